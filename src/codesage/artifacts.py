@@ -1,0 +1,147 @@
+"""Folders with a manifest: how every station hands its result to the next one.
+
+In: a function that fills an empty folder. Out: a folder that is complete and checked, or nothing at all. The design:
+files are written into a folder beside the target and synced, the manifest (sizes and SHA-256) is written last, then
+the folder is renamed into place. A reader opens a folder only when its manifest names the expected kind and every
+file has the size (and, unless told otherwise, the hash) the manifest says. Killed at any moment, the old folder or
+the new one is there: where the old one had to step aside, `open_artifact` puts it back.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from codesage.errors import CodesageError
+
+MANIFEST = "manifest.json"
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An opened artifact: its folder, its kind ("corpus", "tokenizer", "model", ...), settings and facts."""
+
+    path: Path
+    kind: str
+    settings: dict
+    facts: dict
+    fingerprint: str  # SHA-256 over the files' hashes: two artifacts with equal content have equal fingerprints
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; when the block ends well, seal it with a manifest and rename it there.
+
+    `facts` may be filled inside the block (counts, reasons of skips). An artifact that was at `target` before is
+    replaced only then; a `target` that exists and is no artifact is never touched. Raises CodesageError when the
+    disk is full or the target is foreign; whatever else the block raises passes through, and nothing is left behind.
+    """
+    target = Path(os.path.abspath(target))
+    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise CodesageError(f"{target} exists and holds no {MANIFEST}: choose another --out or remove it")
+    facts = {} if facts is None else facts
+    staging = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=target.parent))
+        staging.chmod(0o755)
+        yield staging
+        _seal(staging, kind, settings, facts)
+        _swap(staging, target)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise CodesageError(
+            f"cannot write {target}: {error.strerror or error}: free some space or choose another --out"
+        ) from error
+    finally:
+        if staging is not None and staging.exists():
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifact:
+    """Open the artifact at `path`, check its kind and its files (sizes always, hashes when `verify`).
+
+    Raises CodesageError with what was found, what was expected and the cure when the folder is missing, foreign,
+    truncated, corrupt or of another kind.
+    """
+    path = Path(path)
+    previous = _previous(path)
+    if not path.exists() and previous.exists():  # killed between the two renames of _swap
+        previous.rename(path)
+    if not path.is_dir():
+        raise CodesageError(f"{path}: no such folder: expected a {kind} written by codesage")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        found, files = manifest["kind"], manifest["files"]
+        entries = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in sorted(files.items())]
+    except FileNotFoundError:
+        raise CodesageError(f"{path} holds no {MANIFEST}: expected a {kind} written by codesage") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CodesageError(f"{path / MANIFEST} is not readable ({error}): make the {kind} again") from None
+    if found != kind:
+        raise CodesageError(f"{path} is a {found}, expected a {kind}: give the folder of a {kind}")
+    for name, size, digest in entries:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise CodesageError(f"{path / MANIFEST} names {name!r}, outside its folder: make the {kind} again")
+        _check_file(path / name, size, digest if verify else None, kind)
+    fingerprint = hashlib.sha256("".join(digest for _, _, digest in entries).encode()).hexdigest()
+    return Artifact(path, kind, manifest.get("settings", {}), manifest.get("facts", {}), fingerprint)
+
+
+def _check_file(file: Path, size: int, digest: str | None, kind: str) -> None:
+    if not file.is_file():
+        raise CodesageError(f"{file} is missing: the {kind} is incomplete, make it again")
+    actual = file.stat().st_size
+    if actual != size:
+        raise CodesageError(f"{file} has {actual} bytes, its manifest says {size}: make the {kind} again")
+    if digest is not None and sha256_of(file) != digest:
+        raise CodesageError(f"{file} does not match the SHA-256 in its manifest: make the {kind} again")
+
+
+def _seal(folder: Path, kind: str, settings: dict, facts: dict) -> None:
+    files = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _sync(file)
+        files[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    manifest = {"kind": kind, "settings": settings, "facts": facts, "files": files}
+    out = folder / MANIFEST
+    out.write_text(json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(out)
+    _sync(folder)
+
+
+def _swap(staging: Path, target: Path) -> None:
+    previous = _previous(target)
+    if target.exists():
+        if previous.exists():
+            shutil.rmtree(previous)
+        target.rename(previous)
+    staging.rename(target)
+    _sync(target.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _previous(target: Path) -> Path:
+    return target.parent / f".{target.name}.previous"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""The nine languages of the paper (section 2.1): which files they own and which grammar parses them.
+
+Everything here is data. Grammars are separate wheels, imported when a language is first parsed and cached.
+"""
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tree_sitter
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language: its name, its file suffixes, and per dialect the (module, function) that gives the grammar."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    grammar: tuple[str, str]
+
+
+LANGUAGES: dict[str, Language] = {
+    language.name: language
+    for language in (
+        Language("python", (".py", ".pyi", ".pyw"), ("tree_sitter_python", "language")),
+        Language("java", (".java",), ("tree_sitter_java", "language")),
+        Language("javascript", (".js", ".jsx", ".mjs", ".cjs"), ("tree_sitter_javascript", "language")),
+        Language("typescript", (".ts", ".mts", ".cts", ".tsx"), ("tree_sitter_typescript", "language_typescript")),
+        Language("csharp", (".cs",), ("tree_sitter_c_sharp", "language")),
+        Language("c", (".c", ".h"), ("tree_sitter_c", "language")),
+        Language("ruby", (".rb", ".rake"), ("tree_sitter_ruby", "language")),
+        Language("go", (".go",), ("tree_sitter_go", "language")),
+        Language("php", (".php",), ("tree_sitter_php", "language_php")),
+    )
+}
+
+_BY_SUFFIX = {suffix: language.name for language in LANGUAGES.values() for suffix in language.suffixes}
+
+
+def language_of(path: str) -> str:
+    """Name of the language that owns `path` by its suffix, or "" when none of the nine does."""
+    return _BY_SUFFIX.get(PurePosixPath(path).suffix.lower(), "")
+
+
+@cache
+def grammar_of(language: str, *, tsx: bool = False) -> "tree_sitter.Language":
+    """The tree-sitter grammar of one of LANGUAGES; `tsx` picks TypeScript's second grammar. KeyError for others."""
+    import tree_sitter
+
+    module, function = LANGUAGES[language].grammar
+    if tsx and language == "typescript":
+        function = "language_tsx"
+    return tree_sitter.Language(getattr(importlib.import_module(module), function)())

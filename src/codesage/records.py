@@ -1,0 +1,91 @@
+"""The words that travel between stations.
+
+A Document is a source file; syntax turns it into Functions (and classes) and Identifiers; the corpus turns Functions
+into Pairs of (text, code); search turns a Document into Chunks and answers a query with Hits. All records are frozen,
+all text is `str`, all lines count from 1 and include the last one, all byte offsets are into the UTF-8 text.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source file, decoded."""
+
+    path: str  # relative to the source's root, with forward slashes
+    language: str  # a name of languages.LANGUAGES, or "" when there is no grammar for it
+    text: str
+    sha256: str  # of the bytes on disk, hexadecimal
+    package: str = ""  # where it came from: name, version, licence as the package states it
+    version: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function, method or class found by syntax.functions.
+
+    `signature + body` is the definition without its docstring. The hard positive of Stage II (paper section 3.2) is
+    `bare_body`: the signature and the return statements are removed, so a model cannot match a name to its summary.
+    """
+
+    kind: str  # "function" (methods too) or "class" (interfaces, structs, traits, modules, enums too)
+    name: str
+    parent: str  # name of the nearest enclosing class, or ""
+    language: str
+    signature: str  # decorators, modifiers and header, up to the body
+    body: str  # the body without docstring
+    bare_body: str  # the body without docstring and without return statements
+    docstring: str  # without comment marks; "" when there is none
+    start_line: int  # of the definition, decorators included, a doc comment before it not included
+    end_line: int
+    start_byte: int
+    end_byte: int
+    doc_start_byte: int  # start of the doc comment that stands before the definition, else start_byte
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One occurrence of a name that its file defines: what deobfuscation hides (paper section 3.1)."""
+
+    name: str
+    start_byte: int
+    end_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A (text, code) pair for Stage II, with where it came from."""
+
+    text: str  # first sentence of the docstring, cleaned
+    code: str  # the whole definition without its docstring
+    bare_body: str  # the hard positive
+    language: str
+    name: str
+    kind: str
+    path: str
+    start_line: int
+    package: str = ""
+    version: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a file that search indexes and shows."""
+
+    path: str
+    language: str
+    kind: str  # "function", "class" or "window"
+    name: str  # qualified where there is a parent ("Parser.parse"), "" for a window
+    start_line: int
+    end_line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer to a query: higher scores are better."""
+
+    chunk: Chunk
+    score: float
