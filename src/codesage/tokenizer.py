@@ -1,0 +1,164 @@
+"""Byte-level BPE: train one, load one, encode texts as the encoder wants them.
+
+In: texts. Out: lists of token ids, the end token appended after truncation (paper appendix; no begin token). The
+layout of ids is that of the published tokenizer (StarCoder's, 49,152 entries): `<|endoftext|>` is 0, and `<mask>` and
+`<pad>` are the two ids after the vocabulary. Special tokens that stand in a source file are plain text, never ids.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from codesage.artifacts import MANIFEST, open_artifact, publish, sha256_of
+from codesage.errors import CodesageError
+
+END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
+FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a tokenizer is trained."""
+
+    vocab_size: int = 16_384  # rows of the embedding, special tokens included; the published one has 49,154
+    min_frequency: int = 2  # merges seen less often are not learned
+    max_token_length: int = 24  # characters; keeps lines of dashes and licence phrases out of the vocabulary
+
+
+class Tokenizer:
+    """A trained tokenizer: `encode` for whole texts, `encode_pieces` for deobfuscation."""
+
+    def __init__(self, tokenizer, fingerprint: str) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True  # "<mask>" in a source file is text
+        self.fingerprint = fingerprint  # SHA-256 of tokenizer.json
+        self.end_id, self.mask_id, self.pad_id = (_special_id(tokenizer, token) for token in (END, MASK, PAD))
+        self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
+        self._longest = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))
+
+    def encode(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
+        """Ids of each text: at most `max_tokens`, the last of which is the end token.
+
+        A text is cut before tokenising where no `max_tokens` tokens can reach, so the cost does not grow with its
+        length. ValueError when `max_tokens` is under 1.
+        """
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens is {max_tokens}, expected at least 1")
+        reach = max_tokens * self._longest
+        encodings = self._tokenizer.encode_batch_fast([text[:reach] for text in texts], add_special_tokens=False)
+        return [[*encoding.ids[: max_tokens - 1], self.end_id] for encoding in encodings]
+
+    def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
+        """Ids of each piece on its own, nothing appended: an identifier is tokenised without its surroundings."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens included."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.json into an existing folder (part of a model)."""
+        self._tokenizer.save(str(Path(folder) / FILE))
+
+
+def train(texts: Iterable[str], out: Path | str, *, settings: Settings | None = None) -> Tokenizer:
+    """Train byte-level BPE on `texts` and publish it at `out` (an artifact of kind "tokenizer").
+
+    Digits are single tokens and there is no prefix space, as in StarCoder's tokenizer. Raises CodesageError when the
+    texts are empty or the vocabulary is too small for the 256 bytes.
+    """
+    from tokenizers import Tokenizer as Bpe
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    settings = settings or Settings()
+    if settings.vocab_size < 256 + 3:
+        raise CodesageError(f"a vocabulary of {settings.vocab_size} was asked for: byte-level BPE needs at least 259")
+    bpe = Bpe(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size - 2,  # <mask> and <pad> come after the vocabulary
+        min_frequency=settings.min_frequency,
+        max_token_length=settings.max_token_length,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    seen = 0
+
+    def counted() -> Iterable[str]:
+        nonlocal seen
+        for text in texts:
+            seen += 1
+            yield text
+
+    bpe.train_from_iterator(counted(), trainer)
+    if not seen:
+        raise CodesageError("no text to train a tokenizer on: the corpus is empty, build it from more sources")
+    bpe.add_special_tokens([MASK, PAD])
+    with publish(out, "tokenizer", settings=asdict(settings), facts={"texts": seen}) as folder:
+        bpe.save(str(folder / FILE))
+    return load(out)
+
+
+def load(folder: Path | str) -> Tokenizer:
+    """Load our tokenizer artifact, the tokenizer of a model folder, or a published one.
+
+    A published folder holds tokenizer.json, or vocab.json with merges.txt; `<mask>` and `<pad>` are appended in this
+    order when it has none, which gives them the published ids 49,152 and 49,153. Raises CodesageError otherwise.
+    """
+    from tokenizers import Tokenizer as Bpe
+
+    folder = Path(folder)
+    file = folder / FILE
+    if not folder.is_dir():
+        raise CodesageError(f"{folder}: no such folder: expected a tokenizer, train one with 'codesage tokenizer'")
+    if _kind(folder) == "tokenizer":
+        open_artifact(folder, "tokenizer")
+    try:
+        if file.is_file():
+            bpe, fingerprint = Bpe.from_file(str(file)), sha256_of(file)
+        else:
+            bpe, fingerprint = _from_vocabulary(folder), sha256_of(folder / "vocab.json")
+    except CodesageError:
+        raise
+    except Exception as error:  # the library raises bare Exception for every malformed file
+        raise CodesageError(f"{file} is not a tokenizer ({error}): copy it again from its source") from None
+    for token in (END, MASK, PAD):
+        if bpe.token_to_id(token) is None:
+            bpe.add_special_tokens([token])
+    return Tokenizer(bpe, fingerprint)
+
+
+def _from_vocabulary(folder: Path):
+    from tokenizers import Tokenizer as Bpe
+    from tokenizers import decoders, models, pre_tokenizers
+
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    if not (vocabulary.is_file() and merges.is_file()):
+        raise CodesageError(f"{folder} holds neither {FILE} nor vocab.json with merges.txt: expected a tokenizer")
+    bpe = Bpe(models.BPE.from_file(str(vocabulary), str(merges)))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    return bpe
+
+
+def _kind(folder: Path) -> str:
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("kind", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _special_id(tokenizer, token: str) -> int:
+    identity = tokenizer.token_to_id(token)
+    if identity is None:
+        raise CodesageError(f"the tokenizer has no {token}: expected one trained or loaded by codesage")
+    return identity
