@@ -1,0 +1,170 @@
+"""The encoder: a pre-LN GPT-2 body, fully bidirectional (paper section 3, appendix A).
+
+In: token ids, flat, documents one behind the other, with the length of each. Out: the last hidden states, flat again.
+The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
+all documents; only attention knows borders, and confines itself to each document. On CUDA that is one varlen flash
+attention call; elsewhere documents of equal length are stacked and attended together, which costs no padding either.
+Shapes: T tokens of all documents, B documents, L length, D width, H heads, K head width, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codesage.encoder.config import Config
+from codesage.errors import CodesageError
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the documents of a flat batch lie: computed once a batch, used by every layer."""
+
+    lengths: tuple[int, ...]
+    positions_T: Tensor  # 0..length-1 within each document: positions restart at each border
+    document_T: Tensor  # which document each token belongs to
+    groups: tuple[tuple[Tensor, int, int], ...]  # (rows of the flat batch, documents, length) per distinct length
+    borders: Tensor  # B+1 cumulative lengths, int32: what varlen attention takes
+
+    @staticmethod
+    def of(lengths: list[int] | tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":
+        """Layout of documents with these lengths, in this order. ValueError when a length is under 1."""
+        if not lengths or min(lengths) < 1:
+            raise ValueError(f"lengths {list(lengths)[:5]} hold an empty document or no document at all")
+        length_B = torch.tensor(lengths)
+        borders = torch.zeros(len(lengths) + 1, dtype=torch.int64)
+        torch.cumsum(length_B, 0, out=borders[1:])
+        document_T = torch.repeat_interleave(torch.arange(len(lengths)), length_B)
+        positions_T = torch.arange(int(borders[-1])) - borders[document_T]
+        groups = []
+        for length in sorted(set(lengths)):
+            starts = borders[:-1][length_B == length]
+            rows = (starts[:, None] + torch.arange(length)).reshape(-1)
+            groups.append((rows.to(device), len(starts), length))
+        return Layout(
+            tuple(lengths), positions_T.to(device), document_T.to(device), tuple(groups), borders.int().to(device)
+        )
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over each document, scaled by 1/sqrt(head width)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.dropout = config.attention_dropout_prob
+        self.c_attn = nn.Linear(config.hidden_size, 3 * config.hidden_size)  # q | k | v
+        self.c_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.residual_dropout = nn.Dropout(config.residual_dropout_prob)
+
+    def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
+        q_THK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+        dropout = self.dropout if self.training else 0.0
+        if x_TD.is_cuda and dropout == 0.0 and x_TD.dtype in (torch.float16, torch.bfloat16):
+            y_THK = _varlen_attention(q_THK, k_THK, v_THK, layout)
+        else:
+            y_THK = _grouped_attention(q_THK, k_THK, v_THK, layout, dropout)
+        return self.residual_dropout(self.c_proj(y_THK.reshape(x_TD.shape)))
+
+
+def _grouped_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, dropout: float) -> Tensor:
+    if len(layout.groups) == 1:  # all documents equally long: already stacked
+        _, documents, length = layout.groups[0]
+        return _stacked_attention(q_THK, k_THK, v_THK, (documents, length), dropout)
+    y_THK = torch.empty_like(q_THK)
+    for rows, documents, length in layout.groups:
+        y = _stacked_attention(q_THK[rows], k_THK[rows], v_THK[rows], (documents, length), dropout)
+        y_THK = y_THK.index_copy(0, rows, y)
+    return y_THK
+
+
+def _stacked_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, shape: tuple[int, int], dropout: float) -> Tensor:
+    q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q_THK, k_THK, v_THK))  # (B, H, L, K)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(0, 1)
+
+
+def _varlen_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = max(layout.lengths)
+    return varlen_attn(q_THK, k_THK, v_THK, layout.borders, layout.borders, longest, longest)
+
+
+class Block(nn.Module):
+    """x += attn(ln_1(x)); x += mlp(ln_2(x))."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.mlp = nn.ModuleDict(
+            {
+                "c_fc": nn.Linear(config.hidden_size, config.intermediate_size),
+                "c_proj": nn.Linear(config.intermediate_size, config.hidden_size),
+            }
+        )
+        self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
+
+    def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
+        x_TD = x_TD + self.attn(self.ln_1(x_TD), layout)
+        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_TD)), approximate="tanh")
+        return x_TD + self.mlp_dropout(self.mlp["c_proj"](inner))
+
+
+class Encoder(nn.Module):
+    """Token ids to hidden states; the language-model head is the embedding itself, with no bias and no transform.
+
+    Parameter names are those of the published state dict (`wte.weight`, `h.0.attn.c_attn.weight`, ...), linear
+    weights stored (out, in) as nn.Linear does.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.wpe = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout_prob)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+    def forward(self, ids_T: Tensor, layout: Layout) -> Tensor:
+        """Last hidden states (T, D) of the flat token ids (T,) of documents laid out by `layout`.
+
+        Raises CodesageError when a document is longer than the learned positions.
+        """
+        if max(layout.lengths) > self.config.max_position_embeddings:
+            raise CodesageError(
+                f"a text of {max(layout.lengths)} tokens, the encoder has {self.config.max_position_embeddings} "
+                "positions: cut texts to max_tokens"
+            )
+        x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
+        for block in self.h:
+            x_TD = block(x_TD, layout)
+        return self.ln_f(x_TD)
+
+    def pool(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        """Mean of the hidden states of each document, end token included: (B, D), not normalised."""
+        sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(
+            0, layout.document_T, hidden_TD
+        )
+        return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
+
+    def embed(self, documents: list[list[int]]) -> Tensor:
+        """Pooled vectors (B, D) of documents given as token ids, in their order."""
+        device = self.wte.weight.device
+        layout = Layout.of([len(document) for document in documents], device)
+        ids_T = torch.tensor([token for document in documents for token in document], device=device)
+        return self.pool(self(ids_T, layout), layout)
+
+    def logits(self, hidden_MD: Tensor) -> Tensor:
+        """Scores over the vocabulary (M, V) of the hidden states of M tokens: give it the masked rows only."""
+        return F.linear(hidden_MD, self.wte.weight)

@@ -1,0 +1,98 @@
+"""Weights on disk: our model folders and the published checkpoint folders, both without remote code.
+
+A model folder of ours is an artifact of kind "model": config.json, tokenizer.json, model.safetensors, and after
+export the ONNX files. A published folder has config.json, its tokenizer, and model.safetensors or pytorch_model.bin;
+the latter goes through torch's weights-only reader, which runs no code. Published linears are Conv1D, (in, out).
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codesage.artifacts import MANIFEST, open_artifact
+from codesage.encoder.config import Config, load_config
+from codesage.encoder.model import Encoder
+from codesage.errors import CodesageError
+
+SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+_CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+_PREFIX = "transformer."
+
+
+def save_weights(encoder: Encoder, folder: Path) -> None:
+    """Write config.json and model.safetensors (linear weights as published: Conv1D, (in, out)) into `folder`."""
+    from safetensors.torch import save_file
+
+    encoder.config.save(folder)
+    state = {name: _transposed(name, tensor).contiguous() for name, tensor in encoder.state_dict().items()}
+    save_file(state, folder / SAFETENSORS, metadata={"format": "pt"})
+
+
+def load_encoder(folder: Path | str) -> Encoder:
+    """The encoder of one of our model folders or of a published checkpoint folder, in float32, in eval mode.
+
+    Raises CodesageError when the folder is missing, truncated or foreign, or the tensors do not fit the config.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CodesageError(f"{folder}: no such folder: expected a model written by codesage or a published checkpoint")
+    if (folder / MANIFEST).is_file():
+        open_artifact(folder, "model")
+    config = load_config(folder)
+    state = _from_published(_read_state(folder), config, folder)
+    with torch.device("meta"):
+        encoder = Encoder(config)
+    encoder.load_state_dict(state, assign=True)
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(True)
+    return encoder.eval()
+
+
+def _read_state(folder: Path) -> dict[str, Tensor]:
+    safetensors, pickle = folder / SAFETENSORS, folder / PICKLE
+    if safetensors.is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(safetensors)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CodesageError(f"{safetensors} is truncated or no safetensors file ({error}): copy it again") from None
+    if pickle.is_file():
+        try:
+            state = torch.load(pickle, map_location="cpu", weights_only=True, mmap=False)
+        except Exception as error:  # torch raises a dozen kinds for a bad file, and for refused pickled code
+            reason = str(error).split("\n")[0][:120]
+            raise CodesageError(f"{pickle} is refused by the weights-only reader ({reason}): copy it again") from None
+        if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+            raise CodesageError(f"{pickle} holds no plain state dict: expected one tensor a name")
+        return state
+    raise CodesageError(f"{folder} holds neither {SAFETENSORS} nor {PICKLE}: expected the folder of an encoder")
+
+
+def _from_published(state: dict[str, Tensor], config: Config, folder: Path) -> dict[str, Tensor]:
+    """Our parameter names and orientation; the tied head and buffers of old checkpoints are dropped."""
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
+    found = {}
+    for name, tensor in state.items():
+        name = name.removeprefix(_PREFIX)
+        if name in expected:
+            found[name] = _transposed(name, tensor).float().contiguous()
+    missing = sorted(expected.keys() - found.keys())
+    if missing:
+        raise CodesageError(
+            f"{folder} lacks {len(missing)} of {len(expected)} tensors, {missing[0]} the first: "
+            "expected a CodeSage encoder of the shape in its config.json"
+        )
+    for name, tensor in found.items():
+        if tuple(tensor.shape) != expected[name]:
+            raise CodesageError(
+                f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json asks for {expected[name]}"
+            )
+    return found
+
+
+def _transposed(name: str, tensor: Tensor) -> Tensor:
+    return tensor.t() if name.endswith(_CONV1D) else tensor

@@ -1,0 +1,171 @@
+"""The encoder against its published counts and against transformers' GPT-2 as an oracle; weights in and out."""
+
+import json
+
+import pytest
+import torch
+
+from codesage import CodesageError
+from codesage.encoder.config import SIZES, Config, load_config
+from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.weights import load_encoder, save_weights
+
+TINY = Config(32, 2, 4, vocab_size=97, max_position_embeddings=64).without_dropout()
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(TINY).eval()
+
+
+def documents(lengths, vocabulary=97):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, vocabulary, (length,), generator=generator).tolist() for length in lengths]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [("small", 128_010_240), ("base", 354_742_272), ("large", 1_313_464_320), ("nano", 9_457_664)]
+)
+def test_parameter_counts_are_the_published_ones(size, count):
+    config = SIZES[size]
+    with torch.device("meta"):
+        assert sum(p.numel() for p in Encoder(config).parameters()) == count == config.parameters()
+
+
+def test_own_sizes_keep_their_promise():
+    assert SIZES["nano"].parameters() <= 10_000_000
+    assert 33_000_000 <= SIZES["mini"].parameters() <= 37_000_000
+
+
+def gpt2_state(encoder: Encoder) -> dict:
+    conv = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+    return {name: t.t().contiguous() if name.endswith(conv) else t for name, t in encoder.state_dict().items()}
+
+
+def test_equals_gpt2_with_a_full_mask(encoder):
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(
+        vocab_size=97, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0,
+        attn_implementation="eager",
+    )  # fmt: skip
+    oracle = GPT2Model(config).eval()
+    missing, unexpected = oracle.load_state_dict(gpt2_state(encoder), strict=False)
+    assert not unexpected and all("bias" in name for name in missing)
+    for document in documents([1, 7, 33]):
+        ids = torch.tensor([document])
+        full = torch.zeros(1, 1, len(document), len(document))  # additive: nothing is hidden, no causality
+        with torch.no_grad():
+            want = oracle(input_ids=ids, attention_mask=full).last_hidden_state[0]
+            got = encoder(ids[0], Layout.of([len(document)]))
+        torch.testing.assert_close(got, want, atol=2e-5, rtol=1e-4)
+
+
+def test_documents_of_a_batch_do_not_see_each_other(encoder):
+    batch = documents([5, 9, 5, 1, 30])
+    with torch.no_grad():
+        together = encoder.embed(batch)
+        alone = torch.cat([encoder.embed([document]) for document in batch])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_attention_is_bidirectional(encoder):
+    (document,) = documents([8])
+    changed = [*document[:-1], (document[-1] + 1) % 97]
+    with torch.no_grad():
+        a, b = (encoder(torch.tensor(ids), Layout.of([8])) for ids in (document, changed))
+    assert (a[0] - b[0]).abs().max() > 1e-5  # the first token sees the last
+
+
+def test_gradients_reach_every_parameter(encoder):
+    encoder.train()
+    layout = Layout.of([4, 6, 4])
+    hidden = encoder(torch.arange(14), layout)
+    (encoder.logits(hidden).logsumexp(-1).sum() + encoder.pool(hidden, layout).pow(2).sum()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_too_long_a_text_is_refused(encoder):
+    with pytest.raises(CodesageError, match="65 tokens"):
+        encoder.embed(documents([65]))
+
+
+@pytest.mark.parametrize("lengths", [[], [3, 0]])
+def test_empty_documents_are_refused(lengths):
+    with pytest.raises(ValueError, match="empty"):
+        Layout.of(lengths)
+
+
+def test_save_and_load_give_the_same_vectors(encoder, tmp_path):
+    save_weights(encoder, tmp_path)
+    loaded = load_encoder(tmp_path)
+    assert loaded.config == encoder.config
+    batch = documents([3, 12])
+    with torch.no_grad():
+        assert torch.equal(loaded.embed(batch), encoder.embed(batch))
+
+
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_published_pickle_loads_with_and_without_prefix(encoder, tmp_path, prefix):
+    encoder.config.save(tmp_path)
+    state = {prefix + name: tensor.to(torch.bfloat16) for name, tensor in gpt2_state(encoder).items()}
+    torch.save({**state, "lm_head.weight": state[prefix + "wte.weight"]}, tmp_path / "pytorch_model.bin")
+    loaded = load_encoder(tmp_path)
+    assert loaded.wte.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.h[1].mlp["c_fc"].weight, encoder.h[1].mlp["c_fc"].weight, atol=1e-3, rtol=1e-2)
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("code from a pickle ran",)
+
+
+def test_pickled_code_is_never_run(encoder, tmp_path, capsys):
+    encoder.config.save(tmp_path)
+    torch.save({"wte.weight": Payload()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CodesageError, match="weights-only"):
+        load_encoder(tmp_path)
+    assert "ran" not in capsys.readouterr().out
+
+
+def broken(folder, kind):
+    if kind == "missing folder":
+        return folder / "nowhere"
+    if kind == "no config":
+        (folder / "config.json").unlink()
+    elif kind == "config is no JSON":
+        (folder / "config.json").write_text("{")
+    elif kind == "foreign config":
+        (folder / "config.json").write_text(json.dumps({"hidden_size": 32, "model_type": "bert"}))
+    elif kind == "other shape":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 98}))
+    elif kind == "negative":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": -1}))
+    elif kind == "truncated weights":
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    elif kind == "no weights":
+        (folder / "model.safetensors").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing folder", "no config", "config is no JSON", "foreign config", "other shape", "negative",
+     "truncated weights", "no weights"],
+)  # fmt: skip
+def test_a_bad_folder_is_one_clear_line(encoder, tmp_path, kind):
+    save_weights(encoder, tmp_path)
+    with pytest.raises(CodesageError) as error:
+        load_encoder(broken(tmp_path, kind))
+    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value) + str(tmp_path)
+
+
+def test_config_round_trip_ignores_foreign_keys(tmp_path):
+    TINY.save(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**raw, "auto_map": {"AutoModel": "evil.py"}}))
+    assert load_config(tmp_path) == TINY
