@@ -3,11 +3,14 @@
 In: token ids, flat, documents one behind the other, with the length of each. Out: the last hidden states, flat again.
 The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
 all documents; only attention knows borders, and confines itself to each document. On CUDA that is one varlen flash
-attention call; elsewhere documents of equal length are stacked and attended together, which costs no padding either.
+attention call; elsewhere neighbours of equal length are stacked and attended together, at no padding either: callers
+sort their documents by length.
 Shapes: T tokens of all documents, B documents, L length, D width, H heads, K head width, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -24,27 +27,20 @@ class Layout:
     lengths: tuple[int, ...]
     positions_T: Tensor  # 0..length-1 within each document: positions restart at each border
     document_T: Tensor  # which document each token belongs to
-    groups: tuple[tuple[Tensor, int, int], ...]  # (rows of the flat batch, documents, length) per distinct length
+    runs: tuple[tuple[int, int], ...]  # (documents, length) of neighbours of equal length: sort by length to have few
     borders: Tensor  # B+1 cumulative lengths, int32: what varlen attention takes
 
     @staticmethod
-    def of(lengths: list[int] | tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":
+    def of(lengths: Sequence[int], device: torch.device | str = "cpu") -> "Layout":
         """Layout of documents with these lengths, in this order. ValueError when a length is under 1."""
         if not lengths or min(lengths) < 1:
             raise ValueError(f"lengths {list(lengths)[:5]} hold an empty document or no document at all")
         length_B = torch.tensor(lengths)
-        borders = torch.zeros(len(lengths) + 1, dtype=torch.int64)
-        torch.cumsum(length_B, 0, out=borders[1:])
+        borders = F.pad(length_B.cumsum(0), (1, 0))
         document_T = torch.repeat_interleave(torch.arange(len(lengths)), length_B)
-        positions_T = torch.arange(int(borders[-1])) - borders[document_T]
-        groups = []
-        for length in sorted(set(lengths)):
-            starts = borders[:-1][length_B == length]
-            rows = (starts[:, None] + torch.arange(length)).reshape(-1)
-            groups.append((rows.to(device), len(starts), length))
-        return Layout(
-            tuple(lengths), positions_T.to(device), document_T.to(device), tuple(groups), borders.int().to(device)
-        )
+        positions_T = torch.arange(len(document_T)) - borders[document_T]
+        runs = tuple((len(list(same)), length) for length, same in groupby(lengths))
+        return Layout(tuple(lengths), positions_T.to(device), document_T.to(device), runs, borders.int().to(device))
 
 
 class Attention(nn.Module):
@@ -64,24 +60,18 @@ class Attention(nn.Module):
         if x_TD.is_cuda and dropout == 0.0 and x_TD.dtype in (torch.float16, torch.bfloat16):
             y_THK = _varlen_attention(q_THK, k_THK, v_THK, layout)
         else:
-            y_THK = _grouped_attention(q_THK, k_THK, v_THK, layout, dropout)
+            y_THK = _stacked_attention(q_THK, k_THK, v_THK, layout, dropout)
         return self.residual_dropout(self.c_proj(y_THK.reshape(x_TD.shape)))
 
 
-def _grouped_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, dropout: float) -> Tensor:
-    if len(layout.groups) == 1:  # all documents equally long: already stacked
-        _, documents, length = layout.groups[0]
-        return _stacked_attention(q_THK, k_THK, v_THK, (documents, length), dropout)
-    y_THK = torch.empty_like(q_THK)
-    for rows, documents, length in layout.groups:
-        y = _stacked_attention(q_THK[rows], k_THK[rows], v_THK[rows], (documents, length), dropout)
-        y_THK = y_THK.index_copy(0, rows, y)
-    return y_THK
-
-
-def _stacked_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, shape: tuple[int, int], dropout: float) -> Tensor:
-    q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q_THK, k_THK, v_THK))  # (B, H, L, K)
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(0, 1)
+def _stacked_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, dropout: float) -> Tensor:
+    sizes = [documents * length for documents, length in layout.runs]
+    parts = []
+    for shape, *qkv in zip(layout.runs, q_THK.split(sizes), k_THK.split(sizes), v_THK.split(sizes), strict=True):
+        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in qkv)  # (B, H, L, K)
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        parts.append(y.transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)
 
 
 def _varlen_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout) -> Tensor:
@@ -158,12 +148,14 @@ class Encoder(nn.Module):
         )
         return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
 
-    def embed(self, documents: list[list[int]]) -> Tensor:
-        """Pooled vectors (B, D) of documents given as token ids, in their order."""
+    def embed(self, documents: Sequence[Sequence[int]]) -> Tensor:
+        """Pooled vectors (B, D), in the order given, of documents given as token ids."""
         device = self.wte.weight.device
-        layout = Layout.of([len(document) for document in documents], device)
-        ids_T = torch.tensor([token for document in documents for token in document], device=device)
-        return self.pool(self(ids_T, layout), layout)
+        order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
+        layout = Layout.of([len(documents[i]) for i in order], device)
+        ids_T = torch.tensor([token for i in order for token in documents[i]], device=device)
+        pooled_BD = self.pool(self(ids_T, layout), layout)
+        return pooled_BD[torch.tensor(order, device=device).argsort()]
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """Scores over the vocabulary (M, V) of the hidden states of M tokens: give it the masked rows only."""

@@ -1,0 +1,158 @@
+"""A trained encoder as ONNX: token ids in, unit vectors out, fp32 and int8 side by side.
+
+The graph is written node by node, because its shape decides the speed: one fused attention node a layer, pooling and
+normalisation inside, and for int8 one fused node a linear layer (activations quantised per call, weights per output
+channel) and an embedding table quantised per row. int8 weights use 7 bits, so that processors without VNNI, whose
+u8 x s8 products saturate at 16 bits, give the same answer as those with it.
+
+Inputs: ids int64 (B, L), mask int32 (B, L), 1 for tokens and 0 for padding on the right. Output: vectors float32
+(B, D), rows of unit length.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.encoder.model import Encoder
+from codesage.encoder.runtime import FP32, INT8
+from codesage.encoder.weights import load_encoder, save_weights
+from codesage.errors import CodesageError
+from codesage.tokenizer import Tokenizer
+from codesage.tokenizer import load as load_tokenizer
+
+_STEPS = 63  # 7-bit signed weights
+_OPSET = 20  # the first with Gelu
+
+
+@dataclass(slots=True)
+class _Graph:
+    """Nodes and weights as they are added; every method returns the name of the value it made."""
+
+    int8: bool
+    nodes: list = field(default_factory=list)
+    weights: list = field(default_factory=list)
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes) -> str | list[str]:
+        names = [f"n{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, domain=domain, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def linear(self, x: str, layer) -> str:
+        weight, bias = _array(layer.weight).T, self.constant(_array(layer.bias))
+        if not self.int8:
+            return self.add("Add", self.add("MatMul", x, self.constant(weight)), bias)
+        quantised, scale_O = quantise(weight, axis=0)
+        return self.add("DynamicQuantizeMatMul", x, self.constant(quantised), self.constant(scale_O[0]), "", bias,
+                        domain="com.microsoft")  # fmt: skip
+
+    def lookup(self, table, indices: str) -> str:
+        rows = _array(table.weight)
+        if not self.int8:
+            return self.add("Gather", self.constant(rows), indices)
+        quantised, scale = quantise(rows, axis=1, steps=127)
+        values = self.add("Cast", self.add("Gather", self.constant(quantised), indices), to=TensorProto.FLOAT)
+        return self.add("Mul", values, self.add("Gather", self.constant(scale), indices))
+
+    def norm(self, x: str, layer) -> str:
+        weight, bias = self.constant(_array(layer.weight)), self.constant(_array(layer.bias))
+        return self.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.eps)
+
+
+def quantise(weight: np.ndarray, *, axis: int, steps: int = _STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric int8 of a matrix with one scale per slice: `axis` is the one a scale spans.
+
+    Returns (int8 of the same shape, float32 scales with `axis` kept as 1): weight is about int8 * scale.
+    """
+    scale = np.abs(weight).max(axis=axis, keepdims=True) / steps
+    scale = np.where(scale == 0, 1, scale).astype(np.float32)
+    return np.clip(np.rint(weight / scale), -steps, steps).astype(np.int8), scale
+
+
+def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
+    """The ONNX model of `encoder` (paper appendix A), with mean pooling and normalisation inside."""
+    graph = _Graph(int8)
+    config = encoder.config
+    zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
+    length = graph.add("Squeeze", graph.add("Shape", "ids", start=1, end=2))
+    reach = graph.add("Range", zero, length, one)
+    x = graph.add("Add", graph.lookup(encoder.wte, "ids"), graph.lookup(encoder.wpe, reach))
+    for block in encoder.h:
+        qkv = graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn)
+        q, k, v = graph.add("Split", qkv, outputs=3, axis=-1, num_outputs=3)
+        attended = graph.add("MultiHeadAttention", q, k, v, "", "mask", num_heads=config.num_attention_heads,
+                             domain="com.microsoft")  # fmt: skip
+        x = graph.add("Add", x, graph.linear(attended, block.attn.c_proj))
+        inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp["c_fc"]), approximate="tanh")
+        x = graph.add("Add", x, graph.linear(inner, block.mlp["c_proj"]))
+    hidden = graph.norm(x, encoder.ln_f)
+    weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT),
+                       graph.constant(np.array([2], np.int64)))  # fmt: skip
+    axis = graph.constant(np.array([1], np.int64))
+    summed = graph.add("ReduceSum", graph.add("Mul", hidden, weight), axis, keepdims=0)  # the mean's divisor cancels
+    graph.nodes.append(helper.make_node("LpNormalization", [summed], ["vectors"], axis=-1, p=2))
+    inputs = [
+        helper.make_tensor_value_info("ids", TensorProto.INT64, ["B", "L"]),
+        helper.make_tensor_value_info("mask", TensorProto.INT32, ["B", "L"]),
+    ]
+    output = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["B", config.hidden_size])
+    return helper.make_model(
+        helper.make_graph(graph.nodes, "codesage", inputs, [output], graph.weights),
+        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=10,
+        producer_name="codesage",
+    )
+
+
+def export(
+    encoder: Encoder, tokenizer: Tokenizer, out: Path | str, *,
+    settings: dict, facts: dict, torch_weights: bool = True, precisions: tuple[str, ...] = (FP32, INT8),
+    files: dict[str, str] | None = None,
+) -> Artifact:  # fmt: skip
+    """Publish `encoder` at `out` as a model folder that needs no torch: config, tokenizer, ONNX files.
+
+    `torch_weights` keeps model.safetensors beside them; `precisions` are the ONNX file names to write; `files` are
+    further text files (name to text), such as a model card.
+    """
+    with publish(out, "model", settings=settings, facts=facts) as folder:
+        if torch_weights:
+            save_weights(encoder, folder)
+        else:
+            encoder.config.save(folder)
+        tokenizer.save(folder)
+        for name in precisions:
+            onnx.save(build(encoder, int8=name == INT8), folder / name)
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text, encoding="utf-8")
+    return open_artifact(out, "model")
+
+
+def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False) -> Artifact:
+    """Export a trained or published model folder; with `int8_only` the result holds the int8 file alone (smallest)."""
+    source = Path(source)
+    encoder, tokenizer = load_encoder(source), load_tokenizer(source)
+    if tokenizer.vocab_size > encoder.config.vocab_size:
+        raise CodesageError(f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
+                            f"{encoder.config.vocab_size}: copy the matching tokenizer")  # fmt: skip
+    settings, facts = {}, {}
+    if (source / "manifest.json").is_file():
+        artifact = open_artifact(source, "model")
+        settings, facts = artifact.settings, artifact.facts
+    card = source / "README.md"
+    files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
+    return export(
+        encoder, tokenizer, out, settings=settings, facts=facts, torch_weights=not int8_only,
+        precisions=(INT8,) if int8_only else (FP32, INT8), files=files,
+    )  # fmt: skip
+
+
+def _array(tensor) -> np.ndarray:
+    return tensor.detach().numpy()

@@ -1,0 +1,137 @@
+"""The three runtimes hold together; order, batches, hostile input and broken folders of `codesage.load`."""
+
+import numpy as np
+import pytest
+import torch
+
+import codesage
+from codesage import CodesageError
+from codesage.encoder.config import Config
+from codesage.encoder.export import export, quantise
+from codesage.encoder.model import Encoder
+from codesage.encoder.runtime import batches_by_length
+from codesage.encoder.weights import save_weights
+from codesage.tokenizer import Settings, train
+
+CODE = [
+    "def add(a, b):\n    return a + b",
+    "",
+    "x",
+    "class Node:\n    def __init__(self, value, next=None):\n        self.value, self.next = value, next\n" * 20,
+    "für straße in größe: 🎉",
+    "\x00\x01\x02",
+    "<|endoftext|><mask><pad>",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("model")
+    tokenizer = train(CODE * 3, root / "tokenizer", settings=Settings(vocab_size=400))
+    torch.manual_seed(0)
+    config = Config(64, 3, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=256).without_dropout()
+    encoder = Encoder(config).eval()
+    with torch.no_grad():
+        for parameter in encoder.parameters():  # away from initialisation, where vectors hardly differ
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    export(encoder, tokenizer, root / "model", settings={}, facts={"max_tokens": 200})
+    return root / "model"
+
+
+@pytest.fixture(scope="module")
+def models(folder):
+    return {precision: codesage.load(folder, precision=precision) for precision in ("torch", "fp32", "int8")}
+
+
+def test_runtimes_agree(models):
+    vectors = {name: model.encode(CODE) for name, model in models.items()}
+    cosine = {name: (vectors["torch"] * v).sum(1).min() for name, v in vectors.items()}
+    assert cosine["fp32"] >= 0.9999
+    assert cosine["int8"] >= 0.99
+    spread = vectors["torch"] @ vectors["torch"].T
+    assert spread.min() < 0.98  # the texts are told apart, so agreement means something
+
+
+@pytest.mark.parametrize("precision", ["torch", "fp32", "int8"])
+def test_shape_type_order_and_length(models, precision):
+    model = models[precision]
+    vectors = model.encode(CODE)
+    assert vectors.shape == (len(CODE), model.width) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([model.encode([text]) for text in CODE])
+    np.testing.assert_allclose(vectors, alone, atol=1e-5 if precision != "int8" else 0.05)
+    assert model.encode([]).shape == (0, model.width)
+    assert model.max_tokens == 200
+
+
+def test_texts_are_cut_sooner_than_code(models):
+    long = "value next " * 200
+    model = models["fp32"]
+    assert not np.allclose(model.encode([long]), model.encode([long], kind="text"))
+    np.testing.assert_allclose(model.encode([long], kind="text"), model.encode([long * 9], kind="text"), atol=1e-6)
+
+
+def test_fingerprints_tell_precisions_apart(models):
+    assert len({model.fingerprint for model in models.values()}) == 3
+
+
+def test_batches_keep_every_row_and_the_budget():
+    lengths = [5, 900, 3, 3, 100, 7, 2000]
+    batches = list(batches_by_length(lengths, budget=1000))
+    assert sorted(row for batch in batches for row in batch) == list(range(7))
+    assert all(len(b) == 1 or len(b) * max(lengths[r] for r in b) <= 1000 for b in batches)
+
+
+def test_quantise_is_exact_to_half_a_step():
+    weight = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    weight[:, 2] = 0
+    values, scale = quantise(weight, axis=0)
+    assert scale.shape == (1, 5) and np.abs(values).max() <= 63
+    assert (np.abs(values * scale - weight) <= scale / 2 + 1e-7).all()
+
+
+def test_wrong_arguments(models):
+    with pytest.raises(TypeError, match="list of str"):
+        models["fp32"].encode("one string")
+    with pytest.raises(ValueError, match="'query'"):
+        models["fp32"].encode(["x"], kind="query")
+
+
+def test_published_checkpoint_folder_loads(folder, tmp_path, models):
+    from codesage.encoder.weights import load_encoder
+    from codesage.tokenizer import load as load_tokenizer
+
+    save_weights(load_encoder(folder), tmp_path)  # no manifest, no ONNX: as published
+    load_tokenizer(folder).save(tmp_path)
+    np.testing.assert_allclose(codesage.load(tmp_path).encode(CODE[:1]), models["torch"].encode(CODE[:1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("file", ["model.int8.onnx", "model.onnx", "tokenizer.json", "config.json", "manifest.json"])
+@pytest.mark.parametrize("harm", ["truncated", "missing", "flipped"])
+def test_a_damaged_folder_is_refused(folder, tmp_path, file, harm):
+    copy = tmp_path / "model"
+    copy.mkdir()
+    for source in folder.iterdir():
+        data = bytearray(source.read_bytes())
+        if source.name == file:
+            if harm == "missing":
+                continue
+            data = data[: len(data) // 2] if harm == "truncated" else data
+            if harm == "flipped":
+                data[len(data) // 2] ^= 0xFF
+        (copy / source.name).write_bytes(data)
+    if (file, harm) == ("manifest.json", "missing"):  # then it is a plain folder, as published ones are
+        assert codesage.load(copy).width == 64
+        return
+    with pytest.raises(CodesageError) as error:
+        codesage.load(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_or_foreign_folder_is_refused(tmp_path):
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(CodesageError):
+            codesage.load(path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": 8}')
+    with pytest.raises(CodesageError, match="lacks"):
+        codesage.load(tmp_path)
