@@ -1,0 +1,7 @@
+"""Source text to functions, docstrings and identifiers, from one tree-sitter parse."""
+
+from codesage.syntax.functions import functions
+from codesage.syntax.identifiers import identifiers
+from codesage.syntax.tree import ParseRefused, SourceTree, parse
+
+__all__ = ["ParseRefused", "SourceTree", "functions", "identifiers", "parse"]

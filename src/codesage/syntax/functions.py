@@ -1,0 +1,212 @@
+"""A parsed text to its functions, methods and classes, with signature, body, docstring and the hard positive.
+
+One query per language captures definitions and return statements in a single pass over the tree; everything after
+that is byte ranges.
+"""
+
+import textwrap
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import islice
+
+from tree_sitter import Node
+
+from codesage.records import Function
+from codesage.syntax.docstrings import comment_before, python_docstring
+from codesage.syntax.tree import SourceTree
+
+_BOUND = """
+(variable_declarator name: (identifier) value: [(arrow_function) (function_expression)]) @function
+(assignment_expression left: [(identifier) (member_expression)] right: [(arrow_function) (function_expression)]) @function
+(pair key: (property_identifier) value: [(arrow_function) (function_expression)]) @function
+(function_declaration) @function (generator_function_declaration) @function (method_definition) @function
+(class_declaration) @class (return_statement) @return
+"""
+
+_QUERIES = {
+    "python": "(function_definition) @function (class_definition) @class (return_statement) @return",
+    "java": """[(method_declaration) (constructor_declaration) (compact_constructor_declaration)] @function
+        [(class_declaration) (interface_declaration) (enum_declaration) (record_declaration)
+         (annotation_type_declaration)] @class (return_statement) @return""",
+    "javascript": _BOUND + "(field_definition value: [(arrow_function) (function_expression)]) @function",
+    "typescript": _BOUND
+    + """(public_field_definition value: [(arrow_function) (function_expression)]) @function
+        [(abstract_class_declaration) (interface_declaration) (enum_declaration)] @class""",
+    "csharp": """[(method_declaration) (constructor_declaration) (local_function_statement) (operator_declaration)
+         (destructor_declaration)] @function
+        [(class_declaration) (struct_declaration) (interface_declaration) (enum_declaration) (record_declaration)]
+        @class (return_statement) @return""",
+    "c": """(function_definition) @function [(struct_specifier body: (_)) (union_specifier body: (_))
+         (enum_specifier body: (_))] @class (return_statement) @return""",
+    "ruby": "[(method) (singleton_method)] @function [(class) (module)] @class (return) @return (if_modifier body: (return)) @return (unless_modifier body: (return)) @return",
+    "go": """[(function_declaration) (method_declaration)] @function
+        (type_spec type: [(struct_type) (interface_type)]) @class (return_statement) @return""",
+    "php": """[(function_definition) (method_declaration)] @function
+        [(class_declaration) (interface_declaration) (trait_declaration) (enum_declaration)] @class
+        (return_statement) @return""",
+}
+# Nodes that only wrap a definition: it starts where they start.
+_WRAPPERS = {"decorated_definition", "export_statement", "lexical_declaration", "variable_declaration",
+             "expression_statement", "type_declaration", "type_definition"}  # fmt: skip
+_FUNCTION_VALUES = {"arrow_function", "function_expression"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    node: Node
+    outer: Node  # with what wraps it: decorators, `export`, `const`
+    kind: str
+    name: str
+    body: Node
+
+
+def functions(tree: SourceTree) -> list[Function]:
+    """Functions, methods, constructors and classes with a body, in source order (a class before its methods).
+
+    Function expressions count where they are bound to a name. A definition without a name or a body is left out.
+    """
+    found = tree.captures(_QUERIES[tree.language])
+    returns = [(node.start_byte, node.end_byte) for node in found.get("return", [])]
+    definitions = [
+        definition
+        for kind in ("class", "function")
+        for node in found.get(kind, [])
+        if (definition := _definition(tree, node, kind)) is not None
+    ]
+    definitions.sort(key=lambda d: (d.node.start_byte, -d.node.end_byte))
+    enclosing: list[_Definition] = []
+    result = []
+    for definition in definitions:
+        while enclosing and enclosing[-1].node.end_byte <= definition.node.start_byte:
+            enclosing.pop()
+        parent = next((d.name for d in reversed(enclosing) if d.kind == "class"), "")
+        result.append(_function(tree, definition, parent or _receiver(tree, definition.node), returns))
+        enclosing.append(definition)
+    return result
+
+
+def _definition(tree: SourceTree, node: Node, kind: str) -> _Definition | None:
+    value = _value(node)
+    body = (value or node).child_by_field_name("body")
+    if body is None:  # expression-bodied C# members, Go's type specs, bodies that are no field
+        body = node.child_by_field_name("type") if node.type == "type_spec" else _last_block(node)
+    name = _name(tree, node)
+    if body is None or not name:
+        return None
+    outer = node
+    while outer.parent is not None and outer.parent.type in _WRAPPERS:
+        outer = outer.parent
+    while outer.prev_sibling is not None and outer.prev_sibling.type == "decorator":  # TypeScript's methods
+        outer = outer.prev_sibling
+    return _Definition(node, outer, kind, name, body)
+
+
+def _value(node: Node) -> Node | None:
+    for field in ("value", "right"):
+        value = node.child_by_field_name(field)
+        if value is not None and value.type in _FUNCTION_VALUES:
+            return value
+    return None
+
+
+def _last_block(node: Node) -> Node | None:
+    for child in reversed(node.named_children):
+        if child.type in ("block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list"):
+            return child
+    return None
+
+
+def _name(tree: SourceTree, node: Node) -> str:
+    for field in ("name", "left", "key", "property"):
+        name = node.child_by_field_name(field)
+        if name is not None:
+            if name.type == "member_expression":
+                name = name.child_by_field_name("property")
+            return tree.text(name) if name is not None else ""
+    name = node.child_by_field_name("declarator")  # C: behind pointers and parameter lists
+    while name is not None and name.type not in ("identifier", "field_identifier", "type_identifier"):
+        name = name.child_by_field_name("declarator")
+    if name is None and node.parent is not None and node.parent.type == "type_definition":  # typedef struct {...} name;
+        name = node.parent.child_by_field_name("declarator")
+    return tree.text(name) if name is not None else ""
+
+
+def _receiver(tree: SourceTree, node: Node) -> str:
+    receiver = node.child_by_field_name("receiver") if tree.language == "go" else None
+    if receiver is None:
+        return ""
+    text = tree.text(receiver).strip("() ").split("[")[0]
+    return text.split()[-1].lstrip("*") if text.split() else ""
+
+
+def _function(tree: SourceTree, definition: _Definition, parent: str, returns: list[tuple[int, int]]) -> Function:
+    source, body, outer = tree.source, definition.body, definition.outer
+    start = outer.start_byte
+    end = definition.node.end_byte if outer.type == "decorator" else outer.end_byte
+    inner, docstring, doc_start = body.start_byte, "", start
+    if tree.language == "python":
+        literal = _python_docstring_node(body)
+        if literal is not None:
+            docstring = python_docstring(tree.text(literal))
+            inner = _skip_blank(source, literal.end_byte, body.end_byte)
+    else:
+        docstring, doc_start = comment_before(source, start, tree.language)
+    cut = returns if definition.kind == "function" else []  # a class keeps its methods whole
+    return Function(
+        kind=definition.kind,
+        name=definition.name,
+        parent=parent,
+        language=tree.language,
+        signature=source[start : body.start_byte].decode("utf-8", "replace"),
+        body=source[inner:end].decode("utf-8", "replace"),
+        bare_body=_bare_body(source, definition, inner, cut),
+        docstring=docstring,
+        start_line=outer.start_point.row + 1,
+        end_line=definition.node.end_point.row + 1,
+        start_byte=start,
+        end_byte=end,
+        doc_start_byte=doc_start,
+    )
+
+
+def _python_docstring_node(body: Node) -> Node | None:
+    first = next((child for child in body.named_children if child.type != "comment"), None)
+    if first is None:
+        return None
+    if first.type == "expression_statement" and first.named_child_count == 1:
+        first = first.named_children[0]
+    return first if first.type == "string" else None
+
+
+def _skip_blank(source: bytes, start: int, end: int) -> int:
+    """First byte after the docstring that is neither blank nor a line break: the body goes on there."""
+    while start < end and source[start] in b" \t\r\n;":
+        start += 1
+    return start
+
+
+def _bare_body(source: bytes, definition: _Definition, inner: int, returns: list[tuple[int, int]]) -> str:
+    """The body without outer braces and without return statements, those of nested functions included.
+
+    (A nested function's results are as telling as its own, and what is left is the same whoever owns them.) A body
+    that is one expression is itself the returned value: nothing is left of it.
+    """
+    body, start, end = definition.body, inner, definition.body.end_byte
+    if body.type in ("struct_type", "interface_type"):  # Go: the keyword comes before the brace
+        start = max(start, source.find(b"{", start, end))
+    if source[start : start + 1] == b"{" and source[end - 1 : end] == b"}":
+        start, end = start + 1, end - 1
+    elif definition.kind == "function" and body.type not in ("block", "body_statement"):
+        return ""
+    kept, position = [], start
+    for first, last in islice(returns, bisect_left(returns, (start, 0)), None):
+        if first >= end:
+            break
+        if first >= position:  # else it lies inside one that is already cut
+            kept.append(source[position:first])
+            position = last
+    kept.append(source[position:end])
+    column = start - (source.rfind(b"\n", 0, start) + 1)
+    text = " " * column + b"".join(kept).decode("utf-8", "replace")
+    lines = [line.rstrip() for line in textwrap.dedent(text.expandtabs(4)).splitlines()]
+    return "\n".join(line for line in lines if line and line.strip() != ";").strip("\n")

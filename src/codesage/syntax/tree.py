@@ -1,0 +1,108 @@
+"""One parse of one text: what functions() and identifiers() read.
+
+tree-sitter's C library recurses once per level of nesting and its error recovery can take seconds on text that is no
+code, so hostile text is refused before the parser sees it: too large, a line too long, brackets nested too deep.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import tree_sitter
+
+from codesage.errors import CodesageError
+from codesage.languages import grammar_of
+
+MAX_BYTES = 2_000_000
+MAX_LINE = 100_000
+MAX_NESTING = 1_000
+
+_STEP = np.zeros(256, np.int32)
+_STEP[list(b"([{")] = 1
+_STEP[list(b")]}")] = -1
+
+
+class ParseRefused(CodesageError):
+    """A text the parser must not see; `reason` is "size", "line" or "nesting"."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """A parsed text: its UTF-8 bytes, its tree-sitter tree, its language (and TypeScript's dialect)."""
+
+    source: bytes
+    tree: tree_sitter.Tree
+    language: str
+    tsx: bool = False
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the parser had to recover: what was found is still given."""
+        return self.tree.root_node.has_error
+
+    def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
+        """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""
+        cursor = tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query))
+        found = cursor.captures(self.tree.root_node)
+        for nodes in found.values():
+            nodes.sort(key=lambda node: (node.start_byte, -node.end_byte))
+        return found
+
+    def text(self, node: tree_sitter.Node) -> str:
+        """Source text of a node."""
+        return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+
+def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
+    """Parse `text` as one of languages.LANGUAGES; syntax errors are recovered from.
+
+    Raises ParseRefused (size: over 2 MB; line: a line over 100 kB; nesting: over 1,000 open brackets or levels of
+    indentation), KeyError for an unknown language.
+    """
+    source = text.encode("utf-8", "replace")
+    _screen(source)
+    return SourceTree(source, _parser(language, tsx).parse(source), language, tsx)
+
+
+def _screen(source: bytes) -> None:
+    if len(source) > MAX_BYTES:
+        raise ParseRefused("size", f"a text of {len(source):,} bytes, the parser takes {MAX_BYTES:,}: split the file")
+    data = np.frombuffer(source, np.uint8)
+    breaks = np.flatnonzero(data == 10)
+    edges = np.concatenate(([-1], breaks, [len(data)]))
+    longest = int(np.diff(edges).max()) - 1
+    if longest > MAX_LINE:
+        raise ParseRefused("line", f"a line of {longest:,} bytes, the parser takes {MAX_LINE:,}: format the file")
+    steps = _STEP[data]
+    deepest = int(np.cumsum(steps).max(initial=0))
+    if deepest > MAX_NESTING or _indentation(data, edges) > MAX_NESTING:
+        raise ParseRefused("nesting", f"nested over {MAX_NESTING:,} deep, which the parser does not take")
+
+
+def _indentation(data: np.ndarray, edges: np.ndarray) -> int:
+    """Levels of indentation: the number of lines in a row that are each indented deeper than the one before."""
+    if len(data) < MAX_NESTING * MAX_NESTING // 2:  # a staircase of n levels has at least n * n / 2 bytes
+        return 0
+    blank = (data == 32) | (data == 9)
+    word = np.flatnonzero(~blank)
+    starts = edges[:-1] + 1
+    after = np.searchsorted(word, starts)
+    first = np.where(after < len(word), word[np.minimum(after, len(word) - 1)], len(data))
+    indent = np.minimum(first, edges[1:]) - starts
+    deeper = np.diff(indent[indent < edges[1:] - starts]) > 0  # blank lines do not count
+    stops = np.flatnonzero(np.concatenate(([True], ~deeper, [True])))
+    return int(np.diff(stops).max())
+
+
+@cache
+def _parser(language: str, tsx: bool) -> tree_sitter.Parser:
+    return tree_sitter.Parser(grammar_of(language, tsx=tsx))
+
+
+@cache
+def _compiled(language: str, tsx: bool, query: str) -> tree_sitter.Query:
+    return tree_sitter.Query(grammar_of(language, tsx=tsx), query)

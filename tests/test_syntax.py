@@ -1,0 +1,169 @@
+"""Functions and identifiers of all nine languages against golden files, invariants, and hostile texts.
+
+tests/samples/ holds one source a language and, beside it, what was read by eye once: `.hidden` is the source with
+every hidden name in «», `.functions` the kind, parent, name, lines, docstring and bare body of every definition.
+"""
+
+import ast
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from codesage.languages import LANGUAGES, language_of
+from codesage.syntax import ParseRefused, functions, identifiers, parse
+
+SAMPLES = sorted(path for path in (Path(__file__).parent / "samples").glob("sample.*") if path.suffix[1:] != "hidden")
+SAMPLES = [path for path in SAMPLES if path.suffix != ".functions"]
+
+
+def marked(tree) -> str:
+    pieces, end = [], 0
+    for identifier in identifiers(tree):
+        pieces += [tree.source[end : identifier.start_byte].decode(), f"«{identifier.name}»"]
+        end = identifier.end_byte
+    return "".join(pieces) + tree.source[end:].decode()
+
+
+def listed(tree) -> str:
+    blocks = []
+    for f in functions(tree):
+        head = f"{f.kind} {f.parent + '.' if f.parent else ''}{f.name} {f.start_line}-{f.end_line}"
+        blocks.append("\n".join([head, f"  doc: {f.docstring!r}", *(f"  | {line}" for line in f.bare_body.splitlines())]))
+    return "\n".join(blocks) + "\n"
+
+
+def test_every_language_has_a_sample():
+    assert {language_of(path.name) for path in SAMPLES} == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.suffix[1:])
+def test_hidden_names_are_golden(sample):
+    tree = parse(sample.read_text(), language_of(sample.name))
+    assert not tree.has_errors
+    assert marked(tree) == sample.with_name(sample.name + ".hidden").read_text()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.suffix[1:])
+def test_functions_are_golden(sample):
+    tree = parse(sample.read_text(), language_of(sample.name))
+    assert listed(tree) == sample.with_name(sample.name + ".functions").read_text()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.suffix[1:])
+def test_spans_are_true(sample):
+    text = "\ufeff# 🎉 ünï\r\n" if sample.suffix in (".py", ".rb") else "// 🎉 ünï\r\n"
+    text = ("<?php " + text if sample.suffix == ".php" else text) + sample.read_text().replace("\n", "\r\n")
+    tree = parse(text, language_of(sample.name))
+    found, lines = identifiers(tree), tree.source.split(b"\n")
+    assert found
+    for identifier, after in zip(found, [*found[1:], None], strict=True):
+        assert tree.source[identifier.start_byte : identifier.end_byte].decode() == identifier.name
+        assert after is None or identifier.end_byte <= after.start_byte
+    for f in functions(tree):
+        whole = tree.source[f.start_byte : f.end_byte].decode()
+        assert whole.startswith(f.signature) and whole.endswith(f.body)
+        assert f.doc_start_byte <= f.start_byte
+        assert tree.source[: f.start_byte].count(b"\n") + 1 == f.start_line
+        assert f.name.encode() in b"\n".join(lines[f.start_line - 1 : f.end_line])
+
+
+def test_python_definitions_are_those_of_the_ast_module():
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
+    compared = 0
+    for file in files:
+        tree = parse(file.read_text(encoding="utf-8"), "python")
+        want = sorted(
+            (node.name, min([node.lineno, *(d.lineno for d in node.decorator_list)]))
+            for node in ast.walk(ast.parse(tree.source))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        )
+        assert sorted((f.name, f.start_line) for f in functions(tree)) == want
+        compared += len(want)
+    assert compared > 500
+
+
+def test_tsx_is_a_dialect():
+    text = "const App = (props: Props) => { const title = props.name; return <h1>{title}</h1>; };"
+    tree = parse(text, "typescript", tsx=True)
+    assert not tree.has_errors and parse(text, "typescript").has_errors
+    assert [f.name for f in functions(tree)] == ["App"]
+    assert [i.name for i in identifiers(tree)] == ["App", "props", "title", "props", "title"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "names"),
+    [
+        ("python", "import x\nx = 1\nprint(x, z=2)\ndef f(y): return g(y=y)", ["f", "y", "y", "y"]),
+        ("python", "def __len__(self): return len(self)\n# f = 1\ns = 's f'", ["s"]),
+        ("python", "try:\n    import json\nexcept ImportError as e:\n    json = None", ["e"]),
+        ("go", 'package p\nimport "a/b"\nvar b int\nfunc f(x, y int) { b.F(x, y) }', ["f", "x", "y", "x", "y"]),
+        ("c", '#define F(a) g(a, "a") /* a */\n', ["F", "a", "a"]),
+        ("php", "<?php function f($a) { return $this->a + $a; }", ["f", "a", "a", "a"]),
+        ("ruby", "def total = @total\nx = {total: 1}", ["total", "total", "x", "total"]),
+    ],
+)
+def test_what_a_file_defines(language, text, names):
+    assert [identifier.name for identifier in identifiers(parse(text, language))] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "docstring"),
+    [
+        ("/** Docs. */\nint f() { return 1; }", "Docs."),
+        ("/** Docs. */\n\nint f() { return 1; }", ""),  # detached
+        ("int x; // trailing\nint f() { return 1; }", ""),
+        ("// one\n// two\nint f() { return 1; }", "one\ntwo"),
+        ("/*\n * Star  kept * here\n */\nint f() { return 1; }", "Star  kept * here"),
+    ],
+)
+def test_comments_before_a_definition(text, docstring):
+    (function,) = functions(parse(text, "c"))
+    assert function.docstring == docstring
+
+
+def test_nested_returns_go_with_the_outer_ones():
+    text = "def f(a):\n    def g(b):\n        return b\n    if a:\n        return g(\n            a)\n    return 1\n"
+    outer, inner = functions(parse(text, "python"))
+    assert outer.bare_body == "def g(b):\nif a:"
+    assert inner.bare_body == ""
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("text", ["", "\n\n", "}{)(", "\x00\x01", "\ud800", "é" * 50, "// only\n# comments\n"])
+def test_odd_texts_do_no_harm(language, text):
+    tree = parse(text, language)
+    assert functions(tree) == [] and isinstance(identifiers(tree), list)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("(" * 200_000, "line"),
+        ("(\n" * 200_000, "nesting"),
+        ("{\n" * 10_000 + "}\n" * 10_000, "nesting"),
+        ("x" * 10_000_000, "size"),
+        ("x" * 1_000_000, "line"),
+    ],
+)
+def test_hostile_texts_are_refused_at_once(language, text, reason):
+    started = time.perf_counter()
+    with pytest.raises(ParseRefused) as error:
+        parse(text, language)
+    assert error.value.reason == reason and time.perf_counter() - started < 1
+
+
+def test_staircase_of_indentation_is_refused():
+    text = "".join(" " * level + "if x:\n" for level in range(1200)) + " " * 1200 + "pass\n"
+    with pytest.raises(ParseRefused, match="nested"):
+        parse(text, "python")
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_deep_but_allowed_nesting_is_walked(language):
+    tree = parse("f(" * 900 + ")" * 900, language)
+    assert functions(tree) == [] and isinstance(identifiers(tree), list)
+    chain = "if (a) { b(); } " + "else if (a) { b(); } " * 900
+    assert isinstance(functions(parse("<?php " + chain if language == "php" else chain, language)), list)
