@@ -1,0 +1,118 @@
+"""The files of a folder, and their text: what corpus and search read.
+
+In: a path. Out: files in sorted order, each read as text or skipped for one reason of a fixed vocabulary. Nested
+.gitignore files are respected (rignore, the walker of ripgrep), links are never followed, and pipes, sockets and
+devices are never opened.
+"""
+
+import codecs
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from codesage.errors import CodesageError
+
+REASONS = ("binary", "encoding", "huge", "minified", "unreadable", "empty", "special", "secret")
+MAX_BYTES = 1_000_000
+MAX_LINE = 5_000  # characters; longer lines are data or minified code
+_FOLDERS = {
+    ".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache", ".tox", ".idea", ".gradle",
+}  # fmt: skip
+_SECRETS = {".env", ".netrc", ".pypirc", ".npmrc", "id_rsa", "id_ed25519", "credentials"}
+_SECRET_SUFFIXES = {".pem", ".key", ".p12", ".pfx", ".keystore", ".jks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was not read; `reason` is one of REASONS."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file that was read: its text and the SHA-256 of its bytes."""
+
+    path: str
+    text: str
+    sha256: str
+
+
+def walk(root: Path | str) -> Iterator[Path]:
+    """Paths under `root` (or `root` itself when it is a file), sorted, everything that is no folder and no link.
+
+    Ignored files, version control, dependency and cache folders are left out, so are repositories nested in this one
+    (a worktree inside a checkout would answer twice). Raises CodesageError when `root` does not exist.
+    """
+    import rignore
+
+    root = Path(root)
+    if not root.exists():
+        raise CodesageError(f"{root}: no such file or folder: give a path that exists")
+    if not root.is_dir():
+        yield root
+        return
+    walker = rignore.Walker(
+        root, ignore_hidden=False, read_ignore_files=True, read_parents_ignores=True, read_git_ignore=True,
+        read_global_git_ignore=False, read_git_exclude=True, require_git=False, follow_links=False,
+        should_exclude_entry=lambda entry: _excluded(Path(entry), root),
+    )  # fmt: skip
+    found = [Path(entry) for entry in walker]
+    for path in sorted(found, key=lambda p: p.relative_to(root).as_posix()):
+        if not path.is_symlink() and not path.is_dir():
+            yield path
+
+
+def _excluded(path: Path, root: Path) -> bool:
+    if path == root:
+        return False
+    return path.name in _FOLDERS or (path.is_dir() and (path / ".git").exists())
+
+
+def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
+    """Read one file as `name` (its path relative to the root); never raises for what a file holds.
+
+    UTF-8, and UTF-16 with a byte order mark, are read; other encodings are skipped, since guessing one gives wrong
+    text without a word.
+    """
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return Skipped(name, "special")
+        if _secret(name):
+            return Skipped(name, "secret")
+        if status.st_size > max_bytes:
+            return Skipped(name, "huge")
+        with open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError:
+        return Skipped(name, "unreadable")
+    if len(data) > max_bytes:  # it grew since
+        return Skipped(name, "huge")
+    text = _decode(data)
+    if text is None:
+        return Skipped(name, "binary" if b"\0" in data else "encoding")
+    if not text.strip():
+        return Skipped(name, "empty")
+    if max(map(len, text.splitlines()), default=0) > max_line:
+        return Skipped(name, "minified")
+    return Text(name, text, hashlib.sha256(data).hexdigest())
+
+
+def _decode(data: bytes) -> str | None:
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        return None if b"\0" in data else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _secret(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.name in _SECRETS or path.name.startswith(".env.") or path.suffix in _SECRET_SUFFIXES
