@@ -29,18 +29,20 @@ class Settings:
     hard_positives: float = 1.0  # probability that the code side is the bare body; else the whole definition
     text_tokens: int = 128
     code_tokens: int = 1024
+    shallow: loop.Settings | None = None  # a first phase that trains the embedding alone, all blocks bypassed
+    shallow_pairs: int = 1024  # pairs in a batch of that phase, which costs next to nothing
 
     def __post_init__(self) -> None:
         if self.batch_pairs < 2:
             raise CodesageError(f"batch_pairs is {self.batch_pairs}: a contrastive batch needs at least 2 pairs")
 
 
-def batches(pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[list[str], list[str]]]:
+def batches(pairs: Sequence[Pair], settings: Settings, *, size: int) -> Iterator[tuple[list[str], list[str]]]:
     """Endless (texts, codes) batches of distinct pairs: an epoch is a permutation, order is by (seed, epoch) alone.
 
     The last, partial batch of an epoch is left out: a smaller batch is an easier problem.
     """
-    size = min(settings.batch_pairs, len(pairs))
+    size = min(size, len(pairs))
     epoch = 0
     while True:
         rng = np.random.default_rng((settings.loop.seed, epoch))
@@ -75,30 +77,31 @@ def run(
                             f"{encoder.config.max_position_embeddings} positions: lower code_tokens")  # fmt: skip
     torch.manual_seed(settings.loop.seed)
 
-    def loss_of(batch: tuple[list[str], list[str]]) -> tuple[torch.Tensor, int]:
-        texts, codes = batch
-        ids = tokenizer.encode(texts, max_tokens=settings.text_tokens)
-        ids += tokenizer.encode(codes, max_tokens=settings.code_tokens)
-        text_PD, code_PD = encoder.embed(ids).chunk(2)
-        loss = contrastive_loss(
-            text_PD, code_PD, temperature=settings.temperature, negatives=settings.negatives
-        )
-        return loss, sum(map(len, ids))
+    def phase(name: str, phase_settings: loop.Settings, *, size: int, depth: int | None, folder: Path) -> dict:
+        def loss_of(batch: tuple[list[str], list[str]]) -> tuple[torch.Tensor, int]:
+            texts, codes = batch
+            ids = tokenizer.encode(texts, max_tokens=settings.text_tokens)
+            ids += tokenizer.encode(codes, max_tokens=settings.code_tokens)
+            text_PD, code_PD = encoder.embed(ids, depth=depth).chunk(2)
+            loss = contrastive_loss(
+                text_PD, code_PD, temperature=settings.temperature, negatives=settings.negatives
+            )
+            return loss, sum(map(len, ids))
+
+        done = loop.train(
+            encoder, phase_settings, batches=islice(batches(pairs, settings, size=size), phase_settings.steps),
+            loss_of=loss_of, folder=folder, stage=name,
+        )  # fmt: skip
+        return {**done, "pairs_seen": done["steps"] * min(size, len(pairs))}
 
     facts = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
     facts["max_tokens"] = max(settings.code_tokens, facts.get("max_tokens", 0))
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
     with publish(out, "model", settings=recorded, facts=facts) as folder:
-        facts["contrast"] = loop.train(
-            encoder,
-            settings.loop,
-            batches=islice(batches(pairs, settings), settings.loop.steps),
-            loss_of=loss_of,
-            folder=folder,
-            stage="contrast",
-        )
-        facts["contrast"]["pairs_seen"] = facts["contrast"]["steps"] * min(settings.batch_pairs, len(pairs))
+        if settings.shallow is not None:
+            facts["shallow"] = phase("shallow", settings.shallow, size=settings.shallow_pairs, depth=0, folder=folder)
+        facts["contrast"] = phase("contrast", settings.loop, size=settings.batch_pairs, depth=None, folder=folder)
         save_weights(encoder, folder)
         tokenizer.save(folder)
     return open_artifact(out, "model")

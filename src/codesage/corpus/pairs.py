@@ -33,10 +33,9 @@ _CLEANING = (
     (re.compile(r"</?[A-Za-z][^<>]{0,200}>"), ""),
     (re.compile(r"`+"), ""),
 )
-_ENGLISH = frozenset("a an the of to in is are be for from and or if with this that by on as it not given when".split())
+_ENGLISH = frozenset(["a", "an", "the", "of", "to", "in", "is", "are", "be", "for", "from", "and", "or", "if", "with", "this", "that", "by", "on", "as", "it", "not", "given", "when"])
 _FOREIGN = frozenset(
-    "der die das und ein eine für mit von ist nicht le la les des une est pour dans avec qui el los las una para con "
-    "por del que een het van voor niet il lo gli di che per non da um uma não é na do em si se jest dla".split()
+    ["der", "die", "das", "und", "ein", "eine", "für", "mit", "von", "ist", "nicht", "le", "la", "les", "des", "une", "est", "pour", "dans", "avec", "qui", "el", "los", "las", "una", "para", "con", "por", "del", "que", "een", "het", "van", "voor", "niet", "il", "lo", "gli", "di", "che", "per", "non", "da", "um", "uma", "não", "é", "na", "do", "em", "si", "se", "jest", "dla"]
 )
 
 

@@ -126,10 +126,11 @@ class Encoder(nn.Module):
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
-    def forward(self, ids_T: Tensor, layout: Layout) -> Tensor:
+    def forward(self, ids_T: Tensor, layout: Layout, *, depth: int | None = None) -> Tensor:
         """Last hidden states (T, D) of the flat token ids (T,) of documents laid out by `layout`.
 
-        Raises CodesageError when a document is longer than the learned positions.
+        `depth` takes the first so many blocks only (None: all): the residual stream makes the shallow encoder a
+        first approximation of the whole. Raises CodesageError when a document is longer than the learned positions.
         """
         if max(layout.lengths) > self.config.max_position_embeddings:
             raise CodesageError(
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
                 "positions: cut texts to max_tokens"
             )
         x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
-        for block in self.h:
+        for block in self.h[:depth]:
             x_TD = block(x_TD, layout)
         return self.ln_f(x_TD)
 
@@ -148,13 +149,13 @@ class Encoder(nn.Module):
         )
         return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
 
-    def embed(self, documents: Sequence[Sequence[int]]) -> Tensor:
-        """Pooled vectors (B, D), in the order given, of documents given as token ids."""
+    def embed(self, documents: Sequence[Sequence[int]], *, depth: int | None = None) -> Tensor:
+        """Pooled vectors (B, D), in the order given, of documents given as token ids; `depth` as in forward."""
         device = self.wte.weight.device
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         layout = Layout.of([len(documents[i]) for i in order], device)
         ids_T = torch.tensor([token for i in order for token in documents[i]], device=device)
-        pooled_BD = self.pool(self(ids_T, layout), layout)
+        pooled_BD = self.pool(self(ids_T, layout, depth=depth), layout)
         return pooled_BD[torch.tensor(order, device=device).argsort()]
 
     def logits(self, hidden_MD: Tensor) -> Tensor:

@@ -85,7 +85,8 @@ def train(
                 group["lr"] = rate * group["multiple"]
             loss, batch_tokens = loss_of(batch)
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.clip_norm)
+            reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
+            norm = torch.nn.utils.clip_grad_norm_(reached, settings.clip_norm)
             finite = math.isfinite(loss.item()) and math.isfinite(norm.item())
             if finite:
                 optimizer.step()

@@ -1,0 +1,56 @@
+"""Retrieval and classification metrics (paper section 4; protocol of the public evaluation code). numpy only."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from codesage.errors import CodesageError
+
+
+def ranks(scores_QC: np.ndarray, relevant_Q: Sequence[int]) -> np.ndarray:
+    """Rank of the one relevant candidate of each query, from 1: int (Q,).
+
+    scores_QC: float (Q, C), higher is better. Ties count against the query: every candidate with the same score is
+    ranked before the relevant one, so a constant score earns nothing. CodesageError when a score is not finite.
+    """
+    if not np.isfinite(scores_QC).all():
+        raise CodesageError("a score is not finite: the model gives NaN or infinite vectors, train or export it again")
+    relevant_Q = np.asarray(relevant_Q, dtype=np.int64)
+    own_Q = scores_QC[np.arange(len(scores_QC)), relevant_Q]
+    return (scores_QC >= own_Q[:, None]).sum(axis=1)
+
+
+def mean_reciprocal_rank(ranks_Q: np.ndarray, *, cutoff: int = 1000) -> float:
+    """Mean of 1/rank, 0 for ranks over `cutoff`; in 0..1, 0 without queries."""
+    if not len(ranks_Q):
+        return 0.0
+    return float(np.where(ranks_Q <= cutoff, 1.0 / ranks_Q, 0.0).mean())
+
+
+def mean_average_precision(scores_NN: np.ndarray, labels_N: Sequence) -> float:
+    """Mean over items of the average precision over ALL other items of the same label, full ranking (Code2Code).
+
+    scores_NN: float (N, N), row i ranks all items for query i; the query itself is skipped, and queries without any
+    relevant item are skipped. Ties count against the relevant items. In 0..1; 0 when no query is left.
+    """
+    labels = np.asarray(labels_N)
+    found = []
+    for i, row in enumerate(scores_NN):
+        others = np.arange(len(row)) != i
+        relevant = (labels == labels[i])[others]
+        if relevant.any():
+            order = np.lexsort((relevant, -row[others]))  # among ties, irrelevant ones first
+            hits = relevant[order]
+            precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+            found.append(precision[hits].mean())
+    return float(np.mean(found)) if found else 0.0
+
+
+def macro_f1(predicted: Sequence, labels: Sequence) -> float:
+    """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
+    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    scores = []
+    for label in np.unique(labels):
+        true = int(((predicted == label) & (labels == label)).sum())
+        scores.append(2 * true / (int((predicted == label).sum()) + int((labels == label).sum())))
+    return float(np.mean(scores)) if scores else 0.0

@@ -1,0 +1,71 @@
+"""Systems on a retrieval task: an encoder, BM25 over identifier words, and the fusion of both.
+
+In: a task and a model. Out: a score matrix (queries by candidates) per system, and metrics from it. The fusion is that
+of codesage.search, over full rankings.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from codesage.evaluate.metrics import mean_reciprocal_rank, ranks
+from codesage.evaluate.tasks import RetrievalTask
+from codesage.words import split_words
+
+K1, B = 1.2, 0.75  # BM25's usual constants
+FUSION_K = 60.0
+
+
+class EncodesTexts(Protocol):
+    """What `codesage.load` gives."""
+
+    def encode(self, texts: list[str], *, kind: str) -> np.ndarray: ...
+
+
+def encoder_scores(encoder: EncodesTexts, task: RetrievalTask) -> np.ndarray:
+    """Cosine of every query with every candidate: float32 (Q, C)."""
+    queries_QD = encoder.encode(task.queries, kind=task.query_kind)
+    return queries_QD @ encoder.encode(task.candidates, kind="code").T
+
+
+def bm25_scores(task: RetrievalTask) -> np.ndarray:
+    """BM25 of every query with every candidate over words of split identifiers (`bm25s`): float32 (Q, C)."""
+    import bm25s
+
+    index = bm25s.BM25(k1=K1, b=B)
+    index.index([split_words(text) or [""] for text in task.candidates], show_progress=False)
+    return np.stack([index.get_scores(split_words(query) or [""]) for query in task.queries])
+
+
+def fused_scores(*scores_QC: np.ndarray) -> np.ndarray:
+    """Reciprocal rank fusion of full rankings, as codesage.search.ranking does it: float64 (Q, C).
+
+    Equal scores share the worst of their ranks, so the order of candidates never decides.
+    """
+    return sum(1.0 / (FUSION_K + _ranks_of_all(scores)) for scores in scores_QC)
+
+
+def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
+    ordered = np.sort(scores_QC, axis=1)
+    return np.stack([len(row) - np.searchsorted(o, row, side="left") for row, o in zip(scores_QC, ordered, strict=True)])
+
+
+def measure(scores_QC: np.ndarray, task: RetrievalTask) -> dict[str, float]:
+    """MRR over the top 1,000, recall at 1 and at 10, each times 100, two decimals."""
+    ranks_Q = ranks(scores_QC, task.relevant)
+    return {
+        "mrr": round(100 * mean_reciprocal_rank(ranks_Q), 2),
+        "recall@1": round(100 * float((ranks_Q <= 1).mean()), 2) if len(ranks_Q) else 0.0,
+        "recall@10": round(100 * float((ranks_Q <= 10).mean()), 2) if len(ranks_Q) else 0.0,
+    }
+
+
+def compare(models: dict[str, EncodesTexts], task: RetrievalTask) -> dict[str, dict[str, float]]:
+    """Metrics of each model, of BM25, and of each model fused with BM25, by the name of the system."""
+    lexical = bm25_scores(task)
+    found = {"BM25": measure(lexical, task)}
+    for name, model in models.items():
+        dense = encoder_scores(model, task)
+        found[name] = measure(dense, task)
+        found[f"{name} + BM25"] = measure(fused_scores(dense, lexical), task)
+    return found

@@ -1,0 +1,105 @@
+"""Retrieval tasks: queries, candidates, and which candidate answers which query.
+
+In: a corpus or a benchmark folder. Out: RetrievalTask. Benchmarks are read where they lie, never copied.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codesage.corpus.read import read_pairs
+from codesage.errors import CodesageError
+from codesage.words import split_words
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalTask:
+    """`relevant[q]` is the row in `candidates` that answers `queries[q]`; `query_kind` is "text" or "code"."""
+
+    name: str
+    queries: list[str]
+    candidates: list[str]
+    relevant: list[int]
+    query_kind: str = "text"
+
+
+def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
+    """Text to body-only code over `limit` pairs of the corpus's held-out packages, texts and bodies distinct.
+
+    CodesageError when the corpus holds none.
+    """
+    texts, bodies, chosen = set(), set(), []
+    pairs = read_pairs(corpus, held_out=True)
+    for index in np.random.default_rng(seed).permutation(len(pairs)):
+        pair = pairs[index]
+        if pair.text not in texts and pair.bare_body not in bodies:
+            texts.add(pair.text)
+            bodies.add(pair.bare_body)
+            chosen.append(pair)
+    if not chosen:
+        raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
+    chosen = chosen[:limit]
+    return RetrievalTask(
+        "held-out pairs", [p.text for p in chosen], [p.bare_body for p in chosen], list(range(len(chosen)))
+    )
+
+
+def cosqa(folder: Path | str) -> RetrievalTask:
+    """CoSQA (Python, web queries): the queries and code base in `folder`. CodesageError when they are not there."""
+    folder = Path(folder)
+    code = list(_rows(folder / "codebase.jsonl", "code_id", "code"))
+    queries = list(_rows(folder / "queries.jsonl", "query", "code_id"))
+    row_of = {row["code_id"]: i for i, row in enumerate(code)}
+    missing = [row["code_id"] for row in queries if row["code_id"] not in row_of]
+    if missing:
+        raise CodesageError(f"{folder}/queries.jsonl asks for code {missing[0]}, which codebase.jsonl lacks")
+    return RetrievalTask(
+        "CoSQA", [row["query"] for row in queries], [row["code"] for row in code],
+        [row_of[row["code_id"]] for row in queries],
+    )  # fmt: skip
+
+
+def mbxp(folder: Path | str, query_language: str, code_language: str) -> RetrievalTask:
+    """Code in one language to the same task's code in another (MBXP), the entry point's name masked in both.
+
+    A translated name is shared between the languages, so unmasked scores measure name matching.
+    """
+    folder = Path(folder)
+    sides = [
+        {row["task"]: _masked(row["code"], row["entry_point"]) for row in _rows(folder / f"{language}.jsonl", "task",
+                                                                                "entry_point", "code")}
+        for language in (query_language, code_language)
+    ]  # fmt: skip
+    candidates = sorted(sides[1])
+    shared = [task for task in sorted(sides[0]) if task in sides[1]]
+    row_of = {task: row for row, task in enumerate(candidates)}
+    return RetrievalTask(
+        f"MBXP {query_language} to {code_language}", [sides[0][task] for task in shared],
+        [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code",
+    )  # fmt: skip
+
+
+def _masked(code: str, name: str) -> str:
+    words = split_words(name)
+    spelled = "[_]?".join(re.escape(word) for word in words)
+    return re.sub(rf"(?<![A-Za-z0-9]){spelled}(?![A-Za-z0-9])", "f", code, flags=re.IGNORECASE) if words else code
+
+
+def _rows(file: Path, *needed: str) -> Iterator[dict]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CodesageError(f"{file} cannot be read ({error.strerror}): expected JSON lines with "
+                            f"{', '.join(needed)}") from None  # fmt: skip
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if any(field not in row for field in needed):
+                raise ValueError(f"no {', '.join(f for f in needed if f not in row)}")
+        except (ValueError, TypeError) as error:
+            raise CodesageError(f"{file}:{number}: {error}: expected a JSON object with {', '.join(needed)}") from None
+        yield row
