@@ -1,0 +1,6 @@
+"""`python -m codesage`."""
+
+from codesage.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The command line: one command for each thing a person does. Heavy modules are imported inside the commands."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codesage.errors import CodesageError
+
+app = typer.Typer(
+    help="Train, measure and use encoders of source code.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+_Path = Annotated[Path, typer.Argument(help="Folder or file to search.")]
+_IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
+_Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
+
+
+@app.command()
+def index(
+    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
+) -> None:  # fmt: skip
+    """Index the code under PATH, reading only what is new or changed."""
+    _open(path, index_dir, model, rebuild=rebuild, update=True)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in plain words or code.")],
+    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")] = 10,
+    language: Annotated[str, typer.Option(help="Only this language.")] = "",
+    glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
+) -> None:  # fmt: skip
+    """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
+    from codesage.search import query as station
+
+    opened, encoder = _open(path, index_dir, model, update=not no_update)
+    hits = station.search(opened, encoder, query, top=top, language=language, glob=glob)
+    for hit in hits:
+        typer.echo(_as_json(hit) if as_json else _as_text(hit))
+    if not hits:
+        typer.echo("nothing found", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
+    """Say what the index of PATH holds."""
+    from codesage.search.index import default_folder
+
+    folder = index_dir or default_folder(path)
+    if not (folder / "index.sqlite").exists():
+        raise CodesageError(f"{path} has no index in {folder}: run 'codesage index {path}'")
+    opened, _ = _open(path, index_dir, model, update=False)
+    held = opened.status()
+    typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
+               f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}")  # fmt: skip
+
+
+def _open(path: Path, index_dir: Path | None, model: Path | None, *, update: bool, rebuild: bool = False):
+    from codesage.encoder.runtime import load
+    from codesage.search.index import Index
+
+    if not path.exists():
+        raise CodesageError(f"{path}: no such file or folder: give a path that exists")
+    encoder = load(model)
+    opened = Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild)
+    if update:
+        changes = _update(opened, encoder)
+        if changes["read"] or changes["gone"]:
+            held = opened.status()
+            skipped = sum(held.skipped.values())
+            reasons = f": {_listed(held.skipped)}" if skipped else ""
+            typer.echo(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}", err=True)
+    if update and not opened.status().files:
+        typer.echo(f"{path} holds no text file to index", err=True)
+    return opened, encoder
+
+
+def _update(opened, encoder):
+    if not sys.stderr.isatty():
+        return opened.update(encoder)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("indexing", total=None)
+        return opened.update(encoder, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _as_json(hit) -> str:
+    chunk = hit.chunk
+    return json.dumps({"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line,
+                       "language": chunk.language, "name": chunk.name, "kind": chunk.kind,
+                       "score": round(hit.score, 6), "snippet": chunk.text}, ensure_ascii=False)  # fmt: skip
+
+
+def _as_text(hit) -> str:
+    chunk = hit.chunk
+    head = typer.style(f"{chunk.path}:{chunk.start_line}", bold=_colour())
+    snippet = "\n".join(f"    {line[:160]}" for line in chunk.text.splitlines()[:4])
+    return f"{head}: {chunk.name or chunk.kind}  {hit.score:.4f}\n{snippet}"
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _mount() -> None:
+    from codesage.corpus.commands import app as corpus
+    from codesage.evaluate.commands import evaluate
+    from codesage.training import commands
+
+    app.add_typer(corpus, name="corpus")
+    for command in (commands.tokenizer, commands.pretrain, commands.contrast, evaluate, commands.export):
+        app.command()(command)
+
+
+def main() -> None:
+    """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
+    _mount()
+    try:
+        app(standalone_mode=True)
+    except CodesageError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("codesage: interrupted; what was indexed or written before is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("CODESAGE_DEBUG"):
+            raise
+        _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (set CODESAGE_DEBUG=1 for the traceback)")
+
+
+def _fail(message: str) -> None:
+    print(f"codesage: {message}", file=sys.stderr)
+    sys.exit(2)

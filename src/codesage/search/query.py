@@ -1,0 +1,52 @@
+"""A question to its hits: dense and full-text rankings of all chunks, filtered first, then fused."""
+
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from codesage.records import Chunk, Hit
+from codesage.search.index import Index
+from codesage.search.ranking import reciprocal_rank_fusion
+from codesage.words import split_words
+
+_DEPTH = 200  # of each ranking that enters the fusion
+
+
+def search(
+    index: Index, encoder, query: str, *, top: int = 10, language: str = "", glob: str = ""
+) -> list[Hit]:
+    """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking."""
+    rows = index.connection.execute("SELECT id, path, language, row FROM chunks ORDER BY id").fetchall()
+    allowed = {
+        number: row
+        for number, path, spoken, row in rows
+        if (not language or spoken == language) and (not glob or fnmatchcase(path, glob))
+    }
+    if not allowed or not query.strip():
+        return []
+    fused = reciprocal_rank_fusion([_dense(index, encoder, query, allowed), _lexical(index, query, allowed)])
+    hits = []
+    for number, score in fused[:top]:
+        values = index.connection.execute(
+            "SELECT path, language, kind, name, start_line, end_line, text FROM chunks WHERE id = ?", (number,)
+        ).fetchone()
+        hits.append(Hit(Chunk(*values), score))
+    return hits
+
+
+def _dense(index: Index, encoder, query: str, allowed: dict[int, int]) -> list[int]:
+    numbers = np.fromiter(allowed.keys(), np.int64)
+    vectors_CD = index.vectors()[np.fromiter(allowed.values(), np.int64)]
+    scores_C = vectors_CD.astype(np.float32) @ encoder.encode([query], kind="text")[0]
+    return numbers[np.argsort(-scores_C, kind="stable")[:_DEPTH]].tolist()
+
+
+def _lexical(index: Index, query: str, allowed: dict[int, int]) -> list[int]:
+    words = dict.fromkeys(split_words(query))
+    if not words:
+        return []
+    match = " OR ".join(f'"{word}"' for word in words)
+    ranked = index.connection.execute(
+        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (match,)
+    )
+    return [number for (number,) in ranked if number in allowed][:_DEPTH]
