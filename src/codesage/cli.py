@@ -124,7 +124,8 @@ def _mount() -> None:
     from codesage.training import commands
 
     app.add_typer(corpus, name="corpus")
-    for command in (commands.tokenizer, commands.pretrain, commands.contrast, evaluate, commands.export):
+    for command in (commands.tokenizer, commands.pretrain, commands.contrast, commands.initialise, evaluate,
+                    commands.export):
         app.command()(command)
 
 

@@ -34,12 +34,16 @@ Found = Document | Skipped
 
 
 def folder(root: Path | str) -> Iterator[Found]:
-    """Source files of the nine languages under `root`, ignored files left out. CodesageError when it is missing."""
+    """Source files of the nine languages under `root`, ignored files left out; the package is the folder's name.
+
+    CodesageError when it is missing.
+    """
     root = Path(root)
+    origin = {"package": root.resolve().name}
     for path in walk(root):
         name = path.relative_to(root).as_posix() if path != root else path.name
         if language_of(name):
-            yield _read(path, name, {})
+            yield _read(path, name, origin)
 
 
 def standard_library() -> Iterator[Found]:

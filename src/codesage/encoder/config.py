@@ -62,7 +62,7 @@ class Config:
 
 
 SIZES: dict[str, Config] = {
-    "nano": Config(256, 6, 4, vocab_size=16_384),
+    "nano": Config(256, 4, 4, vocab_size=16_384),
     "mini": Config(512, 8, 8, vocab_size=16_384),
     "small": Config(1024, 6, 8),
     "base": Config(1024, 24, 8),

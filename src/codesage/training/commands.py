@@ -84,6 +84,29 @@ def contrast(
     _report(artifact, "contrast")
 
 
+def initialise(
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")], out: _Out, size: _Size = "nano",
+    seed: _Seed = 0,
+) -> None:  # fmt: skip
+    """Write an encoder with random weights: the baseline that training has to beat."""
+    from dataclasses import replace
+
+    import torch
+
+    from codesage import recipes
+    from codesage import tokenizer as tokenizers
+    from codesage.encoder.export import export as publish_encoder
+    from codesage.encoder.model import Encoder
+
+    _check_size(size)
+    loaded = tokenizers.load(tokenizer)
+    torch.manual_seed(seed)
+    encoder = Encoder(replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size)).eval()
+    limit = recipes.pretraining(size).examples.max_tokens
+    publish_encoder(encoder, loaded, out, settings={"seed": seed}, facts={"stages": [], "max_tokens": limit},
+                    precisions=())  # fmt: skip
+
+
 def export(
     model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
     out: _Out,

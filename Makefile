@@ -1,0 +1,35 @@
+# make search [QUERY="..."] [IN=path]   search code (core only)
+# make test                             install what the tests need and run them
+# make speedrun                         from nothing to a trained, evaluated, searchable nano
+# make lint                             check style
+
+PYTHON ?= python3
+VENV ?= .venv
+QUERY ?= where is the contrastive loss computed
+IN ?= .
+INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: search test speedrun lint
+
+search: $(VENV)/core
+	$(VENV)/bin/codesage search "$(QUERY)" "$(IN)" --top 5
+
+test: $(VENV)/dev
+	$(VENV)/bin/python -m pytest
+
+speedrun: $(VENV)/dev
+	PATH="$(abspath $(VENV))/bin:$$PATH" bash runs/speedrun.sh
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable ".[dev]"
+	touch $@ $(VENV)/core
