@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from codesage.records import Document, Function, Pair
 
@@ -22,7 +23,9 @@ _TAG_LINE = re.compile(
     r"Attributes|Usage|Warnings?|References)\s*:?\s*$|[-=~*^`]{3,}\s*$|>>> |\.\. )"
 )
 _SIGNATURE = re.compile(r"^[\w.]+\s*\([^)]*\)\s*(?:->.*)?$", re.DOTALL)
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|resp|Dr|Mr|Ms|St|No|Fig|Eq|Sec|incl|[A-Za-z])|\.\.)\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|resp|Dr|Mr|Ms|St|No|Fig|Eq|Sec|incl|[A-Za-z])|\.\.)\.$"
+)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[\"'(`A-Z]|\s*$)")
 _CLEANING = (
     (re.compile(r"<summary>\s*(.*?)\s*</summary>.*", re.DOTALL), r"\1"),
@@ -33,9 +36,13 @@ _CLEANING = (
     (re.compile(r"</?[A-Za-z][^<>]{0,200}>"), ""),
     (re.compile(r"`+"), ""),
 )
-_ENGLISH = frozenset(["a", "an", "the", "of", "to", "in", "is", "are", "be", "for", "from", "and", "or", "if", "with", "this", "that", "by", "on", "as", "it", "not", "given", "when"])
-_FOREIGN = frozenset(
-    ["der", "die", "das", "und", "ein", "eine", "für", "mit", "von", "ist", "nicht", "le", "la", "les", "des", "une", "est", "pour", "dans", "avec", "qui", "el", "los", "las", "una", "para", "con", "por", "del", "que", "een", "het", "van", "voor", "niet", "il", "lo", "gli", "di", "che", "per", "non", "da", "um", "uma", "não", "é", "na", "do", "em", "si", "se", "jest", "dla"]
+_ENGLISH, _FOREIGN = (
+    frozenset(re.findall(r"\S+", words))
+    for words in (
+        "a an the of to in is are be for from and or if with this that by on as it not given when",
+        "der die das und ein eine für mit von ist nicht le la les des une est pour dans avec qui el los las una para con "
+        "por del que een het van voor niet il lo gli di che per non da um uma não é na do em si se jest dla",
+    )
 )
 
 
@@ -118,10 +125,8 @@ def clean(text: str) -> str:
 def repair_unicode(text: str) -> str:
     """Undo UTF-8 read as Windows-1252 where that is reversible, normalise to NFC, drop control characters."""
     if any(mark in text for mark in ("Ã", "â€", "Â")):
-        try:
+        with suppress(UnicodeError):  # not that kind of damage: the text stays as it is
             text = text.encode("cp1252").decode("utf-8")
-        except UnicodeError:
-            pass  # not that kind of damage: the text stays as it is
     text = unicodedata.normalize("NFC", text).replace("\ufffd", "")
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
 

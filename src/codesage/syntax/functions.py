@@ -38,7 +38,8 @@ _QUERIES = {
         @class (return_statement) @return""",
     "c": """(function_definition) @function [(struct_specifier body: (_)) (union_specifier body: (_))
          (enum_specifier body: (_))] @class (return_statement) @return""",
-    "ruby": "[(method) (singleton_method)] @function [(class) (module)] @class (return) @return (if_modifier body: (return)) @return (unless_modifier body: (return)) @return",
+    "ruby": """[(method) (singleton_method)] @function [(class) (module)] @class (return) @return
+         (if_modifier body: (return)) @return (unless_modifier body: (return)) @return""",
     "go": """[(function_declaration) (method_declaration)] @function
         (type_spec type: [(struct_type) (interface_type)]) @class (return_statement) @return""",
     "php": """[(function_definition) (method_declaration)] @function

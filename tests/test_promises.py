@@ -1,0 +1,68 @@
+"""What the project promises about itself: import direction, a light core, a quick command line, documented names."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
+LAYERS = [
+    {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"training"},
+    {"corpus"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli", "__main__", "__init__"},
+]  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def station(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("codesage."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "codesage":
+            names.update(alias.name for alias in node.names if alias.name in LEVEL)
+    return names
+
+
+def test_no_station_imports_one_above_it():
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 30
+    for file in files:
+        if file.name == "commands.py" or station(file) == "__init__":  # the faces of the stations
+            continue
+        own = LEVEL[station(file)]
+        upward = {name for name in imports(file) if LEVEL[name] > own}
+        same = {name for name in imports(file) if LEVEL[name] == own and name != station(file) and own > 0}
+        assert not upward and not same, f"{file} imports {upward | same}"
+
+
+def test_the_core_never_imports_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None; import codesage, codesage.cli, codesage.search.query, "
+        "codesage.search.index; codesage.cli._mount(); codesage.load().encode(['x'])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_is_quick():
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "codesage", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 1.0  # a promise of 0.3 s on an idle machine; benchmarks/startup.py measures it
+
+
+def test_public_functions_are_documented():
+    missing = []
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            long = public and node.end_lineno - node.lineno > 8 and node.name not in ("forward", "loss_of", "counting", "phase")
+            if long and not ast.get_docstring(node):
+                missing.append(f"{file.name}:{node.name}")
+    assert not missing

@@ -1,0 +1,284 @@
+"""Chunks, index and command line: what is found, what is kept, and what bad input gets."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import codesage.walk
+from codesage import CodesageError
+from codesage.records import Document
+from codesage.search.chunks import chunks
+from codesage.search.index import Index
+from codesage.search.query import search
+from codesage.search.ranking import reciprocal_rank_fusion
+from codesage.walk import Skipped, read_text, walk
+from codesage.words import split_words
+
+
+class HashingEncoder:
+    """Bag of words, hashed: deterministic, and related texts are near."""
+
+    width, fingerprint = 64, "hashing:1"
+
+    def encode(self, texts, *, kind="code"):
+        rows = np.full((len(texts), self.width), 1e-3, np.float32)
+        for row, text in enumerate(texts):
+            for word in split_words(text):
+                rows[row, hashlib.sha256(word.encode()).digest()[0] % self.width] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+ENCODER = HashingEncoder()
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "project"
+    (root / "pkg").mkdir(parents=True)
+    (root / "pkg" / "shapes.py").write_text(textwrap.dedent('''
+        import math
+
+        class Circle:
+            """A round shape."""
+            sides = 0
+
+            def area(self, radius):
+                """Area of the circle."""
+                return math.pi * radius ** 2
+
+        def parse_http_header(line):
+            name, _, value = line.partition(":")
+            return name.strip(), value.strip()
+    '''))
+    (root / "notes.md").write_text("# Notes\n\nThe zebra crossing protocol.\n")
+    (root / "server.go").write_text("package server\n\n// Listen waits for clients.\nfunc Listen(port int) error {\n\treturn nil\n}\n")
+    return root
+
+
+def opened(root, tmp_path, **options):
+    return Index.open(root, folder=tmp_path / "index", encoder=ENCODER, **options)
+
+
+def names(index, query, **options):
+    return [hit.chunk.name for hit in search(index, ENCODER, query, **options)]
+
+
+def content(index):
+    rows = index.connection.execute("SELECT path, kind, name, start_line, end_line, text FROM chunks ORDER BY 1, 4, 5")
+    return rows.fetchall()
+
+
+def test_finds_by_words_and_by_filters(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    assert names(index, "parse http header")[0] == "parse_http_header"
+    assert names(index, "parse http header")[0] == "parse_http_header"
+    assert search(index, ENCODER, "zebra crossing")[0].chunk.path == "notes.md"
+    assert set(names(index, "parse http header", language="go")) == {"Listen", ""}
+    assert {hit.chunk.path for hit in search(index, ENCODER, "circle", glob="pkg/*")} == {"pkg/shapes.py"}
+    assert search(index, ENCODER, "   ") == [] and search(index, ENCODER, "x", language="cobol") == []
+    assert len(search(index, ENCODER, "circle", top=1)) == 1
+
+
+def test_every_line_is_in_a_chunk():
+    text = "import os\n\n\ndef f():\n    return 1\n\nx = 2\n\nclass A:\n    y = 1\n\n    def g(self):\n        pass\n" + "z = 1\n" * 100
+    found = chunks(Document("a.py", "python", text, ""))
+    covered = "\n".join(chunk.text for chunk in found)
+    assert all(line in covered for line in text.splitlines())
+    assert [(c.kind, c.name) for c in found if c.kind != "window"] == [("function", "f"), ("class", "A"), ("function", "A.g")]
+    assert "def g" not in next(c.text for c in found if c.kind == "class")
+    assert all(c.end_line - c.start_line < 120 for c in found)
+
+
+def test_only_what_changed_is_read_again(root, tmp_path):
+    index = opened(root, tmp_path)
+    assert index.update(ENCODER)["read"] == 3
+    assert index.update(ENCODER) == {"read": 0, "gone": 0}
+    rows = index.rows
+    (root / "pkg" / "more.py").write_text((root / "pkg" / "shapes.py").read_text())
+    (root / "notes.md").unlink()
+    assert index.update(ENCODER) == {"read": 1, "gone": 1}
+    assert index.rows == rows  # equal texts are not embedded twice
+    assert "notes.md" not in {path for path, *_ in content(index)}
+
+
+def test_updated_index_equals_a_fresh_one(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    (root / "pkg" / "shapes.py").write_text("def other():\n    x = 1\n    return x\n")
+    index.update(ENCODER)
+    fresh = Index.open(root, folder=tmp_path / "fresh", encoder=ENCODER)
+    fresh.update(ENCODER)
+    assert content(index) == content(fresh)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[4])
+from test_search import ENCODER, Index
+import codesage.search.index as station
+from pathlib import Path
+station._FILES_A_BATCH = 1
+index = Index.open(Path(sys.argv[1]), folder=Path(sys.argv[2]), encoder=ENCODER)
+calls, embed = 0, index._embed
+def counted(*arguments):
+    global calls
+    rows = embed(*arguments)
+    calls += 1
+    if calls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)  # vectors are written, the transaction is not
+    return rows
+index._embed = counted
+index.update(ENCODER)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_killed_while_indexing_goes_on_where_it_was(root, tmp_path, at):
+    here = os.path.dirname(__file__)
+    arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), str(at), here]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    index = opened(root, tmp_path)
+    assert index.update(ENCODER)["read"] == 3 - (at - 1)
+    fresh = Index.open(root, folder=tmp_path / "fresh", encoder=ENCODER)
+    fresh.update(ENCODER)
+    assert content(index) == content(fresh)
+    assert names(index, "area of circle") == names(fresh, "area of circle")
+
+
+def test_an_index_of_another_model_or_a_damaged_one_is_refused(root, tmp_path):
+    opened(root, tmp_path).update(ENCODER)
+    other = HashingEncoder()
+    other.fingerprint = "hashing:2"
+    with pytest.raises(CodesageError, match="hashing:1.*hashing:2.*--rebuild"):
+        Index.open(root, folder=tmp_path / "index", encoder=other)
+    vectors = tmp_path / "index" / "vectors.f16"
+    vectors.write_bytes(vectors.read_bytes()[:-2])
+    with pytest.raises(CodesageError, match="bytes, expected.*--rebuild"):
+        opened(root, tmp_path)
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / "index" / f"index.sqlite{suffix}").unlink(missing_ok=True)
+    (tmp_path / "index" / "index.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(CodesageError, match="not a readable index.*--rebuild"):
+        opened(root, tmp_path)
+    index = opened(root, tmp_path, rebuild=True)
+    index.update(ENCODER)
+    assert names(index, "parse http header")[0] == "parse_http_header"
+
+
+def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):
+    with pytest.raises(CodesageError, match="not an index"):
+        Index.open(root, folder=root / "pkg", encoder=ENCODER, rebuild=True)
+    assert (root / "pkg" / "shapes.py").exists()
+
+
+def test_a_second_writer_is_told(root, tmp_path):
+    import fcntl
+
+    index = opened(root, tmp_path)
+    with open(tmp_path / "index" / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(CodesageError, match="another process"):
+            index.update(ENCODER)
+
+
+def test_walk_reads_ignore_files_and_follows_no_link(root):
+    (root / ".gitignore").write_text("*.log\n/build/\n")
+    (root / "pkg" / ".gitignore").write_text("*\n!keep.py\n")
+    (root / "pkg" / "keep.py").write_text("x = 1")
+    (root / "a.log").write_text("x")
+    for folder in ("build", ".git", "node_modules", "nested/.git"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "file.py").write_text("x = 1")
+    (root / "loop").symlink_to(root)
+    (root / "dangling").symlink_to(root / "nowhere")
+    assert [path.relative_to(root).as_posix() for path in walk(root)] == [
+        ".gitignore", "notes.md", "pkg/keep.py", "server.go"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x00\x01binary", "binary"), ("straße".encode("latin-1"), "encoding"), (b"x" * 1_000_001, "huge"),
+        (b"x" * 10_000, "minified"), (b" \n", "empty"), (b"\xff\xfe\x00", "binary"),
+    ],
+)  # fmt: skip
+def test_unreadable_texts_have_a_reason(tmp_path, data, reason):
+    (tmp_path / "f.py").write_bytes(data)
+    assert read_text(tmp_path / "f.py", name="f.py") == Skipped("f.py", reason)
+
+
+def test_special_secret_unreadable_and_utf16_files(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.py")
+    assert read_text(tmp_path / "pipe.py", name="pipe.py").reason == "special"
+    (tmp_path / ".env").write_text("KEY=1")
+    assert read_text(tmp_path / ".env", name=".env").reason == "secret"
+    (tmp_path / "wide.py").write_text("x = 'ü'", encoding="utf-16")
+    assert read_text(tmp_path / "wide.py", name="wide.py").text == "x = 'ü'"
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(codesage.walk, "open", refuse, raising=False)
+    assert read_text(tmp_path / "wide.py", name="wide.py").reason == "unreadable"
+
+
+def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
+    (root / "line.py").write_text("x" * 10_000_000)
+    (root / "deep.py").write_text("(\n" * 10_000 + ")\n" * 10_000)
+    (root / "latin.py").write_bytes("straße".encode("latin-1"))
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    assert index.status().skipped == {"huge": 1, "encoding": 1}
+    assert "deep.py" in {path for path, *_ in content(index)}  # as windows
+    assert names(index, "parse http header")[0] == "parse_http_header"
+
+
+def test_fusion_is_reciprocal_rank():
+    fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]])
+    assert [key for key, _ in fused] == ["b", "a", "c"]
+    assert dict(fused)["b"] == pytest.approx(1 / 62 + 1 / 61)
+
+
+def test_words_are_split_at_case_and_underscores():
+    assert split_words("parseHTTPResponse_v2 größteZahl x1") == ["parse", "http", "response", "v2", "größte", "zahl", "x1"]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "codesage", *map(str, arguments)], capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_command_line_answers_with_the_bundled_model(root, tmp_path):
+    found = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "-k", 2)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("pkg/shapes.py:4: Circle  ") or found.stdout.startswith("pkg/shapes.py:8: Circle.area  ")
+    assert "3 files indexed" in found.stderr and "\x1b" not in found.stdout
+    lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--json").stdout.splitlines()
+    assert json.loads(lines[0])["path"] == "pkg/shapes.py" and len(lines) > 1
+    assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 6
+
+
+@pytest.mark.parametrize("command", ["index", "search", "status"])
+def test_command_line_says_what_is_wrong_in_one_line(tmp_path, command):
+    query = ["query"] if command == "search" else []
+    missing = run(command, *query, tmp_path / "nowhere", "--index-dir", tmp_path / "i")
+    assert missing.returncode == 2 and missing.stderr.count("\n") == 1 and missing.stderr.startswith("codesage: ")
+
+
+def test_empty_folder_and_foreign_model(tmp_path):
+    (tmp_path / "empty").mkdir()
+    nothing = run("search", "query", tmp_path / "empty", "--index-dir", tmp_path / "i")
+    assert nothing.returncode == 1 and "holds no text file" in nothing.stderr and not nothing.stdout
+    foreign = run("search", "query", tmp_path / "empty", "--index-dir", tmp_path / "i", "--model", tmp_path / "empty")
+    assert foreign.returncode == 2 and foreign.stderr.count("\n") == 1 and "config.json" in foreign.stderr
