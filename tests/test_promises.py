@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
     {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"training"},
-    {"corpus"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli", "__main__", "__init__"},
+    {"corpus"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

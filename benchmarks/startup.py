@@ -1,0 +1,70 @@
+"""From process start to exit: `codesage --help` and a warm search over about 2,000 functions, beside `python -c pass`.
+
+Run: python benchmarks/startup.py [--out FILE.json]. Functions come from a slice of the standard library, copied to a
+temporary folder. Median of 7 runs each after one that is not counted, the commands in turn.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from codesage.evaluate.commands import environment
+from codesage.syntax import functions, parse
+
+ROUNDS, FUNCTIONS = 7, 2_000
+
+
+def main() -> None:
+    """Measure and print; write JSON with --out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root, index = Path(temporary) / "code", Path(temporary) / "index"
+        count = _copy(root)
+        codesage = [sys.executable, "-m", "codesage"]
+        place = [str(root), "--index-dir", str(index)]
+        started = time.perf_counter()
+        subprocess.run([*codesage, "index", *place], check=True, capture_output=True)
+        indexing = time.perf_counter() - started
+        commands = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "codesage --help": [*codesage, "--help"],
+            "codesage search (warm)": [*codesage, "search", "parse an email header", *place],
+        }
+        times = {name: [] for name in commands}
+        for round_ in range(ROUNDS + 1):
+            for name, command in commands.items():
+                started = time.perf_counter()
+                subprocess.run(command, check=True, capture_output=True)
+                if round_:
+                    times[name].append(time.perf_counter() - started)
+    seconds = {name: round(statistics.median(found), 3) for name, found in times.items()}
+    record = {"date": date.today().isoformat(), **environment(), "functions": count, "index_seconds": round(indexing, 1),
+              "median_seconds": seconds, "runs": times}  # fmt: skip
+    print(json.dumps({key: record[key] for key in ("functions", "index_seconds", "median_seconds")}, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _copy(root: Path) -> int:
+    root.mkdir()
+    count = 0
+    for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        if count >= FUNCTIONS:
+            break
+        count += sum(f.kind == "function" for f in functions(parse(file.read_text(encoding="utf-8"), "python")))
+        shutil.copy(file, root)
+    return count
+
+
+if __name__ == "__main__":
+    main()
