@@ -42,9 +42,7 @@ def test_equals_the_formula(negatives, pairs, temperature):
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_gradient_flows_through_the_weights(negatives):
     text, code = (v.requires_grad_() for v in vectors(4))
-    assert torch.autograd.gradcheck(
-        lambda a, b: contrastive_loss(a, b, temperature=0.5, negatives=negatives), (text, code)
-    )
+    assert torch.autograd.gradcheck(lambda a, b: contrastive_loss(a, b, temperature=0.5, negatives=negatives), (text, code))
 
 
 def test_scale_and_order_of_pairs_do_not_matter():

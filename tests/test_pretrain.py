@@ -51,7 +51,9 @@ def test_deobfuscation_golden(tokenizer):
     inputs, hidden = deobfuscate(ids, names, mask_id=tokenizer.mask_id, rng=rng())
     assert tokenizer.decode(ids) == SOURCE + "<|endoftext|>"
     assert (names[hidden] > 0).all() and (inputs[hidden] == tokenizer.mask_id).all()
-    pieces = {name: len(tokenizer.encode_pieces([name])[0]) for name in ("total_price", "items", "tax_rate", "subtotal", "item")}
+    pieces = {
+        name: len(tokenizer.encode_pieces([name])[0]) for name in ("total_price", "items", "tax_rate", "subtotal", "item")
+    }
     want = "def {total_price}({items}, {tax_rate}):\n" + SOURCE.split("\n", 2)[1]
     want += "\n    {subtotal} = sum({item}.price for {item} in {items})  # items\n    return print({subtotal} * {tax_rate})\n"
     masks = {name: "<mask>" * count for name, count in pieces.items()}  # k sub-tokens, k masks
@@ -124,9 +126,7 @@ def test_stage_one_overfits_one_document_and_loads_again(tokenizer, tmp_path):
     assert len((tmp_path / "model" / "metrics.jsonl").read_text().splitlines()) == 150
 
 
-@pytest.mark.parametrize(
-    ("documents", "max_tokens", "message"), [([], 32, "no documents"), ([DOCUMENT], 65, "65 tokens")]
-)
+@pytest.mark.parametrize(("documents", "max_tokens", "message"), [([], 32, "no documents"), ([DOCUMENT], 65, "65 tokens")])
 def test_what_cannot_be_trained_is_said_before(tokenizer, tmp_path, documents, max_tokens, message):
     settings = stage.Settings(CONFIG, examples.Settings(max_tokens=max_tokens), loop.Settings(1, 0, 1e-3))
     with pytest.raises(CodesageError, match=message):

@@ -42,7 +42,8 @@ ENCODER = HashingEncoder()
 def root(tmp_path):
     root = tmp_path / "project"
     (root / "pkg").mkdir(parents=True)
-    (root / "pkg" / "shapes.py").write_text(textwrap.dedent('''
+    (root / "pkg" / "shapes.py").write_text(
+        textwrap.dedent('''
         import math
 
         class Circle:
@@ -56,9 +57,12 @@ def root(tmp_path):
         def parse_http_header(line):
             name, _, value = line.partition(":")
             return name.strip(), value.strip()
-    '''))
+    ''')
+    )
     (root / "notes.md").write_text("# Notes\n\nThe zebra crossing protocol.\n")
-    (root / "server.go").write_text("package server\n\n// Listen waits for clients.\nfunc Listen(port int) error {\n\treturn nil\n}\n")
+    (root / "server.go").write_text(
+        "package server\n\n// Listen waits for clients.\nfunc Listen(port int) error {\n\treturn nil\n}\n"
+    )
     return root
 
 
@@ -88,7 +92,10 @@ def test_finds_by_words_and_by_filters(root, tmp_path):
 
 
 def test_every_line_is_in_a_chunk():
-    text = "import os\n\n\ndef f():\n    return 1\n\nx = 2\n\nclass A:\n    y = 1\n\n    def g(self):\n        pass\n" + "z = 1\n" * 100
+    text = (
+        "import os\n\n\ndef f():\n    return 1\n\nx = 2\n\nclass A:\n    y = 1\n\n    def g(self):\n        pass\n"
+        + "z = 1\n" * 100
+    )
     found = chunks(Document("a.py", "python", text, ""))
     covered = "\n".join(chunk.text for chunk in found)
     assert all(line in covered for line in text.splitlines())

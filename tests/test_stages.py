@@ -41,7 +41,7 @@ ROOT = Path(__file__).parent.parent
         ("@param x nothing\n", ""),
         ("Opens it.\n:param x: y", "Opens it"),
         ("svd(a, b=True)\n\nSingular value decomposition.", "Singular value decomposition"),
-        ("<summary>\nScales <see cref=\"T:Circle\"/> up.\n</summary>\n<param name=\"x\">y</param>", "Scales Circle up"),
+        ('<summary>\nScales <see cref="T:Circle"/> up.\n</summary>\n<param name="x">y</param>', "Scales Circle up"),
         ("See {@link Foo} at https://a.b/c now.", "See Foo at now"),
         ("Use :class:`~a.Foo` and ``bar``.", "Use a.Foo and bar"),
         ("Donâ€™t stop the <b>job</b>.", "Don’t stop the job"),
@@ -159,11 +159,17 @@ def test_a_foreign_folder_is_never_replaced(tmp_path):
 
 def test_tokenizer_ids_truncation_and_special_text(tmp_path):
     tokenizer = train(["def f(x): return x"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=280))
-    assert tokenizer.end_id == 0 and (tokenizer.mask_id, tokenizer.pad_id) == (tokenizer.vocab_size - 2, tokenizer.vocab_size - 1)
+    assert tokenizer.end_id == 0 and (tokenizer.mask_id, tokenizer.pad_id) == (
+        tokenizer.vocab_size - 2,
+        tokenizer.vocab_size - 1,
+    )
     (ids,) = tokenizer.encode(["def f(x): <mask> 🎉"], max_tokens=100)
     assert ids[-1] == 0 and tokenizer.mask_id not in ids
     assert tokenizer.decode(ids) == "def f(x): <mask> 🎉<|endoftext|>"
-    assert tokenizer.encode(["x " * 10_000, ""], max_tokens=4) == [[*tokenizer.encode(["x x x x"], max_tokens=9)[0][:3], 0], [0]]
+    assert tokenizer.encode(["x " * 10_000, ""], max_tokens=4) == [
+        [*tokenizer.encode(["x x x x"], max_tokens=9)[0][:3], 0],
+        [0],
+    ]
     assert load(tmp_path / "t").encode(["abc"], max_tokens=9) == tokenizer.encode(["abc"], max_tokens=9)
     (tmp_path / "t" / "tokenizer.json").write_text("{}")
     with pytest.raises(CodesageError):
@@ -229,6 +235,8 @@ def test_benchmark_loaders(tmp_path):
 
 def test_smoke_run_walks_the_whole_path(tmp_path):
     environment = {**os.environ, "OUT": str(tmp_path / "smoke"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", str(ROOT / "runs" / "smoke.sh")], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", str(ROOT / "runs" / "smoke.sh")], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "| both + BM25 |" in done.stdout and (tmp_path / "smoke" / "model" / "model.int8.onnx").exists()
