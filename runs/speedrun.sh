@@ -24,7 +24,7 @@ codesage contrast "$OUT/corpus" --model "$OUT/stage1" --size "$SIZE" --minutes "
 codesage export "$OUT/both" --out "$OUT/model" --int8-only
 # 6. one table, beside random weights and BM25
 codesage initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
-models=("random=$OUT/random" "stage1=$OUT/stage1" "both=$OUT/both" "int8=$OUT/model")
+models=("random=$OUT/random" "stage1=$OUT/stage1" "both=$OUT/model")
 if [ -n "${ABLATION:-}" ]; then # Stage II from random weights, at the same time budget
   codesage contrast "$OUT/corpus" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/stage2"
   models+=("stage2=$OUT/stage2")
@@ -32,6 +32,9 @@ fi
 bench=(); [ -d "$BENCHMARKS" ] && bench=(--benchmarks "$BENCHMARKS")
 [ -n "${SOURCES:-}" ] && bench=()
 codesage evaluate "${models[@]}" --corpus "$OUT/corpus" "${bench[@]}" --out "$OUT/retrieval.json"
-# 7. search with it
+# 7. a card beside the weights, and in the exported folder
+python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json"
+codesage export "$OUT/both" --out "$OUT/model" --int8-only
+# 8. search with it
 codesage search "compute the contrastive loss" src --model "$OUT/model" --index-dir "$OUT/index" --top 3
 echo "minutes in all: $(( (SECONDS - started) / 60 ))"
