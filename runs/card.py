@@ -1,6 +1,6 @@
 """Write the card of a trained model beside its weights: what it was trained on, and what was measured.
 
-Run: python runs/card.py MODEL CORPUS RETRIEVAL.json; every figure comes from these three.
+Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME (of its row there); every figure comes from these three.
 """
 
 import json
@@ -15,12 +15,13 @@ from codesage.evaluate.commands import table
 def main() -> None:
     """Write README.md into the model folder."""
     model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus")
+    name = sys.argv[4]
     measured = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     config, facts, data = load_config(model.path), model.facts, corpus.facts
     stages = "\n".join(
-        f"- {name}: " + ", ".join(f"{k} {v:,}" for k, v in facts[name].items())
-        for name in ("pretrain", "shallow", "contrast")
-        if name in facts
+        f"- {stage}: " + ", ".join(f"{k} {v:,}" for k, v in facts[stage].items())
+        for stage in ("pretrain", "shallow", "contrast")
+        if stage in facts
     )
     counts = ", ".join(f"{n:,} of {language}" for language, n in sorted(data["pairs"].items()))
     packages = ", ".join(f"{name} {version} ({licence})" for name, (version, licence) in sorted(data["packages"].items()))
@@ -44,7 +45,7 @@ Packages, with version and licence as stated by each: {packages}.
 
 ## Measured
 {measured["cpu"]}, {measured["cores"]} cores, Python {measured["python"]}, onnxruntime {measured["versions"]["onnxruntime"]}, \
-{measured["date"]}. `both` is this folder (int8).
+{measured["date"]}. `{name}` is this folder (int8).
 
 {table(measured["figures"])}
 """

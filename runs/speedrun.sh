@@ -33,7 +33,7 @@ bench=(); [ -d "$BENCHMARKS" ] && bench=(--benchmarks "$BENCHMARKS")
 [ -n "${SOURCES:-}" ] && bench=()
 codesage evaluate "${models[@]}" --corpus "$OUT/corpus" "${bench[@]}" --out "$OUT/retrieval.json"
 # 7. a card beside the weights, and in the exported folder
-python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json"
+python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json" both
 codesage export "$OUT/both" --out "$OUT/model" --int8-only
 # 8. search with it
 codesage search "compute the contrastive loss" src --model "$OUT/model" --index-dir "$OUT/index" --top 3
