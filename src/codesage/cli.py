@@ -37,13 +37,14 @@ def search(
     language: Annotated[str, typer.Option(help="Only this language.")] = "",
     glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = 0.05,
     no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
 ) -> None:  # fmt: skip
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
     from codesage.search import query as station
 
     opened, encoder = _open(path, index_dir, model, update=not no_update)
-    hits = station.search(opened, encoder, query, top=top, language=language, glob=glob)
+    hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
     for hit in hits:
         typer.echo(_as_json(hit) if as_json else _as_text(hit))
     if not hits:
