@@ -39,17 +39,25 @@ class Tokenizer:
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
         self._longest = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))
 
+    def __reduce__(self):
+        return _unpickled, (self._tokenizer.to_str(), self.fingerprint)  # the library forgets encode_special_tokens
+
     def encode(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
         """Ids of each text: at most `max_tokens`, the last of which is the end token.
 
-        A text is cut before tokenising where no `max_tokens` tokens can reach, so the cost does not grow with its
-        length. ValueError when `max_tokens` is under 1.
+        The cost does not grow with the length of a text. ValueError when `max_tokens` is under 1.
         """
         if max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}, expected at least 1")
-        reach = max_tokens * self._longest
-        encodings = self._tokenizer.encode_batch_fast([text[:reach] for text in texts], add_special_tokens=False)
-        return [[*encoding.ids[: max_tokens - 1], self.end_id] for encoding in encodings]
+        return [[*ids, self.end_id] for ids in self.encode_heads(texts, max_tokens=max_tokens - 1)]
+
+    def encode_heads(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
+        """The first `max_tokens` ids of each text, without the end token: for parts that are joined later.
+
+        A text is cut before tokenising where no `max_tokens` tokens can reach.
+        """
+        reach = (max_tokens + 1) * self._longest  # one more: a cut may change the last token before it
+        return [ids[:max_tokens] for ids in self.encode_pieces([text[:reach] for text in texts])]
 
     def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
         """Ids of each piece on its own, nothing appended: an identifier is tokenised without its surroundings."""
@@ -133,6 +141,12 @@ def load(folder: Path | str) -> Tokenizer:
         if bpe.token_to_id(token) is None:
             bpe.add_special_tokens([token])
     return Tokenizer(bpe, fingerprint)
+
+
+def _unpickled(state: str, fingerprint: str) -> Tokenizer:
+    from tokenizers import Tokenizer as Bpe
+
+    return Tokenizer(Bpe.from_str(state), fingerprint)
 
 
 def _from_vocabulary(folder: Path):

@@ -1,0 +1,357 @@
+"""Tokenised, memory-mapped corpora: what training reads, so that it never parses and never tokenises.
+
+In: a corpus and a tokenizer. Out: an artifact of kind "tokens", raw little-endian files and nothing else:
+
+    documents.plain.ids     ids of all documents, end to end; uint16, or uint32 for vocabularies over 65,536
+    documents.plain.borders int64 (N+1,): document i is ids[borders[i]:borders[i+1]]
+    documents.named.*       the same, tokenised piece by piece for deobfuscation; empty where nothing can be hidden
+    documents.named.names   uint16 beside each of named.ids: which name of the file it is a part of, 0: none
+    documents.language      uint8 (N,): index into the manifest's `languages`
+    pairs.{text,code,body,description}.{ids,borders}, pairs.{language,kind}, pairs.{text,body}.key, and held_out.*
+
+Documents end with the end token. Pair sides do not: a batch cuts them and appends it. Worker processes parse and
+tokenise; parts are written in the order of the corpus, so that any number of workers gives the same bytes.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.corpus.read import read_documents, read_pairs
+from codesage.corpus.tokenise import SIDES, Columns, Tokeniser, id_type
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES
+from codesage.records import Document, Pair
+from codesage.tokenizer import Tokenizer
+
+KINDS = ("function", "class", "example", "comment", "test")
+_UNIT = 500_000  # characters a worker takes at a time
+_TYPES = {"borders": "<i8", "names": "<u2", "language": "u1", "kind": "u1", "key": "<u8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is tokenised. Published evaluation lengths: 128 for text, 1,024 for code."""
+
+    max_documents: int = 0  # a sample of so many, spread over the languages; 0: all
+    pair_kinds: tuple[str, ...] = ()  # kinds of pairs to keep; (): all
+    text_tokens: int = 128  # longest side a batch can ask for, end token included
+    code_tokens: int = 1024
+    description_tokens: int = 256
+    seed: int = 0  # of the sample
+    workers: int = 0  # processes that parse and tokenise; 0: one a core
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Rows of unequal length: row i is ids[borders[i]:borders[i+1]], a view."""
+
+    ids: np.ndarray
+    borders: np.ndarray  # int64 (rows + 1,)
+
+    def __len__(self) -> int:
+        return len(self.borders) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        row %= len(self)
+        return self.ids[self.borders[row] : self.borders[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of ids of each row, int64 (rows,)."""
+        return np.diff(self.borders)
+
+
+@dataclass(frozen=True, slots=True)
+class PairTokens:
+    """The sides of P pairs, cut and without end token; equal keys are equal but for case and white space."""
+
+    text: Ragged
+    code: Ragged  # the whole definition
+    body: Ragged  # the hard positive
+    description: Ragged  # the rest of the docstring; empty rows where there is none
+    language: np.ndarray  # uint8 (P,), index into Tokens.languages
+    kind: np.ndarray  # uint8 (P,), index into Tokens.kinds
+    text_key: np.ndarray  # uint64 (P,)
+    body_key: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An opened artifact of kind "tokens"; every array is a read-only view of a mapped file."""
+
+    path: Path
+    facts: dict
+    fingerprint: str
+    plain: Ragged
+    named: Ragged
+    names: np.ndarray  # uint16, beside named.ids
+    language: np.ndarray  # uint8 (documents,)
+    pairs: PairTokens
+    held_out: PairTokens
+    languages: tuple[str, ...]
+    kinds: tuple[str, ...]
+    vocab_size: int
+    end_id: int
+    mask_id: int
+    pad_id: int
+    newline: tuple[int, ...]  # ids of a line break: what a batch puts between two sides it joins
+
+
+def build(
+    corpus: Path | str, tokenizer: Tokenizer, out: Path | str, *, settings: Settings | None = None,
+    progress: Callable[[str, int], None] = lambda what, done: None,
+) -> Artifact:  # fmt: skip
+    """Tokenise the corpus at `corpus` and publish it at `out`; `progress` hears what is being done and how many are.
+
+    Raises CodesageError when the corpus is missing or damaged, a kind of pairs is not known, or a worker dies.
+    """
+    origin = open_artifact(corpus, "corpus", verify=False)
+
+    @dataclass(frozen=True)
+    class Documents:  # read more than once where a sample is drawn, never held
+        def __iter__(self) -> Iterator[Document]:
+            return read_documents(corpus)
+
+    return write(
+        Documents(), read_pairs(corpus), tokenizer, out, held_out=read_pairs(corpus, held_out=True),
+        settings=settings, progress=progress, corpus_fingerprint=origin.fingerprint,
+    )  # fmt: skip
+
+
+def write(
+    documents: Iterable[Document], pairs: Iterable[Pair], tokenizer: Tokenizer, out: Path | str, *,
+    held_out: Iterable[Pair] = (), settings: Settings | None = None, corpus_fingerprint: str = "",
+    progress: Callable[[str, int], None] = lambda what, done: None,
+) -> Artifact:  # fmt: skip
+    """`build` from records; `documents` must be iterable twice when a sample is asked for."""
+    settings = settings or Settings()
+    unknown = set(settings.pair_kinds) - set(KINDS)
+    if unknown:
+        raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
+    facts = {
+        "tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "corpus": corpus_fingerprint,
+        "end_id": tokenizer.end_id, "mask_id": tokenizer.mask_id, "pad_id": tokenizer.pad_id,
+        "newline": tokenizer.encode_pieces(["\n"])[0], "dtype": id_type(tokenizer.vocab_size).name,
+    }  # fmt: skip
+    limits = {"text": settings.text_tokens, "description": settings.description_tokens}
+    limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
+    with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
+        files = stack.enter_context(_Files(folder, facts["dtype"]))
+        pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits))
+        parts = (
+            ("documents", _sampled(documents, settings), lambda document: len(document.text)),
+            ("pairs", _of_kinds(pairs, settings.pair_kinds), _pair_size),
+            ("held_out", _of_kinds(held_out, settings.pair_kinds), _pair_size),
+        )
+        for name, records, size in parts:
+            files.open(name)
+            for columns in _mapped(pool, name == "documents", _units(records, size)):
+                progress(name, files.add(name, columns))
+        facts |= files.facts()
+    return open_artifact(out, "tokens", verify=False)
+
+
+def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify: bool = True) -> Tokens:
+    """Open tokens, mapped, not read; `verify` also reads everything once to check its hashes.
+
+    Raises CodesageError when the folder is missing, foreign, damaged or cut short, or was made with another tokenizer
+    than `tokenizer`.
+    """
+    artifact = open_artifact(path, "tokens", verify=verify)
+    facts = artifact.facts
+    if tokenizer is not None and facts.get("tokenizer") != tokenizer.fingerprint:
+        raise CodesageError(f"{path} was made with another tokenizer ({str(facts.get('tokenizer'))[:12]}, this one is "
+                            f"{tokenizer.fingerprint[:12]}): run 'codesage tokens' again with this one")  # fmt: skip
+    try:
+        ids = np.dtype(facts["dtype"]).newbyteorder("<")
+        counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
+        fixed = {name: int(facts[name]) for name in ("vocab_size", "end_id", "mask_id", "pad_id")}
+        listed = {name: tuple(facts[name]) for name in ("languages", "kinds", "newline")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
+    folder, documents = artifact.path, counts["documents"]
+    named = _ragged(folder, "documents.named", documents, ids)
+    return Tokens(
+        path=folder, facts=facts, fingerprint=artifact.fingerprint, named=named,
+        plain=_ragged(folder, "documents.plain", documents, ids),
+        names=_mapped_file(folder / "documents.named.names", "<u2", len(named.ids)),
+        language=_mapped_file(folder / "documents.language", "u1", documents),
+        pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
+        **listed, **fixed,
+    )  # fmt: skip
+
+
+def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
+    return PairTokens(
+        **{side: _ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
+        **{key: _mapped_file(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
+        **{f"{side}_key": _mapped_file(folder / f"{name}.{side}.key", "<u8", count) for side in ("text", "body")},
+    )
+
+
+def _ragged(folder: Path, name: str, rows: int, dtype: np.dtype) -> Ragged:
+    borders = _mapped_file(folder / f"{name}.borders", "<i8", rows + 1)
+    if borders[0] != 0 or (np.diff(borders) < 0).any():
+        raise CodesageError(f"{folder / name}.borders does not ascend from 0: make it again with 'codesage tokens'")
+    return Ragged(_mapped_file(folder / f"{name}.ids", dtype, int(borders[-1])), borders)
+
+
+def _mapped_file(file: Path, dtype: str | np.dtype, items: int) -> np.ndarray:
+    dtype = np.dtype(dtype)
+    try:
+        size = file.stat().st_size
+        if size != items * dtype.itemsize:
+            raise CodesageError(f"{file} has {size:,} bytes, expected {items * dtype.itemsize:,} ({items:,} items): "
+                                "make it again with 'codesage tokens'")  # fmt: skip
+        # A plain view of the map: slices of np.memmap cost microseconds each. An empty file cannot be mapped.
+        return np.asarray(np.memmap(file, dtype, "r")) if items else np.empty(0, dtype)
+    except OSError as error:
+        raise CodesageError(f"{file} cannot be read ({error.strerror}): make it again with 'codesage tokens'") from None
+
+
+class _Files:
+    """The raw files of an artifact while they grow."""
+
+    def __init__(self, folder: Path, dtype: str) -> None:
+        self._folder, self._ids = folder, np.dtype(dtype).newbyteorder("<")
+        self._open: dict[str, object] = {}
+        self._ends: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._numbers = {"language": {name: i for i, name in enumerate(LANGUAGES)},
+                         "kind": {name: i for i, name in enumerate(KINDS)}}  # fmt: skip
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(self, *error) -> None:
+        for file in self._open.values():
+            file.close()
+
+    def open(self, part: str) -> None:
+        """Start a part: its files exist from now on, empty where nothing is added."""
+        self._counts[part] = 0
+        if part == "documents":
+            ragged, flat = ["plain", "named"], ["named.names", "language"]
+        else:
+            ragged, flat = list(SIDES), ["language", "kind", "text.key", "body.key"]
+        for name in [*flat, *(f"{column}.{end}" for column in ragged for end in ("ids", "borders"))]:
+            self._open[f"{part}.{name}"] = open(self._folder / f"{part}.{name}", "wb")  # noqa: SIM115 (closed by __exit__)
+        for column in ragged:
+            self._ends[f"{part}.{column}"] = 0
+            self._write(f"{part}.{column}.borders", [0])
+
+    def add(self, part: str, columns: Columns) -> int:
+        """Append columns; returns the number of items of the part so far."""
+        for name, values in columns.items():
+            column, _, end = name.rpartition(".")
+            if end == "lengths":
+                borders = self._ends[f"{part}.{column}"] + np.cumsum(values)
+                self._ends[f"{part}.{column}"] = int(borders[-1])
+                self._write(f"{part}.{column}.borders", borders)
+            elif name in self._numbers:
+                numbers = self._numbers[name]
+                self._write(f"{part}.{name}", [numbers.setdefault(value, len(numbers)) for value in values])
+            else:
+                self._write(f"{part}.{name}", values)
+        self._counts[part] += len(columns["language"])
+        return self._counts[part]
+
+    def _write(self, name: str, values) -> None:
+        self._open[name].write(np.asarray(values).astype(_TYPES.get(name.rpartition(".")[2], self._ids), copy=False).tobytes())
+
+    def facts(self) -> dict:
+        """Counts of items and tokens, and what the numbers of languages and kinds stand for."""
+        lists = {"languages": list(self._numbers["language"]), "kinds": list(self._numbers["kind"])}
+        return {"counts": dict(self._counts), "tokens": dict(sorted(self._ends.items()))} | lists
+
+
+def _units(records: Iterable, size: Callable[[object], int]) -> Iterator[list]:
+    unit, characters = [], 0
+    for record in records:
+        unit.append(record)
+        characters += size(record) + 100
+        if characters >= _UNIT:
+            yield unit
+            unit, characters = [], 0
+    if unit:
+        yield unit
+
+
+def _pair_size(pair: Pair) -> int:
+    return len(pair.code) + len(pair.bare_body) + len(pair.text)
+
+
+def _of_kinds(pairs: Iterable[Pair], kinds: tuple[str, ...]) -> Iterator[Pair]:
+    return (pair for pair in pairs if not kinds or pair.kind in kinds)
+
+
+def _sampled(documents: Iterable[Document], settings: Settings) -> Iterator[Document]:
+    if not settings.max_documents:
+        return iter(documents)
+    kept = sample([document.language for document in documents], settings.max_documents, seed=settings.seed)
+    return (document for document, keep in zip(documents, kept, strict=True) if keep)
+
+
+def sample(languages: list[str], count: int, *, seed: int) -> np.ndarray:
+    """Which `count` items to keep, bool (items,): equal shares of the languages, as far as each of them reaches."""
+    of = np.asarray(languages)
+    kept = np.zeros(len(of), bool)
+    names, sizes = np.unique(of, return_counts=True)
+    rng, left = np.random.default_rng(seed), count
+    for rank, language in enumerate(np.argsort(sizes, kind="stable")):  # what a small one leaves goes to the larger
+        share = min(int(sizes[language]), left // (len(names) - rank))
+        kept[rng.choice(np.flatnonzero(of == names[language]), share, replace=False)] = True
+        left -= share
+    return kept
+
+
+def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int]):
+    if workers == 1:
+        _start(tokenizer, limits)
+        return nullcontext()
+    return ProcessPoolExecutor(workers, get_context("spawn"), _start, (tokenizer, limits, True))  # no fork: threads
+
+
+def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> Iterator[Columns]:
+    """Columns of all units in their order, with a bounded number of units under way."""
+    if pool is None:
+        yield from (_work(unit, documents) for unit in units)
+        return
+    pending = []
+    try:
+        for unit in units:
+            pending.append(pool.submit(_work, unit, documents))
+            if len(pending) >= 3 * pool._max_workers:
+                yield pending.pop(0).result()
+        while pending:
+            yield pending.pop(0).result()
+    except BrokenProcessPool:
+        raise CodesageError("a worker process died while tokenising: run again with --workers 1 to see where") from None
+
+
+_STATE: dict[str, Tokeniser] = {}
+
+
+def _start(tokenizer: Tokenizer, limits: dict[str, int], alone: bool = False) -> None:
+    if alone:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits)
+
+
+def _work(unit: list, documents: bool) -> Columns:
+    tokeniser = _STATE["tokeniser"]
+    return tokeniser.documents(unit) if documents else tokeniser.pairs(unit)
