@@ -1,26 +1,50 @@
 """The one step loop of both stages.
 
-In: an encoder, batches, and a function from a batch to its loss. Out: the trained encoder, and a line of JSON a step
-in metrics.jsonl. No framework: what happens in a step is written here once, in order. Runs end after `steps` steps or
-`seconds` seconds, whichever comes first; the learning rate follows the larger share of the two that is used up.
+In: an encoder, batches by step, and a function that leaves the gradients of a batch. Out: the trained encoder, and a
+line of JSON a step in metrics.jsonl. No framework: what happens in a step is written here once, in order. Runs end
+after `steps` steps or `seconds` seconds, whichever comes first; the learning rate follows the larger share of the two
+that is used up. Everything a step depends on is a function of (settings, step) or stands in the checkpoint, so a run
+that was killed goes on bit for bit where its last checkpoint was; seconds count as used only while a run was alive.
 """
 
 import json
 import math
+import shlex
+import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from statistics import fmean
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
+from codesage.training import checkpoints as disk
+from codesage.training import curves, estimate, optimizers, precision, processes
+from codesage.training import guard as guards
+from codesage.training.metrics import FILE, Metrics, cut_back
 
 Batch = TypeVar("Batch")
+DECAYS = ("linear", "cosine")
+# Settings that a resumed run may change: they move no weight, or (the first two) prolong the run.
+_FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile")
+
+
+class Batches(Protocol[Batch]):
+    """Data order as a pure function: `at` is called from another thread, one step ahead."""
+
+    def at(self, step: int) -> Batch:
+        """The global batch of a step, the same for any number of processes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +56,57 @@ class Settings:
     learning_rate: float
     seconds: float = 0.0  # also stop after this much time; 0: no limit
     embedding_rate: float = 1.0  # learning rate of the token embedding, as a multiple
+    muon_rate: float = 1.0  # that of the blocks' matrices under Muon
     weight_decay: float = 0.1  # on matrices only
     beta1: float = 0.9
     beta2: float = 0.98
     clip_norm: float = 1.0
-    final_rate: float = 0.05  # the linear decay ends at this share of the learning rate
-    max_skipped: int = 20  # non-finite steps that are left out before the run stops
+    decay: str = "linear"  # or "cosine"
+    final_rate: float = 0.05  # the decay ends at this share of the learning rate
+    optimizer: str = "adamw"  # or "muon"
+    precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor has it
+    compile: bool = False  # torch.compile of the blocks
+    shard: bool = False  # FSDP2 over all processes
+    guard: guards.Settings = field(default_factory=guards.Settings)
+    checkpoint_steps: int = 0  # a checkpoint after so many steps; 0: by time only
+    checkpoint_seconds: float = 300.0  # and after so much time; 0: by steps only
+    keep: int = 2  # newest checkpoints that are kept
+    evaluations: int = 10  # retrieval scores over the run
+    tensorboard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.warmup_steps < 0 or self.learning_rate <= 0 or self.seconds < 0:
             raise CodesageError(f"steps {self.steps}, warm-up {self.warmup_steps}, rate {self.learning_rate}, seconds "
                                 f"{self.seconds}: expected steps and rate over 0, the others not negative")  # fmt: skip
+        if self.keep < 1 or self.checkpoint_steps < 0 or self.checkpoint_seconds < 0:
+            raise CodesageError(f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
+                                f"{self.checkpoint_seconds}: expected keep over 0, the others not negative")  # fmt: skip
+        for name, value, allowed in (("decay", self.decay, DECAYS), ("optimizer", self.optimizer, optimizers.OPTIMIZERS),
+                                     ("precision", self.precision, precision.PRECISIONS)):  # fmt: skip
+            if value not in allowed:
+                raise CodesageError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: what a checkpoint holds beside tensors."""
+
+    step: int = 0  # steps done
+    tokens: int = 0
+    seconds: float = 0.0  # time used, over all lives of the run
+    evaluated: int = 0  # evaluations done
+    evaluation: dict = field(default_factory=dict)  # the latest
 
 
 def rate_at(settings: Settings, used: float) -> float:
-    """Learning rate when the share `used` (0..1) of the run is done: linear warm-up, then linear decay."""
+    """Learning rate when the share `used` (0..1) of the run is done: linear warm-up, then linear or cosine decay."""
     warmup = settings.warmup_steps / settings.steps
     if used < warmup:
         return settings.learning_rate * (used + 1 / settings.steps) / (warmup + 1 / settings.steps)
-    left = (1 - used) / max(1e-9, 1 - warmup)
+    left = min(1.0, (1 - used) / max(1e-9, 1 - warmup))
+    if settings.decay == "cosine":
+        left = 0.5 - 0.5 * math.cos(math.pi * left)
     return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * left)
 
 
@@ -59,82 +114,202 @@ def train(
     encoder: Encoder,
     settings: Settings,
     *,
-    batches: Iterator[Batch],
-    loss_of: Callable[[Batch], tuple[Tensor, int]],
+    batches: Batches[Batch],
+    gradients_of: Callable[[Batch], tuple[Tensor, int]],
     folder: Path,
     stage: str,
+    checkpoints: Path | None = None,
+    evaluate: Callable[[], dict] | None = None,
+    run: dict | None = None,
+    resume: bool = True,
+    flops_per_token: float = 0.0,
 ) -> dict:
-    """Train `encoder` in place; `loss_of(batch)` gives a scalar loss and the number of real tokens in the batch.
+    """Train `encoder` in place and return facts of the run: steps, tokens, seconds, loss, skipped steps.
 
-    A step whose loss or gradient is not finite never reaches the optimizer; it is named in metrics.jsonl (written to
-    `folder`), and after `max_skipped` of them in all CodesageError is raised. Returns facts of the run: steps,
-    tokens, seconds, last loss (mean of the last 20 steps), skipped steps.
+    `gradients_of(batch)` computes the loss, leaves its gradients in `.grad` (it calls backward itself) and returns the
+    detached scalar loss and the number of real tokens; it runs under autocast where precision is bf16. With several
+    processes each gets the global batch, takes its share, and returns its part of loss and tokens: parts add up.
+    A step that `guard` refuses never reaches the optimizer, and is named in metrics.jsonl.
+
+    `checkpoints` is the home of everything that must outlive a kill, a folder a stage; the newest one there is
+    resumed, provided that it is of the same settings and of the same `run` (encoder, data, tokenizer: JSON values),
+    else CodesageError. SIGTERM and SIGINT then save, and raise CodesageError with how to go on. In the end `folder`
+    gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients.
     """
-    optimizer = _optimizer(encoder, settings)
+    home = folder if checkpoints is None else checkpoints / stage
+    home.mkdir(parents=True, exist_ok=True)
+    device = encoder.wte.weight.device
+    processes.same_weights(encoder)
+    if settings.shard and processes.world() > 1:
+        processes.shard(encoder)
+    optimizer = optimizers.build(encoder, settings)
+    progress, guard = Progress(), guards.Guard(settings.guard)
+    run = json.loads(json.dumps({**(run or {}), "stage": stage, "loop": asdict(settings)}))
+    if checkpoints is not None:
+        _resume(home, encoder, optimizer, progress, guard, run, resume=resume)
+        (home / "settings.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    autocast = precision.autocast(settings.precision, device)
+    peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
+    if settings.compile:
+        precision.compile_blocks(encoder)
     encoder.train()
-    started, tokens, skipped, losses = time.perf_counter(), 0, 0, []
-    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as metrics:
-        step = 0
-        for step, batch in enumerate(batches):
-            elapsed = time.perf_counter() - started
-            used = max(step / settings.steps, elapsed / settings.seconds if settings.seconds else 0.0)
+    saved, started = time.perf_counter(), time.perf_counter() - progress.seconds
+
+    def save() -> Path:
+        metrics.sync()
+        state = {"progress": asdict(progress), "guard": guard.state()}
+        return disk.save(home, encoder, optimizer, step=progress.step, state=state, run=run, keep=settings.keep)
+
+    speed = {"flops_per_token": flops_per_token, "peak": peak}
+
+    with (
+        Metrics(home / FILE, stage=stage, tensorboard=settings.tensorboard, **speed) as metrics,
+        _signals(catch=checkpoints is not None) as signals,
+        _ahead(batches, progress.step, settings.steps) as ahead,
+        processes.guarded(stage),
+    ):
+        while True:
+            used, elapsed = processes.from_first([_used(settings, progress), time.perf_counter() - saved])
             if used >= 1:
                 break
-            rate = rate_at(settings, used)
+            step, rate = progress.step, rate_at(settings, used)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["multiple"]
-            loss, batch_tokens = loss_of(batch)
-            loss.backward()
-            reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
-            norm = torch.nn.utils.clip_grad_norm_(reached, settings.clip_norm)
-            finite = math.isfinite(loss.item()) and math.isfinite(norm.item())
-            if finite:
+            with autocast():
+                part, own_tokens = gradients_of(next(ahead))
+            processes.sum_gradients(encoder)
+            loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
+            norm = _clip(encoder, settings.clip_norm)
+            skipped = guard.reason(step, loss, norm)
+            if not skipped:
                 optimizer.step()
-                losses.append(loss.item())
-            else:
-                skipped += 1
             optimizer.zero_grad(set_to_none=True)
-            tokens += batch_tokens
-            line = {"stage": stage, "step": step, "loss": loss.item(), "gradient_norm": norm.item(), "rate": rate,
-                    "tokens": tokens, "seconds": time.perf_counter() - started, "skipped": not finite}  # fmt: skip
-            metrics.write(json.dumps(line) + "\n")
-            _show(line, used)
-            if skipped > settings.max_skipped:
-                raise CodesageError(f"{skipped} steps were not finite, the last at step {step}: lower the learning rate")
-        else:
-            step += 1
+            progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
+            progress.seconds = time.perf_counter() - started
+            metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens,
+                          seconds=progress.seconds, skipped=skipped)  # fmt: skip
+            metrics.show(step, loss=loss, tokens=progress.tokens, used=_used(settings, progress), seconds=progress.seconds)
+            guard.refuse_too_many()
+            if evaluate is not None and int(used * settings.evaluations) > progress.evaluated:
+                _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
+            if checkpoints is not None and (stopped or _due(settings, progress.step, elapsed)):
+                path, saved = save(), time.perf_counter()
+                if stopped:
+                    raise CodesageError(_how_to_go_on(stage, signals, progress.step, path))
+        if not progress.step:
+            raise CodesageError("the run ended before its first step: the time was up")
+        if evaluate is not None and progress.evaluated < settings.evaluations:
+            _evaluate(encoder, evaluate, progress, metrics, settings.evaluations)
+        if checkpoints is not None and not (home / f"step-{progress.step:09d}").exists():
+            save()
     encoder.eval()
-    seconds = time.perf_counter() - started
-    if not losses:
-        raise CodesageError("the run ended before its first step: the data gave no batch, or the time was up")
-    tail = losses[-20:]
-    return {"steps": step, "tokens": tokens, "seconds": round(seconds, 1), "skipped": skipped,
-            "loss": round(sum(tail) / len(tail), 4)}  # fmt: skip
+    _finish(home, folder)
+    tail = guard.losses[-20:] or [math.nan]
+    return {"steps": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1),
+            "skipped": guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
 
 
-def _optimizer(encoder: Encoder, settings: Settings) -> torch.optim.AdamW:
-    table, matrices, vectors = [encoder.wte.weight], [], []
-    for name, parameter in encoder.named_parameters():
-        if name != "wte.weight":
-            (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    groups = [
-        {"params": table, "weight_decay": 0.0, "multiple": settings.embedding_rate},
-        {"params": matrices, "weight_decay": settings.weight_decay, "multiple": 1.0},
-        {"params": vectors, "weight_decay": 0.0, "multiple": 1.0},
-    ]
-    return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
-    )
+def _used(settings: Settings, progress: Progress) -> float:
+    return max(progress.step / settings.steps, progress.seconds / settings.seconds if settings.seconds else 0.0)
 
 
-def _show(line: dict, used: float) -> None:
-    if not sys.stderr.isatty() and line["step"] % 50:
-        return
-    left = line["seconds"] * (1 - used) / used if used else float("nan")
-    print(
-        f"{line['stage']}  step {line['step']}  loss {line['loss']:.3f}  {line['tokens'] / line['seconds']:,.0f} tokens/s"
-        f"  {used:.0%} done, {left / 60:.1f} min left",
-        end="\r" if sys.stderr.isatty() else "\n",
-        file=sys.stderr,
-        flush=True,
-    )
+def _due(settings: Settings, step: int, elapsed: float) -> bool:
+    by_steps = settings.checkpoint_steps and step % settings.checkpoint_steps == 0
+    return bool(by_steps or (settings.checkpoint_seconds and elapsed > settings.checkpoint_seconds))
+
+
+def _clip(encoder: Encoder, limit: float) -> float:
+    """Scale the gradients to a norm of at most `limit`; returns the norm before."""
+    reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
+    norm = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
+    torch.nn.utils.clip_grads_with_norm_(reached, limit, norm)
+    return norm.item()
+
+
+def _evaluate(encoder: Encoder, evaluate: Callable[[], dict], progress: Progress, metrics: Metrics, number: int) -> None:
+    device = encoder.wte.weight.device
+    # A run that looks more often must not take other steps: the random state stays as it was.
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+        encoder.eval()
+        progress.evaluation = evaluate()
+        encoder.train()
+    progress.evaluated = number
+    metrics.write(progress.step - 1, evaluation=progress.evaluation)
+
+
+def _resume(
+    home: Path, encoder: Encoder, optimizer: torch.optim.Optimizer, progress: Progress, guard: guards.Guard, run: dict,
+    *, resume: bool,
+) -> None:  # fmt: skip
+    """Load the newest checkpoint of `home` into everything given, or clear `home` for a fresh start."""
+    if processes.rank() == 0 and not resume:
+        disk.prune(home, keep=0)
+    processes.barrier()
+    found = disk.newest(home)
+    steps = processes.gather_objects(found.state["progress"]["step"] if found else 0)
+    if len(set(steps)) > 1:
+        raise CodesageError(f"the processes see checkpoints of different steps ({steps}) in {home}: share one folder")
+    if found is not None:
+        was, now = ({**r, "loop": {k: v for k, v in r["loop"].items() if k not in _FREE}} for r in (found.run, run))
+        if difference := disk.first_difference(was, now):
+            raise CodesageError(f"{found.path} belongs to another run ({difference}): use --fresh, or another --out")
+        disk.restore(found, encoder, optimizer)
+        for name, value in found.state["progress"].items():
+            setattr(progress, name, value)
+        guard.restore(found.state["guard"])
+        if processes.rank() == 0:
+            print(f"codesage: going on from {found.path}", file=sys.stderr)
+    if processes.rank() == 0:
+        disk.prune(home, keep=10**9)  # leftovers of killed writers only
+        cut_back(home / FILE, step=progress.step)
+    processes.barrier()
+
+
+def _how_to_go_on(stage: str, signals: list[str], step: int, path: Path) -> str:
+    called = Path(sys.argv[0]).name in ("codesage", "__main__.py")
+    command = f"'{shlex.join(['codesage', *(a for a in sys.argv[1:] if a != '--fresh')])}'" if called else "the same call"
+    why = signals[0] if signals else "a signal to another process"
+    return f"{stage} was stopped by {why} after step {step}, saved as {path}: go on with {command}"
+
+
+def _finish(home: Path, folder: Path) -> None:
+    if processes.rank() == 0:
+        if home != folder:
+            with open(folder / FILE, "a", encoding="utf-8") as out, open(home / FILE, encoding="utf-8") as own:
+                shutil.copyfileobj(own, out)
+        curves.draw(folder / FILE, folder / "curves.png")
+
+
+@contextmanager
+def _signals(*, catch: bool) -> Iterator[list[str]]:
+    """Names of SIGTERM and SIGINT as they arrive; a second one of a kind ends the process at once."""
+    names: list[str] = []
+    before = {}
+
+    def note(number: int, frame: object) -> None:
+        names.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    if catch and threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield names
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ahead(batches: Batches[Batch], start: int, end: int) -> Iterator[Iterator[Batch]]:
+    """The batches of steps start..end-1, each made in one background thread while the step before it runs."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
+
+        def take() -> Iterator[Batch]:
+            pending = thread.submit(batches.at, start)
+            for step in range(start, end):
+                batch = pending.result()
+                if step + 1 < end:
+                    pending = thread.submit(batches.at, step + 1)
+                yield batch
+
+        yield take()

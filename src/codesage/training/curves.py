@@ -1,0 +1,115 @@
+"""The curves of a run as a picture: loss, gradient norm, learning rate, speed and retrieval over tokens seen.
+
+In: metrics.jsonl. Out: a PNG, a column of panels for each stage in it.
+"""
+
+from itertools import groupby, pairwise
+from pathlib import Path
+
+from codesage.training.metrics import read
+
+_INK, _BLUE, _PALE, _RED = "#333333", "#1f5fa8", "#a9c4e4", "#c0392b"
+_PANELS = ("loss", "gradient norm", "learning rate", "tokens/s", "retrieval")
+
+
+def draw(metrics: Path, out: Path) -> None:
+    """Draw the metrics file `metrics` into the PNG `out`; a file without a step gives no picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    stages = [(stage, list(lines)) for stage, lines in groupby(read(metrics), key=lambda line: line["stage"])]
+    stages = [(stage, lines) for stage, lines in stages if any("loss" in line for line in lines)]
+    if not stages:
+        return
+    scored = any("evaluation" in line for _, lines in stages for line in lines)
+    panels = _PANELS if scored else _PANELS[:-1]
+    figure = Figure(figsize=(5.2 * len(stages) + 0.6, 1.9 * len(panels) + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(panels), len(stages), squeeze=False, sharex="col")
+    for column, (stage, lines) in enumerate(stages):
+        for row, panel in enumerate(panels):
+            axis = grid[row][column]
+            _PAINT[panel](axis, lines)
+            axis.set_ylabel(panel if column == 0 else "")
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(alpha=0.25)
+        grid[0][column].set_title(stage, color=_INK, loc="left", fontweight="bold")
+        grid[-1][column].set_xlabel("million tokens")
+    figure.savefig(out, dpi=110)
+
+
+def _steps(lines: list[dict]) -> list[dict]:
+    return [line for line in lines if "loss" in line]
+
+
+def _tokens(lines: list[dict]) -> list[float]:
+    return [line["tokens"] / 1e6 for line in lines]
+
+
+def _smooth(values: list[float]) -> list[float]:
+    """Mean of the values so far, weighted towards the latest: over about a fiftieth of the run."""
+    weight, mean, weights, found = max(0.5, 1 - 50 / len(values)), 0.0, 0.0, []
+    for value in values:
+        mean, weights = weight * mean + (1 - weight) * value, weight * weights + (1 - weight)
+        found.append(mean / weights)
+    return found
+
+
+def _loss(axis, lines: list[dict]) -> None:
+    _trend(axis, lines, "loss")
+    skipped = [line for line in _steps(lines) if line["skipped"]]
+    if skipped:
+        axis.plot(_tokens(skipped), [0.02] * len(skipped), "x", color=_RED, markersize=5, label=f"skipped: {len(skipped)}",
+                  transform=axis.get_xaxis_transform())  # fmt: skip
+        axis.legend(frameon=False, fontsize=8)
+
+
+def _norm(axis, lines: list[dict]) -> None:
+    _trend(axis, lines, "gradient_norm")
+
+
+def _trend(axis, lines: list[dict], name: str) -> None:
+    taken = [line for line in _steps(lines) if not line["skipped"]]
+    if not taken:
+        return
+    values = [line[name] for line in taken]
+    axis.plot(_tokens(taken), values, color=_PALE, linewidth=0.7)
+    axis.plot(_tokens(taken), _smooth(values), color=_BLUE, linewidth=1.5)
+    ordered = sorted(values)  # a few early outliers must not flatten the curve
+    low, high = ordered[0], ordered[int(0.995 * (len(ordered) - 1))]
+    margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+    axis.set_ylim(low - margin, high + margin)
+
+
+def _rate(axis, lines: list[dict]) -> None:
+    steps = _steps(lines)
+    axis.plot(_tokens(steps), [line["rate"] for line in steps], color=_BLUE)
+    axis.set_ylim(bottom=0)
+    axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+
+def _speed(axis, lines: list[dict]) -> None:
+    steps = _steps(lines)
+    stride = max(1, len(steps) // 100)
+    marks = steps[::stride]
+    pairs = [(a, b) for a, b in pairwise(marks) if b["seconds"] > a["seconds"]]
+    rates = [(b["tokens"] - a["tokens"]) / (b["seconds"] - a["seconds"]) for a, b in pairs]
+    axis.plot(_tokens([b for _, b in pairs]), rates, color=_BLUE, linewidth=1.0)
+    axis.set_ylim(bottom=0)
+
+
+def _retrieval(axis, lines: list[dict]) -> None:
+    tokens, scores = 0.0, {}
+    for line in lines:
+        tokens = line.get("tokens", tokens)
+        for name, value in line.get("evaluation", {}).items():
+            if isinstance(value, float):
+                scores.setdefault(name, []).append((tokens / 1e6, value))
+    for name, points in scores.items():
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+    if scores:
+        axis.legend(frameon=False, fontsize=8)
+        axis.set_ylim(bottom=0)
+
+
+_PAINT = {"loss": _loss, "gradient norm": _norm, "learning rate": _rate, "tokens/s": _speed, "retrieval": _retrieval}

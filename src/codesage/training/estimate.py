@@ -1,0 +1,109 @@
+"""What a run will cost before it starts: operations, memory, disk, and the device's measured or published peak.
+
+In: the shape of an encoder, tokens of a step. Out: plain numbers with units in their names. Source of the counts:
+2 operations a weight and token forward, twice that backward; attention as 4 L D a token and layer forward.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codesage.encoder.config import Config
+from codesage.errors import CodesageError
+
+# Dense bf16 peaks in 10^12 operations a second, as the vendor's data sheets state them.
+_GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989, "A100": 312, "L40S": 362, "L4": 121,
+         "A10": 125, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65}  # fmt: skip
+
+
+def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 0.0) -> float:
+    """Operations forward and backward for one token; `head_share` of the tokens go through the vocabulary.
+
+    `length` is the mean number of tokens a token attends to.
+    """
+    width, layers = config.hidden_size, config.num_hidden_layers
+    weights = layers * (4 * width * width + 2 * width * config.intermediate_size)
+    attention = layers * 4 * length * width
+    return 3 * (2 * weights + attention + 2 * head_share * config.vocab_size * width)
+
+
+def peak_flops(device: torch.device, *, bf16: bool) -> float:
+    """Peak of the device, operations a second: published for known GPUs, measured by a short matmul elsewhere."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        known = next((tera for key, tera in _GPUS.items() if key in name), 0)
+        return known * 1e12 * (1.0 if bf16 else 0.5)
+    return _measured(torch.bfloat16 if bf16 else torch.float32)
+
+
+def _measured(dtype: torch.dtype, *, size: int = 1024, seconds: float = 0.3) -> float:
+    a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    best, ends = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        started = time.perf_counter()
+        torch.mm(a, b)
+        best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def checkpoint_bytes(config: Config) -> int:
+    """Size of one checkpoint: weights and two moments in fp32 (Muon keeps one: less)."""
+    return 3 * 4 * config.parameters() + 1_000_000
+
+
+def require_disk(folder: Path, needed: int) -> None:
+    """Raise CodesageError when the file system of `folder` (which need not exist yet) has less than `needed` bytes free."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CodesageError(f"{folder} has {free / 1e9:.2f} GB free, the run needs about {needed / 1e9:.2f} GB for its "
+                            "checkpoints and model: free some space or choose another --out")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What `--dry-run` prints."""
+
+    parameters: int
+    memory_bytes: int  # weights, gradients, moments, and the activations of one micro-batch
+    disk_bytes: int
+    step_tokens: int
+    steps: int
+    peak: float  # operations a second
+    seconds: float  # at `share` of the peak, and within the time limit
+
+    def lines(self) -> list[str]:
+        """One fact a line."""
+        return [
+            f"parameters  {self.parameters:,}",
+            f"memory      {self.memory_bytes / 1e9:.2f} GB",
+            f"disk        {self.disk_bytes / 1e9:.2f} GB",
+            f"tokens      {self.step_tokens:,} a step, {self.step_tokens * self.steps:,} in {self.steps:,} steps",
+            f"device      {self.peak / 1e9:,.0f} GFLOP/s peak",
+            f"time        {_hours(self.seconds)}",
+        ]
+
+
+def estimate(
+    config: Config, *, step_tokens: int, micro_tokens: int, steps: int, seconds: float, head_share: float, length: float,
+    device: torch.device, bf16: bool, keep: int, share: float = 0.5, world: int = 1,
+) -> Estimate:  # fmt: skip
+    """The cost of a run at `share` of the measured peak; `seconds` caps its time (0: no cap) and so its steps."""
+    peak = peak_flops(device, bf16=bf16)
+    step_seconds = step_tokens * flops_per_token(config, head_share=head_share, length=length) / (share * world * peak or 1)
+    if seconds and step_seconds:
+        steps = min(steps, max(1, int(seconds / step_seconds)))
+    micro, width = min(step_tokens, micro_tokens), config.hidden_size
+    kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats a token that backward needs
+    head = head_share * 2 * config.vocab_size
+    memory = 4 * (4 * config.parameters() + micro * (kept + 6 * width) + min(micro * head, 2**28))
+    disk = (keep + 1) * checkpoint_bytes(config) + 4 * config.parameters()
+    return Estimate(config.parameters(), int(memory), disk, step_tokens, steps, peak, steps * step_seconds)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.1f} minutes"

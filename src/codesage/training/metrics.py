@@ -1,0 +1,98 @@
+"""What a person sees of a run: a line of JSON a step, TensorBoard where asked for, one live line on stderr.
+
+In: the numbers of each step. Out: metrics.jsonl, which only ever grows, except that a resumed run first cuts it back
+to the step it goes on from; with several processes only the first one writes.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from codesage.errors import CodesageError
+from codesage.training import processes
+
+FILE = "metrics.jsonl"
+_EVERY = 15.0  # seconds between lines where stderr is no terminal
+
+
+def read(file: Path) -> list[dict]:
+    """The lines of a metrics file; a last line cut short by a kill is left out."""
+    lines = []
+    for text in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def cut_back(file: Path, *, step: int) -> None:
+    """Leave only the lines of steps before `step`, replacing the file in one rename."""
+    lines = [line for line in read(file) if line["step"] < step]
+    beside = file.with_name(f".{file.name}.tmp")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    os.replace(beside, file)
+
+
+class Metrics:
+    """Writer of one run's numbers; a context manager. `peak` is in floating-point operations a second, 0: unknown."""
+
+    def __init__(self, file: Path, *, stage: str, tensorboard: bool, flops_per_token: float, peak: float) -> None:
+        self.stage, self.flops_per_token, self.peak = stage, flops_per_token, peak
+        self._first = processes.rank() == 0
+        self._board = _board(file.parent / "tensorboard") if tensorboard and self._first else None
+        self._file = open(file, "a", encoding="utf-8", buffering=1) if self._first else None  # noqa: SIM115
+        self._shown, self._recent = 0.0, deque(maxlen=50)
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+        if self._first and sys.stderr.isatty():
+            print(file=sys.stderr)
+
+    def write(self, step: int, **numbers: float | str | dict) -> None:
+        """One line; numbers go to TensorBoard too."""
+        if not self._first:
+            return
+        self._file.write(json.dumps({"stage": self.stage, "step": step, **numbers}) + "\n")
+        if self._board:
+            flat = numbers.pop("evaluation", {}) | numbers
+            for name, value in flat.items():
+                if isinstance(value, (int, float)):
+                    self._board.add_scalar(f"{self.stage}/{name}", value, step)
+
+    def sync(self) -> None:
+        """Bring all lines to the disk, before a checkpoint that counts on them."""
+        if self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def show(self, step: int, *, loss: float, tokens: int, used: float, seconds: float) -> None:
+        """The live line: loss, tokens/s of the latest steps, share of the device's peak, time left."""
+        now, terminal = time.perf_counter(), sys.stderr.isatty()
+        self._recent.append((now, tokens))
+        if not self._first or now - self._shown < (0.2 if terminal else _EVERY):
+            return
+        self._shown = now
+        since, before = self._recent[0]
+        rate = (tokens - before) / (now - since) if tokens > before else 0.0
+        share = f" ({rate * self.flops_per_token / self.peak:.0%} of peak)" if self.peak else ""
+        left = seconds * (1 - used) / used
+        print(f"{self.stage}  step {step:,}  loss {loss:.3f}  {rate:,.0f} tokens/s{share}  {used:.0%} done, "
+              f"{left / 60:.1f} min left", end="   \r" if terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _board(folder: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise CodesageError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from None
+    return SummaryWriter(str(folder))

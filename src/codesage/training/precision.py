@@ -1,0 +1,72 @@
+"""Number formats and compilation: bf16 where the processor computes in it, blocks compiled once for every length."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codesage.encoder.model import Encoder, Layout
+from codesage.errors import CodesageError
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class Autocast:
+    """Makes the context a step runs in; `fast_dtype` is None where everything stays fp32."""
+
+    device: torch.device
+    fast_dtype: torch.dtype | None
+
+    def __call__(self) -> AbstractContextManager:
+        """A fresh autocast context."""
+        return torch.autocast(self.device.type, self.fast_dtype or torch.bfloat16, enabled=self.fast_dtype is not None)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 natively: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(check is not None and check() for check in asked)
+
+
+def autocast(name: str, device: torch.device) -> Autocast:
+    """The context of a precision; CodesageError when bf16 is asked for where it would be emulated, and slow."""
+    native = has_bf16(device)
+    if name == "bf16" and not native:
+        raise CodesageError(f"this {device.type} has no native bf16, it would be slower than fp32: use precision auto")
+    return Autocast(device, torch.bfloat16 if native and name != "fp32" else None)
+
+
+def compile_blocks(encoder: Encoder) -> None:
+    """Compile what the blocks compute for each token alone, one graph for every number of tokens and every block.
+
+    Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
+    compiled anew in every batch. `graphs` counts what was compiled.
+    """
+    compiled = torch.compile(_feed_forward, fullgraph=True)
+    for block in encoder.h:
+        block.forward = partial(_forward, block, compiled)
+
+
+def graphs() -> int:
+    """How many graphs this process has compiled so far."""
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"]
+
+
+def _forward(block: nn.Module, compiled: Callable, x_TD: Tensor, layout: Layout) -> Tensor:
+    x_TD = x_TD + block.attn(block.ln_1(x_TD), layout)
+    torch._dynamo.mark_dynamic(x_TD, 0)
+    return compiled(block, x_TD)
+
+
+def _feed_forward(block: nn.Module, x_TD: Tensor) -> Tensor:
+    inner = F.gelu(block.mlp["c_fc"](block.ln_2(x_TD)), approximate="tanh")
+    return x_TD + block.mlp_dropout(block.mlp["c_proj"](inner))
