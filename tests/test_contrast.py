@@ -1,12 +1,20 @@
-"""The contrastive loss against a plain loop over the paper's formula."""
+"""Stage II: losses against a plain loop over the paper's formula, cached gradients, filtering, the stage itself."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.multiprocessing
 
 import codesage.contrast
+from codesage import CodesageError
+from codesage.contrast import cached, tiled
 from codesage.contrast.loss import NEGATIVES, contrastive_loss
+from codesage.contrast.matryoshka import check_dims, matryoshka_loss
+from codesage.contrast.vectors import embed
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
 
 
 def loop(text, code, temperature, negatives):
@@ -93,3 +101,113 @@ def test_bad_arguments_are_refused(text, code, options):
 
 def test_is_public():
     assert codesage.contrast.contrastive_loss is contrastive_loss
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("negatives", NEGATIVES)
+@pytest.mark.parametrize(("pairs", "tile"), [(1, 4), (2, 4), (9, 1), (9, 4), (9, 5), (9, 100), (10, 10)])
+def test_tiles_give_the_loss_and_its_gradient(monkeypatch, kept, negatives, pairs, tile):
+    monkeypatch.setattr(tiled, "_KEPT", 2**20 if kept else 0)
+    sides = [v.requires_grad_() for v in vectors(pairs)]
+    want = contrastive_loss(*sides, temperature=0.3, negatives=negatives)
+    got = tiled.tiled_loss(*sides, temperature=0.3, negatives=negatives, tile=tile)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(torch.autograd.grad(3 * got, sides), torch.autograd.grad(3 * want, sides), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_tiles_stay_finite_at_extreme_scores(negatives):
+    same = torch.ones(9, 8, requires_grad=True)
+    loss = tiled.tiled_loss(same, -torch.ones(9, 8), temperature=0.001, negatives=negatives, tile=4)
+    loss.backward()
+    assert loss.isfinite() and same.grad.isfinite().all()
+
+
+def test_matryoshka_is_the_weighted_mean_over_prefixes():
+    text, code = vectors(5)
+    parts = [loop(text[:, :m], code[:, :m], 0.5, "softmax") for m in (2, 4, 8)]
+    loss = lambda a, b: contrastive_loss(a, b, temperature=0.5)  # noqa: E731
+    got = matryoshka_loss(text, code, loss=loss, dims=(2, 4, 8), weights=(1, 2, 5))
+    assert got.item() == pytest.approx((parts[0] + 2 * parts[1] + 5 * parts[2]) / 8)
+    assert matryoshka_loss(text, code, loss=loss, dims=()).item() == pytest.approx(parts[2])
+    with pytest.raises(ValueError, match="width 8"):
+        matryoshka_loss(text, code, loss=loss, dims=(16,))
+    for dims, weights in (((4, 2, 8), ()), ((2, 4), ()), ((2, 8), (1,)), ((), (1,)), ((0, 8), ()), ((2, 8), (1, -1))):
+        with pytest.raises(CodesageError, match="matryoshka"):
+            check_dims(dims, weights, 8)
+    check_dims((2, 4, 8), (1, 0, 1), 8)
+
+
+def tiny(*, dropout=0.1, seed=0):
+    torch.manual_seed(seed)
+    shape = Config(16, 2, 2, vocab_size=50, max_position_embeddings=32)
+    encoder = Encoder(shape if dropout else shape.without_dropout()).double().train()
+    with torch.no_grad():  # a fresh encoder's vectors are nearly alike; tell them apart
+        encoder.wte.weight.mul_(20)
+    return encoder
+
+
+def documents(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 50, rng.integers(1, 20)).astype(np.uint16) for _ in range(count)]
+
+
+def gradients(encoder):
+    found = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    encoder.zero_grad()
+    return found
+
+
+def test_the_short_way_through_the_embedding_is_the_same_function():
+    for batch in (documents(3), documents(400)):  # a compact table of ids, and the whole one
+        encoder, found = tiny(dropout=0), []
+        ahead = torch.randn(len(batch), 16, dtype=torch.float64)
+        for vectors_BD in (encoder.embed([d.tolist() for d in batch], depth=0), embed(encoder, batch, depth=0)):
+            (vectors_BD * ahead).sum().backward()
+            found.append((vectors_BD.detach(), gradients(encoder)))
+        torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-8, atol=1e-10)
+    with pytest.raises(ValueError, match="expected 1 to 32"):
+        embed(encoder, [np.zeros(33, np.uint16)], depth=0)
+
+
+@pytest.mark.parametrize("depth", [None, 0])
+def test_vectors_come_in_the_order_given(depth):
+    encoder, batch = tiny().eval(), documents(9)
+    together = embed(encoder, batch, depth=depth)
+    alone = torch.cat([embed(encoder, [document], depth=depth) for document in batch])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+def test_micro_batches_fill_a_budget_with_like_lengths():
+    lengths = [3, 50, 4, 9, 1, 9, 9]
+    assert cached.micro_batches(lengths, tokens=20) == [[1], [3, 5], [6, 2, 0, 4]]
+    assert cached.micro_batches(lengths, tokens=0) == [[1, 3, 5, 6, 2, 0, 4]]
+    assert cached.micro_batches([], tokens=5) == []
+
+
+@pytest.mark.parametrize("dims", [(), (4, 8, 16)])
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims):
+    encoder, batch, found = tiny(), documents(14), []
+    rows = cached.micro_batches([len(d) for d in batch], tokens=30)
+    assert len(rows) > 3 and len({len(micro) for micro in rows}) > 1
+    loss = lambda a, b: tiled.tiled_loss(a, b, negatives=negatives)  # noqa: E731
+    for keep in (False, True):
+        torch.manual_seed(1)
+        value = cached.backward(
+            lambda micro: embed(encoder, [batch[row] for row in micro]), rows,
+            lambda v_ND: matryoshka_loss(*v_ND.chunk(2), loss=loss, dims=dims), cached=keep,
+        )  # fmt: skip
+        found.append((value, gradients(encoder), torch.rand(3)))
+    torch.manual_seed(1)  # and without this file at all
+    parts = torch.cat([embed(encoder, [batch[row] for row in micro]) for micro in rows])
+    places = torch.tensor([row for micro in rows for row in micro]).argsort()
+    plain = matryoshka_loss(*parts[places].chunk(2), loss=lambda a, b: contrastive_loss(a, b, negatives=negatives), dims=dims)
+    plain.backward()
+    found.append((plain.detach(), gradients(encoder), torch.rand(3)))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-8, atol=1e-10)
+    torch.manual_seed(2)
+    different = embed(encoder, batch)
+    assert (different - parts[places]).abs().max() > 1e-3  # dropout was on

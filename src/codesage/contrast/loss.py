@@ -29,12 +29,7 @@ def contrastive_loss(
 
     Returns a scalar of the inputs' dtype. ValueError on unequal shapes or an unknown `negatives`.
     """
-    if text_PD.shape != code_PD.shape or text_PD.ndim != 2 or not len(text_PD):
-        raise ValueError(f"text {tuple(text_PD.shape)} and code {tuple(code_PD.shape)}: expected two equal (P, D)")
-    if negatives not in NEGATIVES:
-        raise ValueError(f"negatives is {negatives!r}, expected one of {', '.join(NEGATIVES)}")
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}, expected more than 0")
+    check(text_PD, code_PD, temperature, negatives)
     pairs = len(text_PD)
     vectors_ND = F.normalize(torch.cat([text_PD, code_PD]), dim=-1)
     scores_NN = vectors_ND @ vectors_ND.T / temperature
@@ -49,6 +44,16 @@ def contrastive_loss(
     if negatives == "mean_one":
         weighted_N = weighted_N + math.log(2 * pairs - 2)
     return F.softplus(weighted_N - positive_N).sum() / pairs
+
+
+def check(text_PD: Tensor, code_PD: Tensor, temperature: float, negatives: str) -> None:
+    """ValueError when these are no arguments of a contrastive loss."""
+    if text_PD.shape != code_PD.shape or text_PD.ndim != 2 or not len(text_PD):
+        raise ValueError(f"text {tuple(text_PD.shape)} and code {tuple(code_PD.shape)}: expected two equal (P, D)")
+    if negatives not in NEGATIVES:
+        raise ValueError(f"negatives is {negatives!r}, expected one of {', '.join(NEGATIVES)}")
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}, expected more than 0")
 
 
 def _self_and_partner(pairs: int, device: torch.device) -> Tensor:

@@ -1,0 +1,77 @@
+"""Contrastive batches larger than memory: cached gradients (GradCache, Gao et al. 2021), exact with dropout on.
+
+In: documents, a function that embeds some of them, a loss over all vectors. Out: gradients in `.grad`, and the loss.
+A contrastive loss needs all vectors at once, but not all activations: (1) embed everything in micro-batches, without
+a graph; (2) take the loss and its gradient with respect to the vectors; (3) embed each micro-batch again, with its
+graph and with the random state it had the first time, and go backward from the cached gradient. Memory is that of one
+micro-batch and of all vectors; the cost is a second forward, which the last micro-batch is spared: its graph is kept.
+Micro-batches hold documents of similar length under a budget of tokens, not a number of documents: each costs the same
+memory, whatever the lengths.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Embed = Callable[[list[int]], Tensor]
+
+
+def micro_batches(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
+    """Row numbers in micro-batches of at most `tokens` tokens, longest documents first; 0: all in one.
+
+    A document longer than the budget is a micro-batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    if not tokens:
+        return [order] if order else []
+    found, room = [], 0
+    for row in order:
+        if not found or lengths[row] > room:
+            found.append([])
+            room = tokens
+        found[-1].append(row)
+        room -= lengths[row]
+    return found
+
+
+def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Tensor], *, cached: bool = True) -> Tensor:
+    """Leave the gradients of `loss_of(vectors_ND)` in `.grad` and return the loss, a detached scalar.
+
+    `rows` are micro-batches of document numbers, each document once; `embed(rows)` gives the vectors (n, D) of a
+    micro-batch; `loss_of` sees all vectors in the order of document numbers and may gather those of other processes.
+    With `cached` False every graph is kept instead: the same gradients from the same random numbers, in one forward
+    and the memory of the whole batch. The random state afterwards is the same both ways.
+    """
+    states, parts = [], []
+    for number, micro in enumerate(rows):
+        keep = not cached or number == len(rows) - 1
+        if not keep:
+            states.append(_random_state())
+        with torch.set_grad_enabled(keep):
+            parts.append(embed(micro))
+    places = torch.tensor([row for micro in rows for row in micro]).argsort().to(parts[0].device)
+    flat_ND = torch.cat([part.detach() for part in parts]).requires_grad_()
+    loss = loss_of(flat_ND[places])
+    loss.backward()
+    gradients = flat_ND.grad.split([len(micro) for micro in rows])
+    after = _random_state()
+    for number in reversed(range(len(rows))):  # the kept graph goes first, before another one needs its memory
+        if number < len(states):
+            _set_random_state(states[number])
+            parts[number] = embed(rows[number])
+        torch.autograd.backward(parts[number], gradients[number])
+        parts[number] = None
+    _set_random_state(after)
+    return loss.detach()
+
+
+def _random_state() -> tuple[Tensor, Tensor | None]:
+    on_device = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if on_device else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])

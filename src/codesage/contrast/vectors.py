@@ -1,0 +1,70 @@
+"""Batches of token ids to pooled vectors, at full depth or through the embedding alone.
+
+In: an encoder and documents as arrays of ids. Out: vectors (B, D), differentiable. With depth 0 the encoder is
+mean(ln_f(wte[id] + wpe[position])), which needs none of the (T, D) matrices of the general path: see `shallow`.
+Shapes: B documents, T tokens of all of them, D width, V vocabulary, S positions.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from codesage.encoder.model import Encoder, Layout
+
+_COMPACT = 8  # the table of all (id, position) pairs may have this many times the tokens of the batch
+
+
+def embed(encoder: Encoder, documents: Sequence[np.ndarray], *, depth: int | None = None) -> Tensor:
+    """Pooled vectors (B, D) of documents given as integer arrays, in the order given; blocks as in Encoder.forward.
+
+    Depth 0 takes the short way where it is the same function: no dropout before the norm, an encoder that is whole.
+    """
+    dropout = encoder.training and encoder.config.embedding_dropout_prob > 0
+    if depth == 0 and not dropout and not hasattr(encoder.wte.weight, "full_tensor"):
+        return shallow(encoder, documents)
+    device = encoder.wte.weight.device
+    order = sorted(range(len(documents)), key=lambda row: len(documents[row]))  # neighbours of equal length share a call
+    layout = Layout.of([len(documents[row]) for row in order], device)
+    ids_T = torch.from_numpy(np.concatenate([documents[row] for row in order]).astype(np.int64)).to(device)
+    pooled_BD = encoder.pool(encoder(ids_T, layout, depth=depth), layout)
+    return pooled_BD[torch.tensor(order, device=device).argsort()]
+
+
+def shallow(encoder: Encoder, documents: Sequence[np.ndarray]) -> Tensor:
+    """The vectors of `embed` at depth 0, from tables instead of tokens.
+
+    With w, p the rows of both tables less their mean over D, a token's norm is (w + p) r, where
+    1/r^2 = mean(w^2) + mean(p^2) + 2 mean(w p) + eps, and the mean over tokens of (w + p) r is a weighted bag of rows:
+    one fused lookup, whose gradient is another. mean(w p) of all ids and positions in use is one matrix product.
+    """
+    device, norm = encoder.wte.weight.device, encoder.ln_f
+    lengths = np.fromiter(map(len, documents), np.int64, len(documents))
+    if not len(lengths) or lengths.min() < 1 or lengths.max() > encoder.config.max_position_embeddings:
+        raise ValueError(f"documents of {lengths.min(initial=0)} to {lengths.max(initial=0)} tokens, expected 1 to "
+                         f"{encoder.config.max_position_embeddings}")  # fmt: skip
+    ends, longest = lengths.cumsum(), int(lengths.max())
+    starts_B = torch.from_numpy(ends - lengths).to(device)
+    positions_T = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).to(device)
+    ids_T = torch.from_numpy(np.concatenate(documents).astype(np.int64)).to(device)
+    words_VD, rows_T = encoder.wte.weight, ids_T
+    if words_VD.shape[0] * longest > _COMPACT * len(ids_T):  # a small batch: leave out the rows it does not use
+        used_V, rows_T = ids_T.unique(return_inverse=True)
+        words_VD = words_VD[used_V]
+    with torch.autocast(device.type, enabled=False):
+        words_VD = words_VD - words_VD.mean(1, keepdim=True)
+        places_SD = encoder.wpe.weight[:longest]
+        places_SD = places_SD - places_SD.mean(1, keepdim=True)
+        width = words_VD.shape[1]
+        variance_VS = torch.addmm(
+            places_SD.square().mean(1) + words_VD.square().mean(1, keepdim=True), words_VD, places_SD.T, alpha=2 / width
+        )
+        # a (V, S) table of 2 million floats is looked up, not the (T, D) matrix of a hundred million
+        scale_T = (variance_VS.flatten().gather(0, rows_T * longest + positions_T).clamp_min(0) + norm.eps).rsqrt()
+        sums_BD = F.embedding_bag(rows_T, words_VD, starts_B, mode="sum", per_sample_weights=scale_T)
+        document_T = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
+        scale_BS = scale_T.new_zeros(len(lengths) * longest).scatter(0, document_T * longest + positions_T, scale_T)
+        sums_BD = sums_BD + scale_BS.view(len(lengths), longest) @ places_SD
+        return sums_BD / torch.from_numpy(lengths).to(device, sums_BD.dtype)[:, None] * norm.weight + norm.bias
