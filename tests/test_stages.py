@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,59 +15,18 @@ from codesage.artifacts import open_artifact, publish
 from codesage.contrast import stage as contrast
 from codesage.corpus import sources
 from codesage.corpus.benchmarks import Benchmarks
-from codesage.corpus.pairs import clean, first_sentence, is_english, pairs_of, repair_unicode
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.stage import Settings, build
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.evaluate import metrics, stage, tasks
-from codesage.records import Document, Pair
+from codesage.records import Pair
 from codesage.search.ranking import reciprocal_rank_fusion
-from codesage.syntax import functions, parse
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
 from codesage.training import loop
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.mark.parametrize(
-    ("docstring", "text"),
-    [
-        ("Return the sum. More text.", "Return the sum"),
-        ("Parse e.g. a header, i.e. one line. Then stop.", "Parse e.g. a header, i.e. one line"),
-        ("Uses Python 3.11 or os.path.\n\nMore.", "Uses Python 3.11 or os.path"),
-        ("@param x nothing\n", ""),
-        ("Opens it.\n:param x: y", "Opens it"),
-        ("svd(a, b=True)\n\nSingular value decomposition.", "Singular value decomposition"),
-        ('<summary>\nScales <see cref="T:Circle"/> up.\n</summary>\n<param name="x">y</param>', "Scales Circle up"),
-        ("See {@link Foo} at https://a.b/c now.", "See Foo at now"),
-        ("Use :class:`~a.Foo` and ``bar``.", "Use a.Foo and bar"),
-        ("Donâ€™t stop the <b>job</b>.", "Don’t stop the job"),
-    ],
-)
-def test_first_sentence_is_cleaned(docstring, text):
-    assert clean(first_sentence(docstring)) == text
-
-
-def test_languages_and_unicode():
-    assert is_english("Return the sum") and is_english("Initialize self") and not is_english("返回总和")
-    assert not is_english("Gibt die Summe der Werte und das Ende")
-    assert repair_unicode("cafÃ©\x07") == "café"
-
-
-def test_pair_rules_count_what_they_drop():
-    source = (
-        'def good(a):\n    """Add one to it."""\n    b = a + 1\n    return b\n'
-        'def bare(a):\n    return 1\ndef line(a):\n    """Add one to it."""\n    return a\n'
-        'def short(a):\n    """Add."""\n    b = a\n    return b\n'
-        'def gone(a):\n    """Add one to it."""\n    return (a\n            + 1)\n'
-    )
-    drops: Counter = Counter()
-    document = Document("a.py", "python", source, "")
-    (pair,) = pairs_of(functions(parse(source, "python")), document, drops)
-    assert (pair.text, pair.bare_body, pair.start_line) == ("Add one to it", "b = a + 1", 1)
-    assert drops == {"no docstring": 1, "one line": 1, "too short": 1, "only returns": 1}
 
 
 @pytest.fixture
@@ -178,7 +136,7 @@ def test_tokenizer_ids_truncation_and_special_text(tmp_path):
 
 def test_stage_two_overfits_one_batch(tmp_path):
     pairs = [
-        Pair(f"{word} the {noun}", "", f"{noun}.{word}()\n{word} += {i}", "python", "f", "function", "a.py", 1)
+        Pair(f"{word} the {noun}", "", f"{noun}.{word}()\n{word} += {i}", "", "python", "f", "function", "a.py", 1)
         for i, (word, noun) in enumerate((w, n) for w in ("open", "close", "read", "write") for n in ("file", "door"))
     ]
     tokenizer = train([p.text + p.bare_body for p in pairs], tmp_path / "t", settings=TokenizerSettings(vocab_size=300))

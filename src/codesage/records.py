@@ -60,9 +60,10 @@ class Pair:
     text: str  # first sentence of the docstring, cleaned
     code: str  # the whole definition without its docstring
     bare_body: str  # the hard positive
+    description: str  # the rest of the docstring in plain sentences, "" when there is none
     language: str
     name: str
-    kind: str
+    kind: str  # "function", "class", "example" (in documentation), "comment" (above a block), "test" (a test's name)
     path: str
     start_line: int
     package: str = ""

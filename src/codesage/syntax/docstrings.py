@@ -10,7 +10,12 @@ import re
 _STRING = re.compile(r"""^[rRuUbBfF]{0,2}("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
 _LINE_MARKS = {"ruby": ("#",), "php": ("//", "#")}
 _STAR = re.compile(r"^[ \t]*\*(?: |(?=\S)|$)", re.MULTILINE)
-_DIRECTIVE = re.compile(r"^(go:|nolint|eslint-|@ts-|prettier-|tslint:|rubocop:|frozen_string_literal:|#region)")
+_DIRECTIVE = re.compile(
+    r"^(?:go:|\+build|nolint|eslint|@ts-|prettier-|tslint:|jshint|istanbul |c8 |rubocop:|frozen_string_literal:"
+    r"|typed: |phpcs:|phpstan-|psalm-|@codeCoverageIgnore|NOLINT|NOSONAR|ReSharper |clang-format|lint:|noinspection"
+    r"|#?(?:end)?region\b|-\*- |!/|export \w+$|:nocov:|@formatter:|[-=*/~#_+]{4,}$|--$|\+\+$)"
+)
+_OPENINGS = 16  # "/*" inside one comment ("src/*.js") that are looked past before giving up
 
 
 def python_docstring(literal: str) -> str:
@@ -25,22 +30,41 @@ def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
     ("", start) when there is none, when a blank line lies between, or when it trails code on its line.
     """
     line = _line_start(source, start)
-    if source[line:start].strip():
-        return "", start  # code before the definition on its own line
-    above = source[:line].rstrip(b"\r\n \t")
-    if source[len(above) : line].count(b"\n") != 1:
-        return "", start
-    if above.endswith(b"*/") and language != "ruby":
-        return _block(source, above, start)
+    end = line - 1  # the line break before the definition's line, then the last byte of the line above
+    while end > 0 and source[end - 1] in b" \t\r":
+        end -= 1
+    if end <= 0 or source[end - 1] == 10 or source[line:start].strip():
+        return "", start  # the first line, a blank line above, or code before the definition on its own line
+    if language == "ruby" and source.startswith(b"=end", _line_start(source, end)):
+        return _begin_end(source, _line_start(source, end), start)
+    if source.endswith(b"*/", 0, end) and language != "ruby":
+        return _block(source, end, start)
     return _lines(source, line, start, _LINE_MARKS.get(language, ("//",)))
 
 
-def _block(source: bytes, above: bytes, start: int) -> tuple[str, int]:
-    opening = above.rfind(b"/*")
-    if opening < 0 or source[_line_start(source, opening) : opening].strip():
+def _block(source: bytes, end: int, start: int) -> tuple[str, int]:
+    floor = source.rfind(b"*/", 0, end - 2)
+    opening = end - 1
+    for _ in range(_OPENINGS):
+        opening = source.rfind(b"/*", max(floor, 0), opening)
+        if opening < 0:
+            return "", start
+        if not source[_line_start(source, opening) : opening].strip():
+            break
+    else:
         return "", start
-    text = above[opening + 2 : -2].decode("utf-8", "replace").strip("*!")
+    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace").strip("*!")
     return inspect.cleandoc(_STAR.sub("", text.replace("\r", ""))).strip(), opening
+
+
+def _begin_end(source: bytes, end: int, start: int) -> tuple[str, int]:
+    """Ruby's block comment, `=begin` and `=end` each at the start of a line; `end` is where `=end` starts."""
+    opening = source.rfind(b"=begin", 0, end)
+    if opening < 0 or _line_start(source, opening) != opening or b"\n=end" in source[opening : end - 1]:
+        return "", start
+    first = source.find(b"\n", opening, end)
+    text = source[first + 1 : end].decode("utf-8", "replace") if first >= 0 else ""
+    return inspect.cleandoc(text.replace("\r", "")).strip(), opening
 
 
 def _lines(source: bytes, line: int, start: int, marks: tuple[str, ...]) -> tuple[str, int]:
@@ -49,12 +73,12 @@ def _lines(source: bytes, line: int, start: int, marks: tuple[str, ...]) -> tupl
         previous = _line_start(source, line - 1)
         raw = source[previous : line - 1].decode("utf-8", "replace").strip()
         mark = next((mark for mark in marks if raw.startswith(mark)), None)
-        if mark is None:
+        if mark is None or raw.startswith("#["):  # the latter is an attribute of PHP
             break
         texts.append(raw.lstrip(mark[0]).removeprefix("!").removeprefix(" ").rstrip())
         first, line = source.find(mark.encode(), previous), previous
     texts = [text for text in reversed(texts) if not _DIRECTIVE.match(text)]
-    return "\n".join(texts).strip(), first
+    return "\n".join(texts).strip("\n"), first
 
 
 def _line_start(source: bytes, position: int) -> int:

@@ -1,0 +1,94 @@
+"""Whether a short text beside code is English prose: not another language, not code that was commented out.
+
+Summaries are terse ("Return the sum"), so there is no model here: letters, then function words and the verbs that
+begin summaries, of English and of the languages whose comments packages carry. Every rule is linear in the text.
+"""
+
+import re
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
+_ENGLISH = frozenset(
+    "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
+    "given at into all any can will would should must may has have had does do did then than which while where whether "
+    "each other only we you your our their them there use used using uses get gets set sets return returns returned "
+    "returning create creates created check checks called call calls value values new add adds name object file "
+    "list string number make makes sure whose but so such also both more most one two first last same default after before "
+    "until otherwise instead here how what who via per between without within over under out up down off same "
+    "test tests class method function read write remove update current".split()
+)
+# Words of one of these languages that are no words of English text nor of code; those in _WEAK can be both.
+_FOREIGN = frozenset(
+    # German
+    "der das und ein eine einen einem einer eines für mit von vom ist nicht werden wird wurde den dem des auf aus bei "
+    "zum zur oder auch wenn sind als nach über durch sich dass diese dieser dieses gibt liefert setzt prüft erstellt "
+    "berechnet erzeugt liest schreibt zurück alle keine kein nur hier noch ob muss kann soll neue neuen wert werte datei "
+    "ermittelt initialisiert überprüft fügt löscht entfernt ändert öffnet schließt sucht anhand "
+    # French
+    "le les des une un est pour dans avec qui sur par pas cette ces aux au ou où sont être fait plus son ses sa et du la "
+    "retourne renvoie calcule crée créer vérifie récupère ajoute supprime permet initialise lit écrit si valeur valeurs "
+    "fichier liste chaîne tous toutes nouvelle nouveau donne affiche méthode fonction constructeur "
+    # Spanish
+    "el los las una para con por del que como cuando este esta estos está es en lo al su sus y devuelve obtiene crea "
+    "calcula comprueba inicializa elimina agrega añade establece regresa verifica retorna muestra valor valores archivo "
+    "lista cadena nuevo nueva método función clase sobre según "
+    # Portuguese
+    "o os um uma do da dos das na nos nas não é em se pelo pela ao são com ou mas mais quando retorna cria verifica "
+    "obtém define calcula remove adiciona inicializa busca salva arquivo novo nova classe função valor "
+    # Italian
+    "il gli di che per non del della dei delle nel nella alla dal dalla una uno sono con restituisce ritorna crea calcola "
+    "verifica imposta aggiunge rimuove inizializza questo questa metodo funzione valore stringa se ed è "
+    # Dutch
+    "het een van voor niet met op te zijn wordt worden deze dit bij naar uit ook geeft maakt haalt controleert en of aan "
+    "waarde bestand nieuwe methode functie als "
+    # Polish, Turkish, Swedish, Danish, Indonesian, Romanian
+    "jest się dla nie przez oraz zwraca tworzy sprawdza ustawia ve bir için ile bu değer döndürür och att som inte är av "
+    "returnerar og ikke til fra yang dengan untuk dari ini tidak adalah mengembalikan este pentru și sau".split()
+)
+_WEAK = frozenset(
+    "den dem des alle als do si es en no on of bei lo al y o os um se da das na nos com mas remove define is son sur par "
+    "pas plus sa ses per con non di op te met dit of en ve til fra bu ini of dos su fait an am ou la le du un til ce so "
+    "uno sauf sind per hier ob busca crea et au kind valor dal cadena liste lista hat es lit nie ed nova ile".split()
+)
+_CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]|->|::")
+_CODE_START = re.compile(
+    r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
+    r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
+    r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
+    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\(.*\)\s*[;{]?\s*$"
+)
+_CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
+
+
+def is_english(text: str) -> bool:
+    """Whether a short text reads as English: Latin letters, and words of no other language outnumbering English ones.
+
+    Meant not to lose terse summaries ("Return the sum"): text in Latin script without telling words passes.
+    """
+    letters = sum(map(str.isalpha, text))
+    if not letters:
+        return False
+    if not text.isascii():
+        foreign_letters = sum(1 for c in text if c > "\x7f" and c.isalpha())
+        if foreign_letters > 0.1 * letters:
+            return False
+    words = _WORD.findall(text.lower())
+    english = foreign = 0.0
+    for word in words:
+        in_english = word in _ENGLISH
+        english += in_english
+        if word in _FOREIGN:
+            foreign += 0.5 if word in _WEAK or in_english else 1.0
+        elif not word.isascii():
+            foreign += 0.7
+    return foreign < 1.0 or foreign <= 0.6 * english
+
+
+def is_code(text: str) -> bool:
+    """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
+    text = text.strip()
+    words = text.split()
+    plain = sum(map(str.isalpha, words))
+    if _CODE_START.match(text[:400]) or (text.endswith(_CODE_END) and plain < 0.7 * len(words)):
+        return True
+    return plain < 4 and len(_CODE_MARK.findall(text)) > 0.5 * len(words) + 1
