@@ -37,27 +37,22 @@ class Tokenizer:
         self.fingerprint = fingerprint  # SHA-256 of tokenizer.json
         self.end_id, self.mask_id, self.pad_id = (_special_id(tokenizer, token) for token in (END, MASK, PAD))
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
-        self._longest = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))
+        self.longest_token = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
 
     def __reduce__(self):
-        return _unpickled, (self._tokenizer.to_str(), self.fingerprint)  # the library forgets encode_special_tokens
+        return _unpickled, (self.state(), self.fingerprint)  # the library forgets encode_special_tokens
 
     def encode(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
         """Ids of each text: at most `max_tokens`, the last of which is the end token.
 
-        The cost does not grow with the length of a text. ValueError when `max_tokens` is under 1.
+        A text is cut before tokenising where no `max_tokens` tokens can reach, so the cost does not grow with its
+        length. ValueError when `max_tokens` is under 1.
         """
         if max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}, expected at least 1")
-        return [[*ids, self.end_id] for ids in self.encode_heads(texts, max_tokens=max_tokens - 1)]
-
-    def encode_heads(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
-        """The first `max_tokens` ids of each text, without the end token: for parts that are joined later.
-
-        A text is cut before tokenising where no `max_tokens` tokens can reach.
-        """
-        reach = (max_tokens + 1) * self._longest  # one more: a cut may change the last token before it
-        return [ids[:max_tokens] for ids in self.encode_pieces([text[:reach] for text in texts])]
+        reach = max_tokens * self.longest_token
+        encodings = self._tokenizer.encode_batch_fast([text[:reach] for text in texts], add_special_tokens=False)
+        return [[*encoding.ids[: max_tokens - 1], self.end_id] for encoding in encodings]
 
     def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
         """Ids of each piece on its own, nothing appended: an identifier is tokenised without its surroundings."""
@@ -66,6 +61,10 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens included."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    def state(self) -> str:
+        """The tokenizer as the JSON of tokenizer.json."""
+        return self._tokenizer.to_str()
 
     def save(self, folder: Path | str) -> None:
         """Write tokenizer.json into an existing folder (part of a model)."""

@@ -9,11 +9,11 @@ nothing to hide: no grammar, a parse that was refused, a file without names of i
 
 import hashlib
 from collections.abc import Callable, Sequence
-from itertools import chain
 
 import numpy as np
 
 from codesage import syntax
+from codesage.corpus.pretokens import Pretokens, spans
 from codesage.languages import LANGUAGES
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer
@@ -23,30 +23,26 @@ SIDES: dict[str, Callable[[Pair], str]] = {
     "text": lambda pair: pair.text,
     "code": lambda pair: pair.code,
     "body": lambda pair: pair.bare_body,
-    "description": lambda pair: getattr(pair, "description", ""),
+    "description": lambda pair: pair.description,
 }
 MOST_NAMES = 65_535  # names of one file that are told apart: uint16; further ones are never hidden
-_SHORT = 48  # bytes of a piece worth keeping: identifiers and what stands between them come thousands of times
-_KEPT_PIECES = 200_000  # bounds the memory of a worker
 
 
 class Tokeniser:
-    """A tokenizer that remembers the ids of short pieces. What it returns does not depend on what it remembers."""
+    """A tokenizer, and how many tokens are kept of each side of a pair."""
 
     def __init__(self, tokenizer: Tokenizer, *, limits: dict[str, int]) -> None:
-        self._tokenizer = tokenizer
-        self._limits = limits  # tokens kept of each side of a pair
-        self._known: dict[bytes, list[int]] = {}
-        self._dtype = id_type(tokenizer.vocab_size)
+        self._limits, self._end_id = limits, tokenizer.end_id
+        self._pretokens = Pretokens(tokenizer, dtype=id_type(tokenizer.vocab_size))
+        self._reach = tokenizer.longest_token
 
     def documents(self, documents: Sequence[Document]) -> Columns:
         """Columns plain.ids, plain.lengths, named.ids, named.lengths, named.names (uint16) and language (names)."""
-        end = self._tokenizer.end_id
-        plain = [[*ids, end] for ids in self._tokenizer.encode_pieces([_sound(d.text) for d in documents])]
+        ids, lengths = self._pretokens.encode([_sound(document.text) for document in documents])
         named_ids, named_lengths, names = self._named(documents)
         return {
-            "plain.ids": self._flat(plain),
-            "plain.lengths": _lengths(plain),
+            "plain.ids": np.insert(ids, np.cumsum(lengths), self._end_id),
+            "plain.lengths": lengths + 1,
             "named.ids": named_ids,
             "named.lengths": named_lengths,
             "named.names": names,
@@ -61,8 +57,11 @@ class Tokeniser:
         columns: Columns = {}
         for side, side_of in SIDES.items():
             texts = [_sound(side_of(pair)) for pair in pairs]
-            ids = self._tokenizer.encode_heads(texts, max_tokens=self._limits[side])
-            columns |= {f"{side}.ids": self._flat(ids), f"{side}.lengths": _lengths(ids)}
+            most = self._limits[side]
+            reach = (most + 1) * self._reach  # no further can `most` tokens reach, whatever stands there
+            ids, lengths = self._pretokens.encode([text[:reach] for text in texts])
+            kept = np.minimum(lengths, most)
+            columns |= {f"{side}.ids": ids[spans(np.cumsum(lengths) - lengths, kept)], f"{side}.lengths": kept}
             if side in ("text", "body"):
                 columns[f"{side}.key"] = np.array([_key(text) for text in texts], "<u8")
         columns["language"] = [pair.language for pair in pairs]
@@ -72,39 +71,21 @@ class Tokeniser:
     def _named(self, documents: Sequence[Document]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pieces: list[bytes] = []
         numbers: list[int] = []
-        counts = []
+        ends = [0]
         for document in documents:
-            before = len(pieces)
             pieces_of(document, pieces, numbers)
-            counts.append(len(pieces) - before)
-        ids_T, length_P = self._encoded(pieces)
-        names_T = np.repeat(np.asarray(numbers, "<u2"), length_P)
-        border = np.concatenate(([0], np.cumsum(length_P)))
-        ends = border[np.cumsum(counts, dtype=np.int64)]
-        some = np.asarray(counts) > 0  # only these get an end token
-        lengths = np.diff(ends, prepend=0) + some
-        ids_T = np.insert(ids_T, ends[some], self._tokenizer.end_id)
-        return ids_T, lengths, np.insert(names_T, ends[some], 0)
-
-    def _encoded(self, pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all pieces, flat, and the number of each piece's: every distinct piece is tokenised once."""
+            ends.append(len(pieces))
         distinct: dict[bytes, int] = {}
         which_P = np.fromiter((distinct.setdefault(piece, len(distinct)) for piece in pieces), np.int64, len(pieces))
-        known = self._known
-        fresh = [piece for piece in distinct if piece not in known]
-        known.update(zip(fresh, self._tokenizer.encode_pieces([p.decode("utf-8", "replace") for p in fresh]), strict=True))
-        ids = [known[piece] for piece in distinct]
-        for piece in fresh:
-            if len(piece) > _SHORT:
-                del known[piece]
-        if len(known) > _KEPT_PIECES:
-            known.clear()
-        flat, length_D = self._flat(ids), _lengths(ids)
-        start_D = np.cumsum(length_D) - length_D
-        return flat[spans(start_D[which_P], length_D[which_P])], length_D[which_P]
-
-    def _flat(self, ids: list[list[int]]) -> np.ndarray:
-        return np.fromiter(chain.from_iterable(ids), self._dtype, sum(map(len, ids)))
+        ids, length_D = self._pretokens.encode([piece.decode("utf-8", "replace") for piece in distinct])
+        start_P, length_P = (np.cumsum(length_D) - length_D)[which_P], length_D[which_P]
+        end_D = np.concatenate(([0], np.cumsum(length_P)))[ends]
+        some = np.diff(ends) > 0  # only these documents get an end token
+        return (
+            np.insert(ids[spans(start_P, length_P)], end_D[1:][some], self._end_id),
+            np.diff(end_D) + some,
+            np.insert(np.repeat(np.asarray(numbers, "<u2"), length_P), end_D[1:][some], 0),
+        )
 
 
 def pieces_of(document: Document, pieces: list[bytes], numbers: list[int]) -> None:
@@ -133,19 +114,9 @@ def pieces_of(document: Document, pieces: list[bytes], numbers: list[int]) -> No
         numbers.append(0)
 
 
-def spans(start_B: np.ndarray, length_B: np.ndarray) -> np.ndarray:
-    """start, start + 1, ..., start + length - 1 of each row, one behind the other: int64 (sum of lengths,)."""
-    before_B = np.cumsum(length_B) - length_B
-    return np.arange(int(length_B.sum())) + np.repeat(start_B - before_B, length_B)
-
-
 def id_type(vocab_size: int) -> np.dtype:
     """Little-endian uint16, or uint32 for vocabularies that pass 65,535 entries."""
     return np.dtype("<u2" if vocab_size <= 65_536 else "<u4")
-
-
-def _lengths(ids: list[list[int]]) -> np.ndarray:
-    return np.fromiter(map(len, ids), np.int64, len(ids))
 
 
 def _sound(text: str) -> str:
