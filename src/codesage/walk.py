@@ -92,7 +92,14 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
             data = file.read(max_bytes + 1)
     except OSError:
         return Skipped(name, "unreadable")
-    if len(data) > max_bytes:  # it grew since
+    return text_of(data, name=name, max_bytes=max_bytes, max_line=max_line)  # it may have grown since
+
+
+def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
+    """The text of a file called `name` that holds `data` (a member of an archive, say), by the rules of read_text."""
+    if _secret(name):
+        return Skipped(name, "secret")
+    if len(data) > max_bytes:
         return Skipped(name, "huge")
     text = _decode(data)
     if text is None:

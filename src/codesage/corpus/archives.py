@@ -1,0 +1,274 @@
+"""Archives of software packages, read member by member and never extracted.
+
+In: a tar (plain, gz, bz2, xz, zst) or a zip (wheels too). Out: the bytes of the members that are wanted, in the order
+they lie, and a Skipped for each one that is refused: links, names that leave the archive, devices, and bombs by number
+of members, bytes and compression ratio. An archive that is cut off or damaged gives what came before, and one Skipped.
+Archives inside archives stay closed.
+
+The design: tarfile reads from a stream that only goes forward and answers no read larger than a member may be, so a
+forged header can neither allocate memory nor send the reader in circles, and every decompressed byte is counted.
+"""
+
+import bz2
+import gzip
+import importlib
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from codesage.walk import MAX_BYTES, Skipped
+
+REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable", "truncated archive")
+_READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
+_PIECE = 1 << 18
+_LZMA_MEMORY = 1 << 29  # a dictionary of `xz -9` takes 65 MB; a forged header may ask for 4 GB
+_BROKEN = (
+    EOFError, OSError, ValueError, LookupError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    NotImplementedError, RuntimeError, OverflowError, RecursionError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an archive may hold before it counts as a bomb; the largest real ones stay below a quarter of each."""
+
+    members: int = 500_000
+    total: int = 8_000_000_000  # bytes after decompression
+    ratio: int = 200  # bytes after decompression per byte on disk (sources: 3 to 15), once `free` bytes are out
+    free: int = 32_000_000
+    member: int = MAX_BYTES  # bytes of one member that is read
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One regular file of an archive."""
+
+    name: str  # with forward slashes, never absolute, no empty, "." or ".." part
+    data: bytes
+
+
+class _Bomb(Exception):
+    pass
+
+
+def is_archive(path: Path | str) -> bool:
+    """Whether the name is that of an archive `members` reads."""
+    return re.search(r"\.(tar(\.(gz|bz2|xz|lzma|zst))?|tgz|tbz2?|txz|zip|whl)$", str(path), re.IGNORECASE) is not None
+
+
+def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
+    """The members of the archive at `path` whose name is wanted, and what was refused (of any name).
+
+    Never raises for what the file holds; OSError passes through only when the file itself cannot be opened.
+    """
+    with open(path, "rb") as file:
+        read = _zip_members if _is_zip(path, file) else _tar_members
+        seen: set[str] = set()
+        try:
+            for found in read(file, path.name, wanted, limits):
+                if isinstance(found, Member) and found.name in seen:
+                    found = Skipped(found.name, "duplicate")
+                elif isinstance(found, Member):
+                    seen.add(found.name)
+                yield found
+        except _Bomb:
+            yield Skipped(path.name, "bomb")
+        except _Unreadable:
+            yield Skipped(path.name, "unreadable")
+        except _BROKEN:
+            yield Skipped(path.name, "truncated archive")
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def _is_zip(path: Path, file: BinaryIO) -> bool:
+    start = file.read(4)
+    file.seek(0)
+    return start[:2] == b"PK" or path.suffix in (".whl", ".zip")
+
+
+def _safe(name: str) -> str:
+    """The name with forward slashes and without "." parts, or "" when it leads out of the archive."""
+    parts = name.replace("\\", "/").split("/")
+    if not name or parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", parts[0]) or "\0" in name:
+        return ""
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _tar_members(
+    file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits
+) -> Iterator[Member | Skipped]:
+    stream = _Forward(_decompressed(file), file, limits)
+    tar = tarfile.TarFile(fileobj=stream, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
+    count, info = 0, tar.firstmember
+    tar.firstmember = None  # else the first next() gives it again
+    while info is not None:
+        count += 1
+        if count > limits.members:
+            raise _Bomb
+        yield from _tar_member(tar, info, wanted, limits)
+        tar.members.clear()  # it remembers every header
+        info = tar.next()
+    if stream.last.strip(b"\0") or not stream.last:  # a whole archive ends with a block of zeros
+        yield Skipped(label, "truncated archive")
+
+
+def _tar_member(
+    tar: tarfile.TarFile, info: tarfile.TarInfo, wanted: Callable[[str], bool], limits: Limits
+) -> Iterator[Member | Skipped]:
+    shown = info.name.encode("utf-8", "replace").decode()
+    name = _safe(shown)
+    if info.isdir() and info.name.strip("./") == "":  # "./" is the root itself
+        return
+    if not name:
+        yield Skipped(shown, "escapes")
+    elif info.issym() or info.islnk():
+        yield Skipped(name, "link")
+    elif info.ischr() or info.isblk() or info.isfifo():
+        yield Skipped(name, "device")
+    elif info.size < 0 or info.size > limits.total:
+        raise _Bomb
+    elif info.isreg() and wanted(name):
+        if info.size > limits.member or info.issparse():
+            yield Skipped(name, "huge")
+            return
+        data = tar.extractfile(info).read()
+        if len(data) != info.size:
+            raise EOFError
+        yield Member(name, data)
+
+
+def _zip_members(
+    file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits
+) -> Iterator[Member | Skipped]:
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        if len(infos) > limits.members:
+            raise _Bomb
+        total, size = 0, file.seek(0, 2)
+        for info in infos:
+            shown = info.orig_filename.encode("utf-8", "replace").decode()
+            name, kind = _safe(shown), stat.S_IFMT(info.external_attr >> 16)
+            if not name:
+                yield Skipped(shown, "escapes")
+            elif stat.S_ISLNK(kind):
+                yield Skipped(name, "link")
+            elif kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                yield Skipped(name, "device")
+            elif not info.is_dir() and wanted(name):
+                found = _zip_member(archive, info, name, limits)
+                total += len(found.data) if isinstance(found, Member) else 0
+                if total > limits.total or total > max(limits.free, limits.ratio * size):
+                    raise _Bomb
+                yield found
+
+
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limits: Limits) -> Member | Skipped:
+    if info.flag_bits & 0x1:  # encrypted
+        return Skipped(name, "unreadable")
+    if info.file_size > limits.member:
+        return Skipped(name, "huge")
+    with archive.open(info) as member:
+        data = member.read(limits.member + 1)  # the size in the directory may lie
+    if len(data) != info.file_size:
+        raise zipfile.BadZipFile
+    return Member(name, data)
+
+
+class _Forward:
+    """A decompressed stream as tarfile sees it: reads are bounded and counted, seeks go forward only."""
+
+    def __init__(self, stream: BinaryIO, raw: BinaryIO, limits: Limits) -> None:
+        self._stream, self._raw, self._limits, self._at = stream, raw, limits, 0
+        self.last = b""  # what the last read gave
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, target: int) -> int:
+        if target < self._at:
+            raise ValueError("an archive is read forward only")
+        while self._at < target:
+            if not self._take(min(_PIECE, target - self._at)):
+                break
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        if size < 0 or size > _READ:
+            raise _Bomb
+        pieces = []
+        while size > 0:
+            piece = self._take(min(_PIECE, size))
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece)
+        self.last = b"".join(pieces)
+        return self.last
+
+    def _take(self, size: int) -> bytes:
+        piece = self._stream.read(size)
+        self._at += len(piece)
+        allowed = max(self._limits.free, self._limits.ratio * self._raw.tell())
+        if self._at > self._limits.total or self._at > allowed:
+            raise _Bomb
+        return piece
+
+
+def _decompressed(file: BinaryIO) -> BinaryIO:
+    start = file.read(6)
+    file.seek(0)
+    if start[:2] == b"\x1f\x8b":
+        return gzip.GzipFile(fileobj=file)
+    if start[:3] == b"BZh":
+        return _Inflated(file, bz2.BZ2Decompressor)
+    if start == b"\xfd7zXZ\0" or start[:3] == b"\x5d\0\0":
+        return _Inflated(file, lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY))
+    if start[:4] == b"\x28\xb5\x2f\xfd":
+        return _zstandard(file)
+    return file
+
+
+class _Inflated:
+    """bzip2 and xz: what their modules' own files do, with a bound on memory, over streams laid end to end."""
+
+    def __init__(self, file: BinaryIO, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._file, self._make, self._decompressor = file, make, make()
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if self._decompressor.eof:
+                rest = self._decompressor.unused_data.lstrip(b"\0") or self._file.read(_PIECE).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self._decompressor = self._make()
+                piece = self._decompressor.decompress(rest, max_length=size)
+            else:
+                more = self._file.read(_PIECE) if self._decompressor.needs_input else b""
+                if self._decompressor.needs_input and not more:
+                    raise EOFError
+                piece = self._decompressor.decompress(more, max_length=size)
+            if piece:
+                return piece
+
+
+def _zstandard(file: BinaryIO) -> BinaryIO:
+    """A reader of Zstandard: the standard library's (Python 3.14), else the one of an installed package."""
+    for module in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(module).ZstdFile(file)
+        except ImportError:
+            continue
+    try:
+        return importlib.import_module("zstandard").ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    except ImportError:
+        raise _Unreadable from None

@@ -1,0 +1,227 @@
+"""Licences as packages state them: short SPDX-like names, and which of them are permissive.
+
+In: what a package says about itself (metadata of Python distributions, package.json, debian/copyright) or the head of
+a file. Out: an expression of names joined by AND and OR ("" when nothing is known), and whether every path through it
+is free of copyleft. Only permissive sources go into the models we ship.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+
+COPYLEFT = frozenset({"AGPL", "LGPL", "GPL", "MPL-2.0", "EPL", "CDDL", "CC-BY-SA", "EUPL", "OSL", "CeCILL"})
+PERMISSIVE = frozenset({
+    "Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "PSF-2.0", "HPND", "Unlicense", "0BSD", "Zlib",
+    "CC0-1.0", "Ruby", "PHP-3.01", "PostgreSQL", "OpenSSL", "curl", "blessing", "Unicode", "BSL-1.0", "public-domain",
+    "WTFPL", "BlueOak-1.0.0", "X11", "TCL", "ZPL-2.1", "Artistic-2.0", "BSD-4-Clause", "Libpng", "NCSA", "W3C",
+})  # fmt: skip
+HEADER = 2_000  # characters of a file in which its licence is looked for
+
+# The first match names a licence; copyleft first, so that "GPL or Apache" is never read as Apache alone.
+_NAMES = tuple(
+    (re.compile(pattern, re.IGNORECASE), name)
+    for pattern, name in (
+        (r"\bAGPL|Affero", "AGPL"), (r"\bLGPL|Lesser General|Library General", "LGPL"),
+        (r"\bGPL|GNU General|\bGFDL|\bGNU Public", "GPL"), (r"\bMPL|Mozilla", "MPL-2.0"), (r"\bEPL|Eclipse", "EPL"),
+        (r"\bCDDL|Common Development", "CDDL"), (r"CC[- ]BY[- ]SA", "CC-BY-SA"), (r"\bEUPL", "EUPL"),
+        (r"\bOSL|Open Software", "OSL"), (r"CeCILL", "CeCILL"),
+        (r"Apache[^;,|]*\b1\.[01]", "Apache-1.1"), (r"\bApache|\bASL[- ]?2", "Apache-2.0"),
+        (r"\bExpat|\bMIT\b", "MIT"), (r"\b0BSD|BSD-0", "0BSD"),
+        (r"BSD[- ]?4|4[- ]clause", "BSD-4-Clause"), (r"BSD[- ]?3|3[- ]clause|(new|modified) BSD", "BSD-3-Clause"),
+        (r"BSD[- ]?2|2[- ]clause|simplified BSD", "BSD-2-Clause"), (r"BSD|^Go$", "BSD"), (r"\bISC\b", "ISC"),
+        (r"Python Software Foundation|\bPSF|^Python(-2\.0)?$", "PSF-2.0"), (r"HPND|Historical", "HPND"),
+        (r"Unlicense", "Unlicense"), (r"\bzlib|libpng", "Zlib"), (r"CC0", "CC0-1.0"), (r"^Ruby\b", "Ruby"),
+        (r"\bPHP(-?3|\b.*3\.0)", "PHP-3.01"), (r"PostgreSQL", "PostgreSQL"), (r"OpenSSL|SSLeay", "OpenSSL"),
+        (r"^curl$", "curl"), (r"blessing", "blessing"), (r"\bUnicode", "Unicode"), (r"\bBSL-?1|Boost", "BSL-1.0"),
+        (r"public[- _]?domain|^PD$", "public-domain"), (r"WTFPL", "WTFPL"), (r"BlueOak|Blue Oak", "BlueOak-1.0.0"),
+        (r"^X11|MIT/X", "X11"), (r"\bTCL\b", "TCL"), (r"\bZPL|Zope", "ZPL-2.1"),
+        (r"Artistic-2|Artistic.* 2\.0", "Artistic-2.0"), (r"\bNCSA|Illinois", "NCSA"), (r"\bW3C\b", "W3C"),
+    )
+)  # fmt: skip
+_TEXTS = tuple(
+    (re.compile(r"\s+".join(pattern.split(" ")), re.IGNORECASE), name)
+    for pattern, name in (
+        (r"GNU AFFERO GENERAL PUBLIC", "AGPL"), (r"GNU (Lesser|Library) General Public", "LGPL"),
+        (r"GNU GENERAL PUBLIC", "GPL"), (r"Mozilla Public License", "MPL-2.0"), (r"Eclipse Public License", "EPL"),
+        (r"Common Development and Distribution License", "CDDL"), (r"Apache License,? (Version )?2", "Apache-2.0"),
+        (r"Permission is hereby granted, free of charge, to any person", "MIT"),
+        (r"Redistribution and use in source and binary forms", "BSD"),
+        (r"Permission to use, copy, modify,? (and/or|and) distribute this software for any purpose", "ISC"),
+        (r"This software is provided ['\"]+as-is['\"]+, without any express or implied warranty", "Zlib"),
+        (r"Boost Software License", "BSL-1.0"), (r"PYTHON SOFTWARE FOUNDATION LICENSE", "PSF-2.0"),
+        (r"Permission to use, copy, modify, and distribute this software and its documentation", "HPND"),
+        (r"This is free and unencumbered software released into the public domain", "Unlicense"),
+    )
+)  # fmt: skip
+_COPYLEFT_HEADER = re.compile(
+    r"GNU\W+(?:\w+\W+){0,3}?General\W+Public\W+Licen[cs]e|(?:Mozilla|Eclipse)\W+Public\W+Licen[cs]e"
+    r"|Common\W+Development\W+and\W+Distribution\W+Licen[cs]e|SPDX-License-Identifier:[^\n]*\b(?:[AL]?GPL|MPL|EPL|CDDL)-",
+    re.IGNORECASE,
+)
+_PERMISSIVE_TOO = re.compile(
+    r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
+)
+_FAMILIES = {"BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD", "BSD-4-Clause": "BSD", "X11": "MIT", "Expat": "MIT",
+             "blessing": "public-domain", "Unlicense": "public-domain", "CC0-1.0": "public-domain"}  # fmt: skip
+
+
+def name_of(stated: str) -> str:
+    """The SPDX-like name of one licence as a person wrote it ("Expat", "BSD License", "GPL-2+"); "" when unknown."""
+    return next((name for pattern, name in _NAMES if pattern.search(stated.strip())), "")
+
+
+def expression(stated: str) -> str:
+    """An expression of names from one with AND, OR, "/", "|" and commas; WITH clauses are left out.
+
+    A part that is not known keeps its own words, so that it never counts as permissive.
+    """
+    stated = re.sub(r"\s+with\s+[^()]*?(?=\s+(?:and|or)\s|[,()]|$)", "", stated, flags=re.IGNORECASE)
+    stated = re.sub(r",\s*(and|or)\b", r" \1", stated).replace(",", " and ")
+    stated = re.sub(r"(?<=\w)\s*(?:/|\|+)\s*(?=[A-Z])", " or ", stated)
+    out = []
+    for token in re.split(r"(\s+and\s+|\s+or\s+|[()])", stated, flags=re.IGNORECASE):
+        word = token.strip()
+        if word.lower() in ("and", "or"):
+            out.append(word.upper())
+        elif word in ("(", ")"):
+            out.append(word)
+        elif word:
+            out.append(name_of(word) or re.sub(r"\s+", "-", word))
+    return " ".join(out).replace("( ", "(").replace(" )", ")")
+
+
+def is_permissive(licence: str) -> bool:
+    """Whether an `expression` lets one choose permissive terms only: all sides of an AND, one side of an OR."""
+    tokens = re.findall(r"[()]|[^\s()]+", licence)
+    try:
+        allowed, rest = _any(tokens)
+    except (IndexError, RecursionError):
+        return False
+    return allowed and not rest
+
+
+def _any(tokens: list[str]) -> tuple[bool, list[str]]:
+    allowed, tokens = _every(tokens)
+    while tokens and tokens[0] == "OR":
+        other, tokens = _every(tokens[1:])
+        allowed = allowed or other
+    return allowed, tokens
+
+
+def _every(tokens: list[str]) -> tuple[bool, list[str]]:
+    allowed, tokens = _one(tokens)
+    while tokens and tokens[0] == "AND":
+        other, tokens = _one(tokens[1:])
+        allowed = allowed and other
+    return allowed, tokens
+
+
+def _one(tokens: list[str]) -> tuple[bool, list[str]]:
+    if tokens[0] != "(":
+        return tokens[0] in PERMISSIVE, tokens[1:]
+    allowed, rest = _any(tokens[1:])
+    return allowed and rest[0] == ")", rest[1:]
+
+
+def agree(stated: str, expected: str) -> bool:
+    """Whether two expressions can mean the same: they share a licence, members of a family counting as one."""
+    sets = [
+        {_FAMILIES.get(word, word) for word in re.findall(r"[^\s()]+", text) if word not in ("AND", "OR")}
+        for text in (stated, expected)
+    ]
+    return bool(sets[0] & sets[1])
+
+
+def of_text(text: str) -> str:
+    """The licence whose wording opens a text: the most restrictive one that is found; "" when none is."""
+    return next((name for pattern, name in _TEXTS if pattern.search(text)), "")
+
+
+def of_distribution(metadata: Message) -> str:
+    """What a Python distribution states: every licence it names, joined by AND.
+
+    Read from License-Expression, else the classifiers, else License (its first line, or its wording when it is the
+    whole text). "" when none is known.
+    """
+    stated = metadata.get("License-Expression") or ""
+    if stated:
+        return expression(stated)
+    classifiers = [c for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    text = (metadata.get("License") or "").strip()
+    names, rest = [], "; ".join(classifiers) or "".join(text.splitlines()[:1])
+    for pattern, name in _NAMES:
+        if pattern.search(rest):
+            names.append(name)
+            rest = pattern.sub("", rest)
+    if {"BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause"} & set(names):
+        names = [name for name in names if name != "BSD"]
+    return " AND ".join(sorted(names)) or of_text(text)
+
+
+def of_npm(package: Mapping) -> str:
+    """What a package.json states, in its present form or the older ones (an object, a list); "" when none is known."""
+    stated = package.get("license", package.get("licenses", ""))
+    parts = stated if isinstance(stated, list) else [stated]
+    names = [part.get("type", "") if isinstance(part, dict) else part for part in parts]
+    return expression(" OR ".join(n for n in names if isinstance(n, str) and n and not n.upper().startswith("SEE ")))
+
+
+def copyleft_header(text: str) -> bool:
+    """Whether a file's head names a licence with copyleft as its terms, and no permissive one to choose instead."""
+    head = text[:HEADER]
+    return bool(_COPYLEFT_HEADER.search(head)) and not _PERMISSIVE_TOO.search(head)
+
+
+@dataclass(frozen=True, slots=True)
+class Copyright:
+    """A debian/copyright in its machine-readable form: licences by pattern of paths, the last match wins."""
+
+    main: str  # of `Files: *`, "" when it names no known one
+    stanzas: tuple[tuple[str, str], ...]  # a regular expression over whole paths, an expression
+
+    def licence_of(self, path: str) -> str:
+        """The expression for one path, relative to the unpacked source."""
+        return next((licence for pattern, licence in reversed(self.stanzas) if re.fullmatch(pattern, path)), self.main)
+
+
+def read_copyright(text: str) -> Copyright:
+    """Read a debian/copyright; one in free form gives no stanzas and no licence (the packaging's own would mislead)."""
+    fields = [_fields(part) for part in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n"))]
+    if not any("copyright-format" in f.get("format", "") or "dep5" in f.get("format", "").lower() for f in fields[:2]):
+        return Copyright("", ())
+    texts = {}
+    for field in fields:
+        name, _, body = field.get("license", "").partition("\n")
+        if body.strip():
+            texts.setdefault(name.strip().lower(), of_text(body))
+    stanzas = []
+    for field in fields:
+        short = field.get("license", "").partition("\n")[0].strip()
+        if "files" in field and short:
+            known = expression(short)
+            if not is_permissive(known) and not name_of(short):
+                known = texts.get(short.lower()) or known
+            stanzas += [(_pattern(glob), known) for glob in field["files"].split()]
+    main = next((licence for pattern, licence in stanzas if pattern == ".*"), "")
+    return Copyright(main, tuple(stanzas))
+
+
+def _fields(stanza: str) -> dict[str, str]:
+    fields, name = {}, ""
+    for line in stanza.splitlines():
+        if line[:1] in (" ", "\t") and name:
+            fields[name] += "\n" + line.strip()
+        elif ":" in line and not line.startswith("#"):
+            name, _, value = line.partition(":")
+            name = name.strip().lower()
+            fields[name] = value.strip()
+    return fields
+
+
+def _pattern(glob: str) -> str:
+    """A glob of debian/copyright: `*` and `?` match slashes too, a backslash escapes."""
+    glob = glob.removeprefix("./")
+    return "".join(
+        {"*": ".*", "?": "."}.get(part) or re.escape(part[-1:]) for part in re.findall(r"\\.|.", glob, re.DOTALL)
+    )
