@@ -40,13 +40,14 @@ _NAMES = tuple(
     )
 )  # fmt: skip
 _TEXTS = tuple(
-    (re.compile(r"\s+".join(pattern.split(" ")), re.IGNORECASE), name)
+    (re.compile(r"\s+".join(pattern.split(" ")), re.IGNORECASE | re.DOTALL), name)
     for pattern, name in (
         (r"GNU AFFERO GENERAL PUBLIC", "AGPL"), (r"GNU (Lesser|Library) General Public", "LGPL"),
         (r"GNU GENERAL PUBLIC", "GPL"), (r"Mozilla Public License", "MPL-2.0"), (r"Eclipse Public License", "EPL"),
         (r"Common Development and Distribution License", "CDDL"), (r"Apache License,? (Version )?2", "Apache-2.0"),
         (r"Permission is hereby granted, free of charge, to any person", "MIT"),
-        (r"Redistribution and use in source and binary forms", "BSD"),
+        (r"Redistribution and use in source and binary forms.*(?:Neither the name|may not be used to endorse)", "BSD-3-Clause"),
+        (r"Redistribution and use in source and binary forms", "BSD-2-Clause"),
         (r"Permission to use, copy, modify,? (and/or|and) distribute this software for any purpose", "ISC"),
         (r"This software is provided ['\"]+as-is['\"]+, without any express or implied warranty", "Zlib"),
         (r"Boost Software License", "BSL-1.0"), (r"PYTHON SOFTWARE FOUNDATION LICENSE", "PSF-2.0"),
@@ -170,6 +171,8 @@ def of_npm(package: Mapping) -> str:
 def copyleft_header(text: str) -> bool:
     """Whether a file's head names a licence with copyleft as its terms, and no permissive one to choose instead."""
     head = text[:HEADER]
+    if "licen" not in head.lower():  # ten times quicker than the expressions, and true of most files
+        return False
     return bool(_COPYLEFT_HEADER.search(head)) and not _PERMISSIVE_TOO.search(head)
 
 
@@ -177,19 +180,21 @@ def copyleft_header(text: str) -> bool:
 class Copyright:
     """A debian/copyright in its machine-readable form: licences by pattern of paths, the last match wins."""
 
-    main: str  # of `Files: *`, "" when it names no known one
-    stanzas: tuple[tuple[str, str], ...]  # a regular expression over whole paths, an expression
+    main: str  # of `Files: *`, "" when there is none
+    stanzas: tuple[tuple[str, str], ...]  # a regular expression over whole paths, an expression; the last one first
+    matcher: re.Pattern  # all of them, one group each, tried in that order
 
     def licence_of(self, path: str) -> str:
         """The expression for one path, relative to the unpacked source."""
-        return next((licence for pattern, licence in reversed(self.stanzas) if re.fullmatch(pattern, path)), self.main)
+        match = self.matcher.fullmatch(path)
+        return self.stanzas[match.lastindex - 1][1] if match and match.lastindex else self.main
 
 
 def read_copyright(text: str) -> Copyright:
     """Read a debian/copyright; one in free form gives no stanzas and no licence (the packaging's own would mislead)."""
     fields = [_fields(part) for part in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n"))]
     if not any("copyright-format" in f.get("format", "") or "dep5" in f.get("format", "").lower() for f in fields[:2]):
-        return Copyright("", ())
+        return _copyright([])
     texts = {}
     for field in fields:
         name, _, body = field.get("license", "").partition("\n")
@@ -203,8 +208,12 @@ def read_copyright(text: str) -> Copyright:
             if not is_permissive(known) and not name_of(short):
                 known = texts.get(short.lower()) or known
             stanzas += [(_pattern(glob), known) for glob in field["files"].split()]
+    return _copyright(stanzas[::-1])
+
+
+def _copyright(stanzas: list[tuple[str, str]]) -> Copyright:
     main = next((licence for pattern, licence in stanzas if pattern == ".*"), "")
-    return Copyright(main, tuple(stanzas))
+    return Copyright(main, tuple(stanzas), re.compile("|".join(f"({pattern})" for pattern, _ in stanzas), re.DOTALL))
 
 
 def _fields(stanza: str) -> dict[str, str]:

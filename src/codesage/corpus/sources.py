@@ -161,7 +161,10 @@ class GitRepository:
     def documents(self, cache: Path) -> Iterator[Found]:
         origin = {"package": self.name, "version": self.commit}
         for found in clients.git_blobs(_fetched(self._folder(cache), self.key), self.commit, _readable, self.key):
-            yield _of_member(found, found.name if isinstance(found, Member) else "", origin, any_licence=True)
+            if isinstance(found, Member):
+                yield _document(text_of(found.data, name=found.name), origin, any_licence=True)
+            else:
+                yield found
 
     def _folder(self, cache: Path) -> Path:
         return Path(cache) / "git" / f"{self.name}-{self.commit}"
@@ -207,6 +210,15 @@ class _Package:
             return False
         return not any(_matches(path, glob) for glob in self.exclude)
 
+    def _document(self, found: Member | Skipped, path: str, licence: str) -> Found:
+        """The document of one member; what an include glob names before its first `*` does not make it vendored."""
+        if isinstance(found, Skipped):
+            return found
+        named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if _matches(path, glob)]
+        judged = path[max(map(len, named), default=0) :] or path
+        origin = {"package": self.name, "version": self.version, "licence": licence}
+        return _document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
+
     def _refusal(self, stated: str) -> str:
         """Why the whole package is left out given what it states, or ""."""
         if self.any_licence:
@@ -223,10 +235,9 @@ class _Package:
         if refusal:
             yield Skipped(refusal, "licence")
             return
-        origin = {"package": self.name, "version": self.version, "licence": stated or licences.expression(self.licence)}
+        licence = stated or licences.expression(self.licence)
         for found in members(archive, lambda name: self.chosen(place(name))):
-            path = place(found.name) if isinstance(found, Member) else ""
-            yield _of_member(found, path, origin, any_licence=self.any_licence)
+            yield self._document(found, place(found.name) if isinstance(found, Member) else "", licence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +313,7 @@ class DebianSource(_Package):
             if not self.any_licence and not licences.is_permissive(licence):
                 yield Skipped(path, "licence")
                 continue
-            origin = {"package": self.name, "version": self.version, "licence": licence}
-            yield _of_member(found, path, origin, any_licence=self.any_licence)
+            yield self._document(found, path, licence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,19 +354,14 @@ def _readable(path: str) -> bool:
     return bool(language_of(path)) or recognise.is_prose(path)
 
 
-def _document(read: Text | Skipped, origin: dict, *, any_licence: bool) -> Found:
+def _document(read: Text | Skipped, origin: dict, *, any_licence: bool, judged: str = "") -> Found:
+    """A file as a Document, or why not; `judged` is the part of its path that tells what it is (all of it)."""
     if isinstance(read, Skipped):
         return read
-    reason = recognise.reason(read.path, read.text)
+    reason = recognise.reason(judged or read.path, read.text)
     if reason and reason != "test" and not (any_licence and reason == "copyleft header"):
         return Skipped(read.path, reason)
     return Document(read.path, language_of(read.path), read.text, read.sha256, **origin)
-
-
-def _of_member(found: Member | Skipped, path: str, origin: dict, *, any_licence: bool) -> Found:
-    if isinstance(found, Skipped):
-        return found
-    return _document(text_of(found.data, name=path), origin, any_licence=any_licence)
 
 
 class _Unwrapped:
