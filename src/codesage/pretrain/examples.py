@@ -1,130 +1,186 @@
-"""Documents to packed batches of Stage I examples: one objective per example, windows, packing.
+"""Tokenised documents to packed batches of Stage I examples.
 
-In: Documents, in any number, and a tokenizer. Out: batches of token ids laid end to end, with what is hidden in them.
-Order and masks are pure functions of (seed, epoch, document): an epoch is a permutation of the documents; each
-document takes deobfuscation or random masking by a coin, is tokenised for it and cut into windows of `max_tokens`;
-windows are shuffled within a buffer and packed into batches, sorted by length. Positions restart in each window.
+In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, flat token ids with what is hidden in them. A batch is a
+pure function of (seed, step): in an epoch each document takes an objective by a coin, from its plain stream (random
+masking) or its named one (deobfuscation), and is cut into windows of `max_tokens`; all windows of the epoch are
+shuffled and packed, in that order, into batches of at most `batch_tokens`. What a window hides is drawn from (seed,
+epoch, window). Resuming needs the step and nothing else; positions restart in each window.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesage import syntax
-from codesage.pretrain.masking import deobfuscate, random_mask
-from codesage.records import Document
-from codesage.tokenizer import Tokenizer
+from codesage.corpus.tokens import Tokens
+from codesage.errors import CodesageError
+from codesage.pretrain import masking
+from codesage.training import order
 
-OBJECTIVES = ("parallel", "masking", "deobfuscation")
+OBJECTIVES = ("parallel", "masking", "deobfuscation", "sequential")
 _SHORTEST = 8  # tokens; a window's remainder under this teaches nothing
+_COIN, _MASKS = 1, 2  # what a key is for
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an example is. Published: mask_rate, max_tokens 1024, the coin of 1/2; the rest is our choice."""
 
-    objective: str = "parallel"  # "parallel": a coin per example; or one of the two alone
-    mask_rate: float = 0.15
+    objective: str = "parallel"  # "parallel": a coin per document; or one of the two alone; or one after the other
+    masking_steps: int = 125_000  # "sequential": steps of masking before those of deobfuscation
+    mask_rate: float | tuple[float, float] = 0.15  # two: each window draws its rate between them
+    mask_style: str = "full"  # of random masking: "full", or "80-10-10"
     deobfuscation_share: float = 1.0  # cap on the share of tokens deobfuscation hides; 1: no cap
     max_tokens: int = 1024  # of a window
     batch_tokens: int = 2048 * 1024
-    buffer_windows: int = 2048  # windows that are shuffled together
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.rates
+        for name, allowed in (("objective", OBJECTIVES), ("mask_style", masking.STYLES)):
+            if getattr(self, name) not in allowed:
+                raise CodesageError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
+        if not 0 < low <= high <= 1:
+            raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
+        if not 0 < self.deobfuscation_share <= 1:
+            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1]")
+        if not _SHORTEST <= self.max_tokens <= masking.MOST_TOKENS:
+            raise CodesageError(f"max_tokens is {self.max_tokens}: expected {_SHORTEST} to {masking.MOST_TOKENS:,}")
+        if not self.max_tokens <= self.batch_tokens < _SHORTEST * masking.MOST_WINDOWS:
+            raise CodesageError(f"batch_tokens is {self.batch_tokens}: a batch must hold a window of max_tokens "
+                                f"({self.max_tokens}) and at most {_SHORTEST * masking.MOST_WINDOWS:,} tokens")  # fmt: skip
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The lowest and the highest mask rate."""
+        return (self.mask_rate, self.mask_rate) if isinstance(self.mask_rate, (int, float)) else tuple(self.mask_rate)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """One example: its inputs and labels (equal but where hidden), uint32 (L,), and what is hidden, bool (L,)."""
+class Batch:
+    """Windows end to end, shortest first: T tokens of them, M of which are hidden. No window at all: no tokens."""
 
-    inputs_L: np.ndarray
-    labels_L: np.ndarray
-    hidden_L: np.ndarray
-
-
-def batches(documents: Sequence[Document], tokenizer: Tokenizer, settings: Settings) -> Iterator[list[Window]]:
-    """Endless batches of windows, each at most `batch_tokens` tokens in all and sorted by length."""
-    batch, tokens = [], 0
-    for window in _shuffled(documents, tokenizer, settings):
-        if batch and tokens + len(window.inputs_L) > settings.batch_tokens:
-            yield sorted(batch, key=lambda w: len(w.inputs_L))
-            batch, tokens = [], 0
-        batch.append(window)
-        tokens += len(window.inputs_L)
+    inputs_T: np.ndarray  # int64, <mask> where a token is hidden
+    labels_M: np.ndarray  # int64, the hidden tokens
+    hidden_M: np.ndarray  # int64, where they stand among the T, ascending
+    lengths: list[int]  # of the windows, as Layout.of takes them
 
 
-def _shuffled(documents: Sequence[Document], tokenizer: Tokenizer, settings: Settings) -> Iterator[Window]:
-    epoch, buffer = 0, []
-    while True:
-        order = np.random.default_rng((settings.seed, epoch)).permutation(len(documents))
-        found = False
-        for index in order:
-            rng = np.random.default_rng((settings.seed, epoch, int(index)))
-            for window in windows_of(documents[index], tokenizer, settings, rng):
-                found = True
-                buffer.append(window)
-                if len(buffer) >= settings.buffer_windows:
-                    swap = int(rng.integers(len(buffer)))
-                    buffer[swap], buffer[-1] = buffer[-1], buffer[swap]
-                    yield buffer.pop()
-        if not found:
-            return
-        epoch += 1
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    """Where the windows of an epoch are: D documents, W windows numbered document by document."""
+
+    named_D: np.ndarray  # bool: takes the named stream
+    first_D: np.ndarray  # D + 1: number of the first window of each document
+    order_W: np.ndarray  # window numbers in the order of training
+    borders: np.ndarray  # of the batches in order_W: batch b is order_W[borders[b]:borders[b + 1]]
 
 
-def windows_of(
-    document: Document, tokenizer: Tokenizer, settings: Settings, rng: np.random.Generator
-) -> Iterator[Window]:
-    """The masked windows of one document, in order, under one objective drawn from `rng`.
+class Batches:
+    """All batches of Stage I, by step, without end."""
 
-    A document that does not parse, and a window in which no identifier of the file stands, takes random masking.
-    """
-    hide_names = settings.objective == "deobfuscation" or (settings.objective == "parallel" and rng.random() < 0.5)
-    ids_T, names_T = tokenise(document, tokenizer, by_identifier=hide_names)
-    for start in range(0, len(ids_T), settings.max_tokens):
-        labels_L = ids_T[start : start + settings.max_tokens]
-        names_L = names_T[start : start + settings.max_tokens]
-        if len(labels_L) < _SHORTEST:
-            continue
-        if names_L.any():
-            inputs_L, hidden_L = deobfuscate(
-                labels_L, names_L, mask_id=tokenizer.mask_id, max_share=settings.deobfuscation_share, rng=rng
+    def __init__(self, tokens: Tokens, settings: Settings) -> None:
+        """Raises CodesageError when no document has a window to learn from."""
+        self._tokens, self._settings = tokens, settings
+        self._plain_D, self._named_D = tokens.plain.lengths, tokens.named.lengths
+        special = [tokens.end_id, tokens.mask_id, tokens.pad_id]
+        self._ordinary = np.setdiff1d(np.arange(tokens.vocab_size), special)
+        self._ends = [0]  # steps before each epoch
+        self._planned: tuple[int, _Epoch] | None = None
+        self._after: Batches | None = None
+        if settings.objective == "sequential":
+            self._after = Batches(tokens, replace(settings, objective="deobfuscation"))
+        if not len(self._plan(0).order_W):
+            raise CodesageError(f"{tokens.path} holds no document of {_SHORTEST} tokens or more to learn from: "
+                                "build a corpus with 'codesage corpus build'")  # fmt: skip
+
+    def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
+        """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
+
+        The first call in an epoch plans it, and the first after a resume all epochs before: 0.3 s for a million windows.
+        """
+        settings = self._settings
+        if self._after is not None and step >= settings.masking_steps:
+            return self._after.at(step - settings.masking_steps, rank=rank, world=world)
+        epoch, index = self._find(step)
+        plan = self._plan(epoch)
+        window_B = plan.order_W[plan.borders[index] : plan.borders[index + 1]]
+        document_B = np.searchsorted(plan.first_D, window_B, "right") - 1
+        named_B = plan.named_D[document_B]
+        offset_B = (window_B - plan.first_D[document_B]) * settings.max_tokens
+        length_B = np.where(named_B, self._named_D[document_B], self._plain_D[document_B]) - offset_B
+        length_B = np.minimum(length_B, settings.max_tokens)
+        start_B = offset_B + np.where(
+            named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B]
+        )
+        chosen = order.share(np.argsort(length_B, kind="stable"), rank, world)
+        if not len(chosen):  # fewer windows than processes
+            return Batch(*(np.empty(0, np.int64) for _ in range(3)), [])
+        return self._hide(epoch, window_B[chosen], named_B[chosen], start_B[chosen], length_B[chosen])
+
+    def _hide(self, epoch: int, window_B: np.ndarray, named_B: np.ndarray, start_B: np.ndarray, length_B: np.ndarray) -> Batch:
+        settings, tokens = self._settings, self._tokens
+        spans = list(zip(named_B.tolist(), start_B.tolist(), (start_B + length_B).tolist(), strict=True))
+        ids_T = np.concatenate([(tokens.named if named else tokens.plain).ids[start:end] for named, start, end in spans])
+        none = np.zeros(settings.max_tokens, np.uint16)
+        names_T = np.concatenate([tokens.names[start:end] if named else none[: end - start] for named, start, end in spans])
+        key_B = order.draws(order.key(settings.seed, epoch, _MASKS), window_B)
+        hidden_T = masking.deobfuscate(names_T, length_B, max_share=settings.deobfuscation_share, key_B=key_B)
+        # A plain window, and a window of a file in which none of its names stands, takes random masking.
+        random_B = ~np.logical_or.reduceat(names_T > 0, np.cumsum(length_B) - length_B)
+        random_T = np.repeat(random_B, length_B)
+        if random_B.any():
+            rate = settings.mask_rate if isinstance(settings.mask_rate, tuple | list) else float(settings.mask_rate)
+            hidden_T[random_T] = masking.random_mask(
+                ids_T[random_T], length_B[random_B], rate=rate, keep_id=tokens.end_id, key_B=key_B[random_B]
             )
-        else:
-            inputs_L, hidden_L = random_mask(
-                labels_L, rate=settings.mask_rate, mask_id=tokenizer.mask_id, keep_id=tokenizer.end_id, rng=rng
+        hidden_M = np.flatnonzero(hidden_T)
+        inputs_T = ids_T.astype(np.int64)
+        labels_M = inputs_T[hidden_M]
+        inputs_T[hidden_M] = tokens.mask_id
+        if settings.mask_style != "full":
+            soft_M = random_T[hidden_M]
+            draw = masking.draws_at(hidden_M[soft_M], length_B, key_B=key_B)
+            inputs_T[hidden_M[soft_M]] = masking.softened(
+                labels_M[soft_M], mask_id=tokens.mask_id, ordinary=self._ordinary, draw_M=draw
             )
-        yield Window(inputs_L, labels_L, hidden_L)
+        return Batch(inputs_T, labels_M, hidden_M, length_B.tolist())
+
+    def _find(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and which of its batches it is; epochs differ in length, so all before are planned."""
+        while step >= self._ends[-1]:
+            plan = self._plan(len(self._ends) - 1)
+            self._ends.append(self._ends[-1] + len(plan.borders) - 1)
+        epoch = int(np.searchsorted(self._ends, step, "right")) - 1
+        return epoch, step - self._ends[epoch]
+
+    def _plan(self, epoch: int) -> _Epoch:
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = epoch, self._plan_anew(epoch)
+        return self._planned[1]
+
+    def _plan_anew(self, epoch: int) -> _Epoch:
+        settings, longest = self._settings, self._settings.max_tokens
+        named_D = self._named_D > 0  # empty: nothing to hide
+        if settings.objective in ("masking", "sequential"):
+            named_D[:] = False
+        elif settings.objective == "parallel":
+            named_D &= order.uniform(order.key(settings.seed, epoch, _COIN), np.arange(len(named_D))) < 0.5
+        length_D = np.where(named_D, self._named_D, self._plain_D)
+        count_D = length_D // longest + (length_D % longest >= _SHORTEST)
+        first_D = np.concatenate(([0], np.cumsum(count_D)))
+        length_W = np.full(first_D[-1], longest, np.int64)
+        some_D = count_D > 0
+        length_W[first_D[1:][some_D] - 1] = np.minimum(longest, (length_D - (count_D - 1) * longest)[some_D])
+        order_W = order.permutation(len(length_W), seed=settings.seed, epoch=epoch)
+        return _Epoch(named_D, first_D, order_W, _packed(length_W[order_W], settings.batch_tokens))
 
 
-def tokenise(document: Document, tokenizer: Tokenizer, *, by_identifier: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of a document with its end token, uint32 (T,), and which name each is a part of, int32 (T,), 0: none.
-
-    `by_identifier`: each identifier is tokenised on its own (paper section 3.1), the text between them too; a space
-    before an identifier stays with the text before. Otherwise the text is tokenised as a whole and no name is marked.
-    """
-    pieces, names = [document.text], [0]
-    if by_identifier and document.language:
-        try:
-            tree = syntax.parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
-            pieces, names = _pieces(tree.source, syntax.identifiers(tree))
-        except syntax.ParseRefused:
-            pass  # deeper or larger than a parser may see: random masking needs no parse
-    encoded = tokenizer.encode_pieces(pieces)
-    sizes = [len(ids) for ids in encoded]
-    ids_T = np.fromiter((i for ids in [*encoded, [tokenizer.end_id]] for i in ids), np.uint32, sum(sizes) + 1)
-    return ids_T, np.append(np.repeat(np.asarray(names, np.int32), sizes), np.int32(0))
-
-
-def _pieces(source: bytes, identifiers) -> tuple[list[str], list[int]]:
-    pieces, names, numbers, end = [], [], {}, 0
-    for identifier in identifiers:
-        if identifier.start_byte > end:
-            pieces.append(source[end : identifier.start_byte].decode("utf-8", "replace"))
-            names.append(0)
-        pieces.append(source[identifier.start_byte : identifier.end_byte].decode("utf-8", "replace"))
-        names.append(numbers.setdefault(identifier.name, len(numbers) + 1))
-        end = identifier.end_byte
-    pieces.append(source[end:].decode("utf-8", "replace"))
-    names.append(0)
-    return pieces, names
+def _packed(length_W: np.ndarray, budget: int) -> np.ndarray:
+    """Borders of batches of at most `budget` tokens: each takes what comes next while it fits, int64."""
+    end_W = np.cumsum(length_W)
+    after_W = np.searchsorted(end_W, end_W - length_W + budget, "right").tolist()  # where a batch that starts here ends
+    borders, at = [0], 0
+    while at < len(length_W):
+        at = after_W[at]
+        borders.append(at)
+    return np.array(borders)
