@@ -5,6 +5,7 @@ number of tokens, run in batches under a budget of tokens and put back in order.
 without torch; a published checkpoint folder runs through torch (the `train` extra).
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -34,21 +35,30 @@ class Embedder:
         self._tokenizer, self._forward = tokenizer, forward
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
-    def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 (n, width), rows of unit length, in the order given.
 
-        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), cut at 128 tokens. ValueError for another
-        kind; TypeError when `texts` is one string. No texts give (0, width).
+        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), cut at 128 tokens. `dims` keeps the first
+        so many numbers of each vector, brought back to unit length: a shorter vector of a model trained for it
+        (Matryoshka losses). ValueError for another kind, or `dims` outside 1 to width; TypeError when `texts` is one
+        string. No texts give (0, width).
         """
         if isinstance(texts, str):
             raise TypeError("texts is one str, expected a list of str: wrap it in [ ]")
         if kind not in ("code", "text"):
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         limit = self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
-        ids = self._tokenizer.encode(texts, max_tokens=limit)
-        vectors = np.empty((len(ids), self.width), np.float32)
-        for rows in batches_by_length([len(document) for document in ids], budget=_BATCH_TOKENS):
-            vectors[rows] = self._forward([ids[row] for row in rows])
+        return self.encode_ids(self._tokenizer.encode(texts, max_tokens=limit), dims=dims)
+
+    def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
+        """Vectors as `encode` gives them, of documents that are token ids already, each with its end token."""
+        if dims is not None and not 1 <= dims <= self.width:
+            raise ValueError(f"dims is {dims}, expected 1 to {self.width}, the width of this model's vectors")
+        vectors = np.empty((len(documents), dims or self.width), np.float32)
+        for rows in batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
+            vectors[rows] = self._forward([documents[row] for row in rows])[:, :dims]
+        if dims is not None:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
         return vectors
 
 
@@ -85,7 +95,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
     else:
         file = folder / (INT8 if chosen == "int8" else FP32)
         forward, content = _onnx_forward(file, tokenizer.pad_id), _fingerprint(folder, artifact)
-    trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else CODE_TOKENS
+    trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else _foreign_length(folder)
     return Embedder(
         tokenizer,
         forward,
@@ -93,6 +103,29 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
     )
+
+
+def _foreign_length(folder: Path) -> int:
+    """Longest code of a folder that transformers or sentence-transformers wrote: what its tokenizer is cut at.
+
+    CodesageError when it pools otherwise than by the mean: its vectors would not be those of the model.
+    """
+    pooling, tokenizer = (_json(folder / name) for name in ("1_Pooling/config.json", "tokenizer_config.json"))
+    modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
+    mode = pooling.get("pooling_mode", modes[0].removeprefix("pooling_mode_") if modes else "mean")
+    if mode not in ("mean", "mean_tokens"):
+        raise CodesageError(f"{folder / '1_Pooling'} asks for {mode} pooling, expected mean: load it with "
+                            "sentence-transformers")  # fmt: skip
+    length = tokenizer.get("model_max_length")
+    return min(CODE_TOKENS, int(length)) if isinstance(length, (int, float)) and length >= 1 else CODE_TOKENS
+
+
+def _json(file: Path) -> dict:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _onnx_forward(file: Path, pad_id: int) -> Forward:

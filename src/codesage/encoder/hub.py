@@ -1,0 +1,131 @@
+"""A model folder in the layout that transformers and sentence-transformers read.
+
+In: a model folder of ours, or a published one. Out: a folder of both kinds at once: an artifact that `codesage.load`
+opens, and model.safetensors, config.json, the tokenizer's files, modules.json (transformer, mean pooling,
+normalisation) and a card, which SentenceTransformer(folder) opens after `import codesage.encoder.interchange`. No
+remote code is written, and transformers is not needed to write it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
+from codesage.encoder.config import FILE as CONFIG
+from codesage.encoder.config import Config
+from codesage.encoder.runtime import CODE_TOKENS
+from codesage.encoder.weights import load_encoder, save_weights
+from codesage.errors import CodesageError
+from codesage.tokenizer import END, MASK, PAD, Tokenizer
+from codesage.tokenizer import FILE as TOKENIZER
+from codesage.tokenizer import load as load_tokenizer
+
+_MODULES = (
+    ("", "sentence_transformers.models.Transformer"),  # names that every version of the library since 2 accepts
+    ("1_Pooling", "sentence_transformers.models.Pooling"),
+    ("2_Normalize", "sentence_transformers.models.Normalize"),
+)
+
+
+def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: str = "") -> Artifact:
+    """Write the model folder `source` to `out` in the conventions of the hub.
+
+    `name` is the card's title, the folder's name when empty. `licence` is an identifier such as "apache-2.0"; empty:
+    that of the source's card, or none. Raises CodesageError when the source is missing or damaged, or the tokenizer
+    has more entries than the encoder.
+    """
+    source, out = Path(source), Path(out)
+    encoder, tokenizer = load_encoder(source), load_tokenizer(source)
+    if tokenizer.vocab_size > encoder.config.vocab_size:
+        raise CodesageError(f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
+                            f"{encoder.config.vocab_size}: copy the matching tokenizer")  # fmt: skip
+    artifact = open_artifact(source, "model") if (source / MANIFEST).is_file() else None
+    settings, facts = (artifact.settings, artifact.facts) if artifact else ({}, {})
+    longest = min(facts.get("max_tokens", CODE_TOKENS), encoder.config.max_position_embeddings)
+    header, story = _card_of(source)
+    with publish(out, "model", settings=settings, facts={**facts, "max_tokens": longest}) as folder:
+        save_weights(encoder, folder)
+        _add(folder / CONFIG, architectures=["CodesageModel"], dtype="float32", tie_word_embeddings=True,
+             bos_token_id=tokenizer.end_id, eos_token_id=tokenizer.end_id, pad_token_id=tokenizer.pad_id)  # fmt: skip
+        _save_tokenizer(tokenizer, folder, longest)
+        _save_modules(folder, encoder.config.hidden_size, longest)
+        text = card(encoder.config, facts, name=name or out.name, licence=licence or header.get("license", ""),
+                    max_tokens=longest, story=story)  # fmt: skip
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    return open_artifact(out, "model")
+
+
+def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: int, story: str = "") -> str:
+    """README.md of a model: YAML front matter, what it is, how to load it; `story` is what its own card says."""
+    front = ["license: " + licence] if licence else []
+    front += ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity",
+              "tags: [code, code-search, feature-extraction, sentence-similarity, sentence-transformers, codesage]"]  # fmt: skip
+    stages = " and ".join(facts.get("stages", [])) or "unknown"
+    dims = facts.get("matryoshka_dims")
+    cut = f" Vectors may be cut to {', '.join(map(str, dims))} and normalised again.\n" if dims else ""
+    return "\n".join(["---", *front, "---"]) + f"""
+# {name}
+
+A bidirectional encoder of source code and of text about it (CodeSage, ICLR 2024): {config.num_hidden_layers} layers, width
+{config.hidden_size}, {config.parameters():,} parameters, up to {max_tokens:,} tokens. Stages of training: {stages}.
+Vectors are the mean of the last hidden states, of unit length; compare them by cosine.
+{cut}
+```python
+import codesage.encoder.interchange  # registers the model type; no remote code
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{name}")
+vectors = model.encode(["def add(a, b): return a + b", "add two numbers"])
+```
+
+or, without torch-based libraries once exported to ONNX, `codesage.load("{name}").encode([...])`.
+
+{story}""".rstrip() + "\n"
+
+
+def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
+    """The tokenizer with the end token appended by itself, after truncation, and special tokens in texts left as text."""
+    from tokenizers import Tokenizer as Bpe
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.save(folder)
+    bpe = Bpe.from_file(str(folder / TOKENIZER))
+    bpe.post_processor = TemplateProcessing(single=f"$A {END}", pair=f"$A {END} $B:1 {END}:1",
+                                            special_tokens=[(END, tokenizer.end_id)])  # fmt: skip
+    bpe.save(str(folder / TOKENIZER))
+    special = {"bos_token": END, "eos_token": END, "unk_token": END, "pad_token": PAD, "mask_token": MASK}
+    _write(folder / "special_tokens_map.json", special)
+    _write(folder / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", **special, "model_max_length": longest, "padding_side": "right",
+        "truncation_side": "right", "split_special_tokens": True, "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    })  # fmt: skip
+
+
+def _save_modules(folder: Path, width: int, longest: int) -> None:
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(_MODULES)]
+    _write(folder / "modules.json", modules)
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
+    _write(folder / "config_sentence_transformers.json",
+           {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"})  # fmt: skip
+    for path, _ in _MODULES[1:]:
+        (folder / path).mkdir()
+    _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})
+    _write(folder / "2_Normalize" / "config.json", {})
+
+
+def _card_of(source: Path) -> tuple[dict[str, str], str]:
+    """Front matter (plain `key: value` lines) and text of the source's card, its title left out."""
+    file = source / "README.md"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    header = dict(re.findall(r"^(\w+): *(\S.*)$", found[1], re.MULTILINE)) if found else {}
+    return header, re.sub(r"\A\s*# .*\n+", "", text[found.end() :] if found else text)
+
+
+def _add(file: Path, **entries) -> None:
+    _write(file, {**json.loads(file.read_text(encoding="utf-8")), **entries})
+
+
+def _write(file: Path, value) -> None:
+    file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

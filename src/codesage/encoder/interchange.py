@@ -1,0 +1,148 @@
+"""Models in the conventions of transformers and sentence-transformers, both ways, without remote code.
+
+In: a model folder. Out: a folder that AutoModel, AutoModelForMaskedLM, AutoTokenizer and SentenceTransformer load once
+`codesage.encoder.interchange` is imported (which registers the model type "codesage"), and that `codesage.load` reads
+like any other. The design: the classes here hold our own Encoder, its linears swapped for Conv1D, so that names and
+orientation of the weights are the published ones and there is one forward, that without padding. Importing this file
+imports transformers; nothing else in the package does.
+Shapes: B documents, L padded length, T real tokens, D width, V vocabulary.
+"""
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
+from transformers.pytorch_utils import Conv1D
+
+from codesage.encoder import config as shapes
+from codesage.encoder.model import Encoder, Layout
+
+
+class CodesageConfig(PreTrainedConfig):
+    """The published config.json; without arguments the shape of `small`."""
+
+    model_type = "codesage"
+
+    def __init__(
+        self, hidden_size: int = 1024, num_hidden_layers: int = 6, num_attention_heads: int = 8,
+        vocab_size: int = 49_154, max_position_embeddings: int = 2048, intermediate_size: int = 0,
+        activation_function: str = "gelu_new", layer_norm_epsilon: float = 1e-5, initializer_range: float = 0.02,
+        embedding_dropout_prob: float = 0.1, attention_dropout_prob: float = 0.1, residual_dropout_prob: float = 0.1,
+        **others,
+    ) -> None:  # fmt: skip
+        shape = shapes.Config(
+            hidden_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings, intermediate_size or 0,
+            activation_function, layer_norm_epsilon, initializer_range, embedding_dropout_prob, attention_dropout_prob,
+            residual_dropout_prob,
+        )  # fmt: skip
+        for field in fields(shapes.Config):
+            setattr(self, field.name, getattr(shape, field.name))
+        super().__init__(**{"tie_word_embeddings": True, **others})
+
+    def shape(self) -> shapes.Config:
+        """The same as our Config."""
+        return shapes.Config(**{field.name: getattr(self, field.name) for field in fields(shapes.Config)})
+
+
+class _Pretrained(PreTrainedModel):
+    config_class = CodesageConfig
+    base_model_prefix = "transformer"
+    _no_split_modules = ("Block",)
+    _supports_sdpa = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Embedding, Conv1D)):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, Conv1D):
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+class CodesageModel(_Pretrained):
+    """Token ids to last hidden states: what AutoModel gives."""
+
+    def __init__(self, config: CodesageConfig) -> None:
+        super().__init__(config)
+        for name, module in _published_layout(Encoder(config.shape())).named_children():
+            self.add_module(name, module)
+        self.post_init()
+
+    forward_flat = Encoder.forward  # finds wte, wpe, h and ln_f here as it does in an Encoder
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding."""
+        return self.wte
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding."""
+        self.wte = value
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused
+    ) -> BaseModelOutput | tuple[Tensor]:  # fmt: skip
+        """Hidden states (B, L, D) of ids (B, L); 0 where `attention_mask` is 0. Padding may be on either side.
+
+        Positions count from the first real token. The padding is taken out before the encoder and put back after it.
+        """
+        mask_BL = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        lengths_B = (mask_BL != 0).sum(1)
+        order_B = lengths_B.argsort(stable=True)  # neighbours of equal length are attended to together
+        order_B = order_B[lengths_B[order_B] > 0]
+        place_T = ((mask_BL[order_B] != 0).nonzero() * torch.tensor([input_ids.shape[1], 1], device=mask_BL.device)).sum(1)
+        sorted_ids = input_ids[order_B].flatten()[place_T]
+        hidden_TD = self.forward_flat(sorted_ids, Layout.of(lengths_B[order_B].tolist(), input_ids.device))
+        rows = hidden_TD.new_zeros(len(order_B) * input_ids.shape[1], hidden_TD.shape[1])
+        rows = rows.index_copy(0, place_T, hidden_TD).unflatten(0, (len(order_B), input_ids.shape[1]))
+        hidden_BLD = rows.new_zeros(*input_ids.shape, rows.shape[-1]).index_copy(0, order_B, rows)
+        return BaseModelOutput(last_hidden_state=hidden_BLD) if return_dict else (hidden_BLD,)
+
+
+class CodesageForMaskedLM(_Pretrained):
+    """The model with the head of Stage I, which is the token embedding itself: what AutoModelForMaskedLM gives."""
+
+    def __init__(self, config: CodesageConfig) -> None:
+        super().__init__(config)
+        self.transformer = CodesageModel(config)
+        self.post_init()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
+        return_dict: bool = True, **_unused,
+    ) -> MaskedLMOutput | tuple[Tensor, ...]:  # fmt: skip
+        """Logits (B, L, V); with `labels` (B, L), -100 where there is none, also the mean cross entropy."""
+        hidden_BLD = self.transformer(input_ids, attention_mask).last_hidden_state
+        logits_BLV = F.linear(hidden_BLD, self.transformer.wte.weight)
+        loss = None if labels is None else F.cross_entropy(logits_BLV.flatten(0, 1).float(), labels.flatten())
+        if return_dict:
+            return MaskedLMOutput(loss=loss, logits=logits_BLV)
+        return (logits_BLV,) if loss is None else (loss, logits_BLV)
+
+
+def register() -> None:
+    """Teach the Auto classes of transformers the model type "codesage"; more than once is once."""
+    AutoConfig.register("codesage", CodesageConfig, exist_ok=True)
+    AutoModel.register(CodesageConfig, CodesageModel, exist_ok=True)
+    AutoModelForMaskedLM.register(CodesageConfig, CodesageForMaskedLM, exist_ok=True)
+
+
+def _published_layout(encoder: Encoder) -> Encoder:
+    """`encoder` with every nn.Linear as the Conv1D of the same name, weights (in, out)."""
+    for parent in list(encoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                swapped = Conv1D(child.out_features, child.in_features)
+                swapped.to(child.weight.device)
+                with torch.no_grad():
+                    swapped.weight.copy_(child.weight.T)
+                    swapped.bias.copy_(child.bias)
+                setattr(parent, name, swapped)
+    return encoder
+
+
+register()

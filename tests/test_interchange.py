@@ -1,0 +1,156 @@
+"""Folders for transformers and sentence-transformers, checked with the real libraries, there and back."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import codesage
+from codesage import CodesageError
+from codesage.artifacts import MANIFEST
+from codesage.encoder.config import Config
+from codesage.encoder.export import export
+from codesage.encoder.hub import export_hub
+from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.runtime import BUNDLED
+from codesage.encoder.weights import load_encoder
+from codesage.tokenizer import load as load_tokenizer
+
+TEXTS = ["def f(x): return x  # <mask> <|endoftext|> é🎉\n\tif a:\n  b=1234", "", "word " * 100, "a <pad> b", "same", "same"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder, tokenizer = tmp_path_factory.mktemp("models") / "tiny", load_tokenizer(BUNDLED)
+    torch.manual_seed(0)
+    encoder = Encoder(Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=64)).eval()
+    card = "---\nlicense: mit\ntags: [x]\n---\n# Old title\n\nTrained on nothing.\n"
+    export(encoder, tokenizer, folder, settings={}, facts={"stages": ["pretrain"], "max_tokens": 40}, precisions=(),
+           files={"README.md": card})  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hub(source):
+    export_hub(source, source.parent / "hub", name="my-model")
+    with warnings.catch_warnings():  # what other people's libraries deprecate when they are imported
+        warnings.simplefilter("ignore")
+        import sentence_transformers  # noqa: F401
+
+        import codesage.encoder.interchange  # noqa: F401
+    return source.parent / "hub"
+
+
+def test_tokenizers_agree_on_ids_truncation_and_special_text(source, hub):
+    from transformers import AutoTokenizer
+
+    theirs, ours = AutoTokenizer.from_pretrained(hub), load_tokenizer(source)
+    assert theirs(TEXTS, truncation=True)["input_ids"] == ours.encode(TEXTS, max_tokens=40)
+    assert (theirs.mask_token_id, theirs.pad_token_id, theirs.eos_token_id) == (ours.mask_id, ours.pad_id, ours.end_id)
+    assert load_tokenizer(hub).encode(TEXTS, max_tokens=40) == ours.encode(TEXTS, max_tokens=40)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_auto_model_gives_our_hidden_states(hub, side):
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder, model = load_encoder(hub), AutoModel.from_pretrained(hub)
+    batch = AutoTokenizer.from_pretrained(hub)(TEXTS, truncation=True, padding=True, padding_side=side, return_tensors="pt")
+    states_BLD = model(**batch).last_hidden_state
+    assert (states_BLD[batch["attention_mask"] == 0] == 0).all()
+    for ids_L, mask_L, states_LD in zip(batch["input_ids"], batch["attention_mask"].bool(), states_BLD, strict=True):
+        want = encoder(ids_L[mask_L], Layout.of([int(mask_L.sum())]))
+        torch.testing.assert_close(states_LD[mask_L], want, rtol=1e-5, atol=1e-5)
+    assert model(batch["input_ids"][:, :3], return_dict=False)[0].shape == (len(TEXTS), 3, 32)
+
+
+def test_masked_lm_gives_our_logits_and_loss_and_trains(hub, tmp_path):
+    from transformers import AutoModelForMaskedLM
+
+    encoder, model = load_encoder(hub), AutoModelForMaskedLM.from_pretrained(hub)
+    ids_L = torch.arange(5, 25)
+    want = encoder.logits(encoder(ids_L, Layout.of([20])))
+    labels = torch.where(ids_L % 3 == 0, ids_L, -100)
+    found = model(ids_L[None], labels=labels[None])
+    torch.testing.assert_close(found.logits[0], want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.loss, torch.nn.functional.cross_entropy(want, labels))
+    model.train()(ids_L[None], labels=labels[None]).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.eval().save_pretrained(tmp_path)  # names with the prefix "transformer."
+    torch.testing.assert_close(load_encoder(tmp_path).wte.weight, encoder.wte.weight, rtol=0, atol=0)
+    assert load_encoder(tmp_path).config == encoder.config
+
+
+def test_sentence_transformers_there_and_back(source, hub, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    want = codesage.load(source).encode(TEXTS)
+    model = SentenceTransformer(str(hub), device="cpu")
+    assert model.max_seq_length == 40 and model.get_embedding_dimension() == 32
+    np.testing.assert_allclose(model.encode(TEXTS), want, atol=1e-5)
+    np.testing.assert_allclose(codesage.load(hub).encode(TEXTS), want, atol=1e-6)
+    model.save_pretrained(str(tmp_path / "back"))
+    back = codesage.load(tmp_path / "back")
+    assert back.max_tokens == 40
+    np.testing.assert_allclose(back.encode(TEXTS), want, atol=1e-5)
+    again = SentenceTransformer(str(tmp_path / "back"), device="cpu")
+    np.testing.assert_allclose(again.encode(TEXTS), want, atol=1e-5)
+    pooling = tmp_path / "back" / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps({"embedding_dimension": 32, "pooling_mode": "cls"}))
+    with pytest.raises(CodesageError, match="cls pooling, expected mean"):
+        codesage.load(tmp_path / "back")
+
+
+def test_a_published_folder_without_model_type_takes_the_classes(source, tmp_path):
+    from codesage.encoder.interchange import CodesageConfig, CodesageModel
+
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    raw = json.loads((tmp_path / "config.json").read_text())
+    del raw["model_type"]
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    model = CodesageModel.from_pretrained(tmp_path, config=CodesageConfig(**raw))
+    torch.testing.assert_close(model.wte.weight, load_encoder(source).wte.weight, rtol=0, atol=0)
+    fresh = CodesageModel(CodesageConfig(**raw))
+    assert 0.01 < fresh.h[0].attn.c_attn.weight.std() < 0.03 and fresh.h[0].ln_1.weight.eq(1).all()
+    assert sum(p.numel() for p in fresh.parameters()) == Config(**{k: v for k, v in raw.items()}).parameters()
+
+
+def test_the_card_has_front_matter_and_the_folder_a_manifest(hub):
+    text = (hub / "README.md").read_text()
+    assert text.startswith("---\nlicense: mit\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n")
+    assert "# my-model" in text and "Old title" not in text and "Trained on nothing." in text
+    assert (hub / MANIFEST).is_file() and json.loads((hub / "config.json").read_text())["model_type"] == "codesage"
+
+
+def test_vectors_can_be_cut(source):
+    model = codesage.load(source)
+    whole, cut = model.encode(TEXTS), model.encode(TEXTS, dims=8)
+    want = whole[:, :8] / np.linalg.norm(whole[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(cut, want, atol=1e-6)
+    assert cut.shape == (len(TEXTS), 8) and cut.dtype == np.float32 and model.encode([], dims=8).shape == (0, 8)
+    np.testing.assert_array_equal(model.encode(TEXTS, dims=32), model.encode(TEXTS, dims=32))
+    for dims in (0, 33, -1):
+        with pytest.raises(ValueError, match="expected 1 to 32"):
+            model.encode(TEXTS, dims=dims)
+
+
+def test_bad_sources_are_one_line(source, tmp_path):
+    with pytest.raises(CodesageError, match="no such folder"):
+        export_hub(tmp_path / "gone", tmp_path / "out")
+    raw = json.loads((source / "config.json").read_text())
+    for file in source.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / MANIFEST).unlink()
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"hidden_size": 64}))
+    with pytest.raises(CodesageError, match="shape"):
+        export_hub(tmp_path, tmp_path / "out")
+
+
+def test_the_package_itself_stays_free_of_transformers():
+    code = "import sys; import codesage, codesage.encoder.hub, codesage.contrast; assert 'transformers' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
