@@ -15,6 +15,7 @@ from itertools import chain
 
 import numpy as np
 
+from codesage.corpus.ragged import spans
 from codesage.tokenizer import Tokenizer
 
 _WORD = (
@@ -86,8 +87,3 @@ def _splits_as_expected(tokenizer: Tokenizer) -> bool:
         and all(token["special"] for token in state["added_tokens"])  # others are cut out before the splits
     )
 
-
-def spans(start_B: np.ndarray, length_B: np.ndarray) -> np.ndarray:
-    """start, start + 1, ..., start + length - 1 of each row, one behind the other: int64 (sum of lengths,)."""
-    before_B = np.cumsum(length_B) - length_B
-    return np.arange(int(length_B.sum())) + np.repeat(start_B - before_B, length_B)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from codesage import syntax
-from codesage.corpus.pretokens import Pretokens, spans
+from codesage.corpus.pretokens import Pretokens
+from codesage.corpus.ragged import spans
 from codesage.languages import LANGUAGES
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer

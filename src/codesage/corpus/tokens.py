@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.corpus.ragged import Ragged
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.tokenise import SIDES, Columns, Tokeniser, id_type
 from codesage.errors import CodesageError
@@ -34,6 +35,7 @@ from codesage.tokenizer import Tokenizer
 
 KINDS = ("function", "class", "example", "comment", "test")
 _UNIT = 500_000  # characters a worker takes at a time
+_FIXED = ("vocab_size", "end_id", "mask_id", "pad_id", "text_tokens", "code_tokens")
 _TYPES = {"borders": "<i8", "names": "<u2", "language": "u1", "kind": "u1", "key": "<u8"}
 
 
@@ -48,28 +50,6 @@ class Settings:
     description_tokens: int = 256
     seed: int = 0  # of the sample
     workers: int = 0  # processes that parse and tokenise; 0: one a core
-
-
-@dataclass(frozen=True, slots=True)
-class Ragged:
-    """Rows of unequal length: row i is ids[borders[i]:borders[i+1]], a view."""
-
-    ids: np.ndarray
-    borders: np.ndarray  # int64 (rows + 1,)
-
-    def __len__(self) -> int:
-        return len(self.borders) - 1
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        if not -len(self) <= row < len(self):
-            raise IndexError(row)
-        row %= len(self)
-        return self.ids[self.borders[row] : self.borders[row + 1]]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of ids of each row, int64 (rows,)."""
-        return np.diff(self.borders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +88,8 @@ class Tokens:
     end_id: int
     mask_id: int
     pad_id: int
+    text_tokens: int  # longest sides a batch can ask for, end token included
+    code_tokens: int
     newline: tuple[int, ...]  # ids of a line break: what a batch puts between two sides it joins
 
 
@@ -121,15 +103,22 @@ def build(
     """
     origin = open_artifact(corpus, "corpus", verify=False)
 
-    @dataclass(frozen=True)
-    class Documents:  # read more than once where a sample is drawn, never held
-        def __iter__(self) -> Iterator[Document]:
-            return read_documents(corpus)
-
+    kinds = (settings or Settings()).pair_kinds or None
     return write(
-        Documents(), read_pairs(corpus), tokenizer, out, held_out=read_pairs(corpus, held_out=True),
+        _Read(lambda: read_documents(corpus)), _Read(lambda: read_pairs(corpus, kinds=kinds)), tokenizer, out,
+        held_out=_Read(lambda: read_pairs(corpus, held_out=True, kinds=kinds)),
         settings=settings, progress=progress, corpus_fingerprint=origin.fingerprint,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read when it is needed, and again when it is needed again, but never held."""
+
+    read: Callable[[], Iterable]
+
+    def __iter__(self) -> Iterator:
+        return iter(self.read())
 
 
 def write(
@@ -139,13 +128,12 @@ def write(
 ) -> Artifact:  # fmt: skip
     """`build` from records; `documents` must be iterable twice when a sample is asked for."""
     settings = settings or Settings()
-    unknown = set(settings.pair_kinds) - set(KINDS)
-    if unknown:
-        raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
+    _check(settings)
     facts = {
         "tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "corpus": corpus_fingerprint,
         "end_id": tokenizer.end_id, "mask_id": tokenizer.mask_id, "pad_id": tokenizer.pad_id,
         "newline": tokenizer.encode_pieces(["\n"])[0], "dtype": id_type(tokenizer.vocab_size).name,
+        "text_tokens": settings.text_tokens, "code_tokens": settings.code_tokens,
     }  # fmt: skip
     limits = {"text": settings.text_tokens, "description": settings.description_tokens}
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
@@ -179,7 +167,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     try:
         ids = np.dtype(facts["dtype"]).newbyteorder("<")
         counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
-        fixed = {name: int(facts[name]) for name in ("vocab_size", "end_id", "mask_id", "pad_id")}
+        fixed = {name: int(facts[name]) for name in _FIXED}
         listed = {name: tuple(facts[name]) for name in ("languages", "kinds", "newline")}
     except (KeyError, TypeError, ValueError) as error:
         raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
@@ -193,6 +181,16 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
         pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
         **listed, **fixed,
     )  # fmt: skip
+
+
+def _check(settings: Settings) -> None:
+    unknown = set(settings.pair_kinds) - set(KINDS)
+    if unknown:
+        raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
+    shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens)
+    if shortest < 1 or settings.max_documents < 0 or settings.workers < 0:
+        raise CodesageError(f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.workers} workers: "
+                            "expected at least 1 token, and no negative number")  # fmt: skip
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
