@@ -18,12 +18,16 @@ from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
 _MINUTES = 20  # a client that says nothing for longer is stopped
+_TELLING = re.compile(
+    r"No matching (distribution|version)|not in this registry|Not Found - GET|Unable to find a source package|Cannot install"
+    r"|not our ref|not appear to be a git|ENOSPC|No space left|No module named pip"
+)
 _ANSWER = Path(__file__).with_name("metadata_only.py")
 
 
 def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
     """Fill `folder` by `fill(empty folder beside it)` unless it is there already; all of it or nothing appears."""
-    if folder.is_dir():
+    if folder.is_dir() and any(folder.iterdir()):
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -33,15 +37,21 @@ def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
             fill(staging)
             if not any(staging.iterdir()):
                 raise CodesageError(f"{what}: nothing was downloaded: check the name and the version")
-            if not folder.is_dir():  # another process may have been quicker
+            try:
                 staging.rename(folder)
+            except OSError:  # another process was quicker: what it left is as good
+                if not (folder.is_dir() and any(folder.iterdir())):
+                    raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise CodesageError(f"{what}: cannot write {folder}: {error.strerror or error}: free some space") from None
 
 
-def run(command: Sequence[str], *, what: str, cwd: Path | None = None, more: dict[str, str] | None = None) -> str:
+def run(
+    command: Sequence[str], *, what: str, cwd: Path | None = None, more: dict[str, str] | None = None,
+    cure: str = "check the name and the version",
+) -> str:  # fmt: skip
     """Run a client and give its standard output; CodesageError with the line in which it says why it failed."""
     environment = os.environ | {"LC_ALL": "C.UTF-8", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"} | (more or {})
     try:
@@ -54,20 +64,16 @@ def run(command: Sequence[str], *, what: str, cwd: Path | None = None, more: dic
     except subprocess.TimeoutExpired:
         raise CodesageError(f"{what}: {command[0]} took over {_MINUTES} minutes: try again") from None
     if done.returncode:
-        raise CodesageError(f"{what}: {_last_words(done.stderr or done.stdout)}: check the name and the version")
+        raise CodesageError(f"{what}: {_last_words(done.stderr or done.stdout)}: {cure}")
     return done.stdout
 
 
 def _last_words(output: str) -> str:
-    """The line of a client's output that says most: its last error, without addresses of servers."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(ERROR|E|error|fatal|npm err(or|!)( code)?)\b", line, re.IGNORECASE)]
-    said = (errors or lines or ["no reason given"])[-1]
-    for line in errors:
-        if re.search(r"No matching distribution|E404|ETARGET|Unable to find a source package|not found", line):
-            said = line
-            break
-    return re.sub(r"\s*\b\w+://\S+", "", re.sub(r"^(ERROR|E|error|fatal|npm err(or|!)):?\s*", "", said))[:300].rstrip(": ")
+    """The line of a client's output that says most, without addresses of servers."""
+    lines = [re.sub(r"^((ERROR|error|E|fatal|npm err(or|!))\b:?\s*)+", "", line.strip()) for line in output.splitlines()]
+    lines = [re.sub(r"\s*\b\w+://\S+", "", line).rstrip(" :.") for line in lines if line]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return (telling or lines[-1:] or ["no reason given"])[0][:300]
 
 
 def pip_download(name: str, version: str, kind: str, folder: Path) -> None:
@@ -109,11 +115,12 @@ GIT = (
 
 def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
     """One commit of a repository, into the bare repository `folder`: shallow, without tags, hooks or submodules."""
+    cure = "check the address and the commit"
     run([*GIT, "init", "--quiet", "--bare", "--template=", str(folder)], what=what)
     run(
         [*GIT, "-C", str(folder), "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
          "--no-write-fetch-head", "--end-of-options", address, commit],
-        what=what,
+        what=what, cure=cure,
     )  # fmt: skip
     run([*GIT, "-C", str(folder), "update-ref", "--no-deref", "refs/heads/codesage", commit], what=what)
 

@@ -60,6 +60,7 @@ _COPYLEFT_HEADER = re.compile(
     r"|Common\W+Development\W+and\W+Distribution\W+Licen[cs]e|SPDX-License-Identifier:[^\n]*\b(?:[AL]?GPL|MPL|EPL|CDDL)-",
     re.IGNORECASE,
 )
+_HEADER_WORDS = ("gnu", "mozilla", "eclipse", "common development", "spdx-license")  # one is in every such header
 _PERMISSIVE_TOO = re.compile(
     r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
 )
@@ -171,7 +172,8 @@ def of_npm(package: Mapping) -> str:
 def copyleft_header(text: str) -> bool:
     """Whether a file's head names a licence with copyleft as its terms, and no permissive one to choose instead."""
     head = text[:HEADER]
-    if "licen" not in head.lower():  # ten times quicker than the expressions, and true of most files
+    lower = head.lower()
+    if not any(word in lower for word in _HEADER_WORDS):  # ten times quicker than the expressions
         return False
     return bool(_COPYLEFT_HEADER.search(head)) and not _PERMISSIVE_TOO.search(head)
 
