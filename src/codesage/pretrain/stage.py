@@ -1,28 +1,29 @@
-"""Stage I: token-level denoising (paper section 3.1). Documents in, a pretrained encoder out.
+"""Stage I: token-level denoising (paper section 3.1). Tokens in, a pretrained encoder out.
 
-The loss is the cross entropy over the hidden tokens only: their rows are gathered before the vocabulary, which saves
-the head's cost and memory on all others.
+The loss is the mean cross entropy over the hidden tokens of the global batch, and over nothing else. The batch is cut
+into micro-batches that fit the memory, and shared by all processes; each part is divided by the global number of
+hidden tokens, so that gradients add up to those of the whole batch, however it was cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, open_artifact
+from codesage.corpus.tokens import Tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
-from codesage.records import Document
+from codesage.pretrain.head import summed_cross_entropy
 from codesage.tokenizer import Tokenizer
-from codesage.training import loop
+from codesage.training import estimate, loop, precision, processes, retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +33,149 @@ class Settings:
     encoder: Config
     examples: examples.Settings
     loop: loop.Settings
+    micro_tokens: int = 65_536  # of one forward and backward; a larger batch is cut, to the same gradients
+    evaluation_pairs: int = 500  # held-out pairs of the retrieval score
+
+    def __post_init__(self) -> None:
+        if self.micro_tokens < self.examples.max_tokens:
+            raise CodesageError(f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens "
+                                f"({self.examples.max_tokens})")  # fmt: skip
 
 
-def masked_loss(encoder: Encoder, batch: list[examples.Window]) -> tuple[Tensor, int]:
-    """Mean cross entropy (natural log) over the hidden tokens of a batch, and the batch's number of tokens."""
-    device = encoder.wte.weight.device
-    layout = Layout.of([len(window.inputs_L) for window in batch], device)
-    inputs_T, labels_T = (
-        torch.from_numpy(np.concatenate([getattr(window, name) for window in batch]).astype(np.int64)).to(device)
-        for name in ("inputs_L", "labels_L")
-    )
-    hidden_M = torch.from_numpy(np.flatnonzero(np.concatenate([window.hidden_L for window in batch]))).to(device)
-    states_MD = encoder(inputs_T, layout)[hidden_M]
-    return F.cross_entropy(encoder.logits(states_MD).float(), labels_T[hidden_M]), len(inputs_T)
+def run(
+    settings: Settings, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *, checkpoints: Path | None = None,
+    resume: bool = True,
+) -> Artifact:  # fmt: skip
+    """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
-
-def run(settings: Settings, documents: Sequence[Document], tokenizer: Tokenizer, out: Path | str) -> Artifact:
-    """Pretrain an encoder on `documents` and publish it at `out` (an artifact of kind "model").
-
-    The vocabulary of the encoder is the tokenizer's. Raises CodesageError when there is nothing to learn from, or the
-    windows are longer than the encoder's positions, before any training time is spent.
+    The vocabulary of the encoder is the tokenizer's. `checkpoints` and `resume` as in training.loop.train. Raises
+    CodesageError when the tokens are of another tokenizer or hold nothing to learn from, windows are longer than the
+    encoder's positions, or the disk is too small, before any training time is spent.
     """
-    if not documents:
-        raise CodesageError("no documents to pretrain on: build a corpus with 'codesage corpus build'")
-    if settings.examples.max_tokens > settings.encoder.max_position_embeddings:
-        raise CodesageError(f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
-                            f"{settings.encoder.max_position_embeddings} positions: lower max_tokens")  # fmt: skip
-    settings = replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
+    settings = checked(settings, tokens, tokenizer)
+    batches = _Shares(examples.Batches(tokens, settings.examples))
+    estimate.require_disk(Path(out).parent, disk_bytes(settings) if checkpoints else 4 * settings.encoder.parameters())
     torch.manual_seed(settings.loop.seed)
-    encoder = Encoder(settings.encoder)
-    facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens}
-    with publish(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
-        batches = examples.batches(documents, tokenizer, settings.examples)
+    encoder = Encoder(settings.encoder).to(processes.device())
+    length, head_share = shape_of(batches.at(0))
+    facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
+    with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
         facts["pretrain"] = loop.train(
             encoder,
             settings.loop,
-            batches=islice(batches, settings.loop.steps),
-            loss_of=lambda batch: masked_loss(encoder, batch),
+            batches=batches,
+            gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
             folder=folder,
             stage="pretrain",
-        )
-        save_weights(encoder, folder)
-        tokenizer.save(folder)
+            checkpoints=checkpoints,
+            evaluate=_score_of(encoder, tokens, settings),
+            run={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
+                 "tokenizer": tokenizer.fingerprint},
+            resume=resume,
+            flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
+        )  # fmt: skip
+        whole = processes.unsharded(encoder)
+        if processes.rank() == 0:
+            save_weights(whole, folder)
+            tokenizer.save(folder)
     return open_artifact(out, "model")
+
+
+def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Settings:
+    """The settings with the tokenizer's vocabulary; CodesageError when they do not fit the tokens."""
+    if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
+        raise CodesageError(f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
+                            "the one it was made with")  # fmt: skip
+    if not len(tokens.plain):
+        raise CodesageError(f"{tokens.path} holds no documents to pretrain on: build a corpus with 'codesage corpus build'")
+    if settings.examples.max_tokens > settings.encoder.max_position_embeddings:
+        raise CodesageError(f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
+                            f"{settings.encoder.max_position_embeddings} positions: lower max_tokens")  # fmt: skip
+    return replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
+
+
+def disk_bytes(settings: Settings) -> int:
+    """What the checkpoints of a run and its model take."""
+    return (settings.loop.keep + 1) * estimate.checkpoint_bytes(settings.encoder) + 4 * settings.encoder.parameters()
+
+
+def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimate.Estimate:
+    """What a run would cost, from its first batch and the peak of this device."""
+    settings = checked(settings, tokens, tokenizer)
+    batch, device = examples.Batches(tokens, settings.examples).at(0), processes.device()
+    length, head_share = shape_of(batch)
+    return estimate.estimate(
+        settings.encoder, step_tokens=len(batch.inputs_T), micro_tokens=settings.micro_tokens, steps=settings.loop.steps,
+        seconds=settings.loop.seconds, head_share=head_share, length=length, device=device, keep=settings.loop.keep,
+        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None, world=processes.world(),
+    )  # fmt: skip
+
+
+def shape_of(batch: examples.Batch) -> tuple[float, float]:
+    """Mean number of tokens that a token attends to, and the share of tokens that are hidden; of a batch."""
+    total = max(1, len(batch.inputs_T))
+    return sum(length * length for length in batch.lengths) / total, len(batch.hidden_M) / total
+
+
+def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> tuple[Tensor, int]:
+    """This process's part of the loss of the global batch, its gradients left in `.grad`; and its number of tokens.
+
+    `batch` is the process's share; the parts of all processes add up to the mean cross entropy (natural log) over
+    the hidden tokens of the global batch, and so do the gradients.
+    """
+    (hidden,) = processes.total([len(batch.hidden_M)])
+    parts = list(_micro_batches(batch, micro_tokens))
+    rounds = max(processes.gather_objects(len(parts))) if processes.is_sharded(encoder) else len(parts)
+    loss = torch.zeros((), device=encoder.wte.weight.device)
+    for part in [*parts, *[_NOTHING] * (rounds - len(parts))]:  # sharded: every process must run equally often
+        summed = summed_loss(encoder, part) / hidden
+        summed.backward()
+        loss += summed.detach()
+    return loss, len(batch.inputs_T)
+
+
+_NOTHING = examples.Batch(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), [1])
+
+
+def summed_loss(encoder: Encoder, batch: examples.Batch) -> Tensor:
+    """Sum of the cross entropies (natural log) of the hidden tokens of a batch: their rows alone see the vocabulary."""
+    device = encoder.wte.weight.device
+    inputs_T, labels_M, hidden_M = (torch.from_numpy(x).to(device) for x in (batch.inputs_T, batch.labels_M, batch.hidden_M))
+    states_MD = encoder(inputs_T, Layout.of(batch.lengths, device))[hidden_M]
+    return summed_cross_entropy(states_MD, encoder.wte.weight, labels_M)
+
+
+def _micro_batches(batch: examples.Batch, most: int) -> Iterator[examples.Batch]:
+    """The windows of a batch in parts of at most `most` tokens, in order."""
+    ends = np.cumsum(batch.lengths)
+    borders = [0]  # window numbers
+    while borders[-1] < len(batch.lengths):
+        before = ends[borders[-1] - 1] if borders[-1] else 0
+        borders.append(max(borders[-1] + 1, int(np.searchsorted(ends, before + most, "right"))))
+    for first, last in pairwise(borders):
+        start, end = int(ends[first - 1]) if first else 0, int(ends[last - 1])
+        low, high = np.searchsorted(batch.hidden_M, [start, end])
+        yield examples.Batch(
+            batch.inputs_T[start:end], batch.labels_M[low:high], batch.hidden_M[low:high] - start, batch.lengths[first:last]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """The share of each batch that is this process's."""
+
+    batches: examples.Batches
+
+    def at(self, step: int) -> examples.Batch:
+        return self.batches.at(step, rank=processes.rank(), world=processes.world())
+
+
+def _score_of(encoder: Encoder, tokens: Tokens, settings: Settings) -> Callable[[], dict] | None:
+    pairs = tokens.held_out
+    count = min(len(pairs), settings.evaluation_pairs)
+    if count < 2:
+        return None
+    chosen = np.linspace(0, len(pairs) - 1, count).astype(int)
+    cut = settings.examples.max_tokens - 1
+    texts, codes = ([np.append(side[i][:cut], tokens.end_id) for i in chosen] for side in (pairs.text, pairs.body))
+    return lambda: {"mrr": round(retrieval.score(encoder, texts, codes, micro_tokens=settings.micro_tokens), 2)}

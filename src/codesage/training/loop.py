@@ -140,6 +140,8 @@ def train(
     home.mkdir(parents=True, exist_ok=True)
     device = encoder.wte.weight.device
     processes.same_weights(encoder)
+    if processes.world() > 1:
+        torch.manual_seed(settings.seed * 1_000_003 + processes.rank())  # dropout of its own in each process
     if settings.shard and processes.world() > 1:
         processes.shard(encoder)
     optimizer = optimizers.build(encoder, settings)

@@ -43,13 +43,13 @@ def autocast(name: str, device: torch.device) -> Autocast:
     return Autocast(device, torch.bfloat16 if native and name != "fp32" else None)
 
 
-def compile_blocks(encoder: Encoder) -> None:
+def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
     """Compile what the blocks compute for each token alone, one graph for every number of tokens and every block.
 
     Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
     compiled anew in every batch. `graphs` counts what was compiled.
     """
-    compiled = torch.compile(_feed_forward, fullgraph=True)
+    compiled = torch.compile(_feed_forward, fullgraph=True, backend=backend)
     for block in encoder.h:
         block.forward = partial(_forward, block, compiled)
 

@@ -9,6 +9,7 @@ for encoders of 130M to 350M the sum costs little beside steps of millions of to
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from codesage.artifacts import publish
 from codesage.errors import CodesageError
 
+_LOST = re.compile(r"gloo|NCCL|TCPStore|[Cc]onnection|[Tt]imed? ?out|Broken pipe|Socket")  # how a missing peer reads
 _BUCKET = 32 * 2**20  # bytes of gradients that are summed in one call
 
 
@@ -31,19 +33,23 @@ def start(*, timeout_seconds: float = 600.0) -> torch.device:
     A process that waits longer than `timeout_seconds` for the others gives up. Raises CodesageError when the others
     cannot be reached.
     """
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    here = device()
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         try:
-            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            backend = "cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CodesageError(f"process {os.environ.get('RANK')} cannot join the others ({reason}): start all again "
                                 "with torchrun") from None  # fmt: skip
-    return device
+    return here
+
+
+def device() -> torch.device:
+    """The device of this process: a GPU each where there are GPUs."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def stop() -> None:
@@ -62,18 +68,13 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(count: int) -> range:
-    """Which of `count` items of a global batch are this process's: every world-th, so that sorted lengths stay even."""
-    return range(rank(), count, world())
-
-
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
     """Turn the failure of a collective call (a worker was killed, or hung) into one line; nothing with one process."""
     try:
         yield
     except RuntimeError as error:
-        if world() == 1 or isinstance(error, torch.OutOfMemoryError):
+        if world() == 1 or not _LOST.search(str(error)):
             raise
         reason = " ".join(str(error).split())[:160]
         raise CodesageError(f"process {rank()} of {world()} lost another one during {what} ({reason}): run the same "
@@ -116,9 +117,14 @@ def gather_objects(own: object) -> list:
 def sum_gradients(encoder: nn.Module) -> None:
     """Add up the gradients of all processes in place; a parameter without one here counts as zero.
 
-    FSDP2 has summed those of a sharded encoder in its backward already.
+    FSDP2 has taken the mean of those of a sharded encoder in its backward already: here it becomes the sum.
     """
-    if world() == 1 or is_sharded(encoder):
+    if world() == 1:
+        return
+    if is_sharded(encoder):
+        for parameter in encoder.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(world())
         return
     bucket, size = [], 0
     for parameter in encoder.parameters():
@@ -185,8 +191,6 @@ def shard(encoder: nn.Module) -> None:
 
     for module in [*encoder.h, encoder]:
         fully_shard(module)
-        # Parts add up (see the top), where FSDP2 would take their mean.
-        getattr(module, "set_gradient_divide_factor", module.set_reduce_scatter_divide_factor)(1.0)
 
 
 def is_sharded(encoder: nn.Module) -> bool:
@@ -197,6 +201,17 @@ def is_sharded(encoder: nn.Module) -> bool:
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together (every process calls this), any other as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def unsharded(encoder: nn.Module) -> nn.Module:
+    """The encoder itself, or of a sharded one a whole copy on the CPU (every process calls this)."""
+    if not is_sharded(encoder):
+        return encoder
+    from codesage.encoder.model import Encoder
+
+    copy = Encoder(encoder.config)
+    copy.load_state_dict({name: whole(tensor).cpu() for name, tensor in encoder.state_dict().items()})
+    return copy
 
 
 def like(tensor: Tensor, reference: Tensor) -> Tensor:

@@ -1,0 +1,256 @@
+"""Kill training, and damage its checkpoints, many times: what comes back must be the uninterrupted run.
+
+    python benchmarks/kill_training.py steps --trials 50          SIGKILL at random steps of Stage I, then resume: every
+                                                                  loss and weight equal to the last bit
+    python benchmarks/kill_training.py saving --trials 200        SIGKILL while checkpoints are written: the newest one
+                                                                  that can be read is the old or the new, never neither
+    python benchmarks/kill_training.py corruption --trials 1000   one file damaged: named on stderr and passed over, or
+                                                                  one line; never a crash, never silence
+
+Prints one JSON object, and exits with 1 when there was a failure. Children are forked, so that torch is imported once.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder, Layout
+from codesage.errors import CodesageError
+from codesage.training import checkpoints, loop, optimizers
+
+CONFIG = Config(32, 2, 4, vocab_size=300, max_position_embeddings=64)  # dropout on: its random state counts
+SETTINGS = loop.Settings(60, 6, 5e-3, checkpoint_steps=7, checkpoint_seconds=0)
+
+
+def forked(work) -> tuple[int, int]:
+    """Run `work` in a child process; returns (child's pid, read end of a pipe whose write end `work` gets)."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    status = 1
+    try:
+        os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        torch.set_num_threads(1)
+        work(writing)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+class Windows:
+    """Batches of a small language of numbers, by step alone."""
+
+    def __init__(self, kill_at: int) -> None:
+        self.kill_at = kill_at
+
+    def at(self, step: int) -> torch.Tensor:
+        """Four windows of eight tokens."""
+        if step == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        start = np.random.default_rng((7, step)).integers(0, 280, size=(4, 1))
+        return torch.from_numpy((start + np.arange(8)).ravel())
+
+
+def train(folder: Path, home: Path | None, kill_at: int = -1) -> None:
+    """The run that is killed: masked tokens of number sequences, one optimizer step a batch."""
+    torch.manual_seed(0)
+    encoder, layout = Encoder(CONFIG), Layout.of([8] * 4)
+
+    def gradients_of(batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        inputs = batch.clone()
+        inputs[3::8] = 299
+        states = encoder(inputs, layout)[3::8]
+        loss = torch.nn.functional.cross_entropy(encoder.logits(states), batch[3::8])
+        loss.backward()
+        return loss.detach(), len(batch)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    loop.train(encoder, SETTINGS, batches=Windows(kill_at), gradients_of=gradients_of, folder=folder, stage="pretrain",
+               checkpoints=home)  # fmt: skip
+    save_file(encoder.state_dict(), folder / "weights.safetensors")
+
+
+def outcome(folder: Path) -> tuple[list, list]:
+    """(step, loss) of every step, and the bytes of the weights."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    weights = load_file(folder / "weights.safetensors")
+    return [(line["step"], line["loss"]) for line in lines], [tensor.numpy().tobytes() for tensor in weights.values()]
+
+
+def wait(child: int) -> int:
+    """Exit status of a child."""
+    return os.waitpid(child, 0)[1]
+
+
+def kill_steps(trials: int, folder: Path, rng: random.Random) -> list[str]:
+    """SIGKILL at a random step (sometimes twice), resume, compare with the uninterrupted run."""
+    assert wait(forked(lambda _: train(folder / "whole", None))[0]) == 0
+    expected, failures = outcome(folder / "whole"), []
+    for trial in range(trials):
+        out, home = folder / f"out{trial}", folder / f"home{trial}"
+        kills = sorted(rng.sample(range(1, SETTINGS.steps), k=rng.choice((1, 1, 2))))
+        for at in kills:
+            status = wait(forked(lambda _, at=at, out=out, home=home: train(out, home, at))[0])
+            if os.WTERMSIG(status) != signal.SIGKILL:
+                failures.append(f"trial {trial}: the child ended with {status} before step {at}")
+        status = wait(forked(lambda _, out=out, home=home: train(out, home))[0])
+        if status or outcome(out) != expected:
+            failures.append(f"trial {trial}: killed at {kills}, status {status}, losses or weights differ")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+    return failures
+
+
+def made() -> tuple[Encoder, torch.optim.Optimizer]:
+    """An encoder with an optimizer that has taken a step."""
+    encoder = Encoder(CONFIG)
+    optimizer = optimizers.build(encoder, SETTINGS)
+    encoder(torch.arange(8), Layout.of([8])).sum().backward()
+    optimizer.step()
+    return encoder, optimizer
+
+
+def write_endlessly(home: Path, acknowledge: int) -> None:
+    """Save checkpoints one after the other, each with a recognisable weight, and say so after each."""
+    encoder, optimizer = made()
+    before = checkpoints.newest(home)
+    step = before.state["step"] if before else 0
+    while True:
+        step += 1
+        with torch.no_grad():
+            encoder.ln_f.bias.fill_(step)
+        checkpoints.save(home, encoder, optimizer, step=step, state={"step": step}, run={}, keep=1)
+        os.write(acknowledge, step.to_bytes(8, "little"))
+
+
+def kill_saving(trials: int, folder: Path, rng: random.Random) -> list[str]:
+    """SIGKILL at a random moment of writing; the newest checkpoint must be the last acknowledged one or the next."""
+    failures, home = [], folder / "home"
+    home.mkdir()
+    took, last = 0.05, 0
+    for trial in range(trials):
+        child, pipe = forked(lambda acknowledge: write_endlessly(home, acknowledge))
+        started = time.perf_counter()
+        last = int.from_bytes(os.read(pipe, 8), "little")
+        second = os.read(pipe, 8)
+        took = 0.5 * took + 0.5 * (time.perf_counter() - started) / 2
+        time.sleep(rng.random() * took)
+        os.kill(child, signal.SIGKILL)
+        wait(child)
+        said = second
+        while chunk := os.read(pipe, 4096):
+            said += chunk
+        os.close(pipe)
+        last = int.from_bytes(said[-8:], "little")
+        try:
+            found = checkpoints.newest(home)
+            encoder, optimizer = made()
+            checkpoints.restore(found, encoder, optimizer)
+            if found.state["step"] not in (last, last + 1) or encoder.ln_f.bias[0].item() != found.state["step"]:
+                failures.append(f"trial {trial}: acknowledged {last}, found {found.state['step']}")
+        except Exception as error:
+            failures.append(f"trial {trial}: acknowledged {last}: {type(error).__name__}: {error}")
+    return failures
+
+
+def harm(file: Path, rng: random.Random) -> str:
+    """Damage one file in one of eight ways; returns which."""
+    data = bytearray(file.read_bytes())
+    kind = rng.choice(("flip", "flip", "byte", "cut", "zeros", "grow", "swap", "remove"))
+    at = rng.randrange(len(data))
+    if kind == "flip":
+        data[at] ^= 1 << rng.randrange(8)
+    elif kind == "byte":
+        data[at] = (data[at] + rng.randrange(1, 256)) % 256
+    elif kind == "cut":
+        del data[at:]
+    elif kind == "zeros":
+        end = min(len(data), at + 64)
+        if not any(data[at:end]):
+            data[at] = 1
+        else:
+            data[at:end] = bytes(end - at)
+    elif kind == "grow":
+        data[at:at] = bytes(rng.randrange(1, 9))
+    elif kind == "swap":
+        half = len(data) // 2
+        data = data[half:] + data[:half]
+    if kind == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(data)
+    return kind
+
+
+def corrupt(trials: int, folder: Path, rng: random.Random) -> list[str]:
+    """Damage a file of the newest checkpoint, in one trial of five of the one before too, and read."""
+    torch.set_num_threads(1)
+    encoder, optimizer = made()
+    pristine, failures = folder / "pristine", []
+    for step in (1, 2):
+        checkpoints.save(pristine, encoder, optimizer, step=step, state={"step": step}, run={}, keep=2)
+    for trial in range(trials):
+        home = folder / "home"
+        shutil.copytree(pristine, home)
+        both = rng.random() < 0.2
+        what = []
+        for name in ("step-000000002", "step-000000001")[: 1 + both]:
+            file = rng.choice(sorted((home / name).iterdir()))
+            what.append(f"{harm(file, rng)} {name}/{file.name}")
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                found = checkpoints.newest(home)
+            fine = not both and found is not None and found.state["step"] == 1 and "step-000000002" in said.getvalue()
+        except CodesageError as error:
+            fine = both and "\n" not in str(error) and said.getvalue().count("\n") == 2
+        except Exception as error:
+            fine = False
+            what.append(f"{type(error).__name__}: {error}")
+        if not fine:
+            failures.append(f"trial {trial}: {', '.join(what)}")
+        shutil.rmtree(home)
+    return failures
+
+
+PARTS = {"steps": (kill_steps, 50), "saving": (kill_saving, 200), "corruption": (corrupt, 1000)}
+
+
+def main() -> None:
+    """Run one part and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    work, trials = PARTS[options.part]
+    trials, started = options.trials or trials, time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        failures = work(trials, Path(folder), random.Random(options.seed))
+    result = {"part": options.part, "trials": trials, "failures": failures, "seconds": round(time.perf_counter() - started, 1),
+              "seed": options.seed, "torch": torch.__version__, "python": platform.python_version()}  # fmt: skip
+    print(json.dumps(result, indent=1))
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""The step loop: exact resume, checkpoints that survive, the guard, optimizers, signals, curves."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from codesage import CodesageError
+from codesage.encoder.config import SIZES, Config
+from codesage.encoder.model import Encoder, Layout
+from codesage.pretrain.head import summed_cross_entropy
+from codesage.training import checkpoints, curves, estimate, loop, precision
+from codesage.training.guard import Guard
+from codesage.training.guard import Settings as GuardSettings
+
+CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64)  # with dropout: random state matters
+SETTINGS = loop.Settings(40, 4, 1e-2, checkpoint_steps=5)
+KILL = Path(__file__).parent.parent / "benchmarks" / "kill_training.py"
+
+
+@dataclass
+class Numbers:
+    """Batches of numbers that follow each other, so that there is something to learn."""
+
+    calls: list[int]
+    stop_at: int = -1
+
+    def at(self, step: int) -> torch.Tensor:
+        self.calls.append(step)
+        start = np.random.default_rng((7, step)).integers(0, 90, size=(4, 1))
+        return torch.from_numpy((start + np.arange(8)).ravel())
+
+
+def trained(out: Path, settings: loop.Settings = SETTINGS, *, before=None, calls=None, change=None, **options):
+    """One small run; `before(step)` is called in each step, `change(step, loss)` alters its loss."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(settings.seed)
+    encoder, layout, steps = Encoder(CONFIG), Layout.of([8] * 4), iter(range(10**9))
+    start = options.pop("start", 0)
+
+    def gradients_of(batch):
+        step = start + next(steps)
+        if before:
+            before(step)
+        inputs = batch.clone()
+        inputs[3::8] = 99
+        loss = F.cross_entropy(encoder.logits(encoder(inputs, layout)[3::8]), batch[3::8])
+        if change:
+            loss = change(step, loss)
+        loss.backward()
+        return loss.detach(), 32
+
+    facts = loop.train(
+        encoder, settings, batches=Numbers([] if calls is None else calls), gradients_of=gradients_of, folder=out, stage="x",
+        **options,
+    )  # fmt: skip
+    return facts, encoder
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in lines(folder) if "loss" in line]
+
+
+class Killed(Exception):
+    pass
+
+
+def killing(at: int):
+    def before(step: int) -> None:
+        if step == at:
+            raise Killed
+
+    return before
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(tmp_path, optimizer):
+    settings = replace(SETTINGS, optimizer=optimizer, decay="cosine")
+    _, whole = trained(tmp_path / "whole", settings)
+    for at in (3, 17, 38):  # before the first checkpoint, and after some
+        home = tmp_path / f"kept{at}"
+        with pytest.raises(Killed):
+            trained(tmp_path / f"a{at}", settings, before=killing(at), checkpoints=home)
+        calls: list[int] = []
+        facts, again = trained(tmp_path / f"b{at}", settings, checkpoints=home, calls=calls)
+        assert calls[0] == at // 5 * 5 and calls == list(range(calls[0], 40))
+        assert losses(tmp_path / f"b{at}") == losses(tmp_path / "whole") and facts["steps"] == 40
+        assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_a_finished_run_is_not_run_again_and_can_be_prolonged_or_begun_anew(tmp_path):
+    home = tmp_path / "kept"
+    first, _ = trained(tmp_path / "a", checkpoints=home)
+    calls: list[int] = []
+    again, _ = trained(tmp_path / "b", checkpoints=home, calls=calls)
+    assert again["loss"] == first["loss"] and calls == [] and losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert sorted(path.name for path in (home / "x").glob("step-*")) == ["step-000000035", "step-000000040"]
+    longer, _ = trained(tmp_path / "c", replace(SETTINGS, steps=50), checkpoints=home, calls=calls)
+    assert longer["steps"] == 50 and calls == list(range(40, 50))
+    trained(tmp_path / "d", checkpoints=home, resume=False)
+    assert losses(tmp_path / "d") == losses(tmp_path / "a")
+
+
+def test_time_used_outlives_a_kill(tmp_path):
+    settings = replace(SETTINGS, steps=10**6, warmup_steps=1000, seconds=0.5, checkpoint_steps=1)
+    with pytest.raises(Killed):
+        trained(tmp_path / "a", settings, before=killing(5), checkpoints=tmp_path / "kept")
+    used = checkpoints.newest(tmp_path / "kept" / "x").state["progress"]["seconds"]
+    facts, _ = trained(tmp_path / "b", replace(settings, checkpoint_steps=0), checkpoints=tmp_path / "kept")
+    assert 0 < used < 0.5 <= facts["seconds"] + 0.05
+    assert lines(tmp_path / "b")[5]["seconds"] >= used and lines(tmp_path / "b")[-1]["rate"] < 1e-3
+
+
+def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
+    trained(tmp_path / "a", checkpoints=tmp_path / "kept", run={"encoder": {"hidden_size": 32}, "tokens": "abc"})
+    for run, message in (({"encoder": {"hidden_size": 64}, "tokens": "abc"}, "encoder.hidden_size 32, now 64"),
+                         ({"encoder": {"hidden_size": 32}, "tokens": "xyz"}, "tokens abc, now xyz")):  # fmt: skip
+        with pytest.raises(CodesageError, match=message) as error:
+            trained(tmp_path / "b", checkpoints=tmp_path / "kept", run=run)
+        assert "--fresh" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
+        trained(tmp_path / "b", replace(SETTINGS, learning_rate=0.02), checkpoints=tmp_path / "kept",
+                run={"encoder": {"hidden_size": 32}, "tokens": "abc"})  # fmt: skip
+
+
+HARMS = {
+    "flip": lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:]),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", [*sorted({checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.STATE}), "manifest.json"])
+@pytest.mark.parametrize("harm", HARMS)
+def test_damaged_checkpoints_are_named_and_passed_over(tmp_path, kept, capsys, name, harm):
+    home = tmp_path / "kept"
+    shutil.copytree(kept, home)
+    HARMS[harm](home / "x" / "step-000000040" / name)
+    assert checkpoints.newest(home / "x").path.name == "step-000000035"
+    assert "step-000000040" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    HARMS[harm](home / "x" / "step-000000035" / name)
+    with pytest.raises(CodesageError, match="none of the 2 checkpoints"):
+        trained(tmp_path / "b", checkpoints=home)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    trained(folder / "out", checkpoints=folder / "kept")
+    return folder / "kept"
+
+
+def test_a_damaged_checkpoint_is_written_again_when_its_step_comes(tmp_path, kept, capsys):
+    home = tmp_path / "kept"
+    shutil.copytree(kept, home)
+    (home / "x" / "step-000000040" / "manifest.json").unlink()
+    trained(tmp_path / "b", checkpoints=home)
+    assert checkpoints.newest(home / "x").path.name == "step-000000040"
+
+
+def test_checkpoints_hold_nothing_pickled_and_settings_stand_beside(kept):
+    newest = checkpoints.newest(kept / "x")
+    assert {file.suffix for file in newest.path.iterdir()} == {".safetensors", ".json"}
+    assert json.loads((kept / "x" / "settings.json").read_text())["loop"]["learning_rate"] == 0.01
+
+
+def test_steps_that_are_not_finite_never_reach_the_weights(tmp_path):
+    def change(step, loss):
+        return loss * math.nan if step in (10, 11) else loss
+
+    facts, encoder = trained(tmp_path / "a", change=change)
+    assert facts["skipped"] == 2 and all(torch.isfinite(p).all() for p in encoder.parameters())
+    named = [line for line in lines(tmp_path / "a") if line.get("skipped")]
+    assert [line["step"] for line in named] == [10, 11] and "not finite" in named[0]["skipped"]
+    with pytest.raises(CodesageError, match="lower the learning rate"):
+        trained(tmp_path / "b", change=lambda step, loss: loss * math.inf)
+
+
+def test_spikes_are_left_out(tmp_path):
+    settings = replace(SETTINGS, guard=GuardSettings(least=10))
+    facts, _ = trained(tmp_path / "a", settings, change=lambda step, loss: loss + 100 if step == 30 else loss)
+    assert facts["skipped"] == 1 and "loss spike" in lines(tmp_path / "a")[30]["skipped"]
+    facts, _ = trained(tmp_path / "b", settings, change=lambda step, loss: loss + 1e3 * (loss - loss.detach()) * (step == 30))
+    assert facts["skipped"] == 1 and "gradient spike" in lines(tmp_path / "b")[30]["skipped"]
+
+
+def test_the_guard_bears_noise_and_forgets_old_skips():
+    guard, rng = Guard(GuardSettings()), np.random.default_rng(0)
+    assert not any(guard.reason(step, 3 + 0.3 * rng.normal(), abs(rng.normal()) + 0.5) for step in range(3000))
+    for step in range(3000, 23000, 1000):
+        assert guard.reason(step, math.inf, 1.0)
+    guard.refuse_too_many()
+    assert guard.skipped_in_all == 20
+
+
+def test_looking_more_often_takes_the_same_steps(tmp_path):
+    trained(tmp_path / "a")
+    calls = iter(range(100))
+    facts, _ = trained(
+        tmp_path / "b", replace(SETTINGS, evaluations=4), evaluate=lambda: {"mrr": next(calls) + torch.rand(()).item()}
+    )
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert next(calls) == 4 and facts["mrr"] >= 3
+    assert [line["step"] for line in lines(tmp_path / "b") if "evaluation" in line] == [10, 20, 30, 39]
+
+
+def test_curves_are_drawn(tmp_path):
+    trained(tmp_path, evaluate=lambda: {"mrr": 0.5})
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "empty.jsonl").write_text("")
+    curves.draw(tmp_path / "empty.jsonl", tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_rates_warm_up_and_decay():
+    for decay in loop.DECAYS:
+        settings = loop.Settings(100, 10, 1.0, decay=decay, final_rate=0.1)
+        rates = [loop.rate_at(settings, step / 100) for step in range(101)]
+        assert rates[0] == pytest.approx(1 / 11) and rates[10] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
+        assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+        assert rates[55] == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"steps": 0}, "steps 0"), ({"decay": "none"}, "linear, cosine"), ({"optimizer": "sgd"}, "adamw, muon"),
+     ({"precision": "fp8"}, "auto, bf16, fp32"), ({"keep": 0}, "keep 0")],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(CodesageError, match=message):
+        replace(SETTINGS, **changes)
+
+
+def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    with pytest.raises(CodesageError, match="no native bf16"):
+        precision.autocast("bf16", torch.device("cpu"))
+    assert precision.autocast("auto", torch.device("cpu")).fast_dtype is None
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own tracing looks at it
+def test_compiled_blocks_compute_the_same_with_few_graphs():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    encoder = Encoder(CONFIG.without_dropout())
+    layouts = [Layout.of(lengths) for lengths in ([5, 5, 7], [3], [9, 10, 11], [20] * 3)]
+    ids = [torch.randint(0, 100, (sum(layout.lengths),)) for layout in layouts]
+    before = [encoder(i, layout) for i, layout in zip(ids, layouts, strict=True)]
+    counted = precision.graphs()
+    precision.compile_blocks(encoder, backend="aot_eager")
+    for expected, i, layout in zip(before, ids, layouts, strict=True):
+        torch.testing.assert_close(encoder(i, layout), expected)
+    assert precision.graphs() - counted <= 2
+
+
+@pytest.mark.parametrize("rows", [3, 512])
+def test_the_chunked_head_equals_the_plain_one(rows):
+    torch.manual_seed(0)
+    states, weight, labels = torch.randn(10, 8), torch.randn(50, 8), torch.randint(0, 50, (10,))
+    found = []
+    for loss in (lambda x, w: F.cross_entropy(x @ w.T, labels, reduction="sum"),
+                 lambda x, w: summed_cross_entropy(x, w, labels, rows=rows)):  # fmt: skip
+        x, w = states.clone().requires_grad_(), weight.clone().requires_grad_()
+        value = loss(x, w)
+        (value / 7).backward()
+        found.append((value, x.grad, w.grad))
+    for plain, chunked in zip(*found, strict=True):
+        torch.testing.assert_close(chunked, plain)
+
+
+def test_estimates_count_what_the_paper_counts():
+    small = SIZES["small"]
+    assert estimate.flops_per_token(small) == 6 * 6 * 12 * 1024**2
+    assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
+    found = estimate.estimate(
+        CONFIG, step_tokens=1000, micro_tokens=100, steps=10**9, seconds=60, head_share=0.2, length=64,
+        device=torch.device("cpu"), bf16=False, keep=2,
+    )  # fmt: skip
+    assert found.parameters == CONFIG.parameters() and 1 <= found.steps < 10**9 and found.seconds <= 61
+    with pytest.raises(CodesageError, match="GB free"):
+        estimate.require_disk(Path("/nowhere/at/all"), 10**18)
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    def before(step: int) -> None:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = replace(SETTINGS, checkpoint_steps=0)
+    with pytest.raises(CodesageError, match="stopped by SIGTERM after step 8, saved as .*step-000000008.*go on"):
+        trained(tmp_path / "a", settings, before=before, checkpoints=tmp_path / "kept")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    trained(tmp_path / "whole", settings)
+    trained(tmp_path / "b", settings, checkpoints=tmp_path / "kept")
+    assert losses(tmp_path / "b") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("part", "trials"), [("steps", 4), ("saving", 12), ("corruption", 60)])
+def test_sigkill_and_corruption_lose_nothing(tmp_path, part, trials):
+    command = [sys.executable, str(KILL), part, "--trials", str(trials), "--folder", str(tmp_path), "--seed", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    assert result["trials"] == trials and result["failures"] == []
