@@ -104,9 +104,7 @@ def _safe(name: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def _tar_members(
-    file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits
-) -> Iterator[Member | Skipped]:
+def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     stream = _Forward(_decompressed(file), file, limits)
     tar = tarfile.TarFile(fileobj=stream, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
     count, info = 0, tar.firstmember
@@ -147,9 +145,7 @@ def _tar_member(
         yield Member(name, data)
 
 
-def _zip_members(
-    file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits
-) -> Iterator[Member | Skipped]:
+def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
         if len(infos) > limits.members:
@@ -234,7 +230,7 @@ def _decompressed(file: BinaryIO) -> BinaryIO:
     if start == b"\xfd7zXZ\0" or start[:3] == b"\x5d\0\0":
         return _Inflated(file, lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY))
     if start[:4] == b"\x28\xb5\x2f\xfd":
-        return _zstandard(file)
+        return _Zstandard(file)
     return file
 
 
@@ -261,14 +257,21 @@ class _Inflated:
                 return piece
 
 
-def _zstandard(file: BinaryIO) -> BinaryIO:
+class _Zstandard:
     """A reader of Zstandard: the standard library's (Python 3.14), else the one of an installed package."""
-    for module in ("compression.zstd", "backports.zstd"):
+
+    def __init__(self, file: BinaryIO) -> None:
+        for module in ("compression.zstd", "backports.zstd", "zstandard"):
+            try:
+                library = importlib.import_module(module)
+            except ImportError:
+                continue
+            self._reader = library.ZstdFile(file) if hasattr(library, "ZstdFile") else library.open(file, "rb")
+            return
+        raise _Unreadable
+
+    def read(self, size: int) -> bytes:
         try:
-            return importlib.import_module(module).ZstdFile(file)
-        except ImportError:
-            continue
-    try:
-        return importlib.import_module("zstandard").ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    except ImportError:
-        raise _Unreadable from None
+            return self._reader.read(size)
+        except Exception as error:  # each library has an error of its own
+            raise EOFError from error

@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 
-COPYLEFT = frozenset({"AGPL", "LGPL", "GPL", "MPL-2.0", "EPL", "CDDL", "CC-BY-SA", "EUPL", "OSL", "CeCILL"})
 PERMISSIVE = frozenset({
     "Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "PSF-2.0", "HPND", "Unlicense", "0BSD", "Zlib",
     "CC0-1.0", "Ruby", "PHP-3.01", "PostgreSQL", "OpenSSL", "curl", "blessing", "Unicode", "BSL-1.0", "public-domain",
     "WTFPL", "BlueOak-1.0.0", "X11", "TCL", "ZPL-2.1", "Artistic-2.0", "BSD-4-Clause", "Libpng", "NCSA", "W3C",
+    "Apache-1.1",
 })  # fmt: skip
 HEADER = 2_000  # characters of a file in which its licence is looked for
 
-# The first match names a licence; copyleft first, so that "GPL or Apache" is never read as Apache alone.
+# The first match names a licence; what is not permissive first, so that "GPL or Apache" is never read as Apache alone.
 _NAMES = tuple(
     (re.compile(pattern, re.IGNORECASE), name)
     for pattern, name in (
+        (r"Commons[- ]Clause|Proprietary|Commercial|\bNC\b|BUSL|Business Source|\bBSL[- ]?1\.1|SSPL|Server Side", "restricted"),
         (r"\bAGPL|Affero", "AGPL"), (r"\bLGPL|Lesser General|Library General", "LGPL"),
         (r"\bGPL|GNU General|\bGFDL|\bGNU Public", "GPL"), (r"\bMPL|Mozilla", "MPL-2.0"), (r"\bEPL|Eclipse", "EPL"),
         (r"\bCDDL|Common Development", "CDDL"), (r"CC[- ]BY[- ]SA", "CC-BY-SA"), (r"\bEUPL", "EUPL"),
@@ -31,9 +32,9 @@ _NAMES = tuple(
         (r"BSD[- ]?4|4[- ]clause", "BSD-4-Clause"), (r"BSD[- ]?3|3[- ]clause|(new|modified) BSD", "BSD-3-Clause"),
         (r"BSD[- ]?2|2[- ]clause|simplified BSD", "BSD-2-Clause"), (r"BSD|^Go$", "BSD"), (r"\bISC\b", "ISC"),
         (r"Python Software Foundation|\bPSF|^Python(-2\.0)?$", "PSF-2.0"), (r"HPND|Historical", "HPND"),
-        (r"Unlicense", "Unlicense"), (r"\bzlib|libpng", "Zlib"), (r"CC0", "CC0-1.0"), (r"^Ruby\b", "Ruby"),
+        (r"\bUnlicense\b", "Unlicense"), (r"\bzlib|libpng", "Zlib"), (r"CC0", "CC0-1.0"), (r"^Ruby\b", "Ruby"),
         (r"\bPHP(-?3|\b.*3\.0)", "PHP-3.01"), (r"PostgreSQL", "PostgreSQL"), (r"OpenSSL|SSLeay", "OpenSSL"),
-        (r"^curl$", "curl"), (r"blessing", "blessing"), (r"\bUnicode", "Unicode"), (r"\bBSL-?1|Boost", "BSL-1.0"),
+        (r"^curl$", "curl"), (r"blessing", "blessing"), (r"\bUnicode", "Unicode"), (r"\bBSL[- ]?1\.0|Boost", "BSL-1.0"),
         (r"public[- _]?domain|^PD$", "public-domain"), (r"WTFPL", "WTFPL"), (r"BlueOak|Blue Oak", "BlueOak-1.0.0"),
         (r"^X11|MIT/X", "X11"), (r"\bTCL\b", "TCL"), (r"\bZPL|Zope", "ZPL-2.1"),
         (r"Artistic-2|Artistic.* 2\.0", "Artistic-2.0"), (r"\bNCSA|Illinois", "NCSA"), (r"\bW3C\b", "W3C"),
@@ -90,7 +91,8 @@ def expression(stated: str) -> str:
             out.append(word)
         elif word:
             out.append(name_of(word) or re.sub(r"\s+", "-", word))
-    return " ".join(out).replace("( ", "(").replace(" )", ")")
+    joined = " ".join(out).replace("( ", "(").replace(" )", ")")
+    return re.sub(r"^\(([^()]*)\)$", r"\1", joined)
 
 
 def is_permissive(licence: str) -> bool:
@@ -233,6 +235,4 @@ def _fields(stanza: str) -> dict[str, str]:
 def _pattern(glob: str) -> str:
     """A glob of debian/copyright: `*` and `?` match slashes too, a backslash escapes."""
     glob = glob.removeprefix("./")
-    return "".join(
-        {"*": ".*", "?": "."}.get(part) or re.escape(part[-1:]) for part in re.findall(r"\\.|.", glob, re.DOTALL)
-    )
+    return "".join({"*": ".*", "?": "."}.get(part) or re.escape(part[-1:]) for part in re.findall(r"\\.|.", glob, re.DOTALL))

@@ -287,9 +287,7 @@ class DebianSource(_Package):
 
     def fetch(self, cache: Path) -> None:
         state = Path(cache) / "debian" / ".apt"
-        clients.once(
-            self.folder(cache), lambda to: debian.download(self.name, self.version, to, state.resolve()), self.key
-        )
+        clients.once(self.folder(cache), lambda to: debian.download(self.name, self.version, to, state.resolve()), self.key)
 
     def documents(self, cache: Path) -> Iterator[Found]:
         folder = _fetched(self.folder(cache), self.key)

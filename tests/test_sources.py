@@ -1,0 +1,549 @@
+"""Sources, offline: archives that mean harm, and the real clients on packages made here."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections import Counter
+from email import message_from_string
+from pathlib import Path
+
+import pytest
+
+from codesage.corpus import debian, licences, recognise
+from codesage.corpus.archives import Limits, Member, is_archive, members
+from codesage.corpus.clients import once, run
+from codesage.corpus.recipe import read_recipe
+from codesage.corpus.sources import (
+    DebianSource,
+    Folder,
+    GitRepository,
+    NpmPackage,
+    PipPackage,
+    SitePackages,
+    Source,
+    StackParquet,
+    StandardLibrary,
+)
+from codesage.errors import CodesageError
+from codesage.walk import Skipped
+
+CODE = b'def f(x):\n    """Add one to it."""\n    return x + 1\n'
+GPL = b"# This program is free software under the terms of the GNU General Public License, version 2.\n"
+
+
+def tar(*entries, mode="w:gz", **options) -> bytes:
+    """A tar of (name, bytes) or TarInfo entries."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode, **options) as archive:
+        for entry in entries:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry)
+            else:
+                info = tarfile.TarInfo(entry[0])
+                info.size = len(entry[1])
+                archive.addfile(info, io.BytesIO(entry[1]))
+    return buffer.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, size
+    return info
+
+
+def zipped(*entries, mode: int = 0, compression=zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            archive.writestr(info, data, compression)
+    return buffer.getvalue()
+
+
+def header(info: tarfile.TarInfo, **fields) -> bytes:
+    """One raw tar header, fields overwritten and the checksum made right again."""
+    raw = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
+    for start, data in fields.get("at", {}).items():
+        raw[start : start + len(data)] = data
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    return bytes(raw)
+
+
+def encrypted() -> bytes:
+    data = bytearray(zipped(("p/a.py", CODE)))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    return bytes(data)
+
+
+def broken_middle() -> bytes:
+    data = bytearray(tar(*((f"p/{i}.py", os.urandom(3000).hex().encode()) for i in range(40))))
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
+    return bytes(data)
+
+
+def bad_checksum() -> bytes:
+    data = bytearray(zipped(("p/a.py", CODE), ("p/b.py", CODE), compression=zipfile.ZIP_STORED))
+    data[data.rindex(b"return x + 1")] ^= 1
+    return bytes(data)
+
+
+GOOD = ("p/good.py", CODE)
+PLAIN = tar(GOOD, ("p/b.py", b"y" * 5000), mode="w")
+ZEROS = b"\0" * 1024
+FORGED = b"\x80" + b"\0" * 3 + b"\x7f" * 8  # base-256: 9 * 10^18 bytes
+NEGATIVE = b"\xff" * 11 + b"\x00"
+HOSTILE = {
+    "tar symbolic link": (tar(GOOD, special("p/l.py", tarfile.SYMTYPE, "/etc/passwd")), "link"),
+    "tar hard link": (tar(GOOD, special("p/l.py", tarfile.LNKTYPE, "p/good.py")), "link"),
+    "tar absolute path": (tar(GOOD, ("/etc/evil.py", CODE)), "escapes"),
+    "tar parent": (tar(GOOD, ("p/../../evil.py", CODE)), "escapes"),
+    "tar parent by backslash": (tar(GOOD, ("p\\..\\..\\evil.py", CODE)), "escapes"),
+    "tar drive letter": (tar(GOOD, ("C:/evil.py", CODE)), "escapes"),
+    "tar absolute link": (tar(GOOD, special("/l.py", tarfile.SYMTYPE, "x")), "escapes"),
+    "tar character device": (tar(GOOD, special("p/d.py", tarfile.CHRTYPE)), "device"),
+    "tar block device": (tar(GOOD, special("p/d.py", tarfile.BLKTYPE)), "device"),
+    "tar pipe": (tar(GOOD, special("p/d.py", tarfile.FIFOTYPE)), "device"),
+    "tar many members": (tar(GOOD, *((f"p/{i}.py", b"") for i in range(60))), "bomb"),
+    "tar ratio gz": (tar(GOOD, ("p/z.bin", bytes(9_000_000))), "bomb"),
+    "tar ratio xz": (tar(GOOD, ("p/z.bin", bytes(9_000_000)), mode="w:xz"), "bomb"),
+    "tar ratio bz2": (tar(GOOD, ("p/z.bin", bytes(9_000_000)), mode="w:bz2"), "bomb"),
+    "tar total": (tar(GOOD, ("p/z.bin", bytes(16_000_000)), mode="w"), "bomb"),
+    "tar forged size": (tar(GOOD, mode="w")[:1024] + header(special("p/x.py", b"0"), at={124: FORGED}) + ZEROS, "bomb"),
+    "tar forged long name": (tar(GOOD, mode="w")[:1024] + header(special("n", b"L"), at={124: FORGED}) + ZEROS, "bomb"),
+    "tar forged pax header": (tar(GOOD, mode="w")[:1024] + header(special("n", b"x"), at={124: FORGED}) + ZEROS, "bomb"),
+    "tar negative size": (
+        tar(GOOD, mode="w")[:1024] + header(special("p/x.py", b"0"), at={124: NEGATIVE}) + ZEROS,
+        ("bomb", "truncated archive"),
+    ),
+    "tar huge member": (tar(GOOD, ("p/x.py", b"x = 1\n" * 200_000)), "huge"),
+    "tar same name twice": (tar(GOOD, GOOD), "duplicate"),
+    "tar cut in a member": (PLAIN[:2000], "truncated archive"),
+    "tar cut in a header": (PLAIN[:1300], "truncated archive"),
+    "tar without end": (PLAIN[:1024], "truncated archive"),
+    "tar cut after rubbish": (PLAIN[:1024] + b"rubbish" * 200, "truncated archive"),
+    "gz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], "truncated archive"),
+    "xz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:xz")[:-20_000], "truncated archive"),
+    "bz2 cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:bz2")[:-9_000], "truncated archive"),
+    "gz damaged": (broken_middle(), "truncated archive"),
+    "gz no tar": (gzip.compress(b"no tar at all" * 100), "truncated archive"),
+    "xz wants memory": (b"\x5d\0\0\0\xff" + b"\xff" * 8 + bytes(200), "truncated archive"),
+    "xz wrong header": (lzma.compress(b"x")[:6] + os.urandom(200), "truncated archive"),
+    "bz2 empty stream": (bz2.compress(b""), "truncated archive"),
+    "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", "truncated archive")),  # as a reader is there or not
+    "no archive": (b"hello", "truncated archive"),
+    "empty file": (b"", "truncated archive"),
+    "zip symbolic link": (zipped(("p/l.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
+    "zip pipe": (zipped(("p/l.py", b""), mode=stat.S_IFIFO | 0o600), "device"),
+    "zip absolute path": (zipped(GOOD, ("/etc/evil.py", CODE)), "escapes"),
+    "zip parent": (zipped(GOOD, ("p/../../evil.py", CODE)), "escapes"),
+    "zip huge member": (zipped(GOOD, ("p/x.py", b"x = 1\n" * 200_000)), "huge"),
+    "zip many members": (zipped(*((f"p/{i}.py", CODE) for i in range(60))), "bomb"),
+    "zip ratio": (zipped(*((f"p/{i}.py", b"#" * 900_000) for i in range(12))), "bomb"),
+    "zip encrypted": (encrypted(), "unreadable"),
+    "zip cut": (zipped(GOOD, ("p/b.py", CODE))[:-60], "truncated archive"),
+    "zip damaged member": (bad_checksum(), "truncated archive"),
+}
+NOTHING_BEFORE = {
+    "gz damaged", "gz no tar", "xz wants memory", "xz wrong header", "bz2 empty stream", "zst damaged", "no archive",
+    "empty file", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut", "zip damaged member",
+}  # fmt: skip
+SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_archives_are_refused_and_counted(tmp_path, name):
+    data, expected = HOSTILE[name]
+    (tmp_path / "a.bin").write_bytes(data)
+    found = list(members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL))
+    reasons = Counter(item.reason for item in found if isinstance(item, Skipped))
+    assert list(reasons.values()) == [1] and set(reasons) <= ({expected} if isinstance(expected, str) else set(expected))
+    read = [item for item in found if isinstance(item, Member)]
+    assert all(member.data in (CODE, b"") or not member.name.endswith("good.py") for member in read)
+    assert not any(".." in member.name or member.name.startswith("/") for member in read)
+    if name not in NOTHING_BEFORE:
+        assert read  # what came before is kept
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_members_come_in_order_and_nested_archives_stay_closed(tmp_path, mode):
+    entries = [(f"p/{name}", name.encode()) for name in ("z.py", "a.py", "inner.tgz", "m.txt")]
+    (tmp_path / "x").write_bytes(tar(*entries, mode=mode))
+    assert [m.name for m in members(tmp_path / "x", lambda name: name.endswith(".py"))] == ["p/z.py", "p/a.py"]
+    assert is_archive("a-1.tar.zst") and is_archive("x.whl") and not is_archive("a.py")
+
+
+def test_long_and_unicode_names_are_read(tmp_path):
+    names = ["p/" + "d" * 90 + "/" + "f" * 120 + ".py", "p/ü.py"]
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        (tmp_path / "x").write_bytes(tar(*((name, CODE) for name in names), format=form))
+        assert [m.name for m in members(tmp_path / "x", lambda name: True)] == names
+
+
+def read(source: Source, cache: Path) -> tuple[list, Counter]:
+    """Documents, and reasons of skips, of a source that also survives a pickle."""
+    source = pickle.loads(pickle.dumps(source))
+    assert isinstance(source, Source)
+    source.fetch(cache)
+    source.fetch(cache)  # again does no harm
+    found = list(source.documents(cache))
+    assert found == list(source.documents(cache))
+    return [d for d in found if not isinstance(d, Skipped)], Counter(s.reason for s in found if isinstance(s, Skipped))
+
+
+def test_folders_keep_tests_and_prose(tmp_path):
+    for name in ("a.py", "test_a.py", "README.md", "vendor/b.py", "notes.txt", "gpl.py"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_bytes((GPL if name == "gpl.py" else b"") + CODE)
+    documents, skipped = read(Folder(str(tmp_path / "own")), tmp_path)
+    assert [d.path for d in documents] == ["README.md", "a.py", "gpl.py", "test_a.py"] and skipped == {"vendored": 1}
+    assert [d.language for d in documents] == ["", "python", "python", "python"] and documents[0].package == "own"
+    with pytest.raises(CodesageError, match="no such file"):
+        Folder(str(tmp_path / "gone")).fetch(tmp_path)
+
+
+def test_standard_library_and_site_packages(tmp_path):
+    first = next(d for d in StandardLibrary().documents(tmp_path) if not isinstance(d, Skipped))
+    assert first.licence == "PSF-2.0" and first.path.startswith("python/")
+    for name, licence in (("fine", "MIT"), ("tied", "GPL-3.0-only")):
+        info = tmp_path / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 1\nLicense-Expression: {licence}\n")
+        (info / "RECORD").write_text(f"{name}.py,,\n../../bin/{name}.py,,\n")
+        (tmp_path / f"{name}.py").write_bytes(CODE)
+    documents, skipped = read(SitePackages(str(tmp_path)), tmp_path)
+    assert [(d.path, d.version, d.licence) for d in documents] == [("fine.py", "1", "MIT")] and skipped == {"licence": 1}
+    assert len(read(SitePackages(str(tmp_path), any_licence=True), tmp_path)[0]) == 2
+    with pytest.raises(CodesageError, match="no installed package"):
+        SitePackages(str(tmp_path / "gone")).fetch(tmp_path)
+
+
+def make_wheel(folder: Path, licence: str) -> None:
+    metadata = f"Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n{licence}\n".encode()
+    wheel = b"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    entries = [("thing/__init__.py", CODE), ("thing/gpl.py", GPL + CODE), ("thing/tests/test_a.py", CODE)]
+    info = [("thing-1.0.dist-info/METADATA", metadata), ("thing-1.0.dist-info/WHEEL", wheel)]
+    record = "".join(f"{name},,\n" for name, _ in entries + info).encode()
+    data = zipped(*entries, *info, ("thing-1.0.dist-info/RECORD", record))
+    (folder / "thing-1.0-py3-none-any.whl").write_bytes(data)
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A local folder that pip looks into, and nothing else."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(folder)), ("CONFIG_FILE", os.devnull)):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return folder
+
+
+def test_pip_wheel_is_downloaded_and_read(tmp_path, index):
+    make_wheel(index, "Classifier: License :: OSI Approved :: MIT License")
+    documents, skipped = read(PipPackage("thing", "1.0"), tmp_path)
+    assert [d.path for d in documents] == ["thing/__init__.py", "thing/tests/test_a.py"]
+    assert skipped == {"copyleft header": 1} and documents[0].licence == "MIT"
+    assert len(read(PipPackage("thing", "1.0", any_licence=True), tmp_path)[0]) == 3
+    chosen = PipPackage("thing", "1.0", include=("thing/*",), exclude=("thing/tests/",), licence="MIT")
+    assert [d.path for d in read(chosen, tmp_path)[0]] == ["thing/__init__.py"]
+    assert read(PipPackage("thing", "1.0", licence="Apache-2.0"), tmp_path) == ([], {"licence": 1})
+    assert read(PipPackage("thing", "1.0", languages=("go",)), tmp_path)[0] == []
+
+
+def test_pip_sdist_is_read_and_never_run(tmp_path, index):
+    trap = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n".encode()
+    project = b'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "trap"\nbackend-path = ["."]\n'
+    info = b"Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nLicense: BSD\n"
+    for extra in ([], [("thing-1.0/pyproject.toml", project)]):
+        entries = [("setup.py", trap), ("trap.py", trap), ("PKG-INFO", info), ("src/thing.py", CODE)]
+        data = tar(*((f"thing-1.0/{name}", content) for name, content in entries), *extra)
+        (index / "thing-1.0.tar.gz").write_bytes(data)
+        cache = tmp_path / f"cache{len(extra)}"
+        documents, _ = read(PipPackage("thing", "1.0", "sdist"), cache)
+        assert {"setup.py", "src/thing.py"} <= {d.path for d in documents} and documents[0].licence == "BSD"
+        assert not (tmp_path / "ran").exists()
+        assert (cache / "pip/thing-1.0.sdist/thing-1.0.tar.gz").read_bytes() == data
+
+
+def test_npm_package_is_packed_without_scripts(tmp_path):
+    (tmp_path / "made/src").mkdir(parents=True)
+    scripts = {"prepack": "touch ran", "prepare": "touch ran"}
+    package = {"name": "@me/thing", "version": "1.0.0", "license": "(MIT OR GPL-2.0)", "scripts": scripts}
+    (tmp_path / "made/package.json").write_text(json.dumps(package))
+    (tmp_path / "made/src/a.ts").write_text("export function f(x: number) { return x + 1 }\n")
+    source = NpmPackage("@me/thing", "1.0.0", licence="MIT")
+
+    def fill(folder: Path) -> None:  # npm_pack on the folder in place of the registry's name@version
+        if shutil.which("npm"):
+            options = ["--ignore-scripts", "--pack-destination", str(folder), "--silent"]
+            run(["npm", "pack", str(tmp_path / "made"), *options], what="npm", cwd=tmp_path)
+        else:
+            files = [(f"package/{p.relative_to(tmp_path / 'made')}", p.read_bytes()) for p in tmp_path.rglob("made/**/*.*")]
+            (folder / "me-thing-1.0.0.tgz").write_bytes(tar(*files))
+
+    once(source.folder(tmp_path / "cache"), fill, "npm")
+    documents, skipped = read(source, tmp_path / "cache")
+    assert [(d.path, d.language, d.licence) for d in documents] == [("src/a.ts", "typescript", "MIT OR GPL")]
+    assert not skipped and not list(tmp_path.rglob("ran"))
+    assert (tmp_path / "cache/npm/@me__thing-1.0.0").is_dir()
+
+
+COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: thing
+
+Files: *
+Copyright: 2020 A
+License: Expat
+
+Files: src/tied/* other?.c
+Copyright: 2020 B
+License: GPL-2+ with OpenSSL exception
+
+Files: src/own.c
+License: Homemade
+ Permission is hereby granted, free of charge, to any person obtaining a copy
+"""
+
+
+def make_debian(folder: Path) -> None:
+    """A source package with two orig tarballs in a flat repository, as the tools would lay it out."""
+    names = ("src/a.c", "src/tied/b.c", "src/own.c", "other1.c", "debian/x.c")
+    files = {
+        "thing_1.0.orig.tar.gz": tar(*((f"thing-1.0/{name}", b"int f(void);\n") for name in names), ("thing-1.0/in.tgz", b"x")),
+        "thing_1.0.orig-part.tar.xz": tar(("part-1.0/c.c", b"int g(void);\n"), mode="w:xz"),
+        "thing_1.0-1.debian.tar.xz": tar(("debian/copyright", COPYRIGHT.encode()), mode="w:xz"),
+    }
+    sums = "".join(f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n" for name, data in files.items())
+    fields = "Format: 3.0 (quilt)\n{}: thing\nBinary: thing\nVersion: 1.0-1\nMaintainer: A <a@example.org>\nArchitecture: any\n"
+    description = fields.format("Source") + f"Checksums-Sha256:\n{sums}"
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "thing_1.0-1.dsc").write_text(description)
+    sums += f" {hashlib.sha256(description.encode()).hexdigest()} {len(description)} thing_1.0-1.dsc\n"
+    (folder / "Sources").write_text(fields.format("Package") + f"Directory: .\nChecksums-Sha256:\n{sums}\n")
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A repository of plain files, and an apt configuration that knows only it, as a deb line and as a stanza."""
+    if not shutil.which("apt-get"):
+        pytest.skip("apt is not installed")
+    folder, etc = tmp_path / "mirror", tmp_path / "etc"
+    for made in (folder, etc / "sources.list.d", etc / "apt.conf.d", etc / "preferences.d"):
+        made.mkdir(parents=True)
+    make_debian(folder)
+    (etc / "sources.list").write_text(f"# the machine's\ndeb [trusted=yes] file:{folder} ./\n")
+    (etc / "apt.conf").write_text(f'Dir::Etc "{etc}";\n')
+    monkeypatch.setenv("APT_CONFIG", str(etc / "apt.conf"))
+    return folder
+
+
+def test_debian_source_through_apt(tmp_path, mirror):
+    cache = tmp_path / "cache"
+    documents, skipped = read(DebianSource("thing", "1.0-1", licence="MIT"), cache)
+    assert [(d.path, d.licence) for d in documents] == [("src/a.c", "MIT"), ("src/own.c", "MIT"), ("part/c.c", "MIT")]
+    assert skipped == {"licence": 2}
+    assert len(read(DebianSource("thing", "1.0-1", any_licence=True), cache)[0]) == 5
+    assert read(DebianSource("thing", "1.0-1", licence="Apache-2.0"), cache) == ([], {"licence": 1})
+    with pytest.raises(CodesageError, match="Unable to find a source package"):
+        DebianSource("thing", "2.0-1").fetch(cache)
+    assert not list((cache / "debian").glob(".*tmp*"))
+    (cache / "debian/thing-1.0-1/thing_1.0.orig.tar.gz").write_bytes(b"changed")
+    with pytest.raises(CodesageError, match=r"does not match its \.dsc"):
+        list(DebianSource("thing", "1.0-1").documents(cache))
+
+
+def test_apt_sources_of_both_forms_become_deb_src():
+    one_line = "deb [arch=amd64 signed-by=/k.gpg] http://x/debian stable main # c\n#deb http://o ./\ndeb-src http://y z main\n"
+    assert debian.one_line_sources(one_line) == (
+        "deb-src [arch=amd64 signed-by=/k.gpg] http://x/debian stable main\ndeb-src http://y z main\n"
+    )
+    stanzas = "Types: deb\n# note\nURIs: http://x\nSuites: a b\nSigned-By:\n -----BEGIN\n .\n\nEnabled: no\nTypes: deb\nURIs: http://y\n"
+    assert debian.stanza_sources(stanzas) == "Types: deb-src\nURIs: http://x\nSuites: a b\nSigned-By:\n -----BEGIN\n .\n"
+
+
+def test_git_commit_is_read_as_committed(tmp_path):
+    origin, git = tmp_path / "origin", ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    origin.mkdir()
+    hook = tmp_path / "origin/.git/hooks/post-checkout"
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "0"]):
+        subprocess.run([*git, *command], cwd=origin, check=True)
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    hook.chmod(0o755)
+    (origin / "a.py").write_bytes(CODE)
+    (origin / "ü b.py").write_bytes(CODE + b"y = '$Format:%H$'\n")
+    (origin / "big.py").write_bytes(b"x = 1\n" * 200_000)
+    (origin / "l.py").symlink_to("/etc/passwd")
+    (origin / ".gitattributes").write_text("*.py filter=trap export-subst\na.py export-ignore\n")
+    subprocess.run([*git, "add", "-A"], cwd=origin, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "1"], cwd=origin, check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=origin, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*git, "rm", "-q", "a.py"], cwd=origin, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "2"], cwd=origin, check=True)
+    for address in (str(origin), origin.as_uri()):
+        documents, skipped = read(GitRepository(address, commit), tmp_path / "cache")
+        assert [d.path for d in documents] == ["a.py", "ü b.py"] and skipped == {"huge": 1, "link": 1}
+        assert "$Format:%H$" in documents[1].text and documents[0].version == commit
+        shutil.rmtree(tmp_path / "cache")
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(CodesageError, match="not our ref|couldn't find remote ref"):
+        GitRepository(str(origin), "0" * 39 + "1").fetch(tmp_path / "cache")
+    assert not (tmp_path / "cache/git/x").exists() and not list((tmp_path / "cache/git").glob("*"))
+    with pytest.raises(CodesageError, match="not in the cache"):
+        list(GitRepository(str(origin), commit).documents(tmp_path / "cache"))
+    for url, name in (("ext::sh -c true", commit), ("--upload-pack=x", commit), (str(origin), "main")):
+        with pytest.raises(CodesageError):
+            GitRepository(url, name).fetch(tmp_path / "cache")
+    assert "secret" not in GitRepository("https://me:secret@example.org/x.git", commit).key
+
+
+def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {"content": CODE.decode(), "lang": "Python", "max_stars_repo_path": f"{i}.{'py' if i < 3 else 'xyz'}", "hexsha": "h",
+         "max_stars_repo_name": "me/it", "max_stars_repo_licenses": ["GPL-3.0"] if i == 1 else ["MIT", "Apache-2.0"]}
+        for i in range(4)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")
+    (tmp_path / "c.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-40])
+    documents, skipped = read(StackParquet(str(tmp_path)), tmp_path)
+    assert [(d.path, d.package, d.licence) for d in documents] == [(f"{i}.py", "me/it", "MIT AND Apache-2.0") for i in (0, 2)]
+    assert skipped == {"licence": 1, "no columns of The Stack": 1, "unreadable": 1}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CodesageError, match=r"no \.parquet"):
+        StackParquet(str(tmp_path / "none")).fetch(tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(CodesageError, match="pip install datasets"):
+        StackParquet("somebody/the-stack").fetch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "version"),
+    [(PipPackage, "--index-url=x", "1"), (NpmPackage, "../../etc", "1"), (DebianSource, "a b", "1"),
+     (PipPackage, "a", "1/../2"),
+     (PipPackage, "a", ""), (NpmPackage, "@a/b", "^1"), (PipPackage, "a;b", "1")],
+)  # fmt: skip
+def test_names_that_are_none_are_refused(client, name, version):
+    with pytest.raises(CodesageError, match="is no (name|version)"):
+        client(name, version)
+
+
+def test_a_failed_download_leaves_nothing(tmp_path, index):
+    with pytest.raises(CodesageError, match="No matching distribution") as error:
+        PipPackage("thing", "9").fetch(tmp_path)
+    assert "\n" not in str(error.value) and list((tmp_path / "pip").iterdir()) == []
+
+
+def test_an_include_outranks_the_vendored_rule(tmp_path):
+    source = NpmPackage("x", "1", licence="MIT", include=("vendor/ours/*",))
+    source.folder(tmp_path).mkdir(parents=True)
+    names = ("vendor/ours/a.js", "vendor/ours/vendor/b.js", "vendor/theirs/c.js")
+    (source.folder(tmp_path) / "x-1.tgz").write_bytes(tar(*((f"package/{n}", b"function f() {}\n") for n in names)))
+    documents, skipped = read(source, tmp_path)
+    assert [d.path for d in documents] == ["vendor/ours/a.js"] and skipped == {"vendored": 1}
+
+
+@pytest.mark.parametrize(
+    ("stated", "expression", "permissive"),
+    [("MIT", "MIT", True), ("(MIT OR GPL-2.0)", "MIT OR GPL", True), ("MIT and LGPL-2.1+", "MIT AND LGPL", False),
+     ("Expat", "MIT", True), ("GPL-2 with Classpath exception", "GPL", False), ("MIT/Apache-2.0", "MIT OR Apache-2.0", True),
+     ("Apache-2.0 WITH LLVM-exception AND MIT", "Apache-2.0 AND MIT", True), ("Homemade", "Homemade", False), ("", "", False),
+     ("BSD-2-clause or Ruby", "BSD-2-Clause OR Ruby", True), ("MPL-2.0", "MPL-2.0", False), ("PHP-3.01", "PHP-3.01", True),
+     ("curl", "curl", True), ("PSF-2.0", "PSF-2.0", True), ("BSL-1.0", "BSL-1.0", True), ("blessing", "blessing", True),
+     ("EPL-2.0 OR Apache-2.0", "EPL OR Apache-2.0", True), ("CDDL-1.0", "CDDL", False), ("(MIT", "(MIT", False),
+     ("(" * 5000 + "MIT", "(" * 5000 + "MIT", False), ("UNLICENSED", "UNLICENSED", False), ("BSL-1.1", "restricted", False),
+     ("Unlicense", "Unlicense", True)],
+)  # fmt: skip
+def test_licence_expressions(stated, expression, permissive):
+    assert licences.expression(stated) == expression
+    assert licences.is_permissive(expression) is permissive
+
+
+def test_licences_of_metadata_and_headers():
+    def of(text):
+        return licences.of_distribution(message_from_string(text))
+
+    assert of("License-Expression: BSD-3-Clause AND MIT\n") == "BSD-3-Clause AND MIT"
+    assert of("Classifier: License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)\n") == "LGPL"
+    assert of("License: Redistribution and use in source and binary forms, with\n") == "BSD-2-Clause" and of("") == ""
+    assert licences.of_npm({"licenses": [{"type": "MIT"}, {"type": "GPL-2.0"}]}) == "MIT OR GPL"
+    assert licences.of_npm({"license": "SEE LICENSE IN x"}) == "" == licences.of_npm({"license": 3})
+    assert licences.agree("BSD", "BSD-3-Clause") and not licences.agree("MIT", "Apache-2.0")
+    assert licences.copyleft_header(GPL.decode()) and not licences.copyleft_header("x" * 2_100 + GPL.decode())
+    assert not licences.copyleft_header("Either the GNU General Public License or the MIT license.")
+    assert licences.read_copyright("This is free text about the GNU General Public License.").main == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [("src/a.py", "x = 1\n", ""), ("tests/a.py", "x = 1\n", "test"), ("pkg/a_test.go", "", "test"),
+     ("FooTest.java", "", "test"),
+     ("src/latest.py", "", ""), ("contest.go", "", ""), ("testing.py", "", ""), ("spec/a_spec.rb", "", "test"),
+     ("lib/vendor/a.js", "", "vendored"), ("a.min.js", "", "minified"), ("x/testdata/a.go", "", "data"),
+     ("a.pb.go", "", "generated"), ("a_pb2.py", "", "generated"), ("F.g.cs", "", "generated"),
+     ("F.Designer.cs", "", "generated"),
+     ("zz_generated.go", "", "generated"), ("y.tab.c", "", "generated"),
+     ("a.go", "// Code generated by x. DO NOT EDIT.\n", "generated"),
+     ("a.c", "/* A Bison parser, made by GNU Bison */", "generated"), ("a.py", "# prints what was generated\n", ""),
+     ("a.js", "var a=1;function f(){return a}" * 200, "minified"), ("a.c", "0x1f, 0x2e, 0x3d,\n" * 300, "data"),
+     ("a.py", GPL.decode(), "copyleft header"), ("tests/a.py", GPL.decode(), "copyleft header"),
+     ("a.py", CODE.decode() * 100, ""), ("a.py", "x = [1.5, 2.25]\n" * 400, "data")],
+)  # fmt: skip
+def test_files_to_leave_out_are_recognised(name, text, reason):
+    assert recognise.reason(name, text) == reason
+    if reason == "test":
+        assert recognise.is_test(name)
+
+
+PACKAGE = '[[package]]\nclient = "pip"\nname = "a"\nversion = "1"\nlanguages = ["python"]\nlicence = "MIT"\n'
+
+
+def test_a_recipe_gives_sources(tmp_path):
+    more = 'include = ["a/*"]\nexclude = ["a/x/"]\nheld_out = true\nkind = "sdist"\n'
+    npm = PACKAGE.replace("pip", "npm").replace("MIT", "(MIT OR GPL-2.0)")
+    text = f'description = "d"\nstandard_library = true\n{PACKAGE}{more}{npm}[[folder]]\npath = "own"\n'
+    (tmp_path / "r.toml").write_text(text + f'[[repository]]\nurl = "https://example.org/x"\ncommit = "{"a" * 40}"\n')
+    library, pip, npm, folder, repository = read_recipe(tmp_path / "r.toml").sources()
+    assert library == StandardLibrary() and npm.licence == "MIT OR GPL" and repository.name == "x"
+    assert (pip.key, pip.held_out, pip.kind, pip.include, pip.exclude) == ("pip:a==1", True, "sdist", ("a/*",), ("a/x/",))
+    assert folder == Folder(str(tmp_path / "own"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(PACKAGE.replace('version = "1"\n', ""), "package a: version is missing"),
+     (PACKAGE + 'colour = "red"\n', "'colour' is not known"),
+     (PACKAGE * 2, "pip:a is there twice"), (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"), ("x = 1", "'x' is not known"),
+     (PACKAGE.replace("MIT", "GPL-3.0"), "package a: licence 'GPL-3.0' is not permissive"), ("[[package]", "cannot be read"),
+     (PACKAGE.replace("MIT", "Mystery"), "not permissive"), (PACKAGE.replace('"pip"', '"gem"'), "client 'gem'"),
+     ("", "names no source"),
+     (PACKAGE.replace('["python"]', '"python"'), "expected a list"),
+     (PACKAGE.replace('["python"]', '["cobol"]'), "language 'cobol'"),
+     (PACKAGE.replace('"1"', "1"), "version is 1: expected a text"), (PACKAGE + "held_out = 1\n", "true or false"),
+     (PACKAGE + 'kind = "egg"\n', "kind 'egg'"), ("package = [3]", "expected a table"),
+     (PACKAGE.replace('"a"', '"../a"'), "is no name"),
+     ('[[repository]]\nurl = "x"\ncommit = "main"\n', "no full commit hash"), ("[[folder]]\n", "path is missing")],
+)  # fmt: skip
+def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, said):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(CodesageError) as error:
+        read_recipe(tmp_path / "r.toml")
+    assert said in str(error.value) and "\n" not in str(error.value)
