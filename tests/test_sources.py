@@ -159,7 +159,7 @@ HOSTILE = {
 }
 NOTHING_BEFORE = {
     "gz damaged", "gz no tar", "xz wants memory", "xz wrong header", "bz2 empty stream", "zst damaged", "no archive",
-    "empty file", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut", "zip damaged member",
+    "empty file", "bz2 cut", "zip many members", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut", "zip damaged member",
 }  # fmt: skip
 SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 
