@@ -9,12 +9,19 @@ import torch.multiprocessing
 
 import codesage.contrast
 from codesage import CodesageError
-from codesage.contrast import cached, tiled
+from codesage.artifacts import open_artifact
+from codesage.contrast import batches, cached, stage, tiled
 from codesage.contrast.loss import NEGATIVES, contrastive_loss
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
-from codesage.contrast.vectors import embed
+from codesage.contrast.vectors import embed, stacked, taken
+from codesage.corpus import tokens as token_files
+from codesage.corpus.ragged import Ragged
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
+from codesage.records import Pair
+from codesage.tokenizer import Settings as TokenizerSettings
+from codesage.tokenizer import train as train_tokenizer
+from codesage.training import loop as loops
 
 
 def loop(text, code, temperature, negatives):
@@ -149,7 +156,11 @@ def tiny(*, dropout=0.1, seed=0):
 
 def documents(count, seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.integers(0, 50, rng.integers(1, 20)).astype(np.uint16) for _ in range(count)]
+    return ragged([rng.integers(0, 50, rng.integers(1, 20)).astype(np.uint16) for _ in range(count)])
+
+
+def ragged(rows):
+    return Ragged(np.concatenate(rows), np.cumsum([0, *map(len, rows)]))
 
 
 def gradients(encoder):
@@ -162,20 +173,21 @@ def test_the_short_way_through_the_embedding_is_the_same_function():
     for batch in (documents(3), documents(400)):  # a compact table of ids, and the whole one
         encoder, found = tiny(dropout=0), []
         ahead = torch.randn(len(batch), 16, dtype=torch.float64)
-        for vectors_BD in (encoder.embed([d.tolist() for d in batch], depth=0), embed(encoder, batch, depth=0)):
+        lists = [batch[i].tolist() for i in range(len(batch))]
+        for vectors_BD in (encoder.embed(lists, depth=0), embed(encoder, batch, depth=0)):
             (vectors_BD * ahead).sum().backward()
             found.append((vectors_BD.detach(), gradients(encoder)))
         torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-8, atol=1e-10)
     with pytest.raises(ValueError, match="expected 1 to 32"):
-        embed(encoder, [np.zeros(33, np.uint16)], depth=0)
+        embed(encoder, ragged([np.zeros(33, np.uint16)]), depth=0)
 
 
 @pytest.mark.parametrize("depth", [None, 0])
 def test_vectors_come_in_the_order_given(depth):
     encoder, batch = tiny().eval(), documents(9)
     together = embed(encoder, batch, depth=depth)
-    alone = torch.cat([embed(encoder, [document], depth=depth) for document in batch])
+    alone = torch.cat([embed(encoder, taken(batch, [i]), depth=depth) for i in range(9)])
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
 
 
@@ -184,24 +196,33 @@ def test_micro_batches_fill_a_budget_with_like_lengths():
     assert cached.micro_batches(lengths, tokens=20) == [[1], [3, 5], [6, 2, 0, 4]]
     assert cached.micro_batches(lengths, tokens=0) == [[1, 3, 5, 6, 2, 0, 4]]
     assert cached.micro_batches([], tokens=5) == []
+    split = cached.micro_batches(lengths, tokens=0, at_least=4)
+    assert len(split) == 4 and sorted(row for micro in split for row in micro) == list(range(7))
+
+
+def test_rows_are_taken_and_stacked():
+    batch = documents(5)
+    both = stacked(batch, taken(batch, [3, 1]))
+    assert [row.tolist() for row in (both[3], both[1])] == [row.tolist() for row in (both[5], both[6])]
+    assert len(both) == 7 and both.lengths.tolist()[:5] == batch.lengths.tolist()
 
 
 @pytest.mark.parametrize("dims", [(), (4, 8, 16)])
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims):
     encoder, batch, found = tiny(), documents(14), []
-    rows = cached.micro_batches([len(d) for d in batch], tokens=30)
+    rows = cached.micro_batches(batch.lengths.tolist(), tokens=30)
     assert len(rows) > 3 and len({len(micro) for micro in rows}) > 1
     loss = lambda a, b: tiled.tiled_loss(a, b, negatives=negatives)  # noqa: E731
     for keep in (False, True):
         torch.manual_seed(1)
         value = cached.backward(
-            lambda micro: embed(encoder, [batch[row] for row in micro]), rows,
+            lambda micro: embed(encoder, taken(batch, micro)), rows,
             lambda v_ND: matryoshka_loss(*v_ND.chunk(2), loss=loss, dims=dims), cached=keep,
         )  # fmt: skip
         found.append((value, gradients(encoder), torch.rand(3)))
     torch.manual_seed(1)  # and without this file at all
-    parts = torch.cat([embed(encoder, [batch[row] for row in micro]) for micro in rows])
+    parts = torch.cat([embed(encoder, taken(batch, micro)) for micro in rows])
     places = torch.tensor([row for micro in rows for row in micro]).argsort()
     plain = matryoshka_loss(*parts[places].chunk(2), loss=lambda a, b: contrastive_loss(a, b, negatives=negatives), dims=dims)
     plain.backward()
@@ -211,3 +232,174 @@ def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims)
     torch.manual_seed(2)
     different = embed(encoder, batch)
     assert (different - parts[places]).abs().max() > 1e-3  # dropout was on
+
+
+WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A tokenizer, and tokens of 20 pairs that are held out too."""
+    folder = tmp_path_factory.mktemp("contrast")
+    pairs = [
+        Pair(text=f"{verb} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+             description="", language="python", name=verb, kind="class" if i % 2 else "function", path="a.py", start_line=1)
+        for i, (verb, noun) in enumerate(WORDS)
+    ]  # fmt: skip
+    texts = [pair.text + pair.bare_body for pair in pairs]
+    tokenizer = train_tokenizer(texts, folder / "tokenizer", settings=TokenizerSettings(vocab_size=320))
+    options = token_files.Settings(text_tokens=32, code_tokens=48, workers=1)
+    token_files.write([], pairs, tokenizer, folder / "tokens", held_out=pairs, settings=options)
+    return tokenizer, token_files.open_tokens(folder / "tokens")
+
+
+def shape(tokenizer, *, dropout=False):
+    config = Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=48)
+    return config if dropout else config.without_dropout()
+
+
+def phase(steps=40, rate=5e-3, **options):
+    drawn = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
+    return stage.Settings(loops.Settings(steps, 4, rate, evaluations=2), **{"batches": drawn, **options})
+
+
+def test_two_phases_learn_the_pairs(prepared, tmp_path):
+    tokenizer, tokens = prepared
+    torch.manual_seed(0)
+    encoder = Encoder(shape(tokenizer))
+    first = phase(20, 2e-2, depth=0, negatives="uniform")
+    settings = phase(matryoshka_dims=(8, 32), micro_tokens=100, residual_scale=0.1, negatives="mean_one", first=first)
+    assert list(settings.phases()) == ["shallow", "contrast"]
+    artifact = stage.run(settings, tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m", checkpoints=tmp_path / "c")
+    facts = artifact.facts
+    assert facts["contrast"]["mrr"] > 90 and facts["shallow"]["mrr"] > 50, facts
+    assert facts["stages"] == ["contrast"] and facts["matryoshka_dims"] == [8, 32] and facts["shallow"]["pairs_seen"] == 320
+    model = codesage.load(tmp_path / "m")
+    texts, bodies = [f"{verb} the {noun}" for verb, noun in WORDS], [f"{n}.{v}()\n{v} += {i}" for i, (v, n) in enumerate(WORDS)]
+    for dims in (None, 8):
+        found = model.encode(texts, kind="text", dims=dims) @ model.encode(bodies, dims=dims).T
+        assert (found.argmax(1) == np.arange(20)).mean() > 0.8
+    again = Encoder(shape(tokenizer))  # all phases are done: the checkpoints give the same model at once
+    stage.run(settings, tokens, again, tokenizer=tokenizer, out=tmp_path / "n", checkpoints=tmp_path / "c")
+    assert open_artifact(tmp_path / "n", "model").facts["contrast"]["steps"] == 40
+    torch.testing.assert_close(dict(again.named_parameters()), dict(encoder.named_parameters()), rtol=0, atol=0)
+
+
+def test_a_bypassed_block_never_moves(prepared, tmp_path):
+    tokenizer, tokens = prepared
+    encoder = Encoder(shape(tokenizer))
+    before = {name: parameter.clone() for name, parameter in encoder.named_parameters()}
+    stage.run(phase(3, depth=1), tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m")
+    moved = {name for name, parameter in encoder.named_parameters() if not torch.equal(parameter, before[name])}
+    assert {"wte.weight", "h.0.attn.c_attn.weight"} <= moved and not any(name.startswith("h.1.") for name in moved)
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_scaled_residuals_leave_a_small_correction():
+    encoder, batch = tiny(dropout=0).eval(), documents(6)
+    shallow, whole = embed(encoder, batch, depth=0), embed(encoder, batch)
+    stage.scale_residuals(encoder, 1e-3)
+    assert (embed(encoder, batch) - shallow).norm() < 0.01 * (whole - shallow).norm()
+
+
+def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
+    tokenizer, tokens = prepared
+    encoder = Encoder(shape(tokenizer))
+    before = encoder.h[1].mlp["c_proj"].weight.detach().clone()
+    for out in ("m", "n"):  # the second run finds the first one done
+        settings = phase(1, 1e-9, residual_scale=0.5)
+        stage.run(settings, tokens, encoder, tokenizer=tokenizer, out=tmp_path / out, checkpoints=tmp_path / "c")
+        torch.testing.assert_close(encoder.h[1].mlp["c_proj"].weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "config"),
+    [
+        ("negatives is 'hard'", {"negatives": "hard"}, {}),
+        ("temperature 0", {"temperature": 0.0}, {}),
+        ("with depth 0 no block", {"depth": 0, "residual_scale": 0.5}, {}),
+        ("depth is 3, expected 0 to 2", {"depth": 3}, {}),
+        ("would be its own copy", {"positives": "dropout"}, {}),
+        ("would be its own copy", {"positives": "dropout", "depth": 0}, {"attention_dropout_prob": 0.1}),
+        ("expected rising widths", {"matryoshka_dims": (8, 16)}, {}),
+        ("entries, the encoder 7", {}, {"vocab_size": 7}),
+        ("48 tokens, but the encoder has 32 positions", {}, {"max_position_embeddings": 32}),
+        ("text_tokens is 48, but", {"batches": batches.Settings(text_tokens=48, code_tokens=48)}, {}),
+        ("0 of 20 pairs", {"batches": batches.Settings(8, 32, 48, kinds={"test": 1.0})}, {}),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, config):
+    import dataclasses
+
+    tokenizer, tokens = prepared
+    encoder = Encoder(dataclasses.replace(shape(tokenizer), **config))
+    with pytest.raises(CodesageError, match=message):
+        stage.run(phase(**options), tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_another_tokenizer_is_refused(prepared, tmp_path):
+    tokenizer, tokens = prepared
+    other = train_tokenizer(["something else"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=300))
+    with pytest.raises(CodesageError, match="another tokenizer"):
+        stage.run(phase(), tokens, Encoder(shape(tokenizer)), tokenizer=other, out=tmp_path / "m")
+
+
+def test_a_mask_keeps_pairs_out(prepared, tmp_path):
+    tokenizer, tokens = prepared
+    keep = np.arange(20) < 6
+    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", keep=keep).facts
+    assert facts["contrast"]["pairs_seen"] == 3 * 6
+
+
+def test_dropout_positives_pull_an_input_to_itself(prepared):
+    tokenizer, tokens = prepared
+    torch.manual_seed(0)
+    encoder = Encoder(shape(tokenizer, dropout=True)).double().train()
+    settings = phase(positives="dropout", temperature=0.5)
+    batch = batches.Batches(tokens, settings.batches).at(0)
+    torch.manual_seed(3)
+    loss, counted = stage.gradients(encoder, settings, batch)
+    found = gradients(encoder)
+    torch.manual_seed(3)
+    text, code, text_again, code_again = embed(encoder, stacked(*(batch.texts, batch.codes) * 2)).chunk(4)
+    want = (contrastive_loss(text, text_again, temperature=0.5) + contrastive_loss(code, code_again, temperature=0.5)) / 2
+    want.backward()
+    torch.testing.assert_close((loss, found), (want.detach(), gradients(encoder)), rtol=1e-8, atol=1e-10)
+    assert counted == 2 * (len(batch.texts.ids) + len(batch.codes.ids)) and (text - text_again).abs().max() > 1e-4
+
+
+def share_of_two(rank, world, init, path, out):
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world, init_method=init)
+    from codesage.training import processes
+
+    tokens, settings = token_files.open_tokens(path), global_settings()
+    encoder = wide(tokens)
+    batch = batches.Batches(tokens, settings.batches).at(1, rank=rank, world=world)
+    loss, count = stage.gradients(encoder, settings, batch)
+    processes.sum_gradients(encoder)
+    loss, count = processes.total([float(loss), count])
+    if rank == 0:
+        torch.save((loss, count, gradients(encoder)), out)
+    torch.distributed.destroy_process_group()
+
+
+def wide(tokens):
+    torch.manual_seed(4)
+    return Encoder(Config(16, 2, 2, vocab_size=tokens.vocab_size, max_position_embeddings=48).without_dropout()).double()
+
+
+def global_settings():
+    drawn = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
+    return stage.Settings(loops.Settings(3, 1, 1e-3), drawn, negatives="mean_one", matryoshka_dims=(4, 16), micro_tokens=40)
+
+
+def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
+    tokens = prepared[1]
+    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "found.pt"))
+    torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)
+    loss, count, found = torch.load(tmp_path / "found.pt")
+    encoder, settings = wide(tokens), global_settings()
+    want, own_count = stage.gradients(encoder, settings, batches.Batches(tokens, settings.batches).at(1))
+    assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
+    torch.testing.assert_close(found, gradients(encoder), rtol=1e-8, atol=1e-11)

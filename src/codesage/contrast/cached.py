@@ -17,21 +17,24 @@ from torch import Tensor
 Embed = Callable[[list[int]], Tensor]
 
 
-def micro_batches(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], *, tokens: int, at_least: int = 1) -> list[list[int]]:
     """Row numbers in micro-batches of at most `tokens` tokens, longest documents first; 0: all in one.
 
-    A document longer than the budget is a micro-batch of its own.
+    A document longer than the budget is a micro-batch of its own. `at_least` so many are made where there are as many
+    documents: processes that share one sharded encoder must embed equally often.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    if not tokens:
-        return [order] if order else []
     found, room = [], 0
     for row in order:
-        if not found or lengths[row] > room:
+        if not found or (tokens and lengths[row] > room):
             found.append([])
             room = tokens
         found[-1].append(row)
         room -= lengths[row]
+    while len(found) < min(at_least, len(order)):
+        largest = max(found, key=len)
+        found.append(largest[len(largest) // 2 :])
+        del largest[len(largest) // 2 :]
     return found
 
 

@@ -1,107 +1,221 @@
-"""Stage II: bimodal contrastive learning (paper section 3.2). Pairs and an encoder in, an embedding model out."""
+"""Stage II: bimodal contrastive learning (paper section 3.2). Tokenised pairs and an encoder in, an embedding model out.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+A run is one phase or several, each with settings of its own: the blocks may be bypassed at first (depth 0), which trains
+the embedding on a hundred times as many pairs a second, and join later as a small correction of it (`residual_scale`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from codesage.artifacts import Artifact, open_artifact, publish
-from codesage.contrast.loss import contrastive_loss
+from codesage.artifacts import Artifact, open_artifact
+from codesage.contrast import cached, held_out
+from codesage.contrast.batches import Batch, Batches
+from codesage.contrast.batches import Settings as BatchSettings
+from codesage.contrast.loss import NEGATIVES
+from codesage.contrast.matryoshka import check_dims, matryoshka_loss
+from codesage.contrast.tiled import tiled_loss
+from codesage.contrast.vectors import embed, stacked, taken
+from codesage.corpus.tokens import Tokens
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
-from codesage.records import Pair
 from codesage.tokenizer import Tokenizer
-from codesage.training import loop
+from codesage.training import estimate, loop, processes
+
+POSITIVES = ("pairs", "dropout")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A run of Stage II. Published: temperature, batch 8,192, hard positives; the rest is our choice."""
+    """A phase of Stage II. Published: temperature and what `batches` names; the rest is our choice."""
 
     loop: loop.Settings
-    batch_pairs: int = 8192
+    batches: BatchSettings = field(default_factory=BatchSettings)
     temperature: float = 0.05
     negatives: str = "softmax"  # how in-batch negatives are weighted, see contrastive_loss
-    hard_positives: float = 1.0  # probability that the code side is the bare body; else the whole definition
-    text_tokens: int = 128
-    code_tokens: int = 1024
-    shallow: loop.Settings | None = None  # a first phase that trains the embedding alone, all blocks bypassed
-    shallow_pairs: int = 1024  # pairs in a batch of that phase, which costs next to nothing
+    positives: str = "pairs"  # "dropout": each text and each code with itself, dropout drawn twice (an ablation)
+    matryoshka_dims: tuple[int, ...] = ()  # widths that vectors may be cut to, the encoder's last; (): only whole
+    matryoshka_weights: tuple[float, ...] = ()  # of the loss at each width; (): all 1
+    micro_tokens: int = 0  # tokens that are embedded at a time; 0: the whole batch
+    cached: bool = True  # with micro_tokens: memory of one micro-batch for a second forward, see contrast.cached
+    depth: int | None = None  # blocks that are used: None all, 0 the embedding alone
+    residual_scale: float = 1.0  # multiplies what every block adds, once, before this phase: its c_proj weights and biases
+    first: "Settings | None" = None  # the phase before this one
 
     def __post_init__(self) -> None:
-        if self.batch_pairs < 2:
-            raise CodesageError(f"batch_pairs is {self.batch_pairs}: a contrastive batch needs at least 2 pairs")
+        for name, allowed in (("negatives", NEGATIVES), ("positives", POSITIVES)):
+            if getattr(self, name) not in allowed:
+                raise CodesageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        if self.temperature <= 0 or self.residual_scale <= 0 or self.micro_tokens < 0:
+            raise CodesageError(f"temperature {self.temperature}, residual_scale {self.residual_scale}, micro_tokens "
+                                f"{self.micro_tokens}: expected the first two over 0, the last not negative")  # fmt: skip
+        if self.depth == 0 and self.residual_scale != 1:
+            raise CodesageError(f"residual_scale is {self.residual_scale}, but with depth 0 no block adds anything: give it "
+                                "to the phase that uses the blocks")  # fmt: skip
 
-
-def batches(pairs: Sequence[Pair], settings: Settings, *, size: int) -> Iterator[tuple[list[str], list[str]]]:
-    """Endless (texts, codes) batches of distinct pairs: an epoch is a permutation, order is by (seed, epoch) alone.
-
-    The last, partial batch of an epoch is left out: a smaller batch is an easier problem.
-    """
-    size = min(size, len(pairs))
-    epoch = 0
-    while True:
-        rng = np.random.default_rng((settings.loop.seed, epoch))
-        order = rng.permutation(len(pairs))
-        bare = rng.random(len(pairs)) < settings.hard_positives
-        for start in range(0, len(pairs) - size + 1, size):
-            chosen = order[start : start + size]
-            yield (
-                [pairs[i].text for i in chosen],
-                [pairs[i].bare_body if bare[i] else pairs[i].code for i in chosen],
-            )
-        epoch += 1
+    def phases(self) -> dict[str, "Settings"]:
+        """All phases by name, first to last: "shallow" for depth 0, else "contrast", numbered from the second on."""
+        chain, found = [self], {}
+        while chain[0].first is not None:
+            chain.insert(0, chain[0].first)
+        for phase in chain:
+            name = "shallow" if phase.depth == 0 else "contrast"
+            same = sum(known.split("-")[0] == name for known in found)
+            found[f"{name}-{same + 1}" if same else name] = phase
+        return found
 
 
 def run(
-    settings: Settings, pairs: Sequence[Pair], encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
-    before: Artifact | None = None,
+    settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
+    before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
 ) -> Artifact:  # fmt: skip
-    """Train `encoder` in place on `pairs` and publish it at `out` (an artifact of kind "model").
+    """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `before` is the Stage I model it starts from (None: from scratch), for the record. Raises CodesageError when there
-    are fewer than two pairs, or the tokenizer or the lengths do not fit the encoder, before training time is spent.
+    `before` is the Stage I model it starts from (None: from scratch), for the record; `checkpoints` and `resume` as in
+    training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair. Raises CodesageError
+    when there are fewer than two pairs, or settings, tokenizer, lengths and encoder do not fit each other, before
+    training time is spent.
     """
-    if len(pairs) < 2:
-        raise CodesageError(f"{len(pairs)} pairs to learn from: expected at least 2, build a larger corpus")
-    if tokenizer.vocab_size != encoder.config.vocab_size:
-        raise CodesageError(f"the tokenizer has {tokenizer.vocab_size} entries, the encoder "
-                            f"{encoder.config.vocab_size}: use the tokenizer the encoder was made with")  # fmt: skip
-    longest = max(settings.text_tokens, settings.code_tokens)
-    if longest > encoder.config.max_position_embeddings:
-        raise CodesageError(f"texts of {longest} tokens, but the encoder has "
-                            f"{encoder.config.max_position_embeddings} positions: lower code_tokens")  # fmt: skip
-    torch.manual_seed(settings.loop.seed)
-
-    def phase(name: str, phase_settings: loop.Settings, *, size: int, depth: int | None, folder: Path) -> dict:
-        def loss_of(batch: tuple[list[str], list[str]]) -> tuple[torch.Tensor, int]:
-            texts, codes = batch
-            ids = tokenizer.encode(texts, max_tokens=settings.text_tokens)
-            ids += tokenizer.encode(codes, max_tokens=settings.code_tokens)
-            text_PD, code_PD = encoder.embed(ids, depth=depth).chunk(2)
-            loss = contrastive_loss(
-                text_PD, code_PD, temperature=settings.temperature, negatives=settings.negatives
-            )
-            return loss, sum(map(len, ids))
-
-        done = loop.train(
-            encoder, phase_settings, batches=islice(batches(pairs, settings, size=size), phase_settings.steps),
-            loss_of=loss_of, folder=folder, stage=name,
-        )  # fmt: skip
-        return {**done, "pairs_seen": done["steps"] * min(size, len(pairs))}
-
+    phases = settings.phases()
+    drawn = {}
+    for name, phase in phases.items():
+        check(phase, tokens, encoder, tokenizer)
+        drawn[name] = Batches(tokens, phase.batches, consistent=keep)
+    estimate.require_disk(checkpoints or Path(out).absolute().parent,
+                          (settings.loop.keep + 1) * estimate.checkpoint_bytes(encoder.config))  # fmt: skip
     facts = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
-    facts["max_tokens"] = max(settings.code_tokens, facts.get("max_tokens", 0))
+    facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
+    facts["matryoshka_dims"] = list(settings.matryoshka_dims)
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
-    with publish(out, "model", settings=recorded, facts=facts) as folder:
-        if settings.shallow is not None:
-            facts["shallow"] = phase("shallow", settings.shallow, size=settings.shallow_pairs, depth=0, folder=folder)
-        facts["contrast"] = phase("contrast", settings.loop, size=settings.batch_pairs, depth=None, folder=folder)
-        save_weights(encoder, folder)
-        tokenizer.save(folder)
+    origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
+              "before": before.fingerprint if before else "",
+              "kept": "" if keep is None else int(np.asarray(keep).sum())}  # fmt: skip
+    with processes.published(out, "model", settings=recorded, facts=facts) as folder:
+        for name, phase in phases.items():
+            torch.manual_seed(phase.loop.seed + processes.rank())  # each process drops other things out
+            scale_residuals(encoder, phase.residual_scale)
+            with _bypassed(encoder, phase.depth):
+                done = loop.train(
+                    encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
+                    folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
+                    evaluate=held_out.scorer(encoder, tokens, phase.batches, depth=phase.depth),
+                    run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
+                )  # fmt: skip
+            facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
+        if processes.rank() == 0:
+            save_weights(encoder, folder)
+            tokenizer.save(folder)
     return open_artifact(out, "model")
+
+
+def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tensor, int]:
+    """Leave the gradients of this process's part of a batch in `.grad`; returns its part of the loss, and its tokens.
+
+    The loss of the global batch is computed from the gathered vectors by every process, a `world`-th of it each, so
+    that parts add up, as training.processes asks.
+    """
+    documents = stacked(batch.texts, batch.codes)
+    twice = settings.positives == "dropout"
+    if twice:
+        documents = stacked(documents, documents)
+    rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens)
+    if processes.is_sharded(encoder):
+        most = max(processes.gather_objects(len(rows)))
+        rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens, at_least=most)
+    loss = cached.backward(
+        lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth), rows,
+        partial(loss_of, settings=settings), cached=settings.cached,
+    )  # fmt: skip
+    return loss, len(documents.ids)
+
+
+def loss_of(vectors_ND: Tensor, *, settings: Settings) -> Tensor:
+    """This process's part of the loss: `vectors_ND` are those of its texts, then those of its codes (twice: dropout)."""
+    once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
+    loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
+    sides = [processes.gather_with_gradient(side) for side in vectors_ND.chunk(2 if settings.positives == "pairs" else 4)]
+    if settings.positives == "pairs":
+        return loss(*sides) / processes.world()
+    text, code, text_again, code_again = sides
+    return (loss(text, text_again) + loss(code, code_again)) / 2 / processes.world()
+
+
+def scale_residuals(encoder: Encoder, scale: float) -> None:
+    """Multiply what every block adds to the residual stream: the weights and biases of both its c_proj."""
+    if scale == 1:
+        return
+    with torch.no_grad():
+        for block in encoder.h:
+            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
+                layer.weight.mul_(scale)
+                layer.bias.mul_(scale)
+
+
+def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer) -> None:
+    """CodesageError when a phase, the tokens, the encoder and the tokenizer do not fit each other."""
+    config, pairs = encoder.config, settings.batches
+    if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
+        raise CodesageError(f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
+                            "with that of the model")  # fmt: skip
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CodesageError(f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "
+                            "tokenizer the encoder was made with")  # fmt: skip
+    longest = max(pairs.text_tokens, pairs.code_tokens)
+    if longest > config.max_position_embeddings:
+        raise CodesageError(f"texts of {longest} tokens, but the encoder has {config.max_position_embeddings} positions: "
+                            "lower code_tokens")  # fmt: skip
+    if settings.depth is not None and not 0 <= settings.depth <= config.num_hidden_layers:
+        raise CodesageError(f"depth is {settings.depth}, expected 0 to {config.num_hidden_layers}, the encoder's layers")
+    dropouts = [config.embedding_dropout_prob]
+    if settings.depth != 0:
+        dropouts += [config.attention_dropout_prob, config.residual_dropout_prob]
+    if settings.positives == "dropout" and not any(dropouts):
+        raise CodesageError("positives are 'dropout', but the encoder has none: every vector would be its own copy, set "
+                            "the encoder's dropout or take positives 'pairs'")  # fmt: skip
+    if pairs.batch_pairs < 2 * processes.world():
+        raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 pairs each")
+    check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.hidden_size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """This process's part of each batch."""
+
+    whole: Batches
+
+    def at(self, step: int) -> Batch:
+        return self.whole.at(step, rank=processes.rank(), world=processes.world())
+
+
+@contextmanager
+def _bypassed(encoder: Encoder, depth: int | None) -> Iterator[None]:
+    """Freeze the blocks that this depth does not reach: no decay, and no sum over processes, may move them."""
+    frozen = [] if depth is None else [parameter for block in encoder.h[depth:] for parameter in block.parameters()]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _identity(phase: Settings) -> dict:
+    """What a resumed phase must share with the one that was killed; how it is cut into micro-batches may differ."""
+    return {name: value for name, value in asdict(phase).items() if name not in ("loop", "first", "micro_tokens", "cached")}
+
+
+def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
+    """Operations a token, 0 where the blocks are bypassed; the first batch stands for all."""
+    if phase.depth == 0:
+        return 0.0
+    lengths = stacked(drawn.at(0).texts, drawn.at(0).codes).lengths
+    return estimate.flops_per_token(encoder.config, length=float((lengths**2).sum() / lengths.sum()))

@@ -1,24 +1,36 @@
 """Batches of token ids to pooled vectors, at full depth or through the embedding alone.
 
-In: an encoder and documents as arrays of ids. Out: vectors (B, D), differentiable. With depth 0 the encoder is
+In: an encoder and documents as rows of ids. Out: vectors (B, D), differentiable. With depth 0 the encoder is
 mean(ln_f(wte[id] + wpe[position])), which needs none of the (T, D) matrices of the general path: see `shallow`.
 Shapes: B documents, T tokens of all of them, D width, V vocabulary, S positions.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from codesage.corpus.ragged import Ragged, spans
 from codesage.encoder.model import Encoder, Layout
 
 _COMPACT = 8  # the table of all (id, position) pairs may have this many times the tokens of the batch
 
 
-def embed(encoder: Encoder, documents: Sequence[np.ndarray], *, depth: int | None = None) -> Tensor:
-    """Pooled vectors (B, D) of documents given as integer arrays, in the order given; blocks as in Encoder.forward.
+def taken(documents: Ragged, rows: np.ndarray | list[int]) -> Ragged:
+    """The rows asked for, in the order asked for."""
+    rows = np.asarray(rows, np.int64)
+    lengths = documents.lengths_at(rows)
+    return Ragged(documents.ids[spans(documents.borders[rows], lengths)], np.concatenate(([0], lengths.cumsum())))
+
+
+def stacked(*parts: Ragged) -> Ragged:
+    """All rows of all parts."""
+    ends = np.concatenate([part.lengths for part in parts]).cumsum()
+    return Ragged(np.concatenate([part.ids for part in parts]), np.concatenate(([0], ends)))
+
+
+def embed(encoder: Encoder, documents: Ragged, *, depth: int | None = None) -> Tensor:
+    """Pooled vectors (B, D) of documents given as integer ids, in the order given; blocks as in Encoder.forward.
 
     Depth 0 takes the short way where it is the same function: no dropout before the norm, an encoder that is whole.
     """
@@ -26,29 +38,29 @@ def embed(encoder: Encoder, documents: Sequence[np.ndarray], *, depth: int | Non
     if depth == 0 and not dropout and not hasattr(encoder.wte.weight, "full_tensor"):
         return shallow(encoder, documents)
     device = encoder.wte.weight.device
-    order = sorted(range(len(documents)), key=lambda row: len(documents[row]))  # neighbours of equal length share a call
-    layout = Layout.of([len(documents[row]) for row in order], device)
-    ids_T = torch.from_numpy(np.concatenate([documents[row] for row in order]).astype(np.int64)).to(device)
+    order = np.argsort(documents.lengths, kind="stable")  # neighbours of equal length share a call
+    ordered = taken(documents, order)
+    layout = Layout.of(ordered.lengths.tolist(), device)
+    ids_T = torch.from_numpy(ordered.ids.astype(np.int64)).to(device)
     pooled_BD = encoder.pool(encoder(ids_T, layout, depth=depth), layout)
-    return pooled_BD[torch.tensor(order, device=device).argsort()]
+    return pooled_BD[torch.from_numpy(order.argsort()).to(device)]
 
 
-def shallow(encoder: Encoder, documents: Sequence[np.ndarray]) -> Tensor:
+def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
     """The vectors of `embed` at depth 0, from tables instead of tokens.
 
     With w, p the rows of both tables less their mean over D, a token's norm is (w + p) r, where
     1/r^2 = mean(w^2) + mean(p^2) + 2 mean(w p) + eps, and the mean over tokens of (w + p) r is a weighted bag of rows:
     one fused lookup, whose gradient is another. mean(w p) of all ids and positions in use is one matrix product.
     """
-    device, norm = encoder.wte.weight.device, encoder.ln_f
-    lengths = np.fromiter(map(len, documents), np.int64, len(documents))
+    device, norm, lengths = encoder.wte.weight.device, encoder.ln_f, documents.lengths
     if not len(lengths) or lengths.min() < 1 or lengths.max() > encoder.config.max_position_embeddings:
         raise ValueError(f"documents of {lengths.min(initial=0)} to {lengths.max(initial=0)} tokens, expected 1 to "
                          f"{encoder.config.max_position_embeddings}")  # fmt: skip
     ends, longest = lengths.cumsum(), int(lengths.max())
     starts_B = torch.from_numpy(ends - lengths).to(device)
     positions_T = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).to(device)
-    ids_T = torch.from_numpy(np.concatenate(documents).astype(np.int64)).to(device)
+    ids_T = torch.from_numpy(documents.ids.astype(np.int64)).to(device)
     words_VD, rows_T = encoder.wte.weight, ids_T
     if words_VD.shape[0] * longest > _COMPACT * len(ids_T):  # a small batch: leave out the rows it does not use
         used_V, rows_T = ids_T.unique(return_inverse=True)

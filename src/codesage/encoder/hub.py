@@ -59,7 +59,7 @@ def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: in
     """README.md of a model: YAML front matter, what it is, how to load it; `story` is what its own card says."""
     front = ["license: " + licence] if licence else []
     front += ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity",
-              "tags: [code, code-search, feature-extraction, sentence-similarity, sentence-transformers, codesage]"]  # fmt: skip
+              "tags: [code, code-search, sentence-similarity, sentence-transformers, codesage]"]  # fmt: skip
     stages = " and ".join(facts.get("stages", [])) or "unknown"
     dims = facts.get("matryoshka_dims")
     cut = f" Vectors may be cut to {', '.join(map(str, dims))} and normalised again.\n" if dims else ""
