@@ -130,7 +130,7 @@ class _Reader:
                 self._open("text")
             return at + 1
         first = stripped[0]
-        if stripped.strip(":").lower() == "call-seq":
+        if stripped[:9].lower().lstrip(":").startswith("call-seq"):
             return self._until_blank(at)
         if not first.isalnum():
             after = self._marked(at, stripped, first)

@@ -73,22 +73,18 @@ def is_english(text: str) -> bool:
         if foreign_letters > 0.1 * letters:
             return False
     words = _WORD.findall(text.lower())
-    english = foreign = 0.0
-    for word in words:
-        in_english = word in _ENGLISH
-        english += in_english
-        if word in _FOREIGN:
-            foreign += 0.5 if word in _WEAK or in_english else 1.0
-        elif not word.isascii():
-            foreign += 0.7
-    return foreign < 1.0 or foreign <= 0.6 * english
+    found = [word for word in words if word in _FOREIGN]
+    foreign = sum(0.5 if word in _WEAK or word in _ENGLISH else 1.0 for word in found)
+    if not text.isascii():
+        foreign += 0.7 * sum(not word.isascii() for word in words if word not in _FOREIGN)
+    return foreign < 1.0 or foreign <= 0.6 * sum(map(_ENGLISH.__contains__, words))
 
 
 def is_code(text: str) -> bool:
     """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
     text = text.strip()
     words = text.split()
-    plain = sum(map(str.isalpha, words))
+    plain = sum(word.strip("(),.:'\"").replace("-", "").isalpha() for word in words)
     if _CODE_START.match(text[:400]) or (text.endswith(_CODE_END) and plain < 0.7 * len(words)):
         return True
-    return plain < 4 and len(_CODE_MARK.findall(text)) > 0.5 * len(words) + 1
+    return plain < 3 and len(_CODE_MARK.findall(text)) > 0.5 * len(words) + 1

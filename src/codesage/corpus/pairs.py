@@ -17,9 +17,7 @@ DROPS = ("class", "no docstring", "no sentence", "says nothing", "code", "not En
          "one line", "only returns")  # fmt: skip
 
 
-def pairs_of(
-    functions: Iterable[Function], document: Document, drops: Counter, *, classes: bool = False
-) -> Iterator[Pair]:
+def pairs_of(functions: Iterable[Function], document: Document, drops: Counter, *, classes: bool = False) -> Iterator[Pair]:
     """The pairs of one document's definitions; what is left out is counted in `drops` under one of DROPS.
 
     With `classes` those of classes too (as V2 of the published models): the code is the class, the bare body its body.

@@ -3,7 +3,8 @@
 "example": a paragraph of documentation with the example that follows it, in docstrings and in Markdown or reST files;
 "comment": a comment alone above a block of statements, with the block. (Names of tests: tested.py.) Nothing here
 walks the tree: docstrings are already read, comments are found in the bytes of function bodies, and the tree is asked
-only whether a comment that is about to become a pair is one (a string can look like it).
+only whether a comment that is about to become a pair is one (a string can look like it). Examples are parsed once
+more, unless a fence names their language: what has syntax errors is output, a table or a drawing.
 """
 
 import re
@@ -16,7 +17,7 @@ from codesage.corpus.prose import clean, count_tokens, first_sentence, summary
 from codesage.corpus.tested import Tested, match_tests, tested_of
 from codesage.languages import LANGUAGES
 from codesage.records import Document, Function, Pair
-from codesage.syntax import SourceTree, functions
+from codesage.syntax import ParseRefused, SourceTree, functions, parse
 
 __all__ = ["Tested", "examples_in_prose", "match_tests", "passages_of", "tested_of"]
 
@@ -36,8 +37,7 @@ _ONLY_POINTS = re.compile(
 )
 _MARKS = {"python": rb"#", "ruby": rb"#", "php": rb"//|#(?!\[)"}
 _COMMENT = {  # from the line break before it: (1) a line mark, or (2) the opening of a block comment
-    language: re.compile(rb"\n[ \t]*(?:(" + _MARKS.get(language, rb"//") + rb")[^\n]*|(/\*))")
-    for language in LANGUAGES
+    language: re.compile(rb"\n[ \t]*(?:(" + _MARKS.get(language, rb"//") + rb")[^\n]*|(/\*))") for language in LANGUAGES
 }
 _NO_PROSE = re.compile(
     r"(?:todo|fixme|xxx|hack|bug|nb|noqa|type:|pragma|pylint|mypy|ruff|flake8|isort|fmt:|eslint|tslint|jshint|jslint|istanbul|"
@@ -46,21 +46,18 @@ _NO_PROSE = re.compile(
     r"https?:|c8 |v8 |webpack|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
     re.IGNORECASE,
 )
+_COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
+_ELLIPSIS = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|…)[ \t]*$", re.MULTILINE)
 _WORDS = re.compile(r"[A-Za-z][a-z']+")
 
 
-def passages_of(
-    tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None
-) -> Iterator[Pair]:
+def passages_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Pair]:
     """Pairs of kinds "example" and "comment" of a parsed document; `found` are its functions when known already."""
     found = functions(tree) if found is None else found
-    last_end = 0
     for function in found:
         if function.docstring:
             yield from _examples_of(function, document)
-        if function.kind == "function" and function.start_byte >= last_end:  # a nested one is inside its outer one
-            last_end = function.end_byte
-            yield from _comments_of(tree, function, document)
+    yield from _comments_of(tree, found, document)
 
 
 def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
@@ -73,9 +70,7 @@ def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
     if any(block.kind == "code" for block in blocks):
         whole = summary(function.docstring, function.language)
         for text, code, language in _led_examples(blocks, whole, function.language):
-            yield _pair(
-                "example", text, code, document, name=qualified(function), line=function.start_line, language=language
-            )
+            yield _pair("example", text, code, document, name=qualified(function), line=function.start_line, language=language)
 
 
 def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterator[tuple[str, str, str]]:
@@ -95,16 +90,28 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
         if not text and not used:
             text, used = whole, True
         code = block.text.strip("\n")
-        if spoken and text and not refusal(text) and _is_example(code):
+        if spoken and text and not refusal(text) and _is_example(code, spoken, named=bool(fence)):
             yield text, code, spoken
         lead = ""
 
 
-def _is_example(code: str) -> bool:
-    """Whether a block is worth a pair: enough lines, not too many, and characters that code has."""
-    if not has_lines(code, LEAST_LINES) or code.count("\n") >= _MOST_EXAMPLE_LINES:
+def _is_example(code: str, language: str, *, named: bool) -> bool:
+    """Whether a block is worth a pair: enough lines, not too many, and, unless a fence named its language, code of it."""
+    if not has_lines(code, LEAST_LINES) or code.count("\n") >= _MOST_EXAMPLE_LINES or len(code) > 8_000:
         return False
-    return any(mark in code for mark in "(=;{.[") and not code.lstrip().startswith(("$ ", "% ", "http", "|", "+--"))
+    if not any(mark in code for mark in "(=;{[") or code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--")):
+        return False
+    if named:
+        return True
+    words = code.split()
+    if sum(map(str.isalpha, words)) > 0.6 * len(words):  # Ruby parses prose
+        return False
+    text = _ELLIPSIS.sub("", code)
+    try:
+        tree = parse("<?php " + text if language == "php" and "<?" not in text else text, language)
+    except ParseRefused:
+        return False
+    return not tree.has_errors
 
 
 def _paragraph(text: str, language: str) -> str:
@@ -119,46 +126,57 @@ def _paragraph(text: str, language: str) -> str:
     return clean(text[: max(end, len(first))], language).rstrip(": ")
 
 
-def _comments_of(tree: SourceTree, function: Function, document: Document) -> Iterator[Pair]:
-    """Comments that stand alone above at least two lines of statements, with the block of statements below."""
-    source, language = tree.source, function.language
-    inner = function.end_byte - len(function.body.encode("utf-8", "replace"))
-    comment = _COMMENT[language]
-    position, line_number, counted = inner, function.start_line, function.start_byte
-    while match := _next_comment(source, position, function.end_byte, comment):
-        first, text, position = match
+def _comments_of(tree: SourceTree, found: Sequence[Function], document: Document) -> Iterator[Pair]:
+    """Comments in function bodies, alone above at least two lines of statements, with the block of statements below."""
+    source, comment = tree.source, _COMMENT[tree.language]
+    outermost = iter([function for function in found if function.kind == "function"])
+    function = next(outermost, None)
+    position, line, counted = 0, 1, 0
+    for match in comment.finditer(source):
+        first = max(match.start(1), match.start(2))
+        while function is not None and function.end_byte <= first:
+            function = next(outermost, None)
+        if function is None:
+            return
+        if first < max(position, _header_end(function)):
+            continue  # outside functions, or within what was read already
+        text, position = _comment_at(source, match, function.end_byte, comment)
         if not _reads_as_prose(text):
             continue
-        text = clean(" ".join(text.split()), language)
+        text = clean(" ".join(text.split()), tree.language)
         text = first_sentence(text) if count_tokens(text) > _PARAGRAPH_TOKENS else text
         text = text.rstrip(".: ")
-        if refusal(text) or len(_WORDS.findall(text)) < 3:
+        if refusal(text):
             continue
         code, position = _block_below(source, position, function.end_byte, _column(source, first), comment)
         if code and _is_comment(tree, first):
-            line_number, counted = line_number + source.count(b"\n", counted, first), first
-            yield _pair("comment", text, code, document, name=qualified(function), line=line_number)
+            line, counted = line + source.count(b"\n", counted, first), first
+            yield _pair("comment", text, code, document, name=qualified(function), line=line)
 
 
-def _next_comment(source: bytes, position: int, end: int, comment: re.Pattern) -> tuple[int, str, int] | None:
-    """(first byte, text, first byte of the line after) of the next comment alone on its lines, line marks joined."""
-    match = comment.search(source, max(position - 1, 0), end)
-    if match is None:
-        return None
+def _header_end(function: Function) -> int:
+    """First byte (or a few before) of the body; Python's and Ruby's trees count comments above it as signature."""
+    signature = function.signature
+    if function.language in ("python", "ruby") and (match := _COMMENT_IN_HEADER.search(signature, signature.find("def "))):
+        signature = signature[: match.start()]
+    return function.start_byte + len(signature)
+
+
+def _comment_at(source: bytes, match: re.Match, end: int, comment: re.Pattern) -> tuple[str, int]:
+    """(text, first byte of the line after) of the comment of a match; line comments below each other are joined."""
     if match.group(2):
         close = source.find(b"*/", match.end(), end)
         after = source.find(b"\n", close, end) + 1 if close >= 0 else 0
-        if not after:
-            return None
-        text = source[match.end() : close].decode("utf-8", "replace") if not source[close + 2 : after].strip() else ""
-        return match.start(2), "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
-    first, lines = match.start(1), []
-    indent = first - match.start()
+        if not after or source[close + 2 : after].strip():
+            return "", max(after, match.end())
+        text = source[match.end() : close].decode("utf-8", "replace")
+        return "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
+    lines, after, indent = [], match.end(), match.start(1) - match.start()
     while match and match.group(1) and match.start(1) - match.start() == indent:
         lines.append(source[match.end(1) : match.end()].decode("utf-8", "replace").strip("/#! \t\r"))
         after = match.end()
         match = comment.match(source, after, end)
-    return first, "\n".join(lines), after + 1
+    return "\n".join(lines), after + 1
 
 
 def _column(source: bytes, position: int) -> int:

@@ -29,7 +29,7 @@ _SENTENCE_END = re.compile(r"[.!?](?=[)\"']?\s+[\"'(`A-Z{<:@]|[)\"']?\s*$)|。")
 _HTML = re.compile(
     r"</?(?:a|abbr|b|big|blockquote|br|c|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|hr|i|img|ins|kbd|li|list|ol|p|"
     r"para|pre|q|s|samp|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul|var|summary|remarks|returns|"
-    r"example|description|term|item|see|seealso|value|script|style|link|meta|body|head|html)\b[^<>]{0,300}>|<!--.{0,300}?-->",
+    r"example|description|term|item|see|seealso|value|script|style|link|meta|body|head|html)\b[^<>]{0,300}>|<!--[^<>]{0,200}-->",
     re.IGNORECASE | re.DOTALL,
 )
 _SEE = re.compile(r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*[\"'](?:\w:)?([^\"'<>]{0,300})[\"']\s*/?>")
@@ -73,7 +73,8 @@ _NOTHING = re.compile(
             r"(?:implement(?:s|ation|ed)?|override(?:s|n)?|overridden|inherit(?:s|ed)?)(?: (?:of|from|by|in))?(?: the)? \S+",
             r"(?:delegates?|alias(?:es)?|wrapper|same as|equivalent to|shortcut|synonym|convenience method)"
             r"(?: (?:of|from|to|for))?(?: (?:the )?\S+){0,2}",
-            r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?internal(?: (?:use|api|method|function|only|class))*",
+            r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?"
+            r"internal(?: (?:use|api|method|function|only|class))*",
             r"(?:missing|no|add|put|insert|write|enter|fill)(?: in)?(?: a| your| some)? "
             r"(?:documentation|description|docs?|comment)s?(?: here)?",
             r"(?:a |the )?(?:helper|utility|main|test|private|public|static|description|documentation|docs?|comment)s?"
@@ -91,13 +92,18 @@ _NOTHING = re.compile(
 
 
 def summary(docstring: str, language: str) -> str:
-    """The first sentence of a docstring's first paragraph that says more than a name or a signature, cleaned; else ""."""
+    """The first sentence of a docstring's first paragraph that says more than a name or a signature, cleaned.
+
+    Where there is only a name, the name; "" when there is no paragraph at all.
+    """
+    name = ""
     for block in blocks_of(docstring, language):
         if block.kind == "text":
             text = _without_name(block.text, language)
             if text and (sentence := clean(first_sentence(text), language)):
                 return sentence
-    return ""
+            name = name or (clean(block.text, language) if _LONE_NAME.match(block.text) else "")
+    return name
 
 
 def description(docstring: str, language: str) -> str:

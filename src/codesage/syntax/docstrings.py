@@ -9,7 +9,6 @@ import re
 
 _STRING = re.compile(r"""^[rRuUbBfF]{0,2}("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
 _LINE_MARKS = {"ruby": ("#",), "php": ("//", "#")}
-_STAR = re.compile(r"^[ \t]*\*(?: |(?=\S)|$)", re.MULTILINE)
 _DIRECTIVE = re.compile(
     r"^(?:go:|\+build|nolint|eslint|@ts-|prettier-|tslint:|jshint|istanbul |c8 |rubocop:|frozen_string_literal:"
     r"|typed: |phpcs:|phpstan-|psalm-|@codeCoverageIgnore|NOLINT|NOSONAR|ReSharper |clang-format|lint:|noinspection"
@@ -54,7 +53,15 @@ def _block(source: bytes, end: int, start: int) -> tuple[str, int]:
     else:
         return "", start
     text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace").strip("*!")
-    return inspect.cleandoc(_STAR.sub("", text.replace("\r", ""))).strip(), opening
+    lines = [_without_star(line) for line in text.replace("\r", "").split("\n")]
+    return inspect.cleandoc("\n".join(lines)).strip(), opening
+
+
+def _without_star(line: str) -> str:
+    stripped = line.lstrip(" \t")
+    if stripped[:1] != "*":
+        return line
+    return stripped[2:] if stripped[1:2] == " " else stripped[1:]
 
 
 def _begin_end(source: bytes, end: int, start: int) -> tuple[str, int]:

@@ -211,7 +211,20 @@ def _bare_body(source: bytes, definition: _Definition, inner: int, returns: list
 
 
 def _dedented(text: str) -> str:
-    """`text` without common indentation, blank lines and lone semicolons (textwrap.dedent takes five times as long)."""
+    """`text` without common indentation, blank lines and lone semicolons.
+
+    Nearly always the first line carries the margin: that is checked by counting, at the speed of bytes, and only where
+    it fails are all lines measured (textwrap.dedent, which always measures, takes eight times as long).
+    """
     lines = [line for line in map(str.rstrip, text.expandtabs(4).splitlines()) if line]
-    margin = min([len(line) - len(line.lstrip(" ")) for line in lines], default=0)
-    return "\n".join([line[margin:] for line in lines if line[margin:] != ";"])
+    if not lines:
+        return ""
+    margin = len(lines[0]) - len(lines[0].lstrip(" "))
+    joined = "\n" + "\n".join(lines)
+    if margin and joined.count("\n" + " " * margin) != len(lines):
+        margin = min([len(line) - len(line.lstrip(" ")) for line in lines])
+    if margin:
+        joined = joined.replace("\n" + " " * margin, "\n")
+    if "\n;" in joined:
+        joined = "\n".join([line for line in joined.split("\n") if line != ";"])
+    return joined.removeprefix("\n")
