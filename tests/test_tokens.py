@@ -1,0 +1,333 @@
+"""Tokenised corpora: what lies in the files, that any number of workers writes the same, and what damage says."""
+
+import json
+import pickle
+import random
+import subprocess
+import sys
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from codesage import CodesageError
+from codesage.contrast import batches as contrast
+from codesage.corpus import tokens as station
+from codesage.corpus.pretokens import Pretokens
+from codesage.corpus.tokens import Settings, open_tokens, sample, write
+from codesage.records import Document, Pair
+from codesage.tokenizer import Settings as TokenizerSettings
+from codesage.tokenizer import train
+from codesage.training import order
+
+SOURCE = '''def total_price(items, tax_rate):
+    """Sum of items — “naïve” 价格 🎉."""
+    subtotal = sum(item.price for item in items)
+    return print(subtotal * tax_rate)
+'''
+DOCUMENTS = [
+    Document("shop.py", "python", SOURCE, ""),
+    Document("notes.md", "", "# Notes\nno grammar <mask> here\n", ""),
+    Document("deep.py", "python", "(\n" * 3_000, ""),
+    Document("shop.go", "go", "package shop\n\nfunc Total(items []int) int {\n\treturn len(items)\n}\n", ""),
+    Document("lone.py", "python", "name = '\ud800'\n", ""),
+] + [Document(f"f{i}.py", "python", SOURCE.replace("total", f"total_{i}"), "") for i in range(20)]
+
+
+def pair(number, *, text="", body="", kind="function", language="python", description=""):
+    return Pair(text or f"Do thing number {number}", f"def f{number}(x):\n    y = x + {number}\n    return y",
+                body or f"y = x + {number}", description, language, f"f{number}", kind, "a.py", 1)  # fmt: skip
+
+
+PAIRS = [pair(i, kind=("function", "class", "test")[i % 3], language=("python", "go")[i % 2], description="More." * (i % 2))
+         for i in range(40)]  # fmt: skip
+
+
+def flat(rows):
+    return list(chain.from_iterable(rows))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    texts = [d.text.encode("utf-8", "replace").decode() for d in DOCUMENTS] + [p.code + p.text for p in PAIRS]
+    return train(texts, tmp_path_factory.mktemp("tokenizer") / "t", settings=TokenizerSettings(vocab_size=400))
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tokens") / "tokens"
+    write(DOCUMENTS, PAIRS, tokenizer, out, held_out=PAIRS[:3], settings=Settings(workers=1))
+    return out
+
+
+@pytest.fixture
+def tokens(folder, tokenizer):
+    return open_tokens(folder, tokenizer=tokenizer)
+
+
+def test_both_streams_are_the_text(tokens, tokenizer):
+    assert len(tokens.plain) == len(tokens.named) == len(DOCUMENTS)
+    for row, document in enumerate(DOCUMENTS):
+        text = document.text.encode("utf-8", "replace").decode()
+        assert tokens.plain[row].tolist() == tokenizer.encode([text], max_tokens=10**6)[0]
+        text += "<|endoftext|>"
+        assert tokenizer.decode(tokens.plain[row]) == text
+        if document.path in ("notes.md", "deep.py"):  # no grammar, no parse: nothing to hide
+            assert len(tokens.named[row]) == 0
+        else:
+            assert tokenizer.decode(tokens.named[row]) == text
+        assert (tokens.languages[tokens.language[row]]) == document.language
+    assert tokens.plain.ids.dtype == np.uint16 and not tokens.plain.ids.flags.writeable
+    assert tokens.mask_id not in tokens.plain.ids  # "<mask>" in a file is text
+
+
+def test_names_mark_whole_identifiers(tokens, tokenizer):
+    span = slice(*tokens.named.borders[:2])
+    ids, names = tokens.named.ids[span], tokens.names[span]
+    runs = np.flatnonzero(np.diff(names, prepend=0))
+    words = {}
+    for start, end in zip(runs, [*runs[1:], len(ids)], strict=True):
+        if names[start]:
+            words.setdefault(int(names[start]), set()).add(tokenizer.decode(ids[start:end]))
+    assert sorted(words.items()) == [(1, {"total_price"}), (2, {"items"}), (3, {"tax_rate"}), (4, {"subtotal"}), (5, {"item"})]
+    for row in (0, 5):
+        assert ids[names == 1].tolist() == tokenizer.encode_pieces(["total_price"])[0]  # on its own, not in its context
+        assert tokens.names[tokens.named.borders[row + 1] - 1] == 0  # the end token is no name
+
+
+def test_pairs_are_cut_without_end_and_keyed(tokenizer, tmp_path):
+    pairs = [pair(0, text="Do  THIS\nthing"), pair(1, text="do this thing"), pair(2, body="y = x " * 500)]
+    pairs.append(pair(3, text="é" * 999))
+    write([], pairs, tokenizer, tmp_path / "t", settings=Settings(workers=1, text_tokens=8, code_tokens=32))
+    sides = open_tokens(tmp_path / "t").pairs
+    assert sides.text_key[0] == sides.text_key[1] != sides.text_key[2] and len(set(sides.body_key.tolist())) == 4
+    assert len(sides.body[2]) == 31 and len(sides.text[3]) == 7 and tokenizer.end_id not in sides.body.ids
+    assert sides.code[0].tolist() == tokenizer.encode([pairs[0].code], max_tokens=32)[0][:-1]
+    assert sides.body[2].tolist() == tokenizer.encode([pairs[2].bare_body], max_tokens=32)[0][:-1]
+
+
+def test_workers_and_units_do_not_show(tokenizer, folder, tmp_path, monkeypatch):
+    one = open_tokens(folder).fingerprint
+    monkeypatch.setattr(station, "_UNIT", 1)
+    heard = []
+    write(DOCUMENTS, PAIRS, tokenizer, tmp_path / "a", held_out=PAIRS[:3], settings=Settings(workers=2),
+          progress=lambda what, done: heard.append((what, done)))  # fmt: skip
+    assert open_tokens(tmp_path / "a").fingerprint == one
+    assert heard[len(DOCUMENTS) - 1] == ("documents", len(DOCUMENTS)) and heard[-1] == ("held_out", 3)
+
+
+def test_large_vocabularies_and_empty_corpora(tokenizer, tmp_path):
+    assert station.id_type(65_536).itemsize == 2 and station.id_type(65_537).itemsize == 4
+    write([], [], tokenizer, tmp_path / "none", settings=Settings(workers=1))
+    assert len(open_tokens(tmp_path / "none").plain) == len(open_tokens(tmp_path / "none").pairs) == 0
+
+
+def test_a_sample_is_spread_over_languages(tokenizer, tmp_path):
+    languages = ["python"] * 90 + ["go"] * 8 + ["c"] * 2
+    kept = sample(languages, 30, seed=0)
+    counts = {name: sum(k for k, of in zip(kept, languages, strict=True) if of == name) for name in ("python", "go", "c")}
+    assert counts == {"python": 20, "go": 8, "c": 2} and (kept == sample(languages, 30, seed=0)).all()
+    assert (kept != sample(languages, 30, seed=1)).any() and sample(languages, 999, seed=0).all()
+    write(DOCUMENTS, PAIRS, tokenizer, tmp_path / "t", settings=Settings(workers=1, max_documents=3, pair_kinds=("class",)))
+    tokens = open_tokens(tmp_path / "t")
+    assert sorted(tokens.languages[i] for i in tokens.language) == ["", "go", "python"]
+    assert {tokens.kinds[i] for i in tokens.pairs.kind} == {"class"}
+
+
+@pytest.mark.parametrize("cut", ["documents.plain.ids", "documents.named.names", "pairs.text.borders", "held_out.kind"])
+def test_a_shard_cut_short_is_one_line(tokenizer, tmp_path, cut):
+    write(DOCUMENTS[:3], PAIRS, tokenizer, tmp_path / "t", held_out=PAIRS, settings=Settings(workers=1))
+    file, manifest = tmp_path / "t" / cut, tmp_path / "t" / "manifest.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-2] if len(whole) > 80 else whole[:-1])
+    with pytest.raises(CodesageError, match=f"{cut} has .* again"):
+        open_tokens(tmp_path / "t")
+    stated = json.loads(manifest.read_text())
+    stated["files"][cut]["bytes"] -= len(whole) - file.stat().st_size
+    manifest.write_text(json.dumps(stated))
+    with pytest.raises(CodesageError, match=f"{cut} has .*'codesage tokens"):  # the manifest agrees, the facts do not
+        open_tokens(tmp_path / "t", verify=False)
+
+
+def test_damage_is_found(tokenizer, tmp_path):
+    write(DOCUMENTS[:3], PAIRS, tokenizer, tmp_path / "t", settings=Settings(workers=1))
+    generator = random.Random(0)
+    names = sorted(file.name for file in (tmp_path / "t").iterdir() if file.stat().st_size and file.name != "manifest.json")
+    for _ in range(60):
+        file = tmp_path / "t" / generator.choice(names)
+        whole = file.read_bytes()
+        at = generator.randrange(len(whole))
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << generator.randrange(8)]) + whole[at + 1 :])
+        with pytest.raises(CodesageError, match="SHA-256"):
+            open_tokens(tmp_path / "t")
+        file.write_bytes(whole)
+    borders = tmp_path / "t" / "documents.plain.borders"
+    whole = borders.read_bytes()
+    borders.write_bytes(np.array([0, 90, 20, np.frombuffer(whole, "<i8")[-1]], "<i8").tobytes())
+    with pytest.raises(CodesageError, match="ascend"):
+        open_tokens(tmp_path / "t", verify=False)
+
+
+def test_another_tokenizer_and_unknown_kinds_are_one_line(folder, tmp_path):
+    other = train(["something else"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=300))
+    with pytest.raises(CodesageError, match="another tokenizer.*codesage tokens"):
+        open_tokens(folder, tokenizer=other)
+    with pytest.raises(CodesageError, match="kind 'poem'"):
+        write([], [], other, tmp_path / "x", settings=Settings(pair_kinds=("poem",)))
+    with pytest.raises(CodesageError, match="expected at least 1"):
+        write([], [], other, tmp_path / "x", settings=Settings(text_tokens=0))
+    with pytest.raises(CodesageError, match="no such folder"):
+        open_tokens(tmp_path / "gone")
+
+
+def test_words_give_the_ids_of_the_library(tokenizer):
+    generator, words = random.Random(0), Pretokens(tokenizer, dtype=np.dtype("<u2"))
+    alphabet = " \n\t\r\x0b\x1c\x00ab'stredvml019_(.)é日²Ⅷ\u0301’ \xa0🎉ǅ١\u2028\u200b\ufeff\x85"
+    texts = ["".join(generator.choices(alphabet[: 28 if i % 2 else None], k=i % 14)) for i in range(4_000)]
+    texts += ["<|endoftext|><mask>", "x" * 5_000, "".join(chr(i) for i in range(0x3000) if chr(i) != "\x85")]
+    ids, lengths = words.encode(texts)
+    want = tokenizer.encode_pieces(texts)
+    assert lengths.tolist() == list(map(len, want)) and ids.tolist() == [token for one in want for token in one]
+    assert words.encode([])[0].tolist() == []
+
+
+def test_tokenizers_that_split_otherwise_are_left_to_the_library(tokenizer):
+    from tokenizers import Tokenizer as Bpe
+    from tokenizers import pre_tokenizers
+
+    from codesage.tokenizer import Tokenizer
+
+    bpe = Bpe.from_str(tokenizer.state())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    other = Tokenizer(bpe, "x")
+    ids, _ = Pretokens(other, dtype=np.dtype("<u2")).encode(["a b2", "c"])
+    assert ids.tolist() == flat(other.encode_pieces(["a b2", "c"])) != flat(tokenizer.encode_pieces(["a b2", "c"]))
+
+
+def test_a_tokenizer_travels_to_another_process(tokenizer):
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.encode_pieces(["<mask> x"]) == tokenizer.encode_pieces(["<mask> x"])
+    assert again.fingerprint == tokenizer.fingerprint
+
+
+def test_draws_are_splitmix_and_orders_permute():
+    assert order.draws(1234567, np.arange(3)).tolist() == [  # outputs published with the generator, for this seed
+        6457827717110365317, 3203168211198807973, 9817491932198370423,
+    ]  # fmt: skip
+    first = order.permutation(1000, seed=3, epoch=0)
+    assert sorted(first.tolist()) == list(range(1000)) and (first == order.permutation(1000, seed=3, epoch=0)).all()
+    for other in (order.permutation(1000, seed=3, epoch=1), order.permutation(1000, seed=4, epoch=0)):
+        assert (first != other).mean() > 0.9
+    assert order.key(1, 2) != order.key(2, 1) and order.key(-1) != order.key(1)
+    shares = [order.share(np.arange(10), rank, 3).tolist() for rank in range(3)]
+    assert sorted(flat(shares)) == list(range(10))
+    with pytest.raises(ValueError, match="rank 3"):
+        order.share([1], 3, 3)
+    numbers = order.uniform(order.key(0), np.arange(100_000))
+    assert abs(numbers.mean() - 0.5) < 0.005 and abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 0.02
+
+
+# Batches of pairs
+
+
+def shown(tokenizer, batch):
+    assert all(row[-1] == tokenizer.end_id for side in (batch.texts, batch.codes) for row in side)
+    return [(tokenizer.decode(t[:-1]), tokenizer.decode(c[:-1])) for t, c in zip(batch.texts, batch.codes, strict=True)]
+
+
+def test_pair_batches_are_pure_and_an_epoch_has_each_pair_once(tokens, folder):
+    settings = contrast.Settings(batch_pairs=8)
+    made = contrast.Batches(tokens, settings)
+    epoch = [made.at(step).pair_P.tolist() for step in range(5)]
+    assert sorted(flat(epoch)) == list(range(40))
+    assert sorted(flat(made.at(step).pair_P.tolist() for step in range(5, 10))) == list(range(40))
+    assert made.at(5).pair_P.tolist() != epoch[0]
+    again = contrast.Batches(open_tokens(folder), settings)
+    assert again.at(12).codes.ids.tolist() == made.at(12).codes.ids.tolist()  # from anywhere
+    assert again.at(0).pair_P.tolist() == epoch[0]
+    shares = [made.at(3, rank=rank, world=3) for rank in range(3)]
+    assert sorted(flat(share.pair_P.tolist() for share in shares)) == sorted(epoch[3])
+    code = (f"from codesage.corpus.tokens import open_tokens; from codesage.contrast.batches import *; "
+            f"print(Batches(open_tokens({str(folder)!r}), Settings(batch_pairs=8)).at(12).codes.ids.tolist())")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == made.at(12).codes.ids.tolist()
+
+
+def test_views(tokens, tokenizer):
+    for settings, code_of in (
+        (contrast.Settings(batch_pairs=40), lambda p: p.bare_body),
+        (contrast.Settings(batch_pairs=40, hard_positives=0), lambda p: p.code),
+        (contrast.Settings(batch_pairs=40, hard_positives=0, documented=1),
+         lambda p: p.description + "\n" * bool(p.description) + p.code),
+    ):  # fmt: skip
+        batch = contrast.Batches(tokens, settings).at(0)
+        assert shown(tokenizer, batch) == [(PAIRS[i].text, code_of(PAIRS[i])) for i in batch.pair_P]
+    mixed = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0.5, documented=0.25))
+    views = [(PAIRS[i], code) for step in range(25) for i, (_, code) in
+             zip(mixed.at(step).pair_P, shown(tokenizer, mixed.at(step)), strict=True)]  # fmt: skip
+    assert np.mean([code == p.bare_body for p, code in views]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([code.startswith("More.") for p, code in views if p.description]) == pytest.approx(0.25, abs=0.06)
+    assert len({code for p, code in views if p is PAIRS[1]}) == 3  # anew every epoch
+
+
+def test_sides_are_cut_and_the_description_leaves_room(tokens, tokenizer, tmp_path):
+    batch = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, text_tokens=3, code_tokens=9, hard_positives=0)).at(0)
+    assert max(batch.texts.lengths) == 3 and max(batch.codes.lengths) == 9
+    for row, i in enumerate(batch.pair_P):
+        assert batch.codes[row].tolist() == tokenizer.encode([PAIRS[i].code], max_tokens=9)[0]
+        assert batch.texts[row].tolist() == tokenizer.encode([PAIRS[i].text], max_tokens=3)[0]
+    long = [pair(i, description="word " * 400) for i in range(2)]
+    write([], long, tokenizer, tmp_path / "t", settings=Settings(workers=1))
+    settings = contrast.Settings(code_tokens=30, hard_positives=0, documented=1)
+    documented = contrast.Batches(open_tokens(tmp_path / "t"), settings)
+    for row in documented.at(0).codes:
+        assert len(row) == 30 and "def f" in tokenizer.decode(row)
+
+
+def test_no_pair_stands_beside_its_double(tokenizer, tmp_path):
+    doubles = [pair(i, text=f"Same text {i % 10}", body=f"same = body_{i % 7}") for i in range(60)]
+    doubles += [pair(i) for i in range(60, 100)]
+    write([], doubles, tokenizer, tmp_path / "t", settings=Settings(workers=1))
+    made = contrast.Batches(open_tokens(tmp_path / "t"), contrast.Settings(batch_pairs=10))
+    seen = []
+    for step in range(100):
+        rows = made.at(step).pair_P.tolist()
+        assert len({doubles[i].text for i in rows}) == len({doubles[i].bare_body for i in rows}) == len(rows) == 10
+        seen += rows
+    assert set(seen) == set(range(100))
+    same = [pair(i, text="All the same") for i in range(9)]
+    write([], same, tokenizer, tmp_path / "s", settings=Settings(workers=1))
+    with pytest.raises(CodesageError, match="differ in text"):
+        contrast.Batches(open_tokens(tmp_path / "s"), contrast.Settings())
+
+
+def test_kinds_languages_and_consistency_choose(tokens):
+    def drawn(settings, steps, **options):
+        made = contrast.Batches(tokens, settings, **options)
+        return [made.at(step).pair_P.tolist() for step in range(steps)]
+
+    weighted = contrast.Settings(batch_pairs=4, kinds={"class": 2, "test": 0.5})
+    kinds = [PAIRS[i].kind for i in flat(drawn(weighted, 300))]
+    assert set(kinds) == {"class", "test"} and kinds.count("class") / kinds.count("test") == pytest.approx(4, rel=0.1)
+    rows = drawn(contrast.Settings(batch_pairs=5, one_language=True), 16)
+    languages = [{PAIRS[i].language for i in row} for row in rows]
+    assert all(len(one) == 1 for one in languages) and languages.count({"go"}) == 8
+    keep = np.arange(40) % 4 == 0
+    assert set(flat(drawn(contrast.Settings(batch_pairs=5), 2, consistent=keep))) == set(np.flatnonzero(keep).tolist())
+    assert len(drawn(contrast.Settings(batch_pairs=99), 1)[0]) == 40  # fewer pairs than a batch: all of them
+    for settings, options, message in (
+        (contrast.Settings(kinds={"poem": 1}), {}, "'poem'"),
+        (contrast.Settings(kinds={"comment": 1}), {}, "0 of 40 pairs"),
+        (contrast.Settings(), {"consistent": keep[:9]}, "9 pairs"),
+        (contrast.Settings(code_tokens=2048), {}, "cut at 1024"),
+    ):
+        with pytest.raises(CodesageError, match=message):
+            contrast.Batches(tokens, settings, **options)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_pairs": 1}, {"text_tokens": 1}, {"hard_positives": 0.8, "documented": 0.3}, {"kinds": {"class": -1}}]
+)
+def test_contradictory_settings_of_pairs_are_refused(changes):
+    with pytest.raises(CodesageError, match="expected|needs"):
+        contrast.Settings(**changes)
