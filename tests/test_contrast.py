@@ -1,6 +1,7 @@
 """Stage II: losses against a plain loop over the paper's formula, cached gradients, filtering, the stage itself."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch.multiprocessing
 import codesage.contrast
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.contrast import batches, cached, stage, tiled
+from codesage.contrast import batches, cached, filtering, stage, tiled
 from codesage.contrast.loss import NEGATIVES, contrastive_loss
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
 from codesage.contrast.vectors import embed, stacked, taken
@@ -241,16 +242,24 @@ WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for
 def prepared(tmp_path_factory):
     """A tokenizer, and tokens of 20 pairs that are held out too."""
     folder = tmp_path_factory.mktemp("contrast")
-    pairs = [
+    pairs = some_pairs()
+    texts = [pair.text + pair.bare_body for pair in pairs]
+    tokenizer = train_tokenizer(texts, folder / "tokenizer", settings=TokenizerSettings(vocab_size=320))
+    return tokenizer, tokenised(pairs, tokenizer, folder / "tokens")
+
+
+def some_pairs():
+    return [
         Pair(text=f"{verb} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
              description="", language="python", name=verb, kind="class" if i % 2 else "function", path="a.py", start_line=1)
         for i, (verb, noun) in enumerate(WORDS)
     ]  # fmt: skip
-    texts = [pair.text + pair.bare_body for pair in pairs]
-    tokenizer = train_tokenizer(texts, folder / "tokenizer", settings=TokenizerSettings(vocab_size=320))
+
+
+def tokenised(pairs, tokenizer, out):
     options = token_files.Settings(text_tokens=32, code_tokens=48, workers=1)
-    token_files.write([], pairs, tokenizer, folder / "tokens", held_out=pairs, settings=options)
-    return tokenizer, token_files.open_tokens(folder / "tokens")
+    token_files.write([], pairs, tokenizer, out, held_out=pairs, settings=options)
+    return token_files.open_tokens(out)
 
 
 def shape(tokenizer, *, dropout=False):
@@ -329,10 +338,8 @@ def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
     ],
 )
 def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, config):
-    import dataclasses
-
     tokenizer, tokens = prepared
-    encoder = Encoder(dataclasses.replace(shape(tokenizer), **config))
+    encoder = Encoder(replace(shape(tokenizer), **config))
     with pytest.raises(CodesageError, match=message):
         stage.run(phase(**options), tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m")
     assert not (tmp_path / "m").exists()
@@ -403,3 +410,68 @@ def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
     want, own_count = stage.gradients(encoder, settings, batches.Batches(tokens, settings.batches).at(1))
     assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
     torch.testing.assert_close(found, gradients(encoder), rtol=1e-8, atol=1e-11)
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    tokenizer, tokens = prepared
+    torch.manual_seed(0)
+    out = tmp_path_factory.mktemp("trained") / "model"
+    stage.run(phase(60, 2e-2, depth=0, negatives="uniform"), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=out)
+    return codesage.load(out)
+
+
+@pytest.mark.parametrize(("top", "pool", "one_language"), [(1, 20, False), (2, 7, False), (3, 20, True)])
+def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, top, pool, one_language):
+    tokenizer, _ = prepared
+    pairs = [replace(pair, language="go" if i % 4 == 0 else "python") for i, pair in enumerate(some_pairs())]
+    for i in (2, 5, 8, 13):  # texts that belong to another pair
+        pairs[i] = replace(pairs[i], text=some_pairs()[i - 2].text)
+    pairs[7] = replace(pairs[7], bare_body="")
+    tokens = tokenised(pairs, tokenizer, tmp_path / "tokens")
+    settings = filtering.Settings(top=top, pool=pool, one_language=one_language, text_tokens=32, code_tokens=48, seed=1)
+    keep = filtering.consistent(trained, tokens, settings)
+    codes = [pair.bare_body or pair.code for pair in pairs]
+    scores = trained.encode([pair.text for pair in pairs], kind="text") @ trained.encode(codes).T
+    pools = filtering._pools(tokens.pairs.language, settings)
+    assert sorted(np.concatenate(pools).tolist()) == list(range(20)) and max(map(len, pools)) <= pool
+    for rows in pools:
+        assert not one_language or len({pairs[row].language for row in rows}) == 1
+        for row in rows:
+            better = sum(scores[row, other] > scores[row, row] + 1e-6 for other in rows)
+            assert keep[row] == (better < top)
+    if (top, pool) == (1, 20):
+        assert not keep[[2, 5, 8, 13]].any() and keep.sum() > 12
+
+
+def test_a_filter_is_kept_beside_and_checked(prepared, trained, tmp_path):
+    tokenizer, tokens = prepared
+    heard = []
+    settings = filtering.Settings(top=1, pool=8)
+    artifact = filtering.write(trained, tokens, tmp_path / "f", settings, progress=lambda *now: heard.append(now))
+    keep = filtering.read(tmp_path / "f", tokens)
+    assert keep.sum() == artifact.facts["kept"] == artifact.facts["of_language"]["python"][0] == heard[-1][1]
+    assert heard[-1][0] == 20 == artifact.facts["of_language"]["python"][1] and artifact.settings["pool"] == 8
+    other = tokenised(some_pairs()[:6], tokenizer, tmp_path / "other")
+    with pytest.raises(CodesageError, match="other tokens"):
+        filtering.read(tmp_path / "f", other)
+    with pytest.raises(CodesageError, match="no pairs to filter"):
+        filtering.consistent(trained, tokenised([], tokenizer, tmp_path / "none"))
+    for options in ({"top": 0}, {"top": 5, "pool": 5}, {"side": "text"}, {"code_tokens": 1}):
+        with pytest.raises(CodesageError, match="expected"):
+            filtering.Settings(**options)
+
+
+def test_filter_from_the_command_line(prepared, trained, tmp_path):
+    import typer.testing
+
+    from codesage.contrast.commands import filter_pairs
+
+    app = typer.Typer()
+    app.command()(filter_pairs)
+    model = tmp_path / "model"
+    tokenizer, tokens = prepared
+    stage.run(phase(2, depth=0), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=model)
+    done = typer.testing.CliRunner().invoke(app, [str(tokens.path), "--model", str(model), "--out", str(tmp_path / "f")])
+    assert done.exit_code == 0 and "20 of 20 pairs judged" in done.output and "pairs kept, python" in done.output
+    assert filtering.read(tmp_path / "f", tokens).shape == (20,)

@@ -1,0 +1,38 @@
+"""`codesage filter`: consistency filtering from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def filter_pairs(
+    tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    model: Annotated[Path | None, typer.Option(help="The first model, of the same tokenizer; the bundled one.")] = None,
+    top: Annotated[int, typer.Option(help="Keep a pair whose code is among so many nearest to its text.")] = 2,
+    pool: Annotated[int, typer.Option(help="Pairs that are set against each other.")] = 10_000,
+    side: Annotated[str, typer.Option(help="body, or code: the whole definition.")] = "body",
+    one_language: Annotated[bool, typer.Option(help="Pools of one language.")] = False,
+    code_tokens: Annotated[int, typer.Option(help="Code is cut at so many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of the pools.")] = 0,
+) -> None:
+    """Keep the pairs whose code a first model finds by its text: a mask for 'codesage contrast --filter'."""
+    import sys
+
+    from codesage import tokenizer as tokenizers
+    from codesage.contrast import filtering
+    from codesage.corpus.tokens import open_tokens
+    from codesage.encoder.runtime import BUNDLED, load
+
+    settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
+    opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
+
+    def show(done: int, kept: int) -> None:
+        line = f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept"
+        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    artifact = filtering.write(load(model), opened, out, settings, progress=show)
+    facts = artifact.facts
+    typer.echo(f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, " + ", ".join(
+        f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items()))  # fmt: skip

@@ -1,0 +1,144 @@
+"""Consistency filtering (CodeSage V2, after Promptagator): a pair is kept when a first model finds its code by its text.
+
+In: a model and the pairs of Tokens. Out: which pairs to keep. All pairs are dealt into pools; each text is compared with
+all codes of its pool, and the pair stays when its own code is among the `top` most similar. Vectors of one pool are in
+memory at a time, and one block of its scores.
+Shapes: P pairs of a pool, D width.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.corpus.ragged import Ragged, joined
+from codesage.corpus.tokens import Tokens
+from codesage.errors import CodesageError
+
+FILE = "keep.npy"
+SIDES = ("body", "code")
+_BLOCK = 1024  # texts whose scores are in memory at a time
+
+
+class EmbedsIds(Protocol):
+    """What `codesage.load` gives."""
+
+    width: int
+    max_tokens: int
+    fingerprint: str
+
+    def encode_ids(self, documents: list[list[int]]) -> np.ndarray:
+        """Vectors of unit length (n, width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How pairs are judged. V2 says that about 40% of its pairs went; it publishes neither `top` nor `pool`."""
+
+    top: int = 2
+    pool: int = 10_000  # pairs that are set against each other
+    side: str = "body"  # the code side: the bare body, as Stage II learns it, or the whole definition, "code"
+    one_language: bool = False  # pools of one language: stricter, codes of another are easy to tell apart
+    text_tokens: int = 128  # both sides are cut at so many tokens, end token included
+    code_tokens: int = 256
+    seed: int = 0  # of the pools
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top < self.pool:
+            raise CodesageError(f"top {self.top} of a pool of {self.pool}: expected 1 or more, and fewer than the pool")
+        if self.side not in SIDES:
+            raise CodesageError(f"side is {self.side!r}, expected one of {', '.join(SIDES)}")
+        if min(self.text_tokens, self.code_tokens) < 2:
+            raise CodesageError(f"text_tokens {self.text_tokens}, code_tokens {self.code_tokens}: expected at least 2 each")
+
+
+def consistent(
+    embedder: EmbedsIds, tokens: Tokens, settings: Settings | None = None, *,
+    progress: Callable[[int, int], None] = lambda done, kept: None,
+) -> np.ndarray:  # fmt: skip
+    """Which pairs of `tokens` the model finds consistent: bool, one of each pair.
+
+    A pair is kept when fewer than `top` codes of its pool are more similar to its text, by cosine, than its own; equal
+    codes do not count against each other. A pair without a body (side "body") is judged by its whole definition.
+    `progress` hears how many pairs are judged and kept. The tokens must be of the model's tokenizer: their ids are what
+    it reads.
+    """
+    settings, pairs = settings or Settings(), tokens.pairs
+    if not len(pairs):
+        raise CodesageError(f"{tokens.path} holds no pairs to filter: build a larger corpus")
+    keep, done = np.zeros(len(pairs), bool), 0
+    code_limit = min(settings.code_tokens, embedder.max_tokens)
+    text_limit = min(settings.text_tokens, embedder.max_tokens)
+    for rows in _pools(pairs.language, settings):
+        texts_PD = _vectors(embedder, tokens, [(pairs.text, np.ones(len(rows), bool))], rows, text_limit)
+        bare_P = (pairs.body.lengths_at(rows) > 0) & (settings.side == "body")
+        codes_PD = _vectors(embedder, tokens, [(pairs.body, bare_P), (pairs.code, ~bare_P)], rows, code_limit)
+        keep[rows] = _better(texts_PD, codes_PD) < settings.top
+        done += len(rows)
+        progress(done, int(keep.sum()))
+    return keep
+
+
+def write(
+    embedder: EmbedsIds, tokens: Tokens, out: Path | str, settings: Settings | None = None, *,
+    progress: Callable[[int, int], None] = lambda done, kept: None,
+) -> Artifact:  # fmt: skip
+    """`consistent`, published at `out` (an artifact of kind "filter"): the mask, and what was kept of each language."""
+    settings = settings or Settings()
+    keep = consistent(embedder, tokens, settings, progress=progress)
+    kept = {
+        name: [int(keep[tokens.pairs.language == number].sum()), int((tokens.pairs.language == number).sum())]
+        for number, name in enumerate(tokens.languages)
+    }
+    facts = {"pairs": len(keep), "kept": int(keep.sum()), "of_language": {name: of for name, of in kept.items() if of[1]},
+             "tokens": tokens.fingerprint, "model": embedder.fingerprint}  # fmt: skip
+    with publish(out, "filter", settings=asdict(settings), facts=facts) as folder:
+        np.save(folder / FILE, keep, allow_pickle=False)
+    return open_artifact(out, "filter")
+
+
+def read(path: Path | str, tokens: Tokens) -> np.ndarray:
+    """The mask of a filter artifact. CodesageError when it is missing, damaged, or of other tokens."""
+    artifact = open_artifact(path, "filter")
+    if artifact.facts.get("tokens") != tokens.fingerprint:
+        raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage filter' on these")
+    try:
+        keep = np.load(artifact.path / FILE, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage filter' again") from None
+    if keep.dtype != bool or keep.shape != (len(tokens.pairs),):
+        raise CodesageError(f"{artifact.path / FILE} is no mask of {len(tokens.pairs)} pairs: run 'codesage filter' again")
+    return keep
+
+
+def _pools(language_P: np.ndarray, settings: Settings) -> list[np.ndarray]:
+    """Pair numbers of each pool: about equal pools of at most `pool` pairs, dealt by the seed, so that none is easy."""
+    order = np.random.default_rng(settings.seed).permutation(len(language_P))
+    groups = [order[language_P[order] == one] for one in np.unique(language_P)] if settings.one_language else [order]
+    return [part for group in groups for part in np.array_split(group, -(-len(group) // settings.pool))]
+
+
+def _vectors(
+    embedder: EmbedsIds, tokens: Tokens, sides: list[tuple[Ragged, np.ndarray]], rows: np.ndarray, limit: int
+) -> np.ndarray:  # fmt: skip
+    parts = [
+        (side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1) * chosen) for side, chosen in sides
+    ]
+    cut = joined(parts, end_id=tokens.end_id)
+    vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])
+    if not np.isfinite(vectors_PD).all():
+        raise CodesageError("the model gives vectors that are not finite: train or export it again")
+    return vectors_PD
+
+
+def _better(texts_PD: np.ndarray, codes_PD: np.ndarray) -> np.ndarray:
+    """How many codes are more similar to each text than its own."""
+    own_P = np.einsum("pd,pd->p", texts_PD, codes_PD)
+    return np.concatenate([
+        (texts_PD[start : start + _BLOCK] @ codes_PD.T > own_P[start : start + _BLOCK, None] + 1e-6).sum(1)
+        for start in range(0, len(texts_PD), _BLOCK)  # 1e-6: equal codes differ by rounding
+    ])  # fmt: skip
