@@ -1,0 +1,194 @@
+"""Equal and nearly equal texts: digests, MinHash signatures, and which rows of a corpus to keep.
+
+In: texts (files, or bodies of functions). Out: a mask that keeps the first of what is nearly the same. Tokens are words
+and single marks, so white space between them does not count; a text is the set of its token 5-grams, and nearly equal
+means a high Jaccard similarity of these sets (Broder 1997). Everything is arithmetic modulo 2^64 in numpy on fixed
+constants: equal on every machine, whatever the seed of Python's hash.
+
+Rows with an equal band of their signatures are candidates (Indyk and Motwani 1998); each is verified on the whole
+signature before it is dropped. Sorting finds the bands, not dicts: besides the signatures, two million rows take about
+100 MB.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+PERMUTATIONS = 128  # standard error of the estimate at a similarity of 0.85: 0.03
+SHINGLE = 5  # tokens
+
+_BATCH = 256_000  # bytes hashed at a time: its arrays stay in the cache of a core
+_COMPARED = 32_768  # pairs verified at a time
+_ROUNDS = 16  # groups of unlike rows told apart within one bucket
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)  # little-endian: the first bytes of a word
+_MIX = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_WORD, _MARK = 1, 2
+_KINDS = bytes(  # bytes of UTF-8 beyond ASCII count as letters; NUL, the border of a text, is a mark
+    0 if byte in b" \t\n\r\f\v" else _WORD if byte >= 128 or chr(byte).isalnum() or chr(byte) == "_" else _MARK
+    for byte in range(256)
+)
+
+
+def digest(text: str) -> bytes:
+    """16 bytes that are equal for texts that differ in white space only."""
+    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def signatures(texts: Sequence[str], *, permutations: int = PERMUTATIONS) -> np.ndarray:
+    """MinHash signatures, uint32 (n, permutations): the share of equal entries of two rows estimates their Jaccard.
+
+    A text shorter than a shingle is one shingle, closed by its ends: it equals only itself. Empty texts equal each other.
+    """
+    multiply, add = _permutations(permutations)
+    found = np.empty((len(texts), permutations), np.uint32)
+    for start, batch in _batches(texts):
+        shingles, firsts = _shingles(batch)
+        permuted, least = np.empty_like(shingles), np.empty((permutations, len(batch)), np.uint32)
+        for row in range(permutations):
+            np.multiply(shingles, multiply[row], out=permuted)
+            np.add(permuted, add[row], out=permuted)
+            np.minimum.reduceat(permuted, firsts, out=least[row])
+        found[start : start + len(batch)] = least.T
+    return found
+
+
+def near_duplicates(signatures: np.ndarray, *, threshold: float = 0.85) -> np.ndarray:
+    """bool (n,): False where an earlier row agrees in at least `threshold` of its entries; the first one stays.
+
+    Of the pairs at the threshold 99.9 % are compared, and more above it. Where more than 16 groups of unlike rows share
+    a band, the later groups are compared in the other bands only; so time grows as n log n. ValueError for a threshold
+    outside (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}: expected more than 0 and at most 1")
+    count, permutations = signatures.shape
+    keep = np.ones(count, bool)
+    needed = math.ceil(threshold * permutations)
+    width = _width(threshold, permutations)
+    for start in range(0, permutations - width + 1, width):
+        rows = np.flatnonzero(keep)  # what one band drops, the next need not sort
+        _drop(signatures, rows, keep, needed, slice(start, start + width))
+    return keep
+
+
+def _drop(signatures: np.ndarray, rows: np.ndarray, keep: np.ndarray, needed: int, band: slice) -> None:
+    """Compare the rows of each bucket of one band to the first of it; then those that differ among themselves."""
+    rows, first = _buckets(signatures, rows, band)
+    for _ in range(_ROUNDS):
+        alone = first & np.append(first[1:], True)
+        rows, first = rows[~alone], first[~alone]
+        if not len(rows):
+            return
+        leaders = np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))
+        others = np.flatnonzero(~first)
+        near = _agreements(signatures, rows[others], rows[leaders[others]]) >= needed
+        keep[rows[others[near]]] = False
+        others, leaders = others[~near], leaders[others[~near]]
+        rows, first = rows[others], np.diff(leaders, prepend=-1) != 0
+
+
+def _buckets(signatures: np.ndarray, rows: np.ndarray, band: slice) -> tuple[np.ndarray, np.ndarray]:
+    """`rows` ordered by bucket, then as they came, and where each bucket starts.
+
+    The key's upper bits and the position travel in one word, so that one plain sort orders both.
+    """
+    keys = np.zeros(len(rows), np.uint64)
+    for column in range(band.start, band.stop):
+        keys = (keys ^ signatures[rows, column]) * _MIX[0]
+        keys ^= keys >> np.uint64(32)
+    bits = np.uint64(max(1, len(rows).bit_length()))
+    keys = (keys >> bits << bits) | np.arange(len(rows), dtype=np.uint64)
+    keys.sort()
+    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    first = np.ones(len(rows), bool)
+    first[1:] = (keys[1:] >> bits) != (keys[:-1] >> bits)
+    return rows[order], first
+
+
+def _agreements(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    found = np.empty(len(left), np.int64)
+    for start in range(0, len(left), _COMPARED):
+        part = slice(start, start + _COMPARED)
+        found[part] = np.count_nonzero(signatures[left[part]] == signatures[right[part]], axis=1)
+    return found
+
+
+def _width(threshold: float, permutations: int) -> int:
+    """Entries a band: the most with which 99.9 % of the pairs at the threshold have an equal band."""
+    width = 1
+    while width < permutations and (1 - threshold ** (width + 1)) ** (permutations // (width + 1)) <= 0.001:
+        width += 1
+    return width
+
+
+def _permutations(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Odd factors and summands modulo 2^32, from a fixed sequence (splitmix64), not from a library's generator."""
+    words = _mixed(np.arange(1, count + 1, dtype=np.uint64) * _MIX[0])
+    return (words >> np.uint64(32)).astype(np.uint32) | np.uint32(1), words.astype(np.uint32)
+
+
+def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+    start, size, batch = 0, 0, []
+    for text in texts:
+        batch.append(text.encode("utf-8", "surrogatepass"))
+        size += len(batch[-1])
+        if size >= _BATCH:
+            yield start, batch
+            start, size, batch = start + len(batch), 0, []
+    if batch:
+        yield start, batch
+
+
+def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the token 5-grams of all texts, uint32, end to end, and where each text starts.
+
+    A NUL before a text and four behind it are tokens too: they anchor its ends, keep a shingle within its text, and
+    give an empty text one shingle.
+    """
+    behind = b"\0" * (SHINGLE - 1)
+    data = b"".join(b"\0" + text + behind for text in batch)
+    borders = np.cumsum([0] + [len(text) + SHINGLE for text in batch])
+    tokens, starts = _tokens(data)
+    count = len(tokens) - SHINGLE + 1
+    grams = tokens[:count].copy()
+    for offset in range(1, SHINGLE):
+        grams *= _MIX[2]
+        grams += tokens[offset : offset + count]
+    ends = np.append(np.searchsorted(starts, borders[1:-1]), len(tokens))  # in tokens, the four behind included
+    inside = np.ones(len(tokens), bool)
+    inside[(ends[:, None] - np.arange(1, SHINGLE)).ravel()] = False
+    lengths = np.diff(ends, prepend=0) - (SHINGLE - 1)
+    hashes = (_mixed(grams[inside[:count]]) >> np.uint64(32)).astype(np.uint32)
+    return hashes, np.cumsum(lengths) - lengths
+
+
+def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """64-bit hashes of the tokens of `data` and their byte offsets.
+
+    Eight bytes are read at once; of a token longer than 64 bytes, the first 64, the last 8 and the length count.
+    """
+    kinds = np.frombuffer(data.translate(_KINDS), np.uint8)
+    word, mark = kinds == _WORD, kinds == _MARK
+    border = np.ones(len(data) + 1, bool)
+    np.not_equal(word[1:], word[:-1], out=border[1:-1])
+    starts = np.flatnonzero((word & border[:-1]) | mark)
+    sizes = np.flatnonzero((word & border[1:]) | mark) + 1 - starts
+    words = np.ndarray(len(data), np.dtype("<u8"), data + bytes(8), strides=(1,))
+    hashes = words[starts] & _MASKS[np.minimum(sizes, 8)]
+    long = np.flatnonzero(sizes > 8)
+    hashes[long] = _mixed(hashes[long] + words[starts[long] + sizes[long] - 8] * _MIX[2] + sizes[long].astype(np.uint64))
+    for offset in range(8, 64, 8):
+        long = long[sizes[long] >= offset + 8]
+        if not len(long):
+            break
+        hashes[long] = _mixed(hashes[long] + words[starts[long] + offset] * _MIX[2])
+    return _mixed(hashes * _MIX[0]), starts
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    """Every bit of a word spread over all of it (the finisher of splitmix64)."""
+    words = (words ^ (words >> np.uint64(30))) * _MIX[1]
+    words = (words ^ (words >> np.uint64(27))) * _MIX[2]
+    return words ^ (words >> np.uint64(31))

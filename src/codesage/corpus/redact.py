@@ -1,0 +1,131 @@
+"""Secrets and e-mail addresses replaced by placeholders, so that no model learns one by heart.
+
+In: the text of a file. Out: the text with every find masked, and how many of each kind there were. Placeholders are
+words that may stand where the secret stood (mostly within quotes), so code still parses; IP addresses stay. Each kind
+is looked for by a literal that it begins with (a plain substring search, 0.6 ns a byte), and only there by a pattern
+whose repetitions are bounded: time grows with the length of the text alone.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+_TOKENS = (  # name, the literal it begins with, what follows; before it and behind it stands no letter or digit
+    ("aws key", "AKIA", r"[A-Z2-7]{16}"),
+    ("aws key", "ASIA", r"[A-Z2-7]{16}"),
+    ("google key", "AIza", r"[A-Za-z0-9_-]{35}"),
+    ("google key", "GOCSPX-", r"[A-Za-z0-9_-]{28}"),
+    ("google token", "ya29.", r"[A-Za-z0-9_-]{20,400}"),
+    *(("github token", f"gh{letter}_", r"[A-Za-z0-9]{36,255}") for letter in "pousr"),
+    ("github token", "github_pat_", r"[A-Za-z0-9_]{50,255}"),
+    ("gitlab token", "glpat-", r"[A-Za-z0-9_-]{20,64}"),
+    ("slack token", "xox", r"[abeoprs]-[A-Za-z0-9-]{10,250}"),
+    ("slack token", "xapp-", r"[A-Za-z0-9-]{10,250}"),
+    ("npm token", "npm_", r"[A-Za-z0-9]{36}"),
+    ("pypi token", "pypi-AgE", r"[A-Za-z0-9_-]{40,400}"),
+    *(("stripe key", f"{letter}k_live_", r"[A-Za-z0-9]{16,250}") for letter in "srp"),
+    ("stripe key", "sk_test_", r"[A-Za-z0-9]{16,250}"),
+    ("stripe key", "whsec_", r"[A-Za-z0-9+/=]{24,64}"),
+    ("model token", "hf_", r"[A-Za-z]{34}"),
+    ("api key", "sk-", r"[A-Za-z0-9_-]{32,250}"),
+    ("api key", "SG.", r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    ("json web token", "eyJ", r"[A-Za-z0-9_-]{10,4000}+\.eyJ[A-Za-z0-9_-]{10,4000}+\.[A-Za-z0-9_-]{10,4000}"),
+)
+_UNSPECIFIC = ("sk-", "SG.", "sk_live_", "rk_live_", "pk_live_", "sk_test_", "whsec_")  # words may look like these
+_WITHIN = (  # name, literal, pattern that begins with it; group 1 is the secret
+    ("private key", "-----BEGIN ",
+     r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----((?:[^-]|-(?!----)){0,20000}+)-----END "),
+    ("slack token", "hooks.slack.com/services/", r"(T[A-Za-z0-9_]{8,14}/B[A-Za-z0-9_]{8,14}/[A-Za-z0-9]{20,32})"),
+    ("address password", "://", r"[A-Za-z0-9_.%+~-]{0,64}:([^\s:/?#@\"'<>{}$%()\[\]|`*\\]{3,128})@[A-Za-z0-9\[]"),
+)  # fmt: skip
+_PATTERNS = (  # name, literal, pattern from there on, whether it is a token
+    *((name, start, re.compile(rf"({re.escape(start)}{rest})(?![A-Za-z0-9_-])"), True) for name, start, rest in _TOKENS),
+    *((name, start, re.compile(re.escape(start) + rest), False) for name, start, rest in _WITHIN),
+)
+_ASSIGNED = ("passw", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "accesskey",
+             "private_key", "auth_key", "credential")  # fmt: skip
+_VALUE = re.compile(
+    r"[A-Za-z0-9_-]{1,48}[\"']?\]?[ \t]{0,8}(?::[ \t]{0,4}(?:str|[Ss]tring)[ \t]{0,8}(?==))?"
+    r"(?:=>|:=|=|:)\s{0,8}[@bru]?[\"'`]([A-Za-z0-9+/=_.~!@#$%^&*-]{12,256})[\"'`]"
+)
+_DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,4}([A-Za-z]{2,24}))(?![A-Za-z0-9_@(\[]|:[A-Za-z0-9~/]|[.-][A-Za-z0-9_])")
+_LOCAL = re.compile(r"[A-Za-z0-9._%+-]")
+_FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "py", "html", "json", "so", "zip", "tgz", "mark"}
+_EXAMPLES = ("example.com", "example.org", "example.net", "example.edu")  # reserved: nobody's (RFC 2606)
+
+
+def redact(text: str) -> tuple[str, Counter]:
+    """`text` with secrets and e-mail addresses masked, and the number of finds by kind.
+
+    What is assigned to a name like `password`, and keys whose form says little, are masked only when they look random.
+    Addresses of the reserved example domains and `git@host:path` stay.
+    """
+    finds: Counter = Counter()
+    for kind, start, pattern, token in _PATTERNS:
+        if start in text:
+            text = _masked(text, _secrets(text, start, pattern, token=token), kind, finds)
+    text = _masked(text, _assigned(text), "assigned secret", finds)
+    if "@" in text:
+        text = _masked(text, _addresses(text), "e-mail address", finds)
+    return text, finds
+
+
+def _masked(text: str, spans: Iterator[tuple[int, int]], kind: str, finds: Counter) -> str:
+    mask = "name@example.com" if kind == "e-mail address" else "REDACTED_" + kind.upper().replace(" ", "_")
+    parts, done = [], 0
+    for start, end in spans:
+        if start < done or "REDACTED_" in text[start:end]:
+            continue
+        finds[kind] += 1
+        parts += [text[done:start], mask]
+        done = end
+    return "".join([*parts, text[done:]]) if parts else text
+
+
+def _secrets(text: str, start: str, pattern: re.Pattern[str], *, token: bool) -> Iterator[tuple[int, int]]:
+    """Spans of group 1 where `pattern` matches at the literal `start`; a token is no part of a longer word."""
+    at = text.find(start)
+    while at >= 0:
+        inside = token and at and (text[at - 1].isalnum() or text[at - 1] in "_-/+")
+        match = None if inside else pattern.match(text, at)
+        if match and (start not in _UNSPECIFIC or _looks_random(match[1])):
+            yield match.span(1)
+        at = text.find(start, match.end() if match else at + len(start))
+
+
+def _assigned(text: str) -> Iterator[tuple[int, int]]:
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few letters grow when lowered
+        lowered = "".join(letter.lower() if letter.isascii() else letter for letter in text)
+    spans = set()
+    for word in _ASSIGNED:
+        at = lowered.find(word)
+        while at >= 0:
+            match = _VALUE.match(text, at)
+            if match and _looks_random(match[1]):
+                spans.add(match.span(1))
+            at = lowered.find(word, at + len(word))
+    yield from sorted(spans)
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    for match in _DOMAIN.finditer(text):
+        start = match.start()
+        while start and match.start() - start <= 64 and _LOCAL.match(text[start - 1]):
+            start -= 1
+        local, domain = text[start : match.start()].lstrip(".-%+"), match[1].lower()
+        if not 0 < len(local) <= 64 or local == "git" or match[2].lower() in _FILES or domain.endswith(_EXAMPLES):
+            continue
+        begin = match.start() - len(local)
+        if not begin or text[begin - 1] not in "@/":
+            yield begin, match.end()
+
+
+def _looks_random(value: str) -> bool:
+    """Whether a value is more like a key than like words, a path, a name or a format: 3 bits a letter, some digits."""
+    letters, digits = sum(map(str.isalpha, value)), sum(map(str.isdigit, value))
+    if not letters or digits < 2 or letters + digits < 0.7 * len(value):
+        return False
+    counts = Counter(value).values()
+    return -sum(count * math.log2(count / len(value)) for count in counts) >= 3 * len(value)
