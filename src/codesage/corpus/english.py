@@ -83,8 +83,11 @@ def is_english(text: str) -> bool:
 def is_code(text: str) -> bool:
     """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
     text = text.strip()
+    if _CODE_START.match(text[:400]):
+        return True
+    ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(text))
+    if not ends and marks < 2:
+        return False
     words = text.split()
     plain = sum(word.strip("(),.:'\"").replace("-", "").isalpha() for word in words)
-    if _CODE_START.match(text[:400]) or (text.endswith(_CODE_END) and plain < 0.7 * len(words)):
-        return True
-    return plain < 3 and len(_CODE_MARK.findall(text)) > 0.5 * len(words) + 1
+    return (ends and plain < 0.7 * len(words)) or (plain < 3 and marks > 0.5 * len(words) + 1)

@@ -48,7 +48,9 @@ _QUERIES = {
 # Nodes that only wrap a definition: it starts where they start.
 _WRAPPERS = {"decorated_definition", "export_statement", "lexical_declaration", "variable_declaration",
              "expression_statement", "type_declaration", "type_definition"}  # fmt: skip
+_NEVER_WRAPPED = {"java", "csharp", "php", "ruby"}  # languages without such nodes: a node's parent is dear to ask for
 _FUNCTION_VALUES = {"arrow_function", "function_expression"}
+_ECMA = {"javascript", "typescript"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,23 @@ def functions(tree: SourceTree) -> list[Function]:
 
 
 def _definition(tree: SourceTree, node: Node, kind: str) -> _Definition | None:
-    value = _value(node)
+    value = _value(node) if tree.language in _ECMA else None
     body = (value or node).child_by_field_name("body")
     if body is None:  # expression-bodied C# members, Go's type specs, bodies that are no field
         body = node.child_by_field_name("type") if node.type == "type_spec" else _last_block(node)
     name = _name(tree, node)
     if body is None or not name:
         return None
-    outer = node
-    while outer.parent is not None and outer.parent.type in _WRAPPERS:
-        outer = outer.parent
-    while outer.prev_sibling is not None and outer.prev_sibling.type == "decorator":  # TypeScript's methods
-        outer = outer.prev_sibling
+    outer = node if tree.language in _NEVER_WRAPPED else _outermost(node)
+    while tree.language in _ECMA and (before := outer.prev_sibling) is not None and before.type == "decorator":
+        outer = before  # TypeScript's methods
     return _Definition(node, outer, kind, name, body)
+
+
+def _outermost(node: Node) -> Node:
+    while (parent := node.parent) is not None and parent.type in _WRAPPERS:
+        node = parent
+    return node
 
 
 def _value(node: Node) -> Node | None:
