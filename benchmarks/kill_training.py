@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import matplotlib.backends.backend_agg  # noqa: F401 (before forking: children draw their curves)
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file

@@ -1,5 +1,7 @@
 """`codesage tokenizer`, `pretrain`, `contrast` and `export`: the stages from the command line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +10,16 @@ import typer
 _Size = Annotated[str, typer.Option(help="toy, nano, mini, small, base or large: see codesage.recipes.")]
 _Out = Annotated[Path, typer.Option(help="Folder to write.")]
 _Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
-_Minutes = Annotated[float, typer.Option(help="Stop after this many minutes, learning rate decayed; 0: no limit.")]
+_Tokens = Annotated[Path, typer.Argument(help="A tokens folder, or a corpus folder, whose tokens are then made beside OUT.")]
+_Minutes = Annotated[float, typer.Option(min=0, help="Stop after this many minutes, learning rate decayed; 0: no limit.")]
+_Steps = Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: as many as the size is trained for.")]
+_Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or go on from the newest checkpoint.")]
+_Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics; default: OUT.checkpoints.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
+_Optimizer = Annotated[str, typer.Option(help="adamw or muon.")]
+_Compile = Annotated[bool, typer.Option("--compile", help="Compile the blocks with torch.compile.")]
+_TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write for TensorBoard too, beside the checkpoints.")]
+_Threads = Annotated[int, typer.Option(min=0, help="Threads on the CPU; 0: one a core.")]
 _Seed = Annotated[int, typer.Option(help="Order of the data, masks and initial weights.")]
 
 
@@ -32,56 +43,68 @@ def tokenizer(
 
 
 def pretrain(
-    corpus: _Corpus, out: _Out, tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")],
-    size: _Size = "nano", minutes: _Minutes = 0.0, seed: _Seed = 0,
+    tokens: _Tokens, out: _Out,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
+    size: _Size = "nano", minutes: _Minutes = 0.0, steps: _Steps = 0, seed: _Seed = 0, fresh: _Fresh = False,
+    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "adamw", compile: _Compile = False,
+    tensorboard: _TensorBoard = False, threads: _Threads = 0,
 ) -> None:  # fmt: skip
-    """Stage I: masked language modelling and identifier deobfuscation."""
+    """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command goes on where it was."""
+    from dataclasses import replace
+
     from codesage import recipes
-    from codesage import tokenizer as tokenizers
-    from codesage.corpus.read import read_documents
     from codesage.pretrain import stage
 
     _check_size(size)
-    settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed)
-    artifact = stage.run(settings, list(read_documents(corpus)), tokenizers.load(tokenizer), out)
-    _report(artifact, "pretrain")
+    with _processes(threads):
+        loaded, opened = _opened(tokens, tokenizer, out)
+        settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed)
+        changed = _changed(settings.loop, steps=steps, optimizer=optimizer, compile=compile, tensorboard=tensorboard)
+        settings = replace(settings, loop=changed)
+        if dry_run:
+            typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
+            return
+        home = checkpoints or _beside(out)
+        _report(stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh), "pretrain")
 
 
 def contrast(
-    corpus: _Corpus, out: _Out,
+    tokens: _Tokens, out: _Out,
     model: Annotated[Path | None, typer.Option(help="Stage I model to start from.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer, to start from random weights instead.")] = None,
-    size: _Size = "nano", minutes: _Minutes = 0.0, seed: _Seed = 0,
+    size: _Size = "nano", minutes: _Minutes = 0.0, steps: _Steps = 0, seed: _Seed = 0, fresh: _Fresh = False,
+    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "adamw", compile: _Compile = False,
+    tensorboard: _TensorBoard = False, threads: _Threads = 0,
     negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
 ) -> None:  # fmt: skip
-    """Stage II: contrastive learning on (text, code) pairs."""
-    from dataclasses import replace
-
+    """Stage II: contrastive learning on (text, code) pairs. Killed, the same command goes on where it was."""
     import torch
 
     from codesage import recipes
-    from codesage import tokenizer as tokenizers
     from codesage.artifacts import open_artifact
     from codesage.contrast import stage
-    from codesage.corpus.read import read_pairs
-    from codesage.encoder.model import Encoder
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
 
     _check_size(size)
     if (model is None) == (tokenizer is None):
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
-    loaded = tokenizers.load(model or tokenizer)
-    torch.manual_seed(seed)
-    if model is not None:
-        encoder, before = load_encoder(model), open_artifact(model, "model")
-    else:
-        encoder, before = Encoder(replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size)), None
-    settings = recipes.contrasting(size, seconds=60 * minutes, seed=seed)
-    if negatives:
-        settings = replace(settings, negatives=negatives)
-    artifact = stage.run(settings, read_pairs(corpus), encoder, tokenizer=loaded, out=out, before=before)
-    _report(artifact, "contrast")
+    with _processes(threads) as device:
+        loaded, opened = _opened(tokens, model or tokenizer, out)
+        torch.manual_seed(seed)
+        before = None if model is None else open_artifact(model, "model")
+        encoder = (_random_encoder(size, loaded) if model is None else load_encoder(model)).to(device)
+        shared = {"optimizer": optimizer, "compile": compile, "tensorboard": tensorboard}
+        if negatives:
+            shared["negatives"] = negatives
+        settings = _phases_changed(recipes.contrasting(size, seconds=60 * minutes, seed=seed), steps, shared)
+        if dry_run:
+            for name, phase in settings.phases().items():
+                typer.echo("\n".join([f"{name}:", *_contrast_estimate(phase, opened, encoder, loaded).lines()]))
+            return
+        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
+                             checkpoints=checkpoints or _beside(out), resume=not fresh)  # fmt: skip
+        _report(artifact, "contrast")
 
 
 def initialise(
@@ -89,19 +112,16 @@ def initialise(
     seed: _Seed = 0,
 ) -> None:  # fmt: skip
     """Write an encoder with random weights: the baseline that training has to beat."""
-    from dataclasses import replace
-
     import torch
 
     from codesage import recipes
     from codesage import tokenizer as tokenizers
     from codesage.encoder.export import export as publish_encoder
-    from codesage.encoder.model import Encoder
 
     _check_size(size)
     loaded = tokenizers.load(tokenizer)
     torch.manual_seed(seed)
-    encoder = Encoder(replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size)).eval()
+    encoder = _random_encoder(size, loaded).eval()
     limit = recipes.pretraining(size).examples.max_tokens
     publish_encoder(encoder, loaded, out, settings={"seed": seed}, facts={"stages": [], "max_tokens": limit},
                     precisions=())  # fmt: skip
@@ -129,5 +149,114 @@ def _check_size(size: str) -> None:
 
 
 def _report(artifact, stage: str) -> None:
-    facts = artifact.facts[stage]
-    typer.echo(f"{artifact.path}: " + ", ".join(f"{name} {value:,}" for name, value in facts.items()))
+    from codesage.training import processes
+
+    if processes.rank() == 0:
+        facts = artifact.facts[stage]
+        typer.echo(f"{artifact.path}: " + ", ".join(f"{name} {value:,}" for name, value in facts.items()))
+
+
+@contextmanager
+def _processes(threads: int) -> Iterator:
+    import torch
+
+    from codesage.training import processes
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield processes.start()
+    finally:
+        processes.stop()
+
+
+def _opened(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
+    """The tokenizer, and the tokens made with it: opened, or made from a corpus beside `out` where they are not yet."""
+    from codesage import tokenizer as tokenizers
+    from codesage.corpus import tokens as station
+    from codesage.errors import CodesageError
+    from codesage.training import processes
+
+    if tokenizer is None and not (tokens / "tokenizer.json").is_file():
+        raise CodesageError("give --tokenizer, the folder of the tokenizer that the tokens were made with")
+    loaded = tokenizers.load(tokenizer or tokens)
+    if _is_corpus(tokens):
+        corpus, tokens = tokens, out.with_name(f"{out.name}.tokens")
+        if processes.world() > 1 and not tokens.exists():
+            raise CodesageError(f"{corpus} is a corpus: run 'codesage tokens {corpus} --tokenizer {tokenizer} --out {tokens}' "
+                                "first, several processes train on tokens")  # fmt: skip
+        if not _fresh_tokens(tokens, corpus, loaded):
+            typer.echo(f"tokenising {corpus} into {tokens}", err=True)
+            station.build(corpus, loaded, tokens)
+    return loaded, station.open_tokens(tokens, tokenizer=loaded)
+
+
+def _is_corpus(folder: Path) -> bool:
+    from codesage.artifacts import open_artifact
+    from codesage.errors import CodesageError
+
+    try:
+        open_artifact(folder, "corpus", verify=False)
+    except CodesageError:  # what else is wrong with it is said when it is opened as tokens
+        return False
+    return True
+
+
+def _fresh_tokens(tokens: Path, corpus: Path, loaded) -> bool:
+    from codesage.artifacts import open_artifact
+
+    if not tokens.exists():
+        return False
+    facts, origin = open_artifact(tokens, "tokens", verify=False).facts, open_artifact(corpus, "corpus", verify=False)
+    return facts.get("corpus") == origin.fingerprint and facts.get("tokenizer") == loaded.fingerprint
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.checkpoints")
+
+
+def _changed(loop, *, steps: int = 0, **changes):
+    """Loop settings with `changes`; fewer steps keep the share of the warm-up."""
+    from dataclasses import replace
+
+    if steps:
+        warmup = max(1, round(loop.warmup_steps * steps / loop.steps)) if loop.warmup_steps else 0
+        changes |= {"steps": steps, "warmup_steps": warmup}
+    return replace(loop, **changes)
+
+
+def _phases_changed(settings, steps: int, shared: dict):
+    """Settings of Stage II with changes to all its phases; `steps` are those of the last one."""
+    from dataclasses import replace
+
+    changes = dict(shared)
+    own = {"negatives": changes.pop("negatives")} if "negatives" in changes else {}
+    first = settings.first and _phases_changed(settings.first, steps, shared)
+    return replace(settings, loop=_changed(settings.loop, steps=steps, **changes), first=first, **own)
+
+
+def _random_encoder(size: str, loaded):
+    from dataclasses import replace
+
+    from codesage import recipes
+    from codesage.encoder.model import Encoder
+
+    return Encoder(replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size))
+
+
+def _contrast_estimate(phase, tokens, encoder, loaded):
+    from codesage.contrast import stage
+    from codesage.contrast.batches import Batches
+    from codesage.contrast.vectors import stacked
+    from codesage.training import estimate, precision, processes
+
+    stage.check(phase, tokens, encoder, loaded)
+    batch, device = Batches(tokens, phase.batches).at(0), processes.device()
+    lengths = stacked(batch.texts, batch.codes).lengths
+    forwards = 4 / 3 if phase.micro_tokens and phase.cached else 1.0  # cached gradients embed everything twice
+    return estimate.estimate(
+        encoder.config, step_tokens=int(lengths.sum()), micro_tokens=phase.micro_tokens or int(lengths.sum()),
+        steps=phase.loop.steps, seconds=phase.loop.seconds, head_share=0.0, device=device, keep=phase.loop.keep,
+        length=float((lengths**2).sum() / lengths.sum()), world=processes.world(), share=0.5 / forwards,
+        bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
+    )  # fmt: skip

@@ -35,6 +35,7 @@ def draw(metrics: Path, out: Path) -> None:
             axis.grid(alpha=0.25)
         grid[0][column].set_title(stage, color=_INK, loc="left", fontweight="bold")
         grid[-1][column].set_xlabel("million tokens")
+    figure.align_ylabels()
     figure.savefig(out, dpi=110)
 
 
@@ -47,8 +48,8 @@ def _tokens(lines: list[dict]) -> list[float]:
 
 
 def _smooth(values: list[float]) -> list[float]:
-    """Mean of the values so far, weighted towards the latest: over about a fiftieth of the run."""
-    weight, mean, weights, found = max(0.5, 1 - 50 / len(values)), 0.0, 0.0, []
+    """Mean of the values so far, weighted towards the latest: over about an eightieth of the run."""
+    weight, mean, weights, found = max(0.5, 1 - 80 / len(values)), 0.0, 0.0, []
     for value in values:
         mean, weights = weight * mean + (1 - weight) * value, weight * weights + (1 - weight)
         found.append(mean / weights)

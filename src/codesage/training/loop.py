@@ -71,7 +71,7 @@ class Settings:
     checkpoint_steps: int = 0  # a checkpoint after so many steps; 0: by time only
     checkpoint_seconds: float = 300.0  # and after so much time; 0: by steps only
     keep: int = 2  # newest checkpoints that are kept
-    evaluations: int = 10  # retrieval scores over the run
+    evaluations: int = 10  # retrieval scores over the run; fewer where they would take over a twentieth of its time
     tensorboard: bool = False
     seed: int = 0
 
@@ -95,7 +95,8 @@ class Progress:
     step: int = 0  # steps done
     tokens: int = 0
     seconds: float = 0.0  # time used, over all lives of the run
-    evaluated: int = 0  # evaluations done
+    evaluated: int = 0  # evaluations that were due so far
+    evaluating: float = 0.0  # seconds of the time used that they took
     evaluation: dict = field(default_factory=dict)  # the latest
 
 
@@ -149,7 +150,6 @@ def train(
     run = json.loads(json.dumps({**(run or {}), "stage": stage, "loop": asdict(settings)}))
     if checkpoints is not None:
         _resume(home, encoder, optimizer, progress, guard, run, resume=resume)
-        (home / "settings.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     autocast = precision.autocast(settings.precision, device)
     peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
     if settings.compile:
@@ -171,7 +171,8 @@ def train(
         processes.guarded(stage),
     ):
         while True:
-            used, elapsed = processes.from_first([_used(settings, progress), time.perf_counter() - saved])
+            elapsed = time.perf_counter() - saved
+            used, elapsed, cheap = processes.from_first([_used(settings, progress), elapsed, _affordable(settings, progress)])
             if used >= 1:
                 break
             step, rate = progress.step, rate_at(settings, used)
@@ -192,7 +193,7 @@ def train(
                           seconds=progress.seconds, skipped=skipped)  # fmt: skip
             metrics.show(step, loss=loss, tokens=progress.tokens, used=_used(settings, progress), seconds=progress.seconds)
             guard.refuse_too_many()
-            if evaluate is not None and int(used * settings.evaluations) > progress.evaluated:
+            if evaluate is not None and cheap and int(used * settings.evaluations) > progress.evaluated:
                 _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
             if checkpoints is not None and (stopped or _due(settings, progress.step, elapsed)):
                 path, saved = save(), time.perf_counter()
@@ -220,6 +221,11 @@ def _due(settings: Settings, step: int, elapsed: float) -> bool:
     return bool(by_steps or (settings.checkpoint_seconds and elapsed > settings.checkpoint_seconds))
 
 
+def _affordable(settings: Settings, progress: Progress) -> bool:
+    """Whether looking costs no more than a twentieth of the time, where a run is bounded by time."""
+    return not settings.seconds or progress.evaluating <= 0.05 * progress.seconds
+
+
 def _clip(encoder: Encoder, limit: float) -> float:
     """Scale the gradients to a norm of at most `limit`; returns the norm before."""
     reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
@@ -229,13 +235,13 @@ def _clip(encoder: Encoder, limit: float) -> float:
 
 
 def _evaluate(encoder: Encoder, evaluate: Callable[[], dict], progress: Progress, metrics: Metrics, number: int) -> None:
-    device = encoder.wte.weight.device
+    device, started = encoder.wte.weight.device, time.perf_counter()
     # A run that looks more often must not take other steps: the random state stays as it was.
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
         encoder.eval()
         progress.evaluation = evaluate()
         encoder.train()
-    progress.evaluated = number
+    progress.evaluated, progress.evaluating = number, progress.evaluating + time.perf_counter() - started
     metrics.write(progress.step - 1, evaluation=progress.evaluation)
 
 
@@ -264,6 +270,7 @@ def _resume(
     if processes.rank() == 0:
         disk.prune(home, keep=10**9)  # leftovers of killed writers only
         cut_back(home / FILE, step=progress.step)
+        (home / "settings.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     processes.barrier()
 
 

@@ -83,7 +83,7 @@ class Metrics:
             return
         self._shown = now
         since, before = self._recent[0]
-        rate = (tokens - before) / (now - since) if tokens > before else 0.0
+        rate = (tokens - before) / (now - since) if tokens > before else tokens / max(seconds, 1e-9)
         share = f" ({rate * self.flops_per_token / self.peak:.0%} of peak)" if self.peak else ""
         left = seconds * (1 - used) / used
         print(f"{self.stage}  step {step:,}  loss {loss:.3f}  {rate:,.0f} tokens/s{share}  {used:.0%} done, "
