@@ -123,12 +123,25 @@ def test_tiles_give_the_loss_and_its_gradient(monkeypatch, kept, negatives, pair
     torch.testing.assert_close(torch.autograd.grad(3 * got, sides), torch.autograd.grad(3 * want, sides), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("temperature", [0.001, 0.01, 0.03, 0.05])
 @pytest.mark.parametrize("negatives", NEGATIVES)
-def test_tiles_stay_finite_at_extreme_scores(negatives):
-    same = torch.ones(9, 8, requires_grad=True)
-    loss = tiled.tiled_loss(same, -torch.ones(9, 8), temperature=0.001, negatives=negatives, tile=4)
-    loss.backward()
-    assert loss.isfinite() and same.grad.isfinite().all()
+def test_tiles_stay_right_at_extreme_scores_in_float32(negatives, temperature):
+    generator = torch.Generator().manual_seed(0)
+    near = 1 + 0.1 * torch.randn(9, 8, generator=generator)
+    for text, code in ((near, -near), (near, near), (near, torch.randn(9, 8, generator=generator))):
+        text = text.clone().requires_grad_()
+        got = tiled.tiled_loss(text, code, temperature=temperature, negatives=negatives, tile=4)
+        want = contrastive_loss(text.double(), code.double(), temperature=temperature, negatives=negatives)
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-5)
+        ahead, behind = torch.autograd.grad(got, text)[0], torch.autograd.grad(want, text)[0]
+        torch.testing.assert_close(ahead, behind, rtol=1e-2, atol=1e-3 / temperature)
+
+
+def test_tiles_keep_float32_under_autocast():
+    text, code = (side.float() for side in vectors(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(tiled.tiled_loss(text, code), contrastive_loss(text.double(), code.double()).float())
+        assert tiled.tiled_loss(text.bfloat16(), code.bfloat16()).dtype == torch.bfloat16
 
 
 def test_matryoshka_is_the_weighted_mean_over_prefixes():

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from codesage.contrast.loss import check
+from codesage.contrast.loss import check, contrastive_loss
 
-_TILE = {"cpu": 1024, "cuda": 4096}  # a tile stays in the last cache on CPU, and fills the device on CUDA
-_KEPT = 2**28  # bytes of scores that are kept between the two looks at them, rather than computed again
+_TILE = {"cpu": 512, "cuda": 4096}  # a tile stays in the last cache on CPU, and fills the device on CUDA
+_KEPT = 2**28  # bytes of tiles that are kept between the two looks at them, rather than computed again
+_REACH = {torch.float32: 80.0, torch.float64: 700.0}  # e^-x is still a normal number
 
 
 def tiled_loss(
@@ -27,27 +28,32 @@ def tiled_loss(
     """`contrastive_loss` of the same arguments, to rounding; `tile`: vectors a tile, 0 for the device's default.
 
     Differentiable once. Computed in float32 at least, also under autocast: at temperature 0.05 a score's rounding
-    error in bf16 is a tenth of the score. ValueError as in `contrastive_loss`.
+    error in bf16 is a tenth of the score. Powers are taken of s - 1/temperature, so one serves both of its vectors;
+    where the smallest would vanish (temperatures under 0.025, or 0.05 with weighted negatives) it is float64, and the
+    plain form under a ninth of these. ValueError as in `contrastive_loss`.
     """
     check(text_PD, code_PD, temperature, negatives)
     with torch.autocast(text_PD.device.type, enabled=False):
-        vectors_ND = torch.cat([text_PD, code_PD])
-        wide = vectors_ND if vectors_ND.dtype == torch.float64 else vectors_ND.float()
-        unit_ND = F.normalize(wide, dim=-1)
-        tile = tile or _TILE.get(text_PD.device.type, 1024)
+        sides = [side if side.dtype == torch.float64 else side.float() for side in (text_PD, code_PD)]
+        reach = (2 if negatives == "uniform" else 4) / temperature
+        if reach > _REACH[torch.float64] or len(text_PD) == 1:
+            return contrastive_loss(*sides, temperature=temperature, negatives=negatives).to(text_PD.dtype)
+        unit_ND = F.normalize(torch.cat(sides), dim=-1)
+        if reach > _REACH[unit_ND.dtype]:
+            unit_ND = unit_ND.double()
+        tile = tile or _TILE.get(text_PD.device.type, 4096)
         return _Tiled.apply(unit_ND, temperature, negatives, tile).to(text_PD.dtype)
 
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx, unit_ND: Tensor, temperature: float, negatives: str, tile: int) -> Tensor:
-        tiles = _Tiles(unit_ND / math.sqrt(temperature), tile)
+        tiles = _Tiles(unit_ND / math.sqrt(temperature), 1 / temperature, tile)
         positive_N = (unit_ND * unit_ND.roll(tiles.pairs, 0)).sum(1) / temperature
-        if tiles.pairs == 1:  # no negatives, nothing to learn
-            ctx.save_for_backward(torch.zeros_like(unit_ND))
-            return positive_N.sum() * 0.0
-        once_N, twice_N = tiles.log_sums(weighted=negatives != "uniform")
-        weighted_N = once_N if twice_N is None else twice_N - once_N
+        once_N, twice_N = tiles.sums(weighted=negatives != "uniform")
+        weighted_N = once_N.log() + tiles.shift
+        if twice_N is not None:
+            weighted_N = twice_N.log() + 2 * tiles.shift - weighted_N
         if negatives == "mean_one":
             weighted_N = weighted_N + math.log(2 * tiles.pairs - 2)
         margin_N = weighted_N - positive_N
@@ -64,63 +70,57 @@ class _Tiled(torch.autograd.Function):
 
 
 class _Tiles:
-    """Scores of N scaled vectors, seen through tiles on and above the diagonal; the vectors' order is texts, codes."""
+    """e^(s - shift) of N scaled vectors, in tiles on and above the diagonal; the vectors' order is texts, codes."""
 
-    def __init__(self, scaled_ND: Tensor, tile: int) -> None:
-        self.vectors_ND, self.pairs = scaled_ND, len(scaled_ND) // 2
+    def __init__(self, scaled_ND: Tensor, shift: float, tile: int) -> None:
+        self.vectors_ND, self.shift, self.pairs = scaled_ND, shift, len(scaled_ND) // 2
         self.kept: list[tuple[slice, slice, Tensor]] | None = None
         self.keep = scaled_ND.element_size() * len(scaled_ND) ** 2 // 2 <= _KEPT
         self.spans = [slice(start, min(start + tile, len(scaled_ND))) for start in range(0, len(scaled_ND), tile)]
 
-    def scores(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, columns, scores of negatives), not to be changed: -inf where a vector meets itself or its partner."""
+    def powers(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """(rows, columns, powers), not to be changed: 0 where a vector meets itself or its partner."""
         if self.kept is not None:
             yield from self.kept
             return
         found = []
         for number, rows in enumerate(self.spans):
             for columns in self.spans[number:]:
-                scores_TT = self.vectors_ND[rows] @ self.vectors_ND[columns].T
+                powers_TT = (self.vectors_ND[rows] @ self.vectors_ND[columns].T).sub_(self.shift).exp_()
                 for partner in (0, self.pairs, -self.pairs):
                     offset = rows.start + partner - columns.start
-                    if -len(scores_TT) < offset < scores_TT.shape[1]:
-                        scores_TT.diagonal(offset).fill_(-torch.inf)
+                    if -len(powers_TT) < offset < powers_TT.shape[1]:
+                        powers_TT.diagonal(offset).fill_(0)
                 if self.keep:
-                    found.append((rows, columns, scores_TT))
-                yield rows, columns, scores_TT
+                    found.append((rows, columns, powers_TT))
+                yield rows, columns, powers_TT
         self.kept = found or None
 
-    def log_sums(self, *, weighted: bool) -> tuple[Tensor, Tensor | None]:
-        """log sum_k e^s_ik of each vector i, and log sum_k e^(2 s_ik) when `weighted`: both (N,)."""
-        once_N = self.vectors_ND.new_full((len(self.vectors_ND),), -torch.inf)
-        twice_N = once_N.clone() if weighted else None
-        for rows, columns, scores_TT in self.scores():
+    def sums(self, *, weighted: bool) -> tuple[Tensor, Tensor | None]:
+        """Sum over the negatives of each vector of their powers, and of their squares when `weighted`: both (N,)."""
+        once_N = self.vectors_ND.new_zeros(len(self.vectors_ND))
+        twice_N = torch.zeros_like(once_N) if weighted else None
+        for rows, columns, powers_TT in self.powers():
             for span, axis in ((rows, 1), (columns, 0)) if rows != columns else ((rows, 1),):
-                # a shared shift is the same for e^s and its square: one exponential serves both sums
-                shift = scores_TT.amax(axis, keepdim=True).clamp_min(torch.finfo(scores_TT.dtype).min)
-                powers_TT = (scores_TT - shift).exp_()
-                shift = shift.squeeze(axis)
-                once_N[span] = torch.logaddexp(once_N[span], powers_TT.sum(axis).log() + shift)
+                once_N[span] += powers_TT.sum(axis)
                 if twice_N is not None:
-                    squares = powers_TT.square_().sum(axis).log() + 2 * shift
-                    twice_N[span] = torch.logaddexp(twice_N[span], squares)
+                    twice_N[span] += torch.linalg.vector_norm(powers_TT, dim=axis).square()
         return once_N, twice_N
 
     def gradient(self, share_N: Tensor, once_N: Tensor, twice_N: Tensor | None) -> Tensor:
-        """dloss/dvectors (N, D), where `share_N` is dloss/dweighted of each anchor."""
+        """dloss/dvectors (N, D), where `share_N` is dloss/dweighted of each anchor.
+
+        dweighted_i / ds_ik is e^s_ik / sum e^s, or 2 e^2s_ik / sum e^2s - e^s_ik / sum e^s; an entry is a negative of
+        its row and of its column, so both their shares meet in it.
+        """
         # of the positives: -share_i to both i and its partner
         gradient_ND = -(share_N + share_N.roll(self.pairs)).unsqueeze(1) * self.vectors_ND.roll(self.pairs, 0)
-        for rows, columns, scores_TT in self.scores():
-            # weights of a tile and of its mirror image: an entry is a negative of its row and of its column
-            weights_TT = torch.zeros_like(scores_TT)
-            for span, axis in ((rows, 1), (columns, 0)):
-                share, once = share_N[span].unsqueeze(axis), once_N[span].unsqueeze(axis)
-                if twice_N is None:
-                    weights_TT.add_((scores_TT - (once - share.log())).exp_())
-                    continue
-                powers_TT = (scores_TT - once).exp_()
-                ratio = share * (2 * once - twice_N[span].unsqueeze(axis)).exp() * 2
-                weights_TT.addcmul_(powers_TT, powers_TT * ratio - share)
+        first_N, second_N = share_N / once_N, None if twice_N is None else 2 * share_N / twice_N
+        for rows, columns, powers_TT in self.powers():
+            weights_TT = first_N[rows, None] + first_N[None, columns]
+            if second_N is not None:
+                weights_TT.neg_().addcmul_(second_N[rows, None] + second_N[None, columns], powers_TT)
+            weights_TT.mul_(powers_TT)
             gradient_ND[rows].addmm_(weights_TT, self.vectors_ND[columns])
             if rows != columns:
                 gradient_ND[columns].addmm_(weights_TT.T, self.vectors_ND[rows])
