@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from codesage.artifacts import Artifact, open_artifact
+from codesage.corpus.ragged import Ragged
 from codesage.corpus.tokens import Tokens
+from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import save_weights
@@ -35,11 +37,13 @@ class Settings:
     loop: loop.Settings
     micro_tokens: int = 65_536  # of one forward and backward; a larger batch is cut, to the same gradients
     evaluation_pairs: int = 500  # held-out pairs of the retrieval score
+    initial: str = "normal"  # N(0, initializer_range), as published; or "lexical", see encoder.lexical
 
     def __post_init__(self) -> None:
         if self.micro_tokens < self.examples.max_tokens:
             raise CodesageError(f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens "
                                 f"({self.examples.max_tokens})")  # fmt: skip
+        lexical.check(self.initial)
 
 
 def run(
@@ -56,7 +60,8 @@ def run(
     batches = _Shares(examples.Batches(tokens, settings.examples))
     estimate.require_disk(Path(out).parent, disk_bytes(settings) if checkpoints else 4 * settings.encoder.parameters())
     torch.manual_seed(settings.loop.seed)
-    encoder = Encoder(settings.encoder).to(processes.device())
+    encoder = lexical.fresh(settings.encoder, tokenizer, counted(tokens), initial=settings.initial, seed=settings.loop.seed)
+    encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
     facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
@@ -92,6 +97,11 @@ def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Setting
         raise CodesageError(f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
                             f"{settings.encoder.max_position_embeddings} positions: lower max_tokens")  # fmt: skip
     return replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
+
+
+def counted(tokens: Tokens) -> tuple[Ragged, ...]:
+    """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
+    return (tokens.pairs.text, tokens.pairs.code) if len(tokens.pairs) else (tokens.plain,)
 
 
 def disk_bytes(settings: Settings) -> int:

@@ -1,0 +1,138 @@
+"""A lexical start for encoders that see little data: words that are spelled alike begin alike, rare ones weigh more.
+
+In: a fresh encoder, its tokenizer, and tokenised texts to count words in. Out: the same encoder, its weights set.
+Published sizes start from N(0, 0.02), and learn from billions of tokens that `parse`, ` parse` and `Parsing` have to do
+with one another. A model that sees some million tokens never does. This start tells it: the row of a token is the sum of
+its words' vectors, each a random direction of the word itself and of its character n-grams (as in fastText, Bojanowski
+et al. 2017), weighted by inverse document frequency. The shape of the encoder stays the published one: since the final
+layer norm takes away the length of a row, its weight is the angle to two sink columns, which that norm gives gain 0.
+Positions start at 0, and the blocks as a small correction of the residual stream, so that the whole encoder starts as a
+bag of words with inverse document frequencies, which full-text search knows to be strong.
+Shapes: V vocabulary, D width, W words, B buckets.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
+from codesage.errors import CodesageError
+from codesage.tokenizer import Tokenizer
+from codesage.words import split_words
+
+INITIAL = ("normal", "lexical")
+_SINKS = 2  # columns at the end of a row: +s and -s, so that the row's mean stays 0
+_LEAST = 0.02  # weight of punctuation and of words that stand everywhere
+_WORD = 0.6  # share of a word's own direction; the rest is that of its n-grams
+_GRAMS = (3, 4, 5)
+_BUCKETS = 1 << 16  # of random directions that words and n-grams are hashed to
+_RESIDUAL = 0.02  # scale of what the blocks add at the start
+_SAMPLE = 100_000  # texts that words are counted in
+
+
+class Texts(Protocol):
+    """Token ids of N texts, end to end: text i is ids[borders[i]:borders[i + 1]] (codesage.corpus.ragged.Ragged)."""
+
+    ids: np.ndarray
+    borders: np.ndarray
+
+
+def check(initial: str) -> None:
+    """CodesageError when `initial` is not one of INITIAL."""
+    if initial not in INITIAL:
+        raise CodesageError(f"initial is {initial!r}, expected one of {', '.join(INITIAL)}")
+
+
+def fresh(config: Config, tokenizer: Tokenizer, texts: Sequence[Texts], *, initial: str, seed: int = 0) -> Encoder:
+    """An untrained encoder, from N(0, initializer_range) or from words; `texts` as in `initialise`."""
+    check(initial)
+    torch.manual_seed(seed)
+    encoder = Encoder(config)
+    if initial == "lexical":
+        initialise(encoder, tokenizer, texts, seed=seed)
+    return encoder
+
+
+def initialise(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[Texts], *, seed: int = 0) -> None:
+    """Set the weights of a fresh `encoder` in place; words are counted in at most 100,000 rows of each of `texts`."""
+    words_V = [split_words(tokenizer.decode([token])) for token in range(tokenizer.vocab_size)]
+    names = sorted({word for words in words_V for word in words})
+    rarity_W = inverse_document_frequency(words_V, names, texts)
+    table_VD = embedding(words_V, dict(zip(names, rarity_W, strict=True)), width=encoder.config.hidden_size, seed=seed)
+    with torch.no_grad():
+        encoder.wte.weight[: len(table_VD)] = torch.from_numpy(table_VD)
+        encoder.wpe.weight.zero_()
+        encoder.ln_f.weight[-_SINKS:] = 0
+        scale_residuals(encoder, _RESIDUAL)
+
+
+def scale_residuals(encoder: Encoder, scale: float) -> None:
+    """Multiply what every block adds to the residual stream: near 0 the encoder is its embedding, nearly."""
+    with torch.no_grad():
+        for block in encoder.h:
+            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
+                layer.weight *= scale
+                layer.bias *= scale
+
+
+def inverse_document_frequency(words_V: list[list[str]], names: list[str], texts: Sequence[Texts]) -> np.ndarray:
+    """BM25's log(1 + (N - n + 1/2) / (n + 1/2)) of each of `names`, over log(1 + N), so in 0..1: float64 (W,)."""
+    number = {name: row for row, name in enumerate(names)}
+    owner_E = np.repeat(np.arange(len(words_V)), [len(words) for words in words_V])
+    word_E = np.fromiter((number[word] for words in words_V for word in words), np.int64, len(owner_E))
+    first_V = np.searchsorted(owner_E, np.arange(len(words_V) + 1))
+    found_W, total = np.zeros(len(names)), 0
+    for rows in texts:
+        count = len(rows.borders) - 1
+        chosen = np.arange(0, count, max(1, -(-count // _SAMPLE)))
+        for block in np.array_split(chosen, max(1, len(chosen) // 10_000)):
+            lengths = rows.borders[block + 1] - rows.borders[block]
+            text_T = np.repeat(np.arange(len(block)), lengths)
+            ids_T = np.concatenate([rows.ids[rows.borders[i] : rows.borders[i + 1]] for i in block]).astype(np.int64)
+            text_T, ids_T = np.divmod(_distinct(text_T * len(words_V) + ids_T), len(words_V))  # once a text
+            counts_T = first_V[ids_T + 1] - first_V[ids_T]
+            within = np.arange(counts_T.sum()) - np.repeat(counts_T.cumsum() - counts_T, counts_T)
+            words = word_E[np.repeat(first_V[ids_T], counts_T) + within]
+            once = _distinct(np.repeat(text_T, counts_T) * len(names) + words)
+            found_W += np.bincount(once % len(names), minlength=len(names))
+            total += len(block)
+    return np.log1p((total - found_W + 0.5) / (found_W + 0.5)) / np.log1p(max(1, total))
+
+
+def embedding(words_V: list[list[str]], rarity: dict[str, float], *, width: int, seed: int = 0) -> np.ndarray:
+    """Rows of unit length, float32 (V, D): direction of a token's words, weight as the angle to the sink columns."""
+    directions_BD = np.random.default_rng(seed).standard_normal((_BUCKETS, width - _SINKS), np.float32)
+    directions_BD /= np.linalg.norm(directions_BD, axis=1, keepdims=True)
+    vectors = {word: weight * _word_vector(word, directions_BD) for word, weight in rarity.items()}
+    rows_VD = np.zeros((len(words_V), width - _SINKS))
+    for row, words in enumerate(words_V):
+        for word in words:
+            rows_VD[row] += vectors[word]
+    weight_V = np.linalg.norm(rows_VD, axis=1)
+    bare = weight_V == 0  # no letter and no digit
+    rows_VD[bare] = np.random.default_rng(seed).normal(size=(bare.sum(), width - _SINKS))
+    rows_VD /= np.linalg.norm(rows_VD, axis=1, keepdims=True)
+    weight_V = np.clip(weight_V, _LEAST, 1)[:, None]
+    sink_V = np.sqrt((1 - weight_V**2) / _SINKS)
+    return np.concatenate([rows_VD * weight_V, sink_V, -sink_V], axis=1).astype(np.float32)
+
+
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """Sorted, each once: np.unique hashes integers, at a tenth of the speed."""
+    keys = np.sort(keys)
+    return keys[np.concatenate(([True], keys[1:] != keys[:-1]))] if len(keys) else keys
+
+
+def _word_vector(word: str, directions_BD: np.ndarray) -> np.ndarray:
+    marked = f"<{word}>"
+    grams = [_bucket(marked[i : i + size]) for size in _GRAMS for i in range(len(marked) - size + 1)]
+    spelled = directions_BD[grams].sum(0)
+    return _WORD * directions_BD[_bucket(word)] + np.sqrt(1 - _WORD**2) * spelled / np.linalg.norm(spelled)
+
+
+def _bucket(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "replace")) % _BUCKETS  # the same in every process, unlike hash()

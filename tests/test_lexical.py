@@ -1,0 +1,84 @@
+"""The lexical start: words counted as a loop does, rows of the right shape, and a bag of words from the first step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from codesage import tokenizer as tokenizers
+from codesage.contrast.vectors import embed
+from codesage.corpus.ragged import joined
+from codesage.encoder import lexical
+from codesage.encoder.config import Config
+from codesage.errors import CodesageError
+from codesage.words import split_words
+
+SHAPE = Config(64, 2, 2, max_position_embeddings=64).without_dropout()
+TEXTS = [
+    "parse the header of a request", "def parseHeader(self): return header", "open a file and read the lines",
+    "def read_lines(path): return open(path).readlines()", "close the socket", "def closeSocket(socket): socket.close()",
+] * 2  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lexical") / "tokenizer"
+    return tokenizers.train(TEXTS * 10, folder, settings=tokenizers.Settings(vocab_size=420))
+
+
+def ragged(tokenizer, texts):
+    ids = [np.array(row) for row in tokenizer.encode_pieces(texts)]
+    lengths = np.array([len(row) for row in ids])
+    return joined([(np.concatenate(ids), np.cumsum(lengths) - lengths, lengths)], end_id=tokenizer.end_id)
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer):
+    rows = (ragged(tokenizer, TEXTS),)
+    config = Config(**{**{name: getattr(SHAPE, name) for name in SHAPE.__slots__}, "vocab_size": tokenizer.vocab_size})
+    return lexical.fresh(config, tokenizer, rows, initial="lexical").eval()
+
+
+def test_document_frequencies_are_those_of_a_loop(tokenizer):
+    rows = ragged(tokenizer, TEXTS)
+    words_V = [split_words(tokenizer.decode([token])) for token in range(tokenizer.vocab_size)]
+    names = sorted({word for words in words_V for word in words})
+    found = lexical.inverse_document_frequency(words_V, names, (rows, rows))
+    for name, rarity in zip(names, found, strict=True):
+        holding = 2 * sum(any(name in words_V[token] for token in rows[i]) for i in range(len(rows)))
+        total = 2 * len(rows)
+        assert rarity == pytest.approx(math.log(1 + (total - holding + 0.5) / (holding + 0.5)) / math.log(1 + total))
+
+
+def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, tokenizer):
+    rows = encoder.wte.weight.detach()
+    assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-5)
+    assert torch.equal(rows[:, -2], -rows[:, -1]) and not encoder.ln_f.weight[-2:].any() and not encoder.wpe.weight.any()
+    comma, word = (tokenizer.encode_pieces([text])[0][0] for text in (":", "socket"))
+    assert rows[comma, :-2].norm() < 0.05 < 0.2 < rows[word, :-2].norm()
+
+
+def test_words_that_are_spelled_alike_begin_alike(tokenizer):
+    rows = lexical.embedding([["socket"], ["socket"], ["sockets"], ["header"]], dict.fromkeys(["socket", "sockets", "header"], 0.5),
+                             width=256)[:, :-2]  # fmt: skip
+    cosine = (rows @ rows.T) / np.outer(*[np.linalg.norm(rows, axis=1)] * 2)
+    assert cosine[0, 1] == pytest.approx(1) and 0.3 < cosine[0, 2] < 0.9 and abs(cosine[0, 3]) < 0.25
+
+
+def test_the_untrained_encoder_is_a_bag_of_words_at_any_depth(encoder, tokenizer):
+    queries = ragged(tokenizer, ["parse a header", "read lines", "close a socket"])
+    codes = ragged(tokenizer, TEXTS[1:6:2])
+    for depth in (0, None):
+        with torch.no_grad():
+            scores = torch.cosine_similarity(
+                embed(encoder, queries, depth=depth)[:, None], embed(encoder, codes, depth=depth)[None], dim=-1
+            )
+        assert scores.argmax(1).tolist() == [0, 1, 2]
+
+
+def test_the_start_is_a_function_of_the_seed_and_named_in_errors(tokenizer):
+    first, again, other = (lexical.embedding([["a"], ["b"]], {"a": 0.5, "b": 0.5}, width=32, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    with pytest.raises(CodesageError, match="expected one of normal, lexical"):
+        lexical.fresh(SHAPE, tokenizer, (), initial="zeros")
