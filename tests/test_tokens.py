@@ -331,3 +331,22 @@ def test_kinds_languages_and_consistency_choose(tokens):
 def test_contradictory_settings_of_pairs_are_refused(changes):
     with pytest.raises(CodesageError, match="expected|needs"):
         contrast.Settings(**changes)
+
+
+def test_dropout_of_tokens_is_pure_keeps_the_end_and_the_share(tokens):
+    base = {"batch_pairs": 4, "text_tokens": 64, "code_tokens": 256, "hard_positives": 0.0, "seed": 3}
+    whole, thin = (contrast.Batches(tokens, contrast.Settings(**base, token_dropout=share)) for share in (0.0, 0.5))
+    kept, total = 0, 0
+    for step in range(6):
+        for side in ("texts", "codes"):
+            full, part = getattr(whole.at(step), side), getattr(thin.at(step), side)
+            again = getattr(contrast.Batches(tokens, contrast.Settings(**base, token_dropout=0.5)).at(step), side)
+            assert np.array_equal(part.ids, again.ids) and len(part) == len(full)
+            for row in range(len(full)):
+                assert part[row][-1] == tokens.end_id
+                left = iter(full[row].tolist())
+                assert all(token in left for token in part[row].tolist())  # a subsequence
+            kept, total = kept + len(part.ids) - len(part), total + len(full.ids) - len(full)
+    assert 0.4 < kept / total < 0.6
+    with pytest.raises(CodesageError, match="token_dropout is 1"):
+        contrast.Settings(token_dropout=1.0)

@@ -16,7 +16,8 @@ from codesage.corpus.tokens import Tokens
 from codesage.errors import CodesageError
 from codesage.training import order
 
-_VIEW, _KIND, _BATCH = 1, 2, 3  # what a key is for
+_VIEW, _KIND, _BATCH, _DROP = 1, 2, 3, 4  # what a key is for
+_REACH = 1 << 20  # more tokens than a side can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Settings:
     hard_positives: float = 1.0
     documented: float = 0.0
     kinds: dict[str, float] = field(default_factory=dict)  # how often an epoch has a pair of each kind; {}: all, once
+    token_dropout: float = 0.0  # share of the tokens of either side that a batch leaves out at random
     one_language: bool = False  # batches of one language, each as often as its pairs fill one
     seed: int = 0
 
@@ -44,6 +46,8 @@ class Settings:
         if min(self.hard_positives, self.documented) < 0 or self.hard_positives + self.documented > 1:
             raise CodesageError(f"hard_positives {self.hard_positives} and documented {self.documented}: expected two "
                                 "probabilities of at most 1 together")  # fmt: skip
+        if not 0 <= self.token_dropout < 1:
+            raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if any(weight < 0 for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights that are not negative")
 
@@ -117,7 +121,17 @@ class Batches:
             (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
         ]
         texts = joined([(sides.text.ids, sides.text.borders[pair_P], text_P)], end_id=end_id)
-        return Batch(texts, joined(parts, end_id=end_id), pair_P)
+        codes = joined(parts, end_id=end_id)
+        return Batch(self._thinned(texts, epoch, 0, item_P), self._thinned(codes, epoch, 1, item_P), pair_P)
+
+    def _thinned(self, rows: Ragged, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
+        """`rows` without a share of their tokens, drawn anew every epoch; the end token stays."""
+        if not self._settings.token_dropout:
+            return rows
+        token_T = np.repeat(item_P * _REACH - rows.borders[:-1], rows.lengths) + np.arange(len(rows.ids))
+        kept_T = order.uniform(order.key(self._settings.seed, epoch, _DROP, side), token_T) >= self._settings.token_dropout
+        kept_T[rows.borders[1:] - 1] = True
+        return Ragged(rows.ids[kept_T], np.concatenate(([0], kept_T.cumsum()))[rows.borders])
 
     def _weights(self, consistent: np.ndarray | None) -> np.ndarray:
         tokens, kinds = self._tokens, self._settings.kinds
