@@ -60,8 +60,8 @@ def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, toke
 
 
 def test_words_that_are_spelled_alike_begin_alike(tokenizer):
-    rows = lexical.embedding([["socket"], ["socket"], ["sockets"], ["header"]], dict.fromkeys(["socket", "sockets", "header"], 0.5),
-                             width=256)[:, :-2]  # fmt: skip
+    words = [["socket"], ["socket"], ["sockets"], ["header"]]
+    rows = lexical.embedding(words, {"socket": 0.5, "sockets": 0.5, "header": 0.5}, width=256)[:, :-2]
     cosine = (rows @ rows.T) / np.outer(*[np.linalg.norm(rows, axis=1)] * 2)
     assert cosine[0, 1] == pytest.approx(1) and 0.3 < cosine[0, 2] < 0.9 and abs(cosine[0, 3]) < 0.25
 
