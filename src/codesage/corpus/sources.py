@@ -257,7 +257,7 @@ class PipPackage(_Package):
         archive = _archive(self.folder(cache), self.key)
         wheel = archive.suffix == ".whl"
         metadata = _first(archive, r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO")
-        stated = licences.of_distribution(email.message_from_bytes(metadata or b""))
+        stated = licences.of_distribution(email.message_from_string((metadata or b"").decode("utf-8", "replace")))
         yield from self._read(archive, stated, str if wheel else _Unwrapped())
 
 
