@@ -350,6 +350,7 @@ def test_code_is_told_from_prose():
         "Use x = 1 when the input is small",
         "Find the max(a, b) value",
         "Return (self <= other) element-wise",
+        "Tests WriteRaw32() and WriteRaw64()",
         "new nodes are added at the end",
         "do nothing",
     )

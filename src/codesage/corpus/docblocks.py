@@ -47,7 +47,7 @@ _SECTIONS = {
     )
     for header in headers.split(",")
 }
-_TAG = re.compile(r"[@\\](\w+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
+_TAG = re.compile(r"[@\\]([\w-]+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
 _KERNEL_ARGUMENT = re.compile(r"@([\w.\->]+|\.\.\.)\s*:\s*(.*)$", re.DOTALL)
 _KERNEL_SECTION = re.compile(r"(Returns?|Return value|Context|Note|Locking)\s*:\s*(.*)$", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)

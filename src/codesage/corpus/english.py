@@ -55,7 +55,7 @@ _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
-    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\(.*\)\s*[;{]?\s*$"
+    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
 )
 _CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
 
@@ -85,7 +85,7 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if _CODE_START.match(text[:400]):
         return True
-    ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(text))
+    ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(text.replace("()", "")))
     if not ends and marks < 2:
         return False
     words = text.split()
