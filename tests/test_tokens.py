@@ -1,6 +1,7 @@
 """Tokenised corpora: what lies in the files, that any number of workers writes the same, and what damage says."""
 
 import json
+import multiprocessing
 import pickle
 import random
 import subprocess
@@ -350,3 +351,57 @@ def test_dropout_of_tokens_is_pure_keeps_the_end_and_the_share(tokens):
     assert 0.4 < kept / total < 0.6
     with pytest.raises(CodesageError, match="token_dropout is 1"):
         contrast.Settings(token_dropout=1.0)
+
+
+# From a corpus, through worker processes and the command
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    from codesage.corpus.sources import Folder
+    from codesage.corpus.stage import Settings as CorpusSettings
+    from codesage.corpus.stage import build
+
+    root = tmp_path_factory.mktemp("corpus")
+    (root / "code").mkdir()
+    for name in ("alpha", "beta"):
+        (root / "code" / f"{name}.py").write_text("".join(
+            f'def {name}_{i}(value):\n    """Compute the {name} number {i} of the value.\n\n    Takes a while on large '
+            f'values.\n    """\n    result = value + {i} * len("{name}")\n    other = result * {i}\n    return other\n\n\n'
+            for i in range(12)
+        ))  # fmt: skip
+    build(CorpusSettings(workers=1), [Folder(root / "code")], root / "corpus", cache=root / "cache")
+    return root / "corpus"
+
+
+def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
+    import typer
+    from typer.testing import CliRunner
+
+    from codesage.corpus.read import read_documents, read_pairs
+    from codesage.corpus.tokens_command import tokens_command
+
+    app = typer.Typer()
+    app.command()(tokens_command)
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+    out = tmp_path / "tokens"
+    given = [corpus, "--tokenizer", tmp_path / "tokenizer", "--out", out, "--workers", 1]
+    done = CliRunner().invoke(app, list(map(str, given)))
+    assert done.exit_code == 0 and f"pairs: {len(read_pairs(corpus))}," in done.output
+    tokens = open_tokens(out)
+    assert [tokenizer.decode(row[:-1]) for row in tokens.plain] == [document.text for document in read_documents(corpus)]
+    assert [tokenizer.decode(row) for row in tokens.pairs.body] == [pair.bare_body for pair in read_pairs(corpus)]
+    assert len(tokens.pairs.description[0]) > 0 and tokens.facts["corpus"]
+
+
+def test_a_killed_worker_is_one_line(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(station, "_UNIT", 1)
+
+    def kill(what, done):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(CodesageError, match="worker process died.*--workers 1"):
+        write(DOCUMENTS * 5, PAIRS, tokenizer, tmp_path / "t", settings=Settings(workers=2), progress=kill)
+    assert not list(tmp_path.iterdir())
