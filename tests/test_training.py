@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +18,13 @@ import torch
 from torch.nn import functional as F
 
 from codesage import CodesageError
+from codesage import tokenizer as tokenizers
+from codesage.corpus import tokens as tokens_station
 from codesage.encoder.config import SIZES, Config
 from codesage.encoder.model import Encoder, Layout
+from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
+from codesage.records import Document, Pair
 from codesage.training import checkpoints, curves, estimate, loop, precision
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
@@ -317,3 +323,95 @@ def test_sigkill_and_corruption_lose_nothing(tmp_path, part, trials):
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout)
     assert result["trials"] == trials and result["failures"] == []
+
+
+# Stage I as a person runs it.
+
+SOURCE = "".join(
+    f"def area_{i}(width, height):\n    total = width * height + {i}\n"
+    f"    for item in range(total):\n        print(item, total)\n    return total\n\n\n"
+    for i in range(30)
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a tokenizer and tokens, and their opened forms."""
+    folder = tmp_path_factory.mktemp("made")
+    tokenizer = tokenizers.train([SOURCE], folder / "tokenizer", settings=tokenizers.Settings(vocab_size=320))
+    documents = [Document(f"a{i}.py", "python", SOURCE[i * 40 :], "") for i in range(6)]
+    pairs = [
+        Pair(text=f"compute the area of {i} items", code=f"def f():\n    return {i}", bare_body=f"total = {i} * height",
+             description="", language="python", name="f", kind="function", path="a.py", start_line=1)
+        for i in range(8)
+    ]  # fmt: skip
+    settings = tokens_station.Settings(workers=1)
+    tokens_station.write(documents, pairs, tokenizer, folder / "tokens", held_out=pairs, settings=settings)
+    return folder, tokenizer, tokens_station.open_tokens(folder / "tokens")
+
+
+def stage_settings(**changes) -> stage.Settings:
+    shape = Config(32, 2, 4, max_position_embeddings=64).without_dropout()
+    examples_settings = examples.Settings(max_tokens=64, batch_tokens=512)
+    return replace(stage.Settings(shape, examples_settings, loop.Settings(60, 5, 1e-2), micro_tokens=256), **changes)
+
+
+def test_stage_one_learns_scores_and_publishes(made, tmp_path):
+    _, tokenizer, tokens = made
+    artifact = stage.run(stage_settings(), tokens, tokenizer, tmp_path / "model", checkpoints=tmp_path / "kept")
+    facts = artifact.facts["pretrain"]
+    assert facts["loss"] < 3.5 < np.log(320) and 0 < facts["mrr"] <= 100 and facts["steps"] == 60
+    assert {"curves.png", "metrics.jsonl", "model.safetensors"} <= {file.name for file in artifact.path.iterdir()}
+    again = stage.run(stage_settings(micro_tokens=512), tokens, tokenizer, tmp_path / "again")
+    assert losses(tmp_path / "again") == pytest.approx(losses(tmp_path / "model"), rel=1e-3)
+    assert again.facts["pretrain"]["tokens"] == facts["tokens"]
+
+
+def test_what_cannot_be_trained_is_said_before(made, tmp_path, monkeypatch):
+    _, tokenizer, tokens = made
+    other = tokenizers.train([SOURCE], tmp_path / "other", settings=tokenizers.Settings(vocab_size=300))
+    with pytest.raises(CodesageError, match="another tokenizer"):
+        stage.run(stage_settings(), tokens, other, tmp_path / "model")
+    short = Config(32, 2, 4, max_position_embeddings=32)
+    with pytest.raises(CodesageError, match="windows of 64 tokens, but the encoder has 32"):
+        stage.run(stage_settings(encoder=short), tokens, tokenizer, tmp_path / "model")
+    monkeypatch.setattr(estimate, "checkpoint_bytes", lambda config: 10**16)
+    with pytest.raises(CodesageError, match="GB free"):
+        stage.run(stage_settings(), tokens, tokenizer, tmp_path / "model", checkpoints=tmp_path / "kept")
+    assert not (tmp_path / "model").exists() and not (tmp_path / "kept").exists()
+    with pytest.raises(CodesageError, match="micro_tokens is 8"):
+        stage_settings(micro_tokens=8)
+
+
+def codesage(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "codesage", *map(str, words)], capture_output=True, text=True, timeout=200,
+                          check=False, env=environment)  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
+    folder, _, _ = made
+    done = codesage("pretrain", folder / "tokens", "--tokenizer", folder / "tokenizer", "--size", "toy", "--steps", "100",
+                    "--out", tmp_path / "model", "--dry-run")  # fmt: skip
+    words = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert words.keys() == {"parameters", "memory", "disk", "tokens", "device", "time"} and "100 steps" in words["tokens"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
+    folder, _, _ = made
+    words = ["pretrain", str(folder / "tokens"), "--tokenizer", str(folder / "tokenizer"), "--size", "toy", "--steps", "12",
+             "--out", str(tmp_path / "model"), "--threads", "1"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "codesage", *words], stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "model.checkpoints" / "pretrain" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+        time.sleep(0.02)
+    process.terminate()
+    said = process.communicate()[1]
+    assert process.returncode == 2 and "Traceback" not in said
+    assert shlex.join(["codesage", *words]) in said.splitlines()[-1]
+    done = codesage(*words)
+    assert "going on from" in done.stderr and "steps 12" in done.stdout
+    assert [line["step"] for line in lines(tmp_path / "model") if "loss" in line] == list(range(12))
