@@ -1,6 +1,6 @@
 """Kill training, and damage its checkpoints, many times: what comes back must be the uninterrupted run.
 
-    python benchmarks/kill_training.py steps --trials 50          SIGKILL at random steps of Stage I, then resume: every
+    python benchmarks/kill_training.py steps --trials 50          SIGKILL at random steps of Stage I, resume: every
                                                                   loss and weight equal to the last bit
     python benchmarks/kill_training.py saving --trials 200        SIGKILL while checkpoints are written: the newest one
                                                                   that can be read is the old or the new, never neither
@@ -25,17 +25,22 @@ import time
 from pathlib import Path
 
 import matplotlib.backends.backend_agg  # noqa: F401 (before forking: children draw their curves)
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
+from codesage import tokenizer as tokenizers
+from codesage.corpus import tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.errors import CodesageError
+from codesage.pretrain import examples, stage
+from codesage.records import Document
 from codesage.training import checkpoints, loop, optimizers
 
 CONFIG = Config(32, 2, 4, vocab_size=300, max_position_embeddings=64)  # dropout on: its random state counts
-SETTINGS = loop.Settings(60, 6, 5e-3, checkpoint_steps=7, checkpoint_seconds=0)
+SETTINGS = stage.Settings(
+    CONFIG, examples.Settings(max_tokens=32, batch_tokens=256), loop.Settings(60, 6, 5e-3, checkpoint_steps=7),
+    micro_tokens=128,
+)  # fmt: skip
 
 
 def forked(work) -> tuple[int, int]:
@@ -56,44 +61,32 @@ def forked(work) -> tuple[int, int]:
         os._exit(status)
 
 
-class Windows:
-    """Batches of a small language of numbers, by step alone."""
+def prepare(folder: Path) -> None:
+    """A tokenizer and tokens of a few Python files."""
+    sources = sorted(Path(json.__file__).parent.glob("*.py"))
+    documents = [Document(file.name, "python", file.read_text(encoding="utf-8"), "") for file in sources]
+    words = tokenizers.train([d.text for d in documents], folder / "words", settings=tokenizers.Settings(vocab_size=300))
+    tokens.write(documents, [], words, folder / "tokens", settings=tokens.Settings(workers=1))
 
-    def __init__(self, kill_at: int) -> None:
-        self.kill_at = kill_at
 
-    def at(self, step: int) -> torch.Tensor:
-        """Four windows of eight tokens."""
-        if step == self.kill_at:
+def train(folder: Path, home: Path | None, kill_at: int = -1, delay: float = 0.0) -> None:
+    """Stage I, with SIGKILL `delay` seconds after the batch of step `kill_at` is asked for, in another thread."""
+
+    def at(self, step: int, **share) -> examples.Batch:
+        if step == kill_at:
+            time.sleep(delay)
             os.kill(os.getpid(), signal.SIGKILL)
-        start = np.random.default_rng((7, step)).integers(0, 280, size=(4, 1))
-        return torch.from_numpy((start + np.arange(8)).ravel())
+        return original(self, step, **share)
+
+    original, examples.Batches.at = examples.Batches.at, at
+    words = tokenizers.load(folder.parent / "words")
+    stage.run(SETTINGS, tokens.open_tokens(folder.parent / "tokens"), words, folder, checkpoints=home)
 
 
-def train(folder: Path, home: Path | None, kill_at: int = -1) -> None:
-    """The run that is killed: masked tokens of number sequences, one optimizer step a batch."""
-    torch.manual_seed(0)
-    encoder, layout = Encoder(CONFIG), Layout.of([8] * 4)
-
-    def gradients_of(batch: torch.Tensor) -> tuple[torch.Tensor, int]:
-        inputs = batch.clone()
-        inputs[3::8] = 299
-        states = encoder(inputs, layout)[3::8]
-        loss = torch.nn.functional.cross_entropy(encoder.logits(states), batch[3::8])
-        loss.backward()
-        return loss.detach(), len(batch)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    loop.train(encoder, SETTINGS, batches=Windows(kill_at), gradients_of=gradients_of, folder=folder, stage="pretrain",
-               checkpoints=home)  # fmt: skip
-    save_file(encoder.state_dict(), folder / "weights.safetensors")
-
-
-def outcome(folder: Path) -> tuple[list, list]:
-    """(step, loss) of every step, and the bytes of the weights."""
+def outcome(folder: Path) -> tuple[list, bytes]:
+    """(step, loss, tokens) of every step, and the bytes of the weights."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    weights = load_file(folder / "weights.safetensors")
-    return [(line["step"], line["loss"]) for line in lines], [tensor.numpy().tobytes() for tensor in weights.values()]
+    return [(line["step"], line["loss"], line["tokens"]) for line in lines], (folder / "model.safetensors").read_bytes()
 
 
 def wait(child: int) -> int:
@@ -103,13 +96,15 @@ def wait(child: int) -> int:
 
 def kill_steps(trials: int, folder: Path, rng: random.Random) -> list[str]:
     """SIGKILL at a random step (sometimes twice), resume, compare with the uninterrupted run."""
+    assert wait(forked(lambda _: prepare(folder))[0]) == 0
     assert wait(forked(lambda _: train(folder / "whole", None))[0]) == 0
     expected, failures = outcome(folder / "whole"), []
     for trial in range(trials):
         out, home = folder / f"out{trial}", folder / f"home{trial}"
-        kills = sorted(rng.sample(range(1, SETTINGS.steps), k=rng.choice((1, 1, 2))))
+        kills = sorted(rng.sample(range(1, SETTINGS.loop.steps), k=rng.choice((1, 1, 2))))
         for at in kills:
-            status = wait(forked(lambda _, at=at, out=out, home=home: train(out, home, at))[0])
+            delay = 0.02 * rng.random()
+            status = wait(forked(lambda _, at=at, delay=delay, out=out, home=home: train(out, home, at, delay))[0])
             if os.WTERMSIG(status) != signal.SIGKILL:
                 failures.append(f"trial {trial}: the child ended with {status} before step {at}")
         status = wait(forked(lambda _, out=out, home=home: train(out, home))[0])
@@ -123,7 +118,7 @@ def kill_steps(trials: int, folder: Path, rng: random.Random) -> list[str]:
 def made() -> tuple[Encoder, torch.optim.Optimizer]:
     """An encoder with an optimizer that has taken a step."""
     encoder = Encoder(CONFIG)
-    optimizer = optimizers.build(encoder, SETTINGS)
+    optimizer = optimizers.build(encoder, SETTINGS.loop)
     encoder(torch.arange(8), Layout.of([8])).sum().backward()
     optimizer.step()
     return encoder, optimizer

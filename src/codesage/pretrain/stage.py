@@ -58,7 +58,8 @@ def run(
     """
     settings = checked(settings, tokens, tokenizer)
     batches = _Shares(examples.Batches(tokens, settings.examples))
-    estimate.require_disk(Path(out).parent, disk_bytes(settings) if checkpoints else 4 * settings.encoder.parameters())
+    needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
+    estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
     encoder = lexical.fresh(settings.encoder, tokenizer, counted(tokens), initial=settings.initial, seed=settings.loop.seed)
     encoder.to(processes.device())
@@ -102,11 +103,6 @@ def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Setting
 def counted(tokens: Tokens) -> tuple[Ragged, ...]:
     """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
     return (tokens.pairs.text, tokens.pairs.code) if len(tokens.pairs) else (tokens.plain,)
-
-
-def disk_bytes(settings: Settings) -> int:
-    """What the checkpoints of a run and its model take."""
-    return (settings.loop.keep + 1) * estimate.checkpoint_bytes(settings.encoder) + 4 * settings.encoder.parameters()
 
 
 def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimate.Estimate:

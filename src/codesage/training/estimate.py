@@ -54,6 +54,11 @@ def checkpoint_bytes(config: Config) -> int:
     return 3 * 4 * config.parameters() + 1_000_000
 
 
+def run_bytes(config: Config, *, keep: int) -> int:
+    """What a run takes on disk: the checkpoints that are kept, one being written, and the model."""
+    return (keep + 1) * checkpoint_bytes(config) + 4 * config.parameters()
+
+
 def require_disk(folder: Path, needed: int) -> None:
     """Raise CodesageError when the file system of `folder` (which need not exist yet) has less than `needed` bytes free."""
     while not folder.exists():
@@ -101,7 +106,7 @@ def estimate(
     kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats a token that backward needs
     head = head_share * 2 * config.vocab_size
     memory = 4 * (4 * config.parameters() + micro * (kept + 6 * width) + min(micro * head, 2**28))
-    disk = (keep + 1) * checkpoint_bytes(config) + 4 * config.parameters()
+    disk = run_bytes(config, keep=keep)
     return Estimate(config.parameters(), int(memory), disk, step_tokens, steps, peak, steps * step_seconds)
 
 
