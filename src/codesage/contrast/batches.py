@@ -93,8 +93,8 @@ class Batches:
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
 
-        The first call in an epoch plans it, and the first after a resume all epochs before: a second for a million
-        pairs.
+        The first call in an epoch plans it, and the first after a resume all epochs before: one to two seconds
+        for a million pairs.
         """
         while step >= self._ends[-1]:
             self._ends.append(self._ends[-1] + len(self._plan(len(self._ends) - 1).batches))

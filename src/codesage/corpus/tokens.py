@@ -27,16 +27,14 @@ import numpy as np
 from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.corpus.ragged import Ragged
 from codesage.corpus.read import read_documents, read_pairs
+from codesage.corpus.token_files import KINDS, Files, read_items, read_ragged
 from codesage.corpus.tokenise import SIDES, Columns, Tokeniser, id_type
 from codesage.errors import CodesageError
-from codesage.languages import LANGUAGES
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer
 
-KINDS = ("function", "class", "example", "comment", "test")
 _UNIT = 500_000  # characters a worker takes at a time
 _FIXED = ("vocab_size", "end_id", "mask_id", "pad_id", "text_tokens", "code_tokens")
-_TYPES = {"borders": "<i8", "names": "<u2", "language": "u1", "kind": "u1", "key": "<u8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def write(
     limits = {"text": settings.text_tokens, "description": settings.description_tokens}
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
-        files = stack.enter_context(_Files(folder, facts["dtype"]))
+        files = stack.enter_context(Files(folder, facts["dtype"]))
         pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits))
         parts = (
             ("documents", _sampled(documents, settings), lambda document: len(document.text)),
@@ -172,12 +170,12 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     except (KeyError, TypeError, ValueError) as error:
         raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
     folder, documents = artifact.path, counts["documents"]
-    named = _ragged(folder, "documents.named", documents, ids)
+    named = read_ragged(folder, "documents.named", documents, ids)
     return Tokens(
         path=folder, facts=facts, fingerprint=artifact.fingerprint, named=named,
-        plain=_ragged(folder, "documents.plain", documents, ids),
-        names=_mapped_file(folder / "documents.named.names", "<u2", len(named.ids)),
-        language=_mapped_file(folder / "documents.language", "u1", documents),
+        plain=read_ragged(folder, "documents.plain", documents, ids),
+        names=read_items(folder / "documents.named.names", "<u2", len(named.ids)),
+        language=read_items(folder / "documents.language", "u1", documents),
         pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
         **listed, **fixed,
     )  # fmt: skip
@@ -195,86 +193,10 @@ def _check(settings: Settings) -> None:
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
     return PairTokens(
-        **{side: _ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
-        **{key: _mapped_file(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
-        **{f"{side}_key": _mapped_file(folder / f"{name}.{side}.key", "<u8", count) for side in ("text", "body")},
+        **{side: read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
+        **{key: read_items(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
+        **{f"{side}_key": read_items(folder / f"{name}.{side}.key", "<u8", count) for side in ("text", "body")},
     )
-
-
-def _ragged(folder: Path, name: str, rows: int, dtype: np.dtype) -> Ragged:
-    borders = _mapped_file(folder / f"{name}.borders", "<i8", rows + 1)
-    if borders[0] != 0 or (np.diff(borders) < 0).any():
-        raise CodesageError(f"{folder / name}.borders does not ascend from 0: make it again with 'codesage tokens'")
-    return Ragged(_mapped_file(folder / f"{name}.ids", dtype, int(borders[-1])), borders)
-
-
-def _mapped_file(file: Path, dtype: str | np.dtype, items: int) -> np.ndarray:
-    dtype = np.dtype(dtype)
-    try:
-        size = file.stat().st_size
-        if size != items * dtype.itemsize:
-            raise CodesageError(f"{file} has {size:,} bytes, expected {items * dtype.itemsize:,} ({items:,} items): "
-                                "make it again with 'codesage tokens'")  # fmt: skip
-        # A plain view of the map: slices of np.memmap cost microseconds each. An empty file cannot be mapped.
-        return np.asarray(np.memmap(file, dtype, "r")) if items else np.empty(0, dtype)
-    except OSError as error:
-        raise CodesageError(f"{file} cannot be read ({error.strerror}): make it again with 'codesage tokens'") from None
-
-
-class _Files:
-    """The raw files of an artifact while they grow."""
-
-    def __init__(self, folder: Path, dtype: str) -> None:
-        self._folder, self._ids = folder, np.dtype(dtype).newbyteorder("<")
-        self._open: dict[str, object] = {}
-        self._ends: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-        self._numbers = {"language": {name: i for i, name in enumerate(LANGUAGES)},
-                         "kind": {name: i for i, name in enumerate(KINDS)}}  # fmt: skip
-
-    def __enter__(self) -> "_Files":
-        return self
-
-    def __exit__(self, *error) -> None:
-        for file in self._open.values():
-            file.close()
-
-    def open(self, part: str) -> None:
-        """Start a part: its files exist from now on, empty where nothing is added."""
-        self._counts[part] = 0
-        if part == "documents":
-            ragged, flat = ["plain", "named"], ["named.names", "language"]
-        else:
-            ragged, flat = list(SIDES), ["language", "kind", "text.key", "body.key"]
-        for name in [*flat, *(f"{column}.{end}" for column in ragged for end in ("ids", "borders"))]:
-            self._open[f"{part}.{name}"] = open(self._folder / f"{part}.{name}", "wb")  # noqa: SIM115 (closed by __exit__)
-        for column in ragged:
-            self._ends[f"{part}.{column}"] = 0
-            self._write(f"{part}.{column}.borders", [0])
-
-    def add(self, part: str, columns: Columns) -> int:
-        """Append columns; returns the number of items of the part so far."""
-        for name, values in columns.items():
-            column, _, end = name.rpartition(".")
-            if end == "lengths":
-                borders = self._ends[f"{part}.{column}"] + np.cumsum(values)
-                self._ends[f"{part}.{column}"] = int(borders[-1])
-                self._write(f"{part}.{column}.borders", borders)
-            elif name in self._numbers:
-                numbers = self._numbers[name]
-                self._write(f"{part}.{name}", [numbers.setdefault(value, len(numbers)) for value in values])
-            else:
-                self._write(f"{part}.{name}", values)
-        self._counts[part] += len(columns["language"])
-        return self._counts[part]
-
-    def _write(self, name: str, values) -> None:
-        self._open[name].write(np.asarray(values).astype(_TYPES.get(name.rpartition(".")[2], self._ids), copy=False).tobytes())
-
-    def facts(self) -> dict:
-        """Counts of items and tokens, and what the numbers of languages and kinds stand for."""
-        lists = {"languages": list(self._numbers["language"]), "kinds": list(self._numbers["kind"])}
-        return {"counts": dict(self._counts), "tokens": dict(sorted(self._ends.items()))} | lists
 
 
 def _units(records: Iterable, size: Callable[[object], int]) -> Iterator[list]:
