@@ -23,18 +23,9 @@ import pytest
 from codesage.corpus import debian, licences, recognise
 from codesage.corpus.archives import Limits, Member, is_archive, members
 from codesage.corpus.clients import once, run
+from codesage.corpus.packages import DebianSource, NpmPackage, PipPackage
 from codesage.corpus.recipe import read_recipe
-from codesage.corpus.sources import (
-    DebianSource,
-    Folder,
-    GitRepository,
-    NpmPackage,
-    PipPackage,
-    SitePackages,
-    Source,
-    StackParquet,
-    StandardLibrary,
-)
+from codesage.corpus.sources import Folder, GitRepository, SitePackages, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
 from codesage.walk import Skipped
 

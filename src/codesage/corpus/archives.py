@@ -199,6 +199,7 @@ class _Forward:
         return self._at
 
     def read(self, size: int) -> bytes:
+        """Up to `size` bytes, fewer only at the end; a request larger than any member or header is a bomb."""
         if size < 0 or size > _READ:
             raise _Bomb
         pieces = []
@@ -241,6 +242,7 @@ class _Inflated:
         self._file, self._make, self._decompressor = file, make, make()
 
     def read(self, size: int) -> bytes:
+        """At most `size` bytes, b"" at the end of the last stream; EOFError when one is cut off."""
         while True:
             if self._decompressor.eof:
                 rest = self._decompressor.unused_data.lstrip(b"\0") or self._file.read(_PIECE).lstrip(b"\0")

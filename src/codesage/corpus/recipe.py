@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.corpus import licences
-from codesage.corpus.sources import DebianSource, Folder, GitRepository, NpmPackage, PipPackage, Source, StandardLibrary
+from codesage.corpus.packages import DebianSource, NpmPackage, PipPackage
+from codesage.corpus.sources import Folder, GitRepository, Source, StandardLibrary
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 
