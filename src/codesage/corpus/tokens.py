@@ -100,7 +100,6 @@ def build(
     Raises CodesageError when the corpus is missing or damaged, a kind of pairs is not known, or a worker dies.
     """
     origin = open_artifact(corpus, "corpus", verify=False)
-
     kinds = (settings or Settings()).pair_kinds or None
     return write(
         _Read(lambda: read_documents(corpus)), _Read(lambda: read_pairs(corpus, kinds=kinds)), tokenizer, out,
