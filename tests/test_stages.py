@@ -13,10 +13,6 @@ import torch
 from codesage import CodesageError
 from codesage.artifacts import open_artifact, publish
 from codesage.contrast import stage as contrast
-from codesage.corpus import sources
-from codesage.corpus.benchmarks import Benchmarks
-from codesage.corpus.read import read_documents, read_pairs
-from codesage.corpus.stage import Settings, build
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.evaluate import metrics, stage, tasks
@@ -27,60 +23,6 @@ from codesage.tokenizer import load, train
 from codesage.training import loop
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def tree(tmp_path):
-    for name in ("alpha", "beta"):
-        (tmp_path / name).mkdir()
-        code = "".join(
-            f'def {name}_{i}(value):\n    """Compute the {name} number {i} of the value."""\n'
-            f"    result = value + {i}\n    {name} = result * {i}\n    return {name}\n\n\n"
-            for i in range(20)
-        )
-        (tmp_path / name / "code.py").write_text(code)
-    (tmp_path / "alpha" / "bad.py").write_bytes(b"\xff\xfe\xfd")
-    (tmp_path / "alpha" / "test_x.py").write_text("x = 1")
-    (tmp_path / "alpha" / "deep.py").write_text("(\n" * 10_000)
-    return tmp_path
-
-
-def built(tree, out, **options):
-    found = [*sources.folder(tree / "alpha"), *sources.folder(tree / "beta")]
-    return build(Settings(workers=1, **options), found, tree / out)
-
-
-def test_corpus_counts_holds_out_and_is_reproducible(tree):
-    artifact = built(tree, "a", held_out=("beta",))
-    assert artifact.facts["pairs"] == {"python": 20} == artifact.facts["held_out_pairs"]
-    assert artifact.facts["skipped"] == {"encoding": 1, "test": 1, "nesting": 1}
-    assert {d.package for d in read_documents(tree / "a")} == {"alpha"}
-    assert {p.package for p in read_pairs(tree / "a", held_out=True)} == {"beta"}
-    assert built(tree, "b", held_out=("beta",)).fingerprint == artifact.fingerprint
-
-
-def test_two_workers_give_the_same_bytes(tree):
-    found = list(sources.folder(tree / "alpha"))
-    one, two = (build(Settings(workers=n), found, tree / f"w{n}").fingerprint for n in (1, 2))
-    assert one == two
-
-
-def test_benchmark_items_are_kept_out(tree):
-    (tree / "bench").mkdir()
-    item = read_pairs(built(tree, "a").path)[3].code
-    (tree / "bench" / "x.jsonl").write_text(json.dumps({"code": item}) + "\n")
-    facts = built(tree, "b", exclude=str(tree / "bench")).facts
-    assert facts["dropped"]["benchmark item"] == 1 and facts["pairs"] == {"python": 39}
-    long = " ".join(f"w{i}" for i in range(40))
-    assert Benchmarks([long]).contain("start " + long.replace(" ", "\n") + " end")
-    assert not Benchmarks([long]).contain(long.replace("w20", "other"))
-
-
-def test_nothing_to_read_is_one_line(tmp_path):
-    with pytest.raises(CodesageError, match="no source file"):
-        build(Settings(workers=1), sources.folder(tmp_path), tmp_path / "out")
-    with pytest.raises(CodesageError, match="no such file"):
-        build(Settings(workers=1), sources.folder(tmp_path / "gone"), tmp_path / "out")
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove", "manifest"])

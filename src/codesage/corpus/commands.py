@@ -1,69 +1,116 @@
-"""`codesage corpus build` and `codesage corpus stats`."""
+"""`codesage corpus build`, `stats` and `sample`: sources to a corpus, and a look at one."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build a corpus from source trees, and look at one.", no_args_is_help=True)
+app = typer.Typer(help="Build a corpus from packages and folders, and look at one.", no_args_is_help=True)
+_Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
+_SHOWN = 20  # lines of code of a sample
 
 
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="Folder to write the corpus to.")],
-    paths: Annotated[list[Path] | None, typer.Argument(help="Folders or files of source code.")] = None,
-    stdlib: Annotated[bool, typer.Option(help="Also the Python standard library.")] = False,
+    sources: Annotated[list[Path] | None, typer.Argument(help="Recipes (.toml) and folders or files of source code.")] = None,
+    stdlib: Annotated[bool, typer.Option("--stdlib", help="Also the Python standard library.")] = False,
     packages: Annotated[list[Path] | None, typer.Option(help="Also the packages in a site-packages folder.")] = None,
-    any_licence: Annotated[bool, typer.Option(help="Packages without a permissive licence too.")] = False,
+    any_licence: Annotated[bool, typer.Option("--any-licence", help="Installed packages of any licence.")] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
-    exclude_benchmarks: Annotated[Path | None, typer.Option(help="Keep what these JSON lines hold out.")] = None,
-    classes: Annotated[bool, typer.Option(help="Pairs of classes too.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes that parse; 0: one a core.")] = 0,
-) -> None:
-    """Read source files into documents, functions and (text, code) pairs, as Parquet with a manifest."""
-    from itertools import chain
+    exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
+    engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one a core.")] = 0,
+) -> None:  # fmt: skip
+    """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that says what is in it and why.
 
-    from codesage.corpus import sources, stage
+    Interrupted at any moment, the same command goes on where it was.
+    """
+    from codesage.corpus import progress, stage
 
-    found = [sources.folder(path) for path in paths or []]
-    found += [sources.standard_library()] if stdlib else []
-    found += [sources.packages(path, any_licence=any_licence) for path in packages or []]
-    settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), classes, workers)
-    with _counting("documents") as progress:
-        artifact = stage.build(settings, chain.from_iterable(found), out, progress=progress)
-    _show(artifact.facts)
+    settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), workers)
+    chosen = _sources(sources or [], stdlib, packages or [], any_licence)
+    with progress.shown() as show:
+        artifact = stage.build(
+            settings, chosen, out, engine=_engine(engine, workers), cache=cache or _default_cache(), progress=show
+        )
+    typer.echo(_tables(artifact.facts))
+    typer.echo(f"{out}: read {out / 'README.md'} for the whole account")
 
 
 @app.command()
-def stats(corpus: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> None:
+def stats(corpus: _Corpus) -> None:
     """Print what a corpus holds, and what was left out and why."""
     from codesage.artifacts import open_artifact
 
-    _show(open_artifact(corpus, "corpus").facts)
+    typer.echo(_tables(open_artifact(corpus, "corpus", verify=False).facts))
 
 
-def _show(facts: dict) -> None:
-    languages = sorted(facts["documents"])
-    typer.echo("| language | documents | functions and classes | pairs | held-out pairs |\n|---|---:|---:|---:|---:|")
-    for language in languages:
-        cells = [f"{facts[name].get(language, 0):,}" for name in ("documents", "functions", "pairs", "held_out_pairs")]
-        typer.echo(f"| {language} | " + " | ".join(cells) + " |")
-    for name in ("skipped", "dropped"):
-        reasons = sorted(facts[name].items(), key=lambda item: -item[1])
-        typer.echo(f"{name}: " + (", ".join(f"{count:,} {reason}" for reason, count in reasons) or "nothing"))
+@app.command()
+def sample(
+    corpus: _Corpus,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 5,
+    kind: Annotated[str, typer.Option(help="Only pairs of this kind: function, class, example, comment, test.")] = "",
+    language: Annotated[str, typer.Option(help="Only pairs of this language.")] = "",
+    held_out: Annotated[bool, typer.Option("--held-out", help="Of the held-out packages.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 0,
+) -> None:
+    """Print pairs of a corpus, drawn at random."""
+    import random
+
+    from codesage.corpus.read import sample_pairs
+    from codesage.errors import CodesageError
+
+    drawn = sample_pairs(corpus, count, random.Random(seed), held_out=held_out, kind=kind, language=language)
+    if not drawn:
+        raise CodesageError(f"{corpus} holds no pair of that kind: run 'codesage corpus stats {corpus}' for what it holds")
+    for pair in drawn:
+        head = f"{pair.language} {pair.kind}  {pair.package} {pair.version}  {pair.path}:{pair.start_line}  {pair.name}"
+        lines = pair.code.rstrip().expandtabs(4).splitlines()
+        shown = [f"    {line[:140]}" for line in lines[:_SHOWN]]
+        if len(lines) > _SHOWN:
+            shown.append(f"    ... {len(lines) - _SHOWN} lines more")
+        text = [f"  {typer.style(pair.text, bold=True)}"] + [f"  {pair.description[:300]}"] * bool(pair.description)
+        typer.echo("\n".join([typer.style(head, dim=True), *text, *shown, ""]))
 
 
-def _counting(what: str):
-    from contextlib import contextmanager
+def _sources(paths: list[Path], stdlib: bool, packages: list[Path], any_licence: bool) -> list:
+    from codesage.corpus.sources import Folder, SitePackages, StandardLibrary
+    from codesage.errors import CodesageError
 
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    chosen = []
+    for path in paths:
+        if path.suffix == ".toml":
+            from codesage.corpus.recipe import read_recipe
 
-    @contextmanager
-    def counting():
-        columns = (SpinnerColumn(), TextColumn("{task.completed:,} " + what), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done: bar.update(task, completed=done)
+            chosen += read_recipe(path).sources()
+        else:
+            chosen.append(Folder(str(path)))
+    chosen += [StandardLibrary()] if stdlib else []
+    chosen += [SitePackages(str(path), any_licence) for path in packages]
+    if not chosen:
+        raise CodesageError("nothing to read: give a recipe (.toml), a folder, --stdlib or --packages SITE")
+    return chosen
 
-    return counting()
+
+def _engine(name: str, workers: int):
+    from codesage.corpus.engine import LocalEngine, RayEngine
+    from codesage.errors import CodesageError
+
+    engines = {"local": LocalEngine, "ray": RayEngine}
+    if name not in engines:
+        raise CodesageError(f"engine {name!r} is not known: expected one of {', '.join(engines)}")
+    return engines[name](workers)
+
+
+def _default_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("codesage") / "sources"
+
+
+def _tables(facts: dict) -> str:
+    from codesage.corpus.card import languages_table, reasons_table
+
+    return f"{languages_table(facts)}\n\n{reasons_table(facts)}"

@@ -1,26 +1,58 @@
 """A corpus back into records: what training and evaluation read."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from codesage.artifacts import open_artifact
+from codesage.corpus.tables import read_records, records_of
 from codesage.records import Document, Pair
 
 
 def read_documents(corpus: Path | str) -> Iterator[Document]:
-    """Documents of the corpus artifact at `corpus`, in order. CodesageError when it is missing or damaged."""
-    yield from _read(corpus, "documents", Document)
+    """Documents of the corpus artifact at `corpus`, in order, tests too. CodesageError when it is missing or damaged."""
+    folder = open_artifact(corpus, "corpus").path
+    yield from read_records(sorted(folder.glob("files/*.parquet")), Document)
 
 
-def read_pairs(corpus: Path | str, *, held_out: bool = False) -> list[Pair]:
-    """Training pairs of a corpus, or those of its held-out packages. CodesageError when it is missing or damaged."""
-    return list(_read(corpus, "held_out_pairs" if held_out else "pairs", Pair))
+def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[str] | None = None) -> list[Pair]:
+    """Training pairs of a corpus, or those of its held-out packages; of all kinds, or of those in `kinds`.
+
+    CodesageError when the corpus is missing or damaged.
+    """
+    files = _pair_files(open_artifact(corpus, "corpus").path, held_out)
+    return [pair for pair in read_records(files, Pair) if kinds is None or pair.kind in kinds]
 
 
-def _read(corpus: Path | str, name: str, record: type) -> Iterator:
-    import pyarrow.parquet as pq
+def sample_pairs(
+    corpus: Path | str, count: int, drawn: random.Random, *, held_out: bool = False, kind: str = "", language: str = ""
+) -> list[Pair]:
+    """Up to `count` pairs at random, of one kind and language where these are given; reads only what it shows."""
+    files = _pair_files(open_artifact(corpus, "corpus", verify=False).path, held_out)
+    rows = []
+    for file in files:
+        table = pq.read_table(file, columns=["kind", "language"])
+        mask = pa.array([True] * len(table))
+        for name, value in (("kind", kind), ("language", language)):
+            mask = pc.and_(mask, pc.equal(table[name], value)) if value else mask
+        rows += [(file, row) for row in pc.indices_nonzero(mask).to_pylist()]
+    chosen = sorted(drawn.sample(rows, min(count, len(rows))))
+    return [pair for file, row in chosen for pair in records_of(_row(file, row), Pair)]
 
-    file = pq.ParquetFile(open_artifact(corpus, "corpus").path / f"{name}.parquet")
-    for batch in file.iter_batches(batch_size=2_000):
-        for row in batch.to_pylist():
-            yield record(**row)
+
+def _row(file: Path, row: int) -> pa.Table:
+    with pq.ParquetFile(file) as opened:
+        for group in range(opened.num_row_groups):
+            size = opened.metadata.row_group(group).num_rows
+            if row < size:
+                return opened.read_row_group(group).slice(row, 1)
+            row -= size
+    raise IndexError(row)
+
+
+def _pair_files(folder: Path, held_out: bool) -> list[Path]:
+    return [folder / "held_out_pairs.parquet"] if held_out else sorted(folder.glob("pairs/*.parquet"))

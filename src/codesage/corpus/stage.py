@@ -1,32 +1,53 @@
-"""Sources to a corpus: documents, functions and (text, code) pairs as Parquet, with every skip and drop counted.
+"""Sources to a corpus: files, functions and (text, code) pairs as Parquet, with every skip and drop counted.
 
-The corpus is an artifact of kind "corpus": documents.parquet, functions.parquet, pairs.parquet, and, when packages
-are held out for evaluation, held_out_pairs.parquet. Equal inputs give equal bytes: rows keep the order of the
-sources, and worker processes only parse.
+Five phases, each in units that workers do in any order and any number: fetch what is not in the cache; read each source
+into clean documents; parse what is left of them when duplicates are gone; decide which pairs stay; write shards. What a
+unit leaves depends on its input alone, and decisions over all of them are made here, from keys, in the order of the
+sources. So equal inputs give equal bytes, whatever the number of workers, the engine, and how often the build was killed.
+
+The corpus is an artifact of kind "corpus": files/part-*.parquet, functions/part-*.parquet, pairs/part-*.parquet,
+held_out_pairs.parquet, skipped.parquet (every file that was left out, and why), README.md and its pictures.
 """
 
-import hashlib
+import errno
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields
-from itertools import islice
-from multiprocessing import get_context
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from codesage.artifacts import Artifact, open_artifact, publish
-from codesage.corpus.benchmarks import Benchmarks, read_benchmarks
-from codesage.corpus.pairs import pairs_of
-from codesage.corpus.sources import Found
-from codesage.errors import CodesageError
-from codesage.records import Document, Function, Pair
-from codesage.syntax import ParseRefused, functions, parse
-from codesage.walk import Skipped
+import numpy as np
+import pyarrow as pa
 
-_BATCH = 64  # documents a worker takes at a time
-_ROWS = 2_000  # a row group: bounds memory
+from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
+from codesage.corpus.card import write_card
+from codesage.corpus.distinct import judge_documents, judge_pairs
+from codesage.corpus.engine import Engine, LocalEngine
+from codesage.corpus.inputs import archive_of, benchmarks_of, state_of
+from codesage.corpus.joining import JoinTests, JoinUnit
+from codesage.corpus.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
+from codesage.corpus.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
+from codesage.corpus.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
+from codesage.corpus.report import Progress, Report
+from codesage.corpus.sources import Source
+from codesage.corpus.tables import Writer, schema_of
+from codesage.corpus.work import KEYS, Work, open_work
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES
+from codesage.records import Function
+
+_DOWNLOADS = 4  # at a time
+_SKIPPED = pa.schema([("source", pa.string()), ("path", pa.string()), ("reason", pa.string())])
+_SCHEMAS = {
+    "files": DOCUMENTS,
+    "functions": schema_of(Function, without=("body", "bare_body"), path=str, package=str),  # bodies: bytes of the file
+    "pairs": PAIRS,
+    "held_out_pairs": PAIRS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,192 +56,216 @@ class Settings:
 
     held_out: tuple[str, ...] = ()  # packages that only give evaluation pairs
     exclude: str = ""  # folder of benchmark items that must not be in the corpus
-    classes: bool = False  # pairs of classes too, as V2 of the published models
-    workers: int = 0  # 0: all cores
-
-
-@dataclass(slots=True)
-class _Read:
-    """What became of one document."""
-
-    document: Document
-    functions: list[Function]
-    pairs: list[Pair]
-    drops: Counter
-    skipped: str = ""
+    workers: int = 0  # of the local engine; 0: one a core. Has no part in the result
 
 
 def build(
-    settings: Settings, sources: Iterable[Found], out: Path | str, *, progress: Callable[[int], None] = lambda n: None
-) -> Artifact:
-    """Build a corpus from `sources` and publish it at `out`; `progress` hears the number of documents done.
+    settings: Settings, sources: Sequence[Source], out: Path | str, *, engine: Engine | None = None,
+    cache: Path | str = "cache", progress: Callable[[Progress], None] = lambda progress: None,
+) -> Artifact:  # fmt: skip
+    """Build a corpus from `sources` and publish it at `out`; `progress` hears how far it is, now and then.
 
-    facts: documents, functions and pairs per language, skips and drops by reason, packages with version and licence.
-    Raises CodesageError when the sources hold no file that can be read, or a worker process dies.
+    Interrupted or killed, the same call goes on where it was. Raises CodesageError, in one line, when a source cannot be
+    fetched or read, when there is nothing to read, when another build writes `out`, when the disk is full.
     """
-    counts = {name: Counter() for name in ("skipped", "dropped", "documents", "functions", "pairs", "held_out_pairs")}
-    licences: dict[str, list[str]] = {}
-    facts: dict = {}
-    stated = asdict(settings) | {"exclude": bool(settings.exclude), "workers": None}
-    with publish(out, "corpus", settings=stated, facts=facts) as folder:
-        tables = {"documents": _Table(folder, "documents", Document), "functions": _Table(folder, "functions", Function),
-                  "pairs": _Table(folder, "pairs", Pair), "held_out_pairs": _Table(folder, "held_out_pairs", Pair)}  # fmt: skip
-        pairs: list[Pair] = []
-        held: list[Pair] = []
-        for done, read in enumerate(_read_all(settings, _distinct(sources, counts["skipped"])), start=1):
-            progress(done)
-            document = read.document
-            if read.skipped:
-                counts["skipped"][read.skipped] += 1
-                continue
-            counts["dropped"] += read.drops
-            if document.package in settings.held_out:
-                held += read.pairs
-                continue
-            licences.setdefault(document.package or "(folder)", [document.version, document.licence])
-            tables["documents"].add([document])
-            tables["functions"].add(read.functions, path=document.path, package=document.package)
-            counts["documents"][document.language] += 1
-            counts["functions"][document.language] += len(read.functions)
-            pairs += read.pairs
-        if not counts["documents"]:
+    out = Path(os.path.abspath(out))
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise CodesageError(f"{out} exists and holds no {MANIFEST}: choose another --out or remove it")
+    with _full_disk(out), open_work(out) as work, engine or LocalEngine(settings.workers) as running:
+        _Build(settings, tuple(sources), Path(os.path.abspath(cache)), work, running, progress).publish(out)
+    return open_artifact(out, "corpus", verify=False)
+
+
+@contextmanager
+def _full_disk(out: Path):
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise CodesageError(
+            f"the disk of {out} is full: free some space and run the same command again, it goes on where it was"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A row group on its way: its source, the keys of all its documents, and what to parse of it."""
+
+    source: SourceUnit
+    keys: dict[str, np.ndarray]
+    unit: ParseUnit
+
+
+class _Build:
+    """One build under way: its phases in order, each a method that takes what the one before gives."""
+
+    def __init__(self, settings: Settings, sources: tuple, cache: Path, work: Work, engine: Engine, progress) -> None:
+        self._settings, self._sources, self._cache = settings, sources, cache
+        self._work, self._engine, self._progress = work, engine, progress
+        self._report = Report()
+        self._held_out = frozenset(settings.held_out)
+        self._pair_inputs = [sorted(self._held_out), benchmarks_of(settings.exclude)]  # what pairs depend on besides files
+
+    def publish(self, out: Path) -> None:
+        """Do every phase and seal the result at `out`."""
+        self._fetch()
+        groups = self._plan(self._read())
+        reports = self._parse(groups)
+        places = [group.unit.folder for group in groups] + self._join(groups, reports)
+        shards = self._shards(groups, reports, places)
+        self._write(shards)
+        stated = asdict(self._settings) | {"exclude": bool(self._settings.exclude), "workers": None}
+        with publish(out, "corpus", settings=stated, facts=self._report.facts) as folder:
+            for name, units in shards.items():
+                for number, unit in enumerate(units):
+                    target = folder / (f"{name}.parquet" if name == "held_out_pairs" else f"{name}/part-{number:05}.parquet")
+                    target.parent.mkdir(exist_ok=True)
+                    _link(unit.folder / PART_FILE, target)
+            with Writer(folder / "skipped.parquet", _SKIPPED) as writer:
+                columns = list(zip(*self._report.skipped, strict=True)) or [(), (), ()]
+                writer.add(pa.table([pa.array(column, pa.string()) for column in columns], schema=_SKIPPED))
+            write_card(folder, self._report.facts)
+
+    def _fetch(self) -> None:
+        """Fetch all sources, several at a time; what was fetched stays in the cache when one of them fails."""
+        self._cache.mkdir(parents=True, exist_ok=True)
+        heard = self._phase("fetch", len(self._sources))
+        with ThreadPoolExecutor(_DOWNLOADS) as pool:
+            under_way = [pool.submit(source.fetch, self._cache) for source in self._sources]
+            try:
+                for one in under_way:
+                    one.result()
+                    heard()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _read(self) -> list[tuple[SourceUnit, dict]]:
+        """Every source as documents, with the keys and a verdict on each document."""
+        units = []
+        for source in self._sources:
+            size, state = state_of(source, self._cache)
+            units.append(SourceUnit(source, self._work.place("documents", repr(source), source.key, state), size))
+        heard = self._phase("read", len(units))
+        reports = self._work.run(self._engine, ReadSource(self._cache), units, heard=lambda unit, fresh: heard())
+        found = []
+        for unit, report in zip(units, reports, strict=True):
+            self._report.add_source(unit.source, report, archive_of(unit.source, self._cache))
+            if report["documents"]:
+                keys = _keys(unit.folder)
+                packages = [unit.source.held_out or name in self._held_out for name, *_ in report["packages"]]
+                keys["held"] = np.array(packages)[keys["package"]]
+                found.append((unit, keys))
+        if not any((keys["language"] != CODES[""]).any() for _, keys in found):
             raise CodesageError(
-                f"no source file of the nine languages to read ({_listed(counts['skipped']) or 'nothing found'}): "
+                f"no source file of the nine languages to read ({self._report.reasons() or 'nothing found'}): "
                 "give folders that hold code"
             )
-        held = _distinct_pairs(held, [], counts["dropped"])
-        kept = _distinct_pairs(pairs, held, counts["dropped"])
-        for name, rows in (("pairs", kept), ("held_out_pairs", held)):
-            tables[name].add(rows)
-            counts[name].update(pair.language for pair in rows)
-        for table in tables.values():
-            table.close()
-        facts |= {name: dict(sorted(counter.items())) for name, counter in counts.items()}
-        facts["packages"] = licences
-        facts["held_out_packages"] = dict(sorted(Counter(pair.package for pair in held).items()))
-    return open_artifact(out, "corpus")
+        self._phase("compare", sum(len(keys["held"]) for _, keys in found))
+        for (_, keys), verdict in zip(found, judge_documents([keys for _, keys in found]), strict=True):
+            keys["verdict"] = verdict
+            del keys["signature"]
+        self._report.add_documents([keys["verdict"] for _, keys in found])
+        return found
+
+    def _plan(self, found: list[tuple[SourceUnit, dict]]) -> list[_Group]:
+        """The row groups to parse, without the documents that go."""
+        groups = []
+        for source, keys in found:
+            held_out = source.source.held_out
+            written = np.bincount(keys["language"], keys["characters"], minlength=len(CODES))[: len(LANGUAGES)]
+            language = list(LANGUAGES)[int(written.argmax())]
+            borders = np.searchsorted(keys["group"], np.arange(keys["group"][-1] + 2))
+            for number, (start, end) in enumerate(pairwise(borders)):
+                inside = {name: values[start:end] for name, values in keys.items()}
+                rows = rows_of(inside["verdict"] == 0)
+                if rows:
+                    place = self._work.place("parsed", source.folder.name, number, rows, held_out, language, self._pair_inputs)
+                    weight = int(inside["characters"][list(rows)].sum())
+                    file = source.folder / DOCUMENTS_FILE
+                    groups.append(_Group(source, inside, ParseUnit(file, number, rows, held_out, language, place, weight)))
+        return groups
+
+    def _parse(self, groups: list[_Group]) -> list[dict]:
+        units = [group.unit for group in groups]
+        heard = self._phase(
+            "parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units)
+        )
+        reports = self._work.run(
+            self._engine, Parse(self._held_out, self._settings.exclude), units,
+            heard=lambda unit, fresh: heard(unit.weight, len(unit.rows), fresh),
+        )  # fmt: skip
+        for group, report in zip(groups, reports, strict=True):
+            self._report.add_parsed(group.source.source, report, group.keys)
+        return reports
+
+    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Path]:
+        """The tests of each source with what they test; the answer is where their pairs are."""
+        parsed: dict[Path, list[ParseUnit]] = {}
+        tested = set()
+        for group, report in zip(groups, reports, strict=True):
+            parsed.setdefault(group.source.folder, []).append(group.unit)
+            if report["tests"]:
+                tested.add(group.source.folder)
+        units = []
+        for folder, parts in parsed.items():
+            if folder in tested:
+                names = [unit.folder.name for unit in parts]
+                place = self._work.place("joined", names)
+                weight = sum(unit.weight for unit in parts)
+                units.append(JoinUnit(tuple(unit.folder for unit in parts), parts[0].held_out, place, weight))
+        heard = self._phase("join", len(units))
+        task = JoinTests(self._held_out, self._settings.exclude)
+        for report in self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard()):
+            self._report.add_joined(report)
+        return [unit.folder for unit in units]
+
+    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Path]) -> dict[str, list[PartUnit]]:
+        """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
+        keys = [_keys(place) for place in places]
+        self._phase("compare", sum(len(key["held"]) for key in keys))
+        verdicts = judge_pairs(keys)
+        self._report.add_pairs(keys, verdicts)
+        pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
+        for group, report in zip(groups, reports, strict=True):
+            unit = group.unit
+            pieces["files"].append(Piece(unit.documents, tuple(report["read"]), unit.weight, unit.group))
+            pieces["functions"].append(Piece(unit.folder / FUNCTIONS_FILE, None, unit.weight))
+        for place, key, verdict in zip(places, keys, verdicts, strict=True):
+            for name, held in (("pairs", False), ("held_out_pairs", True)):
+                stays = (verdict == 0) & (key["held"] == held)
+                pieces[name].append(Piece(place / PAIRS_FILE, rows_of(stays), int(key["characters"][stays].sum())))
+        shards = {}
+        for name, found in pieces.items():
+            size = PART_CHARACTERS if name != "held_out_pairs" else sys.maxsize
+            shards[name] = plan(self._work, found, schema=_SCHEMAS[name], characters=size)
+        return shards
+
+    def _write(self, shards: dict[str, list[PartUnit]]) -> None:
+        units = [unit for parts in shards.values() for unit in parts]
+        heard = self._phase("write", len(units))
+        self._work.run(self._engine, write_part, units, heard=lambda unit, fresh: heard())
+
+    def _phase(self, name: str, units: int, characters: int = 0, documents: int = 0) -> Callable[..., None]:
+        """Begin a phase; the answer is to be called for every unit that is done."""
+        state = Progress(name, units, characters, documents)
+        self._progress(state)
+
+        def heard(characters: int = 0, documents: int = 0, fresh: bool = True) -> None:
+            state.add(characters, documents, fresh)
+            self._progress(state)
+
+        return heard
 
 
-def _distinct(sources: Iterable[Found], skipped: Counter) -> Iterator[Document]:
-    seen: set[str] = set()
-    for found in sources:
-        if isinstance(found, Skipped):
-            skipped[found.reason] += 1
-        elif found.sha256 in seen:
-            skipped["equal to another"] += 1
-        else:
-            seen.add(found.sha256)
-            yield found
+def _keys(place: Path) -> dict[str, np.ndarray]:
+    with np.load(place / KEYS) as arrays:
+        return dict(arrays)
 
 
-def _distinct_pairs(pairs: list[Pair], held: list[Pair], dropped: Counter) -> list[Pair]:
-    """One pair a bare body, and none whose text or bare body is held out."""
-    texts = {_key(pair.text) for pair in held}
-    bodies = {_key(pair.bare_body) for pair in held}
-    kept = []
-    for pair in pairs:
-        body = _key(pair.bare_body)
-        if _key(pair.text) in texts:
-            dropped["text is held out"] += 1
-        elif body in bodies:
-            dropped["equal body"] += 1
-        else:
-            bodies.add(body)
-            kept.append(pair)
-    return kept
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=12).digest()
-
-
-def _read_all(settings: Settings, documents: Iterator[Document]) -> Iterator[_Read]:
-    """Parse in worker processes, in the order of the documents, with a bounded number of batches under way."""
-    workers = settings.workers or os.cpu_count() or 1
-    benchmarks = read_benchmarks(settings.exclude) if settings.exclude else None
-    batches = iter(lambda: tuple(islice(documents, _BATCH)), ())
-    if workers == 1:
-        _start(benchmarks, settings.classes)
-        for batch in batches:
-            yield from _work(batch)
-        return
-    context = get_context("spawn")  # no fork: the caller may have threads
-    with ProcessPoolExecutor(workers, context, _start, (benchmarks, settings.classes)) as pool:
-        pending = [pool.submit(_work, batch) for batch in islice(batches, 2 * workers)]
-        try:
-            while pending:
-                yield from pending.pop(0).result()
-                pending += [pool.submit(_work, batch) for batch in islice(batches, 1)]
-        except BrokenProcessPool:
-            raise CodesageError("a worker process died while parsing: run again with --workers 1 to see where") from None
-
-
-_STATE: dict = {}
-
-
-def _start(benchmarks: Benchmarks | None, classes: bool) -> None:
-    _STATE.update(benchmarks=benchmarks, classes=classes)
-
-
-def _work(batch: tuple[Document, ...]) -> list[_Read]:
-    return [_read_one(document) for document in batch]
-
-
-def _read_one(document: Document) -> _Read:
-    read, benchmarks = _Read(document, [], [], Counter()), _STATE["benchmarks"]
-    if benchmarks is not None and benchmarks.contain(document.text):
-        read.skipped = "benchmark item"
-        return read
+def _link(source: Path, target: Path) -> None:
     try:
-        tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
-    except ParseRefused as refused:
-        read.skipped = refused.reason
-        return read
-    read.functions = functions(tree)
-    for pair in pairs_of(read.functions, document, read.drops, classes=_STATE["classes"]):
-        if benchmarks is not None and (benchmarks.contain(pair.code) or benchmarks.contain(pair.bare_body)):
-            read.drops["benchmark item"] += 1
-        else:
-            read.pairs.append(pair)
-    return read
-
-
-class _Table:
-    """One Parquet file, written in row groups of bounded size; columns are the fields of a record, in order."""
-
-    def __init__(self, folder: Path, name: str, record: type) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        kinds = {int: pa.int32(), str: pa.string()}
-        columns = [(field.name, kinds[field.type]) for field in fields(record)]
-        if record is Function:
-            columns += [("path", pa.string()), ("package", pa.string())]
-        self._schema, self._rows = pa.schema(columns), []
-        self._writer = pq.ParquetWriter(folder / f"{name}.parquet", self._schema, compression="zstd")
-
-    def add(self, records: Iterable, **more: str) -> None:
-        for record in records:
-            self._rows.append({field.name: getattr(record, field.name) for field in fields(record)} | more)
-            if len(self._rows) >= _ROWS:
-                self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._rows:
-            rows = [{k: _storable(v) for k, v in row.items()} for row in self._rows]
-            self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
-            self._rows = []
-
-
-def _storable(value: str | int) -> str | int:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value  # lone surrogates
-
-
-def _listed(counter: Counter) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in counter.most_common())
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)

@@ -1,0 +1,86 @@
+"""Records to Parquet and back, column by column.
+
+Rows travel as the records of records.py; files hold one column a field, zstd inside. Row groups are bounded in bytes,
+so that a reader holds little at a time, and equal rows give equal bytes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+GROUP_BYTES = 4 << 20  # of text in a row group
+_FEW = ("language", "package", "version", "licence", "kind", "parent", "path")  # columns worth a dictionary
+_TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_()}
+
+
+def schema_of(record: type, *, without: Sequence[str] = (), **more: type) -> pa.Schema:
+    """The schema of a record's fields in order, but for those in `without`, then the columns `more`."""
+    named = [(field.name, _TYPES[field.type]) for field in fields(record) if field.name not in without]
+    return pa.schema(named + [(name, _TYPES[kind]) for name, kind in more.items()])
+
+
+def table_of(schema: pa.Schema, records: Sequence, **more: Sequence) -> pa.Table:
+    """Records as a table of `schema`: its columns are attributes of the records, or lists given as `more`."""
+    names = [name for name in schema.names if name not in more]
+    columns = dict(zip(names, zip(*map(attrgetter(*names), records), strict=True), strict=True)) if records else {}
+    columns = {name: more[name] if name in more else columns.get(name, ()) for name in schema.names}
+    return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _array(values: Sequence, kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # lone surrogates are no text
+        return pa.array([value.encode("utf-8", "replace").decode() for value in values], kind)
+
+
+class Writer:
+    """One Parquet file, written in row groups of about GROUP_BYTES; small tables are put together."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
+        few = [name for name in schema.names if name in _FEW]
+        self._writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=few)
+        self._waiting: list[pa.Table] = []
+        self._bytes = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Append the rows of `table`."""
+        self._waiting.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """End the row group under way."""
+        if self._waiting:
+            table = pa.concat_tables(self._waiting)
+            if len(table):
+                self._writer.write_table(table, row_group_size=len(table))
+            self._waiting, self._bytes = [], 0
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        if kind is None:
+            self.flush()
+        self._writer.close()
+
+
+def records_of(table: pa.Table, record: type) -> Iterator:
+    """The rows of `table` as records; columns that are no field of it are passed over."""
+    names = [field.name for field in fields(record)]
+    for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+        yield record(*row)
+
+
+def read_records(paths: Iterable[Path], record: type) -> Iterator:
+    """Records of Parquet files, one row group in memory at a time."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield from records_of(file.read_row_group(group, columns=[f.name for f in fields(record)]), record)

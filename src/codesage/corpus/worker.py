@@ -1,0 +1,221 @@
+"""One worker process that can be killed: it runs tasks, and steps around the items that hurt it.
+
+In: a task (a picklable callable), a unit of work. Out: the task's result. The task says through its Guard which item of
+the unit is under way. That is written to shared memory, so the parent knows whom to blame when the process hangs, runs
+out of memory or crashes inside a C library: a fresh process then does the unit again without that item. (A timer inside
+the process would not do: the parser holds the interpreter while it works, and a stack overflow leaves nobody to tell.)
+"""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from codesage.errors import CodesageError
+
+_PATIENCE = 6  # an item may wait, on a disk or a busy machine, this many times its processor seconds
+_STARTS = 3  # deaths in a row with no item to blame before the build gives up
+_CHILD = get_context("spawn")  # no fork: the caller may have threads
+
+Task = Callable[[object, "Guard"], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one item may take."""
+
+    seconds: float = 20.0  # of the processor; of the clock six times as many
+    memory: int = 4 << 30  # bytes of address space of the whole process; 0: no limit
+
+
+@dataclass(slots=True)
+class Guard:
+    """What a task tells its parent, and learns from it: which item is under way, and which ones to step around."""
+
+    at: object  # shared doubles: processor seconds, clock, item
+    avoid: dict[int, str] = field(default_factory=dict)  # item -> "time", "memory", "crash" or "recursion"
+    end: int = sys.maxsize  # not even reading this item works: the unit ends before it
+
+    def begin(self, item: int) -> str:
+        """Announce `item`, numbered from 0; the answer is why it must be skipped, or ""."""
+        self.at[0] = time.process_time()
+        self.at[1] = time.monotonic()
+        self.at[2] = item  # last: a parent that reads in between sees the new times with the old item, which is harmless
+        return self.avoid.get(item, "")
+
+    def rest(self) -> None:
+        """Say that no item is under way: what follows is not timed."""
+        self.at[2] = -1
+
+
+class Worker:
+    """A process of its own for one unit at a time: `start` gives it one, `answer` asks whether it is done."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._process = None
+        self._deaths = 0
+
+    @property
+    def channel(self) -> Connection:
+        """What becomes readable when there is an answer, or when the process has died."""
+        return self._channel
+
+    def start(self, task: Task, unit: object) -> None:
+        """Begin `task(unit, guard)`."""
+        self._job, self._avoid, self._end = (task, unit), {}, sys.maxsize
+        self._send()
+
+    def answer(self) -> tuple[object] | None:
+        """(result,) when the unit is done, None while it is under way; starts it again without an item that hurt.
+
+        Raises what the task raised, or CodesageError when the process dies time and again with no item to blame.
+        """
+        if self._channel.poll():
+            try:
+                kind, value, item = self._channel.recv()
+            except (EOFError, OSError):
+                return self._blame(self._reason_of_death(), int(self._at[2]))
+            if kind == "failed":
+                raise value
+            if kind == "hurt":
+                return self._blame(value, item)
+            self._deaths = 0
+            return (value,)
+        if not self._process.is_alive():
+            return self._blame(self._reason_of_death(), int(self._at[2]))
+        item = int(self._at[2])
+        if item >= 0 and self._overdue():
+            return self._blame("time", item)
+        return None
+
+    def run(self, task: Task, unit: object) -> object:
+        """`task(unit, guard)`, waited for."""
+        self.start(task, unit)
+        while (answer := self.answer()) is None:
+            self._channel.poll(0.2)
+        return answer[0]
+
+    def close(self) -> None:
+        """Kill the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._channel.close()
+            self._process = None
+
+    def _send(self) -> None:
+        if self._process is None:
+            self._at = _CHILD.RawArray("d", [0.0, 0.0, -1.0])
+            self._channel, theirs = _CHILD.Pipe()
+            orphan = threading.current_thread() is threading.main_thread()
+            arguments = (theirs, self._at, self._limits, os.getpid() if orphan else 0)
+            self._process = _CHILD.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
+            theirs.close()
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died meanwhile: answer() finds out
+            self._channel.send((*self._job, self._avoid, self._end))
+
+    def _blame(self, reason: str, item: int) -> None:
+        self.close()
+        if item < 0:
+            self._deaths += 1
+            if self._deaths >= _STARTS:
+                raise CodesageError(
+                    f"worker processes die ({reason}) with no file to blame: free some memory; in a script of your own, "
+                    "call build under if __name__ == '__main__'"
+                )
+        elif item in self._avoid:
+            self._end = item
+        else:
+            self._avoid[item] = reason
+        self._send()
+
+    def _reason_of_death(self) -> str:
+        self._process.join()
+        return "memory" if self._process.exitcode == -signal.SIGKILL else "crash"  # the kernel kills for memory only
+
+    def _overdue(self) -> bool:
+        waited = time.monotonic() - self._at[1]
+        if waited <= self._limits.seconds:
+            return False
+        used = _processor_seconds(self._process.pid)
+        return used is None or used - self._at[0] > self._limits.seconds or waited > _PATIENCE * self._limits.seconds
+
+
+def _processor_seconds(process: int) -> float | None:
+    """Processor time a process has used, None where /proc does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _serve(channel: Connection, at: object, limits: Limits, parent: int) -> None:
+    """The process: tasks in, answers out, until the channel closes."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before Arrow and numpy read it: one process, one core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _die_with(parent)
+    _limit_memory(limits.memory)
+    while True:
+        try:
+            task, unit, avoid, end = channel.recv()
+        except (EOFError, OSError):
+            return
+        at[2] = -1
+        answer = _answer(task, unit, Guard(at, avoid, end))
+        at[2] = -1
+        channel.send(answer)
+
+
+def _answer(task: Task, unit: object, guard: Guard) -> tuple[str, object, int]:
+    try:
+        return "done", task(unit, guard), -1
+    except MemoryError:
+        return "hurt", "memory", int(guard.at[2])
+    except RecursionError:
+        return "hurt", "recursion", int(guard.at[2])
+    except Exception as error:
+        return "failed", _sendable(error), int(guard.at[2])
+
+
+def _sendable(error: Exception) -> Exception:
+    """`error`, with its traceback as a note, or one with its words when it cannot travel."""
+    error.add_note(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _die_with(parent: int) -> None:
+    """Where Linux offers it, die when the parent does: a task that hangs must not outlive a killed build."""
+    if parent and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+
+def _limit_memory(limit: int) -> None:
+    if not limit:
+        return
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    with suppress(ValueError, OSError):  # macOS refuses
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
