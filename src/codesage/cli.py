@@ -120,14 +120,20 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _mount() -> None:
+    from codesage.contrast.commands import filter_pairs
     from codesage.corpus.commands import app as corpus
+    from codesage.corpus.tokens_command import tokens_command
+    from codesage.encoder.commands import export_hub
     from codesage.evaluate.commands import evaluate
     from codesage.training import commands
 
     app.add_typer(corpus, name="corpus")
-    for command in (commands.tokenizer, commands.pretrain, commands.contrast, commands.initialise, evaluate,
-                    commands.export):
-        app.command()(command)
+    for command, name in (
+        (commands.tokenizer, "tokenizer"), (tokens_command, "tokens"), (commands.pretrain, "pretrain"),
+        (filter_pairs, "filter"), (commands.contrast, "contrast"), (commands.initialise, "initialise"),
+        (evaluate, "evaluate"), (commands.export, "export"), (export_hub, "export-hub"),
+    ):  # fmt: skip
+        app.command(name)(command)
 
 
 def main() -> None:

@@ -22,6 +22,11 @@ def encoder_of(size: str) -> Config:
     return config.without_dropout() if size in _ON_CPU else config
 
 
+def initial_of(size: str) -> str:
+    """Where the weights of a size start: published sizes from N(0, 0.02), ours from words (encoder.lexical)."""
+    return "lexical" if size in _ON_CPU else "normal"
+
+
 def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0) -> pretrain.Settings:
     """Stage I of a size (paper section 4.1 for small, base, large); `seconds` also bounds its time."""
     if size in _ON_CPU:

@@ -90,6 +90,10 @@ class Tokens:
     code_tokens: int
     newline: tuple[int, ...]  # ids of a line break: what a batch puts between two sides it joins
 
+    def counted(self) -> tuple[Ragged, ...]:
+        """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
+        return (self.pairs.text, self.pairs.code) if len(self.pairs) else (self.plain,)
+
 
 def build(
     corpus: Path | str, tokenizer: Tokenizer, out: Path | str, *, settings: Settings | None = None,

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from codesage.artifacts import Artifact, open_artifact
-from codesage.corpus.ragged import Ragged
 from codesage.corpus.tokens import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
@@ -61,7 +60,7 @@ def run(
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
-    encoder = lexical.fresh(settings.encoder, tokenizer, counted(tokens), initial=settings.initial, seed=settings.loop.seed)
+    encoder = lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial, seed=settings.loop.seed)
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
     facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
@@ -98,11 +97,6 @@ def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Setting
         raise CodesageError(f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
                             f"{settings.encoder.max_position_embeddings} positions: lower max_tokens")  # fmt: skip
     return replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
-
-
-def counted(tokens: Tokens) -> tuple[Ragged, ...]:
-    """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
-    return (tokens.pairs.text, tokens.pairs.code) if len(tokens.pairs) else (tokens.plain,)
 
 
 def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimate.Estimate:

@@ -76,13 +76,12 @@ def contrast(
     checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "adamw", compile: _Compile = False,
     tensorboard: _TensorBoard = False, threads: _Threads = 0,
     negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
+    filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
 ) -> None:  # fmt: skip
     """Stage II: contrastive learning on (text, code) pairs. Killed, the same command goes on where it was."""
-    import torch
-
     from codesage import recipes
     from codesage.artifacts import open_artifact
-    from codesage.contrast import stage
+    from codesage.contrast import filtering, stage
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
 
@@ -91,9 +90,9 @@ def contrast(
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
     with _processes(threads) as device:
         loaded, opened = _opened(tokens, model or tokenizer, out)
-        torch.manual_seed(seed)
         before = None if model is None else open_artifact(model, "model")
-        encoder = (_random_encoder(size, loaded) if model is None else load_encoder(model)).to(device)
+        encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
+        keep = None if filter is None else filtering.read(filter, opened)
         shared = {"optimizer": optimizer, "compile": compile, "tensorboard": tensorboard}
         if negatives:
             shared["negatives"] = negatives
@@ -103,25 +102,25 @@ def contrast(
                 typer.echo("\n".join([f"{name}:", *_contrast_estimate(phase, opened, encoder, loaded).lines()]))
             return
         artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or _beside(out), resume=not fresh)  # fmt: skip
+                             checkpoints=checkpoints or _beside(out), resume=not fresh, keep=keep)  # fmt: skip
         _report(artifact, "contrast")
 
 
 def initialise(
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")], out: _Out, size: _Size = "nano",
+    tokens: Annotated[Path | None, typer.Option(help="Tokens to count words in: the lexical start of nano.")] = None,
     seed: _Seed = 0,
 ) -> None:  # fmt: skip
-    """Write an encoder with random weights: the baseline that training has to beat."""
-    import torch
-
+    """Write an untrained encoder, the baseline that training has to beat: random weights, or a lexical start."""
     from codesage import recipes
     from codesage import tokenizer as tokenizers
+    from codesage.corpus.tokens import open_tokens
     from codesage.encoder.export import export as publish_encoder
 
     _check_size(size)
     loaded = tokenizers.load(tokenizer)
-    torch.manual_seed(seed)
-    encoder = _random_encoder(size, loaded).eval()
+    opened = None if tokens is None else open_tokens(tokens, tokenizer=loaded)
+    encoder = _untrained(size, loaded, opened, seed).eval()
     limit = recipes.pretraining(size).examples.max_tokens
     publish_encoder(encoder, loaded, out, settings={"seed": seed}, facts={"stages": [], "max_tokens": limit},
                     precisions=())  # fmt: skip
@@ -165,7 +164,8 @@ def _processes(threads: int) -> Iterator:
     if threads:
         torch.set_num_threads(threads)
     try:
-        yield processes.start()
+        with processes.guarded("the run"):
+            yield processes.start()
     finally:
         processes.stop()
 
@@ -235,13 +235,16 @@ def _phases_changed(settings, steps: int, shared: dict):
     return replace(settings, loop=_changed(settings.loop, steps=steps, **changes), first=first, **own)
 
 
-def _random_encoder(size: str, loaded):
+def _untrained(size: str, loaded, tokens, seed: int):
+    """An encoder as a size starts; without tokens to count words in, from random weights."""
     from dataclasses import replace
 
     from codesage import recipes
-    from codesage.encoder.model import Encoder
+    from codesage.encoder import lexical
 
-    return Encoder(replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size))
+    shape = replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size)
+    initial = "normal" if tokens is None else recipes.initial_of(size)
+    return lexical.fresh(shape, loaded, () if tokens is None else tokens.counted(), initial=initial, seed=seed)
 
 
 def _contrast_estimate(phase, tokens, encoder, loaded):
