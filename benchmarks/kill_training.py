@@ -94,11 +94,12 @@ def wait(child: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def kill_steps(trials: int, folder: Path, rng: random.Random) -> list[str]:
+def kill_steps(trials: int, folder: Path, rng: random.Random) -> tuple[list[str], dict]:
     """SIGKILL at a random step (sometimes twice), resume, compare with the uninterrupted run."""
     assert wait(forked(lambda _: prepare(folder))[0]) == 0
     assert wait(forked(lambda _: train(folder / "whole", None))[0]) == 0
     expected, failures = outcome(folder / "whole"), []
+    deaths = 0
     for trial in range(trials):
         out, home = folder / f"out{trial}", folder / f"home{trial}"
         kills = sorted(rng.sample(range(1, SETTINGS.loop.steps), k=rng.choice((1, 1, 2))))
@@ -112,7 +113,8 @@ def kill_steps(trials: int, folder: Path, rng: random.Random) -> list[str]:
             failures.append(f"trial {trial}: killed at {kills}, status {status}, losses or weights differ")
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
-    return failures
+        deaths += len(kills)
+    return failures, {"kills": deaths}
 
 
 def made() -> tuple[Encoder, torch.optim.Optimizer]:
@@ -137,11 +139,11 @@ def write_endlessly(home: Path, acknowledge: int) -> None:
         os.write(acknowledge, step.to_bytes(8, "little"))
 
 
-def kill_saving(trials: int, folder: Path, rng: random.Random) -> list[str]:
+def kill_saving(trials: int, folder: Path, rng: random.Random) -> tuple[list[str], dict]:
     """SIGKILL at a random moment of writing; the newest checkpoint must be the last acknowledged one or the next."""
     failures, home = [], folder / "home"
     home.mkdir()
-    took, last = 0.05, 0
+    took, last, halves, nexts = 0.05, 0, 0, 0
     for trial in range(trials):
         child, pipe = forked(lambda acknowledge: write_endlessly(home, acknowledge))
         started = time.perf_counter()
@@ -156,15 +158,17 @@ def kill_saving(trials: int, folder: Path, rng: random.Random) -> list[str]:
             said += chunk
         os.close(pipe)
         last = int.from_bytes(said[-8:], "little")
+        halves += any(home.glob(".step-*"))
         try:
             found = checkpoints.newest(home)
             encoder, optimizer = made()
             checkpoints.restore(found, encoder, optimizer)
+            nexts += found.state["step"] == last + 1
             if found.state["step"] not in (last, last + 1) or encoder.ln_f.bias[0].item() != found.state["step"]:
                 failures.append(f"trial {trial}: acknowledged {last}, found {found.state['step']}")
         except Exception as error:
             failures.append(f"trial {trial}: acknowledged {last}: {type(error).__name__}: {error}")
-    return failures
+    return failures, {"half_written": halves, "new_but_not_acknowledged": nexts}
 
 
 def harm(file: Path, rng: random.Random) -> str:
@@ -196,11 +200,11 @@ def harm(file: Path, rng: random.Random) -> str:
     return kind
 
 
-def corrupt(trials: int, folder: Path, rng: random.Random) -> list[str]:
+def corrupt(trials: int, folder: Path, rng: random.Random) -> tuple[list[str], dict]:
     """Damage a file of the newest checkpoint, in one trial of five of the one before too, and read."""
     torch.set_num_threads(1)
     encoder, optimizer = made()
-    pristine, failures = folder / "pristine", []
+    pristine, failures, of_both = folder / "pristine", [], 0
     for step in (1, 2):
         checkpoints.save(pristine, encoder, optimizer, step=step, state={"step": step}, run={}, keep=2)
     for trial in range(trials):
@@ -224,7 +228,8 @@ def corrupt(trials: int, folder: Path, rng: random.Random) -> list[str]:
         if not fine:
             failures.append(f"trial {trial}: {', '.join(what)}")
         shutil.rmtree(home)
-    return failures
+        of_both += both
+    return failures, {"fell_back": trials - of_both, "refused": of_both}
 
 
 PARTS = {"steps": (kill_steps, 50), "saving": (kill_saving, 200), "corruption": (corrupt, 1000)}
@@ -241,8 +246,9 @@ def main() -> None:
     work, trials = PARTS[options.part]
     trials, started = options.trials or trials, time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        failures = work(trials, Path(folder), random.Random(options.seed))
-    result = {"part": options.part, "trials": trials, "failures": failures, "seconds": round(time.perf_counter() - started, 1),
+        failures, counts = work(trials, Path(folder), random.Random(options.seed))
+    seconds = round(time.perf_counter() - started, 1)
+    result = {"part": options.part, "trials": trials, **counts, "failures": failures, "seconds": seconds,
               "seed": options.seed, "torch": torch.__version__, "python": platform.python_version()}  # fmt: skip
     print(json.dumps(result, indent=1))
     sys.exit(bool(failures))

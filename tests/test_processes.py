@@ -3,6 +3,7 @@
 This file is also the program of the processes: `python test_processes.py WHAT FOLDER`, with torchrun's environment.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -110,11 +111,27 @@ def die(folder: Path) -> None:
     run_into(folder, sharded=False, before=before)
 
 
+class Interrupted(Exception):
+    pass
+
+
+def twice(folder: Path) -> None:
+    """A sharded run that ends in step 6 and goes on from its checkpoint."""
+
+    def before(step: int) -> None:
+        if step == 6:
+            raise Interrupted
+
+    with contextlib.suppress(Interrupted):
+        run_into(folder, sharded=True, before=before)
+    run_into(folder, sharded=True)
+
+
 PROGRAMS = {
     "gradients": lambda folder: gradients_into(folder, sharded=False),
     "sharded gradients": lambda folder: gradients_into(folder, sharded=True),
     "run": lambda folder: run_into(folder, sharded=False),
-    "sharded run": lambda folder: run_into(folder, sharded=True),
+    "sharded run, resumed": twice,
     "gather": gathered_into,
     "die": die,
 }
@@ -173,7 +190,7 @@ def test_two_processes_find_the_gradients_of_one(alone, tmp_path, what):
         torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("what", ["run", "sharded run"])
+@pytest.mark.parametrize("what", ["run", "sharded run, resumed"])
 def test_two_processes_take_the_steps_of_one(alone, tmp_path, what):
     finished(what, tmp_path, world=2)
     np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=2e-5)

@@ -192,6 +192,7 @@ def test_steps_that_are_not_finite_never_reach_the_weights(tmp_path):
     assert facts["skipped"] == 2 and all(torch.isfinite(p).all() for p in encoder.parameters())
     named = [line for line in lines(tmp_path / "a") if line.get("skipped")]
     assert [line["step"] for line in named] == [10, 11] and "not finite" in named[0]["skipped"]
+    assert named[0]["loss"] is None  # JSON knows no NaN
     with pytest.raises(CodesageError, match="lower the learning rate"):
         trained(tmp_path / "b", change=lambda step, loss: loss * math.inf)
 
@@ -315,7 +316,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
     assert losses(tmp_path / "b") == losses(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("part", "trials"), [("steps", 4), ("saving", 12), ("corruption", 60)])
+@pytest.mark.parametrize(("part", "trials"), [("steps", 2), ("saving", 12), ("corruption", 60)])
 def test_sigkill_and_corruption_lose_nothing(tmp_path, part, trials):
     command = [sys.executable, str(KILL), part, "--trials", str(trials), "--folder", str(tmp_path), "--seed", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -15,8 +15,8 @@ from codesage.encoder.config import Config
 from codesage.errors import CodesageError
 
 # Dense bf16 peaks in 10^12 operations a second, as the vendor's data sheets state them.
-_GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989, "A100": 312, "L40S": 362, "L4": 121,
-         "A10": 125, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65}  # fmt: skip
+_GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989, "A100": 312, "L40S": 362, "L40": 181,
+         "L4": 121, "A10": 125, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65}  # fmt: skip
 
 
 def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 0.0) -> float:

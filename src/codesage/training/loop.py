@@ -36,7 +36,8 @@ from codesage.training.metrics import FILE, Metrics, cut_back
 Batch = TypeVar("Batch")
 DECAYS = ("linear", "cosine")
 # Settings that a resumed run may change: they move no weight, or (the first two) prolong the run.
-_FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile")
+_FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile",
+         "shard")  # fmt: skip
 
 
 class Batches(Protocol[Batch]):

@@ -5,6 +5,7 @@ to the step it goes on from; with several processes only the first one writes.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -62,7 +63,9 @@ class Metrics:
         """One line; numbers go to TensorBoard too."""
         if not self._first:
             return
-        self._file.write(json.dumps({"stage": self.stage, "step": step, **numbers}) + "\n")
+        # JSON knows no NaN: a loss that is not finite is null here, and named in "skipped".
+        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
+        self._file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         if self._board:
             flat = numbers.pop("evaluation", {}) | numbers
             for name, value in flat.items():
