@@ -358,6 +358,17 @@ def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, 
     assert not (tmp_path / "m").exists()
 
 
+def test_what_a_run_costs_is_told_before_it_starts(prepared):
+    tokenizer, tokens = prepared
+    encoder, first = Encoder(shape(tokenizer)), phase(20, depth=0)
+    found = stage.expected(phase(40, first=first, micro_tokens=50), tokens, encoder)
+    assert list(found) == ["shallow", "contrast"] and found["contrast"].parameters == encoder.config.parameters()
+    assert 0 < found["shallow"].seconds < found["contrast"].seconds and found["shallow"].steps == 20
+    bounded = replace(phase(40), loop=loops.Settings(10**9, 4, 1e-3, seconds=60.0))
+    whole = stage.expected(bounded, tokens, encoder)["contrast"]
+    assert whole.seconds == 60.0 and whole.steps < 10**9 and "parameters" in whole.lines()[0]
+
+
 def test_another_tokenizer_is_refused(prepared, tmp_path):
     tokenizer, tokens = prepared
     other = train_tokenizer(["something else"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=300))

@@ -6,7 +6,7 @@ the embedding on a hundred times as many pairs a second, and join later as a sma
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
-from codesage.training import estimate, loop, processes
+from codesage.training import estimate, loop, precision, processes
+from codesage.training.estimate import Estimate
 
 POSITIVES = ("pairs", "dropout")
 
@@ -114,6 +115,29 @@ def run(
             save_weights(encoder, folder)
             tokenizer.save(folder)
     return open_artifact(out, "model")
+
+
+def expected(settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None) -> dict[str, Estimate]:
+    """What each phase will cost, by name, at half of the device's peak: what `--dry-run` prints. Nothing is trained."""
+    found, device, config = {}, encoder.wte.weight.device, encoder.config
+    for name, phase in settings.phases().items():
+        batch = Batches(tokens, phase.batches, consistent=keep).at(0)
+        step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
+        micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
+        whole = estimate.estimate(
+            config, step_tokens=step_tokens, micro_tokens=micro_tokens,
+            steps=phase.loop.steps, seconds=0.0, head_share=0.0, length=_mean_length(batch), device=device,
+            bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None, keep=phase.loop.keep,
+            world=processes.world(),
+        )  # fmt: skip
+        depth = config.num_hidden_layers if phase.depth is None else phase.depth
+        loss_seconds = phase.loop.steps * 4 * (2 * pairs) ** 2 * config.hidden_size / (0.5 * whole.peak or 1)
+        seconds = whole.seconds * depth / config.num_hidden_layers + loss_seconds
+        if phase.loop.seconds:
+            whole = replace(whole, steps=max(1, int(whole.steps * min(1.0, phase.loop.seconds / seconds))))
+            seconds = min(seconds, phase.loop.seconds)
+        found[name] = replace(whole, seconds=seconds)
+    return found
 
 
 def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tensor, int]:
@@ -217,5 +241,10 @@ def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
     """Operations a token, 0 where the blocks are bypassed; the first batch stands for all."""
     if phase.depth == 0:
         return 0.0
-    lengths = stacked(drawn.at(0).texts, drawn.at(0).codes).lengths
-    return estimate.flops_per_token(encoder.config, length=float((lengths**2).sum() / lengths.sum()))
+    return estimate.flops_per_token(encoder.config, length=_mean_length(drawn.at(0)))
+
+
+def _mean_length(batch: Batch) -> float:
+    """How many tokens a token attends to, on average."""
+    lengths = stacked(batch.texts, batch.codes).lengths
+    return float((lengths**2).sum() / lengths.sum())
