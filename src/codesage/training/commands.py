@@ -98,8 +98,10 @@ def contrast(
             shared["negatives"] = negatives
         settings = _phases_changed(recipes.contrasting(size, seconds=60 * minutes, seed=seed), steps, shared)
         if dry_run:
-            for name, phase in settings.phases().items():
-                typer.echo("\n".join([f"{name}:", *_contrast_estimate(phase, opened, encoder, loaded).lines()]))
+            for phase in settings.phases().values():
+                stage.check(phase, opened, encoder, loaded)
+            for name, cost in stage.expected(settings, opened, encoder, keep=keep).items():
+                typer.echo("\n".join([f"{name}:", *cost.lines()]))
             return
         artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
                              checkpoints=checkpoints or _beside(out), resume=not fresh, keep=keep)  # fmt: skip
@@ -245,21 +247,3 @@ def _untrained(size: str, loaded, tokens, seed: int):
     shape = replace(recipes.encoder_of(size), vocab_size=loaded.vocab_size)
     initial = "normal" if tokens is None else recipes.initial_of(size)
     return lexical.fresh(shape, loaded, () if tokens is None else tokens.counted(), initial=initial, seed=seed)
-
-
-def _contrast_estimate(phase, tokens, encoder, loaded):
-    from codesage.contrast import stage
-    from codesage.contrast.batches import Batches
-    from codesage.contrast.vectors import stacked
-    from codesage.training import estimate, precision, processes
-
-    stage.check(phase, tokens, encoder, loaded)
-    batch, device = Batches(tokens, phase.batches).at(0), processes.device()
-    lengths = stacked(batch.texts, batch.codes).lengths
-    forwards = 4 / 3 if phase.micro_tokens and phase.cached else 1.0  # cached gradients embed everything twice
-    return estimate.estimate(
-        encoder.config, step_tokens=int(lengths.sum()), micro_tokens=phase.micro_tokens or int(lengths.sum()),
-        steps=phase.loop.steps, seconds=phase.loop.seconds, head_share=0.0, device=device, keep=phase.loop.keep,
-        length=float((lengths**2).sum() / lengths.sum()), world=processes.world(), share=0.5 / forwards,
-        bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
-    )  # fmt: skip
