@@ -156,7 +156,7 @@ def train(
     if settings.compile:
         precision.compile_blocks(encoder)
     encoder.train()
-    saved, started = time.perf_counter(), time.perf_counter() - progress.seconds
+    saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
 
     def save() -> Path:
         metrics.sync()
@@ -197,14 +197,14 @@ def train(
             if evaluate is not None and cheap and int(used * settings.evaluations) > progress.evaluated:
                 _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
             if checkpoints is not None and (stopped or _due(settings, progress.step, elapsed)):
-                path, saved = save(), time.perf_counter()
+                path, saved, saved_step = save(), time.perf_counter(), progress.step
                 if stopped:
                     raise CodesageError(_how_to_go_on(stage, signals, progress.step, path))
         if not progress.step:
             raise CodesageError("the run ended before its first step: the time was up")
         if evaluate is not None and progress.evaluated < settings.evaluations:
             _evaluate(encoder, evaluate, progress, metrics, settings.evaluations)
-        if checkpoints is not None and not (home / f"step-{progress.step:09d}").exists():
+        if checkpoints is not None and saved_step != progress.step:
             save()
     encoder.eval()
     _finish(home, folder)
