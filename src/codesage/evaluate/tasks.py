@@ -28,12 +28,12 @@ class RetrievalTask:
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
-    """Text to body-only code over `limit` pairs of the corpus's held-out packages, texts and bodies distinct.
+    """Docstring to body-only code over `limit` functions of the corpus's held-out packages, texts and bodies distinct.
 
     CodesageError when the corpus holds none.
     """
     texts, bodies, chosen = set(), set(), []
-    pairs = read_pairs(corpus, held_out=True)
+    pairs = list(read_pairs(corpus, held_out=True, kinds=("function",)))
     for index in np.random.default_rng(seed).permutation(len(pairs)):
         pair = pairs[index]
         if pair.text not in texts and pair.bare_body not in bodies:
@@ -81,6 +81,14 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
         f"MBXP {query_language} to {code_language}", [sides[0][task] for task in shared],
         [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code",
     )  # fmt: skip
+
+
+def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
+    """`mbxp` for all ordered pairs of different languages that `folder` holds. CodesageError when it holds no two."""
+    languages = sorted(file.stem for file in Path(folder).glob("*.jsonl"))
+    if len(languages) < 2:
+        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
+    return [mbxp(folder, one, other) for one in languages for other in languages if one != other]
 
 
 def _masked(code: str, name: str) -> str:
