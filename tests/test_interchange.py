@@ -54,6 +54,19 @@ def test_tokenizers_agree_on_ids_truncation_and_special_text(source, hub):
     assert load_tokenizer(hub).encode(TEXTS, max_tokens=40) == ours.encode(TEXTS, max_tokens=40)
 
 
+def test_the_tokenizer_stays_the_same_one_through_an_export(source, hub, tmp_path):
+    own = load_tokenizer(source)
+    assert load_tokenizer(hub).fingerprint == own.fingerprint == load_tokenizer(BUNDLED).fingerprint
+    assert (hub / "tokenizer.json").read_bytes() != (source / "tokenizer.json").read_bytes()
+    own.save(tmp_path)
+    assert load_tokenizer(tmp_path).fingerprint == own.fingerprint
+    state = json.loads(own.state())
+    first, second, *others = state["model"]["merges"]
+    state["model"]["merges"] = [second, first, *others]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+    assert load_tokenizer(tmp_path).fingerprint != own.fingerprint
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_auto_model_gives_our_hidden_states(hub, side):
     from transformers import AutoModel, AutoTokenizer

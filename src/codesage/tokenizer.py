@@ -8,13 +8,16 @@ layout of ids is that of the published tokenizer (StarCoder's, 49,152 entries): 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
-from codesage.artifacts import MANIFEST, open_artifact, publish, sha256_of
+from codesage.artifacts import MANIFEST, open_artifact, publish
 from codesage.errors import CodesageError
 
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
+_DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # of the parts of tokenizer.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +32,31 @@ class Settings:
 class Tokenizer:
     """A trained tokenizer: `encode` for whole texts, `encode_pieces` for deobfuscation."""
 
-    def __init__(self, tokenizer, fingerprint: str) -> None:
+    def __init__(self, tokenizer, fingerprint: str = "") -> None:
+        """`tokenizer` of the library tokenizers, changed in place; `fingerprint` where it is known already."""
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # "<mask>" in a source file is text
-        self.fingerprint = fingerprint  # SHA-256 of tokenizer.json
+        if fingerprint:
+            self.fingerprint = fingerprint
         self.end_id, self.mask_id, self.pad_id = (_special_id(tokenizer, token) for token in (END, MASK, PAD))
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
         self.longest_token = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
 
     def __reduce__(self):
         return _unpickled, (self.state(), self.fingerprint)  # the library forgets encode_special_tokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what decides ids, so equal for the folder it was trained in and any export of it.
+
+        What only wraps ids (post-processor, truncation, padding) or reads them (decoder) is left out, and so is how the
+        file was written. Found when first asked for: a search never asks.
+        """
+        state = json.loads(self.state())
+        decisive = {part: state.get(part) for part in _DECIDES_IDS}
+        return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
         """Ids of each text: at most `max_tokens`, the last of which is the end token.
@@ -129,9 +145,9 @@ def load(folder: Path | str) -> Tokenizer:
         open_artifact(folder, "tokenizer")
     try:
         if file.is_file():
-            bpe, fingerprint = Bpe.from_file(str(file)), sha256_of(file)
+            bpe = Bpe.from_file(str(file))
         else:
-            bpe, fingerprint = _from_vocabulary(folder), sha256_of(folder / "vocab.json")
+            bpe = _from_vocabulary(folder)
     except CodesageError:
         raise
     except Exception as error:  # the library raises bare Exception for every malformed file
@@ -139,7 +155,7 @@ def load(folder: Path | str) -> Tokenizer:
     for token in (END, MASK, PAD):
         if bpe.token_to_id(token) is None:
             bpe.add_special_tokens([token])
-    return Tokenizer(bpe, fingerprint)
+    return Tokenizer(bpe)
 
 
 def _unpickled(state: str, fingerprint: str) -> Tokenizer:
