@@ -1,12 +1,10 @@
 """The corpus station as a whole: counts, equal bytes whatever happens, workers that are killed and builds that are."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,12 @@ import pytest
 
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.corpus.engine import LocalEngine
+from codesage.corpus.engine import LocalEngine, RayEngine
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources import Folder
 from codesage.corpus.stage import Settings, build
 from codesage.corpus.worker import Limits
+from engine_tasks import Words, harm
 
 _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
@@ -148,34 +147,6 @@ def test_a_second_builder_and_a_foreign_target_are_told(tree):
         built(tree, "mine")
 
 
-@dataclass(frozen=True)
-class Words:
-    """A unit for the engine alone: what each word does is in `harm`."""
-
-    words: tuple[str, ...]
-    weight: int = 1
-
-
-def harm(unit, guard):
-    """A task: words back, and why one was stepped around."""
-    told = []
-    for index, word in enumerate(unit.words):
-        why = guard.begin(index)
-        if not why and word == "sleep":
-            time.sleep(60)
-        if not why and word == "spin":
-            while True:
-                pass
-        if not why and word == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if not why and word == "eat":
-            np.ones(1 << 40)
-        if not why and word == "raise":
-            raise CodesageError("the words are wrong")
-        told.append((word, why))
-    return told
-
-
 def test_workers_step_around_what_hurts_them():
     units = [Words(("a", "crash", "b", "eat")), Words(("spin", "c"), 3), Words(()), Words(("d",), 2)]
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
@@ -187,6 +158,15 @@ def test_workers_step_around_what_hurts_them():
             list(engine.map(harm, [Words(("raise",))]))
     with LocalEngine(1, limits=Limits(seconds=0.1)) as engine:
         assert list(engine.map(harm, [Words(("sleep", "e"))])) == [[("sleep", "time"), ("e", "")]]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_ray_gives_the_same_bytes(tree):
+    pytest.importorskip("ray")
+    sources = [Folder(str(tree / name)) for name in ("alpha", "beta")]
+    with RayEngine(2, limits=Limits(seconds=60)) as engine:  # a cluster of two workers on this machine
+        over_ray = build(Settings(), sources, tree / "ray", engine=engine, cache=tree / "cache")
+    assert over_ray.fingerprint == built(tree, "local").fingerprint
 
 
 def test_a_full_disk_is_one_line_and_what_was_done_is_kept(tree, monkeypatch):

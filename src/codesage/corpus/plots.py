@@ -47,7 +47,7 @@ def _languages(figure, facts: dict) -> None:
     shares.set_yticks(range(len(names)), names)
     shares.invert_yaxis()
     shares.set_title("share of the pairs, %")
-    shares.legend(frameon=False)
+    shares.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
 def _lengths(figure, facts: dict) -> None:
