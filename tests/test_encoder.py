@@ -1,5 +1,6 @@
 """The encoder against its published counts and against transformers' GPT-2 as an oracle; weights in and out."""
 
+import inspect
 import json
 
 import pytest
@@ -76,6 +77,31 @@ def test_attention_is_bidirectional(encoder):
     with torch.no_grad():
         a, b = (encoder(torch.tensor(ids), Layout.of([8])) for ids in (document, changed))
     assert (a[0] - b[0]).abs().max() > 1e-5  # the first token sees the last
+
+
+def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    called = inspect.signature(varlen.varlen_attn).bind(*"qkv", "borders", "borders", 7, 7)
+    called.apply_defaults()
+    assert list(called.arguments)[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
+    assert called.arguments.get("is_causal", False) is False
+    assert tuple(called.arguments.get("window_size", (-1, -1))) == (-1, -1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention is for CUDA")
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_autocast_takes_varlen_attention_unless_there_is_dropout(encoder, dropout):
+    lengths, encoder = [3, 30, 11], encoder.cuda().train()
+    ids, layout = torch.randint(0, 97, (44,), device="cuda"), Layout.of(lengths, "cuda")
+    expected = encoder(ids, layout)
+    for block in encoder.h:
+        block.attn.dropout = dropout
+    with torch.profiler.profile() as profile, torch.autocast("cuda", torch.bfloat16):
+        found = encoder(ids, layout)
+    assert any("varlen" in event.key for event in profile.key_averages()) == (dropout == 0.0)
+    if dropout == 0.0:
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+    found.sum().backward()
 
 
 def test_gradients_reach_every_parameter(encoder):

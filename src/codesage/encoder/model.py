@@ -2,9 +2,10 @@
 
 In: token ids, flat, documents one behind the other, with the length of each. Out: the last hidden states, flat again.
 The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
-all documents; only attention knows borders, and confines itself to each document. On CUDA that is one varlen flash
-attention call; elsewhere neighbours of equal length are stacked and attended together, at no padding either: callers
-sort their documents by length.
+all documents; only attention knows borders, and confines itself to each document. On CUDA in half precision (autocast
+counts) that is one varlen flash attention call. Elsewhere, and on CUDA while attention dropout is on, which varlen
+attention does not have, neighbours of equal length are stacked and attended together, at no padding either, in one call
+for each length: callers sort their documents by length.
 Shapes: T tokens of all documents, B documents, L length, D width, H heads, K head width, V vocabulary.
 """
 
@@ -57,7 +58,8 @@ class Attention(nn.Module):
     def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
         q_THK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
         dropout = self.dropout if self.training else 0.0
-        if x_TD.is_cuda and dropout == 0.0 and x_TD.dtype in (torch.float16, torch.bfloat16):
+        # q's dtype, not x's: under autocast the residual stream and the norms stay float32
+        if q_THK.is_cuda and dropout == 0.0 and q_THK.dtype in (torch.float16, torch.bfloat16):
             y_THK = _varlen_attention(q_THK, k_THK, v_THK, layout)
         else:
             y_THK = _stacked_attention(q_THK, k_THK, v_THK, layout, dropout)
@@ -77,7 +79,8 @@ def _stacked_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layo
 def _varlen_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max(layout.lengths)
+    longest = max(layout.lengths)  # known on the host: no layer waits for the device
+    # Positions only: the switch for causality was renamed after 2.10 (is_causal, then window_size); its default is none.
     return varlen_attn(q_THK, k_THK, v_THK, layout.borders, layout.borders, longest, longest)
 
 
