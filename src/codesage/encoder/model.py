@@ -101,7 +101,10 @@ class Block(nn.Module):
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
 
     def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
-        x_TD = x_TD + self.attn(self.ln_1(x_TD), layout)
+        return self.feed_forward(x_TD + self.attn(self.ln_1(x_TD), layout))
+
+    def feed_forward(self, x_TD: Tensor) -> Tensor:
+        """The second half, (T, D) to (T, D): what a block computes for each token alone."""
         inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_TD)), approximate="tanh")
         return x_TD + self.mlp_dropout(self.mlp["c_proj"](inner))
 

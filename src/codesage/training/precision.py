@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.model import Block, Encoder
 from codesage.errors import CodesageError
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -49,9 +48,9 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
     Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
     compiled anew in every batch. `graphs` counts what was compiled.
     """
-    compiled = torch.compile(_feed_forward, fullgraph=True, backend=backend)
+    compiled = torch.compile(Block.feed_forward, fullgraph=True, backend=backend)
     for block in encoder.h:
-        block.forward = partial(_forward, block, compiled)
+        block.feed_forward = partial(_of_any_length, compiled, block)
 
 
 def graphs() -> int:
@@ -61,12 +60,6 @@ def graphs() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-def _forward(block: nn.Module, compiled: Callable, x_TD: Tensor, layout: Layout) -> Tensor:
-    x_TD = x_TD + block.attn(block.ln_1(x_TD), layout)
+def _of_any_length(compiled: Callable[[Block, Tensor], Tensor], block: Block, x_TD: Tensor) -> Tensor:
     torch._dynamo.mark_dynamic(x_TD, 0)
     return compiled(block, x_TD)
-
-
-def _feed_forward(block: nn.Module, x_TD: Tensor) -> Tensor:
-    inner = F.gelu(block.mlp["c_fc"](block.ln_2(x_TD)), approximate="tanh")
-    return x_TD + block.mlp_dropout(block.mlp["c_proj"](inner))
