@@ -320,7 +320,7 @@ def test_a_bypassed_block_never_moves(prepared, tmp_path):
 def test_scaled_residuals_leave_a_small_correction():
     encoder, batch = tiny(dropout=0).eval(), documents(6)
     shallow, whole = embed(encoder, batch, depth=0), embed(encoder, batch)
-    stage.scale_residuals(encoder, 1e-3)
+    encoder.scale_residuals(1e-3)
     assert (embed(encoder, batch) - shallow).norm() < 0.01 * (whole - shallow).norm()
 
 

@@ -102,7 +102,7 @@ def run(
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # each process drops other things out
-            scale_residuals(encoder, phase.residual_scale)
+            encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
                 done = loop.train(
                     encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
@@ -170,17 +170,6 @@ def loss_of(vectors_ND: Tensor, *, settings: Settings) -> Tensor:
         return loss(*sides) / processes.world()
     text, code, text_again, code_again = sides
     return (loss(text, text_again) + loss(code, code_again)) / 2 / processes.world()
-
-
-def scale_residuals(encoder: Encoder, scale: float) -> None:
-    """Multiply what every block adds to the residual stream: the weights and biases of both its c_proj."""
-    if scale == 1:
-        return
-    with torch.no_grad():
-        for block in encoder.h:
-            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
-                layer.weight.mul_(scale)
-                layer.bias.mul_(scale)
 
 
 def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer) -> None:

@@ -67,16 +67,7 @@ def initialise(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[Texts], *
         encoder.wte.weight[: len(table_VD)] = torch.from_numpy(table_VD)
         encoder.wpe.weight.zero_()
         encoder.ln_f.weight[-_SINKS:] = 0
-        scale_residuals(encoder, _RESIDUAL)
-
-
-def scale_residuals(encoder: Encoder, scale: float) -> None:
-    """Multiply what every block adds to the residual stream: near 0 the encoder is its embedding, nearly."""
-    with torch.no_grad():
-        for block in encoder.h:
-            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
-                layer.weight *= scale
-                layer.bias *= scale
+    encoder.scale_residuals(_RESIDUAL)
 
 
 def inverse_document_frequency(words_V: list[list[str]], names: list[str], texts: Sequence[Texts]) -> np.ndarray:

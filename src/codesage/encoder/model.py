@@ -148,6 +148,17 @@ class Encoder(nn.Module):
             x_TD = block(x_TD, layout)
         return self.ln_f(x_TD)
 
+    @torch.no_grad()
+    def scale_residuals(self, scale: float) -> None:
+        """Multiply, in place, what every block adds to the residual stream: near 0 the encoder is its embedding, nearly.
+
+        That is the weights and biases of both c_proj of each block.
+        """
+        for block in self.h if scale != 1 else ():
+            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
+                layer.weight.mul_(scale)
+                layer.bias.mul_(scale)
+
     def pool(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
         """Mean of the hidden states of each document, end token included: (B, D), not normalised."""
         sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(
