@@ -12,7 +12,6 @@ from codesage.corpus.ragged import joined
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.errors import CodesageError
-from codesage.words import split_words
 
 SHAPE = Config(64, 2, 2, max_position_embeddings=64).without_dropout()
 TEXTS = [
@@ -42,13 +41,22 @@ def encoder(tokenizer):
 
 def test_document_frequencies_are_those_of_a_loop(tokenizer):
     rows = ragged(tokenizer, TEXTS)
-    words_V = [split_words(tokenizer.decode([token])) for token in range(tokenizer.vocab_size)]
+    words_V = lexical.words_of(tokenizer)
     names = sorted({word for words in words_V for word in words})
     found = lexical.inverse_document_frequency(words_V, names, (rows, rows))
     for name, rarity in zip(names, found, strict=True):
         holding = 2 * sum(any(name in words_V[token] for token in rows[i]) for i in range(len(rows)))
         total = 2 * len(rows)
         assert rarity == pytest.approx(math.log(1 + (total - holding + 0.5) / (holding + 0.5)) / math.log(1 + total))
+
+
+def test_special_tokens_and_parts_of_characters_hold_no_word(encoder, tokenizer):
+    words_V = lexical.words_of(tokenizer)
+    parts = [token for token in range(tokenizer.vocab_size) if tokenizer.decode([token]) == "\N{REPLACEMENT CHARACTER}"]
+    assert len(parts) == 128  # a byte of its own for every half of a character
+    for token in (tokenizer.end_id, tokenizer.mask_id, tokenizer.pad_id, *parts):
+        assert words_V[token] == [] and encoder.wte.weight[token, :-2].norm() < 0.05
+    assert words_V[tokenizer.encode_pieces(["socket"])[0][0]] == ["socket"]
 
 
 def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, tokenizer):

@@ -7,10 +7,12 @@ its words' vectors, each a random direction of the word itself and of its charac
 et al. 2017), weighted by inverse document frequency. The shape of the encoder stays the published one: since the final
 layer norm takes away the length of a row, its weight is the angle to two sink columns, which that norm gives gain 0.
 Positions start at 0, and the blocks as a small correction of the residual stream, so that the whole encoder starts as a
-bag of words with inverse document frequencies, which full-text search knows to be strong.
-Shapes: V vocabulary, D width, W words, B buckets.
+bag of words with inverse document frequencies, which full-text search knows to be strong. Tokens without a word weigh
+next to nothing: punctuation, parts of a character, and special tokens, of which the end token stands in every text.
+Shapes: V vocabulary, D width, W words, E words of all tokens end to end, T tokens, B buckets.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Protocol
@@ -26,12 +28,13 @@ from codesage.words import split_words
 
 INITIAL = ("normal", "lexical")
 _SINKS = 2  # columns at the end of a row: +s and -s, so that the row's mean stays 0
-_LEAST = 0.02  # weight of punctuation and of words that stand everywhere
+_LEAST = 0.02  # weight of tokens without a word, and of words that stand everywhere
 _WORD = 0.6  # share of a word's own direction; the rest is that of its n-grams
 _GRAMS = (3, 4, 5)
 _BUCKETS = 1 << 16  # of random directions that words and n-grams are hashed to
 _RESIDUAL = 0.02  # scale of what the blocks add at the start
 _SAMPLE = 100_000  # texts that words are counted in
+_AT_ONCE = 10_000  # texts whose words are in memory at a time
 
 
 class Texts(Protocol):
@@ -59,7 +62,7 @@ def fresh(config: Config, tokenizer: Tokenizer, texts: Sequence[Texts], *, initi
 
 def initialise(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[Texts], *, seed: int = 0) -> None:
     """Set the weights of a fresh `encoder` in place; words are counted in at most 100,000 rows of each of `texts`."""
-    words_V = [split_words(tokenizer.decode([token])) for token in range(tokenizer.vocab_size)]
+    words_V = words_of(tokenizer)
     names = sorted({word for words in words_V for word in words})
     rarity_W = inverse_document_frequency(words_V, names, texts)
     table_VD = embedding(words_V, dict(zip(names, rarity_W, strict=True)), width=encoder.config.hidden_size, seed=seed)
@@ -70,46 +73,59 @@ def initialise(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[Texts], *
     encoder.scale_residuals(_RESIDUAL)
 
 
+def words_of(tokenizer: Tokenizer) -> list[list[str]]:
+    """The words in each token's text, in the order of ids: none in special tokens and in bytes that are no letter."""
+    special = {tokenizer.end_id, tokenizer.mask_id, tokenizer.pad_id}
+    return [[] if token in special else split_words(tokenizer.decode([token])) for token in range(tokenizer.vocab_size)]
+
+
 def inverse_document_frequency(words_V: list[list[str]], names: list[str], texts: Sequence[Texts]) -> np.ndarray:
-    """BM25's log(1 + (N - n + 1/2) / (n + 1/2)) of each of `names`, over log(1 + N), so in 0..1: float64 (W,)."""
+    """BM25's log(1 + (N - n + 1/2) / (n + 1/2)) of each of `names`, over log(1 + N), so in 0..1: float64 (W,).
+
+    N texts, of which n hold a token with the word; `words_V` are the words of each token, all of them in `names`.
+    """
     number = {name: row for row, name in enumerate(names)}
-    owner_E = np.repeat(np.arange(len(words_V)), [len(words) for words in words_V])
-    word_E = np.fromiter((number[word] for words in words_V for word in words), np.int64, len(owner_E))
-    first_V = np.searchsorted(owner_E, np.arange(len(words_V) + 1))
-    found_W, total = np.zeros(len(names)), 0
+    word_E = np.array([number[word] for words in words_V for word in words], np.int64)
+    first_V = np.cumsum([0, *map(len, words_V)])  # V + 1: the words of token v are word_E[first_V[v]:first_V[v + 1]]
+    holding_W, total = np.zeros(len(names)), 0
     for rows in texts:
         count = len(rows.borders) - 1
         chosen = np.arange(0, count, max(1, -(-count // _SAMPLE)))
-        for block in np.array_split(chosen, max(1, len(chosen) // 10_000)):
-            lengths = rows.borders[block + 1] - rows.borders[block]
-            text_T = np.repeat(np.arange(len(block)), lengths)
-            ids_T = np.concatenate([rows.ids[rows.borders[i] : rows.borders[i + 1]] for i in block]).astype(np.int64)
-            text_T, ids_T = np.divmod(_distinct(text_T * len(words_V) + ids_T), len(words_V))  # once a text
-            counts_T = first_V[ids_T + 1] - first_V[ids_T]
-            within = np.arange(counts_T.sum()) - np.repeat(counts_T.cumsum() - counts_T, counts_T)
-            words = word_E[np.repeat(first_V[ids_T], counts_T) + within]
-            once = _distinct(np.repeat(text_T, counts_T) * len(names) + words)
-            found_W += np.bincount(once % len(names), minlength=len(names))
-            total += len(block)
-    return np.log1p((total - found_W + 0.5) / (found_W + 0.5)) / np.log1p(max(1, total))
+        for start in range(0, len(chosen), _AT_ONCE):
+            holding_W += _holding(rows, chosen[start : start + _AT_ONCE], word_E, first_V, len(names))
+        total += len(chosen)
+    return np.log1p((total - holding_W + 0.5) / (holding_W + 0.5)) / np.log1p(max(1, total))
+
+
+def _holding(rows: Texts, chosen: np.ndarray, word_E: np.ndarray, first_V: np.ndarray, words: int) -> np.ndarray:
+    """How many of the chosen texts hold each word: int64 (W,)."""
+    text_T = np.repeat(np.arange(len(chosen)), rows.borders[chosen + 1] - rows.borders[chosen])
+    ids_T = np.concatenate([rows.ids[rows.borders[i] : rows.borders[i + 1]] for i in chosen]).astype(np.int64)
+    tokens = len(first_V) - 1
+    text_T, ids_T = np.divmod(_distinct(text_T * tokens + ids_T), tokens)  # a token counts once a text
+    counts_T = first_V[ids_T + 1] - first_V[ids_T]
+    within = np.arange(counts_T.sum()) - np.repeat(counts_T.cumsum() - counts_T, counts_T)
+    found = word_E[np.repeat(first_V[ids_T], counts_T) + within]
+    return np.bincount(_distinct(np.repeat(text_T, counts_T) * words + found) % words, minlength=words)
 
 
 def embedding(words_V: list[list[str]], rarity: dict[str, float], *, width: int, seed: int = 0) -> np.ndarray:
     """Rows of unit length, float32 (V, D): direction of a token's words, weight as the angle to the sink columns."""
-    directions_BD = np.random.default_rng(seed).standard_normal((_BUCKETS, width - _SINKS), np.float32)
+    random = np.random.default_rng(seed)
+    directions_BD = random.standard_normal((_BUCKETS, width - _SINKS), np.float32)
     directions_BD /= np.linalg.norm(directions_BD, axis=1, keepdims=True)
-    vectors = {word: weight * _word_vector(word, directions_BD) for word, weight in rarity.items()}
-    rows_VD = np.zeros((len(words_V), width - _SINKS))
+    vectors = {word: np.float32(weight) * _word_vector(word, directions_BD) for word, weight in rarity.items()}
+    rows_VD = np.zeros((len(words_V), width - _SINKS), np.float32)
     for row, words in enumerate(words_V):
         for word in words:
             rows_VD[row] += vectors[word]
     weight_V = np.linalg.norm(rows_VD, axis=1)
-    bare = weight_V == 0  # no letter and no digit
-    rows_VD[bare] = np.random.default_rng(seed).normal(size=(bare.sum(), width - _SINKS))
+    bare = weight_V == 0
+    rows_VD[bare] = random.standard_normal((bare.sum(), width - _SINKS), np.float32)
     rows_VD /= np.linalg.norm(rows_VD, axis=1, keepdims=True)
     weight_V = np.clip(weight_V, _LEAST, 1)[:, None]
     sink_V = np.sqrt((1 - weight_V**2) / _SINKS)
-    return np.concatenate([rows_VD * weight_V, sink_V, -sink_V], axis=1).astype(np.float32)
+    return np.concatenate([rows_VD * weight_V, sink_V, -sink_V], axis=1)
 
 
 def _distinct(keys: np.ndarray) -> np.ndarray:
@@ -119,10 +135,10 @@ def _distinct(keys: np.ndarray) -> np.ndarray:
 
 
 def _word_vector(word: str, directions_BD: np.ndarray) -> np.ndarray:
-    marked = f"<{word}>"
+    marked = f"<{word}>"  # so that n-grams tell the ends of a word from its middle
     grams = [_bucket(marked[i : i + size]) for size in _GRAMS for i in range(len(marked) - size + 1)]
     spelled = directions_BD[grams].sum(0)
-    return _WORD * directions_BD[_bucket(word)] + np.sqrt(1 - _WORD**2) * spelled / np.linalg.norm(spelled)
+    return _WORD * directions_BD[_bucket(word)] + math.sqrt(1 - _WORD**2) * spelled / np.linalg.norm(spelled)
 
 
 def _bucket(name: str) -> int:
