@@ -92,6 +92,22 @@ def bad_checksum() -> bytes:
     return bytes(data)
 
 
+def ar(*parts, **fields) -> bytes:
+    """An ar archive of (name, bytes) parts; fields of the last header may lie: size, end, cut bytes."""
+    out = b"!<arch>\n"
+    for name, data in parts:
+        last = (name, data) == parts[-1]
+        size, end = (fields.get("size", len(data)), fields.get("end", b"`\n")) if last else (len(data), b"`\n")
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size:<10}".encode() + end + data + b"\n" * (len(data) % 2)
+    return out
+
+
+def deb(*entries, mode="w:xz", name="data.tar.xz", control=b"odd", **fields) -> bytes:
+    """A Debian package that installs (path, bytes) entries."""
+    data = tar(*((f"./{e[0]}", e[1]) if isinstance(e, tuple) else e for e in entries), mode=mode)
+    return ar(("debian-binary", b"2.0\n"), ("control.tar.xz", control), (name, data), **fields)
+
+
 GOOD = ("p/good.py", CODE)
 PLAIN = tar(GOOD, ("p/b.py", b"y" * 5000), mode="w")
 ZEROS = b"\0" * 1024
@@ -137,6 +153,27 @@ HOSTILE = {
     "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", "truncated archive")),  # as a reader is there or not
     "no archive": (b"hello", "truncated archive"),
     "empty file": (b"", "truncated archive"),
+    "deb symbolic link": (deb(GOOD, special("./p/l.py", tarfile.SYMTYPE, "/etc/passwd")), "link"),
+    "deb parent": (deb(GOOD, ("p/../../evil.py", CODE)), "escapes"),
+    "deb ratio": (deb(GOOD, ("p/z.bin", bytes(9_000_000))), "bomb"),
+    "deb huge member": (deb(GOOD, ("p/x.py", b"x = 1\n" * 200_000), mode="w:gz", name="data.tar.gz/"), "huge"),
+    "deb data cut": (deb(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], "truncated archive"),
+    "deb cut in a header": (deb(GOOD)[:100], "truncated archive"),
+    "deb cut after a header": (deb(GOOD)[:72], "truncated archive"),
+    "deb cut inside data.tar": (
+        ar(("debian-binary", b"2.0\n"), ("data.tar", PLAIN[:1300])),
+        "truncated archive",
+    ),
+    "deb forged size": (deb(GOOD, size=9_999_999_999), "truncated archive"),
+    "deb negative size": (deb(GOOD, size=-60), "truncated archive"),
+    "deb size in words": (deb(GOOD, size="1e3"), "truncated archive"),
+    "deb size too small": (deb(GOOD, size=40), "truncated archive"),
+    "deb wrong end of a header": (deb(GOOD, end=b"xx"), "truncated archive"),
+    "deb without data": (ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"x")), "truncated archive"),
+    "deb that is another ar archive": (ar(("a.o", b"x"), ("data.tar", PLAIN)), "truncated archive"),
+    "deb many members": (ar(("debian-binary", b"2.0\n"), *(("x", b"") for _ in range(60))), "bomb"),
+    "deb data is no tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), "truncated archive"),
+    "deb in a deb": (ar(("debian-binary", b"2.0\n"), ("data.tar", deb(GOOD))), "truncated archive"),
     "zip symbolic link": (zipped(("p/l.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
     "zip pipe": (zipped(("p/l.py", b""), mode=stat.S_IFIFO | 0o600), "device"),
     "zip absolute path": (zipped(GOOD, ("/etc/evil.py", CODE)), "escapes"),
@@ -151,8 +188,9 @@ HOSTILE = {
 NOTHING_BEFORE = {
     "gz damaged", "gz no tar", "xz wants memory", "xz wrong header", "bz2 empty stream", "zst damaged", "no archive",
     "empty file", "bz2 cut", "zip many members", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut",
-    "zip damaged member",
-}  # fmt: skip
+    "zip damaged member", *(name for name in HOSTILE if name.startswith("deb ") and HOSTILE[name][1] == "truncated archive"),
+    "deb many members",
+} - {"deb cut inside data.tar"}  # fmt: skip
 SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 
 
@@ -176,7 +214,11 @@ def test_members_come_in_order_and_nested_archives_stay_closed(tmp_path, mode):
     entries = [(f"p/{name}", name.encode()) for name in ("z.py", "a.py", "inner.tgz", "m.txt")]
     (tmp_path / "x").write_bytes(tar(*entries, mode=mode))
     assert [m.name for m in members(tmp_path / "x", lambda name: name.endswith(".py"))] == ["p/z.py", "p/a.py"]
-    assert is_archive("a-1.tar.zst") and is_archive("x.whl") and not is_archive("a.py")
+    name = {"w": "data.tar", "w:gz": "data.tar.gz", "w:bz2": "data.tar.bz2", "w:xz": "data.tar.xz"}[mode]
+    for control in (b"odd", b"even"):
+        (tmp_path / "x").write_bytes(deb(*entries, mode=mode, name=name, control=control))
+        assert [m.name for m in members(tmp_path / "x", lambda name: name.endswith(".py"))] == ["p/z.py", "p/a.py"]
+    assert is_archive("a-1.tar.zst") and is_archive("a_1_all.deb") and is_archive("x.whl") and not is_archive("a.py")
 
 
 def test_long_and_unicode_names_are_read(tmp_path):
@@ -329,6 +371,27 @@ def make_debian(folder: Path) -> None:
     (folder / "Sources").write_text(fields.format("Package") + f"Directory: .\nChecksums-Sha256:\n{sums}\n")
 
 
+INSTALLED_COPYRIGHT = COPYRIGHT.replace("src/own.c", "lib/own.rb").replace(
+    "src/tied/* other?.c", "lib/thing/bound.rb other?.rb debian/*"
+)
+
+
+def make_binary(folder: Path) -> bytes:
+    """A binary package of Ruby in a flat repository."""
+    place = "usr/lib/ruby/vendor_ruby"
+    names = (f"{place}/thing.rb", f"{place}/thing/bound.rb", f"{place}/other1.rb", f"{place}/own.rb", f"{place}/vendor/x.rb",
+             "usr/share/doc/thing/README.md", f"{place}/thing/spec/a_spec.rb", "etc/thing.rb", "usr/bin/thing")  # fmt: skip
+    files = [("usr/share/doc/thing/copyright", INSTALLED_COPYRIGHT.encode()), *((name, b"def f; end\n") for name in names)]
+    data = deb(*files)
+    (folder / "thing_1.0-1_all.deb").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "Packages").write_text(
+        "Package: thing\nVersion: 1.0-1\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: a\n"
+        f"Filename: ./thing_1.0-1_all.deb\nSize: {len(data)}\nSHA256: {digest}\n\n"
+    )
+    return data
+
+
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     """A repository of plain files, and an apt configuration that knows only it, as a deb line and as a stanza."""
@@ -359,6 +422,41 @@ def test_debian_source_through_apt(tmp_path, mirror):
         list(DebianSource("thing", "1.0-1").documents(cache))
 
 
+def test_debian_binary_through_apt(tmp_path, mirror):
+    data = make_binary(mirror)
+    cache = tmp_path / "cache"
+    source = DebianSource("thing", "1.0-1", kind="binary", licence="MIT", languages=("ruby",))
+    documents, skipped = read(source, cache)
+    assert [(d.path, d.licence) for d in documents] == [
+        ("ruby/vendor_ruby/thing.rb", "MIT"), ("ruby/vendor_ruby/own.rb", "MIT"), ("doc/thing/README.md", "MIT"),
+        ("ruby/vendor_ruby/thing/spec/a_spec.rb", "MIT"), ("etc/thing.rb", "MIT"),
+    ]  # fmt: skip
+    assert skipped == {"licence": 2, "vendored": 1} and documents[0].version == "1.0-1"
+    assert (cache / "debian/thing-1.0-1/thing_1.0-1_all.deb").read_bytes() == data
+    chosen = DebianSource("thing", "1.0-1", kind="binary", licence="MIT", include=("ruby/*",), exclude=("*spec/",))
+    assert [d.path for d in read(chosen, cache)[0]] == ["ruby/vendor_ruby/thing.rb", "ruby/vendor_ruby/own.rb"]
+    assert read(DebianSource("thing", "1.0-1", kind="binary", licence="Apache-2.0"), cache) == ([], {"licence": 1})
+    assert len(read(DebianSource("thing", "1.0-1", kind="binary", any_licence=True), cache)[0]) == 7
+    with pytest.raises(CodesageError, match="1.0-2.*not found"):
+        DebianSource("thing", "1.0-2", kind="binary").fetch(cache)
+    with pytest.raises(CodesageError, match="Unable to locate package"):
+        DebianSource("nothing", "1", kind="binary").fetch(cache)
+    with pytest.raises(CodesageError, match=r"holds 0 \.dsc files"):
+        list(DebianSource("thing", "1.0-1").documents(cache))
+    (mirror / "thing_1.0-1_all.deb").write_bytes(data[:-1] + b"x")
+    with pytest.raises(CodesageError) as error:
+        DebianSource("thing", "1.0-1", kind="binary").fetch(tmp_path / "other")
+    assert "\n" not in str(error.value) and not (tmp_path / "other/debian/thing-1.0-1").exists()
+
+
+def test_binary_packages_for_one_architecture_are_refused(tmp_path):
+    folder = tmp_path / "debian/thing-1.0-1"
+    folder.mkdir(parents=True)
+    (folder / "thing_1.0-1_amd64.deb").write_bytes(deb(GOOD))
+    with pytest.raises(CodesageError, match="for one architecture"):
+        list(DebianSource("thing", "1.0-1", kind="binary", licence="MIT").documents(tmp_path))
+
+
 def test_apt_sources_of_both_forms_become_deb_src():
     one_line = "deb [arch=amd64 signed-by=/k.gpg] http://x/debian stable main # c\n#deb http://o ./\ndeb-src http://y z main\n"
     assert debian.one_line_sources(one_line) == (
@@ -366,6 +464,8 @@ def test_apt_sources_of_both_forms_become_deb_src():
     )
     stanzas = "Types: deb\n# note\nURIs: http://x\nSuites: a b\nSigned-By:\n -----BEGIN\n .\n\nEnabled: no\nTypes: deb\nURIs: http://y\n"
     assert debian.stanza_sources(stanzas) == "Types: deb-src\nURIs: http://x\nSuites: a b\nSigned-By:\n -----BEGIN\n .\n"
+    assert debian.one_line_sources(one_line, "deb").startswith("deb [arch=amd64")
+    assert debian.stanza_sources(stanzas, "deb").startswith("Types: deb\n")
 
 
 def test_git_commit_is_read_as_committed(tmp_path):
@@ -519,6 +619,8 @@ def test_a_recipe_gives_sources(tmp_path):
     assert library == StandardLibrary() and npm.licence == "MIT OR GPL" and repository.name == "x"
     assert (pip.key, pip.held_out, pip.kind, pip.include, pip.exclude) == ("pip:a==1", True, "sdist", ("a/*",), ("a/x/",))
     assert folder == Folder(str(tmp_path / "own"))
+    (tmp_path / "b.toml").write_text(PACKAGE.replace("pip", "debian") + 'kind = "binary"\n')
+    assert read_recipe(tmp_path / "b.toml").sources()[0].kind == "binary"
 
 
 @pytest.mark.parametrize(
@@ -532,7 +634,8 @@ def test_a_recipe_gives_sources(tmp_path):
      (PACKAGE.replace('["python"]', '"python"'), "expected a list"),
      (PACKAGE.replace('["python"]', '["cobol"]'), "language 'cobol'"),
      (PACKAGE.replace('"1"', "1"), "version is 1: expected a text"), (PACKAGE + "held_out = 1\n", "true or false"),
-     (PACKAGE + 'kind = "egg"\n', "kind 'egg'"), ("package = [3]", "expected a table"),
+     (PACKAGE + 'kind = "egg"\n', "kind 'egg'"), (PACKAGE + 'kind = "binary"\n', "packages of pip: any, wheel, sdist"),
+     (PACKAGE.replace("pip", "npm") + 'kind = "any"\n', "packages of npm: none"), ("package = [3]", "expected a table"),
      (PACKAGE.replace('"a"', '"../a"'), "is no name"),
      ('[[repository]]\nurl = "x"\ncommit = "main"\n', "no full commit hash"), ("[[folder]]\n", "path is missing")],
 )  # fmt: skip

@@ -1,9 +1,10 @@
 """Archives of software packages, read member by member and never extracted.
 
-In: a tar (plain, gz, bz2, xz, zst) or a zip (wheels too). Out: the bytes of the members that are wanted, in the order
+In: a tar (plain, gz, bz2, xz, zst), a zip (wheels too) or a Debian package (.deb: an ar archive whose data.tar holds
+what is installed). Out: the bytes of the members that are wanted, in the order
 they lie, and a Skipped for each one that is refused: links, names that leave the archive, devices, and bombs by number
 of members, bytes and compression ratio. An archive that is cut off or damaged gives what came before, and one Skipped.
-Archives inside archives stay closed.
+Other archives inside archives stay closed.
 
 The design: tarfile reads from a stream that only goes forward and answers no read larger than a member may be, so a
 forged header can neither allocate memory nor send the reader in circles, and every decompressed byte is counted.
@@ -28,6 +29,8 @@ from codesage.walk import MAX_BYTES, Skipped
 REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable", "truncated archive")
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
 _PIECE = 1 << 18
+_AR = b"!<arch>\n"
+_AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
 _LZMA_MEMORY = 1 << 29  # a dictionary of `xz -9` takes 65 MB; a forged header may ask for 4 GB
 _BROKEN = (
     EOFError, OSError, ValueError, LookupError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
@@ -60,7 +63,7 @@ class _Bomb(Exception):
 
 def is_archive(path: Path | str) -> bool:
     """Whether the name is that of an archive `members` reads."""
-    return re.search(r"\.(tar(\.(gz|bz2|xz|lzma|zst))?|tgz|tbz2?|txz|zip|whl)$", str(path), re.IGNORECASE) is not None
+    return re.search(r"\.(tar(\.(gz|bz2|xz|lzma|zst))?|tgz|tbz2?|txz|zip|whl|deb)$", str(path), re.IGNORECASE) is not None
 
 
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
@@ -69,7 +72,7 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
     Never raises for what the file holds; OSError passes through only when the file itself cannot be opened.
     """
     with open(path, "rb") as file:
-        read = _zip_members if _is_zip(path, file) else _tar_members
+        read = _reader_of(path, file)
         seen: set[str] = set()
         try:
             for found in read(file, path.name, wanted, limits):
@@ -90,10 +93,12 @@ class _Unreadable(Exception):
     pass
 
 
-def _is_zip(path: Path, file: BinaryIO) -> bool:
-    start = file.read(4)
+def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Skipped]]:
+    start = file.read(len(_AR))
     file.seek(0)
-    return start[:2] == b"PK" or path.suffix in (".whl", ".zip")
+    if start[:2] == b"PK" or path.suffix in (".whl", ".zip"):
+        return _zip_members
+    return _deb_members if start == _AR or path.suffix == ".deb" else _tar_members
 
 
 def _safe(name: str) -> str:
@@ -102,6 +107,48 @@ def _safe(name: str) -> str:
     if not name or parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", parts[0]) or "\0" in name:
         return ""
     return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
+    """Members of data.tar: the layout is that of deb(5), version 2, one file after the other under headers of text.
+
+    A header that is none, or a size that leaves the file, is a cut-off archive: nothing of it is read.
+    """
+    end, names = file.seek(0, 2), []
+    file.seek(0)
+    if file.read(len(_AR)) != _AR:
+        raise EOFError
+    while not names or not names[-1].startswith("data.tar"):
+        header = _AR_HEADER.fullmatch(file.read(60))
+        start = file.tell()
+        if header is None or start + int(header.group(2)) > end:
+            raise EOFError
+        size = int(header.group(2))
+        names.append(header.group(1).decode().rstrip("/ "))
+        if names[0] != "debian-binary":
+            raise EOFError
+        if len(names) > limits.members:
+            raise _Bomb
+        file.seek(start + size + size % 2)  # the next one begins at an even place
+    yield from _tar_members(_Part(file, start, size), label, wanted, limits)
+
+
+class _Part:
+    """`size` bytes of a file from `start` on, as a file of its own."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size = file, start, size
+        file.seek(start)
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def seek(self, target: int) -> int:
+        return self._file.seek(self._start + target) - self._start
+
+    def read(self, size: int = -1) -> bytes:
+        rest = max(0, self._size - self.tell())
+        return self._file.read(rest if size < 0 else min(size, rest))
 
 
 def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:

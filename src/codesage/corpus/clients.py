@@ -19,8 +19,8 @@ from codesage.walk import MAX_BYTES, Skipped
 
 _MINUTES = 20  # a client that says nothing for longer is stopped
 _TELLING = re.compile(
-    r"No matching (distribution|version)|not in this registry|Not Found - GET|Unable to find a source package|Cannot install"
-    r"|not our ref|not appear to be a git|ENOSPC|No space left|No module named pip"
+    r"No matching (distribution|version)|not in this registry|Not Found - GET|Unable to (find a source|locate) package"
+    r"|Version .* was not found|Cannot install|not our ref|not appear to be a git|ENOSPC|No space left|No module named pip"
 )
 _ANSWER = Path(__file__).with_name("metadata_only.py")
 

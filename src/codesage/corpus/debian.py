@@ -1,8 +1,9 @@
-"""Debian source packages through apt, beside the machine's own apt and without touching it.
+"""Debian packages, source and binary, through apt, beside the machine's own apt and without touching it.
 
-In: the name and version of a source package. Out: its .dsc and the tarballs it lists, hashes checked. Apt runs with
-lists, caches and sources of its own under the cache folder: the machine's sources, in both of apt's formats, with
-"deb" read as "deb-src"; keyrings, proxies and credentials stay the machine's.
+In: the name and version of a package. Out: the .dsc of a source package and the tarballs it lists, or the one .deb of
+a binary package, hashes checked. Apt runs with lists, caches and sources of its own under the cache folder: the
+machine's sources, in both of apt's formats, with "deb" read as "deb-src" for source packages; keyrings, proxies and
+credentials stay the machine's.
 """
 
 import gzip
@@ -41,11 +42,37 @@ class Contents:
 def download(name: str, version: str, folder: Path, state: Path) -> None:
     """Download one source package into `folder`, apt's own files living in `state`, and check every hash."""
     what = f"debian {name}={version}"
+    _ask(["source", "--download-only", "--only-source", "-qq", f"{name}={version}"], "deb-src", folder, state, what)
+    verify(folder, what)
+
+
+def download_binary(name: str, version: str, folder: Path, state: Path) -> None:
+    """Download the .deb of one binary package into `folder`; apt checks its hash against the signed lists.
+
+    Only packages for all architectures: others hold machine code, and would differ from machine to machine.
+    """
+    what = f"debian {name}={version}"
+    _ask(["download", "-qq", f"{name}={version}"], "deb", folder, state, what)
+    package_of(folder, what)
+
+
+def package_of(folder: Path, what: str) -> Path:
+    """The one .deb in a folder; CodesageError when there is none, or one for a single architecture."""
+    found = sorted(folder.glob("*.deb"))
+    if len(found) != 1:
+        raise CodesageError(f"{what}: {folder} holds {len(found)} .deb files, expected one: remove the folder, run again")
+    if not found[0].name.endswith("_all.deb"):
+        raise CodesageError(f"{what}: {found[0].name} is for one architecture, expected one for all: name another package")
+    return found[0]
+
+
+def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) -> None:
+    """Have apt-get do one request in a scratch folder, and copy what it left to `folder`."""
     with _locked(state):
-        options = _options(state, what)
-        if not any((state / "lists").glob("*Sources*")):
+        options = _options(state, kind, what)
+        if not any((state / "lists").glob("*Sources*" if kind == "deb-src" else "*Packages*")):
             _update(options, what)
-        command = ["apt-get", *options, "source", "--download-only", "--only-source", "-qq", f"{name}={version}"]
+        command = ["apt-get", *options, *request]
         with tempfile.TemporaryDirectory(prefix="codesage-apt-", dir=state) as scratch:
             try:
                 run(command, what=what, cwd=Path(scratch))
@@ -54,7 +81,6 @@ def download(name: str, version: str, folder: Path, state: Path) -> None:
                 run(command, what=what, cwd=Path(scratch))
             for file in sorted(Path(scratch).iterdir()):
                 shutil.copyfile(file, folder / file.name)  # a link for sources on this machine: its bytes are copied
-    verify(folder, what)
 
 
 def verify(folder: Path, what: str) -> Description:
@@ -128,14 +154,14 @@ def _added(patch: Path, name: str) -> str:
     return "".join(lines)
 
 
-def one_line_sources(text: str) -> str:
-    """The deb-src lines that go with the deb lines of a sources.list."""
+def one_line_sources(text: str, kind: str = "deb-src") -> str:
+    """The lines of a sources.list, each read as one of `kind`: "deb" or "deb-src"."""
     lines = (re.match(r"\s*deb(?:-src)?\s+(\S.*)", line.split(" #")[0]) for line in text.splitlines())
-    return "".join(f"deb-src {line.group(1).strip()}\n" for line in dict.fromkeys(filter(None, lines)))
+    return "".join(f"{kind} {line.group(1).strip()}\n" for line in dict.fromkeys(filter(None, lines)))
 
 
-def stanza_sources(text: str) -> str:
-    """The deb-src stanzas that go with the enabled stanzas of a .sources file (deb822)."""
+def stanza_sources(text: str, kind: str = "deb-src") -> str:
+    """The enabled stanzas of a .sources file (deb822), each read as one of `kind`: "deb" or "deb-src"."""
     out = []
     for part in re.split(r"\n[ \t]*\n", text):
         lines = [line for line in part.splitlines() if line.strip() and not line.startswith("#")]
@@ -144,11 +170,11 @@ def stanza_sources(text: str) -> str:
             continue
         kinds = re.search(r"^Types:(.*(?:\n[ \t].*)*)", fields, re.MULTILINE | re.IGNORECASE)
         if kinds and "deb" in kinds.group(1).replace("deb-src", "deb").split():
-            out.append(fields[: kinds.start()] + "Types: deb-src" + fields[kinds.end() :])
+            out.append(fields[: kinds.start()] + f"Types: {kind}" + fields[kinds.end() :])
     return "\n\n".join(out) + "\n" if out else ""
 
 
-def _options(state: Path, what: str) -> list[str]:
+def _options(state: Path, kind: str, what: str) -> list[str]:
     """Write apt's configuration and sources under `state`; its lists are dropped when the sources changed."""
     places = dict(
         re.findall(r"^(\w+)='(.*)'$", run(
@@ -159,8 +185,9 @@ def _options(state: Path, what: str) -> list[str]:
     lists = [main] if main.is_file() else []
     lists += sorted(parts.glob("*.list")) if parts.is_dir() else []
     stanzas = sorted(parts.glob("*.sources")) if parts.is_dir() else []
-    one_line = "".join(one_line_sources(file.read_text(encoding="utf-8", errors="replace")) for file in lists)
-    deb822 = "\n".join(filter(None, (stanza_sources(f.read_text(encoding="utf-8", errors="replace")) for f in stanzas)))
+    read = [[file.read_text(encoding="utf-8", errors="replace") for file in files] for files in (lists, stanzas)]
+    one_line = "".join(one_line_sources(text, kind) for text in read[0])
+    deb822 = "\n".join(filter(None, (stanza_sources(text, kind) for text in read[1])))
     if not one_line and not deb822:
         raise CodesageError(f"{what}: apt has no sources on this machine: add a deb or deb-src line to its sources")
     for folder in ("lists/partial", "archives/partial", "sources"):
@@ -189,7 +216,7 @@ def _configuration(state: Path) -> str:
 
 
 def _update(options: list[str], what: str) -> None:
-    """Fetch the lists of sources; a repository that fails is apt's warning, unless none is left."""
+    """Fetch the lists of packages; a repository that fails is apt's warning, unless none is left."""
     run(["apt-get", *options, "update", "-qq"], what=what)
 
 

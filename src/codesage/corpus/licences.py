@@ -65,6 +65,7 @@ _HEADER_WORDS = ("gnu", "mozilla", "eclipse", "common development", "spdx-licens
 _PERMISSIVE_TOO = re.compile(
     r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
 )
+_DROPPED = ("", "lib/", "src/", "source/", "sample/", "samples/", "examples/")  # of a source, when it is installed
 _FAMILIES = {"BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD", "BSD-4-Clause": "BSD", "X11": "MIT", "Expat": "MIT",
              "blessing": "public-domain", "Unlicense": "public-domain", "CC0-1.0": "public-domain"}  # fmt: skip
 
@@ -192,6 +193,21 @@ class Copyright:
         """The expression for one path, relative to the unpacked source."""
         match = self.matcher.fullmatch(path)
         return self.stanzas[match.lastindex - 1][1] if match and match.lastindex else self.main
+
+    def licence_of_installed(self, path: str) -> str:
+        """The expression for one path of a binary package, where files lie elsewhere than in the source.
+
+        A stanza holds when its pattern fits a tail of the path, below the folder of the source that packaging drops;
+        of several the first that is not permissive counts. The packaging's own stanza, debian/*, is not looked at.
+        """
+        parts = path.split("/")
+        tails = [f"{dropped}{'/'.join(parts[at:])}" for at in range(len(parts)) for dropped in _DROPPED]
+        found = [
+            licence
+            for pattern, licence in self.stanzas
+            if pattern != ".*" and pattern.split("/")[0] != "debian" and any(re.fullmatch(pattern, tail) for tail in tails)
+        ]
+        return next((licence for licence in found if not is_permissive(licence)), found[0] if found else self.main)
 
 
 def read_copyright(text: str) -> Copyright:

@@ -138,34 +138,48 @@ class NpmPackage(_Package):
 
 @dataclass(frozen=True, slots=True)
 class DebianSource(_Package):
-    """A Debian source package: the upstream tarballs, under the licences debian/copyright gives path by path."""
+    """A Debian package, under the licences its copyright file gives path by path.
 
+    `kind` "source" reads the upstream tarballs; "binary" what a package for all architectures installs, for languages
+    whose packages install their sources: paths then are those below /usr/share or /usr/lib.
+    """
+
+    kind: str = "source"  # "source", "binary"
     client: ClassVar[str] = "debian"
 
     def fetch(self, cache: Path) -> None:
-        state = Path(cache) / "debian" / ".apt"
-        clients.once(self.folder(cache), lambda to: debian.download(self.name, self.version, to, state.resolve()), self.key)
+        binary = self.kind == "binary"
+        download, folder = (debian.download_binary, ".apt-binary") if binary else (debian.download, ".apt")
+        state = (Path(cache) / "debian" / folder).resolve()
+        clients.once(self.folder(cache), lambda to: download(self.name, self.version, to, state), self.key)
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The main tarball, then the others; a file whose own licence is not permissive is skipped."""
         folder = fetched(self.folder(cache), self.key)
-        package = debian.contents(folder, self.key)
+        if self.kind == "binary":
+            archive = debian.package_of(folder, self.key)
+            text = _first(archive, re.escape(f"usr/share/doc/{self.name}/copyright")) or b""
+            package = debian.Contents(((archive, ""),), text.decode("utf-8", "replace"))
+        else:
+            package = debian.contents(folder, self.key)
         copyright = licences.read_copyright(package.copyright)
         refusal = self._refusal(copyright.main)
         if refusal:
             yield Skipped(refusal, "licence")
             return
         for archive, prefix in package.archives:
-            yield from self._read_paths(archive, prefix, copyright)
+            if self.kind == "binary":
+                yield from self._read_paths(archive, _installed, copyright.licence_of_installed)
+            else:
+                yield from self._read_paths(archive, _Unwrapped(prefix), copyright.licence_of)
 
-    def _read_paths(self, archive: Path, prefix: str, copyright: licences.Copyright) -> Iterator[Found]:
-        place = _Unwrapped(prefix)
+    def _read_paths(self, archive: Path, place: Callable[[str], str], licence_of: Callable[[str], str]) -> Iterator[Found]:
         for found in members(archive, lambda name: self.chosen(place(name)) and not place(name).startswith("debian/")):
             if isinstance(found, Skipped):
                 yield found
                 continue
             path = place(found.name)
-            licence = copyright.licence_of(path) or licences.expression(self.licence)
+            licence = licence_of(path) or licences.expression(self.licence)
             if not self.any_licence and not licences.is_permissive(licence):
                 yield Skipped(path, "licence")
                 continue
@@ -181,6 +195,11 @@ class _Unwrapped:
     def __call__(self, name: str) -> str:
         self._root = self._root or name.partition("/")[0] + "/"
         return self._prefix + name.removeprefix(self._root)
+
+
+def _installed(name: str) -> str:
+    """The path of an installed file below the folder for what does not depend on the machine."""
+    return re.sub(r"^usr/(share|lib)/", "", name)
 
 
 def _matches(path: str, glob: str) -> bool:

@@ -7,12 +7,13 @@ the entry, never a smaller corpus. The format:
     standard_library = true                        # optional: the Python standard library too
 
     [[package]]
-    client = "pip"                                 # "pip", "npm" or "debian" (the source package)
+    client = "pip"                                 # "pip", "npm" or "debian"
     name = "networkx"
     version = "3.6.1"                              # exactly this one; Debian's with epoch and revision
     languages = ["python"]                         # what is read of it: names of languages.LANGUAGES
     licence = "BSD-3-Clause"                       # SPDX-like, AND and OR, permissive; checked against the package's own
-    kind = "wheel"                                 # optional, pip only: "any" (default), "wheel", "sdist"
+    kind = "wheel"                                 # optional; pip: "any" (default), "wheel", "sdist"; debian: "source"
+                                                   # (default), "binary": what a package for all architectures installs
     include = ["networkx/*"]                       # optional globs of paths inside the package, `*` matches slashes too,
     exclude = ["networkx/drawing/"]                # "x/" is all below x; what an include names in plain is never "vendored"
     held_out = true                                # optional: evaluation pairs only
@@ -38,7 +39,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 
 _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
-_KINDS = ("any", "wheel", "sdist")
+_KINDS = {"pip": ("any", "wheel", "sdist"), "debian": ("source", "binary")}
 _TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "repository": list}
 _PACKAGE = {
     "client": str, "name": str, "version": str, "languages": list, "licence": str, "kind": str, "include": list,
@@ -91,8 +92,9 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
     if not licences.is_permissive(licence):
         raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the package out")
     more = {"kind": entry["kind"]} if "kind" in entry else {}
-    if more and (client != "pip" or entry["kind"] not in _KINDS):
-        raise CodesageError(f"{where}: kind {entry['kind']!r} is not known: packages of pip have {', '.join(_KINDS)}")
+    if more and entry["kind"] not in _KINDS.get(client, ()):
+        known = ", ".join(_KINDS.get(client, ())) or "none"
+        raise CodesageError(f"{where}: kind {entry['kind']!r} is not known: expected of packages of {client}: {known}")
     try:
         return _CLIENTS[client](
             entry["name"], entry["version"], licence=licence, languages=tuple(entry["languages"]),

@@ -223,29 +223,3 @@ def fetched(folder: Path, key: str) -> Path:
     if not folder.is_dir():
         raise CodesageError(f"{key} is not in the cache: fetch it first, with a network")
     return folder
-
-
-# The names that the stage read with before sources were values.
-
-
-def folder(root: Path | str) -> Iterator[Found]:
-    """Documents of a Folder, tests left out."""
-    return _without_tests(Folder(str(root)))
-
-
-def standard_library() -> Iterator[Found]:
-    """Documents of the StandardLibrary, tests left out."""
-    return _without_tests(StandardLibrary())
-
-
-def packages(site_packages: Path | str, *, any_licence: bool = False) -> Iterator[Found]:
-    """Documents of SitePackages, tests left out."""
-    return _without_tests(SitePackages(str(site_packages), any_licence))
-
-
-def _without_tests(source: Source) -> Iterator[Found]:
-    for found in source.documents(Path()):
-        if isinstance(found, Skipped) or (found.language and not recognise.is_test(found.path)):
-            yield found
-        elif found.language:
-            yield Skipped(found.path, "test")
