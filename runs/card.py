@@ -8,23 +8,18 @@ import sys
 from pathlib import Path
 
 from codesage.artifacts import open_artifact
+from codesage.corpus.read import read_pairs
 from codesage.encoder.config import load_config
 from codesage.evaluate.commands import table
 
 
 def main() -> None:
     """Write README.md into the model folder."""
-    model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus")
-    name = sys.argv[4]
+    model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus", verify=False)
     measured = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     config, facts, data = load_config(model.path), model.facts, corpus.facts
-    stages = "\n".join(
-        f"- {stage}: " + ", ".join(f"{k} {v:,}" for k, v in facts[stage].items())
-        for stage in ("pretrain", "shallow", "contrast")
-        if stage in facts
-    )
-    counts = ", ".join(f"{n:,} of {language}" for language, n in sorted(data["pairs"].items()))
-    packages = ", ".join(f"{name} {version} ({licence})" for name, (version, licence) in sorted(data["packages"].items()))
+    held_out = sorted({pair.package for pair in read_pairs(corpus.path, held_out=True)})
+    counts = ", ".join(f"{count:,} {language}" for language, count in sorted(data["pairs"].items()))
     text = f"""---
 license: apache-2.0
 tags: [code, feature-extraction, codesage]
@@ -32,24 +27,40 @@ tags: [code, feature-extraction, codesage]
 # CodeSage nano: the bundled default
 
 An encoder of source code and of text about it: {config.num_hidden_layers} layers, width {config.hidden_size}, \
-{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. A small model after minutes of CPU time, almost \
-all of it on Python: it is there so that search works at once, beside full-text ranking, not to compete with published models.
+{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. A small model after minutes of CPU time: it is \
+there so that search works at once, beside full-text ranking, not to compete with published models. It starts from words \
+and their rarity (`encoder/lexical.py`); most of what it knows stands in its token embedding.
 
 ## Trained on
 {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
-Benchmark items were kept out; held out for evaluation: {", ".join(data["held_out_packages"])}.
+Benchmark items were kept out; held out for evaluation: {", ".join(held_out)}.
 
-{stages}
+{stages_of(facts)}
 
-Packages, with version and licence as stated by each: {packages}.
+Packages, with version and licence as stated by each: {packages_of(data, held_out)}.
 
 ## Measured
 {measured["cpu"]}, {measured["cores"]} cores, Python {measured["python"]}, onnxruntime {measured["versions"]["onnxruntime"]}, \
-{measured["date"]}. `{name}` is this folder (int8).
+{measured["date"]}. `{sys.argv[4]}` is this folder (int8); "+ BM25": fused, vectors at weight {measured["dense_weight"]}.
 
 {table(measured["figures"])}
 """
     (model.path / "README.md").write_text(text, encoding="utf-8")
+
+
+def stages_of(facts: dict) -> str:
+    """A line for each stage: what it saw, and how long."""
+    stages = [name for name in facts if name.split("-")[0] in ("pretrain", "shallow", "contrast")]
+    order = sorted(stages, key=lambda name: (name.split("-")[0] != "pretrain", "shallow" not in name, name))
+    return "\n".join(f"- {name}: " + ", ".join(f"{k} {v:,}" for k, v in facts[name].items()) for name in order)
+
+
+def packages_of(data: dict, held_out: list[str]) -> str:
+    """Name, version and licence of every package that training pairs and documents came from."""
+    return ", ".join(
+        f"{name} {origin['version']} ({' and '.join(origin['licences'])})".replace(" ()", "")
+        for name, origin in sorted(data["packages"].items()) if name not in held_out
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
