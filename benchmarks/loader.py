@@ -61,7 +61,8 @@ def main() -> None:
         tokens = station.open_tokens(folder)
         encoder = Encoder(replace(recipes.encoder_of(arguments.size), vocab_size=tokens.vocab_size))
         record["stage_one"] = _stage_one(tokens, encoder, recipes.pretraining(arguments.size), arguments.rounds)
-        record["stage_two"] = _stage_two(tokens, encoder, recipes.contrasting(arguments.size), arguments.rounds)
+        settings = recipes.contrasting(arguments.size, pairs=len(tokens.pairs))
+        record["stage_two"] = _stage_two(tokens, encoder, settings, arguments.rounds)
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -96,7 +96,8 @@ def contrast(
         shared = {"optimizer": optimizer, "compile": compile, "tensorboard": tensorboard}
         if negatives:
             shared["negatives"] = negatives
-        settings = _phases_changed(recipes.contrasting(size, seconds=60 * minutes, seed=seed), steps, shared)
+        settings = recipes.contrasting(size, pairs=len(opened.pairs), seconds=60 * minutes, seed=seed)
+        settings = _phases_changed(settings, steps, shared)
         if dry_run:
             for phase in settings.phases().values():
                 stage.check(phase, opened, encoder, loaded)
