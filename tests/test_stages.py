@@ -8,19 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from codesage import CodesageError
 from codesage.artifacts import open_artifact, publish
-from codesage.contrast import stage as contrast
-from codesage.encoder.config import Config
-from codesage.encoder.model import Encoder
 from codesage.evaluate import metrics, stage, tasks
-from codesage.records import Pair
 from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
-from codesage.training import loop
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,26 +70,6 @@ def test_tokenizer_ids_truncation_and_special_text(tmp_path):
         load(tmp_path / "t")
 
 
-def test_stage_two_overfits_one_batch(tmp_path):
-    pairs = [
-        Pair(f"{word} the {noun}", "", f"{noun}.{word}()\n{word} += {i}", "", "python", "f", "function", "a.py", 1)
-        for i, (word, noun) in enumerate((w, n) for w in ("open", "close", "read", "write") for n in ("file", "door"))
-    ]
-    tokenizer = train([p.text + p.bare_body for p in pairs], tmp_path / "t", settings=TokenizerSettings(vocab_size=300))
-    torch.manual_seed(0)
-    encoder = Encoder(Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=64).without_dropout())
-    settings = contrast.Settings(loop.Settings(60, 5, 5e-3), batch_pairs=8, text_tokens=32, code_tokens=64,
-                                 shallow=loop.Settings(20, 2, 1e-2))  # fmt: skip
-    facts = contrast.run(settings, pairs, encoder, tokenizer=tokenizer, out=tmp_path / "m").facts
-    assert facts["contrast"]["loss"] < 0.3 and facts["stages"] == ["contrast"]
-    task = tasks.RetrievalTask("t", [p.text for p in pairs], [p.bare_body for p in pairs], list(range(8)))
-    import codesage
-
-    assert stage.measure(stage.encoder_scores(codesage.load(tmp_path / "m"), task), task)["mrr"] > 90
-    with pytest.raises(CodesageError, match="pairs"):
-        contrast.run(settings, pairs[:1], encoder, tokenizer=tokenizer, out=tmp_path / "n")
-
-
 def test_metrics_golden_and_against_loops():
     scores = np.array([[0.9, 0.5, 0.1], [0.2, 0.2, 0.2], [0.3, 0.1, 0.7]])
     assert metrics.ranks(scores, [0, 1, 1]).tolist() == [1, 3, 3]  # ties count against the query
@@ -129,8 +103,36 @@ def test_benchmark_loaders(tmp_path):
         (tmp_path / f"{language}.jsonl").write_text(json.dumps(row) + "\n")
     masked = tasks.mbxp(tmp_path, "python", "java")
     assert masked.queries == ["f(a) + f(b)"] == masked.candidates
+    (tmp_path / "mbxp").mkdir()
+    for language in ("python", "java", "php"):
+        (tmp_path / "mbxp" / f"{language}.jsonl").write_text((tmp_path / "java.jsonl").read_text())
+    across = tasks.mbxp_across(tmp_path / "mbxp")
+    assert len(across) == 6 and len({task.name for task in across}) == 6
     with pytest.raises(CodesageError, match="expected"):
         tasks.cosqa(tmp_path / "nowhere")
+    with pytest.raises(CodesageError, match="two or more"):
+        tasks.mbxp_across(tmp_path / "nowhere")
+
+
+class Counting:
+    """An encoder of one-hot vectors by length, that counts what it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def encode(self, texts, *, kind):
+        self.asked += len(texts)
+        return np.eye(8, dtype=np.float32)[[len(text) % 8 for text in texts]]
+
+
+def test_systems_are_compared_over_tasks_and_encoded_once():
+    one = tasks.RetrievalTask("a", ["read file", "open door!"], ["def read_file", "def open_door"], [0, 1])
+    other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
+    model = Counting()
+    found = stage.compare({"m": stage.Remembered(model)}, [one, other, one], dense_weight=0.0)
+    assert model.asked == 2 + 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
+    assert found["BM25"]["mrr"] == found["m + BM25"]["mrr"] == 100 and found["m"]["mrr"] < 100
+    assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)["m"]
 
 
 def test_smoke_run_walks_the_whole_path(tmp_path):
