@@ -111,6 +111,19 @@ def die(folder: Path) -> None:
     run_into(folder, sharded=False, before=before)
 
 
+def phases_into(folder: Path) -> None:
+    """Two sharded phases of one encoder, as Stage II has them, on the same batches."""
+    encoder = made()
+    for name in ("shallow", "contrast"):
+        out = folder / f"{name}{processes.rank()}"
+        out.mkdir(parents=True)
+        loop.train(encoder, loop.Settings(3, 1, 1e-2, shard=True), batches=Share(), folder=out, stage=name,
+                   gradients_of=lambda batch: stage.gradients(encoder, batch, micro_tokens=40))  # fmt: skip
+    whole = processes.unsharded(encoder)
+    if processes.rank() == 0:
+        save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")
+
+
 class Interrupted(Exception):
     pass
 
@@ -132,6 +145,7 @@ PROGRAMS = {
     "sharded gradients": lambda folder: gradients_into(folder, sharded=True),
     "run": lambda folder: run_into(folder, sharded=False),
     "sharded run, resumed": twice,
+    "sharded phases": phases_into,
     "gather": gathered_into,
     "die": die,
 }
@@ -198,6 +212,14 @@ def test_two_processes_take_the_steps_of_one(alone, tmp_path, what):
     one, two = load_file(alone / "weights.safetensors"), load_file(tmp_path / "weights.safetensors")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=2e-4, rtol=1e-3)
+
+
+def test_a_second_phase_goes_on_with_a_sharded_encoder(tmp_path):
+    phases_into(tmp_path / "one")
+    two = finished("sharded phases", tmp_path / "two", world=2)
+    one, two = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "one", two))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-4)
 
 
 def test_one_process_goes_on_where_two_were_killed(alone, tmp_path):

@@ -111,8 +111,9 @@ def run(
                     run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
                 )  # fmt: skip
             facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
+        whole = processes.unsharded(encoder)
         if processes.rank() == 0:
-            save_weights(encoder, folder)
+            save_weights(whole, folder)
             tokenizer.save(folder)
     return open_artifact(out, "model")
 

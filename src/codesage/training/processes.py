@@ -178,15 +178,17 @@ def gather_with_gradient(x_ND: Tensor) -> Tensor:
 
 
 def same_weights(encoder: nn.Module) -> None:
-    """Give every process the weights of process 0."""
-    if world() > 1:
+    """Give every process the weights of process 0; nothing to do for a sharded encoder, whose weights are shared."""
+    if world() > 1 and not is_sharded(encoder):
         with torch.no_grad():
             for tensor in encoder.state_dict().values():
                 dist.broadcast(tensor, 0)
 
 
 def shard(encoder: nn.Module) -> None:
-    """Shard parameters, gradients and optimizer state over all processes with FSDP2, a block at a time."""
+    """Shard parameters, gradients and optimizer state over all processes with FSDP2, a block at a time; once is enough."""
+    if is_sharded(encoder):  # by the phase before
+        return
     from torch.distributed.fsdp import fully_shard
 
     for module in [*encoder.h, encoder]:
