@@ -25,7 +25,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, precision
+from codesage.training import checkpoints, curves, estimate, loop, precision, schedule
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 
@@ -235,9 +235,9 @@ def test_curves_are_drawn(tmp_path):
 
 
 def test_rates_warm_up_and_decay():
-    for decay in loop.DECAYS:
+    for decay in schedule.DECAYS:
         settings = loop.Settings(100, 10, 1.0, decay=decay, final_rate=0.1)
-        rates = [loop.rate_at(settings, step / 100) for step in range(101)]
+        rates = [schedule.rate_at(settings, step / 100) for step in range(101)]
         assert rates[0] == pytest.approx(1 / 11) and rates[10] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
         assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
         assert rates[55] == pytest.approx(0.55)

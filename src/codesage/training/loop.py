@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol, TypeVar
@@ -32,9 +32,9 @@ from codesage.training import checkpoints as disk
 from codesage.training import curves, estimate, optimizers, precision, processes
 from codesage.training import guard as guards
 from codesage.training.metrics import FILE, Metrics, cut_back
+from codesage.training.schedule import Progress, Settings, checkpoint_due, evaluation_affordable, rate_at, share_used
 
 Batch = TypeVar("Batch")
-DECAYS = ("linear", "cosine")
 # Settings that a resumed run may change: they move no weight, or (the first two) prolong the run.
 _FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile",
          "shard")  # fmt: skip
@@ -46,70 +46,6 @@ class Batches(Protocol[Batch]):
     def at(self, step: int) -> Batch:
         """The global batch of a step, the same for any number of processes."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Optimisation of one stage. The paper publishes steps, warm-up and learning rate; the rest is our choice."""
-
-    steps: int
-    warmup_steps: int
-    learning_rate: float
-    seconds: float = 0.0  # also stop after this much time; 0: no limit
-    embedding_rate: float = 1.0  # learning rate of the token embedding, as a multiple
-    muon_rate: float = 1.0  # that of the blocks' matrices under Muon
-    weight_decay: float = 0.1  # on matrices only
-    beta1: float = 0.9
-    beta2: float = 0.98
-    clip_norm: float = 1.0
-    decay: str = "linear"  # or "cosine"
-    final_rate: float = 0.05  # the decay ends at this share of the learning rate
-    optimizer: str = "adamw"  # or "muon"
-    precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor has it
-    compile: bool = False  # torch.compile of the blocks
-    shard: bool = False  # FSDP2 over all processes
-    guard: guards.Settings = field(default_factory=guards.Settings)
-    checkpoint_steps: int = 0  # a checkpoint after so many steps; 0: by time only
-    checkpoint_seconds: float = 300.0  # and after so much time; 0: by steps only
-    keep: int = 2  # newest checkpoints that are kept
-    evaluations: int = 10  # retrieval scores over the run; fewer where they would take over a twentieth of its time
-    tensorboard: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.warmup_steps < 0 or self.learning_rate <= 0 or self.seconds < 0:
-            raise CodesageError(f"steps {self.steps}, warm-up {self.warmup_steps}, rate {self.learning_rate}, seconds "
-                                f"{self.seconds}: expected steps and rate over 0, the others not negative")  # fmt: skip
-        if self.keep < 1 or self.checkpoint_steps < 0 or self.checkpoint_seconds < 0:
-            raise CodesageError(f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
-                                f"{self.checkpoint_seconds}: expected keep over 0, the others not negative")  # fmt: skip
-        for name, value, allowed in (("decay", self.decay, DECAYS), ("optimizer", self.optimizer, optimizers.OPTIMIZERS),
-                                     ("precision", self.precision, precision.PRECISIONS)):  # fmt: skip
-            if value not in allowed:
-                raise CodesageError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: what a checkpoint holds beside tensors."""
-
-    step: int = 0  # steps done
-    tokens: int = 0
-    seconds: float = 0.0  # time used, over all lives of the run
-    evaluated: int = 0  # evaluations that were due so far
-    evaluating: float = 0.0  # seconds of the time used that they took
-    evaluation: dict = field(default_factory=dict)  # the latest
-
-
-def rate_at(settings: Settings, used: float) -> float:
-    """Learning rate when the share `used` (0..1) of the run is done: linear warm-up, then linear or cosine decay."""
-    warmup = settings.warmup_steps / settings.steps
-    if used < warmup:
-        return settings.learning_rate * (used + 1 / settings.steps) / (warmup + 1 / settings.steps)
-    left = min(1.0, (1 - used) / max(1e-9, 1 - warmup))
-    if settings.decay == "cosine":
-        left = 0.5 - 0.5 * math.cos(math.pi * left)
-    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * left)
 
 
 def train(
@@ -173,7 +109,8 @@ def train(
     ):
         while True:
             elapsed = time.perf_counter() - saved
-            used, elapsed, cheap = processes.from_first([_used(settings, progress), elapsed, _affordable(settings, progress)])
+            cheap = evaluation_affordable(settings, progress)
+            used, elapsed, cheap = processes.from_first([share_used(settings, progress), elapsed, cheap])
             if used >= 1:
                 break
             step, rate = progress.step, rate_at(settings, used)
@@ -192,11 +129,11 @@ def train(
             progress.seconds = time.perf_counter() - started
             metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens,
                           seconds=progress.seconds, skipped=skipped)  # fmt: skip
-            metrics.show(step, loss=loss, tokens=progress.tokens, used=_used(settings, progress), seconds=progress.seconds)
+            metrics.show(step, loss=loss, tokens=progress.tokens, used=share_used(settings, progress), seconds=progress.seconds)
             guard.refuse_too_many()
             if evaluate is not None and cheap and int(used * settings.evaluations) > progress.evaluated:
                 _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
-            if checkpoints is not None and (stopped or _due(settings, progress.step, elapsed)):
+            if checkpoints is not None and (stopped or checkpoint_due(settings, progress.step, elapsed)):
                 path, saved, saved_step = save(), time.perf_counter(), progress.step
                 if stopped:
                     raise CodesageError(_how_to_go_on(stage, signals, progress.step, path))
@@ -211,20 +148,6 @@ def train(
     tail = guard.losses[-20:] or [math.nan]
     return {"steps": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1),
             "skipped": guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
-
-
-def _used(settings: Settings, progress: Progress) -> float:
-    return max(progress.step / settings.steps, progress.seconds / settings.seconds if settings.seconds else 0.0)
-
-
-def _due(settings: Settings, step: int, elapsed: float) -> bool:
-    by_steps = settings.checkpoint_steps and step % settings.checkpoint_steps == 0
-    return bool(by_steps or (settings.checkpoint_seconds and elapsed > settings.checkpoint_seconds))
-
-
-def _affordable(settings: Settings, progress: Progress) -> bool:
-    """Whether looking costs no more than a twentieth of the time, where a run is bounded by time."""
-    return not settings.seconds or progress.evaluating <= 0.05 * progress.seconds
 
 
 def _clip(encoder: Encoder, limit: float) -> float:

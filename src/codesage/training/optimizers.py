@@ -15,7 +15,7 @@ from codesage.errors import CodesageError
 from codesage.training import processes
 
 if TYPE_CHECKING:
-    from codesage.training.loop import Settings
+    from codesage.training.schedule import Settings
 
 OPTIMIZERS = ("adamw", "muon")
 
