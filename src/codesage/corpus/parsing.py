@@ -5,7 +5,7 @@ text with a benchmark, is named in the report and leaves nothing else.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,8 +53,8 @@ class ParseUnit:
 class _Found:
     """What the documents of a row group gave, as it is gathered."""
 
-    functions: list[pa.Table] = field(default_factory=list)
-    held_functions: list[pa.Table] = field(default_factory=list)
+    functions: list[tuple[Function, str, str]] = field(default_factory=list)  # each with its path and package
+    held_functions: list[tuple[Function, str, str]] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     tests: list[Tested] = field(default_factory=list)
     read: list[int] = field(default_factory=list)  # rows that belong into the shards of files
@@ -83,11 +83,13 @@ class Parse:
                 found.skipped.append((document.path, why))
         guard.rest()
         with result(unit.folder) as (folder, report):
-            for name, tables in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
-                _write(folder / name, FUNCTIONS, tables)
+            for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
+                definitions, paths, packages = zip(*rows, strict=True) if rows else ((), (), ())
+                _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages))
             calls = ["\n".join(test.calls) for test in found.tests]
-            _write(folder / TESTS_FILE, TESTS, [table_of(TESTS, found.tests, calls=calls)])
-            write_pairs(folder, found.pairs, self.held_out, everything=unit.held_out)
+            _write(folder / TESTS_FILE, table_of(TESTS, found.tests, calls=calls))
+            pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
+            write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
             report |= {"skipped": found.skipped, "dropped": found.dropped, "read": found.read, "tests": len(found.tests),
                        **found.counts}  # fmt: skip
         return str(unit.folder)
@@ -100,9 +102,10 @@ class Parse:
             return "benchmark item"
         try:
             if not document.language:
-                found.pairs += self._clean(examples_in_prose(
+                found.pairs += examples_in_prose(
                     document.text, document.path, language=unit.language, package=document.package,
-                    version=document.version, licence=document.licence), found)  # fmt: skip
+                    version=document.version, licence=document.licence,
+                )  # fmt: skip
                 return ""
             self._parse(document, row, unit.held_out or document.package in self.held_out, found)
         except ParseRefused as refused:
@@ -124,33 +127,26 @@ class Parse:
         else:
             pairs = list(pairs_of(definitions, document, dropped, classes=True))
         pairs += passages_of(tree, document, found=definitions)
-        found.pairs += self._clean(pairs, found)
+        found.pairs += pairs
         found.tests += tests
         found.dropped.update(dropped)
-        origin = {"path": [document.path] * len(definitions), "package": [document.package] * len(definitions)}
-        table = table_of(FUNCTIONS, definitions, **origin)
-        (found.held_functions if held else found.functions).append(table)
+        functions_found = found.held_functions if held else found.functions
+        functions_found += [(function, document.path, document.package) for function in definitions]
         if not held:
             found.read.append(row)
             found.counts["functions"][document.language] += len(definitions)
             found.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
 
-    def _clean(self, pairs, found: _Found) -> list[Pair]:
-        return without_benchmarks(self.exclude, pairs, found.counts["benchmark pairs"])
 
-
-def without_benchmarks(exclude: str, pairs, counts: Counter) -> list[Pair]:
+def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> list[Pair]:
     """`pairs` but for those that share text with an item of the folder `exclude`, which are counted by set."""
-    if not exclude:
-        return list(pairs)
-    kept = []
-    for pair in pairs:
-        name = benchmark_of(exclude, pair.code) or benchmark_of(exclude, pair.bare_body) or benchmark_of(exclude, pair.text)
-        if name:
-            counts[name] += 1
-        else:
-            kept.append(pair)
-    return kept
+    pairs = list(pairs)
+    if not (exclude and pairs):
+        return pairs
+    sides = [_benchmarks(exclude).match_all([getattr(pair, side) for pair in pairs]) for side in ("code", "bare_body", "text")]
+    names = [next(filter(None, found), "") for found in zip(*sides, strict=True)]
+    counts.update(name for name in names if name)
+    return [pair for pair, name in zip(pairs, names, strict=True) if not name]
 
 
 def benchmark_of(exclude: str, text: str) -> str:
@@ -165,7 +161,7 @@ def _benchmarks(folder: str) -> Benchmarks:
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *, everything: bool) -> None:
     """pairs.parquet, and keys.npz: what decides on pairs, and counts them, without their texts, one row each."""
-    _write(folder / PAIRS_FILE, PAIRS, [table_of(PAIRS, pairs)])
+    _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
     bodies = [pair.bare_body for pair in pairs]
     np.savez(
         folder / KEYS,
@@ -181,7 +177,6 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
     )
 
 
-def _write(file: Path, schema: pa.Schema, tables: Sequence[pa.Table]) -> None:
-    with Writer(file, schema, compression="lz4") as writer:
-        for table in tables:
-            writer.add(table)
+def _write(file: Path, table: pa.Table) -> None:
+    with Writer(file, table.schema, compression="lz4") as writer:
+        writer.add(table)

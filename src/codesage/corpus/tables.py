@@ -48,11 +48,14 @@ class Writer:
         self._bytes = 0
 
     def add(self, table: pa.Table) -> None:
-        """Append the rows of `table`."""
-        self._waiting.append(table)
-        self._bytes += table.nbytes
-        if self._bytes >= GROUP_BYTES:
-            self.flush()
+        """Append the rows of `table`; a large one is cut."""
+        rows = max(1, len(table) * GROUP_BYTES // max(1, table.nbytes))
+        for start in range(0, len(table), rows):
+            part = table.slice(start, rows)
+            self._waiting.append(part)
+            self._bytes += table.nbytes * len(part) // len(table)
+            if self._bytes >= GROUP_BYTES:
+                self.flush()
 
     def flush(self) -> None:
         """End the row group under way."""
