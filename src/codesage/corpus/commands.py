@@ -1,5 +1,6 @@
 """`codesage corpus build`, `stats` and `sample`: sources to a corpus, and a look at one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def build(
     from codesage.corpus import progress, stage
 
     settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), workers)
-    chosen = _sources(sources or [], stdlib, packages or [], any_licence)
+    chosen = sources_of(sources or [], stdlib=stdlib, packages=packages or [], any_licence=any_licence)
     with progress.shown() as show:
         artifact = stage.build(
             settings, chosen, out, engine=_engine(engine, workers), cache=cache or _default_cache(), progress=show
@@ -75,18 +76,17 @@ def sample(
         typer.echo("\n".join([typer.style(head, dim=True), *text, *shown, ""]))
 
 
-def _sources(paths: list[Path], stdlib: bool, packages: list[Path], any_licence: bool) -> list:
+def sources_of(
+    paths: Sequence[Path], *, stdlib: bool = False, packages: Sequence[Path] = (), any_licence: bool = False
+) -> list:
+    """The sources that recipes (.toml) and folders stand for, in order. CodesageError when there are none."""
+    from codesage.corpus.recipe import read_recipe
     from codesage.corpus.sources import Folder, SitePackages, StandardLibrary
     from codesage.errors import CodesageError
 
     chosen = []
     for path in paths:
-        if path.suffix == ".toml":
-            from codesage.corpus.recipe import read_recipe
-
-            chosen += read_recipe(path).sources()
-        else:
-            chosen.append(Folder(str(path)))
+        chosen += read_recipe(path).sources() if path.suffix == ".toml" else [Folder(str(path))]
     chosen += [StandardLibrary()] if stdlib else []
     chosen += [SitePackages(str(path), any_licence) for path in packages]
     if not chosen:

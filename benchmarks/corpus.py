@@ -1,0 +1,104 @@
+"""The corpus pipeline beside a bare tree-sitter parse of the same files, and two workers beside one.
+
+    python benchmarks/corpus.py RECIPE_OR_FOLDER... --cache DIR [--exclude-benchmarks F] [--out FILE.json]
+
+The pipeline runs with one worker and with two; then one process parses, with nothing but tree-sitter, every file that is
+in the corpus. Seconds of the clock need a machine of its own; seconds of the processor, which are reported beside them,
+do not. Peak memory is that of the largest process, times the number of workers, plus that of the parent: an upper bound.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+from codesage.artifacts import open_artifact
+from codesage.corpus import stage
+from codesage.corpus.commands import sources_of
+from codesage.corpus.engine import LocalEngine
+from codesage.corpus.read import read_documents
+from codesage.evaluate.commands import environment
+from codesage.languages import grammar_of
+
+
+def main() -> None:
+    """Measure, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sources", type=Path, nargs="+")
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--exclude-benchmarks", default="")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    figures, sizes = {}, {}
+    with tempfile.TemporaryDirectory(dir=arguments.cache.parent) as folder:
+        for workers in (1, 2):
+            out = Path(folder) / str(workers)
+            figures[f"{workers} workers"] = build(arguments, workers, out)
+        same = len({open_artifact(Path(folder) / str(n), "corpus").fingerprint for n in (1, 2)}) == 1
+        facts = open_artifact(out, "corpus", verify=False).facts
+        figures["bare parse"], sizes = bare_parse(out)
+    one, two, bare = (figures[name] for name in ("1 workers", "2 workers", "bare parse"))
+    ratios = {
+        "pipeline to bare parse, processor": one["processor"] / bare["processor"],
+        "pipeline to bare parse, clock": one["clock"] / bare["clock"],
+        "two workers to one, clock": one["clock"] / two["clock"],
+    }
+    record = {"date": date.today().isoformat(), **environment(), "same bytes": same, "ratios": ratios, "figures": figures,
+              "megabytes parsed": sum(sizes.values()), "files": sum(facts["documents"].values()),
+              "pairs": sum(facts["pairs"].values())}  # fmt: skip
+    print(json.dumps(record, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
+    """Seconds of the clock by phase and in all, of the processor in all, and megabytes at the most."""
+    phases, last = Counter(), [time.perf_counter(), ""]
+
+    def heard(progress) -> None:
+        now = time.perf_counter()
+        phases[last[1] or "start"] += now - last[0]
+        last[:] = [now, progress.phase]
+
+    before, started = processor(), time.perf_counter()
+    settings = stage.Settings(exclude=arguments.exclude_benchmarks)
+    engine = LocalEngine(workers)
+    stage.build(settings, sources_of(arguments.sources), out, engine=engine, cache=arguments.cache, progress=heard)
+    phases[last[1]] += time.perf_counter() - last[0]
+    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = own + workers * child
+    return {"clock": time.perf_counter() - started, "processor": processor() - before, "phases": dict(phases),
+            "megabytes of memory": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}  # fmt: skip
+
+
+def bare_parse(corpus: Path) -> tuple[dict, Counter]:
+    """The files of a corpus through tree-sitter, one after the other; reading them is not counted."""
+    import tree_sitter
+
+    parsers, sizes, clock, used = {}, Counter(), 0.0, 0.0
+    for document in read_documents(corpus):
+        dialect = document.language, document.path.endswith(".tsx")
+        if dialect not in parsers:
+            parsers[dialect] = tree_sitter.Parser(grammar_of(document.language, tsx=dialect[1]))
+            parsers[dialect].parse(b"")
+        source = document.text.encode()
+        started, before = time.perf_counter(), time.process_time()
+        parsers[dialect].parse(source)
+        clock, used = clock + time.perf_counter() - started, used + time.process_time() - before
+        sizes[document.language] += len(source) / 1e6
+    return {"clock": clock, "processor": used}, sizes
+
+
+def processor() -> float:
+    """Seconds of the processor that this process and its children that ended have used."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+if __name__ == "__main__":
+    main()
