@@ -41,7 +41,7 @@ def hub(source):
         warnings.simplefilter("ignore")
         import sentence_transformers  # noqa: F401
 
-        import codesage.encoder.interchange  # noqa: F401
+        codesage.register()
     return source.parent / "hub"
 
 

@@ -5,6 +5,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
+
+import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
@@ -38,6 +41,23 @@ def test_no_station_imports_one_above_it():
         upward = {name for name in imports(file) if LEVEL[name] > own}
         same = {name for name in imports(file) if LEVEL[name] == own and name != station(file) and own > 0}
         assert not upward and not same, f"{file} imports {upward | same}"
+
+
+def test_public_names():
+    assert set(codesage.__all__) == {"CodesageError", "__version__", "load", "register"}
+    for name in codesage.__all__:
+        assert getattr(codesage, name)
+    others = {name for name, value in vars(codesage).items() if not (name.startswith("_") or isinstance(value, ModuleType))}
+    assert others <= set(codesage.__all__)
+
+
+def test_registering_without_transformers_names_the_extra():
+    code = (
+        "import sys; sys.modules['transformers'] = None; import codesage\ntry: codesage.register()\n"
+        "except codesage.CodesageError as error: sys.exit(str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stderr.startswith("transformers cannot be used") and done.stderr.endswith("'codesage[hub]'\n")
 
 
 def test_the_core_never_imports_torch():

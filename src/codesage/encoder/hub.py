@@ -2,8 +2,8 @@
 
 In: a model folder of ours, or a published one. Out: a folder of both kinds at once: an artifact that `codesage.load`
 opens, and model.safetensors, config.json, the tokenizer's files, modules.json (transformer, mean pooling,
-normalisation) and a card, which SentenceTransformer(folder) opens after `import codesage.encoder.interchange`. No
-remote code is written, and transformers is not needed to write it.
+normalisation) and a card, which SentenceTransformer(folder) opens after `codesage.register()`. No remote code is
+written, and transformers is not needed to write it.
 """
 
 import json
@@ -71,9 +71,10 @@ A bidirectional encoder of source code and of text about it (CodeSage, ICLR 2024
 Vectors are the mean of the last hidden states, of unit length; compare them by cosine.
 {cut}
 ```python
-import codesage.encoder.interchange  # registers the model type; no remote code
+import codesage
 from sentence_transformers import SentenceTransformer
 
+codesage.register()  # the model type; no remote code
 model = SentenceTransformer("{name}")
 vectors = model.encode(["def add(a, b): return a + b", "add two numbers"])
 ```

@@ -1,10 +1,9 @@
 """Models in the conventions of transformers and sentence-transformers, both ways, without remote code.
 
-In: a model folder. Out: a folder that AutoModel, AutoModelForMaskedLM, AutoTokenizer and SentenceTransformer load once
-`codesage.encoder.interchange` is imported (which registers the model type "codesage"), and that `codesage.load` reads
-like any other. The design: the classes here hold our own Encoder, its linears swapped for Conv1D, so that names and
-orientation of the weights are the published ones and there is one forward, that without padding. Importing this file
-imports transformers; nothing else in the package does.
+In: a model folder. Out: a folder that AutoModel, AutoModelForMaskedLM, AutoTokenizer and SentenceTransformer load after
+`codesage.register()`, and that `codesage.load` reads like any other. The design: the classes here hold our own Encoder,
+its linears swapped for Conv1D, so that names and orientation of the weights are the published ones and there is one
+forward, that without padding. Importing this file imports transformers, and registers; nothing else in the package does.
 Shapes: B documents, L padded length, T real tokens, D width, V vocabulary.
 """
 
