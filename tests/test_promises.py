@@ -11,8 +11,8 @@ import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
-    {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"training"},
-    {"corpus"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli"}, {"__main__", "__init__"},
+    {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"corpus"},
+    {"training"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

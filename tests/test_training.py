@@ -25,7 +25,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, precision, schedule
+from codesage.training import checkpoints, curves, estimate, loop, precision, retrieval, schedule
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 
@@ -251,6 +251,12 @@ def test_rates_warm_up_and_decay():
 def test_settings_that_cannot_be_are_refused(changes, message):
     with pytest.raises(CodesageError, match=message):
         replace(SETTINGS, **changes)
+
+
+def test_the_score_while_training_counts_ties_against_it():
+    texts = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    codes = torch.tensor([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # the first and the last are the same direction
+    assert retrieval.mean_reciprocal_rank(texts, codes) == pytest.approx(100 * (1 / 2 + 1 + 1 / 3) / 3)
 
 
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codesage.artifacts import Artifact, open_artifact
-from codesage.contrast import cached, held_out
+from codesage.contrast import cached
 from codesage.contrast.batches import Batch, Batches
 from codesage.contrast.batches import Settings as BatchSettings
 from codesage.contrast.loss import NEGATIVES
@@ -27,7 +27,7 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
-from codesage.training import estimate, loop, precision, processes
+from codesage.training import estimate, loop, precision, processes, retrieval
 from codesage.training.estimate import Estimate
 
 POSITIVES = ("pairs", "dropout")
@@ -107,7 +107,8 @@ def run(
                 done = loop.train(
                     encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
                     folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
-                    evaluate=held_out.scorer(encoder, tokens, phase.batches, depth=phase.depth),
+                    evaluate=retrieval.scorer(encoder, tokens, text_tokens=phase.batches.text_tokens,
+                                              code_tokens=phase.batches.code_tokens, depth=phase.depth),
                     run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
                 )  # fmt: skip
             facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}

@@ -5,7 +5,7 @@ into micro-batches that fit the memory, and shared by all processes; each part i
 hidden tokens, so that gradients add up to those of the whole batch, however it was cut.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +73,8 @@ def run(
             folder=folder,
             stage="pretrain",
             checkpoints=checkpoints,
-            evaluate=_score_of(encoder, tokens, settings),
+            evaluate=retrieval.scorer(encoder, tokens, text_tokens=settings.examples.max_tokens,
+                                      code_tokens=settings.examples.max_tokens, pairs=settings.evaluation_pairs),
             run={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
                  "tokenizer": tokenizer.fingerprint},
             resume=resume,
@@ -168,14 +169,3 @@ class _Shares:
 
     def at(self, step: int) -> examples.Batch:
         return self.batches.at(step, rank=processes.rank(), world=processes.world())
-
-
-def _score_of(encoder: Encoder, tokens: Tokens, settings: Settings) -> Callable[[], dict] | None:
-    pairs = tokens.held_out
-    count = min(len(pairs), settings.evaluation_pairs)
-    if count < 2:
-        return None
-    chosen = np.linspace(0, len(pairs) - 1, count).astype(int)
-    cut = settings.examples.max_tokens - 1
-    texts, codes = ([np.append(side[i][:cut], tokens.end_id) for i in chosen] for side in (pairs.text, pairs.body))
-    return lambda: {"mrr": round(retrieval.score(encoder, texts, codes, micro_tokens=settings.micro_tokens), 2)}

@@ -1,40 +1,80 @@
-"""The score a person watches while training: how well texts find their codes among held-out pairs.
+"""The score a person watches while training: held-out texts against held-out bodies, as search would meet them.
 
-In: an encoder and the token ids of P pairs. Out: the mean reciprocal rank, in percent, of each text's own code among
-all P codes by cosine, ties against it. It is small and quick; `codesage evaluate` measures for the record.
+In: an encoder, and the held-out pairs of Tokens. Out: a function that gives {"mrr": ...}, in percent. It is small and
+quick, and the same in both stages; `codesage evaluate` measures for the record. Shapes: P pairs, D width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from codesage.corpus.ragged import Ragged, joined
+from codesage.corpus.tokens import PairTokens, Tokens
 from codesage.encoder.model import Encoder
 
+PAIRS = 500
+_MICRO_TOKENS = 16_384  # embedded at a time
 
-def score(encoder: Encoder, texts: Sequence[np.ndarray], codes: Sequence[np.ndarray], *, micro_tokens: int = 16_384) -> float:
-    """Mean reciprocal rank x 100 of P texts against P codes, given as token ids with their end tokens."""
-    texts_PD, codes_PD = (_vectors(encoder, sides, micro_tokens) for sides in (texts, codes))
-    similar_PP = texts_PD @ codes_PD.T
+
+def scorer(
+    encoder: Encoder, tokens: Tokens, *, text_tokens: int, code_tokens: int, pairs: int = PAIRS, depth: int | None = None
+) -> Callable[[], dict] | None:  # fmt: skip
+    """A function that scores `encoder` as it then is, on at most `pairs` pairs that differ in text and in body.
+
+    Both sides are cut to so many tokens, end token included; `depth` as in Encoder.forward. The score is that of
+    `mean_reciprocal_rank`, to 2 digits. None when fewer than two pairs are held out.
+    """
+    chosen = _distinct(tokens.held_out, most=pairs)
+    if len(chosen) < 2:
+        return None
+    texts = _side(tokens.held_out.text, chosen, text_tokens, tokens.end_id)
+    bodies = _side(tokens.held_out.body, chosen, code_tokens, tokens.end_id)
+
+    def score() -> dict:
+        with torch.no_grad():
+            texts_PD, bodies_PD = (_vectors(encoder, side, depth) for side in (texts, bodies))
+        return {"mrr": round(mean_reciprocal_rank(texts_PD, bodies_PD), 2)}
+
+    return score
+
+
+def mean_reciprocal_rank(texts_PD: Tensor, codes_PD: Tensor) -> float:
+    """Mean reciprocal rank x 100 of each text's own code among all P codes by cosine, ties against it.
+
+    Float (P, D) both, row p of both is a pair; any scale.
+    """
+    similar_PP = F.normalize(texts_PD, dim=-1) @ F.normalize(codes_PD, dim=-1).T
     rank_P = (similar_PP >= similar_PP.diagonal()[:, None]).sum(1)
     return 100 * (1 / rank_P.double()).mean().item()
 
 
-def _vectors(encoder: Encoder, sides: Sequence[np.ndarray], micro_tokens: int) -> Tensor:
-    order = sorted(range(len(sides)), key=lambda i: len(sides[i]))
-    found = [encoder.embed([sides[i].tolist() for i in chosen]).float() for chosen in _budgeted(sides, order, micro_tokens)]
-    vectors = F.normalize(torch.cat(found), dim=-1)
-    return vectors[torch.tensor(order, device=vectors.device).argsort()]
+def _distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
+    """Numbers of pairs with a body whose text and body no earlier one has, spread over all, in their order."""
+    found, texts, bodies = [], set(), set()
+    filled = np.flatnonzero(pairs.body.lengths > 0)
+    for row in np.random.default_rng(0).permutation(filled).tolist():
+        if len(found) == most:
+            break
+        text, body = int(pairs.text_key[row]), int(pairs.body_key[row])
+        if text not in texts and body not in bodies:
+            texts.add(text)
+            bodies.add(body)
+            found.append(row)
+    return np.array(sorted(found), np.int64)
 
 
-def _budgeted(sides: Sequence[np.ndarray], order: list[int], budget: int) -> Iterator[list[int]]:
-    chosen, tokens = [], 0
-    for i in order:
-        if chosen and tokens + len(sides[i]) > budget:
-            yield chosen
-            chosen, tokens = [], 0
-        chosen.append(i)
-        tokens += len(sides[i])
-    yield chosen
+def _side(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
+    return joined([(side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1))], end_id=end_id)
+
+
+def _vectors(encoder: Encoder, side: Ragged, depth: int | None) -> Tensor:
+    order = side.lengths.argsort(kind="stable")  # neighbours of equal length are attended to together
+    size = max(1, _MICRO_TOKENS // int(side.lengths.max()))
+    found = [
+        encoder.embed([side[row].tolist() for row in order[start : start + size]], depth=depth).float()
+        for start in range(0, len(order), size)
+    ]
+    return torch.cat(found)[torch.from_numpy(order.argsort()).to(found[0].device)]
