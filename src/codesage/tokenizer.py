@@ -144,10 +144,7 @@ def load(folder: Path | str) -> Tokenizer:
     if _kind(folder) == "tokenizer":
         open_artifact(folder, "tokenizer")
     try:
-        if file.is_file():
-            bpe = Bpe.from_file(str(file))
-        else:
-            bpe = _from_vocabulary(folder)
+        bpe = Bpe.from_file(str(file)) if file.is_file() else _from_vocabulary(folder)
     except CodesageError:
         raise
     except Exception as error:  # the library raises bare Exception for every malformed file
