@@ -1,6 +1,7 @@
 # make search [QUERY="..."] [IN=path]   search code (core only)
 # make test                             install what the tests need and run them
 # make speedrun                         from nothing to a trained, evaluated, searchable nano
+# make release                          from the release recipe to the bundled model, in about an hour and a half
 # make lint                             check style
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ QUERY ?= where is the contrastive loss computed
 IN ?= .
 INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: search test speedrun lint
+.PHONY: search test speedrun release lint
 
 search: $(VENV)/core
 	$(VENV)/bin/codesage search "$(QUERY)" "$(IN)" --top 5
@@ -19,6 +20,10 @@ test: $(VENV)/dev
 
 speedrun: $(VENV)/dev
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash runs/speedrun.sh
+
+release: $(VENV)/peers
+	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES=recipes/release.toml HELD_OUT= DOCUMENTS=10000 STAGE1=5 \
+	STAGE2=9 ABLATION=0 PEERS="default minilm" MBXP=--mbxp bash runs/speedrun.sh
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
@@ -33,3 +38,7 @@ $(VENV)/core: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable ".[dev]"
 	touch $@ $(VENV)/core
+
+$(VENV)/peers: $(VENV)/dev
+	$(INSTALL) --editable ".[dev,peers]"
+	touch $@

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export OUT=${OUT:-out/smoke} SIZE=toy STAGE1=0.05 STAGE2=0.05 VOCABULARY=2048
 lib=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-export SOURCES="$lib/json $lib/email $lib/asyncio $lib/logging" HELD_OUT=logging BENCHMARKS=/nonexistent
+export DOCUMENTS=200 SOURCES="$lib/json $lib/email $lib/asyncio $lib/logging" HELD_OUT=logging BENCHMARKS=/nonexistent
 rm -rf "$OUT"
 exec bash runs/speedrun.sh

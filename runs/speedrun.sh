@@ -1,39 +1,45 @@
 #!/usr/bin/env bash
 # From nothing to a trained, evaluated, exported and searchable nano, on two CPU cores, in under 30 minutes.
 # Source: the Python standard library and the installed site-packages (permissive licences only).
-# Run as `make speedrun`. OUT names the folder of all artifacts; SIZE, STAGE1, STAGE2 (minutes) scale it.
+# Run as `make speedrun`. OUT names the folder of all artifacts; SIZE, STAGE1, STAGE2 (minutes) scale it. With SOURCES=
+# recipes/release.toml (`make release`) it gives the model that is bundled.
 # Killed, it goes on where it was when OUT is still there: every step that is done is passed over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-OUT=${OUT:-out/speedrun} SIZE=${SIZE:-nano} STAGE1=${STAGE1:-4} STAGE2=${STAGE2:-6} VOCABULARY=${VOCABULARY:-16384}
+OUT=${OUT:-out/speedrun} SIZE=${SIZE:-nano} STAGE1=${STAGE1:-3} STAGE2=${STAGE2:-4} VOCABULARY=${VOCABULARY:-16384}
+DOCUMENTS=${DOCUMENTS:-3000} ABLATION=${ABLATION:-1} PEERS=${PEERS:-}
 BENCHMARKS=${BENCHMARKS:-../shared/benchmarks}
 site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 exclude=(); bench=()
 if [ -d "$BENCHMARKS" ]; then exclude=(--exclude-benchmarks "$BENCHMARKS") bench=(--benchmarks "$BENCHMARKS"); fi
 if [ -n "${SOURCES:-}" ]; then read -ra sources <<<"$SOURCES"; else sources=(--stdlib --packages "$site"); fi
+held=(); for package in ${HELD_OUT-networkx pyarrow}; do held+=(--held-out "$package"); done
 started=$SECONDS
 step() { local made=$1; shift; [ -e "$OUT/$made" ] || { echo "--- $made: codesage $1, minute $(( (SECONDS - started) / 60 ))" >&2; codesage "$@"; }; }
 mkdir -p "$OUT"
 
-# 1. corpus: documents, functions, (text, code) pairs; networkx and pyarrow only give evaluation pairs
-step corpus corpus build "${sources[@]}" --out "$OUT/corpus" --cache "$OUT/cache" \
-  --held-out "${HELD_OUT:-networkx}" --held-out pyarrow "${exclude[@]}"
+# 1. corpus: documents, functions, (text, code) pairs; held-out packages only give evaluation pairs
+step corpus corpus build "${sources[@]}" --out "$OUT/corpus" --cache "${CACHE:-$OUT/cache}" "${held[@]}" "${exclude[@]}"
 # 2. tokenizer, and the corpus in its tokens: training never parses and never tokenises
-step tokenizer tokenizer "$OUT/corpus" --out "$OUT/tokenizer" --vocab-size "$VOCABULARY" --documents 3000
-step tokens tokens "$OUT/corpus" --tokenizer "$OUT/tokenizer" --out "$OUT/tokens" --max-documents 3000 \
+step tokenizer tokenizer "$OUT/corpus" --out "$OUT/tokenizer" --vocab-size "$VOCABULARY" --documents "$DOCUMENTS"
+step tokens tokens "$OUT/corpus" --tokenizer "$OUT/tokenizer" --out "$OUT/tokens" --max-documents "$DOCUMENTS" \
   --text-tokens 64 --code-tokens 256
 # 3. Stage I: random masking and identifier deobfuscation
 step stage1 pretrain "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE1" --out "$OUT/stage1"
 # 4. Stage II: contrastive learning, hard positives and hard negatives; also from untrained weights, to compare
 step both contrast "$OUT/tokens" --model "$OUT/stage1" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/both"
-step stage2 contrast "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/stage2"
+systems=("Stage I=$OUT/stage1" "both=$OUT/exported")
+if [ "$ABLATION" = 1 ]; then
+  step stage2 contrast "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/stage2"
+  systems+=("Stage II=$OUT/stage2")
+fi
 # 5. export: int8 ONNX that needs no torch
 step exported export "$OUT/both" --out "$OUT/exported" --int8-only
 # 6. one table, beside random weights, the untrained start and BM25
 step random initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
 step untrained initialise --tokenizer "$OUT/tokenizer" --tokens "$OUT/tokens" --size "$SIZE" --out "$OUT/untrained"
-step retrieval.json evaluate random="$OUT/random" untrained="$OUT/untrained" "Stage I=$OUT/stage1" "Stage II=$OUT/stage2" \
-  both="$OUT/exported" --corpus "$OUT/corpus" "${bench[@]}" --out "$OUT/retrieval.json"
+step retrieval.json evaluate random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}" $PEERS \
+  --corpus "$OUT/corpus" "${bench[@]}" ${MBXP:-} --out "$OUT/retrieval.json"
 # 7. a card beside the weights, and in the exported folder
 python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json" both
 step model export "$OUT/both" --out "$OUT/model" --int8-only
