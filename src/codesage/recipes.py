@@ -67,7 +67,7 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0) -
         )  # fmt: skip
         return contrast.Settings(
             loop.Settings(100_000, 3_000, 2e-5, seconds=0.5 * seconds, seed=seed),
-            BatchSettings(batch_pairs=256, code_tokens=64, **batch), negatives="uniform", residual_scale=0.05, first=first,
+            BatchSettings(batch_pairs=256, code_tokens=64, **batch), negatives="uniform", residual_scale=0.002, first=first,
         )  # fmt: skip
     return contrast.Settings(
         loop.Settings(20_000, 500, 5e-6, seconds=seconds, seed=seed),
