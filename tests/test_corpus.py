@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
 from codesage.corpus.engine import LocalEngine, RayEngine
@@ -167,6 +169,25 @@ def test_ray_gives_the_same_bytes(tree):
     with RayEngine(2, limits=Limits(seconds=60)) as engine:  # a cluster of two workers on this machine
         over_ray = build(Settings(), sources, tree / "ray", engine=engine, cache=tree / "cache")
     assert over_ray.fingerprint == built(tree, "local").fingerprint
+
+
+def test_two_hundred_hostile_files_are_read_or_named(tree):
+    names = hostile.plant(tree / "hostile")
+    artifacts = []
+    for out in ("a", "b"):
+        sources = [Folder(str(tree / name)) for name in ("alpha", "hostile", "beta")]
+        engine = LocalEngine(2, limits=Limits(seconds=5, memory=3 << 30))
+        artifacts.append(build(Settings(), sources, tree / out, engine=engine, cache=tree / "cache"))
+    assert artifacts[0].fingerprint == artifacts[1].fingerprint
+    assert artifacts[0].facts["pairs"]["python"] >= 24  # those of alpha and beta
+    skipped = pq.read_table(tree / "a" / "skipped.parquet").to_pydict()
+    read = {document.path for document in read_documents(tree / "a") if document.package == "hostile"}
+    equal = sum(artifacts[0].facts["skipped"].get(reason, 0) for reason in ("equal to another", "near duplicate"))
+    unaccounted = set(names) - read - set(skipped["path"])
+    assert len(names) > 400 and len(unaccounted) <= equal, sorted(unaccounted)
+    reasons = set(skipped["reason"])
+    assert {"nesting", "huge", "minified", "encoding", "binary", "empty", "special"} <= reasons, reasons
+    assert not {reason for reason in reasons if reason.startswith("error")}, reasons
 
 
 def test_a_full_disk_is_one_line_and_what_was_done_is_kept(tree, monkeypatch):

@@ -128,6 +128,7 @@ class Report:
 
     def _skip(self, source: Source, found: Sequence[tuple[str, str]]) -> None:
         for path, reason in found:
+            path = path.encode("utf-8", "replace").decode()  # names of files need not be text
             self.skipped.append((source.key, path, reason))
             self._skips[reason] += 1
             if reason not in _EXPECTED and len(self.facts["named"]) < _NAMED:
