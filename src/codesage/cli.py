@@ -37,7 +37,7 @@ def search(
     language: Annotated[str, typer.Option(help="Only this language.")] = "",
     glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = 0.05,
+    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = 0.5,
     no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
 ) -> None:  # fmt: skip
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
