@@ -22,7 +22,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 
-_PATIENCE = 6  # an item may wait, on a disk or a busy machine, this many times its processor seconds
+_PATIENCE = 30  # an item may wait, on a disk or a busy machine, this many times its processor seconds
 _STARTS = 3  # deaths in a row with no item to blame before the build gives up
 _CHILD = get_context("spawn")  # no fork: the caller may have threads
 
@@ -33,7 +33,7 @@ Task = Callable[[object, "Guard"], object]
 class Limits:
     """What one item may take."""
 
-    seconds: float = 20.0  # of the processor; of the clock six times as many
+    seconds: float = 20.0  # of the processor; of the clock thirty times as many
     memory: int = 4 << 30  # bytes of address space of the whole process; 0: no limit
 
 
