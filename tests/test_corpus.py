@@ -164,7 +164,6 @@ def test_workers_step_around_what_hurts_them():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_ray_gives_the_same_bytes(tree):
-    pytest.importorskip("ray")
     sources = [Folder(str(tree / name)) for name in ("alpha", "beta")]
     with RayEngine(2, limits=Limits(seconds=60)) as engine:  # a cluster of two workers on this machine
         over_ray = build(Settings(), sources, tree / "ray", engine=engine, cache=tree / "cache")
