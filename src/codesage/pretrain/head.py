@@ -16,13 +16,14 @@ class _Summed(torch.autograd.Function):
     def forward(context, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
         kind = states_MD.device.type
         fast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states_MD.dtype
-        total = states_MD.new_zeros((), dtype=torch.float32)
+        sums = torch.promote_types(fast, torch.float32)
+        total = states_MD.new_zeros((), dtype=sums)
         with torch.autocast(kind, enabled=False):
             x_MD, w_VD = states_MD.to(fast), weight_VD.to(fast)
-            gradient_MD, gradient_VD = torch.empty_like(x_MD), torch.zeros_like(weight_VD, dtype=torch.float32)
+            gradient_MD, gradient_VD = torch.empty_like(x_MD), torch.zeros_like(weight_VD, dtype=sums)
             for start in range(0, len(x_MD), rows):
                 x_RD, labels_R1 = x_MD[start : start + rows], labels_M[start : start + rows, None]
-                logits_RV = (x_RD @ w_VD.T).float()
+                logits_RV = (x_RD @ w_VD.T).to(sums)
                 scale_R1 = logits_RV.logsumexp(1, keepdim=True)
                 total += (scale_R1 - logits_RV.gather(1, labels_R1)).sum()
                 error_RV = logits_RV.sub_(scale_R1).exp_()  # softmax, then minus the label: the gradient of the logits
@@ -40,8 +41,8 @@ class _Summed(torch.autograd.Function):
 
 
 def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = ROWS) -> Tensor:
-    """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, float32 scalar.
+    """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, a scalar.
 
-    Peak memory beside the gradients is rows * V floats. Under autocast products are in its dtype, sums in fp32.
+    Peak memory beside the gradients is rows * V floats. Under autocast products are in its dtype; sums in fp32 at least.
     """
     return _Summed.apply(states_MD, weight_VD, labels_M, rows)

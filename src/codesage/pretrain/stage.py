@@ -127,7 +127,7 @@ def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> 
     (hidden,) = processes.total([len(batch.hidden_M)])
     parts = list(_micro_batches(batch, micro_tokens))
     rounds = max(processes.gather_objects(len(parts))) if processes.is_sharded(encoder) else len(parts)
-    loss = torch.zeros((), device=encoder.wte.weight.device)
+    loss = torch.zeros((), dtype=encoder.wte.weight.dtype, device=encoder.wte.weight.device)
     for part in [*parts, *[_NOTHING] * (rounds - len(parts))]:  # sharded: every process must run equally often
         summed = summed_loss(encoder, part) / hidden
         summed.backward()

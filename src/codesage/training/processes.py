@@ -212,7 +212,7 @@ def unsharded(encoder: nn.Module) -> nn.Module:
     from codesage.encoder.model import Encoder
 
     copy = Encoder(encoder.config)
-    copy.load_state_dict({name: whole(tensor).cpu() for name, tensor in encoder.state_dict().items()})
+    copy.load_state_dict({name: whole(tensor).cpu() for name, tensor in encoder.state_dict().items()}, assign=True)
     return copy
 
 
