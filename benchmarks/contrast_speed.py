@@ -27,7 +27,7 @@ from codesage.contrast import cached
 from codesage.contrast.batches import Batch, Batches
 from codesage.contrast.batches import Settings as BatchSettings
 from codesage.contrast.vectors import embed, stacked, taken
-from codesage.corpus import tokens as token_files
+from codesage.corpus.tokens import tokenised as token_files
 from codesage.encoder.config import SIZES
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder

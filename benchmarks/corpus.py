@@ -19,8 +19,8 @@ from pathlib import Path
 
 from codesage.artifacts import open_artifact
 from codesage.corpus import stage
+from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.commands import sources_of
-from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents
 from codesage.evaluate.commands import environment
 from codesage.languages import grammar_of

@@ -33,7 +33,7 @@ import numpy as np
 import rensa
 from scipy import sparse
 
-from codesage.corpus.duplicates import _batches, _shingles, near_duplicates, signatures
+from codesage.corpus.distinct.duplicates import _batches, _shingles, near_duplicates, signatures
 from codesage.evaluate.commands import environment
 from codesage.syntax import ParseRefused, functions, parse
 

@@ -28,7 +28,7 @@ import matplotlib.backends.backend_agg  # noqa: F401 (before forking: children d
 import torch
 
 from codesage import tokenizer as tokenizers
-from codesage.corpus import tokens
+from codesage.corpus.tokens import tokenised as tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.errors import CodesageError

@@ -26,11 +26,11 @@ from codesage import recipes
 from codesage import tokenizer as tokenizers
 from codesage.contrast import batches as contrast_batches
 from codesage.contrast import stage as contrast
-from codesage.corpus import tokens as station
-from codesage.corpus.pairs import pairs_of
-from codesage.corpus.pretokens import Pretokens
-from codesage.corpus.sources import StandardLibrary
-from codesage.corpus.tokenise import pieces_of
+from codesage.corpus.pairs.rules import pairs_of
+from codesage.corpus.sources.trees import StandardLibrary
+from codesage.corpus.tokens import tokenised as station
+from codesage.corpus.tokens.pretokens import Pretokens
+from codesage.corpus.tokens.tokenise import pieces_of
 from codesage.encoder.model import Encoder
 from codesage.evaluate.commands import environment
 from codesage.pretrain import examples

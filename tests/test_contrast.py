@@ -15,8 +15,8 @@ from codesage.contrast import batches, cached, filtering, stage, tiled
 from codesage.contrast.loss import NEGATIVES, contrastive_loss
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
 from codesage.contrast.vectors import embed, stacked, taken
-from codesage.corpus import tokens as token_files
-from codesage.corpus.ragged import Ragged
+from codesage.corpus.tokens import tokenised as token_files
+from codesage.corpus.tokens.ragged import Ragged
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.records import Pair

@@ -14,11 +14,11 @@ import pytest
 import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.corpus.engine import LocalEngine, RayEngine
+from codesage.corpus.build.engine import LocalEngine, RayEngine
+from codesage.corpus.build.worker import Limits
 from codesage.corpus.read import read_documents, read_pairs
-from codesage.corpus.sources import Folder
+from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
-from codesage.corpus.worker import Limits
 from engine_tasks import Words, harm
 
 _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -106,7 +106,7 @@ def test_changed_files_and_settings_are_seen(tree):
 
 BUILD = """
 import sys
-from codesage.corpus.sources import Folder
+from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
 if __name__ == "__main__":
     build(Settings(workers=2), [Folder(path) for path in sys.argv[2:]], sys.argv[1], cache=sys.argv[1] + ".cache")

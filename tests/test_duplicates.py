@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codesage.corpus.benchmarks import CERTAIN, Benchmarks, read_benchmarks
-from codesage.corpus.duplicates import digest, near_duplicates, signatures
-from codesage.corpus.redact import redact
+from codesage.corpus.distinct.benchmarks import CERTAIN, Benchmarks, read_benchmarks
+from codesage.corpus.distinct.duplicates import digest, near_duplicates, signatures
+from codesage.corpus.documents.redact import redact
 from codesage.errors import CodesageError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -111,8 +111,8 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "items.jsonl").write_text(json.dumps({"code": _sources(3)[2][:900]}), encoding="utf-8")
     program = (
-        "import sys, hashlib, pathlib, pickle; from codesage.corpus.duplicates import *; from codesage.corpus.redact import *\n"
-        "from codesage.corpus.benchmarks import *\n"
+        "import sys, hashlib, pathlib, pickle; from codesage.corpus.distinct.duplicates import *\n"
+        "from codesage.corpus.documents.redact import *; from codesage.corpus.distinct.benchmarks import *\n"
         f"texts = [p.read_text(encoding='utf-8') for p in sorted(pathlib.Path({str(STDLIB)!r}).glob('*.py'))[:8]]\n"
         "s = signatures(texts); b = read_benchmarks(sys.argv[1])\n"
         "print(hashlib.sha256(s.tobytes()).hexdigest(), near_duplicates(s).sum(), b._runs[:3], [b.match(t) for t in texts],\n"

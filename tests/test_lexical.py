@@ -8,7 +8,7 @@ import torch
 
 from codesage import tokenizer as tokenizers
 from codesage.contrast.vectors import embed
-from codesage.corpus.ragged import joined
+from codesage.corpus.tokens.ragged import joined
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.errors import CodesageError

@@ -5,11 +5,10 @@ from collections import Counter
 
 import pytest
 
-from codesage.corpus import tested
-from codesage.corpus.docblocks import blocks_of
-from codesage.corpus.pairs import DROPS, pairs_of, refusal
-from codesage.corpus.passages import examples_in_prose, match_tests, passages_of
-from codesage.corpus.prose import (
+from codesage.corpus.pairs import tested
+from codesage.corpus.pairs.docblocks import blocks_of
+from codesage.corpus.pairs.passages import examples_in_prose, match_tests, passages_of
+from codesage.corpus.pairs.prose import (
     clean,
     description,
     first_sentence,
@@ -19,6 +18,7 @@ from codesage.corpus.prose import (
     says_nothing,
     summary,
 )
+from codesage.corpus.pairs.rules import DROPS, pairs_of, refusal
 from codesage.languages import LANGUAGES
 from codesage.records import Document
 from codesage.syntax import functions, parse

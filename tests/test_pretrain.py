@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from codesage import CodesageError
-from codesage.corpus import tokens as station
-from codesage.corpus.tokens import open_tokens
+from codesage.corpus.tokens import tokenised as station
+from codesage.corpus.tokens.tokenised import open_tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import load_encoder
@@ -191,8 +191,9 @@ def test_batches_are_a_function_of_seed_and_step(tokens):
     assert taken([3, last, 0, last])[1] == taken([last], open_tokens(tokens.path))[0] == taken([last, last])[1]
     assert taken([3]) != taken([3], seed=1) and taken([3]) != taken([4])
     code = (
-        f"from codesage.corpus.tokens import open_tokens; from codesage.pretrain.examples import *; print(Batches(open_tokens("
-        f"{str(tokens.path)!r}), Settings(max_tokens=32, batch_tokens=500, mask_style='80-10-10', mask_rate=(.1, .5)))"
+        "from codesage.corpus.tokens.tokenised import open_tokens; from codesage.pretrain.examples import *; print(Batches("
+        f"open_tokens({str(tokens.path)!r}), "
+        "Settings(max_tokens=32, batch_tokens=500, mask_style='80-10-10', mask_rate=(.1, .5)))"
         f".at({last}).inputs_T.tolist())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

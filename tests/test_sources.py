@@ -20,12 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from codesage.corpus import debian, licences, recognise
-from codesage.corpus.archives import Limits, Member, is_archive, members
-from codesage.corpus.clients import once, run
-from codesage.corpus.packages import DebianSource, NpmPackage, PipPackage
-from codesage.corpus.recipe import read_recipe
-from codesage.corpus.sources import Folder, GitRepository, SitePackages, Source, StackParquet, StandardLibrary
+from codesage.corpus.documents import recognise
+from codesage.corpus.sources import debian, licences
+from codesage.corpus.sources.archives import Limits, Member, is_archive, members
+from codesage.corpus.sources.clients import once, run
+from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
+from codesage.corpus.sources.recipe import read_recipe
+from codesage.corpus.sources.trees import Folder, GitRepository, SitePackages, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
 from codesage.walk import Skipped
 

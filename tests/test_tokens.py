@@ -13,9 +13,9 @@ import pytest
 
 from codesage import CodesageError
 from codesage.contrast import batches as contrast
-from codesage.corpus import tokens as station
-from codesage.corpus.pretokens import Pretokens
-from codesage.corpus.tokens import Settings, open_tokens, sample, write
+from codesage.corpus.tokens import tokenised as station
+from codesage.corpus.tokens.pretokens import Pretokens
+from codesage.corpus.tokens.tokenised import Settings, open_tokens, sample, write
 from codesage.records import Document, Pair
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import train
@@ -248,7 +248,7 @@ def test_pair_batches_are_pure_and_an_epoch_has_each_pair_once(tokens, folder):
     assert again.at(0).pair_P.tolist() == epoch[0]
     shares = [made.at(3, rank=rank, world=3) for rank in range(3)]
     assert sorted(flat(share.pair_P.tolist() for share in shares)) == sorted(epoch[3])
-    code = (f"from codesage.corpus.tokens import open_tokens; from codesage.contrast.batches import *; "
+    code = (f"from codesage.corpus.tokens.tokenised import open_tokens; from codesage.contrast.batches import *; "
             f"print(Batches(open_tokens({str(folder)!r}), Settings(batch_pairs=8)).at(12).codes.ids.tolist())")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == made.at(12).codes.ids.tolist()
@@ -358,7 +358,7 @@ def test_dropout_of_tokens_is_pure_keeps_the_end_and_the_share(tokens):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    from codesage.corpus.sources import Folder
+    from codesage.corpus.sources.trees import Folder
     from codesage.corpus.stage import Settings as CorpusSettings
     from codesage.corpus.stage import build
 
@@ -379,7 +379,7 @@ def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
     from typer.testing import CliRunner
 
     from codesage.corpus.read import read_documents, read_pairs
-    from codesage.corpus.tokens_command import tokens_command
+    from codesage.corpus.tokens.commands import tokens_command
 
     app = typer.Typer()
     app.command()(tokens_command)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from codesage import CodesageError
 from codesage import tokenizer as tokenizers
-from codesage.corpus import tokens as tokens_station
+from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage

@@ -122,7 +122,7 @@ def _listed(counts: dict[str, int]) -> str:
 def _mount() -> None:
     from codesage.contrast.commands import filter_pairs
     from codesage.corpus.commands import app as corpus
-    from codesage.corpus.tokens_command import tokens_command
+    from codesage.corpus.tokens.commands import tokens_command
     from codesage.encoder.commands import export_hub
     from codesage.evaluate.commands import evaluate
     from codesage.training import commands

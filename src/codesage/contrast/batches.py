@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codesage.corpus.ragged import Ragged, joined
-from codesage.corpus.tokens import Tokens
+from codesage.corpus.tokens.ragged import Ragged, joined
+from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 from codesage.training import order
 

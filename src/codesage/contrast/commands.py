@@ -22,7 +22,7 @@ def filter_pairs(
 
     from codesage import tokenizer as tokenizers
     from codesage.contrast import filtering
-    from codesage.corpus.tokens import open_tokens
+    from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.runtime import BUNDLED, load
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)

@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
-from codesage.corpus.ragged import Ragged, joined
-from codesage.corpus.tokens import Tokens
+from codesage.corpus.tokens.ragged import Ragged, joined
+from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 
 FILE = "keep.npy"

@@ -22,7 +22,7 @@ from codesage.contrast.loss import NEGATIVES
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
-from codesage.corpus.tokens import Tokens
+from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError

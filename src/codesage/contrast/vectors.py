@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codesage.corpus.ragged import Ragged, spans
+from codesage.corpus.tokens.ragged import Ragged, spans
 from codesage.encoder.model import Encoder, Layout
 
 _COMPACT = 8  # the table of all (id, position) pairs may have this many times the tokens of the batch

@@ -28,7 +28,8 @@ def build(
 
     Interrupted at any moment, the same command goes on where it was.
     """
-    from codesage.corpus import progress, stage
+    from codesage.corpus import stage
+    from codesage.corpus.report import progress
 
     settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), workers)
     chosen = sources_of(sources or [], stdlib=stdlib, packages=packages or [], any_licence=any_licence)
@@ -80,8 +81,8 @@ def sources_of(
     paths: Sequence[Path], *, stdlib: bool = False, packages: Sequence[Path] = (), any_licence: bool = False
 ) -> list:
     """The sources that recipes (.toml) and folders stand for, in order. CodesageError when there are none."""
-    from codesage.corpus.recipe import read_recipe
-    from codesage.corpus.sources import Folder, SitePackages, StandardLibrary
+    from codesage.corpus.sources.recipe import read_recipe
+    from codesage.corpus.sources.trees import Folder, SitePackages, StandardLibrary
     from codesage.errors import CodesageError
 
     chosen = []
@@ -95,7 +96,7 @@ def sources_of(
 
 
 def _engine(name: str, workers: int):
-    from codesage.corpus.engine import LocalEngine, RayEngine
+    from codesage.corpus.build.engine import LocalEngine, RayEngine
     from codesage.errors import CodesageError
 
     engines = {"local": LocalEngine, "ray": RayEngine}
@@ -111,6 +112,6 @@ def _default_cache() -> Path:
 
 
 def _tables(facts: dict) -> str:
-    from codesage.corpus.card import languages_table, reasons_table
+    from codesage.corpus.report.card import languages_table, reasons_table
 
     return f"{languages_table(facts)}\n\n{reasons_table(facts)}"

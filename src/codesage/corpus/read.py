@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codesage.artifacts import open_artifact
-from codesage.corpus.tables import read_records, records_of
+from codesage.corpus.build.tables import read_records, records_of
 from codesage.records import Document, Pair
 
 

@@ -24,18 +24,18 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
-from codesage.corpus.card import write_card
-from codesage.corpus.distinct import judge_documents, judge_pairs
-from codesage.corpus.engine import Engine, LocalEngine
-from codesage.corpus.inputs import archive_of, benchmarks_of, state_of
-from codesage.corpus.joining import JoinTests, JoinUnit
-from codesage.corpus.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
-from codesage.corpus.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
-from codesage.corpus.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
-from codesage.corpus.report import Progress, Report
-from codesage.corpus.sources import Source
-from codesage.corpus.tables import Writer, schema_of
-from codesage.corpus.work import KEYS, Work, open_work
+from codesage.corpus.build.engine import Engine, LocalEngine
+from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
+from codesage.corpus.build.tables import Writer, schema_of
+from codesage.corpus.build.work import KEYS, Work, open_work
+from codesage.corpus.distinct.verdicts import judge_documents, judge_pairs
+from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
+from codesage.corpus.pairs.joining import JoinTests, JoinUnit
+from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
+from codesage.corpus.report.card import write_card
+from codesage.corpus.report.facts import Progress, Report
+from codesage.corpus.sources.inputs import archive_of, benchmarks_of, state_of
+from codesage.corpus.sources.trees import Source
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import Function

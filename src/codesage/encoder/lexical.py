@@ -38,7 +38,7 @@ _AT_ONCE = 10_000  # texts whose words are in memory at a time
 
 
 class Texts(Protocol):
-    """Token ids of N texts, end to end: text i is ids[borders[i]:borders[i + 1]] (codesage.corpus.ragged.Ragged)."""
+    """Token ids of N texts, end to end: text i is ids[borders[i]:borders[i + 1]] (codesage.corpus.tokens.ragged.Ragged)."""
 
     ids: np.ndarray
     borders: np.ndarray

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesage.corpus.tokens import Tokens
+from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 from codesage.pretrain import masking
 from codesage.training import order

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codesage.artifacts import Artifact, open_artifact
-from codesage.corpus.tokens import Tokens
+from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout

@@ -117,7 +117,7 @@ def initialise(
     """Write an untrained encoder, the baseline that training has to beat: random weights, or a lexical start."""
     from codesage import recipes
     from codesage import tokenizer as tokenizers
-    from codesage.corpus.tokens import open_tokens
+    from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.export import export as publish_encoder
 
     _check_size(size)
@@ -176,7 +176,7 @@ def _processes(threads: int) -> Iterator:
 def _opened(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
     """The tokenizer, and the tokens made with it: opened, or made from a corpus beside `out` where they are not yet."""
     from codesage import tokenizer as tokenizers
-    from codesage.corpus import tokens as station
+    from codesage.corpus.tokens import tokenised as station
     from codesage.errors import CodesageError
     from codesage.training import processes
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codesage.corpus.ragged import Ragged, joined
-from codesage.corpus.tokens import PairTokens, Tokens
+from codesage.corpus.tokens.ragged import Ragged, joined
+from codesage.corpus.tokens.tokenised import PairTokens, Tokens
 from codesage.encoder.model import Encoder
 
 PAIRS = 500

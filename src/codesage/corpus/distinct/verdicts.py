@@ -1,0 +1,73 @@
+"""Which documents and pairs of a corpus stay: the first of what is equal or nearly so, decided on keys alone.
+
+In: the keys that units.py left, one set of arrays a unit. Out: a verdict a row, 0 for what stays. What is held out for
+evaluation comes first, so that training keeps nothing that is nearly the same.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from codesage.corpus.distinct.duplicates import near_duplicates
+
+Keys = dict[str, np.ndarray]
+EQUAL, NEAR, HELD_TEXT, HELD_BODY = 1, 2, 3, 4
+DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
+PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out"}
+
+
+def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
+    """Verdicts on documents, uint8 (n,) a unit. Keys: sha256 (n, 32) uint8, signature (n, P), held (n,) bool."""
+    keys = _joined(units, ("sha256", "signature", "held"))
+    verdict = np.zeros(len(keys["held"]), np.uint8)
+    order = np.argsort(~keys["held"], kind="stable")
+    _judge(verdict, order, _whole(keys["sha256"]), keys["signature"])
+    return _parts(verdict, units)
+
+
+def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
+    """Verdicts on pairs, uint8 (n,) a unit.
+
+    Bodies are told apart within one kind: the name of a test may describe a function that its docstring describes too.
+    But nothing whose text or body is held out under any kind is kept for training. Keys: text and body (n, 2) uint64,
+    signature (n, P), held (n,) bool, kind (n,) uint8.
+    """
+    keys = _joined(units, ("body", "text", "signature", "held", "kind"))
+    held, body, text = keys["held"], _whole(keys["body"]), _whole(keys["text"])
+    verdict = np.zeros(len(held), np.uint8)
+    verdict[~held & np.isin(body, body[held])] = HELD_BODY
+    verdict[~held & np.isin(text, text[held])] = HELD_TEXT
+    order = np.argsort(~held, kind="stable")
+    for kind in np.unique(keys["kind"]):
+        _judge(verdict, order[(keys["kind"] == kind)[order]], body, keys["signature"])
+    return _parts(verdict, units)
+
+
+def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
+    """How many rows are dropped, by reason."""
+    codes = np.bincount(np.concatenate(verdicts), minlength=8) if verdicts else np.zeros(8, int)
+    return Counter({name: int(codes[code]) for code, name in reasons.items() if codes[code]})
+
+
+def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatures: np.ndarray) -> None:
+    """Drop, among the rows of `order` that still stand, each one that repeats an earlier one."""
+    rows = order[verdict[order] == 0]
+    again = np.ones(len(rows), bool)
+    again[np.unique(digests[rows], return_index=True)[1]] = False
+    verdict[rows[again]] = EQUAL
+    rows = rows[~again]
+    verdict[rows[~near_duplicates(signatures[rows])]] = NEAR
+
+
+def _joined(units: Sequence[Keys], names: Sequence[str]) -> Keys:
+    return {name: np.concatenate([unit[name] for unit in units]) for name in names}
+
+
+def _whole(rows: np.ndarray) -> np.ndarray:
+    """Rows of bytes as one value each, which sorts."""
+    return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()
+
+
+def _parts(verdict: np.ndarray, units: Sequence[Keys]) -> list[np.ndarray]:
+    return np.split(verdict, np.cumsum([len(unit["held"]) for unit in units])[:-1])

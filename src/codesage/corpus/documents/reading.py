@@ -1,0 +1,109 @@
+"""A source to clean documents: secrets masked, in row groups that a worker parses at a time.
+
+Runs in killable workers. Beside documents.parquet it leaves keys, by which equal and nearly equal documents are found
+without reading texts again, and a report that names what was left out.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from codesage.corpus.build.tables import GROUP_BYTES, Writer, schema_of, table_of
+from codesage.corpus.build.work import KEYS, result
+from codesage.corpus.build.worker import Guard
+from codesage.corpus.distinct.duplicates import signatures
+from codesage.corpus.documents.recognise import is_test
+from codesage.corpus.documents.redact import redact
+from codesage.corpus.sources.trees import Source
+from codesage.languages import LANGUAGES
+from codesage.records import Document
+from codesage.walk import Skipped
+
+DOCUMENTS = schema_of(Document, test=bool)
+DOCUMENTS_FILE = "documents.parquet"
+CODES = {name: code for code, name in enumerate((*LANGUAGES, ""))}  # "": documentation, read for its examples
+_GROUP = 256  # documents
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUnit:
+    """One source to read."""
+
+    source: Source
+    folder: Path
+    weight: int  # bytes, about
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSource:
+    """Task: documents.parquet, keys.npz and a report of one source, whose files lie in `cache`."""
+
+    cache: Path
+
+    def __call__(self, unit: SourceUnit, guard: Guard) -> str:
+        """Fill the unit's place; its name is the answer."""
+        skipped, masked, packages, keys = [], Counter(), {}, []
+        with result(unit.folder) as (folder, report):
+            with Writer(folder / DOCUMENTS_FILE, DOCUMENTS, compression="lz4") as writer:
+                for group in _groups(self._documents(unit.source, guard, skipped, masked)):
+                    guard.rest()
+                    for document in group:
+                        packages.setdefault(_package(document), len(packages))
+                    keys.append(_keys(group, packages, len(keys)))
+                    writer.add(table_of(DOCUMENTS, group, test=keys[-1]["test"]))
+                    writer.flush()
+            if keys:
+                np.savez(folder / KEYS, **{name: np.concatenate([key[name] for key in keys]) for name in keys[0]})
+            report |= {"documents": sum(len(key["test"]) for key in keys), "skipped": skipped, "masked": dict(masked),
+                       "packages": list(packages)}  # fmt: skip
+        return str(unit.folder)
+
+    def _documents(self, source: Source, guard: Guard, skipped: list, masked: Counter) -> Iterator[Document]:
+        found = iter(source.documents(self.cache))
+        for index in count():
+            if index >= guard.end:  # reading this one hurts: what comes behind it is out of reach
+                skipped.append((f"file {index + 1} and all behind it", guard.avoid[index]))
+                return
+            why = guard.begin(index)
+            item = next(found, None)
+            if item is None:
+                return
+            if why or isinstance(item, Skipped):
+                skipped.append((item.path, why or item.reason))
+                continue
+            text, counts = redact(item.text)
+            masked.update(counts)
+            yield replace(item, text=text) if counts else item
+
+
+def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    group, size = [], 0
+    for document in documents:
+        group.append(document)
+        size += len(document.text)
+        if len(group) >= _GROUP or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _package(document: Document) -> tuple[str, str, str]:
+    return document.package, document.version, document.licence
+
+
+def _keys(group: list[Document], packages: dict, number: int) -> dict[str, np.ndarray]:
+    """What decides on documents without their text: one row each."""
+    return {
+        "sha256": np.frombuffer(bytes.fromhex("".join(d.sha256 for d in group)), np.uint8).reshape(len(group), 32),
+        "signature": signatures([d.text for d in group]),
+        "characters": np.array([len(d.text) for d in group], np.uint32),
+        "language": np.array([CODES[d.language] for d in group], np.uint8),
+        "test": np.array([is_test(d.path) for d in group], bool),
+        "package": np.array([packages[_package(d)] for d in group], np.uint32),
+        "group": np.full(len(group), number, np.uint32),
+    }

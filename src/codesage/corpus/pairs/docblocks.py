@@ -1,0 +1,403 @@
+"""A docstring to its blocks: paragraphs, parameters, results, errors, and code, whatever convention it is written in.
+
+One reader goes over the lines once and knows the marks of all line-based conventions (Javadoc, JSDoc and TSDoc,
+PHPDoc, Doxygen, kernel-doc and gtk-doc, godoc, RDoc, YARD and TomDoc, reST, Google and NumPy docstrings); marks that
+mean different things in two languages look at the language. C#'s XML has a reader of its own (docxml.py). Both are
+linear in the text, which is cut at MAX_CHARACTERS.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from codesage.corpus.pairs.docxml import is_xml, read_xml
+
+MAX_CHARACTERS = 20_000  # of a docstring that are read
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One piece of a docstring. `name`: of the parameter or error; the language a fence of code names."""
+
+    kind: str  # "text", "param", "return", "raise", "lead" (title of an example) or "code"
+    text: str  # a paragraph on one line, or lines of code; markup still in it
+    name: str = ""
+
+
+_KINDS = {
+    tag: kind
+    for kind, tags in (
+        ("text", "brief short summary details remark remarks note par description desc overview abstract classdesc"),
+        ("param", "param params tparam typeparam arg argument property prop option key keyword attr var ivar cvar"),
+        ("return", "return returns retval result yield yields yieldreturn"),
+        ("raise", "throws throw exception raise raises except"),
+        ("code", "example code verbatim"),
+    )
+    for tag in tags.split()
+}
+_SECTIONS = {
+    header: kind
+    for kind, headers in (
+        ("param", "args,arguments,parameters,params,keyword args,keyword arguments,other parameters,attributes"),
+        ("return", "returns,return,yields,yield"),
+        ("raise", "raises,raise,throws,exceptions"),
+        ("text", "note,notes,example,examples,usage,warning,warnings,details,description,remarks"),
+        ("skip", "see also,references,todo,methods,warns,receives,author,authors"),
+    )
+    for header in headers.split(",")
+}
+_TAG = re.compile(r"[@\\]([\w-]+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
+_KERNEL_ARGUMENT = re.compile(r"@([\w.\->]+|\.\.\.)\s*:\s*(.*)$", re.DOTALL)
+_KERNEL_SECTION = re.compile(r"(Returns?|Return value|Context|Note|Locking)\s*:\s*(.*)$", re.DOTALL | re.IGNORECASE)
+_FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)
+_DIRECTIVE = re.compile(r"\.\.\s+(?:([\w:-]{1,40})::\s*(.*)|.*)$", re.DOTALL)
+_CODE_DIRECTIVES = {"code-block", "code", "sourcecode", "ipython", "testcode", "highlight", "prompt"}
+_TEXT_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention", "admonition", "rubric"}
+_FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
+_UNDERLINE = re.compile(r"([-=~^*#\"'+`_])\1{2,}$")
+_ITEM = re.compile(r"(?:[-*+•o]|\d{1,2}[.)]|\([a-z\d]\))\s+(?=\S)")
+_ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
+_TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
+_INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns that make a line code
+_HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
+_PARAGRAPH_TAG = re.compile(r"</?p\s*/?>|<br\s*/?>\s*<br\s*/?>", re.IGNORECASE)
+_LIST_TAG = re.compile(r"<(?:li|dt|dd)>", re.IGNORECASE)
+_LAST_TAG_ENDS = {"c", "ruby", "python"}  # a blank line ends a tag's text; in the others the next tag does
+
+
+@lru_cache(maxsize=1024)  # summary, description and examples of one docstring are asked for in a row
+def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
+    """The blocks of a docstring (comment marks already gone) in source order; unknown tags and tables are left out."""
+    text = docstring[:MAX_CHARACTERS].expandtabs(4).replace("\r", "")
+    if "<" in text:
+        if is_xml(text):
+            return tuple(Block(*block) for block in read_xml(text))
+        if language != "python":
+            text = _LIST_TAG.sub("\n- ", _PARAGRAPH_TAG.sub("\n\n", text))
+    reader = _Reader(text.split("\n"), language)
+    return tuple(reader.read())
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _dedent(lines: list[str]) -> str:
+    margin = min((_indent(line) for line in lines if line.strip()), default=0)
+    return "\n".join(line[margin:].rstrip() for line in lines).strip("\n")
+
+
+class _Reader:
+    """The state of one pass: the open block (kind, name, texts) and, in Python, the section around it."""
+
+    def __init__(self, lines: list[str], language: str) -> None:
+        self.lines, self.language = lines, language
+        self.blocks: list[Block] = []
+        self.kind, self.name, self.texts = "text", "", []
+        self.section, self.section_indent, self.numpy = "", 0, False
+
+    def read(self) -> list[Block]:
+        """Go over the lines; each step consumes at least one."""
+        position = 0
+        while position < len(self.lines):
+            position = self._step(position)
+        self._open("text")
+        return self.blocks
+
+    def _open(self, kind: str, name: str = "", text: str = "") -> None:
+        """Close the open block, and open one."""
+        joined = " ".join(self.texts).strip()
+        if joined and self.kind != "skip":
+            self.blocks.append(Block(self.kind, joined, self.name))
+        self.kind, self.name, self.texts = kind, name, [text] if text else []
+
+    def _code(self, lines: list[str], language: str = "") -> None:
+        code = _dedent(lines)
+        kind = self.kind if self.kind in ("text", "skip") else "text"
+        self._open(kind)
+        if code:
+            self.blocks.append(Block("code", code, language))
+
+    def _step(self, at: int) -> int:
+        line = self.lines[at]
+        stripped = line.strip()
+        if not stripped:
+            ends = self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")
+            if self.section and not self.numpy and self.section in ("param", "raise"):
+                ends = False
+            if ends:
+                self._open("text")
+            return at + 1
+        first = stripped[0]
+        if stripped[:9].lower().lstrip(":").startswith("call-seq"):
+            return self._until_blank(at)
+        if not first.isalnum():
+            after = self._marked(at, stripped, first)
+            if after:
+                return after
+        if self.language == "python" and (after := self._sectioned(at, line, stripped)):
+            return after
+        if self.language == "c" and first.isalpha() and (match := _KERNEL_SECTION.match(stripped)):
+            kind = {"r": "return", "n": "text"}.get(first.lower(), "skip")
+            self._open(kind, "", match.group(2))
+            return at + 1
+        if self._is_indented_code(at, line):
+            return self._indented(at, _indent(line))
+        return self._text(at, stripped)
+
+    def _text(self, at: int, stripped: str) -> int:
+        """A line of prose, or the heading above an underline; `::` at its end makes code of what is indented below."""
+        below = self.lines[at + 1].strip() if at + 1 < len(self.lines) else ""
+        if self.kind == "text" and not self.texts and len(stripped) < 80 and _UNDERLINE.match(below):
+            return at + 2
+        if stripped.endswith("::"):
+            self.texts.append(stripped[:-1])
+            after = at + 1
+            while after < len(self.lines) and not self.lines[after].strip():
+                after += 1
+            if after < len(self.lines) and _indent(self.lines[after]) > _indent(self.lines[at]):
+                return self._indented(after, _indent(self.lines[at]) + 1)
+            return at + 1
+        self.texts.append(stripped)
+        return at + 1
+
+    def _marked(self, at: int, stripped: str, first: str) -> int:
+        """A line that begins with a mark: code, tag, field, directive, list item, table. 0: none of these."""
+        if first in "`~" and (match := _FENCE.match(stripped)):
+            return self._fenced(at, match.group(1), match.group(2))
+        if first == ">" and stripped.startswith(">>>"):
+            return self._doctest(at)
+        if first in "@\\":
+            return self._tagged(at, stripped)
+        if first == ":" and (match := _FIELD.match(stripped)):
+            return self._field(at, *match.groups(""))
+        if first == "." and stripped.startswith(".. "):
+            return self._directive(at, stripped)
+        if first == "<" and stripped[:8].lower().startswith(("<pre", "<code>", "<script", "<example")):
+            return self._pre(at, stripped)
+        if _UNDERLINE.match(stripped) or (first in "|+" and stripped[-1] in "|+"):
+            self._open(self.kind)
+            return at + 1
+        if _HEADING.match(stripped) and not self.texts:
+            return at + 1
+        if first == "<" and stripped[:3].lower() in ("<h1", "<h2", "<h3", "<h4", "<h5", "<h6"):
+            return at + 1
+        match = _ITEM.match(stripped) if self.kind == "text" else None
+        if match and not self._is_indented_code(at, self.lines[at]):
+            self._open("text", "", stripped[match.end() :])
+            return at + 1
+        return 0
+
+    def _fenced(self, at: int, fence: str, language: str) -> int:
+        after = at + 1
+        while after < len(self.lines) and not self.lines[after].strip().startswith(fence):
+            after += 1
+        self._code(self.lines[at + 1 : after], language.lower())
+        return after + 1
+
+    def _doctest(self, at: int) -> int:
+        code, after = [], at
+        while after < len(self.lines):
+            stripped = self.lines[after].strip()
+            if stripped.startswith((">>>", "...")):
+                code.append(stripped[4:])
+            elif not stripped:
+                following = next((line.strip() for line in self.lines[after + 1 : after + 3] if line.strip()), "")
+                if not following.startswith(">>>"):
+                    break
+            after += 1
+        self._code(code, "python")
+        return after
+
+    def _pre(self, at: int, stripped: str) -> int:
+        close = "</" + re.match(r"<(\w+)", stripped).group(1).lower()
+        opened = stripped.partition(">")[2]
+        if close in opened.lower():  # on one line
+            return 0
+        after, code = at + 1, [opened] if opened.strip() else []
+        while after < len(self.lines) and close not in self.lines[after].lower():
+            code.append(self.lines[after])
+            after += 1
+        if after < len(self.lines):
+            code.append(self.lines[after][: self.lines[after].lower().find(close)])
+        text = _dedent(code).strip()
+        if text.startswith("{@code"):
+            text = text.removeprefix("{@code").removesuffix("}")
+        text = re.sub(r"</?(?:code|span|b|i|em)\b[^<>]{0,80}>", "", text)
+        self._code(html.unescape(text).split("\n"))
+        return after + 1
+
+    def _is_indented_code(self, at: int, line: str) -> bool:
+        columns = _INDENTED_CODE.get(self.language, 0)
+        if not columns or self.kind != "text" or self.texts or _indent(line) < columns:
+            return False
+        return bool(self.blocks)  # never the first thing
+
+    def _indented(self, at: int, columns: int) -> int:
+        after = at
+        while after < len(self.lines) and (not self.lines[after].strip() or _indent(self.lines[after]) >= columns):
+            after += 1
+        self._code(self.lines[at:after])
+        return after
+
+    def _until_blank(self, at: int) -> int:
+        self._open("text")
+        after = at + 1
+        while after < len(self.lines) and self.lines[after].strip():
+            after += 1
+        return after
+
+    def _directive(self, at: int, stripped: str) -> int:
+        name, rest = _DIRECTIVE.match(stripped).groups("")
+        after = at + 1
+        while after < len(self.lines) and (
+            not self.lines[after].strip() or _indent(self.lines[after]) > _indent(self.lines[at])
+        ):
+            after += 1
+        if name in _CODE_DIRECTIVES:
+            body = self.lines[at + 1 : after]
+            while body and (not body[0].strip() or body[0].strip().startswith(":")):
+                body = body[1:]
+            self._code(body, rest.strip().lower())
+            return after
+        self._open("text", "", rest if name in _TEXT_DIRECTIVES and name != "rubric" else "")
+        return at + 1 if name in _TEXT_DIRECTIVES else after
+
+    def _tagged(self, at: int, stripped: str) -> int:
+        """`@tag rest` or `\\tag rest`; an inline `{@tag}` does not come here."""
+        if self.language == "c" and (match := _KERNEL_ARGUMENT.match(stripped)) and match.group(1) not in _KINDS:
+            self._open("param", match.group(1).split(".")[-1] if match.group(1) != "..." else "", match.group(2))
+            return at + 1
+        match = _TAG.match(stripped)
+        if not match:
+            return 0
+        tag, rest = match.group(1), match.group(2)
+        kind = _KINDS.get(tag.lower(), "skip")
+        if kind == "skip" and (self.language == "python" or (stripped[0] == "\\" and len(tag) < 3)):
+            return 0  # a decorator in a sentence; \c and \p mark one word
+        if kind == "code":
+            return self._tagged_code(at, tag, rest)
+        name, text = self._argument(kind, rest)
+        if tag == "option":  # YARD: @option options [Type] :name text
+            name, _, text = text.lstrip(":").partition(" ")
+        self._open(kind, name, text)
+        return at + 1
+
+    def _argument(self, kind: str, rest: str) -> tuple[str, str]:
+        """(name, text) of a tag: types, in braces, brackets or (PHP) before the variable, are left out."""
+        if kind not in ("param", "return", "raise"):
+            return "", rest.lstrip("-–: ")
+        rest = rest.lstrip(": ")
+        if kind == "raise" and rest[:1] in "{[" and rest:  # YARD and JSDoc: the type is the name
+            name, text = rest[1:].partition("}" if rest[0] == "{" else "]")[::2]
+            return name, text.lstrip("-–: ")
+        rest = _without_type(rest)
+        if kind == "return":
+            if self.language == "php":
+                rest = rest.partition(" ")[2]
+            return "", rest.lstrip("-–: ")
+        if self.language == "php" and kind == "param":
+            before, dollar, after = rest.partition("$")
+            if dollar and len(before.split()) <= 1:
+                rest = after
+            elif not dollar:
+                return "", rest.partition(" ")[2]
+        if rest.startswith("["):  # JSDoc's [name=default]
+            name, _, rest = rest[1:].partition("]")
+            return name.split("=")[0].strip(), rest.lstrip("-–: ")
+        name, _, rest = rest.partition(" ")
+        return name.strip("<>:`.,$&*"), _without_type(rest.strip()).lstrip("-–: ")
+
+    def _tagged_code(self, at: int, tag: str, rest: str) -> int:
+        stripped = self.lines[at].strip()
+        closing = {"code": "endcode", "verbatim": "endverbatim"}.get(tag)
+        after = at + 1
+        while after < len(self.lines):
+            line = self.lines[after].strip()
+            if closing and line[:1] == stripped[0] and line[1:].startswith(closing):
+                break
+            if not closing and re.match(r"@\w+(?:\s|$)", line) and _indent(self.lines[after]) <= _indent(self.lines[at]):
+                break
+            after += 1
+        title = re.sub(r"</?caption>", "", rest).strip()
+        body = self.lines[at + 1 : after]
+        self._open("lead", "", title if not closing else "")
+        language = ""
+        fences = [i for i, line in enumerate(body) if line.strip().startswith("```")]
+        if len(fences) >= 2:
+            language = body[fences[0]].strip().strip("`").strip().lower()
+            self.texts += [line.strip() for line in body[: fences[0]] if line.strip()]
+            body = body[fences[0] + 1 : fences[1]]
+        self._open("text")
+        self._code(body, language)
+        return after + 1 if closing else after
+
+    def _field(self, at: int, field: str, argument: str, rest: str) -> int:
+        if field.lower() in ("call", "nodoc", "startdoc", "stopdoc", "doc", "enddoc", "yields", "section", "include", "title"):
+            return self._until_blank(at) if field == "call" else at + 1
+        kind = _KINDS.get(field.lower(), "skip")
+        if kind == "skip" and not argument and not rest and field.islower() and self.language != "python":
+            return 0
+        self._open(kind if kind != "code" else "skip", argument.split()[-1] if argument.split() else "", rest)
+        return at + 1
+
+    def _sectioned(self, at: int, line: str, stripped: str) -> int:
+        """Google's `Args:` and NumPy's underlined sections. 0: the line is nothing of theirs."""
+        indent = _indent(line)
+        section = _SECTIONS.get(stripped.lower().rstrip(":")) if len(stripped) < 24 else None
+        if section:
+            below = self.lines[at + 1] if at + 1 < len(self.lines) else ""
+            underlined = bool(_UNDERLINE.match(below.strip()))
+            if underlined or stripped.endswith(":"):
+                self._open(section)
+                self.section, self.numpy, self.section_indent = section, underlined, indent if underlined else -1 - indent
+                return at + 1 + underlined
+        if not self.section and "):" in stripped and (match := _TYPED_ENTRY.match(stripped)):
+            self.section, self.numpy, self.section_indent = "param", False, indent  # a list of parameters without header
+            self._open("param", match.group(1), match.group(2))
+            return at + 1
+        if self.section in ("", "text", "skip"):
+            if self.section == "skip" and not self.texts:
+                self.kind = "skip"
+            return 0
+        if self.numpy:
+            if indent > self.section_indent:
+                return 0
+            if self.lines[at + 1 : at + 2] and _UNDERLINE.match(self.lines[at + 1].strip()):
+                self.section = ""  # a section with a name of its own
+                return 0
+            self._open(self.section, stripped.partition(":")[0].strip() if self.section != "return" else "")
+            return at + 1
+        if self.section_indent < 0:  # the first entry sets the column, the header's own is -1 - section_indent
+            if indent <= -1 - self.section_indent:
+                self.section = ""
+                self._open("text")
+                return 0
+            self.section_indent = indent
+        if indent < self.section_indent:
+            self.section = ""
+            self._open("text")
+            return 0
+        if indent == self.section_indent and (match := _ENTRY.match(stripped)):
+            if self.section == "return":
+                self._open("return", "", match.group(2) if not self.texts else "")
+                return at + 1
+            self._open(self.section, match.group(1).lstrip("*"), match.group(2))
+            return at + 1
+        return 0
+
+
+def _without_type(text: str) -> str:
+    """`text` after a type in braces (JSDoc) or brackets (YARD), nested ones too."""
+    if not text or text[0] not in "{[":
+        return text
+    opening, closing = text[0], {"{": "}", "[": "]"}[text[0]]
+    if opening == "[" and "=" in text.partition("]")[0] and ">" not in text.partition("]")[0]:
+        return text  # JSDoc's optional parameter with its default
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == opening) - (character == closing)
+        if depth == 0:
+            return text[position + 1 :].strip()
+    return text[1:]

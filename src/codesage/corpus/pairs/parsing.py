@@ -1,0 +1,182 @@
+"""Documents to functions, pairs and tests: what a worker does with one row group.
+
+Everything that reads a document's tree is done here, while it is there. A document that cannot be parsed, or shares
+text with a benchmark, is named in the report and leaves nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codesage.corpus.build.tables import Writer, records_of, schema_of, table_of
+from codesage.corpus.build.work import KEYS, result
+from codesage.corpus.build.worker import Guard
+from codesage.corpus.distinct.benchmarks import Benchmarks, read_benchmarks
+from codesage.corpus.distinct.duplicates import digest, signatures
+from codesage.corpus.documents.reading import CODES
+from codesage.corpus.documents.recognise import is_test
+from codesage.corpus.pairs.passages import examples_in_prose, passages_of
+from codesage.corpus.pairs.rules import pairs_of
+from codesage.corpus.pairs.tested import Tested, tested_of
+from codesage.records import Document, Function, Pair
+from codesage.syntax import ParseRefused, functions, parse
+
+KINDS = ("function", "class", "example", "comment", "test")
+PAIRS = schema_of(Pair)
+PAIRS_FILE = "pairs.parquet"
+FUNCTIONS = schema_of(Function, path=str, package=str)
+FUNCTIONS_FILE, HELD_FUNCTIONS_FILE = "functions.parquet", "held_functions.parquet"
+TESTS = schema_of(Tested, without=("calls",), calls=str)  # names, one a line
+TESTS_FILE = "tests.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class ParseUnit:
+    """One row group of a source's documents to parse."""
+
+    documents: Path
+    group: int
+    rows: tuple[int, ...]  # within the group: those that are kept
+    held_out: bool  # all of it, whatever the package
+    language: str  # of most of the source: that of an example in its documentation that does not say
+    folder: Path
+    weight: int  # characters of text
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the documents of a row group gave, as it is gathered."""
+
+    functions: list[tuple[Function, str, str]] = field(default_factory=list)  # each with its path and package
+    held_functions: list[tuple[Function, str, str]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    tests: list[Tested] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)  # rows that belong into the shards of files
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    dropped: Counter = field(default_factory=Counter)
+    counts: dict[str, Counter] = field(default_factory=lambda: {
+        name: Counter() for name in ("functions", "documented", "benchmark files", "benchmark pairs")
+    })  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parse:
+    """Task: functions, pairs, tests and keys of a row group. What is held out gives no files and no functions."""
+
+    held_out: frozenset[str]  # packages
+    exclude: str  # folder of benchmark items, or ""
+
+    def __call__(self, unit: ParseUnit, guard: Guard) -> str:
+        """Fill the unit's place; its name is the answer."""
+        with pq.ParquetFile(unit.documents) as file:
+            table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
+        found = _Found()
+        for index, document in enumerate(records_of(table, Document)):
+            why = guard.begin(index) or self._read(document, unit.rows[index], unit, found)
+            if why:
+                found.skipped.append((document.path, why))
+        guard.rest()
+        with result(unit.folder) as (folder, report):
+            for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
+                definitions, paths, packages = zip(*rows, strict=True) if rows else ((), (), ())
+                _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages))
+            calls = ["\n".join(test.calls) for test in found.tests]
+            _write(folder / TESTS_FILE, table_of(TESTS, found.tests, calls=calls))
+            pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
+            write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
+            report |= {"skipped": found.skipped, "dropped": found.dropped, "read": found.read, "tests": len(found.tests),
+                       **found.counts}  # fmt: skip
+        return str(unit.folder)
+
+    def _read(self, document: Document, row: int, unit: ParseUnit, found: _Found) -> str:
+        """Add what a document gives; the answer is why it is skipped, or ""."""
+        name = benchmark_of(self.exclude, document.text)
+        if name:
+            found.counts["benchmark files"][name] += 1
+            return "benchmark item"
+        try:
+            if not document.language:
+                found.pairs += examples_in_prose(
+                    document.text, document.path, language=unit.language, package=document.package,
+                    version=document.version, licence=document.licence,
+                )  # fmt: skip
+                return ""
+            self._parse(document, row, unit.held_out or document.package in self.held_out, found)
+        except ParseRefused as refused:
+            return refused.reason
+        except MemoryError:
+            raise
+        except RecursionError:
+            return "recursion"
+        except Exception as error:  # a mistake of ours, which a build of hours must survive: it is counted and named
+            return f"error ({type(error).__name__})"
+        return ""
+
+    def _parse(self, document: Document, row: int, held: bool, found: _Found) -> None:
+        tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
+        definitions = functions(tree)
+        dropped, tests, pairs = Counter(), [], []
+        if is_test(document.path):
+            tests = list(tested_of(tree, document, found=definitions))
+        else:
+            pairs = list(pairs_of(definitions, document, dropped, classes=True))
+        pairs += passages_of(tree, document, found=definitions)
+        found.pairs += pairs
+        found.tests += tests
+        found.dropped.update(dropped)
+        functions_found = found.held_functions if held else found.functions
+        functions_found += [(function, document.path, document.package) for function in definitions]
+        if not held:
+            found.read.append(row)
+            found.counts["functions"][document.language] += len(definitions)
+            found.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
+
+
+def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> list[Pair]:
+    """`pairs` but for those that share text with an item of the folder `exclude`, which are counted by set."""
+    pairs = list(pairs)
+    if not (exclude and pairs):
+        return pairs
+    sides = [_benchmarks(exclude).match_all([getattr(pair, side) for pair in pairs]) for side in ("code", "bare_body", "text")]
+    names = [next(filter(None, found), "") for found in zip(*sides, strict=True)]
+    counts.update(name for name in names if name)
+    return [pair for pair, name in zip(pairs, names, strict=True) if not name]
+
+
+def benchmark_of(exclude: str, text: str) -> str:
+    """The benchmark set under the folder `exclude` that `text` shares an item with, or ""; "" without a folder."""
+    return _benchmarks(exclude).match(text) if exclude else ""
+
+
+@cache
+def _benchmarks(folder: str) -> Benchmarks:
+    return read_benchmarks(folder)
+
+
+def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *, everything: bool) -> None:
+    """pairs.parquet, and keys.npz: what decides on pairs, and counts them, without their texts, one row each."""
+    _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
+    bodies = [pair.bare_body for pair in pairs]
+    np.savez(
+        folder / KEYS,
+        body=np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
+        text=np.frombuffer(b"".join(digest(pair.text.lower()) for pair in pairs), "<u8").reshape(-1, 2),
+        signature=signatures(bodies),
+        held=np.array([everything or pair.package in held_out for pair in pairs], bool),
+        language=np.array([CODES[pair.language] for pair in pairs], np.uint8),
+        kind=np.array([KINDS.index(pair.kind) for pair in pairs], np.uint8),
+        words=np.array([len(pair.text.split()) for pair in pairs], np.uint32),
+        lines=np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
+        characters=np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
+    )
+
+
+def _write(file: Path, table: pa.Table) -> None:
+    with Writer(file, table.schema, compression="lz4") as writer:
+        writer.add(table)

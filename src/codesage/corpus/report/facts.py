@@ -1,0 +1,148 @@
+"""What a build says of itself: how far it is, and afterwards what the corpus holds and what was left out, and why."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codesage.corpus.distinct.verdicts import DOCUMENT_REASONS, PAIR_REASONS, counted
+from codesage.corpus.pairs.parsing import KINDS
+from codesage.corpus.sources.trees import Source
+from codesage.languages import LANGUAGES
+
+_NAMES = list(LANGUAGES)
+_NAMED = 300  # files named in the facts; skipped.parquet names all
+_EXPECTED = {"test", "vendored", "generated", "minified", "data", "licence", "copyleft header", "empty", "excluded",
+             "equal to another", "near duplicate"}  # fmt: skip
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a phase is. Rates are of what was done now, not of what an earlier run had left."""
+
+    phase: str  # "fetch", "read", "compare", "parse", "join" or "write"
+    units: int
+    characters: int = 0  # in all; 0: not known
+    documents: int = 0
+    done: int = 0  # units
+    characters_done: int = 0
+    documents_done: int = 0
+    fresh_characters: int = 0
+    fresh_documents: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, characters: int, documents: int, fresh: bool) -> None:
+        """One more unit is done."""
+        self.done += 1
+        self.characters_done += characters
+        self.documents_done += documents
+        self.fresh_characters += characters * fresh
+        self.fresh_documents += documents * fresh
+
+    @property
+    def seconds(self) -> float:
+        """Since the phase began."""
+        return time.monotonic() - self.started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to go, None while that cannot be told."""
+        todo = self.characters - self.characters_done
+        return self.seconds * todo / self.fresh_characters if self.fresh_characters else None
+
+
+class Report:
+    """Counts of a build, filled phase by phase; `facts` is what the manifest says, `skipped` names every file left out."""
+
+    def __init__(self) -> None:
+        self.skipped: list[tuple[str, str, str]] = []  # source, path, reason
+        self._skips, self._drops, self._masked = Counter(), Counter(), Counter()
+        self.facts: dict = {"packages": {}, "named": []}
+        self._benchmarks = {"files": Counter(), "pairs": Counter()}
+        self._tables = {name: Counter() for name in ("documents", "characters", "tests", "functions", "documented")}
+
+    def add_source(self, source: Source, report: dict, archives: dict[str, str]) -> None:
+        """What reading a source gave; `archives` are the hashes of what was fetched for it."""
+        self._skip(source, report["skipped"])
+        self._masked.update(report["masked"])
+        for name, version, licence in report["packages"]:
+            package = self.facts["packages"].setdefault(
+                name or "(folder)", {"version": version, "licences": [], "source": source.key, "archives": archives}
+            )
+            if licence and licence not in package["licences"]:
+                package["licences"].append(licence)
+
+    def add_documents(self, verdicts: Sequence[np.ndarray]) -> None:
+        """What became of documents when they were compared."""
+        self._skips.update(counted(verdicts, DOCUMENT_REASONS))
+
+    def add_parsed(self, source: Source, report: dict, keys: dict[str, np.ndarray]) -> None:
+        """What parsing a row group gave; `keys` are those of all documents of the group."""
+        self._skip(source, report["skipped"])
+        self._drops.update(report["dropped"])
+        self._benchmarks["files"].update(report["benchmark files"])
+        self._benchmarks["pairs"].update(report["benchmark pairs"])
+        rows = np.array(report["read"], np.int64)
+        languages = keys["language"][rows]
+        for name, weights in (("documents", None), ("characters", keys["characters"][rows]), ("tests", keys["test"][rows])):
+            sums = np.bincount(languages, weights, minlength=len(_NAMES))
+            self._tables[name].update({_NAMES[i]: int(sums[i]) for i in np.flatnonzero(sums)})
+        for name in ("functions", "documented"):
+            self._tables[name].update(report[name])
+        self._tell()
+
+    def add_joined(self, report: dict) -> None:
+        """What joining the tests of a source gave."""
+        self._benchmarks["pairs"].update(report["benchmark pairs"])
+
+    def add_pairs(self, units: Sequence[dict], verdicts: Sequence[np.ndarray]) -> None:
+        """Which pairs stay: `units` are their keys."""
+        self._drops.update(counted(verdicts, PAIR_REASONS))
+        keys = {name: np.concatenate([unit[name] for unit in units])
+                for name in ("held", "language", "kind", "words", "lines")}  # fmt: skip
+        stays = np.concatenate(verdicts) == 0
+        for name, held in (("pairs", False), ("held_out_pairs", True)):
+            rows = stays & (keys["held"] == held)
+            table = np.zeros((len(_NAMES), len(KINDS)), np.int64)
+            np.add.at(table, (keys["language"][rows], keys["kind"][rows]), 1)
+            self.facts[name] = {_NAMES[i]: int(table[i].sum()) for i in np.flatnonzero(table.sum(1))}
+            self.facts[f"{name}_by_kind"] = {
+                _NAMES[i]: {KINDS[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.sum(1))
+            }
+        rows = stays & ~keys["held"]
+        self.facts["lengths"] = {
+            _NAMES[language]: {
+                "text words": _quantiles(keys["words"][rows & (keys["language"] == language)]),
+                "code lines": _quantiles(keys["lines"][rows & (keys["language"] == language)]),
+            }
+            for language in np.unique(keys["language"][rows])
+        }
+        self._tell()
+
+    def reasons(self) -> str:
+        """Skips in words."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self._skips.most_common())
+
+    def _skip(self, source: Source, found: Sequence[tuple[str, str]]) -> None:
+        for path, reason in found:
+            path = path.encode("utf-8", "replace").decode()  # names of files need not be text
+            self.skipped.append((source.key, path, reason))
+            self._skips[reason] += 1
+            if reason not in _EXPECTED and len(self.facts["named"]) < _NAMED:
+                self.facts["named"].append([source.key, path, reason])
+
+    def _tell(self) -> None:
+        self.facts |= {name: dict(sorted(counter.items())) for name, counter in self._tables.items()}
+        self.facts |= {"skipped": dict(sorted(self._skips.items())), "dropped": dict(sorted(self._drops.items())),
+                       "masked": dict(sorted(self._masked.items()))}  # fmt: skip
+        sets = sorted({*self._benchmarks["files"], *self._benchmarks["pairs"]})
+        self.facts["benchmarks"] = {
+            name: {what: counter[name] for what, counter in self._benchmarks.items() if counter[name]} for name in sets
+        }
+
+
+def _quantiles(values: np.ndarray) -> list[int]:
+    return [int(value) for value in np.quantile(values, _QUANTILES, method="nearest")]

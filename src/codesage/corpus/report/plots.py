@@ -1,0 +1,81 @@
+"""The pictures of a data card, as PNG: pairs by language, lengths, reasons. Equal facts give equal bytes."""
+
+from pathlib import Path
+
+from codesage.languages import LANGUAGES
+
+_COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195"}
+_GREY = "#b8b8b8"
+_REASONS = 14  # bars
+
+
+def draw(folder: Path, facts: dict) -> None:
+    """languages.png, lengths.png and reasons.png in `folder`."""
+    import matplotlib
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+
+    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        for name, size, paint in (
+            ("languages", (9, 4.2), _languages), ("lengths", (9, 4), _lengths), ("reasons", (9, 4.6), _reasons)
+        ):  # fmt: skip
+            figure = Figure(figsize=size, dpi=110, layout="constrained")
+            paint(figure, facts)
+            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+
+
+def _languages(figure, facts: dict) -> None:
+    """Pairs by kind, on the left; the share of each language here and in the published corpus, on the right."""
+    from codesage.corpus.report.card import PUBLISHED
+
+    names = list(LANGUAGES)
+    counts, shares = figure.subplots(1, 2, width_ratios=(3, 2))
+    base = [0] * len(names)
+    for kind, colour in _COLOURS.items():
+        sizes = [facts["pairs_by_kind"].get(name, {}).get(kind, 0) for name in names]
+        counts.bar(names, sizes, bottom=base, color=colour, label=kind, width=0.7)
+        base = [low + size for low, size in zip(base, sizes, strict=True)]
+    counts.set_title("training pairs by kind")
+    counts.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    counts.tick_params(axis="x", rotation=40)
+    counts.legend(frameon=False)
+    for offset, colour, label, pairs in (
+        (-0.2, "#2a6fbb", "this corpus", base),
+        (0.2, _GREY, "published corpus", [PUBLISHED[name][3] for name in names]),
+    ):
+        rows, percent = [row + offset for row in range(len(names))], [100 * count / max(1, sum(pairs)) for count in pairs]
+        shares.barh(rows, percent, 0.38, color=colour, label=label)
+    shares.set_yticks(range(len(names)), names)
+    shares.invert_yaxis()
+    shares.set_title("share of the pairs, %")
+    shares.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
+
+
+def _lengths(figure, facts: dict) -> None:
+    """Five quantiles a language: a thin line from 5 % to 95 %, a thick one from 25 % to 75 %, the median."""
+    names = [name for name in LANGUAGES if name in facts["lengths"]]
+    for axes, what in zip(figure.subplots(1, 2, sharey=True), ("text words", "code lines"), strict=True):
+        for row, name in enumerate(names):
+            least, low, middle, high, most = facts["lengths"][name][what]
+            axes.plot([least, most], [row, row], color=_GREY, linewidth=2)
+            axes.plot([low, high], [row, row], color="#2a6fbb", linewidth=7, solid_capstyle="butt")
+            axes.plot([middle], [row], "o", color="white", markeredgecolor="black", markersize=6)
+        axes.set_xlim(left=0)
+        axes.set_title({"text words": "words of a text", "code lines": "lines of code"}[what] + ": 5, 25, 50, 75, 95 %")
+    axes.set_yticks(range(len(names)), names)
+    if names:
+        axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _reasons(figure, facts: dict) -> None:
+    """The most frequent reasons for which files were skipped and pairs dropped."""
+    for axes, (name, title) in zip(
+        figure.subplots(1, 2), (("skipped", "files skipped"), ("dropped", "pairs dropped")), strict=True
+    ):
+        found = sorted(facts[name].items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
+        bars = axes.barh([reason for reason, _ in found], [count for _, count in found], color="#2a6fbb")
+        axes.bar_label(bars, [f"{count:,}" for _, count in found], padding=3, fontsize=9)
+        axes.invert_yaxis()
+        axes.margins(x=0.22)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title(title if found else f"{title}: none")

@@ -1,0 +1,157 @@
+"""Packages fetched by the clients everyone has: pip, npm, apt and git, run so that no code of a package runs.
+
+In: a name and a pinned version. Out: the published files in a folder of the cache, complete or absent: downloads land
+beside the folder and are renamed into place. What a client says goes into one line of a CodesageError.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from codesage.corpus.sources.archives import Member
+from codesage.errors import CodesageError
+from codesage.walk import MAX_BYTES, Skipped
+
+_MINUTES = 20  # a client that says nothing for longer is stopped
+_TELLING = re.compile(
+    r"No matching (distribution|version)|not in this registry|Not Found - GET|Unable to (find a source|locate) package"
+    r"|Version .* was not found|Cannot install|not our ref|not appear to be a git|ENOSPC|No space left|No module named pip"
+)
+_ANSWER = Path(__file__).with_name("metadata_only.py")
+
+
+def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
+    """Fill `folder` by `fill(empty folder beside it)` unless it is there already; all of it or nothing appears."""
+    if folder.is_dir() and any(folder.iterdir()):
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name[:80]}.tmp-", dir=folder.parent))
+        try:
+            staging.chmod(0o755)
+            fill(staging)
+            if not any(staging.iterdir()):
+                raise CodesageError(f"{what}: nothing was downloaded: check the name and the version")
+            try:
+                staging.rename(folder)
+            except OSError:  # another process was quicker: what it left is as good
+                if not (folder.is_dir() and any(folder.iterdir())):
+                    raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise CodesageError(f"{what}: cannot write {folder}: {error.strerror or error}: free some space") from None
+
+
+def run(
+    command: Sequence[str], *, what: str, cwd: Path | None = None, more: dict[str, str] | None = None,
+    cure: str = "check the name and the version",
+) -> str:  # fmt: skip
+    """Run a client and give its standard output; CodesageError with the line in which it says why it failed."""
+    environment = os.environ | {"LC_ALL": "C.UTF-8", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"} | (more or {})
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=60 * _MINUTES, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise CodesageError(f"{what}: {command[0]} is not installed: install it to read such sources") from None
+    except subprocess.TimeoutExpired:
+        raise CodesageError(f"{what}: {command[0]} took over {_MINUTES} minutes: try again") from None
+    if done.returncode:
+        raise CodesageError(f"{what}: {_last_words(done.stderr or done.stdout)}: {cure}")
+    return done.stdout
+
+
+def _last_words(output: str) -> str:
+    """The line of a client's output that says most, without addresses of servers."""
+    lines = [re.sub(r"^((ERROR|error|E|fatal|npm err(or|!))\b:?\s*)+", "", line.strip()) for line in output.splitlines()]
+    lines = [re.sub(r"\s*\b\w+://\S+", "", line).rstrip(" :.") for line in lines if line]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return (telling or lines[-1:] or ["no reason given"])[0][:300]
+
+
+def pip_download(name: str, version: str, kind: str, folder: Path) -> None:
+    """The wheel or the source distribution of one version, into `folder`, by `pip download`; nothing is built.
+
+    For a source distribution pip asks its build backend for metadata, which would run the package's code. So pip
+    runs with `sys.executable`, which it starts for that, pointing at a stand-in that answers with name and version.
+    """
+    what, formats = f"pip {name}=={version}", {"wheel": ["--only-binary", ":all:"], "sdist": ["--no-binary", name]}
+    with tempfile.TemporaryDirectory(prefix="codesage-pip-") as scratch:
+        stand_in = Path(scratch) / "python"
+        stand_in.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{_ANSWER}" "$@"\n', encoding="utf-8")
+        stand_in.chmod(0o755)
+        start = f"import runpy, sys; sys.executable = {str(stand_in)!r}; runpy.run_module('pip', run_name='__main__')"
+        run(
+            [sys.executable, "-c", start, "download", "--no-deps", "--no-build-isolation", "--use-pep517",
+             "--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--quiet", "--progress-bar", "off",
+             *formats.get(kind, []), "--dest", str(folder), f"{name}=={version}"],
+            what=what, cwd=Path(scratch), more={"CODESAGE_NAME": name, "CODESAGE_VERSION": version},
+        )  # fmt: skip
+
+
+def npm_pack(name: str, version: str, folder: Path) -> None:
+    """The published archive of one version, into `folder`, by `npm pack`; scripts do not run."""
+    with tempfile.TemporaryDirectory(prefix="codesage-npm-") as scratch:  # no .npmrc or workspace of the caller's
+        run(
+            ["npm", "pack", f"{name}@{version}", "--ignore-scripts", "--pack-destination", str(folder), "--silent",
+             "--no-update-notifier", "--no-audit", "--no-fund", "--loglevel=error"],
+            what=f"npm {name}@{version}", cwd=Path(scratch),
+        )  # fmt: skip
+
+
+GIT = (
+    "git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.https.allow=always",
+    "-c", "protocol.http.allow=always", "-c", "protocol.ssh.allow=always", "-c", "protocol.git.allow=always",
+    "-c", "protocol.file.allow=always", "-c", "fetch.recurseSubmodules=false", "-c", "gc.auto=0",
+)  # fmt: skip
+
+
+def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
+    """One commit of a repository, into the bare repository `folder`: shallow, without tags, hooks or submodules."""
+    cure = "check the address and the commit"
+    run([*GIT, "init", "--quiet", "--bare", "--template=", str(folder)], what=what)
+    run(
+        [*GIT, "-C", str(folder), "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
+         "--no-write-fetch-head", "--end-of-options", address, commit],
+        what=what, cure=cure,
+    )  # fmt: skip
+    run([*GIT, "-C", str(folder), "update-ref", "--no-deref", "refs/heads/codesage", commit], what=what)
+
+
+def git_blobs(folder: Path, commit: str, wanted: Callable[[str], bool], what: str) -> Iterator[Member | Skipped]:
+    """The wanted files of one commit in the bare repository `folder`, in the order of their paths, as committed.
+
+    Straight from the object store: no checkout, no attribute, no filter or hook takes part, and nothing is fetched.
+    """
+    alone = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1"}
+    command = [*GIT, "-C", str(folder)]
+    listed = run([*command, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], what=what, more=alone)
+    reader = subprocess.Popen(
+        [*command, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=os.environ | alone,
+    )  # fmt: skip
+    with reader:
+        for entry in filter(None, listed.split("\0")):
+            facts, _, name = entry.partition("\t")
+            mode, kind, digest, size = facts.split()
+            if mode == "120000":
+                yield Skipped(name, "link")
+            elif kind == "blob" and wanted(name):
+                yield Skipped(name, "huge") if int(size) > MAX_BYTES else Member(name, _blob(reader, digest))
+        reader.stdin.close()
+
+
+def _blob(reader: subprocess.Popen, digest: str) -> bytes:
+    reader.stdin.write(digest.encode() + b"\n")
+    reader.stdin.flush()
+    size = int(reader.stdout.readline().split()[-1])
+    data = reader.stdout.read(size)
+    reader.stdout.read(1)  # the line end after it
+    return data

@@ -1,0 +1,231 @@
+"""Debian packages, source and binary, through apt, beside the machine's own apt and without touching it.
+
+In: the name and version of a package. Out: the .dsc of a source package and the tarballs it lists, or the one .deb of
+a binary package, hashes checked. Apt runs with lists, caches and sources of its own under the cache folder: the
+machine's sources, in both of apt's formats, with "deb" read as "deb-src" for source packages; keyrings, proxies and
+credentials stay the machine's.
+"""
+
+import gzip
+import hashlib
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesage.corpus.sources.archives import Member, members
+from codesage.corpus.sources.clients import run
+from codesage.errors import CodesageError
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a .dsc lists: source name, version, and the SHA-256 of each file by name."""
+
+    source: str
+    version: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What there is to read in a source package: tarballs with the folder each unpacks to, and debian/copyright."""
+
+    archives: tuple[tuple[Path, str], ...]  # "" for the main one, "cli/" for orig-cli.tar.xz
+    copyright: str
+
+
+def download(name: str, version: str, folder: Path, state: Path) -> None:
+    """Download one source package into `folder`, apt's own files living in `state`, and check every hash."""
+    what = f"debian {name}={version}"
+    _ask(["source", "--download-only", "--only-source", "-qq", f"{name}={version}"], "deb-src", folder, state, what)
+    verify(folder, what)
+
+
+def download_binary(name: str, version: str, folder: Path, state: Path) -> None:
+    """Download the .deb of one binary package into `folder`; apt checks its hash against the signed lists.
+
+    Only packages for all architectures: others hold machine code, and would differ from machine to machine.
+    """
+    what = f"debian {name}={version}"
+    _ask(["download", "-qq", f"{name}={version}"], "deb", folder, state, what)
+    package_of(folder, what)
+
+
+def package_of(folder: Path, what: str) -> Path:
+    """The one .deb in a folder; CodesageError when there is none, or one for a single architecture."""
+    found = sorted(folder.glob("*.deb"))
+    if len(found) != 1:
+        raise CodesageError(f"{what}: {folder} holds {len(found)} .deb files, expected one: remove the folder, run again")
+    if not found[0].name.endswith("_all.deb"):
+        raise CodesageError(f"{what}: {found[0].name} is for one architecture, expected one for all: name another package")
+    return found[0]
+
+
+def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) -> None:
+    """Have apt-get do one request in a scratch folder, and copy what it left to `folder`."""
+    with _locked(state):
+        options = _options(state, kind, what)
+        if not any((state / "lists").glob("*Sources*" if kind == "deb-src" else "*Packages*")):
+            _update(options, what)
+        command = ["apt-get", *options, *request]
+        with tempfile.TemporaryDirectory(prefix="codesage-apt-", dir=state) as scratch:
+            try:
+                run(command, what=what, cwd=Path(scratch))
+            except CodesageError:  # the lists may be older than the package
+                _update(options, what)
+                run(command, what=what, cwd=Path(scratch))
+            for file in sorted(Path(scratch).iterdir()):
+                shutil.copyfile(file, folder / file.name)  # a link for sources on this machine: its bytes are copied
+
+
+def verify(folder: Path, what: str) -> Description:
+    """Check the files of a source package against its .dsc; CodesageError when one is missing or differs."""
+    found = sorted(folder.glob("*.dsc"))
+    if len(found) != 1:
+        raise CodesageError(f"{what}: {folder} holds {len(found)} .dsc files, expected one: remove the folder, run again")
+    description = read_description(found[0])
+    if not description.files:
+        raise CodesageError(f"{what}: {found[0].name} lists no SHA-256: remove {folder} and run again")
+    for name, digest in description.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CodesageError(f"{what}: {name} is missing from {folder}: remove the folder and run again")
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise CodesageError(f"{what}: {name} does not match its .dsc: remove {folder} and run again")
+    return description
+
+
+def read_description(path: Path) -> Description:
+    """Read a .dsc: fields, and under Checksums-Sha256 one file a line; the signature around it is apt's to check."""
+    text, files = path.read_text(encoding="utf-8", errors="replace"), {}
+    section = re.search(r"^Checksums-Sha256:[ \t]*\n((?:[ \t]+\S.*\n?)+)", text, re.MULTILINE)
+    for line in section.group(1).splitlines() if section else []:
+        digest, _, name = line.split()[:3]
+        if re.fullmatch(r"[\w.+~%:-]+", name) and not name.startswith("."):  # never a path
+            files[name] = digest.lower()
+    fields = dict(re.findall(r"^(Source|Version):[ \t]*(\S+)", text, re.MULTILINE))
+    return Description(fields.get("Source", ""), fields.get("Version", ""), files)
+
+
+def contents(folder: Path, what: str) -> Contents:
+    """The tarballs to read, the main one first, and the text of debian/copyright ("" when there is none).
+
+    That lies in the debian tarball (format 3.0 quilt), in the one tarball (native), or in a patch (format 1.0).
+    """
+    names = sorted(verify(folder, what).files)
+    orig = [(folder / n, m.group(1)) for n in names if (m := re.search(r"\.orig(?:-([\w-]+))?\.tar\.\w+$", n))]
+    tars = [folder / n for n in names if re.search(r"\.tar\.\w+$", n)]
+    packaging = [path for path in tars if ".debian.tar." in path.name]
+    native = [(path, None) for path in tars if path not in packaging] if not orig else []
+    archives = sorted(((path, f"{part}/" if part else "") for path, part in orig or native), key=lambda pair: pair[1])
+    if not archives:
+        raise CodesageError(f"{what}: {folder} lists no tarball of sources: remove the folder and run again")
+    patches = [folder / n for n in names if n.endswith(".diff.gz")]
+    if patches and not packaging:
+        return Contents(tuple(archives), _added(patches[0], "debian/copyright"))
+    depth = "" if packaging else "[^/]+/"
+    for path in packaging or [archives[0][0]]:
+        for found in members(path, lambda name: re.fullmatch(depth + "debian/copyright", name) is not None):
+            if isinstance(found, Member):
+                return Contents(tuple(archives), found.data.decode("utf-8", "replace"))
+    return Contents(tuple(archives), "")
+
+
+def _added(patch: Path, name: str) -> str:
+    """The text of a file that a gzipped patch adds."""
+    lines, inside = [], False
+    try:
+        with gzip.open(patch, "rt", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("+++ "):
+                    inside = line.split()[1].partition("/")[2] == name
+                elif inside and line.startswith("--- "):
+                    break
+                elif inside and line.startswith("+"):
+                    lines.append(line[1:])
+    except (OSError, EOFError, zlib.error):
+        pass  # its hash is right, so it was published so: without a copyright that can be read
+    return "".join(lines)
+
+
+def one_line_sources(text: str, kind: str = "deb-src") -> str:
+    """The lines of a sources.list, each read as one of `kind`: "deb" or "deb-src"."""
+    lines = (re.match(r"\s*deb(?:-src)?\s+(\S.*)", line.split(" #")[0]) for line in text.splitlines())
+    return "".join(f"{kind} {line.group(1).strip()}\n" for line in dict.fromkeys(filter(None, lines)))
+
+
+def stanza_sources(text: str, kind: str = "deb-src") -> str:
+    """The enabled stanzas of a .sources file (deb822), each read as one of `kind`: "deb" or "deb-src"."""
+    out = []
+    for part in re.split(r"\n[ \t]*\n", text):
+        lines = [line for line in part.splitlines() if line.strip() and not line.startswith("#")]
+        fields = "\n".join(lines)
+        if re.search(r"^Enabled:[ \t]*(no|false|0|off|without|disable)\b", fields, re.MULTILINE | re.IGNORECASE):
+            continue
+        kinds = re.search(r"^Types:(.*(?:\n[ \t].*)*)", fields, re.MULTILINE | re.IGNORECASE)
+        if kinds and "deb" in kinds.group(1).replace("deb-src", "deb").split():
+            out.append(fields[: kinds.start()] + f"Types: {kind}" + fields[kinds.end() :])
+    return "\n\n".join(out) + "\n" if out else ""
+
+
+def _options(state: Path, kind: str, what: str) -> list[str]:
+    """Write apt's configuration and sources under `state`; its lists are dropped when the sources changed."""
+    places = dict(
+        re.findall(r"^(\w+)='(.*)'$", run(
+            ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"], what=what
+        ), re.MULTILINE)
+    )  # fmt: skip
+    main, parts = Path(places.get("LIST", "/nowhere")), Path(places.get("PARTS", "/nowhere"))
+    lists = [main] if main.is_file() else []
+    lists += sorted(parts.glob("*.list")) if parts.is_dir() else []
+    stanzas = sorted(parts.glob("*.sources")) if parts.is_dir() else []
+    read = [[file.read_text(encoding="utf-8", errors="replace") for file in files] for files in (lists, stanzas)]
+    one_line = "".join(one_line_sources(text, kind) for text in read[0])
+    deb822 = "\n".join(filter(None, (stanza_sources(text, kind) for text in read[1])))
+    if not one_line and not deb822:
+        raise CodesageError(f"{what}: apt has no sources on this machine: add a deb or deb-src line to its sources")
+    for folder in ("lists/partial", "archives/partial", "sources"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    texts = {"sources/machine.list": one_line, "sources/machine.sources": deb822, "apt.conf": _configuration(state)}
+    for name, text in texts.items():
+        file = state / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            shutil.rmtree(state / "lists")
+            (state / "lists/partial").mkdir(parents=True)
+            file.write_text(text, encoding="utf-8")
+    return ["-c", str(state / "apt.conf")]
+
+
+def _configuration(state: Path) -> str:
+    state = state.resolve()
+    return (
+        "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n"
+        f'Dir::State "{state}";\nDir::State::lists "{state}/lists";\nDir::State::status "{state}/status";\n'
+        f'Dir::Cache "{state}";\nDir::Cache::archives "{state}/archives";\n'
+        f'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n'
+        f'Dir::Etc::sourcelist "{state}/sources/none";\nDir::Etc::sourceparts "{state}/sources";\n'
+        'APT::Sandbox::User "root";\nAcquire::Languages "none";\nAPT::Get::List-Cleanup "true";\n'
+    )
+
+
+def _update(options: list[str], what: str) -> None:
+    """Fetch the lists of packages; a repository that fails is apt's warning, unless none is left."""
+    run(["apt-get", *options, "update", "-qq"], what=what)
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    """One process at a time uses apt's folders; others wait."""
+    import fcntl
+
+    state.mkdir(parents=True, exist_ok=True)
+    with open(state / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

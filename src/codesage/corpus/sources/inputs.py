@@ -1,0 +1,53 @@
+"""What the inputs of a build are at the moment, as a fingerprint: other files, another corpus."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from codesage.artifacts import sha256_of
+from codesage.corpus.documents.recognise import is_prose
+from codesage.corpus.sources.trees import Source
+from codesage.languages import language_of
+
+
+def state_of(source: Source, cache: Path) -> tuple[int, str]:
+    """(bytes there are to read, about; fingerprint of them): names, sizes and times of files of one's own.
+
+    What is fetched has a pinned version: nothing but its key counts.
+    """
+    if hasattr(source, "folder"):
+        return sum(file.stat().st_size for file in _archives(source, cache)), ""
+    size, digest = 0, hashlib.sha256()
+    for file in _readable_files(str(getattr(source, "path", ""))):
+        status = os.lstat(file)
+        size += status.st_size
+        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return size, digest.hexdigest()
+
+
+def archive_of(source: Source, cache: Path) -> dict[str, str]:
+    """SHA-256 of each file that was fetched for a package, by name; {} for sources that are no package."""
+    return {file.name: sha256_of(file) for file in _archives(source, cache)} if hasattr(source, "folder") else {}
+
+
+def benchmarks_of(folder: str) -> str:
+    """Fingerprint of the benchmark items in a folder; "" stands for none."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(folder).rglob("*.jsonl")) if folder else []:
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _archives(source: Source, cache: Path) -> list[Path]:
+    return sorted(file for file in source.folder(cache).rglob("*") if file.is_file())
+
+
+def _readable_files(path: str) -> Iterator[str]:
+    if os.path.isfile(path):
+        yield path
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            if language_of(name) or is_prose(name):  # not what this build itself may be writing below it
+                yield os.path.join(folder, name)

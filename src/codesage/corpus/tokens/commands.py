@@ -1,0 +1,59 @@
+"""`codesage tokens`: a corpus and a tokenizer to the memory-mapped files that training reads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tokens_command(
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    max_documents: Annotated[int, typer.Option(min=0, help="A sample of so many, over all languages; 0: all.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; may be given again.")] = None,
+    text_tokens: Annotated[int, typer.Option(min=2, help="Longest text of a pair.")] = 128,
+    code_tokens: Annotated[int, typer.Option(min=2, help="Longest code of a pair.")] = 1024,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+) -> None:
+    """Tokenise a corpus once, so that training never parses and never tokenises."""
+    import time
+
+    from codesage import tokenizer as tokenizers
+    from codesage.corpus.tokens import tokenised
+
+    settings = tokenised.Settings(
+        max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,
+        seed=seed, workers=workers,
+    )  # fmt: skip
+    started = time.monotonic()
+    with _counting() as progress:
+        facts = tokenised.build(corpus, tokenizers.load(tokenizer), out, settings=settings, progress=progress).facts
+    for name, count in facts["counts"].items():
+        held = sum(size for part, size in facts["tokens"].items() if part.startswith(f"{name}."))
+        typer.echo(f"{name}: {count:,}, {held:,} tokens")
+    size = sum(file.stat().st_size for file in out.iterdir())
+    typer.echo(f"{out}: {size / 1e6:,.1f} MB in {time.monotonic() - started:.1f} s")
+
+
+def _counting():
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    @contextmanager
+    def counting():
+        columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn(),
+                   TextColumn("{task.fields[rate]}"))  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("documents", total=None, rate="")
+
+            def hear(what: str, done: int) -> None:
+                rate = bar.tasks[task].speed
+                bar.update(task, completed=done, description=what, rate=f"{rate:,.0f}/s" if rate else "")
+
+            yield hear
+
+    return counting()

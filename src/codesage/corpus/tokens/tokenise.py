@@ -1,0 +1,129 @@
+"""Records to arrays of token ids: the work of one process when a corpus is tokenised.
+
+In: Documents and Pairs, some at a time. Out: named columns, flat ids beside the length of each item. A document gives
+two streams. The plain one is its text tokenised as a whole. The named one is for deobfuscation: every identifier is
+tokenised on its own (paper section 3.1), and so is the text between two of them (a space before an identifier stays
+with the text before it); `names` says which name of the file each token is a part of. It is empty where there is
+nothing to hide: no grammar, a parse that was refused, a file without names of its own. Both end with the end token.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from codesage import syntax
+from codesage.corpus.tokens.pretokens import Pretokens
+from codesage.corpus.tokens.ragged import spans
+from codesage.languages import LANGUAGES
+from codesage.records import Document, Pair
+from codesage.tokenizer import Tokenizer
+
+Columns = dict[str, np.ndarray | list[str]]
+SIDES: dict[str, Callable[[Pair], str]] = {
+    "text": lambda pair: pair.text,
+    "code": lambda pair: pair.code,
+    "body": lambda pair: pair.bare_body,
+    "description": lambda pair: pair.description,
+}
+MOST_NAMES = 65_535  # names of one file that are told apart: uint16; further ones are never hidden
+
+
+class Tokeniser:
+    """A tokenizer, and how many tokens are kept of each side of a pair."""
+
+    def __init__(self, tokenizer: Tokenizer, *, limits: dict[str, int]) -> None:
+        self._limits, self._end_id = limits, tokenizer.end_id
+        self._pretokens = Pretokens(tokenizer, dtype=id_type(tokenizer.vocab_size))
+        self._reach = tokenizer.longest_token
+
+    def documents(self, documents: Sequence[Document]) -> Columns:
+        """Columns plain.ids, plain.lengths, named.ids, named.lengths, named.names (uint16) and language (names)."""
+        ids, lengths = self._pretokens.encode([_sound(document.text) for document in documents])
+        named_ids, named_lengths, names = self._named(documents)
+        return {
+            "plain.ids": np.insert(ids, np.cumsum(lengths), self._end_id),
+            "plain.lengths": lengths + 1,
+            "named.ids": named_ids,
+            "named.lengths": named_lengths,
+            "named.names": names,
+            "language": [document.language for document in documents],
+        }
+
+    def pairs(self, pairs: Sequence[Pair]) -> Columns:
+        """Columns SIDE.ids and SIDE.lengths (cut, no end token), text.key and body.key (uint64), language and kind.
+
+        Equal keys are texts, or bodies, that are equal but for case and white space.
+        """
+        columns: Columns = {}
+        for side, side_of in SIDES.items():
+            texts = [_sound(side_of(pair)) for pair in pairs]
+            most = self._limits[side]
+            reach = (most + 1) * self._reach  # no further can `most` tokens reach, whatever stands there
+            ids, lengths = self._pretokens.encode([text[:reach] for text in texts])
+            kept = np.minimum(lengths, most)
+            columns |= {f"{side}.ids": ids[spans(np.cumsum(lengths) - lengths, kept)], f"{side}.lengths": kept}
+            if side in ("text", "body"):
+                columns[f"{side}.key"] = np.array([_key(text) for text in texts], "<u8")
+        columns["language"] = [pair.language for pair in pairs]
+        columns["kind"] = [pair.kind for pair in pairs]
+        return columns
+
+    def _named(self, documents: Sequence[Document]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pieces: list[bytes] = []
+        numbers: list[int] = []
+        ends = [0]
+        for document in documents:
+            pieces_of(document, pieces, numbers)
+            ends.append(len(pieces))
+        distinct: dict[bytes, int] = {}
+        which_P = np.fromiter((distinct.setdefault(piece, len(distinct)) for piece in pieces), np.int64, len(pieces))
+        ids, length_D = self._pretokens.encode([piece.decode("utf-8", "replace") for piece in distinct])
+        start_P, length_P = (np.cumsum(length_D) - length_D)[which_P], length_D[which_P]
+        end_D = np.concatenate(([0], np.cumsum(length_P)))[ends]
+        some = np.diff(ends) > 0  # only these documents get an end token
+        return (
+            np.insert(ids[spans(start_P, length_P)], end_D[1:][some], self._end_id),
+            np.diff(end_D) + some,
+            np.insert(np.repeat(np.asarray(numbers, "<u2"), length_P), end_D[1:][some], 0),
+        )
+
+
+def pieces_of(document: Document, pieces: list[bytes], numbers: list[int]) -> None:
+    """Append the pieces of a document, UTF-8, and the number of the name each one is (from 1 on; 0: no name).
+
+    Joined, the pieces are the text. Nothing is appended where nothing can be hidden.
+    """
+    if document.language not in LANGUAGES:
+        return
+    try:
+        tree = syntax.parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
+    except syntax.ParseRefused:
+        return  # deeper or larger than a parser may see: random masking needs no parse
+    source, end, seen = tree.source, 0, {}
+    found = syntax.identifiers(tree)
+    for identifier in found:
+        if identifier.start_byte > end:
+            pieces.append(source[end : identifier.start_byte])
+            numbers.append(0)
+        end = identifier.end_byte
+        pieces.append(source[identifier.start_byte : end])
+        number = seen.setdefault(identifier.name, len(seen) + 1)
+        numbers.append(number if number <= MOST_NAMES else 0)
+    if found and end < len(source):
+        pieces.append(source[end:])
+        numbers.append(0)
+
+
+def id_type(vocab_size: int) -> np.dtype:
+    """Little-endian uint16, or uint32 for vocabularies that pass 65,535 entries."""
+    return np.dtype("<u2" if vocab_size <= 65_536 else "<u4")
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # lone surrogates, which the tokenizer refuses
+
+
+def _key(text: str) -> int:
+    digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

@@ -1,0 +1,280 @@
+"""Tokenised, memory-mapped corpora: what training reads, so that it never parses and never tokenises.
+
+In: a corpus and a tokenizer. Out: an artifact of kind "tokens", raw little-endian files and nothing else:
+
+    documents.plain.ids     ids of all documents, end to end; uint16, or uint32 for vocabularies over 65,536
+    documents.plain.borders int64 (N+1,): document i is ids[borders[i]:borders[i+1]]
+    documents.named.*       the same, tokenised piece by piece for deobfuscation; empty where nothing can be hidden
+    documents.named.names   uint16 beside each of named.ids: which name of the file it is a part of, 0: none
+    documents.language      uint8 (N,): index into the manifest's `languages`
+    pairs.{text,code,body,description}.{ids,borders}, pairs.{language,kind}, pairs.{text,body}.key, and held_out.*
+
+Documents end with the end token. Pair sides do not: a batch cuts them and appends it. Worker processes parse and
+tokenise; parts are written in the order of the corpus, so that any number of workers gives the same bytes.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.corpus.read import read_documents, read_pairs
+from codesage.corpus.tokens.files import KINDS, Files, read_items, read_ragged
+from codesage.corpus.tokens.ragged import Ragged
+from codesage.corpus.tokens.tokenise import SIDES, Columns, Tokeniser, id_type
+from codesage.errors import CodesageError
+from codesage.records import Document, Pair
+from codesage.tokenizer import Tokenizer
+
+_UNIT = 500_000  # characters a worker takes at a time
+_FIXED = ("vocab_size", "end_id", "mask_id", "pad_id", "text_tokens", "code_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is tokenised. Published evaluation lengths: 128 for text, 1,024 for code."""
+
+    max_documents: int = 0  # a sample of so many, spread over the languages; 0: all
+    pair_kinds: tuple[str, ...] = ()  # kinds of pairs to keep; (): all
+    text_tokens: int = 128  # longest side a batch can ask for, end token included
+    code_tokens: int = 1024
+    description_tokens: int = 256
+    seed: int = 0  # of the sample
+    workers: int = 0  # processes that parse and tokenise; 0: one a core
+
+
+@dataclass(frozen=True, slots=True)
+class PairTokens:
+    """The sides of P pairs, cut and without end token; equal keys are equal but for case and white space."""
+
+    text: Ragged
+    code: Ragged  # the whole definition
+    body: Ragged  # the hard positive
+    description: Ragged  # the rest of the docstring; empty rows where there is none
+    language: np.ndarray  # uint8 (P,), index into Tokens.languages
+    kind: np.ndarray  # uint8 (P,), index into Tokens.kinds
+    text_key: np.ndarray  # uint64 (P,)
+    body_key: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An opened artifact of kind "tokens"; every array is a read-only view of a mapped file."""
+
+    path: Path
+    facts: dict
+    fingerprint: str
+    plain: Ragged
+    named: Ragged
+    names: np.ndarray  # uint16, beside named.ids
+    language: np.ndarray  # uint8 (documents,)
+    pairs: PairTokens
+    held_out: PairTokens
+    languages: tuple[str, ...]
+    kinds: tuple[str, ...]
+    vocab_size: int
+    end_id: int
+    mask_id: int
+    pad_id: int
+    text_tokens: int  # longest sides a batch can ask for, end token included
+    code_tokens: int
+    newline: tuple[int, ...]  # ids of a line break: what a batch puts between two sides it joins
+
+    def counted(self) -> tuple[Ragged, ...]:
+        """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
+        return (self.pairs.text, self.pairs.code) if len(self.pairs) else (self.plain,)
+
+
+def build(
+    corpus: Path | str, tokenizer: Tokenizer, out: Path | str, *, settings: Settings | None = None,
+    progress: Callable[[str, int], None] = lambda what, done: None,
+) -> Artifact:  # fmt: skip
+    """Tokenise the corpus at `corpus` and publish it at `out`; `progress` hears what is being done and how many are.
+
+    Raises CodesageError when the corpus is missing or damaged, a kind of pairs is not known, or a worker dies.
+    """
+    origin = open_artifact(corpus, "corpus", verify=False)
+    kinds = (settings or Settings()).pair_kinds or None
+    return write(
+        _Read(lambda: read_documents(corpus)), _Read(lambda: read_pairs(corpus, kinds=kinds)), tokenizer, out,
+        held_out=_Read(lambda: read_pairs(corpus, held_out=True, kinds=kinds)),
+        settings=settings, progress=progress, corpus_fingerprint=origin.fingerprint,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read when it is needed, and again when it is needed again, but never held."""
+
+    read: Callable[[], Iterable]
+
+    def __iter__(self) -> Iterator:
+        return iter(self.read())
+
+
+def write(
+    documents: Iterable[Document], pairs: Iterable[Pair], tokenizer: Tokenizer, out: Path | str, *,
+    held_out: Iterable[Pair] = (), settings: Settings | None = None, corpus_fingerprint: str = "",
+    progress: Callable[[str, int], None] = lambda what, done: None,
+) -> Artifact:  # fmt: skip
+    """`build` from records; `documents` must be iterable twice when a sample is asked for."""
+    settings = settings or Settings()
+    _check(settings)
+    facts = {
+        "tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "corpus": corpus_fingerprint,
+        "end_id": tokenizer.end_id, "mask_id": tokenizer.mask_id, "pad_id": tokenizer.pad_id,
+        "newline": tokenizer.encode_pieces(["\n"])[0], "dtype": id_type(tokenizer.vocab_size).name,
+        "text_tokens": settings.text_tokens, "code_tokens": settings.code_tokens,
+    }  # fmt: skip
+    limits = {"text": settings.text_tokens, "description": settings.description_tokens}
+    limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
+    with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
+        files = stack.enter_context(Files(folder, facts["dtype"]))
+        pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits))
+        parts = (
+            ("documents", _sampled(documents, settings), lambda document: len(document.text)),
+            ("pairs", _of_kinds(pairs, settings.pair_kinds), _pair_size),
+            ("held_out", _of_kinds(held_out, settings.pair_kinds), _pair_size),
+        )
+        for name, records, size in parts:
+            files.open(name)
+            for columns in _mapped(pool, name == "documents", _units(records, size)):
+                progress(name, files.add(name, columns))
+        facts |= files.facts()
+    return open_artifact(out, "tokens", verify=False)
+
+
+def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify: bool = True) -> Tokens:
+    """Open tokens, mapped, not read; `verify` also reads everything once to check its hashes.
+
+    Raises CodesageError when the folder is missing, foreign, damaged or cut short, or was made with another tokenizer
+    than `tokenizer`.
+    """
+    artifact = open_artifact(path, "tokens", verify=verify)
+    facts = artifact.facts
+    if tokenizer is not None and facts.get("tokenizer") != tokenizer.fingerprint:
+        raise CodesageError(f"{path} was made with another tokenizer ({str(facts.get('tokenizer'))[:12]}, this one is "
+                            f"{tokenizer.fingerprint[:12]}): run 'codesage tokens' again with this one")  # fmt: skip
+    try:
+        ids = np.dtype(facts["dtype"]).newbyteorder("<")
+        counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
+        fixed = {name: int(facts[name]) for name in _FIXED}
+        listed = {name: tuple(facts[name]) for name in ("languages", "kinds", "newline")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
+    folder, documents = artifact.path, counts["documents"]
+    named = read_ragged(folder, "documents.named", documents, ids)
+    return Tokens(
+        path=folder, facts=facts, fingerprint=artifact.fingerprint, named=named,
+        plain=read_ragged(folder, "documents.plain", documents, ids),
+        names=read_items(folder / "documents.named.names", "<u2", len(named.ids)),
+        language=read_items(folder / "documents.language", "u1", documents),
+        pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
+        **listed, **fixed,
+    )  # fmt: skip
+
+
+def _check(settings: Settings) -> None:
+    unknown = set(settings.pair_kinds) - set(KINDS)
+    if unknown:
+        raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
+    shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens)
+    if shortest < 1 or settings.max_documents < 0 or settings.workers < 0:
+        raise CodesageError(f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.workers} workers: "
+                            "expected at least 1 token, and no negative number")  # fmt: skip
+
+
+def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
+    return PairTokens(
+        **{side: read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
+        **{key: read_items(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
+        **{f"{side}_key": read_items(folder / f"{name}.{side}.key", "<u8", count) for side in ("text", "body")},
+    )
+
+
+def _units(records: Iterable, size: Callable[[object], int]) -> Iterator[list]:
+    unit, characters = [], 0
+    for record in records:
+        unit.append(record)
+        characters += size(record) + 100
+        if characters >= _UNIT:
+            yield unit
+            unit, characters = [], 0
+    if unit:
+        yield unit
+
+
+def _pair_size(pair: Pair) -> int:
+    return len(pair.code) + len(pair.bare_body) + len(pair.text)
+
+
+def _of_kinds(pairs: Iterable[Pair], kinds: tuple[str, ...]) -> Iterator[Pair]:
+    return (pair for pair in pairs if not kinds or pair.kind in kinds)
+
+
+def _sampled(documents: Iterable[Document], settings: Settings) -> Iterator[Document]:
+    if not settings.max_documents:
+        return iter(documents)
+    kept = sample([document.language for document in documents], settings.max_documents, seed=settings.seed)
+    return (document for document, keep in zip(documents, kept, strict=True) if keep)
+
+
+def sample(languages: list[str], count: int, *, seed: int) -> np.ndarray:
+    """Which `count` items to keep, bool (items,): equal shares of the languages, as far as each of them reaches."""
+    of = np.asarray(languages)
+    kept = np.zeros(len(of), bool)
+    names, sizes = np.unique(of, return_counts=True)
+    rng, left = np.random.default_rng(seed), count
+    for rank, language in enumerate(np.argsort(sizes, kind="stable")):  # what a small one leaves goes to the larger
+        share = min(int(sizes[language]), left // (len(names) - rank))
+        kept[rng.choice(np.flatnonzero(of == names[language]), share, replace=False)] = True
+        left -= share
+    return kept
+
+
+def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int]):
+    if workers == 1:
+        _start(tokenizer, limits)
+        return nullcontext()
+    return ProcessPoolExecutor(workers, get_context("spawn"), _start, (tokenizer, limits, True))  # no fork: threads
+
+
+def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> Iterator[Columns]:
+    """Columns of all units in their order, with a bounded number of units under way."""
+    if pool is None:
+        yield from (_work(unit, documents) for unit in units)
+        return
+    pending = []
+    try:
+        for unit in units:
+            pending.append(pool.submit(_work, unit, documents))
+            if len(pending) >= 3 * pool._max_workers:
+                yield pending.pop(0).result()
+        while pending:
+            yield pending.pop(0).result()
+    except BrokenProcessPool:
+        raise CodesageError("a worker process died while tokenising: run again with --workers 1 to see where") from None
+
+
+_STATE: dict[str, Tokeniser] = {}
+
+
+def _start(tokenizer: Tokenizer, limits: dict[str, int], alone: bool = False) -> None:
+    if alone:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits)
+
+
+def _work(unit: list, documents: bool) -> Columns:
+    tokeniser = _STATE["tokeniser"]
+    return tokeniser.documents(unit) if documents else tokeniser.pairs(unit)
