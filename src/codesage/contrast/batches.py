@@ -61,12 +61,6 @@ class Batch:
     pair_P: np.ndarray  # their numbers in Tokens.pairs
 
 
-@dataclass(frozen=True, slots=True)
-class _Epoch:
-    item_pair: np.ndarray  # the pair of each item: a pair of weight 2 is two items
-    batches: list[np.ndarray]  # items of each batch
-
-
 class Batches:
     """All batches of Stage II, by step, without end."""
 
@@ -83,12 +77,14 @@ class Batches:
             if asked > held:
                 raise CodesageError(f"{name} is {asked}, but {tokens.path} was cut at {held}: "
                                     f"run 'codesage tokens' with a longer --{name.replace('_', '-')}")  # fmt: skip
-        self._ends = [0]  # steps before each epoch
-        self._planned: tuple[int, _Epoch] | None = None
         usable = int((self._weight_P > 0).sum())
-        if usable < 2 or not self._plan(0).batches:
-            raise CodesageError(f"{usable} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 "
-                                "that differ in text and body, build a larger corpus or choose other kinds")  # fmt: skip
+        try:
+            self._epochs = order.Epochs(self._plan)
+        except ValueError:
+            raise CodesageError(
+                f"{usable} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
+                "in text and body, build a larger corpus or choose other kinds"
+            ) from None
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
@@ -96,12 +92,8 @@ class Batches:
         The first call in an epoch plans it, and the first after a resume all epochs before: one to two seconds
         for a million pairs.
         """
-        while step >= self._ends[-1]:
-            self._ends.append(self._ends[-1] + len(self._plan(len(self._ends) - 1).batches))
-        epoch = int(np.searchsorted(self._ends, step, "right")) - 1
-        plan = self._plan(epoch)
-        item_P = order.share(plan.batches[step - self._ends[epoch]], rank, world)
-        return self._shown(epoch, item_P, plan.item_pair[item_P])
+        epoch, (item_P, pair_P) = self._epochs.at(step)
+        return self._shown(epoch, order.share(item_P, rank, world), order.share(pair_P, rank, world))
 
     def _shown(self, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Batch:
         settings, sides, end_id = self._settings, self._tokens.pairs, self._tokens.end_id
@@ -147,24 +139,21 @@ class Batches:
                                 "filter again")  # fmt: skip
         return weight_P * np.asarray(consistent, bool)
 
-    def _plan(self, epoch: int) -> _Epoch:
-        if self._planned is None or self._planned[0] != epoch:
-            self._planned = epoch, self._plan_anew(epoch)
-        return self._planned[1]
-
-    def _plan_anew(self, epoch: int) -> _Epoch:
+    def _plan(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(items, their pairs) of each batch of an epoch; a pair of weight 2 is two items."""
         settings, pairs = self._settings, self._tokens.pairs
         chance_P = order.uniform(order.key(settings.seed, epoch, _KIND), np.arange(len(pairs)))
         item_pair = np.repeat(np.arange(len(pairs)), (self._weight_P + chance_P).astype(np.int64))  # rounded at random
         items = order.permutation(len(item_pair), seed=settings.seed, epoch=epoch)
         language = pairs.language[item_pair[items]] if settings.one_language else np.zeros(len(items), np.uint8)
-        size = min(settings.batch_pairs, len(items))
+        size = max(2, min(settings.batch_pairs, len(items)))
         filled = [self._filled(items[language == one], item_pair, size) for one in np.unique(language)]
         batches = [batch for full, _ in filled for batch in full]
         if not batches:  # too few pairs for one whole batch: a smaller one is better than none
             batches = [rest for _, rest in filled if len(rest) >= 2]
         shuffled = order.permutation(len(batches), seed=order.key(settings.seed, _BATCH), epoch=epoch)
-        return _Epoch(item_pair, [batches[index] for index in shuffled] if settings.one_language else batches)
+        batches = [batches[index] for index in shuffled] if settings.one_language else batches
+        return [(batch, item_pair[batch]) for batch in batches]
 
     def _filled(self, items: np.ndarray, item_pair: np.ndarray, size: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Whole batches of `items`, in their order but for those that must wait, and what is left for another."""

@@ -67,12 +67,21 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    """Where the windows of an epoch are: D documents, W windows numbered document by document."""
+    """Where the windows of an epoch are, by batch: D documents, W windows numbered document by document."""
 
     named_D: np.ndarray  # bool: takes the named stream
     first_D: np.ndarray  # D + 1: number of the first window of each document
     order_W: np.ndarray  # window numbers in the order of training
     borders: np.ndarray  # of the batches in order_W: batch b is order_W[borders[b]:borders[b + 1]]
+
+    def __len__(self) -> int:
+        return len(self.borders) - 1
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of the B windows of a batch: number, document, whether it is of the named stream, place in the document."""
+        window_B = self.order_W[self.borders[batch] : self.borders[batch + 1]]
+        document_B = np.searchsorted(self.first_D, window_B, "right") - 1
+        return window_B, document_B, self.named_D[document_B], window_B - self.first_D[document_B]
 
 
 class Batches:
@@ -84,14 +93,14 @@ class Batches:
         self._plain_D, self._named_D = tokens.plain.lengths, tokens.named.lengths
         special = [tokens.end_id, tokens.mask_id, tokens.pad_id]
         self._ordinary = np.setdiff1d(np.arange(tokens.vocab_size), special)
-        self._ends = [0]  # steps before each epoch
-        self._planned: tuple[int, _Epoch] | None = None
         self._after: Batches | None = None
         if settings.objective == "sequential":
             self._after = Batches(tokens, replace(settings, objective="deobfuscation"))
-        if not len(self._plan(0).order_W):
+        try:
+            self._epochs = order.Epochs(self._plan)
+        except ValueError:
             raise CodesageError(f"{tokens.path} holds no document of {_SHORTEST} tokens or more to learn from: "
-                                "build a corpus with 'codesage corpus build'")  # fmt: skip
+                                "build a corpus with 'codesage corpus build'") from None  # fmt: skip
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
@@ -101,12 +110,8 @@ class Batches:
         settings = self._settings
         if self._after is not None and step >= settings.masking_steps:
             return self._after.at(step - settings.masking_steps, rank=rank, world=world)
-        epoch, index = self._find(step)
-        plan = self._plan(epoch)
-        window_B = plan.order_W[plan.borders[index] : plan.borders[index + 1]]
-        document_B = np.searchsorted(plan.first_D, window_B, "right") - 1
-        named_B = plan.named_D[document_B]
-        offset_B = (window_B - plan.first_D[document_B]) * settings.max_tokens
+        epoch, (window_B, document_B, named_B, place_B) = self._epochs.at(step)
+        offset_B = place_B * settings.max_tokens
         length_B = np.where(named_B, self._named_D[document_B], self._plain_D[document_B]) - offset_B
         length_B = np.minimum(length_B, settings.max_tokens)
         start_B = offset_B + np.where(
@@ -145,20 +150,7 @@ class Batches:
             )
         return Batch(inputs_T, labels_M, hidden_M, length_B.tolist())
 
-    def _find(self, step: int) -> tuple[int, int]:
-        """The epoch of a step, and which of its batches it is; epochs differ in length, so all before are planned."""
-        while step >= self._ends[-1]:
-            plan = self._plan(len(self._ends) - 1)
-            self._ends.append(self._ends[-1] + len(plan.borders) - 1)
-        epoch = int(np.searchsorted(self._ends, step, "right")) - 1
-        return epoch, step - self._ends[epoch]
-
     def _plan(self, epoch: int) -> _Epoch:
-        if self._planned is None or self._planned[0] != epoch:
-            self._planned = epoch, self._plan_anew(epoch)
-        return self._planned[1]
-
-    def _plan_anew(self, epoch: int) -> _Epoch:
         settings, longest = self._settings, self._settings.max_tokens
         named_D = self._named_D > 0  # empty: nothing to hide
         if settings.objective in ("masking", "sequential"):

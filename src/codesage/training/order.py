@@ -6,11 +6,13 @@ the same whoever asks, in whatever order, in however many processes, and resumin
 Item i of a key is output i of SplitMix64 seeded with the key (Steele, Lea, Flood 2014), which passes BigCrush.
 """
 
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 Items = TypeVar("Items")
+Batch = TypeVar("Batch")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MASK = (1 << 64) - 1
 
@@ -58,3 +60,27 @@ def share(items: Items, rank: int, world: int) -> Items:
     if not 0 <= rank < world:
         raise ValueError(f"rank {rank} of {world} processes: expected 0 to {world - 1}")
     return items[rank::world]
+
+
+class Epochs(Generic[Batch]):
+    """Steps to batches of epochs, which differ in how many they have: an epoch is planned when a step of it is asked for."""
+
+    def __init__(self, plan: Callable[[int], Sequence[Batch]]) -> None:
+        """`plan(epoch)`: what stands for each of its batches, in their order. ValueError when the first has none."""
+        self._plan = plan
+        self._planned = 0, plan(0)
+        self._ends = [0, len(self._planned[1])]  # steps before each epoch
+        if not self._planned[1]:
+            raise ValueError("an epoch without a batch")
+
+    def at(self, step: int) -> tuple[int, Batch]:
+        """The epoch of `step` and its batch. The first call in an epoch plans it, after a resume all before it too."""
+        while step >= self._ends[-1]:
+            self._ends.append(self._ends[-1] + len(self._of(len(self._ends) - 1)))
+        epoch = int(np.searchsorted(self._ends, step, "right")) - 1
+        return epoch, self._of(epoch)[step - self._ends[epoch]]
+
+    def _of(self, epoch: int) -> Sequence[Batch]:
+        if self._planned[0] != epoch:
+            self._planned = epoch, self._plan(epoch)
+        return self._planned[1]
