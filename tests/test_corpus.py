@@ -1,6 +1,7 @@
 """The corpus station as a whole: counts, equal bytes whatever happens, workers that are killed and builds that are."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +202,28 @@ def test_a_full_disk_is_one_line_and_what_was_done_is_kept(tree, monkeypatch):
     assert len(list((tree / "a.building").glob("parsed/*/report.json"))) == 2
     monkeypatch.undo()
     assert built(tree, "a").fingerprint == built(tree, "b").fingerprint
+
+
+def _namespaces() -> bool:
+    probe = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return bool(shutil.which("unshare")) and subprocess.run(probe, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not _namespaces(), reason="the kernel lets nobody mount a file system of their own")
+def test_a_small_disk_that_fills_up_anywhere(tree):
+    """A real one: too small for documents, for shards, for the card; then grown, where the build goes on."""
+    (tree / "disk").mkdir()
+    command = f"{sys.executable} -m codesage corpus build alpha beta --out disk/c --cache cache --workers 1"
+    stops = "".join(
+        f"mount -o remount,size={size}k disk; {command} 2>>said; echo status $? >>said\n" for size in (20, 80, 240, 20_000)
+    )
+    script = f"mount -t tmpfs -o size=20k tmpfs disk\n{stops}cp disk/c/manifest.json .\n"
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    subprocess.run(inside, cwd=tree, check=True, capture_output=True)
+    said = (tree / "said").read_text()
+    assert "Traceback" not in said and said.count("free some space") == 3, said
+    assert said.count("status 2") == 3 and said.endswith("status 0\n"), said
+    assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 
 def test_every_command_of_the_station_answers(tree):
