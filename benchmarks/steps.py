@@ -1,0 +1,101 @@
+"""Steps of a training run, by the clock and by the processor, and the peak of its memory: one measure for every side.
+
+A form of training runs in a process of its own (`run` starts it, `measured` is what it gives back), so that memory is its
+own, nothing of the form before lies in the cache of the allocator, and forms can take turns. The first step warms up and is
+not counted. Seconds of the clock on a machine that does something else say nothing: those of the processor stand beside.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+class Over(Exception):
+    """All steps that are measured are done; what a trainer does at its end is no training."""
+
+
+class Clock:
+    """Wall and processor seconds at the ends of steps, and how many items each step had."""
+
+    def __init__(self) -> None:
+        self.ticks: list[tuple[float, float]] = []
+        self.items: list[int] = []
+
+    def tick(self) -> None:
+        """Training begins, or a step ends."""
+        self.ticks.append((time.perf_counter(), time.process_time()))
+
+    def before_step(self, items: int, *, steps: int) -> None:
+        """A step of so many items begins; Over when `steps`, and the one that warms up, have been."""
+        self.tick()
+        if len(self.ticks) > steps + 1:
+            raise Over
+        self.items.append(items)
+
+    def steps(self) -> list[tuple[float, float, int]]:
+        """Seconds and items of all steps but the first."""
+        spans = zip(self.ticks[1:-1], self.ticks[2:], self.items[1:], strict=True)
+        return [(end[0] - start[0], end[1] - start[1], items) for start, end, items in spans]
+
+    def callback(self):
+        """What makes a Trainer tick; the number of items is for its collator to note."""
+        from transformers import TrainerCallback
+
+        clock = self
+
+        class Ticks(TrainerCallback):
+            def on_step_begin(self, *_unused, **__unused) -> None:
+                if not clock.ticks:
+                    clock.tick()
+
+            def on_step_end(self, *_unused, **__unused) -> None:
+                clock.tick()
+
+        return Ticks()
+
+
+def measured(clock: Clock, train: Callable[[], object]) -> dict:
+    """Steps, and bytes: peak of the resident pages, and how far that is over what was resident before `train`."""
+    before = _resident("VmRSS")
+    with suppress(Over):
+        train()
+    peak = _resident("VmHWM")  # not ru_maxrss, which a process inherits from the one that started it
+    return {"steps": clock.steps(), "peak_bytes": peak, "growth_bytes": peak - before}
+
+
+def run(script: str, form: str, work: Path, **options: int) -> dict:
+    """What `script --form FORM --work WORK` prints as its last line, with the options as flags."""
+    flags = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, script, "--form", form, "--work", str(work), *flags]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rate(found: dict, unit: int) -> float:
+    """Items a second of what `measured` found: of the clock (unit 0) or of the processor (1)."""
+    return sum(step[2] for step in found["steps"]) / sum(step[unit] for step in found["steps"])
+
+
+def ratios(ours: list[dict], theirs: list[dict]) -> dict[str, float]:
+    """Medians over rounds, ours over theirs: items a second by clock and by processor, and bytes."""
+    rounds = list(zip(ours, theirs, strict=True))
+    speed = {name: statistics.median(rate(mine, unit) / rate(other, unit) for mine, other in rounds)
+             for unit, name in enumerate(("clock", "processor"))}  # fmt: skip
+    return speed | {name: statistics.median(mine[f"{name}_bytes"] / other[f"{name}_bytes"] for mine, other in rounds)
+                    for name in ("peak", "growth")}  # fmt: skip
+
+
+def told(found: dict, items: str) -> str:
+    """One line of what `measured` found."""
+    return (f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, peak "
+            f"{found['peak_bytes'] / 1e9:.2f} GB, {found['growth_bytes'] / 1e9:.2f} GB over before")  # fmt: skip
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
