@@ -6,6 +6,7 @@ not counted. Seconds of the clock on a machine that does something else say noth
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def run(script: str, form: str, work: Path, **options: int) -> dict:
     """What `script --form FORM --work WORK` prints as its last line, with the options as flags."""
     flags = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, script, "--form", form, "--work", str(work), *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    quiet = os.environ | {"TQDM_DISABLE": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=quiet)
     return json.loads(done.stdout.splitlines()[-1])
 
 
