@@ -16,7 +16,7 @@ search: $(VENV)/core
 	$(VENV)/bin/codesage search "$(QUERY)" "$(IN)" --top 5
 
 test: $(VENV)/dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 speedrun: $(VENV)/dev
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash runs/speedrun.sh
