@@ -17,7 +17,7 @@ import pytest
 
 from codesage.corpus.distinct.benchmarks import CERTAIN, Benchmarks, read_benchmarks
 from codesage.corpus.distinct.duplicates import digest, near_duplicates, signatures
-from codesage.corpus.documents.redact import redact
+from codesage.corpus.documents.redact import redact, redact_all
 from codesage.errors import CodesageError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -267,6 +267,15 @@ def test_random_values_assigned_to_telling_names_are_masked(line: str) -> None:
 )  # fmt: skip
 def test_what_only_looks_like_a_secret_stays(line: str) -> None:
     assert redact(line) == (line, {})
+
+
+def test_texts_are_ruled_out_together_as_they_are_one_by_one() -> None:
+    secrets = [f"x = '{secret}'\n" for found in SECRETS.values() for secret in found]
+    assigned = [f'{name} {equals}{blank}"{_R[:24]}"' for name in ("PASSWORD", "self.api_key", "to\u212aen", "x-Secret-Id")
+                for equals in ("=", ":=", "=>", ": str =", ":") for blank in ("", " ", "\xa0", "\n", "\u2028")]  # fmt: skip
+    texts = ["", "plain", *secrets, *assigned, "a task-list, eyJ, me@a.org", f"é{secrets[0]}", "\udc80 " + secrets[0]]
+    assert redact_all(texts) == list(map(redact, texts))
+    assert redact_all(texts[:-1]) == list(map(redact, texts[:-1]))
 
 
 def test_the_standard_library_has_addresses_but_no_secrets_and_still_parses() -> None:

@@ -4,7 +4,6 @@ Python's docstring is the first statement of the body; in the other eight langua
 ends on the line before the definition. A blank line between the two detaches them.
 """
 
-import inspect
 import re
 
 _STRING = re.compile(r"""^[rRuUbBfF]{0,2}("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
@@ -14,13 +13,15 @@ _DIRECTIVE = re.compile(
     r"|typed: |phpcs:|phpstan-|psalm-|@codeCoverageIgnore|NOLINT|NOSONAR|ReSharper |clang-format|lint:|noinspection"
     r"|#?(?:end)?region\b|-\*- |!/|export \w+$|:nocov:|@formatter:|[-=*/~#_+]{4,}$|--$|\+\+$)"
 )
+_STAR = re.compile(r"\n[ \t]*\* ?")
+_FLUSH = re.compile(r"\n\S")
 _OPENINGS = 16  # "/*" inside one comment ("src/*.js") that are looked past before giving up
 
 
 def python_docstring(literal: str) -> str:
     """The text of a Python docstring, given as it stands in the source, quotes included."""
     match = _STRING.match(literal)
-    return inspect.cleandoc(match.group(2)) if match else ""
+    return _cleaned(match.group(2)) if match else ""
 
 
 def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
@@ -52,16 +53,19 @@ def _block(source: bytes, end: int, start: int) -> tuple[str, int]:
             break
     else:
         return "", start
-    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace").strip("*!")
-    lines = [_without_star(line) for line in text.replace("\r", "").split("\n")]
-    return inspect.cleandoc("\n".join(lines)).strip(), opening
+    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace").strip("*!").replace("\r", "")
+    return _cleaned(_STAR.sub("\n", "\n" + text)[1:]).strip(), opening
 
 
-def _without_star(line: str) -> str:
-    stripped = line.lstrip(" \t")
-    if stripped[:1] != "*":
-        return line
-    return stripped[2:] if stripped[1:2] == " " else stripped[1:]
+def _cleaned(text: str) -> str:
+    """What inspect.cleandoc gives; lines are measured only where none is flush, which is half of its time."""
+    text = text.expandtabs()
+    first, broken, rest = text.partition("\n")
+    if broken and not _FLUSH.search(text):
+        lines = rest.split("\n")
+        margin = min([len(line) - len(line.lstrip()) for line in lines if line.strip()], default=0)
+        rest = "\n".join([line[margin:] for line in lines])
+    return f"{first.lstrip()}{broken}{rest}".strip("\n")
 
 
 def _begin_end(source: bytes, end: int, start: int) -> tuple[str, int]:
@@ -71,7 +75,7 @@ def _begin_end(source: bytes, end: int, start: int) -> tuple[str, int]:
         return "", start
     first = source.find(b"\n", opening, end)
     text = source[first + 1 : end].decode("utf-8", "replace") if first >= 0 else ""
-    return inspect.cleandoc(text.replace("\r", "")).strip(), opening
+    return _cleaned(text.replace("\r", "")).strip(), opening
 
 
 def _lines(source: bytes, line: int, start: int, marks: tuple[str, ...]) -> tuple[str, int]:

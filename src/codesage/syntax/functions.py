@@ -48,18 +48,25 @@ _QUERIES = {
 # Nodes that only wrap a definition: it starts where they start.
 _WRAPPERS = {"decorated_definition", "export_statement", "lexical_declaration", "variable_declaration",
              "expression_statement", "type_declaration", "type_definition"}  # fmt: skip
-_NEVER_WRAPPED = {"java", "csharp", "php", "ruby"}  # languages without such nodes: a node's parent is dear to ask for
+_WRAPPED = {  # what such nodes can stand around, by language: a node's parent is dear to ask for
+    "python": ("function", "class"), "javascript": ("function", "class"), "typescript": ("function", "class"),
+    "c": ("class",), "go": ("class",),
+}  # fmt: skip
 _FUNCTION_VALUES = {"arrow_function", "function_expression"}
 _ECMA = {"javascript", "typescript"}
+_NAME_FIELDS = {language: ("name", "left", "key", "property") for language in _ECMA}  # the others: "name"
+_BLOCKS = {"block", "body_statement"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Definition:
     node: Node
     outer: Node  # with what wraps it: decorators, `export`, `const`
     kind: str
     name: str
     body: Node
+    start: int  # of `node`, in bytes
+    end: int
 
 
 def functions(tree: SourceTree) -> list[Function]:
@@ -67,38 +74,42 @@ def functions(tree: SourceTree) -> list[Function]:
 
     Function expressions count where they are bound to a name. A definition without a name or a body is left out.
     """
-    found = tree.captures(_QUERIES[tree.language])
-    returns = [(node.start_byte, node.end_byte) for node in found.get("return", [])]
-    definitions = [
-        definition
-        for kind in ("class", "function")
-        for node in found.get(kind, [])
-        if (definition := _definition(tree, node, kind)) is not None
-    ]
-    definitions.sort(key=lambda d: (d.node.start_byte, -d.node.end_byte))
-    enclosing: list[_Definition] = []
+    definitions, returns = [], []
+    for kind, node in tree.matches(_QUERIES[tree.language]):
+        if kind == "return":
+            returns.append((node.start_byte, node.end_byte))
+        elif (definition := _definition(tree, node, kind)) is not None:
+            definitions.append(definition)
+    returns.sort(key=_outer_first)
+    definitions.sort(key=lambda definition: (definition.start, -definition.end, definition.kind))
+    around: list[tuple[int, str]] = []  # (end, name of the nearest class) of the definitions around
     result = []
     for definition in definitions:
-        while enclosing and enclosing[-1].node.end_byte <= definition.node.start_byte:
-            enclosing.pop()
-        parent = next((d.name for d in reversed(enclosing) if d.kind == "class"), "")
+        while around and around[-1][0] <= definition.start:
+            around.pop()
+        parent = around[-1][1] if around else ""
         result.append(_function(tree, definition, parent or _receiver(tree, definition.node), returns))
-        enclosing.append(definition)
+        around.append((definition.end, definition.name if definition.kind == "class" else parent))
     return result
 
 
+def _outer_first(span: tuple[int, int]) -> tuple[int, int]:
+    return span[0], -span[1]
+
+
 def _definition(tree: SourceTree, node: Node, kind: str) -> _Definition | None:
-    value = _value(node) if tree.language in _ECMA else None
+    language = tree.language
+    value = _value(node) if language in _ECMA else None
     body = (value or node).child_by_field_name("body")
     if body is None:  # expression-bodied C# members, Go's type specs, bodies that are no field
         body = node.child_by_field_name("type") if node.type == "type_spec" else _last_block(node)
     name = _name(tree, node)
     if body is None or not name:
         return None
-    outer = node if tree.language in _NEVER_WRAPPED else _outermost(node)
-    while tree.language in _ECMA and (before := outer.prev_sibling) is not None and before.type == "decorator":
+    outer = _outermost(node) if kind in _WRAPPED.get(language, ()) else node
+    while language in _ECMA and (before := outer.prev_sibling) is not None and before.type == "decorator":
         outer = before  # TypeScript's methods
-    return _Definition(node, outer, kind, name, body)
+    return _Definition(node, outer, kind, name, body, node.start_byte, node.end_byte)
 
 
 def _outermost(node: Node) -> Node:
@@ -123,7 +134,7 @@ def _last_block(node: Node) -> Node | None:
 
 
 def _name(tree: SourceTree, node: Node) -> str:
-    for field in ("name", "left", "key", "property"):
+    for field in _NAME_FIELDS.get(tree.language, ("name",)):
         name = node.child_by_field_name(field)
         if name is not None:
             if name.type == "member_expression":
@@ -147,9 +158,10 @@ def _receiver(tree: SourceTree, node: Node) -> str:
 
 def _function(tree: SourceTree, definition: _Definition, parent: str, returns: list[tuple[int, int]]) -> Function:
     source, body, outer = tree.source, definition.body, definition.outer
-    start = outer.start_byte
-    end = definition.node.end_byte if outer.type == "decorator" else outer.end_byte
-    inner, docstring, doc_start = body.start_byte, "", start
+    start, end, opening = definition.start, definition.end, body.start_byte
+    if outer is not definition.node:
+        start, end = outer.start_byte, end if outer.type == "decorator" else outer.end_byte
+    inner, docstring, doc_start = opening, "", start
     if tree.language == "python":
         literal = _python_docstring_node(body)
         if literal is not None:
@@ -163,7 +175,7 @@ def _function(tree: SourceTree, definition: _Definition, parent: str, returns: l
         name=definition.name,
         parent=parent,
         language=tree.language,
-        signature=source[start : body.start_byte].decode("utf-8", "replace"),
+        signature=source[start:opening].decode("utf-8", "replace"),
         body=source[inner:end].decode("utf-8", "replace"),
         bare_body=_bare_body(source, definition, inner, cut),
         docstring=docstring,
@@ -176,11 +188,11 @@ def _function(tree: SourceTree, definition: _Definition, parent: str, returns: l
 
 
 def _python_docstring_node(body: Node) -> Node | None:
-    first = next((child for child in body.named_children if child.type != "comment"), None)
+    first = next((child for child in map(body.named_child, range(body.named_child_count)) if child.type != "comment"), None)
     if first is None:
         return None
     if first.type == "expression_statement" and first.named_child_count == 1:
-        first = first.named_children[0]
+        first = first.named_child(0)
     return first if first.type == "string" else None
 
 
@@ -198,11 +210,11 @@ def _bare_body(source: bytes, definition: _Definition, inner: int, returns: list
     that is one expression is itself the returned value: nothing is left of it.
     """
     body, start, end = definition.body, inner, definition.body.end_byte
-    if body.type in ("struct_type", "interface_type"):  # Go: the keyword comes before the brace
+    if source.startswith((b"struct", b"interface"), start) and body.type in ("struct_type", "interface_type"):  # Go
         start = max(start, source.find(b"{", start, end))
     if source[start : start + 1] == b"{" and source[end - 1 : end] == b"}":
         start, end = start + 1, end - 1
-    elif definition.kind == "function" and body.type not in ("block", "body_statement"):
+    elif definition.kind == "function" and body.type not in _BLOCKS:
         return ""
     kept, position = [], start
     for first, last in islice(returns, bisect_left(returns, (start, 0)), None):
@@ -222,7 +234,7 @@ def _dedented(text: str) -> str:
     Nearly always the first line carries the margin: that is checked by counting, at the speed of bytes, and only where
     it fails are all lines measured (textwrap.dedent, which always measures, takes eight times as long).
     """
-    lines = [line for line in map(str.rstrip, text.expandtabs(4).splitlines()) if line]
+    lines = list(filter(None, map(str.rstrip, text.expandtabs(4).splitlines())))
     if not lines:
         return ""
     margin = len(lines[0]) - len(lines[0].lstrip(" "))

@@ -4,6 +4,7 @@ tree-sitter's C library recurses once per level of nesting and its error recover
 code, so hostile text is refused before the parser sees it: too large, a line too long, brackets nested too deep.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +18,9 @@ MAX_BYTES = 2_000_000
 MAX_LINE = 100_000
 MAX_NESTING = 1_000
 
-_STEP = np.zeros(256, np.int32)
+_BRACKETS = b"()[]{}"
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_STEP = np.zeros(256, np.int8)
 _STEP[list(b"([{")] = 1
 _STEP[list(b")]}")] = -1
 
@@ -52,6 +55,13 @@ class SourceTree:
             nodes.sort(key=lambda node: (node.start_byte, -node.end_byte))
         return found
 
+    def matches(self, query: str) -> Iterator[tuple[str, tree_sitter.Node]]:
+        """(capture name, node) of a query whose patterns capture one node each; in no order, cheaper than captures()."""
+        cursor = tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query))
+        for _, captured in cursor.matches(self.tree.root_node):
+            for name, (node,) in captured.items():
+                yield name, node
+
     def text(self, node: tree_sitter.Node) -> str:
         """Source text of a node."""
         return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
@@ -71,22 +81,37 @@ def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
 def _screen(source: bytes) -> None:
     if len(source) > MAX_BYTES:
         raise ParseRefused("size", f"a text of {len(source):,} bytes, the parser takes {MAX_BYTES:,}: split the file")
-    data = np.frombuffer(source, np.uint8)
-    breaks = np.flatnonzero(data == 10)
-    edges = np.concatenate(([-1], breaks, [len(data)]))
-    longest = int(np.diff(edges).max()) - 1
-    if longest > MAX_LINE:
+    if _has_long_line(source):
+        longest = max(map(len, source.split(b"\n")))
         raise ParseRefused("line", f"a line of {longest:,} bytes, the parser takes {MAX_LINE:,}: format the file")
-    steps = _STEP[data]
-    deepest = int(np.cumsum(steps).max(initial=0))
-    if deepest > MAX_NESTING or _indentation(data, edges) > MAX_NESTING:
+    if _brackets(source) > MAX_NESTING or _indentation(source) > MAX_NESTING:
         raise ParseRefused("nesting", f"nested over {MAX_NESTING:,} deep, which the parser does not take")
 
 
-def _indentation(data: np.ndarray, edges: np.ndarray) -> int:
-    """Levels of indentation: the number of lines in a row that are each indented deeper than the one before."""
-    if len(data) < MAX_NESTING * MAX_NESTING // 2:  # a staircase of n levels has at least n * n / 2 bytes
+def _has_long_line(source: bytes) -> bool:
+    """Whether a line is over MAX_LINE: found by hops of that length, each to the last line break within reach."""
+    start = 0
+    while len(source) - start > MAX_LINE:
+        start = source.rfind(b"\n", start, start + MAX_LINE + 1) + 1
+        if not start:
+            return True
+    return False
+
+
+def _brackets(source: bytes) -> int:
+    """The most brackets open at a time, or 0 where there are too few to matter."""
+    brackets = source.translate(None, _NO_BRACKETS)  # one byte in twenty is left
+    if len(brackets) <= MAX_NESTING:
         return 0
+    return int(np.cumsum(_STEP[np.frombuffer(brackets, np.uint8)], dtype=np.int32).max())
+
+
+def _indentation(source: bytes) -> int:
+    """Levels of indentation: the number of lines in a row that are each indented deeper than the one before."""
+    if len(source) < MAX_NESTING * MAX_NESTING // 2:  # a staircase of n levels has at least n * n / 2 bytes
+        return 0
+    data = np.frombuffer(source, np.uint8)
+    edges = np.concatenate(([-1], np.flatnonzero(data == 10), [len(data)]))
     blank = (data == 32) | (data == 9)
     word = np.flatnonzero(~blank)
     starts = edges[:-1] + 1

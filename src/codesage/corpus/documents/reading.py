@@ -17,7 +17,7 @@ from codesage.corpus.build.work import KEYS, result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.duplicates import signatures
 from codesage.corpus.documents.recognise import is_test
-from codesage.corpus.documents.redact import redact
+from codesage.corpus.documents.redact import redact_all
 from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
 from codesage.records import Document
@@ -49,8 +49,9 @@ class ReadSource:
         skipped, masked, packages, keys = [], Counter(), {}, []
         with result(unit.folder) as (folder, report):
             with Writer(folder / DOCUMENTS_FILE, DOCUMENTS, compression="lz4") as writer:
-                for group in _groups(self._documents(unit.source, guard, skipped, masked)):
+                for group in _groups(self._documents(unit.source, guard, skipped)):
                     guard.rest()
+                    group = _redacted(group, masked)
                     for document in group:
                         packages.setdefault(_package(document), len(packages))
                     keys.append(_keys(group, packages, len(keys)))
@@ -62,7 +63,7 @@ class ReadSource:
                        "packages": list(packages)}  # fmt: skip
         return str(unit.folder)
 
-    def _documents(self, source: Source, guard: Guard, skipped: list, masked: Counter) -> Iterator[Document]:
+    def _documents(self, source: Source, guard: Guard, skipped: list) -> Iterator[Document]:
         found = iter(source.documents(self.cache))
         for index in count():
             if index >= guard.end:  # reading this one hurts: what comes behind it is out of reach
@@ -75,9 +76,7 @@ class ReadSource:
             if why or isinstance(item, Skipped):
                 skipped.append((item.path, why or item.reason))
                 continue
-            text, counts = redact(item.text)
-            masked.update(counts)
-            yield replace(item, text=text) if counts else item
+            yield item
 
 
 def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -90,6 +89,14 @@ def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:
             group, size = [], 0
     if group:
         yield group
+
+
+def _redacted(group: list[Document], masked: Counter) -> list[Document]:
+    """The group with secrets masked, which are counted in `masked`."""
+    clean = redact_all([document.text for document in group])
+    for _, counts in clean:
+        masked.update(counts)
+    return [replace(document, text=text) if counts else document for document, (text, counts) in zip(group, clean, strict=True)]
 
 
 def _package(document: Document) -> tuple[str, str, str]:

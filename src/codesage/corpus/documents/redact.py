@@ -9,7 +9,10 @@ whose repetitions are bounded: time grows with the length of the text alone.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _TOKENS = (  # name, the literal it begins with, what follows; before it and behind it stands no letter or digit
     ("aws key", "AKIA", r"[A-Z2-7]{16}"),
@@ -49,6 +52,15 @@ _VALUE = re.compile(
     r"[A-Za-z0-9_-]{1,48}[\"']?\]?[ \t]{0,8}(?::[ \t]{0,4}(?:str|[Ss]tring)[ \t]{0,8}(?==))?"
     r"(?:=>|:=|=|:)\s{0,8}[@bru]?[\"'`]([A-Za-z0-9+/=_.~!@#$%^&*-]{12,256})[\"'`]"
 )
+# What every find but an e-mail address begins with, for RE2, which looks for all of it in one pass: 2 ns a byte, where a
+# search for each literal in turn takes 25. It may find more than there is, never less.
+_BLANK = r"[\pZ\x09-\x0d\x1c-\x20\x{85}]*"
+_SUSPECT = "|".join((
+    rf"(?:^|[^A-Za-z0-9_/+-])(?:{'|'.join(sorted({re.escape(start) for _, start, _ in _TOKENS}))})[A-Za-z0-9_+/=-]",
+    "-----BEGIN ", r"hooks\.slack\.com/services/", "://[A-Za-z0-9_.%+~-]*:",
+    rf"(?i:{'|'.join(map(re.escape, _ASSIGNED))})[A-Za-z0-9_-]*[\"']?\]?[ \t]*(?::[ \t]*(?:str|[Ss]tring)[ \t]*)?"
+    rf"(?:=>|:=|=|:){_BLANK}[@bru]?[\"'`][A-Za-z0-9+/=_.~!@#$%^&*-]",
+))  # fmt: skip
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,4}([A-Za-z]{2,24}))(?![A-Za-z0-9_@(\[]|:[A-Za-z0-9~/]|[.-][A-Za-z0-9_])")
 _LOCAL = re.compile(r"[A-Za-z0-9._%+-]")
 _FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "py", "html", "json", "so", "zip", "tgz", "mark"}
@@ -66,9 +78,20 @@ def redact(text: str) -> tuple[str, Counter]:
         if start in text:
             text = _masked(text, _secrets(text, start, pattern, token=token), kind, finds)
     text = _masked(text, _assigned(text), "assigned secret", finds)
-    if "@" in text:
-        text = _masked(text, _addresses(text), "e-mail address", finds)
-    return text, finds
+    return _without_addresses(text, finds)
+
+
+def redact_all(texts: Sequence[str]) -> list[tuple[str, Counter]]:
+    """`redact` of each text; those in which nothing begins like a secret are only searched for addresses."""
+    try:
+        suspect = pc.match_substring_regex(pa.array(texts, pa.string()), _SUSPECT).to_pylist()
+    except UnicodeEncodeError:  # lone surrogates are no text to Arrow
+        suspect = [True] * len(texts)
+    return [redact(text) if found else _without_addresses(text, Counter()) for text, found in zip(texts, suspect, strict=True)]
+
+
+def _without_addresses(text: str, finds: Counter) -> tuple[str, Counter]:
+    return (_masked(text, _addresses(text), "e-mail address", finds) if "@" in text else text), finds
 
 
 def _masked(text: str, spans: Iterator[tuple[int, int]], kind: str, finds: Counter) -> str:

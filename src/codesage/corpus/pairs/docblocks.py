@@ -130,7 +130,7 @@ class _Reader:
                 self._open("text")
             return at + 1
         first = stripped[0]
-        if stripped[:9].lower().lstrip(":").startswith("call-seq"):
+        if first in "cC:" and stripped[:9].lower().lstrip(":").startswith("call-seq"):
             return self._until_blank(at)
         if not first.isalnum():
             after = self._marked(at, stripped, first)
@@ -148,8 +148,8 @@ class _Reader:
 
     def _text(self, at: int, stripped: str) -> int:
         """A line of prose, or the heading above an underline; `::` at its end makes code of what is indented below."""
-        below = self.lines[at + 1].strip() if at + 1 < len(self.lines) else ""
-        if self.kind == "text" and not self.texts and len(stripped) < 80 and _UNDERLINE.match(below):
+        heading = self.kind == "text" and not self.texts and len(stripped) < 80 and at + 1 < len(self.lines)
+        if heading and _UNDERLINE.match(self.lines[at + 1].strip()):
             return at + 2
         if stripped.endswith("::"):
             self.texts.append(stripped[:-1])

@@ -50,7 +50,7 @@ _WEAK = frozenset(
     "pas plus sa ses per con non di op te met dit of en ve til fra bu ini of dos su fait an am ou la le du un til ce so "
     "uno sauf sind per hier ob busca crea et au kind valor dal cadena liste lista hat es lit nie ed nova ile".split()
 )
-_CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]|->|::")
+_CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]|::")
 _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
@@ -65,16 +65,15 @@ def is_english(text: str) -> bool:
 
     Meant not to lose terse summaries ("Return the sum"): text in Latin script without telling words passes.
     """
-    letters = sum(map(str.isalpha, text))
-    if not letters:
+    if not any(map(str.isalpha, text)):
         return False
-    if not text.isascii():
-        foreign_letters = sum(1 for c in text if c > "\x7f" and c.isalpha())
-        if foreign_letters > 0.1 * letters:
-            return False
     words = _WORD.findall(text.lower())
-    found = [word for word in words if word in _FOREIGN]
-    foreign = sum(0.5 if word in _WEAK or word in _ENGLISH else 1.0 for word in found)
+    if text.isascii():
+        if _FOREIGN.isdisjoint(words):
+            return True
+    elif sum(c > "\x7f" for c in filter(str.isalpha, text)) > 0.1 * sum(map(str.isalpha, text)):
+        return False
+    foreign = sum(0.5 if word in _WEAK or word in _ENGLISH else 1.0 for word in words if word in _FOREIGN)
     if not text.isascii():
         foreign += 0.7 * sum(not word.isascii() for word in words if word not in _FOREIGN)
     return foreign < 1.0 or foreign <= 0.6 * sum(map(_ENGLISH.__contains__, words))

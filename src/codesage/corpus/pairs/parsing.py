@@ -53,8 +53,8 @@ class ParseUnit:
 class _Found:
     """What the documents of a row group gave, as it is gathered."""
 
-    functions: list[tuple[Function, str, str]] = field(default_factory=list)  # each with its path and package
-    held_functions: list[tuple[Function, str, str]] = field(default_factory=list)
+    functions: list[tuple] = field(default_factory=list)  # (Function, path, package, body, bare body), see _rows
+    held_functions: list[tuple] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     tests: list[Tested] = field(default_factory=list)
     read: list[int] = field(default_factory=list)  # rows that belong into the shards of files
@@ -84,8 +84,9 @@ class Parse:
         guard.rest()
         with result(unit.folder) as (folder, report):
             for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
-                definitions, paths, packages = zip(*rows, strict=True) if rows else ((), (), ())
-                _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages))
+                definitions, paths, packages, bodies, bare = zip(*rows, strict=True) if rows else ((),) * 5
+                more = {"path": paths, "package": packages, "body": bodies, "bare_body": bare}
+                _write(folder / name, table_of(FUNCTIONS, definitions, **more))
             calls = ["\n".join(test.calls) for test in found.tests]
             _write(folder / TESTS_FILE, table_of(TESTS, found.tests, calls=calls))
             pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
@@ -121,8 +122,8 @@ class Parse:
     def _parse(self, document: Document, row: int, held: bool, found: _Found) -> None:
         tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
         definitions = functions(tree)
-        dropped, tests, pairs = Counter(), [], []
-        if is_test(document.path):
+        dropped, tests, pairs, of_test = Counter(), [], [], is_test(document.path)
+        if of_test:
             tests = list(tested_of(tree, document, found=definitions))
         else:
             pairs = list(pairs_of(definitions, document, dropped, classes=True))
@@ -131,11 +132,21 @@ class Parse:
         found.tests += tests
         found.dropped.update(dropped)
         functions_found = found.held_functions if held else found.functions
-        functions_found += [(function, document.path, document.package) for function in definitions]
+        functions_found += _rows(definitions, document, of_test)
         if not held:
             found.read.append(row)
             found.counts["functions"][document.language] += len(definitions)
             found.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
+
+
+def _rows(definitions: Sequence[Function], document: Document, of_test: bool) -> list[tuple]:
+    """Definitions as they are kept for the shards and for joining: with bodies only where a test may call them."""
+    return [
+        (function, document.path, document.package, function.body, function.bare_body)
+        if function.kind == "function" and not of_test
+        else (function, document.path, document.package, "", "")
+        for function in definitions
+    ]
 
 
 def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> list[Pair]:

@@ -71,10 +71,9 @@ def refusal(text: str) -> str:
         return "code"
     if not is_english(text):
         return "not English"
-    tokens = count_tokens(text)
-    if tokens < MIN_TOKENS:
+    if len(text.split(maxsplit=MIN_TOKENS)) < MIN_TOKENS and count_tokens(text) < MIN_TOKENS:  # a word is a token at least
         return "too short"
-    return "too long" if tokens > MAX_TOKENS else ""
+    return "too long" if len(text) > MAX_TOKENS and count_tokens(text) > MAX_TOKENS else ""
 
 
 def _body_refusal(function: Function) -> str:
