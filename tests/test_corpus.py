@@ -57,7 +57,7 @@ def test_corpus_counts_holds_out_and_is_reproducible(tree):
     assert {path for _, path, _ in artifact.facts["named"]} == {"bad.py", "deep.py"}
     assert {d.package for d in read_documents(tree / "a")} == {"alpha"}
     assert {p.package for p in read_pairs(tree / "a", held_out=True)} == {"beta"}
-    assert len(read_pairs(tree / "a", kinds=("function",))) == 12 and not read_pairs(tree / "a", kinds=("class",))
+    assert len(list(read_pairs(tree / "a", kinds=("function",)))) == 12 and not list(read_pairs(tree / "a", kinds=("class",)))
     assert built(tree, "b", held_out=("beta",)).fingerprint == artifact.fingerprint
     assert not list(tree.glob("*.building"))
 
@@ -69,7 +69,7 @@ def test_two_workers_give_the_same_bytes(tree):
 
 def test_benchmark_items_are_kept_out(tree):
     (tree / "alpha" / "other.py").write_text(_function("gamma", 1))
-    item = read_pairs(built(tree, "a", "alpha").path)[-1]
+    item = list(read_pairs(built(tree, "a", "alpha").path))[-1]
     (tree / "bench" / "cosqa").mkdir(parents=True)
     (tree / "bench" / "cosqa" / "x.jsonl").write_text(json.dumps({"code": item.code}) + "\n")
     facts = built(tree, "b", "alpha", exclude=str(tree / "bench")).facts

@@ -388,7 +388,7 @@ def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
     out = tmp_path / "tokens"
     given = [corpus, "--tokenizer", tmp_path / "tokenizer", "--out", out, "--workers", 1]
     done = CliRunner().invoke(app, list(map(str, given)))
-    assert done.exit_code == 0 and f"pairs: {len(read_pairs(corpus))}," in done.output
+    assert done.exit_code == 0 and f"pairs: {len(list(read_pairs(corpus)))}," in done.output
     tokens = open_tokens(out)
     assert [tokenizer.decode(row[:-1]) for row in tokens.plain] == [document.text for document in read_documents(corpus)]
     assert [tokenizer.decode(row) for row in tokens.pairs.body] == [pair.bare_body for pair in read_pairs(corpus)]

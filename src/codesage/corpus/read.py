@@ -19,13 +19,13 @@ def read_documents(corpus: Path | str) -> Iterator[Document]:
     yield from read_records(sorted(folder.glob("files/*.parquet")), Document)
 
 
-def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[str] | None = None) -> list[Pair]:
+def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[str] | None = None) -> Iterator[Pair]:
     """Training pairs of a corpus, or those of its held-out packages; of all kinds, or of those in `kinds`.
 
     CodesageError when the corpus is missing or damaged.
     """
     files = _pair_files(open_artifact(corpus, "corpus").path, held_out)
-    return [pair for pair in read_records(files, Pair) if kinds is None or pair.kind in kinds]
+    return (pair for pair in read_records(files, Pair) if kinds is None or pair.kind in kinds)
 
 
 def sample_pairs(

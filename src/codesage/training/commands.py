@@ -32,11 +32,12 @@ def tokenizer(
     import random
 
     from codesage import tokenizer as station
+    from codesage.artifacts import open_artifact
     from codesage.corpus.read import read_documents, read_pairs
 
-    texts = [document.text for document in read_documents(corpus)]
-    if documents:
-        texts = random.Random(seed).sample(texts, min(documents, len(texts)))
+    count = sum(open_artifact(corpus, "corpus").facts["documents"].values())
+    drawn = set(random.Random(seed).sample(range(count), min(documents or count, count)))
+    texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in drawn]
     texts += [pair.text for pair in read_pairs(corpus)]
     trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
     typer.echo(f"{out}: {trained.vocab_size:,} entries")
