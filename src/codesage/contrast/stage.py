@@ -93,6 +93,7 @@ def run(
                           (settings.loop.keep + 1) * estimate.checkpoint_bytes(encoder.config))  # fmt: skip
     facts = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
+    longest = {side: max(getattr(phase.batches, side) for phase in phases.values()) for side in ("text_tokens", "code_tokens")}
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
     facts["matryoshka_dims"] = list(settings.matryoshka_dims)
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
@@ -107,8 +108,7 @@ def run(
                 done = loop.train(
                     encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
                     folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
-                    evaluate=retrieval.scorer(encoder, tokens, text_tokens=phase.batches.text_tokens,
-                                              code_tokens=phase.batches.code_tokens, depth=phase.depth),
+                    evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
                     run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
                 )  # fmt: skip
             facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
