@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from codesage.corpus.documents import recognise
-from codesage.corpus.sources import debian, licences
+from codesage.corpus.sources import debian, licences, stack
 from codesage.corpus.sources.archives import Limits, Member, is_archive, members
 from codesage.corpus.sources.clients import once, run
 from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
@@ -505,7 +505,7 @@ def test_git_commit_is_read_as_committed(tmp_path):
     assert "secret" not in GitRepository("https://me:secret@example.org/x.git", commit).key
 
 
-def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
+def _stack_shard(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -514,7 +514,29 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
          "max_stars_repo_name": "me/it", "max_stars_repo_licenses": ["GPL-3.0"] if i == 1 else ["MIT", "Apache-2.0"]}
         for i in range(4)
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+
+
+def test_a_hub_is_streamed_through_its_client(tmp_path, monkeypatch):
+    """By datasets itself, from a folder, which it streams as it streams a hub; and a hub that cannot be reached."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    _stack_shard(tmp_path / "data")
+    assert list(stack._hub_rows(str(tmp_path / "data"))) == list(stack.rows(str(tmp_path / "data")))
+    code = (
+        "import sys; from codesage.corpus.sources import stack; from codesage import CodesageError\n"
+        "try: list(stack.rows('somebody/the-stack'))\nexcept CodesageError as error: sys.exit(str(error))"
+    )
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=offline, check=False, capture_output=True, text=True)
+    assert done.stderr.startswith("somebody/the-stack cannot be read from a hub") and done.stderr.count("\n") == 1
+
+
+def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _stack_shard(tmp_path)
     pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-40])
     documents, skipped = read(StackParquet(str(tmp_path)), tmp_path)
@@ -524,7 +546,7 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
     with pytest.raises(CodesageError, match=r"no \.parquet"):
         StackParquet(str(tmp_path / "none")).fetch(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CodesageError, match="pip install datasets"):
+    with pytest.raises(CodesageError, match=r"pip install .codesage\[stack\]"):
         StackParquet("somebody/the-stack").fetch(tmp_path)
 
 

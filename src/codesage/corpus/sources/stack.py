@@ -37,7 +37,7 @@ def check(name: str) -> None:
         import datasets  # noqa: F401
     except ImportError:
         raise CodesageError(
-            f"{name} is no folder here, and a hub is read with datasets: pip install datasets, or give a folder"
+            f"{name} is no folder here, and a hub is read with datasets: pip install 'codesage[stack]', or give a folder"
         ) from None
 
 
