@@ -6,7 +6,6 @@ that is byte ranges.
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import islice
 
 from tree_sitter import Node
 
@@ -217,7 +216,8 @@ def _bare_body(source: bytes, definition: _Definition, inner: int, returns: list
     elif definition.kind == "function" and body.type not in _BLOCKS:
         return ""
     kept, position = [], start
-    for first, last in islice(returns, bisect_left(returns, (start, 0)), None):
+    for index in range(bisect_left(returns, (start, 0)), len(returns)):
+        first, last = returns[index]
         if first >= end:
             break
         if first >= position:  # else it lies inside one that is already cut
@@ -234,7 +234,8 @@ def _dedented(text: str) -> str:
     Nearly always the first line carries the margin: that is checked by counting, at the speed of bytes, and only where
     it fails are all lines measured (textwrap.dedent, which always measures, takes eight times as long).
     """
-    lines = list(filter(None, map(str.rstrip, text.expandtabs(4).splitlines())))
+    text = text.expandtabs(4) if "\t" in text else text
+    lines = list(filter(None, map(str.rstrip, text.splitlines())))
     if not lines:
         return ""
     margin = len(lines[0]) - len(lines[0].lstrip(" "))

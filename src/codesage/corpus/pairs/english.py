@@ -88,5 +88,8 @@ def is_code(text: str) -> bool:
     if not ends and marks < 2:
         return False
     words = text.split()
-    plain = sum(word.strip("(),.:'\"").replace("-", "").isalpha() for word in words)
-    return (ends and plain < 0.7 * len(words)) or (plain < 3 and marks > 0.5 * len(words) + 1)
+    dense = marks > 0.5 * len(words) + 1
+    if not ends and not dense:
+        return False
+    plain = sum([word.strip("(),.:'\"").replace("-", "").isalpha() for word in words])
+    return (ends and plain < 0.7 * len(words)) or (dense and plain < 3)

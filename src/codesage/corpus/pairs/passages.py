@@ -42,6 +42,7 @@ _COMMENT = {  # from the line break before it: (1) a line mark, or (2) the openi
 _ANY_MARK = {language: re.compile(rb"/[/*]") for language in LANGUAGES} | {  # of one literal, which re finds fastest
     "python": re.compile(rb"#"), "ruby": re.compile(rb"#"), "php": re.compile(rb"/[/*]|#"),
 }  # fmt: skip
+_OPENS_COMMENT = {language: re.compile(_MARKS.get(language, rb"//").decode() + r"|/\*") for language in LANGUAGES}
 _MOST_INDENTATION = 200  # bytes before a comment on its line
 _NO_PROSE = re.compile(
     r"(?:todo|fixme|xxx|hack|bug|nb|noqa|type:|pragma|pylint|mypy|ruff|flake8|isort|fmt:|eslint|tslint|jshint|jslint|istanbul|"
@@ -82,15 +83,14 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
     lead, used = "", False
     for block in blocks:
         if block.kind in ("text", "lead"):
-            text = _paragraph(block.text, language)
-            lead = "" if _ONLY_POINTS.match(text[:120]) else text
+            lead = block.text
             continue
         if block.kind != "code":
             lead = ""
             continue
         fence = block.name.split(",")[0].split()[0] if block.name.strip() else ""
         spoken = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
-        text = lead
+        text = _paragraph(lead, language)
         if not text and not used:
             text, used = whole, True
         code = block.text.strip("\n")
@@ -119,7 +119,10 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
 
 
 def _paragraph(text: str, language: str) -> str:
-    """A paragraph, cleaned, cut to the first sentences that fit _PARAGRAPH_TOKENS (at least one), its colon dropped."""
+    """A paragraph, cleaned, cut to the first sentences that fit _PARAGRAPH_TOKENS (at least one), its colon dropped.
+
+    "" where it only points at what follows ("For example:").
+    """
     text = text[:4_000]
     end = len(first := first_sentence(text))
     while end < len(text) and (following := first_sentence(text[end:].lstrip())):
@@ -127,28 +130,33 @@ def _paragraph(text: str, language: str) -> str:
         if count_tokens(text[:longer]) > _PARAGRAPH_TOKENS:
             break
         end = longer
-    return clean(text[: max(end, len(first))], language).rstrip(": ")
+    text = clean(text[: max(end, len(first))], language).rstrip(": ")
+    return "" if _ONLY_POINTS.match(text[:120]) else text
 
 
 def _comments_of(tree: SourceTree, found: Sequence[Function], document: Document) -> Iterator[Pair]:
     """Comments in function bodies, alone above at least two lines of statements, with the block of statements below."""
-    source, comment = tree.source, _COMMENT[tree.language]
-    outermost = iter([function for function in found if function.kind == "function"])
-    function = next(outermost, None)
-    position, line, counted = 0, 1, 0
-    for mark in _ANY_MARK[tree.language].finditer(source):
-        first = mark.start()
-        while function is not None and function.end_byte <= first:
-            function = next(outermost, None)
-        if function is None:
-            return
-        if first < max(position, _header_end(function)):
-            continue  # outside functions, or within what was read already
+    end, line, counted = 0, 1, 0
+    for function in found:
+        if function.kind != "function" or function.start_byte < end:
+            continue  # what lies in another function was read with it
+        end = function.end_byte
+        for first, text, code in _blocks_in(tree, function):
+            line, counted = line + tree.source.count(b"\n", counted, first), first
+            yield _pair("comment", text, code, document, name=qualified(function), line=line)
+
+
+def _blocks_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, str, str]]:
+    """(first byte of the comment, its text, the block below it) of one function."""
+    source, comment, any_mark = tree.source, _COMMENT[tree.language], _ANY_MARK[tree.language]
+    position, end = _header_end(function), function.end_byte
+    while mark := any_mark.search(source, position, end):
+        first, position = mark.start(), mark.end()
         line_break = source.rfind(b"\n", max(first - _MOST_INDENTATION, 0), first)
         match = comment.match(source, line_break) if line_break >= 0 else None
         if match is None or max(match.start(1), match.start(2)) != first:
             continue  # it trails code
-        text, position = _comment_at(source, match, function.end_byte, comment)
+        text, position = _comment_at(source, match, end, comment)
         if not _reads_as_prose(text):
             continue
         text = clean(" ".join(text.split()), tree.language)
@@ -156,10 +164,9 @@ def _comments_of(tree: SourceTree, found: Sequence[Function], document: Document
         text = text.rstrip(".: ")
         if refusal(text):
             continue
-        code, position = _block_below(source, position, function.end_byte, _column(source, first), comment)
+        code, position = _block_below(source, position, end, _column(source, first), _OPENS_COMMENT[tree.language])
         if code and _is_comment(tree, first):
-            line, counted = line + source.count(b"\n", counted, first), first
-            yield _pair("comment", text, code, document, name=qualified(function), line=line)
+            yield first, text, code
 
 
 def _header_end(function: Function) -> int:
@@ -199,15 +206,15 @@ def _reads_as_prose(text: str) -> bool:
     return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
 
 
-def _block_below(source: bytes, position: int, end: int, column: int, comment: re.Pattern) -> tuple[str, int]:
+def _block_below(source: bytes, position: int, end: int, column: int, opens_comment: re.Pattern) -> tuple[str, int]:
     """(code, end) of the lines from `position` to the next blank line, comment, or line indented less than `column`."""
     lines: list[str] = []
     while position < end and len(lines) <= MOST_LINES:
         stop = source.find(b"\n", position, end)
         stop = end if stop < 0 else stop
         line = source[position:stop].decode("utf-8", "replace").expandtabs(4).rstrip()
-        indent = len(line) - len(line.lstrip(" "))
-        if not line or indent < column or comment.match(source, position - 1, stop):
+        said = line.lstrip(" ")
+        if not line or len(line) - len(said) < column or opens_comment.match(said):
             break
         lines.append(line[column:])
         position = stop + 1

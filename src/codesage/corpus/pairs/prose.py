@@ -46,8 +46,11 @@ _DOXYGEN_WORD = re.compile(r"(?<![\w\\@])[\\@](?:c|p|a|e|em|b|ref|link|endlink|n
 _KERNEL_SIGIL = re.compile(
     r"(?<![\w&%@])(?:[%@&]|#(?!define|include|if|el|end|undef|pragma|error))(?=[A-Za-z_])(?:struct |enum |union )?"
 )
+_C_SIGIL = re.compile(r"[\\@%&#]")  # one of them is in every find of the two expressions above, which are slow to find nothing
 _URL = re.compile(r"\(?\b(?:https?|ftp)://[^\s<>]{1,2000}|\bwww\.[^\s<>]{1,2000}")
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
+_ARTICLES = {"the", "a", "an", "of", "to", "this"}
+_NAME_PARTS = re.compile(r"[_\W]+")
 _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see|same)\b", re.IGNORECASE)
 _CONDITION = re.compile(r"(?:if|when|on|in|for|unless|whenever|because|to|where|as)\b", re.IGNORECASE)
 _MOJIBAKE = ("Ã", "â€", "Â", "â\x80", "ï»¿")
@@ -133,8 +136,8 @@ def _plain(block: Block, language: str) -> str:
         return text
     if block.kind == "return":
         return text if _WHOLE.match(text) else f"Returns {_lower_first(text)}"
-    said = set(text.lower().split()) - {"the", "a", "an", "of", "to", "this"}
-    if said <= set(re.split(r"[_\W]+", block.name.lower())) | {block.name.lower()}:
+    name = block.name.lower()
+    if set(text.lower().split()) - _ARTICLES <= {*_NAME_PARTS.split(name), name}:
         return ""
     if block.kind == "raise":
         name = re.split(r"[.\\]", block.name)[-1]
@@ -186,7 +189,7 @@ def clean(text: str, language: str = "") -> str:
         text = _PLUS.sub(r"\1", text)
     if "*" in text:
         text = _EMPHASIS.sub(r"\2", text)
-    if language == "c":
+    if language == "c" and _C_SIGIL.search(text):
         text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", text))
     if "://" in text or "www." in text:
         text = _URL.sub("", text)
