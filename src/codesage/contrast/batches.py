@@ -6,6 +6,7 @@ the last, partial one is left out, since a smaller batch is an easier problem. N
 text or their body, which would make a negative of a positive: a pair that would moves to the end of the epoch's line.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -121,9 +122,12 @@ class Batches:
         if not self._settings.token_dropout:
             return rows
         token_T = np.repeat(item_P * _REACH - rows.borders[:-1], rows.lengths) + np.arange(len(rows.ids))
-        kept_T = order.uniform(order.key(self._settings.seed, epoch, _DROP, side), token_T) >= self._settings.token_dropout
+        # uniform(...) >= token_dropout of 53 bits, compared before they become floats
+        least = np.uint64(math.ceil(self._settings.token_dropout * 2**53) << 11)
+        kept_T = order.draws(order.key(self._settings.seed, epoch, _DROP, side), token_T) >= least
         kept_T[rows.borders[1:] - 1] = True
-        return Ragged(rows.ids[kept_T], np.concatenate(([0], kept_T.cumsum()))[rows.borders])
+        place_K = np.flatnonzero(kept_T)
+        return Ragged(rows.ids[place_K], np.searchsorted(place_K, rows.borders))
 
     def _weights(self, consistent: np.ndarray | None) -> np.ndarray:
         tokens, kinds = self._tokens, self._settings.kinds
@@ -179,6 +183,9 @@ class Batches:
 
 
 def _once(keys: np.ndarray) -> np.ndarray:
-    """Which keys occur only once, bool."""
-    _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    return counts[which] == 1
+    """Which keys occur only once, bool: by sorting, where np.unique would hash, at a third of the speed."""
+    order_K = np.argsort(keys)
+    fresh = np.concatenate(([True], np.diff(keys[order_K]) != 0, [True]))
+    once = np.empty(len(keys), bool)
+    once[order_K] = fresh[1:] & fresh[:-1]
+    return once
