@@ -7,8 +7,8 @@ each), the same tokens hidden in them, AdamW, gradients clipped, no dropout, fp3
 "concatenated", the texts of the same batches end to end, cut into full blocks whose tokens see the whole block (as
 run_mlm.py groups texts). A step has the same real tokens in all three, which are those that are no padding.
 
-Losses of a first batch are compared before anything is timed: ours with the padded form, and ours on the blocks, each
-taken as one document, with the concatenated form. Rounds are interleaved, each form of one in a process of its own; steps.py
+Losses of a first batch that is padded are compared before anything is timed: ours with the padded form, and on its blocks,
+each taken as one document, with the concatenated form. Rounds are interleaved, each form in a process of its own; steps.py
 says how they are measured.
 """
 
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -102,11 +103,11 @@ def _batches(arguments: argparse.Namespace):
     return examples.Batches(cut, settings)
 
 
-def _padded(batches) -> Iterator[dict]:
-    """Ids, mask and labels (B, L) of the batches of steps 0, 1, ..., a window a row."""
+def _padded(batches, first: int = 0) -> Iterator[dict]:
+    """Ids, mask and labels (B, L) of the batches of steps first, first + 1, ..., a window a row."""
     import torch
 
-    for batch in map(batches.at, range(1 << 30)):
+    for batch in map(batches.at, count(first)):
         seen = np.arange(max(batch.lengths)) < np.array(batch.lengths)[:, None]
         labels = np.full(len(batch.inputs_T), -100)
         labels[batch.hidden_M] = batch.labels_M
@@ -115,12 +116,12 @@ def _padded(batches) -> Iterator[dict]:
         yield {"attention_mask": torch.from_numpy(seen.astype(np.int64)), **{k: torch.from_numpy(v) for k, v in rows.items()}}
 
 
-def _concatenated(batches, block: int) -> Iterator[dict]:
+def _concatenated(batches, block: int, first: int = 0) -> Iterator[dict]:
     """The same tokens end to end in blocks of one length, as many full ones a step as there are; the rest goes on."""
     import torch
 
     left = {"input_ids": torch.empty(0, dtype=torch.int64), "labels": torch.empty(0, dtype=torch.int64)}
-    for rows in _padded(batches):
+    for rows in _padded(batches, first):
         seen = rows["attention_mask"].bool()
         left = {name: torch.cat([kept, rows[name][seen]]) for name, kept in left.items()}
         whole = len(left["labels"]) // block * block
@@ -139,15 +140,16 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
     from padded_gpt2 import load_masked_lm
 
     encoder, peer, found = load_encoder(arguments.work / "model"), load_masked_lm(arguments.work / "model"), {}
-    batches = _batches(argparse.Namespace(**{**vars(arguments), "batch_tokens": 2 * arguments.max_tokens}))
+    batches = _batches(argparse.Namespace(**{**vars(arguments), "batch_tokens": 4 * arguments.max_tokens}))
+    step = next(step for step in range(100) if len(set(batches.at(step).lengths)) > 1)  # one that is padded at all
     with torch.no_grad():
-        rows = next(_padded(batches))
-        blocks = next(_concatenated(batches, arguments.max_tokens))
+        rows = next(_padded(batches, step))
+        blocks = next(_concatenated(batches, arguments.max_tokens, step))
         labels = blocks["labels"].flatten()
         hidden = (labels >= 0).nonzero()[:, 0]
         as_documents = Batch(blocks["input_ids"].flatten().numpy(), labels[hidden].numpy(), hidden.numpy(),
                              [arguments.max_tokens] * len(blocks["labels"]))  # fmt: skip
-        for form, batch, given in (("padded", batches.at(0), rows), ("concatenated", as_documents, blocks)):
+        for form, batch, given in (("padded", batches.at(step), rows), ("concatenated", as_documents, blocks)):
             mine, other = stage.summed_loss(encoder, batch) / len(batch.hidden_M), peer(**given).loss
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
             found[form] = [mine.item(), other.item()]
