@@ -7,18 +7,21 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import product
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
 
 import codesage.walk
 from codesage import CodesageError
+from codesage.languages import LANGUAGES, language_of
 from codesage.records import Document
 from codesage.search.chunks import chunks
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion
-from codesage.walk import Skipped, read_text, walk
+from codesage.walk import Skipped, read_text, text_of, walk
 from codesage.words import split_words
 
 
@@ -236,6 +239,31 @@ def test_special_secret_unreadable_and_utf16_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(codesage.walk, "open", refuse, raising=False)
     assert read_text(tmp_path / "wide.py", name="wide.py").reason == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("a/.env", True), (".env.local", True), ("certs/server.pem", True), ("a/.pem", True), (".key", True), ("id_rsa", True),
+        ("a.pem/b.py", False), ("pem", False), ("key.py", False), ("environment.py", False), ("a/credentials.py", False),
+    ],
+)  # fmt: skip
+def test_secrets_are_known_by_their_names(name, secret):
+    assert (text_of(b"x = 1", name=name) == Skipped(name, "secret")) == secret
+
+
+def test_a_long_line_is_found_wherever_it_lies_and_whatever_ends_it():
+    pieces = ["", "\n", "x\n" * 3_000, "x" * 4_999 + "\n", "x" * 5_000, "x" * 5_001, "\r", "\u2028" + "x" * 2_500]
+    for parts in product(pieces, repeat=3):
+        text = "y" + "".join(parts)
+        longest = max(map(len, text.splitlines()))
+        assert (text_of(text.encode(), name="f.py") == Skipped("f.py", "minified")) == (longest > 5_000)
+
+
+def test_languages_are_known_by_suffixes_as_paths_have_them():
+    for name in ("a.py", "A.PY", ".py", "a/.py", "a.py/b", "a.b.py", "a.", "py", "", "a/", "é.rb", "a.d.ts"):
+        suffix = PurePosixPath(name).suffix.lower()
+        assert language_of(name) == next((found.name for found in LANGUAGES.values() if suffix in found.suffixes), "")
 
 
 def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):

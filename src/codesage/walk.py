@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from codesage.errors import CodesageError
 
@@ -23,7 +23,7 @@ _FOLDERS = {
     ".pytest_cache", ".tox", ".idea", ".gradle",
 }  # fmt: skip
 _SECRETS = {".env", ".netrc", ".pypirc", ".npmrc", "id_rsa", "id_ed25519", "credentials"}
-_SECRET_SUFFIXES = {".pem", ".key", ".p12", ".pfx", ".keystore", ".jks"}
+_SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,21 @@ def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int
     text = _decode(data)
     if text is None:
         return Skipped(name, "binary" if b"\0" in data else "encoding")
-    if not text.strip():
+    if not text or text.isspace():
         return Skipped(name, "empty")
-    if max(map(len, text.splitlines()), default=0) > max_line:
+    if _has_long_line(text, max_line):
         return Skipped(name, "minified")
     return Text(name, text, hashlib.sha256(data).hexdigest())
+
+
+def _has_long_line(text: str, most: int) -> bool:
+    """Whether a line is over `most`: all lines are measured only where a stretch of that length has no line feed."""
+    start = 0
+    while len(text) - start > most:
+        start = text.rfind("\n", start, start + most + 1) + 1
+        if not start:
+            return max(map(len, text.splitlines())) > most
+    return False
 
 
 def _decode(data: bytes) -> str | None:
@@ -121,5 +131,5 @@ def _decode(data: bytes) -> str | None:
 
 
 def _secret(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.name in _SECRETS or path.name.startswith(".env.") or path.suffix in _SECRET_SUFFIXES
+    name = name.rpartition("/")[2]
+    return name in _SECRETS or name.startswith(".env.") or name.endswith(_SECRET_SUFFIXES)
