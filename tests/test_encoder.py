@@ -71,6 +71,21 @@ def test_documents_of_a_batch_do_not_see_each_other(encoder):
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [None, 1, 0])
+@pytest.mark.parametrize("rows", [[0, 1, 5, 6, 12, 22], [4], []])
+def test_states_of_some_tokens_are_those_of_all(depth, rows):
+    torch.manual_seed(0)
+    encoder = Encoder(Config(32, 2, 4, vocab_size=100, max_position_embeddings=64).without_dropout()).double()
+    layout, ids_T, rows_M = Layout.of([3, 3, 7, 9, 1]), torch.randint(0, 100, (23,)), torch.tensor(rows, dtype=torch.int64)
+    found = []
+    for states_MD in (encoder(ids_T, layout, depth=depth)[rows_M], encoder(ids_T, layout, depth=depth, rows_M=rows_M)):
+        encoder.zero_grad()
+        (states_MD.sin() * torch.arange(1, 33)).sum().backward()
+        found.append([states_MD, *(p.grad.clone() for p in encoder.parameters() if p.grad is not None)])
+    for whole, asked in zip(*found, strict=True):
+        torch.testing.assert_close(asked, whole, rtol=1e-9, atol=1e-9)
+
+
 def test_attention_is_bidirectional(encoder):
     (document,) = documents([8])
     changed = [*document[:-1], (document[-1] + 1) % 97]

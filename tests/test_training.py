@@ -299,6 +299,9 @@ def test_the_chunked_head_equals_the_plain_one(rows):
 def test_estimates_count_what_the_paper_counts():
     small = SIZES["small"]
     assert estimate.flops_per_token(small) == 6 * 6 * 12 * 1024**2
+    last = 2 + 0.25 * 10  # keys and values of all tokens; queries, projection and feed-forward of a quarter
+    head = 6 * 0.25 * small.vocab_size * 1024
+    assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
     found = estimate.estimate(
         CONFIG, step_tokens=1000, micro_tokens=100, steps=10**9, seconds=60, head_share=0.2, length=64,

@@ -2,11 +2,13 @@
 
 In: token ids, flat, documents one behind the other, with the length of each. Out: the last hidden states, flat again.
 The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
-all documents; only attention knows borders, and confines itself to each document. On CUDA in half precision (autocast
+all documents; only attention knows borders, and confines itself to each document. Who needs the states of some tokens
+only, as the masked ones, pays for those alone from the queries of the last block on. On CUDA in half precision (autocast
 counts) that is one varlen flash attention call. Elsewhere, and on CUDA while attention dropout is on, which varlen
 attention does not have, neighbours of equal length are stacked and attended together, at no padding either, in one call
 for each length: callers sort their documents by length.
-Shapes: T tokens of all documents, B documents, L length, D width, H heads, K head width, V vocabulary.
+Shapes: T tokens of all documents, M that are asked for (Q of a document), B documents, L length, D width, H heads, K head
+width, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -44,6 +46,23 @@ class Layout:
         return Layout(tuple(lengths), positions_T.to(device), document_T.to(device), runs, borders.int().to(device))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The tokens of a flat batch whose last states are asked for: the last block computes no others."""
+
+    rows_M: Tensor  # int64, where they stand among the T, ascending
+    borders: Tensor  # B+1 cumulative numbers of them, int32: what varlen attention takes
+
+    @staticmethod
+    def of(rows_M: Tensor, layout: Layout) -> "Asked":
+        """From their rows; nothing waits for the device."""
+        return Asked(rows_M, torch.searchsorted(rows_M, layout.borders.long()).int())
+
+    def runs(self, layout: Layout) -> list[tuple[int, int, int]]:
+        """(1, queries, length) of each document, as _stacked_attention takes them."""
+        return [(1, queries, length) for queries, length in zip(self.borders.diff().tolist(), layout.lengths, strict=True)]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over each document, scaled by 1/sqrt(head width)."""
 
@@ -55,33 +74,46 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.residual_dropout = nn.Dropout(config.residual_dropout_prob)
 
-    def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
-        q_THK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+    def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
+        """(T, D) to (T, D), or to (M, D) of the tokens `asked` for: all tokens are keys and values, these alone queries."""
+        width = x_TD.shape[1]
+        if asked is None:
+            q_MHK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+        else:
+            weight, bias = self.c_attn.weight, self.c_attn.bias
+            q_MHK = F.linear(x_TD[asked.rows_M], weight[:width], bias[:width]).view(len(asked.rows_M), self.heads, -1)
+            k_THK, v_THK = F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
         dropout = self.dropout if self.training else 0.0
         # q's dtype, not x's: under autocast the residual stream and the norms stay float32
-        if q_THK.is_cuda and dropout == 0.0 and q_THK.dtype in (torch.float16, torch.bfloat16):
-            y_THK = _varlen_attention(q_THK, k_THK, v_THK, layout)
+        if q_MHK.is_cuda and dropout == 0.0 and q_MHK.dtype in (torch.float16, torch.bfloat16):
+            y_MHK = _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout)
         else:
-            y_THK = _stacked_attention(q_THK, k_THK, v_THK, layout, dropout)
-        return self.residual_dropout(self.c_proj(y_THK.reshape(x_TD.shape)))
+            runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
+            y_MHK = _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
+        return self.residual_dropout(self.c_proj(y_MHK.reshape(-1, width)))
 
 
-def _stacked_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, dropout: float) -> Tensor:
-    sizes = [documents * length for documents, length in layout.runs]
+def _stacked_attention(
+    q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, runs: Sequence[tuple[int, int, int]], dropout: float
+) -> Tensor:
+    """Attention of neighbours that are alike, stacked; `runs`: (documents, queries of each, length of each)."""
+    queries, keys = ([run[0] * run[side] for run in runs] for side in (1, 2))
     parts = []
-    for shape, *qkv in zip(layout.runs, q_THK.split(sizes), k_THK.split(sizes), v_THK.split(sizes), strict=True):
-        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in qkv)  # (B, H, L, K)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        parts.append(y.transpose(1, 2).flatten(0, 1))
+    for (documents, *shape), *qkv in zip(runs, q_MHK.split(queries), k_THK.split(keys), v_THK.split(keys), strict=True):
+        if shape[0]:
+            sizes = (shape[0], shape[1], shape[1])
+            q, k, v = (x.unflatten(0, (documents, size)).transpose(1, 2) for x, size in zip(qkv, sizes, strict=True))
+            y_BHQK = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+            parts.append(y_BHQK.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)
 
 
-def _varlen_attention(q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout) -> Tensor:
+def _varlen_attention(q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, query_borders: Tensor, layout: Layout) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(layout.lengths)  # known on the host: no layer waits for the device
     # Positions only: the switch for causality was renamed after 2.10 (is_causal, then window_size); its default is none.
-    return varlen_attn(q_THK, k_THK, v_THK, layout.borders, layout.borders, longest, longest)
+    return varlen_attn(q_MHK, k_THK, v_THK, query_borders, layout.borders, longest, longest)
 
 
 class Block(nn.Module):
@@ -100,8 +132,10 @@ class Block(nn.Module):
         )
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
 
-    def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
-        return self.feed_forward(x_TD + self.attn(self.ln_1(x_TD), layout))
+    def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
+        """(T, D) to (T, D), or to (M, D) of the tokens `asked` for."""
+        added_MD = self.attn(self.ln_1(x_TD), layout, asked)
+        return self.feed_forward((x_TD if asked is None else x_TD[asked.rows_M]) + added_MD)
 
     def feed_forward(self, x_TD: Tensor) -> Tensor:
         """The second half, (T, D) to (T, D): what a block computes for each token alone."""
@@ -132,11 +166,13 @@ class Encoder(nn.Module):
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
-    def forward(self, ids_T: Tensor, layout: Layout, *, depth: int | None = None) -> Tensor:
+    def forward(self, ids_T: Tensor, layout: Layout, *, depth: int | None = None, rows_M: Tensor | None = None) -> Tensor:
         """Last hidden states (T, D) of the flat token ids (T,) of documents laid out by `layout`.
 
         `depth` takes the first so many blocks only (None: all): the residual stream makes the shallow encoder a
-        first approximation of the whole. Raises CodesageError when a document is longer than the learned positions.
+        first approximation of the whole. `rows_M`, int64 and ascending, asks for the states (M, D) of these tokens
+        alone, the same but for rounding, which spares most of the last block. Raises CodesageError when a document is
+        longer than the learned positions.
         """
         if max(layout.lengths) > self.config.max_position_embeddings:
             raise CodesageError(
@@ -144,9 +180,13 @@ class Encoder(nn.Module):
                 "positions: cut texts to max_tokens"
             )
         x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
-        for block in self.h[:depth]:
+        blocks = list(self.h[:depth])
+        last = blocks.pop() if blocks and rows_M is not None and len(rows_M) else None
+        for block in blocks:
             x_TD = block(x_TD, layout)
-        return self.ln_f(x_TD)
+        if last is not None:
+            return self.ln_f(last(x_TD, layout, Asked.of(rows_M, layout)))
+        return self.ln_f(x_TD if rows_M is None else x_TD[rows_M])
 
     @torch.no_grad()
     def scale_residuals(self, scale: float) -> None:

@@ -142,7 +142,7 @@ def summed_loss(encoder: Encoder, batch: examples.Batch) -> Tensor:
     """Sum of the cross entropies (natural log) of the hidden tokens of a batch: their rows alone see the vocabulary."""
     device = encoder.wte.weight.device
     inputs_T, labels_M, hidden_M = (torch.from_numpy(x).to(device) for x in (batch.inputs_T, batch.labels_M, batch.hidden_M))
-    states_MD = encoder(inputs_T, Layout.of(batch.lengths, device))[hidden_M]
+    states_MD = encoder(inputs_T, Layout.of(batch.lengths, device), rows_M=hidden_M)
     return summed_cross_entropy(states_MD, encoder.wte.weight, labels_M)
 
 

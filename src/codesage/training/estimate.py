@@ -22,10 +22,12 @@ _GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989,
 def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 0.0) -> float:
     """Operations forward and backward for one token; `head_share` of the tokens go through the vocabulary.
 
+    These alone pass the last block (all of it but keys and values), as in Encoder.forward; without a head all do.
     `length` is the mean number of tokens a token attends to.
     """
-    width, layers = config.hidden_size, config.num_hidden_layers
-    weights = layers * (4 * width * width + 2 * width * config.intermediate_size)
+    width = config.hidden_size
+    layers = config.num_hidden_layers - 1 + (head_share or 1.0)  # whole ones
+    weights = layers * (2 * width * width + 2 * width * config.intermediate_size) + config.num_hidden_layers * 2 * width**2
     attention = layers * 4 * length * width
     return 3 * (2 * weights + attention + 2 * head_share * config.vocab_size * width)
 
