@@ -44,7 +44,7 @@ _DOWNLOADS = 4  # at a time
 _SKIPPED = pa.schema([("source", pa.string()), ("path", pa.string()), ("reason", pa.string())])
 _SCHEMAS = {
     "files": DOCUMENTS,
-    "functions": schema_of(Function, without=("body", "bare_body"), path=str, package=str),  # bodies: bytes of the file
+    "functions": schema_of(Function, without=("body_byte", "bare", "source"), path=str, package=str),
     "pairs": PAIRS,
     "held_out_pairs": PAIRS,
 }
@@ -214,7 +214,7 @@ class _Build:
                 names = [unit.folder.name for unit in parts]
                 place = self._work.place("joined", names)
                 weight = sum(unit.weight for unit in parts)
-                units.append(JoinUnit(tuple(unit.folder for unit in parts), parts[0].held_out, place, weight))
+                units.append(JoinUnit(tuple(parts), parts[0].held_out, place, weight))
         heard = self._phase("join", len(units))
         task = JoinTests(self._held_out, self._settings.exclude)
         for report in self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard()):

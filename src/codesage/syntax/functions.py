@@ -1,11 +1,12 @@
 """A parsed text to its functions, methods and classes, with signature, body, docstring and the hard positive.
 
 One query per language captures definitions and return statements in a single pass over the tree; everything after
-that is byte ranges.
+that is byte ranges, and the texts of bodies are made of them when they are read.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
 from tree_sitter import Node
 
@@ -55,17 +56,17 @@ _FUNCTION_VALUES = {"arrow_function", "function_expression"}
 _ECMA = {"javascript", "typescript"}
 _NAME_FIELDS = {language: ("name", "left", "key", "property") for language in _ECMA}  # the others: "name"
 _BLOCKS = {"block", "body_statement"}
+_PLACE = itemgetter(0, 1, 2)
 
 
-@dataclass(slots=True)
-class _Definition:
+class _Definition(NamedTuple):
+    start: int  # of `node`, in bytes
+    last: int  # the end, negative: what is around comes first
+    kind: str
     node: Node
     outer: Node  # with what wraps it: decorators, `export`, `const`
-    kind: str
     name: str
     body: Node
-    start: int  # of `node`, in bytes
-    end: int
 
 
 def functions(tree: SourceTree) -> list[Function]:
@@ -73,14 +74,10 @@ def functions(tree: SourceTree) -> list[Function]:
 
     Function expressions count where they are bound to a name. A definition without a name or a body is left out.
     """
-    definitions, returns = [], []
-    for kind, node in tree.matches(_QUERIES[tree.language]):
-        if kind == "return":
-            returns.append((node.start_byte, node.end_byte))
-        elif (definition := _definition(tree, node, kind)) is not None:
-            definitions.append(definition)
-    returns.sort(key=_outer_first)
-    definitions.sort(key=lambda definition: (definition.start, -definition.end, definition.kind))
+    found = tree.found(_QUERIES[tree.language])
+    returns = sorted([(node.start_byte, -node.end_byte) for node in found.get("return", ())])  # what is around comes first
+    definitions = [_definition(tree, node, kind) for kind in ("class", "function") for node in found.get(kind, ())]
+    definitions = sorted(filter(None, definitions), key=_PLACE)
     around: list[tuple[int, str]] = []  # (end, name of the nearest class) of the definitions around
     result = []
     for definition in definitions:
@@ -88,12 +85,8 @@ def functions(tree: SourceTree) -> list[Function]:
             around.pop()
         parent = around[-1][1] if around else ""
         result.append(_function(tree, definition, parent or _receiver(tree, definition.node), returns))
-        around.append((definition.end, definition.name if definition.kind == "class" else parent))
+        around.append((-definition.last, definition.name if definition.kind == "class" else parent))
     return result
-
-
-def _outer_first(span: tuple[int, int]) -> tuple[int, int]:
-    return span[0], -span[1]
 
 
 def _definition(tree: SourceTree, node: Node, kind: str) -> _Definition | None:
@@ -108,7 +101,7 @@ def _definition(tree: SourceTree, node: Node, kind: str) -> _Definition | None:
     outer = _outermost(node) if kind in _WRAPPED.get(language, ()) else node
     while language in _ECMA and (before := outer.prev_sibling) is not None and before.type == "decorator":
         outer = before  # TypeScript's methods
-    return _Definition(node, outer, kind, name, body, node.start_byte, node.end_byte)
+    return _Definition(node.start_byte, -node.end_byte, kind, node, outer, name, body)
 
 
 def _outermost(node: Node) -> Node:
@@ -157,7 +150,7 @@ def _receiver(tree: SourceTree, node: Node) -> str:
 
 def _function(tree: SourceTree, definition: _Definition, parent: str, returns: list[tuple[int, int]]) -> Function:
     source, body, outer = tree.source, definition.body, definition.outer
-    start, end, opening = definition.start, definition.end, body.start_byte
+    start, end, opening = definition.start, -definition.last, body.start_byte
     if outer is not definition.node:
         start, end = outer.start_byte, end if outer.type == "decorator" else outer.end_byte
     inner, docstring, doc_start = opening, "", start
@@ -168,22 +161,11 @@ def _function(tree: SourceTree, definition: _Definition, parent: str, returns: l
             inner = _skip_blank(source, literal.end_byte, body.end_byte)
     else:
         docstring, doc_start = comment_before(source, start, tree.language)
-    cut = returns if definition.kind == "function" else []  # a class keeps its methods whole
     return Function(
-        kind=definition.kind,
-        name=definition.name,
-        parent=parent,
-        language=tree.language,
-        signature=source[start:opening].decode("utf-8", "replace"),
-        body=source[inner:end].decode("utf-8", "replace"),
-        bare_body=_bare_body(source, definition, inner, cut),
-        docstring=docstring,
-        start_line=outer.start_point.row + 1,
-        end_line=definition.node.end_point.row + 1,
-        start_byte=start,
-        end_byte=end,
-        doc_start_byte=doc_start,
-    )
+        definition.kind, definition.name, parent, tree.language, source[start:opening].decode("utf-8", "replace"), docstring,
+        outer.start_point.row + 1, definition.node.end_point.row + 1, start, end, doc_start, inner,
+        _bare(source, definition, inner, returns), source,
+    )  # fmt: skip
 
 
 def _python_docstring_node(body: Node) -> Node | None:
@@ -202,48 +184,28 @@ def _skip_blank(source: bytes, start: int, end: int) -> int:
     return start
 
 
-def _bare_body(source: bytes, definition: _Definition, inner: int, returns: list[tuple[int, int]]) -> str:
-    """The body without outer braces and without return statements, those of nested functions included.
+def _bare(source: bytes, definition: _Definition, inner: int, returns: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Where the pieces of the body start and end that stay without outer braces and return statements.
 
-    (A nested function's results are as telling as its own, and what is left is the same whoever owns them.) A body
-    that is one expression is itself the returned value: nothing is left of it.
+    Return statements of nested functions go too. (Their results are as telling as its own, and what is left is the same
+    whoever owns them.) A class keeps its methods whole. A body that is one expression is itself the returned value:
+    nothing is left of it.
     """
     body, start, end = definition.body, inner, definition.body.end_byte
     if source.startswith((b"struct", b"interface"), start) and body.type in ("struct_type", "interface_type"):  # Go
         start = max(start, source.find(b"{", start, end))
-    if source[start : start + 1] == b"{" and source[end - 1 : end] == b"}":
+    if source.startswith(b"{", start) and source.endswith(b"}", start, end):
         start, end = start + 1, end - 1
     elif definition.kind == "function" and body.type not in _BLOCKS:
-        return ""
-    kept, position = [], start
-    for index in range(bisect_left(returns, (start, 0)), len(returns)):
+        return ()
+    if definition.kind == "class":
+        return start, end
+    borders, position = [start], start
+    for index in range(bisect_left(returns, (start,)), len(returns)):
         first, last = returns[index]
         if first >= end:
             break
         if first >= position:  # else it lies inside one that is already cut
-            kept.append(source[position:first])
-            position = last
-    kept.append(source[position:end])
-    column = start - (source.rfind(b"\n", 0, start) + 1)
-    return _dedented(" " * column + b"".join(kept).decode("utf-8", "replace"))
-
-
-def _dedented(text: str) -> str:
-    """`text` without common indentation, blank lines and lone semicolons.
-
-    Nearly always the first line carries the margin: that is checked by counting, at the speed of bytes, and only where
-    it fails are all lines measured (textwrap.dedent, which always measures, takes eight times as long).
-    """
-    text = text.expandtabs(4) if "\t" in text else text
-    lines = list(filter(None, map(str.rstrip, text.splitlines())))
-    if not lines:
-        return ""
-    margin = len(lines[0]) - len(lines[0].lstrip(" "))
-    joined = "\n" + "\n".join(lines)
-    if margin and joined.count("\n" + " " * margin) != len(lines):
-        margin = min([len(line) - len(line.lstrip(" ")) for line in lines])
-    if margin:
-        joined = joined.replace("\n" + " " * margin, "\n")
-    if "\n;" in joined:
-        joined = "\n".join([line for line in joined.split("\n") if line != ";"])
-    return joined.removeprefix("\n")
+            position = -last
+            borders += first, position
+    return (*borders, end)

@@ -4,7 +4,6 @@ tree-sitter's C library recurses once per level of nesting and its error recover
 code, so hostile text is refused before the parser sees it: too large, a line too long, brackets nested too deep.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,18 +48,14 @@ class SourceTree:
 
     def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
         """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""
-        cursor = tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query))
-        found = cursor.captures(self.tree.root_node)
+        found = self.found(query)
         for nodes in found.values():
             nodes.sort(key=lambda node: (node.start_byte, -node.end_byte))
         return found
 
-    def matches(self, query: str) -> Iterator[tuple[str, tree_sitter.Node]]:
-        """(capture name, node) of a query whose patterns capture one node each; in no order, cheaper than captures()."""
-        cursor = tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query))
-        for _, captured in cursor.matches(self.tree.root_node):
-            for name, (node,) in captured.items():
-                yield name, node
+    def found(self, query: str) -> dict[str, list[tree_sitter.Node]]:
+        """As captures(), in no order: for callers that sort what they make of the nodes."""
+        return tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query)).captures(self.tree.root_node)
 
     def text(self, node: tree_sitter.Node) -> str:
         """Source text of a node."""

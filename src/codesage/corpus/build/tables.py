@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 GROUP_BYTES = 4 << 20  # of text in a row group
 _FEW = ("language", "package", "version", "licence", "kind", "parent", "path")  # columns worth a dictionary
-_TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_()}
+_TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_(), tuple[int, ...]: pa.list_(pa.int32())}
 
 
 def schema_of(record: type, *, without: Sequence[str] = (), **more: type) -> pa.Schema:

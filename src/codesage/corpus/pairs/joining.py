@@ -9,14 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codesage.corpus.build.tables import records_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.parsing import (
+    FUNCTIONS,
     FUNCTIONS_FILE,
     HELD_FUNCTIONS_FILE,
+    TESTS,
     TESTS_FILE,
+    ParseUnit,
     without_benchmarks,
     write_pairs,
 )
@@ -28,7 +30,7 @@ from codesage.records import Function
 class JoinUnit:
     """The parsed row groups of one source."""
 
-    parsed: tuple[Path, ...]
+    parsed: tuple[ParseUnit, ...]
     held_out: bool
     folder: Path
     weight: int
@@ -56,22 +58,45 @@ class JoinTests:
         return str(unit.folder)
 
 
-def _tests(parsed: tuple[Path, ...]) -> Iterator[Tested]:
-    for folder in parsed:
-        table = pq.read_table(folder / TESTS_FILE, use_threads=False)
-        for test in records_of(table, Tested):
-            yield Tested(**{name: getattr(test, name) for name in Tested.__slots__} | {"calls": tuple(test.calls.split("\n"))})
+def _tests(parsed: tuple[ParseUnit, ...]) -> Iterator[Tested]:
+    for part in parsed:
+        table = pq.read_table(part.folder / TESTS_FILE, use_threads=False)
+        for *values, calls in zip(*(table[name].to_pylist() for name in TESTS.names), strict=True):
+            yield Tested(*values, tuple(calls.split("\n")))
 
 
-def _definitions(parsed: tuple[Path, ...], called: pa.Array) -> dict[str, dict[str, list[tuple[Function, str]]]]:
-    """By package and name: the (function, path) of every function outside tests that a test may call."""
-    found: dict = defaultdict(lambda: defaultdict(list))
-    for folder in parsed:
-        for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE):
-            table = pq.read_table(folder / name, use_threads=False)
-            table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
-            paths, packages = table["path"].to_pylist(), table["package"].to_pylist()
-            for function, path, package in zip(records_of(table, Function), paths, packages, strict=True):
-                if not is_test(path):
-                    found[package][function.name].append((function, path))
+def _definitions(parsed: tuple[ParseUnit, ...], called: pa.Array) -> dict[str, dict[str, list[tuple[Function, str]]]]:
+    """By package and name: the (function, path) of every function outside tests that a test may call, defined once.
+
+    They are few: so their bodies are read from the documents, and no body of any other function is written anywhere.
+    """
+    tables = [_called(part.folder, called) for part in parsed]
+    times = Counter(key for table in tables for key in _names(table))
+    found: dict = defaultdict(dict)
+    for part, table in zip(parsed, tables, strict=True):
+        table = table.filter(pa.array([times[key] == 1 for key in _names(table)], pa.bool_()))
+        if len(table):
+            for function, path, package in _functions(table, part):
+                found[package][function.name] = [(function, path)]
     return found
+
+
+def _called(folder: Path, called: pa.Array) -> pa.Table:
+    """The functions of a row group outside tests whose names are called."""
+    tables = [pq.read_table(folder / name, use_threads=False) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)]
+    table = pa.concat_tables(tables)
+    table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
+    return table.filter(pa.array([not is_test(path) for path in table["path"].to_pylist()], pa.bool_()))
+
+
+def _names(table: pa.Table) -> Iterator[tuple[str, str]]:
+    return zip(table["package"].to_pylist(), table["name"].to_pylist(), strict=True)
+
+
+def _functions(table: pa.Table, part: ParseUnit) -> Iterator[tuple[Function, str, str]]:
+    """(function, path, package) of each row."""
+    with pq.ParquetFile(part.documents) as file:
+        texts = file.read_row_group(part.group, columns=["text"])["text"]
+    sources = {row: texts[row].as_py().encode("utf-8", "replace") for row in set(table["row"].to_pylist())}
+    for *values, bare, path, package, row in zip(*(table[name].to_pylist() for name in FUNCTIONS.names), strict=True):
+        yield Function(*values, bare=tuple(bare), source=sources[row]), path, package

@@ -30,7 +30,7 @@ from codesage.syntax import ParseRefused, functions, parse
 KINDS = ("function", "class", "example", "comment", "test")
 PAIRS = schema_of(Pair)
 PAIRS_FILE = "pairs.parquet"
-FUNCTIONS = schema_of(Function, path=str, package=str)
+FUNCTIONS = schema_of(Function, without=("source",), path=str, package=str, row=int)  # row: of the document, in its group
 FUNCTIONS_FILE, HELD_FUNCTIONS_FILE = "functions.parquet", "held_functions.parquet"
 TESTS = schema_of(Tested, without=("calls",), calls=str)  # names, one a line
 TESTS_FILE = "tests.parquet"
@@ -53,7 +53,7 @@ class ParseUnit:
 class _Found:
     """What the documents of a row group gave, as it is gathered."""
 
-    functions: list[tuple] = field(default_factory=list)  # (Function, path, package, body, bare body), see _rows
+    functions: list[tuple] = field(default_factory=list)  # (Function, path, package, row)
     held_functions: list[tuple] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     tests: list[Tested] = field(default_factory=list)
@@ -84,9 +84,8 @@ class Parse:
         guard.rest()
         with result(unit.folder) as (folder, report):
             for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
-                definitions, paths, packages, bodies, bare = zip(*rows, strict=True) if rows else ((),) * 5
-                more = {"path": paths, "package": packages, "body": bodies, "bare_body": bare}
-                _write(folder / name, table_of(FUNCTIONS, definitions, **more))
+                definitions, paths, packages, numbers = zip(*rows, strict=True) if rows else ((),) * 4
+                _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages, row=numbers))
             calls = ["\n".join(test.calls) for test in found.tests]
             _write(folder / TESTS_FILE, table_of(TESTS, found.tests, calls=calls))
             pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
@@ -122,8 +121,8 @@ class Parse:
     def _parse(self, document: Document, row: int, held: bool, found: _Found) -> None:
         tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
         definitions = functions(tree)
-        dropped, tests, pairs, of_test = Counter(), [], [], is_test(document.path)
-        if of_test:
+        dropped, tests, pairs = Counter(), [], []
+        if is_test(document.path):
             tests = list(tested_of(tree, document, found=definitions))
         else:
             pairs = list(pairs_of(definitions, document, dropped, classes=True))
@@ -132,21 +131,11 @@ class Parse:
         found.tests += tests
         found.dropped.update(dropped)
         functions_found = found.held_functions if held else found.functions
-        functions_found += _rows(definitions, document, of_test)
+        functions_found += [(function, document.path, document.package, row) for function in definitions]
         if not held:
             found.read.append(row)
             found.counts["functions"][document.language] += len(definitions)
             found.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
-
-
-def _rows(definitions: Sequence[Function], document: Document, of_test: bool) -> list[tuple]:
-    """Definitions as they are kept for the shards and for joining: with bodies only where a test may call them."""
-    return [
-        (function, document.path, document.package, function.body, function.bare_body)
-        if function.kind == "function" and not of_test
-        else (function, document.path, document.package, "", "")
-        for function in definitions
-    ]
 
 
 def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> list[Pair]:

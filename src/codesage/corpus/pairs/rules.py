@@ -23,37 +23,32 @@ def pairs_of(functions: Iterable[Function], document: Document, drops: Counter, 
     With `classes` those of classes too (as V2 of the published models): the code is the class, the bare body its body.
     """
     for function in functions:
-        if function.kind == "class" and not classes:
-            drops["class"] += 1
-            continue
-        text, reason = "", "no docstring"
-        if function.docstring:
-            text = summary(function.docstring, function.language)
-            reason = refusal(text) or _body_refusal(function)
-            if reason == "no sentence" and "inheritdoc" in function.docstring.lower():
-                reason = "says nothing"
-        if reason:
-            drops[reason] += 1
-            continue
-        yield pair_of(function, document, text=text, description=description(function.docstring, function.language))
+        found = "class" if function.kind == "class" and not classes else _pair(function, document)
+        if isinstance(found, Pair):
+            yield found
+        else:
+            drops[found] += 1
 
 
-def pair_of(function: Function, document: Document, *, text: str, description: str = "", kind: str = "") -> Pair:
-    """A pair of `text` and the whole definition, with where it came from; `kind` is the function's own when ""."""
+def _pair(function: Function, document: Document) -> Pair | str:
+    """The pair of one definition, or why there is none: one of DROPS."""
+    if not function.docstring:
+        return "no docstring"
+    text = summary(function.docstring, function.language)
+    if reason := refusal(text):
+        return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
+    body = function.body
+    if not has_lines(body.strip("{} \t\r\n"), 2):
+        return "one line"
+    bare_body = function.bare_body
+    if not bare_body.strip():
+        return "only returns"
     return Pair(
-        text=text,
-        code=function.signature + function.body,
-        bare_body=function.bare_body,
-        description=description,
-        language=function.language,
-        name=qualified(function),
-        kind=kind or function.kind,
-        path=document.path,
-        start_line=function.start_line,
-        package=document.package,
-        version=document.version,
-        licence=document.licence,
-    )
+        text=text, code=function.signature + body, bare_body=bare_body,
+        description=description(function.docstring, function.language), language=function.language, name=qualified(function),
+        kind=function.kind, path=document.path, start_line=function.start_line, package=document.package,
+        version=document.version, licence=document.licence,
+    )  # fmt: skip
 
 
 def qualified(function: Function) -> str:
@@ -74,12 +69,6 @@ def refusal(text: str) -> str:
     if len(text.split(maxsplit=MIN_TOKENS)) < MIN_TOKENS and count_tokens(text) < MIN_TOKENS:  # a word is a token at least
         return "too short"
     return "too long" if len(text) > MAX_TOKENS and count_tokens(text) > MAX_TOKENS else ""
-
-
-def _body_refusal(function: Function) -> str:
-    if not has_lines(function.body.strip("{} \t\r\n"), 2):
-        return "one line"
-    return "" if function.bare_body.strip() else "only returns"
 
 
 def has_lines(code: str, least: int) -> bool:

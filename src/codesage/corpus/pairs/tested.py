@@ -9,6 +9,7 @@ is then (name of the test, that function). Where none is found, the code is the 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tree_sitter import Node
 
@@ -41,15 +42,15 @@ class Tested:
     """One test: its name in words, the names its body calls, and the body."""
 
     text: str
-    calls: tuple[str, ...]  # in order of appearance, each once
     code: str
     language: str
     name: str
     path: str
     start_line: int
-    package: str = ""
-    version: str = ""
-    licence: str = ""
+    package: str
+    version: str
+    licence: str
+    calls: tuple[str, ...]  # in order of appearance, each once
 
 
 def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Tested]:
@@ -180,19 +181,24 @@ def match_tests(tested: Iterable[Tested], definitions_by_name: Mapping[str, Sequ
 
 
 def _target(test: Tested, definitions_by_name: Mapping[str, Sequence[tuple[Function, str]]]) -> tuple[Function, str] | None:
-    said = [_stem(word) for word in split_words(test.text)]
-    best, best_score = None, (0, 0)
+    said, best, best_score = _stems(test.text), None, (0, 0)
     for call in test.calls:
         definitions = definitions_by_name.get(call, ())
-        if len(definitions) != 1 or not has_lines(definitions[0][0].bare_body, 2):
+        if len(definitions) != 1:
             continue
-        shared = _shared(said, [_stem(word) for word in split_words(call)])
-        if shared and (score := (shared, len(call))) > best_score:
+        shared = _shared(said, _stems(call))
+        score = shared, len(call)
+        if shared and score > best_score and has_lines(definitions[0][0].bare_body, 2):
             best, best_score = definitions[0], score
     return best
 
 
-def _shared(said: list[str], called: list[str]) -> int:
+@lru_cache(maxsize=4096)  # the same names are called by one test after the other
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple([_stem(word) for word in split_words(text)])
+
+
+def _shared(said: Sequence[str], called: Sequence[str]) -> int:
     """Number of words the names share; 0 when that says little.
 
     More than half of the called name must be said, and a name of one word must be among the first two that are said
