@@ -72,7 +72,6 @@ def _draw(record: dict, picture: Path) -> None:
                           label=name, linewidth=2, markersize=5)  # fmt: skip
             axis.set_xscale("log", base=2)
             axis.set_xticks(shape["values"], [f"{value:,}" for value in shape["values"]])
-            axis.set_ylim(bottom=0)
             axis.set_ylabel(label if column == 0 else "")
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
@@ -80,6 +79,8 @@ def _draw(record: dict, picture: Path) -> None:
                           for name in SWEEPS if name in shape)  # fmt: skip
         grid[0][column].set_title(fixed, color=INK, loc="left", fontsize=10)
         grid[1][column].set_xlabel(shape["label"])
+    for row in grid:
+        row[0].set_ylim(bottom=0)  # when all is drawn: it ends the scaling of the whole row
     grid[0][0].legend(frameon=False, loc="best")
     figure.suptitle(f"Stage I of {record['size']}, {record['cores']} cores of {record['cpu']}", color=INK, fontweight="bold",
                     x=0.01, ha="left")  # fmt: skip

