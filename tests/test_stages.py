@@ -130,7 +130,7 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
     model = Counting()
     found = stage.compare({"m": stage.Remembered(model)}, [one, other, one], dense_weight=0.0)
-    assert model.asked == 2 + 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
+    assert model.asked == 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
     assert found["BM25"]["mrr"] == found["m + BM25"]["mrr"] == 100 and found["m"]["mrr"] < 100
     assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)["m"]
 

@@ -4,7 +4,6 @@ In: a task and a model. Out: a score matrix (queries by candidates) per system, 
 of codesage.search, over full rankings.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,17 +24,18 @@ class EncodesTexts(Protocol):
 
 
 class Remembered:
-    """An encoder that encodes each list of texts once: languages and candidates return in many tasks."""
+    """An encoder that encodes each text once: queries and candidates return in many tasks."""
 
     def __init__(self, encoder: EncodesTexts) -> None:
         self._encoder, self._known = encoder, {}
 
     def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
         """As the encoder's own `encode`."""
-        key = (kind, hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).digest())
-        if key not in self._known:
-            self._known[key] = self._encoder.encode(texts, kind=kind)
-        return self._known[key]
+        new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
+        if new:
+            vectors = self._encoder.encode(new, kind=kind)
+            self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
+        return np.stack([self._known[kind, text] for text in texts])
 
 
 def encoder_scores(encoder: EncodesTexts, task: RetrievalTask) -> np.ndarray:
