@@ -120,8 +120,8 @@ def _grams(text: str) -> list[bytes]:
 def _hashes(texts: list[str]) -> list[list[int]]:
     found = []
     for _, batch in _batches(texts):
-        shingles, firsts = _shingles(batch)
-        found += [row.tolist() for row in np.split(shingles, firsts[1:])]
+        shingles, sizes = _shingles(batch)
+        found += [row.tolist() for row in np.split(shingles, np.cumsum(sizes)[:-1])]
     return found
 
 

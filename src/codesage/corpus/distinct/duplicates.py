@@ -2,8 +2,11 @@
 
 In: texts (files, or bodies of functions). Out: a mask that keeps the first of what is nearly the same. Tokens are words
 and single marks, so white space between them does not count; a text is the set of its token 5-grams, and nearly equal
-means a high Jaccard similarity of these sets (Broder 1997). Everything is arithmetic modulo 2^64 in numpy on fixed
-constants: equal on every machine, whatever the seed of Python's hash.
+means a high Jaccard similarity of these sets (Broder 1997). Signatures are MinHash where texts are short and fast
+similarity sketches (Dahlgaard, Knudsen and Thorup 2017) where they are long: those hash a shingle once or twice, not once
+an entry, and err less, since they draw without replacement: by 0.73 to 1.0 of MinHash's error on 4 to 500 shingles.
+Everything is arithmetic modulo 2^64 in numpy on fixed constants: equal on every machine, whatever the seed of Python's
+hash.
 
 Rows with an equal band of their signatures are candidates (Indyk and Motwani 1998); each is verified on the whole
 signature before it is dropped. Sorting finds the bands, not dicts: besides the signatures, two million rows take about
@@ -16,13 +19,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-PERMUTATIONS = 128  # standard error of the estimate at a similarity of 0.85: 0.03
+PERMUTATIONS = 128  # standard error of the estimate at a similarity of 0.85: 0.03 at most
 SHINGLE = 5  # tokens
 
-_BATCH = 256_000  # bytes hashed at a time: its arrays stay in the cache of a core
+_BATCH = 64_000  # bytes hashed at a time: its arrays stay in the cache of a core
+_THROW_BITS = 1
+_THROWS = 1 << _THROW_BITS  # more take as long as they save: a text of 300 shingles has filled its places in two
+_EMPTY = np.uint32(0xFFFFFFFF)  # of a place
+_TOGETHER = 32_768  # shingles
 _COMPARED = 32_768  # pairs verified at a time
 _ROUNDS = 16  # groups of unlike rows told apart within one bucket
-_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)  # little-endian: the first bytes of a word
 _MIX = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _WORD, _MARK = 1, 2
 _KINDS = bytes(  # bytes of UTF-8 beyond ASCII count as letters; NUL, the border of a text, is a mark
@@ -37,21 +43,63 @@ def digest(text: str) -> bytes:
 
 
 def signatures(texts: Sequence[str], *, permutations: int = PERMUTATIONS) -> np.ndarray:
-    """MinHash signatures, uint32 (n, permutations): the share of equal entries of two rows estimates their Jaccard.
+    """Signatures, uint32 (n, permutations): the share of equal entries of two rows estimates the Jaccard of their texts.
 
     A text shorter than a shingle is one shingle, closed by its ends: it equals only itself. Empty texts equal each other.
     """
-    multiply, add = _permutations(permutations)
-    found = np.empty((len(texts), permutations), np.uint32)
+    found, left = np.full((len(texts), permutations), _EMPTY), []
     for start, batch in _batches(texts):
-        shingles, firsts = _shingles(batch)
-        permuted, least = np.empty_like(shingles), np.empty((permutations, len(batch)), np.uint32)
-        for row in range(permutations):
-            np.multiply(shingles, multiply[row], out=permuted)
-            np.add(permuted, add[row], out=permuted)
-            np.minimum.reduceat(permuted, firsts, out=least[row])
-        found[start : start + len(batch)] = least.T
+        shingles, sizes, rows = _thrown(found[start : start + len(batch)], *_shingles(batch))
+        left.append((shingles, sizes, rows + start))
+    for shingles, sizes, rows in _together(left):
+        found[rows] = np.where(found[rows] == _EMPTY, _least(shingles, sizes, permutations), found[rows])
     return found
+
+
+def _thrown(found: np.ndarray, shingles: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Throw the shingles of texts, which lie end to end, into the places of their rows of `found`: the least stays.
+
+    While a place is empty, the text throws again, under another hash. What has an empty place after _THROWS is the answer
+    (shingles, sizes, rows): that place takes the least under a permutation of its own. So each place has one order of
+    all shingles there can be, by throw and hash, and two texts of whatever sizes agree in it with the probability of
+    their Jaccard.
+    """
+    places, rows = found.shape[1], np.arange(len(sizes))
+    for throw, (multiply, add) in enumerate(zip(*_permutations(0, _THROWS), strict=True)):
+        hashes = shingles * multiply + add
+        at = hashes.astype(np.int64)
+        at *= places
+        at >>= 32  # the place is the hash's share of its range
+        at += np.repeat(rows * places, sizes)
+        hashes >>= _THROW_BITS  # an earlier throw comes first
+        hashes |= np.uint32(throw << (32 - _THROW_BITS))
+        np.minimum.at(found.reshape(-1), at, hashes)
+        still = found[rows].max(axis=1, initial=0) == _EMPTY
+        shingles, sizes, rows = shingles[np.repeat(still, sizes)], sizes[still], rows[still]
+        if not len(rows):
+            break
+    return shingles, sizes, rows
+
+
+def _together(parts: list[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+    """What is left of many batches put together, since permuting a few shingles takes as long as permuting thousands."""
+    start, size = 0, 0
+    for end, (shingles, *_) in enumerate(parts, start=1):
+        size += len(shingles)
+        if size >= _TOGETHER or (size and end == len(parts)):
+            yield tuple(map(np.concatenate, zip(*parts[start:end], strict=True)))
+            start, size = end, 0
+
+
+def _least(shingles: np.ndarray, sizes: np.ndarray, permutations: int) -> np.ndarray:
+    """The least hash of each text under each permutation (Broder 1997), uint32 (texts, permutations)."""
+    firsts, permuted = np.cumsum(sizes) - sizes, np.empty_like(shingles)
+    least = np.empty((permutations, len(sizes)), np.uint32)
+    for row, (multiply, add) in enumerate(zip(*_permutations(_THROWS, permutations), strict=True)):
+        np.multiply(shingles, multiply, out=permuted)
+        np.add(permuted, add, out=permuted)
+        np.minimum.reduceat(permuted, firsts, out=least[row])
+    return least.T
 
 
 def near_duplicates(signatures: np.ndarray, *, threshold: float = 0.85) -> np.ndarray:
@@ -123,9 +171,9 @@ def _width(threshold: float, permutations: int) -> int:
     return width
 
 
-def _permutations(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _permutations(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Odd factors and summands modulo 2^32, from a fixed sequence (splitmix64), not from a library's generator."""
-    words = _mixed(np.arange(1, count + 1, dtype=np.uint64) * _MIX[0])
+    words = _mixed(np.arange(first + 1, first + count + 1, dtype=np.uint64) * _MIX[0])
     return (words >> np.uint64(32)).astype(np.uint32) | np.uint32(1), words.astype(np.uint32)
 
 
@@ -142,7 +190,7 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the token 5-grams of all texts, uint32, end to end, and where each text starts.
+    """Hashes of the token 5-grams of all texts, uint32, end to end, and how many each text has.
 
     A NUL before a text and four behind it are tokens too: they anchor its ends, keep a shingle within its text, and
     give an empty text one shingle.
@@ -159,9 +207,11 @@ def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     ends = np.append(np.searchsorted(starts, borders[1:-1]), len(tokens))  # in tokens, the four behind included
     inside = np.ones(len(tokens), bool)
     inside[(ends[:, None] - np.arange(1, SHINGLE)).ravel()] = False
-    lengths = np.diff(ends, prepend=0) - (SHINGLE - 1)
-    hashes = (_mixed(grams[inside[:count]]) >> np.uint64(32)).astype(np.uint32)
-    return hashes, np.cumsum(lengths) - lengths
+    grams = grams[inside[:count]]
+    grams ^= grams >> np.uint64(32)
+    grams *= _MIX[0]
+    grams >>= np.uint64(32)
+    return grams.astype(np.uint32), np.diff(ends, prepend=0) - (SHINGLE - 1)
 
 
 def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +226,8 @@ def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     starts = np.flatnonzero((word & border[:-1]) | mark)
     sizes = np.flatnonzero((word & border[1:]) | mark) + 1 - starts
     words = np.ndarray(len(data), np.dtype("<u8"), data + bytes(8), strides=(1,))
-    hashes = words[starts] & _MASKS[np.minimum(sizes, 8)]
+    beyond = np.maximum(8 - sizes, 0) << 3
+    hashes = words[starts] << beyond.view(np.uint64)  # bits of what follows the token, out at the top
     long = np.flatnonzero(sizes > 8)
     hashes[long] = _mixed(hashes[long] + words[starts[long] + sizes[long] - 8] * _MIX[2] + sizes[long].astype(np.uint64))
     for offset in range(8, 64, 8):
@@ -184,11 +235,13 @@ def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         if not len(long):
             break
         hashes[long] = _mixed(hashes[long] + words[starts[long] + offset] * _MIX[2])
-    return _mixed(hashes * _MIX[0]), starts
+    return _mixed(hashes), starts
 
 
 def _mixed(words: np.ndarray) -> np.ndarray:
-    """Every bit of a word spread over all of it (the finisher of splitmix64)."""
-    words = (words ^ (words >> np.uint64(30))) * _MIX[1]
-    words = (words ^ (words >> np.uint64(27))) * _MIX[2]
-    return words ^ (words >> np.uint64(31))
+    """`words`, overwritten, with every bit of a word spread over all of it (the finisher of splitmix64)."""
+    for shift, odd in ((30, _MIX[1]), (27, _MIX[2])):
+        words ^= words >> np.uint64(shift)
+        words *= odd
+    words ^= words >> np.uint64(31)
+    return words
