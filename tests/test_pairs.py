@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from codesage.corpus.pairs import tested
-from codesage.corpus.pairs.docblocks import blocks_of
+from codesage.corpus.pairs.docblocks import blocks_of, may_hold_code
 from codesage.corpus.pairs.passages import examples_in_prose, match_tests, passages_of
 from codesage.corpus.pairs.prose import (
     clean,
@@ -268,6 +268,7 @@ def test_conventions_are_read(convention):
 def test_examples_in_docstrings_are_found(convention, code):
     language, docstring, *_ = CONVENTIONS[convention]
     assert [block.text for block in blocks_of(docstring, language) if block.kind == "code"][-1] == code
+    assert may_hold_code(docstring, language)
 
 
 @pytest.mark.parametrize(

@@ -667,3 +667,12 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, said):
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_names_of_generated_and_minified_files_pass_the_plain_words_looked_for_first():
+    generated = """a.pb.go a.pb.cc a_pb2_grpc.pyi a_pb.js a.pb.ts a.g.i.cs x/AssemblyInfo.cs x/zz_generated a_gen.go a.gen.ts
+        a.generated.x a-generated.js generated/a x/generated-sources/a lex.yy.h a.tab.c b.yy.h parsetab.py lextab.py
+        yacctab.py LexerListener.x ParserBaseVisitor.java bindata.go moc_a.cpp qrc_b.cpp x/ui_a.h"""
+    minified = "a.min.js a-min.css x.bundle.js dist/a.umd.js x/dist/b.iife.c dist/z.prod.mjs"
+    for reason, names in (("generated", generated), ("minified", minified)):
+        assert {name for name in names.split() if recognise.reason(name, "x = 1\n") != reason} == set()

@@ -51,6 +51,9 @@ _MINIFIED_NAME = re.compile(r"[.-]min\.\w+$|\.bundle\.js$|(^|/)dist/.*\.(umd|iif
 _TEST_WORDS = ("test", "spec", "it.", "t/")
 _VENDORED_WORDS = ("vendor", "party", "extern", "node_modules", "bower_components", "bundled", "site-packages")
 _DATA_WORDS = ("fixture", "test", "snapshots")
+_MINIFIED_WORDS = ("min.", ".bundle", "dist/")
+_GENERATED_WORDS = ("generated", "gen.", "pb.", "pb2", "_grpc", ".g.", "designer", "assemblyinfo", "tab.", ".yy", "listener",
+                    "visitor", "bindata", "moc_", "qrc_", "ui_")  # fmt: skip
 _DIGITS, _SEPARATORS = b"0123456789", b",'\"\\"
 _HEX = re.compile(rb"0[xX][0-9a-fA-F]+\b|\\[xu][0-9a-fA-F]{2,8}")
 
@@ -74,11 +77,11 @@ def reason(name: str, text: str) -> str:
     """
     if _holds(name, _VENDORED_WORDS) and _VENDORED.search(name):
         return "vendored"
-    if _MINIFIED_NAME.search(name):
+    if _holds(name, _MINIFIED_WORDS) and _MINIFIED_NAME.search(name):
         return "minified"
     if _holds(name, _DATA_WORDS) and _DATA_FOLDER.search(name):
         return "data"
-    if _GENERATED_NAME.search(name) or _generated(text[:_HEAD]):
+    if (_holds(name, _GENERATED_WORDS) and _GENERATED_NAME.search(name)) or _generated(text[:_HEAD]):
         return "generated"
     if not is_prose(name) and _minified(text):
         return "minified"

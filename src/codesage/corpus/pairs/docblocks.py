@@ -60,6 +60,7 @@ _ITEM = re.compile(r"(?:[-*+•o]|\d{1,2}[.)]|\([a-z\d]\))\s+(?=\S)")
 _ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
 _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
 _INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns that make a line code
+_CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # one of them begins every other block of code
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
 _PARAGRAPH_TAG = re.compile(r"</?p\s*/?>|<br\s*/?>\s*<br\s*/?>", re.IGNORECASE)
 _LIST_TAG = re.compile(r"<(?:li|dt|dd)>", re.IGNORECASE)
@@ -77,6 +78,11 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
             text = _LIST_TAG.sub("\n- ", _PARAGRAPH_TAG.sub("\n\n", text))
     reader = _Reader(text.split("\n"), language)
     return tuple(reader.read())
+
+
+def may_hold_code(docstring: str, language: str) -> bool:
+    """Whether blocks_of can find code in a docstring: plain prose, as of most tests, need not be read for examples."""
+    return language in _INDENTED_CODE or any([mark in docstring for mark in _CODE_MARKS])
 
 
 def _indent(line: str) -> int:

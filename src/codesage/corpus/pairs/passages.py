@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from codesage.corpus.pairs.docblocks import Block, blocks_of
+from codesage.corpus.pairs.docblocks import Block, blocks_of, may_hold_code
 from codesage.corpus.pairs.prose import clean, count_tokens, first_sentence, summary
 from codesage.corpus.pairs.rules import has_lines, qualified, refusal
 from codesage.corpus.pairs.tested import Tested, match_tests, tested_of
@@ -70,6 +70,8 @@ def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
         text = summary(function.docstring, "go")
         if not refusal(text) and has_lines(function.bare_body, LEAST_LINES):
             yield _pair("example", text, function.bare_body, document, name=function.name, line=function.start_line)
+        return
+    if not may_hold_code(function.docstring, function.language):
         return
     blocks = blocks_of(function.docstring, function.language)
     if any(block.kind == "code" for block in blocks):
