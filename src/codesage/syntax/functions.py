@@ -56,6 +56,7 @@ _FUNCTION_VALUES = {"arrow_function", "function_expression"}
 _ECMA = {"javascript", "typescript"}
 _NAME_FIELDS = {language: ("name", "left", "key", "property") for language in _ECMA}  # the others: "name"
 _BLOCKS = {"block", "body_statement"}
+_PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF#\\")  # of a body with a docstring, or a comment before it
 _PLACE = itemgetter(0, 1, 2)
 
 
@@ -155,7 +156,7 @@ def _function(tree: SourceTree, definition: _Definition, parent: str, returns: l
         start, end = outer.start_byte, end if outer.type == "decorator" else outer.end_byte
     inner, docstring, doc_start = opening, "", start
     if tree.language == "python":
-        literal = _python_docstring_node(body)
+        literal = _python_docstring_node(body) if source[opening : opening + 1] in _PYTHON_FIRST else None
         if literal is not None:
             docstring = python_docstring(tree.text(literal))
             inner = _skip_blank(source, literal.end_byte, body.end_byte)
@@ -169,7 +170,9 @@ def _function(tree: SourceTree, definition: _Definition, parent: str, returns: l
 
 
 def _python_docstring_node(body: Node) -> Node | None:
-    first = next((child for child in map(body.named_child, range(body.named_child_count)) if child.type != "comment"), None)
+    first = body.named_child(0)
+    while first is not None and first.type == "comment":
+        first = first.next_named_sibling
     if first is None:
         return None
     if first.type == "expression_statement" and first.named_child_count == 1:

@@ -7,6 +7,7 @@ begin summaries, of English and of the languages whose comments packages carry. 
 import re
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}  # translating is three times as quick as _WORD
 # ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _ENGLISH = frozenset(
     "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
@@ -57,6 +58,7 @@ _CODE_START = re.compile(
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
     r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
 )
+_MAY_BE_CODE = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~:]")  # in all that is code below: most prose has none
 _CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
 
 
@@ -67,12 +69,12 @@ def is_english(text: str) -> bool:
     """
     if not any(map(str.isalpha, text)):
         return False
-    words = _WORD.findall(text.lower())
     if text.isascii():
-        if _FOREIGN.isdisjoint(words):
+        if _FOREIGN.isdisjoint(text.lower().translate(_LETTERS).split()):
             return True
     elif sum(c > "\x7f" for c in filter(str.isalpha, text)) > 0.1 * sum(map(str.isalpha, text)):
         return False
+    words = _WORD.findall(text.lower())
     foreign = sum(0.5 if word in _WEAK or word in _ENGLISH else 1.0 for word in words if word in _FOREIGN)
     if not text.isascii():
         foreign += 0.7 * sum(not word.isascii() for word in words if word not in _FOREIGN)
@@ -81,6 +83,8 @@ def is_english(text: str) -> bool:
 
 def is_code(text: str) -> bool:
     """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
+    if not _MAY_BE_CODE.search(text):
+        return False
     text = text.strip()
     if _CODE_START.match(text[:400]):
         return True

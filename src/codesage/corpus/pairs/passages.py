@@ -174,8 +174,9 @@ def _blocks_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, str,
 def _header_end(function: Function) -> int:
     """First byte (or a few before) of the body; Python's and Ruby's trees count comments above it as signature."""
     signature = function.signature
-    if function.language in ("python", "ruby") and (match := _COMMENT_IN_HEADER.search(signature, signature.find("def "))):
-        signature = signature[: match.start()]
+    if "#" in signature and function.language in ("python", "ruby"):
+        match = _COMMENT_IN_HEADER.search(signature, signature.find("def "))
+        signature = signature[: match.start()] if match else signature
     return function.start_byte + len(signature)
 
 
