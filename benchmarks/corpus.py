@@ -1,6 +1,6 @@
 """The corpus pipeline beside a bare tree-sitter parse of the same files, and two workers beside one.
 
-    python benchmarks/corpus.py RECIPE_OR_FOLDER... --cache DIR [--exclude-benchmarks F] [--out FILE.json]
+    python benchmarks/corpus.py benchmarks/corpus.toml --cache DIR [--exclude-benchmarks F] [--out FILE.json]
 
 The pipeline runs with one worker and with two; then one process parses, with nothing but tree-sitter, every file that is
 in the corpus. Seconds of the clock need a machine of its own; seconds of the processor, which are reported beside them,

@@ -1,6 +1,6 @@
 """Muon beside AdamW in Stage I, at equal time: the loss that each has reached, at several rates of the blocks' matrices.
 
-    python benchmarks/optimizers.py TOKENS TOKENIZER [--size nano] [--seconds 180] [--out FILE.json]
+    python benchmarks/optimizers.py TOKENS TOKENIZER [--rates 1e-3 2e-3] [--seconds 120] [--out FILE.json]
 
 Every run starts from the same weights, sees the same examples in the same order and has one core to itself; as many run at
 a time as there are cores. The loss is the mean over the last tenth of the steps, all of examples not seen before.
@@ -25,8 +25,6 @@ from codesage.corpus.tokens.tokenised import open_tokens
 from codesage.evaluate.commands import environment
 from codesage.pretrain import stage
 
-RUNS = [(optimizer, rate) for rate in (5e-4, 1e-3, 2e-3, 4e-3) for optimizer in ("adamw", "muon")]
-
 
 def main() -> None:
     """Run all, print a table, write the figures."""
@@ -34,11 +32,13 @@ def main() -> None:
     parser.add_argument("tokens", type=Path)
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("--size", default="nano")
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3])
+    parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        under_way = [pool.submit(trained, arguments, *run) for run in RUNS]
+        runs = [(optimizer, rate) for rate in arguments.rates for optimizer in ("adamw", "muon")]
+        under_way = [pool.submit(trained, arguments, *run) for run in runs]
         figures = [job.result() for job in under_way]
     print("| optimizer | rate | steps | loss |\n|---|---:|---:|---:|")
     for run in figures:
