@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, precision, retrieval, schedule
+from codesage.training import checkpoints, curves, estimate, loop, muon, precision, retrieval, schedule
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 
@@ -294,6 +295,30 @@ def test_the_chunked_head_equals_the_plain_one(rows):
         found.append((value, x.grad, w.grad))
     for plain, chunked in zip(*found, strict=True):
         torch.testing.assert_close(chunked, plain)
+
+
+def test_muon_takes_the_steps_of_the_library():
+    torch.manual_seed(0)
+    start, gradients = [torch.randn(6, 9), torch.randn(9, 4)], [[torch.randn(6, 9), torch.randn(9, 4)] for _ in range(5)]
+    found = []
+    for made in (partial(muon.Muon, dtype=torch.bfloat16), partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")):
+        parameters = [torch.nn.Parameter(matrix.clone()) for matrix in start]
+        optimizer = made(parameters, lr=0.02, weight_decay=0.1)
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+        found.append(parameters)
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="expected matrices"):
+        muon.Muon([torch.nn.Parameter(torch.zeros(3))], lr=1.0, weight_decay=0.0)
+
+
+def test_updates_are_made_orthogonal():
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(muon.orthogonal(torch.randn(30, 50), dtype=torch.float32))
+    assert values.min() > 0.5 and values.max() < 1.5
 
 
 def test_estimates_count_what_the_paper_counts():

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from codesage.errors import CodesageError
-from codesage.training import processes
+from codesage.training import precision, processes
+from codesage.training.muon import Muon
 
 if TYPE_CHECKING:
     from codesage.training.schedule import Settings
@@ -21,19 +22,18 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
-    """The optimizer that `settings.optimizer` names. CodesageError when torch has it not, or it cannot be sharded."""
+    """The optimizer that `settings.optimizer` names. CodesageError when it cannot be sharded."""
     named = dict(encoder.named_parameters())
     table, positions = named.pop("wte.weight"), named.pop("wpe.weight")
     matrices = [parameter for parameter in named.values() if parameter.ndim > 1]
     vectors = [parameter for parameter in named.values() if parameter.ndim == 1]
     if settings.optimizer == "adamw":
         return _adamw([table], [*matrices, positions], vectors, settings)
-    _check_muon(encoder)
-    # Updates scaled to the size AdamW's have, so that one learning rate and one decay serve both.
-    muon = torch.optim.Muon(
-        [{"params": matrices, "multiple": settings.muon_rate}], lr=settings.learning_rate,
-        weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw",
-    )  # fmt: skip
+    if processes.is_sharded(encoder):
+        raise CodesageError("Muon needs whole matrices, which a sharded encoder has not: use adamw, or do not shard")
+    dtype = torch.bfloat16 if precision.has_bf16(table.device) else torch.float32
+    muon = Muon([{"params": matrices, "multiple": settings.muon_rate}], lr=settings.learning_rate,
+                weight_decay=settings.weight_decay, dtype=dtype)  # fmt: skip
     return Together([muon, _adamw([table], [positions], vectors, settings)])
 
 
@@ -44,13 +44,6 @@ def _adamw(table: list, matrices: list, vectors: list, settings: "Settings") -> 
         {"params": vectors, "weight_decay": 0.0, "multiple": 1.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
-
-
-def _check_muon(encoder: nn.Module) -> None:
-    if not hasattr(torch.optim, "Muon"):
-        raise CodesageError(f"torch {torch.__version__} has no Muon: use --optimizer adamw or a newer torch")
-    if processes.is_sharded(encoder):
-        raise CodesageError("Muon needs whole matrices, which a sharded encoder has not: use adamw, or do not shard")
 
 
 class Together(torch.optim.Optimizer):
