@@ -174,20 +174,12 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
 
 def _ours(arguments: argparse.Namespace) -> dict:
     from codesage.encoder.weights import load_encoder
-    from codesage.training import loop
 
-    encoder, batches, clock = load_encoder(arguments.work / "ours"), _batches(arguments, arguments.batch), steps.Clock()
-
-    def timed(batch):
-        clock.before_step(len(batch.pair_P), steps=arguments.steps)
-        return _gradients(encoder, batch, with_cache="cached" in arguments.form)
-
-    def train() -> None:
-        settings = loop.Settings(arguments.steps + 2, 1, 1e-5, checkpoint_seconds=0)
-        with tempfile.TemporaryDirectory() as out:
-            loop.train(encoder, settings, batches=batches, gradients_of=timed, folder=Path(out), stage="contrast")
-
-    return steps.measured(clock, train)
+    encoder, with_cache = load_encoder(arguments.work / "ours"), "cached" in arguments.form
+    return steps.measured_ours(
+        encoder, _batches(arguments, arguments.batch), lambda batch: _gradients(encoder, batch, with_cache=with_cache),
+        items=lambda batch: len(batch.pair_P), steps=arguments.steps, stage="contrast",
+    )  # fmt: skip
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:

@@ -159,21 +159,12 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
 def _ours(arguments: argparse.Namespace) -> dict:
     from codesage.encoder.weights import load_encoder
     from codesage.pretrain import stage
-    from codesage.training import loop
 
-    encoder, batches, clock = load_encoder(arguments.work / "model"), _batches(arguments), steps.Clock()
-    micro = arguments.micro_tokens or arguments.batch_tokens
-
-    def timed(batch):
-        clock.before_step(len(batch.inputs_T), steps=arguments.steps)
-        return stage.gradients(encoder, batch, micro_tokens=micro)
-
-    def train() -> None:
-        settings = loop.Settings(arguments.steps + 2, 1, 1e-5, checkpoint_seconds=0)
-        with tempfile.TemporaryDirectory() as out:
-            loop.train(encoder, settings, batches=batches, gradients_of=timed, folder=Path(out), stage="pretrain")
-
-    return steps.measured(clock, train)
+    encoder, micro = load_encoder(arguments.work / "model"), arguments.micro_tokens or arguments.batch_tokens
+    return steps.measured_ours(
+        encoder, _batches(arguments), lambda batch: stage.gradients(encoder, batch, micro_tokens=micro),
+        items=lambda batch: len(batch.inputs_T), steps=arguments.steps, stage="pretrain",
+    )  # fmt: skip
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:

@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -67,6 +68,24 @@ def measured(clock: Clock, train: Callable[[], object]) -> dict:
         train()
     peak = _resident("VmHWM")  # not ru_maxrss, which a process inherits from the one that started it
     return {"steps": clock.steps(), "peak_bytes": peak, "growth_bytes": peak - before}
+
+
+def measured_ours(encoder, batches, gradients_of: Callable, *, items: Callable[[object], int], steps: int, stage: str) -> dict:
+    """`measured` of our own loop over `batches`; `items(batch)`: how many a batch has."""
+    from codesage.training import loop
+
+    clock = Clock()
+
+    def timed(batch):
+        clock.before_step(items(batch), steps=steps)
+        return gradients_of(batch)
+
+    def train() -> None:
+        settings = loop.Settings(steps + 2, 1, 1e-5, checkpoint_seconds=0)
+        with tempfile.TemporaryDirectory() as out:
+            loop.train(encoder, settings, batches=batches, gradients_of=timed, folder=Path(out), stage=stage)
+
+    return measured(clock, train)
 
 
 def run(script: str, form: str, work: Path, **options: int) -> dict:
