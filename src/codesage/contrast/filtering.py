@@ -125,9 +125,7 @@ def _pools(language_P: np.ndarray, settings: Settings) -> list[np.ndarray]:
 def _vectors(
     embedder: EmbedsIds, tokens: Tokens, sides: list[tuple[Ragged, np.ndarray]], rows: np.ndarray, limit: int
 ) -> np.ndarray:  # fmt: skip
-    parts = [
-        (side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1) * chosen) for side, chosen in sides
-    ]
+    parts = [(side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1) * chosen) for side, chosen in sides]
     cut = joined(parts, end_id=tokens.end_id)
     vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])
     if not np.isfinite(vectors_PD).all():

@@ -12,9 +12,7 @@ from torch.nn import functional as F
 NEGATIVES = ("softmax", "uniform", "mean_one")
 
 
-def contrastive_loss(
-    text_PD: Tensor, code_PD: Tensor, *, temperature: float = 0.05, negatives: str = "softmax"
-) -> Tensor:
+def contrastive_loss(text_PD: Tensor, code_PD: Tensor, *, temperature: float = 0.05, negatives: str = "softmax") -> Tensor:
     """Mean over pairs of the loss of both directions, text to code and code to text.
 
     For an anchor i with partner i+, s(a, b) = cos(a, b) / temperature, and the 2P-2 vectors k of both modalities that

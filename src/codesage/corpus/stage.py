@@ -189,9 +189,7 @@ class _Build:
 
     def _parse(self, groups: list[_Group]) -> list[dict]:
         units = [group.unit for group in groups]
-        heard = self._phase(
-            "parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units)
-        )
+        heard = self._phase("parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units))
         reports = self._work.run(
             self._engine, Parse(self._held_out, self._settings.exclude), units,
             heard=lambda unit, fresh: heard(unit.weight, len(unit.rows), fresh),

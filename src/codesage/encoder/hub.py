@@ -63,7 +63,9 @@ def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: in
     stages = " and ".join(facts.get("stages", [])) or "unknown"
     dims = facts.get("matryoshka_dims")
     cut = f" Vectors may be cut to {', '.join(map(str, dims))} and normalised again.\n" if dims else ""
-    return "\n".join(["---", *front, "---"]) + f"""
+    return (
+        "\n".join(["---", *front, "---"])
+        + f"""
 # {name}
 
 A bidirectional encoder of source code and of text about it (CodeSage, ICLR 2024): {config.num_hidden_layers} layers, width
@@ -81,7 +83,9 @@ vectors = model.encode(["def add(a, b): return a + b", "add two numbers"])
 
 or, without torch-based libraries once exported to ONNX, `codesage.load("{name}").encode([...])`.
 
-{story}""".rstrip() + "\n"
+{story}""".rstrip()
+        + "\n"
+    )
 
 
 def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:

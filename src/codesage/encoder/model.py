@@ -201,9 +201,7 @@ class Encoder(nn.Module):
 
     def pool(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
         """Mean of the hidden states of each document, end token included: (B, D), not normalised."""
-        sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(
-            0, layout.document_T, hidden_TD
-        )
+        sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(0, layout.document_T, hidden_TD)
         return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
 
     def embed(self, documents: Sequence[Sequence[int]], *, depth: int | None = None) -> Tensor:

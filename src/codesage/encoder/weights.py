@@ -88,9 +88,7 @@ def _from_published(state: dict[str, Tensor], config: Config, folder: Path) -> d
         )
     for name, tensor in found.items():
         if tuple(tensor.shape) != expected[name]:
-            raise CodesageError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json asks for {expected[name]}"
-            )
+            raise CodesageError(f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json asks for {expected[name]}")
     return found
 
 

@@ -60,9 +60,7 @@ def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.nd
     ranking; (): all 1.
     """
     weights = weights or [1.0] * len(scores_QC)
-    return sum(
-        weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True)
-    )
+    return sum(weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True))
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:

@@ -43,9 +43,7 @@ def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> R
     if not chosen:
         raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
     chosen = chosen[:limit]
-    return RetrievalTask(
-        "held-out pairs", [p.text for p in chosen], [p.bare_body for p in chosen], list(range(len(chosen)))
-    )
+    return RetrievalTask("held-out pairs", [p.text for p in chosen], [p.bare_body for p in chosen], list(range(len(chosen))))
 
 
 def cosqa(folder: Path | str) -> RetrievalTask:

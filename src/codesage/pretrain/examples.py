@@ -114,9 +114,7 @@ class Batches:
         offset_B = place_B * settings.max_tokens
         length_B = np.where(named_B, self._named_D[document_B], self._plain_D[document_B]) - offset_B
         length_B = np.minimum(length_B, settings.max_tokens)
-        start_B = offset_B + np.where(
-            named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B]
-        )
+        start_B = offset_B + np.where(named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B])
         chosen = order.share(np.argsort(length_B, kind="stable"), rank, world)
         if not len(chosen):  # fewer windows than processes
             return Batch(*(np.empty(0, np.int64) for _ in range(3)), [])

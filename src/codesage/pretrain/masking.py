@@ -41,9 +41,7 @@ def random_mask(
     return (value_T <= np.repeat(limit_B, lengths_B)) & free_T
 
 
-def deobfuscate(
-    names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float = 1.0, key_B: np.ndarray
-) -> np.ndarray:
+def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float = 1.0, key_B: np.ndarray) -> np.ndarray:
     """Hide identifiers: each sub-token of each occurrence, so that k sub-tokens give k masks.
 
     names_T: 0 where a token is no part of an identifier, else the number of the name within its file: equal numbers

@@ -95,9 +95,7 @@ class Index:
         if meta.get("schema") != SCHEMA:
             raise CodesageError(f"{file} has version {meta.get('schema')}, expected {SCHEMA}: {repair}")
         if meta["model"] != encoder.fingerprint:
-            raise CodesageError(
-                f"{folder} was written by model {meta['model']}, this is model {encoder.fingerprint}: {repair}"
-            )
+            raise CodesageError(f"{folder} was written by model {meta['model']}, this is model {encoder.fingerprint}: {repair}")
         index = cls(root, folder, connection)
         stored = index.vector_file.stat().st_size if index.vector_file.exists() else 0
         if stored < index.rows * index.width * 2:

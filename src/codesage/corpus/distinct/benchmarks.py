@@ -2,15 +2,16 @@
 
 In: a folder of benchmark items (JSON lines), one subfolder a set. Out: a filter that names the set a text shares with.
 White space and case do not count: texts are compared as bytes without either. Hashes of 96 bytes (about 30 tokens of
-code) are taken at every 5th byte of an item and looked up at every 8th byte of a text. 5 and 8 have no common divisor,
-so within 40 bytes in common one place is both: 135 bytes in common are always found, fewer than 96 never. An item
-shorter than that has to lie in the text as a whole, and one of fewer than 32 bytes (a query, say) to be the text.
+code) are kept for every place of an item and looked up at every 40th byte of a text: so 135 bytes in common are always
+found, fewer than 96 never. An item shorter than that has to lie in the text as a whole, and one of fewer than 32 bytes
+(a query, say) to be the text.
 """
 
 import json
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,16 @@ import numpy as np
 from codesage.errors import CodesageError
 
 RUN = 96  # bytes without white space: twelve words of eight
-CERTAIN = RUN + 5 * 8 - 1
+_STEP = 40  # bytes from one lookup in a text to the next; a multiple of the eight of a word
+CERTAIN = RUN + _STEP - 1
 _WHOLE = 32  # bytes; a shorter item is only compared to texts as a whole
 _LEAST = 12  # bytes; what is shorter, or has fewer than three words, is a label or a name, no item
 _COMMON = 8  # items of a set; a run in more of them is its frame (imports, a header), no item
 _DISTINCT = 12  # byte values; a run of fewer is a ruler or a table
-_ITEM_STEP, _TEXT_STEP = 5, 8
-_ODD = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_PAIR = 16  # bytes; a whole item has one of them, at a multiple of its size in the text, among its first 31
+_ALIGN = math.lcm(_STEP, _PAIR)  # a text begins at a multiple of it: what is found of it does not depend on those before
+_BATCH = 1 << 20  # bytes of items hashed at a time
+_ODD = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9))
 _LOWER = bytes(range(256)).lower()
 _SPACE = b" \t\n\r\f\v"
 _HEAD = re.compile(  # imports and comments before the first line of code: any file may open like this
@@ -34,74 +38,63 @@ _END = b".!?:;"  # a sentence with its mark equals a query without it
 
 
 class Benchmarks:
-    """The items of one or more benchmark sets, hashed; picklable, some 10 MB for 15,000 items."""
+    """The items of one or more benchmark sets, hashed; picklable, some 30 MB for 15,000 items."""
 
     def __init__(self, items: Mapping[str, Sequence[str]]) -> None:
         """`items`: name of a set to its texts. Texts of fewer than three words are left out."""
         self.sets = sorted(items)
         self._short: dict[bytes, int] = {}  # items below CERTAIN bytes: number of the set
         spans: dict[int, set[tuple[int, int]]] = defaultdict(set)  # hash of 16 bytes: where in an item, its length
-        runs, owners = [], []
+        runs, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int16)]
         for number, name in enumerate(self.sets):
-            of_set = [np.empty(0, np.uint64)]
-            for item in dict.fromkeys(map(_item, filter(_is_item, items[name]))):
+            distinct = dict.fromkeys(map(_item, filter(_is_item, items[name])))
+            for item in distinct:
                 if len(item) >= CERTAIN:
-                    of_set.append(_item_runs(item))
                     continue
                 self._short.setdefault(item, number)
                 self._short.setdefault(item.rstrip(_END), number)
                 if len(item) >= _WHOLE:
-                    for offset, pair in enumerate(_pairs(_words(item, 1), 8)[:_TEXT_STEP].tolist()):
+                    for offset, pair in enumerate(_pairs(_words(item, 1), 8)[:_PAIR].tolist()):
                         spans[pair].add((offset, len(item)))
-            found, counts = np.unique(np.concatenate(of_set), return_counts=True)
-            runs.append(found[counts <= _COMMON])
+            runs.append(_runs_of_set(item for item in distinct if len(item) >= CERTAIN))
             owners.append(np.full(len(runs[-1]), number, np.int16))
-        self._runs, first = np.unique(np.concatenate([np.empty(0, np.uint64), *runs]), return_index=True)
-        self._owners = np.concatenate([np.empty(0, np.int16), *owners])[first]
+        self._runs, first = np.unique(np.concatenate(runs), return_index=True)
+        self._owners = np.concatenate(owners)[first]
         self._pairs = np.array(sorted(spans), np.uint64)
         self._spans = [sorted(spans[pair]) for pair in sorted(spans)]
         self._run_filter, self._pair_filter = _filter(self._runs), _filter(self._pairs)
 
     def match(self, text: str) -> str:
         """Name of a set that `text` shares an item with, or ""."""
-        data = _normal(text)
-        number = self._equal(data) if len(data) < _WHOLE else self._held(data)
-        return "" if number is None else self.sets[number]
+        return self.match_all([text])[0]
 
     def match_all(self, texts: Sequence[str]) -> list[str]:
-        """`match` of each text, in one pass where none holds an item: many short texts cost what one long one does."""
+        """`match` of each text, in one pass over all of them."""
         data = list(map(_normal, texts))
-        if self._held(b"\n".join(data)) is not None:
-            return list(map(self.match, texts))
-        numbers = [self._equal(text) if len(text) < _WHOLE else None for text in data]  # nothing crosses a line break
+        numbers = [self._short.get(text.rstrip(_END)) if len(text) < _WHOLE else None for text in data]
+        padded = [text + b"\n" * (_ALIGN - len(text) % _ALIGN) for text in data]  # no item has a line break: nothing crosses it
+        starts = np.cumsum([0, *map(len, padded)])
+        for position, number in self._held(b"".join(padded)):
+            text = int(np.searchsorted(starts, position, "right")) - 1
+            numbers[text] = number if numbers[text] is None else numbers[text]
         return ["" if number is None else self.sets[number] for number in numbers]
-
-    def _equal(self, data: bytes) -> int | None:
-        return self._short.get(data.rstrip(_END))
-
-    def _held(self, data: bytes) -> int | None:
-        pairs = _pairs(_words(data, _TEXT_STEP), 1)
-        number = self._long(_runs(pairs, 1))
-        return self._whole(data, pairs) if number is None else number
 
     def contain(self, text: str) -> bool:
         """Whether `text` shares an item with any set."""
         return self.match(text) != ""
 
-    def _long(self, runs: np.ndarray) -> int | None:
-        places, _ = _find(self._runs, self._run_filter, runs)
-        return int(self._owners[places[0]]) if len(places) else None
-
-    def _whole(self, data: bytes, pairs: np.ndarray) -> int | None:
-        """An item that lies in `data` as a whole: its length is known from 16 of its bytes, the rest is compared."""
-        places, positions = _find(self._pairs, self._pair_filter, pairs)
-        for place, position in zip(places.tolist(), (positions * _TEXT_STEP).tolist(), strict=True):
-            for offset, length in self._spans[place]:
+    def _held(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where `data` shares an item, and the number of its set: long items first."""
+        pairs = _pairs(_words(data, 8), 1)
+        places, found = _find(self._runs, self._run_filter, _runs(pairs, 1, _STEP // 8))
+        yield from zip((found * _STEP).tolist(), self._owners[places].tolist(), strict=True)
+        places, found = _find(self._pairs, self._pair_filter, pairs[:: _PAIR // 8])
+        for place, position in zip(places.tolist(), (found * _PAIR).tolist(), strict=True):
+            for offset, length in self._spans[place]:  # 16 of its bytes are equal: the rest is compared
                 start = max(position - offset, 0)
                 number = self._short.get(data[start : start + length])
                 if number is not None:
-                    return number
-        return None
+                    yield start, number
 
 
 def read_benchmarks(folder: Path | str) -> Benchmarks:
@@ -154,21 +147,49 @@ def _pairs(words: np.ndarray, step: int) -> np.ndarray:
     return words[:-step] * _ODD[0] + words[step:]
 
 
-def _runs(pairs: np.ndarray, step: int) -> np.ndarray:
-    """Hash of every twelve words, from those of two: of four, of eight, then of eight and four."""
-    if len(pairs) <= 10 * step:
+def _runs(pairs: np.ndarray, step: int, stride: int) -> np.ndarray:
+    """Hash of the twelve words from every `stride`-th place on; the next word is found `step` entries behind."""
+    count = max(0, len(pairs) - 10 * step)
+    hashes = pairs[:count:stride].copy()
+    for word in range(2, 12, 2):
+        hashes *= _ODD[1]
+        hashes += pairs[word * step : word * step + count : stride]
+    return hashes
+
+
+def _runs_of_set(items: Iterable[bytes]) -> np.ndarray:
+    """Hashes of the runs of the items of one set, sorted, but for those in more than _COMMON of them."""
+    found, batch, size = [np.empty(0, np.uint64)], [], 0
+    for item in items:
+        batch.append(item)
+        size += len(item)
+        if size >= _BATCH:
+            found.append(_item_runs(batch))
+            batch, size = [], 0
+    runs, counts = np.unique(np.concatenate([*found, _item_runs(batch)]), return_counts=True)
+    return runs[counts <= _COMMON]
+
+
+def _item_runs(items: list[bytes]) -> np.ndarray:
+    """Hashes of the runs that say something, once for every item that has them."""
+    sizes, data = np.array([len(item) for item in items], np.int64), b"".join(items)
+    if len(data) < RUN:
         return np.empty(0, np.uint64)
-    fours = pairs[: -2 * step] * _ODD[1] + pairs[2 * step :]
-    eights = fours[: -4 * step] * _ODD[2] + fours[4 * step :]
-    return (eights[: -4 * step] ^ (eights[: -4 * step] >> np.uint64(32))) * _ODD[0] + fours[8 * step :]
+    owners = np.repeat(np.arange(len(items)), sizes)
+    places = np.flatnonzero((owners[: 1 - RUN] == owners[RUN - 1 :]) & (_distinct_bytes(data) >= _DISTINCT))
+    hashes = _runs(_pairs(_words(data, 1), 8), 8, 1)[places]
+    order = np.argsort(hashes, kind="stable")
+    hashes, owners = hashes[order], owners[places[order]]
+    repeated = (hashes[1:] == hashes[:-1]) & (owners[1:] == owners[:-1])
+    return hashes[np.append(True, ~repeated)[: len(hashes)]]
 
 
-def _item_runs(item: bytes) -> np.ndarray:
-    """Hashes of the runs of an item that say something, each once."""
-    bits = np.uint64(1) << (np.frombuffer(item, np.uint8) & np.uint8(63)).astype(np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(bits, RUN)[::_ITEM_STEP]
-    varied = np.bitwise_count(np.bitwise_or.reduce(windows, axis=1)) >= _DISTINCT
-    return np.unique(_runs(_pairs(_words(item, 1), 8), 8)[::_ITEM_STEP][varied])
+def _distinct_bytes(data: bytes) -> np.ndarray:
+    """How many values the RUN bytes from each place on have, modulo 64."""
+    seen = np.uint64(1) << (np.frombuffer(data, np.uint8) & np.uint8(63)).astype(np.uint64)
+    for size in (1, 2, 4, 8, 16):  # of 2, 4, 8, 16, 32 bytes
+        seen = seen[:-size] | seen[size:]
+    return np.bitwise_count(seen[:-64] | seen[32:-32] | seen[64:])
 
 
 def _find(known: np.ndarray, filtered: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,8 +77,9 @@ class Parse:
         with pq.ParquetFile(unit.documents) as file:
             table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
         found = _Found()
+        copied = benchmarks_in(self.exclude, table["text"].to_pylist())
         for index, document in enumerate(records_of(table, Document)):
-            why = guard.begin(index) or self._read(document, unit.rows[index], unit, found)
+            why = guard.begin(index) or self._read(document, unit.rows[index], unit, copied[index], found)
             if why:
                 found.skipped.append((document.path, why))
         guard.rest()
@@ -94,11 +95,10 @@ class Parse:
                        **found.counts}  # fmt: skip
         return str(unit.folder)
 
-    def _read(self, document: Document, row: int, unit: ParseUnit, found: _Found) -> str:
-        """Add what a document gives; the answer is why it is skipped, or ""."""
-        name = benchmark_of(self.exclude, document.text)
-        if name:
-            found.counts["benchmark files"][name] += 1
+    def _read(self, document: Document, row: int, unit: ParseUnit, copied: str, found: _Found) -> str:
+        """Add what a document gives; the answer is why it is skipped, or ""; `copied`: the benchmark set it copies."""
+        if copied:
+            found.counts["benchmark files"][copied] += 1
             return "benchmark item"
         try:
             if not document.language:
@@ -143,15 +143,15 @@ def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> 
     pairs = list(pairs)
     if not (exclude and pairs):
         return pairs
-    sides = [_benchmarks(exclude).match_all([getattr(pair, side) for pair in pairs]) for side in ("code", "bare_body", "text")]
+    sides = [benchmarks_in(exclude, [getattr(pair, side) for pair in pairs]) for side in ("code", "bare_body", "text")]
     names = [next(filter(None, found), "") for found in zip(*sides, strict=True)]
     counts.update(name for name in names if name)
     return [pair for pair, name in zip(pairs, names, strict=True) if not name]
 
 
-def benchmark_of(exclude: str, text: str) -> str:
-    """The benchmark set under the folder `exclude` that `text` shares an item with, or ""; "" without a folder."""
-    return _benchmarks(exclude).match(text) if exclude else ""
+def benchmarks_in(exclude: str, texts: Sequence[str]) -> list[str]:
+    """The benchmark set under the folder `exclude` that each text shares an item with, or ""; "" for all without a folder."""
+    return _benchmarks(exclude).match_all(texts) if exclude else [""] * len(texts)
 
 
 @cache

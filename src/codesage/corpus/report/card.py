@@ -84,8 +84,10 @@ def reasons_table(facts: dict) -> str:
 
 def _opening(facts: dict) -> str:
     files, characters = sum(facts["documents"].values()), sum(facts["characters"].values())
-    lines = [f"{_number(files)} files ({characters / 1e6:,.0f} MB), {_number(sum(facts['functions'].values()))} functions and "
-             f"classes, {_number(sum(facts['pairs'].values()))} (text, code) pairs from {len(facts['packages']):,} packages."]
+    lines = [
+        f"{_number(files)} files ({characters / 1e6:,.0f} MB), {_number(sum(facts['functions'].values()))} functions and "
+        f"classes, {_number(sum(facts['pairs'].values()))} (text, code) pairs from {len(facts['packages']):,} packages."
+    ]
     if held_out := sum(facts["held_out_pairs"].values()):
         lines.append(f"{_number(held_out)} pairs more are held out for evaluation: nothing that equals them, nearly equals "
                      "them or shares their text is among the others.")  # fmt: skip

@@ -86,4 +86,3 @@ def _splits_as_expected(tokenizer: Tokenizer) -> bool:
         and len(found) == len(_SPLITS)
         and all(token["special"] for token in state["added_tokens"])  # others are cut out before the splits
     )
-
