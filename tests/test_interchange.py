@@ -1,6 +1,7 @@
 """Folders for transformers and sentence-transformers, checked with the real libraries, there and back."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -41,7 +42,6 @@ def hub(source):
         warnings.simplefilter("ignore")
         import sentence_transformers  # noqa: F401
 
-        codesage.register()
     return source.parent / "hub"
 
 
@@ -119,7 +119,8 @@ def test_sentence_transformers_there_and_back(source, hub, tmp_path):
 
 
 def test_a_published_folder_without_model_type_takes_the_classes(source, tmp_path):
-    from codesage.encoder.interchange import CodesageConfig, CodesageModel
+    from codesage.encoder.interchange.configuration import CodesageConfig
+    from codesage.encoder.interchange.modeling import CodesageModel
 
     for name in ("model.safetensors", "config.json"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
@@ -162,6 +163,29 @@ def test_bad_sources_are_one_line(source, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(raw | {"hidden_size": 64}))
     with pytest.raises(CodesageError, match="shape"):
         export_hub(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("first", ["codesage", "transformers", "transformers.models.auto.modeling_auto"])
+def test_importing_codesage_is_all_that_the_auto_classes_need(hub, first):
+    """In whatever order, in a process of its own: nothing has been registered there."""
+    code = (
+        f"import sys, {first}, codesage; from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"
+        "for auto in (AutoConfig, AutoModel, AutoModelForMaskedLM): print(type(auto.from_pretrained(sys.argv[1])).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(hub)], check=False, capture_output=True, text=True)
+    assert done.stdout.split() == ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM"], done.stderr
+
+
+def test_a_transformers_without_our_names_is_warned_of_and_still_imported(tmp_path):
+    package = tmp_path / "transformers" / "models" / "auto"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent, package.parent.parent):
+        (folder / "__init__.py").touch()
+    (package / "modeling_auto.py").write_text("loaded = True")
+    code = "import codesage; from transformers.models.auto import modeling_auto; print(modeling_auto.loaded)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
+    assert done.stdout == "True\n" and "pip install --upgrade 'codesage[hub]'" in done.stderr
 
 
 def test_the_package_itself_stays_free_of_transformers():

@@ -12,7 +12,8 @@ import codesage
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
     {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"corpus"},
-    {"training"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli"}, {"__main__", "__init__"},
+    {"training"}, {"pretrain", "contrast"}, {"search"}, {"evaluate"}, {"recipes"}, {"cli"},
+    {"__main__", "__init__", "registration"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -44,20 +45,11 @@ def test_no_station_imports_one_above_it():
 
 
 def test_public_names():
-    assert set(codesage.__all__) == {"CodesageError", "__version__", "load", "register"}
+    assert set(codesage.__all__) == {"CodesageError", "__version__", "load"}
     for name in codesage.__all__:
         assert getattr(codesage, name)
     others = {name for name, value in vars(codesage).items() if not (name.startswith("_") or isinstance(value, ModuleType))}
     assert others <= set(codesage.__all__)
-
-
-def test_registering_without_transformers_names_the_extra():
-    code = (
-        "import sys; sys.modules['transformers'] = None; import codesage\ntry: codesage.register()\n"
-        "except codesage.CodesageError as error: sys.exit(str(error))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.stderr.startswith("transformers cannot be used") and done.stderr.endswith("'codesage[hub]'\n")
 
 
 def test_the_core_never_imports_torch():

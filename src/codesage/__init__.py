@@ -1,22 +1,15 @@
-"""CodeSage: train, measure and use bidirectional encoders of source code."""
+"""CodeSage: train, measure and use bidirectional encoders of source code.
+
+Once it is imported, transformers' Auto classes and SentenceTransformer open what `codesage export-hub` wrote.
+"""
 
 from codesage.errors import CodesageError
+from codesage.registration import watch as _watch
 
 __version__ = "0.1.0"
-__all__ = ["CodesageError", "__version__", "load", "register"]
+__all__ = ["CodesageError", "__version__", "load"]
 
-
-def register() -> None:
-    """Make transformers and sentence-transformers know the model type "codesage", without remote code.
-
-    AutoConfig, AutoModel, AutoModelForMaskedLM and SentenceTransformer then open what `codesage export-hub` wrote;
-    more than once is once. It imports transformers. Raises CodesageError when the `hub` extra is missing or too old.
-    """
-    try:
-        from codesage.encoder import interchange
-    except ImportError as error:
-        raise CodesageError(f"transformers cannot be used ({error}): pip install --upgrade 'codesage[hub]'") from None
-    interchange.register()
+_watch()
 
 
 def __getattr__(name: str):  # `import codesage` stays light: the runtime is imported when it is first asked for

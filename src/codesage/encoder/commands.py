@@ -16,4 +16,4 @@ def export_hub(
     from codesage.encoder import hub
 
     artifact = hub.export_hub(model, out, name=name, licence=licence)
-    typer.echo(f"{artifact.path}: SentenceTransformer('{artifact.path}') after 'codesage.register()'")
+    typer.echo(f"{artifact.path}: import codesage, then SentenceTransformer('{artifact.path}')")

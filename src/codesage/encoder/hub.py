@@ -2,7 +2,7 @@
 
 In: a model folder of ours, or a published one. Out: a folder of both kinds at once: an artifact that `codesage.load`
 opens, and model.safetensors, config.json, the tokenizer's files, modules.json (transformer, mean pooling,
-normalisation) and a card, which SentenceTransformer(folder) opens after `codesage.register()`. No remote code is
+normalisation) and a card, which SentenceTransformer(folder) opens once codesage is imported. No remote code is
 written, and transformers is not needed to write it.
 """
 
@@ -73,10 +73,9 @@ A bidirectional encoder of source code and of text about it (CodeSage, ICLR 2024
 Vectors are the mean of the last hidden states, of unit length; compare them by cosine.
 {cut}
 ```python
-import codesage
+import codesage  # makes the model type known; no remote code
 from sentence_transformers import SentenceTransformer
 
-codesage.register()  # the model type; no remote code
 model = SentenceTransformer("{name}")
 vectors = model.encode(["def add(a, b): return a + b", "add two numbers"])
 ```

@@ -1,49 +1,19 @@
-"""Models in the conventions of transformers and sentence-transformers, both ways, without remote code.
+"""What AutoModel and AutoModelForMaskedLM give for the model type "codesage"; importing this registers both.
 
-In: a model folder. Out: a folder that AutoModel, AutoModelForMaskedLM, AutoTokenizer and SentenceTransformer load after
-`codesage.register()`, and that `codesage.load` reads like any other. The design: the classes here hold our own Encoder,
-its linears swapped for Conv1D, so that names and orientation of the weights are the published ones and there is one
-forward, that without padding. Importing this file imports transformers, and registers; nothing else in the package does.
-Shapes: B documents, L padded length, T real tokens, D width, V vocabulary.
+The classes hold our own Encoder, its linears swapped for Conv1D, so that names and orientation of the weights are the
+published ones and there is one forward, that without padding. Shapes: B documents, L padded length, T real tokens, D
+width, V vocabulary.
 """
-
-from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.pytorch_utils import Conv1D
 
-from codesage.encoder import config as shapes
+from codesage.encoder.interchange.configuration import CodesageConfig
 from codesage.encoder.model import Encoder, Layout
-
-
-class CodesageConfig(PreTrainedConfig):
-    """The published config.json; without arguments the shape of `small`."""
-
-    model_type = "codesage"
-
-    def __init__(
-        self, hidden_size: int = 1024, num_hidden_layers: int = 6, num_attention_heads: int = 8,
-        vocab_size: int = 49_154, max_position_embeddings: int = 2048, intermediate_size: int = 0,
-        activation_function: str = "gelu_new", layer_norm_epsilon: float = 1e-5, initializer_range: float = 0.02,
-        embedding_dropout_prob: float = 0.1, attention_dropout_prob: float = 0.1, residual_dropout_prob: float = 0.1,
-        **others,
-    ) -> None:  # fmt: skip
-        shape = shapes.Config(
-            hidden_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings, intermediate_size or 0,
-            activation_function, layer_norm_epsilon, initializer_range, embedding_dropout_prob, attention_dropout_prob,
-            residual_dropout_prob,
-        )  # fmt: skip
-        for field in fields(shapes.Config):
-            setattr(self, field.name, getattr(shape, field.name))
-        super().__init__(**{"tie_word_embeddings": True, **others})
-
-    def shape(self) -> shapes.Config:
-        """The same as our Config."""
-        return shapes.Config(**{field.name: getattr(self, field.name) for field in fields(shapes.Config)})
 
 
 class _Pretrained(PreTrainedModel):
@@ -123,13 +93,6 @@ class CodesageForMaskedLM(_Pretrained):
         return (logits_BLV,) if loss is None else (loss, logits_BLV)
 
 
-def register() -> None:
-    """Teach the Auto classes of transformers the model type "codesage"; more than once is once."""
-    AutoConfig.register("codesage", CodesageConfig, exist_ok=True)
-    AutoModel.register(CodesageConfig, CodesageModel, exist_ok=True)
-    AutoModelForMaskedLM.register(CodesageConfig, CodesageForMaskedLM, exist_ok=True)
-
-
 def _published_layout(encoder: Encoder) -> Encoder:
     """`encoder` with every nn.Linear as the Conv1D of the same name, weights (in, out)."""
     for parent in list(encoder.modules()):
@@ -144,4 +107,5 @@ def _published_layout(encoder: Encoder) -> Encoder:
     return encoder
 
 
-register()
+AutoModel.register(CodesageConfig, CodesageModel, exist_ok=True)
+AutoModelForMaskedLM.register(CodesageConfig, CodesageForMaskedLM, exist_ok=True)
