@@ -8,7 +8,7 @@ import torch
 
 from codesage import CodesageError
 from codesage.encoder.config import SIZES, Config, load_config
-from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.model import Asked, Encoder, Layout, _stacked_attention, _varlen_attention
 from codesage.encoder.weights import load_encoder, save_weights
 
 TINY = Config(32, 2, 4, vocab_size=97, max_position_embeddings=64).without_dropout()
@@ -101,6 +101,28 @@ def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
     assert list(called.arguments)[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
     assert called.arguments.get("is_causal", False) is False
     assert tuple(called.arguments.get("window_size", (-1, -1))) == (-1, -1)
+
+
+@pytest.mark.parametrize("rows", [None, [0, 1, 5, 6, 12, 22]])
+def test_varlen_attention_gets_the_borders_of_queries_and_keys(monkeypatch, rows):
+    """What it computes, by its documentation, in a plain loop: equal to our attention elsewhere."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+
+    def plain(q_MHK, k_THK, v_THK, of_q, of_k, max_q, max_k):
+        assert max_q >= of_q.diff().max() and max_k == of_k.diff().max() and of_q.dtype == of_k.dtype == torch.int32
+        parts = []
+        for q_from, q_to, k_from, k_to in zip(of_q, of_q[1:], of_k, of_k[1:], strict=False):
+            scores_HQL = torch.einsum("qhk,lhk->hql", q_MHK[q_from:q_to], k_THK[k_from:k_to]) / q_MHK.shape[-1] ** 0.5
+            parts.append(torch.einsum("hql,lhk->qhk", scores_HQL.softmax(-1), v_THK[k_from:k_to]))
+        return torch.cat(parts)
+
+    monkeypatch.setattr(varlen, "varlen_attn", plain)
+    layout = Layout.of([3, 3, 7, 9, 1])
+    q_THK, k_THK, v_THK = torch.randn(3, 23, 4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = _stacked_attention(q_THK, k_THK, v_THK, [(n, length, length) for n, length in layout.runs], 0.0)
+    rows_M = torch.arange(23) if rows is None else torch.tensor(rows)
+    borders = layout.borders if rows is None else Asked.of(rows_M, layout).borders
+    torch.testing.assert_close(_varlen_attention(q_THK[rows_M], k_THK, v_THK, borders, layout), whole[rows_M])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention is for CUDA")
