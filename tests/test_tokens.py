@@ -395,6 +395,21 @@ def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
     assert len(tokens.pairs.description[0]) > 0 and tokens.facts["corpus"]
 
 
+def test_a_script_without_a_guard_is_told_so(tokenizer, tmp_path):
+    """Workers run the script once more to import it, and die of what they find: the first process must not wait for them."""
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from codesage.corpus.tokens.tokenised import Settings, write; from codesage.records import Document\n"
+        "from codesage.tokenizer import load\ndocument = Document('a.py', 'python', 'x = 1\\n' * 9, '0' * 64)\n"
+        "write([document], [], load(sys.argv[1]), sys.argv[2], settings=Settings(workers=2))"
+    )
+    command = [sys.executable, script, tmp_path / "tokenizer", tmp_path / "out"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("call it under if __name__ == '__main__'\n") and not (tmp_path / "out").exists()
+
+
 def test_a_killed_worker_is_one_line(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(station, "_UNIT", 1)
 

@@ -17,10 +17,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns, Tokeniser, id_type
 from codesage.errors import CodesageError
 from codesage.records import Document, Pair
-from codesage.tokenizer import Tokenizer
+from codesage.tokenizer import Tokenizer, load
 
 _UNIT = 500_000  # characters a worker takes at a time
 _FIXED = ("vocab_size", "end_id", "mask_id", "pad_id", "text_tokens", "code_tokens")
@@ -242,11 +243,17 @@ def sample(languages: list[str], count: int, *, seed: int) -> np.ndarray:
     return kept
 
 
-def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int]):
+@contextmanager
+def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int]) -> Iterator[Executor | None]:
+    """Processes that tokenise; None for one, which is this one."""
     if workers == 1:
         _start(tokenizer, limits)
-        return nullcontext()
-    return ProcessPoolExecutor(workers, get_context("spawn"), _start, (tokenizer, limits, True))  # no fork: threads
+        yield None
+        return
+    with TemporaryDirectory() as folder:  # not in the call: a worker that dies before it has read it all would block us
+        tokenizer.save(folder)
+        with ProcessPoolExecutor(workers, get_context("spawn"), _start_alone, (folder, limits)) as pool:  # no fork: threads
+            yield pool
 
 
 def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> Iterator[Columns]:
@@ -263,16 +270,22 @@ def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> It
         while pending:
             yield pending.pop(0).result()
     except BrokenProcessPool:
-        raise CodesageError("a worker process died while tokenising: run again with --workers 1 to see where") from None
+        raise CodesageError(
+            "a worker process died while tokenising: run again with --workers 1 to see where; in a script of your own, "
+            "call it under if __name__ == '__main__'"
+        ) from None
 
 
 _STATE: dict[str, Tokeniser] = {}
 
 
-def _start(tokenizer: Tokenizer, limits: dict[str, int], alone: bool = False) -> None:
-    if alone:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+def _start(tokenizer: Tokenizer, limits: dict[str, int]) -> None:
     _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits)
+
+
+def _start_alone(folder: str, limits: dict[str, int]) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    _start(load(folder), limits)
 
 
 def _work(unit: list, documents: bool) -> Columns:
