@@ -21,7 +21,7 @@ from codesage.search.chunks import chunks
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion
-from codesage.walk import Skipped, read_text, text_of, walk
+from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_words
 
 
@@ -212,6 +212,16 @@ def test_walk_reads_ignore_files_and_follows_no_link(root):
     assert [path.relative_to(root).as_posix() for path in walk(root)] == [
         ".gitignore", "notes.md", "pkg/keep.py", "server.go"
     ]  # fmt: skip
+
+
+def test_names_that_are_not_utf8_are_read_like_others(root):
+    (root / os.fsdecode(b"caf\xe9")).mkdir()
+    for name in (b"caf\xe9/inner.py", b"p\xe4r.py"):
+        (root / os.fsdecode(name)).write_text("def twice(x): return 2 * x")
+    (root / os.fsdecode(b"d\xff")).symlink_to(root)
+    files = {name_of(path, root): path for path in walk(root)}
+    assert sorted(files) == ["caf\\xe9/inner.py", "notes.md", "p\\xe4r.py", "pkg/shapes.py", "server.go"]
+    assert read_text(files["p\\xe4r.py"], name="p\\xe4r.py").text.startswith("def twice")
 
 
 @pytest.mark.parametrize(

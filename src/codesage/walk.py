@@ -49,29 +49,65 @@ def walk(root: Path | str) -> Iterator[Path]:
     Ignored files, version control, dependency and cache folders are left out, so are repositories nested in this one
     (a worktree inside a checkout would answer twice). Raises CodesageError when `root` does not exist.
     """
-    import rignore
-
     root = Path(root)
     if not root.exists():
         raise CodesageError(f"{root}: no such file or folder: give a path that exists")
     if not root.is_dir():
         yield root
         return
+    entries, all_said = _entries(root)
+    folders = [path for path in entries if _kind(path) == stat.S_IFDIR]
+    files = set(entries).difference(folders)
+    if not all_said:
+        files.update(path for folder in (str(root), *folders) for path in _unsaid(folder))
+    nested = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
+    for path in sorted(files):
+        if _kind(path) not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(nested):
+            yield Path(path)
+
+
+def _kind(path: str) -> int:
+    try:
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    except OSError:  # it is gone meanwhile, which its reader will say
+        return 0
+
+
+def _entries(root: Path) -> tuple[list[str], bool]:
+    """What is under `root`, folders too, and not ignored; False where names that are not UTF-8 are missing from it."""
+    import rignore
+
     walker = rignore.Walker(
         root, ignore_hidden=False, read_ignore_files=True, read_parents_ignores=True, read_git_ignore=True,
         read_global_git_ignore=False, read_git_exclude=True, require_git=False, follow_links=False,
-        should_exclude_entry=lambda entry: _excluded(Path(entry), root),
+        overrides=[f"!{name}" for name in sorted(_FOLDERS)],
     )  # fmt: skip
-    found = [Path(entry) for entry in walker]
-    for path in sorted(found, key=lambda p: p.relative_to(root).as_posix()):
-        if not path.is_symlink() and not path.is_dir():
-            yield path
+    found, all_said = [], True
+    while True:
+        try:
+            found.append(str(next(walker)))
+        except StopIteration:
+            return found[1:], all_said  # the first is `root`
+        except ValueError:
+            all_said = False
 
 
-def _excluded(path: Path, root: Path) -> bool:
-    if path == root:
-        return False
-    return path.name in _FOLDERS or (path.is_dir() and (path / ".git").exists())
+def _unsaid(folder: str) -> Iterator[str]:
+    """Files in `folder`, or in folders in it, whose names are not UTF-8."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if not _is_utf8(name) and not os.path.islink(path):
+            yield from [os.path.join(inner, file) for inner, _, files in os.walk(path) for file in files] or [path]
+
+
+def name_of(path: Path, root: Path) -> str:
+    """The path of a file within `root`, with forward slashes; bytes that are not UTF-8 as `\\xff`."""
+    name = path.relative_to(root).as_posix() if path != root else path.name
+    return name if _is_utf8(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name)  # how Python says other bytes
 
 
 def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:

@@ -24,7 +24,7 @@ from codesage.errors import CodesageError
 from codesage.languages import language_of
 from codesage.records import Chunk, Document
 from codesage.search.chunks import chunks
-from codesage.walk import Skipped, Text, read_text, walk
+from codesage.walk import Skipped, Text, name_of, read_text, walk
 from codesage.words import split_words
 
 SCHEMA = "1"
@@ -139,7 +139,7 @@ class Index:
             known = {p: (s, m) for p, s, m in self.connection.execute("SELECT path, size, mtime FROM files")}
             present, changed = set(), []
             for path in walk(self.root):
-                name = path.relative_to(self.root).as_posix() if path != self.root else path.name
+                name = name_of(path, self.root)
                 stamp = _stamp(path)
                 present.add(name)
                 if stamp is None or known.get(name) != stamp:

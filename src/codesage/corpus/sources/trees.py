@@ -25,7 +25,7 @@ from codesage.corpus.sources.archives import Member
 from codesage.errors import CodesageError
 from codesage.languages import language_of
 from codesage.records import Document
-from codesage.walk import Skipped, Text, read_text, text_of, walk
+from codesage.walk import Skipped, Text, name_of, read_text, text_of, walk
 
 Found = Document | Skipped
 
@@ -67,7 +67,7 @@ class Folder:
         root = Path(self.path)
         origin = {"package": root.resolve().name}
         for path in walk(root):
-            name = path.relative_to(root).as_posix() if path != root else path.name
+            name = name_of(path, root)
             if readable(name):
                 yield document(read_text(path, name=name), origin, any_licence=True)
 
@@ -91,7 +91,7 @@ class StandardLibrary:
         root = Path(sysconfig.get_path("stdlib"))
         origin = {"package": "python", "version": platform.python_version(), "licence": "PSF-2.0"}
         for path in walk(root):
-            name = path.relative_to(root).as_posix()
+            name = name_of(path, root)
             if language_of(name) and not name.startswith(self._LEFT_OUT):
                 yield document(read_text(path, name=f"python/{name}"), origin, any_licence=True)
 
