@@ -33,7 +33,9 @@ _SPOKEN = {  # calls whose first argument is the name of a test, or of a group o
 }
 _SPOKEN["typescript"] = _SPOKEN["javascript"]
 _GROUPS = {b"describe", b"context", b"suite", b"feature"}
-_CALL = re.compile(r"\b([A-Za-z_$]\w*+)(?=[ \t]{0,2}\()|[.\w)]\.([a-z_]\w*+[?!]?)")
+# Both begin with one literal, which re finds ten times as fast as a name: so what is before a bracket is read backwards.
+_CALLED = re.compile(r"\([ \t]{0,2}(\w*+(?<=[A-Za-z_]))")
+_METHOD = re.compile(r"\.(?<=[.\w)]\.)([a-z_]\w*+[?!]?)\.?")
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -50,7 +52,7 @@ class Tested:
     package: str
     version: str
     licence: str
-    calls: tuple[str, ...]  # in order of appearance, each once
+    calls: tuple[str, ...]  # each once
 
 
 def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Tested]:
@@ -151,7 +153,8 @@ def _tested(text: str, code: str, document: Document, *, name: str, line: int, a
     """`also`: names of groups, which RSpec and Jest write as the method's ("#parse", ".call")."""
     named = [group.lstrip("#.:").partition("(")[0] for group in also]
     calls = [group for group in named if group.isidentifier()]
-    calls += [called or method for called, method in _CALL.findall(code[:_MOST_CHARACTERS])]
+    searched = code[:_MOST_CHARACTERS]
+    calls += "\n".join(_CALLED.findall(searched[::-1]))[::-1].split() + _METHOD.findall(searched)
     return Tested(
         text=text, calls=tuple(dict.fromkeys(calls)), code=code, language=document.language, name=name, path=document.path,
         start_line=line, package=document.package, version=document.version, licence=document.licence,
@@ -181,13 +184,13 @@ def match_tests(tested: Iterable[Tested], definitions_by_name: Mapping[str, Sequ
 
 
 def _target(test: Tested, definitions_by_name: Mapping[str, Sequence[tuple[Function, str]]]) -> tuple[Function, str] | None:
-    said, best, best_score = _stems(test.text), None, (0, 0)
+    said, best, best_score = _stems(test.text), None, (0, 0, 0)
     for call in test.calls:
         definitions = definitions_by_name.get(call, ())
         if len(definitions) != 1:
             continue
         shared = _shared(said, _stems(call))
-        score = shared, len(call)
+        score = shared, len(call), -test.code.find(call)
         if shared and score > best_score and has_lines(definitions[0][0].bare_body, 2):
             best, best_score = definitions[0], score
     return best
