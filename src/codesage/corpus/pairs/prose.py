@@ -8,6 +8,7 @@ import html
 import re
 import unicodedata
 from contextlib import suppress
+from functools import lru_cache
 
 from codesage.corpus.pairs.docblocks import Block, blocks_of
 from codesage.corpus.pairs.english import is_code, is_english
@@ -17,15 +18,15 @@ __all__ = ["clean", "count_tokens", "description", "first_sentence", "is_code", 
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->.{0,200})?$", re.DOTALL)
-_LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}(?:\(\))?\s*(?:[-–:]{1,3})?$")
+_LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _NAME_DASH = re.compile(
     r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|resp|Dr|Mr|Ms|St|No|Fig|Eq|Sec|incl|excl|max|min|[A-Za-z])|\.\.)\.$"
+_SENTENCE_END = re.compile(  # not after an abbreviation: each list is of words of one length, as re needs them
+    r"[.!?。](?:(?<=。)|(?=[)\"']?\s+[\"'(`A-Z{<:@]|[)\"']?\s*$))(?<!\.\.\.)(?<!\b[A-Za-z]\.)"
+    r"(?<!\b(?:al|cf|vs|Dr|Mr|Ms|St|No|Eq)\.)(?<!\b(?:e\.g|i\.e|etc|max|min|Fig|Sec)\.)(?<!\b(?:incl|excl|resp)\.)(?<!\bapprox\.)"
 )
-_SENTENCE_END = re.compile(r"[.!?。](?:(?<=。)|(?=[)\"']?\s+[\"'(`A-Z{<:@]|[)\"']?\s*$))")  # re is quick to find a class
 _HTML = re.compile(
     r"</?(?:a|abbr|b|big|blockquote|br|c|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|hr|i|img|ins|kbd|li|list|ol|p|"
     r"para|pre|q|s|samp|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul|var|summary|remarks|returns|"
@@ -48,6 +49,7 @@ _KERNEL_SIGIL = re.compile(
 )
 _C_SIGIL = re.compile(r"[\\@%&#]")  # one of them is in every find of the two expressions above, which are slow to find nothing
 _URL = re.compile(r"\(?\b(?:https?|ftp)://[^\s<>]{1,2000}|\bwww\.[^\s<>]{1,2000}")
+_LONE_MARKS = frozenset(",.;:!?)")
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _ARTICLES = {"the", "a", "an", "of", "to", "this"}
 _NAME_PARTS = re.compile(r"[_\W]+")
@@ -99,32 +101,38 @@ def summary(docstring: str, language: str) -> str:
 
     Where there is only a name, the name; "" when there is no paragraph at all.
     """
-    name = ""
-    for block in blocks_of(docstring, language):
-        if block.kind == "text":
-            text = _without_name(block.text, language)
-            if text and (sentence := clean(first_sentence(text), language)):
-                return sentence
-            name = name or (clean(block.text, language) if _LONE_NAME.match(block.text) else "")
-    return name
+    _, said, _ = _opening(docstring, language)
+    if said:
+        return said
+    names = (block.text for block in blocks_of(docstring, language) if block.kind == "text" and _LONE_NAME.match(block.text))
+    return next(filter(None, (clean(name, language) for name in names)), "")
 
 
 def description(docstring: str, language: str) -> str:
     """What follows the summary in plain sentences: paragraphs, parameters, results, errors; no code. "" when nothing."""
-    sentences, before = [], True
-    for block in blocks_of(docstring, language):
-        if block.kind == "text" and before:
-            text = _without_name(block.text, language)
-            first = first_sentence(text)
-            if not text or not clean(first, language):
-                continue
-            before = False
-            text = clean(text[len(first) :], language)
+    opening, _, rest = _opening(docstring, language)
+    sentences = []
+    for number, block in enumerate(blocks_of(docstring, language)):
+        if block.kind == "text" and number <= opening:
+            text = clean(rest, language) if number == opening else ""
         else:
             text = _plain(block, language)
         if " " in text and not is_code(text) and not (text.endswith(":") and len(text) < 40):
             sentences.append(text if text[-1] in ".!?:" else text + ".")
     return " ".join(sentences)
+
+
+@lru_cache(maxsize=1024)  # as blocks_of
+def _opening(docstring: str, language: str) -> tuple[int, str, str]:
+    """Of the paragraph that gives the summary: (its number among the blocks, its first sentence, cleaned, its rest)."""
+    blocks = blocks_of(docstring, language)
+    for number, block in enumerate(blocks):
+        if block.kind == "text":
+            text = _without_name(block.text, language)
+            first = first_sentence(text)
+            if said := clean(first, language):
+                return number, said, text[len(first) :]
+    return len(blocks), "", ""
 
 
 def _plain(block: Block, language: str) -> str:
@@ -137,7 +145,7 @@ def _plain(block: Block, language: str) -> str:
     if block.kind == "return":
         return text if _WHOLE.match(text) else f"Returns {_lower_first(text)}"
     name = block.name.lower()
-    if set(text.lower().split()) - _ARTICLES <= {*_NAME_PARTS.split(name), name}:
+    if {*_NAME_PARTS.split(name), name, *_ARTICLES}.issuperset(text.lower().split()):
         return ""
     if block.kind == "raise":
         name = re.split(r"[.\\]", block.name)[-1]
@@ -162,10 +170,8 @@ def _without_name(text: str, language: str) -> str:
 
 def first_sentence(text: str) -> str:
     """The first sentence of a paragraph, its stop included; the whole paragraph when it has no end."""
-    for match in _SENTENCE_END.finditer(text):
-        if not _ABBREVIATION.search(text[max(0, match.end() - 12) : match.end()]):
-            return text[: match.end()]
-    return text
+    end = _SENTENCE_END.search(text)
+    return text[: end.end()] if end else text
 
 
 def clean(text: str, language: str = "") -> str:
@@ -195,7 +201,10 @@ def clean(text: str, language: str = "") -> str:
         text = _URL.sub("", text)
     if "&" in text and ";" in text:
         text = html.unescape(text)
-    text = _SPACE_BEFORE.sub("", " ".join(text.replace("`", "").split()))
+    words = text.replace("`", "").split()
+    text = " ".join(words)
+    if not _LONE_MARKS.isdisjoint(words):
+        text = _SPACE_BEFORE.sub("", text)
     return text.rstrip(". ").lstrip("-–—:*|>,;! ")
 
 
@@ -215,7 +224,7 @@ def repair_unicode(text: str) -> str:
         with suppress(UnicodeError):  # not that kind of damage: the text stays as it is
             text = text.encode("cp1252").decode("utf-8")
     text = unicodedata.normalize("NFC", text).replace("\ufffd", "")
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    return text if text.isprintable() else "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
 
 
 def says_nothing(text: str) -> bool:
