@@ -53,7 +53,7 @@ _NO_PROSE = re.compile(
 )
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
 _ELLIPSIS = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|…)[ \t]*$", re.MULTILINE)
-_WORDS = re.compile(r"[A-Za-z][a-z']+")
+_THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
 
 
 def passages_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Pair]:
@@ -204,7 +204,7 @@ def _column(source: bytes, position: int) -> int:
 
 def _reads_as_prose(text: str) -> bool:
     """A cheap look before anything is cleaned: three words, no directive, no rule of dashes, no code in any line."""
-    if len(text) > 2_000 or len(_WORDS.findall(text)) < 3 or _NO_PROSE.match(text):
+    if len(text) > 2_000 or not _THREE_WORDS.match(text) or _NO_PROSE.match(text):
         return False
     return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
 
