@@ -161,13 +161,13 @@ def _blocks_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, str,
         text, position = _comment_at(source, match, end, comment)
         if not _reads_as_prose(text):
             continue
+        code, position = _block_below(source, position, end, _column(source, first), _OPENS_COMMENT[tree.language])
+        if not code:
+            continue  # as two of five: looked at before the text, which costs more
         text = clean(" ".join(text.split()), tree.language)
         text = first_sentence(text) if len(text) > 4 * _PARAGRAPH_TOKENS else text
         text = text.rstrip(".: ")
-        if refusal(text):
-            continue
-        code, position = _block_below(source, position, end, _column(source, first), _OPENS_COMMENT[tree.language])
-        if code and _is_comment(tree, first):
+        if not refusal(text) and _is_comment(tree, first):
             yield first, text, code
 
 
