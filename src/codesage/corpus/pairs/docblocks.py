@@ -8,16 +8,15 @@ linear in the text, which is cut at MAX_CHARACTERS.
 
 import html
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 
 MAX_CHARACTERS = 20_000  # of a docstring that are read
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One piece of a docstring. `name`: of the parameter or error; the language a fence of code names."""
 
     kind: str  # "text", "param", "return", "raise", "lead" (title of an example) or "code"
@@ -73,7 +72,7 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
     text = docstring[:MAX_CHARACTERS].expandtabs(4).replace("\r", "")
     if "<" in text:
         if is_xml(text):
-            return tuple(Block(*block) for block in read_xml(text))
+            return tuple(map(Block._make, read_xml(text)))
         if language != "python":
             text = _LIST_TAG.sub("\n- ", _PARAGRAPH_TAG.sub("\n\n", text))
     reader = _Reader(text.split("\n"), language)
@@ -82,7 +81,8 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
 
 def may_hold_code(docstring: str, language: str) -> bool:
     """Whether blocks_of can find code in a docstring: plain prose, as of most tests, need not be read for examples."""
-    return language in _INDENTED_CODE or any([mark in docstring for mark in _CODE_MARKS])
+    marks = (*_CODE_MARKS, "\n ", "\n\t") if language in _INDENTED_CODE else _CODE_MARKS
+    return any([mark in docstring for mark in marks])
 
 
 def _indent(line: str) -> int:
@@ -98,7 +98,7 @@ class _Reader:
     """The state of one pass: the open block (kind, name, texts) and, in Python, the section around it."""
 
     def __init__(self, lines: list[str], language: str) -> None:
-        self.lines, self.language = lines, language
+        self.lines, self.stripped, self.language = lines, list(map(str.strip, lines)), language
         self.blocks: list[Block] = []
         self.kind, self.name, self.texts = "text", "", []
         self.section, self.section_indent, self.numpy = "", 0, False
@@ -113,8 +113,7 @@ class _Reader:
 
     def _open(self, kind: str, name: str = "", text: str = "") -> None:
         """Close the open block, and open one."""
-        joined = " ".join(self.texts).strip()
-        if joined and self.kind != "skip":
+        if self.texts and self.kind != "skip" and (joined := " ".join(self.texts).strip()):
             self.blocks.append(Block(self.kind, joined, self.name))
         self.kind, self.name, self.texts = kind, name, [text] if text else []
 
@@ -126,8 +125,7 @@ class _Reader:
             self.blocks.append(Block("code", code, language))
 
     def _step(self, at: int) -> int:
-        line = self.lines[at]
-        stripped = line.strip()
+        line, stripped = self.lines[at], self.stripped[at]
         if not stripped:
             ends = self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")
             if self.section and not self.numpy and self.section in ("param", "raise"):
@@ -155,12 +153,12 @@ class _Reader:
     def _text(self, at: int, stripped: str) -> int:
         """A line of prose, or the heading above an underline; `::` at its end makes code of what is indented below."""
         heading = self.kind == "text" and not self.texts and len(stripped) < 80 and at + 1 < len(self.lines)
-        if heading and _UNDERLINE.match(self.lines[at + 1].strip()):
+        if heading and _UNDERLINE.match(self.stripped[at + 1]):
             return at + 2
         if stripped.endswith("::"):
             self.texts.append(stripped[:-1])
             after = at + 1
-            while after < len(self.lines) and not self.lines[after].strip():
+            while after < len(self.lines) and not self.stripped[after]:
                 after += 1
             if after < len(self.lines) and _indent(self.lines[after]) > _indent(self.lines[at]):
                 return self._indented(after, _indent(self.lines[at]) + 1)
@@ -197,7 +195,7 @@ class _Reader:
 
     def _fenced(self, at: int, fence: str, language: str) -> int:
         after = at + 1
-        while after < len(self.lines) and not self.lines[after].strip().startswith(fence):
+        while after < len(self.lines) and not self.stripped[after].startswith(fence):
             after += 1
         self._code(self.lines[at + 1 : after], language.lower())
         return after + 1
@@ -205,7 +203,7 @@ class _Reader:
     def _doctest(self, at: int) -> int:
         code, after = [], at
         while after < len(self.lines):
-            stripped = self.lines[after].strip()
+            stripped = self.stripped[after]
             if stripped.startswith((">>>", "...")):
                 code.append(stripped[4:])
             elif not stripped:
@@ -242,7 +240,7 @@ class _Reader:
 
     def _indented(self, at: int, columns: int) -> int:
         after = at
-        while after < len(self.lines) and (not self.lines[after].strip() or _indent(self.lines[after]) >= columns):
+        while after < len(self.lines) and (not self.stripped[after] or _indent(self.lines[after]) >= columns):
             after += 1
         self._code(self.lines[at:after])
         return after
@@ -250,16 +248,14 @@ class _Reader:
     def _until_blank(self, at: int) -> int:
         self._open("text")
         after = at + 1
-        while after < len(self.lines) and self.lines[after].strip():
+        while after < len(self.lines) and self.stripped[after]:
             after += 1
         return after
 
     def _directive(self, at: int, stripped: str) -> int:
         name, rest = _DIRECTIVE.match(stripped).groups("")
         after = at + 1
-        while after < len(self.lines) and (
-            not self.lines[after].strip() or _indent(self.lines[after]) > _indent(self.lines[at])
-        ):
+        while after < len(self.lines) and (not self.stripped[after] or _indent(self.lines[after]) > _indent(self.lines[at])):
             after += 1
         if name in _CODE_DIRECTIVES:
             body = self.lines[at + 1 : after]
@@ -316,11 +312,11 @@ class _Reader:
         return name.strip("<>:`.,$&*"), _without_type(rest.strip()).lstrip("-–: ")
 
     def _tagged_code(self, at: int, tag: str, rest: str) -> int:
-        stripped = self.lines[at].strip()
+        stripped = self.stripped[at]
         closing = {"code": "endcode", "verbatim": "endverbatim"}.get(tag)
         after = at + 1
         while after < len(self.lines):
-            line = self.lines[after].strip()
+            line = self.stripped[after]
             if closing and line[:1] == stripped[0] and line[1:].startswith(closing):
                 break
             if not closing and re.match(r"@\w+(?:\s|$)", line) and _indent(self.lines[after]) <= _indent(self.lines[at]):
@@ -370,7 +366,7 @@ class _Reader:
         if self.numpy:
             if indent > self.section_indent:
                 return 0
-            if self.lines[at + 1 : at + 2] and _UNDERLINE.match(self.lines[at + 1].strip()):
+            if self.lines[at + 1 : at + 2] and _UNDERLINE.match(self.stripped[at + 1]):
                 self.section = ""  # a section with a name of its own
                 return 0
             self._open(self.section, stripped.partition(":")[0].strip() if self.section != "return" else "")
