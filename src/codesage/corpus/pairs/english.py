@@ -52,7 +52,7 @@ _WEAK = frozenset(
     "uno sauf sind per hier ob busca crea et au kind valor dal cadena liste lista hat es lit nie ed nova ile".split()
 )
 _TELLING = frozenset(word.encode() for word in _FOREIGN - _ENGLISH if word.isascii())  # the others never outnumber English
-_CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]|::")
+_CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]")
 _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
@@ -90,7 +90,8 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if _CODE_START.match(text[:400]):
         return True
-    ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(text.replace("()", "")))
+    marked = text.replace("()", "")
+    ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(marked)) + marked.count("::")
     if not ends and marks < 2:
         return False
     words = text.split()
