@@ -60,7 +60,7 @@ class JoinTests:
 
 def _tests(parsed: tuple[ParseUnit, ...]) -> Iterator[Tested]:
     for part in parsed:
-        table = pq.read_table(part.folder / TESTS_FILE, use_threads=False)
+        table = _table(part.folder / TESTS_FILE)
         for *values, calls in zip(*(table[name].to_pylist() for name in TESTS.names), strict=True):
             yield Tested(*values, tuple(calls.split("\n")))
 
@@ -83,10 +83,15 @@ def _definitions(parsed: tuple[ParseUnit, ...], called: pa.Array) -> dict[str, d
 
 def _called(folder: Path, called: pa.Array) -> pa.Table:
     """The functions of a row group outside tests whose names are called."""
-    tables = [pq.read_table(folder / name, use_threads=False) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)]
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
     table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
-    return table.filter(pa.array([not is_test(path) for path in table["path"].to_pylist()], pa.bool_()))
+    tests = pa.array(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
+    return table.filter(pc.invert(pc.is_in(table["path"], tests)))
+
+
+def _table(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False)
 
 
 def _names(table: pa.Table) -> Iterator[tuple[str, str]]:

@@ -213,6 +213,7 @@ def _shared(said: Sequence[str], called: Sequence[str]) -> int:
     return shared if 2 * shared > len(set(called)) else 0
 
 
+@lru_cache(maxsize=4096)
 def _stem(word: str) -> str:
     """Enough of a word to let "parses" and "parsing" meet "parse"."""
     for ending in ("ing", "ies", "ed", "es", "s", "e"):
