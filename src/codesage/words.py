@@ -16,5 +16,5 @@ def split_words(text: str) -> list[str]:
         if token.islower() or token.isdigit():
             words.append(token)
         else:
-            words.extend(part.lower() for part in _PART.findall(token))
+            words += map(str.lower, _PART.findall(token))
     return words
