@@ -11,7 +11,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +46,19 @@ class Benchmarks:
         self.sets = sorted(items)
         self._short: dict[bytes, int] = {}  # items below CERTAIN bytes: number of the set
         spans: dict[int, set[tuple[int, int]]] = defaultdict(set)  # hash of 16 bytes: where in an item, its length
-        runs, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int16)]
+        long, sets = [], []
         for number, name in enumerate(self.sets):
-            distinct = dict.fromkeys(map(_item, filter(_is_item, items[name])))
-            for item in distinct:
+            for item in dict.fromkeys(map(_item, filter(_is_item, items[name]))):
                 if len(item) >= CERTAIN:
+                    long.append(item)
+                    sets.append(number)
                     continue
                 self._short.setdefault(item, number)
                 self._short.setdefault(item.rstrip(_END), number)
                 if len(item) >= _WHOLE:
-                    for offset, pair in enumerate(_pairs(_words(item, 1), 8)[:_PAIR].tolist()):
+                    for offset, pair in enumerate(_pairs(_words(item[: 2 * _PAIR - 1], 1), 8).tolist()):
                         spans[pair].add((offset, len(item)))
-            runs.append(_runs_of_set(item for item in distinct if len(item) >= CERTAIN))
-            owners.append(np.full(len(runs[-1]), number, np.int16))
-        self._runs, first = np.unique(np.concatenate(runs), return_index=True)
-        self._owners = np.concatenate(owners)[first]
+        self._runs, self._owners = _runs_of(long, np.array(sets, np.int16))
         self._pairs = np.array(sorted(spans), np.uint64)
         self._spans = [sorted(spans[pair]) for pair in sorted(spans)]
         self._run_filter, self._pair_filter = _filter(self._runs), _filter(self._pairs)
@@ -157,31 +156,35 @@ def _runs(pairs: np.ndarray, step: int, stride: int) -> np.ndarray:
     return hashes
 
 
-def _runs_of_set(items: Iterable[bytes]) -> np.ndarray:
-    """Hashes of the runs of the items of one set, sorted, but for those in more than _COMMON of them."""
-    found, batch, size = [np.empty(0, np.uint64)], [], 0
-    for item in items:
-        batch.append(item)
-        size += len(item)
-        if size >= _BATCH:
-            found.append(_item_runs(batch))
-            batch, size = [], 0
-    runs, counts = np.unique(np.concatenate([*found, _item_runs(batch)]), return_counts=True)
-    return runs[counts <= _COMMON]
-
-
-def _item_runs(items: list[bytes]) -> np.ndarray:
-    """Hashes of the runs that say something, once for every item that has them."""
-    sizes, data = np.array([len(item) for item in items], np.int64), b"".join(items)
-    if len(data) < RUN:
-        return np.empty(0, np.uint64)
-    owners = np.repeat(np.arange(len(items)), sizes)
-    places = np.flatnonzero((owners[: 1 - RUN] == owners[RUN - 1 :]) & (_distinct_bytes(data) >= _DISTINCT))
-    hashes = _runs(_pairs(_words(data, 1), 8), 8, 1)[places]
+def _runs_of(items: Sequence[bytes], sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the runs of items, sorted, each once, and its set; those in more than _COMMON items of a set are left out."""
+    starts = np.cumsum([0, *map(len, items)])
+    cuts = [*np.flatnonzero(np.diff(starts[:-1] // _BATCH, prepend=-1)).tolist(), len(items)]
+    parts = [_item_runs(items[first:end], first) for first, end in pairwise(cuts)]
+    hashes, owners = map(np.concatenate, zip((np.empty(0, np.uint64), np.empty(0, np.int64)), *parts, strict=True))
     order = np.argsort(hashes, kind="stable")
-    hashes, owners = hashes[order], owners[places[order]]
-    repeated = (hashes[1:] == hashes[:-1]) & (owners[1:] == owners[:-1])
-    return hashes[np.append(True, ~repeated)[: len(hashes)]]
+    hashes, owners = hashes[order], owners[order]
+    once = _changes(hashes, owners)
+    hashes, sets = hashes[once], sets[owners[once]]
+    first = np.flatnonzero(_changes(hashes, sets))
+    first = first[np.diff(first, append=len(hashes)) <= _COMMON]
+    first = first[_changes(hashes[first])]
+    return hashes[first], sets[first]
+
+
+def _item_runs(items: Sequence[bytes], number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the runs that say something, and which item each is of: they are numbered from `number` on."""
+    sizes, data = [len(item) for item in items], b"".join(items)
+    owners = np.repeat(np.arange(number, number + len(items)), sizes)
+    places = np.flatnonzero((owners[: 1 - RUN] == owners[RUN - 1 :]) & (_distinct_bytes(data) >= _DISTINCT))
+    return _runs(_pairs(_words(data, 1), 8), 8, 1)[places], owners[places]
+
+
+def _changes(*columns: np.ndarray) -> np.ndarray:
+    """Which rows differ from the one before, bool (n,)."""
+    changed = np.ones(len(columns[0]), bool)
+    changed[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return changed
 
 
 def _distinct_bytes(data: bytes) -> np.ndarray:
