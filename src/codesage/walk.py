@@ -161,7 +161,7 @@ def _decode(data: bytes) -> str | None:
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return data.decode("utf-16")
-        return None if b"\0" in data else data.decode("utf-8-sig")
+        return None if b"\0" in data else data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError:
         return None
 

@@ -83,10 +83,8 @@ def reason(name: str, text: str) -> str:
         return "data"
     if (_holds(name, _GENERATED_WORDS) and _GENERATED_NAME.search(name)) or _generated(text[:_HEAD]):
         return "generated"
-    if not is_prose(name) and _minified(text):
-        return "minified"
-    if not is_prose(name) and _data(text):
-        return "data"
+    if counted := "" if is_prose(name) else _counted(text):
+        return counted
     if copyleft_header(text):
         return "copyleft header"
     return "test" if is_test(name) else ""
@@ -102,21 +100,20 @@ def _holds(text: str, words: tuple[str, ...]) -> bool:
     return any([word in lower for word in words])
 
 
-def _minified(text: str) -> bool:
+def _counted(text: str) -> str:
+    """What the characters of a text say it is: "minified", "data" or ""."""
     if len(text) < _ENOUGH:
-        return False
-    breaks = text.count("\n")
-    return len(text) / (breaks + 1) > _LINE or breaks + text.count(" ") + text.count("\t") < _BLANK * len(text)
+        return ""
+    data = text.encode("utf-8", "replace")
+    inked = data.translate(None, b" \t\r\n")
+    if len(text) > _LINE * (text.count("\n") + 1) or len(data) - len(inked) < _BLANK * len(text):
+        return "minified"
+    return "data" if _literal_share(inked) > _LITERAL else ""
 
 
-def _data(text: str) -> bool:
-    return len(text) >= _ENOUGH and literal_share(text) > _LITERAL
-
-
-def literal_share(text: str) -> float:
-    """The share of digits, hexadecimal digits and separators of lists among the characters that are not blank."""
-    data = text.encode("utf-8", "replace").translate(None, b" \t\r\n")
-    literal = len(data) - len(data.translate(None, _DIGITS + _SEPARATORS))
-    if literal > _LITERAL / 2 * len(data):  # else the letters of hexadecimal digits cannot make up the rest
-        literal = len(data) - len(_HEX.sub(b"", data).translate(None, _DIGITS + _SEPARATORS))
-    return literal / max(1, len(data))
+def _literal_share(inked: bytes) -> float:
+    """The share of digits, hexadecimal digits and separators of lists in a text that holds nothing blank."""
+    literal = len(inked) - len(inked.translate(None, _DIGITS + _SEPARATORS))
+    if literal > _LITERAL / 2 * len(inked):  # else the letters of hexadecimal digits cannot make up the rest
+        literal = len(inked) - len(_HEX.sub(b"", inked).translate(None, _DIGITS + _SEPARATORS))
+    return literal / max(1, len(inked))
