@@ -1,17 +1,17 @@
 """The corpus pipeline beside a bare tree-sitter parse of the same files, and two workers beside one.
 
-    python benchmarks/corpus.py benchmarks/corpus.toml --cache DIR [--exclude-benchmarks F] [--out FILE.json]
+    python benchmarks/corpus.py benchmarks/corpus.toml --cache DIR [--exclude-benchmarks F] [--rounds N] [--out FILE.json]
 
-The pipeline runs with one worker and with two; then one process parses, with nothing but tree-sitter, every source file
-that the pipeline is given, and, apart, those that it keeps: it reads the others too (copies, generated, minified, data),
-but never parses them. Seconds of the clock need a machine of its own; seconds of the processor, which are reported beside
-them, do not. Peak memory is that of the largest process, times the number of workers, plus that of the parent: an upper
-bound.
+The pipeline runs with one worker and with two; beside it one process parses, with nothing but tree-sitter, every source
+file that the pipeline is given, and, apart, those that it keeps: it reads the others too (copies, generated, minified,
+data), but never parses them. Ratios are medians over rounds in which all of them take turns, since a shared machine drifts.
+Peak memory is that of the largest process so far, times the number of workers, plus that of the parent: an upper bound.
 """
 
 import argparse
 import json
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -37,26 +37,30 @@ def main() -> None:
     parser.add_argument("sources", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--exclude-benchmarks", default="")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    figures = {}
     with tempfile.TemporaryDirectory(dir=arguments.cache.parent) as folder:
-        for workers in (1, 2):
-            out = Path(folder) / str(workers)
-            figures[f"{workers} workers"] = build(arguments, workers, out)
-        same = len({open_artifact(Path(folder) / str(n), "corpus").fingerprint for n in (1, 2)}) == 1
-        facts = open_artifact(out, "corpus", verify=False).facts
-        figures["bare parse, given"] = bare_parse(given(arguments))
-        figures["bare parse, kept"] = bare_parse(read_documents(out))
-    one, two = figures["1 workers"], figures["2 workers"]
-    ratios = {f"pipeline to bare parse of the files {which}, {seconds}": one[seconds] / figures[f"bare parse, {which}"][seconds]
-              for which in ("given", "kept") for seconds in ("clock", "processor")}  # fmt: skip
-    ratios["two workers to one, clock"] = one["clock"] / two["clock"]
-    record = {"date": date.today().isoformat(), **environment(), "same bytes": same, "ratios": ratios, "figures": figures,
-              "files": sum(facts["documents"].values()), "pairs": sum(facts["pairs"].values())}  # fmt: skip
+        rounds = [one_round(arguments, Path(folder) / str(number)) for number in range(arguments.rounds)]
+        facts = open_artifact(Path(folder) / "0" / "1", "corpus", verify=False).facts
+    medians = {name: statistics.median(one["ratios"][name] for one in rounds) for name in rounds[0]["ratios"]}
+    record = {"date": date.today().isoformat(), **environment(), "ratios, medians": medians,
+              "files": sum(facts["documents"].values()), "pairs": sum(facts["pairs"].values()), "rounds": rounds}  # fmt: skip
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def one_round(arguments: argparse.Namespace, folder: Path) -> dict:
+    """Figures of everything that is compared, one after the other, and their ratios."""
+    figures = {"bare parse, given": bare_parse(given(arguments)), "1 worker": build(arguments, 1, folder / "1")}
+    figures |= {"bare parse, kept": bare_parse(read_documents(folder / "1")), "2 workers": build(arguments, 2, folder / "2")}
+    one, two = figures["1 worker"], figures["2 workers"]
+    ratios = {f"pipeline to bare parse of the files {which}, {seconds}": one[seconds] / figures[f"bare parse, {which}"][seconds]
+              for which in ("given", "kept") for seconds in ("clock", "processor")}  # fmt: skip
+    ratios["one worker to two, clock"] = one["clock"] / two["clock"]
+    same = len({open_artifact(folder / number, "corpus").fingerprint for number in "12"}) == 1
+    return {"same bytes": same, "ratios": ratios, "figures": figures}
 
 
 def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
