@@ -101,6 +101,11 @@ def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
     assert list(called.arguments)[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
     assert called.arguments.get("is_causal", False) is False
     assert tuple(called.arguments.get("window_size", (-1, -1))) == (-1, -1)
+    schema = torch.ops.aten._flash_attention_forward.default._schema  # what takes its place where there is dropout
+    assert [argument.name for argument in schema.arguments if not argument.kwarg_only] == [
+        "query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal", "return_debug_mask",
+    ]  # fmt: skip
+    assert schema.returns[0].name == "output" and torch._C._dispatch_has_kernel_for_dispatch_key(schema.name, "Autograd")
 
 
 @pytest.mark.parametrize("rows", [None, [0, 1, 5, 6, 12, 22]])
@@ -125,9 +130,9 @@ def test_varlen_attention_gets_the_borders_of_queries_and_keys(monkeypatch, rows
     torch.testing.assert_close(_varlen_attention(q_THK[rows_M], k_THK, v_THK, borders, layout), whole[rows_M])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention is for CUDA")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="flash attention is for CUDA")
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_autocast_takes_varlen_attention_unless_there_is_dropout(encoder, dropout):
+def test_autocast_takes_one_flash_attention_a_layer(encoder, dropout):
     lengths, encoder = [3, 30, 11], encoder.cuda().train()
     ids, layout = torch.randint(0, 97, (44,), device="cuda"), Layout.of(lengths, "cuda")
     expected = encoder(ids, layout)
@@ -135,10 +140,16 @@ def test_autocast_takes_varlen_attention_unless_there_is_dropout(encoder, dropou
         block.attn.dropout = dropout
     with torch.profiler.profile() as profile, torch.autocast("cuda", torch.bfloat16):
         found = encoder(ids, layout)
-    assert any("varlen" in event.key for event in profile.key_averages()) == (dropout == 0.0)
+    flash = [event for event in profile.key_averages() if event.key == "aten::_flash_attention_forward"]
+    assert sum(event.count for event in flash) == len(encoder.h)
     if dropout == 0.0:
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+    else:
+        with torch.autocast("cuda", torch.bfloat16), torch.no_grad():
+            mean = torch.stack([encoder(ids, layout) for _ in range(400)]).mean(0)
+        assert not torch.equal(found, expected) and (mean - expected).abs().mean() < 0.05
     found.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
 
 
 def test_gradients_reach_every_parameter(encoder):

@@ -4,9 +4,8 @@ In: token ids, flat, documents one behind the other, with the length of each. Ou
 The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
 all documents; only attention knows borders, and confines itself to each document. Who needs the states of some tokens
 only, as the masked ones, pays for those alone from the queries of the last block on. On CUDA in half precision (autocast
-counts) that is one varlen flash attention call. Elsewhere, and on CUDA while attention dropout is on, which varlen
-attention does not have, neighbours of equal length are stacked and attended together, at no padding either, in one call
-for each length: callers sort their documents by length.
+counts) that is one varlen flash attention call. Elsewhere neighbours of equal length are stacked and attended together, at
+no padding either, in one call for each length: callers sort their documents by length.
 Shapes: T tokens of all documents, M that are asked for (Q of a document), B documents, L length, D width, H heads, K head
 width, V vocabulary.
 """
@@ -85,8 +84,8 @@ class Attention(nn.Module):
             k_THK, v_THK = F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
         dropout = self.dropout if self.training else 0.0
         # q's dtype, not x's: under autocast the residual stream and the norms stay float32
-        if q_MHK.is_cuda and dropout == 0.0 and q_MHK.dtype in (torch.float16, torch.bfloat16):
-            y_MHK = _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout)
+        if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16):
+            y_MHK = _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout, dropout)
         else:
             runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
             y_MHK = _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
@@ -108,12 +107,18 @@ def _stacked_attention(
     return torch.cat(parts)
 
 
-def _varlen_attention(q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, query_borders: Tensor, layout: Layout) -> Tensor:
+def _varlen_attention(
+    q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, query_borders: Tensor, layout: Layout, dropout: float = 0.0
+) -> Tensor:
+    """Attention of documents of any lengths in one call; `query_borders`: int32 (B+1,) cumulative numbers of queries."""
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(layout.lengths)  # known on the host: no layer waits for the device
+    qkv, borders = (q_MHK, k_THK, v_THK), (query_borders, layout.borders, longest, longest)
+    if dropout:  # which varlen_attn leaves out of the operation it is made of; torch's nested tensors call it like this
+        return torch.ops.aten._flash_attention_forward(*qkv, *borders, dropout, False, False)[0]
     # Positions only: the switch for causality was renamed after 2.10 (is_causal, then window_size); its default is none.
-    return varlen_attn(q_MHK, k_THK, v_THK, query_borders, layout.borders, longest, longest)
+    return varlen_attn(*qkv, *borders)
 
 
 class Block(nn.Module):
