@@ -56,13 +56,13 @@ def walk(root: Path | str) -> Iterator[Path]:
         yield root
         return
     entries, all_said = _entries(root)
-    folders = [path for path in entries if _kind(path) == stat.S_IFDIR]
-    files = set(entries).difference(folders)
+    kinds = {path: _kind(path) for path in entries}
+    folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
     if not all_said:
-        files.update(path for folder in (str(root), *folders) for path in _unsaid(folder))
+        kinds |= {path: _kind(path) for folder in (str(root), *folders) for path in _unsaid(folder)}
     nested = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
-    for path in sorted(files):
-        if _kind(path) not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(nested):
+    for path in sorted(kinds):
+        if kinds[path] not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(nested):
             yield Path(path)
 
 
@@ -93,11 +93,11 @@ def _entries(root: Path) -> tuple[list[str], bool]:
 
 
 def _unsaid(folder: str) -> Iterator[str]:
-    """Files in `folder`, or in folders in it, whose names are not UTF-8."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if not _is_utf8(name) and not os.path.islink(path):
-            yield from [os.path.join(inner, file) for inner, _, files in os.walk(path) for file in files] or [path]
+    """Files whose names are not UTF-8 in `folder`, or that lie below such a name; ignore files have no say there."""
+    for place, folders, files in os.walk(folder):
+        below = place != folder
+        yield from (os.path.join(place, name) for name in files if below or not _is_utf8(name))
+        folders[:] = [name for name in folders if name not in _FOLDERS and (below or not _is_utf8(name))]
 
 
 def name_of(path: Path, root: Path) -> str:

@@ -77,8 +77,9 @@ class Parse:
         with pq.ParquetFile(unit.documents) as file:
             table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
         found = _Found()
-        copied = benchmarks_in(self.exclude, table["text"].to_pylist())
-        for index, document in enumerate(records_of(table, Document)):
+        documents = list(records_of(table, Document))
+        copied = benchmarks_in(self.exclude, [document.text for document in documents])
+        for index, document in enumerate(documents):
             why = guard.begin(index) or self._read(document, unit.rows[index], unit, copied[index], found)
             if why:
                 found.skipped.append((document.path, why))

@@ -153,7 +153,7 @@ class _Part:
 
 def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     stream = _Forward(_decompressed(file), file, limits)
-    tar = tarfile.TarFile(fileobj=stream, mode="r", tarinfo=_Header, errorlevel=2, encoding="utf-8", errors="surrogateescape")
+    tar = tarfile.TarFile(fileobj=stream, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
     count, info = 0, tar.firstmember
     tar.firstmember = None  # else the first next() gives it again
     while info is not None:
@@ -190,23 +190,6 @@ def _tar_member(
         if len(data) != info.size:
             raise EOFError
         yield Member(name, data)
-
-
-class _Header(tarfile.TarInfo):
-    """A header of which no more is read than is asked for here: with owners and dates it would take six times as long."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        """The header of an ordinary file or folder; tarfile reads all others, and finds out what is wrong with them."""
-        size, checksum, kind = buf[124:136].strip(b" \0"), buf[148:156], buf[156:157]
-        total = sum(buf) - sum(checksum) + len(checksum) * ord(" ")
-        ordinary = kind in (tarfile.REGTYPE, tarfile.DIRTYPE) and size.isdigit() and len(buf) == tarfile.BLOCKSIZE
-        if not ordinary or checksum.strip(b" \0").lstrip(b"0") != b"%o" % total:
-            return super().frombuf(buf, encoding, errors)
-        name, prefix = (field.partition(b"\0")[0].decode(encoding, errors) for field in (buf[:100], buf[345:500]))
-        info = cls(f"{prefix}/{name}" if prefix else name)
-        info.size, info.type = int(size, 8), kind
-        return info
 
 
 def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
