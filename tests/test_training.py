@@ -274,12 +274,16 @@ def test_compiled_blocks_compute_the_same_with_few_graphs():
     encoder = Encoder(CONFIG.without_dropout())
     layouts = [Layout.of(lengths) for lengths in ([5, 5, 7], [3], [9, 10, 11], [20] * 3)]
     ids = [torch.randint(0, 100, (sum(layout.lengths),)) for layout in layouts]
-    before = [encoder(i, layout) for i, layout in zip(ids, layouts, strict=True)]
+    asked = [torch.arange(0, len(i), 2) for i in ids]
+    before = [
+        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, asked, strict=True)
+    ]
     counted = precision.graphs()
     precision.compile_blocks(encoder, backend="aot_eager")
-    for expected, i, layout in zip(before, ids, layouts, strict=True):
+    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, asked, strict=True):
         torch.testing.assert_close(encoder(i, layout), expected)
-    assert precision.graphs() - counted <= 2
+        torch.testing.assert_close(encoder(i, layout, rows_M=rows), of_rows)
+    assert precision.graphs() - counted == 3  # before attention, for all tokens or for those asked; after it
 
 
 @pytest.mark.parametrize("rows", [3, 512])

@@ -11,8 +11,9 @@ from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
 from codesage.training import loop
 
-_ON_CPU = {"toy", "nano", "mini"}
-_MICRO_TOKENS = {"small": 65_536, "base": 32_768, "large": 16_384}  # what a device of 80 GB holds with ease
+_OURS = {"toy", "nano", "mini"}
+# Of one forward and backward on a GPU: what a device of 80 GB holds with ease.
+_MICRO_TOKENS = {"toy": 262_144, "nano": 262_144, "mini": 131_072, "small": 65_536, "base": 32_768, "large": 16_384}
 _SHALLOW_PAIRS, _EPOCHS = 1_024, 4  # of the phase that bypasses the blocks
 # Comments and tests are many and say less about what a whole function does.
 _KINDS = {"function": 1.0, "class": 1.0, "example": 1.0, "comment": 0.5, "test": 0.3}
@@ -22,17 +23,28 @@ TOY = Config(64, 2, 2, vocab_size=2_048, max_position_embeddings=512)  # proves 
 def encoder_of(size: str) -> Config:
     """The shape of a size; the sizes of our own train without dropout, since they see each example about once."""
     config = TOY if size == "toy" else SIZES[size]
-    return config.without_dropout() if size in _ON_CPU else config
+    return config.without_dropout() if size in _OURS else config
 
 
 def initial_of(size: str) -> str:
     """Where the weights of a size start: published sizes from N(0, 0.02), ours from words (encoder.lexical)."""
-    return "lexical" if size in _ON_CPU else "normal"
+    return "lexical" if size in _OURS else "normal"
 
 
-def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0) -> pretrain.Settings:
-    """Stage I of a size (paper section 4.1 for small, base, large); `seconds` also bounds its time."""
-    if size in _ON_CPU:
+def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str = "cpu") -> pretrain.Settings:
+    """Stage I of a size (paper section 4.1 for small, base, large); `seconds` also bounds its time.
+
+    `device`, a torch device type, chooses how our own sizes are trained; published hyper-parameters know no device.
+    """
+    if size in _OURS and device != "cpu":
+        return pretrain.Settings(
+            encoder_of(size),
+            examples.Settings(max_tokens=256, batch_tokens=262_144, seed=seed),
+            loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, seed=seed),
+            micro_tokens=_MICRO_TOKENS[size],
+            initial=initial_of(size),
+        )
+    if size in _OURS:
         # The lexical start is kept: its rows move at a thirtieth of the rate of the blocks (docs/log.md).
         return pretrain.Settings(
             encoder_of(size),
@@ -49,7 +61,7 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0) -> pretrain.S
     )
 
 
-def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0) -> contrast.Settings:
+def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, device: str = "cpu") -> contrast.Settings:
     """Stage II of a size over so many `pairs` (paper section 4.1 for small, base, large); `seconds` also bounds its time.
 
     A CPU sees too few pairs to move the blocks, and a few dozen steps of a common rate undo what is there. So our own
@@ -57,7 +69,14 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0) -
     epochs; the whole encoder follows, gently. All of it was measured on held-out pairs and on CoSQA's development split
     (docs/log.md); the printed weights of negatives stay at 2 ln 2 here, every vector alike.
     """
-    if size in _ON_CPU:
+    if size in _OURS and device != "cpu":
+        batch = {"text_tokens": 64, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.1, "kinds": _KINDS}
+        return contrast.Settings(
+            loop.Settings(20_000, 600, 1e-3, seconds=seconds, seed=seed),
+            BatchSettings(batch_pairs=4_096, code_tokens=256, seed=seed, **batch), negatives="uniform",
+            micro_tokens=_MICRO_TOKENS[size],
+        )  # fmt: skip
+    if size in _OURS:
         batch = {"text_tokens": 32, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.2, "kinds": _KINDS,
                  "seed": seed}  # fmt: skip
         steps = max(50, min(100_000, _EPOCHS * pairs // _SHALLOW_PAIRS))

@@ -73,23 +73,26 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.residual_dropout = nn.Dropout(config.residual_dropout_prob)
 
-    def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
-        """(T, D) to (T, D), or to (M, D) of the tokens `asked` for: all tokens are keys and values, these alone queries."""
-        width = x_TD.shape[1]
-        if asked is None:
-            q_MHK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
-        else:
-            weight, bias = self.c_attn.weight, self.c_attn.bias
-            q_MHK = F.linear(x_TD[asked.rows_M], weight[:width], bias[:width]).view(len(asked.rows_M), self.heads, -1)
-            k_THK, v_THK = F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
+    def projected(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (M, H, K) of the tokens asked for (None: all), keys and values (T, H, K) of all tokens."""
+        if rows_M is None:
+            return self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+        width, weight, bias = x_TD.shape[1], self.c_attn.weight, self.c_attn.bias
+        q_MHK = F.linear(x_TD[rows_M], weight[:width], bias[:width]).view(len(rows_M), self.heads, -1)
+        return q_MHK, *F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
+
+    def forward(self, q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
+        """What each query sees of its document, (M, H, K)."""
         dropout = self.dropout if self.training else 0.0
-        # q's dtype, not x's: under autocast the residual stream and the norms stay float32
+        # q's dtype, not that of the residual stream, which stays float32 under autocast, like the norms
         if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16):
-            y_MHK = _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout, dropout)
-        else:
-            runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
-            y_MHK = _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
-        return self.residual_dropout(self.c_proj(y_MHK.reshape(-1, width)))
+            return _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout, dropout)
+        runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
+        return _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
+
+    def merged(self, y_MHK: Tensor) -> Tensor:
+        """What attention adds to the residual stream, (M, D)."""
+        return self.residual_dropout(self.c_proj(y_MHK.flatten(1)))
 
 
 def _stacked_attention(
@@ -139,13 +142,21 @@ class Block(nn.Module):
 
     def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
         """(T, D) to (T, D), or to (M, D) of the tokens `asked` for."""
-        added_MD = self.attn(self.ln_1(x_TD), layout, asked)
-        return self.feed_forward((x_TD if asked is None else x_TD[asked.rows_M]) + added_MD)
+        rows_M = None if asked is None else asked.rows_M
+        y_MHK = self.attn(*self.before(x_TD, rows_M), layout, asked)
+        return self.after(x_TD if rows_M is None else x_TD[rows_M], y_MHK)
 
-    def feed_forward(self, x_TD: Tensor) -> Tensor:
-        """The second half, (T, D) to (T, D): what a block computes for each token alone."""
-        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_TD)), approximate="tanh")
-        return x_TD + self.mlp_dropout(self.mlp["c_proj"](inner))
+    # The two sides of attention: what a block computes for each token alone.
+
+    def before(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, as Attention.projected gives them."""
+        return self.attn.projected(self.ln_1(x_TD), rows_M)
+
+    def after(self, x_MD: Tensor, y_MHK: Tensor) -> Tensor:
+        """The residual stream (M, D) with what attention and the feed-forward layers add."""
+        x_MD = x_MD + self.attn.merged(y_MHK)
+        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_MD)), approximate="tanh")
+        return x_MD + self.mlp_dropout(self.mlp["c_proj"](inner))
 
 
 class Encoder(nn.Module):

@@ -8,7 +8,8 @@ logits become its gradient in place and are gone, and backward only scales what 
 import torch
 from torch import Tensor
 
-ROWS = 512  # of a chunk: large enough for a full-speed product, small enough to stay near the cache
+# Rows of a chunk: on a CPU as many as stay near the cache, on CUDA enough that adding up the table's gradient is cheap.
+ROWS = {"cpu": 512, "cuda": 4096}
 
 
 class _Summed(torch.autograd.Function):
@@ -23,12 +24,12 @@ class _Summed(torch.autograd.Function):
             gradient_MD, gradient_VD = torch.empty_like(x_MD), torch.zeros_like(weight_VD, dtype=sums)
             for start in range(0, len(x_MD), rows):
                 x_RD, labels_R1 = x_MD[start : start + rows], labels_M[start : start + rows, None]
-                logits_RV = (x_RD @ w_VD.T).to(sums)
-                scale_R1 = logits_RV.logsumexp(1, keepdim=True)
-                total += (scale_R1 - logits_RV.gather(1, labels_R1)).sum()
-                error_RV = logits_RV.sub_(scale_R1).exp_()  # softmax, then minus the label: the gradient of the logits
-                error_RV.scatter_add_(1, labels_R1, -torch.ones_like(scale_R1))
-                error_RV = error_RV.to(fast)
+                scores_RV = (x_RD @ w_VD.T).log_softmax(1, dtype=sums)
+                score_R1 = scores_RV.gather(1, labels_R1)
+                total -= score_R1.sum()
+                # The gradient of the logits: the softmax, less 1 at the label.
+                error_RV = torch.exp(scores_RV, out=scores_RV if fast == sums else torch.empty_like(scores_RV, dtype=fast))
+                error_RV.scatter_(1, labels_R1, score_R1.expm1().to(fast))
                 torch.mm(error_RV, w_VD, out=gradient_MD[start : start + rows])
                 gradient_VD += error_RV.T @ x_RD
         context.save_for_backward(gradient_MD.to(states_MD.dtype), gradient_VD.to(weight_VD.dtype))
@@ -40,9 +41,10 @@ class _Summed(torch.autograd.Function):
         return gradient_MD * gradient, gradient_VD * gradient, None, None
 
 
-def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = ROWS) -> Tensor:
+def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = 0) -> Tensor:
     """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, a scalar.
 
-    Peak memory beside the gradients is rows * V floats. Under autocast products are in its dtype; sums in fp32 at least.
+    Peak memory beside the gradients is that of `rows` rows (0: the device's default), 2 * rows * V floats. Under autocast
+    products are in its dtype; sums in fp32 at least.
     """
-    return _Summed.apply(states_MD, weight_VD, labels_M, rows)
+    return _Summed.apply(states_MD, weight_VD, labels_M, rows or ROWS.get(states_MD.device.type, 4096))

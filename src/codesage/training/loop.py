@@ -89,9 +89,13 @@ def train(
         _resume(home, encoder, optimizer, progress, guard, run, resume=resume)
     autocast = precision.autocast(settings.precision, device)
     peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
+    encoder.train()
     if settings.compile:
         precision.compile_blocks(encoder)
-    encoder.train()
+        # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), autocast():
+            gradients_of(batches.at(progress.step))
+        optimizer.zero_grad(set_to_none=True)
     saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
 
     def save() -> Path:
@@ -132,7 +136,8 @@ def train(
             metrics.show(step, loss=loss, tokens=progress.tokens, used=share_used(settings, progress), seconds=progress.seconds)
             guard.refuse_too_many()
             if evaluate is not None and cheap and int(used * settings.evaluations) > progress.evaluated:
-                _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
+                with autocast():
+                    _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
             if checkpoints is not None and (stopped or checkpoint_due(settings, progress.step, elapsed)):
                 path, saved, saved_step = save(), time.perf_counter(), progress.step
                 if stopped:
@@ -140,7 +145,8 @@ def train(
         if not progress.step:
             raise CodesageError("the run ended before its first step: the time was up")
         if evaluate is not None and progress.evaluated < settings.evaluations:
-            _evaluate(encoder, evaluate, progress, metrics, settings.evaluations)
+            with autocast():
+                _evaluate(encoder, evaluate, progress, metrics, settings.evaluations)
         if checkpoints is not None and saved_step != progress.step:
             save()
     encoder.eval()

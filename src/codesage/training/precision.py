@@ -46,11 +46,13 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
     """Compile what the blocks compute for each token alone, one graph for every number of tokens and every block.
 
     Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
-    compiled anew in every batch. `graphs` counts what was compiled.
+    compiled anew in every batch. Evaluations, few and short, are not compiled. `graphs` counts what was compiled.
     """
-    compiled = torch.compile(Block.feed_forward, fullgraph=True, backend=backend)
-    for block in encoder.h:
-        block.feed_forward = partial(_of_any_length, compiled, block)
+    for name in ("before", "after"):
+        plain = getattr(Block, name)
+        compiled = torch.compile(plain, fullgraph=True, backend=backend)
+        for block in encoder.h:
+            setattr(block, name, partial(_of_any_length, compiled, plain, block))
 
 
 def graphs() -> int:
@@ -60,6 +62,10 @@ def graphs() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-def _of_any_length(compiled: Callable[[Block, Tensor], Tensor], block: Block, x_TD: Tensor) -> Tensor:
-    torch._dynamo.mark_dynamic(x_TD, 0)
-    return compiled(block, x_TD)
+def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: Tensor | None) -> Tensor:
+    if not block.training:
+        return plain(block, *tensors)
+    for tensor in tensors:
+        if tensor is not None:
+            torch._dynamo.mark_dynamic(tensor, 0)
+    return compiled(block, *tensors)

@@ -1,0 +1,146 @@
+"""Training speed on a GPU: tokens a second of Stage I, pairs a second of Stage II, and their share of the device's peak.
+
+Run: python benchmarks/gpu.py TOKENS [--sizes small nano] [--out FILE.json]. Whole training steps on the batches of TOKENS
+(codesage tokens): gradients in micro-batches, clipping, AdamW; dropout, lengths and vocabulary as the size is trained with,
+batches made beforehand. Plain and compiled take turns in this process. The peak is the vendor's for dense bf16, and beside
+it what one large product reaches here. Stage II is a batch of 8,192 pairs through cached gradients, whose second forward
+counts as time, not as operations.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from codesage import recipes
+from codesage.contrast import batches as pairs
+from codesage.contrast import stage as contrast
+from codesage.corpus.tokens.tokenised import Tokens, open_tokens
+from codesage.encoder.config import SIZES
+from codesage.encoder.model import Encoder
+from codesage.pretrain import examples
+from codesage.pretrain import stage as pretrain
+from codesage.training import estimate, optimizers, precision
+
+BATCH_TOKENS, BATCH_PAIRS = 262_144, 8_192
+DEVICE = torch.device("cuda")
+
+
+def main() -> None:
+    """Measure and print; write JSON with --out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tokens", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["small", "nano"])
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    tokens = open_tokens(arguments.tokens, verify=False)
+    peak = estimate.peak_flops(DEVICE, bf16=True)
+    record = {"date": date.today().isoformat(), "device": torch.cuda.get_device_name(), "torch": torch.__version__,
+              "cuda": torch.version.cuda, "peak_teraflops": peak / 1e12, "product_teraflops": round(product() / 1e12),
+              "copy_gigabytes_per_second": round(copied() / 1e9), "rows": []}  # fmt: skip
+    print({name: value for name, value in record.items() if name != "rows"}, flush=True)
+    for size in arguments.sizes:
+        for compiled in (False, True):
+            for measured in (stage_one, stage_two):
+                row = {"size": size, "compiled": compiled, **measured(size, tokens, compiled, arguments.steps, peak)}
+                record["rows"].append(row)
+                print(row, flush=True)
+                if arguments.out:
+                    arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
+    """Tokens a second of Stage I at windows of up to 1,024 tokens."""
+    settings = recipes.pretraining(size, device="cuda")
+    drawn = examples.Batches(tokens, replace(settings.examples, max_tokens=1024, batch_tokens=BATCH_TOKENS))
+    batches = [drawn.at(step) for step in range(3)]
+    encoder = fresh(size, compiled)
+    seconds, graphs, memory = timed(encoder, settings.loop, steps, batches, lambda batch: pretrain.gradients(
+        encoder, batch, micro_tokens=settings.micro_tokens))  # fmt: skip
+    length, head_share = pretrain.shape_of(batches[0])
+    rate = BATCH_TOKENS / seconds
+    flops = estimate.flops_per_token(encoder.config, head_share=head_share, length=length)
+    return {"stage": 1, "tokens_per_second": round(rate), "share_of_peak": round(rate * flops / peak, 3),
+            "hidden": round(head_share, 3), "attended": round(length), "graphs": graphs, "peak_memory_gb": memory}  # fmt: skip
+
+
+def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
+    """Pairs a second of Stage II in batches of 8,192, texts and codes as long as TOKENS hold them."""
+    settings = recipes.contrasting(size, pairs=len(tokens.pairs), device="cuda")
+    lengths = {"text_tokens": min(128, tokens.text_tokens), "code_tokens": min(1024, tokens.code_tokens)}
+    drawn = pairs.Batches(tokens, replace(settings.batches, batch_pairs=BATCH_PAIRS, **lengths))
+    batches = [drawn.at(step) for step in range(2)]
+    encoder = fresh(size, compiled)
+    seconds, graphs, memory = timed(encoder, settings.loop, max(2, steps // 2), batches, lambda batch: contrast.gradients(
+        encoder, replace(settings, cached=True), batch))  # fmt: skip
+    held = sum(len(side.ids) for side in (batches[0].texts, batches[0].codes))
+    flops = estimate.flops_per_token(encoder.config, length=contrast._mean_length(batches[0]))
+    return {"stage": 2, "pairs_per_second": round(BATCH_PAIRS / seconds), "tokens_per_second": round(held / seconds),
+            "share_of_peak": round(held / seconds * flops / peak, 3), "tokens_per_pair": round(held / BATCH_PAIRS),
+            "graphs": graphs, "peak_memory_gb": memory}  # fmt: skip
+
+
+def fresh(size: str, compiled: bool) -> Encoder:
+    """An untrained encoder of the size, with the published vocabulary where the size is published."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    encoder = Encoder(replace(recipes.encoder_of(size), vocab_size=SIZES[size].vocab_size)).to(DEVICE).train()
+    if compiled:
+        precision.compile_blocks(encoder)
+    return encoder
+
+
+def timed(encoder: Encoder, loop, steps: int, batches: list, gradients: Callable) -> tuple[float, int, float]:
+    """Median seconds of a step after two that are not counted; graphs compiled; peak memory in GB."""
+    optimizer, autocast, before = optimizers.build(encoder, loop), precision.autocast("bf16", DEVICE), precision.graphs()
+    torch.cuda.reset_peak_memory_stats()
+    taken = []
+    for step in range(steps + 2):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        with autocast():
+            loss, _ = gradients(batches[step % len(batches)])
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):
+            raise SystemExit(f"the loss is {loss.item()}")
+        torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return median(taken[2:]), precision.graphs() - before, round(torch.cuda.max_memory_allocated() / 1e9, 1)
+
+
+def product(size: int = 8192) -> float:
+    """Operations a second of one large bf16 product of random numbers."""
+    a, b = (torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * size**3 / events(lambda: a @ b)
+
+
+def copied(size: int = 2**30) -> float:
+    """Bytes a second, read and written, of a copy on the device."""
+    a, b = (torch.empty(size, device=DEVICE, dtype=torch.uint8).random_() for _ in range(2))
+    return 2 * size / events(lambda: a.copy_(b))
+
+
+def events(work: Callable, rounds: int = 10) -> float:
+    """Median seconds of `work` on the device."""
+    found = []
+    for _ in range(rounds + 3):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        found.append(start.elapsed_time(end) / 1e3)
+    return median(found[3:])
+
+
+if __name__ == "__main__":
+    main()

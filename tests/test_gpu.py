@@ -1,0 +1,96 @@
+"""On a GPU: what is fast there computes what the processor computes. Without one, all of it is skipped."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from codesage.contrast import cached
+from codesage.contrast.loss import NEGATIVES, contrastive_loss
+from codesage.contrast.tiled import tiled_loss
+from codesage.contrast.vectors import embed, shallow, taken
+from codesage.corpus.tokens.ragged import Ragged
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
+from codesage.pretrain import stage
+from codesage.pretrain.examples import Batch
+from codesage.training import precision
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CONFIG = Config(128, 3, 2, vocab_size=500, max_position_embeddings=256)
+BF16 = partial(torch.autocast, "cuda", torch.bfloat16)
+
+
+def encoders(config=CONFIG):
+    torch.manual_seed(0)
+    encoder = Encoder(config).train()
+    return encoder, copy.deepcopy(encoder).cuda()
+
+
+def batch(windows=9):
+    random = np.random.default_rng(windows)
+    lengths = np.sort(random.integers(8, 200, windows))
+    ids = random.integers(0, 500, lengths.sum())
+    hidden = np.sort(random.choice(len(ids), len(ids) // 6, replace=False))
+    return Batch(ids, ids[hidden], hidden, lengths.tolist())
+
+
+def documents(count=20):
+    lengths = np.random.default_rng(1).integers(1, 200, count)
+    return Ragged(np.random.default_rng(2).integers(0, 500, lengths.sum()), np.concatenate(([0], lengths.cumsum())))
+
+
+def gradients(encoder):
+    found = torch.cat([parameter.grad.flatten().cpu() for parameter in encoder.parameters() if parameter.grad is not None])
+    encoder.zero_grad(set_to_none=True)
+    return found
+
+
+def alike(found, expected):
+    return (found - expected).norm() / expected.norm()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_stage_one_in_bf16_has_the_gradients_of_fp32(compiled):
+    host, device = encoders(CONFIG.without_dropout())
+    if compiled:
+        torch._dynamo.reset()
+        precision.compile_blocks(device)
+    for windows in (9, 14):
+        expected, _ = stage.gradients(host, batch(windows), micro_tokens=10**6)
+        with BF16():
+            found, _ = stage.gradients(device, batch(windows), micro_tokens=600)
+        assert found.item() == pytest.approx(expected.item(), rel=2e-3)
+        assert alike(gradients(device), gradients(host)) < 0.02
+
+
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_the_tiled_loss_equals_the_plain_one(negatives):
+    sides = [torch.randn(300, 64, device="cuda", requires_grad=True) for _ in range(2)]
+    found = []
+    for loss in (contrastive_loss, partial(tiled_loss, tile=128)):
+        value = loss(*sides, negatives=negatives)
+        found.append([value, *torch.autograd.grad(value, sides)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
+
+
+def test_cached_gradients_replay_the_dropout_of_the_device():
+    _, encoder = encoders()
+    rows = cached.micro_batches(documents().lengths.tolist(), tokens=500)
+    weights = torch.randn(20, 128, device="cuda")
+    found = []
+    for keep in (True, False):
+        torch.manual_seed(3)
+        with BF16():
+            loss = cached.backward(lambda micro: embed(encoder, taken(documents(), micro)), rows,
+                                   lambda vectors: (vectors * weights).sum(), cached=keep)  # fmt: skip
+        found.append((loss.item(), gradients(encoder)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
+    assert alike(found[0][1], found[1][1]) < 0.01
+
+
+def test_the_embedding_alone_is_that_of_the_processor():
+    host, device = encoders(CONFIG.without_dropout())
+    torch.testing.assert_close(shallow(device, documents()).cpu(), shallow(host, documents()), rtol=1e-4, atol=1e-5)
