@@ -1,10 +1,10 @@
 """Training speed on a GPU: tokens a second of Stage I, pairs a second of Stage II, and their share of the device's peak.
 
-Run: python benchmarks/gpu.py TOKENS [--sizes small nano] [--out FILE.json]. Whole training steps on the batches of TOKENS
-(codesage tokens): gradients in micro-batches, clipping, AdamW; dropout, lengths and vocabulary as the size is trained with,
-batches made beforehand. Plain and compiled take turns in this process. The peak is the vendor's for dense bf16, and beside
-it what one large product reaches here. Stage II is a batch of 8,192 pairs through cached gradients, whose second forward
-counts as time, not as operations.
+Run: python benchmarks/gpu.py TOKENS [--sizes small nano] [--stages 1 2] [--forms plain compiled] [--out FILE.json]. Whole
+training steps on the batches of TOKENS (codesage tokens): gradients in micro-batches, clipping, optimizer; dropout, lengths and
+vocabulary as the size is trained with, batches made beforehand. The peak is the vendor's for dense bf16, and beside it what
+one large product reaches here. Stage II is a batch of 8,192 pairs through cached gradients, whose second forward counts as
+time, not as operations.
 """
 
 import argparse
@@ -37,6 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tokens", type=Path)
     parser.add_argument("--sizes", nargs="+", default=["small", "nano"])
+    parser.add_argument("--stages", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--forms", nargs="+", default=["plain", "compiled"])
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -47,9 +49,10 @@ def main() -> None:
               "copy_gigabytes_per_second": round(copied() / 1e9), "rows": []}  # fmt: skip
     print({name: value for name, value in record.items() if name != "rows"}, flush=True)
     for size in arguments.sizes:
-        for compiled in (False, True):
-            for measured in (stage_one, stage_two):
-                row = {"size": size, "compiled": compiled, **measured(size, tokens, compiled, arguments.steps, peak)}
+        for form in arguments.forms:
+            for stage in arguments.stages:
+                measured = {1: stage_one, 2: stage_two}[stage]
+                row = {"size": size, "form": form, **measured(size, tokens, form == "compiled", arguments.steps, peak)}
                 record["rows"].append(row)
                 print(row, flush=True)
                 if arguments.out:

@@ -138,7 +138,7 @@ def test_autocast_takes_one_flash_attention_a_layer(encoder, dropout):
     expected = encoder(ids, layout)
     for block in encoder.h:
         block.attn.dropout = dropout
-    with torch.profiler.profile() as profile, torch.autocast("cuda", torch.bfloat16):
+    with torch.profiler.profile(acc_events=True) as profile, torch.autocast("cuda", torch.bfloat16):
         found = encoder(ids, layout)
     flash = [event for event in profile.key_averages() if event.key == "aten::_flash_attention_forward"]
     assert sum(event.count for event in flash) == len(encoder.h)

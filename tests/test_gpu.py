@@ -52,6 +52,7 @@ def alike(found, expected):
     return (found - expected).norm() / expected.norm()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # torch.compile's own
 @pytest.mark.parametrize("compiled", [False, True])
 def test_stage_one_in_bf16_has_the_gradients_of_fp32(compiled):
     host, device = encoders(CONFIG.without_dropout())

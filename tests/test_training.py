@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from codesage import CodesageError
+from codesage import CodesageError, recipes
 from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
@@ -284,6 +284,33 @@ def test_compiled_blocks_compute_the_same_with_few_graphs():
         torch.testing.assert_close(encoder(i, layout), expected)
         torch.testing.assert_close(encoder(i, layout, rows_M=rows), of_rows)
     assert precision.graphs() - counted == 3  # before attention, for all tokens or for those asked; after it
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
+    torch._dynamo.reset()
+    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
+    settings = replace(SETTINGS, steps=4)  # with dropout: compiling must not draw from the run's random state
+    for compiled in (False, True):
+        trained(tmp_path / str(compiled), replace(settings, compile=compiled))
+    assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-4)
+
+
+def test_a_compiler_that_is_not_there_is_one_line():
+    with pytest.raises(CodesageError, match=r"torch\.compile failed.*no compiler.*--no-compile"), precision.compiling():
+        raise torch._dynamo.exc.InternalTorchDynamoError("no compiler\nhere")
+    with pytest.raises(ValueError, match="mine"), precision.compiling():
+        raise ValueError("mine")
+
+
+@pytest.mark.parametrize("size", ["toy", *SIZES])
+def test_a_gpu_trains_the_published_sizes_as_published_and_compiled(size):
+    on_cpu, on_gpu = (recipes.pretraining(size, device=device) for device in ("cpu", "cuda"))
+    pairs = [recipes.contrasting(size, pairs=10**6, device=device) for device in ("cpu", "cuda")]
+    assert on_gpu.loop.compile and pairs[1].loop.compile and not on_cpu.loop.compile
+    same = [(replace(both.loop, compile=False) == cpu.loop) for both, cpu in ((on_gpu, on_cpu), pairs[::-1])]
+    assert same == [size in ("small", "base", "large")] * 2
+    assert on_gpu.encoder == on_cpu.encoder
 
 
 @pytest.mark.parametrize("rows", [3, 512])

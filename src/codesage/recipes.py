@@ -36,11 +36,12 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str =
 
     `device`, a torch device type, chooses how our own sizes are trained; published hyper-parameters know no device.
     """
+    compiled = device != "cpu"
     if size in _OURS and device != "cpu":
         return pretrain.Settings(
             encoder_of(size),
-            examples.Settings(max_tokens=256, batch_tokens=262_144, seed=seed),
-            loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, seed=seed),
+            examples.Settings(max_tokens=256, batch_tokens=131_072, seed=seed),
+            loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, optimizer="muon", compile=compiled, seed=seed),
             micro_tokens=_MICRO_TOKENS[size],
             initial=initial_of(size),
         )
@@ -56,7 +57,7 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str =
     return pretrain.Settings(
         encoder_of(size),
         examples.Settings(seed=seed),
-        loop.Settings(250_000, 5_000, 3e-4, seconds=seconds, shard=size == "large", seed=seed),
+        loop.Settings(250_000, 5_000, 3e-4, seconds=seconds, shard=size == "large", compile=compiled, seed=seed),
         micro_tokens=_MICRO_TOKENS[size],
     )
 
@@ -64,17 +65,19 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str =
 def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, device: str = "cpu") -> contrast.Settings:
     """Stage II of a size over so many `pairs` (paper section 4.1 for small, base, large); `seconds` also bounds its time.
 
-    A CPU sees too few pairs to move the blocks, and a few dozen steps of a common rate undo what is there. So our own
-    sizes learn with the blocks bypassed first, which sees a hundred times as many pairs a second, for at most four
-    epochs; the whole encoder follows, gently. All of it was measured on held-out pairs and on CoSQA's development split
-    (docs/log.md); the printed weights of negatives stay at 2 ln 2 here, every vector alike.
+    On a GPU (`device` as in `pretraining`) the whole encoder of our own sizes learns from the first step. A CPU sees too
+    few pairs to move the blocks, and a few dozen steps of a common rate undo what is there: so there the embedding learns
+    first, with the blocks bypassed, which sees a hundred times as many pairs a second, for at most four epochs; the whole
+    encoder follows, gently. All of it was measured on held-out pairs and on CoSQA's development split (docs/log.md); the
+    printed weights of negatives stay at 2 ln 2 on a CPU, every vector alike.
     """
+    compiled = device != "cpu"
     if size in _OURS and device != "cpu":
-        batch = {"text_tokens": 64, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.1, "kinds": _KINDS}
         return contrast.Settings(
-            loop.Settings(20_000, 600, 1e-3, seconds=seconds, seed=seed),
-            BatchSettings(batch_pairs=4_096, code_tokens=256, seed=seed, **batch), negatives="uniform",
-            micro_tokens=_MICRO_TOKENS[size],
+            loop.Settings(20_000, 600, 1e-3, seconds=seconds, optimizer="muon", compile=compiled, seed=seed),
+            BatchSettings(batch_pairs=2_048, text_tokens=64, code_tokens=256, hard_positives=0.4, documented=0.3,
+                          token_dropout=0.1, kinds=_KINDS, seed=seed),
+            negatives="uniform", micro_tokens=_MICRO_TOKENS[size],
         )  # fmt: skip
     if size in _OURS:
         batch = {"text_tokens": 32, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.2, "kinds": _KINDS,
@@ -89,7 +92,7 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, d
             BatchSettings(batch_pairs=256, code_tokens=64, **batch), negatives="uniform", residual_scale=0.002, first=first,
         )  # fmt: skip
     return contrast.Settings(
-        loop.Settings(20_000, 500, 5e-6, seconds=seconds, seed=seed),
+        loop.Settings(20_000, 500, 5e-6, seconds=seconds, compile=compiled, seed=seed),
         BatchSettings(seed=seed),
         micro_tokens=_MICRO_TOKENS[size],
     )

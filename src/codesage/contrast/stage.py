@@ -120,8 +120,9 @@ def run(
 
 
 def expected(settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None) -> dict[str, Estimate]:
-    """What each phase will cost, by name, at half of the device's peak: what `--dry-run` prints. Nothing is trained."""
+    """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained."""
     found, device, config = {}, encoder.wte.weight.device, encoder.config
+    share = estimate.usual_share(config, device)
     for name, phase in settings.phases().items():
         batch = Batches(tokens, phase.batches, consistent=keep).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
@@ -133,7 +134,7 @@ def expected(settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.n
             world=processes.world(),
         )  # fmt: skip
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
-        loss_seconds = phase.loop.steps * 4 * (2 * pairs) ** 2 * config.hidden_size / (0.5 * whole.peak or 1)
+        loss_seconds = phase.loop.steps * 4 * (2 * pairs) ** 2 * config.hidden_size / (share * whole.peak or 1)
         seconds = whole.seconds * depth / config.num_hidden_layers + loss_seconds
         if phase.loop.seconds:
             whole = replace(whole, steps=max(1, int(whole.steps * min(1.0, phase.loop.seconds / seconds))))

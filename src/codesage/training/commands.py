@@ -17,7 +17,8 @@ _Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or g
 _Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics; default: OUT.checkpoints.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
 _Optimizer = Annotated[str, typer.Option(help="adamw or muon; default: that of the size.")]
-_Compile = Annotated[bool, typer.Option("--compile", help="Compile the blocks with torch.compile.")]
+_Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile; "
+                                               "default: on a GPU.")]  # fmt: skip
 _TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write for TensorBoard too, beside the checkpoints.")]
 _Threads = Annotated[int, typer.Option(min=0, help="Threads on the CPU; 0: one a core.")]
 _Seed = Annotated[int, typer.Option(help="Order of the data, masks and initial weights.")]
@@ -47,7 +48,7 @@ def pretrain(
     tokens: _Tokens, out: _Out,
     tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
     size: _Size = "nano", minutes: _Minutes = 0.0, steps: _Steps = 0, seed: _Seed = 0, fresh: _Fresh = False,
-    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "", compile: _Compile = False,
+    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "", compile: _Compile = None,
     tensorboard: _TensorBoard = False, threads: _Threads = 0,
 ) -> None:  # fmt: skip
     """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command goes on where it was."""
@@ -60,7 +61,7 @@ def pretrain(
     with _processes(threads) as device:
         loaded, opened = _opened(tokens, tokenizer, out)
         settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed, device=device.type)
-        changes = {"compile": compile, "tensorboard": tensorboard} | ({"optimizer": optimizer} if optimizer else {})
+        changes = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard)
         settings = replace(settings, loop=_changed(settings.loop, steps=steps, **changes))
         if dry_run:
             typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
@@ -74,7 +75,7 @@ def contrast(
     model: Annotated[Path | None, typer.Option(help="Stage I model to start from.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer, to start from random weights instead.")] = None,
     size: _Size = "nano", minutes: _Minutes = 0.0, steps: _Steps = 0, seed: _Seed = 0, fresh: _Fresh = False,
-    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "", compile: _Compile = False,
+    checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "", compile: _Compile = None,
     tensorboard: _TensorBoard = False, threads: _Threads = 0,
     negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
     filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
@@ -94,8 +95,7 @@ def contrast(
         before = None if model is None else open_artifact(model, "model")
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
         keep = None if filter is None else filtering.read(filter, opened)
-        shared = {"compile": compile, "tensorboard": tensorboard}
-        shared |= {name: value for name, value in (("optimizer", optimizer), ("negatives", negatives)) if value}
+        shared = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard, negatives=negatives)
         settings = recipes.contrasting(size, pairs=len(opened.pairs), seconds=60 * minutes, seed=seed, device=device.type)
         settings = _phases_changed(settings, steps, shared)
         if dry_run:
@@ -216,6 +216,11 @@ def _fresh_tokens(tokens: Path, corpus: Path, loaded) -> bool:
 
 def _beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.checkpoints")
+
+
+def _given(**options) -> dict:
+    """The options that were given: the others stay those of the size."""
+    return {name: value for name, value in options.items() if value not in ("", None)}
 
 
 def _changed(loop, *, steps: int = 0, **changes):

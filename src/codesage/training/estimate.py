@@ -51,6 +51,14 @@ def _measured(dtype: torch.dtype, *, size: int = 1024, seconds: float = 0.3) -> 
     return best
 
 
+def usual_share(config: Config, device: torch.device) -> float:
+    """The share of the device's peak that training reaches: half of what a CPU measures; on a GPU what it had of an H200.
+
+    There `small` had 0.35 and `nano` 0.07 (docs/log.md): a narrow encoder waits for memory, in proportion to its width.
+    """
+    return 0.35 * min(1.0, config.hidden_size / 1024) if device.type == "cuda" else 0.5
+
+
 def checkpoint_bytes(config: Config) -> int:
     """Size of one checkpoint: weights and two moments in fp32 (Muon keeps one: less)."""
     return 3 * 4 * config.parameters() + 1_000_000
@@ -81,7 +89,7 @@ class Estimate:
     step_tokens: int
     steps: int
     peak: float  # operations a second
-    seconds: float  # at `share` of the peak, and within the time limit
+    seconds: float  # at the usual share of the peak, and within the time limit
 
     def lines(self) -> list[str]:
         """One fact a line."""
@@ -97,10 +105,10 @@ class Estimate:
 
 def estimate(
     config: Config, *, step_tokens: int, micro_tokens: int, steps: int, seconds: float, head_share: float, length: float,
-    device: torch.device, bf16: bool, keep: int, share: float = 0.5, world: int = 1,
+    device: torch.device, bf16: bool, keep: int, world: int = 1,
 ) -> Estimate:  # fmt: skip
-    """The cost of a run at `share` of the measured peak; `seconds` caps its time (0: no cap) and so its steps."""
-    peak = peak_flops(device, bf16=bf16)
+    """The cost of a run at the share of the peak that is usual; `seconds` caps its time (0: no cap) and so its steps."""
+    peak, share = peak_flops(device, bf16=bf16), usual_share(config, device)
     step_seconds = step_tokens * flops_per_token(config, head_share=head_share, length=length) / (share * world * peak or 1)
     if seconds and step_seconds:
         steps = min(steps, max(1, int(seconds / step_seconds)))

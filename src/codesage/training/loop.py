@@ -93,7 +93,7 @@ def train(
     if settings.compile:
         precision.compile_blocks(encoder)
         # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), autocast():
+        with torch.random.fork_rng(_on(device)), autocast(), precision.compiling():
             gradients_of(batches.at(progress.step))
         optimizer.zero_grad(set_to_none=True)
     saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
@@ -156,6 +156,11 @@ def train(
             "skipped": guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
 
 
+def _on(device: torch.device) -> list[torch.device]:
+    """The devices beside the CPU whose random state a run has."""
+    return [device] if device.type == "cuda" else []
+
+
 def _clip(encoder: Encoder, limit: float) -> float:
     """Scale the gradients to a norm of at most `limit`; returns the norm before."""
     reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
@@ -167,7 +172,7 @@ def _clip(encoder: Encoder, limit: float) -> float:
 def _evaluate(encoder: Encoder, evaluate: Callable[[], dict], progress: Progress, metrics: Metrics, number: int) -> None:
     device, started = encoder.wte.weight.device, time.perf_counter()
     # A run that looks more often must not take other steps: the random state stays as it was.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+    with torch.random.fork_rng(_on(device)), torch.no_grad():
         encoder.eval()
         progress.evaluation = evaluate()
         encoder.train()

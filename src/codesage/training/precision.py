@@ -1,7 +1,7 @@
 """Number formats and compilation: bf16 where the processor computes in it, blocks compiled once for every length."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +53,18 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
         compiled = torch.compile(plain, fullgraph=True, backend=backend)
         for block in encoder.h:
             setattr(block, name, partial(_of_any_length, compiled, plain, block))
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Turn a failure of torch.compile (no C compiler, most often) into one line."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise CodesageError(f"torch.compile failed ({reason}): install a C compiler, or train with --no-compile") from None
 
 
 def graphs() -> int:
