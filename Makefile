@@ -1,7 +1,7 @@
 # make search [QUERY="..."] [IN=path]   search code (core only)
 # make test                             install what the tests need and run them
 # make speedrun                         from nothing to a trained, evaluated, searchable nano
-# make release                          from the release recipe to the bundled model, in about an hour and a half
+# make release                          from the release recipe to the bundled model: training takes minutes, of a GPU
 # make lint                             check style
 
 PYTHON ?= python3
@@ -22,8 +22,8 @@ speedrun: $(VENV)/dev
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash runs/speedrun.sh
 
 release: $(VENV)/peers
-	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES=recipes/release.toml HELD_OUT= DOCUMENTS=10000 STAGE1=5 \
-	STAGE2=9 ABLATION=0 PEERS="default minilm" MBXP=--mbxp bash runs/speedrun.sh
+	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES=recipes/release.toml HELD_OUT= DOCUMENTS=64000 TOKENIZER_DOCUMENTS=10000 \
+	STAGE1=3.33 STAGE2=3.25 ABLATION=0 PEERS="default minilm" MBXP=--mbxp bash runs/speedrun.sh
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .

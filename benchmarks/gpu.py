@@ -9,6 +9,7 @@ time, not as operations.
 
 import argparse
 import json
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,8 +45,9 @@ def main() -> None:
     arguments = parser.parse_args()
     tokens = open_tokens(arguments.tokens, verify=False)
     peak = estimate.peak_flops(DEVICE, bf16=True)
-    record = {"date": date.today().isoformat(), "device": torch.cuda.get_device_name(), "torch": torch.__version__,
-              "cuda": torch.version.cuda, "peak_teraflops": peak / 1e12, "product_teraflops": round(product() / 1e12),
+    record = {"date": date.today().isoformat(), "device": torch.cuda.get_device_name(), "python": platform.python_version(),
+              "torch": torch.__version__, "cuda": torch.version.cuda, "peak_teraflops": peak / 1e12,
+              "product_teraflops": round(product() / 1e12),
               "copy_gigabytes_per_second": round(copied() / 1e9), "rows": []}  # fmt: skip
     print({name: value for name, value in record.items() if name != "rows"}, flush=True)
     for size in arguments.sizes:

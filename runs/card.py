@@ -27,9 +27,8 @@ tags: [code, feature-extraction, codesage]
 # CodeSage nano: the bundled default
 
 An encoder of source code and of text about it: {config.num_hidden_layers} layers, width {config.hidden_size}, \
-{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. A small model after minutes of CPU time: it is \
-there so that search works at once, beside full-text ranking, not to compete with published models. It starts from words \
-and their rarity (`encoder/lexical.py`); most of what it knows stands in its token embedding.
+{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. A small model after minutes of training: it is \
+there so that search works at once, beside full-text ranking, not to compete with published models.
 
 ## Trained on
 {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-out/speedrun} SIZE=${SIZE:-nano} STAGE1=${STAGE1:-3} STAGE2=${STAGE2:-4} VOCABULARY=${VOCABULARY:-16384}
-DOCUMENTS=${DOCUMENTS:-3000} ABLATION=${ABLATION:-1} PEERS=${PEERS:-}
+DOCUMENTS=${DOCUMENTS:-3000} TOKENIZER_DOCUMENTS=${TOKENIZER_DOCUMENTS:-3000} ABLATION=${ABLATION:-1} PEERS=${PEERS:-}
 BENCHMARKS=${BENCHMARKS:-../shared/benchmarks}
 site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 exclude=(); bench=()
@@ -21,7 +21,7 @@ mkdir -p "$OUT"
 # 1. corpus: documents, functions, (text, code) pairs; held-out packages only give evaluation pairs
 step corpus corpus build "${sources[@]}" --out "$OUT/corpus" --cache "${CACHE:-$OUT/cache}" "${held[@]}" "${exclude[@]}"
 # 2. tokenizer, and the corpus in its tokens: training never parses and never tokenises
-step tokenizer tokenizer "$OUT/corpus" --out "$OUT/tokenizer" --vocab-size "$VOCABULARY" --documents "$DOCUMENTS"
+step tokenizer tokenizer "$OUT/corpus" --out "$OUT/tokenizer" --vocab-size "$VOCABULARY" --documents "$TOKENIZER_DOCUMENTS"
 step tokens tokens "$OUT/corpus" --tokenizer "$OUT/tokenizer" --out "$OUT/tokens" --max-documents "$DOCUMENTS" \
   --text-tokens 64 --code-tokens 256
 # 3. Stage I: random masking and identifier deobfuscation
