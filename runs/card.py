@@ -31,7 +31,7 @@ An encoder of source code and of text about it: {config.num_hidden_layers} layer
 there so that search works at once, beside full-text ranking, not to compete with published models.
 
 ## Trained on
-{sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
+A corpus of {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
 Benchmark items were kept out; held out for evaluation: {", ".join(held_out)}.
 
 {stages_of(facts)}

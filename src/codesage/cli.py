@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from codesage.errors import CodesageError
+from codesage.search.ranking import DENSE_WEIGHT
 
 app = typer.Typer(
     help="Train, measure and use encoders of source code.", no_args_is_help=True, add_completion=False,
@@ -37,7 +38,7 @@ def search(
     language: Annotated[str, typer.Option(help="Only this language.")] = "",
     glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = 0.5,
+    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
     no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
 ) -> None:  # fmt: skip
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
