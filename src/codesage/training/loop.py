@@ -90,13 +90,6 @@ def train(
     autocast = precision.autocast(settings.precision, device)
     peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
     encoder.train()
-    if settings.compile:
-        precision.compile_blocks(encoder)
-        # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
-        with torch.random.fork_rng(_on(device)), autocast(), precision.compiling():
-            gradients_of(batches.at(progress.step))
-        optimizer.zero_grad(set_to_none=True)
-    saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
 
     def save() -> Path:
         metrics.sync()
@@ -111,6 +104,13 @@ def train(
         _ahead(batches, progress.step, settings.steps) as ahead,
         processes.guarded(stage),
     ):
+        if settings.compile and share_used(settings, progress) < 1:
+            # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
+            precision.compile_blocks(encoder)
+            with torch.random.fork_rng(_on(device)), autocast(), precision.compiling():
+                gradients_of(batches.at(progress.step))
+            optimizer.zero_grad(set_to_none=True)
+        saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
         while True:
             elapsed = time.perf_counter() - saved
             cheap = evaluation_affordable(settings, progress)
