@@ -27,7 +27,7 @@ from codesage.encoder.config import SIZES
 from codesage.encoder.model import Encoder
 from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
-from codesage.training import estimate, optimizers, precision
+from codesage.training import estimate, optimizers, precision, processes
 
 BATCH_TOKENS, BATCH_PAIRS = 262_144, 8_192
 DEVICE = torch.device("cuda")
@@ -63,7 +63,7 @@ def main() -> None:
 
 def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
     """Tokens a second of Stage I at windows of up to 1,024 tokens."""
-    settings = recipes.pretraining(size, device="cuda")
+    settings = recipes.pretraining(size, memory=processes.memory(DEVICE))
     drawn = examples.Batches(tokens, replace(settings.examples, max_tokens=1024, batch_tokens=BATCH_TOKENS))
     batches = [drawn.at(step) for step in range(3)]
     encoder = fresh(size, compiled)
@@ -78,7 +78,7 @@ def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
 
 def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
     """Pairs a second of Stage II in batches of 8,192, texts and codes as long as TOKENS hold them."""
-    settings = recipes.contrasting(size, pairs=len(tokens.pairs), device="cuda")
+    settings = recipes.contrasting(size, pairs=len(tokens.pairs), memory=processes.memory(DEVICE))
     lengths = {"text_tokens": min(128, tokens.text_tokens), "code_tokens": min(1024, tokens.code_tokens)}
     drawn = pairs.Batches(tokens, replace(settings.batches, batch_pairs=BATCH_PAIRS, **lengths))
     batches = [drawn.at(step) for step in range(2)]

@@ -26,7 +26,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, muon, precision, retrieval, schedule
+from codesage.training import checkpoints, commands, curves, estimate, loop, muon, precision, retrieval, schedule
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 
@@ -303,14 +303,20 @@ def test_a_compiler_that_is_not_there_is_one_line():
         raise ValueError("mine")
 
 
+def test_a_gpu_without_memory_left_is_one_line():
+    with pytest.raises(CodesageError, match=r"memory is full \(Tried to allocate 9 GiB\): end what"), commands._processes(0):
+        raise torch.OutOfMemoryError("Tried to allocate 9 GiB. GPU 0 has a total capacity of 8 GiB.")
+
+
 @pytest.mark.parametrize("size", ["toy", *SIZES])
 def test_a_gpu_trains_the_published_sizes_as_published_and_compiled(size):
-    on_cpu, on_gpu = (recipes.pretraining(size, device=device) for device in ("cpu", "cuda"))
-    pairs = [recipes.contrasting(size, pairs=10**6, device=device) for device in ("cpu", "cuda")]
+    on_cpu, on_gpu, on_small = (recipes.pretraining(size, memory=memory) for memory in (0, 141e9, 8e9))
+    pairs = [recipes.contrasting(size, pairs=10**6, memory=memory) for memory in (0, 141e9)]
     assert on_gpu.loop.compile and pairs[1].loop.compile and not on_cpu.loop.compile
     same = [(replace(both.loop, compile=False) == cpu.loop) for both, cpu in ((on_gpu, on_cpu), pairs[::-1])]
     assert same == [size in ("small", "base", "large")] * 2
     assert on_gpu.encoder == on_cpu.encoder
+    assert on_small == replace(on_gpu, micro_tokens=on_gpu.micro_tokens // 10)
 
 
 @pytest.mark.parametrize("rows", [3, 512])

@@ -12,7 +12,8 @@ from codesage.pretrain import stage as pretrain
 from codesage.training import loop
 
 _OURS = {"toy", "nano", "mini"}
-# Of one forward and backward on a GPU: what a device of 80 GB holds with ease.
+# Of one forward and backward: what a GPU of 80 GB holds with ease. Gradients are the same however a batch is cut.
+_LARGE = 80e9
 _MICRO_TOKENS = {"toy": 262_144, "nano": 262_144, "mini": 131_072, "small": 65_536, "base": 32_768, "large": 16_384}
 _SHALLOW_PAIRS, _EPOCHS = 1_024, 4  # of the phase that bypasses the blocks
 # Comments and tests are many and say less about what a whole function does.
@@ -31,18 +32,18 @@ def initial_of(size: str) -> str:
     return "lexical" if size in _OURS else "normal"
 
 
-def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str = "cpu") -> pretrain.Settings:
+def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> pretrain.Settings:
     """Stage I of a size (paper section 4.1 for small, base, large); `seconds` also bounds its time.
 
-    `device`, a torch device type, chooses how our own sizes are trained; published hyper-parameters know no device.
+    `memory`: of the GPU, in bytes; 0 where there is none. It decides how our own sizes are trained, what is compiled and
+    what is computed at a time; published hyper-parameters know no device.
     """
-    compiled = device != "cpu"
-    if size in _OURS and device != "cpu":
+    if size in _OURS and memory:
         return pretrain.Settings(
             encoder_of(size),
             examples.Settings(max_tokens=256, batch_tokens=131_072, seed=seed),
-            loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, optimizer="muon", compile=compiled, seed=seed),
-            micro_tokens=_MICRO_TOKENS[size],
+            loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, optimizer="muon", compile=True, seed=seed),
+            micro_tokens=_micro_tokens(size, memory),
             initial=initial_of(size),
         )
     if size in _OURS:
@@ -57,27 +58,26 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, device: str =
     return pretrain.Settings(
         encoder_of(size),
         examples.Settings(seed=seed),
-        loop.Settings(250_000, 5_000, 3e-4, seconds=seconds, shard=size == "large", compile=compiled, seed=seed),
-        micro_tokens=_MICRO_TOKENS[size],
+        loop.Settings(250_000, 5_000, 3e-4, seconds=seconds, shard=size == "large", compile=memory > 0, seed=seed),
+        micro_tokens=_micro_tokens(size, memory),
     )
 
 
-def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, device: str = "cpu") -> contrast.Settings:
+def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> contrast.Settings:
     """Stage II of a size over so many `pairs` (paper section 4.1 for small, base, large); `seconds` also bounds its time.
 
-    On a GPU (`device` as in `pretraining`) the whole encoder of our own sizes learns from the first step. A CPU sees too
+    On a GPU (`memory` as in `pretraining`) the whole encoder of our own sizes learns from the first step. A CPU sees too
     few pairs to move the blocks, and a few dozen steps of a common rate undo what is there: so there the embedding learns
     first, with the blocks bypassed, which sees a hundred times as many pairs a second, for at most four epochs; the whole
     encoder follows, gently. All of it was measured on held-out pairs and on CoSQA's development split (docs/log.md); the
     printed weights of negatives stay at 2 ln 2 on a CPU, every vector alike.
     """
-    compiled = device != "cpu"
-    if size in _OURS and device != "cpu":
+    if size in _OURS and memory:
         return contrast.Settings(
-            loop.Settings(20_000, 600, 1e-3, seconds=seconds, optimizer="muon", compile=compiled, seed=seed),
+            loop.Settings(20_000, 600, 1e-3, seconds=seconds, optimizer="muon", compile=True, seed=seed),
             BatchSettings(batch_pairs=2_048, text_tokens=64, code_tokens=256, hard_positives=0.4, documented=0.3,
                           token_dropout=0.1, kinds=_KINDS, seed=seed),
-            negatives="uniform", micro_tokens=_MICRO_TOKENS[size],
+            negatives="uniform", micro_tokens=_micro_tokens(size, memory),
         )  # fmt: skip
     if size in _OURS:
         batch = {"text_tokens": 32, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.2, "kinds": _KINDS,
@@ -92,7 +92,12 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, d
             BatchSettings(batch_pairs=256, code_tokens=64, **batch), negatives="uniform", residual_scale=0.002, first=first,
         )  # fmt: skip
     return contrast.Settings(
-        loop.Settings(20_000, 500, 5e-6, seconds=seconds, compile=compiled, seed=seed),
+        loop.Settings(20_000, 500, 5e-6, seconds=seconds, compile=memory > 0, seed=seed),
         BatchSettings(seed=seed),
-        micro_tokens=_MICRO_TOKENS[size],
+        micro_tokens=_micro_tokens(size, memory),
     )
+
+
+def _micro_tokens(size: str, memory: float) -> int:
+    """In proportion to a GPU that is smaller than a large one, but never less than a window."""
+    return max(1024, int(_MICRO_TOKENS[size] * min(1.0, (memory or _LARGE) / _LARGE)))

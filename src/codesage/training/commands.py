@@ -56,11 +56,12 @@ def pretrain(
 
     from codesage import recipes
     from codesage.pretrain import stage
+    from codesage.training import processes
 
     _check_size(size)
     with _processes(threads) as device:
         loaded, opened = _opened(tokens, tokenizer, out)
-        settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed, device=device.type)
+        settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed, memory=processes.memory(device))
         changes = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard)
         settings = replace(settings, loop=_changed(settings.loop, steps=steps, **changes))
         if dry_run:
@@ -86,6 +87,7 @@ def contrast(
     from codesage.contrast import filtering, stage
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
+    from codesage.training import processes
 
     _check_size(size)
     if (model is None) == (tokenizer is None):
@@ -96,7 +98,8 @@ def contrast(
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
         keep = None if filter is None else filtering.read(filter, opened)
         shared = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard, negatives=negatives)
-        settings = recipes.contrasting(size, pairs=len(opened.pairs), seconds=60 * minutes, seed=seed, device=device.type)
+        settings = recipes.contrasting(size, pairs=len(opened.pairs), seconds=60 * minutes, seed=seed,
+                                       memory=processes.memory(device))  # fmt: skip
         settings = _phases_changed(settings, steps, shared)
         if dry_run:
             for phase in settings.phases().values():
@@ -162,6 +165,7 @@ def _report(artifact, stage: str) -> None:
 def _processes(threads: int) -> Iterator:
     import torch
 
+    from codesage.errors import CodesageError
     from codesage.training import processes
 
     if threads:
@@ -169,6 +173,10 @@ def _processes(threads: int) -> Iterator:
     try:
         with processes.guarded("the run"):
             yield processes.start()
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition(". ")[0]
+        raise CodesageError(f"the GPU's memory is full ({reason}): end what else uses it, or train a smaller size; the same "
+                            "command goes on from the last checkpoint") from None  # fmt: skip
     finally:
         processes.stop()
 

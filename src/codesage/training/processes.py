@@ -52,6 +52,11 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def memory(device: torch.device) -> float:
+    """Bytes of the memory of a GPU; 0 where the device is none."""
+    return float(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0.0
+
+
 def stop() -> None:
     """Leave the group of processes."""
     if dist.is_initialized():
