@@ -260,6 +260,15 @@ def test_the_score_while_training_counts_ties_against_it():
     assert retrieval.mean_reciprocal_rank(texts, codes) == pytest.approx(100 * (1 / 2 + 1 + 1 / 3) / 3)
 
 
+def test_the_score_is_the_same_under_autocast():
+    torch.manual_seed(0)
+    texts = torch.randn(200, 64) + 5  # a common direction: cosines differ by less than bf16 can tell
+    codes = texts + torch.randn(200, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = retrieval.mean_reciprocal_rank(texts, codes)
+    assert found == retrieval.mean_reciprocal_rank(texts, codes) > 50
+
+
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     with pytest.raises(CodesageError, match="no native bf16"):
@@ -304,8 +313,8 @@ def test_a_compiler_that_is_not_there_is_one_line():
 
 
 def test_a_gpu_without_memory_left_is_one_line():
-    with pytest.raises(CodesageError, match=r"memory is full \(Tried to allocate 9 GiB\): end what"), commands._processes(0):
-        raise torch.OutOfMemoryError("Tried to allocate 9 GiB. GPU 0 has a total capacity of 8 GiB.")
+    with pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end what"), commands._processes(0):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
 
 
 @pytest.mark.parametrize("size", ["toy", *SIZES])

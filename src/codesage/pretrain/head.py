@@ -2,7 +2,7 @@
 
 In: hidden states of the hidden tokens, the tied embedding, the labels. Out: the sum of their cross entropies. Logits
 of all rows at once would be the largest tensor of a step (a million rows of 49,154 floats: 200 GB); here a chunk's
-logits become its gradient in place and are gone, and backward only scales what forward has found.
+logits become its gradient and are gone, and backward only scales what forward has found.
 """
 
 import torch

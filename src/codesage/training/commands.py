@@ -174,9 +174,9 @@ def _processes(threads: int) -> Iterator:
         with processes.guarded("the run"):
             yield processes.start()
     except torch.OutOfMemoryError as error:
-        reason = str(error).partition(". ")[0]
-        raise CodesageError(f"the GPU's memory is full ({reason}): end what else uses it, or train a smaller size; the same "
-                            "command goes on from the last checkpoint") from None  # fmt: skip
+        reason = ". ".join(str(error).split(". ")[:2])
+        raise CodesageError(f"the GPU's memory is full ({reason}): end what else uses it, or train a smaller size "
+                            "into another --out") from None  # fmt: skip
     finally:
         processes.stop()
 

@@ -54,7 +54,8 @@ def _measured(dtype: torch.dtype, *, size: int = 1024, seconds: float = 0.3) -> 
 def usual_share(config: Config, device: torch.device) -> float:
     """The share of the device's peak that training reaches: half of what a CPU measures; on a GPU what it had of an H200.
 
-    There `small` had 0.35 and `nano` 0.07 (docs/log.md): a narrow encoder waits for memory, in proportion to its width.
+    There `small` had 0.35, and two runs of `nano` at once 0.08 together (docs/log.md): a narrow encoder waits for memory,
+    in proportion to its width.
     """
     return 0.35 * min(1.0, config.hidden_size / 1024) if device.type == "cuda" else 0.5
 

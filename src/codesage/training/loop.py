@@ -120,7 +120,7 @@ def train(
             step, rate = progress.step, rate_at(settings, used)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["multiple"]
-            with autocast():
+            with autocast(), precision.compiling():
                 part, own_tokens = gradients_of(next(ahead))
             processes.sum_gradients(encoder)
             loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])

@@ -46,7 +46,8 @@ def mean_reciprocal_rank(texts_PD: Tensor, codes_PD: Tensor) -> float:
 
     Float (P, D) both, row p of both is a pair; any scale.
     """
-    similar_PP = F.normalize(texts_PD, dim=-1) @ F.normalize(codes_PD, dim=-1).T
+    with torch.autocast(texts_PD.device.type, enabled=False):  # in bf16 near neighbours would tie, and ties count against it
+        similar_PP = F.normalize(texts_PD, dim=-1) @ F.normalize(codes_PD, dim=-1).T
     rank_P = (similar_PP >= similar_PP.diagonal()[:, None]).sum(1)
     return 100 * (1 / rank_P.double()).mean().item()
 
