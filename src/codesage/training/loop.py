@@ -72,7 +72,8 @@ def train(
     `checkpoints` is the home of everything that must outlive a kill, a folder a stage; the newest one there is
     resumed, provided that it is of the same settings and of the same `run` (encoder, data, tokenizer: JSON values),
     else CodesageError. SIGTERM and SIGINT then save, and raise CodesageError with how to go on. In the end `folder`
-    gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients.
+    gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients, under
+    autocast. With `settings.compile`, `gradients_of` is called once more before the clock starts, and its gradients dropped.
     """
     home = folder if checkpoints is None else checkpoints / stage
     home.mkdir(parents=True, exist_ok=True)
