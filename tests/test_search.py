@@ -167,7 +167,7 @@ def test_an_index_of_another_model_or_a_damaged_one_is_refused(root, tmp_path):
     opened(root, tmp_path).update(ENCODER)
     other = HashingEncoder()
     other.fingerprint = "hashing:2"
-    with pytest.raises(CodesageError, match="hashing:1.*hashing:2.*--rebuild"):
+    with pytest.raises(CodesageError, match="hashing:1.*hashing:2.*--index-dir .*--rebuild"):
         Index.open(root, folder=tmp_path / "index", encoder=other)
     vectors = tmp_path / "index" / "vectors.f16"
     vectors.write_bytes(vectors.read_bytes()[:-2])
@@ -181,6 +181,14 @@ def test_an_index_of_another_model_or_a_damaged_one_is_refused(root, tmp_path):
     index = opened(root, tmp_path, rebuild=True)
     index.update(ENCODER)
     assert names(index, "parse http header")[0] == "parse_http_header"
+
+
+def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+    first, newer = HashingEncoder(), HashingEncoder()
+    newer.fingerprint = "hashing:2"
+    for encoder, read in ((first, 3), (newer, 3), (first, 0)):
+        assert Index.open(root, folder=None, encoder=encoder).update(encoder)["read"] == read
 
 
 def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):
@@ -312,6 +320,12 @@ def test_command_line_answers_with_the_bundled_model(root, tmp_path):
     lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--json").stdout.splitlines()
     assert json.loads(lines[0])["path"] == "pkg/shapes.py" and len(lines) > 1
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 6
+
+
+@pytest.mark.parametrize("command", [("search", "area", "--no-update"), ("status",)])
+def test_what_is_not_indexed_is_told_from_what_is_not_found(root, tmp_path, command):
+    missing = run(*command, root, "--index-dir", tmp_path / "i")
+    assert missing.returncode == 2 and "has no index" in missing.stderr and "codesage index" in missing.stderr
 
 
 @pytest.mark.parametrize("command", ["index", "search", "status"])

@@ -56,11 +56,6 @@ def search(
 @app.command()
 def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
     """Say what the index of PATH holds."""
-    from codesage.search.index import default_folder
-
-    folder = index_dir or default_folder(path)
-    if not (folder / "index.sqlite").exists():
-        raise CodesageError(f"{path} has no index in {folder}: run 'codesage index {path}'")
     opened, _ = _open(path, index_dir, model, update=False)
     held = opened.status()
     typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
@@ -69,11 +64,14 @@ def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
 
 def _open(path: Path, index_dir: Path | None, model: Path | None, *, update: bool, rebuild: bool = False):
     from codesage.encoder.runtime import load
-    from codesage.search.index import Index
+    from codesage.search.index import Index, default_folder
 
     if not path.exists():
         raise CodesageError(f"{path}: no such file or folder: give a path that exists")
     encoder = load(model)
+    folder = index_dir or default_folder(path, encoder.fingerprint)
+    if not update and not (folder / "index.sqlite").exists():
+        raise CodesageError(f"{path} has no index of this model in {folder}: run 'codesage index {path}'")
     opened = Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild)
     if update:
         changes = _update(opened, encoder)

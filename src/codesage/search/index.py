@@ -52,12 +52,16 @@ class Status:
     skipped: dict[str, int]
 
 
-def default_folder(root: Path) -> Path:
-    """Where the index of `root` lives unless told otherwise: the user's cache, by name and hash of the real path."""
+def default_folder(root: Path, model: str) -> Path:
+    """Where the index of `root` lives unless told otherwise: the user's cache, by name and hash of the real path.
+
+    Each `model` (the fingerprint of an encoder) has an index of its own: a newer model starts one, and to go back
+    costs nothing.
+    """
     from platformdirs import user_cache_dir
 
-    real = str(root.resolve())
-    name = f"{root.resolve().name or 'root'}-{hashlib.sha256(real.encode()).hexdigest()[:12]}"
+    real = root.resolve()
+    name = f"{real.name or 'root'}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
 
 
@@ -79,8 +83,8 @@ class Index:
         root = Path(root)
         if not root.exists():
             raise CodesageError(f"{root}: no such file or folder: give a path that exists")
-        folder = folder or default_folder(root)
-        repair = f"run 'codesage index {root} --rebuild'"
+        repair = f"run 'codesage index {root}{f' --index-dir {folder}' if folder else ''} --rebuild'"
+        folder = folder or default_folder(root, encoder.fingerprint)
         file = folder / "index.sqlite"
         if rebuild and folder.exists():
             _remove(folder)
