@@ -18,7 +18,7 @@ from codesage import CodesageError
 from codesage.languages import LANGUAGES, language_of
 from codesage.records import Document
 from codesage.search.chunks import chunks
-from codesage.search.index import Index
+from codesage.search.index import Index, of_other_models
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
@@ -187,8 +187,12 @@ def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
     first, newer = HashingEncoder(), HashingEncoder()
     newer.fingerprint = "hashing:2"
+    folders = []
     for encoder, read in ((first, 3), (newer, 3), (first, 0)):
-        assert Index.open(root, folder=None, encoder=encoder).update(encoder)["read"] == read
+        index = Index.open(root, folder=None, encoder=encoder)
+        assert index.update(encoder)["read"] == read
+        folders.append(index.folder)
+    assert of_other_models(index.folder, first.fingerprint) == [folders[1]]
 
 
 def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):

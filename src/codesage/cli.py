@@ -55,11 +55,15 @@ def search(
 
 @app.command()
 def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
-    """Say what the index of PATH holds."""
+    """Say what the index of PATH holds, and which indexes of other models are there."""
+    from codesage.search.index import of_other_models
+
     opened, _ = _open(path, index_dir, model, update=False)
     held = opened.status()
     typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
                f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}")  # fmt: skip
+    for folder in () if index_dir else of_other_models(opened.folder, opened.model):
+        typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
 
 def _open(path: Path, index_dir: Path | None, model: Path | None, *, update: bool, rebuild: bool = False):

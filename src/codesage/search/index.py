@@ -8,6 +8,7 @@ are not embedded again.
 """
 
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -63,6 +64,12 @@ def default_folder(root: Path, model: str) -> Path:
     real = root.resolve()
     name = f"{real.name or 'root'}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
+
+
+def of_other_models(folder: Path, model: str) -> list[Path]:
+    """The default folders of the same root's indexes of other models than that of `folder`."""
+    root = folder.name.removesuffix(f"-{model.replace(':', '-')}")
+    return sorted(found for found in folder.parent.glob(f"{glob.escape(root)}*") if found != folder)
 
 
 class Index:
