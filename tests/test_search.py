@@ -17,6 +17,7 @@ import codesage.walk
 from codesage import CodesageError
 from codesage.languages import LANGUAGES, language_of
 from codesage.records import Document
+from codesage.search import index as index_station
 from codesage.search.chunks import chunks
 from codesage.search.index import Index, of_other_models
 from codesage.search.query import search
@@ -201,6 +202,22 @@ def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):
     assert (root / "pkg" / "shapes.py").exists()
 
 
+def test_searches_at_once_share_the_first_index(root, tmp_path):
+    command = [sys.executable, "-m", "codesage", "search", "area of the circle", str(root), "--index-dir", str(tmp_path / "i")]
+    searches = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = [search.communicate() for search in searches]
+    assert [search.returncode for search in searches] == [0, 0, 0], answers
+    assert len({out for out, _ in answers}) == 1
+
+
+def test_an_index_that_another_process_began_meanwhile_stays(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    index_station._create(tmp_path / "index" / "index.sqlite", root, ENCODER)
+    assert opened(root, tmp_path).status().files == 3
+    assert not list((tmp_path / "index").glob("*.new-*"))
+
+
 def test_a_second_writer_is_told(root, tmp_path):
     import fcntl
 
@@ -324,6 +341,22 @@ def test_command_line_answers_with_the_bundled_model(root, tmp_path):
     lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--json").stdout.splitlines()
     assert json.loads(lines[0])["path"] == "pkg/shapes.py" and len(lines) > 1
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 6
+
+
+def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path):
+    import fcntl
+
+    folder = tmp_path / "i"
+    assert run("index", root, "--index-dir", folder).returncode == 0
+    (root / "pkg" / "late.py").write_text("def very_late():\n    return 1\n")
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = run("search", "area of the circle", root, "--index-dir", folder)
+        for again in (run("index", root, "--index-dir", folder), run("index", root, "--index-dir", folder, "--rebuild")):
+            assert again.returncode == 2 and "another process is indexing" in again.stderr
+    assert found.returncode == 0 and "Circle" in found.stdout
+    assert "another process is indexing" in found.stderr and "3 files indexed so far" in found.stderr
+    assert "very_late" in run("search", "very late", root, "--index-dir", folder).stdout
 
 
 @pytest.mark.parametrize("command", [("search", "area", "--no-update"), ("status",)])

@@ -27,7 +27,7 @@ def index(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
 ) -> None:  # fmt: skip
     """Index the code under PATH, reading only what is new or changed."""
-    _open(path, index_dir, model, rebuild=rebuild, update=True)
+    _refresh(*_open(path, index_dir, model, rebuild=rebuild))
 
 
 @app.command()
@@ -44,7 +44,9 @@ def search(
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
     from codesage.search import query as station
 
-    opened, encoder = _open(path, index_dir, model, update=not no_update)
+    opened, encoder = _open(path, index_dir, model, create=not no_update)
+    if not no_update:
+        _refresh_or_share(opened, encoder)
     hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
     for hit in hits:
         typer.echo(_as_json(hit) if as_json else _as_text(hit))
@@ -58,7 +60,7 @@ def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
     """Say what the index of PATH holds, and which indexes of other models are there."""
     from codesage.search.index import of_other_models
 
-    opened, _ = _open(path, index_dir, model, update=False)
+    opened, _ = _open(path, index_dir, model, create=False)
     held = opened.status()
     typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
                f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}")  # fmt: skip
@@ -66,7 +68,8 @@ def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
         typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
 
-def _open(path: Path, index_dir: Path | None, model: Path | None, *, update: bool, rebuild: bool = False):
+def _open(path: Path, index_dir: Path | None, model: Path | None, *, create: bool = True, rebuild: bool = False):
+    """The index of `path` and the encoder it is written by; where there is none, a new one if `create`, else an error."""
     from codesage.encoder.runtime import load
     from codesage.search.index import Index, default_folder
 
@@ -74,19 +77,36 @@ def _open(path: Path, index_dir: Path | None, model: Path | None, *, update: boo
         raise CodesageError(f"{path}: no such file or folder: give a path that exists")
     encoder = load(model)
     folder = index_dir or default_folder(path, encoder.fingerprint)
-    if not update and not (folder / "index.sqlite").exists():
+    if not create and not (folder / "index.sqlite").exists():
         raise CodesageError(f"{path} has no index of this model in {folder}: run 'codesage index {path}'")
-    opened = Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild)
-    if update:
-        changes = _update(opened, encoder)
-        if changes["read"] or changes["gone"]:
-            held = opened.status()
-            skipped = sum(held.skipped.values())
-            reasons = f": {_listed(held.skipped)}" if skipped else ""
-            typer.echo(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}", err=True)
-    if update and not opened.status().files:
-        typer.echo(f"{path} holds no text file to index", err=True)
-    return opened, encoder
+    return Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild), encoder
+
+
+def _refresh(opened, encoder) -> None:
+    """Bring an index up to date, and say on stderr what was new."""
+    changes = _update(opened, encoder)
+    held = opened.status()
+    if changes["read"] or changes["gone"]:
+        skipped = sum(held.skipped.values())
+        reasons = f": {_listed(held.skipped)}" if skipped else ""
+        typer.echo(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}", err=True)
+    if not held.files:
+        typer.echo(f"{held.root} holds no text file to index", err=True)
+
+
+def _refresh_or_share(opened, encoder) -> None:
+    """As _refresh; while another process does the same, what it has committed must do, once there is something."""
+    from codesage.search.index import Busy
+
+    busy = f"another process is indexing {opened.root}"
+    while True:
+        try:
+            return _refresh(opened, encoder)
+        except Busy:
+            if files := opened.status().files:
+                return typer.echo(f"{busy}: answers come from the {files:,} files indexed so far", err=True)
+        typer.echo(f"{busy}: waiting for it", err=True)
+        opened.wait()
 
 
 def _update(opened, encoder):

@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from codesage.words import split_words
 
 SCHEMA = "1"
 _FILES_A_BATCH = 32
+_PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, reason TEXT NOT NULL);
@@ -39,6 +41,10 @@ CREATE INDEX chunks_of_file ON chunks (path);
 CREATE TABLE vectors (hash BLOB PRIMARY KEY, row INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (name, path, text, tokenize = "unicode61 remove_diacritics 0");
 """
+
+
+class Busy(CodesageError):
+    """Another process is writing the index: what it has committed can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Index:
         folder = folder or default_folder(root, encoder.fingerprint)
         file = folder / "index.sqlite"
         if rebuild and folder.exists():
-            _remove(folder)
+            _remove(folder, root)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
@@ -142,8 +148,8 @@ class Index:
     def update(self, encoder, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Counter:
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        `progress` hears (files done, files to read). Raises CodesageError when another process is indexing this root
-        or the disk is full; what was committed before stays.
+        `progress` hears (files done, files to read). Raises Busy when another process is indexing this root, CodesageError
+        when the disk is full; what was committed before stays.
         """
         counts: Counter = Counter()
         with _lock(self.folder, self.root):
@@ -167,6 +173,11 @@ class Index:
             progress(len(changed), len(changed))
             counts.update(read=len(changed), gone=len(gone))
         return counts
+
+    def wait(self) -> None:
+        """Return when no other process is indexing this root."""
+        with open(self.folder / "lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
 
     def _forget(self, names) -> None:
         with self.connection:
@@ -256,23 +267,35 @@ def _create(file: Path, root: Path, encoder) -> None:
         meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root)}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.close()
-    fresh.rename(file)
+    try:
+        os.link(fresh, file)  # a rename would take the place of the index that another process has just begun
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        fresh.rename(file)
+    fresh.unlink(missing_ok=True)
 
 
-def _remove(folder: Path) -> None:
-    """Set an index aside in one rename, then delete it: a half-deleted index is never opened."""
+def _remove(folder: Path, root: Path) -> None:
+    """Set an index aside in one rename, then delete it: a half-deleted index is never opened, one being written stays."""
     if not (folder / "index.sqlite").exists() and any(folder.iterdir()):
         raise CodesageError(f"{folder} is not an index: give the folder of one with --index-dir")
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    folder.rename(aside)
+    with _lock(folder, root):
+        folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
 def _lock(folder: Path, root: Path) -> Iterator[None]:
     with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CodesageError(f"another process is indexing {root}: wait for it, or search with --no-update") from None
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise Busy(f"another process is indexing {root}: wait for it") from None
+                time.sleep(0.02)
         yield
