@@ -83,6 +83,17 @@ def content(index):
     return rows.fetchall()
 
 
+def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, tmp_path):
+    (root / "tests").mkdir()
+    (root / "tests" / "test_http.py").write_text("def parse_http_header_test():\n    return 'parse http header'\n")
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    assert names(index, "parse http header")[:2] == ["parse_http_header", "parse_http_header_test"]
+    assert names(index, "test parse http header")[0] == "parse_http_header_test"
+    scores = [hit.score for hit in search(index, ENCODER, "parse http header")]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_finds_by_words_and_by_filters(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)

@@ -4,12 +4,15 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from codesage.corpus.documents.recognise import is_test
 from codesage.records import Chunk, Hit
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, reciprocal_rank_fusion
 from codesage.words import split_words
 
 _DEPTH = 200  # of each ranking that enters the fusion
+_TEST_SHARE = 0.9  # of its score that a chunk of a test keeps: enough to bring what it tests before it (docs/log.md)
+_ABOUT_TESTS = {"test", "tests", "tested", "testing", "spec", "specs"}
 
 
 def search(
@@ -17,18 +20,20 @@ def search(
 ) -> list[Hit]:
     """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
 
-    The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight`.
+    The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight`; of it tests keep a
+    share, unless the query speaks of tests: they use the words of what they test, which is what people look for.
     """
-    rows = index.connection.execute("SELECT id, path, language, row FROM chunks ORDER BY id").fetchall()
-    allowed = {
-        number: row
-        for number, path, spoken, row in rows
-        if (not language or spoken == language) and (not glob or fnmatchcase(path, glob))
-    }
+    allowed, paths = {}, {}
+    for number, path, spoken, row in index.connection.execute("SELECT id, path, language, row FROM chunks ORDER BY id"):
+        if (not language or spoken == language) and (not glob or fnmatchcase(path, glob)):
+            allowed[number], paths[number] = row, path
     if not allowed or not query.strip():
         return []
     rankings = [_lexical(index, query, allowed), _dense(index, encoder, query, allowed)]
     fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight])
+    if _ABOUT_TESTS.isdisjoint(split_words(query)):
+        fused = [(number, score * (_TEST_SHARE if is_test(paths[number]) else 1)) for number, score in fused]
+        fused.sort(key=lambda item: -item[1])
     hits = []
     for number, score in fused[:top]:
         values = index.connection.execute(
