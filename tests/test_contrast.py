@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from codesage.records import Pair
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import train as train_tokenizer
 from codesage.training import loop as loops
+from codesage.training import precision
 
 
 def loop(text, code, temperature, negatives):
@@ -305,6 +307,20 @@ def test_two_phases_learn_the_pairs(prepared, tmp_path):
     stage.run(settings, tokens, again, tokenizer=tokenizer, out=tmp_path / "n", checkpoints=tmp_path / "c")
     assert open_artifact(tmp_path / "n", "model").facts["contrast"]["steps"] == 40
     torch.testing.assert_close(dict(again.named_parameters()), dict(encoder.named_parameters()), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.parametrize(("micro_tokens", "keep", "graphs"), [(0, True, 2), (10**6, True, 4), (60, True, 4), (60, False, 2)])
+def test_stage_two_compiles_nothing_after_the_clock_starts(prepared, tmp_path, monkeypatch, micro_tokens, keep, graphs):
+    tokenizer, tokens = prepared
+    torch._dynamo.reset()
+    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="eager"))
+    rate_at, counted = loops.rate_at, [precision.graphs()]
+    monkeypatch.setattr(loops, "rate_at", lambda *now: counted.append(precision.graphs()) or rate_at(*now))
+    settings = phase(3, micro_tokens=micro_tokens, cached=keep)
+    settings = replace(settings, loop=replace(settings.loop, compile=True))
+    stage.run(settings, tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m")
+    assert counted[1:] == [counted[0] + graphs] * 3 and precision.graphs() == counted[1]
 
 
 def test_a_bypassed_block_never_moves(prepared, tmp_path):

@@ -451,6 +451,17 @@ def test_stage_one_learns_scores_and_publishes(made, tmp_path):
     assert again.facts["pretrain"]["tokens"] == facts["tokens"]
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_stage_one_compiles_nothing_after_the_clock_starts(made, tmp_path, monkeypatch):
+    _, tokenizer, tokens = made
+    torch._dynamo.reset()
+    monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
+    rate_at, counted = loop.rate_at, [precision.graphs()]
+    monkeypatch.setattr(loop, "rate_at", lambda *now: counted.append(precision.graphs()) or rate_at(*now))
+    stage.run(stage_settings(loop=replace(SETTINGS, steps=6, compile=True)), tokens, tokenizer, tmp_path / "model")
+    assert counted[1:] == [counted[0] + 3] * 6 and precision.graphs() == counted[1]
+
+
 def test_what_cannot_be_trained_is_said_before(made, tmp_path, monkeypatch):
     _, tokenizer, tokens = made
     other = tokenizers.train([SOURCE], tmp_path / "other", settings=tokenizers.Settings(vocab_size=300))

@@ -107,7 +107,7 @@ def run(
             with _bypassed(encoder, phase.depth):
                 done = loop.train(
                     encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
-                    folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
+                    warm_up=partial(warm_up, encoder, phase), folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
                     evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
                     run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
                 )  # fmt: skip
@@ -162,6 +162,16 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
         partial(loss_of, settings=settings), cached=settings.cached,
     )  # fmt: skip
     return loss, len(documents.ids)
+
+
+def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
+    """`gradients` of two pairs of a batch, each document a micro-batch where there may be several.
+
+    So the blocks run in all the forms a step may use, those without gradients included.
+    """
+    rows = np.arange(len(batch.pair_P))[:2]
+    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows])
+    gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few)
 
 
 def loss_of(vectors_ND: Tensor, *, settings: Settings) -> Tensor:

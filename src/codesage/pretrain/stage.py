@@ -7,6 +7,7 @@ hidden tokens, so that gradients add up to those of the whole batch, however it 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def run(
             settings.loop,
             batches=batches,
             gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
+            warm_up=partial(warm_up, encoder),
             folder=folder,
             stage="pretrain",
             checkpoints=checkpoints,
@@ -133,6 +135,12 @@ def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> 
         summed.backward()
         loss += summed.detach()
     return loss, len(batch.inputs_T)
+
+
+def warm_up(encoder: Encoder, batch: examples.Batch) -> None:
+    """`gradients` of one window, the longest of a batch, which runs the blocks in all the forms a step does."""
+    (window,) = [*_micro_batches(batch, 1)][-1:] or [_NOTHING]
+    gradients(encoder, window, micro_tokens=1)
 
 
 _NOTHING = examples.Batch(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), [1])

@@ -54,6 +54,7 @@ def train(
     *,
     batches: Batches[Batch],
     gradients_of: Callable[[Batch], tuple[Tensor, int]],
+    warm_up: Callable[[Batch], object] | None = None,
     folder: Path,
     stage: str,
     checkpoints: Path | None = None,
@@ -73,7 +74,8 @@ def train(
     resumed, provided that it is of the same settings and of the same `run` (encoder, data, tokenizer: JSON values),
     else CodesageError. SIGTERM and SIGINT then save, and raise CodesageError with how to go on. In the end `folder`
     gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients, under
-    autocast. With `settings.compile`, `gradients_of` is called once more before the clock starts, and its gradients dropped.
+    autocast. With `settings.compile`, `warm_up(batch)` is called before the clock starts, and its gradients dropped: it
+    computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
     """
     home = folder if checkpoints is None else checkpoints / stage
     home.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def train(
             # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
             precision.compile_blocks(encoder)
             with torch.random.fork_rng(_on(device)), autocast(), precision.compiling():
-                gradients_of(batches.at(progress.step))
+                (warm_up or gradients_of)(batches.at(progress.step))
             optimizer.zero_grad(set_to_none=True)
         saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
         while True:

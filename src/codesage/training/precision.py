@@ -46,7 +46,8 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
     """Compile what the blocks compute for each token alone, one graph for every number of tokens and every block.
 
     Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
-    compiled anew in every batch. Evaluations, few and short, are not compiled. `graphs` counts what was compiled.
+    compiled anew in every batch. Evaluations, few and short, are not compiled, nor what is of one token. `graphs` counts
+    what was compiled: at most three graphs with gradients, and two without.
     """
     for name in ("before", "after"):
         plain = getattr(Block, name)
@@ -75,9 +76,9 @@ def graphs() -> int:
 
 
 def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: Tensor | None) -> Tensor:
-    if not block.training:
+    given = [tensor for tensor in tensors if tensor is not None]
+    if not block.training or min(map(len, given)) < 2:  # of one token it would be another graph
         return plain(block, *tensors)
-    for tensor in tensors:
-        if tensor is not None:
-            torch._dynamo.mark_dynamic(tensor, 0)
+    for tensor in given:
+        torch._dynamo.mark_dynamic(tensor, 0)
     return compiled(block, *tensors)
