@@ -301,8 +301,10 @@ def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
     settings = replace(SETTINGS, steps=4)  # with dropout: compiling must not draw from the run's random state
     for compiled in (False, True):
-        trained(tmp_path / str(compiled), replace(settings, compile=compiled))
+        trained(tmp_path / str(compiled), replace(settings, compile=compiled), checkpoints=tmp_path / f"kept{compiled}")
     assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-4)
+    facts, _ = trained(tmp_path / "longer", replace(settings, steps=6), checkpoints=tmp_path / "keptTrue")  # without a compiler
+    assert facts["steps"] == 6 and losses(tmp_path / "longer")[:4] == losses(tmp_path / "True")
 
 
 def test_a_compiler_that_is_not_there_is_one_line():

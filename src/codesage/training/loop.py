@@ -35,7 +35,8 @@ from codesage.training.metrics import FILE, Metrics, cut_back
 from codesage.training.schedule import Progress, Settings, checkpoint_due, evaluation_affordable, rate_at, share_used
 
 Batch = TypeVar("Batch")
-# Settings that a resumed run may change: they move no weight, or (the first two) prolong the run.
+# Settings that a resumed run may change. The first two prolong it, the next move no weight; the last two compute the same
+# in another order, so the run is not the same to the last bit, and compiled blocks draw other dropout masks.
 _FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile",
          "shard")  # fmt: skip
 

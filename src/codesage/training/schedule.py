@@ -32,7 +32,7 @@ class Settings:
     final_rate: float = 0.05  # the decay ends at this share of the learning rate
     optimizer: str = "adamw"  # or "muon"
     precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor has it
-    compile: bool = False  # torch.compile of the blocks
+    compile: bool = False  # torch.compile of the blocks: other rounding and other dropout masks, not another run
     shard: bool = False  # FSDP2 over all processes
     guard: guards.Settings = field(default_factory=guards.Settings)
     checkpoint_steps: int = 0  # a checkpoint after so many steps; 0: by time only
