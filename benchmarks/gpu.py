@@ -86,7 +86,7 @@ def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     seconds, graphs, memory = timed(encoder, settings.loop, max(2, steps // 2), batches, lambda batch: contrast.gradients(
         encoder, replace(settings, cached=True), batch))  # fmt: skip
     held = sum(len(side.ids) for side in (batches[0].texts, batches[0].codes))
-    flops = estimate.flops_per_token(encoder.config, length=contrast._mean_length(batches[0]))
+    flops = estimate.flops_per_token(encoder.config, length=contrast.mean_length(batches[0]))
     return {"stage": 2, "pairs_per_second": round(BATCH_PAIRS / seconds), "tokens_per_second": round(held / seconds),
             "share_of_peak": round(held / seconds * flops / peak, 3), "tokens_per_pair": round(held / BATCH_PAIRS),
             "graphs": graphs, "peak_memory_gb": memory}  # fmt: skip

@@ -377,9 +377,11 @@ def test_estimates_count_what_the_paper_counts():
     assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
     found = estimate.estimate(
-        CONFIG, step_tokens=1000, micro_tokens=100, steps=10**9, seconds=60, head_share=0.2, length=64,
-        device=torch.device("cpu"), bf16=False, keep=2,
+        CONFIG, step_tokens=1000, step_flops=1e9, micro_tokens=100, steps=10**9, seconds=60, device=torch.device("cpu"),
+        bf16=False, keep=2, head_floats=10**6,
     )  # fmt: skip
+    activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
+    assert found.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
     assert found.parameters == CONFIG.parameters() and 1 <= found.steps < 10**9 and found.seconds <= 61
     with pytest.raises(CodesageError, match="GB free"):
         estimate.require_disk(Path("/nowhere/at/all"), 10**18)

@@ -89,8 +89,8 @@ def run(
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
         drawn[name] = Batches(tokens, phase.batches, consistent=keep)
-    estimate.require_disk(checkpoints or Path(out).absolute().parent,
-                          (settings.loop.keep + 1) * estimate.checkpoint_bytes(encoder.config))  # fmt: skip
+    needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
+    estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
     longest = {side: max(getattr(phase.batches, side) for phase in phases.values()) for side in ("text_tokens", "code_tokens")}
@@ -121,25 +121,19 @@ def run(
 
 def expected(settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None) -> dict[str, Estimate]:
     """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained."""
-    found, device, config = {}, encoder.wte.weight.device, encoder.config
-    share = estimate.usual_share(config, device)
+    found, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
         batch = Batches(tokens, phase.batches, consistent=keep).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
-        micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
-        whole = estimate.estimate(
-            config, step_tokens=step_tokens, micro_tokens=micro_tokens,
-            steps=phase.loop.steps, seconds=0.0, head_share=0.0, length=_mean_length(batch), device=device,
-            bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None, keep=phase.loop.keep,
-            world=processes.world(),
-        )  # fmt: skip
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
-        loss_seconds = phase.loop.steps * 4 * (2 * pairs) ** 2 * config.hidden_size / (share * whole.peak or 1)
-        seconds = whole.seconds * depth / config.num_hidden_layers + loss_seconds
-        if phase.loop.seconds:
-            whole = replace(whole, steps=max(1, int(whole.steps * min(1.0, phase.loop.seconds / seconds))))
-            seconds = min(seconds, phase.loop.seconds)
-        found[name] = replace(whole, seconds=seconds)
+        blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
+        loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # of all pairs, which every process computes
+        found[name] = estimate.estimate(
+            config, step_tokens=step_tokens, step_flops=blocks + world * loss,
+            micro_tokens=phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens,
+            steps=phase.loop.steps, seconds=phase.loop.seconds, device=device, keep=phase.loop.keep, world=world,
+            bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
+        )  # fmt: skip
     return found
 
 
@@ -243,10 +237,10 @@ def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
     """Operations a token, 0 where the blocks are bypassed; the first batch stands for all."""
     if phase.depth == 0:
         return 0.0
-    return estimate.flops_per_token(encoder.config, length=_mean_length(drawn.at(0)))
+    return estimate.flops_per_token(encoder.config, length=mean_length(drawn.at(0)))
 
 
-def _mean_length(batch: Batch) -> float:
+def mean_length(batch: Batch) -> float:
     """How many tokens a token attends to, on average."""
     lengths = stacked(batch.texts, batch.codes).lengths
     return float((lengths**2).sum() / lengths.sum())

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 # Rows of a chunk: on a CPU as many as stay near the cache, on CUDA enough that adding up the table's gradient is cheap.
-ROWS = {"cpu": 512, "cuda": 4096}
+_ROWS = {"cpu": 512, "cuda": 4096}
+
+
+def chunk_rows(device: torch.device) -> int:
+    """Rows of a chunk on a device."""
+    return _ROWS.get(device.type, 4096)
+
+
+def chunk_floats(rows: float, vocab_size: int) -> float:
+    """Floats that a chunk of so many rows takes at its peak, beside the gradients: its logits, twice."""
+    return 2 * rows * vocab_size
 
 
 class _Summed(torch.autograd.Function):
@@ -44,7 +54,7 @@ class _Summed(torch.autograd.Function):
 def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = 0) -> Tensor:
     """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, a scalar.
 
-    Peak memory beside the gradients is that of `rows` rows (0: the device's default), 2 * rows * V floats. Under autocast
+    Peak memory beside the gradients is that of `rows` rows (0: those of `chunk_rows`): `chunk_floats`. Under autocast
     products are in its dtype; sums in fp32 at least.
     """
-    return _Summed.apply(states_MD, weight_VD, labels_M, rows or ROWS.get(states_MD.device.type, 4096))
+    return _Summed.apply(states_MD, weight_VD, labels_M, rows or chunk_rows(states_MD.device))

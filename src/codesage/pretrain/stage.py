@@ -23,7 +23,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
-from codesage.pretrain.head import summed_cross_entropy
+from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
 from codesage.tokenizer import Tokenizer
 from codesage.training import estimate, loop, precision, processes, retrieval
 
@@ -107,10 +107,14 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimat
     settings = checked(settings, tokens, tokenizer)
     batch, device = examples.Batches(tokens, settings.examples).at(0), processes.device()
     length, head_share = shape_of(batch)
+    encoder, step_tokens = settings.encoder, len(batch.inputs_T)
+    hidden = head_share * min(step_tokens, settings.micro_tokens)
     return estimate.estimate(
-        settings.encoder, step_tokens=len(batch.inputs_T), micro_tokens=settings.micro_tokens, steps=settings.loop.steps,
-        seconds=settings.loop.seconds, head_share=head_share, length=length, device=device, keep=settings.loop.keep,
-        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None, world=processes.world(),
+        encoder, step_tokens=step_tokens, micro_tokens=settings.micro_tokens, steps=settings.loop.steps,
+        step_flops=step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
+        head_floats=chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
+        seconds=settings.loop.seconds, device=device, keep=settings.loop.keep, world=processes.world(),
+        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
     )  # fmt: skip
 
 

@@ -60,6 +60,11 @@ def usual_share(config: Config, device: torch.device) -> float:
     return 0.35 * min(1.0, config.hidden_size / 1024) if device.type == "cuda" else 0.5
 
 
+def fixed_bytes(config: Config) -> int:
+    """Memory that training takes whatever it computes at a time: weights, gradients and two moments in fp32."""
+    return 4 * 4 * config.parameters()
+
+
 def checkpoint_bytes(config: Config) -> int:
     """Size of one checkpoint: weights and two moments in fp32 (Muon keeps one: less)."""
     return 3 * 4 * config.parameters() + 1_000_000
@@ -105,18 +110,20 @@ class Estimate:
 
 
 def estimate(
-    config: Config, *, step_tokens: int, micro_tokens: int, steps: int, seconds: float, head_share: float, length: float,
-    device: torch.device, bf16: bool, keep: int, world: int = 1,
+    config: Config, *, step_tokens: int, step_flops: float, micro_tokens: int, steps: int, seconds: float,
+    device: torch.device, bf16: bool, keep: int, head_floats: float = 0.0, world: int = 1,
 ) -> Estimate:  # fmt: skip
-    """The cost of a run at the share of the peak that is usual; `seconds` caps its time (0: no cap) and so its steps."""
-    peak, share = peak_flops(device, bf16=bf16), usual_share(config, device)
-    step_seconds = step_tokens * flops_per_token(config, head_share=head_share, length=length) / (share * world * peak or 1)
+    """The cost of a run at the share of the peak that is usual; `seconds` caps its time (0: no cap) and so its steps.
+
+    `step_flops`: operations of a step, of all processes; `head_floats`: what the loss over the vocabulary holds at a time.
+    """
+    peak = peak_flops(device, bf16=bf16)
+    step_seconds = step_flops / (usual_share(config, device) * world * peak or 1)
     if seconds and step_seconds:
         steps = min(steps, max(1, int(seconds / step_seconds)))
     micro, width = min(step_tokens, micro_tokens), config.hidden_size
     kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats a token that backward needs
-    head = head_share * 2 * config.vocab_size
-    memory = 4 * (4 * config.parameters() + micro * (kept + 6 * width) + min(micro * head, 2**28))
+    memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + head_floats)
     disk = run_bytes(config, keep=keep)
     return Estimate(config.parameters(), int(memory), disk, step_tokens, steps, peak, steps * step_seconds)
 
