@@ -321,13 +321,19 @@ def test_a_gpu_without_memory_left_is_one_line():
 
 @pytest.mark.parametrize("size", ["toy", *SIZES])
 def test_a_gpu_trains_the_published_sizes_as_published_and_compiled(size):
-    on_cpu, on_gpu, on_small = (recipes.pretraining(size, memory=memory) for memory in (0, 141e9, 8e9))
-    pairs = [recipes.contrasting(size, pairs=10**6, memory=memory) for memory in (0, 141e9)]
-    assert on_gpu.loop.compile and pairs[1].loop.compile and not on_cpu.loop.compile
-    same = [(replace(both.loop, compile=False) == cpu.loop) for both, cpu in ((on_gpu, on_cpu), pairs[::-1])]
-    assert same == [size in ("small", "base", "large")] * 2
-    assert on_gpu.encoder == on_cpu.encoder
-    assert on_small == replace(on_gpu, micro_tokens=on_gpu.micro_tokens // 10)
+    for settings_of in (recipes.pretraining, partial(recipes.contrasting, pairs=10**6)):
+        on_cpu, on_gpu, on_small = (settings_of(size, memory=memory) for memory in (0, 141e9, 24e9))
+        assert on_gpu.loop.compile and not on_cpu.loop.compile
+        plain = replace(on_gpu, loop=replace(on_gpu.loop, compile=False))
+        assert (plain == on_cpu) == (size in ("small", "base", "large"))
+        assert on_small == replace(on_gpu, micro_tokens=on_small.micro_tokens)
+
+
+@pytest.mark.parametrize(("size", "memory", "share"), [("nano", 8e9, 0.1), ("base", 24e9, 0.24), ("large", 32e9, 0.18),
+                                                       ("large", 24e9, 1 / 16), ("large", 8e9, 1 / 16)])  # fmt: skip
+def test_micro_batches_are_for_the_memory_that_weights_and_optimizer_leave(size, memory, share):
+    large, small = (recipes.pretraining(size, memory=here).micro_tokens for here in (80e9, memory))
+    assert small == pytest.approx(share * large, rel=0.05)
 
 
 @pytest.mark.parametrize("rows", [3, 512])

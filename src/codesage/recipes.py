@@ -9,7 +9,7 @@ from codesage.contrast.batches import Settings as BatchSettings
 from codesage.encoder.config import SIZES, Config
 from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
-from codesage.training import loop
+from codesage.training import estimate, loop
 
 _OURS = {"toy", "nano", "mini"}
 # Of one forward and backward: what a GPU of 80 GB holds with ease. Gradients are the same however a batch is cut.
@@ -99,5 +99,10 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, m
 
 
 def _micro_tokens(size: str, memory: float) -> int:
-    """In proportion to a GPU that is smaller than a large one, but never less than a window."""
-    return max(1024, int(_MICRO_TOKENS[size] * min(1.0, (memory or _LARGE) / _LARGE)))
+    """In proportion to what a GPU smaller than a large one has beside weights, gradients and moments; a window at least.
+
+    Those of `large` are counted as on one GPU: sharded over several it has room for more.
+    """
+    fixed = estimate.fixed_bytes(encoder_of(size))
+    share = min(1.0, ((memory or _LARGE) - fixed) / (_LARGE - fixed))
+    return max(1024, int(_MICRO_TOKENS[size] * share))
