@@ -69,8 +69,9 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, m
     On a GPU (`memory` as in `pretraining`) the whole encoder of our own sizes learns from the first step. A CPU sees too
     few pairs to move the blocks, and a few dozen steps of a common rate undo what is there: so there the embedding learns
     first, with the blocks bypassed, which sees a hundred times as many pairs a second, for at most four epochs; the whole
-    encoder follows, gently. All of it was measured on held-out pairs and on CoSQA's development split (docs/log.md); the
-    printed weights of negatives stay at 2 ln 2 on a CPU, every vector alike.
+    encoder follows, gently. Compared, of `nano` alone (docs/log.md): on a CPU the phases, their rates, the first one's token
+    dropout, the weights of comments and tests, the scale of the residuals, and the printed weights of negatives, which stay
+    at 2 ln 2, every vector alike; on a GPU Muon and its rate. The rest, and all of `mini`, is chosen, not compared.
     """
     if size in _OURS and memory:
         return contrast.Settings(
