@@ -122,17 +122,10 @@ def train(
             if used >= 1:
                 break
             step, rate = progress.step, rate_at(settings, used)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["multiple"]
             with autocast(), precision.compiling():
                 part, own_tokens = gradients_of(next(ahead))
-            processes.sum_gradients(encoder)
             loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
-            norm = _clip(encoder, settings.clip_norm)
-            skipped = guard.reason(step, loss, norm)
-            if not skipped:
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            norm, skipped = _descend(encoder, optimizer, guard, step, loss, rate=rate, clip_norm=settings.clip_norm)
             progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
             progress.seconds = time.perf_counter() - started
             metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens,
@@ -165,12 +158,26 @@ def _on(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _clip(encoder: Encoder, limit: float) -> float:
-    """Scale the gradients to a norm of at most `limit`; returns the norm before."""
+def _descend(
+    encoder: Encoder, optimizer: torch.optim.Optimizer, guard: guards.Guard, step: int, loss: float, *, rate: float,
+    clip_norm: float,
+) -> tuple[float, str]:  # fmt: skip
+    """Sum the gradients of all processes, clip them, and move the weights at `rate` unless the guard refuses the step.
+
+    Returns the gradient norm before it was clipped, and why the step was skipped, "" when it was taken.
+    """
+    processes.sum_gradients(encoder)
     reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
-    norm = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
-    torch.nn.utils.clip_grads_with_norm_(reached, limit, norm)
-    return norm.item()
+    total = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
+    torch.nn.utils.clip_grads_with_norm_(reached, clip_norm, total)
+    norm = total.item()
+    skipped = guard.reason(step, loss, norm)
+    if not skipped:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["multiple"]
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm, skipped
 
 
 def _evaluate(encoder: Encoder, evaluate: Callable[[], dict], progress: Progress, metrics: Metrics, number: int) -> None:
