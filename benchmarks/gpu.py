@@ -1,19 +1,20 @@
 """Training speed on a GPU: tokens a second of Stage I, pairs a second of Stage II, and their share of the device's peak.
 
 Run: python benchmarks/gpu.py TOKENS [--sizes small nano] [--stages 1 2] [--forms plain compiled] [--out FILE.json]. Whole
-training steps on the batches of TOKENS (codesage tokens): gradients in micro-batches, clipping, optimizer; dropout, lengths and
-vocabulary as the size is trained with, batches made beforehand. The peak is the vendor's for dense bf16, and beside it what
-one large product reaches here. Stage II is a batch of 8,192 pairs through cached gradients, whose second forward counts as
-time, not as operations.
+steps of the training loop on the batches of TOKENS (codesage tokens), made beforehand: gradients in micro-batches, clipping,
+optimizer; dropout, lengths and vocabulary as the size is trained with. The peak is the vendor's for dense bf16, and beside it
+what one large product reaches here. Stage II is a batch of 8,192 pairs through cached gradients, whose second forward counts
+as time, not as operations.
 """
 
 import argparse
 import json
 import platform
-import time
-from collections.abc import Callable
-from dataclasses import replace
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +28,7 @@ from codesage.encoder.config import SIZES
 from codesage.encoder.model import Encoder
 from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
-from codesage.training import estimate, optimizers, precision, processes
+from codesage.training import estimate, loop, metrics, precision, processes
 
 BATCH_TOKENS, BATCH_PAIRS = 262_144, 8_192
 DEVICE = torch.device("cuda")
@@ -65,15 +66,14 @@ def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     """Tokens a second of Stage I at windows of up to 1,024 tokens."""
     settings = recipes.pretraining(size, memory=processes.memory(DEVICE))
     drawn = examples.Batches(tokens, replace(settings.examples, max_tokens=1024, batch_tokens=BATCH_TOKENS))
-    batches = [drawn.at(step) for step in range(3)]
-    encoder = fresh(size, compiled)
-    seconds, graphs, memory = timed(encoder, settings.loop, steps, batches, lambda batch: pretrain.gradients(
-        encoder, batch, micro_tokens=settings.micro_tokens))  # fmt: skip
-    length, head_share = pretrain.shape_of(batches[0])
-    rate = BATCH_TOKENS / seconds
+    batches = Made([drawn.at(step) for step in range(3)])
+    encoder = fresh(size)
+    rate, found = timed(encoder, replace(settings.loop, steps=steps + 2, compile=compiled), batches, lambda batch:
+                        pretrain.gradients(encoder, batch, micro_tokens=settings.micro_tokens))  # fmt: skip
+    length, head_share = pretrain.shape_of(batches.at(0))
     flops = estimate.flops_per_token(encoder.config, head_share=head_share, length=length)
     return {"stage": 1, "tokens_per_second": round(rate), "share_of_peak": round(rate * flops / peak, 3),
-            "hidden": round(head_share, 3), "attended": round(length), "graphs": graphs, "peak_memory_gb": memory}  # fmt: skip
+            "hidden": round(head_share, 3), "attended": round(length), **found}  # fmt: skip
 
 
 def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
@@ -81,45 +81,47 @@ def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     settings = recipes.contrasting(size, pairs=len(tokens.pairs), memory=processes.memory(DEVICE))
     lengths = {"text_tokens": min(128, tokens.text_tokens), "code_tokens": min(1024, tokens.code_tokens)}
     drawn = pairs.Batches(tokens, replace(settings.batches, batch_pairs=BATCH_PAIRS, **lengths))
-    batches = [drawn.at(step) for step in range(2)]
-    encoder = fresh(size, compiled)
-    seconds, graphs, memory = timed(encoder, settings.loop, max(2, steps // 2), batches, lambda batch: contrast.gradients(
-        encoder, replace(settings, cached=True), batch))  # fmt: skip
-    held = sum(len(side.ids) for side in (batches[0].texts, batches[0].codes))
-    flops = estimate.flops_per_token(encoder.config, length=contrast.mean_length(batches[0]))
-    return {"stage": 2, "pairs_per_second": round(BATCH_PAIRS / seconds), "tokens_per_second": round(held / seconds),
-            "share_of_peak": round(held / seconds * flops / peak, 3), "tokens_per_pair": round(held / BATCH_PAIRS),
-            "graphs": graphs, "peak_memory_gb": memory}  # fmt: skip
+    batches = Made([drawn.at(step) for step in range(2)])
+    encoder = fresh(size)
+    rate, found = timed(encoder, replace(settings.loop, steps=max(2, steps // 2) + 2, compile=compiled), batches, lambda batch:
+                        contrast.gradients(encoder, replace(settings, cached=True), batch))  # fmt: skip
+    held = sum(len(side.ids) for batch in batches.made for side in (batch.texts, batch.codes))
+    tokens_per_pair = held / sum(len(batch.pair_P) for batch in batches.made)
+    flops = estimate.flops_per_token(encoder.config, length=contrast.mean_length(batches.at(0)))
+    return {"stage": 2, "pairs_per_second": round(rate / tokens_per_pair), "tokens_per_second": round(rate),
+            "share_of_peak": round(rate * flops / peak, 3), "tokens_per_pair": round(tokens_per_pair), **found}  # fmt: skip
 
 
-def fresh(size: str, compiled: bool) -> Encoder:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A few batches, over and over."""
+
+    made: Sequence
+
+    def at(self, step: int):
+        """The batch of a step."""
+        return self.made[step % len(self.made)]
+
+
+def fresh(size: str) -> Encoder:
     """An untrained encoder of the size, with the published vocabulary where the size is published."""
     torch._dynamo.reset()
     torch.manual_seed(0)
-    encoder = Encoder(replace(recipes.encoder_of(size), vocab_size=SIZES[size].vocab_size)).to(DEVICE).train()
-    if compiled:
-        precision.compile_blocks(encoder)
-    return encoder
+    return Encoder(replace(recipes.encoder_of(size), vocab_size=SIZES[size].vocab_size)).to(DEVICE)
 
 
-def timed(encoder: Encoder, loop, steps: int, batches: list, gradients: Callable) -> tuple[float, int, float]:
-    """Median seconds of a step after two that are not counted; graphs compiled; peak memory in GB."""
-    optimizer, autocast, before = optimizers.build(encoder, loop), precision.autocast("bf16", DEVICE), precision.graphs()
+def timed(encoder: Encoder, settings: loop.Settings, batches: Made, gradients: Callable) -> tuple[float, dict]:
+    """Median tokens a second of the steps after the first two; graphs compiled, peak memory in GB."""
+    before = precision.graphs()
     torch.cuda.reset_peak_memory_stats()
-    taken = []
-    for step in range(steps + 2):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        with autocast():
-            loss, _ = gradients(batches[step % len(batches)])
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if not torch.isfinite(loss):
-            raise SystemExit(f"the loss is {loss.item()}")
-        torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
-    return median(taken[2:]), precision.graphs() - before, round(torch.cuda.max_memory_allocated() / 1e9, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        facts = loop.train(encoder, settings, batches=batches, gradients_of=gradients, folder=Path(folder), stage="timed")
+        lines = metrics.read(Path(folder) / metrics.FILE)
+    if facts["skipped"]:
+        raise SystemExit(f"{facts['skipped']} steps were not finite")
+    rates = [(line["tokens"] - last["tokens"]) / (line["seconds"] - last["seconds"]) for last, line in pairwise(lines[1:])]
+    return median(rates), {"graphs": precision.graphs() - before,
+                           "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1)}  # fmt: skip
 
 
 def product(size: int = 8192) -> float:
