@@ -488,8 +488,8 @@ def test_what_cannot_be_trained_is_said_before(made, tmp_path, monkeypatch):
         stage_settings(micro_tokens=8)
 
 
-def codesage(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def codesage(*words: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run([sys.executable, "-m", "codesage", *map(str, words)], capture_output=True, text=True, timeout=200,
                           check=False, env=environment)  # fmt: skip
     assert not check or done.returncode == 0, done.stderr
@@ -503,6 +503,15 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     words = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert words.keys() == {"parameters", "memory", "disk", "tokens", "device", "time"} and "100 steps" in words["tokens"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_the_command_says_so_in_one_line(made, tmp_path):
+    folder, _, _ = made
+    done = codesage("pretrain", folder / "tokens", "--tokenizer", folder / "tokenizer", "--size", "toy", "--steps", "2",
+                    "--compile", "--out", tmp_path / "model", check=False, CXX="/nonexistent", CUDA_VISIBLE_DEVICES="",
+                    TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not (tmp_path / "model").exists()
+    assert "torch.compile failed" in done.stderr and "install a C++ compiler, or train with --no-compile" in done.stderr
 
 
 def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):

@@ -58,14 +58,14 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Turn a failure of torch.compile (no C compiler, most often) into one line."""
+    """Turn a failure of torch.compile (no C++ compiler, most often) into one line."""
     try:
         yield
     except Exception as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         reason = " ".join(str(error).split())[:160]
-        raise CodesageError(f"torch.compile failed ({reason}): install a C compiler, or train with --no-compile") from None
+        raise CodesageError(f"torch.compile failed ({reason}): install a C++ compiler, or train with --no-compile") from None
 
 
 def graphs() -> int:
