@@ -250,6 +250,29 @@ def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims)
     assert (different - parts[places]).abs().max() > 1e-3  # dropout was on
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own tracing looks at it
+@pytest.mark.parametrize("dropout", [0, 0.1])
+def test_compiled_blocks_leave_cached_gradients_as_they_are(dropout):
+    torch._dynamo.reset()
+    batch, found = documents(14), []
+    rows = cached.micro_batches(batch.lengths.tolist(), tokens=30)
+    for compiled, keep in ((False, False), (True, False), (True, True)):
+        encoder, embedded = tiny(dropout=dropout), {}
+        if compiled:
+            precision.compile_blocks(encoder, backend="aot_eager")
+
+        def once_more(micro, encoder=encoder, embedded=embedded):
+            vectors_ND = embed(encoder, taken(batch, micro))
+            torch.testing.assert_close(vectors_ND, embedded.setdefault(tuple(micro), vectors_ND), rtol=0, atol=1e-12)
+            return vectors_ND
+
+        torch.manual_seed(1)
+        value = cached.backward(once_more, rows, lambda v_ND: tiled.tiled_loss(*v_ND.chunk(2)), cached=keep)
+        found.append((value, gradients(encoder), torch.rand(3)))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-8, atol=1e-10)
+
+
 WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
 
 

@@ -77,8 +77,13 @@ def test_the_tiled_loss_equals_the_plain_one(negatives):
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
 
 
-def test_cached_gradients_replay_the_dropout_of_the_device():
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cached_gradients_replay_the_dropout_of_the_device(compiled):
     _, encoder = encoders()
+    if compiled:
+        torch._dynamo.reset()
+        precision.compile_blocks(encoder)
     rows = cached.micro_batches(documents().lengths.tolist(), tokens=500)
     weights = torch.randn(20, 128, device="cuda")
     found = []

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.pretrain import stage
 from codesage.pretrain.examples import Batch
-from codesage.training import loop, order, processes
+from codesage.training import loop, order, precision, processes
 
 CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64).without_dropout()
 
@@ -73,10 +74,10 @@ def gradients_into(folder: Path, *, sharded: bool) -> None:
         save_file(found, folder / f"{processes.world()}.safetensors")
 
 
-def run_into(folder: Path, *, sharded: bool, before=lambda step: None) -> None:
+def run_into(folder: Path, *, sharded: bool, compiled: bool = False, before=lambda step: None) -> None:
     """A run of some steps with checkpoints; metrics and weights stay in `folder`."""
     encoder, count = made(), iter(range(1000))
-    settings = loop.Settings(12, 2, 1e-2, checkpoint_steps=4, shard=sharded)
+    settings = loop.Settings(12, 2, 1e-2, checkpoint_steps=4, shard=sharded, compile=compiled)
 
     def gradients_of(batch: Batch) -> tuple[Tensor, int]:
         before(next(count))
@@ -84,8 +85,8 @@ def run_into(folder: Path, *, sharded: bool, before=lambda step: None) -> None:
 
     out = folder / f"out{processes.rank()}"
     out.mkdir(exist_ok=True)
-    loop.train(encoder, settings, batches=Share(), gradients_of=gradients_of, folder=out, stage="pretrain",
-               checkpoints=folder / "kept")  # fmt: skip
+    loop.train(encoder, settings, batches=Share(), gradients_of=gradients_of, warm_up=partial(stage.warm_up, encoder),
+               folder=out, stage="pretrain", checkpoints=folder / "kept")  # fmt: skip
     whole = processes.unsharded(encoder)
     if processes.rank() == 0:
         save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")
@@ -124,6 +125,15 @@ def phases_into(folder: Path) -> None:
         save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")
 
 
+def compiled_into(folder: Path) -> None:
+    """A sharded run of compiled blocks, all of them compiled before its first step."""
+    precision.compile_blocks, rate_at = partial(precision.compile_blocks, backend="aot_eager"), loop.rate_at
+    counted = []
+    loop.rate_at = lambda *now: counted.append(precision.graphs()) or rate_at(*now)
+    run_into(folder, sharded=True, compiled=True)
+    assert counted == [3] * 12 and precision.graphs() == 3, counted
+
+
 class Interrupted(Exception):
     pass
 
@@ -145,6 +155,7 @@ PROGRAMS = {
     "sharded gradients": lambda folder: gradients_into(folder, sharded=True),
     "run": lambda folder: run_into(folder, sharded=False),
     "sharded run, resumed": twice,
+    "sharded run, compiled": compiled_into,
     "sharded phases": phases_into,
     "gather": gathered_into,
     "die": die,
@@ -204,7 +215,7 @@ def test_two_processes_find_the_gradients_of_one(alone, tmp_path, what):
         torch.testing.assert_close(two[name], one[name], atol=1e-12, rtol=1e-9)
 
 
-@pytest.mark.parametrize("what", ["run", "sharded run, resumed"])
+@pytest.mark.parametrize("what", ["run", "sharded run, resumed", "sharded run, compiled"])
 def test_two_processes_take_the_steps_of_one(alone, tmp_path, what):
     finished(what, tmp_path, world=2)
     np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-9)
