@@ -229,6 +229,72 @@ def test_an_index_that_another_process_began_meanwhile_stays(root, tmp_path):
     assert not list((tmp_path / "index").glob("*.new-*"))
 
 
+def test_a_rebuild_deletes_the_index_and_nothing_else_in_its_folder(root, tmp_path):
+    opened(root, tmp_path).update(ENCODER)
+    (tmp_path / "index" / "thesis.txt").write_text("mine")
+    index = opened(root, tmp_path, rebuild=True)
+    assert (tmp_path / "index" / "thesis.txt").read_text() == "mine" and index.status().files == 0
+
+
+def test_an_index_opened_before_a_rebuild_neither_reads_nor_writes_the_new_one(root, tmp_path):
+    before = opened(root, tmp_path)
+    before.update(ENCODER)
+    opened(root, tmp_path, rebuild=True).update(ENCODER)
+    for act in (lambda: before.update(ENCODER), lambda: search(before, ENCODER, "area of the circle")):
+        with pytest.raises(CodesageError, match="rebuilt meanwhile"):
+            act()
+
+
+def test_a_search_sees_one_state_of_the_index(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+
+    class Meanwhile(HashingEncoder):
+        def encode(self, texts, *, kind):
+            (root / "pkg" / "shapes.py").unlink(missing_ok=True)
+            opened(root, tmp_path).update(ENCODER)
+            return super().encode(texts, kind=kind)
+
+    assert "Circle.area" in [hit.chunk.name for hit in search(index, Meanwhile(), "area of the circle")]
+    assert "Circle.area" not in names(index, "area of the circle")
+
+
+def test_lines_are_counted_as_editors_count_them(root, tmp_path):
+    text = b"import os\n\x0c\ndef first(a):\n    return a\n\x0c\n\x0c\ndef on_line_seven(b):\r\n    return b\n"
+    (root / "pkg" / "pages.py").write_bytes(text)
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    (found,) = [hit.chunk for hit in search(index, ENCODER, "on line seven") if hit.chunk.name == "on_line_seven"]
+    assert (found.start_line, found.end_line) == (7, 8)
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch):
+    import rignore
+
+    class Walker:
+        def __init__(self, *arguments, **options):
+            self.found = iter([root, OSError("IO error: Permission denied"), root / "pkg" / "shapes.py"])
+
+        def __next__(self):
+            if isinstance(entry := next(self.found), OSError):
+                raise entry
+            return entry
+
+    monkeypatch.setattr(rignore, "Walker", Walker)
+    assert [path.name for path in walk(root)] == ["shapes.py"]
+
+
+def test_answers_reach_a_terminal_that_cannot_show_them(root, tmp_path):
+    (root / "sizes.py").write_text("def größe():\n    return 1\n", encoding="utf-8")
+    found = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
+    assert found.returncode == 0 and "sizes.py:1" in found.stdout
+
+
+def test_loading_a_model_asks_its_library_to_send_nothing():
+    program = "import os, codesage; codesage.load(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 def test_a_second_writer_is_told(root, tmp_path):
     import fcntl
 

@@ -110,7 +110,7 @@ def _refresh_or_share(opened, encoder) -> None:
 
 
 def _update(opened, encoder):
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return opened.update(encoder)
     from rich.console import Console
     from rich.progress import Progress
@@ -161,6 +161,8 @@ def _mount() -> None:
 
 def main() -> None:
     """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not cost the answer
     _mount()
     try:
         app(standalone_mode=True)

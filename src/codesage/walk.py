@@ -90,6 +90,8 @@ def _entries(root: Path) -> tuple[list[str], bool]:
             return found[1:], all_said  # the first is `root`
         except ValueError:
             all_said = False
+        except OSError:  # a folder that may not be read, or is gone meanwhile: the others are still there
+            continue
 
 
 def _unsaid(folder: str) -> Iterator[str]:

@@ -129,6 +129,7 @@ def _json(file: Path) -> dict:
 
 
 def _onnx_forward(file: Path, pad_id: int) -> Forward:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported: nothing leaves this machine
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

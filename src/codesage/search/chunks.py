@@ -4,16 +4,19 @@ In: a Document. Out: Chunks, in order of their lines. A class keeps its header, 
 are chunks of their own. Every line that is not blank is in some chunk.
 """
 
+import re
+
 from codesage.records import Chunk, Document, Function
 from codesage.syntax import ParseRefused, functions, parse
 
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 WINDOW = 40  # lines of a window, and of a piece of a long function
 _LONGEST = 120  # lines of a function that stays whole
 
 
 def chunks(document: Document) -> list[Chunk]:
     """Chunks of a document; one whose language has no grammar, or that the parser refuses, is cut into windows."""
-    lines = document.text.splitlines()
+    lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
     owner: list[Function | None] = [None] * (len(lines) + 1)  # by line, from 1: the innermost definition
     if document.language:
         try:

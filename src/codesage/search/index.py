@@ -11,7 +11,6 @@ import fcntl
 import glob
 import hashlib
 import os
-import shutil
 import sqlite3
 import time
 from collections import Counter
@@ -83,6 +82,7 @@ class Index:
 
     def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection) -> None:
         self.root, self.folder, self.connection = root, folder, connection
+        self._opened = os.stat(folder / "index.sqlite")
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         self.width, self.model = int(meta["width"]), meta["model"]
 
@@ -99,11 +99,12 @@ class Index:
         repair = f"run 'codesage index {root}{f' --index-dir {folder}' if folder else ''} --rebuild'"
         folder = folder or default_folder(root, encoder.fingerprint)
         file = folder / "index.sqlite"
-        if rebuild and folder.exists():
-            _remove(folder, root)
+        removed = rebuild and _remove(folder, root)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
+                if not removed:
+                    _require_own(folder)
                 _create(file, root, encoder)
             connection = _connect(file)
             meta = dict(connection.execute("SELECT key, value FROM meta"))
@@ -136,7 +137,17 @@ class Index:
         rows = self.rows
         if not rows:
             return np.empty((0, self.width), np.float16)
+        self._require_current()
         return np.memmap(self.vector_file, np.float16, "r", shape=(rows, self.width))
+
+    @contextmanager
+    def unmoved(self) -> Iterator[None]:
+        """What is read in the block is of one state, whatever another process commits meanwhile."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.rollback()
 
     def status(self) -> Status:
         """Counts of what the index holds."""
@@ -153,6 +164,7 @@ class Index:
         """
         counts: Counter = Counter()
         with _lock(self.folder, self.root):
+            self._require_current()
             known = {p: (s, m) for p, s, m in self.connection.execute("SELECT path, size, mtime FROM files")}
             present, changed = set(), []
             for path in walk(self.root):
@@ -173,6 +185,15 @@ class Index:
             progress(len(changed), len(changed))
             counts.update(read=len(changed), gone=len(gone))
         return counts
+
+    def _require_current(self) -> None:
+        """CodesageError when the index was rebuilt since it was opened: its rows are those of another vector file."""
+        try:
+            same = os.path.samestat(os.stat(self.folder / "index.sqlite"), self._opened)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise CodesageError(f"the index of {self.root} was rebuilt meanwhile: run the command again")
 
     def wait(self) -> None:
         """Return when no other process is indexing this root."""
@@ -276,14 +297,21 @@ def _create(file: Path, root: Path, encoder) -> None:
     fresh.unlink(missing_ok=True)
 
 
-def _remove(folder: Path, root: Path) -> None:
-    """Set an index aside in one rename, then delete it: a half-deleted index is never opened, one being written stays."""
-    if not (folder / "index.sqlite").exists() and any(folder.iterdir()):
-        raise CodesageError(f"{folder} is not an index: give the folder of one with --index-dir")
-    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+def _remove(folder: Path, root: Path) -> bool:
+    """Delete an index, and nothing else that lies in its folder, the database first; False where there is none."""
+    if not (folder / "index.sqlite").exists():
+        return False
     with _lock(folder, root):
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+        for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "vectors.f16"):
+            (folder / name).unlink(missing_ok=True)
+    return True
+
+
+def _require_own(folder: Path) -> None:
+    """CodesageError when a folder without an index holds other things: those of a user."""
+    foreign = [path.name for path in folder.iterdir() if path.name not in ("lock", "vectors.f16") and ".new-" not in path.name]
+    if foreign:
+        raise CodesageError(f"{folder} is not an index, it holds {foreign[0]}: give a new folder with --index-dir")
 
 
 @contextmanager

@@ -23,6 +23,11 @@ def search(
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight`; of it tests keep a
     share, unless the query speaks of tests: they use the words of what they test, which is what people look for.
     """
+    with index.unmoved():
+        return _search(index, encoder, query, top, language, glob, dense_weight)
+
+
+def _search(index: Index, encoder, query: str, top: int, language: str, glob: str, dense_weight: float) -> list[Hit]:
     allowed, paths = {}, {}
     for number, path, spoken, row in index.connection.execute("SELECT id, path, language, row FROM chunks ORDER BY id"):
         if (not language or spoken == language) and (not glob or fnmatchcase(path, glob)):
