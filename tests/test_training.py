@@ -505,15 +505,6 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_compiler_the_command_says_so_in_one_line(made, tmp_path):
-    folder, _, _ = made
-    done = codesage("pretrain", folder / "tokens", "--tokenizer", folder / "tokenizer", "--size", "toy", "--steps", "2",
-                    "--compile", "--out", tmp_path / "model", check=False, CXX="/nonexistent", CUDA_VISIBLE_DEVICES="",
-                    TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))  # fmt: skip
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not (tmp_path / "model").exists()
-    assert "torch.compile failed" in done.stderr and "install a C++ compiler, or train with --no-compile" in done.stderr
-
-
 def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
     folder, _, _ = made
     words = ["pretrain", str(folder / "tokens"), "--tokenizer", str(folder / "tokenizer"), "--size", "toy", "--steps", "12",
