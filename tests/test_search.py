@@ -295,6 +295,12 @@ def test_loading_a_model_asks_its_library_to_send_nothing():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
+def test_a_language_that_is_none_is_told(root, tmp_path):
+    unknown = run("search", "x", root, "--index-dir", tmp_path / "i", "--language", "js")
+    assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "javascript" in unknown.stderr
+    assert run("search", "listen", root, "--index-dir", tmp_path / "i", "--language", "Go").returncode == 0
+
+
 def test_a_second_writer_is_told(root, tmp_path):
     import fcntl
 

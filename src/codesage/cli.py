@@ -38,12 +38,16 @@ def search(
     language: Annotated[str, typer.Option(help="Only this language.")] = "",
     glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
     no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
 ) -> None:  # fmt: skip
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
+    from codesage.languages import LANGUAGES
     from codesage.search import query as station
 
+    language = language.lower()
+    if language and language not in LANGUAGES:
+        raise CodesageError(f"{language!r} is no language that search knows: give one of {', '.join(LANGUAGES)}")
     opened, encoder = _open(path, index_dir, model, create=not no_update)
     if not no_update:
         _refresh_or_share(opened, encoder)
