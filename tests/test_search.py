@@ -445,7 +445,7 @@ def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path)
 @pytest.mark.parametrize("command", [("search", "area", "--no-update"), ("status",)])
 def test_what_is_not_indexed_is_told_from_what_is_not_found(root, tmp_path, command):
     missing = run(*command, root, "--index-dir", tmp_path / "i")
-    assert missing.returncode == 2 and "has no index" in missing.stderr and "codesage index" in missing.stderr
+    assert missing.returncode == 2 and "has no index" in missing.stderr and f"--index-dir {tmp_path / 'i'}" in missing.stderr
 
 
 @pytest.mark.parametrize("command", ["index", "search", "status"])

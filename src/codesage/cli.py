@@ -82,7 +82,8 @@ def _open(path: Path, index_dir: Path | None, model: Path | None, *, create: boo
     encoder = load(model)
     folder = index_dir or default_folder(path, encoder.fingerprint)
     if not create and not (folder / "index.sqlite").exists():
-        raise CodesageError(f"{path} has no index of this model in {folder}: run 'codesage index {path}'")
+        place = f" --index-dir {index_dir}" if index_dir else ""
+        raise CodesageError(f"{path} has no index of this model in {folder}: run 'codesage index {path}{place}'")
     return Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild), encoder
 
 

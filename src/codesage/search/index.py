@@ -91,7 +91,7 @@ class Index:
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
         Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of another model:
-        each names the command that repairs it. With `rebuild` whatever was there is replaced by an empty index.
+        each names the command that repairs it. With `rebuild` an index that was there is replaced by an empty one.
         """
         root = Path(root)
         if not root.exists():
@@ -298,11 +298,14 @@ def _create(file: Path, root: Path, encoder) -> None:
 
 
 def _remove(folder: Path, root: Path) -> bool:
-    """Delete an index, and nothing else that lies in its folder, the database first; False where there is none."""
+    """Delete an index, and nothing else that lies in its folder; False where there is none.
+
+    The database goes after its journal: another process may begin a new one at once, whose journal must stay.
+    """
     if not (folder / "index.sqlite").exists():
         return False
     with _lock(folder, root):
-        for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "vectors.f16"):
+        for name in ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16"):
             (folder / name).unlink(missing_ok=True)
     return True
 
