@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -63,10 +62,11 @@ def test_the_core_never_imports_torch():
 def test_help_is_quick():
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "codesage", "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 1.0  # a promise of 0.3 s on an idle machine; benchmarks/startup.py measures it
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)  # the clock counts other processes too
+    assert min(times) < 0.6  # a promise of 0.3 s on an idle machine; benchmarks/startup.py measures it
 
 
 def test_public_functions_are_documented():

@@ -16,6 +16,7 @@ _OURS = {"toy", "nano", "mini"}
 _LARGE = 80e9
 _MICRO_TOKENS = {"toy": 262_144, "nano": 262_144, "mini": 131_072, "small": 65_536, "base": 32_768, "large": 16_384}
 _SHALLOW_PAIRS, _EPOCHS = 1_024, 4  # of the phase that bypasses the blocks
+_FINE_PAIRS = 256  # a batch
 # Comments and tests are many and say less about what a whole function does.
 _KINDS = {"function": 1.0, "class": 1.0, "example": 1.0, "comment": 0.5, "test": 0.3}
 TOY = Config(64, 2, 2, vocab_size=2_048, max_position_embeddings=512)  # proves the path in seconds, learns little
@@ -97,6 +98,20 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, m
         BatchSettings(seed=seed),
         micro_tokens=_micro_tokens(size, memory),
     )
+
+
+def fine_tuning(*, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> contrast.Settings:
+    """Stage II from a model that has been through it: the whole encoder from the first step, with linear decay.
+
+    The settings of the run that was measured (docs/log.md): batches of 256 pairs, texts of 48 tokens, code of 128.
+    """
+    steps = max(20, min(100_000, _EPOCHS * pairs // _FINE_PAIRS))
+    return contrast.Settings(
+        loop.Settings(steps, max(1, steps // 20), 3e-4, seconds=seconds, compile=memory > 0, seed=seed),
+        BatchSettings(batch_pairs=_FINE_PAIRS, text_tokens=48, code_tokens=128, hard_positives=0.5, documented=0.0,
+                      kinds=_KINDS, seed=seed),
+        negatives="uniform",
+    )  # fmt: skip
 
 
 def _micro_tokens(size: str, memory: float) -> int:

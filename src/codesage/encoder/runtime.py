@@ -16,6 +16,7 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
+from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
 
 FP32, INT8 = "model.onnx", "model.int8.onnx"
@@ -38,7 +39,8 @@ class Embedder:
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 (n, width), rows of unit length, in the order given.
 
-        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), cut at 128 tokens. `dims` keeps the first
+        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), brought to the form of documentation
+        (encoder.queries) and cut at 128 tokens. `dims` keeps the first
         so many numbers of each vector, brought back to unit length: a shorter vector of a model trained for it
         (Matryoshka losses). ValueError for another kind, or `dims` outside 1 to width; TypeError when `texts` is one
         string. No texts give (0, width).
@@ -48,6 +50,8 @@ class Embedder:
         if kind not in ("code", "text"):
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         limit = self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
+        if kind == "text":
+            texts = list(map(query_form, texts))
         return self.encode_ids(self._tokenizer.encode(texts, max_tokens=limit), dims=dims)
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
@@ -60,6 +64,13 @@ class Embedder:
         if dims is not None:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
         return vectors
+
+
+def folder_of(model: Path | str | None) -> Path:
+    """The folder of a model that is given by name or path: None and "default" are the bundled one."""
+    if model is None or (str(model) == "default" and not Path(model).exists()):
+        return BUNDLED
+    return Path(model)
 
 
 def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
@@ -75,12 +86,12 @@ def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[i
 
 
 def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder:
-    """The bundled default model, or the model at `path`: an exported folder, or a published checkpoint folder.
+    """The bundled model (None or "default"), or the model at `path`: an exported or a published checkpoint folder.
 
     precision: "int8", "fp32" or "torch"; "auto" takes the first of these that the folder offers. Raises CodesageError
     when the folder is missing, truncated, foreign, or needs the `train` extra.
     """
-    folder = BUNDLED if path is None else Path(path)
+    folder = folder_of(path)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model, see 'codesage export --help'")
     artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None

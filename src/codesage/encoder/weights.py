@@ -2,7 +2,8 @@
 
 A model folder of ours is an artifact of kind "model": config.json, tokenizer.json, model.safetensors, and after
 export the ONNX files. A published folder has config.json, its tokenizer, and model.safetensors or pytorch_model.bin;
-the latter goes through torch's weights-only reader, which runs no code. Published linears are Conv1D, (in, out).
+the latter goes through torch's weights-only reader, which runs no code. Published linears are Conv1D, (in, out). A folder
+that was exported for search alone, as the bundled model, gives the weights of its ONNX file.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from codesage.artifacts import MANIFEST, open_artifact
 from codesage.encoder.config import Config, load_config
 from codesage.encoder.model import Encoder
+from codesage.encoder.runtime import FP32, INT8, folder_of
 from codesage.errors import CodesageError
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
@@ -32,9 +34,11 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
 def load_encoder(folder: Path | str) -> Encoder:
     """The encoder of one of our model folders or of a published checkpoint folder, in float32, in eval mode.
 
+    Folders that only hold ONNX files give what these hold, int8 where there is no fp32.
+
     Raises CodesageError when the folder is missing, truncated or foreign, or the tensors do not fit the config.
     """
-    folder = Path(folder)
+    folder = folder_of(folder)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model written by codesage or a published checkpoint")
     if (folder / MANIFEST).is_file():
@@ -68,7 +72,12 @@ def _read_state(folder: Path) -> dict[str, Tensor]:
         if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
             raise CodesageError(f"{pickle} holds no plain state dict: expected one tensor a name")
         return state
-    raise CodesageError(f"{folder} holds neither {SAFETENSORS} nor {PICKLE}: expected the folder of an encoder")
+    for name in (FP32, INT8):
+        if (folder / name).is_file():
+            from codesage.encoder.dequantise import state_of
+
+            return state_of(folder / name)
+    raise CodesageError(f"{folder} holds none of {SAFETENSORS}, {PICKLE}, {FP32} and {INT8}: expected the folder of an encoder")
 
 
 def _from_published(state: dict[str, Tensor], config: Config, folder: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
 
 
@@ -19,7 +20,8 @@ class SentenceEncoder:
         self._model = SentenceTransformer(folder, device="cpu", local_files_only=True)
 
     def encode(self, texts: list[str], *, kind: str = "code") -> np.ndarray:
-        """float32 (n, width), rows of unit length; `kind` makes no difference to this model."""
+        """float32 (n, width), rows of unit length; texts are brought to the form that our own models get."""
+        texts = list(map(query_form, texts)) if kind == "text" else texts
         return self._model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
 
 

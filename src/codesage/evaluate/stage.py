@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from codesage.encoder.centring import without_language
 from codesage.evaluate.metrics import mean_reciprocal_rank, ranks
 from codesage.evaluate.tasks import RetrievalTask
 from codesage.words import split_words
@@ -39,9 +40,18 @@ class Remembered:
 
 
 def encoder_scores(encoder: EncodesTexts, task: RetrievalTask) -> np.ndarray:
-    """Cosine of every query with every candidate: float32 (Q, C)."""
+    """Cosine of every query with every candidate: float32 (Q, C).
+
+    Code that is searched with code of another language is compared without the language (encoder.centring).
+    """
     queries_QD = encoder.encode(task.queries, kind=task.query_kind)
-    return queries_QD @ encoder.encode(task.candidates, kind="code").T
+    candidates_CD = encoder.encode(task.candidates, kind="code")
+    if task.languages:
+        queries_QD, candidates_CD = (
+            without_language(vectors, [language] * len(vectors))
+            for vectors, language in zip((queries_QD, candidates_CD), task.languages, strict=True)
+        )
+    return queries_QD @ candidates_CD.T
 
 
 def bm25_scores(task: RetrievalTask) -> np.ndarray:

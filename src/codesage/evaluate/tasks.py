@@ -18,13 +18,17 @@ from codesage.words import split_words
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """`relevant[q]` is the row in `candidates` that answers `queries[q]`; `query_kind` is "text" or "code"."""
+    """`relevant[q]` is the row in `candidates` that answers `queries[q]`; `query_kind` is "text" or "code".
+
+    `languages`: of the queries and of the candidates, where code is searched with code of another language.
+    """
 
     name: str
     queries: list[str]
     candidates: list[str]
     relevant: list[int]
     query_kind: str = "text"
+    languages: tuple[str, ...] = ()
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
@@ -77,7 +81,7 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
     row_of = {task: row for row, task in enumerate(candidates)}
     return RetrievalTask(
         f"MBXP {query_language} to {code_language}", [sides[0][task] for task in shared],
-        [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code",
+        [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code", (query_language, code_language),
     )  # fmt: skip
 
 

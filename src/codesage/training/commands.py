@@ -73,7 +73,8 @@ def pretrain(
 
 def contrast(
     tokens: _Tokens, out: _Out,
-    model: Annotated[Path | None, typer.Option(help="Stage I model to start from.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model to start from, of Stage I or one to fine-tune; 'default' is the "
+                                               "bundled one.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer, to start from random weights instead.")] = None,
     size: _Size = "nano", minutes: _Minutes = 0.0, steps: _Steps = 0, seed: _Seed = 0, fresh: _Fresh = False,
     checkpoints: _Checkpoints = None, dry_run: _DryRun = False, optimizer: _Optimizer = "", compile: _Compile = None,
@@ -85,6 +86,7 @@ def contrast(
     from codesage import recipes
     from codesage.artifacts import open_artifact
     from codesage.contrast import filtering, stage
+    from codesage.encoder.runtime import folder_of
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
     from codesage.training import processes
@@ -94,12 +96,13 @@ def contrast(
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
     with _processes(threads) as device:
         loaded, opened = _opened(tokens, model or tokenizer, out)
-        before = None if model is None else open_artifact(model, "model")
+        before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
         keep = None if filter is None else filtering.read(filter, opened)
         shared = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard, negatives=negatives)
-        settings = recipes.contrasting(size, pairs=len(opened.pairs), seconds=60 * minutes, seed=seed,
-                                       memory=processes.memory(device))  # fmt: skip
+        chosen = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
+        trained = before is not None and "contrast" in before.facts.get("stages", ())
+        settings = recipes.fine_tuning(**chosen) if trained else recipes.contrasting(size, **chosen)
         settings = _phases_changed(settings, steps, shared)
         if dry_run:
             for phase in settings.phases().values():
@@ -185,12 +188,13 @@ def _opened(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
     """The tokenizer, and the tokens made with it: opened, or made from a corpus beside `out` where they are not yet."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised as station
+    from codesage.encoder.runtime import folder_of
     from codesage.errors import CodesageError
     from codesage.training import processes
 
     if tokenizer is None and not (tokens / "tokenizer.json").is_file():
         raise CodesageError("give --tokenizer, the folder of the tokenizer that the tokens were made with")
-    loaded = tokenizers.load(tokenizer or tokens)
+    loaded = tokenizers.load(folder_of(tokenizer) if tokenizer else tokens)
     if _is_corpus(tokens):
         corpus, tokens = tokens, out.with_name(f"{out.name}.tokens")
         if processes.world() > 1 and not tokens.exists():

@@ -8,7 +8,7 @@ import typer
 
 def tokens_command(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
-    tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")],
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer or model folder; default: that of the bundled model.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     max_documents: Annotated[int, typer.Option(min=0, help="A sample of so many, over all languages; 0: all.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; may be given again.")] = None,
@@ -22,6 +22,7 @@ def tokens_command(
 
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised
+    from codesage.encoder.runtime import folder_of
 
     settings = tokenised.Settings(
         max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,
@@ -29,7 +30,7 @@ def tokens_command(
     )  # fmt: skip
     started = time.monotonic()
     with _counting() as progress:
-        facts = tokenised.build(corpus, tokenizers.load(tokenizer), out, settings=settings, progress=progress).facts
+        facts = tokenised.build(corpus, tokenizers.load(folder_of(tokenizer)), out, settings=settings, progress=progress).facts
     for name, count in facts["counts"].items():
         held = sum(size for part, size in facts["tokens"].items() if part.startswith(f"{name}."))
         typer.echo(f"{name}: {count:,}, {held:,} tokens")

@@ -1,0 +1,73 @@
+"""The weights inside an exported model, as tensors that training can start from.
+
+In: an ONNX file that encoder.export wrote, fp32 or int8. Out: the state dict in the published layout, in float32. What
+int8 rounded away stays away: a weight is off by at most half a step of its row or column.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codesage.errors import CodesageError
+
+_LINEARS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # of a block, in the order of the graph
+_NORMS = ("ln_1", "ln_2")
+
+
+def state_of(file: Path) -> dict[str, Tensor]:
+    """Weights by their published names, linears as (in, out). CodesageError when `file` is no model that we exported."""
+    import onnx
+
+    try:
+        graph = onnx.load(file).graph
+        found = dict(_tables(graph)) | dict(_blocks(graph))
+    except Exception as error:  # protobuf's and onnx's errors share no public base
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise CodesageError(f"{file} holds no weights of an exported encoder ({reason}): export the model again") from None
+    return {name: torch.from_numpy(np.array(value, np.float32)) for name, value in found.items()}
+
+
+def _tables(graph) -> Iterator[tuple[str, np.ndarray]]:
+    """The token and position tables: each is one Gather, or two for int8 rows and their scales."""
+    weights = _weights(graph)
+    rows = [weights[node.input[0]] for node in graph.node if node.op_type == "Gather"]
+    if rows[0].dtype == np.int8:
+        rows = [table * scale for table, scale in zip(rows[::2], rows[1::2], strict=True)]
+    yield from zip(("wte.weight", "wpe.weight"), rows, strict=True)
+
+
+def _blocks(graph) -> Iterator[tuple[str, np.ndarray]]:
+    weights = _weights(graph)
+    norms = [node.input[1:3] for node in graph.node if node.op_type == "LayerNormalization"]
+    linears = list(_linears(graph, weights))
+    for block in range(len(norms) // 2):
+        for name, inputs in zip(_NORMS, norms[2 * block : 2 * block + 2], strict=True):
+            yield from _named(f"h.{block}.{name}", *(weights[given] for given in inputs))
+        for name, (weight, bias) in zip(_LINEARS, linears[4 * block : 4 * block + 4], strict=True):
+            yield from _named(f"h.{block}.{name}", weight, bias)
+    yield from _named("ln_f", *(weights[given] for given in norms[-1]))
+
+
+def _linears(graph, weights: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(weight, bias) of each linear layer, in the order of the graph."""
+    added = {given: node.input[1] for node in graph.node if node.op_type == "Add" for given in node.input[:1]}
+    for node in graph.node:
+        if node.op_type == "DynamicQuantizeMatMul":
+            quantised, scale, _, bias = node.input[1:5]
+            yield weights[quantised] * weights[scale], weights[bias]
+        elif node.op_type == "MatMul":
+            yield weights[node.input[1]], weights[added[node.output[0]]]
+
+
+def _named(name: str, weight: np.ndarray, bias: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    yield f"{name}.weight", weight
+    yield f"{name}.bias", bias
+
+
+def _weights(graph) -> dict[str, np.ndarray]:
+    from onnx import numpy_helper
+
+    return {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}

@@ -1,0 +1,79 @@
+"""A query as people type it, brought to the form of the texts that the encoder was trained on.
+
+People type "how to reverse a list in python", "python reverse list" or "Reverse list?"; documentation says "Reverse a
+list". query_form() takes off question openings, politeness, language names and the final mark, and starts with a
+capital. The languages that were named are a hint for filters and ranking, and no words of the vector.
+"""
+
+import re
+from typing import NamedTuple
+
+_LANGUAGES = {  # as people write them; a word that is also English only counts after "in", "using", ...
+    "python": ("python", "python2", "python3", "py3"),
+    "java": ("java",),
+    "javascript": ("javascript", "js", "nodejs", "node.js"),
+    "typescript": ("typescript",),
+    "csharp": ("c#", "csharp", "c sharp"),
+    "ruby": ("ruby",),
+    "go": ("golang",),
+    "php": ("php",),
+}
+_AMBIGUOUS = {"go": "go", "c": "c", "ts": "typescript", "py": "python", "node": "javascript", "cs": "csharp", "rb": "ruby"}
+_OF_NAME = {name: language for language, names in _LANGUAGES.items() for name in names}
+_NAMES = "|".join(re.escape(name) for name in sorted(_OF_NAME, key=len, reverse=True))
+_LINKED = "|".join(re.escape(name) for name in sorted([*_OF_NAME, *_AMBIGUOUS], key=len, reverse=True))
+_EDGE = r"(?![\w#+-]|\.\w)"  # no name ends inside "java.util", "c++", "python-dateutil"
+_AFTER = re.compile(
+    rf"\s*\b(?:in|using|with|for|on|by)\s+(?:the\s+)?({_LINKED}){_EDGE}(?:\s+(?:language|code|script))?", re.IGNORECASE
+)
+_ALONE = re.compile(rf"(?<![\w.#+-])({_NAMES}){_EDGE}", re.IGNORECASE)
+_OPENING = re.compile(
+    r"^\W*(?:(?:please|hi|hello|hey)[,\s]+)*(?:"
+    r"how\s+(?:to|(?:do|can|could|would|should|might)\s+(?:i|you|we|one)|(?:do|does|would|can)\s+(?:you|one))\s+"
+    r"|(?:what\s+is|what's|whats|is\s+there|are\s+there)\s+(?:(?:the|a|an|any)\s+)?(?:(?:best|easiest|fastest|simplest|quickest|right|correct|good|easy|simple|quick|pythonic)\s+)*"
+    r"(?:ways?|methods?|functions?|commands?)\s+(?:to|for|of)\s+"
+    r"|(?:is\s+it\s+possible|possible|ways?|best\s+ways?|easy\s+ways?)\s+to\s+"
+    r"|(?:i|we)\s+(?:want|need|would\s+like|am\s+trying|have)\s+to\s+"
+    r"|(?:write|show\s+me|give\s+me|find|get\s+me)\s+(?:a|an|the|some|me\s+a)\s+(?:simple\s+)?(?:function|method|program|script|code|snippet|example)s?\s+"
+    r"(?:to|that|which|for|of)\s+"
+    r"|(?:a\s+)?(?:function|method|code|script|program|snippet|command)\s+(?:to|for)\s+"
+    r"|(?:examples?|code\s+examples?)\s+(?:of|for)\s+(?:how\s+to\s+)?)",
+    re.IGNORECASE,
+)
+_SPACES = re.compile(r"\s+")
+_LEAST_WORDS = 2  # of a query that stay: fewer, and the query stands as it was typed
+
+
+class Query(NamedTuple):
+    """A query in the encoder's form, and the languages that it named."""
+
+    text: str
+    languages: tuple[str, ...]
+
+
+def read_query(typed: str) -> Query:
+    """`typed` without question openings, language names and final marks, with a capital first.
+
+    A query of which fewer than two words would be left ("python", "how to java") keeps its words, and one that names
+    several languages ("port python to go") keeps their names: they are what it is about.
+    """
+    languages: list[str] = []
+
+    def taken(match: re.Match) -> str:
+        name = _SPACES.sub(" ", match.group(1).lower())
+        languages.append(_OF_NAME.get(name) or _AMBIGUOUS[name])
+        return " "
+
+    text = _ALONE.sub(taken, _AFTER.sub(taken, typed))
+    if len(set(languages)) > 1:
+        text = typed
+    text = _OPENING.sub("", _SPACES.sub(" ", text).strip() + " ")
+    text = text.strip().rstrip("?!.").rstrip()
+    if len(text.split()) < _LEAST_WORDS:
+        text = _SPACES.sub(" ", typed).strip()
+    return Query(text[:1].upper() + text[1:], tuple(dict.fromkeys(languages)))
+
+
+def query_form(typed: str) -> str:
+    """The text of `read_query`: what encode(kind="text") gives to the encoder."""
+    return read_query(typed).text

@@ -1,0 +1,53 @@
+"""Queries as people type them, in the encoder's form; the same rule in every caller."""
+
+import numpy as np
+import pytest
+
+import codesage
+from codesage.encoder.queries import query_form, read_query
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "languages"),
+    [
+        ("how to reverse a list in python", "Reverse a list", ("python",)),
+        ("python reverse a list", "Reverse a list", ("python",)),
+        ("Reverse a list?", "Reverse a list", ()),
+        ("how do i convert a string to int in C#", "Convert a string to int", ("csharp",)),
+        ("how can you sort a map by value in java?", "Sort a map by value", ("java",)),
+        ("what is the best way to read a file line by line using golang", "Read a file line by line", ("go",)),
+        ("read a file in go", "Read a file", ("go",)),
+        ("go to the next line", "Go to the next line", ()),
+        ("parse json with node", "Parse json", ("javascript",)),
+        ("node of a linked list", "Node of a linked list", ()),
+        ("function to check if a number is prime", "Check if a number is prime", ()),
+        ("write a function that merges two dicts", "Merges two dicts", ()),
+        ("i want to download a file", "Download a file", ()),
+        ("how to port python code to golang", "Port python code to golang", ("python", "go")),
+        ("parse java.util.Date", "Parse java.util.Date", ()),
+        ("compile c++ in c", "Compile c++", ("c",)),
+        ("c# enums versus java enums", "C# enums versus java enums", ("csharp", "java")),
+        ("python", "Python", ("python",)),
+        ("how to java", "How to java", ("java",)),
+        ("", "", ()),
+        ("Compute the contrastive loss.", "Compute the contrastive loss", ()),
+        ("getUserName", "GetUserName", ()),
+    ],
+)
+def test_a_query_gets_the_form_of_documentation(typed: str, text: str, languages: tuple) -> None:
+    assert read_query(typed) == (text, languages)
+
+
+def test_the_form_of_a_form_is_itself() -> None:
+    for typed in ("how to reverse a list in python", "python sort dict", "how to how to sort a list", "Read a file"):
+        once = query_form(query_form(typed))
+        assert query_form(once) == once
+
+
+def test_encode_brings_texts_to_that_form_and_leaves_code_alone() -> None:
+    model = codesage.load()
+    typed, plain, shouted = model.encode(["how to reverse a list in python", "Reverse a list", "reverse a list?"], kind="text")
+    np.testing.assert_allclose(typed, plain, atol=1e-6)
+    np.testing.assert_allclose(shouted, plain, atol=1e-6)
+    code = model.encode(["how to reverse a list in python", "Reverse a list"])
+    assert not np.allclose(code[0], code[1], atol=1e-3)
