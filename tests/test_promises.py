@@ -1,6 +1,7 @@
 """What the project promises about itself: import direction, a light core, a quick command line, documented names."""
 
 import ast
+import resource
 import subprocess
 import sys
 from pathlib import Path
