@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codesage.corpus.distinct.benchmarks import CERTAIN, Benchmarks, read_benchmarks
+from codesage.corpus.distinct.benchmarks import USUAL, Benchmarks, read_benchmarks
 from codesage.corpus.distinct.duplicates import digest, near_duplicates, signatures
 from codesage.corpus.documents.redact import redact, redact_all
 from codesage.errors import CodesageError
@@ -190,8 +190,8 @@ def test_any_certain_number_of_common_bytes_is_found_and_fewer_than_a_run_never(
     item = "".join(chance.choices("abcdefghijklmnop(){}=+-*/.,:;", k=700))
     benchmarks = Benchmarks({"s": ["x = 1 " + item]})
     for _ in range(300):
-        at, before = chance.randrange(len(item) - CERTAIN), "Z" * chance.randrange(40)
-        assert benchmarks.contain(before + item[at : at + CERTAIN] + "ZZZ")
+        at, before = chance.randrange(len(item) - USUAL.certain), "Z" * chance.randrange(40)
+        assert benchmarks.contain(before + item[at : at + USUAL.certain] + "ZZZ")
         assert not benchmarks.contain(before + item[at : at + 95] + "ZZZ")
 
 

@@ -36,6 +36,18 @@ LANGUAGES: dict[str, Language] = {
     )
 }
 
+_ALIASES = {
+    "python": "python py python3 py3 pycon ipython ipython3 sage",
+    "java": "java",
+    "javascript": "javascript js jsx mjs cjs node nodejs",
+    "typescript": "typescript ts tsx",
+    "csharp": "csharp c# cs dotnet dotnetv3 dotnetv4",
+    "c": "c",
+    "ruby": "ruby rb irb erb",
+    "go": "go golang",
+    "php": "php html+php",
+}
+_BY_ALIAS = {alias: language for language, aliases in _ALIASES.items() for alias in aliases.split()}
 _BY_SUFFIX = {suffix: language.name for language in LANGUAGES.values() for suffix in language.suffixes}
 
 
@@ -43,6 +55,11 @@ def language_of(path: str) -> str:
     """Name of the language that owns `path` by its suffix, or "" when none of the nine does."""
     stem, _, suffix = path.rpartition("/")[2].rpartition(".")  # as PurePosixPath, which takes fifteen times as long
     return _BY_SUFFIX.get(f".{suffix.lower()}", "") if stem else ""
+
+
+def language_named(name: str) -> str:
+    """The language that people call `name` in a fence or a folder ("py", "nodejs", "c#"), or "" when it is none of the nine."""
+    return _BY_ALIAS.get(name.lower(), "")
 
 
 @cache

@@ -93,9 +93,20 @@ class Identifier:
     end_byte: int
 
 
+PAIR_KINDS = {
+    "function": "the first sentence of a function's documentation, with the function",
+    "class": "the first sentence of a class's documentation, with the class",
+    "example": "a paragraph of documentation, with its example",
+    "comment": "a comment, with the block below it",
+    "test": "the name of a test, with the function that it tests",
+    "howto": "a title, heading or tag, with the code that does it",
+    "parallel": "code without a text, which other code in its group repeats in another way or another language",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A (text, code) pair for Stage II, with where it came from."""
+    """A (text, code) pair for Stage II, with where it came from; `text` is "" only in pairs of kind "parallel"."""
 
     text: str  # first sentence of the docstring, cleaned
     code: str  # the whole definition without its docstring
@@ -103,12 +114,13 @@ class Pair:
     description: str  # the rest of the docstring in plain sentences, "" when there is none
     language: str
     name: str
-    kind: str  # "function", "class", "example" (in documentation), "comment" (above a block), "test" (a test's name)
+    kind: str  # one of PAIR_KINDS
     path: str
     start_line: int
     package: str = ""
     version: str = ""
     licence: str = ""
+    group: str = ""  # name of the group of parallel code that this code belongs to, "" for none
 
 
 @dataclass(frozen=True, slots=True)

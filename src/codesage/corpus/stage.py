@@ -30,6 +30,7 @@ from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import KEYS, Work, open_work
 from codesage.corpus.distinct.verdicts import judge_documents, judge_pairs
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
+from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
 from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
 from codesage.corpus.report.card import write_card
@@ -199,25 +200,31 @@ class _Build:
         return reports
 
     def _join(self, groups: list[_Group], reports: list[dict]) -> list[Path]:
-        """The tests of each source with what they test; the answer is where their pairs are."""
+        """What is found over the files of a source: tests with what they test, files that stand for each other.
+
+        Returns the folders of their pairs.
+        """
         parsed: dict[Path, list[ParseUnit]] = {}
-        tested = set()
+        tested: set[Path] = set()
+        languages: dict[Path, set[int]] = {}
         for group, report in zip(groups, reports, strict=True):
-            parsed.setdefault(group.source.folder, []).append(group.unit)
+            folder = group.source.folder
+            parsed.setdefault(folder, []).append(group.unit)
+            languages.setdefault(folder, set()).update(group.keys["language"][list(group.unit.rows)].tolist())
             if report["tests"]:
-                tested.add(group.source.folder)
-        units = []
-        for folder, parts in parsed.items():
-            if folder in tested:
-                names = [unit.folder.name for unit in parts]
-                place = self._work.place("joined", names)
-                weight = sum(unit.weight for unit in parts)
-                units.append(JoinUnit(tuple(parts), parts[0].held_out, place, weight))
-        heard = self._phase("join", len(units))
-        task = JoinTests(self._held_out, self._settings.exclude)
-        for report in self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard()):
-            self._report.add_joined(report)
-        return [unit.folder for unit in units]
+                tested.add(folder)
+        tests = [self._join_unit("joined", parts) for folder, parts in parsed.items() if folder in tested]
+        aligned = [self._join_unit("aligned", parts) for folder, parts in parsed.items() if len(languages[folder]) > 1]
+        heard = self._phase("join", len(tests) + len(aligned))
+        for task, units in ((JoinTests, tests), (AlignFiles, aligned)):
+            made = task(self._held_out, self._settings.exclude)
+            for report in self._work.run(self._engine, made, units, heard=lambda unit, fresh: heard()):
+                self._report.add_joined(report)
+        return [unit.folder for unit in tests + aligned]
+
+    def _join_unit(self, kind: str, parts: list[ParseUnit]) -> JoinUnit:
+        place = self._work.place(kind, [unit.folder.name for unit in parts])
+        return JoinUnit(tuple(parts), parts[0].held_out, place, sum(unit.weight for unit in parts))
 
     def _shards(self, groups: list[_Group], reports: list[dict], places: list[Path]) -> dict[str, list[PartUnit]]:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""

@@ -1,10 +1,11 @@
 """Benchmark items kept out of a corpus: a text is a copy when it shares a long run of bytes with an item.
 
 In: a folder of benchmark items (JSON lines), one subfolder a set. Out: a filter that names the set a text shares with.
-White space and case do not count: texts are compared as bytes without either. Hashes of 96 bytes (about 30 tokens of
-code) are kept for every place of an item and looked up at every 40th byte of a text: so 135 bytes in common are always
-found, fewer than 96 never. An item shorter than that has to lie in the text as a whole, and one of fewer than 32 bytes
-(a query, say) to be the text.
+White space and case do not count: texts are compared as bytes without either. Hashes of USUAL.run = 96 bytes (about 30
+tokens of code) are kept for every place of an item and looked up at every 40th byte of a text: so 135 bytes in common
+are always found, fewer than 96 never. STRICT finds 55 bytes, and nothing below 48, at five times the lookups: solutions
+of small tasks share less. A shorter item has to lie in the text as a whole, and one of fewer than 32 bytes (a query,
+say) to be the text.
 """
 
 import json
@@ -14,20 +15,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from codesage.errors import CodesageError
 
-RUN = 96  # bytes without white space: twelve words of eight
-_STEP = 40  # bytes from one lookup in a text to the next; a multiple of the eight of a word
-CERTAIN = RUN + _STEP - 1
 _WHOLE = 32  # bytes; a shorter item is only compared to texts as a whole
 _LEAST = 12  # bytes; what is shorter, or has fewer than three words, is a label or a name, no item
 _COMMON = 8  # items of a set; a run in more of them is its frame (imports, a header), no item
 _DISTINCT = 12  # byte values; a run of fewer is a ruler or a table
 _PAIR = 16  # bytes; a whole item has one of them, at a multiple of its size in the text, among its first 31
-_ALIGN = math.lcm(_STEP, _PAIR)  # a text begins at a multiple of it: what is found of it does not depend on those before
 _BATCH = 1 << 20  # bytes of items hashed at a time
 _ODD = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9))
 _LOWER = bytes(range(256)).lower()
@@ -38,18 +36,35 @@ _HEAD = re.compile(  # imports and comments before the first line of code: any f
 _END = b".!?:;"  # a sentence with its mark equals a query without it
 
 
+class Reach(NamedTuple):
+    """How long a run in common must be, in bytes without white space; both are multiples of the eight of a word."""
+
+    run: int  # hashed
+    step: int  # from one lookup in a text to the next
+
+    @property
+    def certain(self) -> int:
+        """The length from which on a run in common is always found."""
+        return self.run + self.step - 1
+
+
+USUAL, STRICT = Reach(96, 40), Reach(48, 8)
+
+
 class Benchmarks:
     """The items of one or more benchmark sets, hashed; picklable, some 30 MB for 15,000 items."""
 
-    def __init__(self, items: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, items: Mapping[str, Sequence[str]], reach: Reach = USUAL) -> None:
         """`items`: name of a set to its texts. Texts of fewer than three words are left out."""
+        self._reach = reach
+        self._align = math.lcm(reach.step, _PAIR)  # texts begin at a multiple: what is found does not depend on those before
         self.sets = sorted(items)
-        self._short: dict[bytes, int] = {}  # items below CERTAIN bytes: number of the set
+        self._short: dict[bytes, int] = {}  # items below reach.certain bytes: number of the set
         spans: dict[int, set[tuple[int, int]]] = defaultdict(set)  # hash of 16 bytes: where in an item, its length
         long, sets = [], []
         for number, name in enumerate(self.sets):
             for item in dict.fromkeys(map(_item, filter(_is_item, items[name]))):
-                if len(item) >= CERTAIN:
+                if len(item) >= reach.certain:
                     long.append(item)
                     sets.append(number)
                     continue
@@ -58,7 +73,7 @@ class Benchmarks:
                 if len(item) >= _WHOLE:
                     for offset, pair in enumerate(_pairs(_words(item[: 2 * _PAIR - 1], 1), 8).tolist()):
                         spans[pair].add((offset, len(item)))
-        self._runs, self._owners = _runs_of(long, np.array(sets, np.int16))
+        self._runs, self._owners = _runs_of(long, np.array(sets, np.int16), reach.run)
         self._pairs = np.array(sorted(spans), np.uint64)
         self._spans = [sorted(spans[pair]) for pair in sorted(spans)]
         self._run_filter, self._pair_filter = _filter(self._runs), _filter(self._pairs)
@@ -71,7 +86,7 @@ class Benchmarks:
         """`match` of each text, in one pass over all of them."""
         data = list(map(_normal, texts))
         numbers = [self._short.get(text.rstrip(_END)) if len(text) < _WHOLE else None for text in data]
-        padded = [text + b"\n" * (_ALIGN - len(text) % _ALIGN) for text in data]  # no item has a line break: nothing crosses it
+        padded = [text + b"\n" * (self._align - len(text) % self._align) for text in data]  # no item has a line break: nothing crosses it
         starts = np.cumsum([0, *map(len, padded)])
         for position, number in self._held(b"".join(padded)):
             text = int(np.searchsorted(starts, position, "right")) - 1
@@ -85,8 +100,8 @@ class Benchmarks:
     def _held(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Where `data` shares an item, and the number of its set: long items first."""
         pairs = _pairs(_words(data, 8), 1)
-        places, found = _find(self._runs, self._run_filter, _runs(pairs, 1, _STEP // 8))
-        yield from zip((found * _STEP).tolist(), self._owners[places].tolist(), strict=True)
+        places, found = _find(self._runs, self._run_filter, _runs(pairs, 1, self._reach.step // 8, self._reach.run // 8))
+        yield from zip((found * self._reach.step).tolist(), self._owners[places].tolist(), strict=True)
         places, found = _find(self._pairs, self._pair_filter, pairs[:: _PAIR // 8])
         for place, position in zip(places.tolist(), (found * _PAIR).tolist(), strict=True):
             for offset, length in self._spans[place]:  # 16 of its bytes are equal: the rest is compared
@@ -96,7 +111,7 @@ class Benchmarks:
                     yield start, number
 
 
-def read_benchmarks(folder: Path | str) -> Benchmarks:
+def read_benchmarks(folder: Path | str, reach: Reach = USUAL) -> Benchmarks:
     """Read the texts of every .jsonl under `folder`: all strings of three words and more, code and descriptions alike.
 
     A set is named by its folder, or by its file where that lies in `folder` itself. CodesageError when there is none or
@@ -113,7 +128,7 @@ def read_benchmarks(folder: Path | str) -> Benchmarks:
                 raise CodesageError(f"{file}:{number} is no JSON ({error}): expected JSON lines") from None
     if not any(map(_is_item, (text for texts in items.values() for text in texts))):
         raise CodesageError(f"{folder} holds no .jsonl with code or sentences: nothing to exclude")
-    return Benchmarks(items)
+    return Benchmarks(items, reach)
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -146,21 +161,21 @@ def _pairs(words: np.ndarray, step: int) -> np.ndarray:
     return words[:-step] * _ODD[0] + words[step:]
 
 
-def _runs(pairs: np.ndarray, step: int, stride: int) -> np.ndarray:
-    """Hash of the twelve words from every `stride`-th place on; the next word is found `step` entries behind."""
-    count = max(0, len(pairs) - 10 * step)
+def _runs(pairs: np.ndarray, step: int, stride: int, words: int) -> np.ndarray:
+    """Hash of the `words` words from every `stride`-th place on; the next word is found `step` entries behind."""
+    count = max(0, len(pairs) - (words - 2) * step)
     hashes = pairs[:count:stride].copy()
-    for word in range(2, 12, 2):
+    for word in range(2, words, 2):
         hashes *= _ODD[1]
         hashes += pairs[word * step : word * step + count : stride]
     return hashes
 
 
-def _runs_of(items: Sequence[bytes], sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _runs_of(items: Sequence[bytes], sets: np.ndarray, run: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of the runs of items, sorted, each once, and its set; those in more than _COMMON items of a set are left out."""
     starts = np.cumsum([0, *map(len, items)])
     cuts = [*np.flatnonzero(np.diff(starts[:-1] // _BATCH, prepend=-1)).tolist(), len(items)]
-    parts = [_item_runs(items[first:end], first) for first, end in pairwise(cuts)]
+    parts = [_item_runs(items[first:end], first, run) for first, end in pairwise(cuts)]
     hashes, owners = map(np.concatenate, zip((np.empty(0, np.uint64), np.empty(0, np.int64)), *parts, strict=True))
     order = np.argsort(hashes, kind="stable")
     hashes, owners = hashes[order], owners[order]
@@ -172,12 +187,12 @@ def _runs_of(items: Sequence[bytes], sets: np.ndarray) -> tuple[np.ndarray, np.n
     return hashes[first], sets[first]
 
 
-def _item_runs(items: Sequence[bytes], number: int) -> tuple[np.ndarray, np.ndarray]:
+def _item_runs(items: Sequence[bytes], number: int, run: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of the runs that say something, and which item each is of: they are numbered from `number` on."""
     sizes, data = [len(item) for item in items], b"".join(items)
     owners = np.repeat(np.arange(number, number + len(items)), sizes)
-    places = np.flatnonzero((owners[: 1 - RUN] == owners[RUN - 1 :]) & (_distinct_bytes(data) >= _DISTINCT))
-    return _runs(_pairs(_words(data, 1), 8), 8, 1)[places], owners[places]
+    places = np.flatnonzero((owners[: 1 - run] == owners[run - 1 :]) & (_distinct_bytes(data, run) >= _DISTINCT))
+    return _runs(_pairs(_words(data, 1), 8), 8, 1, run // 8)[places], owners[places]
 
 
 def _changes(*columns: np.ndarray) -> np.ndarray:
@@ -187,12 +202,13 @@ def _changes(*columns: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _distinct_bytes(data: bytes) -> np.ndarray:
-    """How many values the RUN bytes from each place on have, modulo 64."""
+def _distinct_bytes(data: bytes, run: int) -> np.ndarray:
+    """How many values the `run` bytes from each place on have, modulo 64."""
     seen = np.uint64(1) << (np.frombuffer(data, np.uint8) & np.uint8(63)).astype(np.uint64)
-    for size in (1, 2, 4, 8, 16):  # of 2, 4, 8, 16, 32 bytes
+    for size in (1, 2, 4, 8):  # of 2, 4, 8, 16 bytes
         seen = seen[:-size] | seen[size:]
-    return np.bitwise_count(seen[:-64] | seen[32:-32] | seen[64:])
+    count = len(data) - run + 1
+    return np.bitwise_count(np.bitwise_or.reduce([seen[first : first + count] for first in range(0, run, 16)]))
 
 
 def _find(known: np.ndarray, filtered: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,17 +17,19 @@ import pyarrow.parquet as pq
 from codesage.corpus.build.tables import Writer, records_of, schema_of, table_of
 from codesage.corpus.build.work import KEYS, result
 from codesage.corpus.build.worker import Guard
-from codesage.corpus.distinct.benchmarks import Benchmarks, read_benchmarks
+from codesage.corpus.distinct.benchmarks import STRICT, USUAL, Benchmarks, read_benchmarks
 from codesage.corpus.distinct.duplicates import digest, signatures
 from codesage.corpus.documents.reading import CODES
 from codesage.corpus.documents.recognise import is_test
+from codesage.corpus.pairs.howto import articles_of, tagged_of
+from codesage.corpus.pairs.parallel import numbered_solutions
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
 from codesage.corpus.pairs.rules import pairs_of
 from codesage.corpus.pairs.tested import Tested, tested_of
-from codesage.records import Document, Function, Pair
+from codesage.records import PAIR_KINDS, Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
 
-KINDS = ("function", "class", "example", "comment", "test")
+_KIND_CODES = {kind: code for code, kind in enumerate(PAIR_KINDS)}
 PAIRS = schema_of(Pair)
 PAIRS_FILE = "pairs.parquet"
 FUNCTIONS = schema_of(Function, without=("source",), path=str, package=str, row=int)  # row: of the document, in its group
@@ -107,6 +109,7 @@ class Parse:
                     document.text, document.path, language=unit.language, package=document.package,
                     version=document.version, licence=document.licence,
                 )  # fmt: skip
+                found.pairs += articles_of(document)
                 return ""
             self._parse(document, row, unit.held_out or document.package in self.held_out, found)
         except ParseRefused as refused:
@@ -128,6 +131,8 @@ class Parse:
         else:
             pairs = list(pairs_of(definitions, document, dropped, classes=True))
         pairs += passages_of(tree, document, found=definitions)
+        pairs += tagged_of(document)
+        pairs += numbered_solutions(document, definitions)
         found.pairs += pairs
         found.tests += tests
         found.dropped.update(dropped)
@@ -144,20 +149,28 @@ def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> 
     pairs = list(pairs)
     if not (exclude and pairs):
         return pairs
-    sides = [benchmarks_in(exclude, [getattr(pair, side) for pair in pairs]) for side in ("code", "bare_body", "text")]
-    names = [next(filter(None, found), "") for found in zip(*sides, strict=True)]
+    names = [""] * len(pairs)
+    for strict in (False, True):  # solutions of tasks are short, and so is what they share with a benchmark
+        rows = [row for row, pair in enumerate(pairs) if (pair.kind in ("howto", "parallel")) == strict]
+        sides = [benchmarks_in(exclude, [getattr(pairs[row], side) for row in rows], strict=strict)
+                 for side in ("code", "bare_body", "text")]  # fmt: skip
+        for row, *found in zip(rows, *sides, strict=True):
+            names[row] = next(filter(None, found), "")
     counts.update(name for name in names if name)
     return [pair for pair, name in zip(pairs, names, strict=True) if not name]
 
 
-def benchmarks_in(exclude: str, texts: Sequence[str]) -> list[str]:
-    """The benchmark set under the folder `exclude` that each text shares an item with, or ""; "" for all without a folder."""
-    return _benchmarks(exclude).match_all(texts) if exclude else [""] * len(texts)
+def benchmarks_in(exclude: str, texts: Sequence[str], *, strict: bool = False) -> list[str]:
+    """The benchmark set under the folder `exclude` that each text shares an item with, or ""; "" for all without a folder.
+
+    `strict`: 55 characters in common count, not 135.
+    """
+    return _benchmarks(exclude, strict).match_all(texts) if exclude else [""] * len(texts)
 
 
 @cache
-def _benchmarks(folder: str) -> Benchmarks:
-    return read_benchmarks(folder)
+def _benchmarks(folder: str, strict: bool) -> Benchmarks:
+    return read_benchmarks(folder, STRICT if strict else USUAL)
 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *, everything: bool) -> None:
@@ -169,9 +182,10 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
         body=np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
         text=np.frombuffer(b"".join(digest(pair.text.lower()) for pair in pairs), "<u8").reshape(-1, 2),
         signature=signatures(bodies),
+        group=np.frombuffer(b"".join(digest(pair.group) if pair.group else bytes(16) for pair in pairs), "<u8").reshape(-1, 2),
         held=np.array([everything or pair.package in held_out for pair in pairs], bool),
         language=np.array([CODES[pair.language] for pair in pairs], np.uint8),
-        kind=np.array([KINDS.index(pair.kind) for pair in pairs], np.uint8),
+        kind=np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
         words=np.array([len(pair.text.split()) for pair in pairs], np.uint32),
         lines=np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
         characters=np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),

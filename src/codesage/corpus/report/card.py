@@ -5,6 +5,7 @@ from pathlib import Path
 
 from codesage.corpus.report.plots import draw
 from codesage.languages import LANGUAGES
+from codesage.records import PAIR_KINDS
 
 # Section 2.1 of the paper (arXiv 2402.01935): files, functions, functions with docstring, usable pairs; The Stack (dedup).
 PUBLISHED = {
@@ -18,7 +19,6 @@ PUBLISHED = {
     "php": (34_851_418, 42_373_766, 22_191_329, 13_416_574),
     "typescript": (19_589_267, 16_612_988, 2_637_245, 1_863_436),
 }
-KINDS = ("function", "class", "example", "comment", "test")
 _SHOWN = 40  # files named in the card
 
 
@@ -32,9 +32,7 @@ def write_card(folder: Path, facts: dict) -> None:
         "corpus (The Stack, dedup), for comparison.",
         languages_table(facts, published=True),
         "![Pairs by language, beside the published corpus](languages.png)",
-        "## Pairs by kind\n\nfunction and class: the first sentence of a docstring with its definition. example: a paragraph\n"
-        "of documentation with the code that follows it. comment: a comment with the block below it. test: the name of a\n"
-        "test with the function it tests.",
+        "## Pairs by kind\n\n" + "\n".join(f"- {kind}: {meaning}" for kind, meaning in PAIR_KINDS.items()),
         kinds_table(facts),
         "## Lengths\n\nQuantiles over the training pairs: 5 %, 25 %, median, 75 %, 95 %.",
         _lengths_table(facts),
@@ -69,9 +67,9 @@ def languages_table(facts: dict, *, published: bool = False) -> str:
 def kinds_table(facts: dict) -> str:
     """Training pairs by language and kind, as Markdown."""
     found = facts["pairs_by_kind"]
-    rows = [[name, *(_number(found[name].get(kind, 0)) for kind in KINDS)] for name in LANGUAGES if name in found]
-    totals = [_number(sum(counts.get(kind, 0) for counts in found.values())) for kind in KINDS]
-    return _table(["language", *KINDS], [*rows, ["all", *totals]])
+    rows = [[name, *(_number(found[name].get(kind, 0)) for kind in PAIR_KINDS)] for name in LANGUAGES if name in found]
+    totals = [_number(sum(counts.get(kind, 0) for counts in found.values())) for kind in PAIR_KINDS]
+    return _table(["language", *PAIR_KINDS], [*rows, ["all", *totals]])
 
 
 def reasons_table(facts: dict) -> str:

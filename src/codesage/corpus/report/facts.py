@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codesage.corpus.distinct.verdicts import DOCUMENT_REASONS, PAIR_REASONS, counted
-from codesage.corpus.pairs.parsing import KINDS
 from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
+from codesage.records import PAIR_KINDS
 
+_KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
 _NAMED = 300  # files named in the facts; skipped.parquet names all
 _EXPECTED = {"test", "vendored", "generated", "minified", "data", "licence", "copyleft header", "empty", "excluded",
@@ -106,11 +107,11 @@ class Report:
         stays = np.concatenate(verdicts) == 0
         for name, held in (("pairs", False), ("held_out_pairs", True)):
             rows = stays & (keys["held"] == held)
-            table = np.zeros((len(_NAMES), len(KINDS)), np.int64)
+            table = np.zeros((len(_NAMES), len(_KINDS)), np.int64)
             np.add.at(table, (keys["language"][rows], keys["kind"][rows]), 1)
             self.facts[name] = {_NAMES[i]: int(table[i].sum()) for i in np.flatnonzero(table.sum(1))}
             self.facts[f"{name}_by_kind"] = {
-                _NAMES[i]: {KINDS[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.sum(1))
+                _NAMES[i]: {_KINDS[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.sum(1))
             }
         rows = stays & ~keys["held"]
         self.facts["lengths"] = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from codesage.languages import LANGUAGES
 
-_COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195"}
+_COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195",
+            "howto": "#c44e52", "parallel": "#8c8c8c"}  # fmt: skip
 _GREY = "#b8b8b8"
 _REASONS = 14  # bars
 

@@ -144,7 +144,10 @@ def git_blobs(folder: Path, commit: str, wanted: Callable[[str], bool], what: st
             if mode == "120000":
                 yield Skipped(name, "link")
             elif kind == "blob" and wanted(name):
-                yield Skipped(name, "huge") if int(size) > MAX_BYTES else Member(name, _blob(reader, digest))
+                if size == "BAD":  # git's word for a blob that a partial clone left behind
+                    yield Skipped(name, "not in the repository")
+                else:
+                    yield Skipped(name, "huge") if int(size) > MAX_BYTES else Member(name, _blob(reader, digest))
         reader.stdin.close()
 
 

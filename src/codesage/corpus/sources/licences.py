@@ -14,7 +14,7 @@ PERMISSIVE = frozenset({
     "Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "PSF-2.0", "HPND", "Unlicense", "0BSD", "Zlib",
     "CC0-1.0", "Ruby", "PHP-3.01", "PostgreSQL", "OpenSSL", "curl", "blessing", "Unicode", "BSL-1.0", "public-domain",
     "WTFPL", "BlueOak-1.0.0", "X11", "TCL", "ZPL-2.1", "Artistic-2.0", "BSD-4-Clause", "Libpng", "NCSA", "W3C",
-    "Apache-1.1",
+    "Apache-1.1", "CC-BY-3.0", "CC-BY-4.0",
 })  # fmt: skip
 HEADER = 2_000  # characters of a file in which its licence is looked for
 
@@ -25,7 +25,8 @@ _NAMES = tuple(
         (r"Commons[- ]Clause|Proprietary|Commercial|\bNC\b|BUSL|Business Source|\bBSL[- ]?1\.1|SSPL|Server Side", "restricted"),
         (r"\bAGPL|Affero", "AGPL"), (r"\bLGPL|Lesser General|Library General", "LGPL"),
         (r"\bGPL|GNU General|\bGFDL|\bGNU Public", "GPL"), (r"\bMPL|Mozilla", "MPL-2.0"), (r"\bEPL|Eclipse", "EPL"),
-        (r"\bCDDL|Common Development", "CDDL"), (r"CC[- ]BY[- ]SA", "CC-BY-SA"), (r"\bEUPL", "EUPL"),
+        (r"\bCDDL|Common Development", "CDDL"), (r"CC[- ]BY[- ](?:NC|ND)", "restricted"), (r"CC[- ]BY[- ]SA", "CC-BY-SA"),
+        (r"CC[- ]BY[- ]3\.0", "CC-BY-3.0"), (r"CC[- ]BY[- ]4\.0", "CC-BY-4.0"), (r"\bEUPL", "EUPL"),
         (r"\bOSL|Open Software", "OSL"), (r"CeCILL", "CeCILL"),
         (r"Apache[^;,|]*\b1\.[01]", "Apache-1.1"), (r"\bApache|\bASL[- ]?2", "Apache-2.0"),
         (r"\bExpat|\bMIT\b", "MIT"), (r"\b0BSD|BSD-0", "0BSD"),
@@ -56,6 +57,7 @@ _TEXTS = tuple(
         (r"This is free and unencumbered software released into the public domain", "Unlicense"),
     )
 )  # fmt: skip
+_LICENCE_FILE = re.compile(r"(?:^|/)(?:licen[cs]es?|copying)(?:[.-]\w+)*$", re.IGNORECASE)
 _COPYLEFT_HEADER = re.compile(
     r"GNU\W+(?:\w+\W+){0,3}?General\W+Public\W+Licen[cs]e|(?:Mozilla|Eclipse)\W+Public\W+Licen[cs]e"
     r"|Common\W+Development\W+and\W+Distribution\W+Licen[cs]e|SPDX-License-Identifier:[^\n]*\b(?:[AL]?GPL|MPL|EPL|CDDL)-",
@@ -141,6 +143,16 @@ def agree(stated: str, expected: str) -> bool:
 def of_text(text: str) -> str:
     """The licence whose wording opens a text: the most restrictive one that is found; "" when none is."""
     return next((name for pattern, name in _TEXTS if pattern.search(text)), "")
+
+
+def is_licence_file(path: str) -> bool:
+    """Whether a path is that of a licence: LICENSE, LICENCE.md, COPYING.txt."""
+    return _LICENCE_FILE.search(path) is not None
+
+
+def of_file(text: str) -> str:
+    """The licence that a licence file holds or, in its first lines, names; "" when it is not recognised."""
+    return of_text(text) or name_of(text[:500])
 
 
 def of_distribution(metadata: Message) -> str:

@@ -6,7 +6,6 @@ path, each file is judged by its own.
 """
 
 import email
-import fnmatch
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import ClassVar
 
 from codesage.corpus.sources import clients, debian, licences
 from codesage.corpus.sources.archives import Member, members
-from codesage.corpus.sources.trees import Found, document, fetched, readable
+from codesage.corpus.sources.trees import Found, document, fetched, matches, readable
 from codesage.errors import CodesageError
 from codesage.languages import language_of
 from codesage.walk import Skipped, text_of
@@ -61,15 +60,15 @@ class _Package:
         """Whether a file of the package, by its path inside it, is one to read."""
         if not readable(path) or (self.languages and language_of(path) and language_of(path) not in self.languages):
             return False
-        if self.include and not any(_matches(path, glob) for glob in self.include):
+        if self.include and not any(matches(path, glob) for glob in self.include):
             return False
-        return not any(_matches(path, glob) for glob in self.exclude)
+        return not any(matches(path, glob) for glob in self.exclude)
 
     def _document(self, found: Member | Skipped, path: str, licence: str) -> Found:
         """The document of one member; what an include glob names before its first `*` does not make it vendored."""
         if isinstance(found, Skipped):
             return found
-        named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if _matches(path, glob)]
+        named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if matches(path, glob)]
         judged = path[max(map(len, named), default=0) :] or path
         origin = {"package": self.name, "version": self.version, "licence": licence}
         return document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
@@ -200,10 +199,6 @@ class _Unwrapped:
 def _installed(name: str) -> str:
     """The path of an installed file below the folder for what does not depend on the machine."""
     return re.sub(r"^usr/(share|lib)/", "", name)
-
-
-def _matches(path: str, glob: str) -> bool:
-    return fnmatch.fnmatchcase(path, glob + "*" if glob.endswith("/") else glob)
 
 
 def _archive(folder: Path, key: str) -> Path:

@@ -25,6 +25,10 @@ the entry, never a smaller corpus. The format:
     [[repository]]
     url = "../my-project.git"                      # a URL or a path
     commit = "0123456789abcdef0123456789abcdef01234567"
+    licence = "MIT"                                # optional: of all files but those below a licence file of their own;
+                                                   # what is not permissive is left out. Without it all is read
+    include = ["docs/"]                            # optional globs, as above
+    exclude = ["docs/archive/"]
     held_out = true                                # optional
 """
 
@@ -46,7 +50,7 @@ _PACKAGE = {
     "exclude": list, "held_out": bool,
 }  # fmt: skip
 _FOLDER = {"path": str, "held_out": bool}
-_REPOSITORY = {"url": str, "commit": str, "held_out": bool}
+_REPOSITORY = {"url": str, "commit": str, "licence": str, "include": list, "exclude": list, "held_out": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,14 @@ def _folder(entry: dict, where: str, folder: Path) -> Source:
 def _repository(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _REPOSITORY, where, needed=("url", "commit"))
     local = folder / entry["url"]
+    licence = licences.expression(entry.get("licence", ""))
+    if licence and not licences.is_permissive(licence):
+        raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the repository out")
     try:
-        return GitRepository(str(local) if local.exists() else entry["url"], entry["commit"], entry.get("held_out", False))
+        return GitRepository(
+            str(local) if local.exists() else entry["url"], entry["commit"], entry.get("held_out", False), licence,
+            tuple(entry.get("include", ())), tuple(entry.get("exclude", ())),
+        )  # fmt: skip
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
 

@@ -15,6 +15,7 @@ import re
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol, runtime_checkable
@@ -133,11 +134,18 @@ class SitePackages:
 
 @dataclass(frozen=True, slots=True)
 class GitRepository:
-    """One commit of a git repository, given by its full hash; blobs are read as committed, nothing is checked out."""
+    """One commit of a git repository, given by its full hash; blobs are read as committed, nothing is checked out.
+
+    With a `licence`, files are under it unless a licence file in a folder above them says otherwise; those under terms
+    that are not permissive, or not recognised, are left out. Without one the repository is read whole.
+    """
 
     url: str  # or a path
     commit: str
     held_out: bool = False
+    licence: str = ""
+    include: tuple[str, ...] = ()  # globs of paths, as of packages
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
@@ -158,12 +166,30 @@ class GitRepository:
         clients.once(self._folder(cache), lambda folder: clients.git_fetch(address, self.commit, folder, self.key), self.key)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        origin = {"package": self.name, "version": self.commit}
-        for found in clients.git_blobs(fetched(self._folder(cache), self.key), self.commit, readable, self.key):
-            if isinstance(found, Member):
-                yield document(text_of(found.data, name=found.name), origin, any_licence=True)
-            else:
+        """Files of the nine languages and documentation, sorted by path."""
+        folder = fetched(self._folder(cache), self.key)
+        stated = self._licences(folder) if self.licence else {}
+        for found in clients.git_blobs(folder, self.commit, self._chosen, self.key):
+            if isinstance(found, Skipped):
                 yield found
+                continue
+            licence = next((stated[above] for above in _folders_above(found.name) if above in stated), self.licence)
+            if self.licence and not licences.is_permissive(licence):
+                yield Skipped(found.name, "licence")
+                continue
+            origin = {"package": self.name, "version": self.commit, "licence": licence}
+            yield document(text_of(found.data, name=found.name), origin, any_licence=not self.licence)
+
+    def _chosen(self, path: str) -> bool:
+        if not readable(path) or (self.include and not any(matches(path, glob) for glob in self.include)):
+            return False
+        return not any(matches(path, glob) for glob in self.exclude)
+
+    def _licences(self, folder: Path) -> dict[str, str]:
+        """Folders below the root that have a licence file of their own, and what it says ("" when it is not recognised)."""
+        files = clients.git_blobs(folder, self.commit, lambda path: "/" in path and licences.is_licence_file(path), self.key)
+        return {file.name.rpartition("/")[0]: licences.of_file(file.data.decode("utf-8", "replace"))
+                for file in files if isinstance(file, Member)}  # fmt: skip
 
     def _folder(self, cache: Path) -> Path:
         return Path(cache) / "git" / f"{self.name}-{self.commit}"
@@ -202,6 +228,17 @@ class StackParquet:
                 origin = {"package": row.repository, "version": row.commit, "licence": licence}
                 read = text_of(row.content.encode("utf-8", "replace"), name=row.path)
                 yield document(read, origin, any_licence=self.any_licence)
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether a glob of a recipe names `path`: `*` matches slashes too, and "x/" stands for all below x."""
+    return fnmatchcase(path, glob + "*" if glob.endswith("/") else glob)
 
 
 def readable(path: str) -> bool:

@@ -1,0 +1,325 @@
+"""Titles and tags with the code that does what they name: pairs of kind "howto".
+
+Two places have them. Samples of documentation lie between tags in source files (`[START storage_upload_file]`), and the
+tag names the task. Articles in Markdown, reStructuredText or AsciiDoc have a heading and blocks of code; blocks in
+several languages with no prose between them are tabs that do the same, so they share a `group`. Samples of one tag
+share a group too, over files, languages and repositories.
+
+Everything here is linear in the text. Limits: MOST_LINES for the lines of a sample, _MOST_OPEN for tags open at a time.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from codesage.corpus.pairs.prose import clean, first_sentence
+from codesage.corpus.pairs.rules import has_lines, refusal
+from codesage.languages import language_named
+from codesage.records import Document, Pair
+from codesage.syntax import ParseRefused, functions, parse
+from codesage.words import split_words
+
+LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
+ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
+_LEAST_WORDS, _MOST_WORDS = 2, 24  # of a title
+_GROUP_WORDS = 3  # a tag of fewer words ("quickstart") may mean different tasks
+_MOST_OPEN = 50
+
+_TAG = re.compile(
+    r"^[ \t]*(?://+|\#+|/\*+|<!--)[ \t]*(?:"
+    r"\[(?P<opened>START|END)[ \t]+(?P<google>[\w.-]{1,120})\]"
+    r"|snippet-(?P<snippet>start|end):[ \t]?\[(?P<aws>[\w. -]{1,120})\]"
+    r"|(?P<doctor>tag|end)::(?P<ascii>[\w.-]{1,120})\[\]"
+    r"|<(?P<slash>/?)snippet_?(?P<azure>[\w-]{1,120})>)",
+    re.MULTILINE,
+)
+_NO_TITLE = frozenset(
+    "a about advanced algorithm an and api app application basic basics bonus class client code complete complexity conclusion "
+    "constraints demo description details e.g example examples explanation faq following for full function functions getting "
+    "here how idea implementation import imports in initialize install installation instructions into intro introduction intuition main "
+    "method methods more motivation next note notes of optional options or output overview parameters part preliminaries "
+    "prerequisites problem program quick quickstart reference references requirements response result results "
+    "return run running sample samples script see set setup snippet solution solutions start started step steps summary syntax "
+    "test tests the this title to tutorial types up usage use using variables version with your".split()
+)
+_NUMBER = re.compile(r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*[.):\s-]+\s*", re.IGNORECASE)
+_PREAMBLE = re.compile(  # comments, imports and headers before the first line that does something
+    r"(?:[ \t]*(?:"
+    r"(?:import|from[ \t]+\S+[ \t]+import)[ \t]*\([^()]{0,4000}\)[^\n]*|(?:import|const|var|let)[ \t]*\{[^{}]{0,4000}\}[ \t]*(?:from|=[ \t]*require)[^\n]*"
+    r"|(?://|\#|--|<\?php|declare[ \t]*\(strict|package\b|import\b|from[ \t]+\S+[ \t]+import\b|using[ \t]+[\w.= \t]+;|use[ \t]+[\w\\{}, \t]+;"
+    r"|require\b|require_once\b|require_relative\b|include\b|namespace[ \t]+[\w\\.]+;|['\"]use strict['\"]"
+    r"|(?:const|var|let)\b[^\n=]{1,200}=[ \t]*require\()[^\n]*"
+    r"|/\*(?s:.*?)\*/[ \t]*|[rRuU]?\"{3}(?s:.*?)\"{3}[ \t]*)?\n)+"
+)
+_POINTS = re.compile(  # a sentence that only makes sense beside the one before it, or beside the code
+    r"(?:for (?:example|instance)|e\.g|then|the (?:same|following|above|below|next)|here|this|these|that|those|as|now|next|finally|also"
+    r"|you can also|note|in (?:this|the following)|below|above|it|its|they|otherwise|however|so|but|and|or|see|let's|first|second"
+    r"|similarly|alternatively|instead|if (?:you|this|the above))\b",
+    re.IGNORECASE,
+)
+_DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
+_ANCHOR = re.compile(r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`")
+_TAG_ENDS = frozenset("main complete full decl class snippet example code sample body function".split())
+_KEPT_NAMES = frozenset("main constructor initialize setUp tearDown new toString".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Code of one language, as it stands in a document."""
+
+    language: str
+    code: str
+    line: int
+
+
+def tagged_of(document: Document) -> Iterator[Pair]:
+    """A pair for each tagged region of a source file: the words of the tag, with its code.
+
+    A tag that never ends gives nothing, nor does one whose code is too short or too long, or whose words say too little.
+    """
+    open_tags: dict[str, int] = {}  # tag -> first byte of the line after it
+    line, counted = 1, 0
+    for match in _TAG.finditer(document.text):
+        tag = match["google"] or match["aws"] or match["ascii"] or match["azure"]
+        opens = (match["opened"] or match["snippet"] or match["doctor"] or "").lower() in ("start", "tag")
+        if match["azure"]:
+            opens = not match["slash"]
+        if opens:
+            if len(open_tags) < _MOST_OPEN:
+                open_tags[tag] = document.text.find("\n", match.end()) + 1
+            continue
+        start = open_tags.pop(tag, 0)
+        if start and match.start() - start <= 2 * MOST_CHARACTERS:
+            line, counted = line + document.text.count("\n", counted, start), start
+            yield from _tagged(document, tag, document.text[start : match.start()], line)
+
+
+def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pair]:
+    words = [word for word in split_words(tag) if not language_named(word.rstrip("0123456789").removesuffix("v"))]
+    words = [word for word in words if not word.isdigit()]
+    while words and words[-1] in _TAG_ENDS:
+        words.pop()
+    text = title_of(" ".join(words))
+    code = without_preamble("\n".join([row for row in region.split("\n") if not _TAG.match(row)]))
+    if text and is_sample(code):
+        group = f"tag:{' '.join(words)}" if len(words) >= _GROUP_WORDS else ""
+        yield howto(document, text, Sample(document.language, code, line), name=tag, group=group)
+
+
+def articles_of(document: Document) -> Iterator[Pair]:
+    """A pair for each heading of an article with the code below it; tabs of several languages share a group."""
+    if PurePosixPath(document.path).suffix.lower() not in ARTICLES:
+        return
+    for number, run in enumerate(_Reader(document).read()):
+        samples = [sample for sample in run.samples if is_sample(sample.code)]
+        title, lead = run.title, run.lead
+        if not (title or lead):
+            continue
+        several = len({sample.language for sample in samples}) > 1
+        group = f"article:{document.package}:{document.path}#{number}" if several else ""
+        for index, sample in enumerate(samples):
+            text = lead if lead and (not title or (several and index % 2)) else title  # both texts are used, each code once
+            yield howto(document, text, sample, name=PurePosixPath(document.path).stem, group=group)
+
+
+def howto(document: Document, text: str, sample: Sample, *, name: str, group: str) -> Pair:
+    """The pair of a title and a sample; in `bare_body` the names that the sample defines are hidden."""
+    return Pair(
+        text=text, code=sample.code, bare_body=without_names(sample.code, sample.language), description="",
+        language=sample.language, name=name, kind="howto" if text else "parallel", path=document.path,
+        start_line=sample.line, package=document.package, version=document.version, licence=document.licence, group=group,
+    )  # fmt: skip
+
+
+def title_of(stated: str) -> str:
+    """A heading or tag as a text, or "" when it says too little: numbers in front, marks and languages do not count."""
+    text = clean(_NUMBER.sub("", _ANCHOR.sub("", stated.strip()[:300]))).strip(" .:#*_-–")
+    words = split_words(text)
+    text = text if " " in text else " ".join(words)
+    telling = [word for word in words if word not in _NO_TITLE and not language_named(word) and not word.isdigit()]
+    if not telling or not _LEAST_WORDS <= len(words) <= _MOST_WORDS or not text.isascii():
+        return ""
+    return "" if refusal(text) in ("says nothing", "code", "no sentence", "too long") else text
+
+
+def is_sample(code: str) -> bool:
+    """Whether code is long enough to show something and short enough to be one thing, and is no output or shell session."""
+    if not has_lines(code, LEAST_LINES) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
+        return False
+    return any(mark in code for mark in "(=;{[") and not code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--"))
+
+
+def without_preamble(code: str) -> str:
+    """`code` without the comments, imports and headers before its first statement, dedented."""
+    if _DOCTEST.search(code):
+        code = "\n".join([line.strip()[4:] for line in code.split("\n") if line.strip().startswith((">>> ", "... "))])
+    match = _PREAMBLE.match(code + "\n")
+    lines = (code[match.end() :] if match else code).expandtabs(4).split("\n")
+    margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
+    return "\n".join(line[margin:].rstrip() for line in lines).strip("\n")
+
+
+def without_names(code: str, language: str) -> str:
+    """`code` with the names of the functions and classes that it defines replaced by f1, f2, ..., as entry points often
+    carry the title; `code` itself when the parser refuses it."""
+    try:
+        tree = parse("<?php " + code if language == "php" and "<?" not in code else code, language)
+    except ParseRefused:
+        return code
+    names = [function.name for function in functions(tree) if function.name.isidentifier()]
+    names = [name for name in dict.fromkeys(names) if name not in _KEPT_NAMES and not name.startswith("__")]
+    if not names:
+        return code
+    number = {name: f"f{index}" for index, name in enumerate(names, start=1)}
+    pattern = rf"(?<![\w$])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![\w$])"
+    return re.sub(pattern, lambda match: number[match.group()], code)
+
+
+@dataclass(slots=True)
+class _Run:
+    """Blocks of code with no prose between them, and the texts above them."""
+
+    title: str
+    lead: str
+    samples: list[Sample] = field(default_factory=list)
+
+
+_HEADING = re.compile(r"^(#{1,6}|={1,6})[ \t]+(\S.{0,300}?)[ \t#=]*$")
+_UNDERLINE = re.compile(r"^([=\-~^\"'+*])\1{2,}$")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,}|-{4,}$)[ \t]*\{?[ \t]*(?:\.|code-block\}[ \t]*)?([\w#+]*)")
+_ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
+_SOURCE = re.compile(r"^[ \t]*(?:\[source,[ \t]*([\w#+]+)[^\]]*\]|\.\. (?:code-block|code|sourcecode|tab)::[ \t]*([\w#+]*))[ \t]*$")
+_FRONT = re.compile(r"\A---\n(.{0,4000}?)\n---\n", re.DOTALL)
+_FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
+_TAB = re.compile(  # markup around tabs, and labels that name a language
+    r"^[ \t]*(?:</?[A-Za-z][^>]*>|<!--.*-->|:{2,}.*|={3}[ \t].*|\{[%{].*[%}]\}|\{\{<.*>\}\}|\.\. tabs?(?:-set)?::.*|\[[\w, \"=.-]*\]|\+{4,}|import .*)?[ \t]*$"
+)
+
+
+class _Reader:
+    """One pass over the lines of an article: headings, paragraphs, and runs of blocks of code."""
+
+    def __init__(self, document: Document) -> None:
+        self._language = document.language
+        text = document.text
+        front = _FRONT.match(text)
+        self._lines = text.split("\n")
+        self._titles = {0: ""}
+        self._at = 0
+        if front:
+            title = _FRONT_TITLE.search(front.group(1))
+            self._titles[0] = title.group(1) if title else ""
+            self._at = front.group().count("\n")
+        if not self._titles[0]:
+            self._titles[0] = " ".join(split_words(PurePosixPath(document.path).stem))
+        self._paragraph: list[str] = []
+        self._first = self._last = ""  # paragraph below the heading, and the latest one
+        self._samples: list[Sample] = []
+
+    def read(self) -> Iterator[_Run]:
+        """The runs of the article, in order."""
+        while self._at < len(self._lines):
+            run = self._step()
+            if run:
+                yield run
+        if self._samples:
+            yield self._close()
+
+    def _step(self) -> _Run | None:
+        line = self._lines[self._at]
+        below = self._lines[self._at + 1] if self._at + 1 < len(self._lines) else ""
+        if fence := _FENCE.match(line):
+            self._end_paragraph()
+            self._fenced(fence.group(1), fence.group(2))
+        elif source := _SOURCE.match(line):
+            self._end_paragraph()
+            self._sourced(source.group(1) or source.group(2) or "", directive=not source.group(1))
+        elif heading := _HEADING.match(line):
+            return self._headed(len(heading.group(1)), heading.group(2), lines=1)
+        elif line.strip() and not line.startswith((" ", "\t")) and _UNDERLINE.match(below) and len(below) >= len(line.strip()) - 2:
+            return self._headed("=-~^\"'+*".index(below[0]) + 1, line.strip(), lines=2)
+        elif _TAB.match(line) or language_named(line.strip(" *:#")):
+            self._end_paragraph()
+            self._at += 1
+        else:
+            run = self._close() if self._samples else None
+            if _ITEM.match(line):
+                self._end_paragraph()
+            self._paragraph.append(line.strip())
+            self._at += 1
+            return run
+        return None
+
+    def _headed(self, level: int, title: str, *, lines: int) -> _Run | None:
+        self._end_paragraph()
+        self._at += lines
+        if language_named(title.strip(" *:`")):  # a tab
+            return None
+        run = self._close() if self._samples else None
+        self._titles = {above: known for above, known in self._titles.items() if above < level} | {level: title}
+        self._last = ""
+        if level <= 2 or not self._first:
+            self._first = ""
+        return run
+
+    def _end_paragraph(self) -> None:
+        if self._paragraph:
+            self._last = " ".join(self._paragraph)
+            self._first = self._first or self._last
+            self._paragraph = []
+
+    def _fenced(self, fence: str, stated: str) -> None:
+        start, at = self._at + 1, self._at + 1
+        while at < len(self._lines) and not self._lines[at].strip().startswith(fence):
+            at += 1
+        self._add(stated, self._lines[start:at], start + 1)
+        self._at = at + 1
+
+    def _sourced(self, stated: str, *, directive: bool) -> None:
+        """A block of AsciiDoc, between rulers on the next lines, or a directive of reST with the lines indented below it."""
+        at = self._at + 1
+        if not directive:
+            fence = self._lines[at].strip() if at < len(self._lines) else ""
+            if not re.fullmatch(r"-{4,}|`{3,}", fence):
+                self._at = at
+                return
+            self._at = at
+            self._fenced(fence, stated)
+            return
+        while at < len(self._lines) and (not self._lines[at].strip() or self._lines[at].lstrip().startswith(":")):
+            at += 1
+        start = at
+        while at < len(self._lines) and (not self._lines[at].strip() or self._lines[at].startswith((" ", "\t"))):
+            at += 1
+        self._add(stated, self._lines[start:at], start + 1)
+        self._at = max(at, self._at + 1)
+
+    def _add(self, stated: str, lines: Sequence[str], line: int) -> None:
+        language = language_named(stated)
+        known = {sample.language for sample in self._samples}
+        if language and language not in known:
+            self._samples.append(Sample(language, without_preamble("\n".join(lines)), line))
+
+    def _close(self) -> _Run:
+        run = _Run(self._title(), _lead(self._last or self._first), self._samples)
+        self._samples = []
+        return run
+
+    def _title(self) -> str:
+        """The nearest heading that says something; a short one is read with the heading above it."""
+        stated = [self._titles[level] for level in sorted(self._titles) if self._titles[level]]
+        chosen: list[str] = []
+        for heading in reversed(stated):
+            words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
+            if words and (not chosen or chosen[0].lower() not in heading.lower()):
+                chosen.insert(0, _NUMBER.sub("", heading).strip(" :#"))
+            if sum(len(split_words(part)) for part in chosen) > 3:
+                break
+        return title_of(": ".join(chosen[:2]) if len(chosen) > 1 else "".join(chosen))
+
+
+def _lead(paragraph: str) -> str:
+    """The first sentence of a paragraph, or "" when it says nothing."""
+    text = clean(first_sentence(paragraph[:2_000])).rstrip(": ")
+    return "" if refusal(text) or _POINTS.match(text) or not title_of(text) else text
