@@ -95,7 +95,11 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A (text, code) pair for Stage II, with where it came from."""
+    """A (text, code) pair for Stage II, with where it came from.
+
+    Kinds: "function", "class", "example" (in documentation), "comment" (above a block), "test" (a test's name), "howto" (a
+    question or title and its code), "parallel" (one of several pieces of code that do the same; its text may be "").
+    """
 
     text: str  # first sentence of the docstring, cleaned
     code: str  # the whole definition without its docstring
@@ -103,12 +107,13 @@ class Pair:
     description: str  # the rest of the docstring in plain sentences, "" when there is none
     language: str
     name: str
-    kind: str  # "function", "class", "example" (in documentation), "comment" (above a block), "test" (a test's name)
+    kind: str
     path: str
     start_line: int
     package: str = ""
     version: str = ""
     licence: str = ""
+    group: str = ""  # shared by code that does the same thing, of kind "parallel"; "" for all other kinds
 
 
 @dataclass(frozen=True, slots=True)

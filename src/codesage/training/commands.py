@@ -39,7 +39,7 @@ def tokenizer(
     count = sum(open_artifact(corpus, "corpus").facts["documents"].values())
     drawn = set(random.Random(seed).sample(range(count), min(documents or count, count)))
     texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in drawn]
-    texts += [pair.text for pair in read_pairs(corpus)]
+    texts += [pair.text for pair in read_pairs(corpus) if pair.text]
     trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
     typer.echo(f"{out}: {trained.vocab_size:,} entries")
 

@@ -46,6 +46,18 @@ def uniform(key: int | np.ndarray, items: np.ndarray) -> np.ndarray:
     return (draws(key, items) >> np.uint64(11)) * 2.0**-53
 
 
+def even(key: int, items: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1) that fill it evenly, float64 of the shape of `items`: the additive recurrence of the golden ratio.
+
+    Among any n items that follow each other, an interval of length w holds w n of them, give or take a few. `key`, from
+    `key(...)`, moves where the sequence starts.
+    """
+    mixed = np.asarray(items).astype(np.uint64)
+    mixed *= _STEP  # 2^64 over the golden ratio
+    mixed += np.uint64(key)
+    return (mixed >> np.uint64(11)) * 2.0**-53
+
+
 def permutation(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """The items 0..count-1 in the order of an epoch, int64 (count,): 0.1 s for a million."""
     return np.argsort(draws(key(seed, epoch), np.arange(count)), kind="stable")
