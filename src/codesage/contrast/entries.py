@@ -6,6 +6,7 @@ pattern (*, ?), LANGUAGE is a language; for groups of code ("parallel") it may a
 (two solutions in one language). Entries may overlap.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def rows_of(entry: Entry, tokens: Tokens) -> np.ndarray:
     if entry.language in LANGUAGES:
         chosen_P = chosen_P & (pairs.language == tokens.languages.index(entry.language))
     if not chosen_P.any():
-        raise CodesageError(f"{tokens.path} holds no pairs for {entry.name!r} of the mixture: {_held(of_kind_P, tokens, entry)}")
+        held = _held(of_kind_P, tokens, entry)
+        raise CodesageError(f"{tokens.path} holds no pairs for {entry.name!r} of the mixture: {held}")
     return np.flatnonzero(chosen_P)
 
 
@@ -127,6 +129,11 @@ def _held(of_kind_P: np.ndarray, tokens: Tokens, entry: Entry) -> str:
     languages = [tokens.languages[number] for number in np.unique(tokens.pairs.language[of_kind_P])]
     return f"its pairs of {'+'.join(entry.kinds)} are of {', '.join(languages)}, from {', '.join(largest)}" + (
         f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")  # fmt: skip
+
+
+def seed_of(entry: Entry, seed: int) -> int:
+    """The seed of an entry's own batches: of its name and the run's seed, whatever other entries there are."""
+    return order.key(seed, _ENTRY, int.from_bytes(hashlib.blake2b(entry.name.encode(), digest_size=8).digest(), "little"))
 
 
 class Schedule:

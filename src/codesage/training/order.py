@@ -88,11 +88,12 @@ class Epochs(Generic[Batch]):
     def at(self, step: int) -> tuple[int, Batch]:
         """The epoch of `step` and its batch. The first call in an epoch plans it, after a resume all before it too."""
         while step >= self._ends[-1]:
-            self._ends.append(self._ends[-1] + len(self._of(len(self._ends) - 1)))
+            self._ends.append(self._ends[-1] + len(self.planned(len(self._ends) - 1)))
         epoch = int(np.searchsorted(self._ends, step, "right")) - 1
-        return epoch, self._of(epoch)[step - self._ends[epoch]]
+        return epoch, self.planned(epoch)[step - self._ends[epoch]]
 
-    def _of(self, epoch: int) -> Sequence[Batch]:
+    def planned(self, epoch: int) -> Sequence[Batch]:
+        """What stands for each batch of an epoch; the one asked for last is remembered."""
         if self._planned[0] != epoch:
             self._planned = epoch, self._plan(epoch)
         return self._planned[1]
