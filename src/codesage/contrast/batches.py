@@ -1,24 +1,30 @@
-"""Tokenised pairs to batches of Stage II: which pairs stand together, and what of each is shown.
+"""Tokenised pairs to batches of Stage II: what of each pair is shown.
 
-In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, the token ids of the texts and of the codes of a batch, a
-pure function of (seed, step). An epoch is a permutation of the pairs, drawn by their kinds' weights, cut into batches;
-the last, partial one is left out, since a smaller batch is an easier problem. No two pairs of a batch share their
-text or their body, which would make a negative of a positive: a pair that would moves to the end of the epoch's line.
+In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, the token ids of both sides of a batch, a pure function of
+(seed, step). A batch is drawn from one entry of a mixture (contrast.entries), or, without a mixture, from all pairs by the
+weights of their kinds; which pairs stand together is planned epoch by epoch (contrast.plans). The two sides are texts and
+their codes or, of groups of code that does the same, two codes.
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from codesage.contrast import entries, plans
+from codesage.contrast.augment import DRAWS, augmented
+from codesage.contrast.augment import Settings as AugmentSettings
+from codesage.contrast.entries import GROUPS, Entry
+from codesage.contrast.plans import Planned
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
+from codesage.tokenizer import Tokenizer
 from codesage.training import order
 
-_VIEW, _KIND, _BATCH, _DROP = 1, 2, 3, 4  # what a key is for
+_VIEW, _DROP, _AUGMENT = 1, 4, 6  # what a key is for; plans and entries have others
 _REACH = 1 << 20  # more tokens than a side can have
+DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture learns from
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,11 @@ class Settings:
     code_tokens: int = 1024
     hard_positives: float = 1.0
     documented: float = 0.0
-    kinds: dict[str, float] = field(default_factory=dict)  # how often an epoch has a pair of each kind; {}: all, once
+    kinds: dict[str, float] = field(default_factory=dict)  # how often an epoch has a pair of each kind; {}: documented, once
     token_dropout: float = 0.0  # share of the tokens of either side that a batch leaves out at random
-    one_language: bool = False  # batches of one language, each as often as its pairs fill one
+    one_language: bool = True  # batches of texts and codes in one language; what is left of each is joined
+    mix: dict[str, float] = field(default_factory=dict)  # share of the batches of each entry (contrast.entries); {}: by kinds
+    augment: AugmentSettings = field(default_factory=AugmentSettings)  # of texts
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,41 +59,63 @@ class Settings:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if any(weight < 0 for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights that are not negative")
+        if self.kinds and self.mix:
+            raise CodesageError("both kinds and mix are given: expected one, a mixture has the weights of its kinds")
+        entries.check(self.mix)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """P pairs: row p of both sides is a pair. Ids are int64 and end with the end token."""
 
-    texts: Ragged
+    texts: Ragged  # the anchors: texts, or of groups the codes of the one side
     codes: Ragged
-    pair_P: np.ndarray  # their numbers in Tokens.pairs
+    pair_P: np.ndarray  # numbers in Tokens.pairs of the anchors
+    partner_P: np.ndarray  # of the codes: the same, but for groups
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An entry of the mixture, and its batches."""
+
+    entry: Entry
+    share: float  # of the batches of the run
+    seed: int
+    epochs: order.Epochs
+    facts: dict  # entry, share; of an epoch: rows (pairs, or groups of code), batches, and those of several languages
+
+    @staticmethod
+    def of(entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int) -> "Part":
+        """ValueError when an epoch has no batch."""
+        epochs = order.Epochs(plan)
+        planned = epochs.planned(0)
+        facts = {"entry": entry.name, "share": round(share, 6), "rows": plan.count, "batches": len(planned),
+                 "mixed_batches": sum(batch.mixed for batch in planned)}  # fmt: skip
+        return Part(entry, share, seed, epochs, facts)
 
 
 class Batches:
     """All batches of Stage II, by step, without end."""
 
-    def __init__(self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None
+    ) -> None:
         """`consistent`: bool, one of each pair: which to keep (contrast's consistency filtering); None: all.
 
-        Raises CodesageError when there are not two pairs to set against each other, or the settings ask for kinds or
-        lengths that the tokens do not hold.
+        `tokenizer`: that of the tokens, where texts are augmented. Raises CodesageError when there are not two pairs to set
+        against each other, or the settings ask for kinds, entries or lengths that the tokens do not hold.
         """
-        self._tokens, self._settings = tokens, settings
-        self._weight_P = self._weights(consistent)
+        self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
+        if settings.augment.share and tokenizer is None:
+            raise CodesageError("augmented texts are tokenised anew: give the tokenizer of the tokens")
         for name in ("text_tokens", "code_tokens"):
             asked, held = getattr(settings, name), getattr(tokens, name)
             if asked > held:
                 raise CodesageError(f"{name} is {asked}, but {tokens.path} was cut at {held}: "
                                     f"run 'codesage tokens' with a longer --{name.replace('_', '-')}")  # fmt: skip
-        usable = int((self._weight_P > 0).sum())
-        try:
-            self._epochs = order.Epochs(self._plan)
-        except ValueError:
-            raise CodesageError(
-                f"{usable} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
-                "in text and body, build a larger corpus or choose other kinds"
-            ) from None
+        keep = _mask(tokens, consistent)
+        self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]
+        self._schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
@@ -93,99 +123,150 @@ class Batches:
         The first call in an epoch plans it, and the first after a resume all epochs before: one to two seconds
         for a million pairs.
         """
-        epoch, (item_P, pair_P) = self._epochs.at(step)
-        return self._shown(epoch, order.share(item_P, rank, world), order.share(pair_P, rank, world))
+        number, turn = self._schedule.at(step)
+        epoch, planned = self.parts[number].epochs.at(turn)
+        item_P, anchor_P, partner_P = (
+            order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
+        )
+        return self._shown(self.parts[number], epoch, Planned(item_P, anchor_P, partner_P))
 
-    def _shown(self, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Batch:
-        settings, sides, end_id = self._settings, self._tokens.pairs, self._tokens.end_id
-        chance_P = order.uniform(order.key(settings.seed, epoch, _VIEW), item_P)
+    def entries(self, steps: int) -> np.ndarray:
+        """The number of the part that each of the first `steps` steps has."""
+        return self._schedule.entries(steps)
+
+    def lines(self) -> list[str]:
+        """What a run is about to learn from, a line for each entry, and what it leaves out."""
+        return [_line(part) for part in self.parts] + self._left_out()
+
+    def _left_out(self) -> list[str]:
+        counts = np.bincount(self._tokens.pairs.kind, minlength=len(self._tokens.kinds))
+        used = {kind for part in self.parts for kind in part.entry.kinds}
+        return [f"{kind}: {counts[number]:,} pairs are not used: name them in the mixture to learn from them"
+                for number, kind in enumerate(self._tokens.kinds) if counts[number] and kind not in used]  # fmt: skip
+
+    def _documented(self, keep: np.ndarray) -> Part:
+        """The only part where no mixture is asked for: pairs by the weights of their kinds."""
+        tokens, settings = self._tokens, self._settings
+        unknown = sorted(set(settings.kinds) - set(tokens.kinds))
+        if unknown:
+            raise CodesageError(f"no pairs of kind {unknown[0]!r} can be: expected kinds of {', '.join(tokens.kinds)}")
+        if settings.kinds.get(GROUPS):
+            raise CodesageError(f"kinds give {GROUPS!r} a weight, whose batches are code against code: name it in a mixture")
+        weights = settings.kinds or dict.fromkeys(DOCUMENTED, 1.0)
+        weight_K = np.array([weights.get(kind, 0.0) for kind in tokens.kinds])
+        weight_P = weight_K[tokens.pairs.kind] * keep * (tokens.pairs.text.lengths > 0)
+        plan = plans.OfPairs(tokens.pairs, weight_P, size=settings.batch_pairs, one_language=settings.one_language,
+                             seed=settings.seed)  # fmt: skip
+        kinds = tuple(kind for kind, weight in weights.items() if weight)
+        try:
+            return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed)
+        except ValueError:
+            raise CodesageError(
+                f"{plan.count} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
+                "in text and body, build a larger corpus or choose other kinds"
+            ) from None
+
+    def _mixture(self, keep: np.ndarray) -> list[Part]:
+        tokens, settings, size = self._tokens, self._settings, self._settings.batch_pairs
+        named = entries.entries_of(settings.mix, tokens)
+        total, found = math.fsum(entry.weight for entry in named), []
+        for entry in named:
+            rows = entries.rows_of(entry, tokens)
+            rows, seed = rows[keep[rows]], entries.seed_of(entry, settings.seed)
+            if entry.groups:
+                which = entry.language if entry.language in (entries.ACROSS, entries.WITHIN) else ""
+                plan = plans.OfGroups(tokens.pairs, rows, size=size, which=which, seed=seed)
+            else:
+                weight_P = np.zeros(len(tokens.pairs))
+                weight_P[rows] = 1.0
+                plan = plans.OfPairs(tokens.pairs, weight_P, size=size, one_language=settings.one_language, seed=seed)
+            try:
+                part = Part.of(entry, entry.weight / total, plan, seed=seed)
+            except ValueError:
+                part = None
+            if part is None or len(part.epochs.planned(0)[0]) < size:
+                raise CodesageError(_too_few(entry, plan.count, size))
+            found.append(part)
+        return found
+
+    def _shown(self, part: Part, epoch: int, planned: Planned) -> Batch:
+        if part.entry.groups:
+            anchors = self._codes(part, epoch, planned.item_B, planned.anchor_B, side=1)
+        else:
+            anchors = self._texts(part, epoch, planned.item_B, planned.anchor_B)
+        codes = self._codes(part, epoch, planned.item_B, planned.partner_B, side=0)
+        item_B = planned.item_B
+        anchors, codes = (self._thinned(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
+        return Batch(anchors, codes, planned.anchor_B, planned.partner_B)
+
+    def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
+        text, limit = self._tokens.pairs.text, self._settings.text_tokens
+        rows = joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), limit - 1))],
+                      end_id=self._tokens.end_id)  # fmt: skip
+        changes = self._settings.augment
+        if not changes.share:
+            return rows
+        chance_PD = np.stack(
+            [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)], 1
+        )
+        changed = np.flatnonzero(chance_PD[:, 0] < changes.share)
+        languages = [self._tokens.languages[number] for number in self._tokens.pairs.language[pair_P[changed]]]
+        texts = [
+            augmented(self._tokenizer.decode(text[pair]), language, chances, changes)
+            for pair, language, chances in zip(pair_P[changed].tolist(), languages, chance_PD[changed].tolist(), strict=True)
+        ]
+        found = [rows[row] for row in range(len(rows))]
+        for row, ids in zip(changed.tolist(), self._tokenizer.encode(texts, max_tokens=limit), strict=True):
+            found[row] = np.array(ids, np.int64)
+        return Ragged(np.concatenate(found), np.concatenate(([0], np.cumsum([len(ids) for ids in found]))))
+
+    def _codes(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, *, side: int) -> Ragged:
+        settings, sides = self._settings, self._tokens.pairs
+        chance_P = order.uniform(order.key(part.seed, epoch, _VIEW, *([side] if side else [])), item_P)
         bare_P = (chance_P < settings.hard_positives) & (sides.body.lengths_at(pair_P) > 0)
-        documented_P = ~bare_P & (chance_P < settings.hard_positives + settings.documented)
+        documented_P = ~bare_P & (chance_P < settings.hard_positives + settings.documented) & (not part.entry.groups)
         room = settings.code_tokens - 1
         newline = np.array(self._tokens.newline)
         about_P = np.minimum(sides.description.lengths_at(pair_P), room // 2) * documented_P  # leaves room for the code
         break_P = len(newline) * (about_P > 0)
         left_P = np.maximum(room - about_P - break_P, 0)
-        text_P = np.minimum(sides.text.lengths_at(pair_P), settings.text_tokens - 1)
-        parts = [
+        return joined([
             (sides.description.ids, sides.description.borders[pair_P], about_P),
             (newline, np.zeros_like(pair_P), break_P),
             (sides.body.ids, sides.body.borders[pair_P], np.minimum(sides.body.lengths_at(pair_P), left_P) * bare_P),
             (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
-        ]
-        texts = joined([(sides.text.ids, sides.text.borders[pair_P], text_P)], end_id=end_id)
-        codes = joined(parts, end_id=end_id)
-        return Batch(self._thinned(texts, epoch, 0, item_P), self._thinned(codes, epoch, 1, item_P), pair_P)
+        ], end_id=self._tokens.end_id)  # fmt: skip
 
-    def _thinned(self, rows: Ragged, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
+    def _thinned(self, rows: Ragged, part: Part, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
         """`rows` without a share of their tokens, drawn anew every epoch; the end token stays."""
         if not self._settings.token_dropout:
             return rows
         token_T = np.repeat(item_P * _REACH - rows.borders[:-1], rows.lengths) + np.arange(len(rows.ids))
         # uniform(...) >= token_dropout of 53 bits, compared before they become floats
         least = np.uint64(math.ceil(self._settings.token_dropout * 2**53) << 11)
-        kept_T = order.draws(order.key(self._settings.seed, epoch, _DROP, side), token_T) >= least
+        kept_T = order.draws(order.key(part.seed, epoch, _DROP, side), token_T) >= least
         kept_T[rows.borders[1:] - 1] = True
         place_K = np.flatnonzero(kept_T)
         return Ragged(rows.ids[place_K], np.searchsorted(place_K, rows.borders))
 
-    def _weights(self, consistent: np.ndarray | None) -> np.ndarray:
-        tokens, kinds = self._tokens, self._settings.kinds
-        unknown = sorted(set(kinds) - set(tokens.kinds))
-        if unknown:
-            raise CodesageError(f"no pairs of kind {unknown[0]!r} can be: expected kinds of {', '.join(tokens.kinds)}")
-        weight_K = np.array([kinds.get(kind, 0.0) if kinds else 1.0 for kind in tokens.kinds])
-        weight_P = weight_K[tokens.pairs.kind]
-        if consistent is None:
-            return weight_P
-        if np.shape(consistent) != weight_P.shape:
-            raise CodesageError(f"the consistency mask is of {len(consistent)} pairs, {tokens.path} holds {len(weight_P)}: "
-                                "filter again")  # fmt: skip
-        return weight_P * np.asarray(consistent, bool)
 
-    def _plan(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(items, their pairs) of each batch of an epoch; a pair of weight 2 is two items."""
-        settings, pairs = self._settings, self._tokens.pairs
-        chance_P = order.uniform(order.key(settings.seed, epoch, _KIND), np.arange(len(pairs)))
-        item_pair = np.repeat(np.arange(len(pairs)), (self._weight_P + chance_P).astype(np.int64))  # rounded at random
-        items = order.permutation(len(item_pair), seed=settings.seed, epoch=epoch)
-        language = pairs.language[item_pair[items]] if settings.one_language else np.zeros(len(items), np.uint8)
-        size = max(2, min(settings.batch_pairs, len(items)))
-        filled = [self._filled(items[language == one], item_pair, size) for one in np.unique(language)]
-        batches = [batch for full, _ in filled for batch in full]
-        if not batches:  # too few pairs for one whole batch: a smaller one is better than none
-            batches = [rest for _, rest in filled if len(rest) >= 2]
-        shuffled = order.permutation(len(batches), seed=order.key(settings.seed, _BATCH), epoch=epoch)
-        batches = [batches[index] for index in shuffled] if settings.one_language else batches
-        return [(batch, item_pair[batch]) for batch in batches]
-
-    def _filled(self, items: np.ndarray, item_pair: np.ndarray, size: int) -> tuple[list[np.ndarray], np.ndarray]:
-        """Whole batches of `items`, in their order but for those that must wait, and what is left for another."""
-        text_I, body_I = (key[item_pair[items]] for key in (self._tokens.pairs.text_key, self._tokens.pairs.body_key))
-        alone_I = _once(text_I) & _once(body_I)
-        line = deque(zip(items.tolist(), alone_I.tolist(), text_I.tolist(), body_I.tolist(), strict=True))
-        full, batch, texts, bodies, refused = [], [], set(), set(), 0
-        while line and refused < len(line):  # refused in a row: when all are, the batch cannot be filled
-            item, alone, text, body = line.popleft()
-            if not alone:
-                if text in texts or body in bodies:
-                    line.append((item, alone, text, body))
-                    refused += 1
-                    continue
-                texts.add(text)
-                bodies.add(body)
-            refused = 0
-            batch.append(item)
-            if len(batch) == size:
-                full.append(np.array(batch))
-                batch, texts, bodies = [], set(), set()
-        return full, np.array(batch, np.int64)
+def _line(part: Part) -> str:
+    facts, what = part.facts, "groups" if part.entry.groups else "pairs"
+    mixed = f", {facts['mixed_batches']:,} of them of several languages" if facts["mixed_batches"] else ""
+    return (f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, "
+            f"{facts['batches']:,} batches an epoch{mixed}")  # fmt: skip
 
 
-def _once(keys: np.ndarray) -> np.ndarray:
-    """Which keys occur only once, bool: by sorting, where np.unique would hash, at a third of the speed."""
-    order_K = np.argsort(keys)
-    fresh = np.concatenate(([True], np.diff(keys[order_K]) != 0, [True]))
-    once = np.empty(len(keys), bool)
-    once[order_K] = fresh[1:] & fresh[:-1]
-    return once
+def _mask(tokens: Tokens, consistent: np.ndarray | None) -> np.ndarray:
+    if consistent is None:
+        return np.ones(len(tokens.pairs), bool)
+    if np.shape(consistent) != (len(tokens.pairs),):
+        raise CodesageError(f"the consistency mask is of {len(consistent)} pairs, {tokens.path} holds {len(tokens.pairs)}: "
+                            "filter again")  # fmt: skip
+    return np.asarray(consistent, bool)
+
+
+def _too_few(entry: Entry, count: int, size: int) -> str:
+    what = "groups with two members to set against each other" if entry.groups else "pairs"
+    return (f"{entry.name!r} of the mixture cannot fill a batch: {count:,} {what}, a batch has {size:,} that differ: "
+            "lower --batch-pairs, join it with another entry, or leave it out")  # fmt: skip

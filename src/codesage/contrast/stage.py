@@ -4,6 +4,7 @@ A run is one phase or several, each with settings of its own: the blocks may be 
 the embedding on a hundred times as many pairs a second, and join later as a small correction of it (`residual_scale`).
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -73,6 +74,12 @@ class Settings:
         return found
 
 
+def one_phase(settings: Settings) -> Settings:
+    """`settings` without the phases before the last, which gets their time: for a model whose blocks have had Stage II."""
+    seconds = sum(phase.loop.seconds for phase in settings.phases().values())
+    return replace(settings, loop=replace(settings.loop, seconds=seconds), first=None, residual_scale=1.0)
+
+
 def run(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
     before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
@@ -88,7 +95,7 @@ def run(
     drawn = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        drawn[name] = Batches(tokens, phase.batches, consistent=keep)
+        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer)
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts = dict(before.facts) if before else {"stages": []}
@@ -100,6 +107,8 @@ def run(
     origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
               "before": before.fingerprint if before else "",
               "kept": "" if keep is None else int(np.asarray(keep).sum())}  # fmt: skip
+    _tell(drawn)
+    facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # each process drops other things out
@@ -119,11 +128,20 @@ def run(
     return open_artifact(out, "model")
 
 
-def expected(settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None) -> dict[str, Estimate]:
+def _tell(drawn: dict[str, Batches]) -> None:
+    """Say on stderr what each phase is about to learn from."""
+    if processes.rank() == 0:
+        for name, batches in drawn.items():
+            print("\n".join(f"codesage: {name}: {line}" for line in batches.lines()), file=sys.stderr, flush=True)
+
+
+def expected(
+    settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None, tokenizer: Tokenizer | None = None
+) -> dict[str, Estimate]:
     """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained."""
     found, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
-        batch = Batches(tokens, phase.batches, consistent=keep).at(0)
+        batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
@@ -164,7 +182,7 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
     So the blocks run in all the forms a step may use, those without gradients included.
     """
     rows = np.arange(len(batch.pair_P))[:2]
-    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows])
+    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows], batch.partner_P[rows])
     gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few)
 
 

@@ -39,7 +39,7 @@ def tokenizer(
     count = sum(open_artifact(corpus, "corpus").facts["documents"].values())
     drawn = set(random.Random(seed).sample(range(count), min(documents or count, count)))
     texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in drawn]
-    texts += [pair.text for pair in read_pairs(corpus)]
+    texts += [pair.text for pair in read_pairs(corpus) if pair.text]
     trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
     typer.echo(f"{out}: {trained.vocab_size:,} entries")
 
@@ -81,11 +81,33 @@ def contrast(
     tensorboard: _TensorBoard = False, threads: _Threads = 0,
     negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
     filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
+    mix: Annotated[str, typer.Option(help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An "
+                                     "entry is KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs.")] = "",
+    augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
+                                                  "query. Default: 0.")] = None,
+    one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
+                                                      "one language. Default: yes.")] = None,
+    one_phase: Annotated[bool, typer.Option("--one-phase/--all-phases", help="Train the whole encoder from the first "
+                                                   "step, as it is. Default: for a model that has had Stage II.")] = False,
+    batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs in a batch, of the last phase; 0: those of the size.")] = 0,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Texts are cut at so many tokens; 0: as the size.")] = 0,
+    code_tokens: Annotated[int, typer.Option(min=0, help="Code is cut at so many tokens; 0: as the size.")] = 0,
+    hard_positives: Annotated[float | None, typer.Option(help="How often the code is the bare body. Default: as the "
+                                                         "size.")] = None,
+    documented: Annotated[float | None, typer.Option(help="How often it has the rest of its docstring in front. Default: as "
+                                                     "the size.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the loss; 0: as the size.")] = 0.0,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Highest, of the last phase; 0: as the size.")] = 0.0,
+    warm_up: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the last phase in which the rate rises. "
+                                                  "Default: as the size.")] = None,
 ) -> None:  # fmt: skip
-    """Stage II: contrastive learning on (text, code) pairs. Killed, the same command goes on where it was."""
+    """Stage II: contrastive learning on (text, code) pairs. Killed, the same command resumes where it left off."""
+    from dataclasses import replace
+
     from codesage import recipes
     from codesage.artifacts import open_artifact
-    from codesage.contrast import filtering, stage
+    from codesage.contrast import entries, filtering, stage
+    from codesage.contrast.augment import Settings as AugmentSettings
     from codesage.encoder.runtime import folder_of
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
@@ -99,15 +121,27 @@ def contrast(
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
         keep = None if filter is None else filtering.read(filter, opened)
-        shared = _given(optimizer=optimizer, compile=compile, tensorboard=tensorboard, negatives=negatives)
         chosen = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         trained = before is not None and "contrast" in before.facts.get("stages", ())
         settings = recipes.fine_tuning(**chosen) if trained else recipes.contrasting(size, **chosen)
-        settings = _phases_changed(settings, steps, shared)
+        settings = stage.one_phase(settings) if one_phase else settings
+        settings = _phases_changed(
+            settings,
+            loop=_given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
+            batches=_given(mix=entries.parsed(mix) if mix else "", one_language=one_language, text_tokens=text_tokens or "",
+                           code_tokens=code_tokens or "", hard_positives=hard_positives, documented=documented,
+                           augment="" if augment is None else AugmentSettings(share=augment)),
+            own=_given(negatives=negatives, temperature=temperature or ""),
+        )  # fmt: skip
+        last = {"learning_rate": learning_rate} if learning_rate else {}
+        settings = replace(
+            settings, loop=_changed(settings.loop, steps=steps, warm_up=warm_up, **last),
+            batches=replace(settings.batches, **({"batch_pairs": batch_pairs} if batch_pairs else {})),
+        )  # fmt: skip
         if dry_run:
             for phase in settings.phases().values():
                 stage.check(phase, opened, encoder, loaded)
-            for name, cost in stage.expected(settings, opened, encoder, keep=keep).items():
+            for name, cost in stage.expected(settings, opened, encoder, keep=keep, tokenizer=loaded).items():
                 typer.echo("\n".join([f"{name}:", *cost.lines()]))
             return
         artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
@@ -235,24 +269,24 @@ def _given(**options) -> dict:
     return {name: value for name, value in options.items() if value not in ("", None)}
 
 
-def _changed(loop, *, steps: int = 0, **changes):
-    """Loop settings with `changes`; fewer steps keep the share of the warm-up."""
+def _changed(loop, *, steps: int = 0, warm_up: float | None = None, **changes):
+    """Loop settings with `changes`; fewer steps keep the share of the warm-up, unless `warm_up` is another."""
     from dataclasses import replace
 
-    if steps:
-        warmup = max(1, round(loop.warmup_steps * steps / loop.steps)) if loop.warmup_steps else 0
-        changes |= {"steps": steps, "warmup_steps": warmup}
+    steps = steps or loop.steps
+    if warm_up is not None or steps != loop.steps:
+        warmup = loop.warmup_steps * steps / loop.steps if warm_up is None else warm_up * steps
+        changes |= {"steps": steps, "warmup_steps": max(1, round(warmup)) if warmup else 0}
     return replace(loop, **changes)
 
 
-def _phases_changed(settings, steps: int, shared: dict):
-    """Settings of Stage II with changes to all its phases; `steps` are those of the last one."""
+def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
+    """Settings of Stage II with changes to all its phases: to their loop, their batches, and what is their own."""
     from dataclasses import replace
 
-    changes = dict(shared)
-    own = {"negatives": changes.pop("negatives")} if "negatives" in changes else {}
-    first = settings.first and _phases_changed(settings.first, steps, shared)
-    return replace(settings, loop=_changed(settings.loop, steps=steps, **changes), first=first, **own)
+    first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)
+    drawn = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
+    return replace(settings, loop=replace(settings.loop, **loop), batches=drawn, first=first, **own)
 
 
 def _untrained(size: str, loaded, tokens, seed: int):

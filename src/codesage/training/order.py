@@ -46,6 +46,18 @@ def uniform(key: int | np.ndarray, items: np.ndarray) -> np.ndarray:
     return (draws(key, items) >> np.uint64(11)) * 2.0**-53
 
 
+def even(key: int, items: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1) that fill it evenly, float64 of the shape of `items`: the additive recurrence of the golden ratio.
+
+    Among any n items that follow each other, an interval of length w holds w n of them, give or take a few. `key`, from
+    `key(...)`, moves where the sequence starts.
+    """
+    mixed = np.asarray(items).astype(np.uint64)
+    mixed *= _STEP  # 2^64 over the golden ratio
+    mixed += np.uint64(key)
+    return (mixed >> np.uint64(11)) * 2.0**-53
+
+
 def permutation(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """The items 0..count-1 in the order of an epoch, int64 (count,): 0.1 s for a million."""
     return np.argsort(draws(key(seed, epoch), np.arange(count)), kind="stable")
@@ -76,11 +88,12 @@ class Epochs(Generic[Batch]):
     def at(self, step: int) -> tuple[int, Batch]:
         """The epoch of `step` and its batch. The first call in an epoch plans it, after a resume all before it too."""
         while step >= self._ends[-1]:
-            self._ends.append(self._ends[-1] + len(self._of(len(self._ends) - 1)))
+            self._ends.append(self._ends[-1] + len(self.planned(len(self._ends) - 1)))
         epoch = int(np.searchsorted(self._ends, step, "right")) - 1
-        return epoch, self._of(epoch)[step - self._ends[epoch]]
+        return epoch, self.planned(epoch)[step - self._ends[epoch]]
 
-    def _of(self, epoch: int) -> Sequence[Batch]:
+    def planned(self, epoch: int) -> Sequence[Batch]:
+        """What stands for each batch of an epoch; the one asked for last is remembered."""
         if self._planned[0] != epoch:
             self._planned = epoch, self._plan(epoch)
         return self._planned[1]

@@ -53,9 +53,9 @@ def mean_reciprocal_rank(texts_PD: Tensor, codes_PD: Tensor) -> float:
 
 
 def _distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
-    """Numbers of pairs with a body whose text and body no earlier one has, spread over all, in their order."""
+    """Numbers of pairs with a text and a body that no earlier one has, spread over all, in their order."""
     found, texts, bodies = [], set(), set()
-    filled = np.flatnonzero(pairs.body.lengths > 0)
+    filled = np.flatnonzero((pairs.body.lengths > 0) & (pairs.text.lengths > 0))
     for row in np.random.default_rng(0).permutation(filled).tolist():
         if len(found) == most:
             break

@@ -5,15 +5,17 @@ so that a reader holds little at a time, and equal rows give equal bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codesage.errors import CodesageError
+
 GROUP_BYTES = 4 << 20  # of text in a row group
-_FEW = ("language", "package", "version", "licence", "kind", "parent", "path")  # columns worth a dictionary
+_FEW = ("language", "package", "version", "licence", "kind", "parent", "path", "group")  # columns worth a dictionary
 _TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_(), tuple[int, ...]: pa.list_(pa.int32())}
 
 
@@ -75,15 +77,28 @@ class Writer:
 
 
 def records_of(table: pa.Table, record: type) -> Iterator:
-    """The rows of `table` as records; columns that are no field of it are passed over."""
-    names = [field.name for field in fields(record)]
-    for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+    """The rows of `table` as records; columns that are no field of it are passed over.
+
+    A column that an older version did not write yet gives the default of its field. CodesageError when a column without a
+    default is missing.
+    """
+    for row in zip(*(_values(table, field) for field in fields(record)), strict=True):
         yield record(*row)
+
+
+def _values(table: pa.Table, field: Field) -> Sequence:
+    if field.name in table.column_names:
+        return table[field.name].to_pylist()
+    if field.default is MISSING:
+        held = ", ".join(table.column_names)
+        raise CodesageError(f"a table has no column {field.name!r}, only {held}: build the corpus again")
+    return [field.default] * len(table)
 
 
 def read_records(paths: Iterable[Path], record: type) -> Iterator:
     """Records of Parquet files, one row group in memory at a time."""
     for path in paths:
         with pq.ParquetFile(path) as file:
+            held = [field.name for field in fields(record) if field.name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
-                yield from records_of(file.read_row_group(group, columns=[f.name for f in fields(record)]), record)
+                yield from records_of(file.read_row_group(group, columns=held), record)

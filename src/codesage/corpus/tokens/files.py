@@ -1,10 +1,11 @@
 """The raw files of tokens: written part by part, mapped to be read.
 
 In: columns of corpus.tokenise. Out: little-endian arrays without headers, named as corpus.tokens lists them; how long
-each must be follows from the manifest, so that a file cut short is found when it is opened. Nothing is held: what is
-added is written, borders as running totals.
+each must be follows from the manifest, so that a file cut short is found when it is opened. Only the names of languages,
+kinds and sources are held: all else is written as it is added, borders as running totals.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
+from codesage.records import PAIR_KINDS
 
-KINDS = ("function", "class", "example", "comment", "test")
-_TYPES = {"borders": "<i8", "names": "<u2", "language": "u1", "kind": "u1", "key": "<u8"}
+KINDS = tuple(PAIR_KINDS)
+SOURCES = "sources.json"  # the names that pairs.source counts
+_TYPES = {"borders": "<i8", "names": "<u2", "language": "u1", "kind": "u1", "source": "<u4", "key": "<u8"}
 
 
 class Files:
@@ -27,7 +30,7 @@ class Files:
         self._ends: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._numbers = {"language": {name: i for i, name in enumerate(LANGUAGES)},
-                         "kind": {name: i for i, name in enumerate(KINDS)}}  # fmt: skip
+                         "kind": {name: i for i, name in enumerate(KINDS)}, "source": {}}  # fmt: skip
 
     def __enter__(self) -> "Files":
         return self
@@ -42,7 +45,7 @@ class Files:
         if part == "documents":
             ragged, flat = ["plain", "named"], ["named.names", "language"]
         else:
-            ragged, flat = list(SIDES), ["language", "kind", "text.key", "body.key"]
+            ragged, flat = list(SIDES), ["language", "kind", "source", "text.key", "body.key", "group.key"]
         for name in [*flat, *(f"{column}.{end}" for column in ragged for end in ("ids", "borders"))]:
             self._open[f"{part}.{name}"] = open(self._folder / f"{part}.{name}", "wb")  # noqa: SIM115 (closed by __exit__)
         for column in ragged:
@@ -69,9 +72,19 @@ class Files:
         self._open[name].write(np.asarray(values).astype(_TYPES.get(name.rpartition(".")[2], self._ids), copy=False).tobytes())
 
     def facts(self) -> dict:
-        """Counts of items and tokens, and what the numbers of languages and kinds stand for."""
+        """Counts of items and tokens, and what the numbers of languages and kinds stand for; writes those of sources."""
+        (self._folder / SOURCES).write_text(json.dumps(list(self._numbers["source"]), ensure_ascii=False), encoding="utf-8")
         lists = {"languages": list(self._numbers["language"]), "kinds": list(self._numbers["kind"])}
         return {"counts": dict(self._counts), "tokens": dict(sorted(self._ends.items()))} | lists
+
+
+def read_sources(folder: Path) -> tuple[str, ...]:
+    """The names of the sources of pairs. CodesageError when there are none: the tokens are damaged, or of an older version."""
+    try:
+        return tuple(json.loads((folder / SOURCES).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise CodesageError(f"{folder} has no readable {SOURCES} (tokens of older versions have none): make it again with "
+                            "'codesage tokens'") from None  # fmt: skip
 
 
 def read_ragged(folder: Path, name: str, rows: int, dtype: np.dtype) -> Ragged:

@@ -51,9 +51,10 @@ class Tokeniser:
         }
 
     def pairs(self, pairs: Sequence[Pair]) -> Columns:
-        """Columns SIDE.ids and SIDE.lengths (cut, no end token), text.key and body.key (uint64), language and kind.
+        """Columns SIDE.ids and SIDE.lengths (cut, no end token), language, kind and source (names), and keys (uint64).
 
-        Equal keys are texts, or bodies, that are equal but for case and white space.
+        Equal text.key or body.key are texts, or bodies, that are equal but for case and white space; a pair without a body
+        has the body.key of its code. Equal group.key are members of one group; 0: of none.
         """
         columns: Columns = {}
         for side, side_of in SIDES.items():
@@ -63,10 +64,13 @@ class Tokeniser:
             ids, lengths = self._pretokens.encode([text[:reach] for text in texts])
             kept = np.minimum(lengths, most)
             columns |= {f"{side}.ids": ids[spans(np.cumsum(lengths) - lengths, kept)], f"{side}.lengths": kept}
-            if side in ("text", "body"):
-                columns[f"{side}.key"] = np.array([_key(text) for text in texts], "<u8")
+            if side == "text":
+                columns["text.key"] = np.array([_key(text) for text in texts], "<u8")
+        columns["body.key"] = np.array([_key(pair.bare_body or pair.code) for pair in pairs], "<u8")
+        columns["group.key"] = np.array([_digest(pair.group) if pair.group else 0 for pair in pairs], "<u8")
         columns["language"] = [pair.language for pair in pairs]
         columns["kind"] = [pair.kind for pair in pairs]
+        columns["source"] = [pair.package for pair in pairs]
         return columns
 
     def _named(self, documents: Sequence[Document]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -125,5 +129,8 @@ def _sound(text: str) -> str:
 
 
 def _key(text: str) -> int:
-    digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return _digest(" ".join(text.lower().split()))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")

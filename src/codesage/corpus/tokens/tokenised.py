@@ -7,7 +7,9 @@ In: a corpus and a tokenizer. Out: an artifact of kind "tokens", raw little-endi
     documents.named.*       the same, tokenised piece by piece for deobfuscation; empty where nothing can be hidden
     documents.named.names   uint16 beside each of named.ids: which name of the file it is a part of, 0: none
     documents.language      uint8 (N,): index into the manifest's `languages`
-    pairs.{text,code,body,description}.{ids,borders}, pairs.{language,kind}, pairs.{text,body}.key, and held_out.*
+    pairs.{text,code,body,description}.{ids,borders}, pairs.{language,kind,source}, pairs.{text,body,group}.key,
+    and held_out.*
+    sources.json            the names that pairs.source (uint32) counts: packages
 
 Documents end with the end token. Pair sides do not: a batch cuts them and appends it. Worker processes parse and
 tokenise; parts are written in the order of the corpus, so that any number of workers gives the same bytes.
@@ -27,7 +29,7 @@ import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.corpus.read import read_documents, read_pairs
-from codesage.corpus.tokens.files import KINDS, Files, read_items, read_ragged
+from codesage.corpus.tokens.files import KINDS, Files, read_items, read_ragged, read_sources
 from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns, Tokeniser, id_type
 from codesage.errors import CodesageError
@@ -61,8 +63,10 @@ class PairTokens:
     description: Ragged  # the rest of the docstring; empty rows where there is none
     language: np.ndarray  # uint8 (P,), index into Tokens.languages
     kind: np.ndarray  # uint8 (P,), index into Tokens.kinds
+    source: np.ndarray  # uint32 (P,), index into Tokens.sources: the package
     text_key: np.ndarray  # uint64 (P,)
-    body_key: np.ndarray
+    body_key: np.ndarray  # of the code where there is no body
+    group_key: np.ndarray  # equal for members of one group, 0: in no group
 
     def __len__(self) -> int:
         return len(self.text)
@@ -83,6 +87,7 @@ class Tokens:
     held_out: PairTokens
     languages: tuple[str, ...]
     kinds: tuple[str, ...]
+    sources: tuple[str, ...]  # names of packages
     vocab_size: int
     end_id: int
     mask_id: int
@@ -174,6 +179,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     except (KeyError, TypeError, ValueError) as error:
         raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
     folder, documents = artifact.path, counts["documents"]
+    sources = read_sources(folder)
     named = read_ragged(folder, "documents.named", documents, ids)
     return Tokens(
         path=folder, facts=facts, fingerprint=artifact.fingerprint, named=named,
@@ -181,7 +187,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
         names=read_items(folder / "documents.named.names", "<u2", len(named.ids)),
         language=read_items(folder / "documents.language", "u1", documents),
         pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
-        **listed, **fixed,
+        sources=sources, **listed, **fixed,
     )  # fmt: skip
 
 
@@ -199,7 +205,8 @@ def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
     return PairTokens(
         **{side: read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
         **{key: read_items(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
-        **{f"{side}_key": read_items(folder / f"{name}.{side}.key", "<u8", count) for side in ("text", "body")},
+        source=read_items(folder / f"{name}.source", "<u4", count),
+        **{f"{key}_key": read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")},
     )
 
 

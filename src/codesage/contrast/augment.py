@@ -1,0 +1,95 @@
+"""Texts as people type them: a docstring's sentence becomes, at random, something like a query.
+
+In: a text, the language of its code, and numbers in [0, 1). Out: a text. Queries have no final full stop, few capitals,
+fewer articles, and often a language name or the opening of a question; titles of questions, the other way round, have such
+an opening, which is then left out. What is drawn comes from outside, so the same numbers give the same text.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from codesage.errors import CodesageError
+
+OPENINGS = ("how to {}", "how do i {}", "how can i {}", "how do you {}")
+NAMES = {
+    "python": ("python",), "java": ("java",), "javascript": ("javascript", "js"),
+    "typescript": ("typescript", "ts"), "csharp": ("c#",), "c": ("c",), "ruby": ("ruby",), "go": ("go", "golang"),
+    "php": ("php",),
+}  # fmt: skip
+FORMS = ("{text} in {name}", "{name} {text}", "{text} {name}")
+_OPENED = re.compile(r"(?:how to|how (?:do|can|could|should|would) (?:i|you|we|one))\s+(?=\S)", re.IGNORECASE)
+_QUESTION = re.compile(r"(?:how|what|why|when|where|which|who|is|are|can|does|do|should)\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:\b(?:a|an|the)|^(?:A|An|The))\s+(?=\w)")
+_THIRD_PERSON = re.compile(r"[A-Za-z][a-z]+(?<![sui])s\b")
+_ES = re.compile(r"(?:ss|sh|ch|x|zz|o)es$")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Probabilities. `share`: that a text is changed at all; the others are of the texts that are."""
+
+    share: float = 0.0
+    stop: float = 0.8  # no final full stop
+    articles: float = 0.3  # no a, an, the
+    question: float = 0.3  # with the opening of a question, or without the one it has
+    language: float = 0.3  # with a name of the language, unless it has one
+    lower: float = 0.7  # in lower case
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise CodesageError(f"augment.{field.name} is {getattr(self, field.name)}: expected a probability, 0 to 1")
+
+
+DRAWS = len(fields(Settings)) + 2  # numbers a text needs: one for each probability, then which opening, which form
+
+
+def augmented(text: str, language: str, chances: Sequence[float], settings: Settings) -> str:
+    """`text` changed as `chances`, DRAWS numbers in [0, 1), say; `language` is one of codesage.languages, or ""."""
+    *drawn, which_opening, which_form = chances
+    names = [field.name for field in fields(settings)]
+    happens = {name: chance < getattr(settings, name) for name, chance in zip(names, drawn, strict=True)}
+    if not happens["share"]:
+        return text
+    changed = text.strip()
+    if happens["stop"] and not changed.endswith(".."):
+        changed = changed.removesuffix(".")
+    if happens["articles"]:
+        changed = _ARTICLE.sub("", changed)
+    if happens["question"]:
+        changed = _asked(changed, OPENINGS[int(which_opening * len(OPENINGS))])
+    if happens["language"]:
+        changed = _named(changed, NAMES.get(language, ()), which_form)
+    if happens["lower"]:
+        changed = changed.lower()
+    return changed or text
+
+
+def _asked(text: str, opening: str) -> str:
+    """A question without its opening; any other text with one, its verb as the opening asks for it."""
+    if found := _OPENED.match(text):
+        return text[found.end() :].removesuffix("?")
+    if not text or _QUESTION.match(text):
+        return text
+    first, space, rest = text.partition(" ")
+    if _THIRD_PERSON.fullmatch(first):
+        first = _base(first)
+    if not first[1:2].isupper():  # an acronym stays
+        first = first[:1].lower() + first[1:]
+    return opening.format(first + space + rest)
+
+
+def _base(verb: str) -> str:
+    """returns: return, copies: copy, matches: match. A noun in the plural becomes a singular, which does no harm."""
+    if verb.endswith("ies") and len(verb) > 4:
+        return verb[:-3] + "y"
+    return verb[:-2] if _ES.search(verb) else verb[:-1]
+
+
+def _named(text: str, names: Sequence[str], which: float) -> str:
+    words = set(re.findall(r"[\w#+]+", text.lower()))
+    if not names or words.intersection(names):
+        return text
+    form, name = divmod(int(which * len(FORMS) * len(names)), len(names))
+    return FORMS[form].format(text=text, name=names[name])

@@ -1,0 +1,205 @@
+"""Which pairs stand together in the batches of an epoch: of texts and codes, and of the codes of groups.
+
+In: the rows of an entry of the mixture. Out: a plan, a function of the epoch that gives its batches in their order. No two
+rows of a batch share their text, their body or their group, which would make a negative of a positive: a row that would
+moves to the end of the epoch's line. The last, partial batch is left out, since a smaller batch is an easier problem.
+Batches are of one language, or of one pair of languages; what is too small for that is joined into mixed ones.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesage.contrast.entries import ACROSS, WITHIN
+from codesage.corpus.tokens.tokenised import PairTokens
+from codesage.training import order
+
+KIND, BATCH = 2, 3  # what a key is for, beside those of batches.py
+_ORDER, _COUNT, _MEMBER, _SIDES = 11, 12, 13, 14
+_RESERVE = 8  # a share of a batch, 1/8, that may be passed over for what it shares
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A batch: items are numbers to draw by, each its own in an epoch; row b of both sides is a pair."""
+
+    item_B: np.ndarray
+    anchor_B: np.ndarray  # numbers of pairs, whose texts (or codes, of a group) are the one side
+    partner_B: np.ndarray  # numbers of pairs whose codes are the other
+    mixed: bool = False  # of several languages because those had too few
+
+    def __len__(self) -> int:
+        return len(self.item_B)
+
+
+class OfPairs:
+    """Batches of texts and their codes: a permutation of the pairs, one language a batch."""
+
+    def __init__(self, pairs: PairTokens, weight_P: np.ndarray, *, size: int, one_language: bool, seed: int) -> None:
+        """`weight_P`: how often an epoch has each pair, 0: never; 2: twice; 0.5: in every second epoch."""
+        self._pairs, self._size, self._one_language, self._seed = pairs, size, one_language, seed
+        self._rows = np.flatnonzero(weight_P > 0)
+        self._weights = weight_P[self._rows]
+        self.count = len(self._rows)
+
+    def __call__(self, epoch: int) -> list[Planned]:
+        """The batches of an epoch; where there are too few pairs for a whole one, one that is smaller."""
+        chance_R = order.uniform(order.key(self._seed, epoch, KIND), self._rows)
+        item_pair = np.repeat(self._rows, (self._weights + chance_R).astype(np.int64))  # rounded at random
+        items = order.permutation(len(item_pair), seed=self._seed, epoch=epoch)
+        language = self._pairs.language[item_pair[items]] if self._one_language else np.zeros(len(items), np.uint8)
+        size, keys = max(2, min(self._size, len(items))), self._keys(item_pair)
+        full, left = [], np.zeros(len(item_pair), bool)
+        for one in np.unique(language):
+            batches, partial, waiting = filled(items[language == one], keys, size)
+            full += batches
+            left[partial] = left[waiting] = True
+        joined, partial, _ = filled(items[left[items]], keys, size)
+        full += joined
+        if not full and len(partial) >= 2:  # a smaller batch is better than none
+            full = [partial]
+        return [self._planned(batch, item_pair[batch]) for batch in _shuffled(full, self._seed, epoch)]
+
+    def _planned(self, item_B: np.ndarray, pair_B: np.ndarray) -> Planned:
+        mixed = self._one_language and len(np.unique(self._pairs.language[pair_B])) > 1
+        return Planned(item_B, pair_B, pair_B, mixed)
+
+    def _keys(self, item_pair: np.ndarray) -> np.ndarray:
+        """What no two items of a batch may share, uint64 (items, 3)."""
+        pairs = self._pairs
+        text, body, group = (key[item_pair] for key in (pairs.text_key, pairs.body_key, pairs.group_key))
+        return np.stack([text, body, np.where(group > 0, group, text)], 1)
+
+
+class OfGroups:
+    """Batches of the codes of groups: an epoch has each group once for each pair of languages that it has.
+
+    So language pairs are as frequent as the groups that have both. Of one language are a group's different solutions in
+    it. Which members stand for a group is drawn anew each epoch, and so is which language is on which side.
+    """
+
+    def __init__(self, pairs: PairTokens, rows: np.ndarray, *, size: int, which: str, seed: int) -> None:
+        """`rows`: numbers of the pairs; `which`: "across" languages, "within" one, or "" for both."""
+        self._pairs, self._size, self._seed = pairs, size, seed
+        self._rows, group_M, language_M = _members(pairs, rows)
+        cell_M = np.concatenate(([True], (np.diff(group_M) != 0) | (np.diff(language_M) != 0)))[: len(self._rows)]
+        self._start_C = np.flatnonzero(cell_M)
+        self._count_C = np.diff(np.append(self._start_C, len(self._rows)))
+        group_C, language_C = group_M[self._start_C], language_M[self._start_C]
+        self.pairings = list(self._paired(group_C, language_C, which))
+        self.languages = [tuple(int(language_C[cell]) for cell in cells_G2[0]) for cells_G2 in self.pairings]
+        reached = [group_C[cells_G2[:, 0]] for cells_G2 in self.pairings]
+        self.count = len(np.unique(np.concatenate(reached))) if reached else 0
+
+    def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str):
+        """For each pair of languages the two cells (group, language) of every group that has both, int64 (groups, 2)."""
+        spoken, groups = np.unique(language_C), int(group_C.max(initial=-1)) + 1
+        cell_LG = np.full((len(spoken), groups), -1)
+        cell_LG[np.searchsorted(spoken, language_C), group_C] = np.arange(len(group_C))
+        for a in range(len(spoken)):
+            for b in range(a, len(spoken)):
+                if which == (ACROSS if a == b else WITHIN):
+                    continue
+                cells_G2 = np.stack([cell_LG[a], cell_LG[b]], 1)
+                cells_G2 = cells_G2[(cells_G2 >= 0).all(1)]
+                if a == b:
+                    cells_G2 = cells_G2[self._count_C[cells_G2[:, 0]] > 1]
+                if len(cells_G2):
+                    yield cells_G2
+
+    def __call__(self, epoch: int) -> list[Planned]:
+        """The batches of an epoch. A pair of languages with n groups has n / size of them, rounded at random."""
+        full, joined, first = [], [], 0
+        for number, cells_G2 in enumerate(self.pairings):
+            drawn = order.permutation(len(cells_G2), seed=order.key(self._seed, _ORDER, number), epoch=epoch)
+            if len(drawn) < self._size:
+                joined.append(cells_G2)
+                continue
+            batches = len(drawn) // self._size
+            share = len(drawn) / self._size - batches
+            batches += int(order.uniform(order.key(self._seed, epoch, _COUNT), np.array([number]))[0] < share)
+            # one that is rounded up has some groups again, those it began with: never two of one batch
+            line = np.resize(drawn, batches * self._size + self._size // _RESERVE)
+            full += [(batch, False) for batch in self._batches(cells_G2[line], epoch, first)[:batches]]
+            first += len(line)
+        if joined:
+            cells_I2 = np.concatenate(joined)
+            cells_I2 = cells_I2[order.permutation(len(cells_I2), seed=order.key(self._seed, _ORDER), epoch=epoch)]
+            full += [(batch, True) for batch in self._batches(cells_I2, epoch, first)]
+        swap = order.uniform(order.key(self._seed, epoch, _SIDES), np.arange(len(full))) < 0.5
+        full = [((item_B, b, a) if swapped else (item_B, a, b), mixed)
+                for ((item_B, a, b), mixed), swapped in zip(full, swap, strict=True)]  # fmt: skip
+        return [Planned(*batch, mixed) for batch, mixed in _shuffled(full, self._seed, epoch)]
+
+    def _batches(self, cells_I2: np.ndarray, epoch: int, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(items, members, members) of whole batches of the items `first`, `first` + 1, ..., which have these cells."""
+        item_I = first + np.arange(len(cells_I2))
+        count_I2 = self._count_C[cells_I2]
+        one_I, other_I = (order.uniform(order.key(self._seed, epoch, _MEMBER, side), item_I) for side in (0, 1))
+        one_I = (one_I * count_I2[:, 0]).astype(np.int64)
+        same_I = cells_I2[:, 0] == cells_I2[:, 1]
+        other_I = (other_I * (count_I2[:, 1] - same_I)).astype(np.int64)
+        other_I = np.where(same_I, (one_I + 1 + other_I) % count_I2[:, 1], other_I)  # never a member with itself
+        row_I2 = self._rows[self._start_C[cells_I2] + np.stack([one_I, other_I], 1)]
+        pairs = self._pairs
+        keys = np.stack([pairs.group_key[row_I2[:, 0]], pairs.body_key[row_I2[:, 0]], pairs.body_key[row_I2[:, 1]]], 1)
+        full, _, _ = filled(np.arange(len(item_I)), keys, self._size)
+        return [(item_I[batch], row_I2[batch, 0], row_I2[batch, 1]) for batch in full]
+
+
+def _members(pairs: PairTokens, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, groups from 0, languages), sorted by group and language; equal solutions in one language count once."""
+    _, group_M = np.unique(pairs.group_key[rows], return_inverse=True)
+    language_M, body_M = pairs.language[rows], pairs.body_key[rows]
+    by = np.lexsort((rows, body_M, language_M, group_M))
+    rows, group_M, language_M, body_M = rows[by], group_M[by], language_M[by], body_M[by]
+    fresh = np.ones(len(rows), bool)
+    fresh[1:] = (np.diff(group_M) != 0) | (np.diff(language_M) != 0) | (body_M[1:] != body_M[:-1])
+    return rows[fresh], group_M[fresh], language_M[fresh]
+
+
+def filled(items: np.ndarray, keys: np.ndarray, size: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Whole batches of `items`, a partial one, and what may not stand in that; all in their order but for what must wait.
+
+    `keys`, uint64 (more than the items, K): two items that share one never stand in one batch; an item may have a key twice.
+    """
+    alone_I = _alone(keys[items])
+    if alone_I.all():
+        whole = len(items) // size * size
+        return list(items[:whole].reshape(-1, size)), items[whole:], items[:0]
+    line = deque(zip(items.tolist(), alone_I.tolist(), strict=True))
+    full, batch, taken, refused = [], [], set(), 0
+    while line and refused < len(line):  # refused in a row: when all are, the batch cannot be filled
+        item, alone = line.popleft()
+        if not alone:
+            own = keys[item].tolist()
+            if not taken.isdisjoint(own):
+                line.append((item, alone))
+                refused += 1
+                continue
+            taken.update(own)
+        refused = 0
+        batch.append(item)
+        if len(batch) == size:
+            full.append(np.array(batch))
+            batch, taken = [], set()
+    return full, np.array(batch, np.int64), np.array([item for item, _ in line], np.int64)
+
+
+def _alone(keys: np.ndarray) -> np.ndarray:
+    """Which rows have no key that another row has, bool: by sorting, where np.unique would hash, at a third of the speed."""
+    rows, width = keys.shape
+    flat, row_K = keys.ravel(), np.repeat(np.arange(rows), width)
+    by = np.argsort(flat, kind="stable")
+    flat, row_K = flat[by], row_K[by]
+    shared = (flat[1:] == flat[:-1]) & (row_K[1:] != row_K[:-1])  # of equal keys, rows come in their order
+    alone = np.ones(rows, bool)
+    alone[row_K[1:][shared]] = False
+    alone[row_K[:-1][shared]] = False
+    return alone
+
+
+def _shuffled(batches: Sequence, seed: int, epoch: int) -> list:
+    return [batches[index] for index in order.permutation(len(batches), seed=order.key(seed, BATCH), epoch=epoch)]

@@ -1,0 +1,550 @@
+"""Stage II on a mixture: groups of code that does the same, entries and their weights, and what the texts look like."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from codesage import CodesageError
+from codesage.artifacts import open_artifact
+from codesage.contrast import augment, entries, stage
+from codesage.contrast.batches import Batches, Settings
+from codesage.corpus.build.tables import Writer, read_records, schema_of, table_of
+from codesage.corpus.tokens import tokenised as token_files
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
+from codesage.records import Pair
+from codesage.tokenizer import Settings as TokenizerSettings
+from codesage.tokenizer import train as train_tokenizer
+from codesage.training import commands, loop
+
+LANGUAGES = ("python", "java", "go", "ruby")
+TEXT_TOKENS, CODE_TOKENS = 32, 48
+
+
+def documented(number, *, kind="function", language="python", package="pack"):
+    return Pair(f"Compute the value of number {number}.", f"def f{number}(x):\n    y = x + {number}\n    return y",
+                f"y = x + {number}", "", language, f"f{number}", kind, "a.py", 1, package)  # fmt: skip
+
+
+def member(group, language, solution=0, *, package="puzzles"):
+    code = f"{language} solve_{group}():\n    {language}_{solution} = {group} * {solution + 7}\n    print({group})"
+    return Pair("", code, "", "", language, f"solve_{group}", "parallel", "p", 1, package, group=f"group {group}")
+
+
+def mixed_pairs():
+    """60 functions in two languages, 20 questions of two sources, 30 groups in three or four languages, 12 with clones."""
+    found = [documented(i, language=LANGUAGES[i % 2]) for i in range(60)]
+    found += [documented(100 + i, kind="howto", language="go", package=("cook/book", "recipes")[i % 2]) for i in range(20)]
+    for group in range(30):
+        found += [member(group, language) for language in LANGUAGES[: 3 + group % 2]]
+        found += [member(group, "python", solution) for solution in (1, 2)] if group < 12 else []
+    return found
+
+
+PAIRS = mixed_pairs()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    texts = [side for pair in PAIRS for side in (pair.text, pair.code)]
+    texts += ["how to do this in python", "How can I do it with c# or java?"]
+    return train_tokenizer(texts, tmp_path_factory.mktemp("tokenizer") / "t", settings=TokenizerSettings(vocab_size=400))
+
+
+@pytest.fixture(scope="module")
+def tokens(tokenizer, tmp_path_factory):
+    return tokenised(PAIRS, tokenizer, tmp_path_factory.mktemp("tokens") / "t")
+
+
+def tokenised(pairs, tokenizer, out, *, held_out=()):
+    settings = token_files.Settings(text_tokens=TEXT_TOKENS, code_tokens=CODE_TOKENS, workers=1)
+    token_files.write([], pairs, tokenizer, out, held_out=held_out, settings=settings)
+    return token_files.open_tokens(out)
+
+
+# Pairs and tokens
+
+
+def test_groups_survive_parquet_and_older_pairs_are_in_none(tmp_path):
+    schema, pairs = schema_of(Pair), [documented(1), member(2, "go")]
+    assert schema.names[-1] == "group"
+    with Writer(tmp_path / "new.parquet", schema) as writer:
+        writer.add(table_of(schema, pairs))
+    assert list(read_records([tmp_path / "new.parquet"], Pair)) == pairs
+    older = pq.read_table(tmp_path / "new.parquet").drop_columns(["group"])
+    pq.write_table(older, tmp_path / "old.parquet")
+    assert list(read_records([tmp_path / "old.parquet"], Pair)) == [replace(pair, group="") for pair in pairs]
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "no.parquet")
+    with pytest.raises(CodesageError, match="no column 'code'.*build the corpus again"):
+        list(read_records([tmp_path / "no.parquet"], Pair))
+
+
+def test_tokens_carry_kind_source_language_and_group(tokens, tokenizer, tmp_path):
+    held = tokens.pairs
+    assert [tokens.kinds[i] for i in held.kind] == [pair.kind for pair in PAIRS]
+    assert [tokens.sources[i] for i in held.source] == [pair.package for pair in PAIRS]
+    assert [tokens.languages[i] for i in held.language] == [pair.language for pair in PAIRS]
+    numbers = {}
+    for key, pair in zip(held.group_key.tolist(), PAIRS, strict=True):
+        assert (key == 0) == (pair.group == "") and numbers.setdefault(pair.group, key) == key
+    assert len(set(numbers.values())) == 31
+    assert tokenizer.decode(held.code[len(PAIRS) - 1]) == PAIRS[-1].code and len(held.text[len(PAIRS) - 1]) == 0
+    # Names of groups are compared exactly; a pair without a body is known by its code.
+    alike = [member(1, "go"), replace(member(1, "java"), group="GROUP  1"), replace(documented(1), bare_body="")]
+    other = tokenised(alike, tokenizer, tmp_path / "t").pairs
+    assert len(set(other.group_key.tolist())) == 3 == len(set(other.body_key.tolist()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sources_are_counted_alike_by_any_number_of_workers(tokens, tokenizer, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(token_files, "_UNIT", 400)
+    settings = token_files.Settings(text_tokens=TEXT_TOKENS, code_tokens=CODE_TOKENS, workers=workers)
+    token_files.write([], PAIRS, tokenizer, tmp_path / "t", settings=settings)
+    assert token_files.open_tokens(tmp_path / "t").fingerprint == tokens.fingerprint
+
+
+def test_tokens_of_an_older_version_are_one_line(tokenizer, tmp_path):
+    tokenised(PAIRS[:3], tokenizer, tmp_path / "t")
+    manifest = json.loads((tmp_path / "t" / "manifest.json").read_text())
+    for name in ("sources.json", "pairs.source", "pairs.group.key"):
+        del manifest["files"][name]
+        (tmp_path / "t" / name).unlink()
+    (tmp_path / "t" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CodesageError, match="sources.json.*codesage tokens"):
+        token_files.open_tokens(tmp_path / "t")
+
+
+def test_questions_and_groups_are_kinds_that_can_be_kept(tokenizer, tmp_path):
+    settings = token_files.Settings(pair_kinds=("howto", "parallel"), workers=1)
+    token_files.write([], PAIRS, tokenizer, tmp_path / "t", settings=settings)
+    found = token_files.open_tokens(tmp_path / "t")
+    assert {found.kinds[i] for i in np.unique(found.pairs.kind)} == {"howto", "parallel"}
+
+
+# Entries and their weights
+
+
+MIX = {"function": 40.0, "howto": 20.0, "parallel/across": 25.0, "parallel/within": 15.0}
+
+
+def settings(mix=None, *, size=8, **options):
+    lengths = {"text_tokens": TEXT_TOKENS, "code_tokens": CODE_TOKENS}
+    return Settings(size, **lengths, mix=MIX if mix is None else mix, **options)
+
+
+def drawn(tokens, steps, mix=None, **options):
+    made = Batches(tokens, settings(mix, **options))
+    return [made.at(step) for step in range(steps)]
+
+
+def test_a_table_is_read_from_a_line():
+    found = entries.parsed("function=40, howto:a/b=2.5,parallel/across=1e1,")
+    assert found == {"function": 40, "howto:a/b": 2.5, "parallel/across": 10}
+    assert entries.parsed("howto:x==2") == {"howto:x=": 2}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("function", "'function' in the mixture: expected ENTRY=WEIGHT"),
+        ("function=many", "'function=many' in the mixture"),
+        ("=4", "'=4' in the mixture"),
+        ("function=nan", "'function=nan' in the mixture"),
+        (" , ", "the mixture is empty"),
+        ("howto=1,howto=2", "'howto' is twice"),
+    ],
+)
+def test_a_line_that_is_no_table_is_told(line, message):
+    with pytest.raises(CodesageError, match=message):
+        entries.parsed(line)
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ({"poem": 1}, "unknown kind 'poem'.*expected function, class"),
+        ({"function+poem": 1}, "unknown kind 'poem'"),
+        ({"function/rust": 1}, "unknown language 'rust'.*expected python"),
+        ({"comment": 1}, "no pairs for 'comment'.*it has pairs of function, howto, parallel"),
+        ({"howto:cook": 1}, "no pairs for 'howto:cook'.*are of go, from cook/book, recipes"),
+        ({"howto/python": 1}, "no pairs for 'howto/python'.*are of go"),
+        ({"function+parallel": 1}, "joins 'parallel' with other kinds"),
+        ({"function/across": 1}, "only 'parallel' can be 'across'"),
+        ({"function": 0}, "weight 0.*leave it out"),
+        ({"function": -1}, "weight -1"),
+        ({"function": float("inf")}, "weight inf"),
+        ({"howto:recipes": 1}, "'howto:recipes' of the mixture cannot fill a batch: 10 pairs, a batch has 16"),
+        ({"parallel/within": 1}, "'parallel/within'.* 12 groups with two members.*lower --batch-pairs"),
+        ({"parallel:puzzles/ruby": 1}, "'parallel:puzzles/ruby'.* 0 groups"),
+    ],
+)
+def test_entries_that_cannot_be_are_one_line(tokens, mix, message):
+    with pytest.raises(CodesageError, match=message) as error:
+        Batches(tokens, settings(mix, size=16))
+    assert "\n" not in str(error.value)
+
+
+def test_a_mixture_and_weights_of_kinds_are_not_both_given(tokens):
+    with pytest.raises(CodesageError, match="both kinds and mix"):
+        settings(kinds={"function": 1.0})
+    with pytest.raises(CodesageError, match="'parallel' a weight"):
+        Batches(tokens, Settings(text_tokens=TEXT_TOKENS, code_tokens=CODE_TOKENS, kinds={"parallel": 1.0}))
+    with pytest.raises(CodesageError, match="give the tokenizer"):
+        Batches(tokens, settings(augment=augment.Settings(share=0.5)))
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("function", lambda p: p.kind == "function"),
+        ("function/java", lambda p: p.kind == "function" and p.language == "java"),
+        ("howto:cook/book", lambda p: p.package == "cook/book"),
+        ("howto:cook/*", lambda p: p.package == "cook/book"),
+        ("howto:cook/book/go", lambda p: p.package == "cook/book"),
+        ("function+howto", lambda p: p.kind in ("function", "howto")),
+        ("parallel:puz*/across", lambda p: p.kind == "parallel"),
+    ],
+)
+def test_an_entry_names_its_pairs(tokens, name, chosen):
+    (entry,) = entries.entries_of({name: 2}, tokens)
+    assert entries.rows_of(entry, tokens).tolist() == [i for i, pair in enumerate(PAIRS) if chosen(pair)]
+
+
+def test_a_package_that_ends_like_a_language_is_a_package(tokenizer, tmp_path):
+    pairs = [documented(i, package=("tracks/python", "tracks")[i % 2]) for i in range(8)]
+    held = tokenised(pairs, tokenizer, tmp_path / "t")
+    (entry,) = entries.entries_of({"function:tracks/python": 1}, held)
+    assert entries.rows_of(entry, held).tolist() == [0, 2, 4, 6]
+
+
+def test_weights_are_honoured_at_every_step(tokens):
+    made = Batches(tokens, settings())
+    names = [part.entry.name for part in made.parts]
+    entry_S = made.entries(1000)
+    for steps in (10, 100, 1000):
+        counts = np.bincount(entry_S[:steps], minlength=4)
+        np.testing.assert_allclose(counts, [steps * MIX[name] / 100 for name in names], atol=3)
+    kinds = [{PAIRS[row].kind for row in made.at(step).pair_P} for step in range(60)]
+    assert kinds == [{names[entry].split("/")[0]} for entry in entry_S[:60]]
+    assert (made.entries(200) == entry_S[:200]).all()
+    assert (Batches(tokens, settings(seed=1)).entries(200) != entry_S[:200]).any()
+    other = Batches(tokens, settings(dict(reversed(MIX.items()))))  # neither order nor scale of the table matters
+    assert (other.entries(200) == entry_S[:200]).all() and (other.at(7).pair_P == made.at(7).pair_P).all()
+
+
+def test_weights_are_honoured_whatever_they_are():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        weights = rng.dirichlet(np.ones(12))
+        counts = np.bincount(entries.Schedule(weights, seed=seed).entries(1000), minlength=12)
+        assert np.abs(counts - 1000 * weights).max() < 4
+    schedule = entries.Schedule(weights, seed=3)
+    for step in (0, 5, 4095, 4096, 9000):
+        before = schedule.entries(step + 1)
+        assert schedule.at(step) == (before[-1], (before[:-1] == before[-1]).sum())
+
+
+def test_batches_are_a_function_of_seed_and_step(tokens, tokenizer):
+    options = {"augment": augment.Settings(share=0.7), "token_dropout": 0.1, "hard_positives": 0.5}
+    made = Batches(tokens, settings(**options), tokenizer=tokenizer)
+    for step in (0, 3, 37):
+        again = Batches(tokens, settings(**options), tokenizer=tokenizer).at(step)  # from anywhere
+        batch = made.at(step)
+        shares = [made.at(step, rank=rank, world=3) for rank in range(3)]
+        for name in ("texts", "codes"):
+            rows, other = getattr(batch, name), getattr(again, name)
+            assert rows.ids.tolist() == other.ids.tolist() and rows.borders.tolist() == other.borders.tolist()
+            for row in range(len(rows)):
+                assert getattr(shares[row % 3], name)[row // 3].tolist() == rows[row].tolist()
+        assert sum(len(share.pair_P) for share in shares) == 8
+    # by value: what the seed gives today must be what it gives tomorrow
+    assert [made.entries(8).tolist(), made.at(0).pair_P.tolist(), made.at(1).partner_P.tolist()] == GOLDEN
+
+
+GOLDEN = [[0, 2, 0, 0, 2, 0, 3, 1], [22, 54, 48, 20, 26, 56, 50, 0], [119, 141, 196, 86, 150, 147, 161, 171]]
+
+
+# Code against code
+
+
+def test_the_sides_of_a_batch_are_of_one_language_each_and_share_a_group_row_by_row(tokens):
+    seen = set()
+    for batch in drawn(tokens, 200, {"parallel/across": 1}):
+        anchors, partners = ([PAIRS[row] for row in rows] for rows in (batch.pair_P, batch.partner_P))
+        ((one,), (other,)) = ({pair.language for pair in side} for side in (anchors, partners))
+        assert one != other and [pair.group for pair in anchors] == [pair.group for pair in partners]
+        assert len({pair.group for pair in anchors}) == len(anchors) == 8
+        seen.add((one, other))
+    assert len(seen) == 12  # each pair of four languages, both ways round
+
+
+def test_both_sides_are_code(tokens, tokenizer):
+    batch = drawn(tokens, 1, {"parallel": 1})[0]
+    for rows, numbers in ((batch.texts, batch.pair_P), (batch.codes, batch.partner_P)):
+        for row, number in enumerate(numbers):
+            assert rows[row].tolist() == tokenizer.encode([PAIRS[number].code], max_tokens=CODE_TOKENS)[0]
+
+
+def test_solutions_in_one_language_are_two_different_ones(tokens):
+    seen = set()
+    for batch in drawn(tokens, 60, {"parallel/within": 1}):
+        for one, other in zip(batch.pair_P, batch.partner_P, strict=True):
+            assert one != other and PAIRS[one].code != PAIRS[other].code
+            assert PAIRS[one].group == PAIRS[other].group and PAIRS[one].language == PAIRS[other].language == "python"
+            seen.add((one, other))
+    assert len(seen) == 12 * 6  # every two of three, both ways round: drawn anew each epoch
+
+
+def test_pairs_of_languages_are_as_frequent_as_the_groups_that_have_both(tokens):
+    counts = {}
+    for batch in drawn(tokens, 1000, {"parallel": 1}, size=4):
+        key = tuple(sorted({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}))
+        counts[key] = counts.get(key, 0) + 1
+    held = {}
+    for group in {pair.group for pair in PAIRS if pair.group}:
+        languages = sorted({pair.language for pair in PAIRS if pair.group == group})
+        for i, one in enumerate(languages):
+            for other in languages[i + 1 :]:
+                held[one, other] = held.get((one, other), 0) + 1
+    held["python",] = 12
+    assert counts.keys() == held.keys()
+    for key, groups in held.items():
+        assert counts[key] / 1000 == pytest.approx(groups / sum(held.values()), rel=0.12), key
+
+
+def test_groups_with_equal_code_never_meet(tokenizer, tmp_path):
+    pairs = [member(group, language) for group in range(12) for language in ("go", "java")]
+    pairs = [replace(pair, code=pairs[0].code) if pair.group in ("group 3", "group 5") and pair.language == "go" else pair
+             for pair in pairs]  # fmt: skip
+    held = tokenised(pairs, tokenizer, tmp_path / "t")
+    for batch in drawn(held, 40, {"parallel": 1}, size=4):
+        both = [pairs[row].code for row in (*batch.pair_P, *batch.partner_P)]
+        assert len(set(both)) == 8
+
+
+def test_equal_solutions_in_one_language_are_one(tokenizer, tmp_path):
+    pairs = [member(group, "go", 0) for group in range(8) for _ in range(2)]
+    held = tokenised(pairs, tokenizer, tmp_path / "t")
+    with pytest.raises(CodesageError, match="0 groups with two members"):
+        Batches(held, settings({"parallel": 1}, size=2))
+
+
+def test_pairs_of_languages_with_too_few_groups_are_joined_and_counted(tokens):
+    def mixed(**options):
+        made = Batches(tokens, settings(**options))
+        assert made.parts[0].facts["rows"] == 30
+        planned = [made.at(step) for step in range(made.parts[0].facts["batches"])]
+        assert all(len({PAIRS[row].group for row in batch.pair_P}) == options["size"] for batch in planned)
+        found = sum(len({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}) > 2 for batch in planned)
+        assert made.parts[0].facts["mixed_batches"] == found
+        return found, made.lines()[0]
+
+    # 15 groups have ruby, so three pairs of languages have 15: different groups that fill no batch of 20, but one of 16
+    # together with the 12 that have two solutions in python
+    count, line = mixed(mix={"parallel/across": 1}, size=20)
+    assert count == 0 and line == "parallel/across: 100.0% of the batches, 30 groups, 5 batches an epoch"
+    assert mixed(mix={"parallel": 1}, size=16)[0] > 0 and "of several languages" in mixed(mix={"parallel": 1}, size=16)[1]
+
+
+# Texts and codes
+
+
+def test_batches_of_texts_are_of_one_language_and_what_is_left_is_joined(tokens):
+    def languages(steps, **options):
+        found = drawn(tokens, steps, {"function": 1}, **options)
+        return [len({PAIRS[row].language for row in batch.pair_P}) for batch in found]
+
+    # 30 pairs of each: three whole batches, and 6 left of each: one that is mixed
+    assert sum(count == 2 for count in languages(70)) == 10
+    assert sum(count == 2 for count in languages(70, one_language=False)) > 60
+    made = Batches(tokens, settings({"function": 1}))
+    assert made.parts[0].facts == {"entry": "function", "share": 1, "rows": 60, "batches": 7, "mixed_batches": 1}
+    assert sorted(row for step in range(7) for row in made.at(step).pair_P) == sorted({
+        row for step in range(7) for row in made.at(step).pair_P})  # fmt: skip
+
+
+def test_without_a_mixture_documented_pairs_are_learned_and_the_others_named(tokens):
+    made = Batches(tokens, Settings(8, TEXT_TOKENS, CODE_TOKENS))
+    assert {PAIRS[row].kind for step in range(9) for row in made.at(step).pair_P} == {"function"}
+    assert made.lines()[1:] == ["howto: 20 pairs are not used: name them in the mixture to learn from them",
+                                "parallel: 129 pairs are not used: name them in the mixture to learn from them"]  # fmt: skip
+
+
+def test_a_filter_reaches_every_entry(tokens):
+    keep = np.arange(len(PAIRS)) % 3 > 0
+    made = Batches(tokens, settings(size=4), consistent=keep)
+    assert all(keep[made.at(step).pair_P].all() and keep[made.at(step).partner_P].all() for step in range(40))
+
+
+# Texts as people type them
+
+
+EVERYTHING = augment.Settings(1, 1, 1, 1, 1, 1)
+NOTHING = augment.Settings(1, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "change", "opening", "form", "want"),
+    [
+        ("Return the sum of a list.", "python", {"stop": 1}, 0, 0, "Return the sum of a list"),
+        ("Wait for it...", "python", {"stop": 1}, 0, 0, "Wait for it..."),
+        ("The sum of a list, an item and theory.", "go", {"articles": 1}, 0, 0, "sum of list, item and theory."),
+        ("Vitamin A and B", "go", {"articles": 1}, 0, 0, "Vitamin A and B"),
+        ("Return a list", "go", {"question": 1}, 0, 0, "how to return a list"),
+        ("Returns a list", "go", {"question": 1}, 0.3, 0, "how do i return a list"),
+        ("Matches strings", "go", {"question": 1}, 0.6, 0, "how can i match strings"),
+        ("Copies a file", "go", {"question": 1}, 0.99, 0, "how do you copy a file"),
+        ("Process a file", "go", {"question": 1}, 0, 0, "how to process a file"),
+        ("HTTP client", "go", {"question": 1}, 0, 0, "how to HTTP client"),
+        ("How do I sort a list?", "go", {"question": 1}, 0, 0, "sort a list"),
+        ("how to sort a list", "go", {"question": 1}, 0, 0, "sort a list"),
+        ("What is a monad", "go", {"question": 1}, 0, 0, "What is a monad"),
+        ("Sort a list", "python", {"language": 1}, 0, 0, "Sort a list in python"),
+        ("Sort a list", "python", {"language": 1}, 0, 0.5, "python Sort a list"),
+        ("Sort a list", "csharp", {"language": 1}, 0, 0.99, "Sort a list c#"),
+        ("Sort a list", "javascript", {"language": 1}, 0, 0.2, "Sort a list in js"),
+        ("Sort a Python list", "python", {"language": 1}, 0, 0, "Sort a Python list"),
+        ("Sort a list", "", {"language": 1}, 0, 0, "Sort a list"),
+        ("Sort a List of Étés", "go", {"lower": 1}, 0, 0, "sort a list of étés"),
+        (".", "go", {"stop": 1}, 0, 0, "."),
+        ("", "go", {"stop": 1, "question": 1, "language": 0}, 0, 0, ""),
+    ],
+)
+def test_each_change_by_value(text, language, change, opening, form, want):
+    chances = [0.0] * (augment.DRAWS - 2) + [opening, form]
+    assert augment.augmented(text, language, chances, replace(NOTHING, **change)) == want
+
+
+def test_changes_go_together_and_a_share_of_zero_changes_nothing():
+    chances = [0.5] * augment.DRAWS
+    text = "Returns the path of the file."
+    assert augment.augmented(text, "java", chances, EVERYTHING) == "java how can i return path of file"
+    assert augment.augmented(text, "java", chances, replace(EVERYTHING, share=0.5)) == text
+    assert augment.augmented(text, "java", chances, NOTHING) == text
+    with pytest.raises(CodesageError, match="augment.lower is 1.5"):
+        augment.Settings(lower=1.5)
+
+
+def test_augmented_batches_show_what_the_rule_says(tokens, tokenizer):
+    share = augment.Settings(share=0.5)
+    mix = {"function": 1.0}
+    made, plain = Batches(tokens, settings(mix, augment=share), tokenizer=tokenizer), Batches(tokens, settings(mix))
+    changed, variants = 0, {}
+    for step in range(120):
+        batch = made.at(step)
+        assert batch.codes.ids.tolist() == plain.at(step).codes.ids.tolist()  # nothing else is touched
+        for row, number in enumerate(batch.pair_P):
+            text = tokenizer.decode(batch.texts[row][:-1])
+            assert batch.texts[row][-1] == tokenizer.end_id and len(batch.texts[row]) <= TEXT_TOKENS
+            changed += text != PAIRS[number].text
+            variants.setdefault(number, set()).add(text)
+    assert 0.4 < changed / 960 < 0.52  # not every text that may be changed is
+    assert np.mean([len(texts) for texts in variants.values()]) > 4  # drawn anew every epoch
+    assert any(text.startswith("how to compute") for texts in variants.values() for text in texts)
+    long = Batches(tokens, replace(settings(mix, augment=EVERYTHING), text_tokens=6), tokenizer=tokenizer).at(0)
+    assert set(long.texts.lengths.tolist()) == {6}
+
+
+# Runs
+
+
+def encoder_of(tokenizer):
+    torch.manual_seed(0)
+    config = Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=48)
+    return Encoder(config)  # with dropout: random state matters
+
+
+def phase(steps, batches, **options):
+    return stage.Settings(loop.Settings(steps, 2, 5e-3, checkpoint_steps=5, evaluations=2), batches, negatives="uniform", **options)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_mixture_resumes_to_the_last_bit(tokens, tokenizer, tmp_path, monkeypatch):
+    run = phase(16, settings(augment=augment.Settings(share=0.5), token_dropout=0.1), micro_tokens=200)
+    whole = encoder_of(tokenizer)
+    artifact = stage.run(run, tokens, whole, tokenizer=tokenizer, out=tmp_path / "whole")
+    assert [part["entry"] for part in artifact.facts["mixture"]] == sorted(MIX)
+    gradients, calls = stage.gradients, iter(range(1000))
+
+    def killed(*arguments):
+        if next(calls) == 12:
+            raise Killed
+        return gradients(*arguments)
+
+    monkeypatch.setattr(stage, "gradients", killed)
+    given = {"tokenizer": tokenizer, "checkpoints": tmp_path / "kept"}
+    with pytest.raises(Killed):
+        stage.run(run, tokens, encoder_of(tokenizer), out=tmp_path / "model", **given)
+    again = encoder_of(tokenizer)
+    stage.run(run, tokens, again, out=tmp_path / "model", **given)
+    assert next(calls) == 12 + 7  # from step 10 on
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+    losses = [[json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+              for name in ("whole", "model")]  # fmt: skip
+    assert losses[0] == losses[1] and len(losses[0]) == 16
+    for change, message in (({"mix": {"function": 1.0}}, "mix"), ({"augment": augment.Settings()}, "augment.share 0.5, now 0")):
+        other = replace(run, batches=replace(run.batches, **change))
+        with pytest.raises(CodesageError, match=f"belongs to another run.*{message}"):
+            stage.run(other, tokens, encoder_of(tokenizer), out=tmp_path / "model", **given)
+
+
+def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
+    batches = settings({"parallel:puzzles/across": 1}, size=30)
+    batch = Batches(tokens, batches).at(0)
+    encoder, run = encoder_of(tokenizer), phase(25, batches)
+
+    def loss():
+        encoder.eval()
+        value, _ = stage.gradients(encoder, run, batch)
+        encoder.zero_grad()
+        return value.item()
+
+    before = loss()
+    facts = stage.run(run, tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m").facts["contrast"]
+    assert loss() < 0.1 < 1 < before and facts["pairs_seen"] == 25 * 30
+
+
+def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
+    app = typer.Typer()
+    app.command()(commands.contrast)
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+
+    def run(out, *words):
+        given = [tokens.path, "--out", tmp_path / out, "--size", "toy", "--steps", 2, "--text-tokens", 16, "--code-tokens", 32]
+        return CliRunner().invoke(app, list(map(str, [*given, *words])))
+
+    scratch = ("--tokenizer", tmp_path / "tokenizer", "--batch-pairs", 8)
+    done = run("a", *scratch, "--one-phase", "--mix", "function=60,parallel=40", "--augment", 0.5, "--temperature", 0.07,
+               "--learning-rate", 3e-4, "--warm-up", 0.5, "--hard-positives", 0.2, "--documented", 0, "--mixed-languages",
+               "--negatives", "mean_one")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    said = done.stderr.splitlines()
+    assert said[0] == "codesage: contrast: function: 60.0% of the batches, 60 pairs, 7 batches an epoch"
+    model = open_artifact(tmp_path / "a", "model")
+    settings = model.settings["contrast"]
+    batches = settings["batches"]
+    assert settings["first"] is None and settings["temperature"] == 0.07 and settings["negatives"] == "mean_one"
+    assert settings["loop"]["warmup_steps"] == 1 and settings["loop"]["learning_rate"] == 3e-4
+    assert batches["mix"] == {"function": 60, "parallel": 40} and batches["kinds"] == {} and not batches["one_language"]
+    assert (batches["augment"]["share"], batches["hard_positives"], batches["documented"]) == (0.5, 0.2, 0)
+    assert (batches["batch_pairs"], batches["text_tokens"], batches["code_tokens"]) == (8, 16, 32)
+    # a model that has had Stage II is trained in one phase from then on
+    again = run("b", "--model", tmp_path / "a", "--batch-pairs", 8)
+    assert again.exit_code == 0 and "shallow" not in again.stderr
+    plain = open_artifact(tmp_path / "b", "model").settings["contrast"]
+    assert plain["first"] is None and plain["residual_scale"] == 1 and plain["batches"]["kinds"]["test"] == 0.3
+    phases = run("c", *scratch, "--dry-run")
+    assert phases.exit_code == 0 and "shallow:" in phases.output
+    bad = run("d", *scratch, "--mix", "function=60,howto=0")
+    assert isinstance(bad.exception, CodesageError) and "weight 0" in str(bad.exception) and not (tmp_path / "d").exists()
