@@ -1,0 +1,325 @@
+"""Titles and tags with the code that does what they name, and code that does the same in several languages."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from codesage.corpus.distinct.verdicts import ALONE, judge_pairs
+from codesage.corpus.pairs.howto import articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
+from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
+from codesage.corpus.read import read_pairs
+from codesage.corpus.sources.recipe import read_recipe
+from codesage.corpus.sources.trees import GitRepository
+from codesage.corpus.stage import Settings, build
+from codesage.errors import CodesageError
+from codesage.languages import language_of
+from codesage.records import PAIR_KINDS, Document
+from codesage.syntax import functions, parse
+
+
+def _document(path: str, text: str) -> Document:
+    return Document(path, language_of(path), text, "", "samples")
+
+
+UPLOAD = '''# Copyright
+from google.cloud import storage
+
+# [START storage_upload_file]
+from google.cloud import storage
+
+
+def upload_blob(bucket_name, source):
+    """Uploads a file."""
+    # [START storage_client]
+    client = storage.Client()
+    bucket = client.bucket(bucket_name)
+    # [END storage_client]
+    bucket.blob(source).upload_from_filename(source)
+# [END storage_upload_file]
+'''
+
+
+def test_a_tag_names_the_code_between_its_marks() -> None:
+    inner, outer = tagged_of(_document("upload.py", UPLOAD))
+    assert (outer.text, outer.group, outer.kind, outer.language) == ("storage upload file", "tag:storage upload file", "howto", "python")
+    assert outer.code.startswith("def upload_blob(bucket_name, source):") and "[START" not in outer.code
+    assert outer.bare_body.startswith("def f1(bucket_name, source):")
+    assert (inner.text, inner.group) == ("storage client", "")  # two words may mean several tasks
+    assert inner.code == "client = storage.Client()\nbucket = client.bucket(bucket_name)"
+    assert (outer.start_line, inner.start_line) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("path", "opening", "closing"),
+    [
+        ("a.go", "// [START spanner_create_table]", "// [END spanner_create_table]"),
+        ("a.rb", "# snippet-start:[spanner.ruby.create_table.main]", "# snippet-end:[spanner.ruby.create_table.main]"),
+        ("a.java", "// tag::spanner-create-table[]", "// end::spanner-create-table[]"),
+        ("a.cs", "// <snippet_spanner_create_table>", "// </snippet_spanner_create_table>"),
+        ("a.php", "/* [START spanner_create_table_php] */", "/* [END spanner_create_table_php] */"),
+    ],
+)
+def test_every_form_of_tag_gives_the_same_group(path: str, opening: str, closing: str) -> None:
+    (pair,) = tagged_of(_document(path, f"x();\n{opening}\na = call(1);\nb = call(a);\n{closing}\ny();\n"))
+    assert (pair.text, pair.group, pair.code) == ("spanner create table", "tag:spanner create table", "a = call(1);\nb = call(a);")
+
+
+def test_tags_that_never_end_and_thousands_of_tags_are_harmless() -> None:
+    assert not list(tagged_of(_document("a.py", "# [START never_ends_here]\nx = f(1)\ny = f(2)\n")))
+    assert not list(tagged_of(_document("a.py", "# [END never_began_here]\nx = f(1)\n")))
+    many = "".join(f"# [START tag_number_{n}]\n" for n in range(10_000)) + "x = f(1)\ny = f(2)\n"
+    many += "".join(f"# [END tag_number_{n}]\n" for n in range(10_000))
+    assert len(list(tagged_of(_document("a.py", many)))) <= 50
+    row = "# [START one_task_{0}]\nx = f({0})\ny = g(x)\n# [END one_task_{0}]\n"
+    assert len(list(tagged_of(_document("a.py", "".join(row.format(n) for n in range(10_000)))))) == 10_000
+
+
+ARTICLE = """---
+title: "Two integer sum"
+---
+
+## Prerequisites
+
+Know hash maps.
+
+## 2. Hash map in one pass
+
+### Intuition
+
+Store each value with its index and look up the complement.
+
+<br>
+
+::tabs-start
+
+```python
+class Solution:
+    def two_sum(self, nums, target):
+        return find(nums, target)
+```
+
+```cpp
+int main() { return 0; }
+```
+
+```java
+public class Solution {
+    int[] twoSum(int[] nums, int target) { return find(nums, target); }
+}
+```
+
+::tabs-end
+
+## Run it
+
+```bash
+$ python two_sum.py
+```
+
+Then it prints the pair:
+
+```
+(0, 1)
+```
+"""
+
+
+def test_tabs_of_an_article_share_a_group_and_both_texts() -> None:
+    python, java = articles_of(_document("articles/two-sum.md", ARTICLE))
+    assert python.text == "Hash map in one pass" and java.text == "Store each value with its index and look up the complement"
+    assert python.group == java.group != "" and (python.language, java.language) == ("python", "java")
+    assert python.bare_body.startswith("class f1:\n    def f2(self, nums, target):")
+    assert python.code.startswith("class Solution:") and python.kind == "howto"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.md", "# Sort a dict by value\n\n```py\nitems = sorted(d.items(), key=second)\nreturn dict(items)\n```\n"),
+        ("a.rst", "Sort a dict by value\n====================\n\n.. code-block:: python\n\n    items = sorted(d.items(), key=second)\n"
+                  "    return dict(items)\n"),
+        ("a.adoc", "= Sort a dict by value\n\n[source,python]\n----\nitems = sorted(d.items(), key=second)\nreturn dict(items)\n----\n"),
+        ("a.mdx", "---\ntitle: Sort a dict by value\n---\nimport X from 'y'\n\n<Tabs>\n\n```python title=x\n"
+                  "items = sorted(d.items(), key=second)\nreturn dict(items)\n```\n\n</Tabs>\n"),
+        ("a.md", "# Sort a dict by value\n\n## Example\n\n```python\n>>> items = sorted(d.items(), key=second)\n>>> return dict(items)\n"
+                 "{1: 2}\n```\n"),
+    ],
+)  # fmt: skip
+def test_a_heading_names_the_code_below_it(path: str, text: str) -> None:
+    (pair,) = articles_of(_document(path, text))
+    assert (pair.text, pair.language, pair.group) == ("Sort a dict by value", "python", "")
+    assert pair.code == "items = sorted(d.items(), key=second)\nreturn dict(items)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Sort a dict\n\n```\n+----+----+\n| a  | b  |\n```\n",  # output, without a language
+        "# Sort a dict\n\n```rust\nfn main() { sort(); }\nfn x() {}\n```\n",  # outside the nine languages
+        "# Sort a dict\n\n```python\nx = 1\n```\n",  # one line
+        "# Usage\n\n## Example\n\n```python\nx = f(1)\ny = f(2)\n```\n",  # no heading says anything
+        "# Sort a dict\n\n```python\n$ pip install x\nx = (1)\n```\n",  # a shell session
+        "# Sort a dict\n\nfor each item\n    do it\n",  # pseudo-code without a fence
+    ],
+)
+def test_what_is_no_sample_gives_no_pair(text: str) -> None:
+    assert not list(articles_of(_document("usage.md", text)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "text"),
+    [
+        ("1. Two Sum", "Two Sum"), ("Step 3: Create a table", "Create a table"), ("toSnakeCase", "to snake case"),
+        ("method: Page.click on a link", "Page.click on a link"), ("Create the client {#client}", "Create the client"),
+        ("Example", ""), ("Python Java Node.js", ""), ("Überblick über alles", ""), ("42", ""), ("Sort", ""),
+    ],
+)  # fmt: skip
+def test_titles(stated: str, text: str) -> None:
+    assert title_of(stated) == text
+
+
+@pytest.mark.parametrize(
+    ("code", "bare"),
+    [
+        ("# (c) x\nimport os\nfrom a import (\n    b,\n    c,\n)\n\nx = 1\n", "x = 1"),
+        ("/* (c) */\npackage a;\nimport b.C;\n\nclass D {}\n", "class D {}"),
+        ("<?php\nrequire 'x.php';\nuse A\\B;\n\nf();\n", "f();"),
+        ("package main\n\nimport (\n    \"fmt\"\n)\n\nfunc main() {}\n", "func main() {}"),
+        ("'use strict';\nconst {a} = require('b');\nconst c = require('d');\nimport {\n  e,\n} from 'f';\n\ng();\n", "g();"),
+        ("#include <stdio.h>\n\nint main() {}\n", "int main() {}"),
+        ("    x = 1\n    y = 2\n", "x = 1\ny = 2"),
+    ],
+)  # fmt: skip
+def test_imports_and_headers_are_cut_off(code: str, bare: str) -> None:
+    assert without_preamble(code) == bare
+
+
+def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
+    code = "def fib(n):\n    return fib(n - 1) + fibonacci(n)\n\nclass Fib:\n    def __init__(self): self.fib = fib\n"
+    assert without_names(code, "python") == (
+        "def f1(n):\n    return f1(n - 1) + fibonacci(n)\n\nclass f2:\n    def __init__(self): self.f1 = f1\n"
+    )
+    assert without_names("x = 1", "python") == "x = 1"
+    assert "f1" in without_names("function add($a) { return add($a); }", "php")
+    assert not is_sample("x = 1") and not is_sample("a = (1)\n" * 200)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("python/0001-two-sum.py", "csharp/0001-two-sum.cs"), ("sort/Heap Sort/java/HeapSort.java", "sort/heap_sort/c/heap_sort.c"),
+        ("sms/send-sms/send-sms.9.x.py", "sms/send-sms/send-sms.10.x.java"), ("clients/python/src/user_api.py", "clients/go/pkg/user_api.go"),
+        ("aws-py-routes/handler.py", "aws-go-routes/handler.go"),
+    ],
+)  # fmt: skip
+def test_paths_that_differ_in_their_language_alone_are_aligned(one: str, other: str) -> None:
+    assert aligned_key(one) == aligned_key(other) != ""
+
+
+def test_groups_have_two_languages_and_one_file_of_each() -> None:
+    def found(*paths: str) -> list[list[str]]:
+        files = [File(path, language_of(path), 0, row) for row, path in enumerate(paths)]
+        return [[file.path for file in members] for members in groups_of(files).values()]
+
+    assert found("python/two-sum.py", "go/two-sum.go", "rust/two-sum.rs") == [["python/two-sum.py", "go/two-sum.go"]]
+    assert found("python/two-sum.py") == found("a/two-sum.ts", "a/two-sum.js") == found("python/index.py", "go/index.go") == []
+    assert found("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [["x/send-sms.10.x.py", "x/send-sms.6.x.rb"]]
+    assert found("tests/python/two_sum.py", "tests/go/two_sum.go") == []
+    assert found("euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c") == [["euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c"]]
+
+
+PYTHON = "def {0}(items):\n    low, high = 0, len(items)\n    return search(items, low, high)\n"
+GO = "func {0}(items []int) int {{\n\tlow, high := 0, len(items)\n\treturn search(items, low, high)\n}}\n"
+
+
+def test_long_files_are_aligned_by_the_names_of_their_functions() -> None:
+    filler = "".join(f"def only_python_{n}(a):\n    b = a + {n}\n    c = b * 2\n    return c\n" for n in range(300))
+    python = _document("clients/python/user.py", PYTHON.format("find_first_user").replace("\n    return", "\n    low += 0\n    return") + filler)
+    go = _document("clients/go/user.go", "package user\n\n" + GO.format("FindFirstUser"))
+    pairs = list(pairs_of_group("clients/user", [python, go], ""))
+    assert [(pair.language, pair.text, pair.kind) for pair in pairs] == [
+        ("python", "find first user", "howto"), ("go", "find first user", "howto"),
+    ]  # fmt: skip
+    assert len({pair.group for pair in pairs}) == 1
+
+
+def test_other_solutions_in_one_file_form_a_group() -> None:
+    text = "".join(
+        f"class Solution{n}(object):\n    def run(self, a):\n        b = a + {n or 0}\n        return b * {n or 1}\n" for n in ("", 2, 3)
+    )
+    document = _document("Python/add-two-numbers.py", text)
+    pairs = list(numbered_solutions(document, functions(parse(text, "python"))))
+    assert [pair.text for pair in pairs] == ["add two numbers"] * 3 and len({pair.group for pair in pairs}) == 1
+    one = _document("a.py", "class Solution:\n    def run(self):\n        a = f()\n        return a\n")
+    assert not list(numbered_solutions(one, functions(parse(one.text, "python"))))
+
+
+def test_the_title_of_a_readme() -> None:
+    assert readme_title("## Detect a Linux distribution  \nOriginally published: 2009\n") == "Detect a Linux distribution"
+    assert readme_title("") == readme_title("# Usage\n") == ""
+
+
+def _repository(tmp_path, files: dict[str, str]) -> GitRepository:
+    root = tmp_path / "samples"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    git = ["git", "-C", str(root), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    return GitRepository(str(root), commit, licence="MIT")
+
+
+def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_path) -> None:
+    body = "\n    for item in items:\n        if item > 3:\n            print(item)\n"
+    source = _repository(tmp_path, {
+        "python/binary-search.py": PYTHON.format("binary_search"), "go/binary-search.go": "package x\n" + GO.format("BinarySearch"),
+        "recipes/one/README.md": "# Print the large items\n", "recipes/one/recipe.py": f"def large(items):{body}",
+        "recipes/two/README.md": "# Print items of another kind\n", "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
+        "recipes/two/LICENSE": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
+        "ruby/lonely-thing.rb": "def lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
+    })  # fmt: skip
+    built = build(Settings(workers=1), [source], tmp_path / "corpus", cache=tmp_path / "cache")
+    pairs = [pair for pair in read_pairs(built.path) if pair.kind in ("howto", "parallel")]
+    assert {(pair.language, pair.text) for pair in pairs} == {
+        ("python", "binary search"), ("go", "binary search"), ("python", "Print the large items"),
+    }  # fmt: skip
+    assert len({pair.group for pair in pairs if pair.text == "binary search"}) == 1
+    assert {pair.licence for pair in pairs} == {"MIT"}
+    assert built.facts["skipped"]["licence"] == 2  # the README and the code of the folder under the GPL
+
+
+def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: list[int]) -> dict[str, np.ndarray]:
+    count = len(kinds)
+    chance = np.random.default_rng(0)
+    wide = lambda values: np.repeat(np.array(values, np.uint64)[:, None], 2, 1)  # noqa: E731
+    return {
+        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": wide(groups), "held": np.zeros(count, bool),
+        "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32), "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
+        "language": np.array(languages, np.uint8),
+    }  # fmt: skip
+
+
+def test_groups_of_one_and_groups_of_copies_are_dropped() -> None:
+    keys = _keys(["parallel"] * 5 + ["howto"], [1, 1, 2, 3, 3, 4], [1, 2, 3, 4, 4, 6], [0, 1, 0, 2, 2, 0])
+    (verdict,) = judge_pairs([keys])
+    assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second of the copies repeats the first, which is then alone
+
+
+def test_equal_code_in_two_languages_is_kept() -> None:
+    keys = _keys(["parallel"] * 2, [1, 1], [7, 7], [0, 1])
+    (verdict,) = judge_pairs([keys])
+    assert verdict.tolist() == [0, 0]
+
+
+def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:
+    recipe = tmp_path / "r.toml"
+    stated = '[[repository]]\nurl = "https://example.org/x"\ncommit = "' + "a" * 40 + '"\n'
+    recipe.write_text(stated + 'licence = "Apache-2.0"\ninclude = ["docs/"]\n')
+    (source,) = read_recipe(recipe).sources()
+    assert (source.licence, source.include) == ("Apache-2.0", ("docs/",))
+    recipe.write_text(stated + 'licence = "CC-BY-SA-4.0"\n')
+    with pytest.raises(CodesageError, match="is not permissive"):
+        read_recipe(recipe)
