@@ -1,5 +1,3 @@
-"""Titles and tags with the code that does what they name, and code that does the same in several languages."""
-
 import subprocess
 
 import numpy as np
@@ -42,12 +40,17 @@ def upload_blob(bucket_name, source):
 
 def test_a_tag_names_the_code_between_its_marks() -> None:
     inner, outer = tagged_of(_document("upload.py", UPLOAD))
-    assert (outer.text, outer.group, outer.kind, outer.language) == ("storage upload file", "tag:storage upload file", "howto", "python")
+    assert (outer.text, outer.group, outer.kind, outer.language) == (
+        "storage upload file",
+        "tag:storage upload file",
+        "howto",
+        "python",
+    )
     assert outer.code.startswith("def upload_blob(bucket_name, source):") and "[START" not in outer.code
     assert outer.bare_body.startswith("def f1(bucket_name, source):")
     assert (inner.text, inner.group) == ("storage client", "")  # two words may mean several tasks
     assert inner.code == "client = storage.Client()\nbucket = client.bucket(bucket_name)"
-    assert (outer.start_line, inner.start_line) == (5, 10)
+    assert (outer.start_line, inner.start_line) == (5, 11)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,11 @@ def test_a_tag_names_the_code_between_its_marks() -> None:
 )
 def test_every_form_of_tag_gives_the_same_group(path: str, opening: str, closing: str) -> None:
     (pair,) = tagged_of(_document(path, f"x();\n{opening}\na = call(1);\nb = call(a);\n{closing}\ny();\n"))
-    assert (pair.text, pair.group, pair.code) == ("spanner create table", "tag:spanner create table", "a = call(1);\nb = call(a);")
+    assert (pair.text, pair.group, pair.code) == (
+        "spanner create table",
+        "tag:spanner create table",
+        "a = call(1);\nb = call(a);",
+    )
 
 
 def test_tags_that_never_end_and_thousands_of_tags_are_harmless() -> None:
@@ -224,9 +231,13 @@ def test_groups_have_two_languages_and_one_file_of_each() -> None:
 
     assert found("python/two-sum.py", "go/two-sum.go", "rust/two-sum.rs") == [["python/two-sum.py", "go/two-sum.go"]]
     assert found("python/two-sum.py") == found("a/two-sum.ts", "a/two-sum.js") == found("python/index.py", "go/index.go") == []
-    assert found("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [["x/send-sms.10.x.py", "x/send-sms.6.x.rb"]]
+    assert found("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [
+        ["x/send-sms.10.x.py", "x/send-sms.6.x.rb"]
+    ]
     assert found("tests/python/two_sum.py", "tests/go/two_sum.go") == []
-    assert found("euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c") == [["euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c"]]
+    assert found("euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c") == [
+        ["euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c"]
+    ]
 
 
 PYTHON = "def {0}(items):\n    low, high = 0, len(items)\n    return search(items, low, high)\n"
@@ -235,7 +246,10 @@ GO = "func {0}(items []int) int {{\n\tlow, high := 0, len(items)\n\treturn searc
 
 def test_long_files_are_aligned_by_the_names_of_their_functions() -> None:
     filler = "".join(f"def only_python_{n}(a):\n    b = a + {n}\n    c = b * 2\n    return c\n" for n in range(300))
-    python = _document("clients/python/user.py", PYTHON.format("find_first_user").replace("\n    return", "\n    low += 0\n    return") + filler)
+    python = _document(
+        "clients/python/user.py",
+        PYTHON.format("find_first_user").replace("\n    return", "\n    low += 0\n    return") + filler,
+    )
     go = _document("clients/go/user.go", "package user\n\n" + GO.format("FindFirstUser"))
     pairs = list(pairs_of_group("clients/user", [python, go], ""))
     assert [(pair.language, pair.text, pair.kind) for pair in pairs] == [
@@ -246,7 +260,8 @@ def test_long_files_are_aligned_by_the_names_of_their_functions() -> None:
 
 def test_other_solutions_in_one_file_form_a_group() -> None:
     text = "".join(
-        f"class Solution{n}(object):\n    def run(self, a):\n        b = a + {n or 0}\n        return b * {n or 1}\n" for n in ("", 2, 3)
+        f"class Solution{n}(object):\n    def run(self, a):\n        b = a + {n or 0}\n        return b * {n or 1}\n"
+        for n in ("", 2, 3)
     )
     document = _document("Python/add-two-numbers.py", text)
     pairs = list(numbered_solutions(document, functions(parse(text, "python"))))

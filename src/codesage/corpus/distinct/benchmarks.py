@@ -86,7 +86,7 @@ class Benchmarks:
         """`match` of each text, in one pass over all of them."""
         data = list(map(_normal, texts))
         numbers = [self._short.get(text.rstrip(_END)) if len(text) < _WHOLE else None for text in data]
-        padded = [text + b"\n" * (self._align - len(text) % self._align) for text in data]  # no item has a line break: nothing crosses it
+        padded = [text + b"\n" * (self._align - len(text) % self._align) for text in data]  # no item has a line break
         starts = np.cumsum([0, *map(len, padded)])
         for position, number in self._held(b"".join(padded)):
             text = int(np.searchsorted(starts, position, "right")) - 1

@@ -9,6 +9,7 @@ Everything here is linear in the text. Limits: MOST_LINES for the lines of a sam
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -34,34 +35,47 @@ _TAG = re.compile(
     r"|<(?P<slash>/?)snippet_?(?P<azure>[\w-]{1,120})>)",
     re.MULTILINE,
 )
-_NO_TITLE = frozenset(
-    "a about advanced algorithm an and api app application basic basics bonus class client code complete complexity conclusion "
-    "constraints demo description details e.g example examples explanation faq following for full function functions getting "
-    "here how idea implementation import imports in initialize install installation instructions into intro introduction intuition main "
-    "method methods more motivation next note notes of optional options or output overview parameters part preliminaries "
-    "prerequisites problem program quick quickstart reference references requirements response result results "
-    "return run running sample samples script see set setup snippet solution solutions start started step steps summary syntax "
-    "test tests the this title to tutorial types up usage use using variables version with your".split()
+_NO_TITLE = frozenset({
+    "a", "about", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus", "class",
+    "client", "code", "complete", "complexity", "conclusion", "constraints", "demo", "description", "details", "e.g",
+    "example", "examples", "explanation", "faq", "following", "for", "full", "function", "functions", "getting", "here",
+    "how", "idea", "implementation", "import", "imports", "in", "initialize", "install", "installation", "instructions",
+    "into", "intro", "introduction", "intuition", "main", "method", "methods", "more", "motivation", "next", "note",
+    "notes", "of", "optional", "options", "or", "output", "overview", "parameters", "part", "preliminaries",
+    "prerequisites", "problem", "program", "quick", "quickstart", "reference", "references", "requirements", "response",
+    "result", "results", "return", "run", "running", "sample", "samples", "script", "see", "set", "setup", "snippet",
+    "solution", "solutions", "start", "started", "step", "steps", "summary", "syntax", "test", "tests", "the", "this",
+    "title", "to", "tutorial", "types", "up", "usage", "use", "using", "variables", "version", "with", "your",
+})  # fmt: skip
+_NUMBER = re.compile(
+    r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*[.):\s-]+\s*", re.IGNORECASE
 )
-_NUMBER = re.compile(r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*[.):\s-]+\s*", re.IGNORECASE)
 _PREAMBLE = re.compile(  # comments, imports and headers before the first line that does something
     r"(?:[ \t]*(?:"
-    r"(?:import|from[ \t]+\S+[ \t]+import)[ \t]*\([^()]{0,4000}\)[^\n]*|(?:import|const|var|let)[ \t]*\{[^{}]{0,4000}\}[ \t]*(?:from|=[ \t]*require)[^\n]*"
-    r"|(?://|\#|--|<\?php|declare[ \t]*\(strict|package\b|import\b|from[ \t]+\S+[ \t]+import\b|using[ \t]+[\w.= \t]+;|use[ \t]+[\w\\{}, \t]+;"
+    r"(?:import|from[ \t]+\S+[ \t]+import)[ \t]*\([^()]{0,4000}\)[^\n]*"
+    r"|(?:import|const|var|let)[ \t]*\{[^{}]{0,4000}\}[ \t]*(?:from|=[ \t]*require)[^\n]*"
+    r"|(?://|\#|--|<\?php|declare[ \t]*\(strict|package\b|import\b|from[ \t]+\S+[ \t]+import\b|using[ \t]+[\w.= \t]+;"
+    r"|use[ \t]+[\w\\{}, \t]+;"
     r"|require\b|require_once\b|require_relative\b|include\b|namespace[ \t]+[\w\\.]+;|['\"]use strict['\"]"
     r"|(?:const|var|let)\b[^\n=]{1,200}=[ \t]*require\()[^\n]*"
     r"|/\*(?s:.*?)\*/[ \t]*|[rRuU]?\"{3}(?s:.*?)\"{3}[ \t]*)?\n)+"
 )
 _POINTS = re.compile(  # a sentence that only makes sense beside the one before it, or beside the code
-    r"(?:for (?:example|instance)|e\.g|then|the (?:same|following|above|below|next)|here|this|these|that|those|as|now|next|finally|also"
-    r"|you can also|note|in (?:this|the following)|below|above|it|its|they|otherwise|however|so|but|and|or|see|let's|first|second"
-    r"|similarly|alternatively|instead|if (?:you|this|the above))\b",
+    r"(?:for (?:example|instance)|e\.g|then|the (?:same|following|above|below|next)|here|this|these|that|those|as|now|next"
+    r"|finally|also|you can also|note|in (?:this|the following)|below|above|it|its|they|otherwise|however|so|but|and|or|see"
+    r"|let's|first|second|similarly|alternatively|instead|if (?:you|this|the above))\b",
     re.IGNORECASE,
 )
 _DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
-_ANCHOR = re.compile(r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`")
-_TAG_ENDS = frozenset("main complete full decl class snippet example code sample body function".split())
-_KEPT_NAMES = frozenset("main constructor initialize setUp tearDown new toString".split())
+_ANCHOR = re.compile(
+    r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
+)
+_TAG_ENDS = frozenset({
+    "main", "complete", "full", "decl", "class", "snippet", "example", "code", "sample", "body", "function",
+})  # fmt: skip
+_KEPT_NAMES = frozenset({
+    "main", "constructor", "initialize", "setUp", "tearDown", "new", "toString",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +92,8 @@ def tagged_of(document: Document) -> Iterator[Pair]:
 
     A tag that never ends gives nothing, nor does one whose code is too short or too long, or whose words say too little.
     """
-    open_tags: dict[str, int] = {}  # tag -> first byte of the line after it
-    line, counted = 1, 0
+    open_tags: dict[str, int] = {}  # tag -> where the line after it starts
+    breaks: list[int] = []
     for match in _TAG.finditer(document.text):
         tag = match["google"] or match["aws"] or match["ascii"] or match["azure"]
         opens = (match["opened"] or match["snippet"] or match["doctor"] or "").lower() in ("start", "tag")
@@ -91,8 +105,8 @@ def tagged_of(document: Document) -> Iterator[Pair]:
             continue
         start = open_tags.pop(tag, 0)
         if start and match.start() - start <= 2 * MOST_CHARACTERS:
-            line, counted = line + document.text.count("\n", counted, start), start
-            yield from _tagged(document, tag, document.text[start : match.start()], line)
+            breaks = breaks or [place.start() for place in re.finditer("\n", document.text)]
+            yield from _tagged(document, tag, document.text[start : match.start()], bisect_left(breaks, start) + 1)
 
 
 def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pair]:
@@ -189,11 +203,14 @@ _HEADING = re.compile(r"^(#{1,6}|={1,6})[ \t]+(\S.{0,300}?)[ \t#=]*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'+*])\1{2,}$")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,}|-{4,}$)[ \t]*\{?[ \t]*(?:\.|code-block\}[ \t]*)?([\w#+]*)")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
-_SOURCE = re.compile(r"^[ \t]*(?:\[source,[ \t]*([\w#+]+)[^\]]*\]|\.\. (?:code-block|code|sourcecode|tab)::[ \t]*([\w#+]*))[ \t]*$")
+_SOURCE = re.compile(
+    r"^[ \t]*(?:\[source,[ \t]*([\w#+]+)[^\]]*\]|\.\. (?:code-block|code|sourcecode|tab)::[ \t]*([\w#+]*))[ \t]*$"
+)
 _FRONT = re.compile(r"\A---\n(.{0,4000}?)\n---\n", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 _TAB = re.compile(  # markup around tabs, and labels that name a language
-    r"^[ \t]*(?:</?[A-Za-z][^>]*>|<!--.*-->|:{2,}.*|={3}[ \t].*|\{[%{].*[%}]\}|\{\{<.*>\}\}|\.\. tabs?(?:-set)?::.*|\[[\w, \"=.-]*\]|\+{4,}|import .*)?[ \t]*$"
+    r"^[ \t]*(?:</?[A-Za-z][^>]*>|<!--.*-->|:{2,}.*|={3}[ \t].*|\{[%{].*[%}]\}|\{\{<.*>\}\}|\.\. tabs?(?:-set)?::.*"
+    r"|\[[\w, \"=.-]*\]|\+{4,}|import .*)?[ \t]*$"
 )
 
 
@@ -237,7 +254,7 @@ class _Reader:
             self._sourced(source.group(1) or source.group(2) or "", directive=not source.group(1))
         elif heading := _HEADING.match(line):
             return self._headed(len(heading.group(1)), heading.group(2), lines=1)
-        elif line.strip() and not line.startswith((" ", "\t")) and _UNDERLINE.match(below) and len(below) >= len(line.strip()) - 2:
+        elif line[:1].strip() and _UNDERLINE.match(below) and len(below) >= len(line.strip()) - 2:
             return self._headed("=-~^\"'+*".index(below[0]) + 1, line.strip(), lines=2)
         elif _TAB.match(line) or language_named(line.strip(" *:#")):
             self._end_paragraph()

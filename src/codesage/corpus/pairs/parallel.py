@@ -20,11 +20,15 @@ from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
 from codesage.words import split_words
 
-_PLACES = frozenset("src lib main test tests code source sources app apps pkg internal cmd example examples sample samples".split())
-_COMMON = frozenset(  # names of files that say nothing of what they do
-    "index main init utils util test tests example examples setup app server client types config model models program solution "
-    "solutions helper helpers common constants errors readme version doc docs run core base api".split()
-)
+_PLACES = frozenset({
+    "src", "lib", "main", "test", "tests", "code", "source", "sources", "app", "apps", "pkg", "internal", "cmd",
+    "example", "examples", "sample", "samples",
+})  # fmt: skip
+_COMMON = frozenset({
+    "index", "main", "init", "utils", "util", "test", "tests", "example", "examples", "setup", "app", "server", "client",
+    "types", "config", "model", "models", "program", "solution", "solutions", "helper", "helpers", "common", "constants",
+    "errors", "readme", "version", "doc", "docs", "run", "core", "base", "api",
+})  # fmt: skip
 _VERSION = re.compile(r"(?:[.-]v?\d+(?:\.[\dx]+)*)+$")
 _TWINS = {"javascript", "typescript"}  # often one file compiled, or the other with types
 _MOST_MEMBERS = 27  # three a language: more files than that share a layout, not a task
@@ -155,7 +159,8 @@ def _by_name(document: Document) -> dict[str, list[Sample]]:
     except ParseRefused:
         return found
     for function in functions(tree):
-        if function.kind == "function" and function.name != "main" and function.end_line - function.start_line >= _LEAST_FUNCTION_LINES:
+        long = function.end_line - function.start_line >= _LEAST_FUNCTION_LINES
+        if function.kind == "function" and function.name != "main" and long:
             code = function.signature + function.body
             if is_sample(code):
                 name = " ".join(split_words(function.name))
