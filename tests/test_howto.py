@@ -1,3 +1,4 @@
+"""Titles and tags with the code that does what they name, and code that does the same in several languages."""
 import subprocess
 
 import numpy as np
