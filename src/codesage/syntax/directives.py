@@ -122,7 +122,7 @@ _BLOCKS = dict.fromkeys(  # the whole comment, from its first word
     _ECMA.split(),
     re.compile(
         r"(?:eslint(?:-(?:disable|enable)(?:-next-line|-line)?|-env)?|js[hl]int)(?:\s+[@\w/.-]+\s*[,:]|\s*\n|[^\S\n]+[@\w/.-]+\s*$)"
-        r"|(?:globals?|exported|members?|property)\s+[\w$]+(?:\s*:\s*\w+)?(?:\s*,\s*[\w$]+(?:\s*:\s*\w+)?)*\s*,?\s*$|::"
+        r"|(?:globals?|exported)\s+[\w$]+(?:\s*:\s*\w+)?(?:\s*,\s*[\w$]+(?:\s*:\s*\w+)?)*\s*,?\s*$|::"
     ),
 ) | {"php": re.compile(r"@var\s[^\n]*\$\w+\s*$")}  # fmt: skip
 

@@ -25,7 +25,7 @@ _ESCAPE = re.compile(
 _ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 _LINE_MARKS = {"ruby": (b"#",), "php": (b"//", b"#")}
-_LINE_MARK = re.compile(r"(?:///+|//!)<|//+!?|#+(?:!(?!/))?")
+_LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
 _DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
 _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" documents and "/*" notes
 _BETWEEN = {  # lines of code that may stand between documentation and definition
@@ -229,17 +229,21 @@ def _joined(lines: list[str], language: str) -> str:
 def _without_stars(lines: list[str]) -> list[str]:
     """The lines of a block comment in which not each line has exactly one star in front.
 
-    Either the block has marks, which are as wide as most of them ("** " in some projects), or the few stars in it are
-    those of a list.
+    Either the block has marks, which are as wide as most of them ("** " in some projects), or its stars are those of a
+    list, which stand no further left than the text before them.
     """
-    stars = [_STARS.match(line) for line in lines[1:]]
-    inked = [star for star, line in zip(stars, lines[1:], strict=True) if line.strip()]
-    if not any(inked) or (inked[0] is None and sum(star is not None for star in inked) * 2 < len(inked)):
+    lines = [line.expandtabs() for line in lines]
+    stars = [_STARS.match(line) for line in lines]
+    inked = [(line, star) for line, star in zip(lines[1:], stars[1:], strict=True) if line.strip()]
+    found = [star for _, star in inked if star]
+    if not found or (inked[0][1] is None and found[0].start(1) >= len(inked[0][0]) - len(inked[0][0].lstrip())):
         return lines
-    free = Counter(len(star[1]) for star in filter(None, inked) if not star.string[star.end() :][:1].strip())
-    width = max(sorted(free), key=free.__getitem__, default=1 if any(star and len(star[1]) == 1 for star in inked) else 0)
-    bare = [line if star is None else line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ")
-            for star, line in zip(stars, lines[1:], strict=True)]  # fmt: skip
+    free = Counter(len(star[1]) for star in found if not star.string[star.end() :][:1].strip())
+    width = max(sorted(free), key=free.__getitem__, default=int(min(len(star[1]) for star in found) == 1))
+    margin = found[0].start(1) + width + 1  # columns, of the text
+    bare = [line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ") if star
+            else line[min(margin, len(line) - len(line.lstrip())) :]
+            for line, star in zip(lines[1:], stars[1:], strict=True)]  # fmt: skip
     return [lines[0], *bare]
 
 
