@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source file, decoded."""
+    """One source file, decoded; its lines end in "\n"."""
 
     path: str  # relative to the source's root, with forward slashes
     language: str  # a name of languages.LANGUAGES, or "" when there is no grammar for it

@@ -116,7 +116,7 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
     """Read one file as `name` (its path relative to the root); never raises for what a file holds.
 
     UTF-8, and UTF-16 with a byte order mark, are read; other encodings are skipped, since guessing one gives wrong
-    text without a word.
+    text without a word. Lines end in "\n" in the text, whatever ends them in the file.
     """
     try:
         status = os.lstat(path)
@@ -134,7 +134,10 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
 
 
 def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
-    """The text of a file called `name` that holds `data` (a member of an archive, say), by the rules of read_text."""
+    """The text of a file called `name` that holds `data` (a member of an archive, say), by the rules of read_text.
+
+    All files, archive members, rows and blobs become text here.
+    """
     if _secret(name):
         return Skipped(name, "secret")
     if len(data) > max_bytes:
@@ -162,10 +165,15 @@ def _has_long_line(text: str, most: int) -> bool:
 def _decode(data: bytes) -> str | None:
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return data.decode("utf-16")
-        return None if b"\0" in data else data.removeprefix(codecs.BOM_UTF8).decode()
+            return _with_line_feeds(data.decode("utf-16"))
+        return None if b"\0" in data else _with_line_feeds(data.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError:
         return None
+
+
+def _with_line_feeds(text: str) -> str:
+    """`text` with "\n" for each line break that editors count: "\r\n", a lone "\r", "\n". Form feeds stay as they are."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _secret(name: str) -> bool:
