@@ -18,32 +18,18 @@ from codesage.syntax.soundness import Errors, reserved
 from codesage.syntax.tree import SourceTree
 
 _FUNCTION = "(arrow_function) (function_expression) (generator_function)"
-# What gives a function: itself, in brackets, as an argument of a wrapper (`memoize(() => {})`), bound (`(...).bind(x)`).
-_VALUE = f"""[{_FUNCTION} (parenthesized_expression [{_FUNCTION}])
- (call_expression arguments: (arguments [{_FUNCTION}]))
- (call_expression arguments: (arguments (call_expression arguments: (arguments [{_FUNCTION}]))))
+# What a name can be bound to: a function or class itself, or one in brackets, given to a wrapper (`memoize(() => {})`),
+# or bound (`(...).bind(x)`).
+_VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
+ (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
  (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
 _TYPED = f"""(as_expression [{_FUNCTION}]) (satisfies_expression [{_FUNCTION}])
- (parenthesized_expression (as_expression [{_FUNCTION}]))
- (non_null_expression (parenthesized_expression [{_FUNCTION}]))"""
-_TARGET = "[(identifier) (member_expression) (subscript_expression index: (string))]"
-_BOUND = """
-(variable_declarator name: (identifier) value: {value}) @{kind}
-(assignment_expression left: {target} right: {value}) @{kind}
-(augmented_assignment_expression left: {target} right: {value}) @{kind}
-(pair key: (_) value: {value}) @{kind}
-({field} value: {value}) @{kind}
-"""
+ (parenthesized_expression (as_expression [{_FUNCTION}]))"""
 _ECMA = """
 [(function_declaration) (generator_function_declaration) (method_definition)] @function
-(export_statement value: (call_expression arguments: (arguments (function_expression name: (identifier))))) @function
 (class_declaration) @class (return_statement) @return
+(_ value: VALUE]) @bound (assignment_expression right: VALUE]) @bound
 """
-
-
-def _ecma(value: str, field: str) -> str:
-    functions = _BOUND.format(kind="function", value=value, target=_TARGET, field=field)
-    return _ECMA + functions + _BOUND.format(kind="class", value="(class)", target=_TARGET, field=field)
 
 
 QUERIES = {
@@ -52,10 +38,9 @@ QUERIES = {
     "java": """[(method_declaration) (constructor_declaration) (compact_constructor_declaration)] @function
         [(class_declaration) (interface_declaration) (enum_declaration) (record_declaration)
          (annotation_type_declaration)] @class (return_statement) @return""",
-    "javascript": _ecma(_VALUE + "]", "field_definition"),
-    "typescript": _ecma(_VALUE + _TYPED + "]", "public_field_definition")
-    + """[(abstract_class_declaration) (interface_declaration) (enum_declaration)] @class
-        (function_signature) @overload (class_body (method_signature) @overload)""",
+    "javascript": _ECMA.replace("VALUE", _VALUE),
+    "typescript": _ECMA.replace("VALUE", _VALUE + _TYPED)
+    + "[(abstract_class_declaration) (interface_declaration) (enum_declaration)] @class",
     "csharp": """[(method_declaration) (constructor_declaration) (local_function_statement) (operator_declaration)
          (conversion_operator_declaration) (destructor_declaration)] @function
         (property_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
@@ -68,11 +53,7 @@ QUERIES = {
     "c": """(function_definition) @function [(struct_specifier body: (_)) (union_specifier body: (_))
          (enum_specifier body: (_))] @class (return_statement) @return""",
     "ruby": """[(method) (singleton_method)] @function [(class) (module)] @class (return) @return
-        (if_modifier body: (return)) @return (unless_modifier body: (return)) @return
-        (call method: (identifier) @_definer arguments: (argument_list . [(simple_symbol) (string)]) block: (_)
-         (#any-of? @_definer "define_method" "define_singleton_method")) @function
-        (assignment left: [(constant) (scope_resolution)] right: (call receiver: (constant) @_maker block: (_))
-         (#any-of? @_maker "Struct" "Class" "Module" "Data")) @class""",
+        (if_modifier body: (return)) @return (unless_modifier body: (return)) @return""",
     "go": """[(function_declaration) (method_declaration)] @function
         (var_spec name: (identifier) value: (expression_list (func_literal))) @function
         [(type_spec type: [(struct_type) (interface_type)]) (type_alias type: [(struct_type) (interface_type)])] @class
@@ -83,6 +64,13 @@ QUERIES = {
         (return_statement) @return""",
 }
 _ERRORS = " (ERROR) @error (MISSING) @error"
+_DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
+_DYNAMIC_QUERY = """
+(call method: (identifier) @_definer arguments: (argument_list . [(simple_symbol) (string)]) block: (_)
+ (#any-of? @_definer "define_method" "define_singleton_method")) @function
+(assignment left: [(constant) (scope_resolution)] right: (call receiver: (constant) @_maker block: (_))
+ (#any-of? @_maker "Struct" "Class" "Module" "Data")) @class
+"""
 
 # Nodes that only wrap a definition: its code begins where they begin.
 _WRAPPERS = {
@@ -102,12 +90,8 @@ _LEADING = {"function_declaration", "generator_function_declaration", "class_dec
 _DECORATED = {"method_definition", "field_definition", "public_field_definition", "class_declaration",
               "abstract_class_declaration"}  # fmt: skip
 _MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # stand for one name of a statement
-_VALUES = {  # nodes that bind a name to a value: the fields of both
-    "variable_declarator": ("name", "value"), "assignment_expression": ("left", "right"),
-    "augmented_assignment_expression": ("left", "right"), "pair": ("key", "value"),
-    "field_definition": ("property", "value"), "public_field_definition": ("name", "value"),
-    "export_statement": ("", "value"),
-}  # fmt: skip
+_VALUE_FIELDS = {"assignment_expression": "right"}  # of nodes that bind a name; the others: "value"
+_REPEATED = {"csharp", "php", "go"}  # languages whose queries find some nodes more than once
 _ECMA_LANGUAGES = {"javascript", "typescript"}
 _IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
 _IS_DEFINED = {*_IS_FUNCTION, "class"}
@@ -144,40 +128,49 @@ class Found(NamedTuple):
 
     definitions: list[Definition]  # in source order
     returns: list[tuple[int, int]]  # (start, end) of return statements in source order, the ends negative
-    overloads: list[Node]  # signatures of TypeScript
 
 
 def find(tree: SourceTree) -> Found:
-    """The definitions of a tree, and the return statements and signatures that their records need."""
-    found = tree.found(QUERIES[tree.language] + (_ERRORS if tree.has_errors else ""))
+    """The definitions of a tree, and the return statements that their records leave out."""
+    found = tree.found(_query(tree))
     errors = Errors(tree, found["error"]) if "error" in found else None
     decorated = {node.child_by_field_name("definition").id: node for node in found.get("wrapper", ())}
-    definitions: list[Definition] = []
+    definitions: list[Definition | None] = []
     for kind in ("class", "function"):
-        for node in found.get(kind, ()):
+        for node in dict.fromkeys(found.get(kind, ())) if tree.language in _REPEATED else found.get(kind, ()):
             if node.type == "var_spec":
                 definitions += _of_var_spec(tree, node)
-            elif (definition := _definition(tree, node, kind, decorated, errors)) is not None:
-                definitions.append(definition)
-    definitions.sort(key=_PLACE)
+            else:
+                definitions.append(_definition(tree, node, kind, node, decorated, errors))
+    for node in dict.fromkeys(found.get("bound", ())):
+        value = _bound_to(tree, node.child_by_field_name(_VALUE_FIELDS.get(node.type, "value")))
+        if value is not None:
+            definitions.append(_definition(tree, node, "class" if value.type == "class" else "function", value, decorated, errors))
     returns = sorted([(node.start_byte, -node.end_byte) for node in found.get("return", ())])
-    return Found(definitions, returns, found.get("overload", []))
+    return Found(sorted(filter(None, definitions), key=_PLACE), returns)
 
 
-def _definition(tree: SourceTree, node: Node, kind: str, decorated: dict[int, Node], errors: Errors | None) -> Definition | None:
-    fields = _VALUES.get(node.type)
-    value = node if fields is None else _bound_to(tree, node.child_by_field_name(fields[1]))
-    body = _body(value) if value is not None else None
+def _query(tree: SourceTree) -> str:
+    query = QUERIES[tree.language]
+    if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # calls are everywhere in Ruby: looking at each is dear
+        query += _DYNAMIC_QUERY
+    return query + _ERRORS if tree.has_errors else query
+
+
+def _definition(
+    tree: SourceTree, node: Node, kind: str, value: Node, decorated: dict[int, Node], errors: Errors | None
+) -> Definition | None:
+    body = _body(value)
     if body is None:
         return None
     name = name_of(tree, node)
-    if (not name or name == "exports") and value is not node and (own := value.child_by_field_name("name")) is not None:
+    if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
         name = tree.text(own)  # module.exports = function name() {}
-    if not name or (errors is not None and not errors.sound(node, name, body)) or reserved(tree, node, name):
+    if not name or reserved(tree, node, name) or (errors is not None and not errors.sound(node, name, body)):
         return None
     first, final = _statement(tree, node, decorated)
     begin, row = first.start_byte, first.start_point.row
-    if errors is not None and (start := errors.start(node, name, body)) > begin:
+    if errors is not None and (start := errors.start(node, name, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 

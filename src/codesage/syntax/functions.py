@@ -50,7 +50,7 @@ def _function(tree: SourceTree, definition: Definition, parent: str, found: Foun
         if source[opening : opening + 1] in _PYTHON_FIRST:
             docstring, inner = _python_docstring(tree, body)
     else:
-        docstring, doc_start, start = _documentation(tree, definition, found)
+        docstring, doc_start, start = _documentation(tree, definition)
         row += source.count(b"\n", definition.begin, start) if start != definition.begin else 0
     return Function(
         definition.kind, definition.name, parent, tree.language, source[start:opening].decode("utf-8", "replace"), docstring,
@@ -59,20 +59,26 @@ def _function(tree: SourceTree, definition: Definition, parent: str, found: Foun
     )  # fmt: skip
 
 
-def _documentation(tree: SourceTree, definition: Definition, found: Found) -> tuple[str, int, int]:
+def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, int]:
     """The comment that documents a definition, the first byte of the comment, and that of the definition."""
     source, language, start = tree.source, tree.language, definition.begin
     docstring, first = comment_before(source, start, language)
     if docstring:
-        return docstring, first, start
+        return ("", start, start) if language == "typescript" and _repeats(source, docstring, definition) else (docstring, first, start)
     if language == "c":
         docstring, first = comment_before(source, above_conditions(source, definition, start), language)
-    elif found.overloads and definition.kind == "function":
-        docstring, first = comment_above_overloads(tree, definition, found.overloads)
-    elif language in _ATTRIBUTED and (behind := _behind_attributes(source, definition)) > start:
+    elif language == "typescript" and definition.kind == "function":
+        docstring, first = comment_above_overloads(tree, definition)
+    if not docstring and language in _ATTRIBUTED and (behind := _behind_attributes(source, definition)) > start:
         docstring, first = comment_before(source, behind, language)
         start = behind if docstring else start  # the code leaves the attributes out, as it would repeat the comment
     return (docstring, first, start) if docstring else ("", start, start)
+
+
+def _repeats(source: bytes, docstring: str, definition: Definition) -> bool:
+    """Whether the header says the documentation again: in the type of a constant, where it documents the overloads."""
+    start, opening = definition.begin, definition.body.start_byte
+    return source.find(b"*/", start, opening) > 0 and docstring.partition("\n")[0].encode() in source[start:opening]
 
 
 def _behind_attributes(source: bytes, definition: Definition) -> int:

@@ -12,10 +12,8 @@ from codesage.syntax.tree import SourceTree
 
 _C_IDENTIFIERS = {"identifier", "field_identifier", "type_identifier"}
 _C_BRACKETS = {"parenthesized_declarator", "attributed_declarator"}
-_ECMA_FIELDS = {
-    "variable_declarator": "name", "assignment_expression": "left", "augmented_assignment_expression": "left",
-    "pair": "key", "field_definition": "property",
-}  # fmt: skip
+_ECMA_FIELDS = {"assignment_expression": "left", "pair": "key", "field_definition": "property"}  # the others: "name"
+_PATTERNS = {"object_pattern", "array_pattern"}
 _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
 _MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
 
@@ -87,7 +85,7 @@ def _ecma(tree: SourceTree, node: Node) -> str:
         return _literal(tree.text(name))
     elif kind == "computed_property_name":
         return _computed(tree.text(name)[1:-1].strip())
-    return tree.text(name) if name is not None else ""
+    return tree.text(name) if name is not None and kind not in _PATTERNS else ""
 
 
 def _literal(text: str) -> str:

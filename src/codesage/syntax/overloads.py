@@ -1,6 +1,4 @@
-"""Overloads of TypeScript: signatures above an implementation, which their comments document."""
-
-from collections.abc import Sequence
+"""Overloads of TypeScript: signatures above an implementation, whose comments document it."""
 
 from tree_sitter import Node
 
@@ -9,22 +7,38 @@ from codesage.syntax.docstrings import comment_before
 from codesage.syntax.tree import SourceTree
 
 _OUTER = {"export_statement", "ambient_declaration"}
+_IMPLEMENTATIONS = {"function_declaration", "generator_function_declaration", "method_definition"}
+_SIGNATURES = {"function_signature", "method_signature"}
 
 
-def comment_above_overloads(tree: SourceTree, definition: Definition, overloads: Sequence[Node]) -> tuple[str, int]:
-    """The comment above the first documented overload of `definition`, which has none itself, and its first byte."""
-    name, ids = definition.name, {node.id for node in overloads}
+def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[str, int]:
+    """The comment above the first documented overload of a definition that has none itself, and its first byte."""
     docstring, first = "", definition.begin
+    if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, definition.begin):
+        return docstring, first
     node = _outer(definition.node)
     while (node := node.prev_named_sibling) is not None:
         if node.type in ("comment", "decorator"):
             continue
-        signature = node.child_by_field_name("declaration") or node.named_child(0) if node.type in _OUTER else node
-        if signature is None or signature.id not in ids or tree.text(signature.child_by_field_name("name")) != name:
+        if not _is_overload(tree, node, definition.name):
             break
         text, start = comment_before(tree.source, node.start_byte, tree.language)
         docstring, first = (text, start) if text else (docstring, first)
     return docstring, first
+
+
+def _follows_text(source: bytes, start: int) -> bool:
+    """Whether something else than a bracket stands before `start`, as a signature would: asking the tree is dearer."""
+    start -= 1
+    while start >= 0 and source[start] in b" \t\r\n":
+        start -= 1
+    return start >= 0 and source[start] not in b"{}"
+
+
+def _is_overload(tree: SourceTree, node: Node, name: str) -> bool:
+    if node.type in _OUTER:
+        node = node.child_by_field_name("declaration") or node
+    return node.type in _SIGNATURES and tree.text(node.child_by_field_name("name")) == name
 
 
 def _outer(node: Node) -> Node:

@@ -5,7 +5,6 @@ import re
 from codesage.syntax.definitions import Definition
 
 _CONDITION = re.compile(rb"[ \t]*#[ \t]*(?:if|ifdef|ifndef)\b")
-_PRAGMA = re.compile(rb"[ \t]*#[ \t]*(?:pragma|undef)\b")
 _MACRO = re.compile(rb"[ \t]*[A-Z_][A-Z0-9_]+[ \t]*(?:\(([^()\n]*)\))?[ \t]*;?[ \t\r]*")
 _NO_ITEMS = ("comment", "preproc_else", "preproc_elif", "preproc_elifdef")
 
@@ -24,7 +23,7 @@ def above_conditions(source: bytes, definition: Definition, start: int) -> int:
             if parent is None or not parent.type.startswith("preproc_if") or not _is_only_item(parent):
                 return start
             node = parent
-        elif not _PRAGMA.match(text) and not _names(text, name):
+        elif not _names(text, name):
             return start
         start = above
     return start
