@@ -1,0 +1,290 @@
+"""The definitions of a tree: what each is called, where its code begins and ends, which node is its body.
+
+One query per language captures candidates in a single pass over the tree. A candidate is a definition when it has a
+name (names.py) and a body, and when error recovery did not make it up (soundness.py).
+
+A statement can define several names (`let up = () => {}, down = () => {}`, Go's `type (...)`). Each is a definition of
+its own. The first one begins where the statement does, if it stands on the first line of the statement.
+"""
+
+import re
+from operator import itemgetter
+from typing import NamedTuple
+
+from tree_sitter import Node
+
+from codesage.syntax.names import name_of
+from codesage.syntax.soundness import Errors, reserved
+from codesage.syntax.tree import SourceTree
+
+_FUNCTION = "(arrow_function) (function_expression) (generator_function)"
+# What a name can be bound to: a function or class itself, or one in brackets, given to a wrapper (`memoize(() => {})`),
+# or bound (`(...).bind(x)`).
+_VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
+ (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
+ (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
+_TYPED = f"""(as_expression [{_FUNCTION}]) (satisfies_expression [{_FUNCTION}])
+ (parenthesized_expression (as_expression [{_FUNCTION}]))"""
+_ECMA = """
+[(function_declaration) (generator_function_declaration) (method_definition)] @function
+(class_declaration) @class (return_statement) @return
+(_ value: VALUE]) @bound (assignment_expression right: VALUE]) @bound
+"""
+
+
+QUERIES = {
+    "python": """(function_definition) @function (class_definition) @class (return_statement) @return
+        (decorated_definition) @wrapper""",
+    "java": """[(method_declaration) (constructor_declaration) (compact_constructor_declaration)] @function
+        [(class_declaration) (interface_declaration) (enum_declaration) (record_declaration)
+         (annotation_type_declaration)] @class (return_statement) @return""",
+    "javascript": _ECMA.replace("VALUE", _VALUE),
+    "typescript": _ECMA.replace("VALUE", _VALUE + _TYPED)
+    + "[(abstract_class_declaration) (interface_declaration) (enum_declaration)] @class",
+    "csharp": """[(method_declaration) (constructor_declaration) (local_function_statement) (operator_declaration)
+         (conversion_operator_declaration) (destructor_declaration)] @function
+        (property_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        (property_declaration value: (arrow_expression_clause)) @function
+        (indexer_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        (indexer_declaration value: (arrow_expression_clause)) @function
+        (event_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        [(class_declaration) (struct_declaration) (interface_declaration) (enum_declaration) (record_declaration)]
+        @class (return_statement) @return""",
+    "c": """(function_definition) @function [(struct_specifier body: (_)) (union_specifier body: (_))
+         (enum_specifier body: (_))] @class (return_statement) @return""",
+    "ruby": """[(method) (singleton_method)] @function [(class) (module)] @class (return) @return
+        (if_modifier body: (return)) @return (unless_modifier body: (return)) @return""",
+    "go": """[(function_declaration) (method_declaration)] @function
+        (var_spec name: (identifier) value: (expression_list (func_literal))) @function
+        [(type_spec type: [(struct_type) (interface_type)]) (type_alias type: [(struct_type) (interface_type)])] @class
+        (return_statement) @return""",
+    "php": """[(function_definition) (method_declaration)] @function
+        (property_declaration (property_hook_list (property_hook body: (_)))) @function
+        [(class_declaration) (interface_declaration) (trait_declaration) (enum_declaration)] @class
+        (return_statement) @return""",
+}
+_ERRORS = " (ERROR) @error (MISSING) @error"
+_DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
+_DYNAMIC_QUERY = """
+(call method: (identifier) @_definer arguments: (argument_list . [(simple_symbol) (string)]) block: (_)
+ (#any-of? @_definer "define_method" "define_singleton_method")) @function
+(assignment left: [(constant) (scope_resolution)] right: (call receiver: (constant) @_maker block: (_))
+ (#any-of? @_maker "Struct" "Class" "Module" "Data")) @class
+"""
+
+# Nodes that only wrap a definition: its code begins where they begin.
+_WRAPPERS = {
+    "javascript": {"export_statement", "lexical_declaration", "variable_declaration", "expression_statement",
+                   "assignment_expression", "variable_declarator"},
+    "c": {"type_definition"},
+    "go": {"type_declaration", "var_declaration", "var_spec_list"},
+    "ruby": {"argument_list", "call"},
+}  # fmt: skip
+_WRAPPERS["typescript"] = _WRAPPERS["javascript"]
+# A node's parent is dear to ask for. These have no wrapper, or none when they are the first of their line.
+_UNWRAPPABLE = {"method_definition", "pair", "field_definition", "public_field_definition", "function_definition",
+                "method_declaration"}  # fmt: skip
+_LEADING = {"function_declaration", "generator_function_declaration", "class_declaration", "abstract_class_declaration",
+            "interface_declaration", "enum_declaration", "method", "singleton_method", "call", "class", "module",
+            "assignment"}  # fmt: skip
+_DECORATED = {"method_definition", "field_definition", "public_field_definition", "class_declaration",
+              "abstract_class_declaration"}  # fmt: skip
+_MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # stand for one name of a statement
+_VALUE_FIELDS = {"assignment_expression": "right"}  # of nodes that bind a name; the others: "value"
+_REPEATED = {"csharp", "php", "go"}  # languages whose queries find some nodes more than once
+_ECMA_LANGUAGES = {"javascript", "typescript"}
+_IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
+_IS_DEFINED = {*_IS_FUNCTION, "class"}
+_UNWRAPPED = {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
+# Functions that return the function they are given, in some form. Of most other calls (`map`, `then`) that is not true.
+_WRAPPING = re.compile(
+    rb"memo(?:ize\w*)?|forwardRef|use(?:Callback|Event|EffectEvent)|(?:make)?[dD]ual|[fF]n|fnUntraced|debounced?|throttled?|once"
+    rb"|curry(?:N|Right)?|wrap\w*|promisify|callbackify|deprecate\w*|observer|action|asyncHandler|catchAsync|coroutine|unbound"
+)
+_BODY_FIELDS = {
+    "type_spec": "type", "type_alias": "type", "assignment": "right", "call": "block", "indexer_declaration": "accessors",
+    "property_declaration": "accessors", "event_declaration": "accessors",
+}  # fmt: skip
+_BLOCKS = {"block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list", "property_hook_list"}
+_PLACE = itemgetter(0, 1, 2)
+
+
+class Definition(NamedTuple):
+    """One definition. In their order, what is around comes first."""
+
+    start: int  # of `node`, in bytes
+    last: int  # the end of `node`, negative
+    kind: str  # "function" or "class"
+    name: str
+    node: Node
+    body: Node
+    begin: int  # of the code, with what wraps it: decorators, `export`, `const`
+    end: int
+    row: int  # of `begin`, from 0
+
+
+class Found(NamedTuple):
+    """What one pass over a tree finds."""
+
+    definitions: list[Definition]  # in source order
+    returns: list[tuple[int, int]]  # (start, end) of return statements in source order, the ends negative
+
+
+def find(tree: SourceTree) -> Found:
+    """The definitions of a tree, and the return statements that their records leave out."""
+    found = tree.found(_query(tree))
+    errors = Errors(tree, found["error"]) if "error" in found else None
+    decorated = {node.child_by_field_name("definition").id: node for node in found.get("wrapper", ())}
+    definitions: list[Definition | None] = []
+    for kind in ("class", "function"):
+        for node in dict.fromkeys(found.get(kind, ())) if tree.language in _REPEATED else found.get(kind, ()):
+            if node.type == "var_spec":
+                definitions += _of_var_spec(tree, node)
+            else:
+                definitions.append(_definition(tree, node, kind, node, decorated, errors))
+    for node in dict.fromkeys(found.get("bound", ())):
+        value = _bound_to(tree, node.child_by_field_name(_VALUE_FIELDS.get(node.type, "value")))
+        if value is not None:
+            definitions.append(_definition(tree, node, "class" if value.type == "class" else "function", value, decorated, errors))
+    returns = sorted([(node.start_byte, -node.end_byte) for node in found.get("return", ())])
+    return Found(sorted(filter(None, definitions), key=_PLACE), returns)
+
+
+def _query(tree: SourceTree) -> str:
+    query = QUERIES[tree.language]
+    if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # calls are everywhere in Ruby: looking at each is dear
+        query += _DYNAMIC_QUERY
+    return query + _ERRORS if tree.has_errors else query
+
+
+def _definition(
+    tree: SourceTree, node: Node, kind: str, value: Node, decorated: dict[int, Node], errors: Errors | None
+) -> Definition | None:
+    body = _body(value)
+    if body is None:
+        return None
+    name = name_of(tree, node)
+    if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
+        name = tree.text(own)  # module.exports = function name() {}
+    if not name or reserved(tree, node, name) or (errors is not None and not errors.sound(node, name, body)):
+        return None
+    first, final = _statement(tree, node, decorated)
+    begin, row = first.start_byte, first.start_point.row
+    if errors is not None and (start := errors.start(node, name, body)) > node.start_byte:
+        begin, row = start, row + tree.source.count(b"\n", begin, start)
+    return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
+
+
+def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:
+    """The function or class that a value stands for: behind brackets, casts and wrapping calls."""
+    while value is not None and value.type not in _IS_DEFINED:
+        if value.type == "call_expression":
+            value = _wrapped(tree, value)
+        else:
+            value = value.named_child(0) if value.type in _UNWRAPPED else None
+    return value
+
+
+def _wrapped(tree: SourceTree, call: Node) -> Node | None:
+    """The function that a call returns in some form: an argument of a wrapper, or what `bind` is called on."""
+    function = call.child_by_field_name("function")
+    callee = tree.source[function.start_byte : function.end_byte].rpartition(b".")[2] if function is not None else b""
+    if callee == b"bind":
+        return function.child_by_field_name("object")
+    arguments = call.child_by_field_name("arguments")
+    if arguments is None or not _WRAPPING.fullmatch(callee):
+        return None
+    return next((child for child in arguments.named_children if child.type in _IS_FUNCTION or child.type == "call_expression"), None)
+
+
+def _body(node: Node) -> Node | None:
+    field = _BODY_FIELDS.get(node.type, "body")
+    body = node.child_by_field_name(field)
+    if body is not None and node.type in ("assignment", "call"):  # of Ruby: the body of a block
+        block = body.child_by_field_name("block") if node.type == "assignment" else body
+        return block.child_by_field_name("body")
+    return _last_block(node) if body is None else body
+
+
+def _last_block(node: Node) -> Node | None:
+    """The body of a node that has no field for it: expression-bodied members of C#, hooks of PHP."""
+    for child in reversed(node.named_children):
+        if child.type in _BLOCKS:
+            return child
+    return None
+
+
+def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
+    """The functions that a `var` of Go binds: of several in one specification, each with its own value."""
+    names, values = node.children_by_field_name("name"), node.child_by_field_name("value").named_children
+    if len(names) != len(values):
+        return []
+    found = []
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
+        if value.type == "func_literal":
+            first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
+            found.append(Definition(
+                value.start_byte, -value.end_byte, "function", tree.text(name), value, value.child_by_field_name("body"),
+                first.start_byte, final.end_byte, first.start_point.row,
+            ))  # fmt: skip
+    return found
+
+
+def _statement(tree: SourceTree, node: Node, decorated: dict[int, Node]) -> tuple[Node, Node]:
+    """The nodes that the code of a definition begins and ends with."""
+    language, kind = tree.language, node.type
+    if language == "python":
+        first = decorated.get(node.id, node)
+        return first, first
+    wrappers = _WRAPPERS.get(language)
+    if wrappers is None or kind in _UNWRAPPABLE or (kind in _LEADING and _leads(tree.source, node.start_byte)):
+        first = final = node
+    else:
+        first, final = _climb(node, wrappers)
+    if language in _ECMA_LANGUAGES and kind in _DECORATED and _follows_decorator(tree.source, first.start_byte):
+        while (before := first.prev_sibling) is not None and before.type == "decorator":
+            first = before
+    return first, final
+
+
+def _climb(node: Node, wrappers: set[str]) -> tuple[Node, Node]:
+    first = final = node
+    alone = True
+    while (parent := first.parent) is not None and parent.type in wrappers:
+        if first.type in _MEMBERS and not _is_alone(first, parent):
+            if first.start_point.row > parent.start_point.row or not _is_first(first):
+                return first, first if alone else final
+            alone, final = False, first
+        first = parent
+        final = first if alone else final
+    return first, final
+
+
+def _is_alone(member: Node, statement: Node) -> bool:
+    """Whether a statement defines one name, and what documents that name does not stand inside it."""
+    if statement.named_child_count == 1:
+        return True
+    if sum([child.type in _MEMBERS for child in statement.named_children]) > 1:
+        return False
+    before = member.prev_named_sibling
+    return before is None or before.type != "comment" or member.start_point.row == statement.start_point.row
+
+
+def _is_first(member: Node) -> bool:
+    before = member.prev_named_sibling
+    while before is not None and before.type not in _MEMBERS:
+        before = before.prev_named_sibling
+    return before is None
+
+
+def _leads(source: bytes, start: int) -> bool:
+    """Whether nothing but white space stands before `start` on its line."""
+    return not source[source.rfind(b"\n", 0, start) + 1 : start].strip()
+
+
+def _follows_decorator(source: bytes, start: int) -> bool:
+    """Whether a decorator can stand before `start`: not behind a bracket, a separator or a comment."""
+    start -= 1
+    while start >= 0 and source[start] in b" \t\r\n":
+        start -= 1
+    return start >= 0 and source[start] not in b"{};,/"

@@ -1,0 +1,166 @@
+"""What a definition is called: the name that its users write, "" when it has none.
+
+String and number keys give the name, computed keys do not, except the well-known symbols (`[Symbol.iterator]`). C# gives
+operators no name, so they are called as they are written: "operator +", "operator int", "this" for an indexer.
+"""
+
+import re
+
+from tree_sitter import Node
+
+from codesage.syntax.tree import SourceTree
+
+_C_IDENTIFIERS = {"identifier", "field_identifier", "type_identifier"}
+_C_BRACKETS = {"parenthesized_declarator", "attributed_declarator"}
+_ECMA_FIELDS = {"assignment_expression": "left", "pair": "key", "field_definition": "property"}  # the others: "name"
+_PATTERNS = {"object_pattern", "array_pattern"}
+_LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
+_MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
+
+_C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
+_ECMA_WORDS = frozenset(
+    "await break case catch class const continue debugger default delete do else enum export extends finally for function if "
+    "import in instanceof new return super switch this throw try typeof var void while with yield".split()
+)
+RESERVED = {  # words that no definition is called; those that only some places reserve ("match", "get") are not here
+    "python": frozenset(
+        "False None True and as assert async await break class continue def del elif else except finally for from global if "
+        "import in is lambda nonlocal not or pass raise return try while with yield".split()
+    ),
+    "java": frozenset(
+        "abstract assert boolean break byte case catch char class const continue default do double else enum extends final "
+        "finally float for goto if implements import instanceof int interface long native new package private protected "
+        "public return short static super switch synchronized this throw throws transient try void volatile while".split()
+    ),
+    "javascript": _ECMA_WORDS,
+    "typescript": _ECMA_WORDS,
+    "csharp": frozenset(
+        "abstract as base bool break byte case catch char checked class const continue decimal default delegate do double "
+        "else enum event explicit extern finally fixed float for foreach goto if implicit in int interface internal is lock "
+        "long namespace new object operator out override params private protected public readonly ref return sbyte sealed "
+        "short sizeof stackalloc static string struct switch throw try typeof uint ulong unchecked unsafe ushort using "
+        "virtual void volatile while".split()
+    ),
+    "c": _C_WORDS,
+    "ruby": frozenset(),  # `def` and `function` stand before every name, so that a method can be called like a keyword
+    "php": frozenset(),
+    "go": frozenset(
+        "break case chan const continue default defer else fallthrough for func go goto if import interface map package "
+        "range return select struct switch type var".split()
+    ),
+}
+
+
+def name_of(tree: SourceTree, node: Node) -> str:
+    """The name of a definition's node in any language."""
+    namer = _NAMERS.get(tree.language)
+    if namer is not None:
+        return namer(tree, node)
+    name = node.child_by_field_name("name")
+    return tree.text(name) if name is not None else ""
+
+
+def receiver_of(tree: SourceTree, node: Node) -> str:
+    """The type that a method of Go belongs to, without pointers and type parameters; "" for a function."""
+    receiver = node.child_by_field_name("receiver") if node.type == "method_declaration" else None
+    if receiver is None:
+        return ""
+    words = tree.text(receiver).partition("[")[0].translate(str.maketrans("()*", "   ")).split()
+    return words[-1] if words else ""
+
+
+def _ecma(tree: SourceTree, node: Node) -> str:
+    name = node.child_by_field_name(_ECMA_FIELDS.get(node.type, "name"))
+    if name is None:
+        return ""
+    kind = name.type
+    if kind == "member_expression":
+        name = name.child_by_field_name("property")
+    elif kind == "subscript_expression":
+        return _literal(tree.text(name.child_by_field_name("index")))
+    elif kind == "string":
+        return _literal(tree.text(name))
+    elif kind == "computed_property_name":
+        return _computed(tree.text(name)[1:-1].strip())
+    return tree.text(name) if name is not None and kind not in _PATTERNS else ""
+
+
+def _literal(text: str) -> str:
+    """The text of a string, "" for other texts and for a string with escapes, interpolation or line breaks."""
+    return text[1:-1] if _LITERAL.fullmatch(text) else ""
+
+
+def _computed(key: str) -> str:
+    return key if re.fullmatch(r"Symbol\.\w+", key) else _literal(key)
+
+
+def _c(tree: SourceTree, node: Node) -> str:
+    if node.type != "function_definition":
+        return _c_type(tree, node)
+    declarator, called = node.child_by_field_name("declarator"), None
+    while declarator is not None and declarator.type not in _C_IDENTIFIERS:
+        if declarator.type == "function_declarator":
+            called = declarator
+        declarator = _inner(declarator)
+    if declarator is None or called is None:  # `MACRO(name) {` declares no function
+        return ""
+    name = tree.text(declarator)
+    if name in _C_WORDS:  # `API void (name)(int)`: the macro is taken for the type, and the type for the name
+        match = _MACRO_BEFORE_TYPE.match(tree.source, declarator.end_byte)
+        name = match.group(1).decode() if match else name
+    return name
+
+
+def _c_type(tree: SourceTree, node: Node) -> str:
+    """The tag of a struct, union or enum, else what a typedef calls it: a plain name before a pointer or an array."""
+    name = node.child_by_field_name("name")
+    if name is not None:
+        return tree.text(name)
+    parent = node.parent
+    if parent is None or parent.type != "type_definition":
+        return ""
+    declarators = parent.children_by_field_name("declarator")
+    name = next((declarator for declarator in declarators if declarator.type == "type_identifier"), None)
+    name = name or next(iter(declarators), None)
+    while name is not None and name.type not in _C_IDENTIFIERS:
+        name = _inner(name)
+    return tree.text(name) if name is not None else ""
+
+
+def _inner(declarator: Node) -> Node | None:
+    inner = declarator.child_by_field_name("declarator")
+    return declarator.named_child(0) if inner is None and declarator.type in _C_BRACKETS else inner
+
+
+def _csharp(tree: SourceTree, node: Node) -> str:
+    kind = node.type
+    if kind in ("operator_declaration", "conversion_operator_declaration"):
+        parameters = node.child_by_field_name("parameters")
+        header = tree.source[node.start_byte : (parameters or node).start_byte].decode("utf-8", "replace")
+        return "operator " + " ".join(header.rpartition("operator")[2].split())
+    if kind == "indexer_declaration":
+        return "this"
+    name = node.child_by_field_name("name")
+    return ("~" if kind == "destructor_declaration" else "") + (tree.text(name) if name is not None else "")
+
+
+def _php(tree: SourceTree, node: Node) -> str:
+    if node.type == "property_declaration":
+        node = next((child for child in node.named_children if child.type == "property_element"), node)
+    name = node.child_by_field_name("name")
+    return tree.text(name).removeprefix("$") if name is not None else ""
+
+
+def _ruby(tree: SourceTree, node: Node) -> str:
+    if node.type == "call":  # define_method(:name) { }
+        name = node.child_by_field_name("arguments").named_child(0)
+        text = tree.text(name)
+        return _literal(text) if name.type == "string" else text[1:]
+    name = node.child_by_field_name("left" if node.type == "assignment" else "name")
+    return tree.text(name) if name is not None else ""
+
+
+_NAMERS = {"javascript": _ecma, "typescript": _ecma, "c": _c, "csharp": _csharp, "php": _php, "ruby": _ruby}

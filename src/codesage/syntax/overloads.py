@@ -1,0 +1,46 @@
+"""Overloads of TypeScript: signatures above an implementation, whose comments document it."""
+
+from tree_sitter import Node
+
+from codesage.syntax.definitions import Definition
+from codesage.syntax.docstrings import comment_before
+from codesage.syntax.tree import SourceTree
+
+_OUTER = {"export_statement", "ambient_declaration"}
+_IMPLEMENTATIONS = {"function_declaration", "generator_function_declaration", "method_definition"}
+_SIGNATURES = {"function_signature", "method_signature"}
+
+
+def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[str, int]:
+    """The comment above the first documented overload of a definition that has none itself, and its first byte."""
+    docstring, first = "", definition.begin
+    if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, definition.begin):
+        return docstring, first
+    node = _outer(definition.node)
+    while (node := node.prev_named_sibling) is not None:
+        if node.type in ("comment", "decorator"):
+            continue
+        if not _is_overload(tree, node, definition.name):
+            break
+        text, start = comment_before(tree.source, node.start_byte, tree.language)
+        docstring, first = (text, start) if text else (docstring, first)
+    return docstring, first
+
+
+def _follows_text(source: bytes, start: int) -> bool:
+    """Whether something else than a bracket stands before `start`, as a signature would: asking the tree is dearer."""
+    start -= 1
+    while start >= 0 and source[start] in b" \t\r\n":
+        start -= 1
+    return start >= 0 and source[start] not in b"{}"
+
+
+def _is_overload(tree: SourceTree, node: Node, name: str) -> bool:
+    if node.type in _OUTER:
+        node = node.child_by_field_name("declaration") or node
+    return node.type in _SIGNATURES and tree.text(node.child_by_field_name("name")) == name
+
+
+def _outer(node: Node) -> Node:
+    parent = node.parent
+    return parent if parent is not None and parent.type in _OUTER else node

@@ -1,0 +1,86 @@
+"""Which definitions of a text with syntax errors are sound, and which ones error recovery made up.
+
+tree-sitter recovers by leaving out text (ERROR) and by inventing tokens (MISSING). One brace too many can put the rest
+of a file into one ERROR node, whose functions are as good as any others; a macro before a function is an ERROR in its
+header. So what counts is the definition itself: its name, its header, and where its body ends.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from tree_sitter import Node
+
+from codesage.syntax.names import RESERVED
+from codesage.syntax.tree import SourceTree
+
+_STATEMENT = re.compile(rb"^[ \t}]*(?:if|else|for|while|switch|case|return|throw|do|break|goto|try|typedef)\b", re.MULTILINE)
+_GAP = re.compile(rb".*(?:\*/|[;}]|\n[ \t]*\r?\n)\s*", re.DOTALL)
+_PAIRS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
+_BRACED = {"java", "javascript", "typescript", "csharp", "c", "go", "php"}
+_MEMBERS = {"class_body", "object", "interface_body"}
+
+
+def reserved(tree: SourceTree, node: Node, name: str) -> bool:
+    """Whether a name is a keyword where it cannot be one: JavaScript allows them as keys of classes and objects."""
+    if name not in RESERVED[tree.language]:
+        return False
+    if tree.language not in ("javascript", "typescript"):
+        return True
+    if node.type == "method_definition":
+        return node.parent is None or node.parent.type not in _MEMBERS or node.parent.has_error
+    return node.type not in ("pair", "assignment_expression", "field_definition", "public_field_definition")
+
+
+class Errors:
+    """The places of a tree where the parser recovered."""
+
+    def __init__(self, tree: SourceTree, nodes: Sequence[Node]) -> None:
+        self._tree = tree
+        self._spans = sorted([(node.start_byte, node.end_byte) for node in nodes])
+
+    def sound(self, node: Node, name: str, body: Node) -> bool:
+        """Whether the definition `node` stands in the text as the tree has it."""
+        if not node.has_error:
+            return True
+        source, start, opening, end = self._tree.source, node.start_byte, body.start_byte, body.end_byte
+        if self._between(start, opening) and not _is_header(source[self.start(node, name, body) : opening], name):
+            return False
+        return not self._between(opening, end) or _closes(self._tree, node, body)
+
+    def start(self, node: Node, name: str, body: Node) -> int:
+        """Where the code of a definition starts: in C behind a macro that the parser takes for the type."""
+        start, opening = node.start_byte, body.start_byte
+        if self._tree.language != "c" or not self._between(start, opening):
+            return start
+        named = self._tree.source.rfind(name.encode(), start, opening)
+        gap = _GAP.match(self._tree.source, start, max(named, start))
+        return gap.end() if gap else start
+
+    def _between(self, start: int, end: int) -> bool:
+        """Whether an error lies in the bytes from `start` to `end`."""
+        for index in range(bisect_left(self._spans, (start,)), len(self._spans)):
+            first, last = self._spans[index]
+            if first >= end:
+                return False
+            if last <= end:  # else it is one that the definition itself lies in
+                return True
+        return False
+
+
+def _is_header(header: bytes, name: str) -> bool:
+    """Whether the text between a definition's start and its body can be a header: no statements, brackets in pairs."""
+    if _STATEMENT.search(header) or any(header.count(opening) != header.count(closing) for opening, closing in _PAIRS):
+        return False
+    return re.search(rb"(?<![\w$])" + re.escape(name.encode()), header) is not None
+
+
+def _closes(tree: SourceTree, node: Node, body: Node) -> bool:
+    """Whether a body with errors ends where its definition does: no bracket closes earlier at the definition's column."""
+    source, start, end = tree.source, body.start_byte, body.end_byte
+    line = source.rfind(b"\n", 0, node.start_byte) + 1
+    margin = source[line : node.start_byte]
+    margin = margin[: len(margin) - len(margin.lstrip())]
+    if tree.language in _BRACED and source.startswith(b"{", start):
+        return source.endswith(b"}", start, end) and source.find(b"\n" + margin + b"}", start, end - 1) < 0
+    return tree.language != "ruby" or re.search(rb"\n" + margin + rb"end\b", source[start:end]) is None
