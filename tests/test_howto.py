@@ -1,4 +1,5 @@
 """Titles and tags with the code that does what they name, and code that does the same in several languages."""
+
 import subprocess
 
 import numpy as np
