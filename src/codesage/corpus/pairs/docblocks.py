@@ -101,6 +101,8 @@ _LAST_TAG_ENDS = {"c", "ruby", "python"}  # a blank line ends a tag's text; in t
 def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
     """The blocks of a docstring (comment marks already gone) in source order; unknown tags and tables are left out."""
     text = docstring[:MAX_CHARACTERS].expandtabs(4).replace("\r", "")
+    if "\n" not in text and text[:1].isalpha() and ":" not in text and "<" not in text and text[1:2] != ")":
+        return (Block("text", text.strip()),)  # two of five are such a line
     if "<" in text:
         if is_xml(text):
             return tuple(map(Block._make, read_xml(text)))

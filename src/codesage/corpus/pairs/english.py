@@ -64,7 +64,7 @@ _DECLARATION = re.compile(
     r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| (?:extends|implements) \S+ \{)|"
     r"(?:export )+(?:default )?(?:const|let|function|interface|type|class|enum)\b|\[\w+\(\w+ ?= ?[\"@]"
 )
-_GRAMMAR = re.compile(r"<?[A-Za-z][\w-]{0,60}>? ?(?:::?=|→) ?\S|<[\w-]{1,60}> ?: ?<")
+_GRAMMAR = re.compile(r"<?[A-Za-z][\w-]{0,60}>? ?(?:::?=) ?\S|<[\w-]{1,60}> ?: ?<")
 _RULE = re.compile(r"[A-Za-z][\w-]{0,60} ?: ")
 _RULE_TOKEN = re.compile(r"['\"][^'\"]{1,20}['\"],?|[|;?*+()\[\]{}]+|[A-Z][A-Z_]+[*+?]?|<[\w-]+>|\w+[*+?]|\[\S+\]|\S*_\S*")
 _SYNOPSIS = re.compile(r"[A-Z][A-Z_.-]{2,40}(?: [A-Z]{2,}){0,3}(?: (?:[<\[|/.\]>-]\S*|[a-z]+[\])>]?|[A-Z]+)){1,12}$")
@@ -102,7 +102,7 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if _CODE_START.match(text[:400]):
         return True
-    if _DECLARATION.match(text) or _is_grammar(text) or _is_synopsis(text):
+    if (":" in text and _is_grammar(text)) or (text[:3].isupper() and _is_synopsis(text)) or _DECLARATION.match(text):
         return True
     marked = text.replace("()", "")
     ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(marked)) + marked.count("::")
@@ -127,6 +127,4 @@ def _is_grammar(text: str) -> bool:
 
 def _is_synopsis(text: str) -> bool:
     """Whether a text is a command with its arguments: "UNSUBSCRIBE [channel ...]", "GET key"."""
-    if not text[:3].isupper() or not any(mark in text for mark in "<[|/"):
-        return False
-    return _SYNOPSIS.match(text) is not None and _FUNCTION_WORDS.isdisjoint(text.split())
+    return any(mark in text for mark in "<[|/") and _SYNOPSIS.match(text) is not None and _FUNCTION_WORDS.isdisjoint(text.split())

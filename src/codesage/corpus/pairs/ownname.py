@@ -21,6 +21,7 @@ _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
     r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
     r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"
 )
+_BEFORE = 60  # characters that may stand before the name: an article, a noun, qualifiers
 _QUALIFIER = re.compile(r"\.|::|#|->|\\")
 _COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
 _WORD = re.compile(r"\s+(?:(?:also|always|just|only|simply|then|first|recursively|atomically|automatically)\s+)?([A-Za-z][\w'-]*)")
@@ -45,6 +46,8 @@ _VERBS = frozenset(
     "satisfies shuts terminates toggles triggers unlocks locks reverses sorts signals".split()
 )  # fmt: skip
 _GO_VERBS = frozenset("tests calls prints matches marks maps uses loads hashes counts names caches".split())
+_OTHER_VERBS = frozenset("used called uses responsible allows takes wants understands remembers".split())
+_THIS = re.compile(r"(?:This|The) (?:method|function|class|test|module|interface|struct|type|routine)s? (?:also )?(\w+)")
 _NOUN_TOO = frozenset(  # a plain name before one of these can be a verb with its object ("count writes")
     "sets lists reads writes updates formats checks exports forwards signals locks runs scans tracks works moves swaps splits "
     "reports starts stops ends searches puts triggers builds processes controls measures holds sorts shows supports opens "
@@ -56,7 +59,8 @@ def without_name(sentence: str, name: str, language: str) -> str:
     """`sentence` without `name` as its title or subject; "" when it is no more than the name or a signature."""
     if not name:
         return sentence
-    if _bare(name) in _bare(sentence[: len(name) + 160]):
+    head, own = sentence[: len(name) + _BEFORE].lower(), name.lower()
+    if own in head or ("_" in own + head and _bare(own) in _bare(head)) or own[-1] in "?!=":
         for subject in (_SUBJECT, _NAMED_SUBJECT):
             match = subject.match(sentence)
             if match and _is_own(match.group("name"), name):
@@ -80,7 +84,8 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     lower = word.group(1).lower() if word else ""
     if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
         return sentence
-    if certain or _is_verb(lower, name, language, article=bool(match.group("article") or match.group("noun"))):
+    article = bool(match.group("article") or match.group("noun"))
+    if (certain and (language == "go" or _may_be_verb(lower))) or _is_verb(lower, name, language, article=article):
         return _capitalised(rest.lstrip())
     return sentence
 
@@ -93,6 +98,26 @@ def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
     if language == "go":
         return word in _VERBS or word in _GO_VERBS
     return word in _VERBS and (article or word not in _NOUN_TOO)
+
+
+def _may_be_verb(word: str) -> bool:
+    """Whether a word after an identifier is its verb rather than an adjective or a noun ("Foo objects", "foo equivalent")."""
+    third = word in _VERBS or word in _GO_VERBS or word in _MODALS or word in _OTHER_VERBS
+    return third or _third_person(word) or (word.endswith("s") and not word.endswith(("ss", "us", "ts", "ns", "es", "rs")))
+
+
+def _third_person(word: str) -> bool:
+    """Whether a word is the plain form of one of _VERBS."""
+    return word + "s" in _VERBS or word + "es" in _VERBS or word[:-1] + "ies" in _VERBS
+
+
+def tells_what_it_does(sentence: str) -> bool:
+    """Whether a sentence begins as those do that tell what code does: "Returns", "Check", "This method opens"."""
+    if not sentence[:1].isupper() or sentence.count(" ") < 2:
+        return False
+    match = _THIS.match(sentence)
+    word = (match.group(1) if match else sentence.partition(" ")[0]).lower()
+    return word in _VERBS or word in _GO_VERBS or (_third_person(word) and not match) or word in ("ensures", "ensure", "test", "makes")
 
 
 def _without_stale_name(sentence: str) -> str:

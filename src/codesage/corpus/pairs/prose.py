@@ -11,7 +11,7 @@ from typing import NamedTuple
 from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
-from codesage.corpus.pairs.ownname import without_name
+from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.templates import says_nothing, without_stamp
 
@@ -30,18 +30,20 @@ _ARTICLES = {"the", "a", "an", "of", "to", "this"}
 _NAME_PARTS = re.compile(r"[_\W]+")
 _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see|same)\b", re.IGNORECASE)
 _CONDITION = re.compile(r"(?:if|when|on|in|for|unless|whenever|because|to|where|as)\b", re.IGNORECASE)
-_RETURNS = re.compile(r"(?:returns?|yields?)\b", re.IGNORECASE)
-_AFTERTHOUGHT = re.compile(  # such a sentence tells how to use what the sentence before it should have explained
-    r"(?:note|warning|use|see|please|todo|deprecated|override|overridden|if|you|we|for|example|default|by default|only|do not|"
-    r"don't|must|should|may|can|since|but|and|or|however|also|called by|that|which|it is|they|(?:this|it) (?:should|must|may|can|"
-    r"needs|has|does|is|was|will)|parameters?|arguments?|in (?:this|that|these) case)\b",
-    re.IGNORECASE,
+_RETURNS = re.compile(r"(?:returns?|yields?)\s+", re.IGNORECASE)
+_NO_RESULT = re.compile(  # what is said of a result that does not say what the code does
+    r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|which|that|to|"
+    r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|\$this|"
+    r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|.*\b(?:TODO|FIXME)\b"
 )
+_RESULT_TYPE = re.compile(r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE)
+_ENDS_IN_AIR = re.compile(r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE)
 _LEAD_IN = re.compile(  # what leads to a list or to code that is no part of the sentence
     r"[\s,;(-]*(?:\b(?:that is|namely|as follows|for example|for instance|e\.g\.?|i\.e\.?|such as|including|"
     r"as in|see|examples?|ex|usage|in the following (?:way|manner|order|form|format))\b)?\s*:+$",
     re.IGNORECASE,
 )
+_DANGLING = ("e.g", "i.e", "such as", "for example", "that is", "namely")
 _DANGLES = re.compile(r"[\s,;(]*\b(?:e\.g|i\.e|such as|for example|that is|namely)$", re.IGNORECASE)
 _MOST_WORDS_OF_LIST = 40  # of a sentence whose end is a list
 _MOST_TRIED = 8  # sentences of one paragraph that say nothing, before the next paragraph
@@ -88,26 +90,27 @@ def description(docstring: str, language: str, *, name: str = "") -> str:
 @lru_cache(maxsize=1024)  # as blocks_of
 def _opening(docstring: str, language: str, name: str) -> Opening:
     blocks = blocks_of(docstring, language)
-    template = ""
+    template, sure = "", True
     for number, block in enumerate(blocks):
-        if block.kind != "text" or (block.name == ITEM and number > 0):
+        if block.kind != "text" or (block.name == ITEM and not sure):
             continue
         text = _without_signature(block.text, language)
         text = without_stamp(text) if text else ""
-        said, rest, passed = _first_said(text, language, name, sure=not template)
+        said, rest, passed, sure = _first_said(text, language, name, sure=sure)
         template = template or passed
         if said:
             return Opening(number, _completed(said, blocks, number, language), rest, template)
     for number, block in enumerate(blocks):
-        if block.kind == "return" and (said := _result(block.text, language)):
-            return Opening(number, said, block.text[len(first_sentence(block.text)) :], template)
+        if block.kind == "return":
+            said = _result(block.text, language)
+            return Opening(number if said else len(blocks), said, block.text[len(first_sentence(block.text)) :], template)
     return Opening(len(blocks), "", "", template)
 
 
-def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str]:
-    """(first sentence that says something, what follows it, the first that does not) of a paragraph.
+def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
+    """Of a paragraph: (first sentence that says something, what follows it, the first that says nothing, still sure).
 
-    Not `sure`, or after a sentence that says nothing: a note on use is then no summary.
+    Not `sure`, after a sentence that says nothing: only one that tells what the code does is then the summary, no note.
     """
     template = ""
     for _ in range(_MOST_TRIED):
@@ -118,19 +121,20 @@ def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str
         said = without_name(cleaned, name, language) if " " in cleaned else ""
         text = text[len(first) :].lstrip()
         if said and is_code(said):
-            return "", "", template or said
-        if said and not says_nothing(said) and (sure or (" " in said and not _AFTERTHOUGHT.match(said) and is_english(said))):
-            return said, text, template
+            return "", "", template or said, False
+        if said and not says_nothing(said) and (said[-1] != ":" or not _ENDS_IN_AIR.search(said)):
+            if sure or tells_what_it_does(said):
+                return said, text, template, sure
         template, sure = template or said or cleaned, sure and not said
-    return "", "", template
+    return "", "", template, sure
 
 
 def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
     """A summary that does not end in the air: a list that its colon opens is joined to it, where it is short, or left out."""
     if said.isupper() and said.count(" ") > 2:
         return said.capitalize()
-    if not said.endswith(":"):
-        return _DANGLES.sub("", said) or said
+    if said[-1] != ":":
+        return (_DANGLES.sub("", said) or said) if said.endswith(_DANGLING) else said
     shorter = _LEAD_IN.sub("", said)
     if not shorter.endswith("following"):
         return shorter or said
@@ -146,10 +150,10 @@ def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str)
 def _result(text: str, language: str) -> str:
     """The summary that the description of a result gives: "Returns the number of files"; "" when it names only a type."""
     said = clean(first_sentence(text), language).rstrip(":")
-    if said.count(" ") < 2 or says_nothing(said) or is_code(said):
+    said = said[match.end() :] if (match := _RETURNS.match(said)) else said
+    said = said[match.end() :] if (match := _RESULT_TYPE.match(said)) else said
+    if said.count(" ") < 2 or _NO_RESULT.match(_lower_first(said)) or says_nothing(said) or is_code(said):
         return ""
-    if _RETURNS.match(said):
-        return said[0].upper() + said[1:]
     keeps = language == "python" and said.startswith(("True", "False", "None"))
     return f"Returns {said if keeps else _lower_first(said)}"
 

@@ -25,6 +25,8 @@ _CLOSES_WITHIN = 200  # a bracket that closes later than this many characters wa
 
 def first_sentence(text: str) -> str:
     """The first sentence of a paragraph, its stop included; the whole paragraph when it has no end."""
+    if text.find(".") in (-1, len(text) - 1) and "? " not in text and "! " not in text and text.isascii():
+        return text
     number = 0  # of the list item that was passed last
     for match in _STOP.finditer(text):
         start, end = match.span()
