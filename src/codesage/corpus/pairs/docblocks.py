@@ -69,7 +69,7 @@ _ONE_LINE_TAGS = frozenset(  # their text ends with their line: what follows is 
     "test beforeclass afterclass dataprovider group covers codecoverageignore runinseparateprocess hidden ignore inner method "
     "function memberof module category kind event alpha beta public experimental".split()
 )
-_SIGNATURE_LINE = re.compile(r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->.{0,200}|[:;]?)$")
+_SIGNATURE_LINE = re.compile(r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$")
 _ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # of gtk-doc: (transfer full):
 _SENTENCE_STARTS = frozenset(
     "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "

@@ -7,8 +7,8 @@ begin summaries, of English and of the languages whose comments packages carry. 
 import re
 from functools import lru_cache
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_LETTERS = bytes([code | 32 if chr(code).isalpha() else 32 for code in range(128)]).ljust(256)  # ASCII, in lower case
+_WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not the parts of identifiers: el_nodo, es6
+_LETTERS = bytes([ord(chr(code).lower()) if chr(code).isalnum() or code == 95 else 32 for code in range(128)]).ljust(256)
 # ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _ENGLISH = frozenset(
     "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
@@ -82,7 +82,7 @@ def is_english(text: str) -> bool:
     if text.isascii():
         words = text.encode().translate(_LETTERS).split()  # many times as quick as _WORD
         if _TELLING.isdisjoint(words):
-            return bool(words)
+            return text.lower() != text.upper()
     else:
         letters = list(filter(str.isalpha, text))
         if not letters or sum(letter > "\x7f" for letter in letters) > 0.1 * len(letters):
@@ -122,7 +122,9 @@ def _is_grammar(text: str) -> bool:
         return True
     rule = _RULE.match(text) if ":" in text[:64] and ("'" in text or '"' in text or "|" in text) else None
     tokens = text[rule.end() :].split() if rule else []
-    return 2 * sum(_RULE_TOKEN.fullmatch(token) is not None for token in tokens) > len(tokens)
+    marks = sum(_RULE_TOKEN.fullmatch(token) is not None for token in tokens)
+    operators = sum(token[:1] in "'\"" and not any(map(str.isalnum, token)) for token in tokens)
+    return 2 * (marks + operators) > len(tokens)
 
 
 def _is_synopsis(text: str) -> bool:

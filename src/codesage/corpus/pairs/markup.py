@@ -27,7 +27,7 @@ _SEE = re.compile(
 )
 _BRACE = re.compile(r"\{@(\w{1,30})[ \t\n]*|[{}]")
 _TARGET = re.compile(r"[^\s(<|]+(?:<[^<>]{0,100}>+)?(?:\([^()]{0,200}\))?")
-_LABELLED_TAG = re.compile(r"\[([^\[\]]{1,200})\](?=\{@(?:link|linkcode|linkplain|tutorial)\s[^{}]{0,300}\})")
+_LABELLED_TAG = re.compile(r"\[([^\[\]]{1,200})\]\{@(?:link|linkcode|linkplain|tutorial)\s[^{}]{0,300}\}")
 _ROLE = re.compile(r":[A-Za-z][\w:+-]{0,40}:`([~!]?!?)([^`<]{0,300}?)\s{0,3}(?:<[^`]{0,300}>)?`")
 _REST_LINK = re.compile(r"`([^`<]{1,300}?)\s{0,3}<[^`<>]{0,300}>`_{0,2}|`([^`]{1,300})`_{1,2}")
 _TILDE = re.compile(r"`~(?:[\w.]{0,200}\.)?(\w{1,100}(?:\(\))?)`")
@@ -94,7 +94,7 @@ def _without_markup(text: str, language: str) -> str:
     if "`" in text:
         text = _without_roles(text)
     if "{@" in text:
-        text = _inline_tags(_LABELLED_TAG.sub("", text) if "]{@" in text else text)
+        text = _inline_tags(_LABELLED_TAG.sub(r"\1", text) if "]{@" in text else text)
     if language == "ruby":
         text = _without_rdoc(text)
     if "[" in text:
@@ -156,9 +156,8 @@ def _without_urls(text: str) -> str:
     bare = _URL.sub("\ufffc", text)
     if bare == text:
         return text
-    stop = bare.rstrip(" .)>,;:")
-    if stop.endswith("\ufffc") and stop.count("\ufffc") * 2 <= len(stop.split()):
-        bare = _DANGLING.sub("", stop.rstrip("\ufffc "))
+    while (stop := bare.rstrip(" .)>,;:")).endswith("\ufffc") and stop.count("\ufffc") * 2 <= len(stop.split()):
+        bare = _DANGLING.sub("", stop[:-1])
     return _EMPTY_BRACKETS.sub("", bare.replace("\ufffc", ""))
 
 

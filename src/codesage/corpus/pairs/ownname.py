@@ -85,7 +85,7 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
         return sentence
     article = bool(match.group("article") or match.group("noun"))
-    if (certain and (language == "go" or _may_be_verb(lower))) or _is_verb(lower, name, language, article=article):
+    if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(lower, name, language, article=article):
         return _capitalised(rest.lstrip())
     return sentence
 

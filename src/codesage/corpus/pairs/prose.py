@@ -19,7 +19,7 @@ __all__ = ["clean", "count_tokens", "description", "first_sentence", "is_code", 
            "says_nothing", "summary"]  # fmt: skip
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->.{0,200})?$", re.DOTALL)
+_SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
 _NAME_DASH = re.compile(
