@@ -13,7 +13,7 @@ from codesage.corpus.pairs.sentences import first_sentence
 XML = [
     ("<devdoc>\n<para>Gets the name.</para>\n</devdoc>", "Gets the name"),
     ("<devdoc>Opens a file. </devdoc>", "Opens a file"),
-    ("<SUMMARY>Opens a <PARAMREF NAME=\"x\"/> file.</SUMMARY>", "Opens a x file"),
+    ('<SUMMARY>Opens a <PARAMREF NAME="x"/> file.</SUMMARY>', "Opens a x file"),
     ("<summary>Opens a file.", "Opens a file"),
     ("<remarks>Slow.</remarks><summary>Opens a file.</summary>", "Opens a file"),
     ('<summary>Calls <see cref="M:A.B.Do(System.Int32)"/> twice.</summary>', "Calls B.Do twice"),
@@ -143,15 +143,19 @@ def test_what_is_in_front_of_the_sentence_is_left_out(docstring):
     assert summary(docstring, language) == "Opens the file"
 
 
-NOTHING = """Created with IntelliJ IDEA|Created by Bob on 12/3/2009|TODO Auto-generated method stub|Method description|TODO|FIXME
-User: bob Date: 1/2/13 Time: 3:04 PM|Enter description here|Summary description for Foo|XXX|HACK|BUG|NOTE|DOCUMENT ME!|[TBD]
-Required method for Designer support - do not modify the contents of this method with the code editor|Missing documentation
-No description provided|To be added|Class Foo|Constructor|Default constructor|The constructor|Insert documentation here
-___ description|Usage: prog [options]|foo foo foo|Regression test for #123|GET /messages/1|Supported options|Implements the Query interface
-A constructor with no arguments|Not implemented yet|Does nothing|JIRA-12, JIRA-13|Overloaded version of read|Clean up any resources being used"""
-SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion|Package manager for nodes
-Tests whether a number is prime|Date and time of the last change|Converts the class to a table|Get the value of it|Time since the start
-User that is logged in|Updated once for each frame|The description of a column in words|Set the default options"""
+NOTHING = """Created with IntelliJ IDEA|Created by Bob on 12/3/2009|TODO Auto-generated method stub|Method description|TODO
+FIXME|User: bob Date: 1/2/13 Time: 3:04 PM|Enter description here|Summary description for Foo|XXX|HACK|BUG
+NOTE|DOCUMENT ME!|[TBD]
+Required method for Designer support - do not modify the contents of this method with the code editor
+Missing documentation|No description provided|To be added|Class Foo|Constructor|Default constructor
+The constructor|Insert documentation here|___ description|Usage: prog [options]|foo foo foo
+Regression test for #123|GET /messages/1|Supported options|Implements the Query interface
+A constructor with no arguments|Not implemented yet|Does nothing|JIRA-12, JIRA-13|Overloaded version of read
+Clean up any resources being used"""
+SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
+Package manager for nodes|Tests whether a number is prime|Date and time of the last change
+Converts the class to a table|Get the value of it|Time since the start|User that is logged in
+Updated once for each frame|The description of a column in words|Set the default options"""
 
 
 def test_templates_say_nothing():
@@ -221,27 +225,50 @@ def test_prose_of_the_result_alone(language, docstring, text):
 
 
 def test_grammar_synopses_and_declarations_are_code():
-    code = """expr ::= term '+' expr|<expr> ::= <term>|expr: expr '+' term|UNSUBSCRIBE [channel ...]|export interface Channel<In, Out>
-class Project < Base belongs_to :owner|[Variation(Desc = "v1", Priority = 2)]|BITCOUNT key [start end]"""
-    prose = """Note: the value is kept|A rule: each 'a' is read before the rest of the text|HTTP requests are sent|URL of the page
-class that reads and writes tables|interface for nodes|Return: 'x' if it is set and nothing else at all"""
-    joined = code.replace("\n", "|").replace("class Project", "|class Project")
-    assert [text for text in filter(None, joined.replace("BITCOUNT key [start end]", "").split("|")) if not is_code(text)] == []
-    assert is_code("BITCOUNT key [start end]")
-    assert [text for text in prose.replace("\n", "|").split("|") if is_code(text)] == []
+    code = (
+        "expr ::= term '+' expr",
+        "<expr> ::= <term>",
+        "expr: expr '+' term",
+        "UNSUBSCRIBE [channel ...]",
+        "BITCOUNT key [start end]",
+        "export interface Channel<In, Out>",
+        "class Project < Base belongs_to :owner",
+        '[Variation(Desc = "v1", Priority = 2)]',
+    )
+    prose = (
+        "Note: the value is kept",
+        "A rule: each 'a' is read before the rest of the text",
+        "HTTP requests are sent",
+        "class that reads and writes tables",
+        "interface for nodes",
+        "Return: 'x' if it is set and nothing else at all",
+    )
+    assert [text for text in code if not is_code(text)] == []
+    assert [text for text in prose if is_code(text)] == []
 
 
 def test_identifiers_do_not_make_a_text_foreign():
-    english = "Randomize coordinates: (X, Y, Z) -> (aX, bY, cZ) for l|Sets fooBar of el_node_le to es6 des_key|Calls do_as for die_hard"
-    foreign = "Gibt den Namen der Datei zurück|Retourne le nom du fichier|Devuelve el nombre del archivo|返回文件名|Retorna o nome do arquivo"
-    assert [text for text in english.split("|") if not is_english(text)] == []
-    assert [text for text in foreign.split("|") if is_english(text)] == []
+    english = (
+        "Randomize coordinates: (X, Y, Z) -> (aX, bY, cZ) for l",
+        "Sets fooBar of el_node_le to es6 des_key",
+        "Calls do_as for die_hard",
+    )
+    foreign = (
+        "Gibt den Namen der Datei zurück",
+        "Retourne le nom du fichier",
+        "Devuelve el nombre del archivo",
+        "返回文件名",
+        "Retorna o nome do arquivo",
+    )
+    assert [text for text in english if not is_english(text)] == []
+    assert [text for text in foreign if is_english(text)] == []
 
 
 HOSTILE = [
     "{@code " * 3_000 + "}" * 3_000, "( a. B" * 4_000, "{@a b. C " * 3_000, "<table\n" * 3_000, "|[\n" * 7_000, "A. " * 7_000,
     "1. a " * 5_000, "[a" * 10_000, "foo foo " * 3_000, "a_" * 10_000, "foo::" * 4_000, "<see cref=" * 2_500, "<code>a" * 3_000,
-    "a: 'b' | " * 3_000, "2004-01-01 " * 2_000, "\\ref a " * 4_000, "|a " * 7_000, "a@" * 10_000, "x" * 20_000 + "@b.c", "(see " * 5_000,
+    "a: 'b' | " * 3_000, "2004-01-01 " * 2_000, "\\ref a " * 4_000, "|a " * 7_000, "a@" * 10_000, "x" * 20_000 + "@b.c",
+    "(see " * 5_000,
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 MAX_CHARACTERS = 20_000  # of a docstring that are read
 ITEM = "item"  # the name of a text block that is an item of a list
 
@@ -55,21 +56,25 @@ _C_SECTIONS = {
     for kind, headers in (
         ("return", "return,returns,return value,return values,result,results,retval"),
         ("text", "note,notes,description,purpose,summary,abstract,synopsis,comment,comments,remarks,brief,desc"),
-        ("param", "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,args,"
-                  "parameter,parameters,params,in,out,options database"),
+        ("param", "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
+                  "args,parameter,parameters,params,in,out,options database"),
         ("skip", "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
                  "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence"),
     )
     for header in headers.split(",")
 }  # fmt: skip
 _ONE_LINE_TAGS = frozenset(  # their text ends with their line: what follows is prose again
-    "fn def struct class enum union typedef file name ingroup addtogroup defgroup weakgroup memberof relates relatesalso namespace "
-    "package par private public protected static async abstract final readonly override virtual internal hideinitializer constructor "
+    "fn def struct class enum union typedef file name ingroup addtogroup defgroup weakgroup memberof relates relatesalso "
+    "namespace "
+    "package par private public protected static async abstract final readonly override virtual internal hideinitializer "
+    "constructor "
     "interface if ifnot elseif else endif cond endcond nosubgrouping page section subsection subsubsection anchor mainpage api "
     "test beforeclass afterclass dataprovider group covers codecoverageignore runinseparateprocess hidden ignore inner method "
     "function memberof module category kind event alpha beta public experimental".split()
 )
-_SIGNATURE_LINE = re.compile(r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$")
+_SIGNATURE_LINE = re.compile(
+    r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
+)
 _ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # of gtk-doc: (transfer full):
 _SENTENCE_STARTS = frozenset(
     "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
@@ -90,7 +95,8 @@ _INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4
 _CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # one of them begins every other block of code
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
 _PARAGRAPH_TAG = re.compile(
-    r"</?p\s*/?>|<br\s*/?>\s*(?:<br\s*/?>|(?-i:(?=[A-Z@{])))|</?(?:ul|ol|dl|div|blockquote)(?:\s[^<>]{0,200})?>|<hr\s*/?>", re.IGNORECASE
+    r"</?p\s*/?>|<br\s*/?>\s*(?:<br\s*/?>|(?-i:(?=[A-Z@{])))|</?(?:ul|ol|dl|div|blockquote)(?:\s[^<>]{0,200})?>|<hr\s*/?>",
+    re.IGNORECASE,
 )
 _LINK_TARGET = re.compile(r"\[[^\[\]]{1,100}\]:\s*(?:https?:|\.{0,2}/|#)\S*$")
 _LIST_TAG = re.compile(r"<(?:li|dt|dd)>", re.IGNORECASE)
@@ -202,9 +208,9 @@ class _Reader:
             return at + 1
         if self.kind == "text":
             if not self.texts:
-                if stripped[-1] in ");:" or "->" in stripped:
-                    if _SIGNATURE_LINE.match(stripped) and self._goes_on(at):
-                        return at + 1
+                signature = (stripped[-1] in ");:" or "->" in stripped) and _SIGNATURE_LINE.match(stripped)
+                if signature and self._goes_on(at):
+                    return at + 1
             elif stripped[0].isupper():
                 self._end_sentence(stripped)
         self.texts.append(stripped)

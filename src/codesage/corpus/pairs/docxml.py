@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from codesage.corpus.pairs.markup import reference
 
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
 _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
@@ -24,7 +25,7 @@ _KINDS = {"summary": "text", "remarks": "text", "param": "param", "typeparam": "
 _BREAKS = frozenset("para p item list listheader br ul ol li".split())
 _REFERENCES = frozenset(("see", "paramref", "typeparamref", "seealso"))
 _SILENT = frozenset(  # only their tags say something, and not of the code
-    "internalonly include exclude preliminary summary2 c description completionlist threadsafety nodoc".split()
+    "internalonly include exclude preliminary c description completionlist threadsafety nodoc".split()
 )
 _DROPPED = frozenset("filterpriority author authors date created changed history version since copyright license revision "
                      "platform platforms owner newpara changelog".split())  # fmt: skip

@@ -58,10 +58,12 @@ _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
-    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
+    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|"
+    r"\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
 )
 _DECLARATION = re.compile(
-    r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| (?:extends|implements) \S+ \{)|"
+    r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| "
+    r"(?:extends|implements) \S+ \{)|"
     r"(?:export )+(?:default )?(?:const|let|function|interface|type|class|enum)\b|\[\w+\(\w+ ?= ?[\"@]"
 )
 _GRAMMAR = re.compile(r"<?[A-Za-z][\w-]{0,60}>? ?(?:::?=) ?\S|<[\w-]{1,60}> ?: ?<")
@@ -129,4 +131,6 @@ def _is_grammar(text: str) -> bool:
 
 def _is_synopsis(text: str) -> bool:
     """Whether a text is a command with its arguments: "UNSUBSCRIBE [channel ...]", "GET key"."""
-    return any(mark in text for mark in "<[|/") and _SYNOPSIS.match(text) is not None and _FUNCTION_WORDS.isdisjoint(text.split())
+    return (
+        any(mark in text for mark in "<[|/") and _SYNOPSIS.match(text) is not None and _FUNCTION_WORDS.isdisjoint(text.split())
+    )

@@ -22,7 +22,8 @@ _DOCBOOK = re.compile(
     r"(?:\s[^<>]{0,200})?>([^<>]{0,200})</\1>"
 )
 _SEE = re.compile(
-    r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*[\"']?([^\"'<>]{0,300}?)[\"']?\s*(?:/>|>\s*</(?:see|seealso|paramref|typeparamref)>)",
+    r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*[\"']?([^\"'<>]{0,300}?)[\"']?\s*(?:/>|>\s*</(?:see|seealso|"
+    r"paramref|typeparamref)>)",
     re.IGNORECASE,
 )
 _BRACE = re.compile(r"\{@(\w{1,30})[ \t\n]*|[{}]")
@@ -36,11 +37,14 @@ _SUBSTITUTION = re.compile(r"(?<![\w|\\])\|(\w[\w. -]{0,60}\w)\|_?(?![\w|])")
 _FOOTNOTE = re.compile(r"\s?\[[\w#*.:-]{1,40}\]_(?!\w)")
 _IMAGE = re.compile(r"!\[[^\[\]]{0,200}\]\([^()\s]{0,400}\)")
 _MARKDOWN_LINK = re.compile(
-    r"\[([^\[\]]{0,200})\]\([^()\s]{0,400}(?:\([^()\s]{0,100}\)[^()\s]{0,100})?(?:\s\"[^\"]{0,100}\")?\)|\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]"
+    r"\[([^\[\]]{0,200})\]\([^()\s]{0,400}(?:\([^()\s]{0,100}\)[^()\s]{0,100})?(?:\s\"[^\"]{0,100}\")?\)|"
+    r"\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]"
 )
 _GO_LINK = re.compile(r"(?<![\w\]])\[\*?([A-Za-z_][\w./]{0,120})\](?![\w(\[])")
 _YARD_LINK = re.compile(r"\{(?:file:|render:|include:)?([A-Z#.][\w:#?!.=/\[\]]{0,120})(?:\s+([^{}]{1,200}))?\}")
-_RDOC_LINK = re.compile(r"(?:\{([^{}]{1,200})\}|(?<!\w)(\w{1,60}))\[(?:https?:|link:|rdoc-\w+:|mailto:|www\.|ftp:)[^\[\]\s]{0,300}\]")
+_RDOC_LINK = re.compile(
+    r"(?:\{([^{}]{1,200})\}|(?<!\w)(\w{1,60}))\[(?:https?:|link:|rdoc-\w+:|mailto:|www\.|ftp:)[^\[\]\s]{0,300}\]"
+)
 _RDOC_ESCAPE = re.compile(r"(?<![\w\\`'\"/])\\(?=[A-Za-z_#][A-Za-z_#:])")
 _RDOC_EMPHASIS = re.compile(r"(?<![\w`])_([A-Za-z]{1,40})_(?!\w)")
 _PLUS = re.compile(r"(?<![\w+])\+([\w:.@#?!\[\]=]{1,80})\+(?![\w+])")
@@ -50,18 +54,27 @@ _HEADING_MARKS = re.compile(r"#{1,6}\s+(?=\w)")
 _DOXYGEN_REF = re.compile(r"(?<![\w\\@])[\\@]ref\s+(?:[\w:#~.-]{1,120}(?:\(\))?)\s+\"([^\"]{1,120})\"")
 _DOXYGEN_LINK = re.compile(r"(?<![\w\\@])[\\@]link\s+\S{1,120}\s+([^\\@]{1,200}?)\s*[\\@]endlink\b")
 _DOXYGEN_WORD = re.compile(
-    r"(?<![\w\\@])[\\@](?:c|p|a|e|em|b|ref|link|endlink|n|li|arg|copybrief|copydoc|emoji|htmlonly|endhtmlonly|ingroup)\b\s?#?|\\f[$\[\]]|[\\@][{}]"
+    r"(?<![\w\\@])[\\@](?:c|p|a|e|em|b|ref|link|endlink|n|li|arg|copybrief|copydoc|emoji|htmlonly|endhtmlonly|"
+    r"ingroup)\b\s?#?|\\f[$\[\]]|[\\@][{}]"
 )
-_DOXYGEN_END = re.compile(r"\s[\\@](?:sa|see|returns?|param|retval|note|warning|since|todo|author|version|brief|pre|post)\b.*", re.DOTALL)
+_DOXYGEN_END = re.compile(
+    r"\s[\\@](?:sa|see|returns?|param|retval|note|warning|since|todo|author|version|brief|pre|post)\b.*", re.DOTALL
+)
 _KERNEL_SIGIL = re.compile(
-    r"(?<![\w&%@#:])(?:[%@&]|::|#(?!define|include|if|el|end|undef|pragma|error|line|warning))(?=[A-Za-z_])(?:struct |enum |union |typedef )?"
+    r"(?<![\w&%@#:])(?:[%@&]|::|#(?!define|include|if|el|end|undef|pragma|error|line|warning))(?=[A-Za-z_])(?:struct |"
+    r"enum |union |typedef )?"
 )
 _C_SIGIL = re.compile(r"[\\@%&#]|::")  # one of them is in every find of the expressions above, which are slow to find nothing
 _ESCAPED = re.compile(r"\\(?=[<>@{}*_`\[\]])")
-_URL = re.compile(r"[(<]?\b(?:https?|ftp|file)://[^\s<>\"']{1,2000}[)>]?|\bwww\.[^\s<>]{1,2000}|[(<]?\b(?:mailto:)?[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,60}\b[)>]?")
+_URL = re.compile(
+    r"[(<]?\b(?:https?|ftp|file)://[^\s<>\"']{1,2000}[)>]?|\bwww\.[^\s<>]{1,2000}|"
+    r"[(<]?\b(?:mailto:)?[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,60}\b[)>]?"
+)
 _DANGLING = re.compile(
-    r"[\s,;:(\[–-]*(?:\b(?:see(?: also)?|for(?: more)?(?: (?:information|info|details))?|at|from|in|of|by|via|to|on|refer to|as (?:described|defined|specified)"
-    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|found (?:at|in|here)|available (?:at|from)|"
+    r"[\s,;:(\[–-]*(?:\b(?:see(?: also)?|for(?: more)?(?: (?:information|info|details))?|at|from|in|of|by|via|to|on|"
+    r"refer to|as (?:described|defined|specified)"
+    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|found (?:at|"
+    r"in|here)|available (?:at|from)|"
     r"and|or|with|here|code|link|url|source|ref|reference|cf\.?|also|docs?|is|are|the)\b[\s.,;:)\]–-]*){1,4}$",
     re.IGNORECASE,
 )
@@ -131,7 +144,9 @@ def _html(match: re.Match) -> str:
 def _without_roles(text: str) -> str:
     """reST's roles, links and default roles by the words that Sphinx shows for them."""
     if ":`" in text:
-        text = _ROLE.sub(lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text)
+        text = _ROLE.sub(
+            lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text
+        )
     if "`~" in text or "`!" in text:
         text = _BANG.sub("`", _TILDE.sub(r"\1", text))
     return _REST_LINK.sub(lambda match: match.group(1) or match.group(2), text) if "`_" in text or " <" in text else text

@@ -8,8 +8,11 @@ where the first word only happens to be the name ("Sort keys by value" of `sort`
 import re
 
 # ruff: noqa: SIM905 - a word list is read, and counted over, as running text
-_NOUNS = "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|middleware|helper|"
-_NOUNS += "component|widget|service|decorator|annotation|exception|handler|filter|property|option|test|mixin|attribute|operator|package"
+_NOUNS = (
+    "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|"
+    "middleware|helper|component|widget|service|decorator|annotation|exception|handler|filter|"
+    "property|option|test|mixin|attribute|operator|package"
+)
 _NAME = (
     r"[\"'`#*$@:]*(?P<name>[^\W\d][\w$]{0,120}(?:(?:\.|::|#|->|\\)[\w$]{1,120}){0,6}[?!=]?)[\"'`*]*"
     rf"(?P<call>\s?\([^()]{{0,400}}\))?(?P<noun>\s+(?:{_NOUNS})\b)?"
@@ -24,7 +27,9 @@ _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
 _BEFORE = 60  # characters that may stand before the name: an article, a noun, qualifiers
 _QUALIFIER = re.compile(r"\.|::|#|->|\\")
 _COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
-_WORD = re.compile(r"\s+(?:(?:also|always|just|only|simply|then|first|recursively|atomically|automatically)\s+)?([A-Za-z][\w'-]*)")
+_WORD = re.compile(
+    r"\s+(?:(?:also|always|just|only|simply|then|first|recursively|atomically|automatically)\s+)?([A-Za-z][\w'-]*)"
+)
 _MODALS = frozenset("has have does do can could may might must shall should will would contains".split())
 _NO_VERB = frozenset(  # what may follow a name that is no subject of a verb
     "and or nor for of to in on at as by with without from into onto over under between that which who whose where when "
@@ -85,7 +90,9 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
         return sentence
     article = bool(match.group("article") or match.group("noun"))
-    if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(lower, name, language, article=article):
+    if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
+        lower, name, language, article=article
+    ):
         return _capitalised(rest.lstrip())
     return sentence
 
@@ -117,7 +124,12 @@ def tells_what_it_does(sentence: str) -> bool:
         return False
     match = _THIS.match(sentence)
     word = (match.group(1) if match else sentence.partition(" ")[0]).lower()
-    return word in _VERBS or word in _GO_VERBS or (_third_person(word) and not match) or word in ("ensures", "ensure", "test", "makes")
+    return (
+        word in _VERBS
+        or word in _GO_VERBS
+        or (_third_person(word) and not match)
+        or word in ("ensures", "ensure", "test", "makes")
+    )
 
 
 def _without_stale_name(sentence: str) -> str:
@@ -141,7 +153,7 @@ def _bare(name: str) -> str:
 def _is_identifier(word: str) -> bool:
     """Whether a word looks like a name in code rather than like a word of English: fooBar, foo_bar, Foo2, a.b."""
     inner = word[1:]
-    return "_" in word or "." in word or ":" in word or inner != inner.lower() and not word.isupper()
+    return "_" in word or "." in word or ":" in word or (inner != inner.lower() and not word.isupper())
 
 
 def _capitalised(text: str) -> str:

@@ -32,12 +32,19 @@ _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see
 _CONDITION = re.compile(r"(?:if|when|on|in|for|unless|whenever|because|to|where|as)\b", re.IGNORECASE)
 _RETURNS = re.compile(r"(?:returns?|yields?)\s+", re.IGNORECASE)
 _NO_RESULT = re.compile(  # what is said of a result that does not say what the code does
-    r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|which|that|to|"
-    r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|\$this|"
-    r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|.*\b(?:TODO|FIXME)\b"
+    r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|"
+    r"which|that|to|"
+    r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|"
+    r"\$this|"
+    r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|"
+    r".*\b(?:TODO|FIXME)\b"
 )
-_RESULT_TYPE = re.compile(r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE)
-_ENDS_IN_AIR = re.compile(r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE)
+_RESULT_TYPE = re.compile(
+    r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE
+)
+_ENDS_IN_AIR = re.compile(
+    r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE
+)
 _LEAD_IN = re.compile(  # what leads to a list or to code that is no part of the sentence
     r"[\s,;(-]*(?:\b(?:that is|namely|as follows|for example|for instance|e\.g\.?|i\.e\.?|such as|including|"
     r"as in|see|examples?|ex|usage|in the following (?:way|manner|order|form|format))\b)?\s*:+$",
@@ -122,9 +129,9 @@ def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str
         text = text[len(first) :].lstrip()
         if said and is_code(said):
             return "", "", template or said, False
-        if said and not says_nothing(said) and (said[-1] != ":" or not _ENDS_IN_AIR.search(said)):
-            if sure or tells_what_it_does(said):
-                return said, text, template, sure
+        says = said and not says_nothing(said) and (said[-1] != ":" or not _ENDS_IN_AIR.search(said))
+        if says and (sure or tells_what_it_does(said)):
+            return said, text, template, sure
         template, sure = template or said or cleaned, sure and not said
     return "", "", template, sure
 

@@ -18,7 +18,9 @@ _STARTERS = frozenset(
     "however since because by after before until once unless not no every some called calls throws raises returned "
     "example examples warning todo".split()
 )
-_LOWER_STARTERS = frozenset("this it if note returns return when otherwise use used also see we you they these the then".split())
+_LOWER_STARTERS = frozenset(
+    "this it if note returns return when otherwise use used also see we you they these the then".split()
+)
 _LOOK = 40  # characters after a stop that are looked at
 _CLOSES_WITHIN = 200  # a bracket that closes later than this many characters was never meant to
 
@@ -61,7 +63,7 @@ def _ends(word: str, stop: str, following: str) -> bool:
     starts = following.strip("\"'(`,:*").lower() in _STARTERS
     if lower in _NEVER_ENDS or word.endswith(".") or not word:
         return False
-    if len(word) == 1 and word.isalpha() or lower in _SELDOM_ENDS:
+    if (len(word) == 1 and word.isalpha()) or lower in _SELDOM_ENDS:
         return upper and starts
     return upper or (len(word) > 2 and word.isalpha() and word.islower() and following.rstrip(",:") in _LOWER_STARTERS)
 
