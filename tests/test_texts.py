@@ -62,6 +62,7 @@ MARKUP = [
     ("go", "Opens a [Foo.Bar] or [*os.File]", "Opens a Foo.Bar or os.File"),
     ("java", "Reads the data from http://x.y/z (see http://a.b)", "Reads the data"),
     ("java", "Opens it, see the docs at https://x.y.", "Opens it"),
+    ("typescript", "Opens the door as per https://x.y,", "Opens the door"),
     ("java", "Mail bob@example.org on failure of the job", "Mail on failure of the job"),
     ("java", "Wraps an <option> tag of a <form>", "Wraps an <option> tag of a <form>"),
 ]
@@ -214,6 +215,7 @@ RESULTS = [
     ("php", "@return string", ""),
     ("php", "@return string|null If it is not there, null", ""),
     ("c", "@return 0 on success", ""),
+    ("typescript", "@returns Promise which resolves: {} an empty object", ""),
     ("java", "@param x the number of files", ""),
 ]
 

@@ -73,7 +73,7 @@ _URL = re.compile(
 _DANGLING = re.compile(
     r"[\s,;:(\[–-]*(?:\b(?:see(?: also)?|for(?: more)?(?: (?:information|info|details))?|at|from|in|of|by|via|to|on|"
     r"refer to|as (?:described|defined|specified)"
-    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|found (?:at|"
+    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|as per|found (?:at|"
     r"in|here)|available (?:at|from)|"
     r"and|or|with|here|code|link|url|source|ref|reference|cf\.?|also|docs?|is|are|the)\b[\s.,;:)\]–-]*){1,4}$",
     re.IGNORECASE,
@@ -97,7 +97,7 @@ def clean(text: str, language: str = "") -> str:
     text = " ".join(words)
     if not _LONE_MARKS.isdisjoint(words):
         text = _SPACE_BEFORE.sub("", text)
-    return text.rstrip(". ").lstrip("-–—:*|>,;! ")
+    return text.rstrip(". ").rstrip(",").lstrip("-–—:*|>,;! ")
 
 
 def _without_markup(text: str, language: str) -> str:

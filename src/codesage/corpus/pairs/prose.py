@@ -37,7 +37,7 @@ _NO_RESULT = re.compile(  # what is said of a result that does not say what the 
     r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|"
     r"\$this|"
     r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|"
-    r".*\b(?:TODO|FIXME)\b"
+    r".*(?:\b(?:TODO|FIXME)\b|\{\})"
 )
 _RESULT_TYPE = re.compile(
     r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE
