@@ -142,7 +142,7 @@ Context: may sleep""",
         "ruby",
         ":call-seq:\n  foo -> bar\n\nConverts _this_ to a +Bar+ value.\n\n= Heading\n\n"
         "Second paragraph here.\n\n  foo.to_bar\n  x = 1",
-        "Converts _this_ to a Bar value",
+        "Converts this to a Bar value",
         "Second paragraph here.",
     ),
     "TomDoc": (
@@ -179,7 +179,7 @@ Use it like this::
     y = 1
     z = y
 """,
-        "Compute the sum of a and foo.b",
+        "Compute the sum of a and b",
         "See the manual for more. a: the first number. b: the second number of all. Returns the sum. "
         "Raises ValueError if a is bad.",
     ),
@@ -282,7 +282,7 @@ def test_examples_in_docstrings_are_found(convention, code):
         ("svd(a, b=True)\n\nSingular value decomposition.", "Singular value decomposition"),
         ('<summary>\nScales <see cref="T:Circle"/> up.\n</summary>\n<param name="x">y</param>', "Scales Circle up"),
         ("See {@link Foo} at https://a.b/c now.", "See Foo at now"),
-        ("Use :class:`~a.Foo` and ``bar``.", "Use a.Foo and bar"),
+        ("Use :class:`~a.Foo` and ``bar``.", "Use Foo and bar"),
         ("Donâ€™t stop the <b>job</b>.", "Don’t stop the job"),
         ("Map a List<String> to an &lt;a&gt; tag", "Map a List<String> to an <a> tag"),
         ("Load **all** *rows* of {@link https://x.y a page}.", "Load all rows of a page"),

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 MAX_CHARACTERS = 20_000  # of a docstring that are read
+ITEM = "item"  # the name of a text block that is an item of a list
 
 
 class Block(NamedTuple):
-    """One piece of a docstring. `name`: of the parameter or error; the language a fence of code names."""
+    """One piece of a docstring. `name`: of the parameter or error; the language a fence of code names; ITEM in a list."""
 
     kind: str  # "text", "param", "return", "raise", "lead" (title of an example) or "code"
     text: str  # a paragraph on one line, or lines of code; markup still in it
@@ -27,7 +29,7 @@ class Block(NamedTuple):
 _KINDS = {
     tag: kind
     for kind, tags in (
-        ("text", "brief short summary details remark remarks note par description desc overview abstract classdesc"),
+        ("text", "brief short summary details remark remarks note description desc overview abstract classdesc"),
         ("param", "param params tparam typeparam arg argument property prop option key keyword attr var ivar cvar"),
         ("return", "return returns retval result yield yields yieldreturn"),
         ("raise", "throws throw exception raise raises except"),
@@ -48,20 +50,55 @@ _SECTIONS = {
 }
 _TAG = re.compile(r"[@\\]([\w-]+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
 _KERNEL_ARGUMENT = re.compile(r"@([\w.\->]+|\.\.\.)\s*:\s*(.*)$", re.DOTALL)
-_KERNEL_SECTION = re.compile(r"(Returns?|Return value|Context|Note|Locking)\s*:\s*(.*)$", re.DOTALL | re.IGNORECASE)
+_C_SECTION = re.compile(r"([A-Za-z]{3,12}(?: [A-Za-z]{2,12})?)\s*:(?!:)\s*(.*)$", re.DOTALL)
+_C_SECTIONS = {
+    header: kind
+    for kind, headers in (
+        ("return", "return,returns,return value,return values,result,results,retval"),
+        ("text", "note,notes,description,purpose,summary,abstract,synopsis,comment,comments,remarks,brief,desc"),
+        ("param", "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
+                  "args,parameter,parameters,params,in,out,options database"),
+        ("skip", "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
+                 "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence"),
+    )
+    for header in headers.split(",")
+}  # fmt: skip
+_ONE_LINE_TAGS = frozenset(  # their text ends with their line: what follows is prose again
+    "fn def struct class enum union typedef file name ingroup addtogroup defgroup weakgroup memberof relates relatesalso "
+    "namespace "
+    "package par private public protected static async abstract final readonly override virtual internal hideinitializer "
+    "constructor "
+    "interface if ifnot elseif else endif cond endcond nosubgrouping page section subsection subsubsection anchor mainpage api "
+    "test beforeclass afterclass dataprovider group covers codecoverageignore runinseparateprocess hidden ignore inner method "
+    "function memberof module category kind event alpha beta public experimental".split()
+)
+_SIGNATURE_LINE = re.compile(
+    r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
+)
+_ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # of gtk-doc: (transfer full):
+_SENTENCE_STARTS = frozenset(
+    "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
+    "Calls Takes Sets Gets".split()
+)  # a line that begins with one, below a shorter one, begins a sentence
+_NO_END = frozenset("a an the of to in on for with by from and or as at is are be that which this if when per via".split())
+_WIDTH = 60  # columns that a line of running text fills at least
 _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)
 _DIRECTIVE = re.compile(r"\.\.\s+(?:([\w:-]{1,40})::\s*(.*)|.*)$", re.DOTALL)
 _CODE_DIRECTIVES = {"code-block", "code", "sourcecode", "ipython", "testcode", "highlight", "prompt"}
 _TEXT_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention", "admonition", "rubric"}
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _UNDERLINE = re.compile(r"([-=~^*#\"'+`_])\1{2,}$")
-_ITEM = re.compile(r"(?:[-*+•o]|\d{1,2}[.)]|\([a-z\d]\))\s+(?=\S)")
+_ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
 _ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
 _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
 _INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns that make a line code
 _CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # one of them begins every other block of code
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
-_PARAGRAPH_TAG = re.compile(r"</?p\s*/?>|<br\s*/?>\s*<br\s*/?>", re.IGNORECASE)
+_PARAGRAPH_TAG = re.compile(
+    r"</?p\s*/?>|<br\s*/?>\s*(?:<br\s*/?>|(?-i:(?=[A-Z@{])))|</?(?:ul|ol|dl|div|blockquote)(?:\s[^<>]{0,200})?>|<hr\s*/?>",
+    re.IGNORECASE,
+)
+_LINK_TARGET = re.compile(r"\[[^\[\]]{1,100}\]:\s*(?:https?:|\.{0,2}/|#)\S*$")
 _LIST_TAG = re.compile(r"<(?:li|dt|dd)>", re.IGNORECASE)
 _LAST_TAG_ENDS = {"c", "ruby", "python"}  # a blank line ends a tag's text; in the others the next tag does
 
@@ -70,6 +107,8 @@ _LAST_TAG_ENDS = {"c", "ruby", "python"}  # a blank line ends a tag's text; in t
 def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
     """The blocks of a docstring (comment marks already gone) in source order; unknown tags and tables are left out."""
     text = docstring[:MAX_CHARACTERS].expandtabs(4).replace("\r", "")
+    if "\n" not in text and text[:1].isalpha() and ":" not in text and "<" not in text and text[1:2] != ")":
+        return (Block("text", text.strip()),)  # two of five are such a line
     if "<" in text:
         if is_xml(text):
             return tuple(map(Block._make, read_xml(text)))
@@ -102,6 +141,7 @@ class _Reader:
         self.blocks: list[Block] = []
         self.kind, self.name, self.texts = "text", "", []
         self.section, self.section_indent, self.numpy = "", 0, False
+        self.number = 0  # of the last numbered item
 
     def read(self) -> list[Block]:
         """Go over the lines; each step consumes at least one."""
@@ -140,12 +180,15 @@ class _Reader:
             after = self._marked(at, stripped, first)
             if after:
                 return after
+        elif (first.isdigit() or stripped[1:2] == ")") and self._is_item(at, stripped):
+            return at + 1
         if self.language == "python" and (after := self._sectioned(at, line, stripped)):
             return after
-        if self.language == "c" and first.isalpha() and (match := _KERNEL_SECTION.match(stripped)):
-            kind = {"r": "return", "n": "text"}.get(first.lower(), "skip")
-            self._open(kind, "", match.group(2))
-            return at + 1
+        if self.language == "c" and ":" in stripped[:28] and (match := _C_SECTION.match(stripped)):
+            kind = _C_SECTIONS.get(match.group(1).lower())
+            if kind and (kind != "param" or not match.group(2)):
+                self._open(kind, "", _without_annotation(match.group(2)))
+                return at + 1
         if self._is_indented_code(at, line):
             return self._indented(at, _indent(line))
         return self._text(at, stripped)
@@ -163,8 +206,38 @@ class _Reader:
             if after < len(self.lines) and _indent(self.lines[after]) > _indent(self.lines[at]):
                 return self._indented(after, _indent(self.lines[at]) + 1)
             return at + 1
+        if self.kind == "text":
+            if not self.texts:
+                signature = (stripped[-1] in ");:" or "->" in stripped) and _SIGNATURE_LINE.match(stripped)
+                if signature and self._goes_on(at):
+                    return at + 1
+            elif stripped[0].isupper():
+                self._end_sentence(stripped)
         self.texts.append(stripped)
         return at + 1
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether prose stands on the next line."""
+        return at + 1 < len(self.lines) and self.stripped[at + 1][:1].isalpha()
+
+    def _end_sentence(self, following: str) -> None:
+        """Give the line before `following` a stop, where the line break seems to stand for it."""
+        before = self.texts[-1]
+        if len(before) >= _WIDTH or not (before[-1].isalnum() or before[-1] in ")`'\""):
+            return
+        if following.partition(" ")[0] in _SENTENCE_STARTS and before.rpartition(" ")[2].lower() not in _NO_END:
+            self.texts[-1] = before + "."
+
+    def _is_item(self, at: int, stripped: str) -> bool:
+        """Whether a line begins an item of a list, which is then opened; numbers count from 1, one by one."""
+        match = _ITEM.match(stripped) if self.kind == "text" else None
+        if match is None or self._is_indented_code(at, self.lines[at]):
+            return False
+        if match.group(1) and int(match.group(1)) not in (0, 1, self.number + 1):
+            return False
+        self.number = int(match.group(1) or 0)
+        self._open("text", ITEM, stripped[match.end() :])
+        return True
 
     def _marked(self, at: int, stripped: str, first: str) -> int:
         """A line that begins with a mark: code, tag, field, directive, list item, table. 0: none of these."""
@@ -180,6 +253,8 @@ class _Reader:
             return self._directive(at, stripped)
         if first == "<" and stripped[:8].lower().startswith(("<pre", "<code>", "<script", "<example")):
             return self._pre(at, stripped)
+        if first == "|" and stripped.startswith("|["):
+            return self._until(at, "]|")
         if _UNDERLINE.match(stripped) or (first in "|+" and stripped[-1] in "|+"):
             self._open(self.kind)
             return at + 1
@@ -187,11 +262,27 @@ class _Reader:
             return at + 1
         if first == "<" and stripped[:3].lower() in ("<h1", "<h2", "<h3", "<h4", "<h5", "<h6"):
             return at + 1
-        match = _ITEM.match(stripped) if self.kind == "text" else None
-        if match and not self._is_indented_code(at, self.lines[at]):
-            self._open("text", "", stripped[match.end() :])
+        if first == "<" and stripped[:6].lower() == "<table":
+            return self._table(at)
+        if first == "[" and _LINK_TARGET.match(stripped):
             return at + 1
-        return 0
+        return at + 1 if self._is_item(at, stripped) else 0
+
+    def _until(self, at: int, end: str) -> int:
+        """Take the lines up to one that begins with `end` as code."""
+        after = at + 1
+        while after < len(self.lines) and not self.stripped[after].startswith(end):
+            after += 1
+        self._code(self.lines[at + 1 : after])
+        return after + 1
+
+    def _table(self, at: int) -> int:
+        """Leave out a table of HTML."""
+        self._open(self.kind)
+        after = at
+        while after < len(self.lines) and "</table" not in self.stripped[after].lower():
+            after += 1
+        return after + 1
 
     def _fenced(self, at: int, fence: str, language: str) -> int:
         after = at + 1
@@ -269,15 +360,19 @@ class _Reader:
     def _tagged(self, at: int, stripped: str) -> int:
         """`@tag rest` or `\\tag rest`; an inline `{@tag}` does not come here."""
         if self.language == "c" and (match := _KERNEL_ARGUMENT.match(stripped)) and match.group(1) not in _KINDS:
-            self._open("param", match.group(1).split(".")[-1] if match.group(1) != "..." else "", match.group(2))
+            text = _without_annotation(match.group(2))
+            self._open("param", match.group(1).split(".")[-1] if match.group(1) != "..." else "", text)
             return at + 1
         match = _TAG.match(stripped)
         if not match:
-            return 0
+            return at + 1 if stripped in ("@{", "@}", "\\{", "\\}") else 0
         tag, rest = match.group(1), match.group(2)
         kind = _KINDS.get(tag.lower(), "skip")
         if kind == "skip" and (self.language == "python" or (stripped[0] == "\\" and len(tag) < 3)):
             return 0  # a decorator in a sentence; \c and \p mark one word
+        if kind == "skip" and tag.lower() in _ONE_LINE_TAGS:
+            self._open("text")
+            return at + 1
         if kind == "code":
             return self._tagged_code(at, tag, rest)
         name, text = self._argument(kind, rest)
@@ -296,9 +391,9 @@ class _Reader:
             return name, text.lstrip("-–: ")
         rest = _without_type(rest)
         if kind == "return":
-            if self.language == "php":
-                rest = rest.partition(" ")[2]
-            return "", rest.lstrip("-–: ")
+            if self.language == "php" and rest.partition(" ")[0].lower() not in ("the", "a", "an"):
+                rest = _without_php_type(rest)
+            return "", _without_annotation(rest.lstrip("-–: "))
         if self.language == "php" and kind == "param":
             before, dollar, after = rest.partition("$")
             if dollar and len(before.split()) <= 1:
@@ -403,3 +498,18 @@ def _without_type(text: str) -> str:
         if depth == 0:
             return text[position + 1 :].strip()
     return text[1:]
+
+
+def _without_php_type(text: str) -> str:
+    """`text` after its first word, which may hold spaces within brackets: `array<int, string> the names`."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character in "<({") - (character in ">)}")
+        if character == " " and depth <= 0:
+            return text[position + 1 :].lstrip()
+    return ""
+
+
+def _without_annotation(text: str) -> str:
+    """`text` after gtk-doc's annotations: `(transfer full): the name`."""
+    return text[match.end() :] if text[:1] == "(" and (match := _ANNOTATION.match(text)) else text

@@ -1,19 +1,34 @@
 """C#'s XML documentation to blocks: (kind, text, name) as in docblocks.Block.
 
-Hand-written documentation is often no well-formed XML (bare `<`, tags left open), so tags are taken as they come.
+Hand-written documentation is often no well-formed XML (bare `<`, tags left open, tags in capitals), so tags are taken
+as they come: a known tag opens and closes blocks, an unknown one ("List<T>", HTML) stays in the text.
 """
 
 import html
 import re
 from collections.abc import Iterator
 
+from codesage.corpus.pairs.markup import reference
+
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
-_NAME = re.compile(r"</?([\w:]+)")
-_ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']([^\"']{0,300})[\"']")
-_KNOWN = re.compile(r"</?(?:summary|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam )")
-_KINDS = {"summary": "text", "remarks": "text", "param": "param", "typeparam": "param", "returns": "return",
-          "value": "text", "exception": "raise", "example": "lead", "para": "", "p": "", "item": "", "list": "",
-          "listheader": "", "br": "", "seealso": "skip", "permission": "skip"}  # fmt: skip
+_NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
+_ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
+_KNOWN = re.compile(
+    r"</?(?:summary|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam |devdoc|doc>|internalonly|"
+    r"include file)",
+    re.IGNORECASE,
+)
+_KINDS = {"summary": "text", "remarks": "text", "param": "param", "typeparam": "param", "returns": "return", "return": "return",
+          "value": "text", "exception": "raise", "example": "lead", "devdoc": "text", "doc": "text", "overloads": "text",
+          "seealso": "skip", "permission": "skip"}  # fmt: skip
+_BREAKS = frozenset("para p item list listheader br ul ol li".split())
+_REFERENCES = frozenset(("see", "paramref", "typeparamref", "seealso"))
+_SILENT = frozenset(  # only their tags say something, and not of the code
+    "internalonly include exclude preliminary c description completionlist threadsafety nodoc".split()
+)
+_DROPPED = frozenset("filterpriority author authors date created changed history version since copyright license revision "
+                     "platform platforms owner newpara changelog".split())  # fmt: skip
 
 
 def is_xml(text: str) -> bool:
@@ -22,40 +37,103 @@ def is_xml(text: str) -> bool:
 
 
 def read_xml(text: str) -> Iterator[tuple[str, str, str]]:
-    """Blocks in source order: text, param, return, raise, lead (of an example), code."""
-    kind, name, texts = "text", "", []
-    code: list[str] | None = None
-
+    """Blocks: text, param, return, raise, lead (of an example), code; the summary first, else in source order."""
+    reader = _Reader()
     for piece in _TAGS.split(text):
+        reader.take(piece)
+    return reader.finish()
+
+
+class _Reader:
+    """The state of one pass: the open block (kind, name, texts), code that is collected, and what is skipped."""
+
+    def __init__(self) -> None:
+        self.first: list[tuple[str, str, str]] = []  # of the summary
+        self.blocks: list[tuple[str, str, str]] = []
+        self.kind, self.name, self.tag = "text", "", ""
+        self.texts: list[str] = []
+        self.code: list[str] | None = None
+        self.dropped = ""  # the tag whose text is left out
+        self.pending = ""  # the target of an open reference, until it has a label
+
+    def take(self, piece: str) -> None:
+        """One piece: a tag, or the text between two."""
         tag = match.group(1).lower() if piece.startswith("<") and (match := _NAME.match(piece)) else ""
-        closing = piece.startswith("</")
-        if code is not None:  # generics in a block of code look like tags
-            if tag == "code" and closing:
-                yield "code", _code("".join(code)), ""
-                code = None
-            else:
-                code.append(piece)
-        elif tag == "code" and not closing and not piece.endswith("/>"):
-            yield from _paragraphs(kind, texts, name)
-            texts, code = [], []
-        elif tag == "inheritdoc":
-            texts.append("{@inheritDoc}")
-        elif tag in _KINDS:
-            yield from _paragraphs(kind, texts, name)
-            texts = []
-            if _KINDS[tag]:
-                attribute = _ATTRIBUTE.search(piece)
-                opened = not closing and not piece.endswith("/>")
-                kind = _KINDS[tag] if opened else "text"
-                name = _reference(attribute.group(1)) if attribute and opened else ""
-        elif tag in ("see", "paramref", "typeparamref"):
-            if piece.endswith("/>") and (attribute := _ATTRIBUTE.search(piece)):
-                texts.append(_reference(attribute.group(1)))
+        closing, whole = piece.startswith("</"), piece.endswith("/>")
+        if self.code is not None:  # generics in a block of code look like tags
+            self._collect(piece, ends=tag == "code" and closing)
+        elif self.dropped:
+            self.dropped = "" if tag == self.dropped and closing else self.dropped
         elif not tag:
-            texts.append(piece)
-    if code:
-        yield "code", _code("".join(code)), ""
-    yield from _paragraphs(kind, texts, name)
+            self.pending = "" if piece.strip() else self.pending
+            self.texts.append(piece)
+        elif tag == "code":
+            self.code = None if closing or whole else []
+        elif tag == "inheritdoc":
+            self.texts.append("{@inheritDoc}")
+        elif tag in _REFERENCES and self._refers(tag, piece, closing=closing, whole=whole):
+            pass
+        elif tag in _KINDS:
+            self._open(tag, piece, opened=not closing and not whole)
+        elif tag in _BREAKS:
+            self._close()
+        elif tag == "term":
+            self.texts.append(": " if closing else "")
+        elif tag in _DROPPED:
+            self.dropped = "" if closing or whole else tag
+        elif tag not in _SILENT and "=" not in piece:
+            self.texts.append(piece)
+
+    def _refers(self, tag: str, piece: str, *, closing: bool, whole: bool) -> bool:
+        """Whether a tag is a reference in a sentence; its target is the text unless a label follows."""
+        if tag == "seealso" and not "".join(self.texts).strip():
+            return False
+        if closing:
+            self.texts.append(self.pending)
+            self.pending = ""
+            return True
+        attribute = _ATTRIBUTE.search(piece)
+        target = _reference(attribute.group(1)) if attribute else ""
+        if whole or tag in ("paramref", "typeparamref"):
+            self.texts.append(target)
+        else:
+            self.pending = target
+        return True
+
+    def _open(self, tag: str, piece: str, *, opened: bool) -> None:
+        self._close()
+        attribute = _ATTRIBUTE.search(piece) if opened else None
+        self.kind, self.tag = (_KINDS[tag], tag) if opened else ("text", "")
+        self.name = _reference(attribute.group(1)) if attribute else ""
+
+    def _collect(self, piece: str, *, ends: bool) -> None:
+        """A piece of `<code>`: on one line within a sentence it is a word of it, else a block."""
+        if not ends:
+            self.code.append(piece)
+            return
+        code = "".join(self.code)
+        self.code = None
+        if "\n" not in code and (said := "".join(self.texts)).strip() and not said.rstrip(" ").endswith((":", "\n", ">")):
+            self.texts.append(code)
+            return
+        self._close()
+        self._blocks().append(("code", _code(code), ""))
+
+    def _blocks(self) -> list[tuple[str, str, str]]:
+        return self.first if self.tag == "summary" else self.blocks
+
+    def _close(self) -> None:
+        self._blocks().extend(_paragraphs(self.kind, self.texts, self.name))
+        self.texts = []
+
+    def finish(self) -> Iterator[tuple[str, str, str]]:
+        """Close what is open; the blocks, those of the summary first."""
+        if self.code:
+            code = _code("".join(self.code))
+            self._close()
+            self._blocks().append(("code", code, ""))
+        self._close()
+        return iter([*self.first, *self.blocks])
 
 
 def _paragraphs(kind: str, texts: list[str], name: str) -> Iterator[tuple[str, str, str]]:
@@ -71,12 +149,8 @@ def _paragraphs(kind: str, texts: list[str], name: str) -> Iterator[tuple[str, s
 
 
 def _reference(target: str) -> str:
-    """`T:Some.Namespace.Type` as `Type`, `M:A.B.Do(System.Int32)` as `B.Do`: what a reader calls it."""
-    if target.startswith("http"):
-        return ""
-    kind, target = (target[0], target[2:]) if target[1:2] == ":" else ("", target)
-    parts = target.partition("(")[0].split("`")[0].split("{")[0].split(".")
-    return ".".join(parts[-2:] if kind in "MPF" and kind else parts[-1:])
+    """`Some.Namespace.Type` as `Type` too, where markup.reference() asks for the kind ("T:")."""
+    return reference(target if target[1:2] == ":" or target.startswith("http") else f"T:{target}")
 
 
 def _code(text: str) -> str:

@@ -5,9 +5,10 @@ begin summaries, of English and of the languages whose comments packages carry. 
 """
 
 import re
+from functools import lru_cache
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_LETTERS = bytes([code | 32 if chr(code).isalpha() else 32 for code in range(128)]).ljust(256)  # ASCII, in lower case
+_WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not the parts of identifiers: el_nodo, es6
+_LETTERS = bytes([ord(chr(code).lower()) if chr(code).isalnum() or code == 95 else 32 for code in range(128)]).ljust(256)
 # ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _ENGLISH = frozenset(
     "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
@@ -57,12 +58,24 @@ _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
-    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
+    r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|"
+    r"\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
 )
+_DECLARATION = re.compile(
+    r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| "
+    r"(?:extends|implements) \S+ \{)|"
+    r"(?:export )+(?:default )?(?:const|let|function|interface|type|class|enum)\b|\[\w+\(\w+ ?= ?[\"@]"
+)
+_GRAMMAR = re.compile(r"<?[A-Za-z][\w-]{0,60}>? ?(?:::?=) ?\S|<[\w-]{1,60}> ?: ?<")
+_RULE = re.compile(r"[A-Za-z][\w-]{0,60} ?: ")
+_RULE_TOKEN = re.compile(r"['\"][^'\"]{1,20}['\"],?|[|;?*+()\[\]{}]+|[A-Z][A-Z_]+[*+?]?|<[\w-]+>|\w+[*+?]|\[\S+\]|\S*_\S*")
+_SYNOPSIS = re.compile(r"[A-Z][A-Z_.-]{2,40}(?: [A-Z]{2,}){0,3}(?: (?:[<\[|/.\]>-]\S*|[a-z]+[\])>]?|[A-Z]+)){1,12}$")
+_FUNCTION_WORDS = frozenset("the a an of to in is are and or for with from by on as at be not this that if when which".split())
 _MAY_BE_CODE = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~:]")  # in all that is code below: most prose has none
 _CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
 
 
+@lru_cache(maxsize=256)  # as is_code
 def is_english(text: str) -> bool:
     """Whether a short text reads as English: Latin letters, and words of no other language outnumbering English ones.
 
@@ -71,24 +84,27 @@ def is_english(text: str) -> bool:
     if text.isascii():
         words = text.encode().translate(_LETTERS).split()  # many times as quick as _WORD
         if _TELLING.isdisjoint(words):
-            return bool(words)
+            return text.lower() != text.upper()
     else:
         letters = list(filter(str.isalpha, text))
         if not letters or sum(letter > "\x7f" for letter in letters) > 0.1 * len(letters):
             return False
-    words = _WORD.findall(text.lower())
+    words = [word.lower() for word in _WORD.findall(text) if len(word) > 1 or word.islower()]  # not the X and Y of formulas
     foreign = sum(0.5 if word in _WEAK or word in _ENGLISH else 1.0 for word in words if word in _FOREIGN)
     if not text.isascii():
         foreign += 0.7 * sum(not word.isascii() for word in words if word not in _FOREIGN)
     return foreign < 1.0 or foreign <= 0.6 * sum(map(_ENGLISH.__contains__, words))
 
 
+@lru_cache(maxsize=256)  # a summary is judged when it is chosen, and again by the pair rules
 def is_code(text: str) -> bool:
     """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
     if not _MAY_BE_CODE.search(text):
         return False
     text = text.strip()
     if _CODE_START.match(text[:400]):
+        return True
+    if (":" in text and _is_grammar(text)) or (text[:3].isupper() and _is_synopsis(text)) or _DECLARATION.match(text):
         return True
     marked = text.replace("()", "")
     ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(marked)) + marked.count("::")
@@ -100,3 +116,21 @@ def is_code(text: str) -> bool:
         return False
     plain = sum([word.strip("(),.:'\"").replace("-", "").isalpha() for word in words])
     return (ends and plain < 0.7 * len(words)) or (dense and plain < 3)
+
+
+def _is_grammar(text: str) -> bool:
+    """Whether a text is a rule of a grammar: "expr ::= term", "expr: expr '+' term | NAME"."""
+    if _GRAMMAR.match(text):
+        return True
+    rule = _RULE.match(text) if ":" in text[:64] and ("'" in text or '"' in text or "|" in text) else None
+    tokens = text[rule.end() :].split() if rule else []
+    marks = sum(_RULE_TOKEN.fullmatch(token) is not None for token in tokens)
+    operators = sum(token[:1] in "'\"" and not any(map(str.isalnum, token)) for token in tokens)
+    return 2 * (marks + operators) > len(tokens)
+
+
+def _is_synopsis(text: str) -> bool:
+    """Whether a text is a command with its arguments: "UNSUBSCRIBE [channel ...]", "GET key"."""
+    return (
+        any(mark in text for mark in "<[|/") and _SYNOPSIS.match(text) is not None and _FUNCTION_WORDS.isdisjoint(text.split())
+    )

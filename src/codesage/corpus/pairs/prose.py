@@ -4,117 +4,89 @@ In: a docstring without comment marks (syntax.docstrings) and its language. Out:
 inline markup, with broken Unicode repaired. Blocks come from docblocks.py; every pattern here is linear in its text.
 """
 
-import html
 import re
-import unicodedata
-from contextlib import suppress
 from functools import lru_cache
+from typing import NamedTuple
 
-from codesage.corpus.pairs.docblocks import Block, blocks_of
+from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of
 from codesage.corpus.pairs.english import is_code, is_english
+from codesage.corpus.pairs.markup import clean, repair_unicode
+from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
+from codesage.corpus.pairs.sentences import first_sentence
+from codesage.corpus.pairs.templates import says_nothing, without_stamp
 
 __all__ = ["clean", "count_tokens", "description", "first_sentence", "is_code", "is_english", "repair_unicode",
            "says_nothing", "summary"]  # fmt: skip
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->.{0,200})?$", re.DOTALL)
+_SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
+_COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
 _NAME_DASH = re.compile(
     r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
-_SENTENCE_END = re.compile(  # not after an abbreviation: each list is of words of one length, as re needs them
-    r"[.!?。](?:(?<=。)|(?=[)\"']?\s+[\"'(`A-Z{<:@]|[)\"']?\s*$))(?<!\.\.\.)(?<!\b[A-Za-z]\.)"
-    r"(?<!\b(?:al|cf|vs|Dr|Mr|Ms|St|No|Eq)\.)(?<!\b(?:e\.g|i\.e|etc|max|min|Fig|Sec)\.)(?<!\b(?:incl|excl|resp)\.)(?<!\bapprox\.)"
-)
-_HTML = re.compile(
-    r"</?(?:a|abbr|b|big|blockquote|br|c|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|hr|i|img|ins|kbd|li|list|ol|p|"
-    r"para|pre|q|s|samp|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul|var|summary|remarks|returns|"
-    r"example|description|term|item|see|seealso|value|script|style|link|meta|body|head|html)\b[^<>]{0,300}>|<!--[^<>]{0,200}-->",
-    re.IGNORECASE | re.DOTALL,
-)
-_SEE = re.compile(r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*[\"'](?:\w:)?([^\"'<>]{0,300})[\"']\s*/?>")
-_INLINE_TAG = re.compile(r"\{@(\w{1,30})\s+([^{}]{0,400})\}")
-_BARE_TAG = re.compile(r"\{@\w{1,30}\}|\{@\w{1,30}\s")
-_ROLE = re.compile(r":[A-Za-z][\w:+-]{0,40}:`~?!?([^`<]{0,300}?)\s{0,3}(?:<[^`]{0,300}>)?`")
-_REST_LINK = re.compile(r"`([^`<]{1,300}?)\s{0,3}<[^`<>]{0,300}>`_{0,2}|`([^`]{1,300})`_{1,2}")
-_MARKDOWN_LINK = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,400}\)|\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]")
-_GO_LINK = re.compile(r"(?<![\w\]])\[\*?([A-Za-z_][\w./]{0,120})\](?![\w(\[])")
-_YARD_LINK = re.compile(r"\{([A-Z#][\w:#?!.]{0,120})(?:\s+([^{}]{1,200}))?\}")
-_PLUS = re.compile(r"(?<![\w+])\+([\w:.@#?!\[\]=]{1,80})\+(?![\w+])")
-_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,2})([^\s*][^*\n]{0,120}?)\1(?![\w*])")
-_DOXYGEN_WORD = re.compile(r"(?<![\w\\@])[\\@](?:c|p|a|e|em|b|ref|link|endlink|n|li|copybrief|copydoc)\b\s?#?")
-_KERNEL_SIGIL = re.compile(
-    r"(?<![\w&%@])(?:[%@&]|#(?!define|include|if|el|end|undef|pragma|error))(?=[A-Za-z_])(?:struct |enum |union )?"
-)
-_C_SIGIL = re.compile(r"[\\@%&#]")  # one of them is in every find of the two expressions above, which are slow to find nothing
-_URL = re.compile(r"\(?\b(?:https?|ftp)://[^\s<>]{1,2000}|\bwww\.[^\s<>]{1,2000}")
-_LONE_MARKS = frozenset(",.;:!?)")
-_SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _ARTICLES = {"the", "a", "an", "of", "to", "this"}
 _NAME_PARTS = re.compile(r"[_\W]+")
 _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see|same)\b", re.IGNORECASE)
 _CONDITION = re.compile(r"(?:if|when|on|in|for|unless|whenever|because|to|where|as)\b", re.IGNORECASE)
-_MOJIBAKE = ("Ã", "â€", "Â", "â\x80", "ï»¿")
-
-# What a summary says when it says nothing of the code: templates of editors, placeholders, pointers elsewhere.
-_NOTHING = re.compile(
-    "(?:"
-    + "|".join(
-        (
-            r"\{?@?inherit(?:ed)?[ _-]?docs?\b.{0,40}",
-            r"(?:todo|fixme|xxx|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
-            r"\(?non[- ]javadoc\b.*",
-            r"(?:please )?(?:see|refer to|cf\.?) (?!if\b|whether\b)(?:also |the )?\S+(?: \S+){0,3}",
-            r"(?:code |file )?generated (?:by|from)\b.*",
-            r"(?:copyright|licen[cs]ed? (?:under|to)|all rights reserved|spdx|permission is hereby|@?license|©|\(c\)).*",
-            r"(?:\w+ ){0,2}(?:con|de)structor(?: (?:for|of) (?:the )?[\w.<>]+)?(?: (?:class|object|instance))?",
-            r"(?:create|construct|initiali[sz]e|instantiate)s? (?:a |an |the )?(?:new )?(?:instance|object)"
-            r"(?: (?:of|for) (?:the |a )?[\w.<>,]+(?: (?:class|struct|record|object|type|exception))?)?",
-            r"(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace) [\w.\\<>:]+",
-            r"[\w.\\<>:]+ (?:class|interface|struct|enum|trait|module|method|function|exception|tests?|model|controller)",
-            r"(?:getter|setter|accessor|get|set|getter and setter)s?(?: (?:method|function))?(?: for \S+)?",
-            r"(?:implement(?:s|ation|ed)?|override(?:s|n)?|overridden|inherit(?:s|ed)?)(?: (?:of|from|by|in))?(?: the)? \S+",
-            r"(?:delegates?|alias(?:es)?|wrapper|same as|equivalent to|shortcut|synonym|convenience method)"
-            r"(?: (?:of|from|to|for))?(?: (?:the )?\S+){0,2}",
-            r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?"
-            r"internal(?: (?:use|api|method|function|only|class))*",
-            r"(?:missing|no|add|put|insert|write|enter|fill)(?: in)?(?: a| your| some)? "
-            r"(?:documentation|description|docs?|comment)s?(?: here)?",
-            r"(?:a |the )?(?:helper|utility|main|test|private|public|static|description|documentation|docs?|comment)s?"
-            r"(?: (?:function|method|class|string|helper|entry point|of \S+|for \S+))?",
-            r"[@\\]\w+.*",
-            r"(?:returns?|param(?:eter)?s?|throws|raises|args|arguments|examples?|usage|notes?|since|version|author)"
-            r"(?: \S+)?",
-            r"\$(?:id|revision|date|author|header)\b.*",
-            r"-\*-.*",
-        )
-    )
-    + r")[\s.:;!]*$",
-    re.DOTALL,
+_RETURNS = re.compile(r"(?:returns?|yields?)\s+", re.IGNORECASE)
+_NO_RESULT = re.compile(  # what is said of a result that does not say what the code does
+    r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|"
+    r"which|that|to|"
+    r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|"
+    r"\$this|"
+    r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|"
+    r".*(?:\b(?:TODO|FIXME)\b|\{\})"
 )
-_GENERATED = re.compile(r".{0,60}\b(?:auto[- ]?generated|do not edit|was generated by|is generated (?:by|from))\b", re.DOTALL)
+_RESULT_TYPE = re.compile(
+    r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE
+)
+_ENDS_IN_AIR = re.compile(
+    r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE
+)
+_LEAD_IN = re.compile(  # what leads to a list or to code that is no part of the sentence
+    r"[\s,;(-]*(?:\b(?:that is|namely|as follows|for example|for instance|e\.g\.?|i\.e\.?|such as|including|"
+    r"as in|see|examples?|ex|usage|in the following (?:way|manner|order|form|format))\b)?\s*:+$",
+    re.IGNORECASE,
+)
+_DANGLING = ("e.g", "i.e", "such as", "for example", "that is", "namely")
+_DANGLES = re.compile(r"[\s,;(]*\b(?:e\.g|i\.e|such as|for example|that is|namely)$", re.IGNORECASE)
+_MOST_WORDS_OF_LIST = 40  # of a sentence whose end is a list
+_MOST_TRIED = 8  # sentences of one paragraph that say nothing, before the next paragraph
 
 
-def summary(docstring: str, language: str) -> str:
-    """The first sentence of a docstring's first paragraph that says more than a name or a signature, cleaned.
+class Opening(NamedTuple):
+    """Where the summary of a docstring stands: its block, the sentence, what follows it there."""
 
-    Where there is only a name, the name; "" when there is no paragraph at all.
+    number: int  # of the block; paragraphs before it are left out
+    said: str
+    rest: str
+    template: str  # what was passed over as saying nothing, cleaned
+
+
+def summary(docstring: str, language: str, *, name: str = "") -> str:
+    """The first sentence of a docstring that says more than a name, a signature or a template does, cleaned.
+
+    `name` is that of the definition: a sentence that begins with it loses it. Where no paragraph says anything, "Returns"
+    and what is said of the result; then the template or the name there is; "" when there is no paragraph at all.
     """
-    _, said, _ = _opening(docstring, language)
-    if said:
-        return said
+    opening = _opening(docstring, language, name)
+    if opening.said or opening.template:
+        return opening.said or opening.template
     names = (block.text for block in blocks_of(docstring, language) if block.kind == "text" and _LONE_NAME.match(block.text))
     return next(filter(None, (clean(name, language) for name in names)), "")
 
 
-def description(docstring: str, language: str) -> str:
+def description(docstring: str, language: str, *, name: str = "") -> str:
     """What follows the summary in plain sentences: paragraphs, parameters, results, errors; no code. "" when nothing."""
-    opening, _, rest = _opening(docstring, language)
+    opening = _opening(docstring, language, name)
     sentences = []
     for number, block in enumerate(blocks_of(docstring, language)):
-        if block.kind == "text" and number <= opening:
-            text = clean(rest, language) if number == opening else ""
+        if number == opening.number:
+            text = clean(opening.rest, language)
+        elif block.kind == "text" and number < opening.number:
+            continue
         else:
             text = _plain(block, language)
         if " " in text and not is_code(text) and not (text.endswith(":") and len(text) < 40):
@@ -123,16 +95,74 @@ def description(docstring: str, language: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # as blocks_of
-def _opening(docstring: str, language: str) -> tuple[int, str, str]:
-    """Of the paragraph that gives the summary: (its number among the blocks, its first sentence, cleaned, its rest)."""
+def _opening(docstring: str, language: str, name: str) -> Opening:
     blocks = blocks_of(docstring, language)
+    template, sure = "", True
     for number, block in enumerate(blocks):
-        if block.kind == "text":
-            text = _without_name(block.text, language)
-            first = first_sentence(text)
-            if said := clean(first, language):
-                return number, said, text[len(first) :]
-    return len(blocks), "", ""
+        if block.kind != "text" or (block.name == ITEM and not sure):
+            continue
+        text = _without_signature(block.text, language)
+        text = without_stamp(text) if text else ""
+        said, rest, passed, sure = _first_said(text, language, name, sure=sure)
+        template = template or passed
+        if said:
+            return Opening(number, _completed(said, blocks, number, language), rest, template)
+    for number, block in enumerate(blocks):
+        if block.kind == "return":
+            said = _result(block.text, language)
+            return Opening(number if said else len(blocks), said, block.text[len(first_sentence(block.text)) :], template)
+    return Opening(len(blocks), "", "", template)
+
+
+def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
+    """Of a paragraph: (first sentence that says something, what follows it, the first that says nothing, still sure).
+
+    Not `sure`, after a sentence that says nothing: only one that tells what the code does is then the summary, no note.
+    """
+    template = ""
+    for _ in range(_MOST_TRIED):
+        if not text:
+            break
+        first = first_sentence(text)
+        cleaned = clean(first, language)
+        said = without_name(cleaned, name, language) if " " in cleaned else ""
+        text = text[len(first) :].lstrip()
+        if said and is_code(said):
+            return "", "", template or said, False
+        says = said and not says_nothing(said) and (said[-1] != ":" or not _ENDS_IN_AIR.search(said))
+        if says and (sure or tells_what_it_does(said)):
+            return said, text, template, sure
+        template, sure = template or said or cleaned, sure and not said
+    return "", "", template, sure
+
+
+def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
+    """A summary that does not end in the air: a list that its colon opens is joined to it, where it is short, or left out."""
+    if said.isupper() and said.count(" ") > 2:
+        return said.capitalize()
+    if said[-1] != ":":
+        return (_DANGLES.sub("", said) or said) if said.endswith(_DANGLING) else said
+    shorter = _LEAD_IN.sub("", said)
+    if not shorter.endswith("following"):
+        return shorter or said
+    items = []
+    for block in blocks[number + 1 :]:
+        if block.name != ITEM or block.kind != "text":
+            break
+        items.append(clean(block.text, language))
+    joined = f"{shorter}: {'; '.join(items)}"
+    return joined if items and len(joined.split()) <= _MOST_WORDS_OF_LIST else shorter
+
+
+def _result(text: str, language: str) -> str:
+    """The summary that the description of a result gives: "Returns the number of files"; "" when it names only a type."""
+    said = clean(first_sentence(text), language).rstrip(":")
+    said = said[match.end() :] if (match := _RETURNS.match(said)) else said
+    said = said[match.end() :] if (match := _RESULT_TYPE.match(said)) else said
+    if said.count(" ") < 2 or _NO_RESULT.match(_lower_first(said)) or says_nothing(said) or is_code(said):
+        return ""
+    keeps = language == "python" and said.startswith(("True", "False", "None"))
+    return f"Returns {said if keeps else _lower_first(said)}"
 
 
 def _plain(block: Block, language: str) -> str:
@@ -157,80 +187,17 @@ def _lower_first(text: str) -> str:
     return text[0].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
-def _without_name(text: str, language: str) -> str:
+def _without_signature(text: str, language: str) -> str:
     """A first paragraph without the name it begins with (kernel-doc, TomDoc); "" when it is only a name or signature."""
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):
         return ""
+    if language == "c" and head[:2].isupper() and (match := _COMMAND.match(head)):
+        return text[match.end() :]
     match = _NAME_DASH.match(head) if language in ("c", "ruby", "go") else None
     if match is None or (language != "c" and not {"_", "("} & set(match.group()) and not head[match.end()].isupper()):
         return text
     return text[match.end() :]
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of a paragraph, its stop included; the whole paragraph when it has no end."""
-    end = _SENTENCE_END.search(text)
-    return text[: end.end()] if end else text
-
-
-def clean(text: str, language: str = "") -> str:
-    """Strip URLs, HTML and doc tags, give inline markup its text, repair Unicode, collapse white space, drop the stop."""
-    text = repair_unicode(text)
-    if "<" in text:
-        text = _HTML.sub("", _SEE.sub(r"\1", text))
-    if "`" in text:
-        text = _ROLE.sub(r"\1", text) if ":`" in text else text
-        text = _REST_LINK.sub(lambda match: match.group(1) or match.group(2), text)
-    if "{" in text:
-        for _ in range(3):  # innermost first
-            text = _INLINE_TAG.sub(_inline, text) if "{@" in text else text
-        text = _BARE_TAG.sub("", text)
-        if language == "ruby":
-            text = _YARD_LINK.sub(lambda match: match.group(2) or match.group(1), text)
-    if "[" in text:
-        text = _MARKDOWN_LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
-        text = _GO_LINK.sub(r"\1", text) if language in ("go", "") else text
-    if "+" in text and language in ("ruby", ""):
-        text = _PLUS.sub(r"\1", text)
-    if "*" in text:
-        text = _EMPHASIS.sub(r"\2", text)
-    if language == "c" and _C_SIGIL.search(text):
-        text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", text))
-    if "://" in text or "www." in text:
-        text = _URL.sub("", text)
-    if "&" in text and ";" in text:
-        text = html.unescape(text)
-    words = text.replace("`", "").split()
-    text = " ".join(words)
-    if not _LONE_MARKS.isdisjoint(words):
-        text = _SPACE_BEFORE.sub("", text)
-    return text.rstrip(". ").lstrip("-–—:*|>,;! ")
-
-
-def _inline(match: re.Match) -> str:
-    tag, text = match.group(1), match.group(2).strip()
-    if tag not in ("link", "linkplain", "see", "tutorial"):
-        return text
-    target, _, label = text.replace("|", " ").partition(" ")
-    return label.strip() or target.partition("(")[0].replace("#", ".").lstrip(".")
-
-
-def repair_unicode(text: str) -> str:
-    """Undo UTF-8 read as Windows-1252 where that is reversible, normalise to NFC, drop control characters."""
-    if text.isascii():
-        return text if text.isprintable() else "".join(c for c in text if c.isprintable() or c in "\n\t")
-    if any(mark in text for mark in _MOJIBAKE):
-        with suppress(UnicodeError):  # not that kind of damage: the text stays as it is
-            text = text.encode("cp1252").decode("utf-8")
-    text = unicodedata.normalize("NFC", text).replace("\ufffd", "")
-    return text if text.isprintable() else "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
-
-
-def says_nothing(text: str) -> bool:
-    """Whether a cleaned summary is a template or a placeholder ("Constructor", "TODO", "See Foo", "{@inheritDoc}")."""
-    head = text[:300].lower()  # the expressions are in lower case: without IGNORECASE they take half of the time
-    return _NOTHING.match(head) is not None or (("generated" in head or "edit" in head) and _GENERATED.match(head) is not None)
 
 
 def count_tokens(text: str) -> int:

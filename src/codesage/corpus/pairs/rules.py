@@ -34,7 +34,7 @@ def _pair(function: Function, document: Document) -> Pair | str:
     """The pair of one definition, or why there is none: one of DROPS."""
     if not function.docstring:
         return "no docstring"
-    text = summary(function.docstring, function.language)
+    text = summary(function.docstring, function.language, name=function.name)
     if reason := refusal(text):
         return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
     body = function.body
@@ -45,7 +45,8 @@ def _pair(function: Function, document: Document) -> Pair | str:
         return "only returns"
     return Pair(
         text=text, code=function.signature + body, bare_body=bare_body,
-        description=description(function.docstring, function.language), language=function.language, name=qualified(function),
+        description=description(function.docstring, function.language, name=function.name), language=function.language,
+        name=qualified(function),
         kind=function.kind, path=document.path, start_line=function.start_line, package=document.package,
         version=document.version, licence=document.licence,
     )  # fmt: skip

@@ -1,0 +1,240 @@
+"""Inline markup to the words it shows: HTML, doc tags, roles, links and marks of emphasis, URLs, broken Unicode.
+
+clean() works on one paragraph or sentence, whatever convention it is written in; marks that mean different things in
+two languages look at the language. Every pattern is linear in its text.
+"""
+
+import html
+import re
+import unicodedata
+from contextlib import suppress
+
+_INLINE_HTML = "a|abbr|b|big|c|cite|code|del|em|font|i|ins|kbd|q|s|samp|see|small|span|strike|strong|sub|sup|tt|u|var"
+_BLOCK_HTML = (
+    "blockquote|body|br|center|dd|description|div|dl|dt|example|h[1-6]|head|hr|html|img|item|li|link|list|meta|ol|p|para|pre|"
+    "remarks|returns|script|seealso|style|summary|table|tbody|td|term|th|thead|tr|ul|value"
+)
+_HTML = re.compile(
+    rf"</?(?:(?:{_INLINE_HTML})|({_BLOCK_HTML}))\b(?:\s[^<>]{{0,300}}|/)?>|(<!--(?:[^<>-]|-(?!->)){{0,300}}-->)", re.IGNORECASE
+)
+_DOCBOOK = re.compile(
+    r"<(emphasis|literal|function|type|symbol|structname|structfield|parameter|varname|ulink|link|constant|filename|code)"
+    r"(?:\s[^<>]{0,200})?>([^<>]{0,200})</\1>"
+)
+_SEE = re.compile(
+    r"<(?:see|seealso|paramref|typeparamref)\s+\w+\s*=\s*[\"']?([^\"'<>]{0,300}?)[\"']?\s*(?:/>|>\s*</(?:see|seealso|"
+    r"paramref|typeparamref)>)",
+    re.IGNORECASE,
+)
+_BRACE = re.compile(r"\{@(\w{1,30})[ \t\n]*|[{}]")
+_TARGET = re.compile(r"[^\s(<|]+(?:<[^<>]{0,100}>+)?(?:\([^()]{0,200}\))?")
+_LABELLED_TAG = re.compile(r"\[([^\[\]]{1,200})\]\{@(?:link|linkcode|linkplain|tutorial)\s[^{}]{0,300}\}")
+_ROLE = re.compile(r":[A-Za-z][\w:+-]{0,40}:`([~!]?!?)([^`<]{0,300}?)\s{0,3}(?:<[^`]{0,300}>)?`")
+_REST_LINK = re.compile(r"`([^`<]{1,300}?)\s{0,3}<[^`<>]{0,300}>`_{0,2}|`([^`]{1,300})`_{1,2}")
+_TILDE = re.compile(r"`~(?:[\w.]{0,200}\.)?(\w{1,100}(?:\(\))?)`")
+_BANG = re.compile(r"`!(?=\w)")
+_SUBSTITUTION = re.compile(r"(?<![\w|\\])\|(\w[\w. -]{0,60}\w)\|_?(?![\w|])")
+_FOOTNOTE = re.compile(r"\s?\[[\w#*.:-]{1,40}\]_(?!\w)")
+_IMAGE = re.compile(r"!\[[^\[\]]{0,200}\]\([^()\s]{0,400}\)")
+_MARKDOWN_LINK = re.compile(
+    r"\[([^\[\]]{0,200})\]\([^()\s]{0,400}(?:\([^()\s]{0,100}\)[^()\s]{0,100})?(?:\s\"[^\"]{0,100}\")?\)|"
+    r"\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]"
+)
+_GO_LINK = re.compile(r"(?<![\w\]])\[\*?([A-Za-z_][\w./]{0,120})\](?![\w(\[])")
+_YARD_LINK = re.compile(r"\{(?:file:|render:|include:)?([A-Z#.][\w:#?!.=/\[\]]{0,120})(?:\s+([^{}]{1,200}))?\}")
+_RDOC_LINK = re.compile(
+    r"(?:\{([^{}]{1,200})\}|(?<!\w)(\w{1,60}))\[(?:https?:|link:|rdoc-\w+:|mailto:|www\.|ftp:)[^\[\]\s]{0,300}\]"
+)
+_RDOC_ESCAPE = re.compile(r"(?<![\w\\`'\"/])\\(?=[A-Za-z_#][A-Za-z_#:])")
+_RDOC_EMPHASIS = re.compile(r"(?<![\w`])_([A-Za-z]{1,40})_(?!\w)")
+_PLUS = re.compile(r"(?<![\w+])\+([\w:.@#?!\[\]=]{1,80})\+(?![\w+])")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})([^\s*][^*\n]{0,120}?)\1(?![\w*])")
+_UNDERSCORES = re.compile(r"(?<![\w_])__([A-Za-z][^_\n]{0,120}?[ ,.;:][^_\n]{0,80}?)__(?!\w)")
+_HEADING_MARKS = re.compile(r"#{1,6}\s+(?=\w)")
+_DOXYGEN_REF = re.compile(r"(?<![\w\\@])[\\@]ref\s+(?:[\w:#~.-]{1,120}(?:\(\))?)\s+\"([^\"]{1,120})\"")
+_DOXYGEN_LINK = re.compile(r"(?<![\w\\@])[\\@]link\s+\S{1,120}\s+([^\\@]{1,200}?)\s*[\\@]endlink\b")
+_DOXYGEN_WORD = re.compile(
+    r"(?<![\w\\@])[\\@](?:c|p|a|e|em|b|ref|link|endlink|n|li|arg|copybrief|copydoc|emoji|htmlonly|endhtmlonly|"
+    r"ingroup)\b\s?#?|\\f[$\[\]]|[\\@][{}]"
+)
+_DOXYGEN_END = re.compile(
+    r"\s[\\@](?:sa|see|returns?|param|retval|note|warning|since|todo|author|version|brief|pre|post)\b.*", re.DOTALL
+)
+_KERNEL_SIGIL = re.compile(
+    r"(?<![\w&%@#:])(?:[%@&]|::|#(?!define|include|if|el|end|undef|pragma|error|line|warning))(?=[A-Za-z_])(?:struct |"
+    r"enum |union |typedef )?"
+)
+_C_SIGIL = re.compile(r"[\\@%&#]|::")  # one of them is in every find of the expressions above, which are slow to find nothing
+_ESCAPED = re.compile(r"\\(?=[<>@{}*_`\[\]])")
+_URL = re.compile(
+    r"[(<]?\b(?:https?|ftp|file)://[^\s<>\"']{1,2000}[)>]?|\bwww\.[^\s<>]{1,2000}|"
+    r"[(<]?\b(?:mailto:)?[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,60}\b[)>]?"
+)
+_DANGLING = re.compile(
+    r"[\s,;:(\[–-]*(?:\b(?:see(?: also)?|for(?: more)?(?: (?:information|info|details))?|at|from|in|of|by|via|to|on|"
+    r"refer to|as (?:described|defined|specified)"
+    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|as per|found (?:at|"
+    r"in|here)|available (?:at|from)|"
+    r"and|or|with|here|code|link|url|source|ref|reference|cf\.?|also|docs?|is|are|the)\b[\s.,;:)\]–-]*){1,4}$",
+    re.IGNORECASE,
+)
+_LONE_MARKS = frozenset(",.;:!?)")
+_SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
+_EMPTY_BRACKETS = re.compile(r"\s?\((?:\s|see|see also|cf\.?|e\.g\.|at|[:,;])*\)(?=\s|$|[.,;:])", re.IGNORECASE)
+_ANSI = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")
+_MOJIBAKE = ("Ã", "â€", "Â", "â\x80", "ï»¿")
+_SYMBOLS = "\u2300"  # above it are emoji, boxes and selectors of variants; below it letters, accents, arrows, degrees
+_MARKED = re.compile(r"[<`{\[+*&|\\@%#:/\x1b_]")  # prose without one of these has no markup
+
+
+def clean(text: str, language: str = "") -> str:
+    """Strip URLs, HTML and doc tags, give inline markup its text, repair Unicode, collapse white space, drop the stop."""
+    if not text.isascii() or not text.isprintable():
+        text = repair_unicode(text)
+    if _MARKED.search(text):
+        text = _without_markup(text, language)
+    words = text.split()
+    text = " ".join(words)
+    if not _LONE_MARKS.isdisjoint(words):
+        text = _SPACE_BEFORE.sub("", text)
+    return text.rstrip(". ").rstrip(",").lstrip("-–—:*|>,;! ")
+
+
+def _without_markup(text: str, language: str) -> str:
+    if "<" in text:
+        text = _DOCBOOK.sub(r"\2", text) if language == "c" and "</" in text else text
+        text = _HTML.sub(_html, _SEE.sub(lambda match: reference(match.group(1)), text))
+    if "`" in text:
+        text = _without_roles(text)
+    if "{@" in text:
+        text = _inline_tags(_LABELLED_TAG.sub(r"\1", text) if "]{@" in text else text)
+    if language == "ruby":
+        text = _without_rdoc(text)
+    if "[" in text:
+        text = _IMAGE.sub("", text) if "![" in text else text
+        text = _FOOTNOTE.sub("", text) if "]_" in text else text
+        text = _MARKDOWN_LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
+        text = _GO_LINK.sub(r"\1", text) if language in ("go", "") else text
+    if "+" in text and language in ("ruby", ""):
+        text = _PLUS.sub(r"\1", text)
+    if "*" in text:
+        text = _EMPHASIS.sub(r"\2", text)
+    if "__" in text:
+        text = _UNDERSCORES.sub(r"\1", text)
+    if "|" in text:
+        text = _SUBSTITUTION.sub(r"\1", text)
+    if text[:1] == "#":
+        text = _HEADING_MARKS.sub("", text, count=1)
+    if language == "c" and _C_SIGIL.search(text):
+        text = _DOXYGEN_LINK.sub(r"\1", _DOXYGEN_REF.sub(r"\1", text))
+        text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", _DOXYGEN_END.sub("", text)))
+    if "\\" in text:
+        text = _ESCAPED.sub("", text)
+    if "://" in text or "www." in text or "@" in text:
+        text = _without_urls(text)
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    return text.replace("`", "")
+
+
+def _html(match: re.Match) -> str:
+    return " " if match.lastindex else ""
+
+
+def _without_roles(text: str) -> str:
+    """reST's roles, links and default roles by the words that Sphinx shows for them."""
+    if ":`" in text:
+        text = _ROLE.sub(
+            lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text
+        )
+    if "`~" in text or "`!" in text:
+        text = _BANG.sub("`", _TILDE.sub(r"\1", text))
+    return _REST_LINK.sub(lambda match: match.group(1) or match.group(2), text) if "`_" in text or " <" in text else text
+
+
+def _last_part(target: str) -> str:
+    return target.rstrip("()").rpartition(".")[2]
+
+
+def _without_rdoc(text: str) -> str:
+    if "[" in text:
+        text = _RDOC_LINK.sub(lambda match: match.group(1) or match.group(2), text)
+    if "{" in text:
+        text = _YARD_LINK.sub(lambda match: match.group(2) or match.group(1).lstrip("#."), text)
+    if "_" in text:
+        text = _RDOC_EMPHASIS.sub(r"\1", text)
+    return _RDOC_ESCAPE.sub("", text) if "\\" in text else text
+
+
+def _without_urls(text: str) -> str:
+    """A text without URLs and addresses of mail, and without the words that only led to one at its end."""
+    bare = _URL.sub("\ufffc", text)
+    if bare == text:
+        return text
+    while (stop := bare.rstrip(" .)>,;:")).endswith("\ufffc") and stop.count("\ufffc") * 2 <= len(stop.split()):
+        bare = _DANGLING.sub("", stop[:-1])
+    return _EMPTY_BRACKETS.sub("", bare.replace("\ufffc", ""))
+
+
+def _inline_tags(text: str) -> str:
+    """`{@code x}` and its like by what they show; braces may nest, and a tag that is never closed loses its mark."""
+    pieces, opened, at = [""], [], 0  # opened: the tag of each open brace, "" for a brace of the text
+    for match in _BRACE.finditer(text):
+        pieces[-1] += text[at : match.start()]
+        at = match.end()
+        if match.group() != "}":
+            opened.append(match.group(1) or "")
+            pieces.append("" if match.group(1) else "{")
+        elif opened:
+            shown = pieces.pop()
+            tag = opened.pop()
+            pieces[-1] += _inline(tag, shown.strip()) if tag else shown + "}"
+        else:
+            pieces[-1] += "}"
+    return "".join(pieces) + text[at:]
+
+
+def _inline(tag: str, text: str) -> str:
+    """What one inline tag shows."""
+    tag = tag.lower()
+    if tag in ("link", "linkplain", "linkcode", "see", "tutorial", "value", "index"):
+        match = _TARGET.match(text)
+        label = text[match.end() :].strip(" \n\t|") if match else text
+        return label or (reference(match.group()) if match else "")
+    if tag == "return":
+        return f"Returns {text}"
+    shown = ("code", "literal", "summary", "systemproperty", "snippet", "plain", "term")
+    return text if tag in shown else ""
+
+
+def reference(target: str) -> str:
+    """A reference as a reader calls it: `T:A.Type` is `Type`, `M:A.B.Do(System.Int32)` `B.Do`, `Node#next()` `Node.next`."""
+    if target.startswith(("http:", "https:")):
+        return ""
+    kind, target = (target[0], target[2:]) if target[1:2] == ":" and target[2:3] != ":" else ("", target)
+    target = target.partition("(")[0]
+    if not kind:
+        return target.replace("#", ".").lstrip(".")
+    parts = target.split("`")[0].split("{")[0].split(".")
+    return ".".join(parts[-2:] if kind in "MPF" else parts[-1:])
+
+
+def repair_unicode(text: str) -> str:
+    """Undo UTF-8 read as Windows-1252 where that is reversible, normalise to NFC, drop control characters and emoji."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    if text.isascii():
+        return text if text.isprintable() else "".join(c for c in text if c.isprintable() or c in "\n\t")
+    if any(mark in text for mark in _MOJIBAKE):
+        with suppress(UnicodeError):  # not that kind of damage: the text stays as it is
+            text = text.encode("cp1252").decode("utf-8")
+    text = unicodedata.normalize("NFC", text).replace("\ufffd", "").replace("\u00a0", " ")
+    if text.isprintable() and max(text, default="") < _SYMBOLS:
+        return text
+    return "".join(c for c in text if c in "\n\t" or not _is_dropped(c))
+
+
+def _is_dropped(character: str) -> bool:
+    """Whether a character is no text: control characters, marks without width, symbols such as emoji and arrows of boxes."""
+    category = unicodedata.category(character)
+    return category[0] == "C" or (character >= _SYMBOLS and category in ("So", "Mn", "Sk"))

@@ -1,0 +1,161 @@
+"""A sentence of documentation without the name of what it documents ("ParseURL parses a URL" is "Parses a URL").
+
+The code side of a pair hides the name, so the text must not begin with it: a model would match names, not meanings.
+Every rule works on a cleaned sentence, asks for the name to be the subject or a title, and leaves a sentence alone
+where the first word only happens to be the name ("Sort keys by value" of `sort`).
+"""
+
+import re
+
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
+_NOUNS = (
+    "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|"
+    "middleware|helper|component|widget|service|decorator|annotation|exception|handler|filter|"
+    "property|option|test|mixin|attribute|operator|package"
+)
+_NAME = (
+    r"[\"'`#*$@:]*(?P<name>[^\W\d][\w$]{0,120}(?:(?:\.|::|#|->|\\)[\w$]{1,120}){0,6}[?!=]?)[\"'`*]*"
+    rf"(?P<call>\s?\([^()]{{0,400}}\))?(?P<noun>\s+(?:{_NOUNS})\b)?"
+)
+_SUBJECT = re.compile(r"(?:(?P<article>an?|the|this|our)\s+)?" + _NAME, re.IGNORECASE)
+_NAMED_SUBJECT = re.compile(rf"(?P<article>(?:the|this)\s+)?(?:{_NOUNS}|union|typedef|def|func)\s+" + _NAME, re.IGNORECASE)
+_TITLE = re.compile(r"\s*(?:\s[-–—]{1,3}\s|\s?--\s?|[:,]?—|:\s|\s?:$|\s?=>\s)\s*")
+_RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
+    r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
+    r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"
+)
+_BEFORE = 60  # characters that may stand before the name: an article, a noun, qualifiers
+_QUALIFIER = re.compile(r"\.|::|#|->|\\")
+_COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
+_WORD = re.compile(
+    r"\s+(?:(?:also|always|just|only|simply|then|first|recursively|atomically|automatically)\s+)?([A-Za-z][\w'-]*)"
+)
+_MODALS = frozenset("has have does do can could may might must shall should will would contains".split())
+_NO_VERB = frozenset(  # what may follow a name that is no subject of a verb
+    "and or nor for of to in on at as by with without from into onto over under between that which who whose where when "
+    "while if unless but so than then not no only the a an this its it each all any via per up out off i".split()
+)
+# Verbs of a third person that are no plural nouns of code; those of _GO_VERBS are, and Go's convention tells them apart.
+_VERBS = frozenset(
+    "returns creates provides implements represents contains determines checks computes calculates converts constructs "
+    "defines describes generates gets initializes initialises performs adds appends applies attempts builds closes "
+    "compares decodes deletes encodes ensures executes extracts finds handles holds includes indicates inserts invokes "
+    "iterates makes merges obtains opens parses prepares processes produces registers releases removes renders replaces "
+    "resets resolves retrieves sends serializes deserializes specifies starts stops stores takes tells transforms tries "
+    "verifies validates waits wraps yields allows allocates asserts causes combines configures connects controls delegates "
+    "destroys detects determines disables enables ends encapsulates evaluates exits expands exports fetches fills flushes "
+    "frees gives grows informs installs keeps knows lets looks manages modifies moves notifies overrides picks pops "
+    "prevents pushes puts raises reports requires runs saves scans searches selects serves shows simulates skips "
+    "splits stands strips supports swaps throws tracks translates traverses truncates unmarshals marshals updates walks works "
+    "emits enforces enumerates forwards formats instructs launches lists measures normalizes populates reads writes sets "
+    "satisfies shuts terminates toggles triggers unlocks locks reverses sorts signals".split()
+)  # fmt: skip
+_GO_VERBS = frozenset("tests calls prints matches marks maps uses loads hashes counts names caches".split())
+_OTHER_VERBS = frozenset("used called uses responsible allows takes wants understands remembers".split())
+_THIS = re.compile(r"(?:This|The) (?:method|function|class|test|module|interface|struct|type|routine)s? (?:also )?(\w+)")
+_NOUN_TOO = frozenset(  # a plain name before one of these can be a verb with its object ("count writes")
+    "sets lists reads writes updates formats checks exports forwards signals locks runs scans tracks works moves swaps splits "
+    "reports starts stops ends searches puts triggers builds processes controls measures holds sorts shows supports opens "
+    "selects takes".split()
+)
+
+
+def without_name(sentence: str, name: str, language: str) -> str:
+    """`sentence` without `name` as its title or subject; "" when it is no more than the name or a signature."""
+    if not name:
+        return sentence
+    head, own = sentence[: len(name) + _BEFORE].lower(), name.lower()
+    if own in head or ("_" in own + head and _bare(own) in _bare(head)) or own[-1] in "?!=":
+        for subject in (_SUBJECT, _NAMED_SUBJECT):
+            match = subject.match(sentence)
+            if match and _is_own(match.group("name"), name):
+                return _after(sentence, match, name, language)
+    return _without_stale_name(sentence) if language == "go" else sentence
+
+
+def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
+    """What a sentence says after the match of its subject; the sentence where that is not its subject after all."""
+    rest = sentence[match.end() :]
+    certain = bool(match.group("call")) or _is_identifier(match.group("name"))
+    if not rest.strip(" .:-;,"):
+        return "" if certain or match.group("noun") or " " not in sentence else sentence
+    if title := _TITLE.match(rest) or (_RESULT.match(rest) if "->" in rest else None):
+        return without_name(rest[title.end() :].strip(), name, language)
+    if match.group("article") and not certain and not match.group("name")[0].isupper():
+        return sentence
+    if copula := _COPULA.match(rest):
+        return _capitalised(rest[copula.end() :])
+    word = _WORD.match(rest)
+    lower = word.group(1).lower() if word else ""
+    if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
+        return sentence
+    article = bool(match.group("article") or match.group("noun"))
+    if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
+        lower, name, language, article=article
+    ):
+        return _capitalised(rest.lstrip())
+    return sentence
+
+
+def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
+    """Whether `word` after a plain name is its verb: "sort sorts", "Add returns", but not "sort keys", "count lists"."""
+    own = name.lower().lstrip("_")
+    if word in (own + "s", own + "es", own[:-1] + "ies") or word in _MODALS:
+        return True
+    if language == "go":
+        return word in _VERBS or word in _GO_VERBS
+    return word in _VERBS and (article or word not in _NOUN_TOO)
+
+
+def _may_be_verb(word: str) -> bool:
+    """Whether a word after an identifier is its verb rather than an adjective or a noun ("Foo objects", "foo equivalent")."""
+    third = word in _VERBS or word in _GO_VERBS or word in _MODALS or word in _OTHER_VERBS
+    return third or _third_person(word) or (word.endswith("s") and not word.endswith(("ss", "us", "ts", "ns", "es", "rs")))
+
+
+def _third_person(word: str) -> bool:
+    """Whether a word is the plain form of one of _VERBS."""
+    return word + "s" in _VERBS or word + "es" in _VERBS or word[:-1] + "ies" in _VERBS
+
+
+def tells_what_it_does(sentence: str) -> bool:
+    """Whether a sentence begins as those do that tell what code does: "Returns", "Check", "This method opens"."""
+    if not sentence[:1].isupper() or sentence.count(" ") < 2:
+        return False
+    match = _THIS.match(sentence)
+    word = (match.group(1) if match else sentence.partition(" ")[0]).lower()
+    return (
+        word in _VERBS
+        or word in _GO_VERBS
+        or (_third_person(word) and not match)
+        or word in ("ensures", "ensure", "test", "makes")
+    )
+
+
+def _without_stale_name(sentence: str) -> str:
+    """Go documentation begins with the name; where the name was changed later, an old one is left there."""
+    first, _, rest = sentence.partition(" ")
+    if _is_identifier(first) and first.isidentifier() and rest.partition(" ")[0] in _VERBS:
+        return _capitalised(rest)
+    return sentence
+
+
+def _is_own(found: str, name: str) -> bool:
+    """Whether a name in a text, perhaps qualified, is the name of a definition, but for case and underscores."""
+    own, last = _bare(name), _QUALIFIER.split(found)[-1]
+    return _bare(last) == own or _bare(found) == own
+
+
+def _bare(name: str) -> str:
+    return name.replace("_", "").lower().rstrip("?!=")
+
+
+def _is_identifier(word: str) -> bool:
+    """Whether a word looks like a name in code rather than like a word of English: fooBar, foo_bar, Foo2, a.b."""
+    inner = word[1:]
+    return "_" in word or "." in word or ":" in word or (inner != inner.lower() and not word.isupper())
+
+
+def _capitalised(text: str) -> str:
+    word = text.partition(" ")[0]
+    return text if _is_identifier(word) else text[:1].upper() + text[1:]

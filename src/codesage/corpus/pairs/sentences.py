@@ -1,0 +1,75 @@
+"""The first sentence of a paragraph: where a stop ends a sentence, and where it belongs to an abbreviation or a number.
+
+The splitter looks at the word before each stop and at the word after it. It is linear in the text.
+"""
+
+import re
+
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
+_STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
+_NEVER_ENDS = frozenset("e.g i.e eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
+_SELDOM_ENDS = frozenset(  # only where a word that begins sentences follows
+    "etc no al max min sec fig figs eq eqs inc ltd co corp st jr sr ver vol ch pp ed ref refs nr dept est orig temp "
+    "jan feb mar apr jun jul aug sep sept oct nov dec u.s".split()
+)
+_STARTERS = frozenset(
+    "a an the this that these those it its if when while for in on at to as by with without from otherwise note returns "
+    "return use used uses also see we you they there here each all any only both one default defaults so then thus but "
+    "however since because by after before until once unless not no every some called calls throws raises returned "
+    "example examples warning todo".split()
+)
+_LOWER_STARTERS = frozenset(
+    "this it if note returns return when otherwise use used also see we you they these the then".split()
+)
+_LOOK = 40  # characters after a stop that are looked at
+_CLOSES_WITHIN = 200  # a bracket that closes later than this many characters was never meant to
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a paragraph, its stop included; the whole paragraph when it has no end."""
+    if text.find(".") in (-1, len(text) - 1) and "? " not in text and "! " not in text and text.isascii():
+        return text
+    number = 0  # of the list item that was passed last
+    for match in _STOP.finditer(text):
+        start, end = match.span()
+        if text[start] in "。！？":
+            return text[:end]
+        rest = text[end : end + _LOOK].split(maxsplit=1)
+        if not rest:
+            return text[:end] if end - start == 1 or "(" not in text else text[:end].rstrip()
+        before = text[max(0, start - _LOOK) : start]
+        word = before.rsplit(None, 1)[-1].lstrip("([\"'`{*") if before and not before[-1].isspace() else ""
+        if word.isdigit() and (int(word[-6:]) == number + 1 and _lists(text[: start - len(word)], number)):
+            number += 1
+        elif _ends(word, text[start], rest[0]) and not _is_inside(text, end):
+            return text[:end]
+    return text
+
+
+def _lists(before: str, number: int) -> bool:
+    """Whether a number after `before` numbers an item of a list: at the start, after a colon, or after another item."""
+    return number > 0 or not before.strip() or before.rstrip()[-1] in ":;"
+
+
+def _ends(word: str, stop: str, following: str) -> bool:
+    """Whether `stop` between `word` and `following` ends a sentence."""
+    first = following.lstrip("\"'(`{<:@[*_“‘")[:1]
+    if not first:
+        return following[0] not in ":*"
+    upper = first.isupper() or (first != following[0] and following[0] in "\"'(`{<[“") or first > "\u2e7f"
+    if stop != ".":
+        return upper
+    lower = word.lower()
+    starts = following.strip("\"'(`,:*").lower() in _STARTERS
+    if lower in _NEVER_ENDS or word.endswith(".") or not word:
+        return False
+    if (len(word) == 1 and word.isalpha()) or lower in _SELDOM_ENDS:
+        return upper and starts
+    return upper or (len(word) > 2 and word.isalpha() and word.islower() and following.rstrip(",:") in _LOWER_STARTERS)
+
+
+def _is_inside(text: str, end: int) -> bool:
+    """Whether the stop before `end` stands within brackets or an inline tag that close soon."""
+    if "(" in text and text.count("(", 0, end) > text.count(")", 0, end):
+        return ")" in text[end : end + _CLOSES_WITHIN]
+    return "{@" in text and text.rfind("{@", 0, end) > text.rfind("}", 0, end) and "}" in text[end : end + _CLOSES_WITHIN]

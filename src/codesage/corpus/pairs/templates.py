@@ -1,0 +1,138 @@
+"""Documentation that says nothing of the code: templates of editors, placeholders, stamps, pointers elsewhere, grammar.
+
+says_nothing() judges a cleaned sentence; without_stamp() takes dates, initials and issue numbers from the front of a
+paragraph. Every pattern is linear in its text.
+"""
+
+import re
+from functools import lru_cache
+
+# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
+_KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace|object|type|exception)"
+_BEGINNINGS = (  # whatever follows
+    r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
+    r"\(?non[- ]javadoc\b.*",
+    r"(?:code |file |automatically )?(?:auto-?)?generated (?:by|from|code)\b.*",
+    r"(?:copyright|licen[cs]ed? (?:under|to)|all rights reserved|spdx|permission is hereby|@?license|©|\(c\)).*",
+    r"(?:created|written|added|modified|updated|changed|coded|authored|last (?:modified|updated|edited|change)) (?:by|on|"
+    r"at|with|"
+    r"using|from|date)\b:?(?: (?:intellij|eclipse|netbeans|phpstorm|webstorm|pycharm|visual studio)| (?:\S+ ){0,5}\W?\d).*",
+    r"(?:created|(?:last )?modified|updated|edited) (?:by|on)\s?:.*|(?:original )?authors?\s?:.*",
+    r"(?:user|date|time)\s?: .*\b(?:date|time)\s?:.*|(?:date|time|version|revision|since|user)\s?:? \S*\d\S*",
+    r"_{2,}.*|(?:\S{1,20} )?__+ ?description__*",
+    r"document me|doc(?:umentation)? (?:here|goes here|missing|pending)|lorem ipsum\b.*|blah\b.*|foo(?: bar(?: baz)?)?",
+    r"required (?:method )?for (?:the )?(?:windows form )?(?:designer|windows form)\b.*",
+    r"[@\\]\w+.*",
+    r"usage ?: .*|synopsis ?: .*|signature ?: .*",
+    r"\$(?:id|revision|date|author|header)\b.*",
+    r"-\*-.*",
+)
+_WHOLES = (
+    r"\{?@?inherit(?:ed|s)?[ _-]?docs?\b.{0,40}",
+    r"(?:bug|nb|obsolete)\b.{0,16}",
+    r"\[?(?:tbd|to be (?:added|done|documented|completed|defined|determined|written|implemented|supplied))\b.{0,40}",
+    r"(?:please )?(?:see|refer to|cf\.?) (?!if\b|whether\b)(?:also |the )?\S+(?: \S+){0,3}",
+    r"(?:as )?(?:described|documented|defined|specified|explained) (?:in|by|at|above|below|elsewhere)\b(?: \S+){0,4}",
+    r"(?:created|written|coded|authored|implemented) by:?(?: [\w.@<>-]+){1,3}",
+    r"@?(?:authors?|version|since|date|created|package|copyright|license)\s?: \S+(?: \S+){0,3}",
+    r"\d[\d./:-]*(?: \d[\d./:-]*)*",
+    r"(?:the |a )?(?:\w+ ){0,2}(?:con|de)structors?(?: (?:for|of) (?:the )?[\w.<>]+)?(?: (?:class|object|instance|type))?"
+    r"(?: with(?: no|out)(?: any)? (?:arguments?|parameters?|args))?",
+    r"(?:create|construct|initiali[sz]e|instantiate)s? (?:a |an |the )?(?:new )?(?:instance|object)"
+    r"(?: (?:of|for) (?:the |a |an )?[\w.<>,]+(?: (?:class|struct|record|object|type|exception))?)?",
+    _KIND + r" [\w.\\<>:]+",
+    r"(?:the |this )?[\w.\\<>:]+ (?:class|interface|struct|enum|trait|module|method|function|exception|tests?|model|"
+    r"controller)",
+    r"(?:summary|brief|short|long|method|class|function|general)? ?(?:description|summary)(?: (?:for|of|goes here)"
+    r"(?: (?:the )?\S+)?(?: (?:class|method|function|module))?)?",
+    r"(?:this|the) (?:method|function|class|type|interface|module|file|constructor)",
+    r"(?:getter|setter|accessor|mutator|get|set|getter and setter|get/set|getter/setter)s?"
+    r"(?: (?:method|function|property))?(?: (?:for|of) (?:the )?\S+(?: property)?)?",
+    r"(?:implement(?:s|ation|ed)?|override(?:s|n)?|overridden|inherit(?:s|ed)?|overrides method)(?: (?:of|from|by|in|for))?"
+    r"(?: (?:the|method))? \S+(?: (?:interface|method))?",
+    r"(?:delegates?|alias(?:es)?|wrapper|same as|equivalent to|shortcut|synonym|convenience (?:method|function)|"
+    r"overload(?:ed)?(?: (?:method|version))?)(?: (?:of|from|to|for))?(?: (?:the )?\S+){0,2}",
+    r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?"
+    r"internal(?: (?:use|api|method|function|only|class|helper|to \S+))*",
+    r"(?:is )?not (?:yet )?(?:implemented|supported|used|documented|tested)(?: yet)?",
+    r"(?:nothing to do|nothing|none|empty|unused|ignored?|no-?op|does nothing|do nothing here)(?: here)?",
+    r"(?:missing|no|add|put|insert|write|enter|fill|provide|document)(?:s| in)?(?: a| your| some| the| any)? "
+    r"(?:short |brief |method |class |function )?"
+    r"(?:documentation|description|docs?|comment|summary|doc ?string|javadoc)s?(?: (?:here|available|provided|yet|found|"
+    r"given))*",
+    r"(?:clean up any resources being used|windows form designer|component designer)\b.{0,40}",
+    r"(?:a |the )?(?:helper|utility|main|test|private|public|static|description|documentation|docs?|comment)s?"
+    r"(?: (?:function|method|class|string|helper|entry point|of \S+|for \S+))?",
+    r"(?:the )?(?:main )?entry point(?: (?:of|for|to) (?:the )?\S+)?",
+    r"(?:returns?|param(?:eter)?s?|throws|raises|args|arguments|examples?|usage|notes?|since|version|author|inputs?|"
+    r"outputs?|results?|remarks?|warnings?|overview|summary|methods?|properties|attributes|fields|imports?|helpers?)"
+    r"(?: \S+)?",
+    r"(?:this (?:test )?is an? |an? )?(?:(?:first|second|another|non|unit|simple|basic)[ -])?(?:regression )?tests?(?: "
+    r"case)?(?: \d+)?"
+    r"(?: (?:for|of))?(?: (?:bug|issue|ticket|gh|pr|#))*(?: ?[#\d][\w.-]*)?",
+    r"(?:the )?(?:available|supported|possible|following|valid|accepted) (?:options|values|parameters|arguments|keys)"
+    r"(?: (?:are|is|include))?(?: (?:available|supported|as follows|accepted))*",
+    r"(?:fix(?:es|ed)?|closes?|issue|bug|ticket|resolves?|gh|pr)[ #:-]+(?:[a-z]{1,10}[-#])?\d+",
+    r"(?:[a-z]{2,12}-\d+[,\s]*)+",
+    r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
+    r"(\w+)(?: \1)+",  # one word, over and over
+)
+_MOST_WORDS = 10  # of a text that one of _WHOLES matches
+_END = r"[\s.:;!\])]*$"
+_LONG = re.compile(f"(?:{'|'.join(_BEGINNINGS)}){_END}", re.DOTALL)
+_SHORT = re.compile(f"(?:{'|'.join((*_BEGINNINGS, *_WHOLES))}){_END}", re.DOTALL)
+_TELLS = frozenset(  # a text that begins with one of these says something: they begin two of five
+    "check checks adds convert converts register registers removes determines determine generates generate compute "
+    "computes represents provides remove writes write reads read parse parses verify verifies find finds validates "
+    "validate call calls "
+    "delete deletes retrieve retrieves performs perform send sends load loads handle handles calculate calculates "
+    "whether allows defines apply applies process processes contains makes make wraps wrap formats format ensure ensures "
+    "build builds "
+    "free frees run runs replace replaces copy copies describes starts start takes take store stores compare compares "
+    "reports execute "
+    "executes print prints used called given if when for".split()
+)
+_GENERATED = re.compile(r".{0,60}\b(?:auto[- ]?generated|do not edit|was generated by|is generated (?:by|from))\b", re.DOTALL)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+_DATE = (
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ]\d{1,2}:\d\d(?::\d\d)?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|"
+    rf"\d{{1,2}}[-/. ]{_MONTH}[-/. ,]{{0,2}}\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
+)
+_STAMP = re.compile(
+    rf"(?:[\[(]?{_DATE}[\])]?(?:\s?[,:;/–-]?\s+|:\s?|,\s?)(?:(?:by )?<?[\w.@-]{{1,30}}>?(?: "
+    rf"[\w.@<>()-]{{1,30}}){{0,3}}\s?(?::|--?)\s+)?"
+    r"|\$(?:id|revision|date|author|header|log)\b[^$]{0,200}\$\s*"
+    r"|\[\w{2,20}[#-]\d{1,6}\](?:\s?[:,-]\s?|\s)|\((?:bug|issue|gh|#)[ #-]?\d{1,6}\)(?:\s?[:,-]\s?|\s)"
+    r"|#\d{1,6}(?:\s?[:,-]\s|\s-\s)|\d{1,2}[.)]\s+(?=[A-Z]))+",
+    re.IGNORECASE,
+)
+_INITIALS = re.compile(r"\[[A-Z]{2,3}\]\s?:?\s+(?=[A-Z])")
+_LABEL = re.compile(
+    r"(?:\(?(?:summary|description|descr|desc|purpose|abstract|brief|short description|synopsis|public|internal|private|"
+    r"infra?structure|internal use only|helper|static|intent|overview|what it does|test objective)\)?\s?(?::|--)\s+|"
+    r"\((?:public|internal|private|infra?structure)\):?\s+|"
+    r"(?:warning|attention|important|note|nb|n\.b\.)\s?:\s+(?=(?:this|the) (?:method|function|class)\b))",
+    re.IGNORECASE,
+)
+
+
+def without_stamp(paragraph: str) -> str:
+    """A paragraph without the dates, authors, initials, issue numbers and labels ("Purpose:") in front of what it says."""
+    if paragraph[0] in "0123456789[($#JFMASOND":
+        paragraph = paragraph[match.end() :] if (match := _STAMP.match(paragraph)) else paragraph
+        paragraph = paragraph[match.end() :] if (match := _INITIALS.match(paragraph)) else paragraph
+    head = paragraph[:24]
+    if ":" in head or "--" in head or head[:1] == "(":
+        paragraph = paragraph[match.end() :] if (match := _LABEL.match(paragraph)) else paragraph
+    return paragraph
+
+
+@lru_cache(maxsize=256)  # a summary is judged when it is chosen, and again by the pair rules
+def says_nothing(text: str) -> bool:
+    """Whether a cleaned summary is a template or a placeholder ("Constructor", "TODO", "See Foo", "{@inheritDoc}")."""
+    head = text[:300].lower()  # the expressions are in lower case: without IGNORECASE they take half of the time
+    word = head.partition(" ")[0]
+    if word in _TELLS or (word in ("returns", "return") and head.count(" ") > 1):
+        return False
+    pattern = _SHORT if head.count(" ") <= _MOST_WORDS else _LONG
+    return pattern.match(head) is not None or (("generated" in head or "edit" in head) and _GENERATED.match(head) is not None)

@@ -1,0 +1,283 @@
+"""Texts of pairs: names, stamps, templates, markup, sentences, results, grammar, other languages."""
+
+import time
+
+import pytest
+
+from codesage.corpus.pairs.markup import clean, repair_unicode
+from codesage.corpus.pairs.ownname import without_name
+from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
+from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.sentences import first_sentence
+
+XML = [
+    ("<devdoc>\n<para>Gets the name.</para>\n</devdoc>", "Gets the name"),
+    ("<devdoc>Opens a file. </devdoc>", "Opens a file"),
+    ('<SUMMARY>Opens a <PARAMREF NAME="x"/> file.</SUMMARY>', "Opens a x file"),
+    ("<summary>Opens a file.", "Opens a file"),
+    ("<remarks>Slow.</remarks><summary>Opens a file.</summary>", "Opens a file"),
+    ('<summary>Calls <see cref="M:A.B.Do(System.Int32)"/> twice.</summary>', "Calls B.Do twice"),
+    ('<summary>Calls <see cref="M:A.B.Do">the doer</see> twice.</summary>', "Calls the doer twice"),
+    ('<summary>Calls <see cref="M:A.B.Do"></see> twice.</summary>', "Calls B.Do twice"),
+    ('<summary>Is <see langword="null"/> or <typeparamref name="T"/> now.</summary>', "Is null or T now"),
+    ("<summary>Reads the <code>Length</code> of it.</summary>", "Reads the Length of it"),
+    ("<summary>Reads <c>a &lt; b</c> &amp; so on.</summary>", "Reads a < b & so on"),
+    ("<summary>Makes a List<T> of names.</summary>", "Makes a List<T> of names"),
+    ("<internalonly/><summary>Opens a file.</summary><filterpriority>1</filterpriority>", "Opens a file"),
+    ("<summary>Picks one:<list><item><term>A</term><description>first</description></item></list></summary>", "Picks one"),
+]
+
+
+@pytest.mark.parametrize(("docstring", "text"), XML)
+def test_tags_of_csharp(docstring, text):
+    assert summary(docstring, "csharp") == text
+
+
+def test_inherited_and_included_documentation_of_csharp():
+    assert refusal(summary("<inheritdoc/>", "csharp")) == "no sentence"
+    assert refusal(summary("<include file='a.xml' path='b'/>", "csharp")) == "no sentence"
+
+
+MARKUP = [
+    ("java", "Calls {@link A#f(int, String) the maker} now", "Calls the maker now"),
+    ("java", "Calls {@link A#f(int, String)} now", "Calls A.f now"),
+    ("java", "Makes a {@code Map<String, {@link A}>} here", "Makes a Map<String, A> here"),
+    ("java", "Makes {@code {a, b}} and {@literal x < y}", "Makes {a, b} and x < y"),
+    ("java", "At most {@value #MAX} times", "At most MAX times"),
+    ("java", "One<br>two lines", "One two lines"),
+    ("javascript", "Opens [the door]{@link Door} and {@link https://x.y|the lock}", "Opens the door and the lock"),
+    ("typescript", "Needs version \\>= 2 of \\{a\\}", "Needs version >= 2 of {a}"),
+    ("javascript", "Draws ![a badge](http://x.y/z.png) and [text](http://x.y) **boldly**", "Draws and text boldly"),
+    ("php", "Opens it with {@see Foo::bar()} twice", "Opens it with Foo::bar twice"),
+    ("c", 'Opens \\ref Foo "the file" with @ref bar and \\c x, @p y', "Opens the file with bar and x, y"),
+    ("c", "Opens @link foo the door @endlink now", "Opens the door now"),
+    ("c", "Uses &struct foo, %NULL, #GList and @list of ::BAR", "Uses foo, NULL, GList and list of BAR"),
+    ("c", "Frees the <type>GList</type> and its <literal>data</literal>", "Frees the GList and its data"),
+    ("c", "Opens the file \\sa foo", "Opens the file"),
+    ("ruby", "Returns the \\host with +code+ of {label}[http://x.y] here", "Returns the host with code of label here"),
+    ("ruby", "Prevents attacks[https://x.y/z] on {Foo#bar the bar} and {#baz}", "Prevents attacks on the bar and baz"),
+    ("ruby", "Splits lines at \\n only", "Splits lines at \\n only"),
+    ("python", "Makes :meth:`label <a.b>` of :class:`~a.B` and `~c.D` or :meth:`.e`", "Makes label of B and D or e"),
+    ("python", "Uses |subst|_ and ``x`` as in [1]_ and P(v|h)", "Uses subst and x as in and P(v|h)"),
+    ("go", "Opens a [Foo.Bar] or [*os.File]", "Opens a Foo.Bar or os.File"),
+    ("java", "Reads the data from http://x.y/z (see http://a.b)", "Reads the data"),
+    ("java", "Opens it, see the docs at https://x.y.", "Opens it"),
+    ("typescript", "Opens the door as per https://x.y,", "Opens the door"),
+    ("java", "Mail bob@example.org on failure of the job", "Mail on failure of the job"),
+    ("java", "Wraps an <option> tag of a <form>", "Wraps an <option> tag of a <form>"),
+]
+
+
+@pytest.mark.parametrize(("language", "text", "plain"), MARKUP)
+def test_inline_markup(language, text, plain):
+    assert clean(text, language) == plain
+
+
+def test_broken_and_odd_characters():
+    assert repair_unicode("a\x1b[31mred\x1b[0m \u200bb \U0001f600") == "ared b "
+    assert repair_unicode("20 °C → “naïve”") == "20 °C → “naïve”"
+    assert summary("RETURNS THE NUMBER OF FILES.", "c") == "Returns the number of files"
+
+
+SENTENCES = [
+    ("Works in this order: 1. open it 2. close it. Then stop.", "Works in this order: 1. open it 2. close it."),
+    ("Is set to 1. Otherwise it fails.", "Is set to 1."),
+    ("See No. 5 of Dr. Who, J. Smith et al. in Fig. 3. More.", "See No. 5 of Dr. Who, J. Smith et al. in Fig. 3."),
+    ("Loads files, dirs, etc. The rest is left.", "Loads files, dirs, etc."),
+    ("Loads (e.g. Foo. Or Bar) now. Next.", "Loads (e.g. Foo. Or Bar) now."),
+    ("Moves node n. If it is set, stop.", "Moves node n."),
+    ("Loads index.js of v1.2.3. Next.", "Loads index.js of v1.2.3."),
+    ("Shuts it down. this can be called twice.", "Shuts it down."),
+    ("Waits... then goes vs. the rest.", "Waits... then goes vs. the rest."),
+    ('Says "yes." Then stops.', 'Says "yes."'),
+    ("返回总和。Then more.", "返回总和。"),
+    ("Is it open? Then close it.", "Is it open?"),
+]
+
+
+@pytest.mark.parametrize(("text", "first"), SENTENCES)
+def test_sentences(text, first):
+    assert first_sentence(text) == first
+
+
+BLOCKS = [
+    ("c", "Opens the file\nThis is slow.", "Opens the file"),
+    ("java", "Opens one of the following:\n- a file\n- a pipe\n", "Opens one of the following: a file; a pipe"),
+    ("java", "Opens in this order:\n1. a file\n2. a pipe\n", "Opens in this order"),
+    ("java", "Does so, for example:\n<pre>x\n</pre>", "Does so"),
+    ("python", "foo(bar, baz) -> Qux\nOpens the bar of it.", "Opens the bar of it"),
+    ("c", "@fn int foo(void)\nOpens the bar of it.", "Opens the bar of it"),
+    ("c", "@{\nOpens the bar of it.\n@}", "Opens the bar of it"),
+    ("c", "Function:\tfoo\n\nPurpose:\tOpens a file.\n\nReturn:\tSuccess or not", "Opens a file"),
+    ("typescript", "@public\nOptions for making a key.", "Options for making a key"),
+    ("c", "FSL.PUSH <key> <int> - Push an integer to the list", "Push an integer to the list"),
+    ("php", "<table>\n<tr><td>a b c\n</table>\nOpens the bar of it.", "Opens the bar of it"),
+]
+
+
+@pytest.mark.parametrize(("language", "docstring", "text"), BLOCKS)
+def test_what_stands_before_and_after_the_sentence(language, docstring, text):
+    assert summary(docstring, language) == text
+
+
+STAMPED = [
+    "2004-03-12 John Doe: Opens the file.",
+    "01-Dec-2016, tatu: Opens the file.",
+    "[databind#265] Opens the file.",
+    "[JD] Opens the file.",
+    "$Id: foo.c,v 1.2 2004/01/01 bob Exp $ Opens the file.",
+    "Created by Bob on 12/3/2009. Opens the file.",
+    "Created with IntelliJ IDEA.\nUser: bob Date: 1/2/13 Time: 3:04 PM\n\nOpens the file.",
+    "(non-Javadoc)\n\n@see Foo\n\nOpens the file.",
+    "INTERNAL: Opens the file.",
+    "Description: Opens the file.",
+    "Constructor. Opens the file.",
+    "TODO: make it quick\n\nOpens the file.",
+    "Copyright (c) 2020 Some Firm\n\nOpens the file.",
+    "{@inheritDoc}\n\nOpens the file.",
+]
+
+
+@pytest.mark.parametrize("docstring", STAMPED)
+def test_what_is_in_front_of_the_sentence_is_left_out(docstring):
+    language = "java" if "@see" not in docstring else "c"
+    assert summary(docstring, language) == "Opens the file"
+
+
+NOTHING = """Created with IntelliJ IDEA|Created by Bob on 12/3/2009|TODO Auto-generated method stub|Method description|TODO
+FIXME|User: bob Date: 1/2/13 Time: 3:04 PM|Enter description here|Summary description for Foo|XXX|HACK|BUG
+NOTE|DOCUMENT ME!|[TBD]
+Required method for Designer support - do not modify the contents of this method with the code editor
+Missing documentation|No description provided|To be added|Class Foo|Constructor|Default constructor
+The constructor|Insert documentation here|___ description|Usage: prog [options]|foo foo foo
+Regression test for #123|GET /messages/1|Supported options|Implements the Query interface
+A constructor with no arguments|Not implemented yet|Does nothing|JIRA-12, JIRA-13|Overloaded version of read
+Clean up any resources being used"""
+SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
+Package manager for nodes|Tests whether a number is prime|Date and time of the last change
+Converts the class to a table|Get the value of it|Time since the start|User that is logged in
+Updated once for each frame|The description of a column in words|Set the default options"""
+
+
+def test_templates_say_nothing():
+    assert [text for text in NOTHING.replace("\n", "|").split("|") if not says_nothing(text)] == []
+    assert [text for text in SOMETHING.replace("\n", "|").split("|") if says_nothing(text)] == []
+
+
+NAMES = [
+    ("go", "ParseURL", "ParseURL parses a raw URL", "Parses a raw URL"),
+    ("go", "parseURL", "ParseURL parses a raw URL", "Parses a raw URL"),
+    ("go", "readAllBytes", "ReadAll reads all bytes", "Reads all bytes"),
+    ("go", "Sort", "Sort sorts the keys", "Sorts the keys"),
+    ("go", "Sort", "Sort keys by value", "Sort keys by value"),
+    ("go", "Rule", "A Rule is a set of labels", "A set of labels"),
+    ("go", "Cache", "Cache is the store of pages", "The store of pages"),
+    ("go", "CopyFile", "CopyFile and MoveFile share it", "CopyFile and MoveFile share it"),
+    ("c", "foo_bar", "foo_bar() - frobnicate the bar", "frobnicate the bar"),
+    ("c", "foo_bar", "foo_bar() cleans up the data", "Cleans up the data"),
+    ("c", "SDL_Foo", "The SDL_Foo function returns a foo", "Returns a foo"),
+    ("python", "foo", "foo(x) -> y", ""),
+    ("python", "pop", "D.pop(k[,d]) -> v, remove the key and return it", "remove the key and return it"),
+    ("python", "foo", "foo -- does the bar", "does the bar"),
+    ("php", "bar", "Foo::bar - opens the bar", "opens the bar"),
+    ("javascript", "foo", "foo: opens the bar", "opens the bar"),
+    ("java", "isSet", "isSet returns true when it is", "Returns true when it is"),
+    ("java", "Digester", "A Digester processes a stream", "Processes a stream"),
+    ("java", "parse", "Parse the header", "Parse the header"),
+    ("java", "name", "The name of the person", "The name of the person"),
+    ("ruby", "lookup_context", "LookupContext is the object that looks up", "The object that looks up"),
+    ("ruby", "Suppressor", "ActiveRecord::Suppressor prevents saving", "Prevents saving"),
+    ("php", "configure", "Configure command metadata", "Configure command metadata"),
+]
+
+
+@pytest.mark.parametrize(("language", "name", "sentence", "text"), NAMES)
+def test_a_text_does_not_begin_with_its_own_name(language, name, sentence, text):
+    assert without_name(sentence, name, language) == text
+    assert summary(sentence + ".", language, name=name) == text or not text
+
+
+def test_without_a_name_nothing_is_left_out():
+    assert summary("ParseURL parses a raw URL", "go") == "ParseURL parses a raw URL"
+    assert description("Foo opens it. Then it closes.", "go", name="Foo") == "Then it closes."
+
+
+RESULTS = [
+    ("java", "@return the number of open files", "Returns the number of open files"),
+    ("java", "{@inheritDoc}\n@return the number of open files", "Returns the number of open files"),
+    ("php", "@return array<int, string> The names of the files", "Returns the names of the files"),
+    ("javascript", "@returns {Promise<void>} A promise of the end", "Returns a promise of the end"),
+    ("python", "Returns:\n    dict: The names of the files.", "Returns the names of the files"),
+    ("python", ":return: True if the file is open", "Returns True if the file is open"),
+    ("csharp", "<returns>The names of the files.</returns>", "Returns the names of the files"),
+    ("c", "Returns: (transfer full): the names of files", "Returns the names of files"),
+    ("java", "@return boolean - true if it is open", "Returns true if it is open"),
+    ("php", "@return string", ""),
+    ("php", "@return string|null If it is not there, null", ""),
+    ("c", "@return 0 on success", ""),
+    ("typescript", "@returns Promise which resolves: {} an empty object", ""),
+    ("java", "@param x the number of files", ""),
+]
+
+
+@pytest.mark.parametrize(("language", "docstring", "text"), RESULTS)
+def test_prose_of_the_result_alone(language, docstring, text):
+    assert summary(docstring, language) == text
+    assert text not in description(docstring, language) or not text
+
+
+def test_grammar_synopses_and_declarations_are_code():
+    code = (
+        "expr ::= term '+' expr",
+        "<expr> ::= <term>",
+        "expr: expr '+' term",
+        "UNSUBSCRIBE [channel ...]",
+        "BITCOUNT key [start end]",
+        "export interface Channel<In, Out>",
+        "class Project < Base belongs_to :owner",
+        '[Variation(Desc = "v1", Priority = 2)]',
+    )
+    prose = (
+        "Note: the value is kept",
+        "A rule: each 'a' is read before the rest of the text",
+        "HTTP requests are sent",
+        "class that reads and writes tables",
+        "interface for nodes",
+        "Return: 'x' if it is set and nothing else at all",
+    )
+    assert [text for text in code if not is_code(text)] == []
+    assert [text for text in prose if is_code(text)] == []
+
+
+def test_identifiers_do_not_make_a_text_foreign():
+    english = (
+        "Randomize coordinates: (X, Y, Z) -> (aX, bY, cZ) for l",
+        "Sets fooBar of el_node_le to es6 des_key",
+        "Calls do_as for die_hard",
+    )
+    foreign = (
+        "Gibt den Namen der Datei zurück",
+        "Retourne le nom du fichier",
+        "Devuelve el nombre del archivo",
+        "返回文件名",
+        "Retorna o nome do arquivo",
+    )
+    assert [text for text in english if not is_english(text)] == []
+    assert [text for text in foreign if is_english(text)] == []
+
+
+HOSTILE = [
+    "{@code " * 3_000 + "}" * 3_000, "( a. B" * 4_000, "{@a b. C " * 3_000, "<table\n" * 3_000, "|[\n" * 7_000, "A. " * 7_000,
+    "1. a " * 5_000, "[a" * 10_000, "foo foo " * 3_000, "a_" * 10_000, "foo::" * 4_000, "<see cref=" * 2_500, "<code>a" * 3_000,
+    "a: 'b' | " * 3_000, "2004-01-01 " * 2_000, "\\ref a " * 4_000, "|a " * 7_000, "a@" * 10_000, "x" * 20_000 + "@b.c",
+    "(see " * 5_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_take_linear_time(text):
+    started = time.process_time()
+    for language in ("csharp", "c", "ruby", "python", "go"):
+        refusal(summary(text, language, name="foo"))
+        description(text, language, name="foo")
+    assert time.process_time() - started < 2
