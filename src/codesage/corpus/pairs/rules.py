@@ -9,6 +9,7 @@ the place of the stripping (before the lengths are counted) are our choices, the
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
 from codesage.records import Document, Function, Pair
 
@@ -38,10 +39,10 @@ def _pair(function: Function, document: Document) -> Pair | str:
     if reason := refusal(text):
         return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
     body = function.body
-    if not has_lines(body.strip("{} \t\r\n"), 2):
+    if not has_lines(body, 2, function.language):
         return "one line"
     bare_body = function.bare_body
-    if not bare_body.strip():
+    if not has_lines(bare_body, 1, function.language):
         return "only returns"
     return Pair(
         text=text, code=function.signature + body, bare_body=bare_body,
@@ -69,14 +70,3 @@ def refusal(text: str) -> str:
     if len(text.split(maxsplit=MIN_TOKENS)) < MIN_TOKENS and count_tokens(text) < MIN_TOKENS:  # a word is a token at least
         return "too short"
     return "too long" if len(text) > MAX_TOKENS and count_tokens(text) > MAX_TOKENS else ""
-
-
-def has_lines(code: str, least: int) -> bool:
-    """Whether `code` has at least `least` lines that are not blank."""
-    position, found = 0, 0
-    while found < least and position < len(code):
-        end = code.find("\n", position)
-        end = len(code) if end < 0 else end
-        found += bool(code[position:end].strip())
-        position = end + 1
-    return found >= least

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 from tree_sitter import Node
 
+from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean
-from codesage.corpus.pairs.rules import has_lines, qualified, refusal
+from codesage.corpus.pairs.rules import qualified, refusal
 from codesage.records import Document, Function, Pair
 from codesage.syntax import SourceTree, functions
 from codesage.words import split_words
@@ -176,7 +177,7 @@ def match_tests(tested: Iterable[Tested], definitions_by_name: Mapping[str, Sequ
             name, line = qualified(function), function.start_line
         else:
             code, bare, name, path, line = test.code, test.code, test.name, test.path, test.start_line
-        if has_lines(bare, 2):
+        if has_lines(bare, 2, test.language):
             yield Pair(
                 text=test.text, code=code, bare_body=bare, description="", language=test.language, name=name, kind="test",
                 path=path, start_line=line, package=test.package, version=test.version, licence=test.licence,
@@ -191,7 +192,7 @@ def _target(test: Tested, definitions_by_name: Mapping[str, Sequence[tuple[Funct
             continue
         shared = _shared(said, _stems(call))
         score = shared, len(call), -test.code.find(call)
-        if shared and score > best_score and has_lines(definitions[0][0].bare_body, 2):
+        if shared and score > best_score and has_lines(definitions[0][0].bare_body, 2, definitions[0][0].language):
             best, best_score = definitions[0], score
     return best
 
