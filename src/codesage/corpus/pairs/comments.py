@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from tree_sitter import Node
 
 from codesage.corpus.pairs.lines import has_lines
-from codesage.corpus.pairs.prose import clean, first_sentence
+from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.verbs import deed
 from codesage.languages import LANGUAGES
 from codesage.records import Function
 from codesage.syntax import SourceTree
 
 LEAST_LINES, MOST_LINES = 2, 40  # of the code
-_MOST_TEXT = 400  # characters; of a longer comment only the first sentence is taken
 _MOST_INDENTATION = 200  # bytes before a comment on its line
 _MARKS = {"python": rb"#", "ruby": rb"#", "php": rb"//|#(?!\[)"}
 _COMMENT = {  # from the line break before it: (1) a line mark, or (2) the opening of a block comment
@@ -36,6 +36,7 @@ _NO_PROSE = re.compile(
     re.IGNORECASE,
 )
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
+_NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # how a line begins that no statement begins on
 _THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
 
 # ruff: noqa: SIM905 - lists of node types are read as running text
@@ -87,8 +88,18 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
         if match is None or max(match.start(1), match.start(2)) != first:
             continue  # it trails code
         raw, position = _comment_at(source, match, end, comment)
-        if (text := _text(raw, tree.language)) and (code := _code_below(tree, first, position)):
+        start = _indented(source, position)
+        if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
+            continue
+        if code := _code_below(tree, first, position, start):
             yield first, text, code
+
+
+def _indented(source: bytes, line: int) -> int:
+    """The first byte of a line that is not blank."""
+    while source[line : line + 1] in (b" ", b"\t"):
+        line += 1
+    return line
 
 
 def _header_end(function: Function) -> int:
@@ -121,9 +132,7 @@ def _text(raw: str, language: str) -> str:
     """The text of a pair, or "" for a comment that is none."""
     if not _reads_as_prose(raw):
         return ""
-    text = clean(" ".join(raw.split()), language)
-    text = first_sentence(text) if len(text) > _MOST_TEXT else text
-    text = text.rstrip(".: ")
+    text = deed(clean(" ".join(raw.split()), language)).rstrip(".: ")
     return "" if refusal(text) else text
 
 
@@ -134,14 +143,9 @@ def _reads_as_prose(text: str) -> bool:
     return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
 
 
-def _code_below(tree: SourceTree, first: int, after: int) -> str:
-    """The statements below the comment that starts at `first` and ends on the line before byte `after`, or ""."""
-    source, root = tree.source, tree.tree.root_node
-    start = after
-    while source[start : start + 1] in (b" ", b"\t"):
-        start += 1
-    if source[start : start + 1] in (b"", b"\n", b"\r", b"}", b")", b"]"):
-        return ""
+def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
+    """The statements below the comment at byte `first`: they begin at `start`, on the line that begins at `line`."""
+    root = tree.tree.root_node
     comment = root.descendant_for_byte_range(first, first + 1)
     if comment is None or "comment" not in comment.type:
         return ""
@@ -149,7 +153,7 @@ def _code_below(tree: SourceTree, first: int, after: int) -> str:
     if found is None or _defines(tree, found[0]):
         return ""
     end = _end_of_block(*found)
-    code = _dedented(source, after, start, end) if end else ""
+    code = _dedented(tree.source, line, start, end) if end else ""
     return code if code.count("\n") < MOST_LINES and has_lines(code, LEAST_LINES, tree.language) else ""
 
 
