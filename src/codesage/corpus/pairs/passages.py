@@ -16,11 +16,8 @@ from codesage.corpus.pairs.docblocks import Block, blocks_of, may_hold_code
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean, count_tokens, first_sentence, summary
 from codesage.corpus.pairs.rules import qualified, refusal
-from codesage.corpus.pairs.tested import Tested, match_tests, tested_of
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, SourceTree, functions, parse
-
-__all__ = ["Tested", "examples_in_prose", "match_tests", "passages_of", "tested_of"]
 
 LEAST_LINES, MOST_LINES = 2, 80  # of an example
 _PARAGRAPH_TOKENS = 100  # a longer paragraph is cut to the sentences that fit
