@@ -11,8 +11,9 @@ _BLOCK_KEYWORDS = (
     "begin|catch|default|do|done|else|end|endfor|endforeach|endif|endswitch|endwhile|ensure|esac|except|fi|finally|pass|"
     "rescue|then|try"
 )
+_PHP = r"(?://|#(?!\[))"  # "#[" begins an attribute
 _NO_CODE = {
-    mark: re.compile(rf"[\W_]*(?:(?:{_BLOCK_KEYWORDS})\b[\W_]*)*(?:{mark}.*)?$", re.DOTALL) for mark in ("#", "//", "(?://|#)")
+    mark: re.compile(rf"[\W_]*(?:(?:{_BLOCK_KEYWORDS})\b[\W_]*)*(?:{mark}.*)?$", re.DOTALL) for mark in ("#", "//", _PHP)
 }
 _RUBY_COMMENT = re.compile(r"^=begin\b.*?(?:^=end\b[^\n]*|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -21,7 +22,7 @@ def has_lines(code: str, least: int, language: str) -> bool:
     """Whether `code` has at least `least` lines of code."""
     if language == "ruby" and "=begin" in code:
         code = _RUBY_COMMENT.sub("", code)
-    no_code = _NO_CODE["#" if language in _HASH else "(?://|#)" if language == "php" else "//"]
+    no_code = _NO_CODE["#" if language in _HASH else _PHP if language == "php" else "//"]
     position, found, commented = 0, 0, False
     while found < least and position < len(code):
         end = code.find("\n", position)

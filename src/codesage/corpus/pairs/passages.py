@@ -1,10 +1,8 @@
 """Pairs of kinds of their own: the other places where people write plain language next to code.
 
 "example": a paragraph of documentation with the example that follows it, in docstrings and in Markdown or reST files;
-"comment": a comment alone above a block of statements, with the block. (Names of tests: tested.py.) Nothing here
-walks the tree: docstrings are already read, comments are found in the bytes of function bodies, and the tree is asked
-only whether a comment that is about to become a pair is one (a string can look like it). Examples are parsed once
-more, unless a fence names their language: what has syntax errors is output, a table or a drawing.
+"comment": a comment in a function with the statements below it (comments.py). Names of tests are in tested.py.
+An example is parsed, unless a fence names its language: what has syntax errors is output, a table or a drawing.
 """
 
 import re
@@ -13,25 +11,25 @@ from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.comments import comments_of
 from codesage.corpus.pairs.docblocks import Block, blocks_of, may_hold_code
+from codesage.corpus.pairs.introductions import introduction
 from codesage.corpus.pairs.lines import has_lines
-from codesage.corpus.pairs.prose import clean, count_tokens, first_sentence, summary
+from codesage.corpus.pairs.prose import summary
 from codesage.corpus.pairs.rules import qualified, refusal
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, SourceTree, functions, parse
 
 LEAST_LINES, MOST_LINES = 2, 80  # of an example
-_PARAGRAPH_TOKENS = 100  # a longer paragraph is cut to the sentences that fit
 _FENCES = {
     "python": "python py python3 pycon ipython ipython3 sage", "java": "java", "javascript": "javascript js jsx mjs node",
     "typescript": "typescript ts tsx", "csharp": "csharp c# cs", "c": "c", "ruby": "ruby rb irb erb", "go": "go golang",
     "php": "php html+php",
 }  # fmt: skip
 _LANGUAGE_OF_FENCE = {fence: language for language, fences in _FENCES.items() for fence in fences.split()}
-_ONLY_POINTS = re.compile(
-    r"(?:(?:for|an?|some|simple|basic|more|code|usage|here(?:'s| is)|see|the|as|is|examples?|instance|sample|follow(?:s|ing)|"
-    r"below|like|this|used|use|so|output)\b[\s:.,]*)+$",
-    re.IGNORECASE,
+_CHANGES = re.compile(
+    r"(?:^|/)(?:change(?:s|log)|upgrad\w*|migrat\w*|history|news|release[-_ ]?notes?|whats?[-_ ]?new)\b", re.IGNORECASE
 )
+_DOES = re.compile(r"[{=]|^\s*[\w>.-]+\s?\(", re.MULTILINE)  # more than declarations of C
+_IMPORT_LINE = re.compile(r"\s*(?:import|from|require|require_once|use|using|include|#include|package|namespace|<\?php|#|//|$)")
 _ELLIPSIS = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|…)[ \t]*$", re.MULTILINE)
 
 
@@ -74,8 +72,8 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
             continue
         fence = block.name.split(",")[0].split()[0] if block.name.strip() else ""
         spoken = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
-        text = _paragraph(lead, language)
-        if not text and not used:
+        text = introduction(lead, language)
+        if text == "" and not used:
             text, used = whole, True
         code = block.text.strip("\n")
         if spoken and text and not refusal(text) and _is_example(code, spoken, named=bool(fence)):
@@ -86,6 +84,8 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
 def _is_example(code: str, language: str, *, named: bool) -> bool:
     """Whether a block is worth a pair: enough lines, not too many, and, unless a fence named its language, code of it."""
     if not has_lines(code, LEAST_LINES, language) or code.count("\n") >= MOST_LINES or len(code) > 8_000:
+        return False
+    if all(map(_IMPORT_LINE.match, code.splitlines())) or (language == "c" and not _DOES.search(code)):
         return False
     if not any(mark in code for mark in "(=;{[") or code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--")):
         return False
@@ -102,31 +102,16 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     return not tree.has_errors
 
 
-def _paragraph(text: str, language: str) -> str:
-    """A paragraph, cleaned, cut to the first sentences that fit _PARAGRAPH_TOKENS (at least one), its colon dropped.
-
-    "" where it only points at what follows ("For example:").
-    """
-    text = text[:4_000]
-    end = len(first := first_sentence(text))
-    while end < len(text) and (following := first_sentence(text[end:].lstrip())):
-        longer = text.index(following, end) + len(following)
-        if count_tokens(text[:longer]) > _PARAGRAPH_TOKENS:
-            break
-        end = longer
-    text = clean(text[: max(end, len(first))], language).rstrip(": ")
-    return "" if _ONLY_POINTS.match(text[:120]) else text
-
-
 def examples_in_prose(
     text: str, path: str, *, language: str = "", package: str = "", version: str = "", licence: str = ""
 ) -> Iterator[Pair]:
     """Pairs of kind "example" of a Markdown or reST file: each paragraph with the block of code that follows it.
 
-    A fence must name one of the nine languages, or name none in a package of `language`; other paths give nothing.
+    A fence must name one of the nine languages, or name none in a package of `language`; other paths give nothing, nor
+    do lists of changes, which say what was otherwise before.
     """
     suffix = PurePosixPath(path).suffix.lower()
-    if suffix not in (".md", ".markdown", ".mdx", ".rst", ".rdoc", ".txt"):
+    if suffix not in (".md", ".markdown", ".mdx", ".rst", ".rdoc", ".txt") or _CHANGES.search(path):
         return
     dialect = "python" if suffix in (".rst", ".txt") else "ruby" if suffix == ".rdoc" else "markdown"
     document = Document(path, language, "", "", package, version, licence)
