@@ -1,9 +1,10 @@
 """The tests of a source with the functions they test: what can only be known when all of its files are parsed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import dirname
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.documents.recognise import is_test
+from codesage.corpus.pairs.matching import Definition, match_tests
 from codesage.corpus.pairs.parsing import (
     FUNCTIONS,
     FUNCTIONS_FILE,
@@ -22,7 +24,7 @@ from codesage.corpus.pairs.parsing import (
     without_benchmarks,
     write_pairs,
 )
-from codesage.corpus.pairs.tested import Tested, match_tests
+from codesage.corpus.pairs.tested import Tested, module_of, plain
 from codesage.records import Function
 
 
@@ -38,46 +40,58 @@ class JoinUnit:
 
 @dataclass(frozen=True, slots=True)
 class JoinTests:
-    """Task: pairs of kind "test", one for each test of a source, matched within its package."""
+    """Task: pairs of kind "test" of a source: its tests, each with the function of its package that it tests."""
 
     held_out: frozenset[str]
     exclude: str
 
     def __call__(self, unit: JoinUnit, guard: Guard) -> str:
         """Fill the unit's place; its name is the answer."""
-        tests = list(_tests(unit.parsed))
-        called = pa.array(sorted({name for test in tests for name in test.calls}), pa.string())
-        definitions = _definitions(unit.parsed, called)
-        counts, pairs = Counter(), []
-        for package in dict.fromkeys(test.package for test in tests):
-            own = [test for test in tests if test.package == package]
-            pairs += without_benchmarks(self.exclude, match_tests(own, definitions.get(package, {})), counts)
+        tests: dict[str, list[Tested]] = defaultdict(list)  # by package
+        for test in _tests(unit.parsed):
+            tests[test.package].append(test)
+        definitions = _definitions(unit.parsed, tests)
+        copied, drops, pairs = Counter(), Counter(), []
+        for package, own in tests.items():
+            found = match_tests(own, definitions.get(package, {}), drops)
+            pairs += without_benchmarks(self.exclude, found, copied)
         with result(unit.folder) as (folder, report):
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
-            report |= {"benchmark pairs": counts}
+            report |= {"benchmark pairs": copied, "dropped": drops}
         return str(unit.folder)
 
 
 def _tests(parsed: tuple[ParseUnit, ...]) -> Iterator[Tested]:
     for part in parsed:
         table = _table(part.folder / TESTS_FILE)
-        for *values, calls in zip(*(table[name].to_pylist() for name in TESTS.names), strict=True):
-            yield Tested(*values, tuple(calls.split("\n")))
+        for *values, calls, subjects in zip(*(table[name].to_pylist() for name in TESTS.names), strict=True):
+            yield Tested(*values, tuple(calls.split("\n")), tuple(filter(None, subjects.split("\n"))))
 
 
-def _definitions(parsed: tuple[ParseUnit, ...], called: pa.Array) -> dict[str, dict[str, list[tuple[Function, str]]]]:
-    """By package and name: the (function, path) of every function outside tests that a test may call, defined once.
+def _definitions(
+    parsed: tuple[ParseUnit, ...], tests: Mapping[str, Sequence[Tested]]
+) -> dict[str, dict[str, list[Definition]]]:
+    """By package and name: every function outside tests that a test may test.
 
-    They are few: so their bodies are read from the documents, and no body of any other function is written anywhere.
+    Those are functions that a test calls, defined once in the package, or in a class, a module or a folder that tests
+    are for. They are few: so their bodies are read from the documents, and no body of any other is written anywhere.
     """
+    called = pa.array(sorted({name for own in tests.values() for test in own for name in test.calls}), pa.string())
+    homes = {package: {*(name for test in own for name in test.subjects), *(dirname(test.path) for test in own)}
+             for package, own in tests.items()}  # fmt: skip
     tables = [_called(part.folder, called) for part in parsed]
-    times = Counter(key for table in tables for key in _names(table))
-    found: dict = defaultdict(dict)
+    times = Counter(key for table in tables for key in zip(*_columns(table, "package", "name"), strict=True))
+    found: dict = defaultdict(lambda: defaultdict(list))
     for part, table in zip(parsed, tables, strict=True):
-        table = table.filter(pa.array([times[key] == 1 for key in _names(table)], pa.bool_()))
+        stays = [
+            times[package, name] == 1
+            or not homes.get(package, set()).isdisjoint((plain(parent), module_of(path), dirname(path)))
+            for package, name, parent, path in zip(*_columns(table, "package", "name", "parent", "path"), strict=True)
+        ]
+        table = table.filter(pa.array(stays, pa.bool_()))
         if len(table):
             for function, path, package in _functions(table, part):
-                found[package][function.name] = [(function, path)]
+                found[package][function.name].append((function, path))
     return found
 
 
@@ -94,8 +108,8 @@ def _table(path: Path) -> pa.Table:
         return file.read(use_threads=False)
 
 
-def _names(table: pa.Table) -> Iterator[tuple[str, str]]:
-    return zip(table["package"].to_pylist(), table["name"].to_pylist(), strict=True)
+def _columns(table: pa.Table, *names: str) -> list[list]:
+    return [table[name].to_pylist() for name in names]
 
 
 def _functions(table: pa.Table, part: ParseUnit) -> Iterator[tuple[Function, str, str]]:

@@ -34,7 +34,7 @@ PAIRS = schema_of(Pair)
 PAIRS_FILE = "pairs.parquet"
 FUNCTIONS = schema_of(Function, without=("source",), path=str, package=str, row=int)  # row: of the document, in its group
 FUNCTIONS_FILE, HELD_FUNCTIONS_FILE = "functions.parquet", "held_functions.parquet"
-TESTS = schema_of(Tested, without=("calls",), calls=str)  # names, one a line
+TESTS = schema_of(Tested, without=("calls", "subjects"), calls=str, subjects=str)  # names, one a line
 TESTS_FILE = "tests.parquet"
 
 
@@ -90,8 +90,8 @@ class Parse:
             for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
                 definitions, paths, packages, numbers = zip(*rows, strict=True) if rows else ((),) * 4
                 _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages, row=numbers))
-            calls = ["\n".join(test.calls) for test in found.tests]
-            _write(folder / TESTS_FILE, table_of(TESTS, found.tests, calls=calls))
+            names = {column: ["\n".join(getattr(test, column)) for test in found.tests] for column in ("calls", "subjects")}
+            _write(folder / TESTS_FILE, table_of(TESTS, found.tests, **names))
             pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
             report |= {"skipped": found.skipped, "dropped": found.dropped, "read": found.read, "tests": len(found.tests),

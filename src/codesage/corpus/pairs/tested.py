@@ -1,21 +1,19 @@
-"""Names of tests as plain language, and the code they test: pairs of kind "test".
+"""Tests and what they name: their names as plain language, the functions they call, the module or class they are for.
 
-A test's name says what some function does ("returns empty list when missing"). Which function is found over files:
-tested_of() reads one document, match_tests() joins the tests of a package with its definitions. A call in the test
-whose name is defined exactly once in the package and shares a word with the test's name is what is tested; the pair
-is then (name of the test, that function). Where none is found, the code is the body of the test itself.
+A test's name says what some function does ("returns empty list when missing"). tested_of() reads one document;
+matching.py finds the function, once all files of the package are parsed.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from tree_sitter import Node
 
 from codesage.corpus.pairs.prose import clean
-from codesage.corpus.pairs.rules import has_lines, qualified, refusal
-from codesage.records import Document, Function, Pair
+from codesage.corpus.pairs.rules import refusal
+from codesage.records import Document, Function
 from codesage.syntax import SourceTree, functions
 from codesage.words import split_words
 
@@ -36,23 +34,37 @@ _GROUPS = {b"describe", b"context", b"suite", b"feature"}
 # Both begin with one literal, which re finds ten times as fast as a name: so what is before a bracket is read backwards.
 _CALLED = re.compile(r"\([ \t]{0,2}(\w*+(?<=[A-Za-z_]))")
 _METHOD = re.compile(r"\.(?<=[.\w)]\.)([a-z_]\w*+[?!]?)\.?")
+_DESCRIBED = re.compile(rb"\b(?:describe|context)[ (]\s{0,20}(?:\w+::)*([A-Z]\w*)")
+_TEST_AFFIXES = frozenset(("test", "tests", "spec", "specs", "testcase", "case", "cases", "it", "unit"))
 _ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One test: its name in words, the names its body calls, and the body."""
+    """One test: its name in words, and what tells the function that it tests."""
 
     text: str
-    code: str
     language: str
-    name: str
     path: str
-    start_line: int
     package: str
     version: str
     licence: str
-    calls: tuple[str, ...]  # each once
+    calls: tuple[str, ...]  # names that its groups name or its body calls, in that order, each once
+    subjects: tuple[str, ...]  # modules and classes that its file, its class and its groups are named after, as plain()
+
+
+@lru_cache(maxsize=4096)  # the same classes and files are asked about by one definition after the other
+def plain(name: str) -> str:
+    """A name without case and marks, and without what makes it a test's: "FooBarTest" and "test_foo_bar" are "foobar"."""
+    return "".join([word for word in split_words(name) if word not in _TEST_AFFIXES])
+
+
+@lru_cache(maxsize=4096)
+def module_of(path: str) -> str:
+    """What a file is named after, as plain(): the folder for "index.ts" and "__init__.py"."""
+    *folders, name = path.split("/")
+    stem = name.partition(".")[0]
+    return plain(folders[-1] if folders and stem in ("index", "__init__", "main") else stem)
 
 
 def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Tested]:
@@ -62,9 +74,10 @@ def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function]
     JavaScript, TypeScript and Ruby, calls that take a string (Jest, Mocha, RSpec, Rails), with their groups before it.
     """
     found = functions(tree) if found is None else found
+    module = module_of(document.path)
     for function in found:
         if function.kind == "function" and (text := _spoken_name(function)):
-            yield _tested(text, function.bare_body, document, name=qualified(function), line=function.start_line)
+            yield _tested(text, function.bare_body, document, subjects=(module, plain(function.parent)))
     if pattern := _SPOKEN.get(tree.language):
         yield from _spoken_tests(tree, document, pattern)
 
@@ -76,7 +89,7 @@ def _spoken_name(function: Function) -> str:
     if not match and not (marked and marked.search(function.signature)):
         return ""
     words = split_words(name[match.end() :] if match and len(name) > match.end() else name)
-    while words and words[-1].isdigit():
+    while words and (words[-1].isdigit() or words[-1] in ("test", "tests")):
         words.pop()
     text = " ".join(words)
     return text if len(words) >= _LEAST_WORDS and not refusal(text) else ""
@@ -84,8 +97,8 @@ def _spoken_name(function: Function) -> str:
 
 def _spoken_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> Iterator[Tested]:
     source, root = tree.source, tree.tree.root_node
+    named = {module_of(document.path), *(plain(match.group(1).decode()) for match in _DESCRIBED.finditer(source))}
     groups: list[tuple[int, str]] = []  # (end, name) of the groups around
-    line, counted = 1, 0
     for match in pattern.finditer(source):
         start = match.start(1)
         said = _string(source, match.end(), match.group(2))
@@ -102,9 +115,13 @@ def _spoken_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> 
         if groups and len(text.split()) < 8 and " " in groups[-1][1]:
             text = clean(f"{groups[-1][1]} {said}")
         if body and len(said.split()) >= _LEAST_WORDS and not refusal(text):
-            line, counted = line + source.count(b"\n", counted, start), start
-            name = groups[0][1].strip("#.:") if groups else ""
-            yield _tested(text, body, document, name=name or text, line=line, also=tuple(name for _, name in groups))
+            around = tuple(name for _, name in groups)
+            yield _tested(text, body, document, subjects=(*named, *map(_subject, around)), groups=around)
+
+
+def _subject(group: str) -> str:
+    """The class or module a group of tests is named after: the last name of its first word."""
+    return plain(re.split(r"[.:#]", group.partition(" ")[0].rstrip(".:#()"))[-1])
 
 
 def _string(source: bytes, start: int, quote: bytes) -> str:
@@ -149,74 +166,13 @@ def _dedented(text: str) -> str:
     return "\n".join([line[margin:] for line in lines])
 
 
-def _tested(text: str, code: str, document: Document, *, name: str, line: int, also: tuple[str, ...] = ()) -> Tested:
-    """`also`: names of groups, which RSpec and Jest write as the method's ("#parse", ".call")."""
-    named = [group.lstrip("#.:").partition("(")[0] for group in also]
+def _tested(text: str, body: str, document: Document, *, subjects: Iterable[str], groups: Iterable[str] = ()) -> Tested:
+    """`groups`: names of groups, which RSpec and Jest write as the method's ("#parse", ".call")."""
+    named = [group.lstrip("#.:").partition("(")[0] for group in groups]
     calls = [group for group in named if group.isidentifier()]
-    searched = code[:_MOST_CHARACTERS]
+    searched = body[:_MOST_CHARACTERS]
     calls += "\n".join(_CALLED.findall(searched[::-1]))[::-1].split() + _METHOD.findall(searched)
     return Tested(
-        text=text, calls=tuple(dict.fromkeys(calls)), code=code, language=document.language, name=name, path=document.path,
-        start_line=line, package=document.package, version=document.version, licence=document.licence,
+        text=text, language=document.language, path=document.path, package=document.package, version=document.version,
+        licence=document.licence, calls=tuple(dict.fromkeys(calls)), subjects=tuple(sorted({*subjects} - {""})),
     )  # fmt: skip
-
-
-def match_tests(tested: Iterable[Tested], definitions_by_name: Mapping[str, Sequence[tuple[Function, str]]]) -> Iterator[Pair]:
-    """A pair per test, in order: with the function it tests where that is clear, else with the test's own body.
-
-    `definitions_by_name` holds, by simple name, the (function, path) of every function or method the package defines
-    outside tests. Names defined more than once do not count: which of them is called cannot be told. Of several, the
-    one that shares most words with the test's name wins, then the longer, then the first called.
-    """
-    for test in tested:
-        target = _target(test, definitions_by_name)
-        if target is not None:
-            function, path = target
-            code, bare = function.signature + function.body, function.bare_body
-            name, line = qualified(function), function.start_line
-        else:
-            code, bare, name, path, line = test.code, test.code, test.name, test.path, test.start_line
-        if has_lines(bare, 2):
-            yield Pair(
-                text=test.text, code=code, bare_body=bare, description="", language=test.language, name=name, kind="test",
-                path=path, start_line=line, package=test.package, version=test.version, licence=test.licence,
-            )  # fmt: skip
-
-
-def _target(test: Tested, definitions_by_name: Mapping[str, Sequence[tuple[Function, str]]]) -> tuple[Function, str] | None:
-    said, best, best_score = _stems(test.text), None, (0, 0, 0)
-    for call in test.calls:
-        definitions = definitions_by_name.get(call, ())
-        if len(definitions) != 1:
-            continue
-        shared = _shared(said, _stems(call))
-        score = shared, len(call), -test.code.find(call)
-        if shared and score > best_score and has_lines(definitions[0][0].bare_body, 2):
-            best, best_score = definitions[0], score
-    return best
-
-
-@lru_cache(maxsize=4096)  # the same names are called by one test after the other
-def _stems(text: str) -> tuple[str, ...]:
-    return tuple([_stem(word) for word in split_words(text)])
-
-
-def _shared(said: Sequence[str], called: Sequence[str]) -> int:
-    """Number of words the names share; 0 when that says little.
-
-    More than half of the called name must be said, and a name of one word must be among the first two that are said
-    ("each" in "each never yields", not "config" in "requests win over config"): half of the matches were wrong without.
-    """
-    shared = len(set(called).intersection(said))
-    if len(called) == 1:
-        return int(called[0] in said[:2] and len(called[0]) > 2)
-    return shared if 2 * shared > len(set(called)) else 0
-
-
-@lru_cache(maxsize=4096)
-def _stem(word: str) -> str:
-    """Enough of a word to let "parses" and "parsing" meet "parse"."""
-    for ending in ("ing", "ies", "ed", "es", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

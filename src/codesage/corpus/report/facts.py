@@ -98,6 +98,7 @@ class Report:
     def add_joined(self, report: dict) -> None:
         """What joining the tests of a source gave."""
         self._benchmarks["pairs"].update(report["benchmark pairs"])
+        self._drops.update(report["dropped"])
 
     def add_pairs(self, units: Sequence[dict], verdicts: Sequence[np.ndarray]) -> None:
         """Which pairs stay: `units` are their keys."""

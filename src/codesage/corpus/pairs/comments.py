@@ -1,0 +1,227 @@
+"""Comments with the block of code below them: pairs of kind "comment".
+
+Comments are found in the bytes of function bodies, which is quick. The tree is asked only for a comment whose text may
+become a pair: it says whether that is a comment (a string can look like one), and which statements follow. The code is
+whole statements: the first one after the comment and those below it, up to a blank line, the next comment of the same
+level, or the end of the block around them. A comment that documents a definition gives no pair.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tree_sitter import Node
+
+from codesage.corpus.pairs.lines import has_lines
+from codesage.corpus.pairs.prose import clean
+from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.verbs import deed
+from codesage.languages import LANGUAGES
+from codesage.records import Function
+from codesage.syntax import SourceTree
+
+LEAST_LINES, MOST_LINES = 2, 40  # of the code
+_MOST_INDENTATION = 200  # bytes before a comment on its line
+_MARKS = {"python": rb"#", "ruby": rb"#", "php": rb"//|#(?!\[)"}
+_COMMENT = {  # from the line break before it: (1) a line mark, or (2) the opening of a block comment
+    language: re.compile(rb"\n[ \t]*(?:(" + _MARKS.get(language, rb"//") + rb")[^\n]*|(/\*))") for language in LANGUAGES
+}
+_ANY_MARK = {language: re.compile(rb"/[/*]") for language in LANGUAGES} | {  # of one literal, which re finds fastest
+    "python": re.compile(rb"#"), "ruby": re.compile(rb"#"), "php": re.compile(rb"/[/*]|#"),
+}  # fmt: skip
+_NO_PROSE = re.compile(
+    r"(?:todo|fixme|xxx|hack|bug|nb|noqa|type:|pragma|pylint|mypy|ruff|flake8|isort|fmt:|eslint|tslint|jshint|jslint|istanbul|"
+    r"prettier|@ts-|ts-ignore|nolint|go:|lint|rubocop|phpcs|phpstan|psalm|@var|@codecoverage|noinspection|suppress|nosonar|"
+    r"checkstyle|resharper|#?(?:end)?region|language=|coverage|copyright|licen[cs]e|spdx|clang-format|-\*-|fall ?through|"
+    r"https?:|c8 |v8 |webpack|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
+    re.IGNORECASE,
+)
+_COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
+_NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # how a line begins that no statement begins on
+_THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
+
+# ruff: noqa: SIM905 - lists of node types are read as running text
+_CLAUSES = frozenset(  # a label and its statements: one piece of code, and a block around its statements
+    "switch_case switch_default case_statement default_statement expression_case default_case type_case communication_case "
+    "switch_section switch_block_statement_group switch_rule when case_clause in_clause".split()
+)
+_BLOCKS = _CLAUSES | frozenset(
+    "block module statement_block statement_list program compound_statement constructor_body body_statement block_body "
+    "then else ensure begin do rescue colon_block preproc_if preproc_ifdef preproc_else preproc_elif".split()
+)
+_BRANCHES = frozenset("else rescue ensure preproc_else preproc_elif".split())  # beside statements in the tree
+_DEFINITIONS = frozenset(
+    "function_definition class_definition decorated_definition function_declaration generator_function_declaration "
+    "class_declaration abstract_class_declaration interface_declaration enum_declaration record_declaration "
+    "type_alias_declaration local_function_statement method singleton_method class singleton_class module type_declaration "
+    "const_declaration struct_specifier enum_specifier type_definition preproc_def preproc_function_def "
+    "import_statement import_from_statement import_declaration".split()
+)
+_FUNCTION_VALUES = frozenset(
+    "arrow_function function_expression generator_function class lambda lambda_expression func_literal anonymous_function "
+    "anonymous_method_expression anonymous_function_creation_expression".split()
+)
+_BINDINGS = frozenset(
+    "expression_statement assignment assignment_expression lexical_declaration variable_declaration variable_declarator "
+    "export_statement return_statement local_variable_declaration local_declaration_statement equals_value_clause "
+    "short_var_declaration expression_list declaration init_declarator parenthesized_expression".split()
+)
+_TEST_CALLS = frozenset("it test describe context suite specify scenario feature beforeEach afterEach before after".split())
+
+
+def comments_of(tree: SourceTree, found: Sequence[Function]) -> Iterator[tuple[Function, int, str, str]]:
+    """(the function around it, first byte of the comment, its text, the code below it), in source order."""
+    end = 0
+    for function in found:
+        if function.kind == "function" and function.start_byte >= end:  # what lies in another function is read with it
+            end = function.end_byte
+            for first, text, code in _comments_in(tree, function):
+                yield function, first, text, code
+
+
+def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, str, str]]:
+    source, comment, any_mark = tree.source, _COMMENT[tree.language], _ANY_MARK[tree.language]
+    position, end = _header_end(function), function.end_byte
+    while mark := any_mark.search(source, position, end):
+        first, position = mark.start(), mark.end()
+        line_break = source.rfind(b"\n", max(first - _MOST_INDENTATION, 0), first)
+        match = comment.match(source, line_break) if line_break >= 0 else None
+        if match is None or max(match.start(1), match.start(2)) != first:
+            continue  # it trails code
+        raw, position = _comment_at(source, match, end, comment)
+        start = _indented(source, position)
+        if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
+            continue
+        if code := _code_below(tree, first, position, start):
+            yield first, text, code
+
+
+def _indented(source: bytes, line: int) -> int:
+    """The first byte of a line that is not blank."""
+    while source[line : line + 1] in (b" ", b"\t"):
+        line += 1
+    return line
+
+
+def _header_end(function: Function) -> int:
+    """First byte (or a few before) of the body; Python's and Ruby's trees count comments above it as signature."""
+    signature = function.signature
+    if "#" in signature and function.language in ("python", "ruby"):
+        match = _COMMENT_IN_HEADER.search(signature, signature.find("def "))
+        signature = signature[: match.start()] if match else signature
+    return function.start_byte + len(signature)
+
+
+def _comment_at(source: bytes, match: re.Match, end: int, comment: re.Pattern) -> tuple[str, int]:
+    """(text, first byte of the line after) of the comment of a match; line comments below each other are joined."""
+    if match.group(2):
+        close = source.find(b"*/", match.end(), end)
+        after = source.find(b"\n", close, end) + 1 if close >= 0 else 0
+        if not after or source[close + 2 : after].strip():
+            return "", max(after, match.end())
+        text = source[match.end() : close].decode("utf-8", "replace")
+        return "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
+    lines, after, indent = [], match.end(), match.start(1) - match.start()
+    while match and match.group(1) and match.start(1) - match.start() == indent:
+        lines.append(source[match.end(1) : match.end()].decode("utf-8", "replace").strip("/#! \t\r"))
+        after = match.end()
+        match = comment.match(source, after, end)
+    return "\n".join(lines), after + 1
+
+
+def _text(raw: str, language: str) -> str:
+    """The text of a pair, or "" for a comment that is none."""
+    if not _reads_as_prose(raw):
+        return ""
+    text = deed(clean(" ".join(raw.split()), language)).rstrip(".: ")
+    return "" if refusal(text) else text
+
+
+def _reads_as_prose(text: str) -> bool:
+    """A cheap look before anything is cleaned: three words, no directive, no rule of dashes, no code in any line."""
+    if len(text) > 2_000 or not _THREE_WORDS.match(text) or _NO_PROSE.match(text):
+        return False
+    return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
+
+
+def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
+    """The statements below the comment at byte `first`: they begin at `start`, on the line that begins at `line`."""
+    root = tree.tree.root_node
+    comment = root.descendant_for_byte_range(first, first + 1)
+    if comment is None or "comment" not in comment.type:
+        return ""
+    found = _statement_at(root, start)
+    if found is None or _defines(tree, found[0]):
+        return ""
+    end = _end_of_block(*found)
+    code = _dedented(tree.source, line, start, end) if end else ""
+    return code if code.count("\n") < MOST_LINES and has_lines(code, LEAST_LINES, tree.language) else ""
+
+
+def _statement_at(root: Node, start: int) -> tuple[Node, Node] | None:
+    """(the statement that starts at `start`, the block around it)."""
+    node = root.descendant_for_byte_range(start, start + 1)
+    while node is not None and node.start_byte == start:
+        parent = node.parent
+        if parent is None:
+            return None
+        if parent.type in _BLOCKS and not (parent.type in _CLAUSES and parent.start_byte == start):
+            return (node, parent) if node.is_named and "comment" not in node.type and not node.has_error else None
+        if node.type in _CLAUSES:
+            return None if node.has_error else (node, parent)
+        node = parent
+    return None
+
+
+def _defines(tree: SourceTree, statement: Node) -> bool:
+    """Whether a statement defines a function, a class or a type, or is a test with its callback."""
+    node: Node | None = statement
+    for _ in range(6):
+        if node is None:
+            return False
+        if node.type in _DEFINITIONS or node.type in _FUNCTION_VALUES:
+            return True
+        if node.type in ("call_expression", "call"):
+            called = node.child_by_field_name("function") or node.child_by_field_name("method")
+            return called is not None and tree.text(called).partition(".")[0] in _TEST_CALLS
+        if node.type not in _BINDINGS:
+            return False
+        node = node.child_by_field_name("value") or node.child_by_field_name("right") or _last(node)
+    return False
+
+
+def _last(node: Node) -> Node | None:
+    return node.named_child(node.named_child_count - 1) if node.named_child_count else None
+
+
+def _end_of_block(statement: Node, block: Node) -> int:
+    """The last byte of the statements from `statement` to a blank line, a comment on a line of its own, or the block's end."""
+    if statement.type in _CLAUSES:
+        return statement.end_byte
+    cursor = block.walk()
+    cursor.goto_first_child_for_byte(statement.start_byte)
+    end, row, first_row = statement.end_byte, _last_row(statement), statement.start_point.row
+    while cursor.goto_next_sibling():
+        node = cursor.node
+        begins = node.start_point.row
+        if begins > row + 1 or (not node.is_named and begins > row):
+            break
+        if "comment" in node.type:
+            if begins > row:
+                break
+            continue  # it trails a statement
+        if node.type in _BRANCHES:
+            break
+        end, row = node.end_byte, _last_row(node)
+        if row - first_row > MOST_LINES:
+            return 0
+    return end
+
+
+def _last_row(node: Node) -> int:
+    return node.end_point.row - (node.end_point.column == 0)
+
+
+def _dedented(source: bytes, line: int, start: int, end: int) -> str:
+    margin = len(source[line:start].expandtabs(4))
+    lines = source[line:end].decode("utf-8", "replace").expandtabs(4).splitlines()
+    return "\n".join([text[min(margin, len(text) - len(text.lstrip(" "))) :].rstrip() for text in lines]).rstrip()

@@ -1,0 +1,258 @@
+"""Lines of code, comments with the statements below them, introductions of examples."""
+
+import pytest
+
+from codesage.corpus.pairs.introductions import introduction
+from codesage.corpus.pairs.lines import has_lines
+from codesage.corpus.pairs.passages import examples_in_prose, passages_of
+from codesage.corpus.pairs.verbs import deed
+from codesage.languages import LANGUAGES
+from codesage.records import Document
+from codesage.syntax import parse
+
+
+def comments(source, language):
+    found = passages_of(parse(source, language), Document("a", language, source, ""))
+    return [(pair.text, pair.code) for pair in found if pair.kind == "comment"]
+
+
+ONE_LINE = {  # each has one line of code, whatever stands around it
+    "python": ["x = 1", "# two\nx = 1\n", "try:\n    x = 1\nfinally:\n    pass", "x = [\n]"],
+    "ruby": [
+        "x = 1\nend",
+        "begin\n  x = 1\nensure\nend",
+        "=begin\nsome words\n=end\nx = 1\n",
+        "x do\nend",
+    ],
+    "java": ["{\n  x = 1;\n}", "{\n  // two\n  x = 1;\n} // end of it", "{\n  /* a\n   b */ x = 1;\n}", "foo(\n);"],
+    "javascript": ["x(() => {\n});", "{\n  x = 1;\n};", "{\n  /** a\n   * b */\n  x = 1;\n}"],
+    "typescript": ["{\n  x = 1;\n},", "{\n  try {\n    x();\n  } finally {\n  }\n}"],
+    "csharp": ["{\n  x = 1;\n}", "{\n  do\n  {\n    x();\n  }\n}"],
+    "c": ["{\n\tx = 1;\n}", "x = 1;\n#else\n#endif", "{\n/**/ /* a */\n\tx();\n}"],
+    "go": ["{\n\tx = 1\n})", "x = 1\n} else {\n}"],
+    "php": ["$x = 1;\nendif;", "# two\n$x = 1;\n// three", "foreach ($a as $b):\nendforeach;"],
+}
+TWO_LINES = {
+    "python": "if x:\n    y()\n",
+    "ruby": "x = 1\nfoo(x)\nend",
+    "java": "if (x)\n  y();",
+    "javascript": "a\n  .b()",
+    "typescript": "a();\nb();",
+    "csharp": "a = 1; // one\nb = 2;",
+    "c": "#include <a.h>\nx();",
+    "go": "x := 1\ngo y()",
+    "php": "#[A]\nf();",
+}
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_lines_of_code_are_counted_alike(language):
+    for code in ONE_LINE[language]:
+        assert has_lines(code, 1, language) and not has_lines(code, 2, language), code
+    assert has_lines(TWO_LINES[language], 2, language) and not has_lines(TWO_LINES[language], 3, language)
+
+
+@pytest.mark.parametrize("code", ["", "\n \n", "}\n});\n]", "end\nend", "# a\n# b", "else\nbegin\nrescue"])
+def test_brackets_block_keywords_and_comments_are_no_lines_of_code(code):
+    assert not has_lines(code, 1, "ruby")
+
+
+# In each language a comment first in a block, one inside a branch that another branch ends, and one that another ends.
+BLOCKS = {
+    "python": (
+        "def f(a):\n    if a:\n        # Drop the old rows\n        x = drop(\n            a)\n        y(x)\n"
+        "    else:\n        z()\n"
+        "    # Count the new rows\n    count(a)\n    for b in a:\n        # why\n        count(b)\n\n    done()\n",
+        ["x = drop(\n    a)\ny(x)", "count(a)\nfor b in a:\n    # why\n    count(b)"],
+    ),
+    "java": (
+        "class A { void f() {\n  switch (a) {\n    case 1:\n      // Drop the old rows\n      drop(a,\n"
+        "          b);\n      break;\n"
+        "    default:\n      z();\n  }\n  // Count the new rows\n  count(a); // one\n  count(b);\n"
+        "  // Say it is done\n  done();\n} }",
+        ["drop(a,\n    b);\nbreak;", "count(a); // one\ncount(b);"],
+    ),
+    "javascript": (
+        "function f() {\n  run({ a: 1 }, () => {\n    // Drop the old rows\n    drop({\n      b: 2,\n    });\n    y();\n  });\n"
+        "  // Count the new rows\n  count(a)\n  if (b) {\n    count(b)\n\n    c()\n  }\n}",
+        ["drop({\n  b: 2,\n});\ny();", "count(a)\nif (b) {\n  count(b)\n\n  c()\n}"],
+    ),
+    "typescript": (
+        "function f(a: A) {\n  try {\n    // Drop the old rows\n    const x: X = drop(\n      a,\n    );\n"
+        "    y(x);\n  } catch {\n    z();\n  }\n"
+        "  // Count the new rows\n  count(a);\n  count<B>(b);\n}",
+        ["const x: X = drop(\n  a,\n);\ny(x);", "count(a);\ncount<B>(b);"],
+    ),
+    "csharp": (
+        "class A { void F() {\n  switch (a) {\n    case 1:\n      // Drop the old rows\n      Drop(a,\n"
+        "        b);\n      break;\n"
+        "    default: Z(); break;\n  }\n  // Count the new rows\n  using (a)\n  {\n    Count(a);\n  }\n  Count(b);\n} }",
+        ["Drop(a,\n  b);\nbreak;", "using (a)\n{\n  Count(a);\n}\nCount(b);"],
+    ),
+    "c": (
+        "void f(void)\n{\n#ifdef A\n\t/* Drop the old rows */\n\tdrop(a,\n\t\tb);\n\ty();\n#else\n\tz();\n#endif\n"
+        "\t// Count the new rows\n\tdo {\n\t\tcount(a);\n\t} while (a);\n\tcount(b);\n}",
+        ["drop(a,\n    b);\ny();", "do {\n    count(a);\n} while (a);\ncount(b);"],
+    ),
+    "ruby": (
+        "def f(a)\n  a.each do |b|\n    # Drop the old rows\n    drop(b,\n         c)\n    y\n  end\n"
+        "  # Count the new rows\n  count a\n  log <<~TEXT\n    a: b\n  TEXT\nrescue A\n  z\nend\n",
+        ["drop(b,\n     c)\ny", "count a\nlog <<~TEXT\n  a: b\nTEXT"],
+    ),
+    "go": (
+        "package p\nfunc f() {\n\tswitch a {\n\tcase 1:\n\t\t// Drop the old rows\n\t\tdrop(a,\n\t\t\tb)\n"
+        "\t\ty()\n\tdefault:\n\t\tz()\n\t}\n"
+        "\t// Count the new rows\n\tgo func() {\n\t\tcount(a)\n\t}()\n\tcount(b)\n}",
+        ["drop(a,\n    b)\ny()", "go func() {\n    count(a)\n}()\ncount(b)"],
+    ),
+    "php": (
+        "<?php function f() {\n  if ($a):\n    // Drop the old rows\n    drop($a,\n      $b);\n    y();\n"
+        "  else:\n    z();\n  endif;\n"
+        "  # Count the new rows\n  foreach ($a as $b) {\n    count($b);\n  }\n  count($a);\n}",
+        ["drop($a,\n  $b);\ny();", "foreach ($a as $b) {\n  count($b);\n}\ncount($a);"],
+    ),
+}
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_the_code_below_a_comment_is_whole_statements(language):
+    source, codes = BLOCKS[language]
+    found = comments(source, language)
+    assert found == [("Drop the old rows", codes[0]), ("Count the new rows", codes[1])]
+    for _, code in found:
+        assert all(code.count(opening) == code.count(closing) for opening, closing in ("()", "{}", "[]"))
+
+
+def test_a_label_and_its_statements_are_one_piece_of_code():
+    source = (
+        "int f() {\n  switch (a) {\n  // Skip the blank lines\n  case 1:\n    skip();\n    break;\n  case 2:\n    z();\n  }\n}"
+    )
+    assert comments(source, "c") == [("Skip the blank lines", "case 1:\n  skip();\n  break;")]
+
+
+DEFINITIONS = {
+    "python": [
+        "def g():\n        x()\n        y()",
+        "class G:\n        x = 1\n        y = 2",
+        "@d\n    def g():\n        x()\n        y()",
+        "g = lambda: (\n        x)",
+    ],
+    "javascript": [
+        "const g = () => {\n    x();\n  };",
+        "this.g = function () {\n    x();\n  };",
+        "return function () {\n    x();\n  };",
+        "function g() {\n    x();\n  }",
+        "class G {\n    x() {}\n  }",
+        "it('works', () => {\n    x();\n  });",
+        "exports.g = class {\n    x() {}\n  };",
+        "describe.only('g', function () {\n    x();\n  });",
+    ],
+    "typescript": ["interface G {\n    x: number;\n  }", "type G = {\n    x: number;\n  };", "enum G {\n    A,\n    B,\n  }"],
+    "java": ["class G {\n    int x;\n  }", "Runnable g = () -> {\n    x();\n  };"],
+    "csharp": ["void G() {\n    X();\n  }", "Action g = () => {\n    X();\n  };", "var g = delegate () {\n    X();\n  };"],
+    "go": ["g := func() {\n    x()\n  }", "type g struct {\n    x int\n  }", "const (\n    a = 1\n    b = 2\n  )"],
+    "php": ["$g = function () {\n    x();\n  };", "function g() {\n    x();\n  }"],
+    "ruby": ["def g\n    x\n    y\n  end", "class << self\n    x\n    y\n  end"],
+    "c": ["struct g {\n    int x;\n    int y;\n  };", "#define G(x) \\\n    y(x); \\\n    z(x)\n"],
+}
+AROUND = {
+    "python": "def f():\n    %s\n    %s\n",
+    "ruby": "def f\n  %s\n  %s\nend\n",
+    "go": "package p\nfunc f() {\n  %s\n  %s\n}\n",
+    "php": "<?php function f() {\n  %s\n  %s\n}\n",
+    "java": "class A { void f() {\n  %s\n  %s\n} }",
+    "c": "void f() {\n  %s\n  %s\n}\n",
+    "csharp": "class A { void F() {\n  %s\n  %s\n} }",
+}
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_comments_that_document_definitions_are_no_pairs(language):
+    mark = "#" if language in ("python", "ruby") else "//"
+    for definition in DEFINITIONS[language]:
+        around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
+        assert comments(around % (f"{mark} Drop all of the rows", definition), language) == [], definition
+
+
+def test_comments_of_members_arguments_and_elements_are_no_pairs():
+    for inner in (
+        "run({\n    // Drop all of the rows\n    a: 1,\n    b: 2,\n  });",
+        "run({\n    // Drop all of the rows\n    a() {\n      x();\n    },\n  });",
+        "run([\n    // Drop all of the rows\n    a,\n    b,\n  ]);",
+        "run(\n    // Drop all of the rows\n    a,\n    b,\n  );",
+        "if (a) {\n    x();\n  // Drop all of the rows\n  } else {\n    y();\n  }",
+    ):
+        assert comments(f"function f() {{\n  {inner}\n}}\n", "javascript") == []
+    enum = "class A { void f() {}\n enum E {\n  // Drop all of the rows\n  A,\n  B\n } }"
+    assert comments(enum, "java") == []
+
+
+DEEDS = {
+    "Drop the rows that have no name": "Drop the rows that have no name",
+    "Drops the rows. They may be many.": "Drops the rows.",
+    "Dropping the old rows": "Dropping the old rows",
+    "Copies every row": "Copies every row",
+    "Now drop the rows": "drop the rows",
+    "Step 2: read the header": "read the header",
+    "1. Read the header": "Read the header",
+    "We need to check the size first": "check the size first",
+    "First, we sort them by name": "sort them by name",
+    "Recursively walk the tree": "Recursively walk the tree",
+    "If the list is empty, return nothing": "If the list is empty, return nothing",
+    "Cache the result for later": "Cache the result for later",
+    "Set foo.bar to its default": "Set foo.bar to its default",
+}
+NO_DEEDS = (
+    "Cache size of the table",  # a noun
+    "Set of all nodes",
+    "The caller may not know the name",  # why
+    "This should never happen here",
+    "It is too late to stop",
+    "We are behind the first bucket",
+    "Do not use the name here",
+    "Find out why this fails?",
+    "Use the old name, see above",
+    "Work around a bug in the parser",
+    "Add this for now as a hack",
+    "Drop it, see issue #123",
+    "Sort them when the list is ready ----------",
+    "helpers",
+    "03-Feb-2017, tatu: Copy the rows",
+    "If the name is missing",  # no deed follows
+)
+
+
+def test_comments_say_what_the_code_does():
+    assert {text: deed(text) for text in DEEDS} == DEEDS
+    assert [text for text in NO_DEEDS if deed(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("paragraph", "text"),
+    [
+        ("Read the file in one go. For example:", "Read the file in one go"),
+        ("Example: reading a file in one go", "reading a file in one go"),
+        ("Numbers are added up, e.g.", "Numbers are added up"),
+        ("To read the file, write it like this:", "To read the file, write it"),
+        ("e.g.", ""),
+        ("You can use it like so:", ""),
+        ("Here is another simple example of the code below:", ""),
+        ("The output is:", None),
+        ("The function has the following prototype", None),
+        ("Reads a file. This is the wrong way:", None),
+        ("AllowComments: false", None),
+    ],
+)
+def test_paragraphs_introduce_examples(paragraph, text):
+    assert introduction(paragraph, "python") == text
+
+
+def test_lists_of_changes_imports_and_declarations_give_no_examples():
+    read = "Open the file and read it:\n\n```%s\n%s\n```\n"
+    code = read % ("python", "f = open('x')\nf.read()")
+    assert len(list(examples_in_prose(code, "doc/guide.md"))) == 1
+    for path in ("CHANGELOG.md", "doc/Upgrading.md", "NEWS.rst", "migration-guide.md", "docs/release-notes.md"):
+        assert list(examples_in_prose(code, path)) == []
+    assert list(examples_in_prose(read % ("python", "import os\nfrom a import (b)"), "guide.md")) == []
+    assert list(examples_in_prose(read % ("c", "int open_it(char *name,\n            int mode);"), "guide.md")) == []
+    assert len(list(examples_in_prose(read % ("c", "FILE *f;\nf = open_it(name, 1);"), "guide.md"))) == 1

@@ -1,0 +1,144 @@
+"""Tests with the functions they test: which of several, by the class, the module or the folder that a test is for."""
+
+from collections import Counter
+
+import pytest
+
+from codesage.corpus.pairs import tested
+from codesage.corpus.pairs.matching import AGAIN, DROPS, UNMATCHED, UNTOLD, match_tests
+from codesage.corpus.pairs.tested import module_of, plain
+from codesage.records import Document
+from codesage.syntax import functions, parse
+
+PARSERS = {  # a file with the function, and one with another of its name
+    "python": "class {0}:\n    def parse_line(self, text):\n        parts = text.split()\n        log(parts)\n"
+    "        return parts\n",
+    "java": "class {0} {{ List parseLine(String t) {{\n  List p = split(t);\n  log(p);\n  return p;\n}} }}",
+    "csharp": "class {0} {{ List ParseLine(string t) {{\n  var p = Split(t);\n  Log(p);\n  return p;\n}} }}",
+    "php": "<?php class {0} {{ function parseLine($t) {{\n  $p = split($t);\n  log($p);\n  return $p;\n}} }}",
+    "ruby": "class {0}\n  def parse_line(text)\n    parts = text.split\n    log(parts)\n    parts\n  end\nend\n",
+    "javascript": "class {0} {{\n  parseLine(t) {{\n    const p = split(t);\n    log(p);\n    return p;\n  }}\n}}",
+    "typescript": "class {0} {{\n  parseLine(t: string) {{\n    const p = split(t);\n    log(p);\n    return p;\n  }}\n}}",
+    "go": "package p\nfunc (x *{0}) ParseLine(t string) {{\n\tp := split(t)\n\tlog(p)\n}}",
+    "c": "int parse_line(const char *t)\n{{\n\tint p = split(t);\n\tlog_it(p);\n\treturn p;\n}}",
+}
+TESTS = {
+    "python": (
+        "class TestReader:\n    def test_parse_line_without_words(self):\n        assert Reader().parse_line('') == []\n",
+        "tests/test_all.py",
+    ),
+    "java": (
+        "class ReaderTest { @Test void parseLineWithoutWords() {\n  check(new Reader().parseLine(a));\n} }",
+        "test/AllTest.java",
+    ),
+    "csharp": (
+        "class ReaderTests { [Fact] public void ParseLine_Without_Words() {\n  Check(r.ParseLine(a));\n} }",
+        "test/AllTests.cs",
+    ),
+    "php": (
+        "<?php class ReaderTest { function testParseLineWithoutWords() {\n  check($r->parseLine($a));\n} }",
+        "tests/AllTest.php",
+    ),
+    "ruby": (
+        "describe Lib::Reader do\n  it 'can parse a line without words' do\n    r.parse_line(1)\n  end\nend\n",
+        "spec/all_spec.rb",
+    ),
+    "javascript": (
+        "describe('Reader', () => {\n  it('parses a line without words', () => {\n    r.parseLine('');\n  });\n});",
+        "all.test.js",
+    ),
+    "typescript": ("it('parses a line without words', () => {\n  const x: X = r.parseLine('');\n});", "src/reader.spec.ts"),
+    "go": ("package p\nfunc TestParseLineWithoutWords(t *testing.T) {\n\tcheck(ParseLine(a))\n}", "lib/all_test.go"),
+    "c": ("void test_parse_line_without_words(void)\n{\n\tcheck(parse_line(a));\n\tend();\n}", "test/reader_test.c"),
+}
+SUFFIXES = {"python": "py", "csharp": "cs", "ruby": "rb", "javascript": "js", "typescript": "ts"}
+
+
+def definitions(*files):
+    """By name: the functions of (source, path, language)."""
+    found: dict = {}
+    for source, path, language in files:
+        for function in functions(parse(source, language)):
+            if function.kind == "function":
+                found.setdefault(function.name, []).append((function, path))
+    return found
+
+
+def found_in(source, path, language):
+    return list(tested.tested_of(parse(source, language), Document(path, language, source, "")))
+
+
+@pytest.mark.parametrize("language", sorted(TESTS))
+def test_the_class_the_module_or_the_folder_tells_which_of_several_is_tested(language):
+    source, path = TESTS[language]
+    end = SUFFIXES.get(language, language)
+    right, wrong = (PARSERS[language].format(name) for name in ("Reader", "Writer"))
+    found = definitions((wrong, f"other/writer.{end}", language), (right, f"lib/reader.{end}", language))
+    drops: Counter = Counter()
+    (pair,) = match_tests(found_in(source, path, language), found, drops)
+    assert (pair.path, pair.kind, drops) == (f"lib/reader.{end}", "test", {})
+    assert "without words" in pair.text and "log" in pair.code.lower()
+    twice = definitions((wrong, f"a/writer.{end}", language), (wrong, f"b/writer.{end}", language))
+    assert match_tests(found_in(source, path, language), twice, drops) == [] and drops == {UNMATCHED: 1}
+
+
+def test_names_of_tests_name_modules_and_classes():
+    named = ("test_foo_bar.py", "foo_bar_test.go", "FooBarTest.java", "foo-bar.spec.ts", "TestFooBar.cs", "foo_bar_spec.rb")
+    assert {module_of(f"a/{name}") for name in named} == {"foobar"}
+    assert module_of("lib/foo/index.ts") == module_of("foo/__init__.py") == "foo"
+    assert plain("FooBarTestCase") == plain("UnitFooBarTests") == "foobar"
+
+
+WRITER = "class Writer:\n    def {0}(self, text):\n        parts = text.split()\n        log(parts)\n        return parts\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "reason"),
+    [
+        ("parse_line_without_words", "parse_line", ""),
+        ("parse_1", "parse", "none"),  # no test: too few words
+        ("basic_parse_works", "parse", UNTOLD),
+        ("parse_works_correctly", "parse", UNTOLD),
+        ("works_for_all_cases", "works_for_all_cases", UNTOLD),
+        ("long_text_is_split", "parse", UNMATCHED),
+        ("parse_empty_text", "__init__", UNMATCHED),
+    ],
+)
+def test_the_words_of_the_test_must_tell_something_of_the_function(name, function, reason):
+    source = f"class TestWriter:\n    def test_{name}(self):\n        Writer().{function}('')\n"
+    drops: Counter = Counter()
+    found = definitions((WRITER.format(function), "lib/writer.py", "python"))
+    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    assert (len(pairs), drops) == (int(not reason), {reason: 1} if reason in DROPS else {})
+
+
+def test_a_function_outside_of_what_is_tested_must_be_named_whole():
+    """One word, or most of the words, of a name that the package defines once are said by chance."""
+    for called, name, pairs in (
+        ("path_graph", "path_graph_of_one_node", 1),
+        ("path_graph", "centroid_of_path_and_graph", 0),
+        ("select", "select_from_the_other_side", 0),
+    ):
+        source = f"def test_{name}():\n    g = {called}(3)\n    assert g\n"
+        code = f"def {called}(n):\n    g = empty(n)\n    g.add(n)\n    return g\n"
+        found = definitions((code, "lib/classic.py", "python"))
+        assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), found, Counter())) == pairs
+
+
+def test_of_several_tests_the_one_that_says_most_stays():
+    source = "class TestWriter:\n" + "".join(
+        f"    def test_{name}(self):\n        Writer().parse_line('')\n"
+        for name in ("parse_line_fails", "parse_line_keeps_words_in_order", "parse_line_without_words")
+    )
+    drops: Counter = Counter()
+    found = definitions((WRITER.format("parse_line"), "lib/writer.py", "python"))
+    (pair,) = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    assert pair.text == "parse line keeps words in order" and drops == {AGAIN: 1, UNTOLD: 1}
+
+
+def test_tests_and_constructors_outside_of_test_folders_are_not_what_is_tested():
+    source = "class WriterTest { [Test] public void LoadRowsInOrder() {\n  new Writer().LoadRows(a);\n} }"
+    code = "class {0} {{ void {1}() {{\n  var p = Split(t);\n  Log(p);\n}} }}"
+    for parent, name, pairs in (("Writer", "LoadRows", 1), ("WriterTest", "LoadRows", 0), ("LoadRows", "LoadRows", 0)):
+        found = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
+        assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), found, Counter())) == pairs
