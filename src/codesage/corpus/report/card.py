@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codesage.corpus.report.plots import draw
+from codesage.corpus.sources.others import in_words
 from codesage.languages import LANGUAGES
 
 # Section 2.1 of the paper (arXiv 2402.01935): files, functions, functions with docstring, usable pairs; The Stack (dedup).
@@ -41,6 +42,7 @@ def write_card(folder: Path, facts: dict) -> None:
         "![Lengths of texts and of code](lengths.png)",
         "## What was left out\n\nEvery file with its reason is in `skipped.parquet`.",
         reasons_table(facts),
+        others_line(facts),
         "![Reasons of skips and drops](reasons.png)",
         _benchmarks(facts),
         _named(facts),
@@ -80,6 +82,12 @@ def reasons_table(facts: dict) -> str:
     for what, name in (("files skipped", "skipped"), ("pairs dropped", "dropped"), ("masked", "masked")):
         rows += [[what, reason, _number(count)] for reason, count in sorted(facts[name].items(), key=lambda i: (-i[1], i[0]))]
     return _table(["what", "reason", "count"], rows)
+
+
+def others_line(facts: dict) -> str:
+    """Files of other languages than the nine, by language, as one line; "" when there are none."""
+    found = facts.get("other_languages")  # a corpus of an earlier version has none
+    return f"Passed over, not one of the nine languages: {in_words(found)}." if found else ""
 
 
 def _opening(facts: dict) -> str:

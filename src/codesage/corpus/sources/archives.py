@@ -3,8 +3,8 @@
 In: a tar (plain, gz, bz2, xz, zst), a zip (wheels too) or a Debian package (.deb: an ar archive whose data.tar holds
 what is installed). Out: the bytes of the members that are wanted, in the order they lie, and a Skipped for each one
 that is refused: links, names that leave the archive, devices, and bombs by number of members, bytes and compression
-ratio. An archive that is cut off gives what came before, and one Skipped; so does a damaged one, less up to 64 kB that
-lay before the damage. Other archives inside archives stay closed.
+ratio. An archive that is cut off, damaged, empty or of another kind raises DamagedArchive, at the latest after its last
+member: every checksum of the format is compared. Archives inside archives stay closed.
 
 The design: tarfile reads from a stream that only goes forward and answers no read larger than a member may be, so a
 forged header can neither allocate memory nor send the reader in circles, and every decompressed byte is counted.
@@ -20,13 +20,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
-REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable", "truncated archive")
+REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable")
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
@@ -57,7 +59,15 @@ class Member:
     data: bytes
 
 
+class DamagedArchive(CodesageError):
+    """The file is not a whole archive; the message names the file and what is wrong with it, and no repair."""
+
+
 class _Bomb(Exception):
+    pass
+
+
+class _Unreadable(Exception):
     pass
 
 
@@ -69,7 +79,7 @@ def is_archive(path: Path | str) -> bool:
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
     """The members of the archive at `path` whose name is wanted, and what was refused (of any name).
 
-    Never raises for what the file holds; OSError passes through only when the file itself cannot be opened.
+    `wanted` is asked once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
     """
     with open(path, "rb") as file:
         read = _reader_of(path, file)
@@ -84,13 +94,19 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
         except _Bomb:
             yield Skipped(path.name, "bomb")
         except _Unreadable:
-            yield Skipped(path.name, "unreadable")
-        except _BROKEN:
-            yield Skipped(path.name, "truncated archive")
+            raise DamagedArchive(f"{path} cannot be read (Zstandard needs Python 3.14 or 'pip install zstandard')") from None
+        except _BROKEN as error:
+            raise DamagedArchive(f"{path} {_fault(file, error)}") from None
 
 
-class _Unreadable(Exception):
-    pass
+def _fault(file: BinaryIO, error: Exception) -> str:
+    """What is wrong with an archive, in words."""
+    if file.seek(0, 2) == 0:
+        return "is empty"
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    if isinstance(error, EOFError) or said in ("unexpected end of data", "truncated header"):
+        return "is cut off"
+    return f"is damaged or not an archive ({said})"
 
 
 def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Skipped]]:
@@ -112,7 +128,7 @@ def _safe(name: str) -> str:
 def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     """Members of data.tar: the layout is that of deb(5), version 2, one file after the other under headers of text.
 
-    A header that is none, or a size that leaves the file, is a cut-off archive: nothing of it is read.
+    A wrong header, or a size that leads out of the file, raises EOFError before anything is read.
     """
     end, names = file.seek(0, 2), []
     file.seek(0)
@@ -163,8 +179,12 @@ def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         yield from _tar_member(stream, info, wanted, limits)
         tar.members.clear()  # it remembers every header
         info = tar.next()
-    if stream.last.strip(b"\0") or not stream.last:  # a whole archive ends with a block of zeros
-        yield Skipped(label, "truncated archive")
+    if not stream.last:  # a whole archive ends with a block of zeros
+        raise EOFError
+    if stream.last.strip(b"\0"):
+        raise tarfile.ReadError("a header is damaged")
+    while stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz stand at the end
+        pass
 
 
 def _tar_member(
@@ -207,7 +227,12 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 yield Skipped(name, "link")
             elif kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
                 yield Skipped(name, "device")
-            elif not info.is_dir() and wanted(name):
+            elif info.is_dir():
+                continue
+            elif not wanted(name):
+                with suppress(RuntimeError):  # encrypted, or an unknown compression
+                    archive.open(info).close()  # BadZipFile when the two places that name the member differ
+            else:
                 found = _zip_member(archive, info, name, limits)
                 total += len(found.data) if isinstance(found, Member) else 0
                 if total > limits.total or total > max(limits.free, limits.ratio * size):
@@ -324,5 +349,7 @@ class _Zstandard:
     def read(self, size: int) -> bytes:
         try:
             return self._reader.read(size)
+        except EOFError:
+            raise
         except Exception as error:  # each library has an error of its own
-            raise EOFError from error
+            raise ValueError(error) from None
