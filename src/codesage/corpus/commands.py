@@ -51,7 +51,8 @@ def build(
 def pin(
     recipe: Annotated[Path, typer.Argument(help="The recipe (.toml) to write pins into.")],
     cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
-    update: Annotated[bool, typer.Option("--update", help="Also replace pins that differ from what is fetched.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Keep pins that differ, and add those of this machine's files.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Replace pins that differ from what is fetched.")] = False,
 ) -> None:
     """Write the SHA-256 of every package into a recipe; each build then checks it.
 
@@ -59,7 +60,8 @@ def pin(
     """
     from codesage.corpus.sources import pinning
 
-    found = pinning.pin(recipe, cache or _default_cache(), update=update, heard=lambda key: typer.echo(key, err=True))
+    others = "add" if add else "replace" if update else "stop"
+    found = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
     for name in found.changed:
         typer.echo(f"changed: {name}")
     typer.echo(f"{recipe}: {len(found.added)} pins added, {len(found.changed)} changed, {len(found.kept)} kept")

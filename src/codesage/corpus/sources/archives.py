@@ -32,6 +32,7 @@ REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
+_HEADS = (b"PK", _AR, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb5\x2f\xfd")
 _AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
 _LZMA_MEMORY = 1 << 29  # a dictionary of `xz -9` takes 65 MB; a forged header may ask for 4 GB
 _BROKEN = (
@@ -101,12 +102,16 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
 
 def _fault(file: BinaryIO, error: Exception) -> str:
     """What is wrong with an archive, in words."""
-    if file.seek(0, 2) == 0:
+    file.seek(0)
+    head = file.read(262)
+    if not head:
         return "is empty"
+    if not head.startswith(_HEADS) and head[257:] != b"ustar":
+        return "is not an archive of a kind that is read (zip, tar, deb)"
     said = (str(error).splitlines() or [""])[0] or type(error).__name__
     if isinstance(error, EOFError) or said in ("unexpected end of data", "truncated header"):
         return "is cut off"
-    return f"is damaged or not an archive ({said})"
+    return f"is damaged ({said})"
 
 
 def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Skipped]]:
@@ -217,6 +222,8 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         infos = archive.infolist()
         if len(infos) > limits.members:
             raise _Bomb
+        if _stated_members(file, len(archive.comment)) not in (None, len(infos)):
+            raise zipfile.BadZipFile("the number of members is wrong")
         total, size = 0, file.seek(0, 2)
         for info in infos:
             shown = info.orig_filename.encode("utf-8", "replace").decode()
@@ -238,6 +245,13 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 if total > limits.total or total > max(limits.free, limits.ratio * size):
                     raise _Bomb
                 yield found
+
+
+def _stated_members(file: BinaryIO, comment: int) -> int | None:
+    """How many members the end of a zip states (None: a number of more than 16 bits); the module does not compare it."""
+    file.seek(-22 - comment, 2)
+    count = int.from_bytes(file.read(22)[10:12], "little")
+    return None if count == 0xFFFF else count
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limits: Limits) -> Member | Skipped:

@@ -59,7 +59,7 @@ def check(folder: Path, pins: Sequence[str], key: str) -> None:
     if pins and (pin := pin_of(folder, key)) not in pins:
         raise CodesageError(
             f"{key}: SHA-256 is {pin}, the recipe expects {' or '.join(pins)}: {cure}; "
-            "if another file was published, check it and run 'codesage corpus pin RECIPE --update'"
+            "if another file is published for this machine, check it and run 'codesage corpus pin RECIPE --add'"
         )
 
 

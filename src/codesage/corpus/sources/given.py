@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +115,8 @@ class GitHead:
     @property
     def commit(self) -> str:
         """The full hash of the commit. CodesageError when there is none, with the branches there are."""
-        asked = [*clients.git_at(Path(self.path)), "rev-parse", "--verify", "HEAD^{commit}"]
         try:
-            return clients.run(asked, what=self.path, more=clients.GIT_ALONE, cure="").strip()
+            return self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()
         except CodesageError as error:
             if "not installed" in str(error):
                 raise
@@ -128,18 +128,22 @@ class GitHead:
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """Files of the commit in the order of their paths."""
-        cure = f"run 'git --git-dir={self.path} fsck', and give a whole copy of the repository"
-        yield from committed(Path(self.path), self.commit, self.package or self.names[0], self.path, cure)
+        yield from committed(Path(self.path), self.commit, self.package or self.names[0], self.path, self._cure)
+
+    @property
+    def _cure(self) -> str:
+        return f"run 'git --git-dir={self.path} fsck', and give a whole copy of the repository"
+
+    def _ask(self, *arguments: str) -> str:
+        return clients.run([*clients.git_at(Path(self.path)), *arguments], what="", more=clients.GIT_ALONE, cure="")
 
     def _why_no_commit(self) -> str:
-        command = clients.git_at(Path(self.path))
         try:
-            listed = clients.run(
-                [*command, "for-each-ref", "--format=%(refname)", "--count=5", "refs/heads"],
-                what="", more=clients.GIT_ALONE, cure="",
-            ).split()  # fmt: skip
+            listed = self._ask("for-each-ref", "--format=%(refname)", "--count=5", "refs/heads").split()
         except CodesageError as error:
             return f"git cannot read this repository ({str(error).strip(' :')}): give a whole copy of it"
+        with suppress(CodesageError):
+            return f"commit {self._ask('rev-parse', '--verify', 'HEAD').strip()} is missing or damaged: {self._cure}"
         if not listed:
             return "the repository has no commit: commit something first, or give its working folder"
         names = ", ".join(name.removeprefix("refs/heads/") for name in listed)
