@@ -22,12 +22,13 @@ import pytest
 
 from codesage.corpus.documents import recognise
 from codesage.corpus.sources import debian, licences, stack
-from codesage.corpus.sources.archives import Limits, Member, is_archive, members
+from codesage.corpus.sources.archives import DamagedArchive, Limits, Member, is_archive, members
 from codesage.corpus.sources.clients import once, run
 from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
 from codesage.corpus.sources.recipe import read_recipe
 from codesage.corpus.sources.trees import Folder, GitRepository, SitePackages, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
+from codesage.records import Document
 from codesage.walk import Skipped
 
 CODE = b'def f(x):\n    """Add one to it."""\n    return x + 1\n'
@@ -110,6 +111,7 @@ def deb(*entries, mode="w:xz", name="data.tar.xz", control=b"odd", **fields) -> 
 
 
 GOOD = ("p/good.py", CODE)
+DAMAGED = "damaged"  # raised, not skipped
 PLAIN = tar(GOOD, ("p/b.py", b"y" * 5000), mode="w")
 ZEROS = b"\0" * 1024
 FORGED = b"\x80" + b"\0" * 3 + b"\x7f" * 8  # base-256: 9 * 10^18 bytes
@@ -135,46 +137,46 @@ HOSTILE = {
     "tar forged pax header": (tar(GOOD, mode="w")[:1024] + header(special("n", b"x"), at={124: FORGED}) + ZEROS, "bomb"),
     "tar negative size": (
         tar(GOOD, mode="w")[:1024] + header(special("p/x.py", b"0"), at={124: NEGATIVE}) + ZEROS,
-        ("bomb", "truncated archive"),
+        ("bomb", DAMAGED),
     ),
     "tar huge member": (tar(GOOD, ("p/x.py", b"x = 1\n" * 200_000)), "huge"),
     "tar same name twice": (tar(GOOD, GOOD), "duplicate"),
-    "tar cut in a member": (PLAIN[:2000], "truncated archive"),
-    "tar cut in a header": (PLAIN[:1300], "truncated archive"),
-    "tar without end": (PLAIN[:1024], "truncated archive"),
-    "tar cut after rubbish": (PLAIN[:1024] + b"rubbish" * 200, "truncated archive"),
-    "gz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], "truncated archive"),
-    "xz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:xz")[:-20_000], "truncated archive"),
-    "bz2 cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:bz2")[:-9_000], "truncated archive"),
-    "gz damaged": (broken_middle(), "truncated archive"),
-    "gz no tar": (gzip.compress(b"no tar at all" * 100), "truncated archive"),
-    "xz wants memory": (b"\x5d\0\0\0\xff" + b"\xff" * 8 + bytes(200), "truncated archive"),
-    "xz wrong header": (lzma.compress(b"x")[:6] + os.urandom(200), "truncated archive"),
-    "bz2 empty stream": (bz2.compress(b""), "truncated archive"),
-    "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", "truncated archive")),  # as a reader is there or not
-    "no archive": (b"hello", "truncated archive"),
-    "empty file": (b"", "truncated archive"),
+    "tar cut in a member": (PLAIN[:2000], DAMAGED),
+    "tar cut in a header": (PLAIN[:1300], DAMAGED),
+    "tar without end": (PLAIN[:1024], DAMAGED),
+    "tar cut after rubbish": (PLAIN[:1024] + b"rubbish" * 200, DAMAGED),
+    "gz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], DAMAGED),
+    "xz cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:xz")[:-20_000], DAMAGED),
+    "bz2 cut": (tar(GOOD, ("p/r.bin", os.urandom(50_000)), mode="w:bz2")[:-9_000], DAMAGED),
+    "gz damaged": (broken_middle(), DAMAGED),
+    "gz no tar": (gzip.compress(b"no tar at all" * 100), DAMAGED),
+    "xz wants memory": (b"\x5d\0\0\0\xff" + b"\xff" * 8 + bytes(200), DAMAGED),
+    "xz wrong header": (lzma.compress(b"x")[:6] + os.urandom(200), DAMAGED),
+    "bz2 empty stream": (bz2.compress(b""), DAMAGED),
+    "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", DAMAGED)),  # as a reader is there or not
+    "no archive": (b"hello", DAMAGED),
+    "empty file": (b"", DAMAGED),
     "deb symbolic link": (deb(GOOD, special("./p/l.py", tarfile.SYMTYPE, "/etc/passwd")), "link"),
     "deb parent": (deb(GOOD, ("p/../../evil.py", CODE)), "escapes"),
     "deb ratio": (deb(GOOD, ("p/z.bin", bytes(9_000_000))), "bomb"),
     "deb huge member": (deb(GOOD, ("p/x.py", b"x = 1\n" * 200_000), mode="w:gz", name="data.tar.gz/"), "huge"),
-    "deb data cut": (deb(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], "truncated archive"),
-    "deb cut in a header": (deb(GOOD)[:100], "truncated archive"),
-    "deb cut after a header": (deb(GOOD)[:72], "truncated archive"),
+    "deb data cut": (deb(GOOD, ("p/r.bin", os.urandom(50_000)))[:-20_000], DAMAGED),
+    "deb cut in a header": (deb(GOOD)[:100], DAMAGED),
+    "deb cut after a header": (deb(GOOD)[:72], DAMAGED),
     "deb cut inside data.tar": (
         ar(("debian-binary", b"2.0\n"), ("data.tar", PLAIN[:1300])),
-        "truncated archive",
+        DAMAGED,
     ),
-    "deb forged size": (deb(GOOD, size=9_999_999_999), "truncated archive"),
-    "deb negative size": (deb(GOOD, size=-60), "truncated archive"),
-    "deb size in words": (deb(GOOD, size="1e3"), "truncated archive"),
-    "deb size too small": (deb(GOOD, size=40), "truncated archive"),
-    "deb wrong end of a header": (deb(GOOD, end=b"xx"), "truncated archive"),
-    "deb without data": (ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"x")), "truncated archive"),
-    "deb that is another ar archive": (ar(("a.o", b"x"), ("data.tar", PLAIN)), "truncated archive"),
+    "deb forged size": (deb(GOOD, size=9_999_999_999), DAMAGED),
+    "deb negative size": (deb(GOOD, size=-60), DAMAGED),
+    "deb size in words": (deb(GOOD, size="1e3"), DAMAGED),
+    "deb size too small": (deb(GOOD, size=40), DAMAGED),
+    "deb wrong end of a header": (deb(GOOD, end=b"xx"), DAMAGED),
+    "deb without data": (ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"x")), DAMAGED),
+    "deb that is another ar archive": (ar(("a.o", b"x"), ("data.tar", PLAIN)), DAMAGED),
     "deb many members": (ar(("debian-binary", b"2.0\n"), *(("x", b"") for _ in range(60))), "bomb"),
-    "deb data is no tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), "truncated archive"),
-    "deb in a deb": (ar(("debian-binary", b"2.0\n"), ("data.tar", deb(GOOD))), "truncated archive"),
+    "deb data is no tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), DAMAGED),
+    "deb in a deb": (ar(("debian-binary", b"2.0\n"), ("data.tar", deb(GOOD))), DAMAGED),
     "zip symbolic link": (zipped(("p/l.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
     "zip pipe": (zipped(("p/l.py", b""), mode=stat.S_IFIFO | 0o600), "device"),
     "zip absolute path": (zipped(GOOD, ("/etc/evil.py", CODE)), "escapes"),
@@ -183,13 +185,13 @@ HOSTILE = {
     "zip many members": (zipped(*((f"p/{i}.py", CODE) for i in range(60))), "bomb"),
     "zip ratio": (zipped(*((f"p/{i}.py", b"#" * 900_000) for i in range(12))), "bomb"),
     "zip encrypted": (encrypted(), "unreadable"),
-    "zip cut": (zipped(GOOD, ("p/b.py", CODE))[:-60], "truncated archive"),
-    "zip damaged member": (bad_checksum(), "truncated archive"),
+    "zip cut": (zipped(GOOD, ("p/b.py", CODE))[:-60], DAMAGED),
+    "zip damaged member": (bad_checksum(), DAMAGED),
 }
 NOTHING_BEFORE = {
     "gz damaged", "gz no tar", "xz wants memory", "xz wrong header", "bz2 empty stream", "zst damaged", "no archive",
     "empty file", "bz2 cut", "zip many members", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut",
-    "zip damaged member", *(name for name in HOSTILE if name.startswith("deb ") and HOSTILE[name][1] == "truncated archive"),
+    "zip damaged member", *(name for name in HOSTILE if name.startswith("deb ") and HOSTILE[name][1] == DAMAGED),
     "deb many members",
 } - {"deb cut inside data.tar"}  # fmt: skip
 SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
@@ -199,8 +201,13 @@ SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 def test_hostile_archives_are_refused_and_counted(tmp_path, name):
     data, expected = HOSTILE[name]
     (tmp_path / "a.bin").write_bytes(data)
-    found = list(members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL))
-    reasons = Counter(item.reason for item in found if isinstance(item, Skipped))
+    found = []
+    try:
+        found += members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL)
+        reasons = Counter(item.reason for item in found if isinstance(item, Skipped))
+    except DamagedArchive as error:
+        reasons = Counter([DAMAGED])
+        assert "a.bin" in str(error) and "\n" not in str(error)
     assert list(reasons.values()) == [1] and set(reasons) <= ({expected} if isinstance(expected, str) else set(expected))
     read = [item for item in found if isinstance(item, Member)]
     assert all(member.data in (CODE, b"") or not member.name.endswith("good.py") for member in read)
@@ -237,7 +244,7 @@ def read(source: Source, cache: Path) -> tuple[list, Counter]:
     source.fetch(cache)  # again does no harm
     found = list(source.documents(cache))
     assert found == list(source.documents(cache))
-    return [d for d in found if not isinstance(d, Skipped)], Counter(s.reason for s in found if isinstance(s, Skipped))
+    return [d for d in found if isinstance(d, Document)], Counter(s.reason for s in found if isinstance(s, Skipped))
 
 
 def test_folders_keep_tests_and_prose(tmp_path):
@@ -537,11 +544,18 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
     _stack_shard(tmp_path)
-    pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")
-    (tmp_path / "c.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-40])
     documents, skipped = read(StackParquet(str(tmp_path)), tmp_path)
     assert [(d.path, d.package, d.licence) for d in documents] == [(f"{i}.py", "me/it", "MIT AND Apache-2.0") for i in (0, 2)]
-    assert skipped == {"licence": 1, "no columns of The Stack": 1, "unreadable": 1}
+    assert skipped == {"licence": 1}
+    for name, whole in (("b", pa.table({"x": [1]})), ("c", None)):
+        file = tmp_path / f"{name}.parquet"
+        if whole is None:
+            file.write_bytes((tmp_path / "a.parquet").read_bytes()[:-40])
+        else:
+            pq.write_table(whole, file)
+        with pytest.raises(CodesageError, match=f"{name}.parquet (has no column of content|is damaged)"):
+            StackParquet(str(tmp_path)).fetch(tmp_path)
+        file.unlink()
     (tmp_path / "none").mkdir()
     with pytest.raises(CodesageError, match=r"no \.parquet"):
         StackParquet(str(tmp_path / "none")).fetch(tmp_path)

@@ -43,11 +43,12 @@ class Text:
     sha256: str
 
 
-def walk(root: Path | str) -> Iterator[Path]:
+def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path]:
     """Paths under `root` (or `root` itself when it is a file), sorted, everything that is no folder and no link.
 
     Ignored files, version control, dependency and cache folders are left out, so are repositories nested in this one
-    (a worktree inside a checkout would answer twice). Raises CodesageError when `root` does not exist.
+    (a worktree inside a checkout would answer twice): their folders are added to `nested`. Raises CodesageError when
+    `root` does not exist.
     """
     root = Path(root)
     if not root.exists():
@@ -60,9 +61,11 @@ def walk(root: Path | str) -> Iterator[Path]:
     folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
     if not all_said:
         kinds |= {path: _kind(path) for folder in (str(root), *folders) for path in _unsaid(folder)}
-    nested = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
+    repositories = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
+    if nested is not None:
+        nested += sorted(Path(folder) for folder in repositories)
     for path in sorted(kinds):
-        if kinds[path] not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(nested):
+        if kinds[path] not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(repositories):
             yield Path(path)
 
 

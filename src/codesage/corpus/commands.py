@@ -1,4 +1,4 @@
-"""`codesage corpus build`, `stats` and `sample`: sources to a corpus, and a look at one."""
+"""`codesage corpus build`, `pin`, `stats` and `sample`: sources to a corpus, and a look at one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,21 @@ import typer
 
 app = typer.Typer(help="Build a corpus from packages and folders, and look at one.", no_args_is_help=True)
 _Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
+_SOURCES = (
+    "Recipes (.toml); folders, files and archives (.zip, .whl, .tar.*, .tgz, .deb) of source code; bare git repositories, "
+    ".git folders and bundles, read at HEAD; Parquet of The Stack's layout or a similar one: a .parquet file, or a folder "
+    "that holds such files and no source file."
+)
 _SHOWN = 20  # lines of code of a sample
 
 
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="Folder to write the corpus to.")],
-    sources: Annotated[list[Path] | None, typer.Argument(help="Recipes (.toml) and folders or files of source code.")] = None,
+    sources: Annotated[list[Path] | None, typer.Argument(help=_SOURCES)] = None,
     stdlib: Annotated[bool, typer.Option("--stdlib", help="Also the Python standard library.")] = False,
     packages: Annotated[list[Path] | None, typer.Option(help="Also the packages in a site-packages folder.")] = None,
-    any_licence: Annotated[bool, typer.Option("--any-licence", help="Installed packages of any licence.")] = False,
+    any_licence: Annotated[bool, typer.Option("--any-licence", help="Packages and Parquet rows of any licence.")] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
@@ -26,7 +31,8 @@ def build(
 ) -> None:  # fmt: skip
     """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that says what is in it and why.
 
-    Interrupted at any moment, the same command goes on where it was.
+    Interrupted at any moment, the same command resumes where it left off. A damaged archive stops the build; files of
+    other languages are counted and passed over.
     """
     from codesage.corpus import stage
     from codesage.corpus.report import progress
@@ -39,6 +45,26 @@ def build(
         )
     typer.echo(_tables(artifact.facts))
     typer.echo(f"{out}: read {out / 'README.md'} for the whole account")
+
+
+@app.command()
+def pin(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (.toml) to write pins into.")],
+    cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep pins that differ, and add those of this machine's files.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Replace pins that differ from what is fetched.")] = False,
+) -> None:
+    """Write the SHA-256 of every package into a recipe; each build then checks it.
+
+    Packages that are not in the cache are fetched. The rest of the file, comments too, stays as it is.
+    """
+    from codesage.corpus.sources import pinning
+
+    others = "add" if add else "replace" if update else "stop"
+    found = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
+    for name in found.changed:
+        typer.echo(f"changed: {name}")
+    typer.echo(f"{recipe}: {len(found.added)} pins added, {len(found.changed)} changed, {len(found.kept)} kept")
 
 
 @app.command()
@@ -80,18 +106,19 @@ def sample(
 def sources_of(
     paths: Sequence[Path], *, stdlib: bool = False, packages: Sequence[Path] = (), any_licence: bool = False
 ) -> list:
-    """The sources that recipes (.toml) and folders stand for, in order. CodesageError when there are none."""
+    """The sources that recipes (.toml) and other paths stand for, in order. CodesageError when there are none."""
+    from codesage.corpus.sources.given import source_at
     from codesage.corpus.sources.recipe import read_recipe
-    from codesage.corpus.sources.trees import Folder, SitePackages, StandardLibrary
+    from codesage.corpus.sources.trees import SitePackages, StandardLibrary
     from codesage.errors import CodesageError
 
     chosen = []
     for path in paths:
-        chosen += read_recipe(path).sources() if path.suffix == ".toml" else [Folder(str(path))]
+        chosen += read_recipe(path).sources() if path.suffix == ".toml" else [source_at(path, any_licence=any_licence)]
     chosen += [StandardLibrary()] if stdlib else []
     chosen += [SitePackages(str(path), any_licence) for path in packages]
     if not chosen:
-        raise CodesageError("nothing to read: give a recipe (.toml), a folder, --stdlib or --packages SITE")
+        raise CodesageError("nothing to read: give a recipe (.toml), a folder, an archive, --stdlib or --packages SITE")
     return chosen
 
 
@@ -112,6 +139,6 @@ def _default_cache() -> Path:
 
 
 def _tables(facts: dict) -> str:
-    from codesage.corpus.report.card import languages_table, reasons_table
+    from codesage.corpus.report.card import languages_table, others_line, reasons_table
 
-    return f"{languages_table(facts)}\n\n{reasons_table(facts)}"
+    return "\n\n".join(filter(None, (languages_table(facts), reasons_table(facts), others_line(facts))))

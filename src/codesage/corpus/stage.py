@@ -36,6 +36,7 @@ from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Par
 from codesage.corpus.report.card import write_card
 from codesage.corpus.report.facts import Progress, Report
 from codesage.corpus.sources.inputs import archive_of, benchmarks_of, state_of
+from codesage.corpus.sources.naming import named_apart
 from codesage.corpus.sources.trees import Source
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
@@ -66,14 +67,16 @@ def build(
 ) -> Artifact:  # fmt: skip
     """Build a corpus from `sources` and publish it at `out`; `progress` hears how far it is, now and then.
 
-    Interrupted or killed, the same call goes on where it was. Raises CodesageError, in one line, when a source cannot be
-    fetched or read, when there is nothing to read, when another build writes `out`, when the disk is full.
+    Interrupted or killed, the same call resumes where it left off. Raises CodesageError, in one line, when a source cannot
+    be fetched, is damaged or not what its recipe pins, when there is nothing to read, when no package is called as
+    `settings.held_out` says, when another build writes `out`, when the disk is full.
     """
     out = Path(os.path.abspath(out))
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CodesageError(f"{out} exists and holds no {MANIFEST}: choose another --out or remove it")
+    sources = named_apart(sources, settings.held_out)
     with _full_disk(out), open_work(out) as work, engine or LocalEngine(settings.workers) as running:
-        _Build(settings, tuple(sources), Path(os.path.abspath(cache)), work, running, progress).publish(out)
+        _Build(settings, sources, Path(os.path.abspath(cache)), work, running, progress).publish(out)
     return open_artifact(out, "corpus", verify=False)
 
 
@@ -160,9 +163,10 @@ class _Build:
                 found.append((unit, keys))
         if not any((keys["language"] != CODES[""]).any() for _, keys in found):
             raise CodesageError(
-                f"no source file of the nine languages to read ({self._report.reasons() or 'nothing found'}): "
-                "give folders that hold code"
+                f"no source file of the nine languages to read (seen: {self._report.seen()}): give folders, archives or "
+                f"Parquet that hold {', '.join(LANGUAGES)}"
             )
+        self._report.check_held_out(self._held_out)
         self._phase("compare", sum(len(keys["held"]) for _, keys in found))
         for (_, keys), verdict in zip(found, judge_documents([keys for _, keys in found]), strict=True):
             keys["verdict"] = verdict

@@ -18,6 +18,7 @@ from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.duplicates import signatures
 from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.documents.redact import redact_all
+from codesage.corpus.sources.others import OtherFiles
 from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
 from codesage.records import Document
@@ -46,10 +47,10 @@ class ReadSource:
 
     def __call__(self, unit: SourceUnit, guard: Guard) -> str:
         """Fill the unit's place; its name is the answer."""
-        skipped, masked, packages, keys = [], Counter(), {}, []
+        skipped, masked, others, packages, keys = [], Counter(), Counter(), {}, []
         with result(unit.folder) as (folder, report):
             with Writer(folder / DOCUMENTS_FILE, DOCUMENTS, compression="lz4") as writer:
-                for group in _groups(self._documents(unit.source, guard, skipped)):
+                for group in _groups(self._documents(unit.source, guard, skipped, others)):
                     guard.rest()
                     group = _redacted(group, masked)
                     for document in group:
@@ -60,10 +61,10 @@ class ReadSource:
             if keys:
                 np.savez(folder / KEYS, **{name: np.concatenate([key[name] for key in keys]) for name in keys[0]})
             report |= {"documents": sum(len(key["test"]) for key in keys), "skipped": skipped, "masked": dict(masked),
-                       "packages": list(packages)}  # fmt: skip
+                       "packages": list(packages), "other files": dict(others)}  # fmt: skip
         return str(unit.folder)
 
-    def _documents(self, source: Source, guard: Guard, skipped: list) -> Iterator[Document]:
+    def _documents(self, source: Source, guard: Guard, skipped: list, others: Counter) -> Iterator[Document]:
         found = iter(source.documents(self.cache))
         for index in count():
             if index >= guard.end:  # reading this one hurts: what comes behind it is out of reach
@@ -73,6 +74,9 @@ class ReadSource:
             item = next(found, None)
             if item is None:
                 return
+            if isinstance(item, OtherFiles):
+                others[item.kind] += item.count
+                continue
             if why or isinstance(item, Skipped):
                 skipped.append((item.path, why or item.reason))
                 continue

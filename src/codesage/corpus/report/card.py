@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codesage.corpus.report.plots import draw
+from codesage.corpus.sources.others import in_words
 from codesage.languages import LANGUAGES
 from codesage.records import PAIR_KINDS
 
@@ -39,6 +40,7 @@ def write_card(folder: Path, facts: dict) -> None:
         "![Lengths of texts and of code](lengths.png)",
         "## What was left out\n\nEvery file with its reason is in `skipped.parquet`.",
         reasons_table(facts),
+        others_line(facts),
         "![Reasons of skips and drops](reasons.png)",
         _benchmarks(facts),
         _named(facts),
@@ -78,6 +80,12 @@ def reasons_table(facts: dict) -> str:
     for what, name in (("files skipped", "skipped"), ("pairs dropped", "dropped"), ("masked", "masked")):
         rows += [[what, reason, _number(count)] for reason, count in sorted(facts[name].items(), key=lambda i: (-i[1], i[0]))]
     return _table(["what", "reason", "count"], rows)
+
+
+def others_line(facts: dict) -> str:
+    """Files of other languages than the nine, by language, as one line; "" when there are none."""
+    found = facts.get("other_languages")  # a corpus of an earlier version has none
+    return f"Passed over, not one of the nine languages: {in_words(found)}." if found else ""
 
 
 def _opening(facts: dict) -> str:

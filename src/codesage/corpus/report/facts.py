@@ -2,18 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from codesage.corpus.distinct.verdicts import DOCUMENT_REASONS, PAIR_REASONS, counted
+from codesage.corpus.sources.others import OTHER_LANGUAGES, in_words
 from codesage.corpus.sources.trees import Source
+from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import PAIR_KINDS
 
 _KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
+_SHOWN = 10  # names in a message
 _NAMED = 300  # files named in the facts; skipped.parquet names all
 _EXPECTED = {"test", "vendored", "generated", "minified", "data", "licence", "copyleft header", "empty", "excluded",
              "equal to another", "near duplicate"}  # fmt: skip
@@ -60,7 +63,7 @@ class Report:
 
     def __init__(self) -> None:
         self.skipped: list[tuple[str, str, str]] = []  # source, path, reason
-        self._skips, self._drops, self._masked = Counter(), Counter(), Counter()
+        self._skips, self._drops, self._masked, self._others = Counter(), Counter(), Counter(), Counter()
         self.facts: dict = {"packages": {}, "named": []}
         self._benchmarks = {"files": Counter(), "pairs": Counter()}
         self._tables = {name: Counter() for name in ("documents", "characters", "tests", "functions", "documented")}
@@ -69,10 +72,9 @@ class Report:
         """What reading a source gave; `archives` are the hashes of what was fetched for it."""
         self._skip(source, report["skipped"])
         self._masked.update(report["masked"])
+        self._others.update(report["other files"])
         for name, version, licence in report["packages"]:
-            package = self.facts["packages"].setdefault(
-                name or "(folder)", {"version": version, "licences": [], "source": source.key, "archives": archives}
-            )
+            package = self._package(name, version, source, archives)
             if licence and licence not in package["licences"]:
                 package["licences"].append(licence)
 
@@ -124,9 +126,24 @@ class Report:
         }
         self._tell()
 
-    def reasons(self) -> str:
-        """Skips in words."""
-        return ", ".join(f"{count:,} {reason}" for reason, count in self._skips.most_common())
+    def check_held_out(self, names: Iterable[str]) -> None:
+        """CodesageError when no source that was read has a package of one of the names."""
+        for name in sorted(set(names) - self.facts["packages"].keys()):
+            known = sorted(self.facts["packages"])
+            shown = ", ".join(known[:_SHOWN]) + f" and {len(known) - _SHOWN:,} more" * (len(known) > _SHOWN)
+            raise CodesageError(f"no source has a package {name!r} to hold out: expected some of {shown}")
+
+    def seen(self) -> str:
+        """What there was instead of source files, in words."""
+        skipped = [f"{count:,} skipped as {reason}" for reason, count in self._skips.most_common()]
+        return ", ".join(filter(None, [in_words(dict(self._others.most_common(_SHOWN))), *skipped])) or "no file at all"
+
+    def _package(self, name: str, version: str, source: Source, archives: dict[str, str]) -> dict:
+        """The facts of one package; those of two sources with packages of one name stay apart."""
+        packages = self.facts["packages"]
+        if (known := packages.get(name)) and known["source"] != source.key:
+            name = f"{name} ({source.key})"
+        return packages.setdefault(name, {"version": version, "licences": [], "source": source.key, "archives": archives})
 
     def _skip(self, source: Source, found: Sequence[tuple[str, str]]) -> None:
         for path, reason in found:
@@ -140,6 +157,8 @@ class Report:
         self.facts |= {name: dict(sorted(counter.items())) for name, counter in self._tables.items()}
         self.facts |= {"skipped": dict(sorted(self._skips.items())), "dropped": dict(sorted(self._drops.items())),
                        "masked": dict(sorted(self._masked.items()))}  # fmt: skip
+        languages = {kind: count for kind, count in self._others.items() if kind in OTHER_LANGUAGES}
+        self.facts["other_languages"] = dict(sorted(languages.items(), key=lambda item: (-item[1], item[0])))
         sets = sorted({*self._benchmarks["files"], *self._benchmarks["pairs"]})
         self.facts["benchmarks"] = {
             name: {what: counter[name] for what, counter in self._benchmarks.items() if counter[name]} for name in sets

@@ -3,8 +3,8 @@
 In: a tar (plain, gz, bz2, xz, zst), a zip (wheels too) or a Debian package (.deb: an ar archive whose data.tar holds
 what is installed). Out: the bytes of the members that are wanted, in the order they lie, and a Skipped for each one
 that is refused: links, names that leave the archive, devices, and bombs by number of members, bytes and compression
-ratio. An archive that is cut off gives what came before, and one Skipped; so does a damaged one, less up to 64 kB that
-lay before the damage. Other archives inside archives stay closed.
+ratio. An archive that is cut off, damaged, empty or of another kind raises DamagedArchive, at the latest after its last
+member: every checksum of the format is compared. Archives inside archives stay closed.
 
 The design: tarfile reads from a stream that only goes forward and answers no read larger than a member may be, so a
 forged header can neither allocate memory nor send the reader in circles, and every decompressed byte is counted.
@@ -20,16 +20,19 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
-REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable", "truncated archive")
+REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable")
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
+_HEADS = (b"PK", _AR, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb5\x2f\xfd")
 _AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
 _LZMA_MEMORY = 1 << 29  # a dictionary of `xz -9` takes 65 MB; a forged header may ask for 4 GB
 _BROKEN = (
@@ -57,7 +60,15 @@ class Member:
     data: bytes
 
 
+class DamagedArchive(CodesageError):
+    """The file is not a whole archive; the message names the file and what is wrong with it, and no repair."""
+
+
 class _Bomb(Exception):
+    pass
+
+
+class _Unreadable(Exception):
     pass
 
 
@@ -69,7 +80,7 @@ def is_archive(path: Path | str) -> bool:
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
     """The members of the archive at `path` whose name is wanted, and what was refused (of any name).
 
-    Never raises for what the file holds; OSError passes through only when the file itself cannot be opened.
+    `wanted` is asked once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
     """
     with open(path, "rb") as file:
         read = _reader_of(path, file)
@@ -84,13 +95,23 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
         except _Bomb:
             yield Skipped(path.name, "bomb")
         except _Unreadable:
-            yield Skipped(path.name, "unreadable")
-        except _BROKEN:
-            yield Skipped(path.name, "truncated archive")
+            raise DamagedArchive(f"{path} cannot be read (Zstandard needs Python 3.14 or 'pip install zstandard')") from None
+        except _BROKEN as error:
+            raise DamagedArchive(f"{path} {_fault(file, error)}") from None
 
 
-class _Unreadable(Exception):
-    pass
+def _fault(file: BinaryIO, error: Exception) -> str:
+    """What is wrong with an archive, in words."""
+    file.seek(0)
+    head = file.read(262)
+    if not head:
+        return "is empty"
+    if not head.startswith(_HEADS) and head[257:] != b"ustar":
+        return "is not an archive of a kind that is read (zip, tar, deb)"
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    if isinstance(error, EOFError) or said in ("unexpected end of data", "truncated header"):
+        return "is cut off"
+    return f"is damaged ({said})"
 
 
 def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Skipped]]:
@@ -112,7 +133,7 @@ def _safe(name: str) -> str:
 def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     """Members of data.tar: the layout is that of deb(5), version 2, one file after the other under headers of text.
 
-    A header that is none, or a size that leaves the file, is a cut-off archive: nothing of it is read.
+    A wrong header, or a size that leads out of the file, raises EOFError before anything is read.
     """
     end, names = file.seek(0, 2), []
     file.seek(0)
@@ -163,8 +184,12 @@ def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         yield from _tar_member(stream, info, wanted, limits)
         tar.members.clear()  # it remembers every header
         info = tar.next()
-    if stream.last.strip(b"\0") or not stream.last:  # a whole archive ends with a block of zeros
-        yield Skipped(label, "truncated archive")
+    if not stream.last:  # a whole archive ends with a block of zeros
+        raise EOFError
+    if stream.last.strip(b"\0"):
+        raise tarfile.ReadError("a header is damaged")
+    while stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz stand at the end
+        pass
 
 
 def _tar_member(
@@ -197,6 +222,8 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         infos = archive.infolist()
         if len(infos) > limits.members:
             raise _Bomb
+        if _stated_members(file, len(archive.comment)) not in (None, len(infos)):
+            raise zipfile.BadZipFile("the number of members is wrong")
         total, size = 0, file.seek(0, 2)
         for info in infos:
             shown = info.orig_filename.encode("utf-8", "replace").decode()
@@ -207,12 +234,24 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 yield Skipped(name, "link")
             elif kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
                 yield Skipped(name, "device")
-            elif not info.is_dir() and wanted(name):
+            elif info.is_dir():
+                continue
+            elif not wanted(name):
+                with suppress(RuntimeError):  # encrypted, or an unknown compression
+                    archive.open(info).close()  # BadZipFile when the two places that name the member differ
+            else:
                 found = _zip_member(archive, info, name, limits)
                 total += len(found.data) if isinstance(found, Member) else 0
                 if total > limits.total or total > max(limits.free, limits.ratio * size):
                     raise _Bomb
                 yield found
+
+
+def _stated_members(file: BinaryIO, comment: int) -> int | None:
+    """How many members the end of a zip states (None: a number of more than 16 bits); the module does not compare it."""
+    file.seek(-22 - comment, 2)
+    count = int.from_bytes(file.read(22)[10:12], "little")
+    return None if count == 0xFFFF else count
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limits: Limits) -> Member | Skipped:
@@ -324,5 +363,7 @@ class _Zstandard:
     def read(self, size: int) -> bytes:
         try:
             return self._reader.read(size)
+        except EOFError:
+            raise
         except Exception as error:  # each library has an error of its own
-            raise EOFError from error
+            raise ValueError(error) from None

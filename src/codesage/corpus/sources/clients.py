@@ -4,6 +4,7 @@ In: a name and a pinned version. Out: the published files in a folder of the cac
 beside the folder and are renamed into place. What a client says goes into one line of a CodesageError.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -125,36 +126,62 @@ def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
     run([*GIT, "-C", str(folder), "update-ref", "--no-deref", "refs/heads/codesage", commit], what=what)
 
 
-def git_blobs(folder: Path, commit: str, wanted: Callable[[str], bool], what: str) -> Iterator[Member | Skipped]:
-    """The wanted files of one commit in the bare repository `folder`, in the order of their paths, as committed.
+def git_blobs(
+    folder: Path, commit: str, wanted: Callable[[str], bool], what: str, cure: str
+) -> Iterator[Member | Skipped]:  # fmt: skip
+    """The wanted files of one commit in the git directory `folder`, in the order of their paths, as committed.
 
     Straight from the object store: no checkout, no attribute, no filter or hook takes part, and nothing is fetched.
+    Every file is compared with its hash. CodesageError, ending in `cure`, when the repository is damaged.
     """
-    alone = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1"}
-    command = [*GIT, "-C", str(folder)]
-    listed = run([*command, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], what=what, more=alone)
+    command = git_at(folder)
+    listed = run([*command, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], what=what, more=GIT_ALONE, cure=cure)
     reader = subprocess.Popen(
         [*command, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=os.environ | alone,
+        env=os.environ | GIT_ALONE,
     )  # fmt: skip
-    with reader:
+    try:
         for entry in filter(None, listed.split("\0")):
             facts, _, name = entry.partition("\t")
             mode, kind, digest, size = facts.split()
             if mode == "120000":
                 yield Skipped(name, "link")
+            elif kind == "commit":
+                yield Skipped(name, "submodule")
             elif kind == "blob" and wanted(name):
-                if size == "BAD":  # git's word for a blob that a partial clone left behind
-                    yield Skipped(name, "not in the repository")
-                else:
-                    yield Skipped(name, "huge") if int(size) > MAX_BYTES else Member(name, _blob(reader, digest))
-        reader.stdin.close()
+                if size != "BAD" and int(size) > MAX_BYTES:
+                    yield Skipped(name, "huge")
+                    continue
+                data = _blob(reader, digest)
+                if data is None:
+                    raise CodesageError(f"{what}: {name} is missing or damaged in {folder}: {cure}")
+                yield Member(name, data)
+    finally:
+        reader.kill()
+        reader.communicate()
 
 
-def _blob(reader: subprocess.Popen, digest: str) -> bytes:
-    reader.stdin.write(digest.encode() + b"\n")
-    reader.stdin.flush()
-    size = int(reader.stdout.readline().split()[-1])
+def git_at(folder: Path) -> list[str]:
+    """The beginning of a git command that reads the git directory `folder`; run it with GIT_ALONE."""
+    return [*GIT, f"--git-dir={folder}"]
+
+
+GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1",
+             "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # fmt: skip
+
+
+def _blob(reader: subprocess.Popen, digest: str) -> bytes | None:
+    """The bytes of a blob; None when it is not there, or is not what its name says."""
+    try:
+        reader.stdin.write(digest.encode() + b"\n")
+        reader.stdin.flush()
+        header = reader.stdout.readline().split()
+    except BrokenPipeError:
+        return None
+    if len(header) != 3 or header[1] != b"blob":
+        return None
+    size = int(header[2])
     data = reader.stdout.read(size)
     reader.stdout.read(1)  # the line end after it
-    return data
+    made = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return data if made.hexdigest() == digest else None

@@ -5,21 +5,25 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from codesage.artifacts import sha256_of
 from codesage.corpus.documents.recognise import is_prose
-from codesage.corpus.sources.trees import Source
+from codesage.corpus.sources.digests import digests_of
+from codesage.corpus.sources.given import GitHead
+from codesage.corpus.sources.trees import Source, StackParquet
 from codesage.languages import language_of
 
 
 def state_of(source: Source, cache: Path) -> tuple[int, str]:
     """(bytes there are to read, about; fingerprint of them): names, sizes and times of files of one's own.
 
-    What is fetched has a pinned version: nothing but its key counts.
+    What is fetched has a pinned version: nothing but its key counts. Of a repository read in place its commit counts.
     """
     if hasattr(source, "folder"):
         return sum(file.stat().st_size for file in _archives(source, cache)), ""
+    if isinstance(source, GitHead):
+        return 0, source.commit
     size, digest = 0, hashlib.sha256()
-    for file in _readable_files(str(getattr(source, "path", ""))):
+    path = str(getattr(source, "path", ""))
+    for file in map(str, source.files()) if isinstance(source, StackParquet) else _readable_files(path):
         status = os.lstat(file)
         size += status.st_size
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
@@ -28,7 +32,7 @@ def state_of(source: Source, cache: Path) -> tuple[int, str]:
 
 def archive_of(source: Source, cache: Path) -> dict[str, str]:
     """SHA-256 of each file that was fetched for a package, by name; {} for sources that are no package."""
-    return {file.name: sha256_of(file) for file in _archives(source, cache)} if hasattr(source, "folder") else {}
+    return digests_of(source.folder(cache)) if hasattr(source, "folder") else {}
 
 
 def benchmarks_of(folder: str) -> str:

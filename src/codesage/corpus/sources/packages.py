@@ -2,19 +2,21 @@
 
 In: a name, a version, what to read of it and the licence one expects. Out: documents, streamed from the published
 archive. A package is read when its licence is permissive, unless told otherwise; where Debian states licences path by
-path, each file is judged by its own.
+path, each file is judged by its own. A damaged archive, or one that differs from what was fetched or pinned, stops.
 """
 
 import email
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from codesage.corpus.sources import clients, debian, licences
-from codesage.corpus.sources.archives import Member, members
+from codesage.corpus.sources import clients, debian, digests, licences
+from codesage.corpus.sources.archives import DamagedArchive, Member, members
+from codesage.corpus.sources.others import Others
 from codesage.corpus.sources.trees import Found, document, fetched, matches, readable
 from codesage.errors import CodesageError
 from codesage.languages import language_of
@@ -25,12 +27,13 @@ _VERSION = re.compile(r"[A-Za-z0-9][\w.+:~!-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class _Package:
+class Package:
     """What packages have in common: a name, a pinned version, what to read of it, and the licence one expects.
 
     `languages` limits what is read to these (all, when empty). `include` and `exclude` are globs of paths inside the
     package, `*` matching slashes too, "lib/" standing for all below it. `licence` is what the recipe says: a package
-    that states another one is skipped whole; one that states none is taken at the recipe's word.
+    that states another one is skipped whole; one that states none is taken at the recipe's word. `sha256` pins what is
+    fetched (digests.pin_of): one hash, or several where machines get different files; any file when empty.
     """
 
     name: str
@@ -41,6 +44,8 @@ class _Package:
     licence: str = field(default="", kw_only=True)
     held_out: bool = field(default=False, kw_only=True)
     any_licence: bool = field(default=False, kw_only=True)
+    sha256: tuple[str, ...] = field(default=(), kw_only=True)
+    package: str = field(default="", kw_only=True)
     client: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
@@ -52,17 +57,47 @@ class _Package:
     def key(self) -> str:
         return f"{self.client}:{self.name}=={self.version}"
 
+    @property
+    def names(self) -> list[str]:
+        return [self.name, f"{self.client}/{self.name}", f"{self.client}/{self.name} {self.version}"]
+
     def folder(self, cache: Path) -> Path:
         """Where the package's files lie in `cache`."""
         return Path(cache) / self.client / f"{self.name.replace('/', '__')}-{self.version}"
 
-    def chosen(self, path: str) -> bool:
-        """Whether a file of the package, by its path inside it, is one to read."""
-        if not readable(path) or (self.languages and language_of(path) and language_of(path) not in self.languages):
-            return False
+    def fetch(self, cache: Path) -> None:
+        """Download the package unless it is in the cache, and compare it with what was fetched and pinned."""
+        folder = self.folder(cache)
+
+        def fill(to: Path) -> None:
+            self._download(to, Path(cache))
+            digests.record(to, folder)
+
+        clients.once(folder, fill, self.key)
+        digests.check(folder, self.sha256, self.key)
+
+    def wanted(self, path: str, others: Others) -> bool:
+        """Whether a file of the package, by its path inside it, is one to read; `others` counts those no source reads."""
         if self.include and not any(matches(path, glob) for glob in self.include):
             return False
-        return not any(matches(path, glob) for glob in self.exclude)
+        if any(matches(path, glob) for glob in self.exclude):
+            return False
+        if not readable(path):
+            return others.add(path)
+        return not self.languages or not language_of(path) or language_of(path) in self.languages
+
+    def _download(self, folder: Path, cache: Path) -> None:
+        """Have the client fill an empty folder."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _whole(self, cache: Path) -> Iterator[None]:
+        """What is wrong with an archive becomes one line with the repair."""
+        try:
+            yield
+        except DamagedArchive as error:
+            cure = f"remove {self.folder(cache)} and run again, it is fetched anew"
+            raise CodesageError(f"{self.key}: {error}: {cure}") from None
 
     def _document(self, found: Member | Skipped, path: str, licence: str) -> Found:
         """The document of one member; what an include glob names before its first `*` does not make it vendored."""
@@ -70,7 +105,7 @@ class _Package:
             return found
         named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if matches(path, glob)]
         judged = path[max(map(len, named), default=0) :] or path
-        origin = {"package": self.name, "version": self.version, "licence": licence}
+        origin = {"package": self.package or self.name, "version": self.version, "licence": licence}
         return document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
 
     def _refusal(self, stated: str) -> str:
@@ -90,12 +125,14 @@ class _Package:
             yield Skipped(refusal, "licence")
             return
         licence = stated or licences.expression(self.licence)
-        for found in members(archive, lambda name: self.chosen(place(name))):
+        others = Others()
+        for found in members(archive, lambda name: self.wanted(place(name), others)):
             yield self._document(found, place(found.name) if isinstance(found, Member) else "", licence)
+        yield from others.found()
 
 
 @dataclass(frozen=True, slots=True)
-class PipPackage(_Package):
+class PipPackage(Package):
     """A Python package: its wheel or, where `kind` asks for it or there is nothing else, its source distribution."""
 
     kind: str = "any"  # "any", "wheel" or "sdist"
@@ -104,39 +141,38 @@ class PipPackage(_Package):
     def folder(self, cache: Path) -> Path:
         return Path(cache) / "pip" / (f"{self.name}-{self.version}" + (f".{self.kind}" if self.kind != "any" else ""))
 
-    def fetch(self, cache: Path) -> None:
-        clients.once(self.folder(cache), lambda to: clients.pip_download(self.name, self.version, self.kind, to), self.key)
+    def _download(self, folder: Path, cache: Path) -> None:
+        clients.pip_download(self.name, self.version, self.kind, folder)
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """Members in the order of the archive, under the licence of the metadata."""
         archive = _archive(self.folder(cache), self.key)
         wheel = archive.suffix == ".whl"
-        metadata = _first(archive, r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO")
-        stated = licences.of_distribution(email.message_from_string((metadata or b"").decode("utf-8", "replace")))
-        yield from self._read(archive, stated, str if wheel else _Unwrapped())
+        with self._whole(cache):
+            metadata = _first(archive, r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO")
+            stated = licences.of_distribution(email.message_from_string((metadata or b"").decode("utf-8", "replace")))
+            yield from self._read(archive, stated, str if wheel else _Unwrapped())
 
 
 @dataclass(frozen=True, slots=True)
-class NpmPackage(_Package):
+class NpmPackage(Package):
     """A package of the npm registry, as published: sources where it ships them, and declaration files."""
 
     client: ClassVar[str] = "npm"
 
-    def fetch(self, cache: Path) -> None:
-        clients.once(self.folder(cache), lambda to: clients.npm_pack(self.name, self.version, to), self.key)
+    def _download(self, folder: Path, cache: Path) -> None:
+        clients.npm_pack(self.name, self.version, folder)
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """Members in the order of the archive, under the licence of package.json."""
         archive = _archive(self.folder(cache), self.key)
-        try:
-            package = json.loads(_first(archive, r"[^/]+/package\.json") or b"{}")
-        except (ValueError, RecursionError):
-            package = {}
-        yield from self._read(archive, licences.of_npm(package if isinstance(package, dict) else {}), _Unwrapped())
+        with self._whole(cache):
+            stated = licences.of_npm(_object(_first(archive, r"[^/]+/package\.json")))
+            yield from self._read(archive, stated, _Unwrapped())
 
 
 @dataclass(frozen=True, slots=True)
-class DebianSource(_Package):
+class DebianSource(Package):
     """A Debian package, under the licences its copyright file gives path by path.
 
     `kind` "source" reads the upstream tarballs; "binary" what a package for all architectures installs, for languages
@@ -146,15 +182,17 @@ class DebianSource(_Package):
     kind: str = "source"  # "source", "binary"
     client: ClassVar[str] = "debian"
 
-    def fetch(self, cache: Path) -> None:
+    def _download(self, folder: Path, cache: Path) -> None:
         binary = self.kind == "binary"
-        download, folder = (debian.download_binary, ".apt-binary") if binary else (debian.download, ".apt")
-        state = (Path(cache) / "debian" / folder).resolve()
-        clients.once(self.folder(cache), lambda to: download(self.name, self.version, to, state), self.key)
+        download, state = (debian.download_binary, ".apt-binary") if binary else (debian.download, ".apt")
+        download(self.name, self.version, folder, (cache / "debian" / state).resolve())
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The main tarball, then the others; a file whose own licence is not permissive is skipped."""
-        folder = fetched(self.folder(cache), self.key)
+        with self._whole(cache):
+            yield from self._documents(fetched(self.folder(cache), self.key))
+
+    def _documents(self, folder: Path) -> Iterator[Found]:
         if self.kind == "binary":
             archive = debian.package_of(folder, self.key)
             text = _first(archive, re.escape(f"usr/share/doc/{self.name}/copyright")) or b""
@@ -166,14 +204,21 @@ class DebianSource(_Package):
         if refusal:
             yield Skipped(refusal, "licence")
             return
+        others = Others()
         for archive, prefix in package.archives:
             if self.kind == "binary":
-                yield from self._read_paths(archive, _installed, copyright.licence_of_installed)
+                yield from self._read_paths(archive, _installed, copyright.licence_of_installed, others)
             else:
-                yield from self._read_paths(archive, _Unwrapped(prefix), copyright.licence_of)
+                yield from self._read_paths(archive, _Unwrapped(prefix), copyright.licence_of, others)
+        yield from others.found()
 
-    def _read_paths(self, archive: Path, place: Callable[[str], str], licence_of: Callable[[str], str]) -> Iterator[Found]:
-        for found in members(archive, lambda name: self.chosen(place(name)) and not place(name).startswith("debian/")):
+    def _read_paths(
+        self, archive: Path, place: Callable[[str], str], licence_of: Callable[[str], str], others: Others
+    ) -> Iterator[Found]:
+        def wanted(name: str) -> bool:
+            return not place(name).startswith("debian/") and self.wanted(place(name), others)
+
+        for found in members(archive, wanted):
             if isinstance(found, Skipped):
                 yield found
                 continue
@@ -206,6 +251,15 @@ def _archive(folder: Path, key: str) -> Path:
     if len(files) != 1:
         raise CodesageError(f"{folder} holds {len(files)} files, expected the one archive of {key}: remove the folder")
     return files[0]
+
+
+def _object(text: bytes | None) -> dict:
+    """The JSON object in `text`; an empty one when there is none."""
+    try:
+        found = json.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _first(archive: Path, name: str) -> bytes | None:

@@ -17,9 +17,23 @@ the entry, never a smaller corpus. The format:
     include = ["networkx/*"]                       # optional globs of paths inside the package, `*` matches slashes too,
     exclude = ["networkx/drawing/"]                # "x/" is all below x; what an include names in plain is never "vendored"
     held_out = true                                # optional: evaluation pairs only
+    sha256 = "0123..."                             # optional: of the archive, or of the .dsc of a Debian source package,
+                                                   # which lists its tarballs' own; a list where machines get different
+                                                   # files. `codesage corpus pin RECIPE` fills it in
 
     [[folder]]
-    path = "../my-code"                            # relative to the recipe
+    path = "../my-code"                            # relative to the recipe; also an archive or a bare git repository
+    held_out = true                                # optional
+
+    [[parquet]]                                    # source files as rows: The Stack, StarCoderData, GitHub Code, ...
+    path = "../the-stack"                          # relative to the recipe: a file, or a folder of them; or instead
+    hub = "bigcode/the-stack-dedup"                # a data set on a hub, streamed (pip install 'codesage[stack]')
+    subset = "data/python"                         # optional, with hub: the folder of the data set to read
+    languages = ["python"]                         # optional: what is read of it
+    licences = ["MIT", "Apache-2.0"]               # optional: read rows under these alone, in place of all permissive ones
+    any_licence = true                             # optional: read every row, also where no licence is stated
+    columns = { content = "code", path = "file" }  # optional: what the data set calls its content, path, repository,
+                                                   # licences, commit; the names of the data sets above are known
     held_out = true                                # optional
 
     [[repository]]
@@ -37,19 +51,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.corpus.sources import licences
+from codesage.corpus.sources.digests import is_digest
+from codesage.corpus.sources.given import source_at
 from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
-from codesage.corpus.sources.trees import Folder, GitRepository, Source, StandardLibrary
+from codesage.corpus.sources.stack import ALIASES
+from codesage.corpus.sources.trees import GitRepository, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 
+_TEXTS = ("languages", "include", "exclude", "licences", "sha256")  # lists of texts
 _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
 _KINDS = {"pip": ("any", "wheel", "sdist"), "debian": ("source", "binary")}
-_TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "repository": list}
+_TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "parquet": list, "repository": list}
 _PACKAGE = {
     "client": str, "name": str, "version": str, "languages": list, "licence": str, "kind": str, "include": list,
-    "exclude": list, "held_out": bool,
+    "exclude": list, "held_out": bool, "sha256": (str, list),
 }  # fmt: skip
 _FOLDER = {"path": str, "held_out": bool}
+_PARQUET = {
+    "path": str, "hub": str, "subset": str, "languages": list, "licences": list, "any_licence": bool, "columns": dict,
+    "held_out": bool,
+}  # fmt: skip
 _REPOSITORY = {"url": str, "commit": str, "licence": str, "include": list, "exclude": list, "held_out": bool}
 
 
@@ -62,7 +84,7 @@ class Recipe:
     entries: tuple[Source, ...]
 
     def sources(self) -> list[Source]:
-        """The sources, in the order of the file: the standard library, packages, folders, repositories."""
+        """The sources, in the order of the file: the standard library, packages, folders, Parquet, repositories."""
         return list(self.entries)
 
 
@@ -76,11 +98,12 @@ def read_recipe(path: Path | str) -> Recipe:
         raise CodesageError(f"{path} cannot be read as a recipe ({said}): expected TOML with [[package]] tables") from None
     _check(table, _TOP, f"{path}")
     found: list[Source] = [StandardLibrary()] if table.get("standard_library") else []
-    for kind, make in (("package", _package), ("folder", _folder), ("repository", _repository)):
+    kinds = (("package", _package), ("folder", _folder), ("parquet", _parquet), ("repository", _repository))
+    for kind, make in kinds:
         for number, entry in enumerate(table.get(kind, []), start=1):
             found.append(make(entry, f"{path}: {_title(kind, number, entry)}", path.parent))
     if not found:
-        raise CodesageError(f"{path} names no source: add a [[package]], a [[folder]] or a [[repository]]")
+        raise CodesageError(f"{path} names no source: add a [[package]], [[folder]], [[parquet]] or [[repository]]")
     _distinct(found, path)
     return Recipe(path, table.get("description", ""), tuple(found))
 
@@ -90,11 +113,13 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
     client = entry["client"]
     if client not in _CLIENTS:
         raise CodesageError(f"{where}: client {client!r} is not known: expected one of {', '.join(_CLIENTS)}")
-    if unknown := [name for name in entry["languages"] if name not in LANGUAGES]:
-        raise CodesageError(f"{where}: language {unknown[0]!r} is not known: expected some of {', '.join(LANGUAGES)}")
+    _check_languages(entry, where)
     licence = licences.expression(entry["licence"])
     if not licences.is_permissive(licence):
         raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the package out")
+    pins = [entry["sha256"]] if isinstance(entry.get("sha256"), str) else entry.get("sha256", [])
+    if wrong := [pin for pin in pins if not is_digest(pin)]:
+        raise CodesageError(f"{where}: sha256 is {wrong[0]!r}: expected 64 digits, as 'codesage corpus pin' writes them")
     more = {"kind": entry["kind"]} if "kind" in entry else {}
     if more and entry["kind"] not in _KINDS.get(client, ()):
         known = ", ".join(_KINDS.get(client, ())) or "none"
@@ -103,7 +128,7 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
         return _CLIENTS[client](
             entry["name"], entry["version"], licence=licence, languages=tuple(entry["languages"]),
             include=tuple(entry.get("include", ())), exclude=tuple(entry.get("exclude", ())),
-            held_out=entry.get("held_out", False), **more,
+            held_out=entry.get("held_out", False), sha256=tuple(pins), **more,
         )  # fmt: skip
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
@@ -111,7 +136,27 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
 
 def _folder(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _FOLDER, where, needed=("path",))
-    return Folder(str(folder / entry["path"]), held_out=entry.get("held_out", False))
+    return source_at(folder / entry["path"], held_out=entry.get("held_out", False))
+
+
+def _parquet(entry: dict, where: str, folder: Path) -> Source:
+    _check(entry, _PARQUET, where)
+    if ("path" in entry) == ("hub" in entry) or ("subset" in entry and "path" in entry):
+        raise CodesageError(f"{where}: expected either path, or hub with an optional subset")
+    _check_languages(entry, where)
+    columns = entry.get("columns", {})
+    if wrong := [role for role, name in columns.items() if role not in ALIASES or not isinstance(name, str)]:
+        raise CodesageError(f"{where}: columns has {wrong[0]!r}: expected names in quotes for some of {', '.join(ALIASES)}")
+    name = str(folder / entry["path"]) if "path" in entry else entry["hub"]
+    return StackParquet(
+        name, tuple(entry.get("languages", ())), entry.get("any_licence", False), entry.get("held_out", False),
+        licences=tuple(entry.get("licences", ())), columns=tuple(columns.items()), subset=entry.get("subset", ""),
+    )  # fmt: skip
+
+
+def _check_languages(entry: dict, where: str) -> None:
+    if unknown := [name for name in entry.get("languages", ()) if name not in LANGUAGES]:
+        raise CodesageError(f"{where}: language {unknown[0]!r} is not known: expected some of {', '.join(LANGUAGES)}")
 
 
 def _repository(entry: dict, where: str, folder: Path) -> Source:
@@ -122,34 +167,36 @@ def _repository(entry: dict, where: str, folder: Path) -> Source:
         raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the repository out")
     try:
         return GitRepository(
-            str(local) if local.exists() else entry["url"], entry["commit"], entry.get("held_out", False), licence,
-            tuple(entry.get("include", ())), tuple(entry.get("exclude", ())),
+            str(local) if local.exists() else entry["url"], entry["commit"], entry.get("held_out", False), licence=licence,
+            include=tuple(entry.get("include", ())), exclude=tuple(entry.get("exclude", ())),
         )  # fmt: skip
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
 
 
-def _check(entry: object, shape: dict[str, type], where: str, *, needed: tuple[str, ...] = ()) -> None:
+def _check(entry: object, shape: dict[str, type | tuple[type, ...]], where: str, *, needed: tuple[str, ...] = ()) -> None:
     """Every key is known and of its type, lists of languages and globs hold text, what is needed is there."""
     if not isinstance(entry, dict):
         raise CodesageError(f"{where}: expected a table, found {entry!r}")
     for key, value in entry.items():
         if key not in shape:
             raise CodesageError(f"{where}: key {key!r} is not known: expected some of {', '.join(shape)}")
-        texts = key in ("languages", "include", "exclude")
-        if type(value) is not shape[key] or (texts and not all(isinstance(item, str) and item for item in value)):
-            raise CodesageError(f"{where}: {key} is {value!r}: expected {'a list of texts' if texts else _noun(shape[key])}")
+        kinds = shape[key] if isinstance(shape[key], tuple) else (shape[key],)
+        texts = key in _TEXTS and isinstance(value, list)
+        if type(value) not in kinds or (texts and not all(isinstance(item, str) and item for item in value)):
+            expected = " or ".join("a list of texts" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
+            raise CodesageError(f"{where}: {key} is {value!r}: expected {expected}")
     for key in needed:
         if not entry.get(key):
             raise CodesageError(f"{where}: {key} is missing: add {key} = ...")
 
 
 def _noun(kind: type) -> str:
-    return {str: "a text in quotes", bool: "true or false", list: "tables"}[kind]
+    return {str: "a text in quotes", bool: "true or false", list: "tables", dict: "a table"}[kind]
 
 
 def _title(kind: str, number: int, entry: object) -> str:
-    named = entry.get("name") or entry.get("path") or entry.get("url") if isinstance(entry, dict) else None
+    named = entry.get("name") or entry.get("path") or entry.get("hub") or entry.get("url") if isinstance(entry, dict) else None
     return f"{kind} {named}" if isinstance(named, str) else f"{kind} {number}"
 
 

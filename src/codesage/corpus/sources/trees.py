@@ -2,33 +2,41 @@
 
 A source is a small frozen value that knows its `key` (stable, unique), can `fetch(cache)` what it needs (the only step
 that uses a network; safe to repeat, all or nothing) and streams `documents(cache)`: a Document for each file that is
-read and a Skipped for each one that is left out, in an order that depends on nothing but the source. It is picklable,
-so a worker process can read it.
+read, a Skipped for each one that is left out, and at the end an OtherFiles for each kind of file that no source reads.
+The order depends on nothing but the source. It is picklable, so a worker process can read it.
+
+`names` are what its package may be called, the shortest first; `package` is the one to use (naming.py sets it where two
+sources would be called alike). Sources without `names` take packages' names from what they read.
 
 Files of the nine languages are read, and documentation (`recognise.is_prose`, language ""). Tests are read too: pairs
-of their own come from them, and `recognise.is_test` knows them again. Packages are read when every licence that holds
-for a file is permissive, unless told otherwise; Folder and GitRepository are one's own business and read whole.
+of their own come from them, and `recognise.is_test` knows them again. Packages and Parquet rows are read when every
+licence that holds for a file is permissive, unless told otherwise; one's own folders, archives and repositories are
+read whole.
 """
 
 import platform
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from codesage.corpus.documents import recognise
 from codesage.corpus.sources import clients, licences
 from codesage.corpus.sources.archives import Member
+from codesage.corpus.sources.others import OtherFiles, Others
 from codesage.errors import CodesageError
 from codesage.languages import language_of
 from codesage.records import Document
 from codesage.walk import Skipped, Text, name_of, read_text, text_of, walk
 
-Found = Document | Skipped
+if TYPE_CHECKING:
+    from codesage.corpus.sources.stack import Row
+
+Found = Document | Skipped | OtherFiles
 
 
 @runtime_checkable
@@ -45,7 +53,7 @@ class Source(Protocol):
         """Bring what `documents` reads into `cache`; CodesageError in one line when that fails."""
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """The documents, and what was left out; CodesageError when the source was never fetched or is gone."""
+        """The documents, and what was left out; CodesageError when the source was never fetched, is damaged or gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +62,46 @@ class Folder:
 
     path: str
     held_out: bool = False
+    package: str = ""
 
     @property
     def key(self) -> str:
         return f"folder:{Path(self.path).resolve()}"
+
+    @property
+    def names(self) -> list[str]:
+        return tails(Path(self.path).resolve().parts)
 
     def fetch(self, cache: Path) -> None:
         if not Path(self.path).exists():
             raise CodesageError(f"{self.path}: no such file or folder: give a path that exists")
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files of the nine languages and documentation, sorted by path."""
+        """Files of the nine languages and documentation, sorted by path; then submodules and other nested repositories."""
         root = Path(self.path)
-        origin = {"package": root.resolve().name}
-        for path in walk(root):
+        origin = {"package": self.package or self.names[0]}
+        others, nested = Others(), []
+        for path in walk(root, nested=nested):
             name = name_of(path, root)
             if readable(name):
                 yield document(read_text(path, name=name), origin, any_licence=True)
+            elif name.endswith(".parquet"):
+                yield Skipped(name, "Parquet beside source files")  # one gives its path to read it
+            else:
+                others.add(name)
+        yield from _nested(root, nested)
+        yield from others.found()
+
+
+def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
+    """The outermost repositories below `root`, by what they are to it; submodules also where they were not checked out."""
+    modules = root / ".gitmodules"
+    text = modules.read_text(encoding="utf-8", errors="replace") if modules.is_file() else ""
+    submodules = set(re.findall(r"^[ \t]*path[ \t]*=[ \t]*(.+?)[ \t]*$", text, re.MULTILINE))
+    names = {name_of(path, root) for path in found} | {name for name in submodules if (root / name).is_dir()}
+    for name in sorted(names):
+        if not any(parent.as_posix() in names for parent in PurePosixPath(name).parents):
+            yield Skipped(name, "submodule" if name in submodules else "nested repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +109,7 @@ class StandardLibrary:
     """The Python standard library of the running interpreter, its own tests and bundled packages left out."""
 
     held_out: ClassVar[bool] = False
+    names: ClassVar[tuple[str, ...]] = ("python",)
     _LEFT_OUT: ClassVar[tuple[str, ...]] = ("site-packages/", "ensurepip/", "test/", "lib2to3/", "idlelib/", "config-")
 
     @property
@@ -90,11 +122,12 @@ class StandardLibrary:
     def documents(self, cache: Path) -> Iterator[Found]:
         """Files of Python, sorted by path."""
         root = Path(sysconfig.get_path("stdlib"))
-        origin = {"package": "python", "version": platform.python_version(), "licence": "PSF-2.0"}
+        origin, others = {"package": "python", "version": platform.python_version(), "licence": "PSF-2.0"}, Others()
         for path in walk(root):
             name = name_of(path, root)
-            if language_of(name) and not name.startswith(self._LEFT_OUT):
+            if not name.startswith(self._LEFT_OUT) and (language_of(name) or others.add(name)):
                 yield document(read_text(path, name=f"python/{name}"), origin, any_licence=True)
+        yield from others.found()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +149,7 @@ class SitePackages:
     def documents(self, cache: Path) -> Iterator[Found]:
         """Package by package, files sorted by path."""
         self.fetch(cache)
+        others = Others()
         for name, distribution in sorted(self._distributions().items()):
             licence = licences.of_distribution(distribution.metadata)
             if not self.any_licence and not licences.is_permissive(licence):
@@ -124,9 +158,10 @@ class SitePackages:
             origin = {"package": name, "version": distribution.version, "licence": licence}
             for file in sorted({str(file) for file in distribution.files or [] if ".." not in file.parts}):
                 path = Path(self.path) / file
-                if readable(file) and path.is_file() and not path.is_symlink():
+                if (readable(file) or others.add(file)) and path.is_file() and not path.is_symlink():
                     read = read_text(path, name=PurePosixPath(file).as_posix())
                     yield document(read, origin, any_licence=self.any_licence)
+        yield from others.found()
 
     def _distributions(self) -> dict:
         return {d.metadata["Name"].lower(): d for d in distributions(path=[str(self.path)]) if d.metadata["Name"]}
@@ -140,12 +175,13 @@ class GitRepository:
     that are not permissive, or not recognised, are left out. Without one the repository is read whole.
     """
 
-    url: str  # or a path
+    url: str  # or a path, of a bundle too
     commit: str
     held_out: bool = False
     licence: str = ""
     include: tuple[str, ...] = ()  # globs of paths, as of packages
     exclude: tuple[str, ...] = ()
+    package: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
@@ -155,7 +191,15 @@ class GitRepository:
 
     @property
     def name(self) -> str:
-        return re.sub(r"[^\w.+-]", "_", re.split(r"[/:]", self.url.rstrip("/"))[-1].removesuffix(".git")) or "repository"
+        return self.names[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The last part of the address, with its owner, with its host, with the commit."""
+        address = re.sub(r"^\w+://([^/@]*@)?|\.(git|bundle)/?$", "", self.url.rstrip("/"))
+        parts = [re.sub(r"[^\w.+-]", "_", part) for part in re.split(r"[/:]", address) if part not in ("", ".", "..")]
+        found = tails(parts or ["repository"])
+        return [*found, f"{found[-1]}@{self.commit}"]
 
     @property
     def key(self) -> str:
@@ -166,30 +210,28 @@ class GitRepository:
         clients.once(self._folder(cache), lambda folder: clients.git_fetch(address, self.commit, folder, self.key), self.key)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files of the nine languages and documentation, sorted by path."""
+        """Files in the order of their paths."""
         folder = fetched(self._folder(cache), self.key)
-        stated = self._licences(folder) if self.licence else {}
-        for found in clients.git_blobs(folder, self.commit, self._chosen, self.key):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            licence = next((stated[above] for above in _folders_above(found.name) if above in stated), self.licence)
-            if self.licence and not licences.is_permissive(licence):
-                yield Skipped(found.name, "licence")
-                continue
-            origin = {"package": self.name, "version": self.commit, "licence": licence}
-            yield document(text_of(found.data, name=found.name), origin, any_licence=not self.licence)
+        cure = f"remove {folder} and run again, it is fetched anew"
+        licence_of = self._licences(folder, cure) if self.licence else None
+        yield from committed(
+            folder, self.commit, self.package or self.name, self.key, cure, chosen=self._chosen, licence_of=licence_of
+        )
 
     def _chosen(self, path: str) -> bool:
-        if not readable(path) or (self.include and not any(matches(path, glob) for glob in self.include)):
+        if self.include and not any(matches(path, glob) for glob in self.include):
             return False
         return not any(matches(path, glob) for glob in self.exclude)
 
-    def _licences(self, folder: Path) -> dict[str, str]:
-        """Folders below the root that have a licence file of their own, and what it says ("" when it is not recognised)."""
-        files = clients.git_blobs(folder, self.commit, lambda path: "/" in path and licences.is_licence_file(path), self.key)
-        return {file.name.rpartition("/")[0]: licences.of_file(file.data.decode("utf-8", "replace"))
-                for file in files if isinstance(file, Member)}  # fmt: skip
+    def _licences(self, folder: Path, cure: str) -> Callable[[str], str]:
+        """The licence of each path: that of the nearest licence file below the root, "" when it is not recognised."""
+        def below_the_root(path: str) -> bool:
+            return "/" in path and licences.is_licence_file(path)
+
+        files = clients.git_blobs(folder, self.commit, below_the_root, self.key, cure)
+        stated = {file.name.rpartition("/")[0]: licences.of_file(file.data.decode("utf-8", "replace"))
+                  for file in files if isinstance(file, Member)}  # fmt: skip
+        return lambda path: next((stated[above] for above in _folders_above(path) if above in stated), self.licence)
 
     def _folder(self, cache: Path) -> Path:
         return Path(cache) / "git" / f"{self.name}-{self.commit}"
@@ -197,37 +239,94 @@ class GitRepository:
 
 @dataclass(frozen=True, slots=True)
 class StackParquet:
-    """Files in the layout of The Stack (dedup): a local folder of Parquet, or the name of a data set on a hub."""
+    """Source files as rows of Parquet, in the layout of The Stack or a similar one: a file, a folder, or a hub's data set.
 
-    name: str
-    languages: tuple[str, ...] = ()
+    `columns` says what the data set calls its (content, path, repository, licences, commit), where stack.ALIASES does
+    not know it. Rows are read whose licences are permissive, or all among `licences` where these are given.
+    """
+
+    name: str  # a path, or the name of a data set on a hub
+    languages: tuple[str, ...] = ()  # to read, all when empty
     any_licence: bool = False
     held_out: bool = False
+    licences: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    subset: str = ""  # the folder of a hub's data set to read, as "data/python"
 
     @property
     def key(self) -> str:
-        return f"stack:{Path(self.name).resolve() if Path(self.name).exists() else self.name}"
+        name = Path(self.name).resolve() if Path(self.name).exists() else self.name
+        return f"stack:{name}{f':{self.subset}' if self.subset else ''}"
+
+    def files(self) -> list[Path]:
+        """The Parquet files on this machine, sorted."""
+        from codesage.corpus.sources.stack import files
+
+        return files(self.name)
 
     def fetch(self, cache: Path) -> None:
         from codesage.corpus.sources.stack import check
 
-        check(self.name)
+        check(self.name, dict(self.columns), licensed=not self.any_licence)
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """Rows in the order of the files."""
         from codesage.corpus.sources.stack import rows
 
-        for row in rows(self.name):
-            if isinstance(row, Skipped):
-                yield row
-            elif language_of(row.path) and (not self.languages or language_of(row.path) in self.languages):
-                licence = licences.expression(" AND ".join(row.licences))
-                if not self.any_licence and not licences.is_permissive(licence):
-                    yield Skipped(row.path, "licence")
-                    continue
-                origin = {"package": row.repository, "version": row.commit, "licence": licence}
-                read = text_of(row.content.encode("utf-8", "replace"), name=row.path)
-                yield document(read, origin, any_licence=self.any_licence)
+        others = Others()
+        for row in rows(self.name, dict(self.columns), subset=self.subset, licensed=not self.any_licence):
+            language = language_of(row.path)
+            if not language:
+                others.add(row.path)
+            elif not self.languages or language in self.languages:
+                yield self._document(row)
+        yield from others.found()
+
+    def _document(self, row: "Row") -> Found:
+        licence = licences.expression(" AND ".join(row.licences))
+        if not self._accepts(licence):
+            return Skipped(row.path, "licence")
+        origin = {"package": row.repository or Path(self.name).stem, "version": row.commit, "licence": licence}
+        return document(text_of(row.content, name=row.path), origin, any_licence=self.any_licence)
+
+    def _accepts(self, licence: str) -> bool:
+        if self.any_licence:
+            return True
+        if not self.licences:
+            return licences.is_permissive(licence)
+        return bool(licence) and set(licence.split(" AND ")) <= set(map(licences.expression, self.licences))
+
+
+def committed(
+    folder: Path, commit: str, package: str, key: str, cure: str, *, chosen: Callable[[str], bool] = lambda path: True,
+    licence_of: Callable[[str], str] | None = None,
+) -> Iterator[Found]:  # fmt: skip
+    """The documents of one commit in the repository whose git directory is `folder`, by path; `cure` if it is damaged.
+
+    `chosen` tells which paths are read at all. With `licence_of` files under terms that are not permissive are left out.
+    """
+    others = Others()
+
+    def wanted(path: str) -> bool:
+        return chosen(path) and (readable(path) or others.add(path))
+
+    for found in clients.git_blobs(folder, commit, wanted, key, cure):
+        if isinstance(found, Skipped):
+            yield found
+            continue
+        licence = licence_of(found.name) if licence_of else ""
+        if licence_of and not licences.is_permissive(licence):
+            yield Skipped(found.name, "licence")
+            continue
+        origin = {"package": package, "version": commit, "licence": licence}
+        yield document(text_of(found.data, name=found.name), origin, any_licence=licence_of is None)
+    yield from others.found()
+
+
+def tails(parts: Sequence[str]) -> list[str]:
+    """The last part, the last two joined by "/", and so on; a leading "/" is not a part."""
+    parts = [part for part in parts if part != "/"] or ["root"]
+    return ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 
 def _folders_above(path: str) -> Iterator[str]:

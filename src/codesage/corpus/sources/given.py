@@ -1,0 +1,178 @@
+"""What a path that a person gives stands for: a folder, an archive, Parquet, or a git repository read at its HEAD."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesage.corpus.sources import clients
+from codesage.corpus.sources.archives import DamagedArchive, Member, is_archive, members
+from codesage.corpus.sources.others import Others
+from codesage.corpus.sources.trees import (
+    Folder,
+    Found,
+    GitRepository,
+    Source,
+    StackParquet,
+    committed,
+    document,
+    readable,
+    tails,
+)
+from codesage.errors import CodesageError
+from codesage.languages import language_of
+from codesage.walk import text_of
+
+_BUNDLE = re.compile(rb"# v\d git bundle\n")
+
+
+def source_at(path: Path | str, *, held_out: bool = False, any_licence: bool = False) -> Source:
+    """The source for `path`. CodesageError when it is a git bundle without a commit.
+
+    A file is an archive or Parquet by its suffix, a bundle by its head. A folder is a git directory (a bare repository, a
+    .git folder, or the .git file of a worktree) when it holds what git lays there; Parquet when it holds .parquet files
+    and no source file; else a folder of source files, of which a working tree is one.
+    """
+    path = Path(path)
+    if is_git_directory(path):
+        return GitHead(str(path), held_out)
+    if path.is_file() and is_archive(path):
+        return Archive(str(path), held_out)
+    if path.is_file() and _is_bundle(path):
+        return GitRepository(str(path), _head_of_bundle(path), held_out)
+    if path.suffix == ".parquet" or (path.is_dir() and _is_parquet_folder(path)):
+        return StackParquet(str(path), any_licence=any_licence, held_out=held_out)
+    return Folder(str(path), held_out)
+
+
+def is_git_directory(path: Path) -> bool:
+    """Whether `path` is what git calls a git directory, or the file in a worktree that leads to one."""
+    if path.is_file():
+        return path.name == ".git"
+    return (path / "HEAD").is_file() and (((path / "objects").is_dir() and (path / "refs").is_dir())
+                                          or (path / "commondir").is_file())  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The source files in an archive of one's own; the package is the archive's name without its suffix."""
+
+    path: str
+    held_out: bool = False
+    package: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"archive:{Path(self.path).resolve()}"
+
+    @property
+    def names(self) -> list[str]:
+        path = Path(self.path).resolve()
+        stem = re.sub(r"(\.tar)?\.\w+$", "", path.name)
+        return [*tails([*path.parts[:-1], stem]), path.as_posix()]
+
+    def fetch(self, cache: Path) -> None:
+        """Nothing to bring; CodesageError when the archive is gone."""
+        if not Path(self.path).is_file():
+            raise CodesageError(f"{self.path}: no such file: give an archive that exists")
+
+    def documents(self, cache: Path) -> Iterator[Found]:
+        """Members in the order of the archive."""
+        origin, others = {"package": self.package or self.names[0]}, Others()
+        try:
+            for found in members(Path(self.path), lambda name: readable(name) or others.add(name)):
+                if isinstance(found, Member):
+                    yield document(text_of(found.data, name=found.name), origin, any_licence=True)
+                else:
+                    yield found
+        except DamagedArchive as error:
+            raise CodesageError(f"{error}: give a whole copy of it") from None
+        except OSError as error:
+            raise CodesageError(f"{self.path} cannot be read: {error.strerror or error}") from None
+        yield from others.found()
+
+
+@dataclass(frozen=True, slots=True)
+class GitHead:
+    """The commit that HEAD names in a repository on this machine, read in place; nothing is fetched or checked out."""
+
+    path: str  # of the git directory, or of the .git file of a worktree
+    held_out: bool = False
+    package: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"git:{Path(self.path).resolve()}@HEAD"
+
+    @property
+    def names(self) -> list[str]:
+        path = Path(self.path).resolve()
+        path = path.parent if path.name == ".git" else path.with_name(path.name.removesuffix(".git"))
+        return [*tails(path.parts), Path(self.path).resolve().as_posix()]
+
+    @property
+    def commit(self) -> str:
+        """The full hash of the commit. CodesageError when there is none, with the branches there are."""
+        try:
+            return self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()
+        except CodesageError as error:
+            if "not installed" in str(error):
+                raise
+            raise CodesageError(f"{self.path}: {self._why_no_commit()}") from None
+
+    def fetch(self, cache: Path) -> None:
+        """Nothing to bring; CodesageError when there is no commit to read."""
+        self.commit  # noqa: B018
+
+    def documents(self, cache: Path) -> Iterator[Found]:
+        """Files of the commit in the order of their paths."""
+        yield from committed(Path(self.path), self.commit, self.package or self.names[0], self.path, self._cure)
+
+    @property
+    def _cure(self) -> str:
+        return f"run 'git --git-dir={self.path} fsck', and give a whole copy of the repository"
+
+    def _ask(self, *arguments: str) -> str:
+        return clients.run([*clients.git_at(Path(self.path)), *arguments], what="", more=clients.GIT_ALONE, cure="")
+
+    def _why_no_commit(self) -> str:
+        try:
+            listed = self._ask("for-each-ref", "--format=%(refname)", "--count=5", "refs/heads").split()
+        except CodesageError as error:
+            return f"git cannot read this repository ({str(error).strip(' :')}): give a whole copy of it"
+        with suppress(CodesageError):
+            return f"commit {self._ask('rev-parse', '--verify', 'HEAD').strip()} is missing or damaged: {self._cure}"
+        if not listed:
+            return "the repository has no commit: commit something first, or give its working folder"
+        names = ", ".join(name.removeprefix("refs/heads/") for name in listed)
+        return f"HEAD names no commit, the branches are {names}: run 'git --git-dir={self.path} symbolic-ref HEAD {listed[0]}'"
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _BUNDLE.match(file.read(20)) is not None
+    except OSError:
+        return False
+
+
+def _head_of_bundle(path: Path) -> str:
+    listed = clients.run(["git", "bundle", "list-heads", str(path.resolve())], what=str(path), cure="give a whole copy of it")
+    heads = [line.partition(" ")[::2] for line in listed.splitlines()]
+    found = [commit for commit, name in heads if name == "HEAD"] or [commit for commit, name in heads if "heads/" in name]
+    if not found:
+        raise CodesageError(f"{path}: the bundle names no branch: make it with 'git bundle create {path.name} HEAD'")
+    return found[0]
+
+
+def _is_parquet_folder(path: Path) -> bool:
+    """Whether a folder holds Parquet and no source file; it ends at the first source file it sees."""
+    found = False
+    for _, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(language_of(name) for name in names):
+            return False
+        found = found or any(name.endswith(".parquet") for name in names)
+    return found
