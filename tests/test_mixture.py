@@ -462,7 +462,8 @@ def encoder_of(tokenizer):
 
 
 def phase(steps, batches, **options):
-    return stage.Settings(loop.Settings(steps, 2, 5e-3, checkpoint_steps=5, evaluations=2), batches, negatives="uniform", **options)
+    steps = loop.Settings(steps, 2, 5e-3, checkpoint_steps=5, evaluations=2)
+    return stage.Settings(steps, batches, negatives="uniform", **options)
 
 
 class Killed(Exception):
@@ -499,9 +500,9 @@ def test_a_mixture_resumes_to_the_last_bit(tokens, tokenizer, tmp_path, monkeypa
 
 
 def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
-    batches = settings({"parallel:puzzles/across": 1}, size=30)
+    batches = settings({"parallel:puzzles/within": 1}, size=12)  # an epoch is one batch, its members drawn anew
     batch = Batches(tokens, batches).at(0)
-    encoder, run = encoder_of(tokenizer), phase(25, batches)
+    encoder, run = encoder_of(tokenizer), phase(30, batches)
 
     def loss():
         encoder.eval()
@@ -511,7 +512,7 @@ def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
 
     before = loss()
     facts = stage.run(run, tokens, encoder, tokenizer=tokenizer, out=tmp_path / "m").facts["contrast"]
-    assert loss() < 0.1 < 1 < before and facts["pairs_seen"] == 25 * 30
+    assert loss() < 0.3 < 1 < before and facts["pairs_seen"] == 30 * 12
 
 
 def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
