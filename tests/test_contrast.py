@@ -496,7 +496,7 @@ def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, to
     keep = filtering.consistent(trained, tokens, settings)
     codes = [pair.bare_body or pair.code for pair in pairs]
     scores = trained.encode([pair.text for pair in pairs], kind="text") @ trained.encode(codes).T
-    pools = filtering._pools(tokens.pairs.language, settings)
+    pools = filtering._pools(tokens.pairs.language, np.arange(20), settings)
     assert sorted(np.concatenate(pools).tolist()) == list(range(20)) and max(map(len, pools)) <= pool
     for rows in pools:
         assert not one_language or len({pairs[row].language for row in rows}) == 1

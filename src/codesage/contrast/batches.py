@@ -22,8 +22,9 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import order
 
-_VIEW, _DROP, _AUGMENT = 1, 4, 6  # what a key is for; plans and entries have others
+_VIEW, _DROP, _AUGMENT, _MINED = 1, 4, 6, 7  # what a key is for; plans and entries have others
 _REACH = 1 << 20  # more tokens than a side can have
+_MINED_ITEMS = 1 << 33  # the numbers of mined pairs are beyond those of an epoch's items
 DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture learns from
 
 
@@ -44,6 +45,7 @@ class Settings:
     token_dropout: float = 0.0  # share of the tokens of either side that a batch leaves out at random
     one_language: bool = True  # batches of texts and codes in one language; what is left of each is joined
     mix: dict[str, float] = field(default_factory=dict)  # share of the batches of each entry (contrast.entries); {}: by kinds
+    mined_negatives: int = 0  # pairs that join a batch of texts for each of its own: codes that contrast.mining found
     augment: AugmentSettings = field(default_factory=AugmentSettings)  # of texts
     seed: int = 0
 
@@ -57,6 +59,8 @@ class Settings:
                                 "probabilities of at most 1 together")  # fmt: skip
         if not 0 <= self.token_dropout < 1:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
+        if self.mined_negatives < 0:
+            raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected a number that is not negative")
         if any(weight < 0 for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights that are not negative")
         if self.kinds and self.mix:
@@ -81,31 +85,40 @@ class Part:
     entry: Entry
     share: float  # of the batches of the run
     seed: int
+    chosen_P: np.ndarray  # which pairs it has, bool, one of each pair
     epochs: order.Epochs
     facts: dict  # entry, share; of an epoch: rows (pairs, or groups of code), batches, and those of several languages
 
     @staticmethod
-    def of(entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int) -> "Part":
+    def of(
+        entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray
+    ) -> "Part":
         """ValueError when an epoch has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)
         facts = {"entry": entry.name, "share": round(share, 6), "rows": plan.count, "batches": len(planned),
                  "mixed_batches": sum(batch.mixed for batch in planned)}  # fmt: skip
-        return Part(entry, share, seed, epochs, facts)
+        return Part(entry, share, seed, chosen_P, epochs, facts)
 
 
 class Batches:
     """All batches of Stage II, by step, without end."""
 
     def __init__(
-        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None
-    ) -> None:
+        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None,
+        mined: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         """`consistent`: bool, one of each pair: which to keep (contrast's consistency filtering); None: all.
 
-        `tokenizer`: that of the tokens, where texts are augmented. Raises CodesageError when there are not two pairs to set
+        `tokenizer`: that of the tokens, where texts are augmented. `mined`: hard negatives of each pair, as contrast.mining
+        gives them, where the settings ask for some. Raises CodesageError when there are not two pairs to set
         against each other, or the settings ask for kinds, entries or lengths that the tokens do not hold.
         """
-        self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
+        self._tokens, self._settings, self._tokenizer, self._mined = tokens, settings, tokenizer, mined
+        held = 0 if mined is None else mined.shape[1]
+        if settings.mined_negatives > held:
+            raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {held} of each pair are given: give "
+                                "--mined, a folder of 'codesage mine' with so many")  # fmt: skip
         if settings.augment.share and tokenizer is None:
             raise CodesageError("augmented texts are tokenised anew: give the tokenizer of the tokens")
         for name in ("text_tokens", "code_tokens"):
@@ -124,11 +137,14 @@ class Batches:
         for a million pairs.
         """
         number, turn = self._schedule.at(step)
-        epoch, planned = self.parts[number].epochs.at(turn)
+        part = self.parts[number]
+        epoch, planned = part.epochs.at(turn)
+        if self._settings.mined_negatives and not part.entry.groups:
+            planned = self._with_mined(part, epoch, planned)
         item_P, anchor_P, partner_P = (
             order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
         )
-        return self._shown(self.parts[number], epoch, Planned(item_P, anchor_P, partner_P))
+        return self._shown(part, epoch, Planned(item_P, anchor_P, partner_P))
 
     def entries(self, steps: int) -> np.ndarray:
         """The number of the part that each of the first `steps` steps has."""
@@ -159,7 +175,7 @@ class Batches:
                              seed=settings.seed)  # fmt: skip
         kinds = tuple(kind for kind, weight in weights.items() if weight)
         try:
-            return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed)
+            return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed, chosen_P=weight_P > 0)
         except ValueError:
             raise CodesageError(
                 f"{plan.count} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
@@ -173,15 +189,16 @@ class Batches:
         for entry in named:
             rows = entries.rows_of(entry, tokens)
             rows, seed = rows[keep[rows]], entries.seed_of(entry, settings.seed)
+            chosen_P = np.zeros(len(tokens.pairs), bool)
+            chosen_P[rows] = True
             if entry.groups:
                 which = entry.language if entry.language in (entries.ACROSS, entries.WITHIN) else ""
                 plan = plans.OfGroups(tokens.pairs, rows, size=size, which=which, seed=seed)
             else:
-                weight_P = np.zeros(len(tokens.pairs))
-                weight_P[rows] = 1.0
-                plan = plans.OfPairs(tokens.pairs, weight_P, size=size, one_language=settings.one_language, seed=seed)
+                plan = plans.OfPairs(tokens.pairs, chosen_P.astype(float), size=size, one_language=settings.one_language,
+                                     seed=seed)  # fmt: skip
             try:
-                part = Part.of(entry, entry.weight / total, plan, seed=seed)
+                part = Part.of(entry, entry.weight / total, plan, seed=seed, chosen_P=chosen_P)
             except ValueError:
                 part = None
             if part is None or len(part.epochs.planned(0)[0]) < size:
@@ -198,6 +215,31 @@ class Batches:
         item_B = planned.item_B
         anchors, codes = (self._thinned(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
         return Batch(anchors, codes, planned.anchor_B, planned.partner_B)
+
+    def _with_mined(self, part: Part, epoch: int, planned: Planned) -> Planned:
+        """A batch and, of each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.
+
+        They come with their own texts, so the loss stays as it is. None is of another entry, filtered out, or shares its text,
+        body or group with a pair of the batch. Which are taken of those that were mined is drawn anew each epoch.
+        """
+        pairs = self._tokens.pairs
+        keys_of = lambda row: {int(pairs.text_key[row]), int(pairs.body_key[row]), int(pairs.group_key[row])} - {0}  # noqa: E731
+        taken = set().union(*map(keys_of, planned.anchor_B.tolist()))
+        key, found = order.key(part.seed, epoch, _MINED), []
+        for item, pair in zip(planned.item_B.tolist(), planned.anchor_B.tolist(), strict=True):
+            mined = self._mined[pair]
+            mined = mined[mined >= 0]
+            mined = mined[part.chosen_P[mined]]
+            left = self._settings.mined_negatives
+            for row in mined[np.argsort(order.draws(order.key(key, item), mined), kind="stable")].tolist():
+                if left and taken.isdisjoint(own := keys_of(row)):
+                    taken |= own
+                    found.append(row)
+                    left -= 1
+        rows = np.array(found, np.int64)
+        item_B = np.concatenate([planned.item_B, rows + _MINED_ITEMS])
+        anchor_B = np.concatenate([planned.anchor_B, rows])
+        return Planned(item_B, anchor_B, anchor_B, planned.mixed)
 
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
         text, limit = self._tokens.pairs.text, self._settings.text_tokens
