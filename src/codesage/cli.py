@@ -158,8 +158,8 @@ def _mount() -> None:
     app.add_typer(corpus, name="corpus")
     for command, name in (
         (commands.tokenizer, "tokenizer"), (tokens_command, "tokens"), (commands.pretrain, "pretrain"),
-        (filter_pairs, "filter"), (mine_negatives, "mine"), (commands.contrast, "contrast"), (commands.initialise, "initialise"),
-        (evaluate, "evaluate"), (commands.export, "export"), (export_hub, "export-hub"),
+        (filter_pairs, "filter"), (mine_negatives, "mine"), (commands.contrast, "contrast"),
+        (commands.initialise, "initialise"), (evaluate, "evaluate"), (commands.export, "export"), (export_hub, "export-hub"),
     ):  # fmt: skip
         app.command(name)(command)
 

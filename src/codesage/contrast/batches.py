@@ -16,6 +16,7 @@ from codesage.contrast.augment import DRAWS, augmented
 from codesage.contrast.augment import Settings as AugmentSettings
 from codesage.contrast.entries import GROUPS, Entry
 from codesage.contrast.plans import Planned
+from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
@@ -24,6 +25,7 @@ from codesage.training import order
 
 _VIEW, _DROP, _AUGMENT, _MINED = 1, 4, 6, 7  # what a key is for; plans and entries have others
 _REACH = 1 << 20  # more tokens than a side can have
+_LAST = np.iinfo(np.uint64).max
 _MINED_ITEMS = 1 << 33  # the numbers of mined pairs are beyond those of an epoch's items
 DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture learns from
 
@@ -115,6 +117,7 @@ class Batches:
         against each other, or the settings ask for kinds, entries or lengths that the tokens do not hold.
         """
         self._tokens, self._settings, self._tokenizer, self._mined = tokens, settings, tokenizer, mined
+        self._pretokens = tokenizer and Pretokens(tokenizer, dtype=np.dtype(np.int64))
         held = 0 if mined is None else mined.shape[1]
         if settings.mined_negatives > held:
             raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {held} of each pair are given: give "
@@ -222,18 +225,19 @@ class Batches:
         They come with their own texts, so the loss stays as it is. None is of another entry, filtered out, or shares its text,
         body or group with a pair of the batch. Which are taken of those that were mined is drawn anew each epoch.
         """
-        pairs = self._tokens.pairs
-        keys_of = lambda row: {int(pairs.text_key[row]), int(pairs.body_key[row]), int(pairs.group_key[row])} - {0}  # noqa: E731
-        taken = set().union(*map(keys_of, planned.anchor_B.tolist()))
-        key, found = order.key(part.seed, epoch, _MINED), []
-        for item, pair in zip(planned.item_B.tolist(), planned.anchor_B.tolist(), strict=True):
-            mined = self._mined[pair]
-            mined = mined[mined >= 0]
-            mined = mined[part.chosen_P[mined]]
+        mined_BK = self._mined[planned.anchor_B]
+        fits_BK = (mined_BK >= 0) & part.chosen_P[mined_BK]  # where there is none, the last pair is looked at, in vain
+        row_B = order.draws(order.key(part.seed, epoch, _MINED), planned.item_B)
+        draw_BK = order.draws(np.broadcast_to(row_B[:, None], mined_BK.shape), mined_BK)
+        draw_BK[~fits_BK] = _LAST
+        mined_BK = np.take_along_axis(mined_BK, np.argsort(draw_BK, axis=1, kind="stable"), 1)
+        keys_BK3, own_B3 = self._keys(mined_BK).tolist(), self._keys(planned.anchor_B)
+        taken, found = set(own_B3.ravel().tolist()), []
+        for rows, keys, fits in zip(mined_BK.tolist(), keys_BK3, fits_BK.sum(1).tolist(), strict=True):
             left = self._settings.mined_negatives
-            for row in mined[np.argsort(order.draws(order.key(key, item), mined), kind="stable")].tolist():
-                if left and taken.isdisjoint(own := keys_of(row)):
-                    taken |= own
+            for row, own in zip(rows[:fits], keys[:fits], strict=True):
+                if left and taken.isdisjoint(own):
+                    taken.update(own)
                     found.append(row)
                     left -= 1
         rows = np.array(found, np.int64)
@@ -241,26 +245,41 @@ class Batches:
         anchor_B = np.concatenate([planned.anchor_B, rows])
         return Planned(item_B, anchor_B, anchor_B, planned.mixed)
 
+    def _keys(self, rows: np.ndarray) -> np.ndarray:
+        """What no two rows of a batch may share, uint64 (..., 3)."""
+        pairs = self._tokens.pairs
+        text, group = pairs.text_key[rows], pairs.group_key[rows]
+        return np.stack([text, pairs.body_key[rows], np.where(group > 0, group, text)], -1)
+
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
-        text, limit = self._tokens.pairs.text, self._settings.text_tokens
-        rows = joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), limit - 1))],
-                      end_id=self._tokens.end_id)  # fmt: skip
-        changes = self._settings.augment
-        if not changes.share:
-            return rows
-        chance_PD = np.stack(
-            [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)], 1
-        )
-        changed = np.flatnonzero(chance_PD[:, 0] < changes.share)
-        languages = [self._tokens.languages[number] for number in self._tokens.pairs.language[pair_P[changed]]]
+        text, most = self._tokens.pairs.text, self._settings.text_tokens - 1
+        if not self._settings.augment.share:
+            return joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))],
+                          end_id=self._tokens.end_id)  # fmt: skip
+        changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P)
+        start_P, length_P = (np.zeros_like(pair_P) for _ in range(2))
+        start_P[changed_P], length_P[changed_P] = np.cumsum(length_C) - length_C, length_C
+        parts = [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
+                 (ids, start_P, np.minimum(length_P, most))]  # fmt: skip
+        return joined(parts, end_id=self._tokens.end_id)
+
+    def _augmented(
+        self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which texts are changed, bool (P,), and the ids of these, end to end, with the number of each one's.
+
+        Byte-level ids decode to the text they were made of, so no text is stored beside them.
+        """
+        changes, tokens = self._settings.augment, self._tokens
+        chance_DP = [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)]
+        changed_P = chance_DP[0] < changes.share
         texts = [
-            augmented(self._tokenizer.decode(text[pair]), language, chances, changes)
-            for pair, language, chances in zip(pair_P[changed].tolist(), languages, chance_PD[changed].tolist(), strict=True)
-        ]
-        found = [rows[row] for row in range(len(rows))]
-        for row, ids in zip(changed.tolist(), self._tokenizer.encode(texts, max_tokens=limit), strict=True):
-            found[row] = np.array(ids, np.int64)
-        return Ragged(np.concatenate(found), np.concatenate(([0], np.cumsum([len(ids) for ids in found]))))
+            augmented(self._tokenizer.decode(tokens.pairs.text[pair]), tokens.languages[language], chances, changes)
+            for pair, language, *chances in zip(
+                pair_P[changed_P].tolist(), tokens.pairs.language[pair_P[changed_P]].tolist(),
+                *(chance_P[changed_P].tolist() for chance_P in chance_DP), strict=True)
+        ]  # fmt: skip
+        return changed_P, *self._pretokens.encode(texts)
 
     def _codes(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, *, side: int) -> Ragged:
         settings, sides = self._settings, self._tokens.pairs

@@ -90,8 +90,8 @@ def run(
 
     `before` is the Stage I model it starts from (None: from scratch), for the record; `checkpoints` and `resume` as in
     training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair; `mined` what
-    contrast.mining gives. Raises CodesageError when there are fewer than two pairs, or settings, tokenizer, lengths and encoder do not fit each other, before
-    training time is spent.
+    contrast.mining gives. Raises CodesageError when there are fewer than two pairs, or settings, tokenizer, lengths and
+    encoder do not fit each other, before training time is spent.
     """
     phases = settings.phases()
     drawn = {}
