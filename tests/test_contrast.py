@@ -443,14 +443,16 @@ def share_of_two(rank, world, init, path, out):
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world, init_method=init)
     from codesage.training import processes
 
-    tokens, settings = token_files.open_tokens(path), global_settings()
-    encoder = wide(tokens)
-    batch = batches.Batches(tokens, settings.batches).at(1, rank=rank, world=world)
-    loss, count = stage.gradients(encoder, settings, batch)
-    processes.sum_gradients(encoder)
-    loss, count = processes.total([float(loss), count])
+    tokens, found = token_files.open_tokens(path), []
+    for settings, step in global_batches():
+        encoder = wide(tokens)
+        batch = drawn_from(tokens, settings).at(step, rank=rank, world=world)
+        loss, count = stage.gradients(encoder, settings, batch)
+        processes.sum_gradients(encoder)
+        loss, count = processes.total([float(loss), count])
+        found.append((loss, count, gradients(encoder)))
     if rank == 0:
-        torch.save((loss, count, gradients(encoder)), out)
+        torch.save(found, out)
     torch.distributed.destroy_process_group()
 
 
@@ -459,20 +461,35 @@ def wide(tokens):
     return Encoder(Config(16, 2, 2, vocab_size=tokens.vocab_size, max_position_embeddings=48).without_dropout()).double()
 
 
-def global_settings():
+def drawn_from(tokens, settings):
+    mined = np.arange(len(tokens.pairs))[:, None] % 7  # whatever they are: few numbers, so that some are passed over
+    return batches.Batches(tokens, settings.batches, mined=mined.astype(np.int32))
+
+
+def global_batches():
+    """Settings and a step: documented pairs, then each entry of a mixture, one of them with mined negatives."""
     drawn = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
-    return stage.Settings(loops.Settings(3, 1, 1e-3), drawn, negatives="mean_one", matryoshka_dims=(4, 16), micro_tokens=40)
+    mixed = replace(drawn, batch_pairs=5, mix={"function": 1.0, "parallel": 1.0}, mined_negatives=1)
+    options = {"negatives": "mean_one", "matryoshka_dims": (4, 16), "micro_tokens": 40}
+    steps = loops.Settings(3, 1, 1e-3)
+    return [(stage.Settings(steps, part, **options), step) for part, step in ((drawn, 1), (mixed, 0), (mixed, 1), (mixed, 2))]
 
 
 def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
-    tokens = prepared[1]
+    tokenizer, _ = prepared
+    alike = [Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
+             for i, (word, noun) in enumerate(WORDS) for language in ("go", "java")]  # fmt: skip
+    tokens = tokenised(some_pairs() + alike, tokenizer, tmp_path / "tokens")
     arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "found.pt"))
     torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)
-    loss, count, found = torch.load(tmp_path / "found.pt")
-    encoder, settings = wide(tokens), global_settings()
-    want, own_count = stage.gradients(encoder, settings, batches.Batches(tokens, settings.batches).at(1))
-    assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
-    torch.testing.assert_close(found, gradients(encoder), rtol=1e-8, atol=1e-11)
+    sizes = []
+    for (settings, step), (loss, count, found) in zip(global_batches(), torch.load(tmp_path / "found.pt"), strict=True):
+        encoder, batch = wide(tokens), drawn_from(tokens, settings).at(step)
+        want, own_count = stage.gradients(encoder, settings, batch)
+        assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
+        torch.testing.assert_close(found, gradients(encoder), rtol=1e-8, atol=1e-11)
+        sizes.append((len(batch.pair_P), batch.pair_P.tolist() == batch.partner_P.tolist()))
+    assert (9, True) in sizes and (5, False) in sizes and any(size > 5 and same for size, same in sizes[1:])
 
 
 @pytest.fixture(scope="module")
@@ -496,7 +513,7 @@ def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, to
     keep = filtering.consistent(trained, tokens, settings)
     codes = [pair.bare_body or pair.code for pair in pairs]
     scores = trained.encode([pair.text for pair in pairs], kind="text") @ trained.encode(codes).T
-    pools = filtering._pools(tokens.pairs.language, settings)
+    pools = filtering._pools(tokens.pairs.language, np.arange(20), settings)
     assert sorted(np.concatenate(pools).tolist()) == list(range(20)) and max(map(len, pools)) <= pool
     for rows in pools:
         assert not one_language or len({pairs[row].language for row in rows}) == 1

@@ -42,14 +42,14 @@ class Settings:
                 raise CodesageError(f"augment.{field.name} is {getattr(self, field.name)}: expected a probability, 0 to 1")
 
 
-DRAWS = len(fields(Settings)) + 2  # numbers a text needs: one for each probability, then which opening, which form
+_PROBABILITIES = tuple(field.name for field in fields(Settings))
+DRAWS = len(_PROBABILITIES) + 2  # numbers a text needs: one for each probability, then which opening, which form
 
 
 def augmented(text: str, language: str, chances: Sequence[float], settings: Settings) -> str:
     """`text` changed as `chances`, DRAWS numbers in [0, 1), say; `language` is one of codesage.languages, or ""."""
     *drawn, which_opening, which_form = chances
-    names = [field.name for field in fields(settings)]
-    happens = {name: chance < getattr(settings, name) for name, chance in zip(names, drawn, strict=True)}
+    happens = {name: chance < getattr(settings, name) for name, chance in zip(_PROBABILITIES, drawn, strict=True)}
     if not happens["share"]:
         return text
     changed = text.strip()

@@ -16,14 +16,17 @@ from codesage.contrast.augment import DRAWS, augmented
 from codesage.contrast.augment import Settings as AugmentSettings
 from codesage.contrast.entries import GROUPS, Entry
 from codesage.contrast.plans import Planned
+from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import order
 
-_VIEW, _DROP, _AUGMENT = 1, 4, 6  # what a key is for; plans and entries have others
+_VIEW, _DROP, _AUGMENT, _MINED = 1, 4, 6, 7  # what a key is for; plans and entries have others
 _REACH = 1 << 20  # more tokens than a side can have
+_LAST = np.iinfo(np.uint64).max
+_MINED_ITEMS = 1 << 33  # the numbers of mined pairs are beyond those of an epoch's items
 DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture learns from
 
 
@@ -44,6 +47,7 @@ class Settings:
     token_dropout: float = 0.0  # share of the tokens of either side that a batch leaves out at random
     one_language: bool = True  # batches of texts and codes in one language; what is left of each is joined
     mix: dict[str, float] = field(default_factory=dict)  # share of the batches of each entry (contrast.entries); {}: by kinds
+    mined_negatives: int = 0  # pairs that join a batch of texts for each of its own: codes that contrast.mining found
     augment: AugmentSettings = field(default_factory=AugmentSettings)  # of texts
     seed: int = 0
 
@@ -57,6 +61,8 @@ class Settings:
                                 "probabilities of at most 1 together")  # fmt: skip
         if not 0 <= self.token_dropout < 1:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
+        if self.mined_negatives < 0:
+            raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected a number that is not negative")
         if any(weight < 0 for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights that are not negative")
         if self.kinds and self.mix:
@@ -81,31 +87,41 @@ class Part:
     entry: Entry
     share: float  # of the batches of the run
     seed: int
+    chosen_P: np.ndarray  # which pairs it has, bool, one of each pair
     epochs: order.Epochs
     facts: dict  # entry, share; of an epoch: rows (pairs, or groups of code), batches, and those of several languages
 
     @staticmethod
-    def of(entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int) -> "Part":
+    def of(
+        entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray
+    ) -> "Part":
         """ValueError when an epoch has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)
         facts = {"entry": entry.name, "share": round(share, 6), "rows": plan.count, "batches": len(planned),
                  "mixed_batches": sum(batch.mixed for batch in planned)}  # fmt: skip
-        return Part(entry, share, seed, epochs, facts)
+        return Part(entry, share, seed, chosen_P, epochs, facts)
 
 
 class Batches:
     """All batches of Stage II, by step, without end."""
 
     def __init__(
-        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None
-    ) -> None:
+        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None,
+        mined: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         """`consistent`: bool, one of each pair: which to keep (contrast's consistency filtering); None: all.
 
-        `tokenizer`: that of the tokens, where texts are augmented. Raises CodesageError when there are not two pairs to set
+        `tokenizer`: that of the tokens, where texts are augmented. `mined`: hard negatives of each pair, as contrast.mining
+        gives them, where the settings ask for some. Raises CodesageError when there are not two pairs to set
         against each other, or the settings ask for kinds, entries or lengths that the tokens do not hold.
         """
-        self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
+        self._tokens, self._settings, self._tokenizer, self._mined = tokens, settings, tokenizer, mined
+        self._pretokens = tokenizer and Pretokens(tokenizer, dtype=np.dtype(np.int64))
+        held = 0 if mined is None else mined.shape[1]
+        if settings.mined_negatives > held:
+            raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {held} of each pair are given: give "
+                                "--mined, a folder of 'codesage mine' with so many")  # fmt: skip
         if settings.augment.share and tokenizer is None:
             raise CodesageError("augmented texts are tokenised anew: give the tokenizer of the tokens")
         for name in ("text_tokens", "code_tokens"):
@@ -124,11 +140,14 @@ class Batches:
         for a million pairs.
         """
         number, turn = self._schedule.at(step)
-        epoch, planned = self.parts[number].epochs.at(turn)
+        part = self.parts[number]
+        epoch, planned = part.epochs.at(turn)
+        if self._settings.mined_negatives and not part.entry.groups:
+            planned = self._with_mined(part, epoch, planned)
         item_P, anchor_P, partner_P = (
             order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
         )
-        return self._shown(self.parts[number], epoch, Planned(item_P, anchor_P, partner_P))
+        return self._shown(part, epoch, Planned(item_P, anchor_P, partner_P))
 
     def entries(self, steps: int) -> np.ndarray:
         """The number of the part that each of the first `steps` steps has."""
@@ -159,7 +178,7 @@ class Batches:
                              seed=settings.seed)  # fmt: skip
         kinds = tuple(kind for kind, weight in weights.items() if weight)
         try:
-            return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed)
+            return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed, chosen_P=weight_P > 0)
         except ValueError:
             raise CodesageError(
                 f"{plan.count} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
@@ -173,15 +192,16 @@ class Batches:
         for entry in named:
             rows = entries.rows_of(entry, tokens)
             rows, seed = rows[keep[rows]], entries.seed_of(entry, settings.seed)
+            chosen_P = np.zeros(len(tokens.pairs), bool)
+            chosen_P[rows] = True
             if entry.groups:
                 which = entry.language if entry.language in (entries.ACROSS, entries.WITHIN) else ""
                 plan = plans.OfGroups(tokens.pairs, rows, size=size, which=which, seed=seed)
             else:
-                weight_P = np.zeros(len(tokens.pairs))
-                weight_P[rows] = 1.0
-                plan = plans.OfPairs(tokens.pairs, weight_P, size=size, one_language=settings.one_language, seed=seed)
+                plan = plans.OfPairs(tokens.pairs, chosen_P.astype(float), size=size, one_language=settings.one_language,
+                                     seed=seed)  # fmt: skip
             try:
-                part = Part.of(entry, entry.weight / total, plan, seed=seed)
+                part = Part.of(entry, entry.weight / total, plan, seed=seed, chosen_P=chosen_P)
             except ValueError:
                 part = None
             if part is None or len(part.epochs.planned(0)[0]) < size:
@@ -199,26 +219,67 @@ class Batches:
         anchors, codes = (self._thinned(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
         return Batch(anchors, codes, planned.anchor_B, planned.partner_B)
 
+    def _with_mined(self, part: Part, epoch: int, planned: Planned) -> Planned:
+        """A batch and, of each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.
+
+        They come with their own texts, so the loss stays as it is. None is of another entry, filtered out, or shares its text,
+        body or group with a pair of the batch. Which are taken of those that were mined is drawn anew each epoch.
+        """
+        mined_BK = self._mined[planned.anchor_B]
+        fits_BK = (mined_BK >= 0) & part.chosen_P[mined_BK]  # where there is none, the last pair is looked at, in vain
+        row_B = order.draws(order.key(part.seed, epoch, _MINED), planned.item_B)
+        draw_BK = order.draws(np.broadcast_to(row_B[:, None], mined_BK.shape), mined_BK)
+        draw_BK[~fits_BK] = _LAST
+        mined_BK = np.take_along_axis(mined_BK, np.argsort(draw_BK, axis=1, kind="stable"), 1)
+        keys_BK3, own_B3 = self._keys(mined_BK).tolist(), self._keys(planned.anchor_B)
+        taken, found = set(own_B3.ravel().tolist()), []
+        for rows, keys, fits in zip(mined_BK.tolist(), keys_BK3, fits_BK.sum(1).tolist(), strict=True):
+            left = self._settings.mined_negatives
+            for row, own in zip(rows[:fits], keys[:fits], strict=True):
+                if left and taken.isdisjoint(own):
+                    taken.update(own)
+                    found.append(row)
+                    left -= 1
+        rows = np.array(found, np.int64)
+        item_B = np.concatenate([planned.item_B, rows + _MINED_ITEMS])
+        anchor_B = np.concatenate([planned.anchor_B, rows])
+        return Planned(item_B, anchor_B, anchor_B, planned.mixed)
+
+    def _keys(self, rows: np.ndarray) -> np.ndarray:
+        """What no two rows of a batch may share, uint64 (..., 3)."""
+        pairs = self._tokens.pairs
+        text, group = pairs.text_key[rows], pairs.group_key[rows]
+        return np.stack([text, pairs.body_key[rows], np.where(group > 0, group, text)], -1)
+
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
-        text, limit = self._tokens.pairs.text, self._settings.text_tokens
-        rows = joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), limit - 1))],
-                      end_id=self._tokens.end_id)  # fmt: skip
-        changes = self._settings.augment
-        if not changes.share:
-            return rows
-        chance_PD = np.stack(
-            [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)], 1
-        )
-        changed = np.flatnonzero(chance_PD[:, 0] < changes.share)
-        languages = [self._tokens.languages[number] for number in self._tokens.pairs.language[pair_P[changed]]]
+        text, most = self._tokens.pairs.text, self._settings.text_tokens - 1
+        if not self._settings.augment.share:
+            return joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))],
+                          end_id=self._tokens.end_id)  # fmt: skip
+        changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P)
+        start_P, length_P = (np.zeros_like(pair_P) for _ in range(2))
+        start_P[changed_P], length_P[changed_P] = np.cumsum(length_C) - length_C, length_C
+        parts = [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
+                 (ids, start_P, np.minimum(length_P, most))]  # fmt: skip
+        return joined(parts, end_id=self._tokens.end_id)
+
+    def _augmented(
+        self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which texts are changed, bool (P,), and the ids of these, end to end, with the number of each one's.
+
+        Byte-level ids decode to the text they were made of, so no text is stored beside them.
+        """
+        changes, tokens = self._settings.augment, self._tokens
+        chance_DP = [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)]
+        changed_P = chance_DP[0] < changes.share
         texts = [
-            augmented(self._tokenizer.decode(text[pair]), language, chances, changes)
-            for pair, language, chances in zip(pair_P[changed].tolist(), languages, chance_PD[changed].tolist(), strict=True)
-        ]
-        found = [rows[row] for row in range(len(rows))]
-        for row, ids in zip(changed.tolist(), self._tokenizer.encode(texts, max_tokens=limit), strict=True):
-            found[row] = np.array(ids, np.int64)
-        return Ragged(np.concatenate(found), np.concatenate(([0], np.cumsum([len(ids) for ids in found]))))
+            augmented(self._tokenizer.decode(tokens.pairs.text[pair]), tokens.languages[language], chances, changes)
+            for pair, language, *chances in zip(
+                pair_P[changed_P].tolist(), tokens.pairs.language[pair_P[changed_P]].tolist(),
+                *(chance_P[changed_P].tolist() for chance_P in chance_DP), strict=True)
+        ]  # fmt: skip
+        return changed_P, *self._pretokens.encode(texts)
 
     def _codes(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, *, side: int) -> Ragged:
         settings, sides = self._settings, self._tokens.pairs

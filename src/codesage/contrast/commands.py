@@ -1,4 +1,4 @@
-"""`codesage filter`: consistency filtering from the command line."""
+"""`codesage filter` and `codesage mine`: what a model finds out about pairs, from the command line."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +21,9 @@ def filter_pairs(
     import sys
 
     from codesage import tokenizer as tokenizers
-    from codesage.contrast import filtering
+    from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED, load
+    from codesage.encoder.runtime import BUNDLED
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -32,7 +32,40 @@ def filter_pairs(
         line = f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-    artifact = filtering.write(load(model), opened, out, settings, progress=show)
+    artifact = filtering.write(embedder.load(model), opened, out, settings, progress=show)
     facts = artifact.facts
     typer.echo(f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, " + ", ".join(
         f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items()))  # fmt: skip
+
+
+def mine_negatives(
+    tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    model: Annotated[Path | None, typer.Option(help="The model that mines, of the same tokenizer; the bundled one.")] = None,
+    first: Annotated[int, typer.Option(help="Negatives are the codes from this rank on.")] = 10,
+    last: Annotated[int, typer.Option(help="And up to this one.")] = 100,
+    keep: Annotated[int, typer.Option(help="So many of them are kept for each text.")] = 8,
+    most_similar: Annotated[float, typer.Option(help="A negative is at most so similar, as a share of the similarity of the "
+                                                "text's own code.")] = 0.95,
+    pool: Annotated[int, typer.Option(help="Pairs of one language that are set against each other.")] = 50_000,
+    side: Annotated[str, typer.Option(help="body, or code: the whole definition.")] = "body",
+    code_tokens: Annotated[int, typer.Option(help="Code is cut at so many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of the pools, and of which are kept.")] = 0,
+) -> None:  # fmt: skip
+    """Find hard negatives with a model: wrong codes that it ranks high, for 'codesage contrast --mined'."""
+    import sys
+
+    from codesage import tokenizer as tokenizers
+    from codesage.contrast import embedder, mining
+    from codesage.corpus.tokens.tokenised import open_tokens
+    from codesage.encoder.runtime import BUNDLED
+
+    settings = mining.Settings(first, last, keep, most_similar, pool, side, code_tokens=code_tokens, seed=seed)
+    opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
+
+    def show(done: int, found: int) -> None:
+        line = f"{done:,} pairs searched, {found:,} negatives"
+        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    facts = mining.write(embedder.load(model), opened, out, settings, progress=show).facts
+    typer.echo(f"{out}: {facts['negatives']:,} negatives of {facts['with_negatives']:,} of {facts['pairs']:,} pairs")

@@ -2,7 +2,7 @@
 
 In: a model and the pairs of Tokens. Out: which pairs to keep. All pairs are dealt into pools; each text is compared with
 all codes of its pool, and the pair stays when its own code is among the `top` most similar. Vectors of one pool are in
-memory at a time, and one block of its scores.
+memory at a time, and one block of its scores. Members of groups have no text to be judged by: they stay.
 Shapes: P pairs of a pool, D width.
 """
 
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.contrast.entries import GROUPS
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
@@ -68,19 +69,24 @@ def consistent(
     it reads.
     """
     settings, pairs = settings or Settings(), tokens.pairs
-    if not len(pairs):
+    judged = of_texts(tokens)
+    if not len(judged):
         raise CodesageError(f"{tokens.path} holds no pairs to filter: build a larger corpus")
-    keep, done = np.zeros(len(pairs), bool), 0
-    code_limit = min(settings.code_tokens, embedder.max_tokens)
-    text_limit = min(settings.text_tokens, embedder.max_tokens)
-    for rows in _pools(pairs.language, settings):
-        texts_PD = _vectors(embedder, tokens, [(pairs.text, np.ones(len(rows), bool))], rows, text_limit)
-        bare_P = (pairs.body.lengths_at(rows) > 0) & (settings.side == "body")
-        codes_PD = _vectors(embedder, tokens, [(pairs.body, bare_P), (pairs.code, ~bare_P)], rows, code_limit)
+    keep = np.ones(len(pairs), bool)
+    keep[judged] = False
+    done = len(pairs) - len(judged)
+    for rows in _pools(pairs.language, judged, settings):
+        texts_PD, codes_PD = vectors_of(embedder, tokens, rows, side=settings.side, text_tokens=settings.text_tokens,
+                                        code_tokens=settings.code_tokens)  # fmt: skip
         keep[rows] = _better(texts_PD, codes_PD) < settings.top
         done += len(rows)
         progress(done, int(keep.sum()))
     return keep
+
+
+def of_texts(tokens: Tokens) -> np.ndarray:
+    """Numbers of the pairs that have a text and are no members of groups."""
+    return np.flatnonzero((tokens.pairs.kind != tokens.kinds.index(GROUPS)) & (tokens.pairs.text.lengths > 0))
 
 
 def write(
@@ -115,16 +121,35 @@ def read(path: Path | str, tokens: Tokens) -> np.ndarray:
     return keep
 
 
-def _pools(language_P: np.ndarray, settings: Settings) -> list[np.ndarray]:
-    """Pair numbers of each pool: about equal pools of at most `pool` pairs, dealt by the seed, so that none is easy."""
-    order = np.random.default_rng(settings.seed).permutation(len(language_P))
-    groups = [order[language_P[order] == one] for one in np.unique(language_P)] if settings.one_language else [order]
-    return [part for group in groups for part in np.array_split(group, -(-len(group) // settings.pool))]
+def _pools(language_P: np.ndarray, rows: np.ndarray, settings: Settings) -> list[np.ndarray]:
+    language_R = language_P[rows] if settings.one_language else np.zeros(len(rows), np.uint8)
+    return pools_of(rows, language_R, size=settings.pool, seed=settings.seed)
+
+
+def pools_of(rows: np.ndarray, language_R: np.ndarray, *, size: int, seed: int) -> list[np.ndarray]:
+    """`rows` in about equal pools of at most `size`, each of one language, dealt by the seed, so that none is easy."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    groups = [rows[order[language_R[order] == one]] for one in np.unique(language_R)]
+    return [part for group in groups for part in np.array_split(group, -(-len(group) // size))]
+
+
+def vectors_of(
+    embedder: EmbedsIds, tokens: Tokens, rows: np.ndarray, *, side: str, text_tokens: int, code_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the texts and of the codes of `rows`, float32 (P, D) each, of unit length; cut at so many tokens.
+
+    `side`: "body", or the whole definition where there is none; "code": always that.
+    """
+    pairs, whole_P = tokens.pairs, np.ones(len(rows), bool)
+    bare_P = (pairs.body.lengths_at(rows) > 0) & (side == "body")
+    texts_PD = _vectors(embedder, tokens, [(pairs.text, whole_P)], rows, min(text_tokens, embedder.max_tokens))
+    sides = [(pairs.body, bare_P), (pairs.code, ~bare_P)]
+    return texts_PD, _vectors(embedder, tokens, sides, rows, min(code_tokens, embedder.max_tokens))
 
 
 def _vectors(
     embedder: EmbedsIds, tokens: Tokens, sides: list[tuple[Ragged, np.ndarray]], rows: np.ndarray, limit: int
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     parts = [(side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1) * chosen) for side, chosen in sides]
     cut = joined(parts, end_id=tokens.end_id)
     vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])

@@ -4,6 +4,7 @@ A run is one phase or several, each with settings of its own: the blocks may be 
 the embedding on a hundred times as many pairs a second, and join later as a small correction of it (`residual_scale`).
 """
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,19 +84,20 @@ def one_phase(settings: Settings) -> Settings:
 def run(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
     before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
+    mined: np.ndarray | None = None,
 ) -> Artifact:  # fmt: skip
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
     `before` is the Stage I model it starts from (None: from scratch), for the record; `checkpoints` and `resume` as in
-    training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair. Raises CodesageError
-    when there are fewer than two pairs, or settings, tokenizer, lengths and encoder do not fit each other, before
-    training time is spent.
+    training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair; `mined` what
+    contrast.mining gives. Raises CodesageError when there are fewer than two pairs, or settings, tokenizer, lengths and
+    encoder do not fit each other, before training time is spent.
     """
     phases = settings.phases()
     drawn = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer)
+        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined)
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts = dict(before.facts) if before else {"stages": []}
@@ -106,7 +108,8 @@ def run(
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
     origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
               "before": before.fingerprint if before else "",
-              "kept": "" if keep is None else int(np.asarray(keep).sum())}  # fmt: skip
+              "kept": "" if keep is None else int(np.asarray(keep).sum()),
+              "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest()}  # fmt: skip
     _tell(drawn)
     facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
@@ -136,12 +139,13 @@ def _tell(drawn: dict[str, Batches]) -> None:
 
 
 def expected(
-    settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None, tokenizer: Tokenizer | None = None
-) -> dict[str, Estimate]:
+    settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None,
+    tokenizer: Tokenizer | None = None, mined: np.ndarray | None = None,
+) -> dict[str, Estimate]:  # fmt: skip
     """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained."""
     found, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
-        batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer).at(0)
+        batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers

@@ -83,6 +83,9 @@ def contrast(
     filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
     mix: Annotated[str, typer.Option(help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An "
                                      "entry is KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs.")] = "",
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives that 'codesage mine' found.")] = None,
+    mined_negatives: Annotated[int | None, typer.Option(min=0, help="So many of them join a batch for each of its pairs. "
+                                                        "Default: 1 with --mined, else 0.")] = None,
     augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
                                                   "query. Default: 0.")] = None,
     one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
@@ -106,7 +109,7 @@ def contrast(
 
     from codesage import recipes
     from codesage.artifacts import open_artifact
-    from codesage.contrast import entries, filtering, stage
+    from codesage.contrast import entries, filtering, mining, stage
     from codesage.contrast.augment import Settings as AugmentSettings
     from codesage.encoder.runtime import folder_of
     from codesage.encoder.weights import load_encoder
@@ -120,17 +123,19 @@ def contrast(
         loaded, opened = _opened(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
-        keep = None if filter is None else filtering.read(filter, opened)
-        chosen = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
+        chosen = {"keep": None if filter is None else filtering.read(filter, opened),
+                  "mined": None if mined is None else mining.read(mined, opened)}  # fmt: skip
+        extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         trained = before is not None and "contrast" in before.facts.get("stages", ())
-        settings = recipes.fine_tuning(**chosen) if trained else recipes.contrasting(size, **chosen)
+        settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
         settings = stage.one_phase(settings) if one_phase else settings
         settings = _phases_changed(
             settings,
             loop=_given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
-            batches=_given(mix=entries.parsed(mix) if mix else "", one_language=one_language, text_tokens=text_tokens or "",
-                           code_tokens=code_tokens or "", hard_positives=hard_positives, documented=documented,
-                           augment="" if augment is None else AugmentSettings(share=augment)),
+            batches=_given(mix=entries.parsed(mix) if mix else "", one_language=one_language,
+                           text_tokens=text_tokens or "", code_tokens=code_tokens or "", hard_positives=hard_positives,
+                           documented=documented, augment="" if augment is None else AugmentSettings(share=augment),
+                           mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives),
             own=_given(negatives=negatives, temperature=temperature or ""),
         )  # fmt: skip
         last = {"learning_rate": learning_rate} if learning_rate else {}
@@ -141,11 +146,11 @@ def contrast(
         if dry_run:
             for phase in settings.phases().values():
                 stage.check(phase, opened, encoder, loaded)
-            for name, cost in stage.expected(settings, opened, encoder, keep=keep, tokenizer=loaded).items():
+            for name, cost in stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen).items():
                 typer.echo("\n".join([f"{name}:", *cost.lines()]))
             return
         artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or _beside(out), resume=not fresh, keep=keep)  # fmt: skip
+                             checkpoints=checkpoints or _beside(out), resume=not fresh, **chosen)  # fmt: skip
         _report(artifact, "contrast")
 
 

@@ -1,0 +1,44 @@
+"""The model that judges pairs: on a GPU where there is one and the folder holds weights, else as search runs it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from codesage.contrast.filtering import EmbedsIds
+from codesage.encoder import runtime
+from codesage.encoder.model import Encoder
+from codesage.encoder.weights import SAFETENSORS, load_encoder
+from codesage.training import precision, processes
+
+_BATCH_TOKENS = 65_536  # embedded at a time
+
+
+class OnDevice:
+    """An encoder with the face of `codesage.load()`; vectors are computed where the encoder is."""
+
+    def __init__(self, encoder: Encoder, *, max_tokens: int, fingerprint: str) -> None:
+        self._encoder, self.width = encoder.eval(), encoder.config.hidden_size
+        self.max_tokens, self.fingerprint = max_tokens, fingerprint
+        self._autocast = precision.autocast("auto", encoder.wte.weight.device)
+
+    def encode_ids(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
+        """Vectors of unit length, float32 (n, width), of documents that are token ids, each with its end token."""
+        vectors = np.empty((len(documents), self.width), np.float32)
+        with torch.inference_mode(), self._autocast():
+            for rows in runtime.batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
+                pooled_ND = self._encoder.embed([list(documents[row]) for row in rows])
+                vectors[rows] = F.normalize(pooled_ND.float(), dim=-1).cpu().numpy()
+        return vectors
+
+
+def load(path: Path | str | None) -> EmbedsIds:
+    """The model at `path`, or the bundled one. CodesageError as in `codesage.load`."""
+    device = processes.device()
+    as_searched = runtime.load(path)
+    if path is None or device.type == "cpu" or not (Path(path) / SAFETENSORS).is_file():
+        return as_searched
+    fingerprint = f"{device.type}:{as_searched.fingerprint.partition(':')[2]}"
+    return OnDevice(load_encoder(path).to(device), max_tokens=as_searched.max_tokens, fingerprint=fingerprint)
