@@ -18,28 +18,38 @@ _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
 _MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
 
 _C_WORDS = frozenset(
-    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"]
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
 )
 _ECMA_WORDS = frozenset(
-    ["await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do", "else", "enum", "export", "extends", "finally", "for", "function", "if", "import", "in", "instanceof", "new", "return", "super", "switch", "this", "throw", "try", "typeof", "var", "void", "while", "with", "yield"]
+    "await break case catch class const continue debugger default delete do else enum export extends finally for function if "
+    "import in instanceof new return super switch this throw try typeof var void while with yield".split()
 )
 RESERVED = {  # words that no definition is called; those that only some places reserve ("match", "get") are not here
     "python": frozenset(
-        ["False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield"]
+        "False None True and as assert async await break class continue def del elif else except finally for from global if "
+        "import in is lambda nonlocal not or pass raise return try while with yield".split()
     ),
     "java": frozenset(
-        ["abstract", "assert", "boolean", "break", "byte", "case", "catch", "char", "class", "const", "continue", "default", "do", "double", "else", "enum", "extends", "final", "finally", "float", "for", "goto", "if", "implements", "import", "instanceof", "int", "interface", "long", "native", "new", "package", "private", "protected", "public", "return", "short", "static", "super", "switch", "synchronized", "this", "throw", "throws", "transient", "try", "void", "volatile", "while"]
+        "abstract assert boolean break byte case catch char class const continue default do double else enum extends final "
+        "finally float for goto if implements import instanceof int interface long native new package private protected "
+        "public return short static super switch synchronized this throw throws transient try void volatile while".split()
     ),
     "javascript": _ECMA_WORDS,
     "typescript": _ECMA_WORDS,
     "csharp": frozenset(
-        ["abstract", "as", "base", "bool", "break", "byte", "case", "catch", "char", "checked", "class", "const", "continue", "decimal", "default", "delegate", "do", "double", "else", "enum", "event", "explicit", "extern", "finally", "fixed", "float", "for", "foreach", "goto", "if", "implicit", "in", "int", "interface", "internal", "is", "lock", "long", "namespace", "new", "object", "operator", "out", "override", "params", "private", "protected", "public", "readonly", "ref", "return", "sbyte", "sealed", "short", "sizeof", "stackalloc", "static", "string", "struct", "switch", "throw", "try", "typeof", "uint", "ulong", "unchecked", "unsafe", "ushort", "using", "virtual", "void", "volatile", "while"]
+        "abstract as base bool break byte case catch char checked class const continue decimal default delegate do double "
+        "else enum event explicit extern finally fixed float for foreach goto if implicit in int interface internal is lock "
+        "long namespace new object operator out override params private protected public readonly ref return sbyte sealed "
+        "short sizeof stackalloc static string struct switch throw try typeof uint ulong unchecked unsafe ushort using "
+        "virtual void volatile while".split()
     ),
     "c": _C_WORDS,
     "ruby": frozenset(),  # `def` and `function` stand before every name, so that a method can be called like a keyword
     "php": frozenset(),
     "go": frozenset(
-        ["break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for", "func", "go", "goto", "if", "import", "interface", "map", "package", "range", "return", "select", "struct", "switch", "type", "var"]
+        "break case chan const continue default defer else fallthrough for func go goto if import interface map package "
+        "range return select struct switch type var".split()
     ),
 }
 
