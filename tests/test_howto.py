@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from codesage.corpus.distinct.verdicts import ALONE, judge_pairs
-from codesage.corpus.pairs.howto import articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
+from codesage.corpus.pairs.howto import Sample, articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
 from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
 from codesage.corpus.read import read_pairs
 from codesage.corpus.sources.recipe import read_recipe
@@ -211,7 +211,7 @@ def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
     )
     assert without_names("x = 1", "python") == "x = 1"
     assert "f1" in without_names("function add($a) { return add($a); }", "php")
-    assert not is_sample("x = 1") and not is_sample("a = (1)\n" * 200)
+    assert not any(is_sample(Sample("python", code, 1)) for code in ("x = 1", "a = (1)\n" * 200))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class AlignFiles:
         pairs = without_benchmarks(self.exclude, _pairs(groups, lone, documents, titles), counts)
         with result(unit.folder) as (folder, report):
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
-            report |= {"benchmark pairs": counts}
+            report |= {"benchmark pairs": counts, "dropped": {}}
         return str(unit.folder)
 
 

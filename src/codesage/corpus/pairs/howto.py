@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.prose import clean, first_sentence
-from codesage.corpus.pairs.rules import has_lines, refusal
+from codesage.corpus.pairs.lines import has_lines
+from codesage.corpus.pairs.rules import refusal
 from codesage.languages import language_named
 from codesage.records import Document, Pair
 from codesage.syntax import ParseRefused, functions, parse
@@ -116,9 +117,10 @@ def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pa
         words.pop()
     text = title_of(" ".join(words))
     code = without_preamble("\n".join([row for row in region.split("\n") if not _TAG.match(row)]))
-    if text and is_sample(code):
+    sample = Sample(document.language, code, line)
+    if text and is_sample(sample):
         group = f"tag:{' '.join(words)}" if len(words) >= _GROUP_WORDS else ""
-        yield howto(document, text, Sample(document.language, code, line), name=tag, group=group)
+        yield howto(document, text, sample, name=tag, group=group)
 
 
 def articles_of(document: Document) -> Iterator[Pair]:
@@ -126,7 +128,7 @@ def articles_of(document: Document) -> Iterator[Pair]:
     if PurePosixPath(document.path).suffix.lower() not in ARTICLES:
         return
     for number, run in enumerate(_Reader(document).read()):
-        samples = [sample for sample in run.samples if is_sample(sample.code)]
+        samples = [sample for sample in run.samples if is_sample(sample)]
         title, lead = run.title, run.lead
         if not (title or lead):
             continue
@@ -157,9 +159,10 @@ def title_of(stated: str) -> str:
     return "" if refusal(text) in ("says nothing", "code", "no sentence", "too long") else text
 
 
-def is_sample(code: str) -> bool:
+def is_sample(sample: Sample) -> bool:
     """Whether code is long enough to show something and short enough to be one thing, and is no output or shell session."""
-    if not has_lines(code, LEAST_LINES) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
+    code = sample.code
+    if not has_lines(code, LEAST_LINES, sample.language) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
         return False
     return any(mark in code for mark in "(=;{[") and not code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--"))
 

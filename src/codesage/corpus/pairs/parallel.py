@@ -119,7 +119,7 @@ def pairs_of_group(key: str, members: Sequence[Document], title: str) -> Iterato
     samples = [Sample(member.language, without_preamble(member.text), 1) for member in members]
     package = members[0].package
     if all(len(sample.code) <= MOST_CHARACTERS for sample in samples):
-        found = [(member, sample) for member, sample in zip(members, samples, strict=True) if is_sample(sample.code)]
+        found = [(member, sample) for member, sample in zip(members, samples, strict=True) if is_sample(sample)]
         text = title or title_of(" ".join(_title_words(found[0][0].path))) if found else ""
         if len(found) > 1:
             for member, sample in found:
@@ -161,10 +161,9 @@ def _by_name(document: Document) -> dict[str, list[Sample]]:
     for function in functions(tree):
         long = function.end_line - function.start_line >= _LEAST_FUNCTION_LINES
         if function.kind == "function" and function.name != "main" and long:
-            code = function.signature + function.body
-            if is_sample(code):
-                name = " ".join(split_words(function.name))
-                found[name].append(Sample(document.language, code, function.start_line))
+            sample = Sample(document.language, function.signature + function.body, function.start_line)
+            if is_sample(sample):
+                found[" ".join(split_words(function.name))].append(sample)
     return found
 
 
@@ -172,7 +171,7 @@ def numbered_solutions(document: Document, found: Sequence[Function]) -> Iterato
     """Classes `Solution`, `Solution2`, ... among the definitions of one file: other ways to do the same."""
     classes = [function for function in found if function.kind == "class" and re.fullmatch(r"Solution_?\d*", function.name)]
     samples = [Sample(document.language, item.signature + item.body, item.start_line) for item in classes]
-    samples = [sample for sample in samples if is_sample(sample.code)]
+    samples = [sample for sample in samples if is_sample(sample)]
     if len(samples) > 1:
         text = title_of(" ".join(_title_words(document.path)))
         for sample in samples:
@@ -195,8 +194,8 @@ def titled(documents: Sequence[Document], title: str) -> Iterator[Pair]:
     if len(documents) != 1 or not title:
         return
     document = documents[0]
-    code = without_preamble(document.text)
-    if is_sample(code):
-        yield howto(document, title, Sample(document.language, code, 1), name=document.path.rpartition("/")[2], group="")
+    sample = Sample(document.language, without_preamble(document.text), 1)
+    if is_sample(sample):
+        yield howto(document, title, sample, name=document.path.rpartition("/")[2], group="")
 
 
