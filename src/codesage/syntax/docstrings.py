@@ -37,6 +37,7 @@ _OPENINGS = 16  # "/*" inside one comment ("src/*.js") that are looked past befo
 _OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$))?")
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
 _STARS = re.compile(r"[ \t]*(\*+)")
+_NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does" where the other lines have " * "
 _FLUSH = re.compile(r"\n\S")
 _RULER_PARTS = ("---", "===", "***", "###", "~~~", "___", "///", "- - ", "* * ", "= = ", "-=-", "=-=", "*-*", "-*-", "=*=")
 _RULER = re.compile(r"(?!~{3,9}$)(?:[-=*#~_/][ \t]?){3,}$")
@@ -44,6 +45,7 @@ _TITLE = re.compile(  # in a ruler: "==== Title ====", "---- Title", "Title ----
     r"(?:[-*~/]{3,}\s+|[-*~/]{4,}|[=#]{7,})\s*(\w.*?)\s*[-=*#~/]*$|[-=*#~/]{2,}\s+(\w.*?)\s+[-=*#~/]{3,}$"
     r"|(\w.*?)\s+[-=*#~/]{4,}$"
 )
+_LONGEST_TITLE = 200  # characters: its expression takes the square of them
 _ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
 
 
@@ -233,6 +235,8 @@ def _without_stars(lines: list[str]) -> list[str]:
     list, which stand no further left than the text before them.
     """
     lines = [line.expandtabs() for line in lines]
+    if (first := _NAME_LINE.match("\n".join(lines))) is not None:
+        lines[1] = f"{first[1]}* {first[2]}"
     stars = [_STARS.match(line) for line in lines]
     inked = [(line, star) for line, star in zip(lines[1:], stars[1:], strict=True) if line.strip()]
     found = [star for _, star in inked if star]
@@ -273,7 +277,7 @@ def _without_rulers(lines: list[str]) -> list[str]:
         if _RULER.match(said):
             kept.append(line if _is_underline(said, kept) else "")
         else:
-            title = _TITLE.match(said)
+            title = _TITLE.match(said) if len(said) <= _LONGEST_TITLE else None
             kept.append(line if title is None else title[title.lastindex])
     while kept and (not kept[-1].strip() or _RULER.match(kept[-1].strip())):
         kept.pop()
