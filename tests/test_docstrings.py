@@ -3,6 +3,7 @@
 import ast
 import re
 import sysconfig
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -276,6 +277,7 @@ MARKS = {  # language, comment, text
     "bold": ("java", "/**\n * **Never** adds.\n * **Nor** more.\n */", "**Never** adds.\n**Nor** more."),
     "bold without marks": ("c", "/*\n**Never** adds\nmore than one.\n*/", "**Never** adds\nmore than one."),
     "some marks": ("c", "/* Adds one,\n * or two,\n   or three.\n */", "Adds one,\nor two,\nor three."),
+    "name line": ("c", "/*\n - f - adds one\n * or two\n */", "f - adds one\nor two"),
     "no marks": ("c", "/* Adds one,\n   or two. */", "Adds one,\nor two."),
     "exclamation": ("c", "/* Adds!*/", "Adds!"),
     "bsd": ("c", "/*-\n * Adds one.\n */", "Adds one."),
@@ -421,3 +423,27 @@ def test_line_ends_are_read_alike_in_every_encoding():
     want = "a\nb\nc\n\nd\n\n\u2028e\x0cf\x0b\x85g"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         assert text_of(text.encode(encoding), name="a.py").text == want
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "/*" + "\n" * 20_000 + "*/", "/*" + "\n** a" * 20_000 + "\n*/", "/* a */\n" * 20_000, "// a ---\n" * 20_000,
+        "// NOLINT\n" * 20_000, "/* NOLINT */\n" * 20_000, "#ifdef A\n" * 20_000, "/*" + " \n" * 20_000 + "- a */",
+        "// ---- a" + " " * 90_000 + "b\n", "/* " + "- " * 40_000 + "a */", "/*" + "/" * 90_000 + "a */",
+        "/*\n" + "*" * 90_000 + "\n a */",
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_hostile_comments_take_linear_time(comment):
+    source = comment.rstrip("\n").encode() + b"\n"
+    started = time.process_time()
+    comment_before(source, len(source), "c")
+    assert time.process_time() - started < 1
+
+
+def test_hostile_literals_take_linear_time():
+    started = time.process_time()
+    for literal in ('"a" ' * 5_000, '"' + "\\" * 30_001, '"""' + '"" ' * 10_000, "(" * 20_000, '"a" ' + "\n" * 20_000 + "+ 1"):
+        python_docstring(literal)
+    assert time.process_time() - started < 1

@@ -1,60 +1,293 @@
 """The comment or string that documents a definition, without its marks.
 
 Python's docstring is the first statement of the body; in the other eight languages it is the block of comments that
-ends on the line before the definition. A blank line between the two detaches them.
+ends on the line before the definition. A blank line between the two detaches them. Directives to tools, the
+preprocessor's conditions and a plain comment below a documentation comment (`/** ... */`) may stand between.
 """
 
 import re
+import unicodedata
+from collections import Counter
+from typing import NamedTuple
 
-_STRING = re.compile(r"""^[rRuUbBfF]{0,2}("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
-_LINE_MARKS = {"ruby": ("#",), "php": ("//", "#")}
-_DIRECTIVE = re.compile(
-    r"^(?:go:|\+build|nolint|eslint|@ts-|prettier-|tslint:|jshint|istanbul |c8 |rubocop:|frozen_string_literal:"
-    r"|typed: |phpcs:|phpstan-|psalm-|@codeCoverageIgnore|NOLINT|NOSONAR|ReSharper |clang-format|lint:|noinspection"
-    r"|#?(?:end)?region\b|-\*- |!/|export \w+$|:nocov:|@formatter:|[-=*/~#_+]{4,}$|--$|\+\+$)"
+from codesage.syntax.directives import is_block_directive, is_directive, is_glued_directive
+
+_PLAIN_STRING = re.compile(r"""[rRuU]?("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
+_STRING = re.compile(
+    r"""([A-Za-z]*)("{3}(?:(?>[^"\\]+)|\\.|"(?!""))*"{3}|'{3}(?:(?>[^'\\]+)|\\.|'(?!''))*'{3}"""
+    r"""|"(?:(?>[^"\\\n]+)|\\.)*"|'(?:(?>[^'\\\n]+)|\\.)*')""",
+    re.DOTALL,
 )
-_STAR = re.compile(r"\n[ \t]*\* ?")
-_FLUSH = re.compile(r"\n\S")
+_BETWEEN_STRINGS = re.compile(r"(?:[\s()]+|\\\n|#[^\n]*)*")
+_ESCAPE = re.compile(
+    r"""\\(?:([\n\\'"abfnrtv])|([0-7]{1,3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|N\{([^{}]{1,99})\})"""
+)
+_ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+_LINE_MARKS = {"ruby": (b"#",), "php": (b"//", b"#")}
+_LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
+_DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
+_NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" documents and "/*" notes
+_BETWEEN = {  # lines of code that may stand between documentation and definition
+    "c": re.compile(rb"#\s*(?:if|ifdef|ifndef|pragma)\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
+    "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
+    "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
+}
 _OPENINGS = 16  # "/*" inside one comment ("src/*.js") that are looked past before giving up
+_OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$))?")
+_STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
+_STARS = re.compile(r"[ \t]*(\*+)")
+_NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does" where the other lines have " * "
+_FLUSH = re.compile(r"\n\S")
+_RULER_PARTS = ("---", "===", "***", "###", "~~~", "___", "///", "- - ", "* * ", "= = ", "-=-", "=-=", "*-*", "-*-", "=*=")
+_RULER = re.compile(r"(?!~{3,9}$)(?:[-=*#~_/][ \t]?){3,}$")
+_TITLE = re.compile(  # in a ruler: "==== Title ====", "---- Title", "Title ----"
+    r"(?:[-*~/]{3,}\s+|[-*~/]{4,}|[=#]{7,})\s*(\w.*?)\s*[-=*#~/]*$|[-=*#~/]{2,}\s+(\w.*?)\s+[-=*#~/]{3,}$"
+    r"|(\w.*?)\s+[-=*#~/]{4,}$"
+)
+_LONGEST_TITLE = 200  # characters: its expression takes the square of them
+_ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
+
+
+class _Comment(NamedTuple):
+    text: str
+    first: int  # byte
+    documents: bool  # by its mark: "/**", not "/*"
 
 
 def python_docstring(literal: str) -> str:
-    """The text of a Python docstring, given as it stands in the source, quotes included."""
-    match = _STRING.match(literal)
-    return _cleaned(match.group(2)) if match else ""
+    """The text of a Python docstring as inspect.getdoc gives it, from its source: literals, joined where there are several.
+
+    "" for what Python does not take as a docstring: bytes, f-strings and other expressions. The escape of a lone surrogate
+    stays as it is written, since no file can hold that character.
+    """
+    match = _PLAIN_STRING.match(literal)
+    if match and match.group(1) not in match.group(2):
+        return _cleaned(_unescaped(match.group(2)) if literal[0] not in "rR" else match.group(2))
+    parts, position = [], _BETWEEN_STRINGS.match(literal).end()
+    while match := _STRING.match(literal, position):
+        prefix, quoted = match.groups()
+        if prefix.lower() not in ("", "r", "u"):
+            return ""
+        width = 3 if quoted[:3] in ('"""', "'''") else 1
+        parts.append(quoted[width:-width] if prefix in ("r", "R") else _unescaped(quoted[width:-width]))
+        position = _BETWEEN_STRINGS.match(literal, match.end()).end()
+    return _cleaned("".join(parts)) if position == len(literal) else ""
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(_character, text) if "\\" in text else text
+
+
+def _character(match: re.Match) -> str:
+    one, octal, *hexadecimal, name = match.groups()
+    if one:
+        return _ESCAPED.get(one, one)
+    if name:
+        try:
+            return unicodedata.lookup(name)
+        except KeyError:
+            return match.group()
+    code = int(octal, 8) if octal else int("".join(filter(None, hexadecimal)), 16)
+    return match.group() if 0xD800 <= code < 0xE000 or code > 0x10FFFF else chr(code)
 
 
 def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
-    """The comment block that ends on the line before byte `start`: (its text without marks, its first byte).
+    """The comment that documents the definition at byte `start`: (its text without marks, its first byte).
 
-    ("", start) when there is none, when a blank line lies between, or when it trails code on its line.
+    Where there is none, "" and the first byte of the directives above the definition, or `start`. None of these are
+    looked for when a blank line lies between, or when code stands before the definition on its line.
     """
-    line = _line_start(source, start)
-    end = line - 1  # the line break before the definition's line, then the last byte of the line above
-    while end > 0 and source[end - 1] in b" \t\r":
-        end -= 1
-    if end <= 0 or source[end - 1] == 10 or source[line:start].strip():
-        return "", start  # the first line, a blank line above, or code before the definition on its own line
-    if language == "ruby" and source.startswith(b"=end", _line_start(source, end)):
-        return _begin_end(source, _line_start(source, end), start)
-    if source.endswith(b"*/", 0, end) and language != "ruby":
-        return _block(source, end, start)
-    return _lines(source, line, start, _LINE_MARKS.get(language, ("//",)))
+    line, found, first = _line_start(source, start), None, start
+    if source[line:start].strip():
+        return "", start
+    while (above := _above(source, line, language)) is not None:
+        if above.text:
+            if found is not None and not above.documents:
+                break
+            found = above
+            if above.documents or language in _NO_DOCUMENTING_BLOCKS:
+                break
+        elif found is None:
+            first = above.first
+        line = _line_start(source, above.first)
+    return (found.text, found.first) if found is not None else ("", first)
 
 
-def _block(source: bytes, end: int, start: int) -> tuple[str, int]:
+def _above(source: bytes, line: int, language: str) -> _Comment | None:
+    """The comment that ends above the line that starts at byte `line`; its text is "" when it says nothing to a reader."""
+    marks, between = _LINE_MARKS.get(language, (b"//",)), _BETWEEN.get(language)
+    while line > 0:
+        previous = _line_start(source, line - 1)
+        said = source[previous : line - 1].strip()
+        if said.startswith(marks) and not said.startswith(b"#["):  # the latter is an attribute of PHP
+            return _lines(source, line, marks, language)
+        if language == "ruby":
+            if source.startswith(b"=end", previous):
+                return _begin_end(source, previous)
+        elif said.endswith(b"*/") and (comment := _block(source, source.rindex(b"*/", 0, line) + 2, language)) is not None:
+            return comment
+        if between is None or not between.match(said):
+            return None
+        line = previous
+    return None
+
+
+def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) -> _Comment:
+    """Line comments below each other, down to the line that starts at byte `line`."""
+    top = line
+    while top > 0:
+        previous = _line_start(source, top - 1)
+        said = source[previous:top].lstrip()
+        if not said.startswith(marks) or said.startswith(b"#["):
+            break
+        top, first = previous, top - len(said)
+    said = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
+    rests = [(each, each[_LINE_MARK.match(each).end() :]) for each in said]
+    rests = [(each, rest) for each, rest in rests
+             if not (is_directive(rest, language) or is_glued_directive(rest, language))]  # fmt: skip
+    documenting = _DOCUMENTING_LINES.get(language)
+    documents = documenting is not None and any([documenting.match(each) for each, _ in rests])
+    texts = [rest.removeprefix(" ") for each, rest in rests if not documents or documenting.match(each)]
+    if language == "ruby":
+        texts = _shown(texts)
+    texts = _without_rulers(texts)
+    margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
+    return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
+
+
+def _shown(texts: list[str]) -> list[str]:
+    """Lines of RDoc without those that it hides, which stand between `--` and `++`; all of them when nothing else is left."""
+    shown, hidden = [], False
+    for text in texts:
+        if text in ("--", "++"):
+            hidden = text == "--"
+        elif not hidden:
+            shown.append(text)
+    return shown or [text for text in texts if text not in ("--", "++")]
+
+
+def _block(source: bytes, end: int, language: str) -> _Comment | None:
+    """The block comment that ends before byte `end`; None when other text stands before it on its first line."""
     floor = source.rfind(b"*/", 0, end - 2)
     opening = end - 1
     for _ in range(_OPENINGS):
         opening = source.rfind(b"/*", max(floor, 0), opening)
         if opening < 0:
-            return "", start
+            return None
         if not source[_line_start(source, opening) : opening].strip():
             break
     else:
-        return "", start
-    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace").strip("*!").replace("\r", "")
-    return _cleaned(_STAR.sub("\n", "\n" + text)[1:]).strip(), opening
+        return None
+    text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace")
+    if _documents(text, language):
+        return _Comment(_joined(_block_lines(text), language), opening, True)
+    texts, first = [text], opening
+    if "\n" not in text:
+        above, first = _one_line_blocks(source, opening, language)
+        texts = [*above, text]
+    lines = [line for text in texts if not is_block_directive(text.lstrip(), language) for line in _block_lines(text)]
+    return _Comment(_joined(lines if len(texts) == 1 else ["", *lines], language), first, False)
+
+
+def _documents(text: str, language: str) -> bool:
+    """Whether a block comment is one of documentation by its mark, in a language that has notes too."""
+    if language in _NO_DOCUMENTING_BLOCKS or not text.startswith(("*", "!")):
+        return False
+    return text[1:2] != "*" and (text[0] == "*" or language == "c")
+
+
+def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[str], int]:
+    """The notes in one-line block comments in the same column right above byte `opening`, and their first byte."""
+    line, texts = _line_start(source, opening), []
+    column = opening - line
+    while line > 0:
+        previous = _line_start(source, line - 1)
+        match = _ONE_LINE_BLOCK.match(source, previous, line - 1)
+        if match is None or match.start(1) - 2 - previous != column or b"*/" in match[1]:
+            break
+        text = match[1].decode("utf-8", "replace")
+        if _documents(text, language):
+            break
+        texts.append(text)
+        line = previous
+    return texts[::-1], line + column
+
+
+def _block_lines(text: str) -> list[str]:
+    """The lines between "/*" and "*/", without these marks and those in front of each line."""
+    text = text[_OPENING.match(text).end() :].rstrip("*").rstrip()
+    bare, count = _STAR.subn("\n", text)
+    lines = bare.split("\n")
+    return lines if count == len(lines) - 1 else _without_stars(text.split("\n"))
+
+
+def _joined(lines: list[str], language: str) -> str:
+    """The text of a block comment from its lines: without directives, boxes, rulers and common indentation."""
+    lines = _without_edges([line for line in lines if not is_directive(line, language)])
+    return _cleaned("\n".join(_without_rulers(lines))).strip()
+
+
+def _without_stars(lines: list[str]) -> list[str]:
+    """The lines of a block comment in which not each line has exactly one star in front.
+
+    Either the block has marks, which are as wide as most of them ("** " in some projects), or its stars are those of a
+    list, which stand no further left than the text before them.
+    """
+    lines = [line.expandtabs() for line in lines]
+    if (first := _NAME_LINE.match("\n".join(lines))) is not None:
+        lines[1] = f"{first[1]}* {first[2]}"
+    stars = [_STARS.match(line) for line in lines]
+    inked = [(line, star) for line, star in zip(lines[1:], stars[1:], strict=True) if line.strip()]
+    found = [star for _, star in inked if star]
+    if not found or (inked[0][1] is None and found[0].start(1) >= len(inked[0][0]) - len(inked[0][0].lstrip())):
+        return lines
+    free = Counter(len(star[1]) for star in found if not star.string[star.end() :][:1].strip())
+    width = max(sorted(free), key=free.__getitem__, default=int(min(len(star[1]) for star in found) == 1))
+    margin = found[0].start(1) + width + 1  # columns, of the text
+    bare = [line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ") if star
+            else line[min(margin, len(line) - len(line.lstrip())) :]
+            for line, star in zip(lines[1:], stars[1:], strict=True)]  # fmt: skip
+    return [lines[0], *bare]
+
+
+def _without_edges(lines: list[str]) -> list[str]:
+    """The lines of a box without its sides; a side is the same mark on every line."""
+    top = next((said for line in lines if (said := line.strip()) and not _RULER.match(said)), "")
+    if not top or (top[0] not in "|#/" and top[-1] not in "*|#"):
+        return lines
+    inked = [said for line in lines if (said := line.strip()) and not _RULER.match(said)]
+    last = top[-1]
+    if last in "*|#" and all([line[-1] == last and not line[-2:-1].strip() for line in inked]) and len(lines) > 1:
+        lines = [line.rstrip().removesuffix(last).rstrip() for line in lines]
+    first = "//" if top.startswith("//") else top[0]
+    if first in ("|", "#", "//") and len(inked) > 1 and all([line.startswith(first) for line in inked]):
+        lines = [line.lstrip().removeprefix(first).removeprefix(" ") for line in lines]
+    return lines
+
+
+def _without_rulers(lines: list[str]) -> list[str]:
+    """Lines without rulers; one that underlines a heading inside the text stays."""
+    text = "\n".join(lines)
+    if not any([part in text for part in _RULER_PARTS]):
+        return lines
+    kept: list[str] = []
+    for line in lines:
+        said = line.strip()
+        if _RULER.match(said):
+            kept.append(line if _is_underline(said, kept) else "")
+        else:
+            title = _TITLE.match(said) if len(said) <= _LONGEST_TITLE else None
+            kept.append(line if title is None else title[title.lastindex])
+    while kept and (not kept[-1].strip() or _RULER.match(kept[-1].strip())):
+        kept.pop()
+    return kept
+
+
+def _is_underline(ruler: str, above: list[str]) -> bool:
+    """Whether a ruler is as long as the lone line above it."""
+    alone = bool(above) and bool(above[-1].strip()) and not "".join(above[-2:-1]).strip()
+    return alone and abs(len(ruler) - len(above[-1].strip())) <= 2
 
 
 def _cleaned(text: str) -> str:
@@ -68,28 +301,14 @@ def _cleaned(text: str) -> str:
     return f"{first.lstrip()}{broken}{rest}".strip("\n")
 
 
-def _begin_end(source: bytes, end: int, start: int) -> tuple[str, int]:
+def _begin_end(source: bytes, end: int) -> _Comment | None:
     """Ruby's block comment, `=begin` and `=end` each at the start of a line; `end` is where `=end` starts."""
     opening = source.rfind(b"=begin", 0, end)
     if opening < 0 or _line_start(source, opening) != opening or b"\n=end" in source[opening : end - 1]:
-        return "", start
+        return None
     first = source.find(b"\n", opening, end)
-    text = source[first + 1 : end].decode("utf-8", "replace") if first >= 0 else ""
-    return _cleaned(text.replace("\r", "")).strip(), opening
-
-
-def _lines(source: bytes, line: int, start: int, marks: tuple[str, ...]) -> tuple[str, int]:
-    texts, first = [], start
-    while line > 0:
-        previous = _line_start(source, line - 1)
-        raw = source[previous : line - 1].decode("utf-8", "replace").strip()
-        mark = next((mark for mark in marks if raw.startswith(mark)), None)
-        if mark is None or raw.startswith("#["):  # the latter is an attribute of PHP
-            break
-        texts.append(raw.lstrip(mark[0]).removeprefix("!").removeprefix(" ").rstrip())
-        first, line = source.find(mark.encode(), previous), previous
-    texts = [text for text in reversed(texts) if not _DIRECTIVE.match(text)]
-    return "\n".join(texts).strip("\n"), first
+    lines = source[first + 1 : end].decode("utf-8", "replace").split("\n") if first >= 0 else []
+    return _Comment(_joined(["", *_shown(lines)], "ruby"), opening, False)
 
 
 def _line_start(source: bytes, position: int) -> int:
