@@ -52,7 +52,10 @@ _BY_SUFFIX = {suffix: language.name for language in LANGUAGES.values() for suffi
 
 
 def language_of(path: str) -> str:
-    """Name of the language that owns `path` by its suffix, or "" when none of the nine does."""
+    """Name of the language that owns `path` by its suffix, or "" when none of the nine does.
+
+    A `.h` counts as C. syntax.language_in also looks into the text, which can be C++.
+    """
     stem, _, suffix = path.rpartition("/")[2].rpartition(".")  # as PurePosixPath, which takes fifteen times as long
     return _BY_SUFFIX.get(f".{suffix.lower()}", "") if stem else ""
 

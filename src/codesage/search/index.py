@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from codesage.errors import CodesageError
-from codesage.languages import language_of
 from codesage.records import Chunk, Document
 from codesage.search.chunks import chunks
+from codesage.syntax import language_in
 from codesage.walk import Skipped, Text, name_of, read_text, walk
 from codesage.words import split_words
 
@@ -217,7 +217,7 @@ class Index:
             read = read_text(path, name=name)
             stamps.append((name, *stamp, read.reason if isinstance(read, Skipped) else ""))
             if isinstance(read, Text):
-                pieces += chunks(Document(name, language_of(name), read.text, read.sha256))
+                pieces += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
         rows = self._embed(pieces, encoder)
         with self.connection:
             for name, size, mtime, reason in stamps:

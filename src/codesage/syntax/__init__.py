@@ -1,7 +1,8 @@
 """Source text to functions, docstrings and identifiers, from one tree-sitter parse."""
 
+from codesage.syntax.cplusplus import is_cplusplus, language_in
 from codesage.syntax.functions import functions
 from codesage.syntax.identifiers import identifiers
 from codesage.syntax.tree import ParseRefused, SourceTree, parse
 
-__all__ = ["ParseRefused", "SourceTree", "functions", "identifiers", "parse"]
+__all__ = ["ParseRefused", "SourceTree", "functions", "identifiers", "is_cplusplus", "language_in", "parse"]

@@ -43,11 +43,11 @@ QUERIES = {
     + "[(abstract_class_declaration) (interface_declaration) (enum_declaration)] @class",
     "csharp": """[(method_declaration) (constructor_declaration) (local_function_statement) (operator_declaration)
          (conversion_operator_declaration) (destructor_declaration)] @function
-        (property_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        (property_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @repeated
         (property_declaration value: (arrow_expression_clause)) @function
-        (indexer_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        (indexer_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @repeated
         (indexer_declaration value: (arrow_expression_clause)) @function
-        (event_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @function
+        (event_declaration accessors: (accessor_list (accessor_declaration body: (_)))) @repeated
         [(class_declaration) (struct_declaration) (interface_declaration) (enum_declaration) (record_declaration)]
         @class (return_statement) @return""",
     "c": """(function_definition) @function [(struct_specifier body: (_)) (union_specifier body: (_))
@@ -55,11 +55,11 @@ QUERIES = {
     "ruby": """[(method) (singleton_method)] @function [(class) (module)] @class (return) @return
         (if_modifier body: (return)) @return (unless_modifier body: (return)) @return""",
     "go": """[(function_declaration) (method_declaration)] @function
-        (var_spec name: (identifier) value: (expression_list (func_literal))) @function
+        (var_spec name: (identifier) value: (expression_list (func_literal))) @repeated
         [(type_spec type: [(struct_type) (interface_type)]) (type_alias type: [(struct_type) (interface_type)])] @class
         (return_statement) @return""",
     "php": """[(function_definition) (method_declaration)] @function
-        (property_declaration (property_hook_list (property_hook body: (_)))) @function
+        (property_declaration (property_hook_list (property_hook body: (_)))) @repeated
         [(class_declaration) (interface_declaration) (trait_declaration) (enum_declaration)] @class
         (return_statement) @return""",
 }
@@ -91,9 +91,9 @@ _DECORATED = {"method_definition", "field_definition", "public_field_definition"
               "abstract_class_declaration"}  # fmt: skip
 _MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # stand for one name of a statement
 _VALUE_FIELDS = {"assignment_expression": "right"}  # of nodes that bind a name; the others: "value"
-_REPEATED = {"csharp", "php", "go"}  # languages whose queries find some nodes more than once
 _ECMA_LANGUAGES = {"javascript", "typescript"}
 _IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
+_GIVEN = {*_IS_FUNCTION, "call_expression"}
 _IS_DEFINED = {*_IS_FUNCTION, "class"}
 _UNWRAPPED = {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
 # Functions that return the function they are given, in some form. Of most other calls (`map`, `then`) that is not true.
@@ -137,15 +137,17 @@ def find(tree: SourceTree) -> Found:
     decorated = {node.child_by_field_name("definition").id: node for node in found.get("wrapper", ())}
     definitions: list[Definition | None] = []
     for kind in ("class", "function"):
-        for node in dict.fromkeys(found.get(kind, ())) if tree.language in _REPEATED else found.get(kind, ()):
-            if node.type == "var_spec":
-                definitions += _of_var_spec(tree, node)
-            else:
-                definitions.append(_definition(tree, node, kind, node, decorated, errors))
+        definitions += [_definition(tree, node, kind, node, decorated, errors) for node in found.get(kind, ())]
+    for node in dict.fromkeys(found.get("repeated", ())):  # captured once for each accessor, hook or value
+        if node.type == "var_spec":
+            definitions += _of_var_spec(tree, node)
+        else:
+            definitions.append(_definition(tree, node, "function", node, decorated, errors))
     for node in dict.fromkeys(found.get("bound", ())):
         value = _bound_to(tree, node.child_by_field_name(_VALUE_FIELDS.get(node.type, "value")))
         if value is not None:
-            definitions.append(_definition(tree, node, "class" if value.type == "class" else "function", value, decorated, errors))
+            kind = "class" if value.type == "class" else "function"
+            definitions.append(_definition(tree, node, kind, value, decorated, errors))
     returns = sorted([(node.start_byte, -node.end_byte) for node in found.get("return", ())])
     return Found(sorted(filter(None, definitions), key=_PLACE), returns)
 
@@ -166,11 +168,12 @@ def _definition(
     name = name_of(tree, node)
     if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
         name = tree.text(own)  # module.exports = function name() {}
-    if not name or reserved(tree, node, name) or (errors is not None and not errors.sound(node, name, body)):
+    recovered = errors is not None and node.has_error
+    if not name or reserved(tree, node, name) or (recovered and not errors.sound(node, name, body)):
         return None
     first, final = _statement(tree, node, decorated)
     begin, row = first.start_byte, first.start_point.row
-    if errors is not None and (start := errors.start(node, name, body)) > node.start_byte:
+    if recovered and (start := errors.start(node, name, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 
@@ -194,7 +197,7 @@ def _wrapped(tree: SourceTree, call: Node) -> Node | None:
     arguments = call.child_by_field_name("arguments")
     if arguments is None or not _WRAPPING.fullmatch(callee):
         return None
-    return next((child for child in arguments.named_children if child.type in _IS_FUNCTION or child.type == "call_expression"), None)
+    return next((child for child in arguments.named_children if child.type in _GIVEN), None)
 
 
 def _body(node: Node) -> Node | None:

@@ -18,7 +18,8 @@ from codesage.syntax.tree import SourceTree
 
 _BLOCKS = {"block", "body_statement", "block_body"}
 _PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF(#\\")  # of a body with a docstring, or a comment before it
-_AROUND_STRINGS = {"expression_statement", "parenthesized_expression"}
+_STATEMENT = "expression_statement"
+_AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
 _ATTRIBUTED = {"java", "csharp", "php", "typescript", "javascript"}
 
@@ -64,7 +65,8 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
     source, language, start = tree.source, tree.language, definition.begin
     docstring, first = comment_before(source, start, language)
     if docstring:
-        return ("", start, start) if language == "typescript" and _repeats(source, docstring, definition) else (docstring, first, start)
+        repeated = language == "typescript" and _repeats(source, docstring, definition)
+        return ("", start, start) if repeated else (docstring, first, start)
     if language == "c":
         docstring, first = comment_before(source, above_conditions(source, definition, start), language)
     elif language == "typescript" and definition.kind == "function":
@@ -99,10 +101,10 @@ def _python_docstring(tree: SourceTree, body: Node) -> tuple[str, int]:
     while statement is not None and statement.type == "comment":
         statement = statement.next_named_sibling
     value = statement
-    while value is not None and value.type in _AROUND_STRINGS and value.named_child_count == 1:
+    while value is not None and value.type in _AROUND_STRINGS and (value.child_count == 1 or value.type != _STATEMENT):
         value = value.named_child(0)
     literal = _literal(tree, value) if value is not None and value.type in _STRINGS else ""
-    if not literal or value.parent.child_count != (1 if value.parent.type == "expression_statement" else value.parent.child_count):
+    if not literal:
         return "", body.start_byte
     return python_docstring(literal), _skip_blank(tree.source, statement.end_byte, body.end_byte)
 

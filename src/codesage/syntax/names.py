@@ -17,41 +17,42 @@ _PATTERNS = {"object_pattern", "array_pattern"}
 _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
 _MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
 
-_C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
-)
-_ECMA_WORDS = frozenset(
-    "await break case catch class const continue debugger default delete do else enum export extends finally for function if "
-    "import in instanceof new return super switch this throw try typeof var void while with yield".split()
-)
-RESERVED = {  # words that no definition is called; those that only some places reserve ("match", "get") are not here
-    "python": frozenset(
-        "False None True and as assert async await break class continue def del elif else except finally for from global if "
-        "import in is lambda nonlocal not or pass raise return try while with yield".split()
-    ),
-    "java": frozenset(
-        "abstract assert boolean break byte case catch char class const continue default do double else enum extends final "
-        "finally float for goto if implements import instanceof int interface long native new package private protected "
-        "public return short static super switch synchronized this throw throws transient try void volatile while".split()
-    ),
+_C_WORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
+return short signed sizeof static struct switch typedef union unsigned void volatile while
+"""
+_ECMA_WORDS = """
+await break case catch class const continue debugger default delete do else enum export extends finally for function if
+import in instanceof new return super switch this throw try typeof var void while with yield
+"""
+_WORDS = {
+    "python": """
+False None True and as assert async await break class continue def del elif else except finally for from global if import in
+is lambda nonlocal not or pass raise return try while with yield
+""",
+    "java": """
+abstract assert boolean break byte case catch char class const continue default do double else enum extends final finally
+float for goto if implements import instanceof int interface long native new package private protected public return short
+static super switch synchronized this throw throws transient try void volatile while
+""",
     "javascript": _ECMA_WORDS,
     "typescript": _ECMA_WORDS,
-    "csharp": frozenset(
-        "abstract as base bool break byte case catch char checked class const continue decimal default delegate do double "
-        "else enum event explicit extern finally fixed float for foreach goto if implicit in int interface internal is lock "
-        "long namespace new object operator out override params private protected public readonly ref return sbyte sealed "
-        "short sizeof stackalloc static string struct switch throw try typeof uint ulong unchecked unsafe ushort using "
-        "virtual void volatile while".split()
-    ),
+    "csharp": """
+abstract as base bool break byte case catch char checked class const continue decimal default delegate do double else enum
+event explicit extern finally fixed float for foreach goto if implicit in int interface internal is lock long namespace new
+object operator out override params private protected public readonly ref return sbyte sealed short sizeof stackalloc static
+string struct switch throw try typeof uint ulong unchecked unsafe ushort using virtual void volatile while
+""",
     "c": _C_WORDS,
-    "ruby": frozenset(),  # `def` and `function` stand before every name, so that a method can be called like a keyword
-    "php": frozenset(),
-    "go": frozenset(
-        "break case chan const continue default defer else fallthrough for func go goto if import interface map package "
-        "range return select struct switch type var".split()
-    ),
+    "ruby": "",  # `def` and `function` stand before every name, so that a method can be called like a keyword
+    "php": "",
+    "go": """
+break case chan const continue default defer else fallthrough for func go goto if import interface map package range return
+select struct switch type var
+""",
 }
+# Words that no definition is called. Those that only some places reserve ("match", "get") are not among them.
+RESERVED = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 
 
 def name_of(tree: SourceTree, node: Node) -> str:
@@ -108,7 +109,7 @@ def _c(tree: SourceTree, node: Node) -> str:
     if declarator is None or called is None:  # `MACRO(name) {` declares no function
         return ""
     name = tree.text(declarator)
-    if name in _C_WORDS:  # `API void (name)(int)`: the macro is taken for the type, and the type for the name
+    if name in RESERVED["c"]:  # `API void (name)(int)`: the macro is taken for the type, and the type for the name
         match = _MACRO_BEFORE_TYPE.match(tree.source, declarator.end_byte)
         name = match.group(1).decode() if match else name
     return name

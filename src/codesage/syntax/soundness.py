@@ -40,9 +40,7 @@ class Errors:
         self._spans = sorted([(node.start_byte, node.end_byte) for node in nodes])
 
     def sound(self, node: Node, name: str, body: Node) -> bool:
-        """Whether the definition `node` stands in the text as the tree has it."""
-        if not node.has_error:
-            return True
+        """Whether the definition `node`, which has errors inside, stands in the text as the tree has it."""
         source, start, opening, end = self._tree.source, node.start_byte, body.start_byte, body.end_byte
         if self._between(start, opening) and not _is_header(source[self.start(node, name, body) : opening], name):
             return False

@@ -9,8 +9,9 @@ import re
 from functools import lru_cache
 
 from codesage.corpus.sources.licences import copyleft_header
+from codesage.syntax import is_cplusplus
 
-REASONS = ("vendored", "generated", "minified", "data", "copyleft header", "test")
+REASONS = ("vendored", "generated", "minified", "data", "C++", "copyleft header", "test")
 _HEAD = 1_000  # characters in which a generator leaves its mark
 _ENOUGH = 2_000  # characters below which counts say nothing
 _LINE = 200  # characters a line on average: code stays below 60
@@ -73,7 +74,7 @@ def reason(name: str, text: str) -> str:
     """Why the file `name` is no source to learn from, one of REASONS, or "" when it is one.
 
     "test" comes last: it is given only when nothing else is wrong, since tests are read for pairs of their own; so is
-    "copyleft header" given only when the other reasons do not hold.
+    "copyleft header" given only when the other reasons do not hold. "C++" is a header named like one of C.
     """
     if _holds(name, _VENDORED_WORDS) and _VENDORED.search(name):
         return "vendored"
@@ -85,6 +86,8 @@ def reason(name: str, text: str) -> str:
         return "generated"
     if counted := "" if is_prose(name) else _counted(text):
         return counted
+    if is_cplusplus(name, text):
+        return "C++"
     if copyleft_header(text):
         return "copyleft header"
     return "test" if is_test(name) else ""

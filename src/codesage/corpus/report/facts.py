@@ -18,7 +18,7 @@ _KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
 _SHOWN = 10  # names in a message
 _NAMED = 300  # files named in the facts; skipped.parquet names all
-_EXPECTED = {"test", "vendored", "generated", "minified", "data", "licence", "copyleft header", "empty", "excluded",
+_EXPECTED = {"test", "vendored", "generated", "minified", "data", "C++", "licence", "copyleft header", "empty", "excluded",
              "equal to another", "near duplicate"}  # fmt: skip
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

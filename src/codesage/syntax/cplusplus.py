@@ -1,0 +1,86 @@
+"""Whether a header that is named like one of C holds C++.
+
+Both languages share the suffix `.h`. C++ is told by what no C compiler reads: `namespace`, `template <`, `public:`, `::`
+and their like, outside comments, strings and macros, and outside what `#ifdef __cplusplus` keeps from C (the usual
+`extern "C" {` leaves a header C). A header of which nothing is left for C is C++ too.
+"""
+
+import re
+
+from codesage.languages import language_of
+
+_SUFFIXES = (".h", ".H")
+_MARKS = [  # (plain text that is there whenever the expression finds something, expression)
+    ("::", re.compile(r"::(?=[A-Za-z_~*])")),
+    ("namespace", re.compile(r"^[ \t]*(?:inline[ \t]+|using[ \t]+)?namespace\b[ \t]*\w*", re.MULTILINE)),
+    ("template", re.compile(r"^[ \t]*(?:extern[ \t]+)?template[ \t]*[<\w]", re.MULTILINE)),
+    ("using", re.compile(r"^[ \t]*using[ \t]+\w+[ \t]*=", re.MULTILINE)),
+    ("class", re.compile(r"^[ \t]*(?:enum[ \t]+)?class(?:[ \t]+\w+(?:\([^()\n]*\))?)+[ \t]*(?:[{;:]|\n[ \t]*[{:])", re.MULTILINE)),
+    ("public", re.compile(r"^[ \t]*public(?:[ \t]+\w+)?[ \t]*:", re.MULTILINE)),
+    ("private", re.compile(r"^[ \t]*private(?:[ \t]+\w+)?[ \t]*:(?![ \t]*\d)", re.MULTILINE)),
+    ("protected", re.compile(r"^[ \t]*protected(?:[ \t]+\w+)?[ \t]*:(?![ \t]*\d)", re.MULTILINE)),
+    ("virtual", re.compile(r"^[ \t]*virtual[ \t]+[\w~]+[^;\n]*\(", re.MULTILINE)),
+    ("_cast", re.compile(r"\b(?:static|reinterpret|dynamic|const)_cast[ \t]*<")),
+    ("operator", re.compile(r"\boperator[ \t]*(?:[-+*/%^&|~!=<>]{1,3}|\(\)|\[\])[ \t]*\(")),
+    ("typename", re.compile(r"[<,][ \t]*typename\b")),
+]  # fmt: skip
+_NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\\\r?\n', re.DOTALL)
+_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*(\w*)(.*)")
+_ANY_DIRECTIVE = re.compile(r"^[ \t]*#.*", re.MULTILINE)
+_NOT_CPLUSPLUS = re.compile(r"!\s*(?:defined\s*)?\(?\s*__cplusplus")
+
+
+def language_in(path: str, text: str) -> str:
+    """Name of the language that a file is written in: that of its suffix, but "" for a `.h` that holds C++."""
+    return "" if is_cplusplus(path, text) else language_of(path)
+
+
+def is_cplusplus(path: str, text: str) -> bool:
+    """Whether a file is a `.h` that holds C++."""
+    marks = [mark for hint, mark in _MARKS if hint in text] if path.endswith(_SUFFIXES) else []
+    if not marks:
+        return False
+    everything = _NO_CODE.sub(_blank, text)
+    if not _marked(_ANY_DIRECTIVE.sub("", everything), marks):
+        return False
+    for_c = _read_by_c(everything)
+    return _marked(for_c, marks) or not any([letter in for_c for letter in ";{"])
+
+
+def _marked(code: str, marks: list[re.Pattern]) -> bool:
+    return any([mark.search(code) is not None for mark in marks])
+
+
+def _blank(match: re.Match) -> str:
+    """What stands for a comment, a string or a continued line: enough not to join what is around it."""
+    return '""' if match.group()[0] in "\"'" else " "
+
+
+def _read_by_c(text: str) -> str:
+    """The lines that a C compiler compiles: no directives, and no branches that ask for `__cplusplus`."""
+    lines: list[str] = []
+    branches: list[tuple[bool, bool]] = []  # of open conditions: whether the branch is for C++ only, and its `#else`
+    for line in text.split("\n"):
+        match = _DIRECTIVE.match(line) if "#" in line else None
+        word = match.group(1) if match is not None else ""
+        if match is None:
+            if not any([hidden for hidden, _ in branches]):
+                lines.append(line)
+        elif word in ("if", "ifdef", "ifndef"):
+            branches.append(_readers(word, match.group(2)))
+        elif branches and word == "endif":
+            branches.pop()
+        elif branches and word == "else":
+            branches[-1] = branches[-1][1], False
+        elif branches and word == "elif":
+            branches[-1] = _readers(word, match.group(2))
+    return "\n".join(lines)
+
+
+def _readers(word: str, condition: str) -> tuple[bool, bool]:
+    """Whether only C++ reads the branch of a condition, and whether only C++ reads its `#else`."""
+    if "__cplusplus" not in condition:
+        return False, False
+    if word == "ifndef" or _NOT_CPLUSPLUS.search(condition):
+        return False, "&&" not in condition
+    return "||" not in condition, False
