@@ -701,5 +701,8 @@ def test_packages_found_under_one_name_stay_apart_in_the_card(tmp_path):
     (site / "p.py").write_bytes(code(8))
     cached(tmp_path / "cache", PACKAGES["npm"][0], p__tgz=tar(NPM, *FILES))
     sources = [PACKAGES["npm"][0], SitePackages(str(site))]
+    for part in ("one", "two"):  # a repository whose files lie in two parts of a data set is one package
+        shard(tmp_path / f"{part}.parquet", "the-stack", start=len(part) * 100 + ord(part[0]))
+        sources.append(StackParquet(str(tmp_path / f"{part}.parquet")))
     facts = build(Settings(workers=1), sources, tmp_path / "corpus", cache=tmp_path / "cache").facts
-    assert set(facts["packages"]) == {"p", f"p (site-packages:{site})"}
+    assert set(facts["packages"]) == {"p", f"p (site-packages:{site})", "me/it"}

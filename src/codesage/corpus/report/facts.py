@@ -141,7 +141,7 @@ class Report:
     def _package(self, name: str, version: str, source: Source, archives: dict[str, str]) -> dict:
         """The facts of one package; those of two sources with packages of one name stay apart."""
         packages = self.facts["packages"]
-        if (known := packages.get(name)) and known["source"] != source.key:
+        if (known := packages.get(name)) and known["source"] != source.key and not _same_repository(known["source"], source.key):
             name = f"{name} ({source.key})"
         return packages.setdefault(name, {"version": version, "licences": [], "source": source.key, "archives": archives})
 
@@ -163,6 +163,11 @@ class Report:
         self.facts["benchmarks"] = {
             name: {what: counter[name] for what, counter in self._benchmarks.items() if counter[name]} for name in sets
         }
+
+
+def _same_repository(*keys: str) -> bool:
+    """Whether a name in two sources is that of one repository: both are Parquet, cut into parts."""
+    return all(key.startswith("stack:") for key in keys)
 
 
 def _quantiles(values: np.ndarray) -> list[int]:
