@@ -666,7 +666,8 @@ def test_mine_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path):
     done = CliRunner().invoke(app, list(map(str, mine)))
     assert done.exit_code == 0 and "80 pairs searched" in done.output and "of 209 pairs" in done.output
     train = ["contrast", tokens.path, "--model", model, "--out", tmp_path / "out", "--mined", tmp_path / "mined"]
-    train += ["--mix", "function=1", "--size", "toy", "--steps", 2, "--batch-pairs", 8, "--text-tokens", 16, "--code-tokens", 32]
+    train += ["--mix", "function=1", "--size", "toy", "--steps", 2, "--batch-pairs", 8]
+    train += ["--text-tokens", 16, "--code-tokens", 32]
     done = CliRunner().invoke(app, list(map(str, train)))
     assert done.exit_code == 0, done.output
     made = open_artifact(tmp_path / "out", "model")
