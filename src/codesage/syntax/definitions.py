@@ -23,7 +23,7 @@ _FUNCTION = "(arrow_function) (function_expression) (generator_function)"
 _VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
  (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
  (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
-_TYPED = f"""(as_expression [{_FUNCTION}]) (satisfies_expression [{_FUNCTION}])
+_TYPED = f"""(as_expression [{_FUNCTION} (parenthesized_expression [{_FUNCTION}])]) (satisfies_expression [{_FUNCTION}])
  (parenthesized_expression (as_expression [{_FUNCTION}]))"""
 _ECMA = """
 [(function_declaration) (generator_function_declaration) (method_definition)] @function
@@ -173,7 +173,7 @@ def _definition(
         return None
     first, final = _statement(tree, node, decorated)
     begin, row = first.start_byte, first.start_point.row
-    if recovered and (start := errors.start(node, name, body)) > node.start_byte:
+    if recovered and (start := errors.start(node, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 

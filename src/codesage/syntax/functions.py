@@ -36,9 +36,8 @@ def functions(tree: SourceTree) -> list[Function]:
         while around and around[-1][0] <= definition.start:
             around.pop()
         parent = around[-1][1] if around else ""
-        if not parent and tree.language == "go":
-            parent = receiver_of(tree, definition.node)
-        result.append(_function(tree, definition, parent, found))
+        receiver = receiver_of(tree, definition.node) if tree.language == "go" and not parent else ""
+        result.append(_function(tree, definition, parent or receiver, found))
         around.append((-definition.last, definition.name if definition.kind == "class" else parent))
     return result
 

@@ -15,7 +15,8 @@ from codesage.syntax.names import RESERVED
 from codesage.syntax.tree import SourceTree
 
 _STATEMENT = re.compile(rb"^[ \t}]*(?:if|else|for|while|switch|case|return|throw|do|break|goto|try|typedef)\b", re.MULTILINE)
-_GAP = re.compile(rb".*(?:\*/|[;}]|\n[ \t]*\r?\n)\s*", re.DOTALL)
+_GAP = re.compile(rb".*(?:\*/|[;}]|//[^\n]*\n|\n[ \t]*\r?\n)\s*", re.DOTALL)
+_TRAILING = 2  # brackets that can stand between the parameters and the body of a C function, as in `UNUSED(a) NOTHROW(b)`
 _PAIRS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 _BRACED = {"java", "javascript", "typescript", "csharp", "c", "go", "php"}
 _MEMBERS = {"class_body", "object", "interface_body"}
@@ -42,17 +43,21 @@ class Errors:
     def sound(self, node: Node, name: str, body: Node) -> bool:
         """Whether the definition `node`, which has errors inside, stands in the text as the tree has it."""
         source, start, opening, end = self._tree.source, node.start_byte, body.start_byte, body.end_byte
-        if self._between(start, opening) and not _is_header(source[self.start(node, name, body) : opening], name):
-            return False
+        if self._between(start, opening):
+            declarator = node.child_by_field_name("declarator")
+            if declarator is not None and source.count(b"(", declarator.end_byte, opening) > _TRAILING:
+                return False  # a list of macro calls
+            if not _is_header(source[self.start(node, body) : opening], name):
+                return False
         return not self._between(opening, end) or _closes(self._tree, node, body)
 
-    def start(self, node: Node, name: str, body: Node) -> int:
+    def start(self, node: Node, body: Node) -> int:
         """Where the code of a definition starts: in C behind a macro that the parser takes for the type."""
-        start, opening = node.start_byte, body.start_byte
-        if self._tree.language != "c" or not self._between(start, opening):
+        start = node.start_byte
+        declarator = node.child_by_field_name("declarator") if self._tree.language == "c" else None
+        if declarator is None or not self._between(start, body.start_byte):
             return start
-        named = self._tree.source.rfind(name.encode(), start, opening)
-        gap = _GAP.match(self._tree.source, start, max(named, start))
+        gap = _GAP.match(self._tree.source, start, declarator.start_byte)
         return gap.end() if gap else start
 
     def _between(self, start: int, end: int) -> bool:

@@ -1,0 +1,74 @@
+"""C++ in a header named like one of C: told from the text, cut into windows by search, left out of the corpus."""
+
+import pytest
+
+from codesage.corpus.documents.recognise import reason
+from codesage.records import Document
+from codesage.search.chunks import chunks
+from codesage.syntax import is_cplusplus, language_in
+
+CPLUSPLUS = {
+    "namespace": "#ifndef A\n#define A\nnamespace a {\nint f(int x);\n}\n#endif\n",
+    "nested namespace": "namespace a::b {\nint f(int x);\n}\n",
+    "class": "class Widget {\n  int x;\n};\n",
+    "class with a macro and a base": "class EXPORT Widget : public Base\n{\npublic:\n  Widget();\n};\n",
+    "class declared": "class Widget;\nint f(Widget *w);\n",
+    "struct with access": "struct Widget {\nprivate:\n  int x;\n};\n",
+    "template": "template <typename T>\nT max(T a, T b);\n",
+    "using": "using size = unsigned long;\nint f(size n);\n",
+    "using namespace": '#include "a.h"\nusing namespace a;\nint f(int x);\n',
+    "scope": "int f(std::string name);\n",
+    "member of a class": "inline int Widget::size() const { return n; }\n",
+    "cast": "static inline int f(void *p) { return *static_cast<int *>(p); }\n",
+    "operator": "int operator+(struct a x, struct a y);\n",
+    "enum class": "enum class Color {\n  red\n};\n",
+    "all of it guarded": "#pragma once\n#ifdef __cplusplus\nnamespace a { int f(); }\n#endif\n",
+    "guarded by a version": "#if __cplusplus >= 201103L\ntemplate<typename T> struct a { T x; };\n#endif\n",
+    "the other branch": "#ifndef __cplusplus\n#error C++ only\n#else\nclass A { int x; };\n#endif\n",
+}
+C = {
+    "extern C": "#ifdef __cplusplus\nextern \"C\" {\n#endif\nint f(int x);\n#ifdef __cplusplus\n}\n#endif\n",
+    "defined": "#if defined(__cplusplus)\nextern \"C\" {\n#endif\nint f(int x);\n",
+    "a wrapper for C++": "int f(int x);\n#ifdef __cplusplus\nnamespace a { inline int g() { return ::f(1); } }\n#endif\n",
+    "the other branch": "#ifdef __cplusplus\nclass A;\n#else\ntypedef struct A A;\n#endif\nint f(A *a);\n",
+    "not for C++": "#if !defined(__cplusplus) || X\ntypedef int bool;\n#else\nusing b = bool;\n#endif\nint f(bool a);\n",
+    "comments": "/* class A {\n * public:\n * namespace a { std::string s; }\n */\n// template <typename T>\nint f(int x);\n",
+    "strings": 'static const char *s = "std::string // class A {";\nint f(char c);\n',
+    "macros": "#define NAME(x) \\\n  std::x<int>\n#define TYPE(typename) f(typename)\nint f(int x);\n",
+    "identifiers": "int class_of(int x);\nstruct namespace_t { int template_id; int new; int private; };\nint using_it(int operator);\n",
+    "a field called class": "struct a {\n  int class;\n  unsigned private : 1;\n};\n",
+    "labels": "static int f(int x) { if (x) goto public_; public_: return x ? x : 1; }\n",
+    "empty": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CPLUSPLUS.values(), ids=CPLUSPLUS)
+def test_cplusplus_is_recognised(text):
+    assert is_cplusplus("include/a.h", text) and language_in("a.h", text) == ""
+    assert is_cplusplus("include/a.h", text.replace("\n", "\r\n"))
+    assert reason("include/a.h", text) == "C++"
+
+
+@pytest.mark.parametrize("text", C.values(), ids=C)
+def test_c_stays_c(text):
+    assert not is_cplusplus("include/a.h", text) and language_in("a.h", text) == "c"
+    assert not is_cplusplus("include/a.h", text.replace("\n", "\r\n"))
+    assert reason("include/a.h", text) == ""
+
+
+def test_only_headers_are_looked_at():
+    text = CPLUSPLUS["namespace"]
+    assert [language_in(path, text) for path in ("a.c", "a.cs", "a.hpp", "a.txt")] == ["c", "csharp", "", ""]
+    assert reason("src/a.c", text) == ""
+
+
+def test_search_cuts_cplusplus_into_windows(tmp_path):
+    text = "namespace a {\n" + "int f(int x) { return x; }\n" * 60 + "}\n"
+    found = chunks(Document("a.h", language_in("a.h", text), text, ""))
+    assert {chunk.kind for chunk in found} == {"window"} and {chunk.language for chunk in found} == {""}
+    assert [(chunk.start_line, chunk.end_line) for chunk in found] == [(1, 40), (41, 62)]
+
+
+def test_a_large_header_takes_no_time():
+    text = "int f(int x); /* class */ // namespace\n" * 20_000 + "'" * 1000 + "\n" + "class " * 1000
+    assert not is_cplusplus("a.h", text)

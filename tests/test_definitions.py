@@ -1,0 +1,324 @@
+"""What counts as a definition in each language: its name, its lines, its code and the text that documents it.
+
+A case is a source and what it defines, one line each: kind, qualified name, first and last line, docstring.
+"""
+
+import pytest
+
+from codesage.records import Function
+from codesage.syntax import functions, parse
+
+PYTHON = {
+    "joined strings document": (
+        'def f():\n    "Adds " "two\\n"\n    return 1\ndef g():\n    ("Adds "\n     r"a\\b")\n    return 1\n'
+        "def h(): 'One' \\\n    ' two'\nclass C:\n    (('In brackets'))\n    x = 1\n",
+        ["function f 1-3 'Adds two'", "function g 4-7 'Adds a\\\\b'", "function h 8-9 'One two'",
+         "class C 10-12 'In brackets'"],
+    ),
+    "other literals do not": (
+        'def f():\n    f"a {x}"\ndef g():\n    "a" f"b"\ndef h():\n    b"a"\ndef i():\n    "a",\ndef j():\n    "a" + b\n'
+        'def k():\n    "a".strip()\ndef l():\n    "a" b"b"\n',
+        ["function f 1-2 ''", "function g 3-4 ''", "function h 5-6 ''", "function i 7-8 ''", "function j 9-10 ''",
+         "function k 11-12 ''", "function l 13-14 ''"],
+    ),
+    "decorators and branches": (
+        '@a\n# why\n@b(1)\nasync def f():\n    """F."""\ntry:\n    class C:\n        def m(self): "M."\n'
+        "except E:\n    if x:\n        def g():\n            # first\n            'G.'; return 1\n",
+        ["function f 1-5 'F.'", "class C 7-8 ''", "function C.m 8-8 'M.'", "function g 11-13 'G.'"],
+    ),
+    "one error": (
+        "def f():\n    return 1\nx = = 2\ndef g():\n    return 3\n",
+        ["function f 1-2 ''", "function g 4-5 ''"],
+    ),
+}  # fmt: skip
+
+JAVA = {
+    "records, constructors, annotation types": (
+        "/** A point. */\nrecord P(int x) {\n  /** Checks. */\n  P { check(); }\n  P(int a, int b) { this(a); }\n}\n"
+        "/** Marks. */\n@interface A { int v() default 1; }\n",
+        ["class P 2-6 'A point.'", "function P.P 4-4 'Checks.'", "function P.P 5-5 ''", "class A 8-8 'Marks.'"],
+    ),
+    "annotations": (
+        "class C {\n  /** Above. */\n  @A\n  // why\n  public void f() { x(); }\n\n  @A\n  /** Between. */\n"
+        "  public void g() { y(); }\n\n  @A(\"/** no */\")\n  void h() { z(); }\n}\n",
+        ["class C 1-13 ''", "function C.f 3-5 'Above.'", "function C.g 9-9 'Between.'", "function C.h 11-12 ''"],
+    ),
+    "errors": (
+        "class C {\n  void f() { a(); }\n  if (x) { b(); }\n  while (y) { c(); }\n  void g() { d(); }\n}\n",
+        ["class C 1-6 ''", "function C.f 2-2 ''", "function C.g 5-5 ''"],
+    ),
+}  # fmt: skip
+
+ECMA = {  # JavaScript, and TypeScript too
+    "two names on one line": (
+        "/** Goes up. */\nlet up = () => { a(); }, down = async function* () { b(); };\n",
+        ["function up 2-2 'Goes up.'", "function down 2-2 ''"],
+    ),
+    "two names on lines of their own": (
+        "// Directions.\nconst\n  // Goes up.\n  up = () => { a(); },\n\n  /** Goes down. */\n  down = class {\n"
+        "    m() { b(); }\n  };\n",
+        ["function up 4-4 'Goes up.'", "class down 7-9 'Goes down.'", "function down.m 8-8 ''"],
+    ),
+    "the second on the next line": (
+        "// Goes up.\nvar up = function () { a(); },\n    // Goes down.\n    down = function () { b(); },\n    left = 1;\n",
+        ["function up 2-2 'Goes up.'", "function down 4-4 'Goes down.'"],
+    ),
+    "one name": ("/** Goes up. */\nexport const up = () => { a(); };\n", ["function up 2-2 'Goes up.'"]),
+    "keys": (
+        "class C {\n  static #p() { a(); }\n  'a key'() { a(); }\n  42() { a(); }\n  [Symbol.iterator]() { a(); }\n"
+        "  [computed]() { a(); }\n  ['literal']() { a(); }\n  *gen() { a(); }\n  async *both() { a(); }\n  get v() { a(); }\n"
+        "  set v(x) { a(); }\n  #q = () => { a(); };\n  K = class { n() { a(); } };\n}\n"
+        "const o = { 'a-b': () => { a(); }, [k]: function () { a(); }, c() { a(); }, 7: () => { a(); } };\n",
+        ["class C 1-14 ''", "function C.#p 2-2 ''", "function C.a key 3-3 ''", "function C.42 4-4 ''",
+         "function C.Symbol.iterator 5-5 ''", "function C.literal 7-7 ''", "function C.gen 8-8 ''", "function C.both 9-9 ''",
+         "function C.v 10-10 ''", "function C.v 11-11 ''", "function C.#q 12-12 ''", "class C.K 13-13 ''",
+         "function K.n 13-13 ''", "function a-b 15-15 ''", "function c 15-15 ''", "function 7 15-15 ''"],
+    ),
+    "wrapping calls": (
+        "/** Kept. */\nconst f = memoize(function () { a(); });\n/** Shown. */\n"
+        "export const G = React.memo(React.forwardRef((p, r) => { b(); }));\n"
+        "const h = useCallback(() => { c(); }, [d]);\nconst i = function () { e(); }.bind(this);\n"
+        "const j = list.map(function (x) { return x; });\nconst k = run(() => { g(); });\n/** Default. */\n"
+        "export default memo(function Shown() { l(); });\n",
+        ["function f 2-2 'Kept.'", "function G 4-4 'Shown.'", "function h 5-5 ''", "function i 6-6 ''",
+         "function Shown 10-10 'Default.'"],
+    ),
+    "default exports": (
+        "/** Named. */\nexport default class Foo { }\nexport default function () { a(); }\n/** Function. */\n"
+        "export default function bar() { b(); }\n",
+        ["class Foo 2-2 'Named.'", "function bar 5-5 'Function.'"],
+    ),
+    "assignments": (
+        "/** Named. */\nmodule.exports = function named() { a(); };\n/** A class. */\nexports.X = class Y { m() { b(); } };\n"
+        "/** Both. */\na.b = c.d = function () { e(); };\nFoo['baz'] = () => { f(); };\n"
+        "module.exports = function () { g(); };\n",
+        ["function named 2-2 'Named.'", "class X 4-4 'A class.'", "function X.m 4-4 ''", "function d 6-6 'Both.'",
+         "function baz 7-7 ''", "function exports 8-8 ''"],
+    ),
+    "keywords are names of members": (
+        "class P {\n  catch(f) { a(); }\n  delete() { b(); }\n}\nconst o = { try: () => { c(); }, if() { d(); } };\n",
+        ["class P 1-4 ''", "function P.catch 2-2 ''", "function P.delete 3-3 ''", "function try 5-5 ''", "function if 5-5 ''"],
+    ),
+    "errors": (
+        "function f() { a(); }\nclass C {\n  m() { b(); }\n  if (x) { c(); }\n  catch (e) { d(); }\n  n() { e( }\n}\n"
+        "function g() { h(); }\n",
+        ["function f 1-1 ''", "class C 2-7 ''", "function C.m 3-3 ''", "function C.n 6-6 ''", "function g 8-8 ''"],
+    ),
+}  # fmt: skip
+
+TYPESCRIPT = {
+    **ECMA,
+    "overloads": (
+        "/** First. */\nexport function f(a: string): void;\n/** Second. */\nexport function f(a: number): void;\n"
+        "export function f(a: any): void { x(); }\nclass A {\n  /** Method. */\n  m(a: string): void;\n  m(a: number): void\n"
+        "  @dec() m(a: any) { y(); }\n\n  /** Other. */\n  n(a: string): void;\n  o(a: any) { z(); }\n}\n",
+        ["function f 5-5 'First.'", "class A 6-15 ''", "function A.m 10-10 'Method.'", "function A.o 14-14 ''"],
+    ),
+    "an implementation with a comment of its own": (
+        "/** First. */\nfunction f(a: string): void;\n/** Own. */\nfunction f(a: any): void { x(); }\n"
+        "", ["function f 4-4 'Own.'"],
+    ),
+    "casts": (
+        "const f = (function () { a(); } as any);\nconst g = (() => { b(); }) as Handler;\nconst h = <T,>(x: T) => { c(); };\n"
+        "const n = (a + b) as number;\n",
+        ["function f 1-1 ''", "function g 2-2 ''", "function h 3-3 ''"],
+    ),
+    "the type of a constant repeats its documentation": (
+        "/** Adds. */\nexport const add: {\n  /** Adds. */\n  (a: number): number\n} = dual(2, (a, b) => { c(); });\n",
+        ["function add 2-5 ''"],
+    ),
+    "syntax that the grammar does not know": (
+        "/** A box. */\ninterface Box<in out A> { a: A }\nfunction f(a: number) { b(); }\n",
+        ["class Box 2-2 'A box.'", "function f 3-3 ''"],
+    ),
+}  # fmt: skip
+
+CSHARP = {
+    "members": (
+        "class A {\n  /// Adds.\n  public static A operator +(A a, A b) { x(); }\n"
+        "  public static A operator checked ++(A a) { x(); }\n"
+        "  public static implicit operator int(A a) => 1;\n  public static explicit operator List<B>(A a) { x(); }\n"
+        "  /// At.\n  public int this[int i] { get { return 1; } set { x = value; } }\n  int this[string s] => 1;\n"
+        "  /// P.\n  public int P { get { return p; } set => p = value; }\n  public int Q => 5;\n"
+        "  public int Auto { get; set; } = 3;\n  /// E.\n  public event H E { add { x += value; } remove { x -= value; } }\n"
+        "  public event H F, G;\n  ~A() { x(); }\n  int I.Bar() { x(); }\n  A() { int inner() => 1; }\n}\n",
+        ["class A 1-20 ''", "function A.operator + 3-3 'Adds.'", "function A.operator checked ++ 4-4 ''",
+         "function A.operator int 5-5 ''", "function A.operator List<B> 6-6 ''", "function A.this 8-8 'At.'",
+         "function A.this 9-9 ''", "function A.P 11-11 'P.'", "function A.Q 12-12 ''", "function A.E 15-15 'E.'",
+         "function A.~A 17-17 ''", "function A.Bar 18-18 ''", "function A.A 19-19 ''", "function A.inner 19-19 ''"],
+    ),
+    "attributes, records": (
+        "/// <summary>R.</summary>\n[A]\nrecord struct R(int X) { void Q() { x(); } }\nrecord S(int X);\nclass T {\n  [A]\n"
+        "  /** Between. */\n  void f() { y(); }\n}\n",
+        ["class R 2-3 '<summary>R.</summary>'", "function R.Q 3-3 ''", "class T 5-9 ''", "function T.f 8-8 'Between.'"],
+    ),
+    "errors": (
+        "class C {\n  void F() { a(); }\n  foreach (var x in y) { b(); }\n  if (x) { c(); }\n  void G() { d(); }\n}\n",
+        ["class C 1-6 ''", "function C.F 2-2 ''", "function C.G 5-5 ''"],
+    ),
+}  # fmt: skip
+
+C = {
+    "names": (
+        "int (foo)(void) { a(); }\nvoid (*signal(int n, void (*f)(int)))(int) { a(); }\nchar *(*fp(void))[3] { a(); }\n"
+        "API void (lua_register)(int L) { a(); }\nint *(bar)(void) { a(); }\nMACRO(name) { a(); }\n"
+        "int old(a, b) int a; char b; { c(); }\n",
+        ["function foo 1-1 ''", "function signal 2-2 ''", "function fp 3-3 ''", "function lua_register 4-4 ''",
+         "function bar 5-5 ''", "function old 7-7 ''"],
+    ),
+    "declarators": (
+        "/* S. */\nstruct s { int a; } x, *y;\n/* T. */\ntypedef struct { int a; } T, *TP;\n/* D. */\n"
+        "typedef struct { int a; } *D, E[3];\n"
+        "/* U. */\ntypedef union { int a; } *P, U;\n/* Tag. */\ntypedef struct tag { int a; } C;\n"
+        "struct { int a; } anonymous;\n",
+        ["class s 2-2 'S.'", "class T 4-4 'T.'", "class D 6-6 'D.'", "class U 8-8 'U.'", "class tag 10-10 'Tag.'"],
+    ),
+    "conditions": (
+        "/* One. */\n#ifdef X\nint f(void) { a(); }\n#endif\n/* A section. */\n#if defined(Y) && Z\nint g(void) { a(); }\n"
+        "int h(void) { a(); }\n#endif\n/* Both. */\n#ifdef X\nint i(void) { a(); }\n#else\nint i(void) { b(); }\n#endif\n",
+        ["function f 3-3 'One.'", "function g 7-7 ''", "function h 8-8 ''", "function i 12-12 'Both.'", "function i 14-14 ''"],
+    ),
+    "macros": (
+        "/* Exported. */\nEXPORT int f(int a) { b(); }\n/* Long. */\nCHECK_RETURN\nstatic int g(void) { b(); }\nTEST_END\n"
+        "\n/* Helper. */\n"
+        "static int h(int a) { c(); }\n/* Symbol. */\nEXPORT_SYMBOL(i);\nint i(void) { d(); }\n/* Other. */\n"
+        "EXPORT_SYMBOL(k);\n"
+        "int j(void) { e(); }\nvoid l(int a UNUSED) { m(); }\n",
+        ["function f 2-2 'Exported.'", "function g 4-5 'Long.'", "function h 9-9 'Helper.'", "function i 12-12 'Symbol.'",
+         "function j 15-15 ''", "function l 16-16 ''"],
+    ),
+    "a brace too many": (
+        "int e(void) { a(); }\n\nvoid f(int a)\n{\n#ifdef X\n  if (a) {\n#else\n  if (b) {\n#endif\n    c();\n  }\n}\n\n"
+        "/* G. */\n"
+        "void g(void)\n{\n  d();\n}\n\nstruct s { int a; };\n",
+        ["function e 1-1 ''", "function g 15-18 'G.'", "class s 20-20 ''"],
+    ),
+    "statements at the top": (
+        "int f(void) { a(); }\n}\nelse if (x) {\n  b();\n}\nwhile (y) {\n  c();\n}\nint g(void) { d(); }\n",
+        ["function f 1-1 ''", "function g 9-9 ''"],
+    ),
+}  # fmt: skip
+
+RUBY = {
+    "wrapping calls": (
+        "class C\n  # X.\n  private def x\n    1\n  end\n  # Y.\n  memoize def y; 1; end\n  # Z.\n"
+        "  private_class_method def self.z; 1; end\n  # Q.\n  private memoize(def q; 1; end)\nend\n",
+        ["class C 1-12 ''", "function C.x 3-5 'X.'", "function C.y 7-7 'Y.'", "function C.z 9-9 'Z.'",
+         "function C.q 11-11 'Q.'"],
+    ),
+    "blocks": (
+        "# Made.\ndefine_method(:made) do |a|\n  b\nend\ndefine_method(\"text\") { |a| b }\ndefine_method(name) { |a| b }\n"
+        "define_singleton_method(:own) { c }\ndefine_method(\"a#{b}\") { c }\ntest(:other) { d }\n# A struct.\n"
+        "Foo = Struct.new(:a) do\n"
+        "  def m; 1; end\nend\nA::Bar = Class.new(Base) do\n  def n; 1; end\nend\nBaz = Module.new { def o; 1; end }\n"
+        "Qux = Data.define(:x) do\n  def p; 1; end\nend\nnot_one = Struct.new(:a) do\n  def q; 1; end\nend\n"
+        "X = Other.new do\n  1\nend\n",
+        ["function made 2-4 'Made.'", "function text 5-5 ''", "function own 7-7 ''", "class Foo 11-13 'A struct.'",
+         "function Foo.m 12-12 ''", "class A::Bar 14-16 ''", "function A::Bar.n 15-15 ''", "class Baz 17-17 ''",
+         "function Baz.o 17-17 ''", "class Qux 18-20 ''", "function Qux.p 19-19 ''", "function q 22-22 ''"],
+    ),
+    "operators": (
+        "def ==(o) = 1\ndef [](i) = 1\ndef []=(i, v)\n  1\nend\ndef +@ = 1\ndef a=(v)\n  1\nend\ndef b? = 1\ndef class = 1\n",
+        ["function == 1-1 ''", "function [] 2-2 ''", "function []= 3-5 ''", "function +@ 6-6 ''", "function a= 7-9 ''",
+         "function b? 10-10 ''", "function class 11-11 ''"],
+    ),
+}  # fmt: skip
+
+GO = {
+    "a group of types": (
+        "package p\n// All.\ntype (\n\t// A is a.\n\tA struct { x int }\n\tB interface { M() }\n)\n// One.\ntype (\n"
+        "\tC struct { y int }\n)\n"
+        "// Not.\ntype (\n\t// D is d.\n\tD struct { z int }\n)\n// E is e.\ntype E[T any] struct { t T }\n// F is f.\n"
+        "type F = struct { w int }\n",
+        ["class A 5-5 'A is a.'", "class B 6-6 ''", "class C 9-10 'One.'", "class D 15-15 'D is d.'", "class E 18-18 'E is e.'",
+         "class F 20-20 'F is f.'"],
+    ),
+    "function values": (
+        "package p\n// All.\nvar (\n\t// G is g.\n\tg = func() { a() }\n\th, i = func() { b() }, func() { c() }\n\tn = 1\n)\n"
+        "// F is f.\nvar f = func(x int) int { return x }\nvar j, k = pair(func() { d() })\n",
+        ["function g 5-5 'G is g.'", "function h 6-6 ''", "function i 6-6 ''", "function f 10-10 'F is f.'"],
+    ),
+    "receivers": (
+        "package p\nfunc (q *Queue[T]) Push() { a() }\nfunc (Map[K, V]) Pop() { a() }\nfunc (r *(R)) Par() { a() }\n"
+        "func (*S) Get() { a() }\n"
+        "func (s S) Do() { type local struct { x int } }\n",
+        ["function Queue.Push 2-2 ''", "function Map.Pop 3-3 ''", "function R.Par 4-4 ''", "function S.Get 5-5 ''",
+         "function S.Do 6-6 ''", "class local 6-6 ''"],
+    ),
+}  # fmt: skip
+
+PHP = {
+    "hooks": (
+        "<?php\nclass A {\n  /** Name. */\n"
+        "  public string $name { get { return $this->n; } set(string $v) { $this->n = $v; } }\n"
+        "  public string $arrow { get => 1; }\n  public $plain = 1, $two = 2;\n}\n",
+        ["class A 2-7 ''", "function A.name 4-4 'Name.'", "function A.arrow 5-5 ''"],
+    ),
+    "attributes": (
+        "<?php\nclass A {\n  /** Above. */\n  #[Pure]\n  public function list() { return 1; }\n  #[Pure]\n  /** Between. */\n"
+        "  public function &ref() { return 1; }\n}\nif (!function_exists('foo')) {\n  /** Foo. */\n"
+        "  function foo() { x(); }\n}\n",
+        ["class A 2-9 ''", "function A.list 4-5 'Above.'", "function A.ref 8-8 'Between.'", "function foo 12-12 'Foo.'"],
+    ),
+}  # fmt: skip
+
+CASES = {"python": PYTHON, "java": JAVA, "javascript": ECMA, "typescript": TYPESCRIPT, "csharp": CSHARP, "c": C, "ruby": RUBY,
+         "go": GO, "php": PHP}  # fmt: skip
+
+
+def shown(function: Function) -> str:
+    name = f"{function.parent}.{function.name}" if function.parent else function.name
+    return f"{function.kind} {name} {function.start_line}-{function.end_line} {function.docstring!r}"
+
+
+@pytest.mark.parametrize(("language", "case"), [(language, case) for language, cases in CASES.items() for case in cases])
+def test_definitions(language, case):
+    text, expected = CASES[language][case]
+    tree = parse(text, language)
+    found = functions(tree)
+    assert [shown(function) for function in found] == expected
+    for function in found:
+        whole = tree.source[function.start_byte : function.end_byte].decode()
+        assert whole.startswith(function.signature) and whole.endswith(function.body)
+        assert tree.source[: function.start_byte].count(b"\n") + 1 == function.start_line
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "codes"),
+    [
+        (
+            "javascript",
+            "// Doc.\nlet a = () => { x(); }, b = () => { y(); };",
+            ["let a = () => { x(); }", "b = () => { y(); }"],
+        ),
+        ("javascript", "const f = memo(() => { x(); }, eq);", ["const f = memo(() => { x(); }, eq);"]),
+        ("javascript", "export const f = () => { x(); };", ["export const f = () => { x(); };"]),
+        (
+            "go",
+            "package p\ntype (\n\tA struct { x int }\n\tB struct { y int }\n)",
+            ["A struct { x int }", "B struct { y int }"],
+        ),
+        ("go", "package p\nvar f = func() { x() }", ["var f = func() { x() }"]),
+        ("c", "typedef struct { int a; } T, *P;", ["typedef struct { int a; } T, *P;"]),
+        ("c", "TEST_END\n\nstatic int f(int a) { b(); }", ["static int f(int a) { b(); }"]),
+        ("ruby", "private def x\n  1\nend", ["private def x\n  1\nend"]),
+        ("python", 'def f():\n    ("a"\n     "b")\n    return 1', ["def f():\n    return 1"]),
+    ],
+)
+def test_code_of_a_definition(language, text, codes):
+    assert [function.signature + function.body for function in functions(parse(text, language))] == codes
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "bare"),
+    [
+        ("csharp", "class A { int P { get { return p; } set { p = value; q(); } } }", "get { } set { p = value; q(); }"),
+        ("javascript", "const f = memo(() => { x(); return y; });", "x();"),
+        ("ruby", "define_method(:a) do |b|\n  c\n  return d\nend", "c"),
+        ("go", "package p\nvar f = func() int { x(); return 1 }", "x();"),
+        ("php", "<?php class A { public $n { get { x(); return 1; } } }", "get { x(); }"),
+    ],
+)
+def test_bare_bodies(language, text, bare):
+    found = [function for function in functions(parse(text, language)) if function.kind == "function"]
+    assert [" ".join(function.bare_body.split()) for function in found] == [bare]
