@@ -103,7 +103,7 @@ class Pair:
     description: str  # the rest of the docstring in plain sentences, "" when there is none
     language: str
     name: str
-    kind: str  # "function", "class", "example" (in documentation), "comment" (above a block), "test" (a test's name)
+    kind: str  # "function", "class", "example" (in documentation), "comment" (above statements), "test" (name, function)
     path: str
     start_line: int
     package: str = ""

@@ -33,8 +33,9 @@ def write_card(folder: Path, facts: dict) -> None:
         languages_table(facts, published=True),
         "![Pairs by language, beside the published corpus](languages.png)",
         "## Pairs by kind\n\nfunction and class: the first sentence of a docstring with its definition. example: a paragraph\n"
-        "of documentation with the code that follows it. comment: a comment with the block below it. test: the name of a\n"
-        "test with the function it tests.",
+        "of documentation with the code that follows it. comment: a comment that says what the statements below it do, with\n"
+        "these statements. test: the name of a test with the function it tests; a test whose function cannot be told gives\n"
+        "no pair.",
         kinds_table(facts),
         "## Lengths\n\nQuantiles over the training pairs: 5 %, 25 %, median, 75 %, 95 %.",
         _lengths_table(facts),
