@@ -97,8 +97,8 @@ PAIR_KINDS = {
     "function": "the first sentence of a function's documentation, with the function",
     "class": "the first sentence of a class's documentation, with the class",
     "example": "a paragraph of documentation, with its example",
-    "comment": "a comment, with the block below it",
-    "test": "the name of a test, with the function that it tests",
+    "comment": "a comment that says what the statements below it do, with these statements",
+    "test": "the name of a test, with the function that it tests; a test whose function cannot be told gives no pair",
     "howto": "a title, heading or tag, with the code that does it",
     "parallel": "code without a text, which other code in its group repeats in another way or another language",
 }

@@ -34,18 +34,16 @@ def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Defi
     best: dict[tuple, tuple[int, Pair]] = {}
     for test in tests:
         found = _target(test, definitions)
-        if found is None:
-            drops[UNMATCHED] += 1
+        said = _told(test.text, found[0].name) if found else 0
+        if found is None or not said:
+            drops[UNMATCHED if found is None else UNTOLD] += 1
             continue
         function, path = found
-        said = _told(test.text, function.name)
         place = (path, function.start_byte)
-        drops[AGAIN if said and place in best else ""] += 1
-        if not said:
-            drops[UNTOLD] += 1
-        elif place not in best or said > best[place][0]:
+        if place in best:
+            drops[AGAIN] += 1
+        if place not in best or said > best[place][0]:
             best[place] = said, _pair(test, function, path)
-    del drops[""]
     return [pair for _, pair in best.values()]
 
 
