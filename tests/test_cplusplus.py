@@ -35,7 +35,8 @@ C = {
     "comments": "/* class A {\n * public:\n * namespace a { std::string s; }\n */\n// template <typename T>\nint f(int x);\n",
     "strings": 'static const char *s = "std::string // class A {";\nint f(char c);\n',
     "macros": "#define NAME(x) \\\n  std::x<int>\n#define TYPE(typename) f(typename)\nint f(int x);\n",
-    "identifiers": "int class_of(int x);\nstruct namespace_t { int template_id; int new; int private; };\nint using_it(int operator);\n",
+    "identifiers": "int class_of(int x);\nstruct namespace_t { int template_id; int new; int private; };\n"
+    "int using_it(int operator);\n",
     "a field called class": "struct a {\n  int class;\n  unsigned private : 1;\n};\n",
     "labels": "static int f(int x) { if (x) goto public_; public_: return x ? x : 1; }\n",
     "empty": "",

@@ -146,12 +146,15 @@ def test_tabs_of_an_article_share_a_group_and_both_texts() -> None:
     ("path", "text"),
     [
         ("a.md", "# Sort a dict by value\n\n```py\nitems = sorted(d.items(), key=second)\nreturn dict(items)\n```\n"),
-        ("a.rst", "Sort a dict by value\n====================\n\n.. code-block:: python\n\n    items = sorted(d.items(), key=second)\n"
+        ("a.rst", "Sort a dict by value\n====================\n\n.. code-block:: python\n\n"
+                  "    items = sorted(d.items(), key=second)\n"
                   "    return dict(items)\n"),
-        ("a.adoc", "= Sort a dict by value\n\n[source,python]\n----\nitems = sorted(d.items(), key=second)\nreturn dict(items)\n----\n"),
+        ("a.adoc", "= Sort a dict by value\n\n[source,python]\n----\nitems = sorted(d.items(), key=second)\n"
+                   "return dict(items)\n----\n"),
         ("a.mdx", "---\ntitle: Sort a dict by value\n---\nimport X from 'y'\n\n<Tabs>\n\n```python title=x\n"
                   "items = sorted(d.items(), key=second)\nreturn dict(items)\n```\n\n</Tabs>\n"),
-        ("a.md", "# Sort a dict by value\n\n## Example\n\n```python\n>>> items = sorted(d.items(), key=second)\n>>> return dict(items)\n"
+        ("a.md", "# Sort a dict by value\n\n## Example\n\n```python\n>>> items = sorted(d.items(), key=second)\n"
+                 ">>> return dict(items)\n"
                  "{1: 2}\n```\n"),
     ],
 )  # fmt: skip
@@ -217,8 +220,10 @@ def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("python/0001-two-sum.py", "csharp/0001-two-sum.cs"), ("sort/Heap Sort/java/HeapSort.java", "sort/heap_sort/c/heap_sort.c"),
-        ("sms/send-sms/send-sms.9.x.py", "sms/send-sms/send-sms.10.x.java"), ("clients/python/src/user_api.py", "clients/go/pkg/user_api.go"),
+        ("python/0001-two-sum.py", "csharp/0001-two-sum.cs"),
+        ("sort/Heap Sort/java/HeapSort.java", "sort/heap_sort/c/heap_sort.c"),
+        ("sms/send-sms/send-sms.9.x.py", "sms/send-sms/send-sms.10.x.java"),
+        ("clients/python/src/user_api.py", "clients/go/pkg/user_api.go"),
         ("aws-py-routes/handler.py", "aws-go-routes/handler.go"),
     ],
 )  # fmt: skip
@@ -292,9 +297,11 @@ def _repository(tmp_path, files: dict[str, str]) -> GitRepository:
 def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_path) -> None:
     body = "\n    for item in items:\n        if item > 3:\n            print(item)\n"
     source = _repository(tmp_path, {
-        "python/binary-search.py": PYTHON.format("binary_search"), "go/binary-search.go": "package x\n" + GO.format("BinarySearch"),
+        "python/binary-search.py": PYTHON.format("binary_search"),
+        "go/binary-search.go": "package x\n" + GO.format("BinarySearch"),
         "recipes/one/README.md": "# Print the large items\n", "recipes/one/recipe.py": f"def large(items):{body}",
-        "recipes/two/README.md": "# Print items of another kind\n", "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
+        "recipes/two/README.md": "# Print items of another kind\n",
+        "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
         "recipes/two/LICENSE": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
         "ruby/lonely-thing.rb": "def lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
     })  # fmt: skip
@@ -314,7 +321,8 @@ def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: lis
     wide = lambda values: np.repeat(np.array(values, np.uint64)[:, None], 2, 1)  # noqa: E731
     return {
         "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": wide(groups), "held": np.zeros(count, bool),
-        "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32), "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
+        "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32),
+        "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
         "language": np.array(languages, np.uint8),
     }  # fmt: skip
 

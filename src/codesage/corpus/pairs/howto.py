@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from codesage.corpus.pairs.prose import clean, first_sentence
 from codesage.corpus.pairs.lines import has_lines
+from codesage.corpus.pairs.prose import clean, first_sentence
 from codesage.corpus.pairs.rules import refusal
 from codesage.languages import language_named
 from codesage.records import Document, Pair
