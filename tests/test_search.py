@@ -94,6 +94,24 @@ def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, t
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    body = "({0}) {{\n  const table = open({0});\n  return table.rows;\n}}\n"
+    (project / "a.js").write_text("function readTable" + body.format("path"))
+    (project / "b.py").write_text("def read_table(path):\n    table = open(path)\n    return table.rows\n")
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+
+    def found(query: str) -> list[str]:
+        return [hit.chunk.path for hit in search(index, ENCODER, query, top=9)]
+
+    assert found("read table in python")[0] == found("python read table")[0] == "b.py"
+    assert found("read table in javascript")[0] == found("how to read table with js")[0] == "a.js"
+    assert sorted(found("read table in python")) == ["a.js", "b.py"]
+    assert sorted(found("read table in ruby")) == ["a.js", "b.py"]  # a language that the index lacks
+
+
 def test_finds_by_words_and_by_filters(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)

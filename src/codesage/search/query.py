@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from codesage.corpus.documents.recognise import is_test
+from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Hit
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, reciprocal_rank_fusion
@@ -12,6 +13,7 @@ from codesage.words import split_words
 
 _DEPTH = 200  # of each ranking that enters the fusion
 _TEST_SHARE = 0.9  # of its score that a chunk of a test keeps: enough to bring what it tests before it (docs/log.md)
+_OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks names a language in a mixed repository
 _ABOUT_TESTS = {"test", "tests", "tested", "testing", "spec", "specs"}
 
 
@@ -20,25 +22,28 @@ def search(
 ) -> list[Hit]:
     """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
 
-    The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight`; of it tests keep a
-    share, unless the query speaks of tests: they use the words of what they test, which is what people look for.
+    The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight`. Tests keep a share of
+    it, unless the query speaks of tests: they use the words of what they test, which is what people look for. So does
+    code in other languages, where the query names one ("in python") that the index holds.
     """
     with index.unmoved():
         return _search(index, encoder, query, top, language, glob, dense_weight)
 
 
 def _search(index: Index, encoder, query: str, top: int, language: str, glob: str, dense_weight: float) -> list[Hit]:
-    allowed, paths = {}, {}
+    allowed, paths, languages = {}, {}, {}
     for number, path, spoken, row in index.connection.execute("SELECT id, path, language, row FROM chunks ORDER BY id"):
         if (not language or spoken == language) and (not glob or fnmatchcase(path, glob)):
-            allowed[number], paths[number] = row, path
+            allowed[number], paths[number], languages[number] = row, path, spoken
     if not allowed or not query.strip():
         return []
     rankings = [_lexical(index, query, allowed), _dense(index, encoder, query, allowed)]
     fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight])
     if _ABOUT_TESTS.isdisjoint(split_words(query)):
         fused = [(number, score * (_TEST_SHARE if is_test(paths[number]) else 1)) for number, score in fused]
-        fused.sort(key=lambda item: -item[1])
+    if named := {language for language in read_query(query).languages if language in languages.values()}:
+        fused = [(number, score * (1 if languages[number] in named else _OTHER_LANGUAGE_SHARE)) for number, score in fused]
+    fused.sort(key=lambda item: -item[1])
     hits = []
     for number, score in fused[:top]:
         values = index.connection.execute(
