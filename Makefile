@@ -1,5 +1,6 @@
 # make search [QUERY="..."] [IN=path]   search code (core only)
-# make test                             install what the tests need and run them
+# make test                             install what the tests need and run them, in fp32 and in bf16 on every processor;
+#                                       CODESAGE_PRECISION=bf16 make test: as where the processor has bf16
 # make speedrun                         from nothing to a trained, evaluated, searchable nano
 # make release                          from the release recipe to the bundled model: training takes minutes, of a GPU
 # make lint                             check style

@@ -2,9 +2,10 @@
 
 Run: python benchmarks/contrast_speed.py [--rounds 2] [--steps 1] [--out FILE.json]. Both sides train the architecture of
 `nano` from the same weights on the same pairs of the standard library (docstring, bare body), batch 256, code up to 256
-tokens, AdamW, no dropout, fp32; the peer runs it as people run it today: padded_gpt2.py, texts tokenised by its collator.
-The loss is the peer's (text to code, scale 20) on both sides; it is compared on a first batch before anything is timed.
-Ours without a cache stands beside its ranking loss, ours with cached gradients beside its cached one. Rounds are
+tokens, AdamW, no dropout, in bf16 where the processor has it, else in fp32 (CODESAGE_PRECISION=fp32 in the environment: fp32
+everywhere), the same on all sides; the peer runs it as people run it today: padded_gpt2.py, texts tokenised by its collator.
+The loss is the peer's (text to code, scale 20) on both sides; it is compared in fp32 on a first batch before anything is
+timed. Ours without a cache stands beside its ranking loss, ours with cached gradients beside its cached one. Rounds are
 interleaved, each form of one in a process of its own; steps.py says how they are measured.
 """
 
@@ -48,8 +49,12 @@ def main() -> None:
                 runs[form].append(steps.run(__file__, form, work, **options))
                 print(f"round {round_ + 1}, {form}: {steps.told(runs[form][-1], 'pairs')}", flush=True)
     ratios = {form: steps.ratios(runs[form.replace("peer", "codesage")], runs[form]) for form in GOALS}
-    record = {"date": date.today().isoformat(), **environment(), **options, "code_tokens": CODE_TOKENS, "losses": checked,
-              "ratios": ratios, "runs": runs}  # fmt: skip
+    from codesage.training import precision
+
+    used = {**precision.environment(), "precision": steps.same_precision(runs)}
+    record = {"date": date.today().isoformat(), **environment(), **used, **options, "code_tokens": CODE_TOKENS,
+              "losses": checked, "ratios": ratios, "runs": runs}  # fmt: skip
+    print(f"{record['cpu']}: {used}")
     for form, found in ratios.items():
         print(f"codesage against {form}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
               + f" (goal: {GOALS[form]} in pairs/s)")  # fmt: skip
@@ -183,8 +188,11 @@ def _ours(arguments: argparse.Namespace) -> dict:
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:
+    import torch
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+
+    from codesage.training import precision
 
     model, loss = _peer(arguments.work, with_cache="cached" in arguments.form)
     clock, texts = steps.Clock(), _texts(arguments.work)
@@ -194,8 +202,9 @@ def _theirs(arguments: argparse.Namespace) -> dict:
         settings = SentenceTransformerTrainingArguments(
             output_dir=out, per_device_train_batch_size=arguments.batch, max_steps=arguments.steps + 1, learning_rate=1e-5,
             save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
-            optim="adamw_torch_fused",
+            optim="adamw_torch_fused", bf16=precision.has_bf16(torch.device("cpu")),
         )  # fmt: skip
+        clock.watch(model)
         trainer = SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss,
                                              callbacks=[clock.callback()])  # fmt: skip
         return steps.measured(clock, trainer.train)

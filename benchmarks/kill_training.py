@@ -7,7 +7,8 @@
     python benchmarks/kill_training.py corruption --trials 1000   one file damaged: named on stderr and passed over, or
                                                                   one line; never a crash, never silence
 
-Prints one JSON object, and exits with 1 when there was a failure. Children are forked, so that torch is imported once.
+Several parts may be named, with --trials of each. Prints one JSON object a line for each part, and exits with 1 when there
+was a failure. Children are forked, so that torch is imported once; they draw no curves, which would take most of their time.
 """
 
 import argparse
@@ -24,7 +25,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib.backends.backend_agg  # noqa: F401 (before forking: children draw their curves)
 import torch
 
 from codesage import tokenizer as tokenizers
@@ -34,7 +34,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.errors import CodesageError
 from codesage.pretrain import examples, stage
 from codesage.records import Document
-from codesage.training import checkpoints, loop, optimizers
+from codesage.training import checkpoints, curves, loop, optimizers
 
 CONFIG = Config(32, 2, 4, vocab_size=300, max_position_embeddings=64)  # dropout on: its random state counts
 SETTINGS = stage.Settings(
@@ -79,6 +79,7 @@ def train(folder: Path, home: Path | None, kill_at: int = -1, delay: float = 0.0
         return original(self, step, **share)
 
     original, examples.Batches.at = examples.Batches.at, at
+    curves.draw = lambda metrics, out: None
     words = tokenizers.load(folder.parent / "words")
     stage.run(SETTINGS, tokens.open_tokens(folder.parent / "tokens"), words, folder, checkpoints=home)
 
@@ -236,22 +237,30 @@ PARTS = {"steps": (kill_steps, 50), "saving": (kill_saving, 200), "corruption": 
 
 
 def main() -> None:
-    """Run one part and print what came of it."""
+    """Run the parts and print what came of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("--trials", type=int, nargs="+", default=[], help="of each part, in their order; default: many")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    work, trials = PARTS[options.part]
-    trials, started = options.trials or trials, time.perf_counter()
+    if options.trials and len(options.trials) != len(options.parts):
+        parser.error(f"{len(options.trials)} numbers of trials for {len(options.parts)} parts: give one for each part")
+    trials = options.trials or [PARTS[part][1] for part in options.parts]
+    results = [run(part, count, options) for part, count in zip(options.parts, trials, strict=True)]
+    sys.exit(any(result["failures"] for result in results))
+
+
+def run(part: str, trials: int, options: argparse.Namespace) -> dict:
+    """Run one part and print its result, which is returned."""
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        failures, counts = work(trials, Path(folder), random.Random(options.seed))
+        failures, counts = PARTS[part][0](trials, Path(folder), random.Random(options.seed))
     seconds = round(time.perf_counter() - started, 1)
-    result = {"part": options.part, "trials": trials, **counts, "failures": failures, "seconds": seconds,
+    result = {"part": part, "trials": trials, **counts, "failures": failures, "seconds": seconds,
               "seed": options.seed, "torch": torch.__version__, "python": platform.python_version()}  # fmt: skip
-    print(json.dumps(result, indent=1))
-    sys.exit(bool(failures))
+    print(json.dumps(result), flush=True)
+    return result
 
 
 if __name__ == "__main__":

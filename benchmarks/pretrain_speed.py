@@ -2,14 +2,15 @@
 
 Run: python benchmarks/pretrain_speed.py [--rounds 3] [--steps 3] [--size nano] [--out FILE.json]. Both sides train the same
 random weights on the same documents (files of the standard library, cut at --max-tokens as the peer cuts them: one window
-each), the same tokens hidden in them, AdamW, gradients clipped, no dropout, fp32. The peer is padded_gpt2.py in two forms:
+each), the same tokens hidden in them, AdamW, gradients clipped, no dropout, in bf16 where the processor has it, else in fp32
+(CODESAGE_PRECISION=fp32 in the environment: fp32 everywhere), the same on all sides. The peer is padded_gpt2.py in two forms:
 "padded", a document a row, padded to the longest of its batch by the collator (as DataCollatorForLanguageModeling pads);
 "concatenated", the texts of the same batches end to end, cut into full blocks whose tokens see the whole block (as
 run_mlm.py groups texts). A step has the same real tokens in all three, which are those that are no padding.
 
-Losses of a first batch that is padded are compared before anything is timed: ours with the padded form, and on its blocks,
-each taken as one document, with the concatenated form. Rounds are interleaved, each form in a process of its own; steps.py
-says how they are measured.
+Losses of a first batch that is padded are compared in fp32 before anything is timed: ours with the padded form, and on its
+blocks, each taken as one document, with the concatenated form. Rounds are interleaved, each form in a process of its own;
+steps.py says how they are measured.
 """
 
 import argparse
@@ -49,8 +50,12 @@ def main() -> None:
                 runs[form].append(steps.run(__file__, form, Path(temporary), **options))
                 print(f"round {round_ + 1}, {form}: {steps.told(runs[form][-1], 'tokens')}", flush=True)
     ratios = {form: steps.ratios(runs["codesage"], runs[form]) for form in FORMS[1:]}
-    record = {"date": date.today().isoformat(), **environment(), "size": arguments.size, **options, "losses": checked,
+    from codesage.training import precision
+
+    used = {**precision.environment(), "precision": steps.same_precision(runs)}
+    record = {"date": date.today().isoformat(), **environment(), **used, "size": arguments.size, **options, "losses": checked,
               "ratios": ratios, "runs": runs}  # fmt: skip
+    print(f"{record['cpu']}: {used}")
     for form, found in ratios.items():
         print(f"codesage against {form}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
               + f" (goals: {GOALS[form]} in tokens/s, 0.5 in memory)")  # fmt: skip
@@ -168,8 +173,10 @@ def _ours(arguments: argparse.Namespace) -> dict:
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:
+    import torch
     from transformers import Trainer, TrainingArguments
 
+    from codesage.training import precision
     from padded_gpt2 import load_masked_lm
 
     clock, batches = steps.Clock(), _batches(arguments)
@@ -184,9 +191,11 @@ def _theirs(arguments: argparse.Namespace) -> dict:
         settings = TrainingArguments(
             output_dir=out, per_device_train_batch_size=1, max_steps=arguments.steps + 1, learning_rate=1e-5, use_cpu=True,
             save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
-            remove_unused_columns=False,
+            remove_unused_columns=False, bf16=precision.has_bf16(torch.device("cpu")),
         )  # fmt: skip
-        trainer = Trainer(model=load_masked_lm(arguments.work / "model"), args=settings, data_collator=collate,
+        model = load_masked_lm(arguments.work / "model")
+        clock.watch(model)
+        trainer = Trainer(model=model, args=settings, data_collator=collate,
                           train_dataset=list(range(arguments.steps + 1)), callbacks=[clock.callback()])  # fmt: skip
         return steps.measured(clock, trainer.train)
 

@@ -3,6 +3,7 @@
 A form of training runs in a process of its own (`run` starts it, `measured` is what it gives back), so that memory is its
 own, nothing of the form before lies in the cache of the allocator, and forms can take turns. The first step warms up and is
 not counted. Seconds of the clock on a machine that does something else say nothing: those of the processor stand beside.
+Every form says the precision it computed in: all forms of a benchmark must have the same.
 """
 
 import json
@@ -27,6 +28,19 @@ class Clock:
     def __init__(self) -> None:
         self.ticks: list[tuple[float, float]] = []
         self.items: list[int] = []
+        self.precisions: set[str] = set()
+
+    def note_precision(self, *_unused) -> None:
+        """Note whether the products that now follow are in bf16; a hook before the forward of a layer, for a peer."""
+        import torch
+
+        self.precisions.add("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
+
+    def watch(self, model) -> None:
+        """Note the precision in which the layers of a model of a peer run: all those that have no parts."""
+        for module in model.modules():
+            if not list(module.children()):
+                module.register_forward_pre_hook(self.note_precision)
 
     def tick(self) -> None:
         """Training begins, or a step ends."""
@@ -67,7 +81,8 @@ def measured(clock: Clock, train: Callable[[], object]) -> dict:
     with suppress(Over):
         train()
     peak = _resident("VmHWM")  # not ru_maxrss, which a process inherits from the one that started it
-    return {"steps": clock.steps(), "peak_bytes": peak, "growth_bytes": peak - before}
+    used = "/".join(sorted(clock.precisions))
+    return {"steps": clock.steps(), "precision": used, "peak_bytes": peak, "growth_bytes": peak - before}
 
 
 def measured_ours(encoder, batches, gradients_of: Callable, *, items: Callable[[object], int], steps: int, stage: str) -> dict:
@@ -78,6 +93,7 @@ def measured_ours(encoder, batches, gradients_of: Callable, *, items: Callable[[
 
     def timed(batch):
         clock.before_step(items(batch), steps=steps)
+        clock.note_precision()
         return gradients_of(batch)
 
     def train() -> None:
@@ -97,6 +113,14 @@ def run(script: str, form: str, work: Path, **options: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def same_precision(runs: dict[str, list[dict]]) -> str:
+    """The precision that all runs of all forms computed in; an error when they differ."""
+    found = {form: sorted({run["precision"] for run in of_form}) for form, of_form in runs.items()}
+    if len({tuple(names) for names in found.values()}) > 1:
+        raise SystemExit(f"the forms computed in different precisions, their speeds cannot be compared: {found}")
+    return next(iter(found.values()))[0]
+
+
 def rate(found: dict, unit: int) -> float:
     """Items a second of what `measured` found: of the clock (unit 0) or of the processor (1)."""
     return sum(step[2] for step in found["steps"]) / sum(step[unit] for step in found["steps"])
@@ -113,7 +137,7 @@ def ratios(ours: list[dict], theirs: list[dict]) -> dict[str, float]:
 
 def told(found: dict, items: str) -> str:
     """One line of what `measured` found."""
-    return (f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, peak "
+    return (f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, {found['precision']}, peak "
             f"{found['peak_bytes'] / 1e9:.2f} GB, {found['growth_bytes'] / 1e9:.2f} GB over before")  # fmt: skip
 
 

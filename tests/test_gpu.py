@@ -20,7 +20,7 @@ from codesage.training import precision
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CONFIG = Config(128, 3, 2, vocab_size=500, max_position_embeddings=256)
-BF16 = partial(torch.autocast, "cuda", torch.bfloat16)
+BF16 = precision.Autocast(torch.device("cuda"), torch.bfloat16)
 
 
 def encoders(config=CONFIG):

@@ -26,7 +26,8 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(context, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
         kind = states_MD.device.type
-        fast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states_MD.dtype
+        casts = torch.is_autocast_enabled(kind) and states_MD.dtype != torch.float64  # autocast leaves float64 alone
+        fast = torch.get_autocast_dtype(kind) if casts else states_MD.dtype
         sums = torch.promote_types(fast, torch.float32)
         total = states_MD.new_zeros((), dtype=sums)
         with torch.autocast(kind, enabled=False):
@@ -55,6 +56,6 @@ def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor,
     """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, a scalar.
 
     Peak memory beside the gradients is that of `rows` rows (0: those of `chunk_rows`): `chunk_floats`. Under autocast
-    products are in its dtype; sums in fp32 at least.
+    products are in its dtype, except those of float64 states, which stay float64; sums in fp32 at least.
     """
     return _Summed.apply(states_MD, weight_VD, labels_M, rows or chunk_rows(states_MD.device))

@@ -31,7 +31,7 @@ def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
         return _adamw([table], [*matrices, positions], vectors, settings)
     if processes.is_sharded(encoder):
         raise CodesageError("Muon needs whole matrices, which a sharded encoder has not: use adamw, or do not shard")
-    dtype = torch.bfloat16 if precision.has_bf16(table.device) else torch.float32
+    dtype = precision.fast_dtype(settings.precision, table.device)
     muon = Muon([{"params": matrices, "multiple": settings.muon_rate}], lr=settings.learning_rate,
                 weight_decay=settings.weight_decay, dtype=dtype)  # fmt: skip
     return Together([muon, _adamw([table], [positions], vectors, settings)])

@@ -1,5 +1,12 @@
-"""Number formats and compilation: bf16 where the processor computes in it, blocks compiled once for every length."""
+"""Number formats and compilation: bf16 where the processor computes in it, blocks compiled once for every length.
 
+A run with precision "auto" takes bf16 where the device multiplies it natively. CODESAGE_PRECISION=bf16 or fp32 in the
+environment answers in place of the device, so that one machine computes as another does: bf16 that the processor lacks is
+emulated, correct and slow. A precision that a run names itself is not changed. `python -m codesage.training.precision`
+prints what the processor has and what training on it computes in.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,21 +19,28 @@ from codesage.encoder.model import Block, Encoder
 from codesage.errors import CodesageError
 
 PRECISIONS = ("auto", "bf16", "fp32")
+VARIABLE = "CODESAGE_PRECISION"
 
 
 @dataclass(frozen=True, slots=True)
 class Autocast:
-    """Makes the context a step runs in; `fast_dtype` is None where everything stays fp32."""
+    """Makes the context a step runs in; `fast_dtype` is None where everything stays fp32.
+
+    It keeps no cache of the weights it has cast. A cast is cheap beside the products of a micro-batch; a cached one is
+    wrong for an encoder that FSDP2 shards, whose whole weights are gathered anew for each micro-batch: the gradients of
+    all micro-batches but one would be lost.
+    """
 
     device: torch.device
     fast_dtype: torch.dtype | None
 
     def __call__(self) -> AbstractContextManager:
         """A fresh autocast context."""
-        return torch.autocast(self.device.type, self.fast_dtype or torch.bfloat16, enabled=self.fast_dtype is not None)
+        dtype, enabled = self.fast_dtype or torch.bfloat16, self.fast_dtype is not None
+        return torch.autocast(self.device.type, dtype, enabled=enabled, cache_enabled=False)
 
 
-def has_bf16(device: torch.device) -> bool:
+def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 natively: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -34,12 +48,36 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(check is not None and check() for check in asked)
 
 
-def autocast(name: str, device: torch.device) -> Autocast:
-    """The context of a precision; CodesageError when bf16 is asked for where it would be emulated, and slow."""
-    native = has_bf16(device)
-    if name == "bf16" and not native:
+def has_bf16(device: torch.device) -> bool:
+    """Whether training may compute in bf16: what CODESAGE_PRECISION says, or else whether the device has it natively."""
+    asked = os.environ.get(VARIABLE, "")
+    if asked not in ("", *PRECISIONS):
+        raise CodesageError(f"{VARIABLE} is {asked!r}, expected one of {', '.join(PRECISIONS)}: unset it or correct it")
+    return native_bf16(device) if asked in ("", "auto") else asked == "bf16"
+
+
+def fast_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products in a run of precision `name`: bfloat16 or float32.
+
+    CodesageError when bf16 is asked for where it would be emulated, and slow.
+    """
+    available = has_bf16(device)
+    if name == "bf16" and not available:
         raise CodesageError(f"this {device.type} has no native bf16, it would be slower than fp32: use precision auto")
-    return Autocast(device, torch.bfloat16 if native and name != "fp32" else None)
+    return torch.bfloat16 if available and name != "fp32" else torch.float32
+
+
+def autocast(name: str, device: torch.device) -> Autocast:
+    """The context of a precision; raises what `fast_dtype` raises."""
+    dtype = fast_dtype(name, device)
+    return Autocast(device, dtype if dtype == torch.bfloat16 else None)
+
+
+def environment() -> dict[str, str | bool]:
+    """What the speed and the rounding of training on this processor depend on, for the record beside a measurement."""
+    device = torch.device("cpu")
+    return {"capability": torch.backends.cpu.get_cpu_capability(), "native_bf16": native_bf16(device),
+            "precision": "bf16" if has_bf16(device) else "fp32"}  # fmt: skip
 
 
 def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
@@ -82,3 +120,14 @@ def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: 
     for tensor in given:
         torch._dynamo.mark_dynamic(tensor, 0)
     return compiled(block, *tensors)
+
+
+def main() -> None:
+    """Print what the processor has and what training on it computes in, on one line."""
+    found = environment()
+    native = "native bf16" if found["native_bf16"] else "no native bf16"
+    print(f"{found['capability']}, {native}, training runs in {found['precision']}")
+
+
+if __name__ == "__main__":
+    main()
