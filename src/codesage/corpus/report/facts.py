@@ -139,7 +139,8 @@ class Report:
     def _package(self, name: str, version: str, source: Source, archives: dict[str, str]) -> dict:
         """The facts of one package; those of two sources with packages of one name stay apart."""
         packages = self.facts["packages"]
-        if (known := packages.get(name)) and known["source"] != source.key and not _same_repository(known["source"], source.key):
+        known = packages.get(name, {}).get("source", source.key)
+        if known != source.key and not _same_repository(known, source.key):
             name = f"{name} ({source.key})"
         return packages.setdefault(name, {"version": version, "licences": [], "source": source.key, "archives": archives})
 
