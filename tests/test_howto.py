@@ -5,7 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from codesage.corpus.distinct.verdicts import ALONE, judge_pairs
+from codesage.corpus.distinct.verdicts import ALONE, drop_alone, judge_pairs
 from codesage.corpus.pairs.howto import Sample, articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
 from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
 from codesage.corpus.read import read_pairs
@@ -320,22 +320,23 @@ def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: lis
     chance = np.random.default_rng(0)
     wide = lambda values: np.repeat(np.array(values, np.uint64)[:, None], 2, 1)  # noqa: E731
     return {
-        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": wide(groups), "held": np.zeros(count, bool),
+        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": np.array(groups, np.uint64), "held": np.zeros(count, bool),
         "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32),
+
         "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
-        "language": np.array(languages, np.uint8),
+        "side": np.array(languages, np.uint8),
     }  # fmt: skip
 
 
 def test_groups_of_one_and_groups_of_copies_are_dropped() -> None:
     keys = _keys(["parallel"] * 5 + ["howto"], [1, 1, 2, 3, 3, 4], [1, 2, 3, 4, 4, 6], [0, 1, 0, 2, 2, 0])
-    (verdict,) = judge_pairs([keys])
+    (verdict,) = drop_alone([keys], judge_pairs([keys]))
     assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second of the copies repeats the first, which is then alone
 
 
 def test_equal_code_in_two_languages_is_kept() -> None:
     keys = _keys(["parallel"] * 2, [1, 1], [7, 7], [0, 1])
-    (verdict,) = judge_pairs([keys])
+    (verdict,) = drop_alone([keys], judge_pairs([keys]))
     assert verdict.tolist() == [0, 0]
 
 

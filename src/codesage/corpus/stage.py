@@ -28,7 +28,7 @@ from codesage.corpus.build.engine import Engine, LocalEngine
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import KEYS, Work, open_work
-from codesage.corpus.distinct.verdicts import judge_documents, judge_pairs
+from codesage.corpus.distinct.verdicts import drop_alone, judge_documents, judge_pairs
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
@@ -234,7 +234,7 @@ class _Build:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
         keys = [_keys(place) for place in places]
         self._phase("compare", sum(len(key["held"]) for key in keys))
-        verdicts = judge_pairs(keys)
+        verdicts = drop_alone(keys, judge_pairs(keys))
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
         for group, report in zip(groups, reports, strict=True):

@@ -12,13 +12,11 @@ import numpy as np
 from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
 
-_PARALLEL = list(PAIR_KINDS).index("parallel")
 Keys = dict[str, np.ndarray]
 EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE = 1, 2, 3, 4, 5
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out",
                 ALONE: "alone in its group"}  # fmt: skip
-_GROUPED = np.array([kind in ("howto", "parallel") for kind in PAIR_KINDS])
 
 
 def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
@@ -33,30 +31,32 @@ def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
 def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
     """Verdicts on pairs, uint8 (n,) a unit.
 
-    Bodies are told apart within one kind: the name of a test may describe a function that its docstring describes too;
-    and in kinds that form groups within one language, as code that was carried over to another language is the point.
-    But nothing whose text or body is held out under any kind is kept for training. A pair without a text that is left
-    alone in its group is dropped. Keys: text, body and group (n, 2) uint64, signature (n, P), held (n,) bool, kind and
-    language (n,) uint8.
+    Bodies are compared within one side only (pairs.parsing.side_of): the name of a test may describe a function that its
+    docstring describes too. But nothing whose text or body is held out under any kind is kept for training. Keys: text
+    and body (n, 2) uint64, signature (n, P), held (n,) bool, side (n,) uint8.
     """
-    keys = _joined(units, ("body", "text", "group", "signature", "held", "kind", "language"))
+    keys = _joined(units, ("body", "text", "signature", "held", "side"))
     held, body, text = keys["held"], _whole(keys["body"]), _whole(keys["text"])
     verdict = np.zeros(len(held), np.uint8)
     verdict[~held & np.isin(body, body[held])] = HELD_BODY
-    verdict[~held & np.isin(text, text[held]) & (keys["kind"] != _PARALLEL)] = HELD_TEXT
+    verdict[~held & np.isin(text, text[held])] = HELD_TEXT
     order = np.argsort(~held, kind="stable")
-    side = keys["kind"].astype(np.int64) * 256 + keys["language"] * _GROUPED[keys["kind"]]
-    for one in np.unique(side):
-        _judge(verdict, order[(side == one)[order]], body, keys["signature"])
-    verdict[_alone(_whole(keys["group"]), (verdict == 0), keys["kind"] == _PARALLEL)] = ALONE
+    for side in np.unique(keys["side"]):
+        _judge(verdict, order[(keys["side"] == side)[order]], body, keys["signature"])
     return _parts(verdict, units)
 
 
-def _alone(group: np.ndarray, stays: np.ndarray, parallel: np.ndarray) -> np.ndarray:
-    """Rows of `parallel` that stay, though no other row of their group does."""
-    rows = np.flatnonzero(stays)
-    _, number, members = np.unique(group[rows], return_inverse=True, return_counts=True)
-    return rows[(members[number] < 2) & parallel[rows]]
+def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """`verdicts` on pairs, where a pair of kind "parallel" that is left alone in its group goes too.
+
+    Keys: group (n,) uint64, 0 for none, kind (n,) uint8.
+    """
+    keys, verdict = _joined(units, ("group", "kind")), np.concatenate(verdicts)
+    rows = np.flatnonzero((verdict == 0) & (keys["group"] != 0))
+    _, number, members = np.unique(keys["group"][rows], return_inverse=True, return_counts=True)
+    parallel = keys["kind"][rows] == list(PAIR_KINDS).index("parallel")
+    verdict[rows[(members[number] < 2) & parallel]] = ALONE
+    return _parts(verdict, units, "kind")
 
 
 def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
@@ -84,5 +84,5 @@ def _whole(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()
 
 
-def _parts(verdict: np.ndarray, units: Sequence[Keys]) -> list[np.ndarray]:
-    return np.split(verdict, np.cumsum([len(unit["held"]) for unit in units])[:-1])
+def _parts(verdict: np.ndarray, units: Sequence[Keys], column: str = "held") -> list[np.ndarray]:
+    return np.split(verdict, np.cumsum([len(unit[column]) for unit in units])[:-1])

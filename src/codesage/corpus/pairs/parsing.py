@@ -180,9 +180,10 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
     np.savez(
         folder / KEYS,
         body=np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
-        text=np.frombuffer(b"".join(digest(pair.text.lower()) for pair in pairs), "<u8").reshape(-1, 2),
+        text=np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(-1, 2),
         signature=signatures(bodies),
-        group=np.frombuffer(b"".join(digest(pair.group) if pair.group else bytes(16) for pair in pairs), "<u8").reshape(-1, 2),
+        group=np.frombuffer(b"".join(digest(pair.group)[:8] if pair.group else bytes(8) for pair in pairs), "<u8"),
+        side=np.array([side_of(pair) for pair in pairs], np.uint8),
         held=np.array([everything or pair.package in held_out for pair in pairs], bool),
         language=np.array([CODES[pair.language] for pair in pairs], np.uint8),
         kind=np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
@@ -190,6 +191,15 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
         lines=np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
         characters=np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
     )
+
+
+def side_of(pair: Pair) -> int:
+    """Number of the set of pairs among which equal and nearly equal code is dropped: pairs of its kind.
+
+    For kinds that form groups it is those of its language too: code carried over to another language is their point.
+    """
+    kind = _KIND_CODES[pair.kind]
+    return kind + len(PAIR_KINDS) * (1 + CODES[pair.language]) if pair.kind in ("howto", "parallel") else kind
 
 
 def _write(file: Path, table: pa.Table) -> None:
