@@ -320,7 +320,8 @@ def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: lis
     chance = np.random.default_rng(0)
     wide = lambda values: np.repeat(np.array(values, np.uint64)[:, None], 2, 1)  # noqa: E731
     return {
-        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": np.array(groups, np.uint64), "held": np.zeros(count, bool),
+        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": np.array(groups, np.uint64),
+        "held": np.zeros(count, bool),
         "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32),
 
         "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
