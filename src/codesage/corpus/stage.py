@@ -25,10 +25,11 @@ import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
 from codesage.corpus.build.engine import Engine, LocalEngine
+from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
+from codesage.corpus.build.places import Place, Remote
 from codesage.corpus.build.tables import Writer, schema_of
-from codesage.corpus.build.work import KEYS, Work, open_work
-from codesage.corpus.distinct.verdicts import judge_documents, judge_pairs
+from codesage.corpus.build.work import Work, open_work
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
 from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
@@ -61,9 +62,11 @@ class Settings:
 
 def build(
     settings: Settings, sources: Sequence[Source], out: Path | str, *, engine: Engine | None = None,
-    cache: Path | str = "cache", progress: Callable[[Progress], None] = lambda progress: None,
+    cache: Path | str = "cache", work: str = "", progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Artifact:  # fmt: skip
     """Build a corpus from `sources` and publish it at `out`; `progress` hears how far it is, now and then.
+
+    What is done lies in the folder or at the address `work` until then, or beside `out`.
 
     Interrupted or killed, the same call goes on where it was. Raises CodesageError, in one line, when a source cannot be
     fetched or read, when there is nothing to read, when another build writes `out`, when the disk is full.
@@ -71,8 +74,8 @@ def build(
     out = Path(os.path.abspath(out))
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CodesageError(f"{out} exists and holds no {MANIFEST}: choose another --out or remove it")
-    with _full_disk(out), open_work(out) as work, engine or LocalEngine(settings.workers) as running:
-        _Build(settings, tuple(sources), Path(os.path.abspath(cache)), work, running, progress).publish(out)
+    with _full_disk(out), open_work(out, work) as opened, engine or LocalEngine(settings.workers) as running:
+        _Build(settings, tuple(sources), Path(os.path.abspath(cache)), opened, running, progress).publish(out)
     return open_artifact(out, "corpus", verify=False)
 
 
@@ -148,12 +151,15 @@ class _Build:
             size, state = state_of(source, self._cache)
             units.append(SourceUnit(source, self._work.place("documents", repr(source), source.key, state), size))
         heard = self._phase("read", len(units))
-        reports = self._work.run(self._engine, ReadSource(self._cache), units, heard=lambda unit, fresh: heard())
+        task = ReadSource(self._cache, fetch=not self._engine.shares_machine)
+        reports = self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard())
         found = []
+        filled = [unit.folder for unit, report in zip(units, reports, strict=True) if report["documents"]]
+        columns = iter(self._work.each(read_keys, filled))
         for unit, report in zip(units, reports, strict=True):
             self._report.add_source(unit.source, report, archive_of(unit.source, self._cache))
             if report["documents"]:
-                keys = _keys(unit.folder)
+                keys = next(columns)
                 packages = [unit.source.held_out or name in self._held_out for name, *_ in report["packages"]]
                 keys["held"] = np.array(packages)[keys["package"]]
                 found.append((unit, keys))
@@ -163,9 +169,9 @@ class _Build:
                 "give folders that hold code"
             )
         self._phase("compare", sum(len(keys["held"]) for _, keys in found))
-        for (_, keys), verdict in zip(found, judge_documents([keys for _, keys in found]), strict=True):
+        verdicts = self._engine.judge.documents(filled, [keys for _, keys in found])
+        for (_, keys), verdict in zip(found, verdicts, strict=True):
             keys["verdict"] = verdict
-            del keys["signature"]
         self._report.add_documents([keys["verdict"] for _, keys in found])
         return found
 
@@ -198,9 +204,9 @@ class _Build:
             self._report.add_parsed(group.source.source, report, group.keys)
         return reports
 
-    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Path]:
+    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Place]:
         """The tests of each source with what they test; the answer is where their pairs are."""
-        parsed: dict[Path, list[ParseUnit]] = {}
+        parsed: dict[Place, list[ParseUnit]] = {}
         tested = set()
         for group, report in zip(groups, reports, strict=True):
             parsed.setdefault(group.source.folder, []).append(group.unit)
@@ -219,11 +225,11 @@ class _Build:
             self._report.add_joined(report)
         return [unit.folder for unit in units]
 
-    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Path]) -> dict[str, list[PartUnit]]:
+    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Place]) -> dict[str, list[PartUnit]]:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
-        keys = [_keys(place) for place in places]
+        keys = self._work.each(read_keys, places)
         self._phase("compare", sum(len(key["held"]) for key in keys))
-        verdicts = judge_pairs(keys)
+        verdicts = self._engine.judge.pairs(places, keys)
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
         for group, report in zip(groups, reports, strict=True):
@@ -257,12 +263,10 @@ class _Build:
         return heard
 
 
-def _keys(place: Path) -> dict[str, np.ndarray]:
-    with np.load(place / KEYS) as arrays:
-        return dict(arrays)
-
-
-def _link(source: Path, target: Path) -> None:
+def _link(source: Place, target: Path) -> None:
+    if isinstance(source, Remote):
+        source.download(target)
+        return
     try:
         os.link(source, target)
     except OSError:  # a file system without links

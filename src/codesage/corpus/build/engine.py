@@ -1,19 +1,25 @@
 """Who runs the units of a build: this machine's cores, or Ray's.
 
-Both run the same tasks in the same killable workers (worker.py) and give the results in the order of the units, so
-that what a build writes does not depend on the engine or on the number of workers.
+Both run the same tasks in the same killable workers (worker.py) and give the results in the order of the units, and both
+compare rows by the same rule (distinct/), so that what a build writes does not depend on the engine or on the number of
+workers.
 """
 
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Protocol
 
+from codesage.corpus.build.failures import of_cluster
 from codesage.corpus.build.worker import Limits, Task, Worker
+from codesage.corpus.distinct.cluster import Cluster
+from codesage.corpus.distinct.verdicts import Judge, OneMachine
 from codesage.errors import CodesageError
 
 _TICK = 0.2  # seconds between looks at the time an item takes
+_RETRIES = 3  # of a unit whose actor died with its machine
 
 
 class Unit(Protocol):
@@ -23,9 +29,11 @@ class Unit(Protocol):
 
 
 class Engine(Protocol):
-    """Runs a task over units; used as a context manager, since it owns processes."""
+    """Runs a task over units, and compares what they leave; used as a context manager, since it owns processes."""
 
     workers: int
+    judge: Judge
+    shares_machine: bool  # whether all workers see the cache of this machine
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = ...) -> Iterator[object]:
         """Results of `task(unit, guard)` in the order of `units`; `heard` gets each one as soon as it is there."""
@@ -39,6 +47,7 @@ class LocalEngine:
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
         self.workers = workers or os.cpu_count() or 1
+        self.judge, self.shares_machine = OneMachine(), True
         self._limits = limits
         self._pool: list[Worker] = []
 
@@ -77,19 +86,23 @@ class LocalEngine:
 class RayEngine:
     """Ray Data over the machines of a cluster (or over this one): each of its actors holds one killable worker.
 
-    The cache and the output must lie on a file system that every machine sees. A running cluster is joined; where
-    there is none, one with `workers` processors is started here, and stopped at the end.
+    The work folder must be one that every machine sees: a shared file system, or an object store. So must folders of
+    one's own; what is fetched is fetched by each machine that reads it. A running cluster is joined; where there is none,
+    one with `workers` processors is started here, and stopped at the end.
     """
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
         try:
-            import ray
+            import ray.data
         except ModuleNotFoundError:
             raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
         self._ray, self._limits, self._started = ray, limits, not ray.is_initialized()
         if self._started:
             ray.init(num_cpus=workers or None, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
+        self.judge, self.shares_machine = Cluster(self.workers), False
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
         """Results in the order of `units`. Raises what a task raises, CodesageError when workers cannot live."""
@@ -99,22 +112,21 @@ class RayEngine:
             return
         order = sorted(range(len(units)), key=lambda index: (-units[index].weight, index))
         rows = [{"index": index, "unit": pickle.dumps(units[index])} for index in order]
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor, fn_constructor_args=(pickle.dumps(task), self._limits), num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))), max_task_retries=_RETRIES,
         )  # fmt: skip
         results, turn = {}, 0
-        for row in dataset.iter_rows():
-            kind, value = pickle.loads(row["answer"])
-            if kind == "failed":
-                raise value
-            results[row["index"]] = value
-            heard(value)
-            while turn in results:
-                yield results.pop(turn)
-                turn += 1
+        with of_cluster():
+            for row in dataset.iter_rows():
+                kind, value = pickle.loads(row["answer"])
+                if kind == "failed":
+                    raise value
+                results[row["index"]] = value
+                heard(value)
+                while turn in results:
+                    yield results.pop(turn)
+                    turn += 1
 
     def __enter__(self) -> "RayEngine":
         return self

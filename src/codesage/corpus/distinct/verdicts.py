@@ -1,29 +1,54 @@
 """Which documents and pairs of a corpus stay: the first of what is equal or nearly so, decided on keys alone.
 
-In: the keys that units.py left, one set of arrays a unit. Out: a verdict a row, 0 for what stays. What is held out for
-evaluation comes first, so that training keeps nothing that is nearly the same.
+In: the keys that units left (build/keys.py), one set of arrays a unit. Out: a verdict a row, 0 for what stays. What is
+held out for evaluation comes first, so that training keeps nothing that is nearly the same. This is the rule, and how one
+machine follows it; cluster.py follows it on many.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
+from codesage.corpus.build.keys import Keys, read_sketches
+from codesage.corpus.build.places import Place
 from codesage.corpus.distinct.duplicates import near_duplicates
 
-Keys = dict[str, np.ndarray]
 EQUAL, NEAR, HELD_TEXT, HELD_BODY = 1, 2, 3, 4
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out"}
+_READERS = 8  # units read at a time
+
+
+class Judge(Protocol):
+    """Who compares the rows of all units. Both take the places of the units and what read_keys gives of each."""
+
+    def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+
+    def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, kind (n,) uint8."""
+
+
+class OneMachine:
+    """Compares all rows in this process, which holds some 560 bytes for each."""
+
+    def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+        sketches = _gathered(places, [len(key["held"]) for key in keys], ("sha256", "signature"))
+        return _parts(_document_verdicts(_joined(keys, ("held",)) | sketches), keys)
+
+    def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, kind (n,) uint8."""
+        sketches = _gathered(places, [len(key["held"]) for key in keys], ("body", "text", "signature"))
+        return _parts(_pair_verdicts(_joined(keys, ("held", "kind")) | sketches), keys)
 
 
 def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
     """Verdicts on documents, uint8 (n,) a unit. Keys: sha256 (n, 32) uint8, signature (n, P), held (n,) bool."""
-    keys = _joined(units, ("sha256", "signature", "held"))
-    verdict = np.zeros(len(keys["held"]), np.uint8)
-    order = np.argsort(~keys["held"], kind="stable")
-    _judge(verdict, order, _whole(keys["sha256"]), keys["signature"])
-    return _parts(verdict, units)
+    return _parts(_document_verdicts(_joined(units, ("sha256", "signature", "held"))), units)
 
 
 def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
@@ -33,7 +58,23 @@ def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
     But nothing whose text or body is held out under any kind is kept for training. Keys: text and body (n, 2) uint64,
     signature (n, P), held (n,) bool, kind (n,) uint8.
     """
-    keys = _joined(units, ("body", "text", "signature", "held", "kind"))
+    return _parts(_pair_verdicts(_joined(units, ("body", "text", "signature", "held", "kind"))), units)
+
+
+def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
+    """How many rows are dropped, by reason."""
+    codes = np.bincount(np.concatenate(verdicts), minlength=8) if verdicts else np.zeros(8, int)
+    return Counter({name: int(codes[code]) for code, name in reasons.items() if codes[code]})
+
+
+def _document_verdicts(keys: Keys) -> np.ndarray:
+    verdict = np.zeros(len(keys["held"]), np.uint8)
+    order = np.argsort(~keys["held"], kind="stable")
+    _judge(verdict, order, _whole(keys["sha256"]), keys["signature"])
+    return verdict
+
+
+def _pair_verdicts(keys: Keys) -> np.ndarray:
     held, body, text = keys["held"], _whole(keys["body"]), _whole(keys["text"])
     verdict = np.zeros(len(held), np.uint8)
     verdict[~held & np.isin(body, body[held])] = HELD_BODY
@@ -41,13 +82,7 @@ def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
     order = np.argsort(~held, kind="stable")
     for kind in np.unique(keys["kind"]):
         _judge(verdict, order[(keys["kind"] == kind)[order]], body, keys["signature"])
-    return _parts(verdict, units)
-
-
-def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
-    """How many rows are dropped, by reason."""
-    codes = np.bincount(np.concatenate(verdicts), minlength=8) if verdicts else np.zeros(8, int)
-    return Counter({name: int(codes[code]) for code, name in reasons.items() if codes[code]})
+    return verdict
 
 
 def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatures: np.ndarray) -> None:
@@ -58,6 +93,24 @@ def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatur
     verdict[rows[again]] = EQUAL
     rows = rows[~again]
     verdict[rows[~near_duplicates(signatures[rows])]] = NEAR
+
+
+def _gathered(places: Sequence[Place], counts: Sequence[int], names: Sequence[str]) -> Keys:
+    """The sketches of all units, each column as one array, which is filled in place: none is ever there twice."""
+    if not places:
+        return {}
+    starts = np.cumsum([0, *counts])
+    whole = {name: np.empty((starts[-1], *column.shape[1:]), column.dtype)
+             for name, column in read_sketches(places[0], names).items()}  # fmt: skip
+
+    def fill(unit: int) -> None:
+        for name, column in read_sketches(places[unit], names).items():
+            whole[name][starts[unit] : starts[unit + 1]] = column
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for _ in pool.map(fill, range(len(places))):
+            pass
+    return whole
 
 
 def _joined(units: Sequence[Keys], names: Sequence[str]) -> Keys:

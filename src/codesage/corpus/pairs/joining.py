@@ -3,12 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.documents.recognise import is_test
@@ -32,7 +31,7 @@ class JoinUnit:
 
     parsed: tuple[ParseUnit, ...]
     held_out: bool
-    folder: Path
+    folder: Place
     weight: int
 
 
@@ -81,7 +80,7 @@ def _definitions(parsed: tuple[ParseUnit, ...], called: pa.Array) -> dict[str, d
     return found
 
 
-def _called(folder: Path, called: pa.Array) -> pa.Table:
+def _called(folder: Place, called: pa.Array) -> pa.Table:
     """The functions of a row group outside tests whose names are called."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
     table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
@@ -89,8 +88,8 @@ def _called(folder: Path, called: pa.Array) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["path"], tests)))
 
 
-def _table(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
+def _table(path: Place) -> pa.Table:
+    with parquet(path) as file:
         return file.read(use_threads=False)
 
 
@@ -100,7 +99,7 @@ def _names(table: pa.Table) -> Iterator[tuple[str, str]]:
 
 def _functions(table: pa.Table, part: ParseUnit) -> Iterator[tuple[Function, str, str]]:
     """(function, path, package) of each row."""
-    with pq.ParquetFile(part.documents) as file:
+    with parquet(part.documents) as file:
         texts = file.read_row_group(part.group, columns=["text"])["text"]
     sources = {row: texts[row].as_py().encode("utf-8", "replace") for row in set(table["row"].to_pylist())}
     for *values, bare, path, package, row in zip(*(table[name].to_pylist() for name in FUNCTIONS.names), strict=True):
