@@ -1,9 +1,12 @@
 """What goes wrong on a Ray cluster, as one line: a task's own error as it was raised, all else as a CodesageError."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from codesage.errors import CodesageError
+
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Died|Exit|Interrupt)\b: ")
 
 
 @contextmanager
@@ -15,7 +18,7 @@ def of_cluster() -> Iterator[None]:
         yield
     except RayError as error:
         raise _known(error) or CodesageError(
-            f"the Ray cluster failed ({type(error).__name__}: {_last_line(error)}): run the same command again, it resumes"
+            f"the Ray cluster failed ({_named(error)}): run the same command again, it resumes"
         ) from None
 
 
@@ -26,6 +29,8 @@ def _known(error: BaseException | None) -> CodesageError | None:
     return error
 
 
-def _last_line(error: BaseException) -> str:
+def _named(error: BaseException) -> str:
+    """The last exception that the text of `error` names, since Ray puts tracebacks and advice around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or [type(error).__name__])[-1]

@@ -70,7 +70,7 @@ class Cluster:
     def _drop_near(self, rows: "_Rows") -> None:
         shared = np.zeros(len(rows.verdict), np.uint32)
         for table in self._shuffled(rows, _band_records, _shared, records=len(_BANDS) * rows.standing()):
-            for band in np.unique(table["band"]):
+            for band in np.unique(table["band"]).tolist():
                 shared[table["row"][table["band"] == band]] |= np.uint32(1 << band)
         if shared.any():
             self._judge_bands(rows, shared)
@@ -315,7 +315,7 @@ def _words(rows: np.ndarray) -> list[np.ndarray]:
     """The columns of `rows` as 64-bit words: digests are cut into eights of bytes, numbers are widened."""
     if rows.ndim == 1:
         return [rows.astype(np.uint64)]
-    return list(np.ascontiguousarray(rows).view("<u8").reshape(len(rows), -1).T)
+    return list(np.ascontiguousarray(rows).view("<u8").reshape(len(rows), rows.shape[1] * rows.itemsize // 8).T)
 
 
 def _named(words: list[np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
