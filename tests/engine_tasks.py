@@ -36,3 +36,9 @@ def harm(unit, guard):
             raise CodesageError("the words are wrong")
         told.append((word, why))
     return told
+
+
+def kill_the_caller(unit, guard):
+    """A task: the process that waits for it dies."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)

@@ -15,7 +15,7 @@ import pytest
 import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.corpus.build.engine import LocalEngine, RayEngine
+from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources.trees import Folder
@@ -161,14 +161,6 @@ def test_workers_step_around_what_hurts_them():
             list(engine.map(harm, [Words(("raise",))]))
     with LocalEngine(1, limits=Limits(seconds=0.1)) as engine:
         assert list(engine.map(harm, [Words(("sleep", "e"))])) == [[("sleep", "time"), ("e", "")]]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
-def test_ray_gives_the_same_bytes(tree):
-    sources = [Folder(str(tree / name)) for name in ("alpha", "beta")]
-    with RayEngine(2, limits=Limits(seconds=60)) as engine:  # a cluster of two workers on this machine
-        over_ray = build(Settings(), sources, tree / "ray", engine=engine, cache=tree / "cache")
-    assert over_ray.fingerprint == built(tree, "local").fingerprint
 
 
 def test_two_hundred_hostile_files_are_read_or_named(tree):

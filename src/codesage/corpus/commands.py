@@ -26,6 +26,7 @@ def build(
     held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
+    work: Annotated[str, typer.Option(help="Where work under way lies: a folder or s3://...; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one a core.")] = 0,
 ) -> None:  # fmt: skip
@@ -41,7 +42,7 @@ def build(
     chosen = sources_of(sources or [], stdlib=stdlib, packages=packages or [], any_licence=any_licence)
     with progress.shown() as show:
         artifact = stage.build(
-            settings, chosen, out, engine=_engine(engine, workers), cache=cache or _default_cache(), progress=show
+            settings, chosen, out, engine=_engine(engine, workers), cache=cache or _default_cache(), work=work, progress=show
         )
     typer.echo(_tables(artifact.facts))
     typer.echo(f"{out}: read {out / 'README.md'} for the whole account")

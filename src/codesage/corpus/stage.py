@@ -25,10 +25,12 @@ import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
 from codesage.corpus.build.engine import Engine, LocalEngine
+from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
+from codesage.corpus.build.places import Place, Remote
 from codesage.corpus.build.tables import Writer, schema_of
-from codesage.corpus.build.work import KEYS, Work, open_work
-from codesage.corpus.distinct.verdicts import drop_alone, judge_documents, judge_pairs
+from codesage.corpus.build.work import Work, open_work
+from codesage.corpus.distinct.verdicts import drop_alone
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
@@ -63,9 +65,11 @@ class Settings:
 
 def build(
     settings: Settings, sources: Sequence[Source], out: Path | str, *, engine: Engine | None = None,
-    cache: Path | str = "cache", progress: Callable[[Progress], None] = lambda progress: None,
+    cache: Path | str = "cache", work: str = "", progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Artifact:  # fmt: skip
     """Build a corpus from `sources` and publish it at `out`; `progress` hears how far it is, now and then.
+
+    What is done lies in the folder or at the address `work` until then, or beside `out`.
 
     Interrupted or killed, the same call resumes where it left off. Raises CodesageError, in one line, when a source cannot
     be fetched, is damaged or not what its recipe pins, when there is nothing to read, when no package is called as
@@ -75,8 +79,8 @@ def build(
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CodesageError(f"{out} exists and holds no {MANIFEST}: choose another --out or remove it")
     sources = named_apart(sources, settings.held_out)
-    with _full_disk(out), open_work(out) as work, engine or LocalEngine(settings.workers) as running:
-        _Build(settings, sources, Path(os.path.abspath(cache)), work, running, progress).publish(out)
+    with _full_disk(out), open_work(out, work) as opened, engine or LocalEngine(settings.workers) as running:
+        _Build(settings, sources, Path(os.path.abspath(cache)), opened, running, progress).publish(out)
     return open_artifact(out, "corpus", verify=False)
 
 
@@ -152,12 +156,15 @@ class _Build:
             size, state = state_of(source, self._cache)
             units.append(SourceUnit(source, self._work.place("documents", repr(source), source.key, state), size))
         heard = self._phase("read", len(units))
-        reports = self._work.run(self._engine, ReadSource(self._cache), units, heard=lambda unit, fresh: heard())
+        task = ReadSource(self._cache, fetch=not self._engine.shares_machine)
+        reports = self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard())
         found = []
+        filled = [unit.folder for unit, report in zip(units, reports, strict=True) if report["documents"]]
+        columns = iter(self._work.each(read_keys, filled))
         for unit, report in zip(units, reports, strict=True):
             self._report.add_source(unit.source, report, archive_of(unit.source, self._cache))
             if report["documents"]:
-                keys = _keys(unit.folder)
+                keys = next(columns)
                 packages = [unit.source.held_out or name in self._held_out for name, *_ in report["packages"]]
                 keys["held"] = np.array(packages)[keys["package"]]
                 found.append((unit, keys))
@@ -168,9 +175,9 @@ class _Build:
             )
         self._report.check_held_out(self._held_out)
         self._phase("compare", sum(len(keys["held"]) for _, keys in found))
-        for (_, keys), verdict in zip(found, judge_documents([keys for _, keys in found]), strict=True):
+        verdicts = self._engine.judge.documents(filled, [keys for _, keys in found])
+        for (_, keys), verdict in zip(found, verdicts, strict=True):
             keys["verdict"] = verdict
-            del keys["signature"]
         self._report.add_documents([keys["verdict"] for _, keys in found])
         return found
 
@@ -203,14 +210,14 @@ class _Build:
             self._report.add_parsed(group.source.source, report, group.keys)
         return reports
 
-    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Path]:
+    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Place]:
         """What is found over the files of a source: tests with what they test, files that stand for each other.
 
         Returns the folders of their pairs.
         """
-        parsed: dict[Path, list[ParseUnit]] = {}
-        tested: set[Path] = set()
-        languages: dict[Path, set[int]] = {}
+        parsed: dict[Place, list[ParseUnit]] = {}
+        tested: set[Place] = set()
+        languages: dict[Place, set[int]] = {}
         for group, report in zip(groups, reports, strict=True):
             folder = group.source.folder
             parsed.setdefault(folder, []).append(group.unit)
@@ -230,11 +237,11 @@ class _Build:
         place = self._work.place(kind, [unit.folder.name for unit in parts])
         return JoinUnit(tuple(parts), parts[0].held_out, place, sum(unit.weight for unit in parts))
 
-    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Path]) -> dict[str, list[PartUnit]]:
+    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Place]) -> dict[str, list[PartUnit]]:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
-        keys = [_keys(place) for place in places]
+        keys = self._work.each(read_keys, places)
         self._phase("compare", sum(len(key["held"]) for key in keys))
-        verdicts = drop_alone(keys, judge_pairs(keys))
+        verdicts = drop_alone(keys, self._engine.judge.pairs(places, keys))
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
         for group, report in zip(groups, reports, strict=True):
@@ -268,12 +275,10 @@ class _Build:
         return heard
 
 
-def _keys(place: Path) -> dict[str, np.ndarray]:
-    with np.load(place / KEYS) as arrays:
-        return dict(arrays)
-
-
-def _link(source: Path, target: Path) -> None:
+def _link(source: Place, target: Path) -> None:
+    if isinstance(source, Remote):
+        source.download(target)
+        return
     try:
         os.link(source, target)
     except OSError:  # a file system without links

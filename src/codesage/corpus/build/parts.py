@@ -5,12 +5,11 @@ A shard is planned from counts alone, so equal pieces give equal shards whoever 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import Writer
 from codesage.corpus.build.work import Work, result
 from codesage.corpus.build.worker import Guard
@@ -23,7 +22,7 @@ PART_FILE = "part.parquet"
 class Piece:
     """Rows of a Parquet file, or of one row group of it."""
 
-    path: Path
+    path: Place
     rows: tuple[int, ...] | None  # within the group (or file); None: all of them
     characters: int  # of text, as far as planning needs it
     group: int = -1  # -1: the whole file
@@ -39,7 +38,7 @@ class PartUnit:
 
     pieces: tuple[Piece, ...]
     schema: pa.Schema
-    folder: Path
+    folder: Place
     weight: int
 
 
@@ -48,7 +47,7 @@ def write_part(unit: PartUnit, guard: Guard) -> str:
     names = unit.schema.names
     with result(unit.folder) as (folder, _), Writer(folder / PART_FILE, unit.schema) as writer:
         for piece in unit.pieces:
-            with pq.ParquetFile(piece.path) as file:
+            with parquet(piece.path) as file:
                 table = file.read(names) if piece.group < 0 else file.read_row_group(piece.group, names)
             table = table.select(names)
             writer.add(table if piece.rows is None else table.take(pa.array(piece.rows, pa.int64())))

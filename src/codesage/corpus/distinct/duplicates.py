@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+THRESHOLD = 0.85  # agreement of two signatures from which on their texts count as nearly equal
 PERMUTATIONS = 128  # standard error of the estimate at a similarity of 0.85: 0.03 at most
 SHINGLE = 5  # tokens
 
@@ -102,7 +103,7 @@ def _least(shingles: np.ndarray, sizes: np.ndarray, permutations: int) -> np.nda
     return least.T
 
 
-def near_duplicates(signatures: np.ndarray, *, threshold: float = 0.85) -> np.ndarray:
+def near_duplicates(signatures: np.ndarray, *, threshold: float = THRESHOLD) -> np.ndarray:
     """bool (n,): False where an earlier row agrees in at least `threshold` of its entries; the first one stays.
 
     Of the pairs at the threshold 99.9 % are compared, and more above it. Where more than 16 groups of unlike rows share
@@ -113,17 +114,36 @@ def near_duplicates(signatures: np.ndarray, *, threshold: float = 0.85) -> np.nd
         raise ValueError(f"threshold is {threshold}: expected more than 0 and at most 1")
     count, permutations = signatures.shape
     keep = np.ones(count, bool)
-    needed = math.ceil(threshold * permutations)
-    width = _width(threshold, permutations)
-    for start in range(0, permutations - width + 1, width):
+    for band in bands(permutations, threshold=threshold):
         rows = np.flatnonzero(keep)  # what one band drops, the next need not sort
-        _drop(signatures, rows, keep, needed, slice(start, start + width))
+        rows, first = _buckets(rows, band_keys(signatures, band, rows))
+        drop_repeats(signatures, rows, first, keep, threshold=threshold)
     return keep
 
 
-def _drop(signatures: np.ndarray, rows: np.ndarray, keep: np.ndarray, needed: int, band: slice) -> None:
-    """Compare the rows of each bucket of one band to the first of it; then those that differ among themselves."""
-    rows, first = _buckets(signatures, rows, band)
+def bands(permutations: int = PERMUTATIONS, *, threshold: float = THRESHOLD) -> list[slice]:
+    """The entries of a signature that make up each band."""
+    width = _width(threshold, permutations)
+    return [slice(start, start + width) for start in range(0, permutations - width + 1, width)]
+
+
+def band_keys(signatures: np.ndarray, band: slice, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """A hash of the entries of one band, uint64, of each of `rows`."""
+    keys = np.zeros((), np.uint64)
+    for column in range(band.start, band.stop):
+        keys = (keys ^ signatures[rows, column]) * _MIX[0]
+        keys ^= keys >> np.uint64(32)
+    return keys
+
+
+def drop_repeats(
+    signatures: np.ndarray, rows: np.ndarray, first: np.ndarray, keep: np.ndarray, *, threshold: float = THRESHOLD
+) -> None:
+    """Clear `keep` of rows that repeat an earlier one of their bucket. Buckets lie end to end; `first` is where each starts.
+
+    The rows of a bucket are compared to the first of it; then those that differ from it among themselves.
+    """
+    needed = math.ceil(threshold * signatures.shape[1])
     for _ in range(_ROUNDS):
         alone = first & np.append(first[1:], True)
         rows, first = rows[~alone], first[~alone]
@@ -137,21 +157,25 @@ def _drop(signatures: np.ndarray, rows: np.ndarray, keep: np.ndarray, needed: in
         rows, first = rows[others], np.diff(leaders, prepend=-1) != 0
 
 
-def _buckets(signatures: np.ndarray, rows: np.ndarray, band: slice) -> tuple[np.ndarray, np.ndarray]:
-    """`rows` ordered by bucket, then as they came, and where each bucket starts.
+def _buckets(rows: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of `rows` that share a key, ordered by bucket, then as they came, and where each bucket starts.
 
-    The key's upper bits and the position travel in one word, so that one plain sort orders both.
+    The key's upper bits and the position travel in one word, so that one plain sort orders both. Where keys agree in these
+    bits only, those few are ordered again by the whole key.
     """
-    keys = np.zeros(len(rows), np.uint64)
-    for column in range(band.start, band.stop):
-        keys = (keys ^ signatures[rows, column]) * _MIX[0]
-        keys ^= keys >> np.uint64(32)
     bits = np.uint64(max(1, len(rows).bit_length()))
-    keys = (keys >> bits << bits) | np.arange(len(rows), dtype=np.uint64)
-    keys.sort()
-    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    first = np.ones(len(rows), bool)
-    first[1:] = (keys[1:] >> bits) != (keys[:-1] >> bits)
+    words = (keys >> bits << bits) | np.arange(len(rows), dtype=np.uint64)
+    words.sort()
+    order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    words >>= bits
+    equal = words[1:] == words[:-1]
+    order = order[np.append(equal, False) | np.append(False, equal)] if len(order) else order
+    found = keys[order]
+    if (found[1:] < found[:-1]).any():
+        again = np.argsort(found, kind="stable")
+        order, found = order[again], found[again]
+    first = np.ones(len(order), bool)
+    first[1:] = found[1:] != found[:-1]
     return rows[order], first
 
 

@@ -1,31 +1,56 @@
 """Which documents and pairs of a corpus stay: the first of what is equal or nearly so, decided on keys alone.
 
-In: the keys that units.py left, one set of arrays a unit. Out: a verdict a row, 0 for what stays. What is held out for
-evaluation comes first, so that training keeps nothing that is nearly the same.
+In: the keys that units left (build/keys.py), one set of arrays a unit. Out: a verdict a row, 0 for what stays. What is
+held out for evaluation comes first, so that training keeps nothing that is nearly the same. This is the rule, and how one
+machine follows it; cluster.py follows it on many.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
+from codesage.corpus.build.keys import Keys, read_sketches
+from codesage.corpus.build.places import Place
 from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
 
-Keys = dict[str, np.ndarray]
 EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE = 1, 2, 3, 4, 5
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out",
                 ALONE: "alone in its group"}  # fmt: skip
+_READERS = 8  # units read at a time
+
+
+class Judge(Protocol):
+    """Who compares the rows of all units. Both take the places of the units and what read_keys gives of each."""
+
+    def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+
+    def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8."""
+
+
+class OneMachine:
+    """Compares all rows in this process, which holds some 560 bytes for each."""
+
+    def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+        sketches = _gathered(places, [len(key["held"]) for key in keys], ("sha256", "signature"))
+        return _parts(_document_verdicts(_joined(keys, ("held",)) | sketches), keys)
+
+    def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
+        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8."""
+        sketches = _gathered(places, [len(key["held"]) for key in keys], ("body", "text", "signature"))
+        return _parts(_pair_verdicts(_joined(keys, ("held", "side")) | sketches), keys)
 
 
 def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
     """Verdicts on documents, uint8 (n,) a unit. Keys: sha256 (n, 32) uint8, signature (n, P), held (n,) bool."""
-    keys = _joined(units, ("sha256", "signature", "held"))
-    verdict = np.zeros(len(keys["held"]), np.uint8)
-    order = np.argsort(~keys["held"], kind="stable")
-    _judge(verdict, order, _whole(keys["sha256"]), keys["signature"])
-    return _parts(verdict, units)
+    return _parts(_document_verdicts(_joined(units, ("sha256", "signature", "held"))), units)
 
 
 def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
@@ -35,15 +60,7 @@ def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
     docstring describes too. But nothing whose text or body is held out under any kind is kept for training. Keys: text
     and body (n, 2) uint64, signature (n, P), held (n,) bool, side (n,) uint8.
     """
-    keys = _joined(units, ("body", "text", "signature", "held", "side"))
-    held, body, text = keys["held"], _whole(keys["body"]), _whole(keys["text"])
-    verdict = np.zeros(len(held), np.uint8)
-    verdict[~held & np.isin(body, body[held])] = HELD_BODY
-    verdict[~held & np.isin(text, text[held])] = HELD_TEXT
-    order = np.argsort(~held, kind="stable")
-    for side in np.unique(keys["side"]):
-        _judge(verdict, order[(keys["side"] == side)[order]], body, keys["signature"])
-    return _parts(verdict, units)
+    return _parts(_pair_verdicts(_joined(units, ("body", "text", "signature", "held", "side"))), units)
 
 
 def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -65,6 +82,24 @@ def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
     return Counter({name: int(codes[code]) for code, name in reasons.items() if codes[code]})
 
 
+def _document_verdicts(keys: Keys) -> np.ndarray:
+    verdict = np.zeros(len(keys["held"]), np.uint8)
+    order = np.argsort(~keys["held"], kind="stable")
+    _judge(verdict, order, _whole(keys["sha256"]), keys["signature"])
+    return verdict
+
+
+def _pair_verdicts(keys: Keys) -> np.ndarray:
+    held, body, text = keys["held"], _whole(keys["body"]), _whole(keys["text"])
+    verdict = np.zeros(len(held), np.uint8)
+    verdict[~held & np.isin(body, body[held])] = HELD_BODY
+    verdict[~held & np.isin(text, text[held])] = HELD_TEXT
+    order = np.argsort(~held, kind="stable")
+    for side in np.unique(keys["side"]):
+        _judge(verdict, order[(keys["side"] == side)[order]], body, keys["signature"])
+    return verdict
+
+
 def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatures: np.ndarray) -> None:
     """Drop, among the rows of `order` that still stand, each one that repeats an earlier one."""
     rows = order[verdict[order] == 0]
@@ -73,6 +108,24 @@ def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatur
     verdict[rows[again]] = EQUAL
     rows = rows[~again]
     verdict[rows[~near_duplicates(signatures[rows])]] = NEAR
+
+
+def _gathered(places: Sequence[Place], counts: Sequence[int], names: Sequence[str]) -> Keys:
+    """The sketches of all units, each column as one array, which is filled in place: none is ever there twice."""
+    if not places:
+        return {}
+    starts = np.cumsum([0, *counts])
+    whole = {name: np.empty((starts[-1], *column.shape[1:]), column.dtype)
+             for name, column in read_sketches(places[0], names).items()}  # fmt: skip
+
+    def fill(unit: int) -> None:
+        for name, column in read_sketches(places[unit], names).items():
+            whole[name][starts[unit] : starts[unit + 1]] = column
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for _ in pool.map(fill, range(len(places))):
+            pass
+    return whole
 
 
 def _joined(units: Sequence[Keys], names: Sequence[str]) -> Keys:

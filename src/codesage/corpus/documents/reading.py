@@ -1,6 +1,6 @@
 """A source to clean documents: secrets masked, in row groups that a worker parses at a time.
 
-Runs in killable workers. Beside documents.parquet it leaves keys, by which equal and nearly equal documents are found
+Runs in killable workers. Beside documents.parquet it leaves keys (keys.py), by which equal and nearly equal documents are found
 without reading texts again, and a report that names what was left out.
 """
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.corpus.build.keys import write_keys
+from codesage.corpus.build.places import Place
 from codesage.corpus.build.tables import GROUP_BYTES, Writer, schema_of, table_of
-from codesage.corpus.build.work import KEYS, result
+from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.duplicates import signatures
 from codesage.corpus.documents.recognise import is_test
@@ -35,19 +37,25 @@ class SourceUnit:
     """One source to read."""
 
     source: Source
-    folder: Path
+    folder: Place
     weight: int  # bytes, about
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSource:
-    """Task: documents.parquet, keys.npz and a report of one source, whose files lie in `cache`."""
+    """Task: documents.parquet, keys and a report of one source, whose files lie in `cache`.
+
+    Where the machine of the worker has a cache of its own, what it lacks is fetched there.
+    """
 
     cache: Path
+    fetch: bool = False  # the cache may be another than that of the build's own machine
 
     def __call__(self, unit: SourceUnit, guard: Guard) -> str:
         """Fill the unit's place; its name is the answer."""
         skipped, masked, others, packages, keys = [], Counter(), Counter(), {}, []
+        if self.fetch:
+            unit.source.fetch(self.cache)
         with result(unit.folder) as (folder, report):
             with Writer(folder / DOCUMENTS_FILE, DOCUMENTS, compression="lz4") as writer:
                 for group in _groups(self._documents(unit.source, guard, skipped, others)):
@@ -59,7 +67,7 @@ class ReadSource:
                     writer.add(table_of(DOCUMENTS, group, test=keys[-1]["test"]))
                     writer.flush()
             if keys:
-                np.savez(folder / KEYS, **{name: np.concatenate([key[name] for key in keys]) for name in keys[0]})
+                write_keys(folder, {name: np.concatenate([key[name] for key in keys]) for name in keys[0]})
             report |= {"documents": sum(len(key["test"]) for key in keys), "skipped": skipped, "masked": dict(masked),
                        "packages": list(packages), "other files": dict(others)}  # fmt: skip
         return str(unit.folder)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from codesage.corpus.build.places import parquet
 from codesage.corpus.build.tables import records_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
@@ -73,7 +73,7 @@ def _folder(path: str) -> str:
 
 def _paths(unit: ParseUnit) -> list[tuple[str, str, int]]:
     """(path, language, row) of the documents of a row group that are kept."""
-    with pq.ParquetFile(unit.documents) as file:
+    with parquet(unit.documents) as file:
         table = file.read_row_group(unit.group, columns=["path", "language"]).take(pa.array(unit.rows, pa.int64()))
     return list(zip(table["path"].to_pylist(), table["language"].to_pylist(), unit.rows, strict=True))
 
@@ -84,6 +84,6 @@ def _documents(parsed: Sequence[ParseUnit], wanted: Iterable[File]) -> Iterator[
     for file in dict.fromkeys(wanted):
         of_part[file.part].append(file)
     for part, files in of_part.items():
-        with pq.ParquetFile(parsed[part].documents) as file:
+        with parquet(parsed[part].documents) as file:
             table = file.read_row_group(parsed[part].group).take(pa.array([item.row for item in files], pa.int64()))
         yield from zip(files, records_of(table, Document), strict=True)

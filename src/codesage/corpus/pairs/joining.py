@@ -3,13 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from posixpath import dirname
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.documents.recognise import is_test
@@ -34,7 +33,7 @@ class JoinUnit:
 
     parsed: tuple[ParseUnit, ...]
     held_out: bool
-    folder: Path
+    folder: Place
     weight: int
 
 
@@ -95,7 +94,7 @@ def _definitions(
     return found
 
 
-def _called(folder: Path, called: pa.Array) -> pa.Table:
+def _called(folder: Place, called: pa.Array) -> pa.Table:
     """The functions of a row group outside tests whose names are called."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
     table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
@@ -103,8 +102,8 @@ def _called(folder: Path, called: pa.Array) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["path"], tests)))
 
 
-def _table(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
+def _table(path: Place) -> pa.Table:
+    with parquet(path) as file:
         return file.read(use_threads=False)
 
 
@@ -114,7 +113,7 @@ def _columns(table: pa.Table, *names: str) -> list[list]:
 
 def _functions(table: pa.Table, part: ParseUnit) -> Iterator[tuple[Function, str, str]]:
     """(function, path, package) of each row."""
-    with pq.ParquetFile(part.documents) as file:
+    with parquet(part.documents) as file:
         texts = file.read_row_group(part.group, columns=["text"])["text"]
     sources = {row: texts[row].as_py().encode("utf-8", "replace") for row in set(table["row"].to_pylist())}
     for *values, bare, path, package, row in zip(*(table[name].to_pylist() for name in FUNCTIONS.names), strict=True):

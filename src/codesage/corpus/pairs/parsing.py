@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from codesage.corpus.build.keys import write_keys
+from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import Writer, records_of, schema_of, table_of
-from codesage.corpus.build.work import KEYS, result
+from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.benchmarks import STRICT, USUAL, Benchmarks, read_benchmarks
 from codesage.corpus.distinct.duplicates import digest, signatures
@@ -42,12 +43,12 @@ TESTS_FILE = "tests.parquet"
 class ParseUnit:
     """One row group of a source's documents to parse."""
 
-    documents: Path
+    documents: Place
     group: int
     rows: tuple[int, ...]  # within the group: those that are kept
     held_out: bool  # all of it, whatever the package
     language: str  # of most of the source: that of an example in its documentation that does not say
-    folder: Path
+    folder: Place
     weight: int  # characters of text
 
 
@@ -76,7 +77,7 @@ class Parse:
 
     def __call__(self, unit: ParseUnit, guard: Guard) -> str:
         """Fill the unit's place; its name is the answer."""
-        with pq.ParquetFile(unit.documents) as file:
+        with parquet(unit.documents) as file:
             table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
         found = _Found()
         documents = list(records_of(table, Document))
@@ -174,23 +175,22 @@ def _benchmarks(folder: str, strict: bool) -> Benchmarks:
 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *, everything: bool) -> None:
-    """pairs.parquet, and keys.npz: what decides on pairs, and counts them, without their texts, one row each."""
+    """pairs.parquet, and the keys that decide on pairs, and count them, without their texts."""
     _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
     bodies = [pair.bare_body for pair in pairs]
-    np.savez(
-        folder / KEYS,
-        body=np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
-        text=np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(-1, 2),
-        signature=signatures(bodies),
-        group=np.frombuffer(b"".join(digest(pair.group)[:8] if pair.group else bytes(8) for pair in pairs), "<u8"),
-        side=np.array([side_of(pair) for pair in pairs], np.uint8),
-        held=np.array([everything or pair.package in held_out for pair in pairs], bool),
-        language=np.array([CODES[pair.language] for pair in pairs], np.uint8),
-        kind=np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
-        words=np.array([len(pair.text.split()) for pair in pairs], np.uint32),
-        lines=np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
-        characters=np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
-    )
+    write_keys(folder, {
+        "body": np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
+        "text": np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(-1, 2),
+        "signature": signatures(bodies),
+        "held": np.array([everything or pair.package in held_out for pair in pairs], bool),
+        "language": np.array([CODES[pair.language] for pair in pairs], np.uint8),
+        "kind": np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
+        "side": np.array([side_of(pair) for pair in pairs], np.uint8),
+        "group": np.frombuffer(b"".join(digest(pair.group)[:8] if pair.group else bytes(8) for pair in pairs), "<u8"),
+        "words": np.array([len(pair.text.split()) for pair in pairs], np.uint32),
+        "lines": np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
+        "characters": np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
+    })  # fmt: skip
 
 
 def side_of(pair: Pair) -> int:

@@ -1,0 +1,219 @@
+"""Where units leave their results: a local folder, or a prefix of an object store.
+
+In: an address, a path or `scheme://...`. Out: a place that is joined with `/` and opened to read. Local places are
+`pathlib.Path`; all others are `Remote`. S3 and Google Cloud Storage are read by Arrow itself, with the credentials and the
+endpoint of the usual environment variables and files; every other scheme goes through fsspec.
+
+An object store has no rename. So an attempt at a unit uploads its files under a name of its own, and then writes one
+small object, `committed`, that holds that name. Readers look there first: a unit is there whole or not at all, and what
+a killed attempt leaves is never read.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.fs as arrow_fs
+import pyarrow.parquet as pq
+
+from codesage.errors import CodesageError
+
+COMMITTED = "committed"
+_ATTEMPTS = 4  # at a request, by the client of S3
+_CONNECT = 5.0  # seconds
+_COPIED = 8 << 20  # bytes at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An address of an object store, with the part of `pathlib.Path` that a build needs; picklable."""
+
+    address: str
+
+    def __truediv__(self, name: str) -> "Remote":
+        return Remote(f"{self.address.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def name(self) -> str:
+        """What follows the last slash."""
+        return self.address.rsplit("/", 1)[1]
+
+    @property
+    def parent(self) -> "Remote":
+        """The address without its name."""
+        return Remote(self.address.rsplit("/", 1)[0])
+
+    def open(self) -> pa.NativeFile:
+        """A file of the attempt that was committed, to read. FileNotFoundError when there is none."""
+        attempt = (self.parent / COMMITTED).read().decode("ascii")
+        return (self.parent / attempt / self.name)._opened()
+
+    def download(self, target: Path) -> None:
+        """Copy a file of the attempt that was committed to the local file `target`."""
+        with self.open() as source, open(target, "wb") as file:
+            while data := self._part(source):
+                file.write(data)
+
+    def read(self) -> bytes:
+        """All bytes of the object at this very address. FileNotFoundError when there is none."""
+        with _told(self), self._opened() as file:
+            return file.read()
+
+    def write(self, data: bytes) -> None:
+        """Put one object, whole or not at all."""
+        system, path = _system(self.address)
+        with _told(self), system.open_output_stream(path) as file:
+            file.write(data)
+
+    def commit(self, folder: Path) -> None:
+        """Upload the files of `folder` as one attempt at this unit. Where another attempt was as quick, it stays."""
+        attempt = uuid4().hex
+        system, path = _system(self.address)
+        with _told(self):
+            for file in sorted(folder.iterdir()):
+                _make_folder(system, f"{path}/{attempt}")
+                arrow_fs.copy_files(
+                    str(file), f"{path}/{attempt}/{file.name}",
+                    source_filesystem=arrow_fs.LocalFileSystem(), destination_filesystem=system,
+                )  # fmt: skip
+        if not self.committed():
+            (self / COMMITTED).write(attempt.encode("ascii"))
+
+    def committed(self) -> bool:
+        """Whether an attempt at this unit is complete."""
+        system, path = _system(f"{self.address}/{COMMITTED}")
+        with _told(self):
+            return system.get_file_info(path).type == arrow_fs.FileType.File
+
+    def below(self) -> list[str]:
+        """Names of all objects below this address, relative to it; [] when there is none."""
+        system, path = _system(self.address)
+        with _told(self):
+            found = system.get_file_info(arrow_fs.FileSelector(path, recursive=True, allow_not_found=True))
+        return [info.path.removeprefix(path).lstrip("/") for info in found if info.type == arrow_fs.FileType.File]
+
+    def remove(self) -> None:
+        """Delete the object at this address, or all below it."""
+        system, path = _system(self.address)
+        with _told(self):
+            kind = system.get_file_info(path).type
+            if kind == arrow_fs.FileType.File:
+                system.delete_file(path)
+            elif kind == arrow_fs.FileType.Directory:
+                system.delete_dir(path)
+
+    def _part(self, source: pa.NativeFile) -> bytes:
+        with _told(self):
+            return source.read(_COPIED)
+
+    def _opened(self) -> pa.NativeFile:
+        system, path = _system(self.address)
+        with _told(self):
+            return system.open_input_file(path)
+
+
+Place = Path | Remote
+
+
+def place_of(address: str | Path) -> Place:
+    """The place at `address`: `scheme://...` is remote, `file://` and all else are local."""
+    address = str(address).removeprefix("file://")
+    return Remote(address.rstrip("/")) if "://" in address else Path(os.path.abspath(address))
+
+
+@contextmanager
+def parquet(place: Place) -> Iterator[pq.ParquetFile]:
+    """The Parquet file at `place`, opened."""
+    with pq.ParquetFile(place if isinstance(place, Path) else place.open(), pre_buffer=not isinstance(place, Path)) as file:
+        yield file
+
+
+def committed(places: Iterable[Place], mark: str) -> set[str]:
+    """Addresses of those `places` that are complete; local ones hold a file `mark`. Lists an object store, once a folder."""
+    found, parents = set(), {}
+    for place in places:
+        if isinstance(place, Remote):
+            parents.setdefault(str(place.parent), place.parent)
+        elif (place / mark).is_file():
+            found.add(str(place))
+    for address, parent in parents.items():
+        units = (name.rpartition("/") for name in parent.below())
+        found.update(f"{address}/{unit}" for unit, _, last in units if last == COMMITTED)
+    return found
+
+
+@contextmanager
+def _told(place: Remote) -> Iterator[None]:
+    """What a store refuses as one line; FileNotFoundError of a single object passes."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise CodesageError(f"cannot use {place}: {_reason(str(error))}") from None
+    except Exception as error:  # fsspec's drivers have errors of their own
+        raise CodesageError(f"cannot use {place}: {type(error).__name__}: {_reason(str(error))}") from None
+
+
+def _reason(message: str) -> str:
+    """What an error of a store means, and what repairs it."""
+    for sign, meaning in _MEANINGS.items():
+        if sign.lower() in message.lower():
+            return meaning
+    return " ".join(message.split())
+
+
+_MEANINGS = {
+    "NO_SUCH_BUCKET": "there is no such bucket: create it first",
+    "INVALID_ACCESS_KEY": "the store does not know the access key: check AWS_ACCESS_KEY_ID",
+    "InvalidAccessKeyId": "the store does not know the access key: check AWS_ACCESS_KEY_ID",
+    "SIGNATURE": "the store refuses the secret key: check AWS_SECRET_ACCESS_KEY",
+    "ACCESS_DENIED": "the store denies access: check the credentials and their rights on the bucket",
+    "FORBIDDEN": "the store denies access: check the credentials and their rights on the bucket",
+    "HTTP response code 403": "the store denies access: check the credentials and their rights on the bucket",
+    "NETWORK_CONNECTION": "the store does not answer: check AWS_ENDPOINT_URL and the network",
+    "curlCode": "the store does not answer: check AWS_ENDPOINT_URL and the network",
+}
+
+
+def _system(address: str) -> tuple[arrow_fs.FileSystem, str]:
+    """The file system of an address, and the path in it."""
+    scheme, _, path = address.partition("://")
+    return (_s3() if scheme == "s3" else _other(scheme)), path
+
+
+@cache
+def _s3() -> arrow_fs.FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""  # Arrow reads neither
+    scheme, _, host = endpoint.rpartition("://")
+    return arrow_fs.S3FileSystem(
+        endpoint_override=host or None, scheme=scheme or None, connect_timeout=_CONNECT,
+        retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    )  # fmt: skip
+
+
+@cache
+def _other(scheme: str) -> arrow_fs.FileSystem:
+    """Any scheme fsspec knows. CodesageError for one it does not, or whose driver is not installed."""
+    try:
+        import fsspec
+
+        return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(fsspec.filesystem(scheme)))
+    except ModuleNotFoundError:
+        raise CodesageError(f"addresses {scheme}://... need fsspec: run pip install 'codesage[ray]'") from None
+    except (ValueError, ImportError) as error:
+        raise CodesageError(f"addresses {scheme}://... cannot be used: {_reason(str(error))}") from None
+
+
+def _make_folder(system: arrow_fs.FileSystem, path: str) -> None:
+    """Where a store has folders, make one: S3 has none."""
+    if not isinstance(system, arrow_fs.S3FileSystem):
+        system.create_dir(path, recursive=True)

@@ -1,0 +1,293 @@
+"""The corpus beyond one machine: comparison on a Ray cluster, units on an object store, and what goes wrong there."""
+
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codesage import CodesageError
+from codesage.corpus.build import lease, places
+from codesage.corpus.build.engine import LocalEngine, RayEngine
+from codesage.corpus.build.keys import read_keys, write_keys
+from codesage.corpus.build.lease import Lease
+from codesage.corpus.build.places import Remote, committed, place_of
+from codesage.corpus.build.work import REPORT, open_work, read_report, result
+from codesage.corpus.build.worker import Limits
+from codesage.corpus.distinct.duplicates import bands, near_duplicates
+from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine, judge_documents, judge_pairs
+from codesage.corpus.sources.trees import Folder
+from codesage.corpus.stage import Settings, build
+from engine_tasks import Words, harm, kill_the_caller
+from s3_server import Store
+from test_corpus import _function
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def store():
+    """An S3-compatible server on this machine, with one bucket, and the variables by which all processes find it."""
+    with pytest.MonkeyPatch.context() as patch, Store(("127.0.0.1", 0), "bucket") as served:
+        for name, value in served.environment.items():
+            patch.setenv(name, value)
+        patch.setattr(lease, "_SETTLE", 0.05)
+        patch.setattr(lease, "_BEAT", 0.1)
+        patch.setattr(lease, "_PATIENCE", 1.0)
+        places._s3.cache_clear()
+        yield served
+    places._s3.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def ray(store):
+    """A cluster of two workers, started once for all tests here."""
+    with RayEngine(2, limits=Limits(seconds=60)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Three packages with files and functions that are equal, nearly equal and held out."""
+    for name in ("alpha", "beta", "gamma"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "code.py").write_text("".join(_function(name, i) for i in range(8)))
+    whole = (tmp_path / "alpha" / "code.py").read_text()
+    (tmp_path / "beta" / "copy.py").write_text(whole)
+    (tmp_path / "beta" / "near.py").write_text(whole.replace("number 3", "number 33"))
+    (tmp_path / "beta" / "shared.py").write_text(_function("alpha", 1) + "".join(_function("delta", i) for i in range(4)))
+    (tmp_path / "beta" / "leak.py").write_text(_function("gamma", 2) + "x = 1\n")
+    return tmp_path
+
+
+def _sources(tree: Path) -> list[Folder]:
+    return [Folder(str(tree / "alpha")), Folder(str(tree / "beta")), Folder(str(tree / "gamma"), held_out=True)]
+
+
+# ---- comparison ----
+
+
+def _planted(counts: list[int], seed: int) -> list[dict[str, np.ndarray]]:
+    """Keys of units with rows that are equal, near each other in chains, or alike in one band only; some are held out."""
+    chance, rows = np.random.default_rng(seed), sum(counts)
+    signature = chance.integers(0, 1 << 32, (rows, 128), dtype=np.uint32)
+    digest = chance.integers(0, 1 << 63, (rows, 4), dtype=np.uint64)
+    text = chance.integers(0, 1 << 63, (rows, 2), dtype=np.uint64)
+    for row in range(1, rows):
+        other, draw = chance.integers(row), chance.random()
+        if draw < 0.2:
+            digest[row], signature[row] = digest[other], signature[other]
+        elif draw < 0.5:
+            changed = chance.choice(128, chance.integers(1, 30), replace=False)
+            signature[row] = signature[other]
+            signature[row, changed] = chance.integers(0, 1 << 32, len(changed), dtype=np.uint32)
+        elif draw < 0.6:
+            signature[row, bands()[int(chance.integers(3))]] = 7  # more unlike rows in a bucket than are told apart
+        if chance.random() < 0.1:
+            text[row] = text[other]
+    held, kind = chance.random(rows) < 0.1, chance.integers(0, 3, rows).astype(np.uint8)
+    whole = {"sha256": digest.view(np.uint8).reshape(-1, 32), "signature": signature, "body": digest[:, :2], "text": text,
+             "held": held, "kind": kind}  # fmt: skip
+    starts = np.cumsum([0, *counts])
+    return [{name: column[start:end] for name, column in whole.items()} for start, end in pairwise(starts)]
+
+
+def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
+    units = _planted([0, 700, 1, 300, 999], seed=1)
+    written = []
+    for number, unit in enumerate(units):
+        written.append(tmp_path / str(number))
+        written[-1].mkdir()
+        write_keys(written[-1], unit)
+    keys = list(map(read_keys, written))
+    assert set(keys[0]) == {"held", "kind"}  # what the build keeps: neither digests nor signatures
+    documents, pairs = judge_documents(units), judge_pairs(units)
+    assert set(np.concatenate(documents)) == {0, EQUAL, NEAR}
+    assert set(np.concatenate(pairs)) == {0, EQUAL, NEAR, HELD_TEXT, HELD_BODY}
+    held = [{"held": key["held"]} for key in keys]
+    for judge in (OneMachine(), ray.judge):
+        for expected, found in ((documents, judge.documents(written, held)), (pairs, judge.pairs(written, keys))):
+            assert [part.tolist() for part in found] == [part.tolist() for part in expected], judge
+
+
+def test_a_bucket_is_what_agrees_in_the_whole_band():
+    """Rows whose keys agree in the upper bits only share no bucket, however many rows there are and however they lie."""
+    from codesage.corpus.distinct.duplicates import _buckets
+
+    upper = np.uint64(0xABCDEF << 40)
+    keys = upper | np.array([1, 2, 1, 3, 2, 1, 9], np.uint64)
+    rows, first = _buckets(np.arange(10, 17), keys)
+    groups = np.split(rows, np.flatnonzero(first)[1:])
+    assert sorted(group.tolist() for group in groups if len(group) > 1) == [[10, 12, 15], [11, 14]]
+    chance = np.random.default_rng(0)
+    signature = chance.integers(0, 2, (400, 128), dtype=np.uint32)  # few values: buckets of many sizes
+    expected = _plain(signature)
+    assert near_duplicates(signature, threshold=0.7).tolist() == expected and not all(expected)
+
+
+def _plain(signature: np.ndarray) -> list[bool]:
+    """The rule in plain loops: band after band, each bucket's first row, then the first that differs, sixteen times."""
+    keep = [True] * len(signature)
+    for band in bands(threshold=0.7):
+        buckets: dict[bytes, list[int]] = {}
+        for row in range(len(signature)):
+            if keep[row]:
+                buckets.setdefault(signature[row, band].tobytes(), []).append(row)
+        for rows in buckets.values():
+            for _ in range(16):
+                if len(rows) < 2:
+                    break
+                leader, *others = rows
+                rows = []
+                for row in others:
+                    near = (signature[row] == signature[leader]).sum() >= 0.7 * 128
+                    keep[row] = keep[row] and not near
+                    rows += [] if near else [row]
+    return keep
+
+
+# ---- builds ----
+
+BUILD = """
+import sys
+from codesage.corpus.sources.trees import Folder
+from codesage.corpus.stage import Settings, build
+if __name__ == "__main__":
+    sources = [Folder(path, path.endswith("gamma")) for path in sys.argv[3:]]
+    build(Settings(workers=1), sources, sys.argv[1], cache=sys.argv[1] + ".cache", work=sys.argv[2])
+"""
+
+
+def test_engines_and_work_folders_give_the_same_bytes_and_a_killed_build_resumes_on_s3(ray, store, tree):
+    cache = tree / "cache"
+    local = build(Settings(), _sources(tree), tree / "local", engine=LocalEngine(1), cache=cache)
+    assert {"equal to another", "near duplicate"} <= set(local.facts["skipped"])
+    assert {"equal body", "text is held out"} <= set(local.facts["dropped"])
+    over_ray = build(Settings(), _sources(tree), tree / "ray", engine=ray, cache=cache)
+    (tree / "build.py").write_text(BUILD)
+    out, work = tree / "s3", "s3://bucket/work/killed"
+    paths = [str(tree / name) for name in ("alpha", "beta", "gamma")]
+    process = subprocess.Popen([sys.executable, str(tree / "build.py"), str(out), work, *paths], stderr=subprocess.PIPE)
+    while process.poll() is None and not any("parsed/" in name for name in store.buckets["bucket"]):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    kept = {name for name in store.buckets["bucket"] if "documents/" in name and name.endswith(places.COMMITTED)}
+    assert len(kept) == 3 and not out.exists()
+    resumed = build(Settings(), _sources(tree), out, engine=ray, cache=cache, work=work)
+    assert local.fingerprint == over_ray.fingerprint == resumed.fingerprint
+    assert local.facts == resumed.facts and not store.buckets["bucket"]
+    assert not list(tree.glob("*.building")) and not list(tree.glob(".*"))
+
+
+def test_a_worker_that_dies_is_one_line(ray, monkeypatch):
+    monkeypatch.setattr("codesage.corpus.build.engine._RETRIES", 0)
+    assert list(ray.map(harm, [Words(("a", "crash")), Words(("b",))])) == [[("a", ""), ("crash", "crash")], [("b", "")]]
+    with pytest.raises(CodesageError, match="the words are wrong"):
+        list(ray.map(harm, [Words(("raise",))]))
+    with pytest.raises(CodesageError, match=r"^the Ray cluster failed \(.*resumes$"):
+        list(ray.map(kill_the_caller, [Words(())]))
+
+
+# ---- places ----
+
+
+@pytest.fixture(params=["s3", "memory"])
+def remote(request, store):
+    """A folder on an object store: Arrow's S3 client, and a driver of fsspec."""
+    place = place_of(f"{request.param}://bucket/places")
+    yield place
+    place.remove()
+
+
+def _filled(place, text: str = "x"):
+    with result(place) as (folder, report):
+        (folder / "file").write_text(text)
+        report["said"] = text
+
+
+def test_a_unit_is_there_whole_or_not_at_all(remote):
+    whole, broken = remote / "kind" / "whole", remote / "kind" / "broken"
+    _filled(whole)
+    with pytest.raises(RuntimeError, match="killed"), result(broken) as (folder, _):
+        (folder / "file").write_text("half")
+        raise RuntimeError("killed")
+    (broken / "0123").write(b"an attempt that was killed before it was committed")
+    assert committed([whole, broken, remote / "other" / "gone"], REPORT) == {str(whole)}
+    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"said": "x"}
+    with pytest.raises(FileNotFoundError):
+        (broken / "file").open()
+    _filled(whole, "an attempt that came too late")
+    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"said": "x"}
+
+
+def test_work_at_an_address_is_found_again_and_removed_at_the_end(remote, tmp_path):
+    with pytest.raises(RuntimeError, match="killed"), open_work(tmp_path / "out", str(remote)) as work:
+        for number in range(120):  # more than a page of a listing
+            (work.place("kind", number) / places.COMMITTED).write(b"a")
+        raise RuntimeError("killed")
+    with open_work(tmp_path / "out", str(remote)) as work:
+        made = [work.place("kind", number) for number in range(121)]
+        assert committed(made, REPORT) == {str(place) for place in made[:120]}
+    assert remote.below() == []
+
+
+def test_one_build_at_a_time_uses_a_work_address(store, tmp_path, monkeypatch):
+    address = "s3://bucket/leased"
+    with open_work(tmp_path / "one", address):
+        refused = pytest.raises(CodesageError, match="another build is using s3://bucket/leased")
+        with refused, open_work(tmp_path / "two", address):
+            pass
+        assert Remote(address).below() == ["lock"]
+    assert Remote(address).below() == []
+    killed = Lease(Remote(address))
+    killed.release(remove=False)  # its lock stays, and beats no more
+    monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-machine")
+    started = time.monotonic()
+    taken = Lease(Remote(address))
+    assert time.monotonic() - started >= lease._PATIENCE
+    taken._lock.write(b'{"name": "a third", "machine": "m", "process": 1, "beats": 1}')
+    taken._thread.join(5)
+    with pytest.raises(CodesageError, match="another build has taken over"):
+        taken.check()
+    taken.release(remove=True)
+    assert Remote(address).below() == ["lock"]  # it is the third's
+    Remote(address).remove()
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_folder_of_other_things_is_never_used_for_work(store, tmp_path, local):
+    address = str(tmp_path / "mine") if local else "s3://bucket/mine"
+    if local:
+        (tmp_path / "mine" / "photos").mkdir(parents=True)
+        (tmp_path / "mine" / "photos" / "one.png").touch()
+    else:
+        Remote(address + "/photos/one.png").write(b"")
+    with pytest.raises(CodesageError, match="is no work folder"), open_work(tmp_path / "out", address):
+        pass
+    assert (tmp_path / "mine" / "photos" / "one.png").exists() if local else Remote(address).below() == ["photos/one.png"]
+
+
+def test_what_a_store_refuses_is_one_line(store, tmp_path):
+    def refusal(address: str = "s3://bucket/work", **variables: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(places, "_ATTEMPTS", 1)
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            places._s3.cache_clear()
+            with pytest.raises(CodesageError) as told, open_work(tmp_path / "out", address):
+                pass
+        places._s3.cache_clear()
+        assert "\n" not in str(told.value)
+        return str(told.value)
+
+    assert "there is no such bucket: create it" in refusal("s3://nowhere/work")
+    assert "check AWS_SECRET_ACCESS_KEY" in refusal(AWS_SECRET_ACCESS_KEY="wrong")
+    assert "check AWS_ACCESS_KEY_ID" in refusal(AWS_ACCESS_KEY_ID="wrong")
+    assert "does not answer: check AWS_ENDPOINT_URL" in refusal(AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert "Protocol not known: nonsense" in refusal("nonsense://bucket/work")
