@@ -21,6 +21,7 @@ import numpy as np
 
 from codesage.corpus.build.engine import RayEngine
 from codesage.corpus.build.keys import read_keys, write_keys
+from codesage.corpus.build.pool import Pool
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import OneMachine
 from codesage.evaluate.commands import environment
@@ -28,7 +29,7 @@ from codesage.evaluate.commands import environment
 UNIT = 5_000  # documents
 EQUAL, NEAR, ALIKE = 0.2, 0.1, 0.05  # shares of documents
 CORES = 64  # of a node in the table
-KEPT = 14  # bytes a document in the process that builds: verdict 1, bands it shares 4, keys.npz 15 less what is packed
+KEPT = 20  # bytes a document in the process that builds: its verdict 1, the bands it shares 4, keys.npz 15
 
 
 def main() -> None:
@@ -97,7 +98,7 @@ def _cluster(folder: Path, workers: int) -> dict:
     places, keys = _units(folder)
     with RayEngine(workers) as engine:
         engine.judge.documents(places[:4], keys[:4])  # processes are started and modules are read
-        judge, before = _Counting(workers), resource.getrusage(resource.RUSAGE_SELF)
+        judge, before = _Counting(engine.judge._pool), resource.getrusage(resource.RUSAGE_SELF)
         started = time.perf_counter()
         verdicts = judge.documents(places, keys)
         return _rates(verdicts, started, before) | {"records": judge.records}
@@ -106,13 +107,13 @@ def _cluster(folder: Path, workers: int) -> dict:
 class _Counting(Cluster):
     """Says how many records each shuffle moves."""
 
-    def __init__(self, workers: int) -> None:
-        super().__init__(workers)
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
         self.records: list[int] = []
 
-    def _dataset(self, rows, read, bring, *, records, shared=None):
-        self.records.append(records)
-        return super()._dataset(rows, read, bring, records=records, shared=shared)
+    def _brought(self, rows, read, bring, *, records, shared=None):
+        self.records.append(records if shared is None else int(np.bitwise_count(shared).sum()))
+        return super()._brought(rows, read, bring, records=records, shared=shared)
 
 
 def _units(folder: Path) -> tuple[list[Path], list[dict]]:

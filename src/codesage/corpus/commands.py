@@ -21,7 +21,7 @@ def build(
     held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
-    work: Annotated[str, typer.Option(help="Where work under way lies: a folder, or s3://bucket/...; default: beside --out.")] = "",
+    work: Annotated[str, typer.Option(help="Where work under way lies: a folder or s3://...; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one a core.")] = 0,
 ) -> None:  # fmt: skip

@@ -5,21 +5,19 @@ compare rows by the same rule (distinct/), so that what a build writes does not 
 workers.
 """
 
-import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Protocol
 
-from codesage.corpus.build.failures import of_cluster
+from codesage.corpus.build.pool import Pool
 from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
 from codesage.errors import CodesageError
 
 _TICK = 0.2  # seconds between looks at the time an item takes
-_RETRIES = 3  # of a unit whose actor died with its machine
 
 
 class Unit(Protocol):
@@ -84,70 +82,62 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Ray Data over the machines of a cluster (or over this one): each of its actors holds one killable worker.
+    """The machines of a Ray cluster, or this one: a pool of actors, each with one killable worker.
 
     The work folder must be one that every machine sees: a shared file system, or an object store. So must folders of
     one's own; what is fetched is fetched by each machine that reads it. A running cluster is joined; where there is none,
     one with `workers` processors is started here, and stopped at the end.
     """
 
+    shares_machine = False
+
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
         try:
-            import ray.data
+            import ray
         except ModuleNotFoundError:
             raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
-        self._ray, self._limits, self._started = ray, limits, not ray.is_initialized()
+        self._ray, self._started = ray, not ray.is_initialized()
         if self._started:
-            ray.init(num_cpus=workers or None, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            _start(ray, workers)
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
-        self.judge, self.shares_machine = Cluster(self.workers), False
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        self._pool = Pool(self.workers, limits)
+        self.judge = Cluster(self._pool)
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
         """Results in the order of `units`. Raises what a task raises, CodesageError when workers cannot live."""
-        import ray.data
-
-        if not units:
-            return
         order = sorted(range(len(units)), key=lambda index: (-units[index].weight, index))
-        rows = [{"index": index, "unit": pickle.dumps(units[index])} for index in order]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor, fn_constructor_args=(pickle.dumps(task), self._limits), num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))), max_task_retries=_RETRIES,
-        )  # fmt: skip
+        sent = self._pool.put(pickle.dumps(task))
         results, turn = {}, 0
-        with of_cluster():
-            for row in dataset.iter_rows():
-                kind, value = pickle.loads(row["answer"])
-                if kind == "failed":
-                    raise value
-                results[row["index"]] = value
-                heard(value)
-                while turn in results:
-                    yield results.pop(turn)
-                    turn += 1
+        for number, (answer,) in self._pool.done("run", [(sent, pickle.dumps(units[index])) for index in order]):
+            kind, value = pickle.loads(self._pool.get(answer))
+            if kind == "failed":
+                raise value
+            results[order[number]] = value
+            heard(value)
+            while turn in results:
+                yield results.pop(turn)
+                turn += 1
 
     def __enter__(self) -> "RayEngine":
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._pool.close()
         if self._started:
             self._ray.shutdown()
 
 
-class _Actor:
-    """One of Ray's processes, with a worker of its own that may be killed without Ray noticing."""
-
-    def __init__(self, task: bytes, limits: Limits) -> None:
-        self._task, self._worker = pickle.loads(task), Worker(limits)
-
-    def __call__(self, row: dict) -> dict:
+def _start(ray, workers: int) -> None:
+    """Join the running cluster, or start one here; a busy machine gets a second try. CodesageError when both fail."""
+    own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
+    for last in (False, True):
         try:
-            answer = "done", self._worker.run(self._task, pickle.loads(row["unit"]))
-        except Exception as error:
-            answer = "failed", error
-        return {"index": row["index"], "answer": pickle.dumps(answer)}
-
-    def __del__(self) -> None:
-        self._worker.close()
+            ray.init(**own, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as error:  # Ray raises bare Exceptions too
+            ray.shutdown()
+            if isinstance(error, ValueError):
+                own = {}  # `ray start` was run here: that cluster has a size of its own
+            if last:
+                reason = " ".join(str(error).split())
+                raise CodesageError(f"Ray does not start: {reason}: try again, or use --engine local") from None

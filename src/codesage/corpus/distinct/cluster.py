@@ -1,7 +1,7 @@
 """Equal and nearly equal rows found on a Ray cluster: the verdicts of verdicts.py, bit for bit; no process holds all keys.
 
-In: the places of the units, whose sketches the cluster's workers read. Out: a verdict a row. Four steps, of which each
-brings together by Ray Data's hash shuffle what may be the same, and gives back only rows:
+In: the places of the units, whose sketches the actors of the cluster read. Out: a verdict a row. Four steps. Each reads
+records from units, cuts them by a hash of what may be shared, brings together all records of a cut, and gives back rows:
 
 1. held out: digests of texts and bodies; what equals a held-out one goes (pairs only).
 2. equal: digests; all but the first of each go.
@@ -9,24 +9,26 @@ brings together by Ray Data's hash shuffle what may be the same, and gives back 
 4. near: the signatures of candidates, by band. Bands are judged one after the other, as on one machine, since what one
    band drops no longer drops others. Between bands only the rows that went are exchanged.
 
-The process that builds keeps 14 bytes a row: the verdict, the bands a row shares, what `keys` has of it.
+The process that builds keeps five bytes a row besides what it counts: the verdict, and the bands a row shares.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
-from codesage.corpus.build.failures import of_cluster
 from codesage.corpus.build.keys import Keys, read_sketches
 from codesage.corpus.build.places import Place, place_of
+from codesage.corpus.build.pool import Pool
 from codesage.corpus.distinct.duplicates import PERMUTATIONS, band_keys, bands, drop_repeats
 from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR
 
-_BLOCK_ROWS = 1 << 18  # documents or pairs that one task reads
-_PARTITION_ROWS = 1 << 22  # records that one task brings together
-_BLOCKS_A_WORKER = 4  # at least, where there are units enough
+_BLOCK_ROWS = 1 << 21  # documents or pairs that one call reads: their bands are 0.7 GB
+_CUT_RECORDS = 1 << 24  # records that one call brings together: 0.3 GB
+_SIGNED = 16  # a record with a signature counts as many
+_BLOCKS_AN_ACTOR = 4  # at least, where there are units enough
 _TRAINING = np.int64(1 << 62)  # in the order of rows: held-out ones come before all others
 _TEXT, _BODY = 0, 1
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -34,42 +36,40 @@ _BANDS = bands()
 
 
 class Cluster:
-    """Compares rows by Ray Data over `workers` processors of a cluster that is joined already."""
+    """Compares rows by the actors of a pool."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
-        with of_cluster():
-            rows = _Rows(places, keys, self._workers)
-            self._drop_equal(rows, ("sha256",))
-            self._drop_near(rows)
+        rows = _Rows(places, [{"held": key["held"]} for key in keys], self._pool.size)
+        self._drop_equal(rows, ("sha256",))
+        self._drop_near(rows)
         return rows.parts()
 
     def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, kind (n,) uint8."""
-        with of_cluster():
-            rows = _Rows(places, keys, self._workers)
-            if any(key["held"].any() for key in keys):
-                self._drop_held(rows)
-            self._drop_equal(rows, ("body", "kind"))
-            self._drop_near(rows)
+        rows = _Rows(places, keys, self._pool.size)
+        if any(key["held"].any() for key in keys):
+            self._drop_held(rows)
+        self._drop_equal(rows, ("body", "kind"))
+        self._drop_near(rows)
         return rows.parts()
 
     def _drop_held(self, rows: "_Rows") -> None:
-        found = list(self._shuffled(rows, _held_records, _held_twins, records=2 * rows.standing()))
+        found = list(self._found(rows, _held_records, _held_twins, records=2 * rows.standing()))
         for what, code in ((_BODY, HELD_BODY), (_TEXT, HELD_TEXT)):  # where both are held out, the text is the reason
             for table in found:
                 rows.verdict[table["row"][table["what"] == what]] = code
 
     def _drop_equal(self, rows: "_Rows", names: tuple[str, ...]) -> None:
-        for table in self._shuffled(rows, _Digests(names), _repeats, records=rows.standing()):
+        for table in self._found(rows, _Digests(names), _repeats, records=rows.standing()):
             rows.verdict[table["row"]] = EQUAL
 
     def _drop_near(self, rows: "_Rows") -> None:
         shared = np.zeros(len(rows.verdict), np.uint32)
-        for table in self._shuffled(rows, _band_records, _shared, records=len(_BANDS) * rows.standing()):
+        for table in self._found(rows, _band_records, _shared, records=len(_BANDS) * rows.standing()):
             for band in np.unique(table["band"]).tolist():
                 shared[table["row"][table["band"] == band]] |= np.uint32(1 << band)
         if shared.any():
@@ -77,43 +77,58 @@ class Cluster:
 
     def _judge_bands(self, rows: "_Rows", shared: np.ndarray) -> None:
         """Judge the candidates, band after band. `shared` has a bit for each band that a row shares with another."""
-        import ray
-
-        records = int(np.bitwise_count(shared).sum())
-        blocks = self._dataset(rows, _candidate_records, _ordered, records=records, shared=shared).to_arrow_refs()
-        judge, gone = ray.remote(_near_in_band), ray.put(_packed(rows.verdict != 0))
+        records = _SIGNED * int(np.bitwise_count(shared).sum())
+        cuts = [cut for _, cut in self._brought(rows, _candidate_records, _ordered, records=records, shared=shared)]
+        gone = self._pool.put(_packed(rows.verdict != 0))
         for band in range(len(_BANDS)):
-            found = np.concatenate(ray.get([judge.remote(block, band, gone) for block in blocks]))
-            if len(found):
-                rows.verdict[found] = NEAR
-                gone = ray.put(_packed(rows.verdict != 0))
+            calls = [(_near_in_band, cut, band, gone) for cut in cuts]
+            found = [self._pool.get(reference) for _, (reference,) in self._pool.done("apply", calls)]
+            rows.verdict[np.concatenate(found)] = NEAR
+            if any(map(len, found)):
+                gone = self._pool.put(_packed(rows.verdict != 0))
 
-    def _shuffled(self, rows: "_Rows", read: Callable, bring: Callable, *, records: int) -> Iterator[Keys]:
-        """What `bring` gives of the records that share a key, block by block, as columns."""
-        for table in self._dataset(rows, read, bring, records=records).iter_batches(batch_size=None, batch_format="pyarrow"):
-            if len(table):
-                yield {name: table[name].to_numpy() for name in table.column_names}
+    def _found(self, rows: "_Rows", read: Callable, bring: Callable, *, records: int) -> Iterator[Keys]:
+        """What `bring` gives of the records that share a key, cut by cut, as columns."""
+        for _, reference in self._brought(rows, read, bring, records=records):
+            table = self._pool.get(reference)
+            yield {name: table[name].to_numpy() for name in table.column_names}
 
-    def _dataset(self, rows: "_Rows", read: Callable, bring: Callable, *, records: int, shared: np.ndarray | None = None):
+    def _brought(
+        self, rows: "_Rows", read: Callable, bring: Callable, *, records: int, shared: np.ndarray | None = None
+    ) -> Iterator[tuple[int, object]]:
         """`read` makes records with a column `key` from units; `bring` gets all records of some keys as one table."""
-        import ray.data
+        count = max(self._pool.size, -(-records // _CUT_RECORDS))
+        blocks = rows.blocks(shared)
+        cut = [None] * len(blocks)
+        for number, references in self._pool.done("apply", [(_cut, read, block, count) for block in blocks], returns=count):
+            cut[number] = references
+        calls = [(_bring, bring, *pieces) for pieces in zip(*cut, strict=True)]
+        del cut  # a piece is freed once it was brought
+        for number, (reference,) in self._pool.done("apply", calls):
+            yield number, reference
 
-        partitions = max(self._workers, -(-records // _PARTITION_ROWS))
-        return (
-            ray.data.from_arrow(rows.blocks(shared))
-            .map_batches(read, batch_size=None, batch_format="pyarrow")
-            .repartition(partitions, keys=["key"])
-            .map_batches(bring, batch_size=None, batch_format="pyarrow")
-        )
+
+def _cut(read: Callable, block: pa.Table, count: int) -> list[pa.Table] | pa.Table:
+    """The records of a block in `count` tables: those of one key are in one of them, whatever the block."""
+    table = read(block)
+    cut = ((table["key"].to_numpy() * _MIX) >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)
+    order = np.argsort(cut, kind="stable")
+    borders = np.searchsorted(cut[order], np.arange(count + 1)).tolist()
+    parts = [table.take(pa.array(order[start:end])) for start, end in pairwise(borders)]
+    return parts if count > 1 else parts[0]
+
+
+def _bring(bring: Callable, *pieces: pa.Table) -> pa.Table:
+    return bring(pa.concat_tables(pieces).combine_chunks())
 
 
 class _Rows:
     """The rows of all units, numbered from 0, and their verdicts so far."""
 
-    def __init__(self, places: Sequence[Place], keys: Sequence[Keys], workers: int) -> None:
+    def __init__(self, places: Sequence[Place], keys: Sequence[Keys], actors: int) -> None:
         self._places, self._keys = [str(place) for place in places], keys
         self._starts = np.cumsum([0, *(len(key["held"]) for key in keys)])
-        self._workers = workers
+        self._actors = actors
         self.verdict = np.zeros(self._starts[-1], np.uint8)
 
     def standing(self) -> int:
@@ -126,7 +141,7 @@ class _Rows:
 
     def blocks(self, shared: np.ndarray | None) -> list[pa.Table]:
         """What tasks need to read units: one row a unit, about _BLOCK_ROWS of its rows a block."""
-        size = min(_BLOCK_ROWS, 1 + len(self.verdict) // (_BLOCKS_A_WORKER * self._workers))
+        size = min(_BLOCK_ROWS, 1 + len(self.verdict) // (_BLOCKS_AN_ACTOR * self._actors))
         found, chosen = [], []
         for unit in range(len(self._places)):
             chosen.append(unit)
