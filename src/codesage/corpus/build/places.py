@@ -1,8 +1,8 @@
 """Where units leave their results: a local folder, or a prefix of an object store.
 
 In: an address, a path or `scheme://...`. Out: a place that is joined with `/` and opened to read. Local places are
-`pathlib.Path`; all others are `Remote`. S3 and Google Cloud Storage are read by Arrow itself, with the credentials and the
-endpoint of the usual environment variables and files; every other scheme goes through fsspec.
+`pathlib.Path`; all others are `Remote`. S3 is read by Arrow itself, with the credentials of the usual environment variables and
+files, at AWS_ENDPOINT_URL where that is set; every other scheme goes through fsspec and the driver it names.
 
 An object store has no rename. So an attempt at a unit uploads its files under a name of its own, and then writes one
 small object, `committed`, that holds that name. Readers look there first: a unit is there whole or not at all, and what
@@ -187,7 +187,7 @@ _MEANINGS = {
 def _system(address: str) -> tuple[arrow_fs.FileSystem, str]:
     """The file system of an address, and the path in it."""
     scheme, _, path = address.partition("://")
-    return (_s3() if scheme == "s3" else _other(scheme)), path
+    return (_s3(), path) if scheme == "s3" else _other(address)
 
 
 @cache
@@ -200,17 +200,17 @@ def _s3() -> arrow_fs.FileSystem:
     )  # fmt: skip
 
 
-@cache
-def _other(scheme: str) -> arrow_fs.FileSystem:
-    """Any scheme fsspec knows. CodesageError for one it does not, or whose driver is not installed."""
+def _other(address: str) -> tuple[arrow_fs.FileSystem, str]:
+    """Any address fsspec knows. CodesageError for one it does not, or whose driver is not installed."""
     try:
-        import fsspec
-
-        return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(fsspec.filesystem(scheme)))
+        from fsspec.core import url_to_fs
     except ModuleNotFoundError:
-        raise CodesageError(f"addresses {scheme}://... need fsspec: run pip install 'codesage[ray]'") from None
-    except (ValueError, ImportError) as error:
-        raise CodesageError(f"addresses {scheme}://... cannot be used: {_reason(str(error))}") from None
+        raise CodesageError(f"{address} needs fsspec: run pip install 'codesage[ray]'") from None
+    try:
+        system, path = url_to_fs(address)  # systems are kept by fsspec
+    except Exception as error:  # its drivers have errors of their own
+        raise CodesageError(f"cannot use {address}: {_reason(str(error))}") from None
+    return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(system)), path
 
 
 def _make_folder(system: arrow_fs.FileSystem, path: str) -> None:
