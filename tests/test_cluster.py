@@ -89,9 +89,9 @@ def _planted(counts: list[int], seed: int) -> list[dict[str, np.ndarray]]:
             signature[row, bands()[int(chance.integers(3))]] = 7  # more unlike rows in a bucket than are told apart
         if chance.random() < 0.1:
             text[row] = text[other]
-    held, kind = chance.random(rows) < 0.1, chance.integers(0, 3, rows).astype(np.uint8)
+    held, side = chance.random(rows) < 0.1, chance.integers(0, 3, rows).astype(np.uint8)
     whole = {"sha256": digest.view(np.uint8).reshape(-1, 32), "signature": signature, "body": digest[:, :2], "text": text,
-             "held": held, "kind": kind}  # fmt: skip
+             "held": held, "side": side}  # fmt: skip
     starts = np.cumsum([0, *counts])
     return [{name: column[start:end] for name, column in whole.items()} for start, end in pairwise(starts)]
 
@@ -104,7 +104,7 @@ def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
         written[-1].mkdir()
         write_keys(written[-1], unit)
     keys = list(map(read_keys, written))
-    assert set(keys[0]) == {"held", "kind"}  # what the build keeps: neither digests nor signatures
+    assert set(keys[0]) == {"held", "side"}  # what the build keeps: neither digests nor signatures
     documents, pairs = judge_documents(units), judge_pairs(units)
     assert set(np.concatenate(documents)) == {0, EQUAL, NEAR}
     assert set(np.concatenate(pairs)) == {0, EQUAL, NEAR, HELD_TEXT, HELD_BODY}
