@@ -23,7 +23,7 @@ speedrun: $(VENV)/dev
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash runs/speedrun.sh
 
 release: $(VENV)/peers
-	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES=recipes/release.toml HELD_OUT= DOCUMENTS=64000 TOKENIZER_DOCUMENTS=10000 \
+	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES="recipes/release.toml recipes/howto.toml" HELD_OUT= DOCUMENTS=64000 TOKENIZER_DOCUMENTS=10000 \
 	STAGE1=3.33 STAGE2=3.25 ABLATION=0 PEERS="default minilm" MBXP=--mbxp bash runs/speedrun.sh
 
 lint: $(VENV)/dev

@@ -2,7 +2,7 @@
 # From nothing to a trained, evaluated, exported and searchable nano, on two CPU cores, in under 30 minutes.
 # Source: the Python standard library and the installed site-packages (permissive licences only).
 # Run as `make speedrun`. OUT names the folder of all artifacts; SIZE, STAGE1, STAGE2 (minutes) scale it. With SOURCES=
-# recipes/release.toml (`make release`) it trains on the corpus of the bundled model, and on a GPU with its settings.
+# recipes/release.toml and recipes/howto.toml (`make release`) it trains on the corpus of the bundled model, and on a GPU with its settings.
 # Killed, it goes on where it was when OUT is still there: every step that is done is passed over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
