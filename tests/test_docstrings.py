@@ -70,8 +70,6 @@ DIRECTIVES = {
         /*@unused@*/
         /********************/
         // --------------------
-        #ifdef HAVE_F
-        #if defined(A) && !B
         #pragma GCC diagnostic push
         __attribute__((noinline))
         [[nodiscard]]
@@ -325,11 +323,11 @@ def test_indented_comments_are_read_as_others():
 
 
 def test_the_first_byte_is_that_of_the_documentation():
-    for above, language in (("/** Adds. */\n// eslint-disable-next-line x\n", "javascript"), ("/* Adds. */\n#ifdef A\n", "c")):
+    for above, language in (("/** Adds. */\n// eslint-disable-next-line x\n", "javascript"), ("/* Adds. */\n#pragma once\n", "c")):
         source = b"x;\n\n" + above.encode()
         assert comment_before(source, len(source), language) == ("Adds.", 4)
     assert comment_before(b"x;\n// eslint-disable-line\nf", 26, "javascript") == ("", 3)
-    assert comment_before(b"x;\n#ifdef A\nf", 12, "c") == ("", 12)
+    assert comment_before(b"/* A section. */\n#ifdef A\nf", 26, "c") == ("", 26)  # syntax.preprocessor knows what depends on it
 
 
 @pytest.mark.parametrize(

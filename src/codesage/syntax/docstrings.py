@@ -1,8 +1,8 @@
 """The comment or string that documents a definition, without its marks.
 
 Python's docstring is the first statement of the body; in the other eight languages it is the block of comments that
-ends on the line before the definition. A blank line between the two detaches them. Directives to tools, the
-preprocessor's conditions and a plain comment below a documentation comment (`/** ... */`) may stand between.
+ends on the line before the definition. A blank line between the two detaches them. Directives to tools and a plain
+comment below a documentation comment (`/** ... */`) may stand between; preprocessor.py knows about conditions.
 """
 
 import re
@@ -29,7 +29,7 @@ _LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
 _DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
 _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" documents and "/*" notes
 _BETWEEN = {  # lines of code that may stand between documentation and definition
-    "c": re.compile(rb"#\s*(?:if|ifdef|ifndef|pragma)\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
+    "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
     "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
 }

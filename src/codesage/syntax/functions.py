@@ -4,6 +4,7 @@ definitions.py finds them in one pass over the tree. Everything after that is by
 made of them when they are read.
 """
 
+import re
 from bisect import bisect_left
 
 from tree_sitter import Node
@@ -21,6 +22,7 @@ _PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF(#\\")  # of a body
 _STATEMENT = "expression_statement"
 _AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
+_EMPTY_STRINGS = re.compile(r"(?:[rRuU]?(?:\"{3}\s*\"{3}|'{3}\s*'{3}|\"\s*\"|'\s*')|[\s()]|\\\n)*")
 _ATTRIBUTED = {"java", "csharp", "php", "typescript", "javascript"}
 
 
@@ -102,25 +104,13 @@ def _python_docstring(tree: SourceTree, body: Node) -> tuple[str, int]:
     value = statement
     while value is not None and value.type in _AROUND_STRINGS and (value.child_count == 1 or value.type != _STATEMENT):
         value = value.named_child(0)
-    literal = _literal(tree, value) if value is not None and value.type in _STRINGS else ""
-    if not literal:
+    if value is None or value.type not in _STRINGS:
         return "", body.start_byte
-    return python_docstring(literal), _skip_blank(tree.source, statement.end_byte, body.end_byte)
-
-
-def _literal(tree: SourceTree, node: Node) -> str:
-    """A string as it stands in the source, joined strings as one; "" for bytes and for strings with formatted values."""
-    parts = [node] if node.type == "string" else [child for child in node.named_children if child.type == "string"]
-    prefixes = [tree.text(part.child(0)).rstrip("\"'").lower() for part in parts]
-    if not parts or any(prefix not in ("", "r", "u") for prefix in prefixes):
-        return ""
-    if len(parts) == 1:
-        return tree.text(parts[0])
-    texts = []
-    for part, prefix in zip(parts, prefixes, strict=True):
-        text = tree.source[part.child(0).end_byte : part.child(part.child_count - 1).start_byte].decode("utf-8", "replace")
-        texts.append(text if prefix == "r" else text.replace("\\n", "\n"))
-    return '"""' + "".join(texts) + '"""'
+    text = tree.text(statement)
+    docstring = python_docstring(text)
+    if not docstring and not _EMPTY_STRINGS.fullmatch(text):  # bytes, or a string with formatted values
+        return "", body.start_byte
+    return docstring, _skip_blank(tree.source, statement.end_byte, body.end_byte)
 
 
 def _skip_blank(source: bytes, start: int, end: int) -> int:
