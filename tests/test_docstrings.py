@@ -327,7 +327,7 @@ def test_the_first_byte_is_that_of_the_documentation():
         source = b"x;\n\n" + above.encode()
         assert comment_before(source, len(source), language) == ("Adds.", 4)
     assert comment_before(b"x;\n// eslint-disable-line\nf", 26, "javascript") == ("", 3)
-    assert comment_before(b"/* A section. */\n#ifdef A\nf", 26, "c") == ("", 26)  # syntax.preprocessor knows what depends on it
+    assert comment_before(b"/* A section. */\n#ifdef A\nf", 26, "c") == ("", 26)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def contrast(
     one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
                                                       "one language. Default: yes.")] = None,
     one_phase: Annotated[bool, typer.Option("--one-phase/--all-phases", help="Train the whole encoder from the first "
-                                                   "step, as it is. Default: a size on a CPU bypasses the blocks first.")] = False,
+                                                   "step, as it is. Default: as the size.")] = False,
     batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs in a batch, of the last phase; 0: those of the size.")] = 0,
     text_tokens: Annotated[int, typer.Option(min=0, help="Texts are cut at so many tokens; 0: as the size.")] = 0,
     code_tokens: Annotated[int, typer.Option(min=0, help="Code is cut at so many tokens; 0: as the size.")] = 0,
