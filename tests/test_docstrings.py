@@ -323,7 +323,8 @@ def test_indented_comments_are_read_as_others():
 
 
 def test_the_first_byte_is_that_of_the_documentation():
-    for above, language in (("/** Adds. */\n// eslint-disable-next-line x\n", "javascript"), ("/* Adds. */\n#pragma once\n", "c")):
+    directive = "/** Adds. */\n// eslint-disable-next-line x\n"
+    for above, language in ((directive, "javascript"), ("/* Adds. */\n#pragma once\n", "c")):
         source = b"x;\n\n" + above.encode()
         assert comment_before(source, len(source), language) == ("Adds.", 4)
     assert comment_before(b"x;\n// eslint-disable-line\nf", 26, "javascript") == ("", 3)
