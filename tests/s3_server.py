@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 KEY, SECRET = "access-key-of-the-tests", "secret-key-of-the-tests"
-_PAGE = 100  # entries of a listing: few, so that tests see more than one page
+_PAGE = 10  # entries of a listing: few, so that tests see more than one page
 
 
 class Store(ThreadingHTTPServer):
@@ -49,6 +49,8 @@ class Store(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
     server: Store
 
     def log_message(self, *_: object) -> None:

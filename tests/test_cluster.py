@@ -187,7 +187,7 @@ def test_engines_and_work_folders_give_the_same_bytes_and_a_killed_build_resumes
 
 
 def test_a_worker_that_dies_is_one_line(ray, monkeypatch):
-    monkeypatch.setattr("codesage.corpus.build.engine._RETRIES", 0)
+    monkeypatch.setattr("codesage.corpus.build.pool._RETRIES", 0)
     assert list(ray.map(harm, [Words(("a", "crash")), Words(("b",))])) == [[("a", ""), ("crash", "crash")], [("b", "")]]
     with pytest.raises(CodesageError, match="the words are wrong"):
         list(ray.map(harm, [Words(("raise",))]))
@@ -229,12 +229,12 @@ def test_a_unit_is_there_whole_or_not_at_all(remote):
 
 def test_work_at_an_address_is_found_again_and_removed_at_the_end(remote, tmp_path):
     with pytest.raises(RuntimeError, match="killed"), open_work(tmp_path / "out", str(remote)) as work:
-        for number in range(120):  # more than a page of a listing
+        for number in range(25):  # more than a page of a listing
             (work.place("kind", number) / places.COMMITTED).write(b"a")
         raise RuntimeError("killed")
     with open_work(tmp_path / "out", str(remote)) as work:
-        made = [work.place("kind", number) for number in range(121)]
-        assert committed(made, REPORT) == {str(place) for place in made[:120]}
+        made = [work.place("kind", number) for number in range(26)]
+        assert committed(made, REPORT) == {str(place) for place in made[:25]}
     assert remote.below() == []
 
 

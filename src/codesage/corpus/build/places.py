@@ -1,8 +1,8 @@
 """Where units leave their results: a local folder, or a prefix of an object store.
 
 In: an address, a path or `scheme://...`. Out: a place that is joined with `/` and opened to read. Local places are
-`pathlib.Path`; all others are `Remote`. S3 is read by Arrow itself, with the credentials of the usual environment variables and
-files, at AWS_ENDPOINT_URL where that is set; every other scheme goes through fsspec and the driver it names.
+`pathlib.Path`; all others are `Remote`. S3 is read by Arrow itself, with the credentials of the usual environment
+variables and files, at AWS_ENDPOINT_URL where that is set; every other scheme goes through fsspec and its driver.
 
 An object store has no rename. So an attempt at a unit uploads its files under a name of its own, and then writes one
 small object, `committed`, that holds that name. Readers look there first: a unit is there whole or not at all, and what

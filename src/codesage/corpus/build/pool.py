@@ -25,7 +25,7 @@ class Pool:
         import ray
 
         self._ray = ray
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=_RETRIES)(_Actor)
+        actor = ray.remote(num_cpus=1, max_restarts=-1)(_Actor)
         self._actors = [actor.remote(limits) for _ in range(size)]
 
     @property
@@ -46,7 +46,8 @@ class Pool:
                 yield number, references
             if left:
                 number, call = left.popleft()
-                references = getattr(actor, method).options(num_returns=returns).remote(*call)
+                remote = getattr(actor, method).options(num_returns=returns, max_task_retries=_RETRIES).remote
+                references = remote(*call)
                 references = references if returns > 1 else [references]
                 under_way[references[0]] = number, references, actor
 
