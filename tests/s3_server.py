@@ -56,6 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
+    def handle_expect_100(self) -> bool:
+        """Answer at once: output is buffered, and clients wait a second for this before they send."""
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()
+        return goes_on
+
     def handle(self) -> None:
         try:
             super().handle()

@@ -1,5 +1,6 @@
 """The corpus beyond one machine: comparison on a Ray cluster, units on an object store, and what goes wrong there."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -37,17 +38,27 @@ def store():
             patch.setenv(name, value)
         patch.setattr(lease, "_SETTLE", 0.05)
         patch.setattr(lease, "_BEAT", 0.1)
-        patch.setattr(lease, "_PATIENCE", 1.0)
+        patch.setattr(lease, "_PATIENCE", 3.0)  # a busy machine may not renew for a second
         places._s3.cache_clear()
         yield served
     places._s3.cache_clear()
 
 
+class SharedEngine(RayEngine):
+    """An engine that outlives the builds it is given to, which end it otherwise."""
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def ray(store):
     """A cluster of two workers, started once for all tests here."""
-    with RayEngine(2, limits=Limits(seconds=60)) as engine:
-        yield engine
+    with pytest.MonkeyPatch.context() as patch:  # its processes import the tasks of engine_tasks.py
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])))
+        engine = SharedEngine(2, limits=Limits(seconds=60))
+    yield engine
+    RayEngine.__exit__(engine)
 
 
 @pytest.fixture
@@ -182,7 +193,8 @@ def test_engines_and_work_folders_give_the_same_bytes_and_a_killed_build_resumes
     assert len(kept) == 3 and not out.exists()
     resumed = build(Settings(), _sources(tree), out, engine=ray, cache=cache, work=work)
     assert local.fingerprint == over_ray.fingerprint == resumed.fingerprint
-    assert local.facts == resumed.facts and not store.buckets["bucket"]
+    assert local.facts == resumed.facts
+    assert Remote("s3://bucket").below() == []  # Arrow leaves an empty marker where a folder was
     assert not list(tree.glob("*.building")) and not list(tree.glob(".*"))
 
 

@@ -288,7 +288,8 @@ def prepared(tmp_path_factory):
 
 def some_pairs():
     return [
-        Pair(text=f"{verb} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+        Pair(text=f"{verb.capitalize()} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()",
+             bare_body=f"{noun}.{verb}()\n{verb} += {i}",
              description="", language="python", name=verb, kind="class" if i % 2 else "function", path="a.py", start_line=1)
         for i, (verb, noun) in enumerate(WORDS)
     ]  # fmt: skip
@@ -322,7 +323,8 @@ def test_two_phases_learn_the_pairs(prepared, tmp_path):
     assert facts["contrast"]["mrr"] > 90 and facts["shallow"]["mrr"] > 50, facts
     assert facts["stages"] == ["contrast"] and facts["matryoshka_dims"] == [8, 32] and facts["shallow"]["pairs_seen"] == 320
     model = codesage.load(tmp_path / "m")
-    texts, bodies = [f"{verb} the {noun}" for verb, noun in WORDS], [f"{n}.{v}()\n{v} += {i}" for i, (v, n) in enumerate(WORDS)]
+    texts = [f"{verb.capitalize()} the {noun}" for verb, noun in WORDS]
+    bodies = [f"{n}.{v}()\n{v} += {i}" for i, (v, n) in enumerate(WORDS)]
     for dims in (None, 8):
         found = model.encode(texts, kind="text", dims=dims) @ model.encode(bodies, dims=dims).T
         assert (found.argmax(1) == np.arange(20)).mean() > 0.8

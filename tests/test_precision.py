@@ -71,7 +71,7 @@ def masked_batch(windows=6, seed=0):
 
 
 def pair_batch(pairs=8):
-    return batches.Batch(documents(pairs, 1), documents(pairs, 2), np.arange(pairs))
+    return batches.Batch(documents(pairs, 1), documents(pairs, 2), np.arange(pairs), np.arange(pairs))
 
 
 def contrast_settings(**changes):
@@ -232,7 +232,8 @@ def test_one_batch_is_learned_by_heart_in_bf16(tmp_path, stage):
 
 WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
 PAIRS = [
-    Pair(text=f"{verb} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+    Pair(text=f"{verb.capitalize()} the {noun}",
+         code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
          description="", language="python", name=verb, kind="function", path="a.py", start_line=1)
     for i, (verb, noun) in enumerate(WORDS)
 ]  # fmt: skip
