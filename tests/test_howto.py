@@ -74,6 +74,20 @@ def test_every_form_of_tag_gives_the_same_group(path: str, opening: str, closing
     )
 
 
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        ("lambda.JavaScript.make_function", "lambda make function"),
+        ("python.example_code.lambda.create_function", "lambda create function"),
+        ("s3.java2.list_objects.main", "s3 list objects"),
+    ],
+)
+def test_a_tag_keeps_the_words_of_its_task(tag: str, text: str) -> None:
+    marks = f"// snippet-start:[{tag}]\na = call(1);\nb = call(a);\n// snippet-end:[{tag}]\n"
+    (pair,) = tagged_of(_document("a.js", marks))
+    assert pair.text == text
+
+
 def test_tags_that_never_end_and_thousands_of_tags_are_harmless() -> None:
     assert not list(tagged_of(_document("a.py", "# [START never_ends_here]\nx = f(1)\ny = f(2)\n")))
     assert not list(tagged_of(_document("a.py", "# [END never_began_here]\nx = f(1)\n")))
@@ -136,7 +150,8 @@ Then it prints the pair:
 
 def test_tabs_of_an_article_share_a_group_and_both_texts() -> None:
     python, java = articles_of(_document("articles/two-sum.md", ARTICLE))
-    assert python.text == "Hash map in one pass" and java.text == "Store each value with its index and look up the complement"
+    assert python.text == "Two integer sum: Hash map in one pass"
+    assert java.text == "Store each value with its index and look up the complement"
     assert python.group == java.group != "" and (python.language, java.language) == ("python", "java")
     assert python.bare_body.startswith("class f1:\n    def f2(self, nums, target):")
     assert python.code.startswith("class Solution:") and python.kind == "howto"
@@ -182,7 +197,9 @@ def test_what_is_no_sample_gives_no_pair(text: str) -> None:
 @pytest.mark.parametrize(
     ("stated", "text"),
     [
-        ("1. Two Sum", "Two Sum"), ("Step 3: Create a table", "Create a table"), ("toSnakeCase", "to snake case"),
+        ("1. Two Sum", "Two Sum"),
+        ("136\\. Single Number", "Single Number"),
+        ("Step 3: Create a table", "Create a table"), ("toSnakeCase", "to snake case"),
         ("method: Page.click on a link", "Page.click on a link"), ("Create the client {#client}", "Create the client"),
         ("Example", ""), ("Python Java Node.js", ""), ("Überblick über alles", ""), ("42", ""), ("Sort", ""),
     ],

@@ -45,11 +45,12 @@ _NO_TITLE = frozenset({
     "notes", "of", "optional", "options", "or", "output", "overview", "parameters", "part", "preliminaries",
     "prerequisites", "problem", "program", "quick", "quickstart", "reference", "references", "requirements", "response",
     "result", "results", "return", "run", "running", "sample", "samples", "script", "see", "set", "setup", "snippet",
-    "solution", "solutions", "start", "started", "step", "steps", "summary", "syntax", "test", "tests", "the", "this",
+    "solution", "solutions", "start", "started", "step", "steps", "summary", "synopsis", "syntax", "test", "tests",
+    "the", "this",
     "title", "to", "tutorial", "types", "up", "usage", "use", "using", "variables", "version", "with", "your",
 })  # fmt: skip
 _NUMBER = re.compile(
-    r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*[.):\s-]+\s*", re.IGNORECASE
+    r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*\\?[.):\s-]+\s*", re.IGNORECASE
 )
 _PREAMBLE = re.compile(  # comments, imports and headers before the first line that does something
     r"(?:[ \t]*(?:"
@@ -72,7 +73,7 @@ _ANCHOR = re.compile(
     r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
 )
 _TAG_ENDS = frozenset({
-    "main", "complete", "full", "decl", "class", "snippet", "example", "code", "sample", "body", "function",
+    "main", "complete", "full", "decl", "snippet", "example", "code", "sample", "body",
 })  # fmt: skip
 _KEPT_NAMES = frozenset({
     "main", "constructor", "initialize", "setUp", "tearDown", "new", "toString",
@@ -111,8 +112,9 @@ def tagged_of(document: Document) -> Iterator[Pair]:
 
 
 def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pair]:
-    words = [word for word in split_words(tag) if not language_named(word.rstrip("0123456789").removesuffix("v"))]
-    words = [word for word in words if not word.isdigit()]
+    named = [part for part in re.split(r"[\s._-]+", tag) if not language_named(part.rstrip("0123456789").removesuffix("v"))]
+    words = [word for part in named for word in split_words(part) if not word.isdigit()]
+    words = words[2:] if words[:2] == ["example", "code"] else words
     while words and words[-1] in _TAG_ENDS:
         words.pop()
     text = title_of(" ".join(words))
@@ -334,7 +336,7 @@ class _Reader:
             words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
             if words and (not chosen or chosen[0].lower() not in heading.lower()):
                 chosen.insert(0, _NUMBER.sub("", heading).strip(" :#"))
-            if sum(len(split_words(part)) for part in chosen) > 3:
+            if sum(len(split_words(part)) for part in chosen) > 5:
                 break
         return title_of(": ".join(chosen[:2]) if len(chosen) > 1 else "".join(chosen))
 
