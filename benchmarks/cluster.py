@@ -141,10 +141,10 @@ def _table(measured: dict, arguments: argparse.Namespace) -> dict:
     for documents in (10**6, 10**8, 10**9):
         rows[f"{documents:,}"] = {
             "one machine: GB": round(documents * alone["bytes_a_document"] / 1e9, 1),
-            "one machine: hours": round(documents / alone["documents_per_second"] / 3600, 2),
+            "one machine: minutes": round(documents / alone["documents_per_second"] / 60, 2),
             "cluster: GB in the process that builds": round(documents * KEPT / 1e9, 2),
             "cluster: GB shuffled": round(documents * moved / 1e9, 1),
-            f"cluster: hours of a node of {CORES} cores": round(documents / two["documents_per_second"] * 2 / CORES / 3600, 2),
+            f"cluster: minutes of a node of {CORES} cores": round(documents / two["documents_per_second"] * 2 / CORES / 60, 2),
         }
     return rows
 

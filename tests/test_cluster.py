@@ -259,7 +259,7 @@ def test_one_build_at_a_time_uses_a_work_address(store, tmp_path, monkeypatch):
         assert Remote(address).below() == ["lock"]
     assert Remote(address).below() == []
     killed = Lease(Remote(address))
-    killed.release(remove=False)  # its lock stays, and beats no more
+    killed._stopped.set()  # its lock stays, and beats no more
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-machine")
     started = time.monotonic()
     taken = Lease(Remote(address))

@@ -46,11 +46,15 @@ class Lease:
             raise CodesageError(f"another build has taken over {self._lock.parent}: let it end, or use another --work")
 
     def release(self, *, remove: bool) -> None:
-        """Stop renewing; `remove` the lock, or leave it as that of a build that ended early."""
+        """Stop renewing; `remove` the lock, or leave it as that of a build that ended early, for which nobody waits."""
         self._stopped.set()
         self._thread.join()
-        if remove and not self.lost:
+        if self.lost:
+            return
+        if remove:
             self._lock.remove()
+        else:
+            self._write(ended=True)
 
     def _wait_for_others(self) -> None:
         found = self._read()
@@ -86,9 +90,10 @@ class Lease:
         except ValueError:
             raise CodesageError(f"{self._lock} is no lock of a build: choose another --work") from None
 
-    def _write(self) -> None:
+    def _write(self, *, ended: bool = False) -> None:
         self._beats += 1
-        stated = {"name": self._name, "machine": socket.gethostname(), "process": os.getpid(), "beats": self._beats}
+        stated = {"name": self._name, "machine": socket.gethostname(), "process": os.getpid(), "beats": self._beats,
+                  "ended": ended}  # fmt: skip
         self._lock.write(json.dumps(stated).encode())
 
     def _refusal(self) -> CodesageError:
@@ -96,7 +101,9 @@ class Lease:
 
 
 def _is_dead(holder: dict) -> bool:
-    """Whether the holder was a process of this machine that is gone."""
+    """Whether the holder said that it ends, or was a process of this machine that is gone."""
+    if holder.get("ended"):
+        return True
     if holder["machine"] != socket.gethostname():
         return False
     try:

@@ -103,9 +103,12 @@ def _least(shingles: np.ndarray, sizes: np.ndarray, permutations: int) -> np.nda
     return least.T
 
 
-def near_duplicates(signatures: np.ndarray, *, threshold: float = THRESHOLD) -> np.ndarray:
+def near_duplicates(
+    signatures: np.ndarray, *, threshold: float = THRESHOLD, order: np.ndarray | None = None
+) -> np.ndarray:  # fmt: skip
     """bool (n,): False where an earlier row agrees in at least `threshold` of its entries; the first one stays.
 
+    `order` has the rows to compare, the earliest first, without a copy of them; default: all. The others stay.
     Of the pairs at the threshold 99.9 % are compared, and more above it. Where more than 16 groups of unlike rows share
     a band, the later groups are compared in the other bands only; so time grows as n log n. ValueError for a threshold
     outside (0, 1].
@@ -113,9 +116,10 @@ def near_duplicates(signatures: np.ndarray, *, threshold: float = THRESHOLD) -> 
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}: expected more than 0 and at most 1")
     count, permutations = signatures.shape
+    order = np.arange(count) if order is None else order
     keep = np.ones(count, bool)
     for band in bands(permutations, threshold=threshold):
-        rows = np.flatnonzero(keep)  # what one band drops, the next need not sort
+        rows = order[keep[order]]  # what one band drops, the next need not sort
         rows, first = _buckets(rows, band_keys(signatures, band, rows))
         drop_repeats(signatures, rows, first, keep, threshold=threshold)
     return keep

@@ -107,7 +107,7 @@ def _judge(verdict: np.ndarray, order: np.ndarray, digests: np.ndarray, signatur
     again[np.unique(digests[rows], return_index=True)[1]] = False
     verdict[rows[again]] = EQUAL
     rows = rows[~again]
-    verdict[rows[~near_duplicates(signatures[rows])]] = NEAR
+    verdict[~near_duplicates(signatures, order=rows)] = NEAR
 
 
 def _gathered(places: Sequence[Place], counts: Sequence[int], names: Sequence[str]) -> Keys:
