@@ -1,10 +1,12 @@
 """The corpus beyond one machine: comparison on a Ray cluster, units on an object store, and what goes wrong there."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from codesage import CodesageError
 from codesage.corpus.build import lease, places
 from codesage.corpus.build.engine import LocalEngine, RayEngine
-from codesage.corpus.build.keys import read_keys, write_keys
+from codesage.corpus.build.keys import read_keys, read_sketches, write_keys
 from codesage.corpus.build.lease import Lease
 from codesage.corpus.build.places import Remote, committed, place_of
 from codesage.corpus.build.work import REPORT, open_work, read_report, result
@@ -123,6 +125,30 @@ def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
     for judge in (OneMachine(), ray.judge):
         for expected, found in ((documents, judge.documents(written, held)), (pairs, judge.pairs(written, keys))):
             assert [part.tolist() for part in found] == [part.tolist() for part in expected], judge
+
+
+class _Collected:
+    """An object in a cycle, so that the collector runs its `__del__`, in which another thread may take over."""
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+    def __del__(self) -> None:
+        sum(range(200))
+
+
+def test_keys_are_read_in_many_threads(tmp_path):
+    write_keys(tmp_path, {"held": np.zeros(3, bool), "body": np.ones((3, 2), np.uint64)})
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            columns = list(threads.map(lambda _: (_Collected(), read_sketches(tmp_path, ["body"]))[1], range(3000)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert all((unit["body"] == 1).all() for unit in columns)
 
 
 def test_a_bucket_is_what_agrees_in_the_whole_band():

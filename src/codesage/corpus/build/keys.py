@@ -7,6 +7,7 @@ In: columns of one length. Out: two archives. `keys.npz` has what the build itse
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from codesage.corpus.build.places import Place, Remote
 Keys = dict[str, np.ndarray]  # name of a column -> one row for each document or pair
 KEYS_FILE, SKETCHES_FILE = "keys.npz", "sketches.npz"
 _SKETCHES = {"sha256", "signature", "body", "text"}
+_PARSER = Lock()  # numpy reads headers with ast.literal_eval, which fails at random in two threads (CPython 3.11)
 
 
 def write_keys(folder: Path, keys: Keys) -> None:
@@ -38,5 +40,5 @@ def _read(file: Place, names: Sequence[str] | None = None) -> Keys:
     if isinstance(file, Remote):  # in one request
         with file.open() as opened:
             source = io.BytesIO(opened.read())
-    with np.load(source) as arrays:
+    with _PARSER, np.load(source) as arrays:
         return {name: arrays[name] for name in names or arrays.files}
