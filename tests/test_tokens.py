@@ -6,6 +6,8 @@ import pickle
 import random
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from codesage import CodesageError
 from codesage.contrast import batches as contrast
 from codesage.corpus.tokens import tokenised as station
+from codesage.corpus.tokens.files import KINDS
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.tokenised import Settings, open_tokens, sample, write
 from codesage.records import Document, Pair
@@ -133,6 +136,18 @@ def test_a_sample_is_spread_over_languages(tokenizer, tmp_path):
     tokens = open_tokens(tmp_path / "t")
     assert sorted(tokens.languages[i] for i in tokens.language) == ["", "go", "python"]
     assert {tokens.kinds[i] for i in tokens.pairs.kind} == {"class"}
+
+
+def test_a_sample_of_pairs_is_of_each_kind_and_keeps_groups_whole(tokenizer, tmp_path):
+    grouped = [replace(pair(100 + i, kind="parallel"), group=f"g{i % 2}") for i in range(6)]
+    settings = Settings(workers=1, max_pairs=4, pair_kinds=("function", "class", "parallel"))
+    write([], PAIRS + grouped, tokenizer, tmp_path / "t", settings=settings)
+    pairs = open_tokens(tmp_path / "t").pairs
+    kinds = [KINDS[number] for number in pairs.kind]
+    assert Counter(kinds) == {"function": 4, "class": 4, "parallel": 6}
+    assert set(Counter(zip(kinds[:8], pairs.language[:8].tolist(), strict=True)).values()) == {2}
+    write([], PAIRS, tokenizer, tmp_path / "all", settings=Settings(workers=1, max_pairs=999))
+    assert len(open_tokens(tmp_path / "all").pairs) == len(PAIRS)
 
 
 @pytest.mark.parametrize("cut", ["documents.plain.ids", "documents.named.names", "pairs.text.borders", "held_out.kind"])

@@ -148,7 +148,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _mount() -> None:
-    from codesage.contrast.commands import filter_pairs, mine_negatives
+    from codesage.contrast.commands import filter_pairs, mine_negatives, teach
     from codesage.corpus.commands import app as corpus
     from codesage.corpus.tokens.commands import tokens_command
     from codesage.encoder.commands import export_hub
@@ -158,7 +158,7 @@ def _mount() -> None:
     app.add_typer(corpus, name="corpus")
     for command, name in (
         (commands.tokenizer, "tokenizer"), (tokens_command, "tokens"), (commands.pretrain, "pretrain"),
-        (filter_pairs, "filter"), (mine_negatives, "mine"), (commands.contrast, "contrast"),
+        (filter_pairs, "filter"), (mine_negatives, "mine"), (teach, "teach"), (commands.contrast, "contrast"),
         (commands.initialise, "initialise"), (evaluate, "evaluate"), (commands.export, "export"), (export_hub, "export-hub"),
     ):  # fmt: skip
         app.command(name)(command)

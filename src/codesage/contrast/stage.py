@@ -22,6 +22,7 @@ from codesage.contrast.batches import Batch, Batches
 from codesage.contrast.batches import Settings as BatchSettings
 from codesage.contrast.loss import NEGATIVES
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
+from codesage.contrast.teacher import Teacher, teaching_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
 from codesage.corpus.tokens.tokenised import Tokens
@@ -46,6 +47,8 @@ class Settings:
     positives: str = "pairs"  # "dropout": each text and each code with itself, dropout drawn twice (an ablation)
     matryoshka_dims: tuple[int, ...] = ()  # widths that vectors may be cut to, the encoder's last; (): only whole
     matryoshka_weights: tuple[float, ...] = ()  # of the loss at each width; (): all 1
+    teacher_weight: float = 1.0  # of the teaching loss beside the contrastive one, where there is a teacher
+    teacher_temperature: float = 0.05  # of the similarities that are compared with the teacher's
     micro_tokens: int = 0  # tokens that are embedded at a time; 0: the whole batch
     cached: bool = True  # with micro_tokens: memory of one micro-batch for a second forward, see contrast.cached
     depth: int | None = None  # blocks that are used: None all, 0 the embedding alone
@@ -59,6 +62,9 @@ class Settings:
         if self.temperature <= 0 or self.residual_scale <= 0 or self.micro_tokens < 0:
             raise CodesageError(f"temperature {self.temperature}, residual_scale {self.residual_scale}, micro_tokens "
                                 f"{self.micro_tokens}: expected the first two over 0, the last not negative")  # fmt: skip
+        if self.teacher_weight < 0 or self.teacher_temperature <= 0:
+            raise CodesageError(f"teacher_weight {self.teacher_weight}, teacher_temperature {self.teacher_temperature}: "
+                                "expected a weight that is not negative and a temperature over 0")  # fmt: skip
         if self.depth == 0 and self.residual_scale != 1:
             raise CodesageError(f"residual_scale is {self.residual_scale}, but with depth 0 no block adds anything: give it "
                                 "to the phase that uses the blocks")  # fmt: skip
@@ -84,20 +90,21 @@ def one_phase(settings: Settings) -> Settings:
 def run(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
     before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
-    mined: np.ndarray | None = None,
+    mined: np.ndarray | None = None, teacher: Teacher | None = None,
 ) -> Artifact:  # fmt: skip
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
     `before` is the Stage I model it starts from (None: from scratch), for the record; `checkpoints` and `resume` as in
     training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair; `mined` what
-    contrast.mining gives. Raises CodesageError when there are fewer than two pairs, or settings, tokenizer, lengths and
-    encoder do not fit each other, before training time is spent.
+    contrast.mining gives; `teacher` what contrast.teacher gives. Raises CodesageError when there are fewer than two pairs,
+    or settings, tokenizer, lengths and encoder do not fit each other, before training time is spent.
     """
     phases = settings.phases()
     drawn = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined)
+        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined,
+                              teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts = dict(before.facts) if before else {"stages": []}
@@ -109,8 +116,11 @@ def run(
     origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
               "before": before.fingerprint if before else "",
               "kept": "" if keep is None else int(np.asarray(keep).sum()),
-              "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest()}  # fmt: skip
+              "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest(),
+              "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
     _tell(drawn)
+    if teacher is not None:
+        facts["teacher"] = teacher.facts
     facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
@@ -175,7 +185,7 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
         rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens, at_least=most)
     loss = cached.backward(
         lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth), rows,
-        partial(loss_of, settings=settings), cached=settings.cached,
+        partial(loss_of, settings=settings, teacher_PW=_on_device(batch.teacher_PW, encoder)), cached=settings.cached,
     )  # fmt: skip
     return loss, len(documents.ids)
 
@@ -186,19 +196,32 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
     So the blocks run in all the forms a step may use, those without gradients included.
     """
     rows = np.arange(len(batch.pair_P))[:2]
-    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows], batch.partner_P[rows])
+    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows], batch.partner_P[rows],
+                None if batch.teacher_PW is None else batch.teacher_PW[rows])  # fmt: skip
     gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few)
 
 
-def loss_of(vectors_ND: Tensor, *, settings: Settings) -> Tensor:
-    """This process's part of the loss: `vectors_ND` are those of its texts, then those of its codes (twice: dropout)."""
+def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
+    """This process's part of the loss: `vectors_ND` are those of its texts, then those of its codes (twice: dropout).
+
+    `teacher_PW`: the teacher's vectors of its texts, whose similarities the encoder's are pulled towards.
+    """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
     sides = [processes.gather_with_gradient(side) for side in vectors_ND.chunk(2 if settings.positives == "pairs" else 4)]
     if settings.positives == "pairs":
-        return loss(*sides) / processes.world()
+        total = loss(*sides)
+        if teacher_PW is not None and settings.teacher_weight:
+            targets_PW = processes.gather_with_gradient(teacher_PW)
+            taught = teaching_loss(sides[0], targets_PW, temperature=settings.teacher_temperature)
+            total = total + settings.teacher_weight * taught
+        return total / processes.world()
     text, code, text_again, code_again = sides
     return (loss(text, text_again) + loss(code, code_again)) / 2 / processes.world()
+
+
+def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None:
+    return None if teacher_PW is None else torch.from_numpy(teacher_PW).to(encoder.wte.weight.device).float()
 
 
 def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer) -> None:

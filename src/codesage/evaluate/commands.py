@@ -52,11 +52,11 @@ def evaluate(
 
 
 def _loaded(path: str, precision: str):
+    from codesage.encoder import sentence
     from codesage.encoder.runtime import load
-    from codesage.evaluate.baselines import minilm
 
-    if path == "minilm":
-        return minilm()
+    if path == sentence.MINILM:
+        return sentence.load(path, device="cpu")
     return load(None if path == "default" else path, precision=precision)
 
 

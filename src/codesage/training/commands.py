@@ -86,6 +86,10 @@ def contrast(
     mined: Annotated[Path | None, typer.Option(help="Hard negatives that 'codesage mine' found.")] = None,
     mined_negatives: Annotated[int | None, typer.Option(min=0, help="So many of them join a batch for each of its pairs. "
                                                         "Default: 1 with --mined, else 0.")] = None,
+    teacher: Annotated[str, typer.Option(help="Learn the similarities among texts from another encoder too: minilm, a "
+                                         "sentence-transformers folder, or what 'codesage teach' wrote.")] = "",
+    teacher_weight: Annotated[float | None, typer.Option(min=0, help="Of that loss beside the contrastive one. Default: "
+                                                         "1.")] = None,
     augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
                                                   "query. Default: 0.")] = None,
     one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
@@ -124,7 +128,8 @@ def contrast(
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (_untrained(size, loaded, opened, seed) if model is None else load_encoder(model)).to(device)
         chosen = {"keep": None if filter is None else filtering.read(filter, opened),
-                  "mined": None if mined is None else mining.read(mined, opened)}  # fmt: skip
+                  "mined": None if mined is None else mining.read(mined, opened),
+                  "teacher": _teacher(teacher, opened, loaded, out) if teacher and not dry_run else None}  # fmt: skip
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         trained = before is not None and "contrast" in before.facts.get("stages", ())
         settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
@@ -136,7 +141,7 @@ def contrast(
                            text_tokens=text_tokens or "", code_tokens=code_tokens or "", hard_positives=hard_positives,
                            documented=documented, augment="" if augment is None else AugmentSettings(share=augment),
                            mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives),
-            own=_given(negatives=negatives, temperature=temperature or ""),
+            own=_given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
         )  # fmt: skip
         last = {"learning_rate": learning_rate} if learning_rate else {}
         settings = replace(
@@ -146,6 +151,7 @@ def contrast(
         if dry_run:
             for phase in settings.phases().values():
                 stage.check(phase, opened, encoder, loaded)
+            chosen.pop("teacher")
             for name, cost in stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen).items():
                 typer.echo("\n".join([f"{name}:", *cost.lines()]))
             return
@@ -243,6 +249,25 @@ def _opened(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
             typer.echo(f"tokenising {corpus} into {tokens}", err=True)
             station.build(corpus, loaded, tokens)
     return loaded, station.open_tokens(tokens, tokenizer=loaded)
+
+
+def _teacher(name: str, tokens, tokenizer, out: Path):
+    """The teacher's vectors: in the folder `name`, or those of the encoder `name`, made beside `out` unless they are there."""
+    from codesage.artifacts import MANIFEST
+    from codesage.contrast import teacher as station
+    from codesage.contrast.commands import write_teacher
+    from codesage.errors import CodesageError
+    from codesage.training import processes
+
+    if (Path(name) / MANIFEST).is_file():
+        return station.read(name, tokens)
+    made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
+    if not (made / MANIFEST).is_file():
+        if processes.world() > 1:
+            raise CodesageError(f"several processes train: run 'codesage teach {tokens.path} --teacher {name} --out {made}' "
+                                f"first, then give --teacher {made}")  # fmt: skip
+        write_teacher(name, tokens, tokenizer, made)
+    return station.read(made, tokens)
 
 
 def _is_corpus(folder: Path) -> bool:

@@ -12,11 +12,13 @@ def tokens_command(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     max_documents: Annotated[int, typer.Option(min=0, help="A sample of so many, over all languages; 0: all.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; may be given again.")] = None,
+    max_pairs: Annotated[int, typer.Option(min=0, help="Of each kind a sample of so many, over all languages; 0: all. Groups "
+                                           "of code that does the same stay whole.")] = 0,
     text_tokens: Annotated[int, typer.Option(min=2, help="Longest text of a pair.")] = 128,
     code_tokens: Annotated[int, typer.Option(min=2, help="Longest code of a pair.")] = 1024,
     workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
-) -> None:
+) -> None:  # fmt: skip
     """Tokenise a corpus once, so that training never parses and never tokenises."""
     import time
 
@@ -26,7 +28,7 @@ def tokens_command(
 
     settings = tokenised.Settings(
         max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,
-        seed=seed, workers=workers,
+        max_pairs=max_pairs, seed=seed, workers=workers,
     )  # fmt: skip
     started = time.monotonic()
     with _counting() as progress:

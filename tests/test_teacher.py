@@ -1,0 +1,195 @@
+"""A teacher in Stage II: its loss against a plain loop, its vectors on disk, a run that learns from it, and bad teachers."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import typer
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from codesage import CodesageError
+from codesage.artifacts import open_artifact
+from codesage.contrast import augment, stage, teacher
+from codesage.contrast import commands as contrast_commands
+from codesage.contrast.batches import Batches
+from codesage.contrast.teacher import teaching_loss
+from codesage.encoder import sentence
+from codesage.training import commands
+from test_mixture import PAIRS, encoder_of, phase, settings, tokenised, tokenizer, tokens  # noqa: F401 (fixtures)
+
+WIDTH = 5
+
+
+class Lessons:
+    """A teacher whose vectors are a hash of the words of a text; `change` may spoil them."""
+
+    name, fingerprint = "lessons", "0123"
+
+    def __init__(self, change=lambda vectors: vectors):
+        self.change, self.heard = change, []
+
+    def encode(self, texts):
+        self.heard += texts
+        rows = [np.random.default_rng(sum(map(ord, text))).normal(size=WIDTH) for text in texts]
+        return self.change(np.array(rows) * 3)
+
+
+@pytest.fixture(scope="module")
+def taught(tokens, tokenizer, tmp_path_factory):  # noqa: F811
+    out = tmp_path_factory.mktemp("teacher") / "t"
+    teacher.write(Lessons(), tokens, tokenizer, out)
+    return teacher.read(out, tokens)
+
+
+def plain_loss(text, target, temperature):
+    text, target = (F.normalize(side.double(), dim=-1) for side in (text, target))
+    total = 0.0
+    for i in range(len(text)):
+        others = [j for j in range(len(text)) if j != i]
+        own = [math.exp(float(text[i] @ text[j]) / temperature) for j in others]
+        right = [math.exp(float(target[i] @ target[j]) / temperature) for j in others]
+        total += sum(t / sum(right) * math.log((t / sum(right)) / (s / sum(own))) for t, s in zip(right, own, strict=True))
+    return total / len(text)
+
+
+@pytest.mark.parametrize("texts", [3, 17])
+@pytest.mark.parametrize("temperature", [0.05, 0.3])
+def test_the_loss_is_that_of_a_plain_loop(texts, temperature):
+    generator = torch.Generator().manual_seed(texts)
+    text, target = torch.randn(texts, 8, generator=generator), torch.randn(texts, WIDTH, generator=generator)
+    loss = teaching_loss(text * 7, F.normalize(target, dim=-1), temperature=temperature)  # the scale does not matter
+    assert loss.item() == pytest.approx(plain_loss(text, target, temperature), rel=1e-4)
+
+
+def test_a_perfect_pupil_has_no_loss_and_two_texts_have_no_order():
+    text = F.normalize(torch.randn(9, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    assert teaching_loss(text, text).item() == pytest.approx(0, abs=1e-6)
+    pair = text[:2].clone().requires_grad_()
+    teaching_loss(pair, text[:2]).backward()
+    assert not pair.grad.any()
+
+
+def test_the_loss_has_the_gradient_of_finite_differences():
+    generator = torch.Generator().manual_seed(1)
+    text = torch.randn(4, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    target = F.normalize(torch.randn(4, WIDTH, generator=generator), dim=-1)
+    teaching_loss(text, target, temperature=0.5).backward()
+    step = 1e-2
+    for place in ((0, 0), (3, 2)):
+        moved = [text.detach().clone() for _ in range(2)]
+        moved[0][place] += step
+        moved[1][place] -= step
+        slope = (plain_loss(moved[0], target, 0.5) - plain_loss(moved[1], target, 0.5)) / (2 * step)
+        assert text.grad[place].item() == pytest.approx(slope, rel=0.02, abs=1e-4)
+
+
+def test_the_teacher_hears_each_text_once_as_it_was_written(tokens, tokenizer, tmp_path):  # noqa: F811
+    lessons, heard = Lessons(), []
+    teacher.write(lessons, tokens, tokenizer, tmp_path / "t", progress=lambda *now: heard.append(now))
+    assert lessons.heard == [pair.text for pair in PAIRS if pair.text] and heard == [(80, 80)]
+    vectors = teacher.read(tmp_path / "t", tokens).texts_PW
+    norms = np.linalg.norm(vectors.astype(float), axis=1)
+    assert norms == pytest.approx([float(bool(pair.text)) for pair in PAIRS], abs=1e-3)
+    want = Lessons().encode([PAIRS[7].text])[0]
+    assert vectors[7] == pytest.approx(want / np.linalg.norm(want), abs=1e-3)
+
+
+@pytest.mark.parametrize("mined", [0, 1])
+def test_a_batch_of_texts_brings_the_teachers_rows_and_one_of_groups_none(tokens, taught, mined):  # noqa: F811
+    negatives = np.full((len(PAIRS), 1), -1, np.int32)
+    negatives[:60, 0] = (np.arange(60) + 2) % 60
+    batches = Batches(tokens, settings(mined_negatives=mined), mined=negatives, teacher_PW=taught.texts_PW)
+    kinds = set()
+    for step in range(20):
+        batch = batches.at(step)
+        groups = bool(tokens.pairs.group_key[batch.pair_P].any())
+        kinds.add(groups)
+        assert (batch.teacher_PW is None) == groups
+        if not groups:
+            assert (batch.teacher_PW == taught.texts_PW[batch.pair_P]).all()
+    assert kinds == {True, False}
+    half = batches.at(0, rank=1, world=2)
+    assert half.teacher_PW is None or len(half.teacher_PW) == len(half.pair_P)
+
+
+def test_a_run_moves_the_texts_towards_the_teacher_and_names_it(tokens, tokenizer, taught, tmp_path):  # noqa: F811
+    batches = settings({"function": 1}, size=16, augment=augment.Settings(share=0.5))
+    distances = {}
+    for weight in (0.0, 3.0):
+        encoder = encoder_of(tokenizer)
+        artifact = stage.run(phase(25, batches, teacher_weight=weight, micro_tokens=200), tokens, encoder, tokenizer=tokenizer,
+                             out=tmp_path / str(weight), teacher=taught)  # fmt: skip
+        encoder.eval()
+        rows = [row.tolist() + [tokenizer.end_id] for row in list(tokens.pairs.text)[:40]]
+        with torch.no_grad():
+            vectors = encoder.embed(rows)
+        distances[weight] = teaching_loss(vectors, torch.from_numpy(taught.texts_PW[:40].copy()).float()).item()
+        assert artifact.facts["teacher"] == {"name": "lessons", "fingerprint": "0123", "width": WIDTH}
+    assert distances[3.0] < 0.8 * distances[0.0]
+
+
+def test_a_run_resumes_only_with_its_own_teacher(tokens, tokenizer, taught, tmp_path):  # noqa: F811
+    given = {"tokenizer": tokenizer, "out": tmp_path / "m", "checkpoints": tmp_path / "kept"}
+    run = phase(6, settings({"function": 1}))
+    stage.run(run, tokens, encoder_of(tokenizer), teacher=taught, **given)
+    with pytest.raises(CodesageError, match="belongs to another run.*teacher"):
+        stage.run(run, tokens, encoder_of(tokenizer), **given)
+
+
+@pytest.mark.parametrize("spoil", [lambda v: v * np.nan, lambda v: v * 0, lambda v: np.where(v > 0, np.inf, v)])
+def test_a_teacher_without_vectors_is_one_line_and_leaves_nothing(tokens, tokenizer, tmp_path, spoil):  # noqa: F811
+    with pytest.raises(CodesageError, match="teacher lessons gives vectors that are zero or not finite"):
+        teacher.write(Lessons(spoil), tokens, tokenizer, tmp_path / "t")
+    assert not list(tmp_path.iterdir())
+
+
+def test_vectors_of_other_tokens_or_damaged_ones_are_one_line(tokens, tokenizer, tmp_path):  # noqa: F811
+    teacher.write(Lessons(), tokens, tokenizer, tmp_path / "t")
+    other = tokenised(PAIRS[:6], tokenizer, tmp_path / "other")
+    with pytest.raises(CodesageError, match="other tokens.*codesage teach"):
+        teacher.read(tmp_path / "t", other)
+    with pytest.raises(CodesageError, match="no pairs with a text"):
+        teacher.write(Lessons(), tokenised(PAIRS[90:], tokenizer, tmp_path / "groups"), tokenizer, tmp_path / "none")
+    with open(tmp_path / "t" / teacher.FILE, "r+b") as file:
+        file.truncate(200)
+    with pytest.raises(CodesageError, match=str(tmp_path / "t")):
+        teacher.read(tmp_path / "t", tokens)
+
+
+def test_a_teacher_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(CodesageError, match="is not a folder: give 'minilm'"):
+        sentence.load(str(tmp_path / "none"))
+    with pytest.raises(CodesageError, match="is not a sentence-transformers model|is not installed"):
+        sentence.load(str(tmp_path))
+
+
+def test_weights_and_temperatures_that_are_none_are_one_line(tokens):  # noqa: F811
+    for options in ({"teacher_weight": -1}, {"teacher_temperature": 0}):
+        with pytest.raises(CodesageError, match="teacher_"):
+            phase(1, settings(), **options)
+
+
+def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sentence, "load", lambda name: Lessons())
+    app = typer.Typer()
+    app.command("teach")(contrast_commands.teach)
+    app.command("contrast")(commands.contrast)
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+    shared = ["--tokenizer", tmp_path / "tokenizer"]
+    done = CliRunner().invoke(app, list(map(str, ["teach", tokens.path, "--out", tmp_path / "taught", *shared])))
+    assert done.exit_code == 0 and "80 of 80 texts encoded by minilm" in done.output
+    train = ["contrast", tokens.path, *shared, "--size", "toy", "--steps", 2, "--one-phase", "--batch-pairs", 8, "--mix",
+             "function=1", "--text-tokens", 16, "--code-tokens", 32, "--teacher-weight", 0.5]  # fmt: skip
+    for out, name in (("a", tmp_path / "taught"), ("b", "minilm")):
+        done = CliRunner().invoke(app, list(map(str, [*train, "--out", tmp_path / out, "--teacher", name])))
+        assert done.exit_code == 0, done.output
+        model = open_artifact(tmp_path / out, "model")
+        assert model.facts["teacher"]["name"] == "lessons" and model.settings["contrast"]["teacher_weight"] == 0.5
+    assert (tmp_path / "b.teacher-minilm").is_dir()
+    losses = [[json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+              for name in "ab"]  # fmt: skip
+    assert losses[0] == losses[1]
