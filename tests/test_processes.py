@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codesage import CodesageError
+from codesage.contrast import stage as contrast
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.pretrain import stage
@@ -107,6 +108,21 @@ def gathered_into(folder: Path) -> None:
     save_file({"gradient": own.grad, "loss": loss.detach()[None]}, folder / f"rank{processes.rank()}.safetensors")
 
 
+def taught_into(folder: Path) -> None:
+    """Gradients of Stage II's loss with a teacher, with respect to the vectors of each process's own pairs."""
+    own = [side[processes.rank() :: processes.world()] for side in lesson()]
+    vectors = torch.cat(own[:2]).clone().requires_grad_()
+    settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
+    contrast.loss_of(vectors, settings=settings, teacher_PW=own[2]).backward()
+    save_file({"gradient": vectors.grad}, folder / f"rank{processes.rank()}.safetensors")
+
+
+def lesson() -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors of seven texts, of their codes, and the teacher's of the texts."""
+    rows = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return rows[0], rows[1], torch.nn.functional.normalize(rows[2], dim=-1)
+
+
 def die(folder: Path) -> None:
     """Process 1 is killed in step 6."""
 
@@ -160,6 +176,7 @@ def twice(folder: Path) -> None:
 
 PROGRAMS = {
     "gather": gathered_into,
+    "teacher": taught_into,
     "gradients": partial(gradients_into, sharded=False),
     "sharded gradients": partial(gradients_into, sharded=True),
     "bf16 gradients": partial(gradients_into, sharded=False, bf16=True),
@@ -287,6 +304,17 @@ def test_gathered_rows_carry_the_gradient_of_all(two):
     assert sum(part["loss"].item() for part in found) == pytest.approx(loss.item(), rel=1e-6)
     for rank, part in enumerate(found):
         torch.testing.assert_close(part["gradient"], rows.grad[rank::2])
+
+
+def test_two_processes_learn_from_a_teacher_as_one(two):
+    text, code, teacher = lesson()
+    vectors = torch.cat([text, code]).requires_grad_()
+    settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
+    contrast.loss_of(vectors, settings=settings, teacher_PW=teacher).backward()
+    for rank in range(2):
+        found = load_file(two / "teacher" / f"rank{rank}.safetensors")["gradient"]
+        expected = torch.cat([side[rank::2] for side in vectors.grad.chunk(2)])
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
 
 
 def test_micro_batches_leave_the_gradients_of_the_whole_batch():

@@ -123,7 +123,7 @@ def test_a_run_moves_the_texts_towards_the_teacher_and_names_it(tokens, tokenize
         artifact = stage.run(phase(25, batches, teacher_weight=weight, micro_tokens=200), tokens, encoder, tokenizer=tokenizer,
                              out=tmp_path / str(weight), teacher=taught)  # fmt: skip
         encoder.eval()
-        rows = [row.tolist() + [tokenizer.end_id] for row in list(tokens.pairs.text)[:40]]
+        rows = [[*row.tolist(), tokenizer.end_id] for row in list(tokens.pairs.text)[:40]]
         with torch.no_grad():
             vectors = encoder.embed(rows)
         distances[weight] = teaching_loss(vectors, torch.from_numpy(taught.texts_PW[:40].copy()).float()).item()

@@ -103,13 +103,14 @@ def teaching_loss(text_PD: Tensor, teacher_PW: Tensor, *, temperature: float = 0
     """Mean over the texts i of KL(t_i || s_i): how far the encoder's similarities among texts are from the teacher's.
 
     t_i and s_i are the softmax over the other texts j of cos(i, j) / temperature, of the teacher and of the encoder. The
-    teacher's rows are of unit length. No gradient flows to the teacher. Returns a scalar in float32; 0 for fewer than three
-    texts, whose similarities have no order.
+    teacher's rows are of unit length. No gradient flows to the teacher. Returns a scalar of the texts' type, float32 at
+    least; 0 for fewer than three texts, whose similarities have no order.
     """
+    text_PD = text_PD if text_PD.dtype == torch.float64 else text_PD.float()
     if len(text_PD) < 3:
-        return text_PD.float().sum() * 0.0
+        return text_PD.sum() * 0.0
     with torch.autocast(text_PD.device.type, enabled=False):
-        unit_PD, unit_PW = F.normalize(text_PD.float(), dim=-1), teacher_PW.float()
+        unit_PD, unit_PW = F.normalize(text_PD, dim=-1), teacher_PW.to(text_PD.dtype)
         own_PP = torch.eye(len(unit_PD), dtype=torch.bool, device=unit_PD.device)
         student_PP = (unit_PD @ unit_PD.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
         target_PP = (unit_PW @ unit_PW.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
