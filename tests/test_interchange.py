@@ -141,6 +141,15 @@ def test_the_card_has_front_matter_and_the_folder_a_manifest(hub):
     assert (hub / MANIFEST).is_file() and json.loads((hub / "config.json").read_text())["model_type"] == "codesage"
 
 
+def test_the_example_of_the_card_runs_and_gives_what_codesage_gives(source, hub):
+    example = (hub / "README.md").read_text().split("```python\n")[1].split("```")[0].replace('"my-model"', f'"{hub}"')
+    found: dict = {}
+    exec(example, found)
+    ours = codesage.load(source)
+    np.testing.assert_allclose(found["query"], ours.encode(["how to add two numbers in python"], kind="text"), atol=1e-5)
+    np.testing.assert_allclose(found["code"], ours.encode(["def add(a, b): return a + b"]), atol=1e-5)
+
+
 def test_vectors_can_be_cut(source):
     model = codesage.load(source)
     whole, cut = model.encode(TEXTS), model.encode(TEXTS, dims=8)

@@ -7,7 +7,7 @@ from codesage.errors import CodesageError
 from codesage.registration import watch as _watch
 
 __version__ = "0.1.0"
-__all__ = ["CodesageError", "__version__", "load"]
+__all__ = ["CodesageError", "__version__", "load", "query_form"]
 
 _watch()
 
@@ -17,4 +17,8 @@ def __getattr__(name: str):  # `import codesage` stays light: the runtime is imp
         from codesage.encoder.runtime import load
 
         return load
+    if name == "query_form":
+        from codesage.encoder.queries import query_form
+
+        return query_form
     raise AttributeError(f"module 'codesage' has no attribute {name!r}")

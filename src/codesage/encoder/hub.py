@@ -77,10 +77,12 @@ import codesage  # makes the model type known; no remote code
 from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{name}")
-vectors = model.encode(["def add(a, b): return a + b", "add two numbers"])
+code = model.encode(["def add(a, b): return a + b"])
+query = model.encode([codesage.query_form("how to add two numbers in python")])  # "Add two numbers", as in training
 ```
 
-or, without torch-based libraries once exported to ONNX, `codesage.load("{name}").encode([...])`.
+or, without torch-based libraries once exported to ONNX, `codesage.load("{name}").encode([...], kind="text")`, which brings
+queries into that form by itself.
 
 {story}""".rstrip()
         + "\n"
