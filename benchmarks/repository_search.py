@@ -102,8 +102,8 @@ def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float) -
     found = []
     for query in queries:
         hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight)
-        targets = [target if isinstance(target, dict) else {"path": target} for target in query["relevant"] + query["secondary"]]
-        found.append(ndcg(hits, targets))
+        targets = query["relevant"] + query["secondary"]
+        found.append(ndcg(hits, [target if isinstance(target, dict) else {"path": target} for target in targets]))
     return statistics.mean(found)
 
 
@@ -115,7 +115,7 @@ def ndcg(hits: list, targets: list[dict]) -> float:
 
 
 def answers(chunk, target: dict) -> bool:
-    """Whether a chunk lies in a target: paths of targets are below the repository, those of chunks below the searched root."""
+    """Whether a chunk, its path below the searched root, lies in a target, its path below the repository."""
     path, wanted = f"/{chunk.path}", f"/{target['path']}"
     if not (wanted.endswith(path) or path.endswith(wanted)):
         return False

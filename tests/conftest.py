@@ -1,4 +1,4 @@
-"""What all tests share: the longest file begins, each worker of several keeps to one core, runs draw no pictures."""
+"""What all tests share: the longest files begin, each worker of several keeps to one core, runs draw no pictures."""
 
 import os
 import sys
@@ -28,6 +28,9 @@ def drawn(undrawn: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codesage.training.curves.draw", undrawn)
 
 
+LONGEST = ("test_stages", "test_cluster", "test_corpus", "test_training", "test_processes", "test_interchange")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The smoke run, a third of all the time, must not come last and alone."""
-    items.sort(key=lambda item: item.path.stem != "test_stages")
+    """Long files first: a worker takes one file after the other, and none must come last and alone."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

@@ -174,7 +174,7 @@ def test_bad_sources_are_one_line(source, tmp_path):
         export_hub(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("first", ["codesage", "transformers", "transformers.models.auto.modeling_auto"])
+@pytest.mark.parametrize("first", ["codesage", "transformers.models.auto.modeling_auto"])
 def test_importing_codesage_is_all_that_the_auto_classes_need(hub, first):
     """In whatever order, in a process of its own: nothing has been registered there."""
     code = (

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
 from codesage.contrast import augment, embedder, entries, filtering, mining, stage
+from codesage.contrast import commands as contrast_commands
 from codesage.contrast.batches import Batches, Settings
-from codesage.contrast.commands import mine_negatives
 from codesage.corpus.build.tables import Writer, read_records, schema_of, table_of
 from codesage.corpus.tokens import tokenised as token_files
 from codesage.encoder.config import Config
@@ -23,7 +23,7 @@ from codesage.encoder.model import Encoder
 from codesage.records import Pair
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import train as train_tokenizer
-from codesage.training import commands, loop
+from codesage.training import loop
 
 LANGUAGES = ("python", "java", "go", "ruby")
 TEXT_TOKENS, CODE_TOKENS = 32, 48
@@ -518,7 +518,7 @@ def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
 
 def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     app = typer.Typer()
-    app.command()(commands.contrast)
+    app.command()(contrast_commands.contrast)
     (tmp_path / "tokenizer").mkdir()
     tokenizer.save(tmp_path / "tokenizer")
 
@@ -658,8 +658,8 @@ def test_a_filter_judges_no_groups(tokens):
 
 def test_mine_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path):
     model, app = tmp_path / "model", typer.Typer()
-    app.command("mine")(mine_negatives)
-    app.command("contrast")(commands.contrast)
+    app.command("mine")(contrast_commands.mine_negatives)
+    app.command("contrast")(contrast_commands.contrast)
     run = phase(2, settings({"function": 1}), depth=0)
     stage.run(run, tokens, Encoder(encoder_of(tokenizer).config.without_dropout()), tokenizer=tokenizer, out=model)
     mine = ["mine", tokens.path, "--model", model, "--out", tmp_path / "mined", "--first", 2, "--last", 20, "--most-similar", 1]

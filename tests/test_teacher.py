@@ -17,7 +17,6 @@ from codesage.contrast import commands as contrast_commands
 from codesage.contrast.batches import Batches
 from codesage.contrast.teacher import teaching_loss
 from codesage.encoder import sentence
-from codesage.training import commands
 from test_mixture import PAIRS, encoder_of, phase, settings, tokenised, tokenizer, tokens  # noqa: F401 (fixtures)
 
 WIDTH = 5
@@ -176,7 +175,7 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
     monkeypatch.setattr(sentence, "load", lambda name: Lessons())
     app = typer.Typer()
     app.command("teach")(contrast_commands.teach)
-    app.command("contrast")(commands.contrast)
+    app.command("contrast")(contrast_commands.contrast)
     (tmp_path / "tokenizer").mkdir()
     tokenizer.save(tmp_path / "tokenizer")
     shared = ["--tokenizer", tmp_path / "tokenizer"]

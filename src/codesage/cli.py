@@ -148,18 +148,18 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _mount() -> None:
-    from codesage.contrast.commands import filter_pairs, mine_negatives, teach
+    from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
     from codesage.corpus.commands import app as corpus
-    from codesage.corpus.tokens.commands import tokens_command
-    from codesage.encoder.commands import export_hub
+    from codesage.corpus.tokens.commands import tokenizer, tokens_command
+    from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
-    from codesage.training import commands
+    from codesage.pretrain.commands import pretrain
 
     app.add_typer(corpus, name="corpus")
     for command, name in (
-        (commands.tokenizer, "tokenizer"), (tokens_command, "tokens"), (commands.pretrain, "pretrain"),
-        (filter_pairs, "filter"), (mine_negatives, "mine"), (teach, "teach"), (commands.contrast, "contrast"),
-        (commands.initialise, "initialise"), (evaluate, "evaluate"), (commands.export, "export"), (export_hub, "export-hub"),
+        (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
+        (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
+        (export, "export"), (export_hub, "export-hub"),
     ):  # fmt: skip
         app.command(name)(command)
 

@@ -4,11 +4,17 @@ small, base and large carry the published hyper-parameters; nano and mini scale 
 the size; everything that is not listed here is the default of its station.
 """
 
+from dataclasses import replace
+
 from codesage.contrast import stage as contrast
 from codesage.contrast.batches import Settings as BatchSettings
+from codesage.corpus.tokens.tokenised import Tokens
+from codesage.encoder import lexical
 from codesage.encoder.config import SIZES, Config
+from codesage.encoder.model import Encoder
 from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
+from codesage.tokenizer import Tokenizer
 from codesage.training import estimate, loop
 
 _OURS = {"toy", "nano", "mini"}
@@ -31,6 +37,13 @@ def encoder_of(size: str) -> Config:
 def initial_of(size: str) -> str:
     """Where the weights of a size start: published sizes from N(0, 0.02), ours from words (encoder.lexical)."""
     return "lexical" if size in _OURS else "normal"
+
+
+def untrained(size: str, tokenizer: Tokenizer, tokens: Tokens | None, *, seed: int = 0) -> Encoder:
+    """An encoder as a size starts; without tokens to count words in, from random weights."""
+    shape = replace(encoder_of(size), vocab_size=tokenizer.vocab_size)
+    initial = "normal" if tokens is None else initial_of(size)
+    return lexical.fresh(shape, tokenizer, () if tokens is None else tokens.counted(), initial=initial, seed=seed)
 
 
 def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> pretrain.Settings:

@@ -1,9 +1,11 @@
-"""`codesage filter`, `mine` and `teach`: what a model finds out about pairs, from the command line."""
+"""`codesage contrast`, and `filter`, `mine` and `teach`, which prepare it: Stage II from the command line."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from codesage.training import options
 
 
 def filter_pairs(
@@ -101,3 +103,117 @@ def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     station.write(sentence.load(name), tokens, tokenizer, out, progress=show)
+
+
+def contrast(
+    tokens: options.Tokens, out: options.Out,
+    model: Annotated[Path | None, typer.Option(help="Model to start from, of Stage I or one to fine-tune; 'default' is the "
+                                               "bundled one.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer, to start from random weights instead.")] = None,
+    size: options.Size = "nano", minutes: options.Minutes = 0.0, steps: options.Steps = 0, seed: options.Seed = 0,
+    fresh: options.Fresh = False, checkpoints: options.Checkpoints = None, dry_run: options.DryRun = False,
+    optimizer: options.Optimizer = "", compile: options.Compile = None,
+    tensorboard: options.TensorBoard = False, threads: options.Threads = 0,
+    negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
+    filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
+    mix: Annotated[str, typer.Option(help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An "
+                                     "entry is KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs.")] = "",
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives that 'codesage mine' found.")] = None,
+    mined_negatives: Annotated[int | None, typer.Option(min=0, help="So many of them join a batch for each of its pairs. "
+                                                        "Default: 1 with --mined, else 0.")] = None,
+    teacher: Annotated[str, typer.Option(help="Learn the similarities among texts from another encoder too: minilm, a "
+                                         "sentence-transformers folder, or what 'codesage teach' wrote.")] = "",
+    teacher_weight: Annotated[float | None, typer.Option(min=0, help="Of that loss beside the contrastive one. Default: "
+                                                         "1.")] = None,
+    augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
+                                                  "query. Default: 0.")] = None,
+    one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
+                                                      "one language. Default: yes.")] = None,
+    one_phase: Annotated[bool, typer.Option("--one-phase/--all-phases", help="Train the whole encoder from the first "
+                                                   "step, as it is. Default: as the size.")] = False,
+    batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs in a batch, of the last phase; 0: those of the size.")] = 0,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Texts are cut at so many tokens; 0: as the size.")] = 0,
+    code_tokens: Annotated[int, typer.Option(min=0, help="Code is cut at so many tokens; 0: as the size.")] = 0,
+    hard_positives: Annotated[float | None, typer.Option(help="How often the code is the bare body. Default: as the "
+                                                         "size.")] = None,
+    documented: Annotated[float | None, typer.Option(help="How often it has the rest of its docstring in front. Default: as "
+                                                     "the size.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the loss; 0: as the size.")] = 0.0,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Highest, of the last phase; 0: as the size.")] = 0.0,
+    warm_up: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the last phase in which the rate rises. "
+                                                  "Default: as the size.")] = None,
+) -> None:  # fmt: skip
+    """Stage II: contrastive learning on (text, code) pairs. Killed, the same command resumes where it left off."""
+    from dataclasses import replace
+
+    from codesage import recipes
+    from codesage.artifacts import open_artifact
+    from codesage.contrast import entries, filtering, mining, stage
+    from codesage.contrast.augment import Settings as AugmentSettings
+    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.weights import load_encoder
+    from codesage.errors import CodesageError
+    from codesage.training import processes
+
+    options.check_size(size)
+    if (model is None) == (tokenizer is None):
+        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
+    with options.training_processes(threads) as device:
+        loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
+        before = None if model is None else open_artifact(folder_of(model), "model")
+        encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
+        chosen = {"keep": None if filter is None else filtering.read(filter, opened),
+                  "mined": None if mined is None else mining.read(mined, opened),
+                  "teacher": _teacher(teacher, opened, loaded, out) if teacher and not dry_run else None}  # fmt: skip
+        extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
+        trained = before is not None and "contrast" in before.facts.get("stages", ())
+        settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
+        settings = _phases_changed(
+            stage.one_phase(settings) if one_phase else settings,
+            loop=options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
+            batches=options.given(mix=entries.parsed(mix) if mix else "", one_language=one_language,
+                           text_tokens=text_tokens or "", code_tokens=code_tokens or "", hard_positives=hard_positives,
+                           documented=documented, augment="" if augment is None else AugmentSettings(share=augment),
+                           mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives),
+            own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
+        )  # fmt: skip
+        last = {"learning_rate": learning_rate} if learning_rate else {}
+        settings = replace(
+            settings, loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **last),
+            batches=replace(settings.batches, **({"batch_pairs": batch_pairs} if batch_pairs else {})),
+        )  # fmt: skip
+        if dry_run:
+            chosen.pop("teacher")
+            for name, cost in stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen).items():
+                typer.echo("\n".join([f"{name}:", *cost.lines()]))
+            return
+        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
+                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen)  # fmt: skip
+        options.report(artifact, "contrast")
+
+
+def _teacher(name: str, tokens, tokenizer, out: Path):
+    """The teacher's vectors: in the folder `name`, or those of the encoder `name`, made beside `out` unless they are there."""
+    from codesage.artifacts import MANIFEST
+    from codesage.contrast import teacher as station
+    from codesage.errors import CodesageError
+    from codesage.training import processes
+
+    if (Path(name) / MANIFEST).is_file():
+        return station.read(name, tokens)
+    made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
+    if not (made / MANIFEST).is_file():
+        if processes.world() > 1:
+            raise CodesageError(f"several processes train: run 'codesage teach {tokens.path} --teacher {name} --out {made}' "
+                                f"first, then give --teacher {made}")  # fmt: skip
+        write_teacher(name, tokens, tokenizer, made)
+    return station.read(made, tokens)
+
+
+def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
+    """Settings of Stage II with changes to all its phases: to their loop, their batches, and what is their own."""
+    from dataclasses import replace
+
+    first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)
+    drawn = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
+    return replace(settings, loop=replace(settings.loop, **loop), batches=drawn, first=first, **own)

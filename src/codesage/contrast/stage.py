@@ -152,9 +152,14 @@ def expected(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None,
     tokenizer: Tokenizer | None = None, mined: np.ndarray | None = None,
 ) -> dict[str, Estimate]:  # fmt: skip
-    """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained."""
+    """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained.
+
+    With the tokenizer CodesageError as in `run`, when settings, tokens and encoder do not fit each other.
+    """
     found, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
+        if tokenizer is not None:
+            check(phase, tokens, encoder, tokenizer)
         batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth

@@ -1,9 +1,31 @@
-"""`codesage tokens`: a corpus and a tokenizer to the memory-mapped files that training reads."""
+"""`codesage tokenizer` and `tokens`: a corpus to the memory-mapped files that training reads."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from codesage.training import options
+
+
+def tokenizer(
+    corpus: options.Corpus, out: options.Out, vocab_size: Annotated[int, typer.Option(help="Entries.")] = 16_384,
+    documents: Annotated[int, typer.Option(help="Train on this many documents, drawn at random; 0: all.")] = 4_000,
+    seed: options.Seed = 0,
+) -> None:  # fmt: skip
+    """Train a byte-level BPE tokenizer on the documents and pair texts of a corpus."""
+    import random
+
+    from codesage import tokenizer as station
+    from codesage.artifacts import open_artifact
+    from codesage.corpus.read import read_documents, read_pairs
+
+    count = sum(open_artifact(corpus, "corpus").facts["documents"].values())
+    drawn = set(random.Random(seed).sample(range(count), min(documents or count, count)))
+    texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in drawn]
+    texts += [pair.text for pair in read_pairs(corpus) if pair.text]
+    trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
+    typer.echo(f"{out}: {trained.vocab_size:,} entries")
 
 
 def tokens_command(

@@ -1,0 +1,36 @@
+"""`codesage pretrain`: Stage I from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codesage.training import options
+
+
+def pretrain(
+    tokens: options.Tokens, out: options.Out,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
+    size: options.Size = "nano", minutes: options.Minutes = 0.0, steps: options.Steps = 0, seed: options.Seed = 0,
+    fresh: options.Fresh = False, checkpoints: options.Checkpoints = None, dry_run: options.DryRun = False,
+    optimizer: options.Optimizer = "", compile: options.Compile = None,
+    tensorboard: options.TensorBoard = False, threads: options.Threads = 0,
+) -> None:  # fmt: skip
+    """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command resumes where it left off."""
+    from dataclasses import replace
+
+    from codesage import recipes
+    from codesage.pretrain import stage
+    from codesage.training import processes
+
+    options.check_size(size)
+    with options.training_processes(threads) as device:
+        loaded, opened = options.opened_tokens(tokens, tokenizer, out)
+        settings = recipes.pretraining(size, seconds=60 * minutes, seed=seed, memory=processes.memory(device))
+        changes = options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard)
+        settings = replace(settings, loop=options.changed_loop(settings.loop, steps=steps, **changes))
+        if dry_run:
+            typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
+            return
+        home = checkpoints or options.beside(out)
+        options.report(stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh), "pretrain")
