@@ -115,7 +115,7 @@ def timed(encoder: Encoder, settings: loop.Settings, batches: Made, gradients: C
     before = precision.graphs()
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        facts = loop.train(encoder, settings, batches=batches, gradients_of=gradients, folder=Path(folder), stage="timed")
+        facts = loop.train(encoder, settings, loop.Run("timed", Path(folder), batches, gradients))
         lines = metrics.read(Path(folder) / metrics.FILE)
     if facts["skipped"]:
         raise SystemExit(f"{facts['skipped']} steps were not finite")

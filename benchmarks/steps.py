@@ -99,7 +99,7 @@ def measured_ours(encoder, batches, gradients_of: Callable, *, items: Callable[[
     def train() -> None:
         settings = loop.Settings(steps + 2, 1, 1e-5, checkpoint_seconds=0)
         with tempfile.TemporaryDirectory() as out:
-            loop.train(encoder, settings, batches=batches, gradients_of=timed, folder=Path(out), stage=stage)
+            loop.train(encoder, settings, loop.Run(stage, Path(out), batches, timed))
 
     return measured(clock, train)
 

@@ -222,8 +222,8 @@ BY_HEART = {
 def test_one_batch_is_learned_by_heart_in_bf16(tmp_path, stage):
     batch, step, bound = BY_HEART[stage]
     encoder = encoder_of(CONFIG.without_dropout())
-    facts = loop.train(encoder, loop.Settings(60, 5, 1e-2), batches=Same(batch), gradients_of=lambda _: step(encoder),
-                       folder=tmp_path, stage=stage)  # fmt: skip
+    run = loop.Run(stage, tmp_path, Same(batch), gradients_of=lambda _: step(encoder))
+    facts = loop.train(encoder, loop.Settings(60, 5, 1e-2), run)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] > 10 * bound > 10 * lines[-1]["loss"] and facts["skipped"] == 0
 

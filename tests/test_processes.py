@@ -91,8 +91,8 @@ def run_into(folder: Path, *, sharded: bool, compiled: bool = False, before=lamb
 
     out = folder / f"out{processes.rank()}"
     out.mkdir(exist_ok=True)
-    loop.train(encoder, settings, batches=Share(), gradients_of=gradients_of, warm_up=partial(stage.warm_up, encoder),
-               folder=out, stage="pretrain", checkpoints=folder / "kept")  # fmt: skip
+    run = loop.Run("pretrain", out, Share(), gradients_of, partial(stage.warm_up, encoder), checkpoints=folder / "kept")
+    loop.train(encoder, settings, run)
     whole = processes.unsharded(encoder)
     if processes.rank() == 0:
         save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")
@@ -139,8 +139,8 @@ def phases_into(folder: Path) -> None:
     for name in ("shallow", "contrast"):
         out = folder / f"{name}{processes.rank()}"
         out.mkdir(parents=True)
-        loop.train(encoder, loop.Settings(3, 1, 1e-2, precision="fp32", shard=True), batches=Share(), folder=out, stage=name,
-                   gradients_of=lambda batch: stage.gradients(encoder, batch, micro_tokens=40))  # fmt: skip
+        run = loop.Run(name, out, Share(), lambda batch: stage.gradients(encoder, batch, micro_tokens=40))
+        loop.train(encoder, loop.Settings(3, 1, 1e-2, precision="fp32", shard=True), run)
     whole = processes.unsharded(encoder)
     if processes.rank() == 0:
         save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, folder / "weights.safetensors")

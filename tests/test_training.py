@@ -26,7 +26,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, commands, curves, estimate, loop, muon, precision, retrieval, schedule
+from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 from rounding import bf16_rounding
@@ -68,10 +68,8 @@ def trained(out: Path, settings: loop.Settings = SETTINGS, *, before=None, calls
         loss.backward()
         return loss.detach(), 32
 
-    facts = loop.train(
-        encoder, settings, batches=Numbers([] if calls is None else calls), gradients_of=gradients_of, folder=out, stage="x",
-        **options,
-    )  # fmt: skip
+    run = loop.Run("x", out, Numbers([] if calls is None else calls), gradients_of, **options)
+    facts = loop.train(encoder, settings, run)
     return facts, encoder
 
 
@@ -142,15 +140,15 @@ def test_time_used_outlives_a_kill(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
-    trained(tmp_path / "a", checkpoints=tmp_path / "kept", run={"encoder": {"hidden_size": 32}, "tokens": "abc"})
+    trained(tmp_path / "a", checkpoints=tmp_path / "kept", identity={"encoder": {"hidden_size": 32}, "tokens": "abc"})
     for run, message in (({"encoder": {"hidden_size": 64}, "tokens": "abc"}, "encoder.hidden_size 32, now 64"),
                          ({"encoder": {"hidden_size": 32}, "tokens": "xyz"}, "tokens abc, now xyz")):  # fmt: skip
         with pytest.raises(CodesageError, match=message) as error:
-            trained(tmp_path / "b", checkpoints=tmp_path / "kept", run=run)
+            trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=run)
         assert "--fresh" in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
         trained(tmp_path / "b", replace(SETTINGS, learning_rate=0.02), checkpoints=tmp_path / "kept",
-                run={"encoder": {"hidden_size": 32}, "tokens": "abc"})  # fmt: skip
+                identity={"encoder": {"hidden_size": 32}, "tokens": "abc"})  # fmt: skip
 
 
 HARMS = {
@@ -325,7 +323,8 @@ def test_a_compiler_that_is_not_there_is_one_line():
 
 
 def test_a_gpu_without_memory_left_is_one_line():
-    with pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end what"), commands._processes(0):
+    full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end what")
+    with full, options.training_processes(0):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
 
 
@@ -403,7 +402,7 @@ def test_estimates_count_what_the_paper_counts():
         estimate.require_disk(Path("/nowhere/at/all"), 10**18)
 
 
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+def test_sigterm_saves_and_names_the_command_that_resumes(tmp_path):
     handler = signal.getsignal(signal.SIGTERM)  # another library of the same process may have set one
 
     def before(step: int) -> None:
@@ -411,7 +410,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = replace(SETTINGS, checkpoint_steps=0)
-    with pytest.raises(CodesageError, match="stopped by SIGTERM after step 8, saved as .*step-000000008.*go on"):
+    with pytest.raises(CodesageError, match="stopped by SIGTERM after step 8, saved as .*step-000000008.*resume with"):
         trained(tmp_path / "a", settings, before=before, checkpoints=tmp_path / "kept")
     assert signal.getsignal(signal.SIGTERM) is handler
     trained(tmp_path / "whole", settings)
@@ -547,5 +546,5 @@ def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
     assert process.returncode == 2 and "Traceback" not in said
     assert shlex.join(["codesage", *words]) in said.splitlines()[-1]
     done = codesage(*words)
-    assert "going on from" in done.stderr and "steps 12" in done.stdout
+    assert "resuming from" in done.stderr and "steps 12" in done.stdout
     assert [line["step"] for line in lines(tmp_path / "model") if "loss" in line] == list(range(12))

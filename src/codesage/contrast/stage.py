@@ -127,12 +127,12 @@ def run(
             torch.manual_seed(phase.loop.seed + processes.rank())  # each process drops other things out
             encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
-                done = loop.train(
-                    encoder, phase.loop, batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
+                done = loop.train(encoder, phase.loop, loop.Run(
+                    batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
                     warm_up=partial(warm_up, encoder, phase), folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
                     evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
-                    run={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
-                )  # fmt: skip
+                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
+                ))  # fmt: skip
             facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:

@@ -66,9 +66,7 @@ def run(
     length, head_share = shape_of(batches.at(0))
     facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
-        facts["pretrain"] = loop.train(
-            encoder,
-            settings.loop,
+        facts["pretrain"] = loop.train(encoder, settings.loop, loop.Run(
             batches=batches,
             gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
             warm_up=partial(warm_up, encoder),
@@ -77,11 +75,11 @@ def run(
             checkpoints=checkpoints,
             evaluate=retrieval.scorer(encoder, tokens, text_tokens=settings.examples.max_tokens,
                                       code_tokens=settings.examples.max_tokens, pairs=settings.evaluation_pairs),
-            run={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
-                 "tokenizer": tokenizer.fingerprint},
+            identity={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
+                      "tokenizer": tokenizer.fingerprint},
             resume=resume,
             flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
-        )  # fmt: skip
+        ))  # fmt: skip
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:
             save_weights(whole, folder)

@@ -4,7 +4,7 @@ In: an encoder, batches by step, and a function that leaves the gradients of a b
 line of JSON a step in metrics.jsonl. No framework: what happens in a step is written here once, in order. Runs end
 after `steps` steps or `seconds` seconds, whichever comes first; the learning rate follows the larger share of the two
 that is used up. Everything a step depends on is a function of (settings, step) or stands in the checkpoint, so a run
-that was killed goes on bit for bit where its last checkpoint was; seconds count as used only while a run was alive.
+that was killed resumes bit for bit from its last checkpoint; seconds count as used only while a run was alive.
 """
 
 import json
@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -49,108 +49,225 @@ class Batches(Protocol[Batch]):
         ...
 
 
-def train(
-    encoder: Encoder,
-    settings: Settings,
-    *,
-    batches: Batches[Batch],
-    gradients_of: Callable[[Batch], tuple[Tensor, int]],
-    warm_up: Callable[[Batch], object] | None = None,
-    folder: Path,
-    stage: str,
-    checkpoints: Path | None = None,
-    evaluate: Callable[[], dict] | None = None,
-    run: dict | None = None,
-    resume: bool = True,
-    flops_per_token: float = 0.0,
-) -> dict:
-    """Train `encoder` in place and return facts of the run: steps, tokens, seconds, loss, skipped steps.
+@dataclass(frozen=True, slots=True)
+class Run(Generic[Batch]):
+    """What a run learns from, where it writes, and what a resumed run must share with it.
 
     `gradients_of(batch)` computes the loss, leaves its gradients in `.grad` (it calls backward itself) and returns the
     detached scalar loss and the number of real tokens; it runs under autocast where precision is bf16. With several
     processes each gets the global batch, takes its share, and returns its part of loss and tokens: parts add up.
-    A step that `guard` refuses never reaches the optimizer, and is named in metrics.jsonl.
 
-    `checkpoints` is the home of everything that must outlive a kill, a folder a stage; the newest one there is
-    resumed, provided that it is of the same settings and of the same `run` (encoder, data, tokenizer: JSON values),
-    else CodesageError. SIGTERM and SIGINT then save, and raise CodesageError with how to go on. In the end `folder`
-    gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients, under
-    autocast. With `settings.compile`, `warm_up(batch)` is called before the clock starts, and its gradients dropped: it
+    `warm_up(batch)` is called before the clock starts where the blocks are compiled, and its gradients are dropped: it
     computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
+    `evaluate()` is called `settings.evaluations` times, without gradients, under autocast.
+
+    `checkpoints` is the home of everything that must outlive a kill, one folder for each stage. The newest checkpoint there
+    is resumed where `resume` says so and its settings and its `identity` (encoder, data, tokenizer: JSON values) are those of
+    this run. In the end `folder` gets metrics.jsonl and curves.png.
     """
-    home = folder if checkpoints is None else checkpoints / stage
-    home.mkdir(parents=True, exist_ok=True)
-    device = encoder.wte.weight.device
-    processes.same_weights(encoder)
-    if processes.world() > 1:
-        torch.manual_seed(settings.seed * 1_000_003 + processes.rank())  # dropout of its own in each process
-    if settings.shard and processes.world() > 1:
-        processes.shard(encoder)
-    optimizer = optimizers.build(encoder, settings)
-    progress, guard = Progress(), guards.Guard(settings.guard)
-    run = json.loads(json.dumps({**(run or {}), "stage": stage, "loop": asdict(settings)}))
-    if checkpoints is not None:
-        _resume(home, encoder, optimizer, progress, guard, run, resume=resume)
-    autocast = precision.autocast(settings.precision, device)
-    peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
-    encoder.train()
 
-    def save() -> Path:
-        metrics.sync()
-        state = {"progress": asdict(progress), "guard": guard.state()}
-        return disk.save(home, encoder, optimizer, step=progress.step, state=state, run=run, keep=settings.keep)
+    stage: str
+    folder: Path
+    batches: Batches[Batch]
+    gradients_of: Callable[[Batch], tuple[Tensor, int]]
+    warm_up: Callable[[Batch], object] | None = None
+    evaluate: Callable[[], dict] | None = None
+    checkpoints: Path | None = None
+    resume: bool = True
+    identity: dict = field(default_factory=dict)
+    flops_per_token: float = 0.0  # 0: unknown, no utilisation is reported
 
-    speed = {"flops_per_token": flops_per_token, "peak": peak}
+    @property
+    def home(self) -> Path:
+        """Where metrics and checkpoints go while the run is under way."""
+        return self.folder if self.checkpoints is None else self.checkpoints / self.stage
 
+
+def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
+    """Train `encoder` in place and return facts of the run: steps, tokens, seconds, loss, skipped steps.
+
+    A step that `guard` refuses never reaches the optimizer, and is named in metrics.jsonl. SIGTERM and SIGINT save and raise
+    CodesageError with the command that resumes, where there are checkpoints; CodesageError too when the checkpoint there is
+    of another run.
+    """
+    state = _State(encoder, settings, run)
     with (
-        Metrics(home / FILE, stage=stage, tensorboard=settings.tensorboard, **speed) as metrics,
-        _signals(catch=checkpoints is not None) as signals,
-        _ahead(batches, progress.step, settings.steps) as ahead,
-        processes.guarded(stage),
+        state.opened_metrics() as metrics,
+        _signals(catch=run.checkpoints is not None) as signals,
+        _ahead(run.batches, state.progress.step, settings.steps) as ahead,
+        processes.guarded(run.stage),
     ):
-        if settings.compile and share_used(settings, progress) < 1:
-            # Before the clock starts: a schedule by time would lose its warm-up to the compiler.
-            precision.compile_blocks(encoder)
-            with torch.random.fork_rng(_on(device)), autocast(), precision.compiling():
-                (warm_up or gradients_of)(batches.at(progress.step))
-            optimizer.zero_grad(set_to_none=True)
-        saved, saved_step, started = time.perf_counter(), progress.step, time.perf_counter() - progress.seconds
-        while True:
-            elapsed = time.perf_counter() - saved
-            cheap = evaluation_affordable(settings, progress)
-            used, elapsed, cheap = processes.from_first([share_used(settings, progress), elapsed, cheap])
-            if used >= 1:
-                break
-            step, rate = progress.step, rate_at(settings, used)
-            with autocast(), precision.compiling():
-                part, own_tokens = gradients_of(next(ahead))
-            loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
-            norm, skipped = _descend(encoder, optimizer, guard, step, loss, rate=rate, clip_norm=settings.clip_norm)
-            progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
-            progress.seconds = time.perf_counter() - started
-            metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens,
-                          seconds=progress.seconds, skipped=skipped)  # fmt: skip
-            metrics.show(step, loss=loss, tokens=progress.tokens, used=share_used(settings, progress), seconds=progress.seconds)
-            guard.refuse_too_many()
-            if evaluate is not None and cheap and int(used * settings.evaluations) > progress.evaluated:
-                with autocast():
-                    _evaluate(encoder, evaluate, progress, metrics, int(used * settings.evaluations))
-            if checkpoints is not None and (stopped or checkpoint_due(settings, progress.step, elapsed)):
-                path, saved, saved_step = save(), time.perf_counter(), progress.step
+        state.compile()
+        state.start_clock()
+        while (now := state.now()).used < 1:
+            stopped = state.step(next(ahead), now.used, metrics, signals)
+            due = int(now.used * settings.evaluations)
+            if now.may_evaluate and due > state.progress.evaluated:
+                state.evaluate(due, metrics)
+            if run.checkpoints is not None and (stopped or checkpoint_due(settings, state.progress.step, now.unsaved)):
+                path = state.save(metrics)
                 if stopped:
-                    raise CodesageError(_how_to_go_on(stage, signals, progress.step, path))
-        if not progress.step:
-            raise CodesageError("the run ended before its first step: the time was up")
-        if evaluate is not None and progress.evaluated < settings.evaluations:
-            with autocast():
-                _evaluate(encoder, evaluate, progress, metrics, settings.evaluations)
-        if checkpoints is not None and saved_step != progress.step:
-            save()
+                    raise CodesageError(_how_to_resume(run.stage, signals, state.progress.step, path))
+        state.end(metrics)
     encoder.eval()
-    _finish(home, folder)
-    tail = guard.losses[-20:] or [math.nan]
-    return {"steps": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1),
-            "skipped": guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
+    _finish(run.home, run.folder)
+    return state.facts()
+
+
+class _Now(NamedTuple):
+    """The state of the clock, the same in every process."""
+
+    used: float  # share of the run
+    unsaved: float  # seconds since the last checkpoint
+    may_evaluate: bool
+
+
+class _State:
+    """What changes while a run is under way, and one method for each thing that happens in it."""
+
+    def __init__(self, encoder: Encoder, settings: Settings, run: Run) -> None:
+        self.encoder, self.settings, self.run = encoder, settings, run
+        run.home.mkdir(parents=True, exist_ok=True)
+        processes.same_weights(encoder)
+        if processes.world() > 1:
+            torch.manual_seed(settings.seed * 1_000_003 + processes.rank())  # dropout of its own in each process
+        if settings.shard and processes.world() > 1:
+            processes.shard(encoder)
+        self.optimizer = optimizers.build(encoder, settings)
+        self.progress, self.guard = Progress(), guards.Guard(settings.guard)
+        self.identity = json.loads(json.dumps({**run.identity, "stage": run.stage, "loop": asdict(settings)}))
+        if run.checkpoints is not None:
+            self._resume()
+        self.device = encoder.wte.weight.device
+        self.autocast = precision.autocast(settings.precision, self.device)
+        encoder.train()
+
+    def opened_metrics(self) -> Metrics:
+        """Metrics of this run, with the peak of its devices."""
+        flops, peak = self.run.flops_per_token, 0.0
+        if flops:
+            peak = estimate.peak_flops(self.device, bf16=self.autocast.fast_dtype is not None) * processes.world()
+        return Metrics(self.run.home / FILE, stage=self.run.stage, tensorboard=self.settings.tensorboard, flops_per_token=flops,
+                       peak=peak)  # fmt: skip
+
+    def compile(self) -> None:
+        """Compile the blocks before the clock starts: a schedule by time would lose its warm-up to the compiler."""
+        if not self.settings.compile or share_used(self.settings, self.progress) >= 1:
+            return
+        precision.compile_blocks(self.encoder)
+        with torch.random.fork_rng(_on(self.device)), self.autocast(), precision.compiling():
+            (self.run.warm_up or self.run.gradients_of)(self.run.batches.at(self.progress.step))
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def start_clock(self) -> None:
+        """Count seconds from now on, beside those of earlier lives of the run."""
+        self._saved, self._saved_step = time.perf_counter(), self.progress.step
+        self._started = time.perf_counter() - self.progress.seconds
+
+    def now(self) -> _Now:
+        """What the first process's clock says."""
+        affordable = self.run.evaluate is not None and evaluation_affordable(self.settings, self.progress)
+        own = [share_used(self.settings, self.progress), time.perf_counter() - self._saved, affordable]
+        used, unsaved, may_evaluate = processes.from_first(own)
+        return _Now(used, unsaved, bool(may_evaluate))
+
+    def step(self, batch: Batch, used: float, metrics: Metrics, signals: list[str]) -> bool:
+        """Take one step; returns whether a process was asked to stop."""
+        progress, step, rate = self.progress, self.progress.step, rate_at(self.settings, used)
+        with self.autocast(), precision.compiling():
+            part, own_tokens = self.run.gradients_of(batch)
+        loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
+        norm, skipped = self._descend(step, loss, rate)
+        progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
+        progress.seconds = time.perf_counter() - self._started
+        metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens, seconds=progress.seconds,
+                      skipped=skipped)  # fmt: skip
+        metrics.show(step, loss=loss, tokens=progress.tokens, seconds=progress.seconds,
+                     used=share_used(self.settings, progress))  # fmt: skip
+        self.guard.refuse_too_many()
+        return bool(stopped)
+
+    def _descend(self, step: int, loss: float, rate: float) -> tuple[float, str]:
+        """Sum the gradients of all processes, clip them, and move the weights at `rate` unless the guard refuses the step.
+
+        Returns the gradient norm before it was clipped, and why the step was skipped, "" when it was taken.
+        """
+        processes.sum_gradients(self.encoder)
+        reached = [parameter for parameter in self.encoder.parameters() if parameter.grad is not None]
+        total = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
+        torch.nn.utils.clip_grads_with_norm_(reached, self.settings.clip_norm, total)
+        norm = total.item()
+        skipped = self.guard.reason(step, loss, norm)
+        if not skipped:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group["multiple"]
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm, skipped
+
+    def evaluate(self, number: int, metrics: Metrics) -> None:
+        """Evaluate, as number so many. The random state stays as it was: a run that evaluates more takes the same steps."""
+        progress, started = self.progress, time.perf_counter()
+        with torch.random.fork_rng(_on(self.device)), torch.no_grad(), self.autocast():
+            self.encoder.eval()
+            progress.evaluation = self.run.evaluate()
+            self.encoder.train()
+        progress.evaluated, progress.evaluating = number, progress.evaluating + time.perf_counter() - started
+        metrics.write(progress.step - 1, evaluation=progress.evaluation)
+
+    def save(self, metrics: Metrics) -> Path:
+        """Write a checkpoint; returns its folder."""
+        metrics.sync()
+        state = {"progress": asdict(self.progress), "guard": self.guard.state()}
+        path = disk.save(self.run.home, self.encoder, self.optimizer, step=self.progress.step, state=state, run=self.identity,
+                         keep=self.settings.keep)  # fmt: skip
+        self._saved, self._saved_step = time.perf_counter(), self.progress.step
+        return path
+
+    def end(self, metrics: Metrics) -> None:
+        """The last evaluation and the last checkpoint. CodesageError when there was no time for a step."""
+        if not self.progress.step:
+            raise CodesageError("the run ended before its first step: the time was up")
+        if self.run.evaluate is not None and self.progress.evaluated < self.settings.evaluations:
+            self.evaluate(self.settings.evaluations, metrics)
+        if self.run.checkpoints is not None and self._saved_step != self.progress.step:
+            self.save(metrics)
+
+    def facts(self) -> dict:
+        """What the run came to."""
+        progress, tail = self.progress, self.guard.losses[-20:] or [math.nan]
+        return {"steps": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1),
+                "skipped": self.guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
+
+    def _resume(self) -> None:
+        """Load the newest checkpoint into everything, or clear its home for a fresh start."""
+        home, first = self.run.home, processes.rank() == 0
+        if first and not self.run.resume:
+            disk.prune(home, keep=0)
+        processes.barrier()
+        found = disk.newest(home)
+        steps = processes.gather_objects(found.state["progress"]["step"] if found else 0)
+        if len(set(steps)) > 1:
+            raise CodesageError(f"the processes see checkpoints of different steps ({steps}) in {home}: share one folder")
+        if found is not None:
+            self._load(found)
+        if first:
+            disk.prune(home, keep=10**9)  # leftovers of killed writers only
+            cut_back(home / FILE, step=self.progress.step)
+            (home / "settings.json").write_text(json.dumps(self.identity, indent=1) + "\n", encoding="utf-8")
+        processes.barrier()
+
+    def _load(self, found: disk.Checkpoint) -> None:
+        was, now = ({**run, "loop": {name: value for name, value in run["loop"].items() if name not in _FREE}}
+                    for run in (found.run, self.identity))  # fmt: skip
+        if difference := disk.first_difference(was, now):
+            raise CodesageError(f"{found.path} belongs to another run ({difference}): use --fresh, or another --out")
+        disk.restore(found, self.encoder, self.optimizer)
+        for name, value in found.state["progress"].items():
+            setattr(self.progress, name, value)
+        self.guard.restore(found.state["guard"])
+        if processes.rank() == 0:
+            print(f"codesage: resuming from {found.path}", file=sys.stderr)
 
 
 def _on(device: torch.device) -> list[torch.device]:
@@ -158,73 +275,11 @@ def _on(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _descend(
-    encoder: Encoder, optimizer: torch.optim.Optimizer, guard: guards.Guard, step: int, loss: float, *, rate: float,
-    clip_norm: float,
-) -> tuple[float, str]:  # fmt: skip
-    """Sum the gradients of all processes, clip them, and move the weights at `rate` unless the guard refuses the step.
-
-    Returns the gradient norm before it was clipped, and why the step was skipped, "" when it was taken.
-    """
-    processes.sum_gradients(encoder)
-    reached = [parameter for parameter in encoder.parameters() if parameter.grad is not None]
-    total = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
-    torch.nn.utils.clip_grads_with_norm_(reached, clip_norm, total)
-    norm = total.item()
-    skipped = guard.reason(step, loss, norm)
-    if not skipped:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["multiple"]
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return norm, skipped
-
-
-def _evaluate(encoder: Encoder, evaluate: Callable[[], dict], progress: Progress, metrics: Metrics, number: int) -> None:
-    device, started = encoder.wte.weight.device, time.perf_counter()
-    # A run that looks more often must not take other steps: the random state stays as it was.
-    with torch.random.fork_rng(_on(device)), torch.no_grad():
-        encoder.eval()
-        progress.evaluation = evaluate()
-        encoder.train()
-    progress.evaluated, progress.evaluating = number, progress.evaluating + time.perf_counter() - started
-    metrics.write(progress.step - 1, evaluation=progress.evaluation)
-
-
-def _resume(
-    home: Path, encoder: Encoder, optimizer: torch.optim.Optimizer, progress: Progress, guard: guards.Guard, run: dict,
-    *, resume: bool,
-) -> None:  # fmt: skip
-    """Load the newest checkpoint of `home` into everything given, or clear `home` for a fresh start."""
-    if processes.rank() == 0 and not resume:
-        disk.prune(home, keep=0)
-    processes.barrier()
-    found = disk.newest(home)
-    steps = processes.gather_objects(found.state["progress"]["step"] if found else 0)
-    if len(set(steps)) > 1:
-        raise CodesageError(f"the processes see checkpoints of different steps ({steps}) in {home}: share one folder")
-    if found is not None:
-        was, now = ({**r, "loop": {k: v for k, v in r["loop"].items() if k not in _FREE}} for r in (found.run, run))
-        if difference := disk.first_difference(was, now):
-            raise CodesageError(f"{found.path} belongs to another run ({difference}): use --fresh, or another --out")
-        disk.restore(found, encoder, optimizer)
-        for name, value in found.state["progress"].items():
-            setattr(progress, name, value)
-        guard.restore(found.state["guard"])
-        if processes.rank() == 0:
-            print(f"codesage: going on from {found.path}", file=sys.stderr)
-    if processes.rank() == 0:
-        disk.prune(home, keep=10**9)  # leftovers of killed writers only
-        cut_back(home / FILE, step=progress.step)
-        (home / "settings.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    processes.barrier()
-
-
-def _how_to_go_on(stage: str, signals: list[str], step: int, path: Path) -> str:
+def _how_to_resume(stage: str, signals: list[str], step: int, path: Path) -> str:
     called = Path(sys.argv[0]).name in ("codesage", "__main__.py")
     command = f"'{shlex.join(['codesage', *(a for a in sys.argv[1:] if a != '--fresh')])}'" if called else "the same call"
     why = signals[0] if signals else "a signal to another process"
-    return f"{stage} was stopped by {why} after step {step}, saved as {path}: go on with {command}"
+    return f"{stage} was stopped by {why} after step {step}, saved as {path}: resume with {command}"
 
 
 def _finish(home: Path, folder: Path) -> None:
