@@ -59,7 +59,10 @@ _SIGNS = {
 }
 _IF = re.compile(r"(?:\b|^)(?:if|unless|whether|only when)\b|^when\b", re.IGNORECASE)
 _FOR_EACH = re.compile(r"\b(?:for each|for every|for all|while|until)\b|^(?:go|run) (?:through|over)\b", re.IGNORECASE)
-_CONDITIONED, _LOOPED = re.compile(_CONDITION + r"|\w\(", re.IGNORECASE), re.compile(_LOOP, re.IGNORECASE)
+_CONDITIONED, _LOOPED = (
+    re.compile(_CONDITION + r"|assert|check|ensure|expect|\btry\b|if\w*\(", re.IGNORECASE),
+    re.compile(_LOOP, re.IGNORECASE),
+)
 _FIRST_IF = re.compile(_CONDITION + r"|\b(?:assert|try|for|each|default|get)\b|[iI]f|[xX]or|::|//=", re.MULTILINE)
 _PLAIN = re.compile(
     r"[\w\s.$:>\[\]*&@,()-]*?[\w\]]\s*:?=\s*[-\w.$\"'\[\]{}>&*:]*;?\s*(?:(?://|#|/\*).*)?$|[\w\s.*<>,\[\]]+;$|(?:return|"

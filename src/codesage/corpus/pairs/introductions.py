@@ -81,7 +81,8 @@ _FINITE = re.compile(
     r"\b(?<!that )(?<!which )(?<!who )(?<!what )(?<!if )(?:is|are|was|were|will|can|has|have|had|does|did|do|would|could|"
     r"may|needs?|takes|"
     r"provides|supports|allows|contains|returns|uses|gives|works|means|requires|accepts|behaves|expects|becomes|gets|"
-    r"makes|raises|throws|represents?|encapsulates?|preserves?|depends?|leads?|lets|describes|defines|involves?|causes?|"
+    r"makes|raises|throws|represents?|encapsulates?|preserves?|depends?|corresponds?|aims?|leads?|lets|describes|defines|"
+    r"involves?|causes?|"
     r"consists?|exists?|holds?|applies|refers?|serves|acts|looks?|affects?|determines|indicates|specifies|keeps|includes|"
     r"follows)\b",
     re.IGNORECASE,
@@ -91,7 +92,8 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _LOOKS = re.compile(
-    r"(?:take a )?look|consider|recall|remember|imagine|contrast|go (?:back|ahead)|refer|read (?:more|on|the doc)|"
+    r"(?:take a )?look|(?:can|could|may)\b|import the|consider|recall|remember|imagine|contrast|go (?:back|ahead)|refer|"
+    r"read (?:more|on|the doc)|"
     r"try (?:it|this)\b|start (?:by|with)|"
     r"continue|learn|want|need|modify|edit|install",
     re.IGNORECASE,

@@ -71,7 +71,7 @@ _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?(?![\w.(/'-])")
 _EXPLAINS = re.compile(  # why, what should be, what another place does; a reader of the block alone learns nothing from it
     r"\?|\b(?:i|i'm|i've|above|hack\w*|work-?arounds?|todo|fixme|xxx|kludge|for now|not sure|see|sadly|unfortunately|hopefully|"
     r"legacy|ever|never|would|bugs?|issue|cve-\d+|don't know|ugly|annoying|stupid|weird|historical\w*)\b|"
-    r"(?<!\w)#\d+|[-=*]{4}|(?:- ){3}|\b2[.)]\s|\b(?:because|since|due to|in case|should\w*|must|might|may|could\w*|"
+    r"(?<!\w)#\d+|\b\d{1,2}-[a-z]{3}-\d{4}|[-=*]{4}|(?:- ){3}|\b2[.)]\s|\b(?:because|since|due to|in case|should\w*|must|might|may|could\w*|"
     r"cannot|can't|won't|shouldn't|needn't|probably|actually|anyway|although|though|intentional\w*|deliberate\w*|"
     r"on purpose|below|"
     r"later|elsewhere|subsequent\w*|afterwards|again|too|as well|this time|similarly|likewise|as usual|as before|yourself|"
@@ -90,8 +90,8 @@ _RUNS_ON = re.compile(  # lines of a comment that were joined where a sentence e
 )
 _HANGS = re.compile(  # on what the page around it says: "remove it", "handle this", "do the same for the rest"
     r"(?!if|when|unless|while|until)(?:\w+ly )?\w+(?: (?:up|out|over|through|in|on|off|sure|if|that|all|of|for|with|to|the))* "
-    r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|him|rest|others?|same|"
-    r"remaining|here|there)(?![\w-])(?! (?:class|method|function|object|element|file|module|node)\b)",
+    r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|"
+    r"him|rest|others?|same|remaining|here|there)(?![\w-])(?! (?:class|method|function|object|element|file|module|node)\b)",
     re.IGNORECASE,
 )
 _STATES = re.compile(  # a sentence whose first word is a noun: "rounding errors can cause problems", "update has failed"
@@ -99,7 +99,7 @@ _STATES = re.compile(  # a sentence whose first word is a noun: "rounding errors
     r"ing)?\b)[\w-]+ "
     r"(?:(?!(?:if|that|whether|what|which|how|where|who|whose|when|until|while|once|after|before|unless|as|and|"
     r"or)\b)[\w-]+ ){0,2}"
-    r"(?:can|will|is|are|was|were|has|have|does|do|did|had)\b",
+    r"(?:can|will|is|are|was|were|has|have|does|do|did|had|requires|contains|needs|means)\b",
     re.IGNORECASE,
 )
 VAGUE = frozenset(  # words that many blocks have in common; a deed of these alone tells none of them from another
