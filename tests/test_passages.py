@@ -399,3 +399,10 @@ def test_what_stands_before_a_list_introduces_the_code_below_the_list():
         ("1. Call `read` on the open file:\n", "Call read on the open file"),
     ):
         assert [pair.text for pair in examples_in_prose(steps % items, "guide.md")] == [text]
+
+
+def test_a_comment_on_a_resource_does_not_tell_what_is_done_with_it():
+    uses = "\n".join(f"    client.send{number}(a);" for number in range(6))
+    body = "// Initialize the client\n  try (Client client = Client.create()) {\n%s\n  }"
+    assert comments("class A { void f() {\n  " + body % uses + "\n} }", "java") == []
+    assert len(comments("class A { void f() {\n  " + body % "    client.send(a);" + "\n} }", "java")) == 1

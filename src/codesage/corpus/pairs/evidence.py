@@ -69,6 +69,9 @@ _PLAIN = re.compile(
     r"break|continue|next)\b[\s\w.]*;?$"
 )
 _LONG = 200  # characters of a line that assigns a value and does nothing else
+_OPENS = re.compile(r"(?:try|using|with)\b.*[(:]")
+_MAKES = frozenset("create initialize init instantiate open make construct connect start".split())
+_FEW = 6
 _ASSIGNS = frozenset(
     "set initialize initialise init reset clear save store restore copy swap update assign define declare default mark enable "
     "disable keep remember record specify increment decrement unset move link override overwrite replace exchange turn setup "
@@ -102,6 +105,8 @@ def does(text: str, code: str) -> bool:
     if len(top) > max(2 * len(words), 5) or _branches(top) > 1 + bool(_BRANCHES.match(lines[0])):
         return False
     verbs = _verbs(text)
+    if len(lines) > _FEW and _OPENS.match(lines[0]) and not _MAKES.isdisjoint(verbs):
+        return False  # the whole use of what is made
     for verb in verbs:
         if (signs := _SIGNS.get(verb)) and not signs.search(code):
             return False

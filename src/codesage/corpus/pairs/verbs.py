@@ -71,7 +71,8 @@ _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?(?![\w.(/'-])")
 _EXPLAINS = re.compile(  # why, what should be, what another place does; a reader of the block alone learns nothing from it
     r"\?|\b(?:i|i'm|i've|above|hack\w*|work-?arounds?|todo|fixme|xxx|kludge|for now|not sure|see|sadly|unfortunately|hopefully|"
     r"legacy|ever|never|would|bugs?|issue|cve-\d+|don't know|ugly|annoying|stupid|weird|historical\w*)\b|"
-    r"(?<!\w)#\d+|\b\d{1,2}-[a-z]{3}-\d{4}|[-=*]{4}|(?:- ){3}|\b2[.)]\s|\b(?:because|since|due to|in case|should\w*|must|might|may|could\w*|"
+    r"(?<!\w)#\d+|\b\d{1,2}-[a-z]{3}-\d{4}|[-=*]{4}|(?:- ){3}|\b2[.)]\s|\b(?:because|since|due to|in case|should\w*|must|"
+    r"might|may|could\w*|"
     r"cannot|can't|won't|shouldn't|needn't|probably|actually|anyway|although|though|intentional\w*|deliberate\w*|"
     r"on purpose|below|"
     r"later|elsewhere|subsequent\w*|afterwards|again|too|as well|this time|similarly|likewise|as usual|as before|yourself|"
