@@ -68,21 +68,19 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?(?![\w.(/'-])")
-_EXPLAINS = re.compile(  # why, what should be, what another place does; a reader of the block alone learns nothing from it
-    r"\?|\b(?:i|i'm|i've|above|hack\w*|work-?arounds?|todo|fixme|xxx|kludge|for now|not sure|see|sadly|unfortunately|hopefully|"
-    r"legacy|ever|never|would|bugs?|issue|cve-\d+|don't know|ugly|annoying|stupid|weird|historical\w*)\b|"
-    r"(?<!\w)#\d+|\b\d{1,2}-[a-z]{3}-\d{4}|[-=*]{4}|(?:- ){3}|\b2[.)]\s|\b(?:because|since|due to|in case|should\w*|must|"
-    r"might|may|could\w*|"
-    r"cannot|can't|won't|shouldn't|needn't|probably|actually|anyway|although|though|intentional\w*|deliberate\w*|"
-    r"on purpose|below|"
-    r"later|elsewhere|subsequent\w*|afterwards|again|too|as well|this time|similarly|likewise|as usual|as before|yourself|"
-    r"your|you|"
-    r"you're|i\.e|please|pretend|make sense|doesn't matter|not needed|no need|no longer|this case|other case|(?<!, )we|we'\w+|"
-    r"as when|any that|so (?:we|it|they|this|don't)|(?:is|are) (?:ok|fine|enough|safe|wrong))\b|"
-    r", (?:as|but|so|which|where|however|only|it|this|they|we|even|hence|thus|therefore|unlike|not)\b|\bas (?:it|they|we|"
-    r"this|that|there)\b|"
-    r"\.\.\.|…| - | — | – |; |: \w+ \w+ \w+|\$[A-Z]\w+\$|[<>]{2}",
-    re.IGNORECASE,
+_REASONS = frozenset(  # of why, of what should be, and of other places: the block alone does not tell them
+    "i i'm i've above hack hacks hacky workaround workarounds todo fixme xxx kludge see sadly unfortunately hopefully "
+    "legacy ever  never would bug bugs issue ugly annoying stupid weird historical historically because since should "
+    "shouldn't must might may  could couldn't cannot can't won't needn't probably actually anyway although though "
+    "intentional intentionally deliberate  deliberately below later elsewhere subsequent subsequently afterwards "
+    "again too similarly likewise yourself your you you're  please pretend i.e we're we've we'd we'll".split()
+)
+_EXPLAINS = re.compile(
+    r"[?…;]|(?<!\w)#\d| (?:(?<!, )we|for now|not (?:sure|needed)|on purpose|in case|due to|so (?:we|it|they|this|don't)|"
+    r"as (?:well|usual|before|when|it|they|we|this|that|there)|make sense|no (?:need|longer)|any that|don't know|"
+    r"(?:this|other) (?:case|time)|(?:is|are) (?:ok|fine|enough|safe|wrong)|work-arounds?)\b|"
+    r", (?:as|but|so|which|where|however|only|it|this|they|we|even|hence|thus|therefore|unlike|not)\b|[-=*]{4}|- - -|"
+    r"\.\.\.| [-—–] |\b2[.)]\s|: \w+ \w+ \w+|<<|>>|<>|><|\d-[A-Za-z]{3}-\d{4}|CVE-\d",
 )
 _RUNS_ON = re.compile(  # lines of a comment that were joined where a sentence ended without a stop
     r"[a-z)] (?:This|The|We|It|If|That|Note|So|Also|To|There|When|These|They|In|For|Then|Only|Not|But|And|As|Set|Get|Use|"
@@ -130,8 +128,12 @@ def deed(text: str) -> str:
 
 def _stands_alone(text: str) -> bool:
     """Whether a deed names what it is done to, in one sentence."""
-    words = text.lower().split()
-    if len(words) > _MOST_WORDS or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search)):
+    words = text.lower().replace(",", " ").split()
+    if (
+        len(words) > _MOST_WORDS
+        or not _REASONS.isdisjoint(words)
+        or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search))
+    ):
         return False
     return any(word.strip("'\"`.,:;()") not in VAGUE for word in words[1:])
 
