@@ -513,11 +513,11 @@ def test_examples_of_markdown_and_rest():
     ]
     assert {pair.kind for pair in found} == {"example"} and found[0].package == "p"
     text = (
-        "Loading the config\n==================\n\nThe loader reads one file::\n\n    $l = new Loader();\n    $l->read();\n\n"
+        "Loading the config\n==================\n\nRead the file with a loader::\n\n    $l = new Loader();\n    $l->read();\n\n"
         ".. code-block:: yaml\n\n    a: b\n"
     )
     (pair,) = examples_in_prose(text, "x.rst", language="php")
-    assert (pair.text, pair.code) == ("The loader reads one file", "$l = new Loader();\n$l->read();")
+    assert (pair.text, pair.code) == ("Read the file with a loader", "$l = new Loader();\n$l->read();")
     assert list(examples_in_prose(text, "x.html", language="php")) == []
 
 

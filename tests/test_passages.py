@@ -196,10 +196,12 @@ DEEDS = {
     "Step 2: read the header": "read the header",
     "1. Read the header": "Read the header",
     "We need to check the size first": "check the size first",
-    "First, we sort them by name": "sort them by name",
+    "First, we sort the rows by name": "sort the rows by name",
+    "Check that no row is left": "Check that no row is left",
+    "Return the rows that are new, otherwise all of them": "Return the rows that are new, otherwise all of them",
     "Recursively walk the tree": "Recursively walk the tree",
     "If the list is empty, return nothing": "If the list is empty, return nothing",
-    "Cache the result for later": "Cache the result for later",
+    "Cache the result of the query": "Cache the result of the query",
     "Set foo.bar to its default": "Set foo.bar to its default",
 }
 NO_DEEDS = (
@@ -219,6 +221,23 @@ NO_DEEDS = (
     "helpers",
     "03-Feb-2017, tatu: Copy the rows",
     "If the name is missing",  # no deed follows
+    "Cache the rows for later",  # for another place
+    "Sort the rows because the caller reads them",
+    "Keep the rows since they may be needed",
+    "Skip the rows, as they were read",
+    "Read the rows so we know their names",
+    "Rows should be sorted by name",
+    "Update has failed on a row",  # a sentence, its first word is a noun
+    "Rounding errors can cause gaps",
+    "Find your name in the list of rows",  # to the reader
+    "Remove this from the list of rows",  # what it is done to stands elsewhere
+    "Skip it and read the next row",
+    "Do the same for the rest of the rows",
+    "Read the rows again",
+    "Process the result",  # fits any code
+    "Get the current value",
+    "Group the rows by name That way readers find them",  # two sentences
+    "Set the size - the header has it",
 )
 
 
@@ -232,8 +251,29 @@ def test_comments_say_what_the_code_does():
     [
         ("Read the file in one go. For example:", "Read the file in one go"),
         ("Example: reading a file in one go", "reading a file in one go"),
-        ("Numbers are added up, e.g.", "Numbers are added up"),
-        ("To read the file, write it like this:", "To read the file, write it"),
+        ("Add up the numbers, e.g.", "Add up the numbers"),
+        ("To read the file, write it like this:", "To read the file"),
+        ("To read the file, call `read_all`:", "To read the file, call read_all"),
+        ("The following example shows how to read a file in one go:", "Read a file in one go"),
+        ("This example demonstrates the use of a reader of rows.", "A reader of rows"),
+        ("You can then read the rows by name:", "Read the rows by name"),
+        ("Files are large. Finally, let's read the file in one go:", "Read the file in one go"),
+        ("A reader that returns the rows by name", "A reader that returns the rows by name"),
+        ("Given a file, returns its rows by name", "Given a file, returns its rows by name"),
+        ("As we saw above, rows are read by name", None),
+        ("Note that rows are read by name", None),
+        ("Rows must be sorted by name before the call", None),
+        ("Numbers are added up, e.g.", None),
+        ("This is equivalent to the reader of rows", None),
+        ("or, for the special case of a sorted file", None),
+        ("In this context, the reader returns sorted rows", None),
+        ("The reader preserves the order of the rows", None),
+        ("Here's the Java implementation of rows", None),
+        ("Let's look at the reader of rows", None),
+        ("Reading the file will look something like", None),
+        ("[!IMPORTANT] Read the file in one go", None),
+        ("tabs-start", None),
+        ("snip:# (rows-2)", None),
         ("e.g.", ""),
         ("You can use it like so:", ""),
         ("Here is another simple example of the code below:", ""),
@@ -256,3 +296,113 @@ def test_lists_of_changes_imports_and_declarations_give_no_examples():
     assert list(examples_in_prose(read % ("python", "import os\nfrom a import (b)"), "guide.md")) == []
     assert list(examples_in_prose(read % ("c", "int open_it(char *name,\n            int mode);"), "guide.md")) == []
     assert len(list(examples_in_prose(read % ("c", "FILE *f;\nf = open_it(name, 1);"), "guide.md"))) == 1
+
+
+CHECKS = {  # code that checks something and goes through something, and code that only prepares for it
+    "python": (
+        "if not rows:\n        raise E(rows)\n    for row in rows:\n        row.x()",
+        "path = join(rows, a)\n    name = open(path)",
+    ),
+    "ruby": (
+        "raise E if rows.empty?\n    rows.each do |row|\n      row.x\n    end",
+        "path = join(rows, a)\n    name = open(path)",
+    ),
+    "go": (
+        "if len(rows) == 0 {\n    panic(rows)\n  }\n  for _, row := range rows {\n    x(row)\n  }",
+        "path := join(rows, a)\n  name := open(path)",
+    ),
+    "php": (
+        "if (!$rows) {\n    throw $e;\n  }\n  foreach ($rows as $row) {\n    x($row);\n  }",
+        "$path = join($rows, $a);\n  $name = open($path);",
+    ),
+    "java": (
+        "if (rows == null) {\n    throw e;\n  }\n  for (Row row : rows) {\n    x(row);\n  }",
+        "String path = join(rows, a);\n  File name = open(path);",
+    ),
+    "csharp": (
+        "if (rows == null) {\n    throw e;\n  }\n  foreach (var row in rows) {\n    X(row);\n  }",
+        "var path = Join(rows, a);\n  var name = Open(path);",
+    ),
+    "c": (
+        "if (!rows) {\n    fail(rows);\n  }\n  for (i = 0; i < n; i++) {\n    x(rows[i]);\n  }",
+        "path = join(rows, a);\n  name = open(path);",
+    ),
+    "javascript": (
+        "if (!rows) {\n    throw e;\n  }\n  for (const row of rows) {\n    x(row);\n  }",
+        "const path = join(rows, a);\n  const name = open(path);",
+    ),
+    "typescript": (
+        "if (!rows) {\n    throw e;\n  }\n  for (const row of rows) {\n    x(row);\n  }",
+        "const path: P = join(rows, a);\n  const name = open(path);",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize(
+    "text", ["Check the rows", "Make sure the rows are sorted", "If the rows are empty, drop the header", "Go through the rows"]
+)
+def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, text):
+    mark = "#" if language in ("python", "ruby") else "//"
+    around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
+    does, prepares = CHECKS[language]
+    assert [found for found, _ in comments(around % (f"{mark} {text}", does), language)] == [text]
+    assert comments(around % (f"{mark} {text}", prepares), language) == []
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Count the rows", "x = 1;\n  y = 2;"),  # only values are set
+        ("Release the sockets", "x = first(a, b);\n  y = second(x);"),  # no word of it in the code
+        ("Delete the rows", "rows = first(a);\n  name = second(rows);"),
+        ("Print the rows", "rows = first(a);\n  name = second(rows);"),
+        ("Send the rows", "rows = first(a);\n  name = second(rows);"),
+        ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # much more than the comment says
+    ],
+)
+def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):
+    mark = "#" if language in ("python", "ruby") else "//"
+    if language in ("python", "ruby"):
+        code = code.replace(";", "").replace("\n  ", "\n    " if language == "python" else "\n  ")
+    if language == "php":
+        code = code.replace("rows.", "$rows->")
+    around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
+    assert comments(around % (f"{mark} {text}", code), language) == []
+
+
+def test_examples_that_are_left_out_in_part_wrong_or_declarations_are_none():
+    read = "Open the file and read its rows:\n\n```%s\n%s\n```\n"
+    for fence, code in (
+        ("python", "f = open('x')\n...\nf.read()"),
+        ("ruby", "# bad\nf = open('x')\n\n# good\nf.read(x)"),
+        ("js", "// good\nconst f = open('x');\nf.read();"),
+        ("python", "{\n    'rows': 1,\n    'name': 2,\n}"),
+        ("ts", "interface Rows {\n  read(name: string): void;\n  close(): void;\n}"),
+        ("go", "type Rows interface {\n  Read(name string)\n  Close()\n}"),
+        ("c", "service Rows {\n  rpc Read (Request) returns (Reply) {}\n  rpc Close (A) returns (B) {}\n}"),
+        ("php", "$config = [\n  'rows' => 1,\n  'name' => 2,\n];"),
+    ):
+        assert list(examples_in_prose(read % (fence, code), "guide.md")) == [], code
+
+
+def test_the_prompts_and_the_output_of_a_session_are_no_code():
+    text = "Open the file and read its rows:\n\n```python\n>>> f = open('x')\n>>> f.read(\n...     1)\n'a'\n```\n"
+    assert [pair.code for pair in examples_in_prose(text, "guide.md")] == ["f = open('x')\nf.read(\n    1)"]
+
+
+def test_what_stands_before_a_list_introduces_the_code_below_the_list():
+    steps = "Read the rows of a file by name.\n\n%s\n```python\nf = open('x')\nf.read()\n```\n"
+    for items, text in (
+        ("- Use `open` for the file.\n- Call `read` on the file.\n", "Read the rows of a file by name"),
+        ("1. Call `read` on the open file:\n", "Call read on the open file"),
+    ):
+        assert [pair.text for pair in examples_in_prose(steps % items, "guide.md")] == [text]
+
+
+def test_a_comment_on_a_resource_does_not_tell_what_is_done_with_it():
+    uses = "\n".join(f"    client.send{number}(a);" for number in range(6))
+    body = "// Initialize the client\n  try (Client client = Client.create()) {\n%s\n  }"
+    assert comments("class A { void f() {\n  " + body % uses + "\n} }", "java") == []
+    assert len(comments("class A { void f() {\n  " + body % "    client.send(a);" + "\n} }", "java")) == 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tree_sitter import Node
 
+from codesage.corpus.pairs.evidence import does
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
@@ -91,7 +92,7 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
         start = _indented(source, position)
         if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
             continue
-        if code := _code_below(tree, first, position, start):
+        if (code := _code_below(tree, first, position, start)) and does(text, code):
             yield first, text, code
 
 

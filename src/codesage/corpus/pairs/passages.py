@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.comments import comments_of
-from codesage.corpus.pairs.docblocks import Block, blocks_of, may_hold_code
-from codesage.corpus.pairs.introductions import introduction
+from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of, may_hold_code
+from codesage.corpus.pairs.introductions import introduction, task
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import summary
 from codesage.corpus.pairs.rules import qualified, refusal
@@ -30,6 +30,19 @@ _CHANGES = re.compile(
 )
 _DOES = re.compile(r"[{=]|^\s*[\w>.-]+\s?\(", re.MULTILINE)  # more than declarations of C
 _IMPORT_LINE = re.compile(r"\s*(?:import|from|require|require_once|use|using|include|#include|package|namespace|<\?php|#|//|$)")
+_PARTIAL = re.compile(  # left out in part, or shown as what not to write
+    r"^[ \t]*(?:\.{3,}|…)[ \t]*$|^[ \t]*(?:#|//)[ \t]*(?:bad|good|wrong|right|correct|incorrect|before|after|not ok)\b[\s:.]*$|"
+    r"^[ \t]*(?:#|//) (?:@|/)?(?:bad|good)\b|</?pre>|\{%|^[ \t]*[$%] \w",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RETURNS = re.compile(r"\breturn\b")
+_CALL = re.compile(r"[\w)>\]!?]\s?\(")
+_RUNS = re.compile(r"[\w)>\]!?]\s?\(|[\w)]\s?=>|[-+*/]=|\bfor\b|\bawait\b|\w\.\w|\w\[", re.MULTILINE)
+_DECLARES = re.compile(
+    r"(?:\s*(?://|#|/\*|@).*\n)*\s*(?:export |public |declare |type \S+ )?(?:interface|service|message|enum|struct|"
+    r"typedef|syntax|rpc)\b"
+    r"(?!.*\bfunc\b)"
+)
 _ELLIPSIS = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|…)[ \t]*$", re.MULTILINE)
 
 
@@ -47,7 +60,7 @@ def passages_of(tree: SourceTree, document: Document, *, found: Sequence[Functio
 
 def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
     if function.language == "go" and function.name.startswith("Example") and document.path.endswith("_test.go"):
-        text = summary(function.docstring, "go")
+        text = task(summary(function.docstring, "go"))
         if not refusal(text) and has_lines(function.bare_body, LEAST_LINES, "go"):
             yield _pair("example", text, function.bare_body, document, name=function.name, line=function.start_line)
         return
@@ -62,23 +75,33 @@ def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
 
 def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterator[tuple[str, str, str]]:
     """(text, code, language) of each example; one that no paragraph introduces takes `whole`, once, or is left out."""
-    lead, used = "", False
+    lead, head, items, used = "", "", 0, False
     for block in blocks:
         if block.kind in ("text", "lead"):
-            lead = block.text
+            items = items + 1 if block.name == ITEM else 0
+            head = block.text if not items else head
+            lead = head if items > 1 else block.text  # each item of a list tells a part; what stands before it the whole
             continue
         if block.kind != "code":
-            lead = ""
+            lead, head, items = "", "", 0
             continue
         fence = block.name.split(",")[0].split()[0] if block.name.strip() else ""
         spoken = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
         text = introduction(lead, language)
         if text == "" and not used:
-            text, used = whole, True
-        code = block.text.strip("\n")
+            text, used = task(whole), True
+        code = _without_prompts(block.text.strip("\n"))
         if spoken and text and not refusal(text) and _is_example(code, spoken, named=bool(fence)):
             yield text, code, spoken
-        lead = ""
+        lead, head, items = "", "", 0
+
+
+def _without_prompts(code: str) -> str:
+    """The statements of a session of Python, without its prompts and its output; other code as it is."""
+    lines = code.splitlines()
+    if not any(line.startswith(">>> ") for line in lines):
+        return code
+    return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
 
 
 def _is_example(code: str, language: str, *, named: bool) -> bool:
@@ -88,6 +111,8 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     if all(map(_IMPORT_LINE.match, code.splitlines())) or (language == "c" and not _DOES.search(code)):
         return False
     if not any(mark in code for mark in "(=;{[") or code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--")):
+        return False
+    if _PARTIAL.search(code) or (language != "ruby" and not _RUNS.search(code)) or _declares_only(code):
         return False
     if named:
         return True
@@ -100,6 +125,11 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     except ParseRefused:
         return False
     return not tree.has_errors
+
+
+def _declares_only(code: str) -> bool:
+    """Whether code is data or declarations: settings, an interface, a structure, a schema."""
+    return (code[0] in "{[<" and not _CALL.search(code)) or (_DECLARES.match(code) is not None and not _RETURNS.search(code))
 
 
 def examples_in_prose(

@@ -20,12 +20,12 @@ _VERBS = frozenset(
     "deduce deduplicate define delay delegate delete deliver denormalize deploy dequeue derive deserialize destroy detach "
     "detect determine disable discard disconnect dispatch dispose distribute divide download drain draw drop dump duplicate "
     "echo eliminate emit emulate enable encode encrypt enforce enqueue ensure enter enumerate erase escape establish "
-    "estimate evaluate examine exchange exclude execute exit expand expect expire export expose extend extract factor fail "
+    "estimate evaluate examine exchange exclude execute exit expand expire export expose extend extract factor fail "
     "fetch fill filter finalize find finish fire fit fix flag flatten flip flush fold force forward free freeze gather "
-    "generate get give go grab grow guess handle hash hide highlight identify ignore import include increase increment "
+    "generate get go grab grow guess handle hash hide highlight identify ignore import include increase increment "
     "infer inform inherit init initialise initialize inject insert inspect install instantiate interpolate interpret "
-    "intersect invalidate invert invoke issue iterate join jump keep kill launch leave let listen load locate look lookup "
-    "loop lower make mark match merge migrate mimic modify move multiply mutate negate normalise normalize notify obtain "
+    "intersect invalidate invert invoke issue iterate join jump keep kill launch leave listen load locate look lookup "
+    "loop lower make mark match merge migrate modify move multiply mutate negate normalise normalize notify obtain "
     "omit open optimize order override overwrite pack pad paint parse partition pass patch peek perform persist pick place "
     "play plot point poll pop populate position post precompute prefix prepare prepend preserve print process produce "
     "project promote propagate prune publish pull purge push put quantize query queue quote raise randomize read rearrange "
@@ -35,7 +35,7 @@ _VERBS = frozenset(
     "revoke rewind rewrite rollback rotate round route run sample sanitize save scale scan schedule scroll search seek "
     "select send separate serialise serialize set setup shift shorten show shrink shuffle shut shutdown simplify simulate "
     "skip slice slide snap solve sort spawn specify split squash start stop store stringify strip submit subscribe "
-    "substitute subtract suggest sum swap switch sync synchronise synchronize take tell terminate throw toggle tokenize "
+    "substitute subtract sum swap switch sync synchronise synchronize take tell terminate throw toggle tokenize "
     "track transfer transform translate transmit transpose traverse trigger trim truncate try turn uncompress undo unescape "
     "unfold uninstall union unload unlock unmap unmarshal unpack unregister unset unsubscribe unwrap unzip update upgrade "
     "upload use validate verify visit wait walk warn wire wrap write yank yield zero zip".split()
@@ -68,12 +68,49 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?(?![\w.(/'-])")
+_REASONS = frozenset(  # of why, of what should be, and of other places: the block alone does not tell them
+    "i i'm i've above hack hacks hacky workaround workarounds todo fixme xxx kludge see sadly unfortunately hopefully "
+    "legacy ever  never would bug bugs issue ugly annoying stupid weird historical historically because since should "
+    "shouldn't must might may  could couldn't cannot can't won't needn't probably actually anyway although though "
+    "intentional intentionally deliberate  deliberately below later elsewhere subsequent subsequently afterwards "
+    "again too similarly likewise yourself your you you're  please pretend i.e we're we've we'd we'll".split()
+)
 _EXPLAINS = re.compile(
-    r"\?|\b(?:i|i'm|i've|above|hack\w*|work-?arounds?|todo|fixme|xxx|kludge|for now|not sure|see|sadly|unfortunately|hopefully|"
-    r"legacy|ever|never|would|bugs?|issue|cve-\d+|don't know|ugly|annoying|stupid|weird|historical\w*)\b|"
-    r"(?<!\w)#\d+|[-=*]{4}|\b2[.)]\s",
+    r"[?…;]|(?<!\w)#\d| (?:(?<!, )we|for now|not (?:sure|needed)|on purpose|in case|due to|so (?:we|it|they|this|don't)|"
+    r"as (?:well|usual|before|when|it|they|we|this|that|there)|make sense|no (?:need|longer)|any that|don't know|"
+    r"(?:this|other) (?:case|time)|(?:is|are) (?:ok|fine|enough|safe|wrong)|work-arounds?)\b|"
+    r", (?:as|but|so|which|where|however|only|it|this|they|we|even|hence|thus|therefore|unlike|not)\b|[-=*]{4}|- - -|"
+    r"\.\.\.| [-—–] |\b2[.)]\s|: \w+ \w+ \w+|<<|>>|<>|><|\d-[A-Za-z]{3}-\d{4}|CVE-\d",
+)
+_RUNS_ON = re.compile(  # lines of a comment that were joined where a sentence ended without a stop
+    r"[a-z)] (?:This|The|We|It|If|That|Note|So|Also|To|There|When|These|They|In|For|Then|Only|Not|But|And|As|Set|Get|Use|"
+    r"Check|Determine)"
+    r" [a-z]|\w\. [a-z]"
+)
+_HANGS = re.compile(  # on what the page around it says: "remove it", "handle this", "do the same for the rest"
+    r"(?!if|when|unless|while|until)(?:\w+ly )?\w+(?: (?:up|out|over|through|in|on|off|sure|if|that|all|of|for|with|to|the))* "
+    r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|"
+    r"him|rest|others?|same|remaining|here|there)(?![\w-])(?! (?:class|method|function|object|element|file|module|node)\b)",
     re.IGNORECASE,
 )
+_STATES = re.compile(  # a sentence whose first word is a noun: "rounding errors can cause problems", "update has failed"
+    r"(?!(?:if|when|unless|ensure|check|verify|make|assert|confirm|test|determine|wait|validate|while|until|for)(?:s|"
+    r"ing)?\b)[\w-]+ "
+    r"(?:(?!(?:if|that|whether|what|which|how|where|who|whose|when|until|while|once|after|before|unless|as|and|"
+    r"or)\b)[\w-]+ ){0,2}"
+    r"(?:can|will|is|are|was|were|has|have|does|do|did|had|requires|contains|needs|means)\b",
+    re.IGNORECASE,
+)
+VAGUE = frozenset(  # words that many blocks have in common; a deed of these alone tells none of them from another
+    "a an and the of to for from in on with by as is are be any all each every new our its own some current given actual "
+    "real request requests response responses result results value values data object objects variable variables var vars "
+    "parameter parameters param params argument arguments arg args test tests case cases setup sample code work job app "
+    "application stuff thing things input inputs output outputs function method call main example program operation "
+    "operations process info information state instance item items element elements entry option options settings up out "
+    "it if needed necessary required possible first next correct right proper ready default defaults local temporary "
+    "simple basic error errors special edge common normal usual sure contents content".split()
+)
+_MOST_WORDS = 30
 
 
 def deed(text: str) -> str:
@@ -86,7 +123,29 @@ def deed(text: str) -> str:
     text = first_sentence(text)
     condition = _CONDITION.match(text)
     begins = _begins_with_verb(text[condition.end() :], _NONE) if condition else _begins_with_verb(text, _ALSO_NOUNS)
-    return text if begins and not _EXPLAINS.search(text) else ""
+    return text if begins and _stands_alone(text) and not _EXPLAINS.search(text) else ""
+
+
+def _stands_alone(text: str) -> bool:
+    """Whether a deed names what it is done to, in one sentence."""
+    words = text.lower().replace(",", " ").split()
+    if (
+        len(words) > _MOST_WORDS
+        or not _REASONS.isdisjoint(words)
+        or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search))
+    ):
+        return False
+    return any(word.strip("'\"`.,:;()") not in VAGUE for word in words[1:])
+
+
+def hangs(text: str) -> bool:
+    """Whether a deed is done to something that only the text around it names, or is no deed: its first word is a noun."""
+    return bool(_HANGS.match(text) or _STATES.match(text))
+
+
+def begins_with_verb(text: str) -> bool:
+    """Whether the first word is a verb, not a noun that is written like one ("Cache size of the table")."""
+    return _begins_with_verb(text, _ALSO_NOUNS)
 
 
 def _begins_with_verb(text: str, also_nouns: frozenset[str]) -> bool:
@@ -99,10 +158,10 @@ def _begins_with_verb(text: str, also_nouns: frozenset[str]) -> bool:
     following = text[match.end() :].split(maxsplit=1)[:1]
     if not following or following[0] == "of" or (word in also_nouns and following[0].lower() not in _AFTER_VERB):
         return False
-    return word in also_nouns or any(base in _VERBS for base in _bases(word))
+    return word in also_nouns or any(base in _VERBS for base in bases(word))
 
 
-def _bases(word: str) -> tuple[str, ...]:
+def bases(word: str) -> tuple[str, ...]:
     """What the word can be a form of: "copies" of "copy", "dropping" of "drop"."""
     if word.endswith("ing") and len(word) > 5:
         stem = word[:-3]
