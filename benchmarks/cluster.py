@@ -24,7 +24,7 @@ from codesage.corpus.build.keys import read_keys, write_keys
 from codesage.corpus.build.pool import Pool
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import OneMachine
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 
 UNIT = 5_000  # documents
 EQUAL, NEAR, ALIKE = 0.2, 0.1, 0.05  # shares of documents

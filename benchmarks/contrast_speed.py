@@ -20,7 +20,7 @@ from pathlib import Path
 
 import steps
 from codesage.encoder.runtime import BUNDLED
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.records import Pair
 
 TEXT_TOKENS, CODE_TOKENS, MICRO_TOKENS = 256, 256, 4_096

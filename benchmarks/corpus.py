@@ -26,7 +26,7 @@ from codesage.corpus import stage
 from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.commands import sources_of
 from codesage.corpus.read import read_documents
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.languages import grammar_of
 from codesage.records import Document
 

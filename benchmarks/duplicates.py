@@ -34,7 +34,7 @@ import rensa
 from scipy import sparse
 
 from codesage.corpus.distinct.duplicates import _batches, _shingles, near_duplicates, signatures
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.syntax import ParseRefused, functions, parse
 
 THRESHOLD, PERMUTATIONS, BANDS, WIDTH = 0.85, 128, 18, 7

@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 
 from codesage.artifacts import open_artifact
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 
 
 def main() -> None:

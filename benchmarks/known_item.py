@@ -21,7 +21,7 @@ import codesage
 from codesage.corpus.commands import sources_of
 from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.rules import pairs_of, qualified
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.records import Document, Function
 from codesage.search import query as station
 from codesage.search.index import Index

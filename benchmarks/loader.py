@@ -32,7 +32,7 @@ from codesage.corpus.tokens import tokenised as station
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.tokenise import pieces_of
 from codesage.encoder.model import Encoder
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.pretrain import examples
 from codesage.pretrain import stage as pretrain
 from codesage.records import Document, Pair

@@ -22,7 +22,7 @@ import torch
 from codesage import recipes
 from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens.tokenised import open_tokens
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.pretrain import stage
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 import steps
 from codesage.encoder.runtime import BUNDLED
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 
 FORMS = ("codesage", "padded", "concatenated")
 GOALS = {"padded": 2.5, "concatenated": 1.3}  # times its tokens/s

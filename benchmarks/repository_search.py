@@ -21,7 +21,7 @@ from io import BytesIO
 from pathlib import Path
 
 import codesage
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.search import query as station
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT

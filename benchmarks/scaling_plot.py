@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pretrain_speed
 import steps
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 
 SWEEPS = {
     "max_tokens": {"label": "documents cut at so many tokens", "values": (64, 128, 256, 512, 1024), "batch_tokens": 4_096},

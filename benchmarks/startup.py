@@ -16,7 +16,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from codesage.evaluate.commands import environment
+from codesage.evaluate.reports import environment
 from codesage.syntax import functions, parse
 
 ROUNDS, FUNCTIONS = 7, 2_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from codesage.artifacts import open_artifact
 from codesage.corpus.read import read_pairs
 from codesage.encoder.config import load_config
-from codesage.evaluate.commands import table
+from codesage.evaluate.reports import table
 
 
 def main() -> None:

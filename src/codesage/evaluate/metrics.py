@@ -1,4 +1,4 @@
-"""Retrieval and classification metrics (paper section 4; protocol of the public evaluation code). numpy only."""
+"""Retrieval metrics (paper section 4; protocol of the public evaluation code). numpy only."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,14 @@ def ranks(scores_QC: np.ndarray, relevant_Q: Sequence[int]) -> np.ndarray:
     return (scores_QC >= own_Q[:, None]).sum(axis=1)
 
 
+def reciprocal_ranks(ranks_Q: np.ndarray, *, cutoff: int = 1000) -> np.ndarray:
+    """1/rank of each query, 0 for ranks over `cutoff`: float64 (Q,)."""
+    return np.where(ranks_Q <= cutoff, 1.0 / np.maximum(ranks_Q, 1), 0.0)
+
+
 def mean_reciprocal_rank(ranks_Q: np.ndarray, *, cutoff: int = 1000) -> float:
-    """Mean of 1/rank, 0 for ranks over `cutoff`; in 0..1, 0 without queries."""
-    if not len(ranks_Q):
-        return 0.0
-    return float(np.where(ranks_Q <= cutoff, 1.0 / ranks_Q, 0.0).mean())
+    """Mean of the reciprocal ranks; in 0..1, 0 without queries."""
+    return float(reciprocal_ranks(ranks_Q, cutoff=cutoff).mean()) if len(ranks_Q) else 0.0
 
 
 def mean_average_precision(scores_NN: np.ndarray, labels_N: Sequence) -> float:
@@ -44,13 +47,3 @@ def mean_average_precision(scores_NN: np.ndarray, labels_N: Sequence) -> float:
             precision = hits.cumsum() / np.arange(1, len(hits) + 1)
             found.append(precision[hits].mean())
     return float(np.mean(found)) if found else 0.0
-
-
-def macro_f1(predicted: Sequence, labels: Sequence) -> float:
-    """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
-    scores = []
-    for label in np.unique(labels):
-        true = int(((predicted == label) & (labels == label)).sum())
-        scores.append(2 * true / (int((predicted == label).sum()) + int((labels == label).sum())))
-    return float(np.mean(scores)) if scores else 0.0

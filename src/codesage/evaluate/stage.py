@@ -1,17 +1,19 @@
-"""Systems on a retrieval task: an encoder, BM25 over identifier words, and the fusion of both.
+"""Systems on a task: an encoder, BM25 over identifier words, and the fusion of both.
 
-In: a task and a model. Out: a score matrix (queries by candidates) per system, and metrics from it. The fusion is that
-of codesage.search, over full rankings.
+In: a task and models. Out: for retrieval the rank of each query's answer by each system, and metrics; for classification the
+figures of a linear head on frozen vectors. The fusion is that of codesage.search, over full rankings.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
+from codesage.classify import folds
 from codesage.encoder.centring import without_language
-from codesage.evaluate.metrics import mean_reciprocal_rank, ranks
-from codesage.evaluate.tasks import RetrievalTask
+from codesage.evaluate.metrics import mean_reciprocal_rank, ranks, reciprocal_ranks
+from codesage.evaluate.tasks import ClassificationTask, RetrievalTask
 from codesage.words import split_words
 
 K1, B = 1.2, 0.75  # BM25's usual constants
@@ -24,7 +26,7 @@ class EncodesTexts(Protocol):
     def encode(self, texts: list[str], *, kind: str) -> np.ndarray: ...
 
 
-class Remembered:
+class CachedEncoder:
     """An encoder that encodes each text once: queries and candidates return in many tasks."""
 
     def __init__(self, encoder: EncodesTexts) -> None:
@@ -78,9 +80,8 @@ def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
     return np.stack([len(row) - np.searchsorted(o, row, side="left") for row, o in zip(scores_QC, ordered, strict=True)])
 
 
-def measure(scores_QC: np.ndarray, task: RetrievalTask) -> dict[str, float]:
+def measure(ranks_Q: np.ndarray) -> dict[str, float]:
     """MRR over the top 1,000, recall at 1 and at 10, each times 100, two decimals."""
-    ranks_Q = ranks(scores_QC, task.relevant)
     return {
         "mrr": round(100 * mean_reciprocal_rank(ranks_Q), 2),
         "recall@1": round(100 * float((ranks_Q <= 1).mean()), 2) if len(ranks_Q) else 0.0,
@@ -88,23 +89,53 @@ def measure(scores_QC: np.ndarray, task: RetrievalTask) -> dict[str, float]:
     }
 
 
-def compare(
-    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
-) -> dict[str, dict[str, float]]:
-    """Metrics of BM25, each model, and each model fused with BM25, by the name of the system; means over `tasks`.
+def ranked(models: dict[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0) -> dict[str, np.ndarray]:
+    """The rank of the answer of each query, int (Q,), by system: BM25, each model, and each model fused with BM25.
 
     In the fusion full text has weight 1 and the vectors `dense_weight`.
     """
-    found: dict[str, list[dict[str, float]]] = {}
-    for task in tasks:
-        words = bm25_scores(task)
-        systems = {"BM25": words}
-        for name, model in models.items():
-            systems[name] = encoder_scores(model, task)
-            systems[f"{name} + BM25"] = fused_scores(systems[name], words, weights=(dense_weight, 1.0))
-        for name, scores in systems.items():
-            found.setdefault(name, []).append(measure(scores, task))
-    return {
-        name: {metric: round(float(np.mean([one[metric] for one in measured])), 2) for metric in measured[0]}
-        for name, measured in found.items()
-    }
+    words = bm25_scores(task)
+    found = {"BM25": ranks(words, task.relevant)}
+    for name, model in models.items():
+        scores = encoder_scores(model, task)
+        found[name] = ranks(scores, task.relevant)
+        fused = fused_scores(scores, words, weights=(dense_weight, 1.0))
+        found[f"{name} + BM25"] = ranks(fused, task.relevant)
+    return found
+
+
+def compare(
+    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
+) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
+    """By system: metrics, means over `tasks`, and the reciprocal rank of each query of each task, float64 (Q,)."""
+    of_tasks = [ranked(models, task, dense_weight=dense_weight) for task in tasks]
+    figures, reciprocal = {}, {}
+    for system in of_tasks[0]:
+        measured = [measure(found[system]) for found in of_tasks]
+        figures[system] = {metric: round(float(np.mean([one[metric] for one in measured])), 2) for metric in measured[0]}
+        reciprocal[system] = [reciprocal_ranks(found[system]) for found in of_tasks]
+    return figures, reciprocal
+
+
+def classified(models: dict[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """By system: macro F1 and accuracy of a linear head on frozen vectors, five folds, times 100.
+
+    Beside the models a bag of words: the log frequencies of the 1,000 most common words of split identifiers.
+    """
+    features = {"bag of words": word_features(task.texts)}
+    features |= {name: model.encode(task.texts, kind="code") for name, model in models.items()}
+    return {name: folds.validated(vectors, task.labels, seed=seed).figures() for name, vectors in features.items()}
+
+
+def word_features(texts: Sequence[str], *, words: int = 1000) -> np.ndarray:
+    """log(1 + frequency) of the words that most of the texts hold, float64 (N, words or fewer)."""
+    counts = [Counter(split_words(text)) for text in texts]
+    held = Counter(word for count in counts for word in count)
+    common = sorted(held, key=lambda word: (-held[word], word))[:words]
+    columns = {word: column for column, word in enumerate(common)}
+    features = np.zeros((len(texts), len(columns)))
+    for row, count in enumerate(counts):
+        for word, times in count.items():
+            if word in columns:
+                features[row, columns[word]] = np.log1p(times)
+    return features

@@ -1,11 +1,11 @@
-"""Retrieval tasks: queries, candidates, and which candidate answers which query.
+"""What is measured: queries, candidates and answers; code and labels.
 
-In: a corpus or a benchmark folder. Out: RetrievalTask. Benchmarks are read where they lie, never copied.
+In: a corpus or a benchmark folder. Out: RetrievalTask or ClassificationTask. Benchmarks are read where they lie, never copied.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,15 @@ class RetrievalTask:
     relevant: list[int]
     query_kind: str = "text"
     languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationTask:
+    """Code, and one label of each piece."""
+
+    name: str
+    texts: list[str]
+    labels: list[str]
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
@@ -91,6 +100,31 @@ def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
     if len(languages) < 2:
         raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
     return [mbxp(folder, one, other) for one in languages for other in languages if one != other]
+
+
+def java_csharp(folder: Path | str) -> list[RetrievalTask]:
+    """Code in Java to its port in C#, and back (CodeXGLUE code-to-code-trans): two tasks."""
+    rows = list(_rows(Path(folder) / "valid.jsonl", "java", "csharp"))
+    sides = {language: [row[language] for row in rows] for language in ("java", "csharp")}
+    own = list(range(len(rows)))
+    return [
+        RetrievalTask(f"{one} to {other}", sides[one], sides[other], own, "code", (one, other))
+        for one, other in (("java", "csharp"), ("csharp", "java"))
+    ]
+
+
+def codecomplex(folder: Path | str) -> ClassificationTask:
+    """CodeComplex: programs in Java and Python, seven classes of complexity, measured by five folds."""
+    rows = list(_rows(Path(folder) / "test.jsonl", "code", "label"))
+    return ClassificationTask("CodeComplex", [row["code"] for row in rows], [str(row["label"]) for row in rows])
+
+
+RETRIEVAL: dict[str, tuple[str, Callable[[Path], list[RetrievalTask]]]] = {  # by folder: what it is called, its loader
+    "cosqa": ("CoSQA", lambda folder: [cosqa(folder)]),
+    "mbxp": ("MBXP, names masked", mbxp_across),
+    "java-csharp": ("Java and C#", java_csharp),
+}
+CLASSIFICATION: dict[str, tuple[str, Callable[[Path], ClassificationTask]]] = {"codecomplex": ("CodeComplex", codecomplex)}
 
 
 def _masked(code: str, name: str) -> str:

@@ -1,0 +1,80 @@
+"""Cross-validation of a head: how well labels are told that it has not seen.
+
+In: vectors and labels. Out: a prediction for every row by a head that was trained on the other folds, and what follows from
+them. Folds are stratified: each has its share of every label. The strength of the penalty is chosen inside each training part,
+never on the rows that are predicted. Shapes: N rows, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesage.classify.head import STRENGTHS, fit
+from codesage.errors import CodesageError
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Predictions for all rows, and the figures of each fold, in 0..1."""
+
+    predicted: list[str]
+    macro_f1: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+    def figures(self) -> dict[str, float]:
+        """Means over the folds times 100, and their standard deviation."""
+        return {"macro F1": round(100 * float(np.mean(self.macro_f1)), 2),
+                "standard deviation": round(100 * float(np.std(self.macro_f1)), 2),
+                "accuracy": round(100 * float(np.mean(self.accuracy)), 2)}  # fmt: skip
+
+
+def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
+    """Which fold each row is in, int64 (N,). CodesageError when a label has fewer rows than there are folds."""
+    names, counts = np.unique(np.asarray(labels), return_counts=True)
+    if folds < 2 or counts.min() < folds:
+        rarest = str(names[counts.argmin()])
+        raise CodesageError(f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected at least 2 folds, and a "
+                            "row of each label in each: take fewer folds or leave the label out")  # fmt: skip
+    rng, fold_N = np.random.default_rng(seed), np.empty(len(labels), np.int64)
+    for name in names:
+        rows = rng.permutation(np.flatnonzero(np.asarray(labels) == name))
+        fold_N[rows] = np.arange(len(rows)) % folds
+    return fold_N
+
+
+def validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Validated:
+    """Predict every row by a head trained on the other folds."""
+    fold_N, labels_N = stratified(labels, folds, seed=seed), np.asarray(labels)
+    predicted_N, scores, hits = np.empty(len(labels), object), [], []
+    for fold in range(folds):
+        seen, unseen = fold_N != fold, fold_N == fold
+        strength = best_strength(vectors_ND[seen], labels_N[seen].tolist(), seed=seed)
+        predicted_N[unseen] = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength).predict(vectors_ND[unseen])
+        scores.append(macro_f1(predicted_N[unseen].tolist(), labels_N[unseen].tolist()))
+        hits.append(float((predicted_N[unseen] == labels_N[unseen]).mean()))
+    return Validated(predicted_N.tolist(), tuple(scores), tuple(hits))
+
+
+def macro_f1(predicted: Sequence, labels: Sequence) -> float:
+    """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
+    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    scores = []
+    for label in np.unique(labels):
+        true = int(((predicted == label) & (labels == label)).sum())
+        scores.append(2 * true / (int((predicted == label).sum()) + int((labels == label).sum())))
+    return float(np.mean(scores)) if scores else 0.0
+
+
+def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], *, seed: int = 0) -> float:
+    """The strength of the penalty that predicts a fifth of these rows best, the others seen; ties go to the stronger."""
+    labels_N = np.asarray(labels)
+    counts = np.unique(labels_N, return_counts=True)[1]
+    if counts.min() < 2:
+        return STRENGTHS[-1]
+    unseen = stratified(labels, int(min(5, counts.min())), seed=seed + 1) == 0
+    found = {}
+    for strength in STRENGTHS:
+        head = fit(vectors_ND[~unseen], labels_N[~unseen].tolist(), strength=strength)
+        found[strength] = macro_f1(head.predict(vectors_ND[unseen]), labels_N[unseen].tolist())
+    return max(found, key=lambda strength: (found[strength], strength))

@@ -1,0 +1,121 @@
+"""Labels from frozen vectors: the head against its own conditions, folds, files that cannot be read, and the commands."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from codesage import CodesageError
+from codesage.classify import data, folds, head
+from codesage.classify.commands import app
+
+
+def clouds(rows=60, width=5, labels=("ant", "bee", "cow"), seed=0, spread=0.3):
+    """Vectors around one centre for each label."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(len(labels), width))
+    names = [labels[row % len(labels)] for row in range(rows)]
+    return np.stack([centres[labels.index(name)] for name in names]) + spread * rng.normal(size=(rows, width)), names
+
+
+def test_the_head_is_the_minimum_of_its_loss():
+    vectors, labels = clouds(spread=1.5)
+    trained = head.fit(vectors, labels, strength=0.05)
+    x = (vectors - vectors.mean(0)) / vectors.std(0)
+    one_hot = np.array([[label == name for name in trained.labels] for label in labels], float)
+    error = trained.probabilities(vectors) - one_hot  # of a minimum the gradient vanishes
+    np.testing.assert_allclose(error.T @ x / len(x) + 0.05 * trained.weight_CD, 0, atol=1e-5)
+    np.testing.assert_allclose(error.mean(0), 0, atol=1e-5)
+    assert trained.probabilities(vectors).sum(1) == pytest.approx(1)
+
+
+def test_scale_and_offset_of_the_vectors_do_not_matter():
+    vectors, labels = clouds(spread=1.0)
+    shares = head.fit(vectors, labels).probabilities(vectors)
+    moved = vectors * [1, 10, 100, 0.1, 5] + 7
+    np.testing.assert_allclose(head.fit(moved, labels).probabilities(moved), shares, atol=1e-4)
+    constant = np.concatenate([vectors, np.ones((len(vectors), 1))], axis=1)
+    np.testing.assert_allclose(head.fit(constant, labels).probabilities(constant), shares, atol=1e-4)
+
+
+def test_a_head_returns_from_disk_and_tells_another_width(tmp_path):
+    vectors, labels = clouds()
+    trained = head.fit(vectors, labels)
+    head.save(trained, tmp_path / "head", settings={}, facts={"model": "m"})
+    again, facts = head.load(tmp_path / "head")
+    assert again.predict(vectors) == trained.predict(vectors) == labels and facts["model"] == "m"
+    with pytest.raises(CodesageError, match="width 4, but the head was trained on 5"):
+        again.predict(vectors[:, :4])
+    with open(tmp_path / "head" / head.FILE, "r+b") as file:
+        file.truncate(30)
+    with pytest.raises(CodesageError, match="head"):
+        head.load(tmp_path / "head")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "labels", "message"),
+    [
+        (np.ones((3, 2)), ["a", "b"], "3 vectors, but 2 labels"),
+        (np.ones((2, 2)), ["a", "a"], "all rows have the label 'a'"),
+        (np.array([[np.nan, 1], [1, 2]]), ["a", "b"], "not finite"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_line(vectors, labels, message):
+    with pytest.raises(CodesageError, match=message):
+        head.fit(vectors, labels)
+
+
+def test_folds_have_their_share_of_every_label_and_predict_rows_they_have_not_seen():
+    vectors, labels = clouds(rows=90)
+    fold = folds.stratified(labels, 5, seed=3)
+    assert all(np.bincount(fold[np.array(labels) == name]).tolist() == [6] * 5 for name in set(labels))
+    assert (fold != folds.stratified(labels, 5, seed=4)).any()
+    found = folds.validated(vectors, labels)
+    assert found.figures()["macro F1"] > 95 and len(found.macro_f1) == 5
+    noise = np.random.default_rng(1).permutation(labels).tolist()  # nothing to learn: about a third are right by chance
+    assert folds.validated(vectors, noise).figures()["macro F1"] < 60
+    with pytest.raises(CodesageError, match="label 'rare' has 1 rows"):
+        folds.stratified([*labels, "rare"], 5, seed=0)
+
+
+def test_tables_are_read_and_what_is_missing_names_its_line(tmp_path):
+    lines = tmp_path / "a.jsonl"
+    lines.write_text('{"code": "x = 1", "label": 3}\n\n{"code": "y", "label": "b"}\n')
+    assert data.read(lines) == data.Labelled(["x = 1", "y"], ["3", "b"])
+    table = tmp_path / "a.csv"
+    table.write_text('text,kind\n"a,\nb",one\nc,two\n')
+    assert data.read(table, code="text", label="kind").texts == ["a,\nb", "c"]
+    assert data.read(table, code="text", labelled=False).labels == []
+    for content, message in (('{"code": "x"}', "a.jsonl:1: no label"), ("[1]", "expected a JSON object"), ("{", "a.jsonl:1:"),
+                             ("", "holds no rows"), ('{"code": "", "label": 1}', "no code")):  # fmt: skip
+        lines.write_text(content)
+        with pytest.raises(CodesageError, match=message):
+            data.read(lines)
+    lines.write_bytes(b'{"code": "\xff", "label": 1}')
+    with pytest.raises(CodesageError, match="UTF-8"):
+        data.read(lines)
+    with pytest.raises(CodesageError, match="cannot be read"):
+        data.read(tmp_path / "none.csv")
+
+
+def test_train_then_apply_from_the_command_line(tmp_path):
+    loops = [f"for i in range({n}):\n    total_{n} += values[i] * {n}" for n in range(12)]
+    files = [f"with open('file_{n}.txt') as file:\n    text = file.read()" for n in range(12)]
+    rows = [{"code": code, "label": label} for label, group in (("loop", loops), ("file", files)) for code in group]
+    table = tmp_path / "rows.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = CliRunner().invoke
+    done = run(app, ["train", str(table), "--out", str(tmp_path / "head"), "--folds", "3"])
+    assert done.exit_code == 0, done.output
+    assert "3 folds: macro F1 100.0" in done.output and "2 labels from 24 rows" in done.output
+    source = tmp_path / "new.py"
+    source.write_text("with open(path) as handle:\n    data = handle.read()\n")
+    done = run(app, ["apply", str(tmp_path / "head"), str(source), str(table)])
+    lines = done.output.splitlines()
+    assert lines[0].startswith(f"{source}: file (") and lines[1].startswith(f"{table}:1: loop (") and len(lines) == 25
+    done = run(app, ["apply", str(tmp_path / "head"), str(source), "--json"])
+    found = json.loads(done.output)
+    assert found["label"] == "file" and sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    done = run(app, ["apply", str(tmp_path / "head"), str(tmp_path / "none.py")])
+    assert isinstance(done.exception, CodesageError)

@@ -1,0 +1,109 @@
+"""Evaluation: all benchmarks by one command, intervals and differences, reports against each other, and bad data."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from codesage import CodesageError
+from codesage.evaluate import intervals, reports, tasks
+from codesage.evaluate.commands import evaluate
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
+    rng = np.random.default_rng(0)
+    few, many = rng.random(50), rng.random(5000)
+    widths = []
+    for values in (few, many):
+        low, high = intervals.interval(intervals.bootstrap([values]))
+        assert low < values.mean() < high
+        widths.append(high - low)
+    expected = [2 * 1.96 * values.std() / len(values) ** 0.5 for values in (few, many)]  # of the normal approximation
+    assert widths == pytest.approx(expected, rel=0.1)
+
+
+def test_tasks_count_alike_whatever_their_size_and_systems_are_drawn_alike():
+    one, other = np.zeros(10), np.ones(1000)
+    assert intervals.bootstrap([one, other]) == pytest.approx(0.5)
+    values = np.random.default_rng(1).random(300)
+    moved = intervals.bootstrap([values + 0.1]) - intervals.bootstrap([values])
+    assert moved == pytest.approx(0.1)  # paired: the draws are the same
+    assert intervals.chance(moved) == 1 / intervals.SAMPLES
+    assert intervals.chance(intervals.bootstrap([values - values.mean()])) > 0.3
+
+
+def benchmarks(folder):
+    """The layout of the four benchmarks, a few rows each."""
+    words = ["read a file", "open the door", "sum two numbers", "sort the list"]
+    code = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
+            "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip
+    rows = {
+        "cosqa/queries": [{"query_id": i, "query": text, "code_id": i} for i, text in enumerate(words)],
+        "cosqa/codebase": [{"code_id": i, "code": text} for i, text in enumerate(code)],
+        "mbxp/python": [{"task": i, "entry_point": "f", "code": text} for i, text in enumerate(code)],
+        "mbxp/java": [{"task": i, "entry_point": "f", "code": text + ";"} for i, text in enumerate(code)],
+        "java-csharp/valid": [{"java": text, "csharp": text + ";"} for text in code],
+        "codecomplex/test": [{"language": "java", "code": f"{code[i % 2]} # {i}", "label": "ab"[i % 2]} for i in range(20)],
+    }
+    for name, lines in rows.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return benchmarks(tmp_path_factory.mktemp("benchmarks"))
+
+
+def run(*words):
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+def test_one_command_measures_all_that_is_there_and_compares_with_a_report(data, tmp_path):
+    done = run("default", "--benchmarks", data, "--out", tmp_path / "a.json")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
+    assert "| bag of words | 100.0 |" in done.output and "| default + BM25 | 100.0 (100.0 to 100.0) |" in done.output
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["tasks"]["MBXP, names masked"] == {"tasks": 2, "queries": 8, "candidates": 8}
+    assert report["tasks"]["CodeComplex"] == {"rows": 20, "labels": 2} and report["versions"]["numpy"]
+    again = run("default", "--benchmarks", data, "--task", "cosqa", "--against", tmp_path / "a.json")
+    assert "CoSQA, default: +0.0 (+0.0 to +0.0, p = 1.000): no difference" in again.output and "MBXP" not in again.output
+
+
+def test_differences_are_judged_by_their_interval():
+    rng = np.random.default_rng(0)
+    before = rng.random(400) * 0.5
+    other = {"T": {"m": [before], "n": [before], "gone": [before], "less": [before[:3]]}}
+    ranks = {"T": {"m": [before + 0.1 * rng.random(400)], "n": [before + 0.02 * rng.normal(size=400)], "less": [before]}}
+    better, none, cut = reports.differences(ranks, other)
+    assert better.startswith("T, m: +5.") and better.endswith(": better")
+    assert none.endswith(": no difference") and cut.endswith("the queries are not the same")
+    assert reports.differences(other, {"T": {"m": [before + 0.2]}}) == ["T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "nothing to measure on"),
+        (("--task", "codesearch"), "unknown task 'codesearch': expected cosqa, mbxp, java-csharp, codecomplex"),
+        (("--against", "none.json"), "not readable"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(data, words, message):
+    given = ("--benchmarks", data) if words else ()
+    assert message in str(run("default", *given, *words).exception)
+
+
+def test_bad_rows_name_file_and_line(data, tmp_path):
+    (tmp_path / "valid.jsonl").write_text('{"java": "x", "csharp": "y"}\n{"java": "x"}\n')
+    with pytest.raises(CodesageError, match=r"valid.jsonl:2: no csharp"):
+        tasks.java_csharp(tmp_path)
+    (tmp_path / "test.jsonl").write_text("not json\n")
+    with pytest.raises(CodesageError, match=r"test.jsonl:1: "):
+        tasks.codecomplex(tmp_path)
