@@ -303,3 +303,18 @@ def test_the_standard_library_has_addresses_but_no_secrets_and_still_parses() ->
         if finds:
             ast.parse(masked)
             assert len(masked.split("\n")) == len(text.split("\n"))
+
+
+def test_texts_that_many_definitions_share_go_with_all_of_them():
+    from codesage.corpus.distinct.verdicts import SHARED, drop_shared
+
+    units = [
+        {"summary": np.array([1, 1, 2, 0, 0, 0], np.uint64), "held": np.zeros(6, bool)},
+        {"summary": np.array([1, 2, 1, 3, 1], np.uint64), "held": np.array([0, 0, 0, 0, 1], bool)},
+    ]
+    before = [np.array([0, 0, 0, 0, 0, 0], np.uint8), np.array([0, 0, 2, 0, 0], np.uint8)]
+    found = [verdict.tolist() for verdict in drop_shared(units, before, most=2)]
+    # three of text 1 stand and are for training; the fourth was dropped before, the fifth is held out
+    assert found == [[SHARED, SHARED, 0, 0, 0, 0], [SHARED, 0, 2, 0, 0]]
+    assert [verdict.tolist() for verdict in drop_shared(units, before, most=3)] == [verdict.tolist() for verdict in before]
+    assert [verdict.tolist() for verdict in drop_shared(units, before, most=0)] == [verdict.tolist() for verdict in before]

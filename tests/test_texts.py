@@ -104,6 +104,7 @@ BLOCKS = [
     ("c", "Opens the file\nThis is slow.", "Opens the file"),
     ("java", "Opens one of the following:\n- a file\n- a pipe\n", "Opens one of the following: a file; a pipe"),
     ("java", "Opens in this order:\n1. a file\n2. a pipe\n", "Opens in this order"),
+    ("java", "Opens one of the following:\n\nText about files that is long.", ""),
     ("java", "Does so, for example:\n<pre>x\n</pre>", "Does so"),
     ("python", "foo(bar, baz) -> Qux\nOpens the bar of it.", "Opens the bar of it"),
     ("c", "@fn int foo(void)\nOpens the bar of it.", "Opens the bar of it"),
@@ -152,10 +153,19 @@ Missing documentation|No description provided|To be added|Class Foo|Constructor|
 The constructor|Insert documentation here|___ description|Usage: prog [options]|foo foo foo
 Regression test for #123|GET /messages/1|Supported options|Implements the Query interface
 A constructor with no arguments|Not implemented yet|Does nothing|JIRA-12, JIRA-13|Overloaded version of read
-Clean up any resources being used"""
+Clean up any resources being used
+Execute the console command|Runs the current process|Handles the request|Initialize the class|Gets the current element
+Get the value|Called when the window is closed|Called by the scheduler|This method is called after each frame|Used by the parser
+Generic callback that is invoked when a page loads|Used internally|Not Collective, but parallel objects are returned
+Time Complexity: O(n log n)|Two Pointer Time O(N) Space O(1)|(see Action#down)
+Logically Collective on TS|Collective on DM|++! start object ++!|@!macro warn.edge|@!visibility private
+Overrides the base class|Implementation of the abstract interface|Part 2, section 5.12: the reply|Figure 3 shows the states"""
 SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
 Package manager for nodes|Tests whether a number is prime|Date and time of the last change
 Converts the class to a table|Get the value of it|Time since the start|User that is logged in
+Used to convert a path to a URL|Used for reading archives of any kind|Executes the command that the user typed
+Runs the process with a limit of memory|Calls the listener once for each change|Collective noun of a species
+Overrides the font of the widget with a larger one|Raised when the user has no right|Parts of a URL|Call the garbage collector
 Updated once for each frame|The description of a column in words|Set the default options"""
 
 

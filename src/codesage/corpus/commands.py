@@ -25,6 +25,8 @@ def build(
     any_licence: Annotated[bool, typer.Option("--any-licence", help="Packages and Parquet rows of any licence.")] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
+    most_shared: Annotated[int, typer.Option(min=0, help="Functions and classes whose text more than so many have are left "
+                                             "out: it says too little; 0: none is.")] = 5,
     cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
     work: Annotated[str, typer.Option(help="Where work under way lies: a folder or s3://...; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
@@ -38,7 +40,7 @@ def build(
     from codesage.corpus import stage
     from codesage.corpus.report import progress
 
-    settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), workers)
+    settings = stage.Settings(tuple(held_out or ()), str(exclude_benchmarks or ""), most_shared, workers)
     chosen = sources_of(sources or [], stdlib=stdlib, packages=packages or [], any_licence=any_licence)
     with progress.shown() as show:
         artifact = stage.build(

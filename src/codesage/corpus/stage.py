@@ -30,7 +30,7 @@ from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Pi
 from codesage.corpus.build.places import Place, Remote
 from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
-from codesage.corpus.distinct.verdicts import drop_alone
+from codesage.corpus.distinct.verdicts import drop_alone, drop_shared
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
@@ -60,6 +60,7 @@ class Settings:
 
     held_out: tuple[str, ...] = ()  # packages that only give evaluation pairs
     exclude: str = ""  # folder of benchmark items that must not be in the corpus
+    most_shared: int = 5  # functions and classes that may share a text; more, and all of them go; 0: any number may
     workers: int = 0  # of the local engine; 0: one a core. Has no part in the result
 
 
@@ -242,6 +243,7 @@ class _Build:
         keys = self._work.each(read_keys, places)
         self._phase("compare", sum(len(key["held"]) for key in keys))
         verdicts = drop_alone(keys, self._engine.judge.pairs(places, keys))
+        verdicts = drop_shared(keys, verdicts, most=self._settings.most_shared)
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
         for group, report in zip(groups, reports, strict=True):

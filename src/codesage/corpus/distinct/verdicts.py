@@ -17,10 +17,10 @@ from codesage.corpus.build.places import Place
 from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
 
-EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE = 1, 2, 3, 4, 5
+EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED = 1, 2, 3, 4, 5, 6
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out",
-                ALONE: "alone in its group"}  # fmt: skip
+                ALONE: "alone in its group", SHARED: "text of many others"}  # fmt: skip
 _READERS = 8  # units read at a time
 
 
@@ -74,6 +74,20 @@ def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np
     parallel = keys["kind"][rows] == list(PAIR_KINDS).index("parallel")
     verdict[rows[(members[number] < 2) & parallel]] = ALONE
     return _parts(verdict, units, "kind")
+
+
+def drop_shared(units: Sequence[Keys], verdicts: Sequence[np.ndarray], *, most: int) -> list[np.ndarray]:
+    """`verdicts` on pairs, where documented definitions of training go whose text more than `most` of them have; 0: none go.
+
+    Their bodies differ, so the text says too little of any of them. Keys: summary (n,) uint64, 0 for other kinds, held (n,)
+    bool.
+    """
+    keys, verdict = _joined(units, ("summary", "held")), np.concatenate(verdicts)
+    rows = np.flatnonzero((verdict == 0) & (keys["summary"] != 0) & ~keys["held"])
+    _, number, times = np.unique(keys["summary"][rows], return_inverse=True, return_counts=True)
+    if most:
+        verdict[rows[times[number] > most]] = SHARED
+    return _parts(verdict, units)
 
 
 def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:

@@ -48,7 +48,7 @@ _SECTIONS = {
     )
     for header in headers.split(",")
 }
-_TAG = re.compile(r"[@\\]([\w-]+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
+_TAG = re.compile(r"[@\\]!?([\w-]+)(?:\[[^\]]{0,20}\])?(?=\s|$|:|\{|\.)\s*(.*)$", re.DOTALL)
 _KERNEL_ARGUMENT = re.compile(r"@([\w.\->]+|\.\.\.)\s*:\s*(.*)$", re.DOTALL)
 _C_SECTION = re.compile(r"([A-Za-z]{3,12}(?: [A-Za-z]{2,12})?)\s*:(?!:)\s*(.*)$", re.DOTALL)
 _C_SECTIONS = {

@@ -182,6 +182,7 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
         "body": np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
         "text": np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(-1, 2),
         "signature": signatures(bodies),
+        "summary": np.frombuffer(b"".join(map(_summary_key, pairs)), "<u8"),
         "held": np.array([everything or pair.package in held_out for pair in pairs], bool),
         "language": np.array([CODES[pair.language] for pair in pairs], np.uint8),
         "kind": np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
@@ -191,6 +192,11 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
         "lines": np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
         "characters": np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
     })  # fmt: skip
+
+
+def _summary_key(pair: Pair) -> bytes:
+    """Equal for documented definitions with equal texts; zeros for other pairs."""
+    return digest(pair.text.lower())[:8] if pair.kind in ("function", "class") else bytes(8)
 
 
 def side_of(pair: Pair) -> int:

@@ -151,7 +151,7 @@ def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str)
             break
         items.append(clean(block.text, language))
     joined = f"{shorter}: {'; '.join(items)}"
-    return joined if items and len(joined.split()) <= _MOST_WORDS_OF_LIST else shorter
+    return joined if items and len(joined.split()) <= _MOST_WORDS_OF_LIST else ""  # "... one of the following" says nothing
 
 
 def _result(text: str, language: str) -> str:

@@ -22,7 +22,11 @@ _BEGINNINGS = (  # whatever follows
     r"_{2,}.*|(?:\S{1,20} )?__+ ?description__*",
     r"document me|doc(?:umentation)? (?:here|goes here|missing|pending)|lorem ipsum\b.*|blah\b.*|foo(?: bar(?: baz)?)?",
     r"required (?:method )?for (?:the )?(?:windows form )?(?:designer|windows form)\b.*",
-    r"[@\\]\w+.*",
+    r"[@\\]!?\w+.*",
+    r"[-+*=]{2,}!.*",  # ++! start object
+    r"(?:not|logically) collective\b.*|collective(?: on \S+)?",  # PETSc
+    r"(?:part|section|chapter|appendix|table|figure|clause) \d.*",
+    r"\(see \S.*",
     r"usage ?: .*|synopsis ?: .*|signature ?: .*",
     r"\$(?:id|revision|date|author|header)\b.*",
     r"-\*-.*",
@@ -49,7 +53,8 @@ _WHOLES = (
     r"(?:getter|setter|accessor|mutator|get|set|getter and setter|get/set|getter/setter)s?"
     r"(?: (?:method|function|property))?(?: (?:for|of) (?:the )?\S+(?: property)?)?",
     r"(?:implement(?:s|ation|ed)?|override(?:s|n)?|overridden|inherit(?:s|ed)?|overrides method)(?: (?:of|from|by|in|for))?"
-    r"(?: (?:the|method))? \S+(?: (?:interface|method))?",
+    r"(?: (?:the|a|an|method|base|parent|super|default|abstract))* \S+"
+    r"(?: (?:interface|method|class|function|contract|behaviou?r|implementation))*",
     r"(?:delegates?|alias(?:es)?|wrapper|same as|equivalent to|shortcut|synonym|convenience (?:method|function)|"
     r"overload(?:ed)?(?: (?:method|version))?)(?: (?:of|from|to|for))?(?: (?:the )?\S+){0,2}",
     r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?"
@@ -77,6 +82,25 @@ _WHOLES = (
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
     r"(\w+)(?: \1)+",  # one word, over and over
 )
+_CONTEXT = re.compile(  # when it is called, or by whom, in place of what it does
+    r"(?:(?:this|the|an?) )?"
+    r"(?:(?:\w+ )?(?:method|function|routine|callback|hook|handler|event)(?: (?:that|which))?(?: is| gets| will be)? )?"
+    r"(?:automatically |only |internally |usually |typically )?"
+    r"(?:called|invoked|triggered|fired) (?:by|when|whenever|if|after|before|from|on|once|during|every|each|at|"
+    r"automatically|only|internally|just|immediately|prior|right|via|as|in)\b"
+    r"|(?:is )?used (?:by|internally|only|when|during|here)\b"
+)
+_VAGUE = re.compile(  # a deed on a thing that every program has
+    r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
+    r"finish|prepare|configure|register|reset|validate|check|create|return|get|set|add|parse|read|write|save|send)(?:s|es)? "
+    r"(?:(?:the|this|an?|all|any|its|our|your|some|given|actual|main|current|specified|provided|new|console|internal|required|"
+    r"necessary|own) )*"
+    r"(?:command|task|job|action|operation|work|event|request|message|data|input|output|query|test|method|function|callback|"
+    r"handler|process|plugin|module|program|thing|stuff|result|class|object|instance|entity|element|item|value|state|option|"
+    r"argument|parameter|setting|service|component|device|system|environment|resource|application|app|script|step|call|logic|"
+    r"property|field|attribute|list|array|string|number|node|model)s?[\s.!]*$"
+)
+_COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
 _MOST_WORDS = 10  # of a text that one of _WHOLES matches
 _END = r"[\s.:;!\])]*$"
 _LONG = re.compile(f"(?:{'|'.join(_BEGINNINGS)}){_END}", re.DOTALL)
@@ -127,11 +151,21 @@ def without_stamp(paragraph: str) -> str:
     return paragraph
 
 
+def is_title(text: str) -> bool:
+    """Whether a text is the heading of a table or a page ("USB Hub Descriptor"): two to seven words, none in lower case."""
+    words = text.split()
+    return 2 <= len(words) <= 7 and not any(word[0].islower() for word in words)
+
+
 @lru_cache(maxsize=256)  # a summary is judged when it is chosen, and again by the pair rules
 def says_nothing(text: str) -> bool:
     """Whether a cleaned summary is a template or a placeholder ("Constructor", "TODO", "See Foo", "{@inheritDoc}")."""
     head = text[:300].lower()  # the expressions are in lower case: without IGNORECASE they take half of the time
     word = head.partition(" ")[0]
+    if ("ed " in head and _CONTEXT.match(head)) or ("o(" in head and _COMPLEXITY.match(head)):
+        return True
+    if head.count(" ") <= _MOST_WORDS and _VAGUE.match(head):
+        return True
     if word in _TELLS or (word in ("returns", "return") and head.count(" ") > 1):
         return False
     pattern = _SHORT if head.count(" ") <= _MOST_WORDS else _LONG
