@@ -4,6 +4,9 @@
 # make speedrun                         from nothing to a trained, evaluated, searchable nano
 # make release                          from the release recipe to the bundled model: training takes minutes, of a GPU
 # make lint                             check style
+# make docs                             build the documentation into out/site; a warning is an error
+# make coverage                         run the tests and report coverage, subprocesses included
+# make release-check                    build the wheel, check it, and run it in a clean environment
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +14,7 @@ QUERY ?= where is the contrastive loss computed
 IN ?= .
 INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: search test speedrun release lint
+.PHONY: search test speedrun release lint docs coverage release-check
 
 search: $(VENV)/core
 	$(VENV)/bin/codesage search "$(QUERY)" "$(IN)" --top 5
@@ -29,6 +32,19 @@ release: $(VENV)/peers
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 
+docs: $(VENV)/docs
+	$(VENV)/bin/python scripts/commands_page.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+coverage: $(VENV)/dev
+	mkdir -p out/coverage && rm -f out/coverage/data*
+	$(VENV)/bin/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+release-check: $(VENV)/release
+	$(VENV)/bin/python scripts/release_check.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -43,3 +59,11 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/peers: $(VENV)/dev
 	$(INSTALL) --editable ".[dev,peers]"
 	touch $@
+
+$(VENV)/docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable ".[docs]"
+	touch $@ $(VENV)/core
+
+$(VENV)/release: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable ".[release]"
+	touch $@ $(VENV)/core

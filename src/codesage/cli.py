@@ -12,13 +12,30 @@ from codesage.errors import CodesageError
 from codesage.search.ranking import DENSE_WEIGHT
 
 app = typer.Typer(
-    help="Train, measure and use encoders of source code.", no_args_is_help=True, add_completion=False,
+    help="Train, measure and use encoders of source code.", no_args_is_help=True,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file to search.")]
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from codesage import __version__
+
+        typer.echo(f"codesage {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train, measure and use encoders of source code."""
 
 
 @app.command()

@@ -1,0 +1,156 @@
+"""The documentation names every command, option and recipe setting, and its code blocks run or parse.
+
+A Python block runs, one process for each file. A block below `<!-- not run: reason -->` is only parsed. In console blocks
+(and plain blocks of `codesage` lines) each `codesage` command must parse: command, options and arguments.
+"""
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from codesage import cli
+from codesage.corpus.sources import recipe
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- (not run)[^>]*-->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GENERATED = {"commands.md"}
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[bool, str]]:
+    """(whether it runs, text) of the blocks in some languages."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(not mark, text) for mark, language, text in found if language in languages]
+
+
+def command_tree() -> click.Group:
+    if "corpus" not in {group.name for group in cli.app.registered_groups}:
+        cli._mount()
+    return typer.main.get_command(cli.app)
+
+
+def commands(group: click.Group, name: str = "codesage"):
+    for part, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name} {part}")
+        else:
+            yield f"{name} {part}", command
+
+
+def test_every_command_and_option_is_documented():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (codesage [^\n]+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    tree = dict(commands(command_tree()))
+    assert set(sections) == set(tree), "run 'python scripts/commands_page.py'"
+    for name, command in tree.items():
+        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("--")):
+            assert re.search(rf"{option}\b", sections[name]), f"{name} {option}: run 'python scripts/commands_page.py'"
+
+
+@pytest.mark.parametrize("table, heading", [
+    ("_TOP", "At the top"), ("_PACKAGE", "`[[package]]`"), ("_FOLDER", "`[[folder]]`"), ("_PARQUET", "`[[parquet]]`"),
+    ("_REPOSITORY", "`[[repository]]`"),
+])  # fmt: skip
+def test_every_recipe_setting_is_documented(table, heading):
+    guide = (ROOT / "docs" / "corpus-guide.md").read_text(encoding="utf-8")
+    section = re.split(r"\n(?=`\[\[|At the top|`codesage)", guide)
+    (rows,) = [part for part in section if part.startswith(heading)]
+    missing = [name for name in getattr(recipe, table) if f"`{name}`" not in rows]
+    assert not missing
+
+
+def test_every_column_is_documented():
+    from codesage.corpus.stage import _SCHEMAS, _SKIPPED
+
+    guide = (ROOT / "docs" / "corpus-guide.md").read_text(encoding="utf-8")
+    titles = {"files": "### Files", "functions": "### Functions", "pairs": "### Pairs", "held_out_pairs": "### Pairs"}
+    for name, title in titles.items():
+        section = guide.split(title)[1].split("\n### ")[0]
+        assert not [column for column in _SCHEMAS[name].names if f"`{column}`" not in section], name
+    assert all(f"`{column}`" in guide.split("### Skipped files")[1] for column in _SKIPPED.names)
+
+
+def test_the_recipe_of_the_guide_is_read(tmp_path):
+    ((_, text),) = blocks(ROOT / "docs" / "corpus-guide.md", "toml")
+    table = tomllib.loads(text)
+    recipe._check(table, recipe._TOP, "guide")
+    for name, known in (("package", recipe._PACKAGE), ("parquet", recipe._PARQUET), ("repository", recipe._REPOSITORY)):
+        recipe._check(table[name][0], known, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks(page, tmp_path):
+    found = blocks(page, "python")
+    for _, text in found:
+        ast.parse(text)
+    code = "\n\n".join(text for run, text in found if run)
+    if code:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in GENERATED], ids=lambda page: page.name)
+def test_commands_in_blocks_parse(page):
+    tree = command_tree()
+    for _, text in blocks(page, "console", ""):
+        for line in text.replace("\\\n", " ").splitlines():
+            for command in re.split(r"\s{3,}(?=codesage )", line.strip().removeprefix("$ ")):
+                words = shlex.split(command, comments=True) if command.startswith("codesage ") else []
+                words = words[: words.index("...")] if "..." in words[2:] and words[1] != "search" else words
+                if words[1:] and not words[1].endswith(":") and not words[1].startswith(("--install", "--show", "--version")):
+                    parse(tree, words[1:], command)
+
+
+def parse(group: click.Group, words: list[str], line: str) -> None:
+    command = group.commands.get(words[0])
+    assert command is not None, f"no such command: {line}"
+    if hasattr(command, "commands"):
+        return parse(command, words[1:], line)
+    try:
+        command.make_context(words[0], list(words[1:]))
+    except Exception as error:
+        raise AssertionError(f"{line}: {getattr(error, 'message', error)}") from None
+
+
+def test_one_version_in_one_place():
+    import codesage
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "version" not in project and project["dynamic"] == ["version"]
+    done = subprocess.run([sys.executable, "-m", "codesage", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"codesage {codesage.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell):
+    environment = {**os.environ, "_CODESAGE_COMPLETE": f"complete_{shell}", "COMP_WORDS": "codesage sea", "COMP_CWORD": "1",
+                   "_TYPER_COMPLETE_ARGS": "codesage sea", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}  # fmt: skip
+    program = "import sys; sys.argv = ['codesage']; from codesage.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert "search" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
+def test_the_wheel_holds_the_package_and_its_model(tmp_path):
+    import zipfile
+
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True,
+                   capture_output=True)  # fmt: skip
+    (wheel,) = tmp_path.glob("codesage-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        entry = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    assert {"codesage/cli.py", "codesage/models/default/model.int8.onnx"} <= names and "codesage = codesage.cli:main" in entry
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"codesage"}
