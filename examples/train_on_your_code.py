@@ -28,7 +28,7 @@ def main(code: str, out: str, steps: str = "2", pairs: str = "8") -> None:
     settings = recipes.fine_tuning(pairs=len(tokens.pairs))
     settings = replace(
         settings,
-        loop=replace(settings.loop, steps=int(steps), warmup_steps=1),
+        loop=replace(settings.loop, steps=int(steps), warmup_steps=1, evaluations=0),
         batches=replace(settings.batches, batch_pairs=int(pairs)),
     )
     stage.run(
