@@ -165,6 +165,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _mount() -> None:
+    from codesage.agents.commands import app as agents
     from codesage.classify.commands import app as classify
     from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
     from codesage.corpus.commands import app as corpus
@@ -175,6 +176,7 @@ def _mount() -> None:
 
     app.add_typer(corpus, name="corpus")
     app.add_typer(classify, name="classify")
+    app.add_typer(agents, name="mcp")
     for command, name in (
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),

@@ -1,0 +1,59 @@
+"""`codesage mcp`: connect an agent to the search of your code."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Connect an agent to the search of your code (Model Context Protocol).", no_args_is_help=True)
+
+
+@app.command()
+def run(
+    root: Annotated[list[Path] | None, typer.Option(help="Folder that may be searched; may be given again. Default: the "
+                                                    "current one.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
+    index_dir: Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")] = None,
+    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")] = False,
+    host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds that a question waits for the index.")] = 15.0,
+) -> None:  # fmt: skip
+    """Run the server: the tools search, similar and status. Agents start it by themselves; see 'codesage mcp install'."""
+    import codesage
+    from codesage.agents.folders import Folders
+    from codesage.errors import CodesageError
+
+    try:
+        from mcp.server.transport_security import TransportSecuritySettings
+
+        from codesage.agents.server import server_of
+    except ImportError as error:
+        raise CodesageError(f"the server needs the MCP SDK ({error}): pip install 'codesage[mcp]'") from None
+    folders = Folders(root or [Path()], lambda: codesage.load(model), index_dir=index_dir, patience=patience)
+    server = server_of(folders)
+    if not http:
+        server.run("stdio")
+        return
+    names = [f"{name}:{port}" for name in dict.fromkeys([host, "127.0.0.1", "localhost"])]
+    security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
+    typer.echo(f"codesage: http://{host}:{port}/mcp serves {', '.join(map(str, folders.roots))}", err=True)
+    server.run("streamable-http", host=host, port=port, transport_security=security)
+
+
+@app.command()
+def install(
+    agent: Annotated[str, typer.Argument(help="claude-code, cursor, vscode, gemini, windsurf, or print: only show the entry.")],
+    project: Annotated[Path, typer.Argument(help="Folder of the project that the agent works on.")] = Path(),
+    model: Annotated[str, typer.Option(help="Model folder; default: the bundled one.")] = "",
+) -> None:
+    """Write the server into the configuration of an agent; everything else in that file stays as it is."""
+    from codesage.agents import install as station
+
+    if agent == "print":
+        typer.echo(json.dumps({"mcpServers": {station.NAME: station.entry(project.resolve(), model=model)}}, indent=2))
+        return
+    file = station.install(agent, project, model=model)
+    file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    typer.echo(f"{file}: {station.AGENTS[agent].title} now finds the server 'codesage'; restart it")

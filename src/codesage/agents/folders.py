@@ -1,0 +1,167 @@
+"""The folders that an agent may search, and answers from them.
+
+In: allowed roots, questions. Out: hits, and how complete the index was. An index is brought up to date in the background: a
+question waits a few seconds for it, and is then answered from what is indexed so far, which the answer says. A path outside
+the roots is refused, links out of them included.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES
+from codesage.records import Hit
+from codesage.search import query as station
+from codesage.search.index import Busy, Index, Status, default_folder
+from codesage.search.similar import similar
+
+_DEEP = 200  # hits that are looked through where a folder below the root is asked about
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hits in one root, their paths below it, and the state of its index."""
+
+    root: Path
+    hits: list[Hit]
+    files: int  # indexed
+    partial: str = ""  # why the index may lack files; "": it lacks none
+
+
+@dataclass(slots=True)
+class _Upkeep:
+    """The indexing of one root, in a thread of its own."""
+
+    running: threading.Thread | None = None
+    ended: float = 0.0  # time.monotonic() of the last end
+    done: int = 0  # files read
+    total: int = 0
+    failed: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Folders:
+    """Allowed roots. Methods may be called from several threads."""
+
+    def __init__(
+        self, roots: Sequence[Path], load: Callable, *, index_dir: Path | None = None, patience: float = 15.0,
+        fresh: float = 2.0,
+    ) -> None:  # fmt: skip
+        """`load()` gives the encoder when it is first needed. A question waits `patience` seconds for the index, and looks for
+        changes when the last look is `fresh` seconds old. CodesageError when a root is missing, or two roots share `index_dir`.
+        """
+        missing = [root for root in roots if not root.is_dir()]
+        if missing or not roots:
+            raise CodesageError(f"{missing[0] if missing else 'no root'}: no such folder: give folders that exist with --root")
+        if index_dir is not None and len(roots) > 1:
+            raise CodesageError("--index-dir holds the index of one root: leave it out, or give one --root")
+        self.roots = tuple(dict.fromkeys(root.resolve() for root in roots))
+        self._load, self._index_dir, self._patience, self._fresh = load, index_dir, patience, fresh
+        self._encoder, self._loading = None, threading.Lock()
+        self._upkeep = {root: _Upkeep() for root in self.roots}
+
+    def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
+        """The best chunks for `query` below `path` ("": the first root). CodesageError for a path outside the roots."""
+        if not query.strip():
+            raise CodesageError("the query is empty: say what to look for")
+        if language and language not in LANGUAGES:
+            raise CodesageError(f"unknown language {language!r}: expected one of {', '.join(LANGUAGES)}")
+        root, below = self.locate(path)
+
+        def ask(index: Index) -> list[Hit]:
+            hits = station.search(index, self.encoder(), query, top=_DEEP if below else top, language=language, glob=glob)
+            return [hit for hit in hits if not below or _is_below(hit.chunk.path, below)][:top]
+
+        return self._answer(root, ask)
+
+    def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
+        """The chunks most similar to the one at `line` of the file `path`."""
+        root, below = self.locate(path)
+        if not below or not (root / below).is_file():
+            raise CodesageError(f"{path} is not a file: give a file and a line")
+        return self._answer(root, lambda index: similar(index, below, line, top=top))
+
+    def status(self) -> list[tuple[Status, str]]:
+        """Of each root: what its index holds, and why it may lack files ("": it lacks none)."""
+        found = []
+        for root in self.roots:
+            partial = self._refreshed(root)
+            index = self._open(root)
+            found.append((index.status(), partial))
+            index.connection.close()
+        return found
+
+    def locate(self, path: str) -> tuple[Path, str]:
+        """The root that holds `path`, and the path below it, "" for the root itself. CodesageError when none does."""
+        if not path:
+            return self.roots[0], ""
+        given = Path(path).expanduser()
+        for start in [given] if given.is_absolute() else [root / given for root in self.roots]:
+            real = start.resolve()
+            for root in self.roots:
+                if real.exists() and real.is_relative_to(root):
+                    below = real.relative_to(root).as_posix()
+                    return root, "" if below == "." else below
+        allowed = ", ".join(map(str, self.roots))
+        raise CodesageError(f"{path} is not in a folder that may be searched: expected a path below {allowed}")
+
+    def encoder(self):
+        """The encoder, loaded once."""
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = self._load()
+            return self._encoder
+
+    def _answer(self, root: Path, ask: Callable[[Index], list[Hit]]) -> Answer:
+        partial = self._refreshed(root)
+        index = self._open(root)
+        try:
+            return Answer(root, ask(index), index.status().files, partial)
+        finally:
+            index.connection.close()
+
+    def _open(self, root: Path) -> Index:
+        encoder = self.encoder()
+        return Index.open(root, folder=self._index_dir or default_folder(root, encoder.fingerprint), encoder=encoder)
+
+    def _refreshed(self, root: Path) -> str:
+        """Wait for the index, for a while; returns why it may lack files."""
+        upkeep = self._upkeep[root]
+        with upkeep.lock:
+            if upkeep.running is None and time.monotonic() - upkeep.ended > self._fresh:
+                upkeep.failed = ""
+                upkeep.running = threading.Thread(target=self._update, args=(root, upkeep), daemon=True)
+                upkeep.running.start()
+            running = upkeep.running
+        if running is not None:
+            running.join(self._patience)
+        if upkeep.failed:
+            return upkeep.failed
+        if running is not None and running.is_alive():
+            return f"indexing is under way: {upkeep.done:,} of {upkeep.total:,} files, ask again later for all"
+        return ""
+
+    def _update(self, root: Path, upkeep: _Upkeep) -> None:
+        def on_progress(done: int, total: int) -> None:
+            upkeep.done, upkeep.total = done, total
+
+        try:
+            index = self._open(root)
+            try:
+                index.update(self.encoder(), progress=on_progress)
+            finally:
+                index.connection.close()
+        except Busy:
+            upkeep.failed = "another process is indexing this folder, ask again later for all files"
+        except CodesageError as error:
+            upkeep.failed = f"the index could not be brought up to date: {error}"
+        finally:
+            with upkeep.lock:
+                upkeep.running, upkeep.ended = None, time.monotonic()
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

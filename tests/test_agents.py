@@ -1,0 +1,244 @@
+"""The server for agents, spoken to by the SDK's own client: in process, over standard input and output, and over HTTP."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import codesage
+from codesage import CodesageError
+from codesage.agents import install
+from codesage.agents.folders import Folders
+from codesage.search.index import Busy, Index
+from codesage.search.similar import similar
+
+pytest.importorskip("mcp")
+
+from mcp import Client, StdioServerParameters, stdio_client
+
+from codesage.agents.server import server_of
+
+CODE = {
+    "files.py": "def read_text(path):\n    with open(path) as file:\n        return file.read()\n\n\n"
+                "def total(numbers):\n    result = 0\n"
+                "    for number in numbers:\n        result += number\n    return result\n",
+    "sub/sums.go": "package sums\n\nfunc Total(numbers []int) int {\n\tresult := 0\n"
+                   "\tfor _, n := range numbers {\n\t\tresult += n\n\t}\n\treturn result\n}\n",
+    "sub/notes.md": "# Notes\n\nHow totals are computed.\n",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return codesage.load()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name, text in CODE.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text(text)
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def folders(tree, encoder, tmp_path):
+    return Folders([tree], lambda: encoder, index_dir=tmp_path / "index", fresh=0.0)
+
+
+def call(server, tool, **arguments):
+    async def ask():
+        async with Client(server) as client:
+            return await client.call_tool(tool, arguments)
+
+    return asyncio.run(ask())
+
+
+def test_tools_are_read_only_described_and_free_of_unions(folders):
+    async def listed():
+        async with Client(server_of(folders)) as client:
+            return (await client.list_tools()).tools
+
+    tools = {tool.name: tool for tool in asyncio.run(listed())}
+    assert set(tools) == {"search", "similar", "status"}
+    for tool in tools.values():
+        assert tool.annotations.read_only_hint and tool.description and tool.output_schema
+        schema = json.dumps([tool.input_schema, tool.output_schema])
+        assert "anyOf" not in schema and '"null"' not in schema
+    assert tools["search"].input_schema["required"] == ["query"]
+    assert all("description" in field for field in tools["search"].input_schema["properties"].values())
+
+
+def test_an_answer_is_compact_text_and_the_same_structured(folders, tree):
+    found = call(server_of(folders), "search", query="read the text of a file", limit=2, lines=2)
+    text, answer = found.content[0].text, found.structured_content
+    assert text.startswith(f"{tree}/files.py:1-3 read_text\n    def read_text(path):\n    ") and not found.is_error
+    assert answer["root"] == str(tree) and answer["files_indexed"] == 3 and answer["partial"] == ""
+    best = answer["results"][0]
+    assert (best["path"], best["name"], best["start_line"], best["kind"]) == ("files.py", "read_text", 1, "function")
+    assert best["text"].count("\n") == 1 and len(answer["results"]) == 2
+
+
+def test_filters_act_and_changes_are_seen(folders, tree):
+    server = server_of(folders)
+    names = [hit["path"] for hit in call(server, "search", query="total", path="sub").structured_content["results"]]
+    assert set(names) == {"sub/sums.go", "sub/notes.md"}
+    names = [hit["path"] for hit in call(server, "search", query="total", language="go").structured_content["results"]]
+    assert set(names) == {"sub/sums.go"}
+    assert call(server, "search", query="total", glob="*.rs").content[0].text == "nothing found"
+    (tree / "new.py").write_text("def parse_colour(text):\n    return int(text, 16)\n")
+    found = call(server, "search", query="parse a colour", limit=1).structured_content["results"]
+    assert found[0]["name"] == "parse_colour"
+
+
+def test_similar_finds_the_port_in_another_language(folders, encoder):
+    found = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
+    assert found[0]["path"] == "sub/sums.go" and found[0]["name"] == "Total"
+    assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in found)
+    index = folders._open(folders.roots[0])
+    hits = similar(index, "files.py", 8, top=5)
+    assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in found]
+    assert np.diff([hit.score for hit in hits]).max() <= 0
+    with pytest.raises(CodesageError, match="files.py:99 is not in the index"):
+        similar(index, "files.py", 99)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        ("search", {"query": "x", "path": ".."}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "/etc"}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "gone"}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "link"}, "not in a folder that may be searched"),
+        ("search", {"query": "  "}, "the query is empty"),
+        ("search", {"query": "x", "language": "cobol"}, "unknown language 'cobol'"),
+        ("similar", {"path": "sub", "line": 1}, "sub is not a file"),
+        ("similar", {"path": "files.py", "line": 999}, "files.py:999 is not in the index"),
+    ],
+)
+def test_what_is_foreseen_is_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):
+    (tmp_path / "outside").mkdir()
+    (tree / "link").symlink_to(tmp_path / "outside")
+    found = call(server_of(folders), tool, **arguments)
+    assert found.is_error and message in found.content[0].text and "\n" not in found.content[0].text
+
+
+@pytest.mark.parametrize("arguments", [{"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 51}, {}])
+def test_arguments_out_of_range_are_refused(folders, arguments):
+    assert call(server_of(folders), "search", **arguments).is_error
+
+
+def test_a_question_does_not_wait_for_the_whole_index(tree, encoder, tmp_path, monkeypatch):
+    folders = Folders([tree], lambda: encoder, index_dir=tmp_path / "index", patience=0.2, fresh=0.0)
+    go_on, update = threading.Event(), Index.update
+
+    def slow(self, encoder, *, progress):
+        progress(1, 3)
+        go_on.wait(20)
+        return update(self, encoder, progress=progress)
+
+    monkeypatch.setattr(Index, "update", slow)
+    answer = folders.search("read a file")
+    assert answer.hits == [] and answer.partial == "indexing is under way: 1 of 3 files, ask again later for all"
+    go_on.set()
+    deadline = time.monotonic() + 20
+    while (answer := folders.search("read a file")).partial and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answer.partial == "" and answer.hits[0].chunk.name == "read_text"
+
+    def busy(self, encoder, *, progress):
+        raise Busy("another process is indexing it")
+
+    monkeypatch.setattr(Index, "update", busy)
+    answer = folders.search("read a file")
+    assert answer.hits and answer.partial.startswith("another process is indexing this folder")
+
+
+def test_folders_that_cannot_be_are_one_line(tmp_path, encoder):
+    with pytest.raises(CodesageError, match="none: no such folder"):
+        Folders([tmp_path / "none"], lambda: encoder)
+    with pytest.raises(CodesageError, match="the index of one root"):
+        Folders([tmp_path, tmp_path.parent], lambda: encoder, index_dir=tmp_path / "i")
+
+
+def command(tree, tmp_path, *more):
+    return [sys.executable, "-m", "codesage", "mcp", "run", "--root", str(tree), "--index-dir", str(tmp_path / "index"), *more]
+
+
+def test_an_agent_starts_the_server_over_standard_input_and_output(tree, tmp_path):
+    program, *arguments = command(tree, tmp_path)
+
+    async def ask():
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        async with Client(stdio_client(StdioServerParameters(command=program, args=arguments, env=environment))) as client:
+            found = await client.call_tool("search", {"query": "add up numbers", "language": "python"})
+            state = await client.call_tool("status", {})
+            return found, state
+
+    found, state = asyncio.run(ask())
+    assert "files.py:6-10 total" in found.content[0].text
+    assert state.structured_content["folders"][0]["files"] == 3 and "3 files" in state.content[0].text
+
+
+def test_over_http_foreign_hosts_are_refused(tree, tmp_path):
+    import httpx2
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(command(tree, tmp_path, "--http", "--port", str(port)), stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/mcp"
+
+    async def ask():
+        async with Client(url) as client:
+            return await client.call_tool("search", {"query": "add up numbers", "limit": 1})
+
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.1)
+        assert asyncio.run(ask()).structured_content["results"]
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        headers = {"Accept": "application/json, text/event-stream"}
+        for name, value in (("Host", f"evil.example:{port}"), ("Origin", "http://evil.example")):
+            assert httpx2.post(url, json=request, headers=headers | {name: value}).status_code in (403, 421)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("agent", install.AGENTS)
+def test_the_configuration_of_an_agent_keeps_what_is_in_it(agent, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    project = tmp_path / "project"
+    project.mkdir()
+    file = install.install(agent, project)
+    key = install.AGENTS[agent].key
+    held = json.loads(file.read_text())
+    own = held[key]["codesage"]
+    assert own["command"] == sys.executable and own["args"][-2:] == ["--root", str(project)]
+    held[key]["other"] = {"command": "x"}
+    file.write_text(json.dumps(held | {"theme": "dark"}))
+    assert install.install(agent, project, model="m") == file
+    again = json.loads(file.read_text())
+    assert again["theme"] == "dark" and again[key]["other"] == {"command": "x"} and again[key]["codesage"]["args"][-1] == "m"
+    for broken in ("{", "[]", json.dumps({key: []})):
+        file.write_text(broken)
+        with pytest.raises(CodesageError, match="by hand"):
+            install.install(agent, project)
+        assert file.read_text() == broken
+    with pytest.raises(CodesageError, match="unknown agent 'emacs'"):
+        install.install("emacs", project)
