@@ -103,7 +103,7 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
     found = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
     assert found[0]["path"] == "sub/sums.go" and found[0]["name"] == "Total"
     assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in found)
-    index = folders._open(folders.roots[0])
+    index = folders.opened(folders.roots[0])
     hits = similar(index, "files.py", 8, top=5)
     assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in found]
     assert np.diff([hit.score for hit in hits]).max() <= 0

@@ -173,6 +173,7 @@ def _mount() -> None:
     from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
     from codesage.pretrain.commands import pretrain
+    from codesage.serve.commands import serve
 
     app.add_typer(corpus, name="corpus")
     app.add_typer(classify, name="classify")
@@ -180,7 +181,7 @@ def _mount() -> None:
     for command, name in (
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
-        (export, "export"), (export_hub, "export-hub"),
+        (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
     ):  # fmt: skip
         app.command(name)(command)
 

@@ -89,7 +89,7 @@ class Folders:
         found = []
         for root in self.roots:
             partial = self._refreshed(root)
-            index = self._open(root)
+            index = self.opened(root)
             found.append((index.status(), partial))
             index.connection.close()
         return found
@@ -117,13 +117,14 @@ class Folders:
 
     def _answer(self, root: Path, ask: Callable[[Index], list[Hit]]) -> Answer:
         partial = self._refreshed(root)
-        index = self._open(root)
+        index = self.opened(root)
         try:
             return Answer(root, ask(index), index.status().files, partial)
         finally:
             index.connection.close()
 
-    def _open(self, root: Path) -> Index:
+    def opened(self, root: Path) -> Index:
+        """The index of a root, for one thread; close its connection."""
         encoder = self.encoder()
         return Index.open(root, folder=self._index_dir or default_folder(root, encoder.fingerprint), encoder=encoder)
 
@@ -149,7 +150,7 @@ class Folders:
             upkeep.done, upkeep.total = done, total
 
         try:
-            index = self._open(root)
+            index = self.opened(root)
             try:
                 index.update(self.encoder(), progress=on_progress)
             finally:

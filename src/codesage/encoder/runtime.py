@@ -45,14 +45,28 @@ class Embedder:
         (Matryoshka losses). ValueError for another kind, or `dims` outside 1 to width; TypeError when `texts` is one
         string. No texts give (0, width).
         """
+        return self.encode_ids(self.token_ids(texts, kind=kind), dims=dims)
+
+    def token_ids(self, texts: Sequence[str], *, kind: str = "code") -> list[list[int]]:
+        """The token ids that `encode` gives to the model, each list with its end token. Errors as there."""
         if isinstance(texts, str):
             raise TypeError("texts is one str, expected a list of str: wrap it in [ ]")
-        if kind not in ("code", "text"):
-            raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
-        limit = self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
+        limit = self._limit(kind)
         if kind == "text":
             texts = list(map(query_form, texts))
-        return self.encode_ids(self._tokenizer.encode(texts, max_tokens=limit), dims=dims)
+        return self._tokenizer.encode(texts, max_tokens=limit)
+
+    def checked_ids(self, ids: Sequence[int], *, kind: str = "code") -> list[int]:
+        """Token ids from outside, cut as `encode` cuts, with the end token. CodesageError when one is not in the vocabulary."""
+        if any(not 0 <= token < self._tokenizer.vocab_size for token in ids):
+            raise CodesageError(f"token ids must be from 0 to {self._tokenizer.vocab_size - 1}")
+        kept = list(ids[:-1] if ids and ids[-1] == self._tokenizer.end_id else ids)
+        return [*kept[: self._limit(kind) - 1], self._tokenizer.end_id]
+
+    def _limit(self, kind: str) -> int:
+        if kind not in ("code", "text"):
+            raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
+        return self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
         """Vectors as `encode` gives them, of documents that are token ids already, each with its end token."""

@@ -1,0 +1,256 @@
+"""The addresses of the server.
+
+In: an encoder, folders that may be searched. Out: an ASGI application (FastAPI):
+
+    POST /v1/embeddings  as OpenAI's: input (texts or token ids), encoding_format float or base64, dimensions; usage
+    GET  /v1/models      "codesage" encodes code, "codesage-query" questions about it
+    POST /rerank         a query and documents: which fit best
+    GET  /search, /similar, /map, /status: of the folders
+    GET  /health, /metrics (Prometheus), / (the web page)
+
+A full queue is answered with 429 at once. Errors have the form of OpenAI's.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+import codesage
+from codesage.agents.folders import Answer, Folders
+from codesage.encoder.runtime import Embedder
+from codesage.errors import CodesageError
+from codesage.serve.batching import Batcher, Closed, Full
+from codesage.serve.maps import map_of
+
+MODELS = {"codesage": "code", "codesage-query": "text"}
+MOST_TEXTS = 2048  # of a request, as OpenAI's
+_PAGE = Path(__file__).parent / "page"
+_Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+class EmbeddingsRequest(BaseModel):
+    """What POST /v1/embeddings takes."""
+
+    input: str | list[str] | list[int] | list[list[int]]
+    model: str = "codesage"
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1)
+    user: str = ""
+
+
+class RerankRequest(BaseModel):
+    """What POST /rerank takes."""
+
+    query: str = Field(min_length=1)
+    documents: list[str] = Field(min_length=1, max_length=MOST_TEXTS)
+    top_n: int = Field(0, ge=0, description="0: all")
+
+
+class Refused(Exception):
+    """A request that cannot be answered: status and one line."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Metrics:
+    def __init__(self, batcher: Callable[[], Batcher]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("codesage_requests", "Requests.", ["path", "status"], registry=self.registry)
+        self.seconds = Histogram("codesage_request_seconds", "Time of a request.", ["path"], registry=self.registry)
+        self.tokens = Counter("codesage_tokens", "Tokens encoded.", registry=self.registry)
+        self.batch = Histogram("codesage_batch_requests", "Requests encoded together.", registry=self.registry,
+                               buckets=(1, 2, 4, 8, 16, 32, 64, 128))  # fmt: skip
+        waiting = Gauge("codesage_waiting_tokens", "Tokens that wait.", registry=self.registry)
+        waiting.set_function(lambda: batcher().waiting_tokens)
+
+    def on_batch(self, requests: int, tokens: int) -> None:
+        self.batch.observe(requests)
+        self.tokens.inc(tokens)
+
+
+class Service:
+    """The application's parts: the encoder behind a batcher, and the folders."""
+
+    def __init__(self, encoder: Embedder, folders: Folders, *, queue_tokens: int = 262_144, most_searches: int = 16) -> None:
+        """`queue_tokens`: that may wait to be encoded; `most_searches`: questions that are answered at a time."""
+        self.encoder, self.folders = encoder, folders
+        self.metrics = _Metrics(lambda: self.batcher)
+        self.batcher = Batcher(encoder.encode_ids, queue_tokens=queue_tokens, on_batch=self.metrics.on_batch)
+        self._free = most_searches
+
+    async def vectors(self, ids: list[list[int]]) -> np.ndarray:
+        """float32 (n, D), computed together with what else waits."""
+        return await asyncio.wrap_future(self.batcher.submit(ids))
+
+    async def ask(self, question: Callable[[], Answer]) -> dict:
+        """Answer a question about code in a thread. Refused with 429 when too many are being answered."""
+        if self._free <= 0:
+            raise Refused(429, "too many searches at a time: ask again in a second")
+        self._free -= 1
+        try:
+            return _answer(await run_in_threadpool(question))
+        finally:
+            self._free += 1
+
+
+def app_of(service: Service) -> FastAPI:
+    """The application, without the checks of `guard`."""
+    app = FastAPI(title="CodeSage", version=codesage.__version__, docs_url=None, redoc_url=None)
+    _add_errors(app)
+    _add_counting(app, service.metrics)
+    _add_embeddings(app, service)
+    _add_search(app, service)
+    _add_state(app, service)
+    return app
+
+
+def _add_embeddings(app: FastAPI, service: Service) -> None:
+    encoder = service.encoder
+
+    @app.post("/v1/embeddings")
+    async def embeddings(request: EmbeddingsRequest) -> dict:
+        if request.model not in MODELS:
+            raise Refused(404, f"unknown model {request.model!r}: expected one of {', '.join(MODELS)}")
+        width = request.dimensions or encoder.width
+        if width > encoder.width:
+            raise Refused(400, f"dimensions is {width}: this model has {encoder.width}")
+        ids = await run_in_threadpool(_token_ids, encoder, request.input, MODELS[request.model])
+        vectors = (await service.vectors(ids))[:, :width]
+        if width < encoder.width:
+            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+        tokens = sum(map(len, ids))
+        data = [{"object": "embedding", "index": number, "embedding": _written(row, request.encoding_format)}
+                for number, row in enumerate(vectors)]  # fmt: skip
+        return {"object": "list", "data": data, "model": request.model,
+                "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}  # fmt: skip
+
+    @app.get("/v1/models")
+    async def models() -> dict:
+        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codesage"}
+                                           for name in MODELS]}  # fmt: skip
+
+    @app.post("/rerank")
+    async def rerank(request: RerankRequest) -> dict:
+        ids = await run_in_threadpool(encoder.token_ids, [request.query], kind="text")
+        ids += await run_in_threadpool(encoder.token_ids, request.documents)
+        vectors = await service.vectors(ids)
+        scores = vectors[1:] @ vectors[0]
+        best = np.argsort(-scores, kind="stable")[: request.top_n or None]
+        return {"results": [{"index": int(row), "relevance_score": float(scores[row])} for row in best]}
+
+
+def _add_search(app: FastAPI, service: Service) -> None:
+    @app.get("/search")
+    async def search(
+        q: Annotated[str, Query(min_length=1, max_length=10_000)], path: str = "", language: str = "", glob: str = "",
+        limit: _Limit = 10,
+    ) -> dict:  # fmt: skip
+        return await service.ask(lambda: service.folders.search(q, path=path, language=language, glob=glob, top=limit))
+
+    @app.get("/similar")
+    async def similar(path: str, line: Annotated[int, Query(ge=1)], limit: _Limit = 10) -> dict:
+        return await service.ask(lambda: service.folders.similar(path, line, top=limit))
+
+    @app.get("/map")
+    async def similarity_map(most: Annotated[int, Query(ge=1, le=20_000)] = 5_000) -> dict:
+        return await run_in_threadpool(map_of, service.folders, most=most)
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/status")
+    async def status() -> dict:
+        found = await run_in_threadpool(service.folders.status)
+        return {"model": service.encoder.fingerprint, "folders": [
+            {"root": held.root, "files": held.files, "chunks": held.chunks, "skipped": held.skipped, "partial": partial}
+            for held, partial in found
+        ]}  # fmt: skip
+
+    @app.get("/health")
+    async def health() -> dict:
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    for address, name in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
+        app.add_route(address, _file(_PAGE / name))
+
+
+def _file(file: Path) -> Callable:
+    """Answers with a file of the page, which may load nothing from elsewhere."""
+
+    async def answer(request: Request) -> FileResponse:
+        return FileResponse(file, headers={"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'"})
+
+    return answer
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        return _failure(error.status, str(error))
+
+    @app.exception_handler(CodesageError)
+    async def foreseen(request: Request, error: CodesageError) -> JSONResponse:
+        return _failure(429 if isinstance(error, Full) else 503 if isinstance(error, Closed) else 400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _failure(400, f"{'.'.join(map(str, first['loc'][1:])) or 'the body'}: {first['msg']}")
+
+
+def _add_counting(app: FastAPI, metrics: _Metrics) -> None:
+    @app.middleware("http")
+    async def counted(request: Request, answer: Callable) -> Response:
+        started = time.perf_counter()
+        response = await answer(request)
+        path = getattr(request.scope.get("route"), "path", "unknown")
+        metrics.requests.labels(path, response.status_code).inc()
+        metrics.seconds.labels(path).observe(time.perf_counter() - started)
+        return response
+
+
+def _failure(status: int, message: str) -> JSONResponse:
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    headers = {"Retry-After": "1"} if status in (429, 503) else {}
+    return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
+
+
+def _token_ids(encoder: Embedder, given: str | list, kind: str) -> list[list[int]]:
+    """Token ids of the input of a request, which may be token ids already. Refused when there are too many, or none."""
+    texts = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+    if not texts or len(texts) > MOST_TEXTS:
+        raise Refused(400, f"input has {len(texts)} texts: expected 1 to {MOST_TEXTS}")
+    if isinstance(texts[0], str):
+        return encoder.token_ids(texts, kind=kind)
+    return [encoder.checked_ids(ids, kind=kind) for ids in texts]
+
+
+def _written(row: np.ndarray, form: str) -> str | list[float]:
+    return base64.b64encode(row.astype("<f4").tobytes()).decode() if form == "base64" else row.tolist()
+
+
+def _answer(answer: Answer) -> dict:
+    return {
+        "root": str(answer.root), "files_indexed": answer.files, "partial": answer.partial,
+        "results": [
+            {"path": hit.chunk.path, "start_line": hit.chunk.start_line, "end_line": hit.chunk.end_line, "kind": hit.chunk.kind,
+             "name": hit.chunk.name, "language": hit.chunk.language, "score": round(hit.score, 6), "text": hit.chunk.text}
+            for hit in answer.hits
+        ],
+    }  # fmt: skip

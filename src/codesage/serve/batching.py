@@ -1,0 +1,112 @@
+"""Texts of many requests encoded together.
+
+In: requests from any thread, each with its texts. Out: their vectors, in order. One thread encodes: it takes the requests that
+wait, up to a budget of tokens, as one batch. Nobody waits for a batch to fill: while one is computed, the next one gathers. The
+queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting time are bounded too.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codesage.errors import CodesageError
+
+
+class Full(CodesageError):
+    """The queue is full: ask again later."""
+
+
+class Closed(CodesageError):
+    """The server is stopping."""
+
+
+@dataclass(slots=True)
+class _Request:
+    documents: list[list[int]]
+    tokens: int
+    answer: Future = field(default_factory=Future)
+
+
+class Batcher:
+    """Encodes token ids in a thread of its own. Use it as a context manager, or `close` it."""
+
+    def __init__(
+        self, encode_ids: Callable[[Sequence[Sequence[int]]], np.ndarray], *, batch_tokens: int = 8_192,
+        queue_tokens: int = 262_144, on_batch: Callable[[int, int], None] = lambda requests, tokens: None,
+    ) -> None:  # fmt: skip
+        """`encode_ids` gives float32 (n, D) of n documents. `batch_tokens`: of a batch, unless one request alone has more.
+
+        `queue_tokens`: that may wait, beside those being encoded. `on_batch` is called with the requests and tokens of a batch.
+        """
+        self._encode, self._on_batch = encode_ids, on_batch
+        self._batch_tokens, self._queue_tokens = batch_tokens, queue_tokens
+        self._waiting: deque[_Request] = deque()
+        self._tokens, self._open = 0, True
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Batcher":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of the requests that wait."""
+        return self._tokens
+
+    def submit(self, documents: list[list[int]]) -> Future:
+        """A future of the vectors of `documents`. Raises Full when the queue has no room, Closed after `close`."""
+        request = _Request(documents, sum(map(len, documents)))
+        with self._changed:
+            if not self._open:
+                raise Closed("the server is stopping")
+            if self._waiting and self._tokens + request.tokens > self._queue_tokens:
+                raise Full(f"{self._tokens:,} tokens are waiting already: ask again in a second")
+            self._waiting.append(request)
+            self._tokens += request.tokens
+            self._changed.notify()
+        return request.answer
+
+    def close(self, *, timeout: float = 30.0) -> None:
+        """Take no more requests, encode those that wait, and end the thread."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while batch := self._next():
+            documents = [document for request in batch for document in request.documents]
+            self._on_batch(len(batch), sum(request.tokens for request in batch))
+            try:
+                vectors = self._encode(documents)
+            except Exception as error:  # it belongs to the requests of this batch: the thread must go on
+                for request in batch:
+                    request.answer.set_exception(error)
+                continue
+            start = 0
+            for request in batch:
+                request.answer.set_result(vectors[start : start + len(request.documents)])
+                start += len(request.documents)
+
+    def _next(self) -> list[_Request]:
+        """The requests of the next batch, none when all is done. Those that were cancelled are left out."""
+        with self._changed:
+            while True:
+                batch, tokens = [], 0
+                while self._waiting and (not batch or tokens + self._waiting[0].tokens <= self._batch_tokens):
+                    request = self._waiting.popleft()
+                    self._tokens -= request.tokens
+                    if request.answer.set_running_or_notify_cancel():
+                        batch.append(request)
+                        tokens += request.tokens
+                if batch or not self._open:
+                    return batch
+                self._changed.wait()

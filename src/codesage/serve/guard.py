@@ -1,0 +1,89 @@
+"""What may not come in: foreign hosts and origins, requests without the token, bodies that are too large or too slow.
+
+In: an ASGI application. Out: the same behind these checks, in this order. A web page of another site can reach a server on this
+machine through the browser (DNS rebinding), so the Host header must name this server, and an Origin header must too.
+"""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+
+Scope = MutableMapping
+Receive = Callable[[], Awaitable[dict]]
+Send = Callable[[dict], Awaitable[None]]
+_OPEN_PATHS = frozenset({"/", "/health", "/app.js", "/style.css"})  # without a token: they tell nothing of anybody's code
+
+
+class Guard:
+    """The checks around an ASGI application."""
+
+    def __init__(
+        self, app: Callable, *, hosts: frozenset[str], token: str = "", most_bytes: int = 8 << 20, body_seconds: float = 30.0
+    ) -> None:
+        """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none."""
+        self._app, self._hosts, self._token = app, hosts, token
+        self._most_bytes, self._body_seconds = most_bytes, body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, read its body, and pass it on; anything else than HTTP passes as it is."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if refused := self._refusal(scope["path"], headers):
+            await _error(send, *refused)
+            return
+        try:
+            body = await asyncio.wait_for(self._body(receive), self._body_seconds)
+        except TimeoutError:
+            await _error(send, 408, "the body did not arrive in time")
+            return
+        if body is None:
+            await _error(send, 413, f"the body has more than {self._most_bytes:,} bytes: send fewer texts at a time")
+            return
+        sent = False
+
+        async def once() -> dict:
+            nonlocal sent
+            if sent:
+                return await receive()  # tells when the client leaves
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, once, send)
+
+    def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+        if headers.get("host", "").lower() not in self._hosts:
+            return 421, "this host name is not served here"
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in {f"http://{host}" for host in self._hosts}:
+            return 403, "requests of other sites are refused"
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._token and path not in _OPEN_PATHS and not hmac.compare_digest(given.encode(), self._token.encode()):
+            return 401, "the bearer token is missing or wrong"
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._most_bytes:
+            return 413, f"the body has more than {self._most_bytes:,} bytes: send fewer texts at a time"
+        return None
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None when it is too large."""
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return b""
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._most_bytes:
+                return None
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+async def _error(send: Send, status: int, message: str) -> None:
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": status}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,48 @@
+"""A map of a repository: every function a point, similar ones close to each other.
+
+In: folders. Out: points in [0, 1] x [0, 1], the two directions in which the vectors differ most (principal components), for the
+first root. Deterministic: the same index gives the same map.
+"""
+
+import numpy as np
+
+from codesage.agents.folders import Folders
+from codesage.encoder.centring import without_language
+
+
+def map_of(folders: Folders, *, most: int = 5_000) -> dict:
+    """Points of up to `most` functions and classes: x, y, path, name, line; which are left out is spread evenly."""
+    root = folders.roots[0]
+    index = folders.opened(root)
+    try:
+        with index.unmoved():
+            rows = index.connection.execute(
+                "SELECT path, name, start_line, language, row FROM chunks WHERE kind != 'window' ORDER BY id"
+            ).fetchall()
+            rows = [rows[at] for at in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+            vectors = np.asarray(index.vectors()[[row[-1] for row in rows]], np.float32) if rows else np.empty((0, 2))
+    finally:
+        index.connection.close()
+    if len(rows) < 3:
+        return {"root": str(root), "points": []}
+    if len({row[3] for row in rows}) > 1:
+        vectors = without_language(vectors, [row[3] for row in rows])
+    places = _spread(_components(vectors))
+    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": path, "name": name, "line": line}
+              for (x, y), (path, name, line, _, _) in zip(places, rows, strict=True)]  # fmt: skip
+    return {"root": str(root), "points": points}
+
+
+def _components(vectors_ND: np.ndarray) -> np.ndarray:
+    """The first two principal components, float (N, 2); their signs are fixed by the largest entry."""
+    centred = vectors_ND - vectors_ND.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, :-3:-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    return centred @ axes
+
+
+def _spread(places_N2: np.ndarray) -> np.ndarray:
+    """Each coordinate scaled so that 98% of the points fill the map; the others lie on its border."""
+    low, high = np.quantile(places_N2, [0.01, 0.99], axis=0)
+    return ((places_N2 - low) / np.where(high > low, high - low, 1)).clip(0, 1)

@@ -1,0 +1,308 @@
+"""The HTTP server, spoken to by the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
+
+import asyncio
+import base64
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numpy as np
+import pytest
+
+import codesage
+from codesage import CodesageError
+from codesage.agents.folders import Folders
+from codesage.serve.batching import Batcher, Closed, Full
+
+pytest.importorskip("fastapi")
+
+import httpx2
+import uvicorn
+
+from codesage.serve.app import Service, app_of
+from codesage.serve.guard import Guard
+from codesage.serve.maps import map_of
+from test_agents import CODE
+
+TOKEN = "a secret"
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return codesage.load()
+
+
+@pytest.fixture(scope="module")
+def served(encoder, tmp_path_factory):
+    """A server in this process: its URL and its service."""
+    tree = tmp_path_factory.mktemp("serve") / "tree"
+    for name, text in CODE.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    folders = Folders([tree], lambda: encoder, index_dir=tree.parent / "index", fresh=0.0)
+    service = Service(encoder, folders)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    guarded = Guard(app_of(service), hosts=frozenset({f"127.0.0.1:{port}"}), token=TOKEN, most_bytes=200_000, body_seconds=1.0)
+    server = uvicorn.Server(uvicorn.Config(guarded, host="127.0.0.1", port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}", service
+    server.should_exit = True
+    thread.join(10)
+    service.batcher.close()
+
+
+@pytest.fixture
+def client(served):
+    with httpx2.Client(base_url=served[0], headers={"Authorization": f"Bearer {TOKEN}"}) as opened:
+        yield opened
+
+
+# Embeddings
+
+
+def test_the_openai_client_gets_the_vectors_of_encode(served, encoder):
+    openai = pytest.importorskip("openai")
+    with openai.OpenAI(base_url=f"{served[0]}/v1", api_key=TOKEN, max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["codesage", "codesage-query"]
+        texts = ["def f(x): return x", "a < b"]
+        found = client.embeddings.create(model="codesage", input=texts)  # base64 on the wire
+        np.testing.assert_allclose([one.embedding for one in found.data], encoder.encode(texts), atol=1e-6)
+        assert found.usage.prompt_tokens == sum(map(len, encoder.token_ids(texts))) == found.usage.total_tokens
+        question = client.embeddings.create(model="codesage-query", input="how to add in python", encoding_format="float")
+        want = encoder.encode(["how to add in python"], kind="text")
+        np.testing.assert_allclose([question.data[0].embedding], want, atol=1e-6)
+        short = client.embeddings.create(model="codesage", input=texts, dimensions=8)
+        np.testing.assert_allclose([one.embedding for one in short.data], encoder.encode(texts, dims=8), atol=1e-6)
+        with pytest.raises(openai.NotFoundError, match="unknown model 'gpt'"):
+            client.embeddings.create(model="gpt", input="x")
+
+
+def test_token_ids_and_base64(client, encoder):
+    ids = encoder.token_ids(["return x"])[0]
+    for given in (ids, [ids], ids[:-1]):
+        body = client.post("/v1/embeddings", json={"input": given, "encoding_format": "base64"}).json()
+        row = np.frombuffer(base64.b64decode(body["data"][0]["embedding"]), "<f4")
+        np.testing.assert_allclose(row, encoder.encode(["return x"])[0], atol=1e-6)
+    assert client.post("/v1/embeddings", json={"input": [10**6]}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "input: Field required"),
+        ({"input": []}, "input has 0 texts"),
+        ({"input": ["x"] * 2049}, "input has 2049 texts"),
+        ({"input": "x", "dimensions": 999}, "dimensions is 999"),
+        ({"input": "x", "dimensions": 0}, "dimensions"),
+        ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
+        ({"input": {"a": 1}}, "input"),
+    ],
+)
+def test_bad_requests_are_one_line(client, body, message):
+    answer = client.post("/v1/embeddings", json=body)
+    assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def test_documents_are_reranked(client):
+    documents = ["class Dog: pass", "def add(a, b):\n    return a + b", "import os"]
+    found = client.post("/rerank", json={"query": "add two numbers", "documents": documents, "top_n": 2}).json()["results"]
+    assert found[0]["index"] == 1 and len(found) == 2
+    assert found[0]["relevance_score"] > found[1]["relevance_score"]
+
+
+# Search
+
+
+def test_search_similar_map_and_status(client, served):
+    found = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
+    assert found["results"][0]["name"] == "total" and found["files_indexed"] == 3
+    near = client.get("/similar", params={"path": "files.py", "line": 8}).json()["results"]
+    assert near[0]["path"] == "sub/sums.go"
+    points = client.get("/map").json()["points"]
+    assert {point["name"] for point in points} == {"read_text", "total", "Total"}
+    assert all(0 <= point[axis] <= 1 for point in points for axis in "xy")
+    assert points == map_of(served[1].folders)["points"]
+    state = client.get("/status").json()["folders"][0]
+    assert state["files"] == 3 and state["partial"] == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("/search?q=x&path=/etc", "not in a folder"), ("/search?q=x&path=..", "not in a folder"), ("/search", "q: Field required"),
+     ("/search?q=x&limit=0", "limit"), ("/similar?path=files.py&line=900", "not in the index")],
+)  # fmt: skip
+def test_bad_questions_are_one_line(client, address, message):
+    answer = client.get(address)
+    assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
+    service, go_on, waiting = served[1], threading.Event(), threading.Semaphore(0)
+    search = service.folders.search
+
+    def slow(*arguments, **options):
+        waiting.release()
+        go_on.wait(20)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(service.folders, "search", slow)
+    monkeypatch.setattr(service, "_free", 2)
+    with ThreadPoolExecutor(2) as threads:
+        held = [threads.submit(client.get, "/search?q=x") for _ in range(2)]
+        for _ in held:
+            assert waiting.acquire(timeout=20)
+        started = time.monotonic()
+        refused = client.get("/search?q=x")
+        assert refused.status_code == 429 and refused.headers["retry-after"] == "1" and time.monotonic() - started < 2
+        go_on.set()
+        assert [one.result().status_code for one in held] == [200, 200]
+    assert client.get("/search?q=x").status_code == 200
+
+
+# What may not come in
+
+
+def test_foreign_hosts_origins_and_wrong_tokens_are_refused(served):
+    url = served[0]
+    good = {"Authorization": f"Bearer {TOKEN}"}
+    for headers, status in (
+        ({"Host": "evil.example"}, 421), ({"Origin": "http://evil.example"}, 403), ({"Authorization": "Bearer x"}, 401),
+        ({"Authorization": ""}, 401), ({"Origin": url}, 200),
+    ):  # fmt: skip
+        assert httpx2.get(f"{url}/v1/models", headers=good | headers).status_code == status, headers
+    assert httpx2.get(f"{url}/health").json() == {"status": "ok"}  # without a token
+    assert httpx2.get(f"{url}/metrics").status_code == 401
+
+
+def test_large_bodies_are_refused_with_and_without_a_length(client):
+    text = "x" * 300_000
+    assert client.post("/v1/embeddings", json={"input": text}).status_code == 413
+
+    def pieces():
+        for _ in range(30):
+            yield b"x" * 10_000
+
+    assert client.post("/v1/embeddings", content=pieces()).status_code == 413
+    assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
+
+
+def test_a_slow_body_ends_in_time_and_holds_up_nobody(served, client):
+    host, port = served[0].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        lines = ("POST /v1/embeddings HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKEN}", "Content-Length: 9",
+                 "", '{"input"')  # fmt: skip
+        slow.sendall("\r\n".join(lines).encode())
+        assert client.get("/health").status_code == 200
+        slow.settimeout(10)
+        assert b" 408 " in slow.recv(200)
+
+
+# Batches
+
+
+class Slow:
+    """Encodes nothing while `go_on` is not set; remembers the size of each batch."""
+
+    def __init__(self):
+        self.go_on, self.sizes = threading.Event(), []
+
+    def __call__(self, documents):
+        self.go_on.wait(20)
+        self.sizes.append(len(documents))
+        if any(document == [666] for document in documents):
+            raise ValueError("a bad document")
+        return np.array([[sum(document)] for document in documents], np.float32)
+
+
+def test_requests_that_wait_are_encoded_together_and_keep_their_order():
+    encode = Slow()
+    with Batcher(encode, batch_tokens=10) as batcher:
+        first = batcher.submit([[1]])
+        while batcher.waiting_tokens:
+            time.sleep(0.001)
+        others = [batcher.submit([[number], [number, 1]]) for number in range(2, 7)]  # 3 tokens each
+        encode.go_on.set()
+        wait([first, *others])
+        assert first.result().tolist() == [[1]]
+        assert [one.result().ravel().tolist() for one in others] == [[number, number + 1] for number in range(2, 7)]
+    assert encode.sizes == [1, 6, 4]
+
+
+def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
+    encode = Slow()
+    with Batcher(encode, batch_tokens=4, queue_tokens=10) as batcher:
+        held = batcher.submit([[1]])
+        while batcher.waiting_tokens:
+            time.sleep(0.001)
+        large = batcher.submit([[1] * 50])  # an empty queue takes any request: it could never be taken else
+        with pytest.raises(Full, match="50 tokens are waiting"):
+            batcher.submit([[1]])
+        large.cancel()
+        encode.go_on.set()
+        held.result(10)
+        bad, good = batcher.submit([[666]]), None
+        with pytest.raises(ValueError, match="a bad document"):
+            bad.result(10)
+        good = batcher.submit([[2, 3]])
+        assert good.result(10).tolist() == [[5]]
+    with pytest.raises(Closed):
+        batcher.submit([[1]])
+
+
+def test_many_clients_lose_nothing(served, encoder):
+    texts = [f"value_{number} = {number} * 2" for number in range(60)]
+    want = encoder.encode(texts)
+
+    async def ask(client, number):
+        answer = await client.post("/v1/embeddings", json={"input": texts[number]})
+        return answer.json()["data"][0]["embedding"]
+
+    async def all_of_them():
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with httpx2.AsyncClient(base_url=served[0], headers=headers, timeout=60) as client:
+            return await asyncio.gather(*(ask(client, number) for number in range(60)))
+
+    found = np.array(asyncio.run(all_of_them()))
+    assert (found * want).sum(1).min() > 0.999  # int8 vectors depend a little on what they are batched with
+    lines = httpx2.get(f"{served[0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text.splitlines()
+    figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together
+
+
+def test_a_stranger_must_bring_a_token():
+    from typer.testing import CliRunner
+
+    from codesage import cli
+
+    cli._mount()
+    done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0"])
+    assert isinstance(done.exception, CodesageError) and "give --token" in str(done.exception)
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
+def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
+    """As a person sees it: the query of the address is searched, names are shown as text, similar ones can be asked for."""
+    url, service = served
+    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token, on the same port
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    open_app._hosts = frozenset({f"127.0.0.1:{port}"})
+    server = uvicorn.Server(uvicorn.Config(open_app, host="127.0.0.1", port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom",
+               f"--user-data-dir={tmp_path}", f"http://127.0.0.1:{port}/#add%20up%20numbers"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    server.should_exit = True
+    thread.join(10)
+    assert 'class="hit"' in done.stdout and "files.py:6" in done.stdout and "<mark>numbers</mark>" in done.stdout
+    assert "3 files" in done.stdout and "similar</button>" in done.stdout
