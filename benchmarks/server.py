@@ -69,8 +69,8 @@ def started(folder: Path) -> tuple[subprocess.Popen, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "codesage", "serve", str(folder), "--port", str(port), "--index-dir", str(folder / "index"),
-               "--queue-tokens", str(QUEUE_TOKENS)]  # fmt: skip
+    options = {"--port": port, "--index-dir": folder / "index", "--queue-tokens": QUEUE_TOKENS}
+    command = [sys.executable, "-m", "codesage", "serve", str(folder), *(str(word) for pair in options.items() for word in pair)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -82,7 +82,9 @@ def started(folder: Path) -> tuple[subprocess.Popen, str]:
     raise SystemExit("the server did not start")
 
 
-async def load_of(url: str, texts: list[str], expected: np.ndarray, pid: int, arguments: argparse.Namespace) -> tuple[list, list]:
+async def load_of(
+    url: str, texts: list[str], expected: np.ndarray, pid: int, arguments: argparse.Namespace
+) -> tuple[list, list]:
     """(status, seconds, least cosine) of each answer, and the server's resident memory in MB each second."""
     answers: list[tuple[int, float, float]] = []
     end = time.monotonic() + arguments.seconds
