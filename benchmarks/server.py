@@ -70,7 +70,8 @@ def started(folder: Path) -> tuple[subprocess.Popen, str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = {"--port": port, "--index-dir": folder / "index", "--queue-tokens": QUEUE_TOKENS}
-    command = [sys.executable, "-m", "codesage", "serve", str(folder), *(str(word) for pair in options.items() for word in pair)]
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "codesage", "serve", str(folder), *words]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
