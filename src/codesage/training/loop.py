@@ -60,6 +60,7 @@ def train(
     stage: str,
     checkpoints: Path | None = None,
     evaluate: Callable[[], dict] | None = None,
+    at_half: Callable[[int], None] | None = None,
     run: dict | None = None,
     resume: bool = True,
     flops_per_token: float = 0.0,
@@ -75,8 +76,10 @@ def train(
     resumed, provided that it is of the same settings and of the same `run` (encoder, data, tokenizer: JSON values),
     else CodesageError. SIGTERM and SIGINT then save, and raise CodesageError with how to go on. In the end `folder`
     gets metrics.jsonl and curves.png. `evaluate()` is called `settings.evaluations` times, without gradients, under
-    autocast. With `settings.compile`, `warm_up(batch)` is called before the clock starts, and its gradients dropped: it
-    computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
+    autocast. `at_half(step)` is called when half of the run is done, by its steps or by its time, with the first step whose
+    batch is not yet made, and again after a resume. With `settings.compile`, `warm_up(batch)` is called before the clock
+    starts, and its gradients dropped: it computes what `gradients_of` does of a few items of the batch, so that all is
+    compiled (None: `gradients_of` itself).
     """
     home = folder if checkpoints is None else checkpoints / stage
     home.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,8 @@ def train(
     run = json.loads(json.dumps({**(run or {}), "stage": stage, "loop": asdict(settings)}))
     if checkpoints is not None:
         _resume(home, encoder, optimizer, progress, guard, run, resume=resume)
+    if at_half is not None and progress.half:
+        at_half(progress.half)
     autocast = precision.autocast(settings.precision, device)
     peak = estimate.peak_flops(device, bf16=autocast.fast_dtype is not None) * processes.world() if flops_per_token else 0.0
     encoder.train()
@@ -122,6 +127,10 @@ def train(
             if used >= 1:
                 break
             step, rate = progress.step, rate_at(settings, used)
+            if used >= 0.5 and not progress.half:
+                progress.half = step + 1  # the batch of this step is made already
+                if at_half is not None:
+                    at_half(progress.half)
             with autocast(), precision.compiling():
                 part, own_tokens = gradients_of(next(ahead))
             loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
