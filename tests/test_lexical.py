@@ -67,6 +67,24 @@ def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, toke
     assert rows[comma, :-2].norm() < 0.05 < 0.2 < rows[word, :-2].norm()
 
 
+def test_positions_start_at_random_directions_of_the_length_asked_for(tokenizer):
+    rows = (ragged(tokenizer, TEXTS),)
+    config = Config(**{**{name: getattr(SHAPE, name) for name in SHAPE.__slots__}, "vocab_size": tokenizer.vocab_size})
+    starts = [("lexical", 0.5, 0), ("normal", 0.5, 0), ("lexical", 0.5, 1), ("lexical", 0.0, 0), ("normal", 0.0, 0)]
+    first, again, other, plain, bare = (
+        lexical.fresh(config, tokenizer, rows, initial=initial, position_scale=scale, seed=seed)
+        for initial, scale, seed in starts
+    )
+    positions = first.wpe.weight.detach()
+    assert torch.allclose(positions.norm(dim=1), torch.full((len(positions),), 0.5), atol=1e-5)
+    assert torch.allclose(positions.mean(1), torch.zeros(len(positions)), atol=1e-6) and not positions[:, -2:].any()
+    cosine = positions @ positions.T / 0.25 - torch.eye(len(positions))
+    assert cosine.abs().max() < 0.9 and torch.equal(again.wpe.weight, first.wpe.weight)
+    assert not torch.equal(other.wpe.weight, first.wpe.weight) and not plain.wpe.weight.any()
+    assert torch.equal(first.wte.weight, plain.wte.weight) and torch.equal(again.wte.weight, bare.wte.weight)
+    assert bare.wpe.weight.detach().std() == pytest.approx(config.initializer_range, rel=0.1)
+
+
 def test_words_that_are_spelled_alike_begin_alike(tokenizer):
     words = [["socket"], ["socket"], ["sockets"], ["header"]]
     rows = lexical.embedding(words, {"socket": 0.5, "sockets": 0.5, "header": 0.5}, width=256)[:, :-2]

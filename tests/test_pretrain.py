@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -180,8 +180,52 @@ def test_an_epoch_has_all_windows_once_within_the_budget(tokens):
     assert sorted(first) == sorted(second) == want and first != second
 
 
+@pytest.mark.parametrize("objective", ["masking", "deobfuscation"])
+@pytest.mark.parametrize("end_each", [False, True])
+def test_random_offsets_cut_whole_documents_elsewhere_in_each_epoch(tokens, tokenizer, objective, end_each):
+    settings = examples.Settings(objective, max_tokens=32, batch_tokens=1_000, random_offsets=True, end_each=end_each)
+    made = examples.Batches(tokens, settings)
+    stream = tokens.plain if objective == "masking" else tokens.named
+    firsts, step = [], 0
+    for epoch in range(2):
+        planned, first = made._epochs.planned(epoch), []
+        cut, seen = planned.cut, {}
+        for _ in range(len(planned)):
+            epoch_of, (_, document_B, start_B, length_B) = made._epochs.at(step)
+            assert epoch_of == epoch and sum(length_B + end_each) <= 1_000
+            for document, start, length in zip(document_B.tolist(), start_B.tolist(), length_B.tolist(), strict=True):
+                assert 8 <= length <= 32 - end_each
+                seen.setdefault(document, []).append((start, length))
+            step += 1
+        for document, spans in seen.items():
+            if planned.named_D[document] != (objective == "deobfuscation"):
+                continue
+            spans.sort()
+            total = len(stream[document]) - end_each
+            assert spans[0][0] == 0 and all(a + b == c for (a, b), (c, _) in pairwise(spans))
+            assert total - 8 < sum(spans[-1]) <= total  # all but a remainder too short to learn from
+            assert total > 32 - end_each or len(spans) == 1
+            first.append(spans[0][1])
+        assert cut.count_D.sum() == sum(map(len, seen.values()))
+        firsts.append(first)
+    assert firsts[0] != firsts[1] and len(set(firsts[0])) > 5
+
+
+def test_every_window_ends_as_a_text_that_is_cut_for_embedding(tokens, tokenizer):
+    settings = examples.Settings(objective="masking", max_tokens=32, batch_tokens=1_000, mask_rate=0.5, end_each=True)
+    made, step, seen = examples.Batches(tokens, settings), 0, set()
+    for step in range(len(made._epochs.planned(0))):
+        for inputs, labels, hidden in windows(made.at(step)):
+            assert 9 <= len(inputs) <= 32 and inputs[-1] == tokenizer.end_id and not hidden[-1]
+            assert tokenizer.end_id not in labels[:-1]
+            seen.add(tuple(labels.tolist()))
+    for document in DOCUMENTS[:30]:
+        assert tuple(tokenizer.encode([document.text], max_tokens=32)[0]) in seen
+
+
 def test_batches_are_a_function_of_seed_and_step(tokens):
-    settings = examples.Settings(max_tokens=32, batch_tokens=500, mask_style="80-10-10", mask_rate=(0.1, 0.5))
+    settings = examples.Settings(max_tokens=32, batch_tokens=500, mask_style="80-10-10", mask_rate=(0.1, 0.5),
+                                 random_offsets=True, end_each=True)  # fmt: skip
 
     def taken(steps, opened=tokens, **changes):
         made = examples.Batches(opened, replace(settings, **changes))
@@ -193,16 +237,18 @@ def test_batches_are_a_function_of_seed_and_step(tokens):
     code = (
         "from codesage.corpus.tokens.tokenised import open_tokens; from codesage.pretrain.examples import *; print(Batches("
         f"open_tokens({str(tokens.path)!r}), "
-        "Settings(max_tokens=32, batch_tokens=500, mask_style='80-10-10', mask_rate=(.1, .5)))"
+        "Settings(max_tokens=32, batch_tokens=500, mask_style='80-10-10', mask_rate=(.1, .5), random_offsets=True, "
+        "end_each=True))"
         f".at({last}).inputs_T.tolist())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == taken([last])[0][0]
 
 
+@pytest.mark.parametrize("changes", [{}, {"random_offsets": True, "end_each": True}])
 @pytest.mark.parametrize("world", [2, 3, 50])
-def test_the_shares_of_processes_are_the_batch(tokens, world):
-    made = examples.Batches(tokens, examples.Settings(max_tokens=64, batch_tokens=1_000))
+def test_the_shares_of_processes_are_the_batch(tokens, world, changes):
+    made = examples.Batches(tokens, examples.Settings(max_tokens=64, batch_tokens=1_000, **changes))
     for step in range(3):
         whole = sorted((i.tolist(), h.tolist()) for i, _, h in windows(made.at(step)))
         shares = [made.at(step, rank=rank, world=world) for rank in range(world)]
@@ -225,6 +271,12 @@ def test_objectives(tokens, tokenizer, write):
     assert np.allclose(sequential[:5], masking) and np.allclose(sequential[5:], hidden)
     assert one.at(4).inputs_T.tolist() == made.at(4).inputs_T.tolist()
     assert one.at(7).inputs_T.tolist() == after.at(2).inputs_T.tolist()
+    halved, one = shares("sequential", range(3))
+    one.switch(5)
+    one.switch(8)  # a run bounded by time tells again, and only an earlier step counts
+    assert [len(b.hidden_M) / len(b.inputs_T) for b in map(one.at, range(10))] == sequential and halved == sequential[:3]
+    shares("sequential", [0], masking_steps=2)[1].switch(1)
+    assert shares("sequential", [1], masking_steps=2)[0] == sequential[1:2]
     uncapped, capped = (shares("deobfuscation", [0], write(DOCUMENTS[:30]), deobfuscation_share=s)[0] for s in (1.0, 0.2))
     assert capped[0] <= 0.2 < uncapped[0]
     coins = [examples.Batches(tokens, examples.Settings(max_tokens=64, seed=s))._plan(0).named_D[:30].mean() for s in range(40)]
@@ -282,6 +334,23 @@ def test_stage_one_overfits_one_document_and_loads_again(write, tokenizer, tmp_p
     assert load_encoder(tmp_path / "model").config.vocab_size == tokenizer.vocab_size
     assert load(tmp_path / "model").fingerprint == tokenizer.fingerprint
     assert len((tmp_path / "model" / "metrics.jsonl").read_text().splitlines()) >= 150
+
+
+def test_a_sequential_run_changes_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
+    shares = {}
+    at = examples.Batches.at
+
+    def noted(self, step, **options):
+        batch = at(self, step, **options)
+        if self._after is not None:
+            shares[step] = len(batch.hidden_M) / len(batch.inputs_T)
+        return batch
+
+    monkeypatch.setattr(examples.Batches, "at", noted)
+    drawn = examples.Settings(objective="sequential", max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(7, 1, 1e-3, evaluations=0), position_scale=1.0)
+    stage.run(settings, write([Document(f"{i}.py", "python", SOURCE, "") for i in range(9)]), tokenizer, tmp_path / "model")
+    assert [share > 0.2 for _, share in sorted(shares.items())] == [False] * 4 + [True] * 3
 
 
 def test_windows_longer_than_the_encoder_are_said_before(write, tokenizer, tmp_path):

@@ -5,6 +5,8 @@ every hidden name in «», `.functions` the kind, parent, name, lines, docstring
 """
 
 import ast
+import builtins
+import re
 import sysconfig
 import time
 from pathlib import Path
@@ -106,6 +108,117 @@ def test_tsx_is_a_dialect():
 )
 def test_what_a_file_defines(language, text, names):
     assert [identifier.name for identifier in identifiers(parse(text, language))] == names
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        # a name that an annotation only uses stays
+        ("python", "def «f»(«x»: dict[str, int], *«more»: List[Mine]) -> tuple[str, ...]: «y»: "
+                   "list[«C»] = int(«x»)\nclass «C»: pass"),
+        ("python", "class «C»[«T»: int, *«Ts», **«P»](Base[str]): pass\ndef «f»[«U»](«a»: «U»): pass"),
+        ("python", "class «C»[«T» = int]: «x»: int"),
+        ("python", "type «Pair»[«A», *«B», **«C»] = dict[«A», int]\ntype «One» = str"),
+        ("python", "match p:\n case [«first», *«rest»]: pass\n case {'k': «v», **«others»}: pass"),
+        ("python", "match p:\n case («a», «b») as «pair»: pass\n case Point(x=«px»): pass\n "
+                   "case re.A: pass\n case «other»: pass"),
+        ("python", "for self.«i» in x: pass\nfor self.«j», («k», self.«l») in x: pass\nself.«i» = self.foreign"),
+        ("python", "with f() as self.«a», g() as («b», self.«c»): pass\n[self.«d», *self.«e»] = 1"),
+        ("python", "from shop.path import sep\n«path» = sep\n«shop» = «path»"),
+        ("python", "import os.path\nimport a.b as c\n«path» = os.path.join(os, c)\n«b» = «path».a.«b»"),
+        ("python", "from m import old as new\n«old» = new"),
+        ("python", "def «f»(self, «base», «arguments», «prototype», «constructor», «initialize», «super»): cls = _ = «base»"),
+        ("python", "def «f»(«int»): return «int»(str(1))"),
+        ("javascript", "const «o» = {«inc»: () => 1, «dec»: function () {}, «K»: class {}, «n»: 2, "
+                       "'s': 3, [c]: {«m»: 4}}; «o».«n»;"),
+        ("javascript", "foo({timeout: 1, «done»: () => 2, nested: {«deep»: 3}}); foo.timeout;"),
+        ("javascript", "«outer»: for (;;) { break «outer»; }"),
+        ("javascript", "import { a as b } from 'x'; let «a» = b; export { c } from 'y';"),
+        ("javascript", "function «f»(«self», «base», «cls») { «f».prototype = arguments; module.exports = () => «self»; }"),
+        ("typescript", "type «M»<«T»> = {[«P» in keyof «T»]: «T»[«P»]}; type «E»<«T»> = «T» "
+                       "extends (infer «U»)[] ? «U» : never;"),
+        ("typescript", "namespace «App».«Inner».«Deep» {} module «Mod».«Sub» {} namespace «N» {} «App».«Inner».other();"),
+        ("typescript", "type «T» = [«first»: string, «second»?: number, ...«rest»: Foreign[]];"),
+        ("typescript", "interface «I» { [«key»: string]: number } let «o» = {«inc»: () => 1};"),
+        ("typescript", "import fs = require('fs'); «here»: for (;;) { continue «here»; } let «base» = fs;"),
+        ("java", "class «C» { void «f»(Object «o») { if («o» instanceof Point(int «px», var «py»)) «px»++; } }"),
+        ("java", "class «C» { int «f»(Object «o») { return switch («o») { case Box(Pair(var «q»)) -> "
+                 "«q»; case Integer «n» -> «n»; }; } }"),
+        ("java", "@interface «A» { String «value»() default \"\"; } @«A»(«value» = \"x\") class «B» {}"),
+        ("java", "class «C» { void «f»() { «outer»: while (true) break «outer»; } }"),
+        ("java", "package a.b.c; import d.e.*; import d.g.H; class «C» { int «a», «b», «e», «g»; H "
+                 "«h» = d.g.H.of(«b», a.b.«C».x); }"),
+        ("java", "class «C» { String «base», «self», «arguments»; int «f»() { return «base».length(); } }"),
+        ("csharp", "class «C» { void «f»() { var («p», («q», _)) = t; foreach (var («k», «v») in d) "
+                   "«k»(); (int «i», var «j») = t; } }"),
+        ("csharp", "class «C» { bool «f»(object «o») => «o» is { X: 1 } «r» && «o» is Point(var «x», _) { Z: "
+                   "var «z» } «p» && «o» is [1, 2] «l»; }"),
+        ("csharp", "class «C» { object «g»() => from «x» in xs join «d» in ds on «x».i equals «d».j into «g2» select «g2»; }"),
+        ("csharp", "class «C» { object «g»() => from «x» in xs join Foo «d» in ds on «x» equals «d» "
+                   "group «x» by «d» into «h» select «h»; }"),
+        ("csharp", "class «C» { void «f»() { var «a» = new { «Name» = 1, s.Length }; «a».«Name»++; «here»: goto «here»; } }"),
+        ("csharp", "class «C» { (int «count», string «label») «f»() { (int «n», int «m») «t» = "
+                   "(«n»: 1, «m»: 2); return «t».«n»; } }"),
+        ("csharp", "namespace A.B; using X.Json; class «B» { int «Json», «self», «arguments»; void «f»() "
+                   "{ X.Json.Of(«Json», A.B.«B».x); } }"),
+        ("ruby", "case x\nin {name: String => «nm», «age»:} then «nm»\nin [Integer => «first», *«rest»] then «age»\nend"),
+        ("ruby", "case x\nin {k: «v», **«others»} then 1\nin Point(«px», ^old) then 1\nin [*, "
+                 "«mid», *] then 1\nin («one») then 1\nend"),
+        ("ruby", "x => {«q»:}\ny in [«r»]\nz => «s»\nputs «q», «r», «s»"),
+        ("ruby", "(«e», («f», «g»)), «h» = 1\n«A», «B» = 1, 2\n*«i», @«j», @@«k», $«l» = 1"),
+        ("ruby", "«S» = Struct.new(:«px», :«py»)\n«D» = Data.define(:«qx»)\nOther.new(:no)"),
+        ("ruby", "alias «fresh» old\nalias :«a» :b\nalias_method :«c», :d\ndefine_method(:«e») { «a» }\nsend(:no)"),
+        ("ruby", "def initialize(«base», «arguments», «this»); end"),
+        ("php", "<?php «here»: goto «here»; function «f»($«self», $«base») { return self::A . $this->a . $_GET['x']; }"),
+        ("php", "<?php namespace A\\B; use X\\Y\\Z as Q; use X\\{V, W}; class «B» { const «X» = 1, «Y» = 2; "
+                "public $«A»; } function «Z»() { new V; }"),
+        ("c", "void «f»(struct list *«self», int «base», char *«this») { «self»->next = «base»; «again»: goto «again»; }"),
+        ("go", "package p\nimport \"a/b\"\nfunc «f»(«self» int, «base» a) { «outer»: for { break «outer» }; _ = «self» }"),
+    ],
+)  # fmt: skip
+def test_what_is_hidden_of_a_construct(language, text):
+    tree = parse(text.replace("«", "").replace("»", ""), language)
+    assert marked(tree) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "settings"),
+    [
+        (
+            "python",
+            "class «C»:\n def __init__(«self»): «self».«a» = super().__len__()\n def «of»(«cls»): «cls»()",
+            {"hide_self": True},
+        ),
+        ("python", "class «C»:\n def «__init__»(self): self.«a» = super().«__init__»() or __name__", {"hide_special": True}),
+        ("php", "<?php class «C» { function __get($«a») { return $«this»->«a»; } }", {"hide_self": True}),
+        ("php", "<?php class «C» { function «__get»($«a») { return $this->«a»; } }", {"hide_special": True}),
+        ("ruby", "def «initialize» = 1", {"hide_special": True}),
+        ("javascript", "class «C» { «constructor»() {} }", {"hide_special": True}),
+    ],
+)
+def test_receivers_and_special_methods_are_hidden_on_request(language, text, settings):
+    tree = parse(text.replace("«", "").replace("»", ""), language)
+    pieces = [identifier.name for identifier in identifiers(tree, **settings)]
+    assert pieces == re.findall("«(.*?)»", text)
+    assert {"self", "cls", "this", "__init__", "__get", "initialize", "constructor"}.isdisjoint(
+        identifier.name for identifier in identifiers(tree)
+    )
+
+
+def test_python_builtins_stay_where_a_file_does_not_bind_them():
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    seen = 0
+    for file in files:
+        tree = parse(file.read_text(encoding="utf-8"), "python")
+        hidden = {identifier.name for identifier in identifiers(tree)} & set(dir(builtins))
+        bound = set()
+        for node in ast.walk(ast.parse(tree.source)) if hidden else ():
+            if isinstance(node, (ast.Name, ast.Attribute)) and not isinstance(node.ctx, ast.Load):
+                bound.add(node.id if isinstance(node, ast.Name) else node.attr)
+            bound |= {getattr(node, "arg", None), getattr(node, "name", None)}
+        assert hidden <= bound, file
+        seen += bool(hidden)
+    assert seen > 20
 
 
 @pytest.mark.parametrize(

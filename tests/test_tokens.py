@@ -18,6 +18,7 @@ from codesage.contrast import batches as contrast
 from codesage.corpus.tokens import tokenised as station
 from codesage.corpus.tokens.files import KINDS
 from codesage.corpus.tokens.pretokens import Pretokens
+from codesage.corpus.tokens.tokenise import Naming
 from codesage.corpus.tokens.tokenised import Settings, open_tokens, sample, write
 from codesage.records import Document, Pair
 from codesage.tokenizer import Settings as TokenizerSettings
@@ -97,6 +98,27 @@ def test_names_mark_whole_identifiers(tokens, tokenizer):
     for row in (0, 5):
         assert ids[names == 1].tolist() == tokenizer.encode_pieces(["total_price"])[0]  # on its own, not in its context
         assert tokens.names[tokens.named.borders[row + 1] - 1] == 0  # the end token is no name
+
+
+@pytest.mark.parametrize(
+    ("naming", "names"),
+    [
+        (Naming(), ["C", "f", "a", "a", "b", "a"]),
+        (Naming(hide_self=True), ["C", "f", "self", "a", "self", "a", "b", "a"]),
+        (Naming(hide_special=True), ["C", "f", "a", "__init__", "a", "b", "a"]),
+        (Naming(with_space=True), [" C", " f", " a", "a", " b", " a"]),
+    ],
+)
+def test_what_an_identifier_is_can_be_set(tokenizer, tmp_path, naming, names):
+    text = "class C:\n  def f(self, a):\n    def __init__(): self.a\n    b  = a\n"
+    settings = Settings(workers=2 if naming.with_space else 1, naming=naming)
+    write([Document("c.py", "python", text, "")], [], tokenizer, tmp_path / "t", settings=settings)
+    tokens = open_tokens(tmp_path / "t")
+    ids, borders = tokens.named.ids, np.flatnonzero(np.diff(tokens.names, prepend=0))
+    parts = [(int(tokens.names[start]), tokenizer.decode(ids[start:end]))
+             for start, end in zip(borders, [*borders[1:], len(ids)], strict=True) if tokens.names[start]]  # fmt: skip
+    assert [part for _, part in parts] == names and tokenizer.decode(ids) == text + "<|endoftext|>"
+    assert len({number for number, part in parts if part.strip() == "a"}) == 1  # one name, with or without a space
 
 
 def test_pairs_are_cut_without_end_and_keyed(tokenizer, tmp_path):

@@ -115,6 +115,26 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(tmp_path, op
         assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
+def test_half_of_a_run_is_told_by_steps_or_time_and_again_after_a_kill(tmp_path, monkeypatch):
+    told = []
+    trained(tmp_path / "steps", at_half=told.append)
+    assert told == [21]  # the batch of step 20, of 40, is made already
+    monkeypatch.setattr(loop, "share_used", lambda settings, progress: progress.step / 20)  # time for 20 steps
+    told.clear()
+    seen = []
+    options = {"checkpoints": tmp_path / "home", "at_half": told.append, "calls": seen}
+    with pytest.raises(RuntimeError):
+        trained(tmp_path / "time", before=lambda step: _killed(step == 17), **options)
+    assert told == [11]
+    trained(tmp_path / "time", start=15, **options)
+    assert told == [11, 11] and max(seen) == 20
+
+
+def _killed(now: bool) -> None:
+    if now:
+        raise RuntimeError
+
+
 def test_a_finished_run_is_not_run_again_and_can_be_prolonged_or_begun_anew(tmp_path):
     home = tmp_path / "kept"
     first, _ = trained(tmp_path / "a", checkpoints=home)

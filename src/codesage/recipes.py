@@ -25,6 +25,8 @@ _SHALLOW_PAIRS, _EPOCHS = 1_024, 4  # of the phase that bypasses the blocks
 _FINE_PAIRS = 256  # a batch
 # Comments and tests are many and say less about what a whole function does.
 _KINDS = {"function": 1.0, "class": 1.0, "example": 1.0, "comment": 0.5, "test": 0.3}
+# What the paper pairs with texts, by version: functions, and from V2 on the bodies of classes too.
+_PUBLISHED_KINDS = {1: {"function": 1.0}, 2: {"function": 1.0, "class": 1.0}}
 TOY = Config(64, 2, 2, vocab_size=2_048, max_position_embeddings=512)  # proves the path in seconds, learns little
 
 
@@ -55,7 +57,7 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float
     if size in _OURS and memory:
         return pretrain.Settings(
             encoder_of(size),
-            examples.Settings(max_tokens=256, batch_tokens=131_072, seed=seed),
+            examples.Settings(max_tokens=256, batch_tokens=131_072, random_offsets=True, seed=seed),
             loop.Settings(50_000, 1_500, 2e-3, seconds=seconds, optimizer="muon", compile=True, seed=seed),
             micro_tokens=_micro_tokens(size, memory),
             initial=initial_of(size),
@@ -64,7 +66,7 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float
         # The lexical start is kept: its rows move at a thirtieth of the rate of the blocks (docs/log.md).
         return pretrain.Settings(
             encoder_of(size),
-            examples.Settings(max_tokens=256, batch_tokens=4_096, seed=seed),
+            examples.Settings(max_tokens=256, batch_tokens=4_096, random_offsets=True, seed=seed),
             loop.Settings(100_000, 3_000, 1e-3, seconds=seconds, embedding_rate=0.03, seed=seed),
             micro_tokens=4_096,
             initial=initial_of(size),
@@ -77,8 +79,12 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float
     )
 
 
-def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> contrast.Settings:
+def contrasting(
+    size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0, version: int = 1
+) -> contrast.Settings:
     """Stage II of a size over so many `pairs` (paper section 4.1 for small, base, large); `seconds` also bounds its time.
+
+    The published sizes learn from functions (`version` 1), or from functions and classes (2, that of December 2024).
 
     On a GPU (`memory` as in `pretraining`) the whole encoder of our own sizes learns from the first step. A CPU sees too
     few pairs to move the blocks, and a few dozen steps of a common rate undo what is there: so there the embedding learns
@@ -108,7 +114,7 @@ def contrasting(size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, m
         )  # fmt: skip
     return contrast.Settings(
         loop.Settings(20_000, 500, 5e-6, seconds=seconds, compile=memory > 0, seed=seed),
-        BatchSettings(seed=seed),
+        BatchSettings(kinds=_PUBLISHED_KINDS[version], seed=seed),
         micro_tokens=_micro_tokens(size, memory),
     )
 

@@ -6,9 +6,10 @@ with one another. A model that sees some million tokens never does. This start t
 its words' vectors, each a random direction of the word itself and of its character n-grams (as in fastText, Bojanowski
 et al. 2017), weighted by inverse document frequency. The shape of the encoder stays the published one: since the final
 layer norm takes away the length of a row, its weight is the angle to two sink columns, which that norm gives gain 0.
-Positions start at 0, and the blocks as a small correction of the residual stream, so that the whole encoder starts as a
-bag of words with inverse document frequencies, which full-text search knows to be strong. Tokens without a word weigh
-next to nothing: punctuation, parts of a character, and special tokens, of which the end token stands in every text.
+Positions start at 0, or as random directions (`spread_positions`), and the blocks as a small correction of the residual
+stream, so that the whole encoder starts as a bag of words with inverse document frequencies, which full-text search
+knows to be strong. Tokens without a word weigh next to nothing: punctuation, parts of a character, and special tokens,
+of which the end token stands in every text.
 Shapes: V vocabulary, D width, W words, E words of all tokens end to end, T tokens, B buckets.
 """
 
@@ -33,6 +34,7 @@ _WORD = 0.6  # share of a word's own direction; the rest is that of its n-grams
 _GRAMS = (3, 4, 5)
 _BUCKETS = 1 << 16  # of random directions that words and n-grams are hashed to
 _RESIDUAL = 0.02  # scale of what the blocks add at the start
+_POSITIONS = 1  # what a seed is for
 _SAMPLE = 100_000  # texts that words are counted in
 _AT_ONCE = 10_000  # texts whose words are in memory at a time
 
@@ -50,14 +52,36 @@ def check(initial: str) -> None:
         raise CodesageError(f"initial is {initial!r}, expected one of {', '.join(INITIAL)}")
 
 
-def fresh(config: Config, tokenizer: Tokenizer, texts: Sequence[Texts], *, initial: str, seed: int = 0) -> Encoder:
-    """An untrained encoder, from N(0, initializer_range) or from words; `texts` as in `initialise`."""
+def fresh(
+    config: Config, tokenizer: Tokenizer, texts: Sequence[Texts], *, initial: str, position_scale: float = 0.0, seed: int = 0
+) -> Encoder:
+    """An untrained encoder, from N(0, initializer_range) or from words; `texts` as in `initialise`.
+
+    With a `position_scale` over 0 its positions are random directions of this length, whatever `initial` makes of them.
+    """
     check(initial)
     torch.manual_seed(seed)
     encoder = Encoder(config)
     if initial == "lexical":
         initialise(encoder, tokenizer, texts, seed=seed)
+    if position_scale > 0:
+        spread_positions(encoder, position_scale, seed=seed)
     return encoder
+
+
+def spread_positions(encoder: Encoder, scale: float, *, seed: int = 0) -> None:
+    """Set the position rows, in place, to random directions of length `scale`, with mean 0 and nothing in the sinks.
+
+    Attention can tell such positions apart from the first step on. The columns of the sinks stay 0, so that the weights
+    of tokens keep their meaning.
+    """
+    random = np.random.default_rng([seed, _POSITIONS])
+    rows_LD = random.standard_normal((encoder.config.max_position_embeddings, encoder.config.hidden_size - _SINKS), np.float32)
+    rows_LD -= rows_LD.mean(1, keepdims=True)
+    rows_LD *= scale / np.linalg.norm(rows_LD, axis=1, keepdims=True)
+    with torch.no_grad():
+        encoder.wpe.weight.zero_()
+        encoder.wpe.weight[:, :-_SINKS] = torch.from_numpy(rows_LD)
 
 
 def initialise(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[Texts], *, seed: int = 0) -> None:

@@ -4,9 +4,11 @@ In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, flat token ids with
 pure function of (seed, step): in an epoch each document takes an objective by a coin, from its plain stream (random
 masking) or its named one (deobfuscation), and is cut into windows of `max_tokens`; all windows of the epoch are
 shuffled and packed, in that order, into batches of at most `batch_tokens`. What a window hides is drawn from (seed,
-epoch, window). Resuming needs the step and nothing else; positions restart in each window.
+epoch, window). Resuming needs the step and nothing else. Positions restart in each window: a batch has no blocks in
+which they could run on, and every text that is embedded later starts at position 0 too.
 """
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +20,7 @@ from codesage.training import order
 
 OBJECTIVES = ("parallel", "masking", "deobfuscation", "sequential")
 _SHORTEST = 8  # tokens; a window's remainder under this teaches nothing
-_COIN, _MASKS = 1, 2  # what a key is for
+_COIN, _MASKS, _SHIFT = 1, 2, 3  # what a key is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class Settings:
     """What an example is. Published: mask_rate, max_tokens 1024, the coin of 1/2; the rest is our choice."""
 
     objective: str = "parallel"  # "parallel": a coin per document; or one of the two alone; or one after the other
-    masking_steps: int = 125_000  # "sequential": steps of masking before those of deobfuscation
+    masking_steps: int = 0  # "sequential": steps of masking before those of deobfuscation; 0: half of the run
     mask_rate: float | tuple[float, float] = 0.15  # two: each window draws its rate between them
     mask_style: str = "full"  # of random masking: "full", or "80-10-10"
     deobfuscation_share: float = 1.0  # cap on the share of tokens deobfuscation hides; 1: no cap
     max_tokens: int = 1024  # of a window
+    random_offsets: bool = False  # cut each document at another place in every epoch
+    end_each: bool = False  # end every window with the end token, as a text cut for embedding ends; else only the last
     batch_tokens: int = 2048 * 1024
     seed: int = 0
 
@@ -43,7 +47,7 @@ class Settings:
             raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
         if not 0 < self.deobfuscation_share <= 1:
             raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1]")
-        if not _SHORTEST <= self.max_tokens <= masking.MOST_TOKENS:
+        if not _SHORTEST + self.end_each <= self.max_tokens <= masking.MOST_TOKENS:
             raise CodesageError(f"max_tokens is {self.max_tokens}: expected {_SHORTEST} to {masking.MOST_TOKENS:,}")
         if not self.max_tokens <= self.batch_tokens < _SHORTEST * masking.MOST_WINDOWS:
             raise CodesageError(f"batch_tokens is {self.batch_tokens}: a batch must hold a window of max_tokens "
@@ -66,10 +70,35 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class _Cut:
+    """How an epoch cuts its D documents into windows: window k of a document is [k * longest - shift, ... + longest).
+
+    A shift over 0 leaves the first window shorter, which moves all the cuts after it.
+    """
+
+    length_D: np.ndarray  # tokens of each document, without its end token where every window gets one
+    shift_D: np.ndarray
+    longest: int
+
+    @property
+    def count_D(self) -> np.ndarray:
+        """Windows of each document; a remainder under _SHORTEST tokens is left out."""
+        return (self.length_D + self.shift_D + self.longest - _SHORTEST) // self.longest
+
+    def spans(self, document_B: np.ndarray, place_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First token and length of windows, by their documents and their places in them."""
+        start_B = place_B * self.longest - self.shift_D[document_B]
+        end_B = np.minimum(start_B + self.longest, self.length_D[document_B])
+        start_B = np.maximum(start_B, 0)
+        return start_B, end_B - start_B
+
+
+@dataclass(frozen=True, slots=True)
 class _Epoch:
     """Where the windows of an epoch are, by batch: D documents, W windows numbered document by document."""
 
     named_D: np.ndarray  # bool: takes the named stream
+    cut: _Cut
     first_D: np.ndarray  # D + 1: number of the first window of each document
     order_W: np.ndarray  # window numbers in the order of training
     borders: np.ndarray  # of the batches in order_W: batch b is order_W[borders[b]:borders[b + 1]]
@@ -78,10 +107,10 @@ class _Epoch:
         return len(self.borders) - 1
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of the B windows of a batch: number, document, whether it is of the named stream, place in the document."""
+        """Of the B windows of a batch: number, document, first token in the document, and tokens of the document."""
         window_B = self.order_W[self.borders[batch] : self.borders[batch + 1]]
         document_B = np.searchsorted(self.first_D, window_B, "right") - 1
-        return window_B, document_B, self.named_D[document_B], window_B - self.first_D[document_B]
+        return window_B, document_B, *self.cut.spans(document_B, window_B - self.first_D[document_B])
 
 
 class Batches:
@@ -94,6 +123,7 @@ class Batches:
         special = [tokens.end_id, tokens.mask_id, tokens.pad_id]
         self._ordinary = np.setdiff1d(np.arange(tokens.vocab_size), special)
         self._after: Batches | None = None
+        self._masking_steps = settings.masking_steps or sys.maxsize
         if settings.objective == "sequential":
             self._after = Batches(tokens, replace(settings, objective="deobfuscation"))
         try:
@@ -107,18 +137,20 @@ class Batches:
 
         The first call in an epoch plans it, and the first after a resume all epochs before: 0.4 s for a million windows.
         """
-        settings = self._settings
-        if self._after is not None and step >= settings.masking_steps:
-            return self._after.at(step - settings.masking_steps, rank=rank, world=world)
-        epoch, (window_B, document_B, named_B, place_B) = self._epochs.at(step)
-        offset_B = place_B * settings.max_tokens
-        length_B = np.where(named_B, self._named_D[document_B], self._plain_D[document_B]) - offset_B
-        length_B = np.minimum(length_B, settings.max_tokens)
-        start_B = offset_B + np.where(named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B])
+        if self._after is not None and step >= self._masking_steps:
+            return self._after.at(step - self._masking_steps, rank=rank, world=world)
+        epoch, (window_B, document_B, start_B, length_B) = self._epochs.at(step)
+        named_B = self._epochs.planned(epoch).named_D[document_B]
+        start_B = start_B + np.where(named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B])
         chosen = order.share(np.argsort(length_B, kind="stable"), rank, world)
         if not len(chosen):  # fewer windows than processes
             return Batch(*(np.empty(0, np.int64) for _ in range(3)), [])
         return self._hide(epoch, window_B[chosen], named_B[chosen], start_B[chosen], length_B[chosen])
+
+    def switch(self, step: int) -> None:
+        """Where `masking_steps` is 0: "sequential" goes on with deobfuscation at `step`, or where it was told before."""
+        if not self._settings.masking_steps:
+            self._masking_steps = min(self._masking_steps, step)
 
     def _hide(self, epoch: int, window_B: np.ndarray, named_B: np.ndarray, start_B: np.ndarray, length_B: np.ndarray) -> Batch:
         settings, tokens = self._settings, self._tokens
@@ -126,6 +158,9 @@ class Batches:
         ids_T = np.concatenate([(tokens.named if named else tokens.plain).ids[start:end] for named, start, end in spans])
         none = np.zeros(settings.max_tokens, np.uint16)
         names_T = np.concatenate([tokens.names[start:end] if named else none[: end - start] for named, start, end in spans])
+        if settings.end_each:
+            ends_B = np.cumsum(length_B)
+            ids_T, names_T, length_B = np.insert(ids_T, ends_B, tokens.end_id), np.insert(names_T, ends_B, 0), length_B + 1
         key_B = order.draws(order.key(settings.seed, epoch, _MASKS), window_B)
         hidden_T = masking.deobfuscate(names_T, length_B, max_share=settings.deobfuscation_share, key_B=key_B)
         # A plain window, and a window of a file in which none of its names stands, takes random masking.
@@ -149,20 +184,31 @@ class Batches:
         return Batch(inputs_T, labels_M, hidden_M, length_B.tolist())
 
     def _plan(self, epoch: int) -> _Epoch:
-        settings, longest = self._settings, self._settings.max_tokens
+        settings = self._settings
         named_D = self._named_D > 0  # empty: nothing to hide
         if settings.objective in ("masking", "sequential"):
             named_D[:] = False
         elif settings.objective == "parallel":
             named_D &= order.uniform(order.key(settings.seed, epoch, _COIN), np.arange(len(named_D))) < 0.5
-        length_D = np.where(named_D, self._named_D, self._plain_D)
-        count_D = length_D // longest + (length_D % longest >= _SHORTEST)
+        cut = self._cut(epoch, np.where(named_D, self._named_D, self._plain_D))
+        count_D = cut.count_D
         first_D = np.concatenate(([0], np.cumsum(count_D)))
-        length_W = np.full(first_D[-1], longest, np.int64)
-        some_D = count_D > 0
-        length_W[first_D[1:][some_D] - 1] = np.minimum(longest, (length_D - (count_D - 1) * longest)[some_D])
+        document_W = np.repeat(np.arange(len(count_D)), count_D)
+        _, length_W = cut.spans(document_W, np.arange(first_D[-1]) - first_D[document_W])
         order_W = order.permutation(len(length_W), seed=settings.seed, epoch=epoch)
-        return _Epoch(named_D, first_D, order_W, _packed(length_W[order_W], settings.batch_tokens))
+        borders = _packed(length_W[order_W] + settings.end_each, settings.batch_tokens)
+        return _Epoch(named_D, cut, first_D, order_W, borders)
+
+    def _cut(self, epoch: int, length_D: np.ndarray) -> _Cut:
+        settings = self._settings
+        length_D, longest = length_D - settings.end_each, settings.max_tokens - settings.end_each
+        shift_D = np.zeros(len(length_D), np.int64)
+        if settings.random_offsets:
+            draw_D = order.uniform(order.key(settings.seed, epoch, _SHIFT), np.arange(len(length_D)))
+            shift_D = (draw_D * longest).astype(np.int64)
+            # A document that fits a window is not cut, and no first window is too short to learn from.
+            shift_D[(length_D <= longest) | (shift_D > longest - _SHORTEST)] = 0
+        return _Cut(length_D, shift_D, longest)
 
 
 def _packed(length_W: np.ndarray, budget: int) -> np.ndarray:

@@ -38,12 +38,15 @@ class Settings:
     micro_tokens: int = 65_536  # of one forward and backward; a larger batch is cut, to the same gradients
     evaluation_pairs: int = 500  # held-out pairs of the retrieval score
     initial: str = "normal"  # N(0, initializer_range), as published; or "lexical", see encoder.lexical
+    position_scale: float = 0.0  # positions start as random directions of this length; 0: as `initial` has them
 
     def __post_init__(self) -> None:
         if self.micro_tokens < self.examples.max_tokens:
             raise CodesageError(f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens "
                                 f"({self.examples.max_tokens})")  # fmt: skip
         lexical.check(self.initial)
+        if self.position_scale < 0:
+            raise CodesageError(f"position_scale is {self.position_scale}: expected a length of at least 0")
 
 
 def run(
@@ -58,16 +61,19 @@ def run(
     """
     settings = checked(settings, tokens, tokenizer)
     batches = _Shares(examples.Batches(tokens, settings.examples))
+    batches.batches.switch(-(-settings.loop.steps // 2))
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
-    encoder = lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial, seed=settings.loop.seed)
+    encoder = lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
+                            position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
     facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
         facts["pretrain"] = loop.train(encoder, settings.loop, loop.Run(
             batches=batches,
+            at_half=batches.batches.switch,
             gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
             warm_up=partial(warm_up, encoder),
             folder=folder,

@@ -59,7 +59,8 @@ class Run(Generic[Batch]):
 
     `warm_up(batch)` is called before the clock starts where the blocks are compiled, and its gradients are dropped: it
     computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
-    `evaluate()` is called `settings.evaluations` times, without gradients, under autocast.
+    `evaluate()` is called `settings.evaluations` times, without gradients, under autocast. `at_half(step)` is called when half
+    of the run is done, by its steps or by its time, with the first step whose batch is not made yet, and again after a resume.
 
     `checkpoints` is the home of everything that must outlive a kill, one folder for each stage. The newest checkpoint there
     is resumed where `resume` says so and its settings and its `identity` (encoder, data, tokenizer: JSON values) are those of
@@ -72,6 +73,7 @@ class Run(Generic[Batch]):
     gradients_of: Callable[[Batch], tuple[Tensor, int]]
     warm_up: Callable[[Batch], object] | None = None
     evaluate: Callable[[], dict] | None = None
+    at_half: Callable[[int], None] | None = None
     checkpoints: Path | None = None
     resume: bool = True
     identity: dict = field(default_factory=dict)
@@ -100,6 +102,7 @@ def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
         state.compile()
         state.start_clock()
         while (now := state.now()).used < 1:
+            state.pass_half(now.used)
             stopped = state.step(next(ahead), now.used, metrics, signals)
             due = int(now.used * settings.evaluations)
             if now.may_evaluate and due > state.progress.evaluated:
@@ -138,6 +141,8 @@ class _State:
         self.identity = json.loads(json.dumps({**run.identity, "stage": run.stage, "loop": asdict(settings)}))
         if run.checkpoints is not None:
             self._resume()
+        if run.at_half is not None and self.progress.half:
+            run.at_half(self.progress.half)
         self.device = encoder.wte.weight.device
         self.autocast = precision.autocast(settings.precision, self.device)
         encoder.train()
@@ -170,6 +175,13 @@ class _State:
         own = [share_used(self.settings, self.progress), time.perf_counter() - self._saved, affordable]
         used, unsaved, may_evaluate = processes.from_first(own)
         return _Now(used, unsaved, bool(may_evaluate))
+
+    def pass_half(self, used: float) -> None:
+        """Say so when half of the run is done."""
+        if used >= 0.5 and not self.progress.half:
+            self.progress.half = self.progress.step + 1  # the batch of this step is made already
+            if self.run.at_half is not None:
+                self.run.at_half(self.progress.half)
 
     def step(self, batch: Batch, used: float, metrics: Metrics, signals: list[str]) -> bool:
         """Take one step; returns whether a process was asked to stop."""

@@ -62,6 +62,7 @@ class Progress:
     step: int = 0  # steps done
     tokens: int = 0
     seconds: float = 0.0  # time used, over all lives of the run
+    half: int = 0  # the first step whose batch was made after half of the run was done; 0: not yet
     evaluated: int = 0  # evaluations that were due so far
     evaluating: float = 0.0  # seconds of the time used that they took
     evaluation: dict = field(default_factory=dict)  # the latest

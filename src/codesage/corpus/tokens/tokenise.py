@@ -3,12 +3,14 @@
 In: Documents and Pairs, some at a time. Out: named columns, flat ids beside the length of each item. A document gives
 two streams. The plain one is its text tokenised as a whole. The named one is for deobfuscation: every identifier is
 tokenised on its own (paper section 3.1), and so is the text between two of them (a space before an identifier stays
-with the text before it); `names` says which name of the file each token is a part of. It is empty where there is
-nothing to hide: no grammar, a parse that was refused, a file without names of its own. Both end with the end token.
+with the text before it, or goes with the identifier: Naming); `names` says which name of the file each token is a part
+of. It is empty where there is nothing to hide: no grammar, a parse that was refused, a file without names of its own.
+Both end with the end token.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,14 +28,24 @@ SIDES: dict[str, Callable[[Pair], str]] = {
     "body": lambda pair: pair.bare_body,
     "description": lambda pair: pair.description,
 }
+_SPACE = ord(" ")
 MOST_NAMES = 65_535  # names of one file that are told apart: uint16; further ones are never hidden
 
 
-class Tokeniser:
-    """A tokenizer, and how many tokens are kept of each side of a pair."""
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What the named stream takes for an identifier. The paper's figure 8 hides `self` and `__init__`; we keep both."""
 
-    def __init__(self, tokenizer: Tokenizer, *, limits: dict[str, int]) -> None:
-        self._limits, self._end_id = limits, tokenizer.end_id
+    hide_self: bool = False  # `self`, `cls` and PHP's `$this` too
+    hide_special: bool = False  # the methods that a language calls by itself too, as `__init__` and `constructor`
+    with_space: bool = False  # the space before an identifier is a part of it, as it is in the plain stream
+
+
+class Tokeniser:
+    """A tokenizer, how many tokens are kept of each side of a pair, and what is an identifier."""
+
+    def __init__(self, tokenizer: Tokenizer, *, limits: dict[str, int], naming: Naming) -> None:
+        self._limits, self._naming, self._end_id = limits, naming, tokenizer.end_id
         self._pretokens = Pretokens(tokenizer, dtype=id_type(tokenizer.vocab_size))
         self._reach = tokenizer.longest_token
 
@@ -78,7 +90,7 @@ class Tokeniser:
         numbers: list[int] = []
         ends = [0]
         for document in documents:
-            pieces_of(document, pieces, numbers)
+            pieces_of(document, pieces, numbers, self._naming)
             ends.append(len(pieces))
         distinct: dict[bytes, int] = {}
         which_P = np.fromiter((distinct.setdefault(piece, len(distinct)) for piece in pieces), np.int64, len(pieces))
@@ -93,7 +105,7 @@ class Tokeniser:
         )
 
 
-def pieces_of(document: Document, pieces: list[bytes], numbers: list[int]) -> None:
+def pieces_of(document: Document, pieces: list[bytes], numbers: list[int], naming: Naming) -> None:
     """Append the pieces of a document, UTF-8, and the number of the name each one is (from 1 on; 0: no name).
 
     Joined, the pieces are the text. Nothing is appended where nothing can be hidden.
@@ -105,13 +117,16 @@ def pieces_of(document: Document, pieces: list[bytes], numbers: list[int]) -> No
     except syntax.ParseRefused:
         return  # deeper or larger than a parser may see: random masking needs no parse
     source, end, seen = tree.source, 0, {}
-    found = syntax.identifiers(tree)
+    found = syntax.identifiers(tree, hide_self=naming.hide_self, hide_special=naming.hide_special)
     for identifier in found:
-        if identifier.start_byte > end:
-            pieces.append(source[end : identifier.start_byte])
+        start = identifier.start_byte
+        if naming.with_space and start > end and source[start - 1] == _SPACE:
+            start -= 1
+        if start > end:
+            pieces.append(source[end:start])
             numbers.append(0)
         end = identifier.end_byte
-        pieces.append(source[identifier.start_byte : end])
+        pieces.append(source[start:end])
         number = seen.setdefault(identifier.name, len(seen) + 1)
         numbers.append(number if number <= MOST_NAMES else 0)
     if found and end < len(source):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.tokens.files import KINDS, Files, read_items, read_ragged, read_sources
 from codesage.corpus.tokens.ragged import Ragged
-from codesage.corpus.tokens.tokenise import SIDES, Columns, Tokeniser, id_type
+from codesage.corpus.tokens.tokenise import SIDES, Columns, Naming, Tokeniser, id_type
 from codesage.errors import CodesageError
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer, load
@@ -50,6 +50,7 @@ class Settings:
     text_tokens: int = 128  # longest side a batch can ask for, end token included
     code_tokens: int = 1024
     description_tokens: int = 256
+    naming: Naming = field(default_factory=Naming)  # what the named stream takes for an identifier
     seed: int = 0  # of the sample
     workers: int = 0  # processes that parse and tokenise; 0: one a core
 
@@ -147,7 +148,7 @@ def write(
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
         files = stack.enter_context(Files(folder, facts["dtype"]))
-        pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits))
+        pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits, settings.naming))
         parts = (
             ("documents", _sampled(documents, settings), lambda document: len(document.text)),
             ("pairs", _sampled_pairs(pairs, settings), _pair_size),
@@ -264,15 +265,16 @@ def sample(languages: list[str], count: int, *, seed: int) -> np.ndarray:
 
 
 @contextmanager
-def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int]) -> Iterator[Executor | None]:
+def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int], naming: Naming) -> Iterator[Executor | None]:
     """Processes that tokenise; None for one, which is this one."""
     if workers == 1:
-        _start(tokenizer, limits)
+        _start(tokenizer, limits, naming)
         yield None
         return
     with TemporaryDirectory() as folder:  # not in the call: a worker that dies before it has read it all would block us
         tokenizer.save(folder)
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start_alone, (folder, limits)) as pool:  # no fork: threads
+        spawn = get_context("spawn")  # no fork: threads
+        with ProcessPoolExecutor(workers, spawn, _start_alone, (folder, limits, naming)) as pool:
             yield pool
 
 
@@ -299,13 +301,13 @@ def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> It
 _STATE: dict[str, Tokeniser] = {}
 
 
-def _start(tokenizer: Tokenizer, limits: dict[str, int]) -> None:
-    _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits)
+def _start(tokenizer: Tokenizer, limits: dict[str, int], naming: Naming) -> None:
+    _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits, naming=naming)
 
 
-def _start_alone(folder: str, limits: dict[str, int]) -> None:
+def _start_alone(folder: str, limits: dict[str, int], naming: Naming) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    _start(load(folder), limits)
+    _start(load(folder), limits, naming)
 
 
 def _work(unit: list, documents: bool) -> Columns:
