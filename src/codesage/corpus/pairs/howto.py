@@ -73,7 +73,7 @@ _DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 _ANCHOR = re.compile(
     r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
 )
-_CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)  # logs of changes
+_CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)
 _PROTOTYPE = re.compile(r"(?!\s*(?:return|goto|else|case)\b)\s*\w+[\w\s*]*[\s*]\w+\s*\([^()]*\)\s*")
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
 _TAG_ENDS = frozenset({
