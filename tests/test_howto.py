@@ -201,7 +201,8 @@ def test_what_is_no_sample_gives_no_pair(text: str) -> None:
         ("136\\. Single Number", "Single Number"),
         ("Step 3: Create a table", "Create a table"), ("toSnakeCase", "to snake case"),
         ("method: Page.click on a link", "Page.click on a link"), ("Create the client {#client}", "Create the client"),
-        ("Example", ""), ("Python Java Node.js", ""), ("Überblick über alles", ""), ("42", ""), ("Sort", ""),
+        ("Example", ""), ("Bug fixes", ""), ("Breaking changes", ""), ("Fixed bug in the parser", "Fixed bug in the parser"),
+        ("Python Java Node.js", ""), ("Überblick über alles", ""), ("42", ""), ("Sort", ""),
     ],
 )  # fmt: skip
 def test_titles(stated: str, text: str) -> None:
@@ -367,3 +368,37 @@ def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:
     recipe.write_text(stated + 'licence = "CC-BY-SA-4.0"\n')
     with pytest.raises(CodesageError, match="is not permissive"):
         read_recipe(recipe)
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "docs/Change-Log.rst", "HISTORY.adoc", "release_notes.md"])
+def test_logs_of_changes_are_no_articles(name: str) -> None:
+    text = "# Read the rows\n\n```python\nrows = read(path)\nprint(rows)\n```\n"
+    assert all(list(articles_of(_document(other, text))) for other in ("docs/rows.md", "docs/history-api.md"))
+    assert not list(articles_of(_document(name, text)))
+
+
+@pytest.mark.parametrize(
+    ("code", "shows"),
+    [
+        ("int open_it(const char *path, int flags);\nvoid close_it(int fd);", False),
+        ("#include <x.h>\nchar *name_of(int id); // its name\nunsigned int size(\n  void *p);", False),
+        ("open_it(path, 0);\nclose_it(fd);", True),
+        ("int fd = open_it(path, 0);\nreturn close_it(fd);", True),
+    ],
+)
+def test_prototypes_alone_are_no_sample_of_c(code: str, shows: bool) -> None:
+    assert is_sample(Sample("c", code, 1)) == shows
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("rest/activities/list/get/example-1/example-1.9.x.{}", "activities list get"),
+        ("rest/activities/instance-delete/example-1.9.x.{}", "activities instance delete"),
+        ("sort/heap-sort.{}", "heap sort"),
+    ],
+)
+def test_a_path_that_only_says_what_is_done_says_of_what_too(path: str, text: str) -> None:
+    code = "rows = client.fetch(1)\nprint(rows)\n"
+    members = [_document(path.format(suffix), code) for suffix in ("py", "rb")]
+    assert {pair.text for pair in pairs_of_group("k", members, "")} == {text}

@@ -142,3 +142,21 @@ def test_tests_and_constructors_outside_of_test_folders_are_not_what_is_tested()
     for parent, name, pairs in (("Writer", "LoadRows", 1), ("WriterTest", "LoadRows", 0), ("LoadRows", "LoadRows", 0)):
         found = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
         assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), found, Counter())) == pairs
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript", "ruby"])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_an_escaped_quote_does_not_end_the_name_of_a_test(language, quote):
+    call = "it({0}doesn\\{0}t keep empty lines{0}, () => {{\n  parseLine(a);\n}});\n"
+    if language == "ruby":
+        call = "it {0}doesn\\{0}t keep empty lines{0} do\n  parse_line(a)\nend\n"
+    (test,) = found_in(call.format(quote), "test/reader.x", language)
+    assert test.text == f"doesn{quote}t keep empty lines"
+
+
+@pytest.mark.parametrize(("said", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
+def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(said, tested):
+    source = f"package p\nfunc Test{said}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
+    code = "package p\nfunc NewFileReader(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
+    found = definitions((code, "p/reader.go", "go"))
+    assert len(match_tests(found_in(source, "p/reader_test.go", "go"), found, Counter())) == tested

@@ -37,7 +37,8 @@ _TAG = re.compile(
     re.MULTILINE,
 )
 _NO_TITLE = frozenset({
-    "a", "about", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus", "class",
+    "a", "about", "added", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus",
+    "breaking", "bug", "bugfixes", "changed", "changelog", "changes", "class", "deprecated", "features", "fixed", "fixes",
     "client", "code", "complete", "complexity", "conclusion", "constraints", "demo", "description", "details", "e.g",
     "example", "examples", "explanation", "faq", "following", "for", "full", "function", "functions", "getting", "here",
     "how", "idea", "implementation", "import", "imports", "in", "initialize", "install", "installation", "instructions",
@@ -72,6 +73,9 @@ _DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 _ANCHOR = re.compile(
     r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
 )
+_CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)
+_PROTOTYPE = re.compile(r"(?!\s*(?:return|goto|else|case)\b)\s*\w+[\w\s*]*[\s*]\w+\s*\([^()]*\)\s*")
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
 _TAG_ENDS = frozenset({
     "main", "complete", "full", "decl", "snippet", "example", "code", "sample", "body",
 })  # fmt: skip
@@ -127,7 +131,8 @@ def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pa
 
 def articles_of(document: Document) -> Iterator[Pair]:
     """A pair for each heading of an article with the code below it; tabs of several languages share a group."""
-    if PurePosixPath(document.path).suffix.lower() not in ARTICLES:
+    path = PurePosixPath(document.path)
+    if path.suffix.lower() not in ARTICLES or _CHANGES.match(path.stem):
         return
     for number, run in enumerate(_Reader(document).read()):
         samples = [sample for sample in run.samples if is_sample(sample)]
@@ -166,7 +171,15 @@ def is_sample(sample: Sample) -> bool:
     code = sample.code
     if not has_lines(code, LEAST_LINES, sample.language) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
         return False
+    if sample.language == "c" and _is_declared_only(code):
+        return False
     return any(mark in code for mark in "(=;{[") and not code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--"))
+
+
+def _is_declared_only(code: str) -> bool:
+    """Whether C code only declares functions, as a synopsis does."""
+    statements = [part for part in _COMMENT.sub("", code).split(";") if part.strip()]
+    return all(_PROTOTYPE.fullmatch(part) for part in statements)
 
 
 def without_preamble(code: str) -> str:

@@ -29,6 +29,7 @@ _COMMON = frozenset({
     "types", "config", "model", "models", "program", "solution", "solutions", "helper", "helpers", "common", "constants",
     "errors", "readme", "version", "doc", "docs", "run", "core", "base", "api",
 })  # fmt: skip
+_ACTIONS = frozenset({"create", "delete", "get", "instance", "list", "patch", "post", "put", "read", "update"})
 _VERSION = re.compile(r"(?:[.-]v?\d+(?:\.[\dx]+)*)+$")
 _TWINS = {"javascript", "typescript"}  # often one file compiled, or the other with types
 _MOST_MEMBERS = 27  # three a language: more files than that share a layout, not a task
@@ -129,12 +130,19 @@ def pairs_of_group(key: str, members: Sequence[Document], title: str) -> Iterato
 
 
 def _title_words(path: str) -> list[str]:
-    """The words of the last part of a path that says something."""
+    """The words of the last part of a path that says something; where it only says what is done, of the parts above too.
+
+    So "activities/list/get/example-1" gives "activities list get".
+    """
     *folders, name = path.split("/")
+    found: list[str] = []
     for part in (_VERSION.sub("", name.rpartition(".")[0] or name), *reversed(folders)):
         words = [word for word in _words(part) if not word.isdigit()]
-        if any(word not in _COMMON for word in words):
-            return words
+        if not any(word not in _COMMON for word in words):
+            continue
+        found = [word for word in words if word not in found] + found
+        if any(word not in _COMMON | _ACTIONS for word in found):
+            return found
     return []
 
 

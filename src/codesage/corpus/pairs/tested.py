@@ -37,6 +37,9 @@ _METHOD = re.compile(r"\.(?<=[.\w)]\.)([a-z_]\w*+[?!]?)\.?")
 _DESCRIBED = re.compile(rb"\b(?:describe|context)[ (]\s{0,20}(?:\w+::)*([A-Z]\w*)")
 _TEST_AFFIXES = frozenset(("test", "tests", "spec", "specs", "testcase", "case", "cases", "it", "unit"))
 _ESCAPE = re.compile(r"\\(.)")
+_STRINGS = {  # the rest of a string after the quote that opens it; an escaped quote does not end it
+    quote: re.compile(rb"((?:[^\\\n" + quote + rb"]|\\.)*+)" + quote) for quote in (b'"', b"'", b"`")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,8 @@ def _subject(group: str) -> str:
 
 def _string(source: bytes, start: int, quote: bytes) -> str:
     """The text of a string that starts at `start`, on one line and without interpolation, else ""."""
-    end = source.find(quote, start, start + 300)
-    text = source[start : max(end, start)].decode("utf-8", "replace")
+    match = _STRINGS[quote].match(source, start, start + 300)
+    text = match.group(1).decode("utf-8", "replace") if match else ""
     return "" if "\n" in text or "${" in text or "#{" in text else _ESCAPE.sub(r"\1", text)
 
 
