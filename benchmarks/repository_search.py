@@ -114,7 +114,8 @@ def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float, r
     found = []
     for query in queries:
         hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight, rules=rules)
-        targets = [target if isinstance(target, dict) else {"path": target} for target in query["relevant"] + query["secondary"]]
+        asked = query["relevant"] + query["secondary"]
+        targets = [target if isinstance(target, dict) else {"path": target} for target in asked]
         found.append(ndcg(hits, targets))
     return statistics.mean(found)
 

@@ -486,7 +486,7 @@ def test_names_are_found_as_people_type_them(tmp_path):
     project.mkdir()
     for name in ("GitHubClient", "readOAuth2Token", "getURLs", "parseIPv6", "WebSocketFrame"):
         (project / f"{name}.py").write_text(f"def {name}(a):\n    return a\n")
-    (project / "other.py").write_text("def git(a):\n    return a\n\n\ndef hub(a):\n    return a\n\n\ndef web(a):\n    return a\n")
+    (project / "other.py").write_text("".join(f"def {name}(a):\n    return a\n\n\n" for name in ("git", "hub", "web")))
     index = opened(project, tmp_path)
     index.update(ENCODER)
     for query, wanted in {"github": "GitHubClient", "oauth2": "readOAuth2Token", "urls": "getURLs", "ipv6": "parseIPv6",
@@ -495,7 +495,8 @@ def test_names_are_found_as_people_type_them(tmp_path):
 
 
 def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):
-    (root / "a.py").write_text("def fail():\n    raise ValueError('no such zebra, try again')\n\n\ndef zebra():\n    return 'try'\n")
+    fail = "def fail():\n    raise ValueError('no such zebra, try again')\n"
+    (root / "a.py").write_text(fail + "\n\ndef zebra():\n    return 'try'\n")
     (root / "zebra.py").write_text("class Zebra:\n    def area(self):\n        return 'zebra such again try no'\n")
     index = opened(root, tmp_path)
     index.update(ENCODER)
@@ -521,7 +522,8 @@ def test_every_token_of_a_long_function_is_in_some_piece():
         def token_counts(self, texts):
             return [len(text.split()) for text in texts]
 
-    body = "\n".join(f"    word{line} = other{line} + 1" for line in range(100)) + "\n    " + " ".join(f"w{n}" for n in range(150))
+    lines = [f"    word{line} = other{line} + 1" for line in range(100)]
+    body = "\n".join([*lines, "    " + " ".join(f"w{n}" for n in range(150))])
     chunk = Chunk("a/b/c.py", "python", "function", "long", 1, 101, "def long(a):\n" + body)
     (found,) = pieces([chunk], Counting())
     assert len(found) > 8 and all(len(piece.split()) < 64 for piece in found)

@@ -70,7 +70,7 @@ def _parts(
     """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
     words, name = ranking.content_words(query), ranking.asked_name(query)
     if name and rules.name:
-        for place in _bearers(index, view, name):
+        for place in view.bearers.get(name.lower(), ()):
             if allowed_N is None or allowed_N[place]:
                 scores.setdefault(place, 0.0)
     files = ranking.by_file(scores, view.paths, view.sizes)
@@ -89,14 +89,6 @@ def _parts(
         }
         parts[place] = {rule: value for rule, value in own.items() if value}
     return parts
-
-
-def _bearers(index: Index, view: View, name: str) -> list[int]:
-    rows = index.connection.execute(
-        "SELECT id FROM chunks WHERE name = ? COLLATE NOCASE OR name LIKE ? ESCAPE '\\' LIMIT 200",
-        (name, "%." + re.sub(r"([%_\\])", r"\\\1", name)),
-    )
-    return [view.place[number] for (number,) in rows]
 
 
 def _definitions(index: Index, view: View, name: str, places) -> set[int]:
@@ -118,15 +110,16 @@ def _literals(index: Index, view: View, query: str, places) -> set[int]:
 
 
 def _texts(index: Index, view: View, places):
-    for place in places:
-        number = int(view.numbers_N[place])
-        yield place, index.connection.execute("SELECT text FROM chunks WHERE id = ?", (number,)).fetchone()[0]
+    numbers = ",".join(str(view.numbers_N[place]) for place in places)
+    for number, text in index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({numbers})"):
+        yield view.place[number], text
 
 
 def _shares(view: View, query: str, places, rules: Rules) -> dict[int, float]:
     """What share of its score a chunk keeps, where it is not all."""
     asked = ranking.kinds_asked(query)
-    spoken = set(read_query(query).languages).intersection(view.languages)
+    named = read_query(query).languages
+    spoken = set(named).intersection(view.languages) if named else set()
     shares = {}
     for place in places:
         kind = view.files[place]

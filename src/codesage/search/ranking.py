@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from codesage.search.terms import parts_of, stem
@@ -19,10 +20,11 @@ ASKED_SHARE = 1.3  # of its score, for a file of the kind that the query asks fo
 DENSE_WEIGHT = 2.0  # what the ranking by vectors counts beside full text
 K = 30.0  # of the fusion: 60, its usual value, hardly tells the first from the tenth
 _LATER_BEST = 3  # chunks of a file that speak for it
-_STOP = set(
-    "a an and are as at be by can do does for from get how i if in into is it its my of on one or that the this to use used "
-    "using was we what when where which who why with you your work works handled implemented".split()
-)
+_STOP = {
+    "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "get", "how", "if", "into", "is", "it",
+    "in", "its", "my", "of", "on", "one", "or", "that", "the", "this", "to", "use", "used", "using", "was", "we", "what",
+    "when", "where", "which", "who", "why", "with", "you", "your", "work", "works", "handled", "implemented",
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]*)*[?!]?")
 _SEPARATOR = re.compile(r"\.|::|->|#")
 
@@ -40,7 +42,7 @@ class Rules:
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
 
 
-_KINDS = {"code": 1.0, "legacy": 0.7, "example": 0.6, "test": 0.5, "generated": 0.6, "vendored": 0.5, "docs": 0.6, "data": 0.5}
+_KINDS = {"code": 1.0, "legacy": 0.7, "example": 0.6, "test": 0.5, "generated": 0.6, "vendored": 0.5, "docs": 0.8, "data": 0.7}
 _ASKED = {  # words that ask for a kind of file
     "test": {"test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures", "mock", "benchmark"},
     "example": {"example", "examples", "sample", "demo", "tutorial"}, "generated": {"generated"},
@@ -101,9 +103,7 @@ def words_in_path(words: Sequence[str], path: str) -> float:
     """Share of the words that the name of the file holds; those that only a folder is named by count half."""
     if not words:
         return 0.0
-    *folders, file = path.lower().split("/")
-    stems = {stem(part) for part in parts_of(" ".join(folders))}
-    own = {stem(part) for part in parts_of(path.rpartition("/")[2])}
+    file, own, stems = _stems_of_path(path)
     found = 0.0
     for word in words:
         if word in own or (len(word) >= 4 and word in file):
@@ -113,9 +113,21 @@ def words_in_path(words: Sequence[str], path: str) -> float:
     return found / len(words)
 
 
+@lru_cache(maxsize=65_536)
+def _stems_of(name: str) -> frozenset[str]:
+    return frozenset(map(stem, parts_of(name)))
+
+
+@lru_cache(maxsize=65_536)
+def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str]]:
+    """The name of a file in small letters, its stems, and those of its folders."""
+    folders, _, file = path.rpartition("/")
+    return file.lower(), _stems_of(file), _stems_of(folders)
+
+
 def words_in_name(words: Sequence[str], name: str) -> float:
     """How much of a name the words of a query are, times how much of them it is."""
-    own = {stem(part) for part in parts_of(name)}
+    own = _stems_of(name)
     both = len(own.intersection(words))
     return both / max(1, len(own)) if both else 0.0
 

@@ -4,7 +4,8 @@ In: a connection. Out: columns by position of the chunk, and the float32 vectors
 """
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ class View:
     names: list[str]
     files: list[str]  # kind of the file, see search.kinds
     sizes: dict[str, int]  # chunks of each path
+    bearers: dict[str, list[int]]  # by the last part of a name in small letters, the chunks that bear it
     vectors_PD: np.ndarray
     starts_N: np.ndarray  # first piece of each chunk
 
@@ -47,6 +49,14 @@ def load(connection: sqlite3.Connection, width: int) -> View:
     return View(
         numbers_N, {number: place for place, number in enumerate(columns[0])}, list(columns[1]), list(columns[2]),
         list(columns[3]), list(columns[4]), [kind_of(path) for path in columns[1]],
-        Counter(columns[1]),
+        Counter(columns[1]), _bearers(columns[4]),
         stored[at].astype(np.float32), np.searchsorted(owners, numbers_N),
     )  # fmt: skip
+
+
+def _bearers(names: Sequence[str]) -> dict[str, list[int]]:
+    found = defaultdict(list)
+    for place, name in enumerate(names):
+        if name:
+            found[name.rpartition(".")[2].lower()].append(place)
+    return dict(found)
