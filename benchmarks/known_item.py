@@ -15,7 +15,6 @@ import tempfile
 from collections import Counter
 from datetime import date
 from pathlib import Path
-from unittest.mock import patch
 
 import codesage
 from codesage.corpus.commands import sources_of
@@ -25,12 +24,12 @@ from codesage.evaluate.reports import environment
 from codesage.records import Document, Function
 from codesage.search import query as station
 from codesage.search.index import Index
+from codesage.search.ranking import DENSE_WEIGHT, Rules
 from codesage.syntax import ParseRefused, functions, parse
 
-SYSTEMS = {  # (weight of the vectors, share of its score that a test keeps)
-    "full text": (0.0, station._TEST_SHARE), "vectors": (1e6, station._TEST_SHARE),
-    "fused": (station.DENSE_WEIGHT, station._TEST_SHARE), "fused, tests ranked alike": (station.DENSE_WEIGHT, 1.0),
-    "fused, tests keep 0.95": (station.DENSE_WEIGHT, 0.95), "fused, tests keep 0.8": (station.DENSE_WEIGHT, 0.8),
+SYSTEMS = {  # (weight of the vectors, rules)
+    "full text": (0.0, Rules()), "vectors": (1e6, Rules()), "fused": (DENSE_WEIGHT, Rules()),
+    "fused, kinds of files ranked alike": (DENSE_WEIGHT, Rules(kinds={})),
 }  # fmt: skip
 
 
@@ -98,14 +97,13 @@ def _docstring(function: Function) -> tuple[int, int]:
     return function.doc_start_byte, function.start_byte
 
 
-def reciprocal_ranks(index: Index, encoder, asked: list, dense_weight: float, test_share: float) -> list[float]:
+def reciprocal_ranks(index: Index, encoder, asked: list, dense_weight: float, rules: Rules) -> list[float]:
     """Of each query, one over the rank of the first chunk that is the function asked for; 0 where none is."""
     found = []
-    with patch.object(station, "_TEST_SHARE", test_share):
-        for text, path, line, name in asked:
-            hits = station.search(index, encoder, text, top=200, dense_weight=dense_weight)
-            ranks = [rank for rank, hit in enumerate(hits, start=1) if _is(hit.chunk, path, line, name)]
-            found.append(1 / ranks[0] if ranks else 0.0)
+    for text, path, line, name in asked:
+        hits = station.search(index, encoder, text, top=200, dense_weight=dense_weight, rules=rules)
+        ranks = [rank for rank, hit in enumerate(hits, start=1) if _is(hit.chunk, path, line, name)]
+        found.append(1 / ranks[0] if ranks else 0.0)
     return found
 
 

@@ -1,6 +1,6 @@
 """Search in whole repositories: natural questions whose answers are files, measured as the benchmark's authors do.
 
-    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--out FILE.json]
+    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--only REPO]... [--out FILE]
 
 DATA holds repositories.jsonl and queries.jsonl (the public benchmark of MinishLab/semble). Each repository is cloned into
 the cache, its `root` is laid out at the pinned revision and indexed there once for each model; a revision that is not
@@ -24,9 +24,18 @@ import codesage
 from codesage.evaluate.reports import environment
 from codesage.search import query as station
 from codesage.search.index import Index
-from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.ranking import DENSE_WEIGHT, Rules
 
 TOP = 10
+OFF = {"file": 0.0, "later": 1.0, "name": 0.0, "path": 0.0, "part": 0.0, "literal": 0.0, "kinds": {}}
+VECTORS_ALONE = 1e6
+SYSTEMS = {  # (weight of the vectors, rules)
+    "full text, no rule": (0.0, Rules(**OFF)), "vectors, no rule": (VECTORS_ALONE, Rules(**OFF)),
+    "fused, no rule": (DENSE_WEIGHT, Rules(**OFF)), "full text": (0.0, Rules()), "vectors": (VECTORS_ALONE, Rules()),
+    "all": (DENSE_WEIGHT, Rules()), "all, weight 2": (2.0, Rules()),
+    **{f"all without {rule}": (DENSE_WEIGHT, Rules(**{rule: off})) for rule, off in OFF.items()},
+    **{f"{rule} alone": (DENSE_WEIGHT, Rules(**{**OFF, rule: getattr(Rules(), rule)})) for rule in OFF},
+}  # fmt: skip
 
 
 def main() -> None:
@@ -36,17 +45,20 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--model", default="default", help="a model folder, or the bundled one")
     parser.add_argument("--dense-weight", type=float, help="measure this weight only; default: full text, vectors, fused")
+    parser.add_argument("--only", action="append", default=[], help="a repository by its name; may be given again")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    weights = {"full text": 0.0, "vectors": 1e6, "fused": DENSE_WEIGHT}
+    systems = dict(SYSTEMS)
     if arguments.dense_weight is not None:
-        weights = {f"weight {arguments.dense_weight:g}": arguments.dense_weight}
+        systems = {f"weight {arguments.dense_weight:g}": (arguments.dense_weight, Rules())}
     encoder = codesage.load(None if arguments.model == "default" else arguments.model)
     queries = defaultdict(list)
     for query in read_lines(arguments.data / "queries.jsonl"):
         queries[query["repo"]].append(query)
     repositories, missing = {}, []
     for repository in read_lines(arguments.data / "repositories.jsonl"):
+        if arguments.only and repository["repo"] not in arguments.only:
+            continue
         root = lay_out(repository, arguments.cache)
         if root is None:
             missing.append(repository["repo"])
@@ -55,12 +67,12 @@ def main() -> None:
         asked = queries[repository["repo"]]
         repositories[repository["repo"]] = {
             "language": repository["language"], "chunks": index.status().chunks, "queries": len(asked),
-            **{name: round(mean_ndcg(index, encoder, asked, weight), 4) for name, weight in weights.items()},
+            **{name: round(mean_ndcg(index, encoder, asked, *system), 4) for name, system in systems.items()},
             "published": repository["published_ndcg10"],
         }  # fmt: skip
-        print(repository["repo"], {name: repositories[repository["repo"]][name] for name in weights}, flush=True)
+        print(repository["repo"], {name: repositories[repository["repo"]][name] for name in systems}, flush=True)
     record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint, "missing": missing,
-              "NDCG@10": summary(repositories, list(weights)), "repositories": repositories}  # fmt: skip
+              "NDCG@10": summary(repositories, list(systems)), "repositories": repositories}  # fmt: skip
     print(json.dumps({"NDCG@10": record["NDCG@10"], "missing": missing}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -97,13 +109,14 @@ def indexed(root: Path, indexes: Path, encoder) -> Index:
     return index
 
 
-def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float) -> float:
+def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float, rules: Rules) -> float:
     """Mean of NDCG@10 over the queries of a repository."""
     found = []
     for query in queries:
-        hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight)
-        targets = query["relevant"] + query["secondary"]
-        found.append(ndcg(hits, [target if isinstance(target, dict) else {"path": target} for target in targets]))
+        hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight, rules=rules)
+        asked = query["relevant"] + query["secondary"]
+        targets = [target if isinstance(target, dict) else {"path": target} for target in asked]
+        found.append(ndcg(hits, targets))
     return statistics.mean(found)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import codesage.walk
 from codesage import CodesageError
 from codesage.languages import LANGUAGES, language_of
-from codesage.records import Document
+from codesage.records import Chunk, Document
 from codesage.search import index as index_station
 from codesage.search.chunks import chunks
 from codesage.search.index import Index, of_other_models
+from codesage.search.pieces import pieces
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
@@ -40,6 +43,11 @@ class HashingEncoder:
 
 
 ENCODER = HashingEncoder()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
 
 
 @pytest.fixture
@@ -142,10 +150,11 @@ def test_only_what_changed_is_read_again(root, tmp_path):
     assert index.update(ENCODER)["read"] == 3
     assert index.update(ENCODER) == {"read": 0, "gone": 0}
     rows = index.rows
-    (root / "pkg" / "more.py").write_text((root / "pkg" / "shapes.py").read_text())
+    (root / "other" / "pkg").mkdir(parents=True)
+    (root / "other" / "pkg" / "shapes.py").write_text((root / "pkg" / "shapes.py").read_text())
     (root / "notes.md").unlink()
     assert index.update(ENCODER) == {"read": 1, "gone": 1}
-    assert index.rows == rows  # equal texts are not embedded twice
+    assert index.rows == rows - 1  # equal texts are not embedded twice, and that of what is gone goes away
     assert "notes.md" not in {path for path, *_ in content(index)}
 
 
@@ -167,7 +176,7 @@ import codesage.search.index as station
 from pathlib import Path
 station._FILES_A_BATCH = 1
 index = Index.open(Path(sys.argv[1]), folder=Path(sys.argv[2]), encoder=ENCODER)
-calls, embed = 0, index._embed
+calls, embed = 0, index._missing
 def counted(*arguments):
     global calls
     rows = embed(*arguments)
@@ -175,7 +184,7 @@ def counted(*arguments):
     if calls == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)  # vectors are written, the transaction is not
     return rows
-index._embed = counted
+index._missing = counted
 index.update(ENCODER)
 """
 
@@ -199,10 +208,8 @@ def test_an_index_of_another_model_or_a_damaged_one_is_refused(root, tmp_path):
     other.fingerprint = "hashing:2"
     with pytest.raises(CodesageError, match="hashing:1.*hashing:2.*--index-dir .*--rebuild"):
         Index.open(root, folder=tmp_path / "index", encoder=other)
-    vectors = tmp_path / "index" / "vectors.f16"
-    vectors.write_bytes(vectors.read_bytes()[:-2])
-    with pytest.raises(CodesageError, match="bytes, expected.*--rebuild"):
-        opened(root, tmp_path)
+    with pytest.raises(CodesageError, match="is the index of .*project, not of .*pkg"):
+        Index.open(root / "pkg", folder=tmp_path / "index", encoder=ENCODER)
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / "index" / f"index.sqlite{suffix}").unlink(missing_ok=True)
     (tmp_path / "index" / "index.sqlite").write_bytes(b"no database" * 1000)
@@ -320,13 +327,9 @@ def test_a_language_that_is_none_is_told(root, tmp_path):
 
 
 def test_a_second_writer_is_told(root, tmp_path):
-    import fcntl
-
     index = opened(root, tmp_path)
-    with open(tmp_path / "index" / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(CodesageError, match="another process"):
-            index.update(ENCODER)
+    with FileLock(tmp_path / "index" / "lock"), pytest.raises(CodesageError, match="another process"):
+        index.update(ENCODER)
 
 
 def test_walk_reads_ignore_files_and_follows_no_link(root):
@@ -441,17 +444,14 @@ def test_command_line_answers_with_the_bundled_model(root, tmp_path):
     assert "3 files indexed" in found.stderr and "\x1b" not in found.stdout
     lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--json").stdout.splitlines()
     assert json.loads(lines[0])["path"] == "pkg/shapes.py" and len(lines) > 1
-    assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 6
+    assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 7
 
 
 def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path):
-    import fcntl
-
     folder = tmp_path / "i"
     assert run("index", root, "--index-dir", folder).returncode == 0
     (root / "pkg" / "late.py").write_text("def very_late():\n    return 1\n")
-    with open(folder / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         found = run("search", "area of the circle", root, "--index-dir", folder)
         for again in (run("index", root, "--index-dir", folder), run("index", root, "--index-dir", folder, "--rebuild")):
             assert again.returncode == 2 and "another process is indexing" in again.stderr
@@ -479,3 +479,109 @@ def test_empty_folder_and_foreign_model(tmp_path):
     assert nothing.returncode == 1 and "holds no text file" in nothing.stderr and not nothing.stdout
     foreign = run("search", "query", tmp_path / "empty", "--index-dir", tmp_path / "i", "--model", tmp_path / "empty")
     assert foreign.returncode == 2 and foreign.stderr.count("\n") == 1 and "config.json" in foreign.stderr
+
+
+def test_names_are_found_as_people_type_them(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("GitHubClient", "readOAuth2Token", "getURLs", "parseIPv6", "WebSocketFrame"):
+        (project / f"{name}.py").write_text(f"def {name}(a):\n    return a\n")
+    (project / "other.py").write_text("".join(f"def {name}(a):\n    return a\n\n\n" for name in ("git", "hub", "web")))
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+    for query, wanted in {"github": "GitHubClient", "oauth2": "readOAuth2Token", "urls": "getURLs", "ipv6": "parseIPv6",
+                          "websocket": "WebSocketFrame", "githubclient": "GitHubClient"}.items():  # fmt: skip
+        assert names(index, query)[0] == wanted, query
+
+
+def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):
+    fail = "def fail():\n    raise ValueError('no such zebra, try again')\n"
+    (root / "a.py").write_text(fail + "\n\ndef zebra():\n    return 'try'\n")
+    (root / "zebra.py").write_text("class Zebra:\n    def area(self):\n        return 'zebra such again try no'\n")
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    best = search(index, ENCODER, '"no such zebra, try again"')[0]
+    assert best.chunk.name == "fail" and best.parts["literal"] > 0
+    assert names(index, "Circle.area")[0] == "Circle.area" and names(index, "circle")[0] == "Circle"
+    assert names(index, "Zebra.area")[0] == "Zebra.area"
+
+
+def test_equal_texts_are_one_hit_that_counts_the_others(root, tmp_path):
+    for name in ("one", "two", "three"):
+        (root / f"{name}.py").write_text("def quagga(a):\n    return a + 17\n")
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    found = [hit for hit in search(index, ENCODER, "quagga") if hit.chunk.name == "quagga"]
+    assert [hit.alike for hit in found] == [2]
+
+
+def test_every_token_of_a_long_function_is_in_some_piece():
+    class Counting(HashingEncoder):
+        max_tokens = 64
+
+        def token_counts(self, texts):
+            return [len(text.split()) for text in texts]
+
+    lines = [f"    word{line} = other{line} + 1" for line in range(100)]
+    body = "\n".join([*lines, "    " + " ".join(f"w{n}" for n in range(150))])
+    chunk = Chunk("a/b/c.py", "python", "function", "long", 1, 101, "def long(a):\n" + body)
+    (found,) = pieces([chunk], Counting())
+    assert len(found) > 8 and all(len(piece.split()) < 64 for piece in found)
+    assert all(piece.startswith("b/c.py\nlong\ndef long(a):") for piece in found)
+    assert set(body.split()) <= set(" ".join(found).split())
+
+
+def test_a_clone_and_a_second_index_encode_nothing_again(root, tmp_path):
+    opened(root, tmp_path).update(ENCODER)
+
+    class Refusing(HashingEncoder):
+        def encode(self, texts, *, kind="code"):
+            raise AssertionError(texts)
+
+    shutil.copytree(root, tmp_path / "clone")
+    clone = Index.open(tmp_path / "clone", folder=tmp_path / "second", encoder=ENCODER)
+    assert clone.update(Refusing())["read"] == 3 and clone.rows > 3
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    file = root / "notes.md"
+    before = file.stat()
+    file.write_text(file.read_text().replace("zebra", "quoll"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert index.update(ENCODER)["read"] == 1
+
+
+def test_secrets_stay_out_and_an_index_is_its_owners(root, tmp_path):
+    for name in ("ID_RSA", "prod.env", ".git-credentials"):
+        (root / name).write_text("hunter2 = 1")
+    (root / "deploy.txt").write_text("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n")
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    assert index.status().skipped == {"secret": 4}
+    assert (tmp_path / "index").stat().st_mode & 0o77 == 0
+
+
+def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(root, tmp_path):
+    program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    (root / "evil.py").write_text("def evil():\n    return '\x1b]0;owned\x07 \u202e'\n")
+    found = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
+    assert found.returncode == 0 and "\x1b" not in found.stdout and "\u202e" not in found.stdout
+    assert "evil.py:1" in found.stdout and "words and vectors" in found.stdout
+    assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == "evil.py"
+
+
+def test_an_update_that_was_cut_off_says_so(root, tmp_path):
+    index = opened(root, tmp_path)
+
+    class Breaking(HashingEncoder):
+        def encode(self, texts, *, kind="code"):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        index.update(Breaking())
+    assert opened(root, tmp_path).pending == 3
+    index.update(ENCODER)
+    assert index.pending == 0

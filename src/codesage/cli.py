@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,8 @@ def search(
     glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
+    only_paths: Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")] = False,
     no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
 ) -> None:  # fmt: skip
     """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
@@ -69,8 +72,13 @@ def search(
     if not no_update:
         _refresh_or_share(opened, encoder)
     hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
-    for hit in hits:
-        typer.echo(_as_json(hit) if as_json else _as_text(hit))
+    if opened.pending:
+        typer.echo(f"partial: {opened.pending:,} files are not indexed yet", err=True)
+    if only_paths:
+        for path in dict.fromkeys(hit.chunk.path for hit in hits):
+            typer.echo(printable(path))
+    for hit in () if only_paths else hits:
+        typer.echo(_as_json(hit, explain) if as_json else _as_text(hit, explain))
     if not hits:
         typer.echo("nothing found", err=True)
         raise typer.Exit(1)
@@ -84,7 +92,8 @@ def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
     opened, _ = _open(path, index_dir, model, create=False)
     held = opened.status()
     typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
-               f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}")  # fmt: skip
+               f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}\n"
+               f"state: {f'partial, {opened.pending:,} files not indexed yet' if opened.pending else 'complete'}")  # fmt: skip
     for folder in () if index_dir else of_other_models(opened.folder, opened.model):
         typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
@@ -142,18 +151,27 @@ def _update(opened, encoder):
         return opened.update(encoder, progress=lambda done, total: bar.update(task, completed=done, total=total))
 
 
-def _as_json(hit) -> str:
+def _as_json(hit, explain: bool) -> str:
     chunk = hit.chunk
     return json.dumps({"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line,
                        "language": chunk.language, "name": chunk.name, "kind": chunk.kind,
-                       "score": round(hit.score, 6), "snippet": chunk.text}, ensure_ascii=False)  # fmt: skip
+                       "score": round(hit.score, 6), "alike": hit.alike, "snippet": chunk.text,
+                       **({"parts": hit.parts} if explain else {})}, ensure_ascii=False)  # fmt: skip
 
 
-def _as_text(hit) -> str:
+def printable(text: str) -> str:
+    """`text` without characters that a terminal obeys: each is shown as `\\x1b`."""
+    return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf") else
+                   letter.encode("unicode_escape").decode() for letter in text)  # fmt: skip
+
+
+def _as_text(hit, explain: bool) -> str:
     chunk = hit.chunk
-    head = typer.style(f"{chunk.path}:{chunk.start_line}", bold=_colour())
-    snippet = "\n".join(f"    {line[:160]}" for line in chunk.text.splitlines()[:4])
-    return f"{head}: {chunk.name or chunk.kind}  {hit.score:.4f}\n{snippet}"
+    head = typer.style(f"{printable(chunk.path)}:{chunk.start_line}", bold=_colour())
+    snippet = "\n".join(f"    {printable(line[:160])}" for line in chunk.text.splitlines()[:4])
+    more = f"  (and {hit.alike} alike)" if hit.alike else ""
+    parts = "\n    = " + ", ".join(f"{rule} {value:.3f}" for rule, value in hit.parts.items()) if explain else ""
+    return f"{head}: {printable(chunk.name) or chunk.kind}  {hit.score:.4f}{more}{parts}\n{snippet}"
 
 
 def _colour() -> bool:

@@ -142,3 +142,5 @@ class Hit:
 
     chunk: Chunk
     score: float
+    parts: dict[str, float] = field(default_factory=dict)  # what the score is made of, by rule
+    alike: int = 0  # further chunks with the same text

@@ -22,8 +22,11 @@ _FOLDERS = {
     ".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".tox", ".idea", ".gradle",
 }  # fmt: skip
-_SECRETS = {".env", ".netrc", ".pypirc", ".npmrc", "id_rsa", "id_ed25519", "credentials"}
-_SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks")
+_SECRETS = {
+    ".env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".git-credentials", ".htpasswd", ".my.cnf", "id_rsa",
+    "id_dsa", "id_ecdsa", "id_ed25519", "credentials", "kubeconfig",
+}  # fmt: skip
+_SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks", ".env", ".kubeconfig", ".ppk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +183,5 @@ def _with_line_feeds(text: str) -> str:
 
 
 def _secret(name: str) -> bool:
-    name = name.rpartition("/")[2]
+    name = name.rpartition("/")[2].lower()
     return name in _SECRETS or name.startswith(".env.") or name.endswith(_SECRET_SUFFIXES)

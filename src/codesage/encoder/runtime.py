@@ -22,7 +22,7 @@ from codesage.errors import CodesageError
 FP32, INT8 = "model.onnx", "model.int8.onnx"
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 BUNDLED = Path(__file__).parent.parent / "models" / "default"
-_BATCH_TOKENS = 8192  # padded tokens a batch: past this the matrix products gain nothing and memory grows
+_BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
 
 Forward = Callable[[list[list[int]]], np.ndarray]
 
@@ -67,6 +67,10 @@ class Embedder:
         if kind not in ("code", "text"):
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         return self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text on its own, the end token not counted."""
+        return list(map(len, self._tokenizer.encode_pieces(texts)))
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
         """Vectors as `encode` gives them, of documents that are token ids already, each with its end token."""
@@ -159,6 +163,7 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits uses no processor
     options.log_severity_level = 4  # a failure is raised, and said once
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -1,43 +1,50 @@
 """The index of one root: files, chunks, full text and vectors, kept up to date at the cost of what changed.
 
-A folder outside the tree holds index.sqlite (WAL: readers never block) and vectors.f16, float16 rows of unit length
-that SQLite refers to by row number. The SQLite transaction is the commit point: rows are appended and synced before
-it, and rows past the last committed one are overwritten, so a killed run leaves the state of its last batch of files.
-Files are compared by size and modification time and not read again when both are equal; chunks whose text is known
-are not embedded again.
+A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as float16 rows of unit
+length: a killed run leaves the state of its last batch of files. Files are compared by size, times and inode and not read
+again when all are equal; text whose vector is known is not encoded again (search.vectors). Code is read before tests, and
+both before documentation and data.
 """
 
-import fcntl
 import glob
 import hashlib
 import os
+import re
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Document
 from codesage.search.chunks import chunks
+from codesage.search.kinds import kind_of, order_of
+from codesage.search.pieces import pieces
+from codesage.search.terms import indexed_words
+from codesage.search.vectors import Vectors, key_of
+from codesage.search.view import View
+from codesage.search.view import load as load_view
 from codesage.syntax import language_in
 from codesage.walk import Skipped, Text, name_of, read_text, walk
-from codesage.words import split_words
 
-SCHEMA = "1"
+SCHEMA = "2"
 _FILES_A_BATCH = 32
+_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, reason TEXT NOT NULL);
+CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
-    start_line INTEGER, end_line INTEGER, text TEXT, row INTEGER NOT NULL);
+    start_line INTEGER, end_line INTEGER, text TEXT);
 CREATE INDEX chunks_of_file ON chunks (path);
-CREATE TABLE vectors (hash BLOB PRIMARY KEY, row INTEGER NOT NULL);
+CREATE TABLE vectors (row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
+CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
+CREATE INDEX pieces_of_chunk ON pieces (chunk);
+CREATE INDEX pieces_of_row ON pieces (row);
 CREATE VIRTUAL TABLE words USING fts5 (name, path, text, tokenize = "unicode61 remove_diacritics 0");
 """
 
@@ -83,6 +90,7 @@ class Index:
     def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection) -> None:
         self.root, self.folder, self.connection = root, folder, connection
         self._opened = os.stat(folder / "index.sqlite")
+        self._view: tuple[tuple[int, int], View] | None = None
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         self.width, self.model = int(meta["width"]), meta["model"]
 
@@ -106,43 +114,36 @@ class Index:
                 if not removed:
                     _require_own(folder)
                 _create(file, root, encoder)
+            _private(folder)
             connection = _connect(file)
             meta = dict(connection.execute("SELECT key, value FROM meta"))
         except (sqlite3.DatabaseError, OSError) as error:
             raise CodesageError(f"{file} is not a readable index ({error}): {repair}") from None
         if meta.get("schema") != SCHEMA:
             raise CodesageError(f"{file} has version {meta.get('schema')}, expected {SCHEMA}: {repair}")
+        if meta["root"] != str(root.resolve()):
+            raise CodesageError(f"{folder} is the index of {meta['root']}, not of {root.resolve()}: give another --index-dir")
         if meta["model"] != encoder.fingerprint:
             raise CodesageError(f"{folder} was written by model {meta['model']}, this is model {encoder.fingerprint}: {repair}")
         index = cls(root, folder, connection)
-        stored = index.vector_file.stat().st_size if index.vector_file.exists() else 0
-        if stored < index.rows * index.width * 2:
-            raise CodesageError(
-                f"{index.vector_file} has {stored:,} bytes, expected {index.rows * index.width * 2:,}: {repair}"
-            )
         return index
 
     @property
-    def vector_file(self) -> Path:
-        """float16 rows, row-major, `width` numbers each."""
-        return self.folder / "vectors.f16"
-
-    @property
     def rows(self) -> int:
-        """Committed rows of the vector file."""
-        return self.connection.execute("SELECT coalesce(max(row) + 1, 0) FROM vectors").fetchone()[0]
+        """Number of vectors."""
+        return self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
 
-    def vectors(self) -> np.ndarray:
-        """The committed vectors, memory-mapped: float16 (rows, width)."""
-        rows = self.rows
-        if not rows:
-            return np.empty((0, self.width), np.float16)
-        self._require_current()
-        return np.memmap(self.vector_file, np.float16, "r", shape=(rows, self.width))
+    def view(self) -> View:
+        """The state of the index in memory, loaded again when another process or `update` has changed it."""
+        state = (self.connection.execute("PRAGMA data_version").fetchone()[0], self.connection.total_changes)
+        if self._view is None or self._view[0] != state:
+            self._view = (state, load_view(self.connection, self.width))
+        return self._view[1]
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
         """What is read in the block is of one state, whatever another process commits meanwhile."""
+        self._require_current()
         self.connection.execute("BEGIN")
         try:
             yield
@@ -165,20 +166,29 @@ class Index:
         counts: Counter = Counter()
         with _lock(self.folder, self.root):
             self._require_current()
-            known = {p: (s, m) for p, s, m in self.connection.execute("SELECT path, size, mtime FROM files")}
+            known = dict(self.connection.execute("SELECT path, stamp FROM files WHERE reason != 'unreadable'"))
+            listed = {path for (path,) in self.connection.execute("SELECT path FROM files")}
             present, changed = set(), []
             for path in walk(self.root):
                 name = name_of(path, self.root)
                 stamp = _stamp(path)
                 present.add(name)
                 if stamp is None or known.get(name) != stamp:
-                    changed.append((path, name, stamp or (-1, -1)))
-            gone = known.keys() - present
+                    changed.append((path, name, stamp or ""))
+            gone = listed - present
+            changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
             try:
+                self._note(pending=len(changed))
                 self._forget(gone)
+                cache = Vectors(encoder)
                 for start in range(0, len(changed), _FILES_A_BATCH):
                     progress(start, len(changed))
-                    self._read(changed[start : start + _FILES_A_BATCH], encoder)
+                    self._read(changed[start : start + _FILES_A_BATCH], encoder, cache)
+                    self._note(pending=max(0, len(changed) - start - _FILES_A_BATCH))
+                self._sweep(bool(gone or changed))
+                self._note(pending=0)
+                cache.prune()
+                cache.close()
             except (sqlite3.OperationalError, OSError) as error:
                 self.connection.rollback()
                 raise CodesageError(f"cannot write {self.folder} ({error}): free some space and run again") from None
@@ -197,8 +207,23 @@ class Index:
 
     def wait(self) -> None:
         """Return when no other process is indexing this root."""
-        with open(self.folder / "lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(self.folder / "lock"):
+            pass
+
+    @property
+    def pending(self) -> int:
+        """Files that the last update, which was cut off or is still running, has not read yet."""
+        return int(dict(self.connection.execute("SELECT key, value FROM meta")).get("pending", 0))
+
+    def _note(self, *, pending: int) -> None:
+        with self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
+
+    def _sweep(self, changed: bool) -> None:
+        """Vectors of text that is gone go away."""
+        if changed:
+            with self.connection:
+                self.connection.execute("DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM pieces WHERE row = vectors.row)")
 
     def _forget(self, names) -> None:
         with self.connection:
@@ -207,70 +232,70 @@ class Index:
 
     def _drop(self, name: str) -> None:
         self.connection.execute("DELETE FROM words WHERE rowid IN (SELECT id FROM chunks WHERE path = ?)", (name,))
+        self.connection.execute("DELETE FROM pieces WHERE chunk IN (SELECT id FROM chunks WHERE path = ?)", (name,))
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
-    def _read(self, batch: list[tuple[Path, str, tuple[int, int]]], encoder) -> None:
-        pieces: list[Chunk] = []
+    def _read(self, batch: list[tuple[Path, str, str]], encoder, cache: Vectors) -> None:
+        found: list[Chunk] = []
         stamps = []
         for path, name, stamp in batch:
             read = read_text(path, name=name)
-            stamps.append((name, *stamp, read.reason if isinstance(read, Skipped) else ""))
+            if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
+                read = Skipped(name, "secret")
+            stamps.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
             if isinstance(read, Text):
-                pieces += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
-        rows = self._embed(pieces, encoder)
+                found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
+        texts = pieces(found, encoder)
+        vectors = self._missing([text for one in texts for text in one], cache)
         with self.connection:
-            for name, size, mtime, reason in stamps:
+            for name, stamp, reason in stamps:
                 self._drop(name)
-                self.connection.execute("INSERT INTO files VALUES (?, ?, ?, ?)", (name, size, mtime, reason))
-            self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows.items())
-            for piece in pieces:
-                cursor = self.connection.execute(
-                    "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (piece.path, piece.language, piece.kind, piece.name, piece.start_line, piece.end_line,
-                     _storable(piece.text), rows[_hash(piece)]),
-                )  # fmt: skip
-                words = [" ".join(split_words(_storable(part))) for part in (piece.name, piece.path, piece.text)]
-                self.connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)",
-                                        (cursor.lastrowid, *words))  # fmt: skip
+                self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
+            self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
+            for chunk, one in zip(found, texts, strict=True):
+                self._add(chunk, one)
 
-    def _embed(self, pieces: list[Chunk], encoder) -> dict[bytes, int]:
-        """Row of each chunk's text, new ones appended to the vector file and synced."""
-        rows: dict[bytes, int] = {}
-        new: dict[bytes, str] = {}
-        for piece in pieces:
-            key = _hash(piece)
-            found = self.connection.execute("SELECT row FROM vectors WHERE hash = ?", (key,)).fetchone()
-            if found:
-                rows[key] = found[0]
-            else:
-                new[key] = piece.text
-        if new:
-            first = self.rows
-            vectors = encoder.encode(list(new.values()), kind="code").astype(np.float16)
-            with open(self.vector_file, "r+b" if self.vector_file.exists() else "w+b") as file:
-                file.seek(first * self.width * 2)
-                file.write(vectors.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            rows.update(zip(new, range(first, first + len(new)), strict=True))
-        return rows
+    def _add(self, chunk: Chunk, texts: list[str]) -> None:
+        number = self.connection.execute(
+            "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+            (chunk.path, chunk.language, chunk.kind, chunk.name, chunk.start_line, chunk.end_line, _storable(chunk.text)),
+        ).lastrowid
+        words = [" ".join(indexed_words(_storable(part))) for part in (chunk.name, chunk.path, chunk.text)]
+        self.connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
+        self.connection.executemany("INSERT INTO pieces SELECT ?, row FROM vectors WHERE hash = ?",
+                                    [(number, key_of(text)) for text in texts])  # fmt: skip
 
-
-def _hash(piece: Chunk) -> bytes:
-    return hashlib.sha256(piece.text.encode("utf-8", "replace")).digest()
+    def _missing(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
+        """The vectors, by key, of the texts that this index lacks."""
+        new = {key_of(text): text for text in texts}
+        for key in list(new):
+            if self.connection.execute("SELECT 1 FROM vectors WHERE hash = ?", (key,)).fetchone():
+                del new[key]
+        if not new:
+            return {}
+        return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
 
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> str | None:
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _private(folder: Path) -> None:
+    """The text of an index is for its owner alone, as the text that it was read from may be."""
+    for path in (folder, *folder.glob("index.sqlite*")):
+        try:
+            path.chmod(0o700 if path == folder else 0o600)
+        except OSError:  # another user's index, or a file system without modes
+            continue
 
 
 def _connect(file: Path) -> sqlite3.Connection:
@@ -285,7 +310,7 @@ def _create(file: Path, root: Path, encoder) -> None:
     connection = sqlite3.connect(fresh)
     with connection:
         connection.executescript(_TABLES)
-        meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root)}
+        meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root.resolve())}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.close()
     try:
@@ -319,14 +344,12 @@ def _require_own(folder: Path) -> None:
 
 @contextmanager
 def _lock(folder: Path, root: Path) -> Iterator[None]:
-    with open(folder / "lock", "w") as file:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise Busy(f"another process is indexing {root}: wait for it") from None
-                time.sleep(0.02)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=_PATIENCE, poll_interval=0.02)
+    except Timeout:
+        raise Busy(f"another process is indexing {root}: wait for it") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -4,14 +4,13 @@ In: an index and a place in one of its files. Out: the most similar other chunks
 the mean of their language (encoder.centring), so that code in another language is found by what it does.
 """
 
-from collections import Counter
-
 import numpy as np
 
 from codesage.encoder.centring import without_language
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Hit
 from codesage.search.index import Index
+from codesage.search.view import View
 
 _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 
@@ -19,31 +18,40 @@ _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
     """The `top` chunks most similar to the one that holds `line` (from 1) of the file `path`, best first.
 
-    The score is the cosine of the vectors. Chunks of the same definition are left out, and code is compared with code.
-    CodesageError when the index does not hold the place.
+    The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same definition are
+    left out, and code is compared with code. CodesageError when the index does not hold the place.
     """
     with index.unmoved():
-        place = index.connection.execute(
-            f"SELECT {_COLUMNS}, row FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? "
-            "ORDER BY end_line - start_line LIMIT 1", (path, line, line),
-        ).fetchone()  # fmt: skip
-        if place is None:
+        found = index.connection.execute(
+            "SELECT id FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? ORDER BY end_line - start_line LIMIT 1",
+            (path, line, line),
+        ).fetchone()
+        if found is None:
             raise CodesageError(f"{path}:{line} is not in the index of {index.root}: give a file and a line that hold code")
-        own = Chunk(*place[:-1])
-        rows = index.connection.execute(
-            "SELECT id, language, row FROM chunks WHERE (language != '') = ? AND NOT (path = ? AND name = ?) ORDER BY id",
-            (own.language != "", path, own.name),
-        ).fetchall()
-        if not rows:
-            return []
-        numbers, languages, places = zip(*rows, strict=True)
-        vectors_CD = np.asarray(index.vectors()[[*places, place[-1]]], np.float32)
-        languages = [*languages, own.language]
-        if len(Counter(languages)) > 1:
-            vectors_CD = without_language(vectors_CD, languages)
-        score_C = vectors_CD[:-1] @ vectors_CD[-1]
-        best = np.argsort(-score_C, kind="stable")[:top]
-        return [Hit(_chunk(index, numbers[row]), float(score_C[row])) for row in best]
+        view = index.view()
+        own = view.place[found[0]]
+        scores_N = _scores(view, own)
+        for place in range(len(scores_N)):
+            other_kind = bool(view.languages[place]) != bool(view.languages[own])
+            if other_kind or (view.paths[place], view.names[place]) == (view.paths[own], view.names[own]):
+                scores_N[place] = -np.inf
+        best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
+        return [Hit(_chunk(index, int(view.numbers_N[place])), float(scores_N[place])) for place in best]
+
+
+def centred(view: View) -> np.ndarray:
+    """The vectors of all pieces, float32 (P, D), without the mean of their language where there are several."""
+    pieces_N = np.diff(np.append(view.starts_N, len(view.vectors_PD)))
+    languages = np.repeat(np.array(view.languages), pieces_N)
+    return view.vectors_PD if len(set(view.languages)) < 2 else without_language(view.vectors_PD, languages.tolist())
+
+
+def _scores(view: View, own: int) -> np.ndarray:
+    vectors_PD = centred(view)
+    start, end = np.append(view.starts_N, len(vectors_PD))[own : own + 2]
+    mean_D = vectors_PD[start:end].mean(axis=0)
+    mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
+    return np.maximum.reduceat(vectors_PD @ mean_D, view.starts_N)
 
 
 def _chunk(index: Index, number: int) -> Chunk:

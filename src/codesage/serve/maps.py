@@ -7,7 +7,7 @@ first root. Deterministic: the same index gives the same map.
 import numpy as np
 
 from codesage.agents.folders import Folders
-from codesage.encoder.centring import without_language
+from codesage.search.similar import centred
 
 
 def map_of(folders: Folders, *, most: int = 5_000) -> dict:
@@ -16,20 +16,17 @@ def map_of(folders: Folders, *, most: int = 5_000) -> dict:
     index = folders.opened(root)
     try:
         with index.unmoved():
-            rows = index.connection.execute(
-                "SELECT path, name, start_line, language, row FROM chunks WHERE kind != 'window' ORDER BY id"
-            ).fetchall()
-            rows = [rows[at] for at in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-            vectors = np.asarray(index.vectors()[[row[-1] for row in rows]], np.float32) if rows else np.empty((0, 2))
+            view = index.view()
+            lines = dict(index.connection.execute("SELECT id, start_line FROM chunks"))
+            shown = [place for place, kind in enumerate(view.kinds) if kind != "window"]
     finally:
         index.connection.close()
-    if len(rows) < 3:
+    shown = [shown[at] for at in np.linspace(0, len(shown) - 1, min(most, len(shown))).astype(int)]
+    if len(shown) < 3:
         return {"root": str(root), "points": []}
-    if len({row[3] for row in rows}) > 1:
-        vectors = without_language(vectors, [row[3] for row in rows])
-    places = _spread(_components(vectors))
-    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": path, "name": name, "line": line}
-              for (x, y), (path, name, line, _, _) in zip(places, rows, strict=True)]  # fmt: skip
+    places = _spread(_components(centred(view)[view.starts_N[shown]]))
+    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": view.paths[place], "name": view.names[place],
+               "line": lines[int(view.numbers_N[place])]} for (x, y), place in zip(places, shown, strict=True)]  # fmt: skip
     return {"root": str(root), "points": points}
 
 

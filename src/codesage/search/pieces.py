@@ -1,0 +1,65 @@
+"""A chunk to the texts that the encoder reads: as many as it takes for every token to be read.
+
+In: chunks, and the encoder that will read them. Out: for each chunk its pieces. A piece opens with the end of the path and
+the name of the chunk, and all but the first also with the first line of the chunk, its signature; so a piece from the middle
+of a long function says what it belongs to. An encoder without a tokenizer reads each chunk whole.
+"""
+
+from collections.abc import Sequence
+
+from codesage.records import Chunk
+
+_HEADER_SHARE = 4  # the header takes at most a quarter of what the encoder reads
+_PATH_PARTS = 2  # of the path: the rest says little, and a folder that is renamed costs nothing
+
+
+def pieces(chunks: Sequence[Chunk], encoder) -> list[list[str]]:
+    """The texts to encode of each chunk, at least one for each."""
+    measure = getattr(encoder, "token_counts", None)
+    if measure is None:
+        return [[_header(chunk) + chunk.text] for chunk in chunks]
+    lines = [chunk.text.split("\n") for chunk in chunks]
+    counts = iter(measure([line + "\n" for one in lines for line in one]))
+    headers = measure([_header(chunk) for chunk in chunks])
+    signatures = measure([one[0] + "\n" for one in lines])
+    found = []
+    for chunk, one, header, signature in zip(chunks, lines, headers, signatures, strict=True):
+        costs = [next(counts) for _ in one]
+        found.append(_cut(chunk, one, costs, header, signature, encoder.max_tokens - 1))  # the end token takes one
+    return found
+
+
+def _header(chunk: Chunk) -> str:
+    place = "/".join(chunk.path.split("/")[-_PATH_PARTS:])
+    return f"{place}\n{chunk.name}\n" if chunk.name else f"{place}\n"
+
+
+def _cut(chunk: Chunk, lines: list[str], costs: list[int], header: int, signature: int, most: int) -> list[str]:
+    first = _header(chunk) if header <= most // _HEADER_SHARE else ""
+    later = first + lines[0] + "\n" if first and header + signature <= most // _HEADER_SHARE else first
+    if sum(costs) + (header if first else 0) <= most:
+        return [first + chunk.text]
+    found: list[str] = []
+    body: list[str] = []
+    used = 0
+    for line, cost in _short_lines(lines, costs, most - most // _HEADER_SHARE):
+        room = most - ((header if first else 0) if not found else (header + signature if later != first else header))
+        if body and used + cost > room:
+            found.append((later if found else first) + "\n".join(body))
+            body, used = [], 0
+        body.append(line)
+        used += cost
+    found.append((later if found else first) + "\n".join(body))
+    return [text for text in found if text.strip()]
+
+
+def _short_lines(lines: list[str], costs: list[int], most: int):
+    """Lines with their costs, those over `most` tokens cut into parts of about equal length."""
+    for line, cost in zip(lines, costs, strict=True):
+        if cost <= most:
+            yield line, cost
+            continue
+        parts = -(-cost * 5 // (most * 4))  # tokens are not spread evenly: leave some room
+        size = -(-len(line) // parts)
+        for start in range(0, len(line), size):
+            yield line[start : start + size], -(-cost // parts)

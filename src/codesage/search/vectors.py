@@ -1,0 +1,110 @@
+"""Vectors by what they are of: one cache for all repositories, so that equal text is encoded once.
+
+In: texts and an encoder. Out: float16 vectors in the order of the texts. One SQLite file for each model holds them by the
+SHA-256 of the text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A
+cache that cannot be read or written costs time, never an answer.
+"""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+_DAYS_KEPT = 90
+_AT_ONCE = 64  # texts between two commits: what a kill costs
+_MANY = 500  # values of one question to SQLite
+
+
+def key_of(text: str) -> bytes:
+    """What a text is found by."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def cache_folder() -> Path:
+    """Where the caches of all models lie."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("codesage", appauthor=False)) / "vectors"
+
+
+class Vectors:
+    """The vectors of one model: `encode` asks the model for those that the cache lacks."""
+
+    def __init__(self, encoder, folder: Path | None = None) -> None:
+        self._encoder = encoder
+        self._cache = None
+        with suppress(sqlite3.Error, OSError):
+            self._cache = _opened((folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite")
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
+        """float16 (n, width); `progress` hears how many of the texts are done."""
+        keys = [key_of(text) for text in texts]
+        found = self._known(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        progress(len(texts) - len(missing))
+        order = sorted(missing, key=lambda key: len(missing[key]))
+        for start in range(0, len(order), _AT_ONCE):
+            some = order[start : start + _AT_ONCE]
+            vectors = self._encoder.encode([missing[key] for key in some], kind="code").astype(np.float16)
+            new = dict(zip(some, (vector.tobytes() for vector in vectors), strict=True))
+            self._keep(new)
+            found |= new
+            progress(len(texts) - len(missing) + start + len(some))
+        rows = b"".join(found[key] for key in keys)
+        return np.frombuffer(rows, np.float16).reshape(len(texts), self._encoder.width)
+
+    def prune(self) -> None:
+        """Drop what nobody has asked for lately."""
+        self._change("DELETE FROM vectors WHERE used < ?", [(_today() - _DAYS_KEPT,)])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
+
+    def _known(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        size = 2 * self._encoder.width
+        for start in range(0, len(keys) if self._cache is not None else 0, _MANY):
+            some = keys[start : start + _MANY]
+            question = f"SELECT hash, vector, used FROM vectors WHERE hash IN ({','.join('?' * len(some))})"
+            try:
+                rows = self._cache.execute(question, some).fetchall()
+            except sqlite3.Error:
+                return found
+            found |= {key: vector for key, vector, _ in rows if len(vector) == size}
+            old = [(_today(), key) for key, _, used in rows if used != _today()]
+            if old:
+                self._change("UPDATE vectors SET used = ? WHERE hash = ?", old)
+        return found
+
+    def _keep(self, new: dict[bytes, bytes]) -> None:
+        self._change("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", [(key, row, _today()) for key, row in new.items()])
+
+    def _change(self, statement: str, rows: list[tuple]) -> None:
+        if self._cache is None:
+            return
+        with suppress(sqlite3.Error), self._cache:
+            self._cache.executemany(statement, rows)
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600)
+    connection = sqlite3.connect(file, timeout=10)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
+    return connection
+
+
+def _today() -> int:
+    return int(time.time() // 86_400)
