@@ -83,12 +83,12 @@ def test_every_kind_of_path_is_built_by_one_command(tmp_path):
     assert done.returncode == 0, done.stderr
     found = Counter(pair.package for pair in read_pairs(tmp_path / "corpus"))
     assert found == {"me/it": 2, "made": 1, "bare": 1, "own": 1}
-    line = "Passed over, not one of the nine languages: 1 C++ file, 1 Rust file."
+    line = "Not read, since not in one of the nine languages: 1 C++ file, 1 Rust file."
     assert line in done.stdout and line in (tmp_path / "corpus/README.md").read_text()
     facts = open_artifact(tmp_path / "corpus", "corpus").facts
     assert facts["other_languages"] == {"C++": 1, "Rust": 1} and line in _tables(facts)
     del facts["other_languages"]  # a corpus of an earlier version
-    assert "Passed over" not in _tables(facts)
+    assert "Not read" not in _tables(facts)
 
 
 # Parquet
