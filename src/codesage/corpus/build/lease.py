@@ -7,7 +7,7 @@ machines need not agree.
 
 If two builds start within the same second, both write the lock. After _SETTLE seconds each reads it back, and the build
 that it names has the lease. A holder that cannot reach the store for longer than _PATIENCE may lose the lease to another
-build; it then stops. Both builds write whole results, named after everything they depend on. So in the worst case two
+build; it then stops. Both builds write complete results, named after everything they depend on. So in the worst case two
 builds do the same work twice.
 """
 
