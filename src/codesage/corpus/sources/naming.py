@@ -22,9 +22,9 @@ def named_apart(sources: Sequence[Source], held_out: Iterable[str] = ()) -> tupl
     candidates = {source.key: source.names for source in sources if hasattr(source, "names")}
     names = _distinct(candidates)
     for name in held_out:
-        alike = sorted(names[key] for key, found in candidates.items() if found[0] == name)
-        if len(alike) > 1 and name not in names.values():
-            raise CodesageError(f"held-out {name!r} names several sources: choose from {', '.join(map(repr, alike))}")
+        conflicting = sorted(names[key] for key, found in candidates.items() if found[0] == name)
+        if len(conflicting) > 1 and name not in names.values():
+            raise CodesageError(f"held-out {name!r} names several sources: choose from {', '.join(map(repr, conflicting))}")
     return tuple(
         replace(source, package=names[source.key])
         if source.key in names and names[source.key] != candidates[source.key][0]
@@ -40,8 +40,8 @@ def _distinct(candidates: dict[str, Sequence[str]]) -> dict[str, str]:
         keys_of = defaultdict(list)
         for key, found in candidates.items():
             keys_of[found[level[key]]].append(key)
-        alike = [key for keys in keys_of.values() if len(keys) > 1 for key in keys]
-        longer = [key for key in alike if level[key] + 1 < len(candidates[key])]
+        conflicting = [key for keys in keys_of.values() if len(keys) > 1 for key in keys]
+        longer = [key for key in conflicting if level[key] + 1 < len(candidates[key])]
         if not longer:
             return {key: found[level[key]] for key, found in candidates.items()}
         for key in longer:
