@@ -225,8 +225,8 @@ def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     One NUL before a text and four after it are tokens too. They mark the ends of the text, keep a shingle within its text,
     and give an empty text one shingle.
     """
-    behind = b"\0" * (SHINGLE - 1)
-    data = b"".join(b"\0" + text + behind for text in batch)
+    after = b"\0" * (SHINGLE - 1)
+    data = b"".join(b"\0" + text + after for text in batch)
     borders = np.cumsum([0] + [len(text) + SHINGLE for text in batch])
     tokens, starts = _tokens(data)
     count = len(tokens) - SHINGLE + 1
