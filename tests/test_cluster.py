@@ -306,7 +306,7 @@ def test_a_folder_of_other_things_is_never_used_for_work(store, tmp_path, local)
         (tmp_path / "mine" / "photos" / "one.png").touch()
     else:
         Remote(address + "/photos/one.png").write(b"")
-    with pytest.raises(CodesageError, match="is no work folder"), open_work(tmp_path / "out", address):
+    with pytest.raises(CodesageError, match="is not a work folder"), open_work(tmp_path / "out", address):
         pass
     assert (tmp_path / "mine" / "photos" / "one.png").exists() if local else Remote(address).below() == ["photos/one.png"]
 

@@ -83,12 +83,12 @@ def test_every_kind_of_path_is_built_by_one_command(tmp_path):
     assert done.returncode == 0, done.stderr
     found = Counter(pair.package for pair in read_pairs(tmp_path / "corpus"))
     assert found == {"me/it": 2, "made": 1, "bare": 1, "own": 1}
-    line = "Passed over, not one of the nine languages: 1 C++ file, 1 Rust file."
+    line = "Not read, since not in one of the nine languages: 1 C++ file, 1 Rust file."
     assert line in done.stdout and line in (tmp_path / "corpus/README.md").read_text()
     facts = open_artifact(tmp_path / "corpus", "corpus").facts
     assert facts["other_languages"] == {"C++": 1, "Rust": 1} and line in _tables(facts)
     del facts["other_languages"]  # a corpus of an earlier version
-    assert "Passed over" not in _tables(facts)
+    assert "Not read" not in _tables(facts)
 
 
 # Parquet
@@ -158,11 +158,11 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
     ("text", "said"),
     [('[[parquet]]\npath = "a"\nhub = "b"\n', "either path, or hub"), ("[[parquet]]\n", "either path, or hub"),
      ('[[parquet]]\npath = "a"\nsubset = "b"\n', "either path, or hub"),
-     ('[[parquet]]\nhub = "a"\nlanguages = ["cobol"]\n', "parquet a: language 'cobol'"),
+     ('[[parquet]]\nhub = "a"\nlanguages = ["cobol"]\n', "parquet a: unknown language 'cobol'"),
      ('[[parquet]]\nhub = "a"\ncolumns = { text = "x" }\n', "columns has 'text'"),
      ('[[parquet]]\nhub = "a"\ncolumns = { path = 1 }\n', "columns has 'path'"),
-     ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of texts"),
-     ('[[parquet]]\nhub = "a"\nrows = 3\n', "'rows' is not known")],
+     ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
+     ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'")],
 )  # fmt: skip
 def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, said):
     (tmp_path / "r.toml").write_text(text)
@@ -177,7 +177,7 @@ def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, said):
      ({"content": ["x"], "size": [1]}, "no column of path (expected max_stars_repo_path or path, found content, size)"),
      ({"content": ["x"], "path": ["a.py"]}, "--any-licence"),
      ({"blob_id": ["x"], "path": ["a.py"], "detected_licenses": [["MIT"]]}, "no column of content"),
-     ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected texts")],
+     ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected text:")],
 )  # fmt: skip
 def test_parquet_of_another_layout_is_one_line(tmp_path, table, said):
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
@@ -247,7 +247,7 @@ def test_archives_are_read_from_a_path(tmp_path, name):
 
 def test_a_cut_archive_stops_the_build(tmp_path):
     (tmp_path / "b.tgz").write_bytes(WHOLE["a.tgz"][:-20])
-    with pytest.raises(CodesageError, match=r"b\.tgz is cut off: give a whole copy"):
+    with pytest.raises(CodesageError, match=r"b\.tgz is cut off: give a complete copy"):
         built(tmp_path, "b.tgz")
     assert not (tmp_path / "corpus").exists()
 
@@ -629,7 +629,7 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
             packed.write_bytes(data)
             with pytest.raises(CodesageError) as error:
                 list(one.documents(tmp_path / "cache"))
-            assert "\n" not in str(error.value) and ("remove" in str(error.value) or "whole copy" in str(error.value))
+            assert "\n" not in str(error.value) and ("remove" in str(error.value) or "complete copy" in str(error.value))
         for at in range(12, len(whole) - 20, 7):
             packed.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
             try:
@@ -668,7 +668,7 @@ def test_names_are_the_shortest_that_tell_sources_apart():
         assert [source.key for source in named] == [source.key for source in sources]
     assert named_apart([Folder("/w/a/src"), Folder("/w/a/src")]) == (Folder("/w/a/src"),)
     assert named_apart([Folder("/w/a/src"), Folder("/w/a/src", held_out=True)])[1].package == ""
-    with pytest.raises(CodesageError, match="held-out 'src' names several sources: give some of 'a/src', 'v/b/src', 'w/b"):
+    with pytest.raises(CodesageError, match="held-out 'src' names several sources: choose from 'a/src', 'v/b/src', 'w/b"):
         named_apart(sources, ["alone", "src"])
     named_apart(sources, ["alone", "python", "a/src"])
 

@@ -223,7 +223,7 @@ def test_read_benchmarks_names_sets_and_refuses_what_is_no_json(tmp_path: Path) 
     assert not benchmarks.contain("x" * 200)
     for bad in (b"{", b"\xff\xfe", b"[" * 200_000):
         (tmp_path / "bad.jsonl").write_bytes(b"{}\n" + bad)
-        with pytest.raises(CodesageError, match=r"bad\.jsonl:2 is no JSON"):
+        with pytest.raises(CodesageError, match=r"bad\.jsonl:2 is not JSON"):
             read_benchmarks(tmp_path)
     (tmp_path / "bad.jsonl").unlink()
     with pytest.raises(CodesageError, match="nothing to exclude"):

@@ -571,7 +571,7 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
      (PipPackage, "a", ""), (NpmPackage, "@a/b", "^1"), (PipPackage, "a;b", "1")],
 )  # fmt: skip
 def test_names_that_are_none_are_refused(client, name, version):
-    with pytest.raises(CodesageError, match="is no (name|version)"):
+    with pytest.raises(CodesageError, match="is not a valid (name|version)"):
         client(name, version)
 
 
@@ -663,18 +663,18 @@ def test_a_recipe_gives_sources(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [(PACKAGE.replace('version = "1"\n', ""), "package a: version is missing"),
-     (PACKAGE + 'colour = "red"\n', "'colour' is not known"),
-     (PACKAGE * 2, "pip:a is there twice"), (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"), ("x = 1", "'x' is not known"),
+     (PACKAGE + 'colour = "red"\n', "unknown key 'colour'"),
+     (PACKAGE * 2, "pip:a is listed twice"), (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"), ("x = 1", "unknown key 'x'"),
      (PACKAGE.replace("MIT", "GPL-3.0"), "package a: licence 'GPL-3.0' is not permissive"), ("[[package]", "cannot be read"),
      (PACKAGE.replace("MIT", "Mystery"), "not permissive"), (PACKAGE.replace('"pip"', '"gem"'), "client 'gem'"),
      ("", "names no source"),
      (PACKAGE.replace('["python"]', '"python"'), "expected a list"),
      (PACKAGE.replace('["python"]', '["cobol"]'), "language 'cobol'"),
-     (PACKAGE.replace('"1"', "1"), "version is 1: expected a text"), (PACKAGE + "held_out = 1\n", "true or false"),
+     (PACKAGE.replace('"1"', "1"), "version is 1: expected a string"), (PACKAGE + "held_out = 1\n", "true or false"),
      (PACKAGE + 'kind = "egg"\n', "kind 'egg'"), (PACKAGE + 'kind = "binary"\n', "packages of pip: any, wheel, sdist"),
      (PACKAGE.replace("pip", "npm") + 'kind = "any"\n', "packages of npm: none"), ("package = [3]", "expected a table"),
-     (PACKAGE.replace('"a"', '"../a"'), "is no name"),
-     ('[[repository]]\nurl = "x"\ncommit = "main"\n', "no full commit hash"), ("[[folder]]\n", "path is missing")],
+     (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
+     ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"), ("[[folder]]\n", "path is missing")],
 )  # fmt: skip
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, said):
     (tmp_path / "r.toml").write_text(text)

@@ -1,4 +1,4 @@
-"""`codesage corpus build`, `pin`, `stats` and `sample`: sources to a corpus, and a look at one."""
+"""`codesage corpus build`, `pin`, `stats` and `sample`: build a corpus from sources, and inspect one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,36 +6,37 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build a corpus from packages and folders, and look at one.", no_args_is_help=True)
+app = typer.Typer(help="Build a corpus from packages and folders, and inspect one.", no_args_is_help=True)
 _Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
 _SOURCES = (
     "Recipes (.toml); folders, files and archives (.zip, .whl, .tar.*, .tgz, .deb) of source code; bare git repositories, "
-    ".git folders and bundles, read at HEAD; Parquet of The Stack's layout or a similar one: a .parquet file, or a folder "
-    "that holds such files and no source file."
+    ".git folders and bundles, read at HEAD; Parquet in the layout of The Stack or a similar one: a .parquet file, or a "
+    "folder with such files and no source file."
 )
-_SHOWN = 20  # lines of code of a sample
+_SHOWN = 20  # lines of code to print for a sample
 
 
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="Folder to write the corpus to.")],
     sources: Annotated[list[Path] | None, typer.Argument(help=_SOURCES)] = None,
-    stdlib: Annotated[bool, typer.Option("--stdlib", help="Also the Python standard library.")] = False,
-    packages: Annotated[list[Path] | None, typer.Option(help="Also the packages in a site-packages folder.")] = None,
-    any_licence: Annotated[bool, typer.Option("--any-licence", help="Packages and Parquet rows of any licence.")] = False,
-    held_out: Annotated[list[str] | None, typer.Option(help="Package that only gives evaluation pairs.")] = None,
+    stdlib: Annotated[bool, typer.Option("--stdlib", help="Also read the Python standard library.")] = False,
+    packages: Annotated[list[Path] | None, typer.Option(help="Also read the packages in a site-packages folder.")] = None,
+    any_licence: Annotated[bool, typer.Option("--any-licence", help="Packages and Parquet rows under any licence.")] = False,
+    held_out: Annotated[list[str] | None, typer.Option(help="Package to use for evaluation pairs only.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
-    most_shared: Annotated[int, typer.Option(min=0, help="Functions and classes whose text more than so many have are left "
-                                             "out: it says too little; 0: none is.")] = 5,
-    cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
-    work: Annotated[str, typer.Option(help="Where work under way lies: a folder or s3://...; default: beside --out.")] = "",
+    most_shared: Annotated[int, typer.Option(min=0, help="Leave out functions and classes if more than this many share one "
+                                             "text, since such a text says little; 0: leave out none.")] = 5,
+    cache: Annotated[Path | None, typer.Option(help="Folder for downloads; default: the user's cache.")] = None,
+    work: Annotated[str, typer.Option(help="Folder or s3://... for unfinished work; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one for each core.")] = 0,
 ) -> None:  # fmt: skip
-    """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that says what is in it and why.
+    """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that lists
+    its content, what was left out, and why.
 
-    Interrupted at any moment, the same command resumes where it left off. A damaged archive stops the build; files of
-    other languages are counted and passed over.
+    If a build is interrupted, the same command resumes where it left off. A damaged archive stops the build. Files of
+    other languages are counted but not read.
     """
     from codesage.corpus import stage
     from codesage.corpus.report import progress
@@ -47,32 +48,32 @@ def build(
             settings, chosen, out, engine=_engine(engine, workers), cache=cache or _default_cache(), work=work, progress=show
         )
     typer.echo(_tables(artifact.facts))
-    typer.echo(f"{out}: read {out / 'README.md'} for the whole account")
+    typer.echo(f"{out}: see {out / 'README.md'} for the full data card")
 
 
 @app.command()
 def pin(
     recipe: Annotated[Path, typer.Argument(help="The recipe (.toml) to write pins into.")],
-    cache: Annotated[Path | None, typer.Option(help="Where downloads are kept; default: the user's cache.")] = None,
-    add: Annotated[bool, typer.Option("--add", help="Keep pins that differ, and add those of this machine's files.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Replace pins that differ from what is fetched.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder for downloads; default: the user's cache.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep pins that differ, and add the pins for this machine.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Replace pins that differ from the fetched files.")] = False,
 ) -> None:
-    """Write the SHA-256 of every package into a recipe; each build then checks it.
+    """Write the SHA-256 of every package into a recipe. Each build then checks it.
 
-    Packages that are not in the cache are fetched. The rest of the file, comments too, stays as it is.
+    Packages that are not in the cache are fetched. The rest of the file stays as it is, including its comments.
     """
     from codesage.corpus.sources import pinning
 
     others = "add" if add else "replace" if update else "stop"
-    found = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
-    for name in found.changed:
+    pins = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
+    for name in pins.changed:
         typer.echo(f"changed: {name}")
-    typer.echo(f"{recipe}: {len(found.added)} pins added, {len(found.changed)} changed, {len(found.kept)} kept")
+    typer.echo(f"{recipe}: {len(pins.added)} pins added, {len(pins.changed)} changed, {len(pins.kept)} kept")
 
 
 @app.command()
 def stats(corpus: _Corpus) -> None:
-    """Print what a corpus holds, and what was left out and why."""
+    """Print what a corpus contains, what was left out, and why."""
     from codesage.artifacts import open_artifact
 
     typer.echo(_tables(open_artifact(corpus, "corpus", verify=False).facts))
@@ -81,13 +82,13 @@ def stats(corpus: _Corpus) -> None:
 @app.command()
 def sample(
     corpus: _Corpus,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 5,
-    kind: Annotated[str, typer.Option(help="Only pairs of this kind: function, class, example, comment, test.")] = "",
-    language: Annotated[str, typer.Option(help="Only pairs of this language.")] = "",
-    held_out: Annotated[bool, typer.Option("--held-out", help="Of the held-out packages.")] = False,
-    seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pairs.")] = 5,
+    kind: Annotated[str, typer.Option(help="Only pairs of this kind, such as function, class, example, comment or test.")] = "",
+    language: Annotated[str, typer.Option(help="Only pairs in this language.")] = "",
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only pairs of the held-out packages.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice.")] = 0,
 ) -> None:
-    """Print pairs of a corpus, drawn at random."""
+    """Print randomly chosen pairs of a corpus."""
     import random
 
     from codesage.corpus.read import sample_pairs
@@ -95,13 +96,13 @@ def sample(
 
     drawn = sample_pairs(corpus, count, random.Random(seed), held_out=held_out, kind=kind, language=language)
     if not drawn:
-        raise CodesageError(f"{corpus} holds no pair of that kind: run 'codesage corpus stats {corpus}' for what it holds")
+        raise CodesageError(f"{corpus} has no such pair: run 'codesage corpus stats {corpus}' to see what it contains")
     for pair in drawn:
         head = f"{pair.language} {pair.kind}  {pair.package} {pair.version}  {pair.path}:{pair.start_line}  {pair.name}"
         lines = pair.code.rstrip().expandtabs(4).splitlines()
         shown = [f"    {line[:140]}" for line in lines[:_SHOWN]]
         if len(lines) > _SHOWN:
-            shown.append(f"    ... {len(lines) - _SHOWN} lines more")
+            shown.append(f"    ... {len(lines) - _SHOWN} more lines")
         text = [f"  {typer.style(pair.text, bold=True)}"] + [f"  {pair.description[:300]}"] * bool(pair.description)
         typer.echo("\n".join([typer.style(head, dim=True), *text, *shown, ""]))
 
@@ -109,7 +110,7 @@ def sample(
 def sources_of(
     paths: Sequence[Path], *, stdlib: bool = False, packages: Sequence[Path] = (), any_licence: bool = False
 ) -> list:
-    """The sources that recipes (.toml) and other paths stand for, in order. CodesageError when there are none."""
+    """The sources that recipes (.toml) and other paths describe, in order. CodesageError when there are none."""
     from codesage.corpus.sources.given import source_at
     from codesage.corpus.sources.recipe import read_recipe
     from codesage.corpus.sources.trees import SitePackages, StandardLibrary
@@ -131,7 +132,7 @@ def _engine(name: str, workers: int):
 
     engines = {"local": LocalEngine, "ray": RayEngine}
     if name not in engines:
-        raise CodesageError(f"engine {name!r} is not known: expected one of {', '.join(engines)}")
+        raise CodesageError(f"unknown engine {name!r}: expected one of {', '.join(engines)}")
     return engines[name](workers)
 
 

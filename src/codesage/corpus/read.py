@@ -1,4 +1,4 @@
-"""A corpus back into records: what training and evaluation read."""
+"""Read the records of a corpus, for training and evaluation."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,15 @@ from codesage.records import Document, Pair
 
 
 def read_documents(corpus: Path | str) -> Iterator[Document]:
-    """Documents of the corpus artifact at `corpus`, in order, tests too. CodesageError when it is missing or damaged."""
+    """The documents of the corpus at `corpus`, in order, including tests. CodesageError when it is missing or damaged."""
     folder = open_artifact(corpus, "corpus").path
     yield from read_records(sorted(folder.glob("files/*.parquet")), Document)
 
 
 def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[str] | None = None) -> Iterator[Pair]:
-    """Training pairs of a corpus, or those of its held-out packages; of all kinds, or of those in `kinds`.
+    """The training pairs of a corpus, or with `held_out` the pairs of its held-out packages.
 
-    CodesageError when the corpus is missing or damaged.
+    `kinds` limits the kinds of pairs; None: all kinds. CodesageError when the corpus is missing or damaged.
     """
     files = _pair_files(open_artifact(corpus, "corpus").path, held_out)
     return (pair for pair in read_records(files, Pair) if kinds is None or pair.kind in kinds)
@@ -31,7 +31,7 @@ def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[st
 def sample_pairs(
     corpus: Path | str, count: int, drawn: random.Random, *, held_out: bool = False, kind: str = "", language: str = ""
 ) -> list[Pair]:
-    """Up to `count` pairs at random, of one kind and language where these are given; reads only what it shows."""
+    """Up to `count` random pairs, of one kind and one language if these are given. Reads only the chosen rows in full."""
     files = _pair_files(open_artifact(corpus, "corpus", verify=False).path, held_out)
     rows = []
     for file in files:

@@ -1,7 +1,7 @@
-"""Who runs the units of a build: this machine's cores, or Ray's.
+"""The engines that run the units of a build: on the cores of this machine, or on Ray.
 
-Both run the same tasks in the same killable workers (worker.py) and give the results in the order of the units, and both
-compare rows by the same rule (distinct/), so that what a build writes does not depend on the engine or on the number of
+Both engines run the same tasks in the same killable workers (worker.py) and return the results in the order of the units.
+Both compare rows by the same rule (distinct/). So the output of a build does not depend on the engine or on the number of
 workers.
 """
 
@@ -17,31 +17,31 @@ from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
 from codesage.errors import CodesageError
 
-_TICK = 0.2  # seconds between looks at the time an item takes
+_TICK = 0.2  # seconds between checks of how long an item has taken
 
 
 class Unit(Protocol):
-    """A picklable piece of work; `weight` says how long it takes, in any measure."""
+    """A picklable piece of work; `weight` says how long it takes, in any unit."""
 
     weight: int
 
 
 class Engine(Protocol):
-    """Runs a task over units, and compares what they leave; used as a context manager, since it owns processes."""
+    """Runs a task over units and compares their results. It is a context manager, since it owns processes."""
 
     workers: int
     judge: Judge
-    shares_machine: bool  # whether all workers see the cache of this machine
+    shares_machine: bool  # whether all workers can read the cache of this machine
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = ...) -> Iterator[object]:
-        """Results of `task(unit, guard)` in the order of `units`; `heard` gets each one as soon as it is there."""
+        """Results of `task(unit, guard)` in the order of `units`. `heard` is called with each result as soon as it is ready."""
 
     def __enter__(self) -> "Engine": ...
     def __exit__(self, *error: object) -> None: ...
 
 
 class LocalEngine:
-    """Worker processes on this machine, one unit each at a time, the heaviest units first."""
+    """Worker processes on this machine. Each runs one unit at a time, and the heaviest units run first."""
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
         self.workers = workers or os.cpu_count() or 1
@@ -50,13 +50,13 @@ class LocalEngine:
         self._pool: list[Worker] = []
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
-        """Results in the order of `units`. Raises what a task raises, CodesageError when workers cannot live."""
+        """Results in the order of `units`. Raises what a task raises, and CodesageError when workers keep dying."""
         waiting = sorted(range(len(units)), key=lambda index: (units[index].weight, -index))
         while len(self._pool) < min(self.workers, len(units)):
             self._pool.append(Worker(self._limits))
         idle, busy, results = list(self._pool), {}, {}
-        turn = 0
-        while turn < len(units):
+        next_unit = 0  # the index of the unit whose result is yielded next
+        while next_unit < len(units):
             while idle and waiting:
                 worker, index = idle.pop(), waiting.pop()
                 worker.start(task, units[index])
@@ -68,9 +68,9 @@ class LocalEngine:
                     results[busy.pop(worker)] = answer[0]
                     idle.append(worker)
                     heard(answer[0])
-            while turn in results:
-                yield results.pop(turn)
-                turn += 1
+            while next_unit in results:
+                yield results.pop(next_unit)
+                next_unit += 1
 
     def __enter__(self) -> "LocalEngine":
         return self
@@ -82,11 +82,11 @@ class LocalEngine:
 
 
 class RayEngine:
-    """The machines of a Ray cluster, or this one: a pool of actors, each with one killable worker.
+    """The machines of a Ray cluster, or this machine alone: a pool of actors, each with one killable worker.
 
-    The work folder must be one that every machine sees: a shared file system, or an object store. So must folders of
-    one's own; what is fetched is fetched by each machine that reads it. A running cluster is joined; where there is none,
-    one with `workers` processors is started here, and stopped at the end.
+    Every machine must be able to read the work folder, so it lies on a shared file system or in an object store. The same
+    holds for the user's own folders. Each machine fetches the packages that it reads. If a cluster is running, the engine
+    joins it. Otherwise it starts one here with `workers` processors and stops it at the end.
     """
 
     shares_machine = False
@@ -104,19 +104,19 @@ class RayEngine:
         self.judge = Cluster(self._pool)
 
     def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
-        """Results in the order of `units`. Raises what a task raises, CodesageError when workers cannot live."""
+        """Results in the order of `units`. Raises what a task raises, and CodesageError when workers keep dying."""
         order = sorted(range(len(units)), key=lambda index: (-units[index].weight, index))
-        sent = self._pool.put(pickle.dumps(task))
-        results, turn = {}, 0
-        for number, (answer,) in self._pool.done("run", [(sent, pickle.dumps(units[index])) for index in order]):
+        shared_task = self._pool.put(pickle.dumps(task))
+        results, next_unit = {}, 0
+        for number, (answer,) in self._pool.done("run", [(shared_task, pickle.dumps(units[index])) for index in order]):
             kind, value = pickle.loads(self._pool.get(answer))
             if kind == "failed":
                 raise value
             results[order[number]] = value
             heard(value)
-            while turn in results:
-                yield results.pop(turn)
-                turn += 1
+            while next_unit in results:
+                yield results.pop(next_unit)
+                next_unit += 1
 
     def __enter__(self) -> "RayEngine":
         return self
@@ -128,16 +128,16 @@ class RayEngine:
 
 
 def _start(ray, workers: int) -> None:
-    """Join the running cluster, or start one here; a busy machine gets a second try. CodesageError when both fail."""
-    own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
+    """Join the running cluster or start one here. Tries twice, since a busy machine can fail once; then CodesageError."""
+    options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
     for last in (False, True):
         try:
-            ray.init(**own, log_to_driver=False, logging_level="ERROR")
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
             return
         except Exception as error:  # Ray raises bare Exceptions too
             ray.shutdown()
             if isinstance(error, ValueError):
-                own = {}  # `ray start` was run here: that cluster has a size of its own
+                options = {}  # `ray start` has started a cluster here, and its size is already set
             if last:
                 reason = " ".join(str(error).split())
-                raise CodesageError(f"Ray does not start: {reason}: try again, or use --engine local") from None
+                raise CodesageError(f"cannot start Ray: {reason}: try again, or use --engine local") from None

@@ -1,7 +1,7 @@
-"""The keys a unit leaves: one row for each document or pair, by which it is compared and counted without its text.
+"""The keys of a unit: one row for each document or pair, used to compare and count it without reading its text.
 
-In: columns of one length. Out: two archives. `keys.npz` has what the build itself counts, some 16 bytes a row;
-`sketches.npz` has the digests and signatures, some 550 bytes a row, which only a comparison reads.
+In: columns of equal length. Out: two archives. `keys.npz` holds what the build counts, about 16 bytes a row.
+`sketches.npz` holds the digests and signatures, about 550 bytes a row. Only comparisons read it.
 """
 
 import io
@@ -13,10 +13,10 @@ import numpy as np
 
 from codesage.corpus.build.places import Place, Remote
 
-Keys = dict[str, np.ndarray]  # name of a column -> one row for each document or pair
+Keys = dict[str, np.ndarray]  # column name -> array with one row for each document or pair
 KEYS_FILE, SKETCHES_FILE = "keys.npz", "sketches.npz"
 _SKETCHES = {"sha256", "signature", "body", "text"}
-_PARSER = Lock()  # numpy reads headers with ast.literal_eval, which fails at random in two threads (CPython 3.11)
+_PARSER = Lock()  # numpy parses headers with ast.literal_eval, which fails at random when two threads use it (CPython 3.11)
 
 
 def write_keys(folder: Path, keys: Keys) -> None:
@@ -26,18 +26,18 @@ def write_keys(folder: Path, keys: Keys) -> None:
 
 
 def read_keys(place: Place) -> Keys:
-    """The columns a build counts, of the unit at `place`."""
+    """The columns of the unit at `place` that a build counts."""
     return _read(place / KEYS_FILE)
 
 
 def read_sketches(place: Place, names: Sequence[str] | None = None) -> Keys:
-    """The columns a comparison needs, of the unit at `place`: all, or those in `names`."""
+    """The columns of the unit at `place` that a comparison needs: all of them, or those in `names`."""
     return _read(place / SKETCHES_FILE, names)
 
 
 def _read(file: Place, names: Sequence[str] | None = None) -> Keys:
     source = file
-    if isinstance(file, Remote):  # in one request
+    if isinstance(file, Remote):  # read it in one request
         with file.open() as opened:
             source = io.BytesIO(opened.read())
     with _PARSER, np.load(source) as arrays:

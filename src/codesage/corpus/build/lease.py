@@ -1,12 +1,14 @@
-"""One builder at a time on an object store, which has no locks: a lease that its holder renews every few seconds.
+"""A lease that lets one build at a time use a place on an object store, which has no locks. Its holder renews it.
 
-The object `lock` names its holder and counts its beats. Who finds one watches it: when it beats, its holder lives, and
-the place is refused; when it does not for _PATIENCE seconds, the holder was killed, and the lease is taken over. A holder
-on this machine whose process is gone is not waited for. Nothing depends on clocks that agree.
+The object `lock` names its holder and counts the renewals. A build that finds a lock watches it. If the count changes, the
+holder is alive, and the build is refused. If it does not change for _PATIENCE seconds, the holder was killed, and the
+build takes the lease over. It does not wait for a holder on the same machine whose process is gone. The clocks of the
+machines need not agree.
 
-Two builders that start within the same second both write; after _SETTLE seconds the one whose name stands has the lease.
-A holder that was cut off from the store for longer than _PATIENCE may find another in its place: it stops then. Results
-of both are whole and named after all they depend on, so the worst that two builders can do is work done twice.
+If two builds start within the same second, both write the lock. After _SETTLE seconds each reads it back, and the build
+that it names has the lease. A holder that cannot reach the store for longer than _PATIENCE may lose the lease to another
+build; it then stops. Both builds write complete results, named after everything they depend on. So in the worst case two
+builds do the same work twice.
 """
 
 import json
@@ -20,13 +22,13 @@ from codesage.corpus.build.places import Remote
 from codesage.errors import CodesageError
 
 LOCK = "lock"
-_BEAT = 5.0  # seconds from one renewal to the next
-_PATIENCE = 20.0  # seconds without a beat until a lease is free
-_SETTLE = 1.0  # seconds until a new lease is read back
+_BEAT = 5.0  # seconds between renewals
+_PATIENCE = 20.0  # seconds without a renewal after which a lease is free
+_SETTLE = 1.0  # seconds to wait before a new lease is read back
 
 
 class Lease:
-    """A lease on a place, held from its making on; `release` ends it. CodesageError when another build has it."""
+    """A lease on a place. Creating one takes the lease, and `release` ends it. CodesageError when another build has it."""
 
     def __init__(self, place: Remote) -> None:
         self._lock, self._name, self._beats = place / LOCK, uuid4().hex, 0
@@ -43,10 +45,10 @@ class Lease:
     def check(self) -> None:
         """CodesageError when another build has taken the lease over."""
         if self.lost:
-            raise CodesageError(f"another build has taken over {self._lock.parent}: let it end, or use another --work")
+            raise CodesageError(f"another build has taken over {self._lock.parent}: wait for it, or use another --work")
 
     def release(self, *, remove: bool) -> None:
-        """Stop renewing; `remove` the lock, or leave it as that of a build that ended early, for which nobody waits."""
+        """Stop renewing. Either `remove` the lock, or mark it as that of a build that ended early: nobody waits for it."""
         self._stopped.set()
         self._thread.join()
         if self.lost:
@@ -57,15 +59,15 @@ class Lease:
             self._write(ended=True)
 
     def _wait_for_others(self) -> None:
-        found = self._read()
-        if found is None or _is_dead(found):
+        holder = self._read()
+        if holder is None or _is_dead(holder):
             return
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             time.sleep(min(_BEAT, _PATIENCE) / 4)
             if (now := self._read()) is None:
                 return
-            if now != found:
+            if now != holder:
                 raise self._refusal()
 
     def _renew(self) -> None:
@@ -75,12 +77,12 @@ class Lease:
                 if self.lost:
                     return
                 self._write()
-            except CodesageError:  # the store does not answer just now: the units say so if that lasts
+            except CodesageError:  # the store does not answer now; if that lasts, the units fail
                 continue
 
     def _is_mine(self) -> bool:
-        found = self._read()
-        return found is not None and found["name"] == self._name
+        holder = self._read()
+        return holder is not None and holder["name"] == self._name
 
     def _read(self) -> dict | None:
         try:
@@ -88,20 +90,20 @@ class Lease:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise CodesageError(f"{self._lock} is no lock of a build: choose another --work") from None
+            raise CodesageError(f"{self._lock} is not a lock of a build: choose another --work") from None
 
     def _write(self, *, ended: bool = False) -> None:
         self._beats += 1
-        stated = {"name": self._name, "machine": socket.gethostname(), "process": os.getpid(), "beats": self._beats,
+        holder = {"name": self._name, "machine": socket.gethostname(), "process": os.getpid(), "beats": self._beats,
                   "ended": ended}  # fmt: skip
-        self._lock.write(json.dumps(stated).encode())
+        self._lock.write(json.dumps(holder).encode())
 
     def _refusal(self) -> CodesageError:
         return CodesageError(f"another build is using {self._lock.parent}: wait for it, or choose another --work")
 
 
 def _is_dead(holder: dict) -> bool:
-    """Whether the holder said that it ends, or was a process of this machine that is gone."""
+    """Whether the holder has said that it ended, or was a process on this machine that is gone."""
     if holder.get("ended"):
         return True
     if holder["machine"] != socket.gethostname():

@@ -1,6 +1,6 @@
-"""The shards of a corpus: rows of many pieces put into files of bounded size, by workers.
+"""The shards of a corpus: workers put the rows of many pieces into files of bounded size.
 
-A shard is planned from counts alone, so equal pieces give equal shards whoever writes them.
+Shards are planned from counts alone. So equal pieces give equal shards, whichever worker writes them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from codesage.corpus.build.tables import Writer
 from codesage.corpus.build.work import Work, result
 from codesage.corpus.build.worker import Guard
 
-PART_CHARACTERS = 128 << 20  # of text in a shard, about
+PART_CHARACTERS = 128 << 20  # approximate characters of text in a shard
 PART_FILE = "part.parquet"
 
 
@@ -23,12 +23,12 @@ class Piece:
     """Rows of a Parquet file, or of one row group of it."""
 
     path: Place
-    rows: tuple[int, ...] | None  # within the group (or file); None: all of them
-    characters: int  # of text, as far as planning needs it
-    group: int = -1  # -1: the whole file
+    rows: tuple[int, ...] | None  # row numbers within the group (or the file); None: all rows
+    characters: int  # of text; an estimate is enough for planning
+    group: int = -1  # number of the row group; -1: the whole file
 
     def inputs(self) -> tuple:
-        """What tells one piece from another: results lie in folders named after all they depend on."""
+        """What identifies this piece. The name of a result's folder is a hash of everything the result depends on."""
         return self.path.parent.name, self.path.name, self.group, self.rows
 
 
@@ -43,7 +43,7 @@ class PartUnit:
 
 
 def write_part(unit: PartUnit, guard: Guard) -> str:
-    """Task: the rows of a shard's pieces, in order, as one Parquet file in its place, whose name is the answer."""
+    """Task: write the rows of a shard's pieces, in order, to one Parquet file in the unit's place; returns its path."""
     names = unit.schema.names
     with result(unit.folder) as (folder, _), Writer(folder / PART_FILE, unit.schema) as writer:
         for piece in unit.pieces:
@@ -55,26 +55,26 @@ def write_part(unit: PartUnit, guard: Guard) -> str:
 
 
 def plan(work: Work, pieces: Iterable[Piece], *, schema: pa.Schema, characters: int) -> list[PartUnit]:
-    """Shards of about `characters` of text each, in the order of the pieces, and at least one."""
+    """Plan shards of about `characters` of text each, in the order of the pieces. There is at least one shard."""
     units = []
-    for chosen in _chosen(pieces, characters):
-        place = work.place("parts", schema.names, [piece.inputs() for piece in chosen])
-        units.append(PartUnit(tuple(chosen), schema, place, 1 + sum(piece.characters for piece in chosen)))
+    for shard in _shards(pieces, characters):
+        place = work.place("parts", schema.names, [piece.inputs() for piece in shard])
+        units.append(PartUnit(tuple(shard), schema, place, 1 + sum(piece.characters for piece in shard)))
     return units
 
 
-def _chosen(pieces: Iterable[Piece], characters: int) -> Iterator[list[Piece]]:
-    chosen, size, given = [], 0, 0
+def _shards(pieces: Iterable[Piece], characters: int) -> Iterator[list[Piece]]:
+    shard, size, count = [], 0, 0
     for piece in pieces:
         if piece.rows == ():
             continue
-        chosen.append(piece)
+        shard.append(piece)
         size += piece.characters
         if size >= characters:
-            yield chosen
-            chosen, size, given = [], 0, given + 1
-    if chosen or not given:
-        yield chosen
+            yield shard
+            shard, size, count = [], 0, count + 1
+    if shard or not count:
+        yield shard
 
 
 def rows_of(mask: np.ndarray) -> tuple[int, ...]:

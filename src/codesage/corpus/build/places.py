@@ -1,12 +1,12 @@
-"""Where units leave their results: a local folder, or a prefix of an object store.
+"""Places where units write their results: a local folder, or a prefix of an object store.
 
-In: an address, a path or `scheme://...`. Out: a place that is joined with `/` and opened to read. Local places are
-`pathlib.Path`; all others are `Remote`. S3 is read by Arrow itself, with the credentials of the usual environment
-variables and files, at AWS_ENDPOINT_URL where that is set; every other scheme goes through fsspec and its driver.
+In: an address: a path or `scheme://...`. Out: a place that can be joined with `/` and opened for reading. Local places are
+`pathlib.Path`; all others are `Remote`. Arrow itself reads S3, with the credentials from the usual environment variables
+and files, at AWS_ENDPOINT_URL if that is set. Every other scheme goes through fsspec and its driver.
 
-An object store has no rename. So an attempt at a unit uploads its files under a name of its own, and then writes one
-small object, `committed`, that holds that name. Readers look there first: a unit is there whole or not at all, and what
-a killed attempt leaves is never read.
+An object store cannot rename. So an attempt at a unit uploads its files under a unique name and then writes one small
+object, `committed`, that holds this name. Readers look there first. So a unit is either complete or absent, and the files
+of a killed attempt are never read.
 """
 
 import os
@@ -24,14 +24,14 @@ import pyarrow.parquet as pq
 from codesage.errors import CodesageError
 
 COMMITTED = "committed"
-_ATTEMPTS = 4  # at a request, by the client of S3
-_CONNECT = 5.0  # seconds
-_COPIED = 8 << 20  # bytes at a time
+_ATTEMPTS = 4  # of the S3 client at one request
+_CONNECT = 5.0  # timeout in seconds
+_COPIED = 8 << 20  # bytes copied at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An address of an object store, with the part of `pathlib.Path` that a build needs; picklable."""
+    """An address in an object store, with the methods of `pathlib.Path` that a build needs. Picklable."""
 
     address: str
 
@@ -43,41 +43,41 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """What follows the last slash."""
+        """The part after the last slash."""
         return self.address.rsplit("/", 1)[1]
 
     @property
     def parent(self) -> "Remote":
-        """The address without its name."""
+        """The address up to the last slash."""
         return Remote(self.address.rsplit("/", 1)[0])
 
     def open(self) -> pa.NativeFile:
-        """A file of the attempt that was committed, to read. FileNotFoundError when there is none."""
+        """Open a file of the committed attempt for reading. FileNotFoundError when there is none."""
         attempt = (self.parent / COMMITTED).read().decode("ascii")
         return (self.parent / attempt / self.name)._opened()
 
     def download(self, target: Path) -> None:
-        """Copy a file of the attempt that was committed to the local file `target`."""
+        """Copy a file of the committed attempt to the local file `target`."""
         with self.open() as source, open(target, "wb") as file:
-            while data := self._part(source):
+            while data := self._read_part(source):
                 file.write(data)
 
     def read(self) -> bytes:
-        """All bytes of the object at this very address. FileNotFoundError when there is none."""
-        with _told(self), self._opened() as file:
+        """All bytes of the object at exactly this address. FileNotFoundError when there is none."""
+        with _store_errors(self), self._opened() as file:
             return file.read()
 
     def write(self, data: bytes) -> None:
-        """Put one object, whole or not at all."""
+        """Write one object, completely or not at all."""
         system, path = _system(self.address)
-        with _told(self), system.open_output_stream(path) as file:
+        with _store_errors(self), system.open_output_stream(path) as file:
             file.write(data)
 
     def commit(self, folder: Path) -> None:
-        """Upload the files of `folder` as one attempt at this unit. Where another attempt was as quick, it stays."""
+        """Upload the files of `folder` as one attempt at this unit. If another attempt was committed first, that one stays."""
         attempt = uuid4().hex
         system, path = _system(self.address)
-        with _told(self):
+        with _store_errors(self):
             for file in sorted(folder.iterdir()):
                 _make_folder(system, f"{path}/{attempt}")
                 arrow_fs.copy_files(
@@ -90,33 +90,33 @@ class Remote:
     def committed(self) -> bool:
         """Whether an attempt at this unit is complete."""
         system, path = _system(f"{self.address}/{COMMITTED}")
-        with _told(self):
+        with _store_errors(self):
             return system.get_file_info(path).type == arrow_fs.FileType.File
 
     def below(self) -> list[str]:
-        """Names of all objects below this address, relative to it; [] when there is none."""
+        """Names of all objects below this address, relative to it; [] when there are none."""
         system, path = _system(self.address)
-        with _told(self):
+        with _store_errors(self):
             found = system.get_file_info(arrow_fs.FileSelector(path, recursive=True, allow_not_found=True))
         return [info.path.removeprefix(path).lstrip("/") for info in found if info.type == arrow_fs.FileType.File]
 
     def remove(self) -> None:
-        """Delete the object at this address, or all below it."""
+        """Delete the object at this address, or all objects below it."""
         system, path = _system(self.address)
-        with _told(self):
+        with _store_errors(self):
             kind = system.get_file_info(path).type
             if kind == arrow_fs.FileType.File:
                 system.delete_file(path)
             elif kind == arrow_fs.FileType.Directory:
                 system.delete_dir(path)
 
-    def _part(self, source: pa.NativeFile) -> bytes:
-        with _told(self):
+    def _read_part(self, source: pa.NativeFile) -> bytes:
+        with _store_errors(self):
             return source.read(_COPIED)
 
     def _opened(self) -> pa.NativeFile:
         system, path = _system(self.address)
-        with _told(self):
+        with _store_errors(self):
             return system.open_input_file(path)
 
 
@@ -131,13 +131,16 @@ def place_of(address: str | Path) -> Place:
 
 @contextmanager
 def parquet(place: Place) -> Iterator[pq.ParquetFile]:
-    """The Parquet file at `place`, opened."""
+    """Open the Parquet file at `place`."""
     with pq.ParquetFile(place if isinstance(place, Path) else place.open(), pre_buffer=not isinstance(place, Path)) as file:
         yield file
 
 
 def committed(places: Iterable[Place], mark: str) -> set[str]:
-    """Addresses of those `places` that are complete; local ones hold a file `mark`. Lists an object store, once a folder."""
+    """Addresses of those `places` that are complete. A local place is complete when it holds a file `mark`.
+
+    On an object store, each parent folder is listed once.
+    """
     found, parents = set(), {}
     for place in places:
         if isinstance(place, Remote):
@@ -151,20 +154,20 @@ def committed(places: Iterable[Place], mark: str) -> set[str]:
 
 
 @contextmanager
-def _told(place: Remote) -> Iterator[None]:
-    """What a store refuses as one line; FileNotFoundError of a single object passes."""
+def _store_errors(place: Remote) -> Iterator[None]:
+    """Turn the errors of a store into one line. FileNotFoundError passes through, since it says that one object is missing."""
     try:
         yield
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
         raise CodesageError(f"cannot use {place}: {_reason(str(error))}") from None
-    except Exception as error:  # fsspec's drivers have errors of their own
+    except Exception as error:  # fsspec's drivers raise their own exceptions
         raise CodesageError(f"cannot use {place}: {type(error).__name__}: {_reason(str(error))}") from None
 
 
 def _reason(message: str) -> str:
-    """What an error of a store means, and what repairs it."""
+    """What an error of a store means, and how to fix it."""
     for sign, meaning in _MEANINGS.items():
         if sign.lower() in message.lower():
             return meaning
@@ -201,19 +204,19 @@ def _s3() -> arrow_fs.FileSystem:
 
 
 def _other(address: str) -> tuple[arrow_fs.FileSystem, str]:
-    """Any address fsspec knows. CodesageError for one it does not, or whose driver is not installed."""
+    """The file system of any address that fsspec knows. CodesageError when it knows none or the driver is not installed."""
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError:
         raise CodesageError(f"{address} needs fsspec: run pip install 'codesage[ray]'") from None
     try:
-        system, path = url_to_fs(address)  # systems are kept by fsspec
-    except Exception as error:  # its drivers have errors of their own
+        system, path = url_to_fs(address)  # fsspec caches the file systems
+    except Exception as error:  # its drivers raise their own exceptions
         raise CodesageError(f"cannot use {address}: {_reason(str(error))}") from None
     return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(system)), path
 
 
 def _make_folder(system: arrow_fs.FileSystem, path: str) -> None:
-    """Where a store has folders, make one: S3 has none."""
+    """Create a folder if the store has folders; S3 has none."""
     if not isinstance(system, arrow_fs.S3FileSystem):
         system.create_dir(path, recursive=True)

@@ -1,10 +1,11 @@
-"""The processes of a build on a Ray cluster: actors that live as long as the build and do whatever it has to do.
+"""The processes of a build on a Ray cluster: actors that live as long as the build and do all of its work.
 
-Each actor takes one processor of the cluster and runs one call at a time: a unit, in a killable worker of its own, or a
-step of a comparison. What a call gives stays in Ray's object store, on the machine that made it, until it is asked for.
+Each actor takes one processor of the cluster and runs one call at a time. A call is a unit, which runs in the actor's own
+killable worker, or a step of a comparison. The result of a call stays in Ray's object store, on the machine that made it,
+until somebody reads it.
 
-Why not Ray Data: its hash shuffle runs each of its steps in processes of their own, which are started anew for every
-shuffle, and so were the actors of every phase. On two cores that took longer than a small build (docs/log.md).
+Why not Ray Data: its hash shuffle runs each step in separate processes and starts them again for every shuffle. The actors
+of every phase were also started again. On two cores this took longer than a small build (docs/log.md).
 """
 
 import pickle
@@ -15,11 +16,11 @@ from contextlib import contextmanager
 from codesage.corpus.build.worker import Limits, Worker
 from codesage.errors import CodesageError
 
-_RETRIES = 3  # of a call whose actor died with its machine
+_RETRIES = 3  # of a call whose actor died together with its machine
 
 
 class Pool:
-    """Up to `size` actors of the cluster that this process has joined. They take calls as soon as they have started."""
+    """Up to `size` actors on the cluster that this process has joined. Each takes calls as soon as it has started."""
 
     def __init__(self, size: int, limits: Limits) -> None:
         import ray
@@ -30,34 +31,34 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many actors there are."""
+        """The number of actors."""
         return len(self._actors)
 
     def done(self, method: str, calls: Sequence[tuple], *, returns: int = 1) -> Iterator[tuple[int, list]]:
-        """(number, references to what it returns) of each call of a method of _Actor, in the order they end."""
-        left, under_way = deque(enumerate(calls)), {}
+        """Call a method of _Actor once for each of `calls`; yields (number, references to the results) as calls finish."""
+        waiting, running = deque(enumerate(calls)), {}
         idle = {actor.started.remote(): actor for actor in self._actors}
-        while left or under_way:
-            (first,), _ = self._ray.wait([*idle, *under_way], num_returns=1, fetch_local=False)
+        while waiting or running:
+            (first,), _ = self._ray.wait([*idle, *running], num_returns=1, fetch_local=False)
             if first in idle:
                 actor = idle.pop(first)
             else:
-                number, references, actor = under_way.pop(first)
+                number, references, actor = running.pop(first)
                 yield number, references
-            if left:
-                number, call = left.popleft()
+            if waiting:
+                number, call = waiting.popleft()
                 remote = getattr(actor, method).options(num_returns=returns, max_task_retries=_RETRIES).remote
                 references = remote(*call)
                 references = references if returns > 1 else [references]
-                under_way[references[0]] = number, references, actor
+                running[references[0]] = number, references, actor
 
     def get(self, reference: object) -> object:
-        """What a reference stands for. Raises what the call raised."""
-        with told():
+        """The value behind a reference. Raises what the call raised."""
+        with ray_errors():
             return self._ray.get(reference)
 
     def put(self, value: object) -> object:
-        """A reference to `value`, which each machine fetches once."""
+        """A reference to `value`. Each machine fetches the value once."""
         return self._ray.put(value)
 
     def close(self) -> None:
@@ -68,16 +69,16 @@ class Pool:
 
 
 class _Actor:
-    """One of Ray's processes, with a worker of its own that may be killed without Ray noticing; it ends with its actor."""
+    """A process of Ray with its own worker, which can be killed without Ray noticing. The worker ends with its actor."""
 
     def __init__(self, limits: Limits) -> None:
         self._worker = Worker(limits)
 
     def started(self) -> None:
-        """Answer, once the process is there."""
+        """Return once the process has started."""
 
     def run(self, task: bytes, unit: bytes) -> bytes:
-        """("done", result) or ("failed", error) of a unit, pickled: Ray must not wrap the error."""
+        """Run a unit; returns ("done", result) or ("failed", error), pickled so that Ray does not wrap the error."""
         try:
             answer = "done", self._worker.run(pickle.loads(task), pickle.loads(unit))
         except Exception as error:
@@ -85,13 +86,13 @@ class _Actor:
         return pickle.dumps(answer)
 
     def apply(self, function, *arguments: object) -> object:
-        """`function(*arguments)`."""
+        """Call `function(*arguments)`."""
         return function(*arguments)
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn Ray's exceptions into the CodesageError that a call raised, or into one line that says what became of it."""
+def ray_errors() -> Iterator[None]:
+    """Turn Ray's exceptions into the CodesageError that a call raised, or into one line that says what happened."""
     from ray.exceptions import RayError
 
     try:

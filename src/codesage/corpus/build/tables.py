@@ -1,7 +1,7 @@
-"""Records to Parquet and back, column by column.
+"""Convert records to Parquet and back, column by column.
 
-Rows travel as the records of records.py; files hold one column a field, zstd inside. Row groups are bounded in bytes,
-so that a reader holds little at a time, and equal rows give equal bytes.
+Rows are the records of records.py. Files have one column for each field, compressed with zstd. The size of row groups in
+bytes is bounded, so that a reader needs little memory. Equal rows give equal bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 from codesage.errors import CodesageError
 
 GROUP_BYTES = 4 << 20  # of text in a row group
-_FEW = ("language", "package", "version", "licence", "kind", "parent", "path", "group")  # columns worth a dictionary
+_FEW = ("language", "package", "version", "licence", "kind", "parent", "path", "group")  # with few values: use a dictionary
 _TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_(), tuple[int, ...]: pa.list_(pa.int32())}
 
 
 def schema_of(record: type, *, without: Sequence[str] = (), **more: type) -> pa.Schema:
-    """The schema of a record's fields in order, but for those in `without`, then the columns `more`."""
+    """The schema of a record: its fields in order, except those in `without`, then the columns `more`."""
     named = [(field.name, _TYPES[field.type]) for field in fields(record) if field.name not in without]
     return pa.schema(named + [(name, _TYPES[kind]) for name, kind in more.items()])
 
 
 def table_of(schema: pa.Schema, records: Sequence, **more: Sequence) -> pa.Table:
-    """Records as a table of `schema`: its columns are attributes of the records, or lists given as `more`."""
+    """Records as a table of `schema`. A column comes from an attribute of the records, or from a list given in `more`."""
     names = [name for name in schema.names if name not in more]
     columns = dict(zip(names, zip(*map(attrgetter(*names), records), strict=True), strict=True)) if records else {}
     columns = {name: more[name] if name in more else columns.get(name, ()) for name in schema.names}
@@ -36,12 +36,12 @@ def table_of(schema: pa.Schema, records: Sequence, **more: Sequence) -> pa.Table
 def _array(values: Sequence, kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
-    except UnicodeEncodeError:  # lone surrogates are no text
+    except UnicodeEncodeError:  # lone surrogates are not valid text
         return pa.array([value.encode("utf-8", "replace").decode() for value in values], kind)
 
 
 class Writer:
-    """One Parquet file, written in row groups of about GROUP_BYTES; small tables are put together."""
+    """Writes one Parquet file in row groups of about GROUP_BYTES. Small tables are combined."""
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
         few = [name for name in schema.names if name in _FEW]
@@ -50,7 +50,7 @@ class Writer:
         self._bytes = 0
 
     def add(self, table: pa.Table) -> None:
-        """Append the rows of `table`; a large one is cut."""
+        """Append the rows of `table`. A large table is split."""
         rows = max(1, len(table) * GROUP_BYTES // max(1, table.nbytes))
         for start in range(0, len(table), rows):
             part = table.slice(start, rows)
@@ -60,7 +60,7 @@ class Writer:
                 self.flush()
 
     def flush(self) -> None:
-        """End the row group under way."""
+        """End the current row group."""
         if self._waiting:
             table = pa.concat_tables(self._waiting)
             if len(table):
@@ -77,10 +77,10 @@ class Writer:
 
 
 def records_of(table: pa.Table, record: type) -> Iterator:
-    """The rows of `table` as records; columns that are no field of it are passed over.
+    """The rows of `table` as records. Columns that are not fields of the record are ignored.
 
-    A column that an older version did not write yet gives the default of its field. CodesageError when a column without a
-    default is missing.
+    If a column is missing because an older version did not write it, the field gets its default. CodesageError when a
+    missing column has no default.
     """
     for row in zip(*(_values(table, field) for field in fields(record)), strict=True):
         yield record(*row)
@@ -90,15 +90,15 @@ def _values(table: pa.Table, field: Field) -> Sequence:
     if field.name in table.column_names:
         return table[field.name].to_pylist()
     if field.default is MISSING:
-        held = ", ".join(table.column_names)
-        raise CodesageError(f"a table has no column {field.name!r}, only {held}: build the corpus again")
+        present = ", ".join(table.column_names)
+        raise CodesageError(f"a table has no column {field.name!r}, only {present}: build the corpus again")
     return [field.default] * len(table)
 
 
 def read_records(paths: Iterable[Path], record: type) -> Iterator:
-    """Records of Parquet files, one row group in memory at a time."""
+    """The records of Parquet files. One row group is in memory at a time."""
     for path in paths:
         with pq.ParquetFile(path) as file:
-            held = [field.name for field in fields(record) if field.name in file.schema_arrow.names]
+            present = [field.name for field in fields(record) if field.name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
-                yield from records_of(file.read_row_group(group, columns=held), record)
+                yield from records_of(file.read_row_group(group, columns=present), record)

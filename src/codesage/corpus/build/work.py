@@ -1,9 +1,9 @@
-"""The work folder of a build under way: what is done stays done, whatever kills the build.
+"""The work folder of a running build. Finished units are kept when the build is killed.
 
-Each unit of a build leaves its result at a place named after everything the result depends on: the unit's input, the
-settings that matter to it, the program itself. A result is there whole or not at all, and the same command run again finds
-it; a changed setting gives another name, and old results are passed over. The work folder lies beside its target or at any
-address (places.py). It is locked while a build runs, and removed when its corpus is published.
+Each unit of a build writes its result to a place whose name depends on everything the result depends on: the unit's input,
+the settings that matter to it, and the program itself. A result is either complete or absent, and the same command finds
+it when it runs again. A changed setting gives another name, so old results are ignored. The work folder lies beside its
+target or at any address (places.py). It is locked while a build runs, and removed when its corpus is published.
 """
 
 import fcntl
@@ -24,27 +24,27 @@ from codesage.corpus.build.places import Place, Remote, committed, place_of
 from codesage.errors import CodesageError
 
 REPORT = "report.json"
-_REQUESTS = 16  # to an object store at a time
+_REQUESTS = 16  # sent to an object store at a time
 _PACKAGE = Path(__file__).parent.parent.parent
-_PROGRAM = ("corpus", "syntax", "languages.py", "records.py", "walk.py")  # what decides on a unit's result
+_PROGRAM = ("corpus", "syntax", "languages.py", "records.py", "walk.py")  # the code that a unit's result depends on
 
 
 class Work:
-    """An open work folder; `open_work` gives one."""
+    """An open work folder. `open_work` returns one."""
 
     def __init__(self, folder: Place, check: Callable[[], None] = lambda: None) -> None:
         self.folder = folder
-        self._check = check  # raises when the folder is no longer ours
+        self._check = check  # raises when another build has taken the folder over
 
     def place(self, kind: str, *inputs: object) -> Place:
-        """Where the result that depends on `inputs` (JSON values) belongs, as one of its kind."""
-        stated = json.dumps([_program(), kind, *inputs], sort_keys=True)
-        return self.folder / kind / hashlib.sha256(stated.encode()).hexdigest()[:32]
+        """The place for the result of this `kind` that depends on `inputs` (JSON values)."""
+        key = json.dumps([_program(), kind, *inputs], sort_keys=True)
+        return self.folder / kind / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def run(self, engine: Engine, task: Task, units: Sequence[Unit], *, heard: Callable[[Unit, bool], None]) -> list[dict]:
-        """The reports of all `units`, in order: units that are not done yet are run. Units have a `folder`, their place.
+        """Run the units that are not done yet; returns the reports of all `units` in order. A unit's `folder` is its place.
 
-        `heard(unit, fresh)` is called for every unit that is done; fresh ones were run just now.
+        `heard(unit, fresh)` is called for every unit that is done; `fresh` is true when the unit was run just now.
         """
         done = committed([unit.folder for unit in units], REPORT)
         missing = []
@@ -59,7 +59,7 @@ class Work:
         return self.each(read_report, [unit.folder for unit in units])
 
     def each(self, read: Callable[[Place], dict], places: Sequence[Place]) -> list[dict]:
-        """`read` of each place, in order; several at a time where each is a request."""
+        """Call `read` for each place; returns the results in order. On an object store, several calls run at a time."""
         if not isinstance(self.folder, Remote):
             return list(map(read, places))
         with ThreadPoolExecutor(_REQUESTS) as pool:
@@ -68,14 +68,14 @@ class Work:
 
 @contextmanager
 def open_work(target: Path, address: str = "") -> Iterator[Work]:
-    """The work folder of `target`, locked; removed when the block ends well.
+    """Open and lock the work folder of `target`. It is removed when the block ends without an error.
 
     It lies beside the target, or at `address`, which must be empty or the work folder of a build that was killed.
-    CodesageError when it is neither, when another build has it, when it cannot be reached.
+    CodesageError when it is neither, when another build is using it, or when it cannot be reached.
     """
     beside = target.parent / f"{target.name}.building"
     with _locked(beside):
-        for stale in target.parent.glob(f".{target.name}.tmp-*"):  # of a build that was killed
+        for stale in target.parent.glob(f".{target.name}.tmp-*"):  # left by a build that was killed
             shutil.rmtree(stale, ignore_errors=True)
         place = place_of(address) if address else beside
         if isinstance(place, Remote):
@@ -85,25 +85,25 @@ def open_work(target: Path, address: str = "") -> Iterator[Work]:
             yield _swept(place)
         else:
             if place.exists() and not (place / LOCK).is_file() and (not place.is_dir() or any(place.iterdir())):
-                raise CodesageError(f"{place} exists and is no work folder: choose another --work or remove it")
+                raise CodesageError(f"{place} exists and is not a work folder: choose another --work or remove it")
             with _locked(place):
                 yield _swept(place)
 
 
 def _swept(folder: Path) -> Work:
-    for stale in folder.glob("*/*.*"):  # attempts of a build that was killed
+    for stale in folder.glob("*/*.*"):  # unfinished units of a build that was killed
         shutil.rmtree(stale, ignore_errors=True)
     return Work(folder)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the local `folder`, which is made where there is none, and removed when the block ends well."""
+    """Lock the local `folder`. It is created if it is missing, and removed when the block ends without an error."""
     lock = _lock(folder)
     try:
         yield
         for inside in folder.iterdir():
-            if inside.name != LOCK:  # it goes last: what has a lock is known as a work folder
+            if inside.name != LOCK:  # removed last: the lock marks the folder as a work folder
                 shutil.rmtree(inside, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
@@ -112,10 +112,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _leased(place: Remote) -> Iterator[Work]:
-    """Hold the remote `place`; all objects below it are removed when the block ends well."""
+    """Take the lease on the remote `place`. All objects below it are removed when the block ends without an error."""
     inside = place.below()
     if inside and LOCK not in inside:
-        raise CodesageError(f"{place} is not empty and is no work folder: choose another --work or remove it")
+        raise CodesageError(f"{place} is not empty and is not a work folder: choose another --work or remove it")
     lease, done = Lease(place), False
     try:
         yield Work(place, lease.check)
@@ -134,7 +134,7 @@ def _lock(folder: Path) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(folder / LOCK) and os.path.samestat(os.fstat(lock), os.stat(folder / LOCK)):
-                return lock  # else the build that had it has just removed the folder
+                return lock  # otherwise the build that held the lock has just removed the folder
         except BlockingIOError:
             os.close(lock)
             raise CodesageError(f"another build is writing {folder}: wait for it, or choose another --out") from None
@@ -146,7 +146,10 @@ def _lock(folder: Path) -> int:
 
 @contextmanager
 def result(place: Place) -> Iterator[tuple[Path, dict]]:
-    """An empty local folder and an empty report to fill: put at `place` when the block ends well, else removed."""
+    """Gives an empty local folder and an empty report to fill.
+
+    When the block ends without an error, both are put at `place`. Otherwise they are removed.
+    """
     report: dict = {}
     with _attempt(place) as folder:
         yield folder, report
@@ -157,13 +160,13 @@ def result(place: Place) -> Iterator[tuple[Path, dict]]:
         try:
             folder.rename(place)
         except OSError:
-            if not (place / REPORT).is_file():  # else a worker of a killed build was as quick: its bytes are the same
+            if not (place / REPORT).is_file():  # otherwise a worker of a killed build wrote it first, with the same bytes
                 raise
 
 
 @contextmanager
 def _attempt(place: Place) -> Iterator[Path]:
-    """An empty folder, beside a local place so that it can be renamed; removed if it is still there at the end."""
+    """An empty folder. It lies beside a local place so that it can be renamed, and is removed at the end if it still exists."""
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent if isinstance(place, Path) else None))
@@ -174,7 +177,7 @@ def _attempt(place: Place) -> Iterator[Path]:
 
 
 def read_report(place: Place) -> dict:
-    """The report a unit left. CodesageError when it is damaged, which only a power cut can do."""
+    """The report that a unit wrote. CodesageError when it is damaged, which only a power failure can cause."""
     try:
         with (place / REPORT).open() as file:
             return json.loads(file.read())
@@ -184,7 +187,7 @@ def read_report(place: Place) -> dict:
 
 @cache
 def _program() -> str:
-    """A hash over the modules that decide on a result: another version never takes over the results of this one."""
+    """A hash of the modules that a result depends on, so that another version never uses the results of this one."""
     digest = hashlib.sha256()
     for name in _PROGRAM:
         path = _PACKAGE / name

@@ -1,9 +1,9 @@
-"""One worker process that can be killed: it runs tasks, and steps around the items that hurt it.
+"""A worker process that can be killed. It runs tasks and skips items that make it crash or hang.
 
-In: a task (a picklable callable), a unit of work. Out: the task's result. The task says through its Guard which item of
-the unit is under way. That is written to shared memory, so the parent knows whom to blame when the process hangs, runs
-out of memory or crashes inside a C library: a fresh process then does the unit again without that item. (A timer inside
-the process would not do: the parser holds the interpreter while it works, and a stack overflow leaves nobody to tell.)
+In: a task (a picklable callable), a unit of work. Out: the task's result. The task reports through its Guard which item of
+the unit it is working on. The Guard writes this to shared memory. So when the process hangs, runs out of memory or crashes
+inside a C library, the parent knows which item is the cause. A new process then does the unit again without that item. (A
+timer inside the process would not work: the parser holds the interpreter lock, and no code runs after a stack overflow.)
 """
 
 import os
@@ -22,43 +22,43 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 
-_PATIENCE = 30  # an item may wait, on a disk or a busy machine, this many times its processor seconds
-_STARTS = 3  # deaths in a row with no item to blame before the build gives up
-_CHILD = get_context("spawn")  # no fork: the caller may have threads
+_PATIENCE = 30  # limit on elapsed time, as a multiple of the limit on processor time: an item may wait for the disk
+_STARTS = 3  # crashes in a row outside any item, after which the build gives up
+_CHILD = get_context("spawn")  # not fork, since the caller may have threads
 
 Task = Callable[[object, "Guard"], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one item may take."""
+    """Limits on one item."""
 
-    seconds: float = 20.0  # of the processor; of the clock thirty times as many
-    memory: int = 4 << 30  # bytes of address space of the whole process; 0: no limit
+    seconds: float = 20.0  # processor time; the limit on elapsed time is 30 times as long
+    memory: int = 4 << 30  # bytes of address space for the whole process; 0: no limit
 
 
 @dataclass(slots=True)
 class Guard:
-    """What a task tells its parent, and learns from it: which item is under way, and which ones to step around."""
+    """Tells the parent which item a task is working on, and tells the task which items to skip."""
 
     at: object  # shared doubles: processor seconds, clock, item
     avoid: dict[int, str] = field(default_factory=dict)  # item -> "time", "memory", "crash" or "recursion"
-    end: int = sys.maxsize  # not even reading this item works: the unit ends before it
+    end: int = sys.maxsize  # this item cannot even be read: the unit ends before it
 
     def begin(self, item: int) -> str:
-        """Announce `item`, numbered from 0; the answer is why it must be skipped, or ""."""
+        """Announce that work on `item` begins (numbered from 0). Returns why it must be skipped, or ""."""
         self.at[0] = time.process_time()
         self.at[1] = time.monotonic()
-        self.at[2] = item  # last: a parent that reads in between sees the new times with the old item, which is harmless
+        self.at[2] = item  # written last: a parent that reads in between sees the new times with the old item: harmless
         return self.avoid.get(item, "")
 
     def rest(self) -> None:
-        """Say that no item is under way: what follows is not timed."""
+        """Announce that the task is not working on an item, so the time is not limited from here."""
         self.at[2] = -1
 
 
 class Worker:
-    """A process of its own for one unit at a time: `start` gives it one, `answer` asks whether it is done."""
+    """A separate process that runs one unit at a time. `start` gives it a unit, and `answer` checks whether it is done."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -67,18 +67,18 @@ class Worker:
 
     @property
     def channel(self) -> Connection:
-        """What becomes readable when there is an answer, or when the process has died."""
+        """A connection that becomes readable when there is an answer or the process has died."""
         return self._channel
 
     def start(self, task: Task, unit: object) -> None:
-        """Begin `task(unit, guard)`."""
+        """Start `task(unit, guard)`."""
         self._job, self._avoid, self._end = (task, unit), {}, sys.maxsize
         self._send()
 
     def answer(self) -> tuple[object] | None:
-        """(result,) when the unit is done, None while it is under way; starts it again without an item that hurt.
+        """(result,) when the unit is done, None while it runs. After a crash it starts the unit again without the bad item.
 
-        Raises what the task raised, or CodesageError when the process dies time and again with no item to blame.
+        Raises what the task raised, or CodesageError when the process dies repeatedly outside any item.
         """
         if self._channel.poll():
             try:
@@ -99,7 +99,7 @@ class Worker:
         return None
 
     def run(self, task: Task, unit: object) -> object:
-        """`task(unit, guard)`, waited for."""
+        """Run `task(unit, guard)` and wait for its result."""
         self.start(task, unit)
         while (answer := self.answer()) is None:
             self._channel.poll(0.2)
@@ -123,7 +123,7 @@ class Worker:
             self._process = _CHILD.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
             theirs.close()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died meanwhile: answer() finds out
+        with suppress(BrokenPipeError, ConnectionResetError):  # the process died meanwhile; answer() notices it
             self._channel.send((*self._job, self._avoid, self._end))
 
     def _blame(self, reason: str, item: int) -> None:
@@ -132,8 +132,8 @@ class Worker:
             self._deaths += 1
             if self._deaths >= _STARTS:
                 raise CodesageError(
-                    f"worker processes die ({reason}) with no file to blame: free some memory; in a script of your own, "
-                    "call build under if __name__ == '__main__'"
+                    f"worker processes keep dying ({reason}), and no single file is the cause: free some memory; "
+                    "in a script of your own, call build under if __name__ == '__main__'"
                 )
         elif item in self._avoid:
             self._end = item
@@ -143,7 +143,7 @@ class Worker:
 
     def _reason_of_death(self) -> str:
         self._process.join()
-        return "memory" if self._process.exitcode == -signal.SIGKILL else "crash"  # the kernel kills for memory only
+        return "memory" if self._process.exitcode == -signal.SIGKILL else "crash"  # the kernel sends SIGKILL only for memory
 
     def _overdue(self) -> bool:
         waited = time.monotonic() - self._at[1]
@@ -154,7 +154,7 @@ class Worker:
 
 
 def _processor_seconds(process: int) -> float | None:
-    """Processor time a process has used, None where /proc does not tell."""
+    """Processor time that a process has used; None where /proc does not have it."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
@@ -163,9 +163,9 @@ def _processor_seconds(process: int) -> float | None:
 
 
 def _serve(channel: Connection, at: object, limits: Limits, parent: int) -> None:
-    """The process: tasks in, answers out, until the channel closes."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # before Arrow and numpy read it: one process, one core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    """Main function of the process: receive tasks and send answers until the channel closes."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # set before Arrow and numpy read it: each process uses one core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _die_with(parent)
     _limit_memory(limits.memory)
     while True:
@@ -191,7 +191,7 @@ def _answer(task: Task, unit: object, guard: Guard) -> tuple[str, object, int]:
 
 
 def _sendable(error: Exception) -> Exception:
-    """`error`, with its traceback as a note, or one with its words when it cannot travel."""
+    """`error` with its traceback as a note, or a RuntimeError with its message when `error` cannot be pickled."""
     error.add_note(traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))
@@ -201,12 +201,12 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _die_with(parent: int) -> None:
-    """Where Linux offers it, die when the parent does: a task that hangs must not outlive a killed build."""
+    """On Linux, die when the parent dies, so that a task that hangs does not outlive a killed build."""
     if parent and sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
 

@@ -1,16 +1,16 @@
-"""Equal and nearly equal texts: digests, MinHash signatures, and which rows of a corpus to keep.
+"""Find equal and nearly equal texts: digests, MinHash signatures, and which rows of a corpus to keep.
 
-In: texts (files, or bodies of functions). Out: a mask that keeps the first of what is nearly the same. Tokens are words
-and single marks, so white space between them does not count; a text is the set of its token 5-grams, and nearly equal
-means a high Jaccard similarity of these sets (Broder 1997). Signatures are MinHash where texts are short and fast
-similarity sketches (Dahlgaard, Knudsen and Thorup 2017) where they are long: those hash a shingle once or twice, not once
-an entry, and err less, since they draw without replacement: by 0.73 to 1.0 of MinHash's error on 4 to 500 shingles.
-Everything is arithmetic modulo 2^64 in numpy on fixed constants: equal on every machine, whatever the seed of Python's
-hash.
+In: texts (files, or bodies of functions). Out: a mask that keeps the first of nearly equal texts. Tokens are words and
+single marks, so white space between them does not count. A text is the set of its token 5-grams (shingles). Texts are
+nearly equal when the Jaccard similarity of these sets is high (Broder 1997). The signature of a short text is MinHash, and
+that of a long text is a fast similarity sketch (Dahlgaard, Knudsen and Thorup 2017). A sketch hashes a shingle once or
+twice, not once for each entry. Its error is smaller, since it samples without replacement: 0.73 to 1.0 times that of
+MinHash on 4 to 500 shingles. All arithmetic is modulo 2^64 in numpy with fixed constants. So the result is equal on every
+machine and does not depend on the seed of Python's hash.
 
-Rows with an equal band of their signatures are candidates (Indyk and Motwani 1998); each is verified on the whole
-signature before it is dropped. Sorting finds the bands, not dicts: besides the signatures, two million rows take about
-100 MB.
+Rows with an equal band in their signatures are candidates (Indyk and Motwani 1998). The whole signature of a candidate is
+compared before it is dropped. Equal bands are found by sorting, not with dicts: besides the signatures, two million rows
+take about 100 MB.
 """
 
 import hashlib
@@ -19,63 +19,64 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-THRESHOLD = 0.85  # agreement of two signatures from which on their texts count as nearly equal
-PERMUTATIONS = 128  # standard error of the estimate at a similarity of 0.85: 0.03 at most
+THRESHOLD = 0.85  # texts are nearly equal when at least this share of their signatures agrees
+PERMUTATIONS = 128  # entries of a signature; standard error of the estimate at a similarity of 0.85: at most 0.03
 SHINGLE = 5  # tokens
 
-_BATCH = 128_000  # bytes hashed at a time: its arrays stay in the cache of a core
+_BATCH = 128_000  # bytes hashed at a time, so that the arrays fit into the cache of a core
 _THROW_BITS = 1
-_THROWS = 1 << _THROW_BITS  # more take as long as they save: a text of 300 shingles has filled its places in two
-_EMPTY = np.uint32(0xFFFFFFFF)  # of a place
-_TOGETHER = 32_768  # shingles
-_COMPARED = 32_768  # pairs verified at a time
-_ROUNDS = 16  # groups of unlike rows told apart within one bucket
+_THROWS = 1 << _THROW_BITS  # more throws save no time: a text of 300 shingles has filled its places after two
+_EMPTY = np.uint32(0xFFFFFFFF)  # value of an empty place
+_TOGETHER = 32_768  # shingles permuted at a time
+_COMPARED = 32_768  # pairs compared at a time
+_ROUNDS = 16  # groups of different rows that are handled within one bucket
 _MIX = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _WORD, _MARK = 1, 2
-_KINDS = bytes(  # bytes of UTF-8 beyond ASCII count as letters; NUL, the border of a text, is a mark
+_KINDS = bytes(  # UTF-8 bytes beyond ASCII count as letters; NUL, which separates texts, is a mark
     0 if byte in b" \t\n\r\f\v" else _WORD if byte >= 128 or chr(byte).isalnum() or chr(byte) == "_" else _MARK
     for byte in range(256)
 )
 
 
 def digest(text: str) -> bytes:
-    """16 bytes that are equal for texts that differ in white space only."""
+    """A digest of 16 bytes. It is equal for texts that differ only in white space."""
     return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def signatures(texts: Sequence[str], *, permutations: int = PERMUTATIONS) -> np.ndarray:
-    """Signatures, uint32 (n, permutations): the share of equal entries of two rows estimates the Jaccard of their texts.
+    """Signatures, uint32 (n, permutations).
 
-    A text shorter than a shingle is one shingle, closed by its ends: it equals only itself. Empty texts equal each other.
+    The share of equal entries in two rows estimates the Jaccard similarity of their texts. A text shorter than a shingle
+    is a single shingle that includes its ends, so it equals only itself. Empty texts equal each other.
     """
-    found, left = np.full((len(texts), permutations), _EMPTY), []
+    entries, left = np.full((len(texts), permutations), _EMPTY), []
     for start, batch in _batches(texts):
-        shingles, sizes, rows = _thrown(found[start : start + len(batch)], *_shingles(batch))
+        shingles, sizes, rows = _throw(entries[start : start + len(batch)], *_shingles(batch))
         left.append((shingles, sizes, rows + start))
     for shingles, sizes, rows in _together(left):
-        found[rows] = np.where(found[rows] == _EMPTY, _least(shingles, sizes, permutations), found[rows])
-    return found
+        entries[rows] = np.where(entries[rows] == _EMPTY, _least(shingles, sizes, permutations), entries[rows])
+    return entries
 
 
-def _thrown(found: np.ndarray, shingles: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Throw the shingles of texts, which lie end to end, into the places of their rows of `found`: the least stays.
+def _throw(entries: np.ndarray, shingles: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Throw the shingles of texts into the places of their rows of `entries`. Each place keeps the least hash.
 
-    While a place is empty, the text throws again, under another hash. What has an empty place after _THROWS is the answer
-    (shingles, sizes, rows): that place takes the least under a permutation of its own. So each place has one order of
-    all shingles there can be, by throw and hash, and two texts of whatever sizes agree in it with the probability of
-    their Jaccard.
+    The shingles of all texts lie end to end. A text with an empty place throws again, with another hash. Returns (shingles,
+    sizes, rows) of the texts that still have an empty place after _THROWS. The caller fills such a place with the least
+    hash under a separate permutation. So each place has a fixed order of all possible shingles, by throw and hash. Two
+    texts of any sizes agree in a place with a probability equal to their Jaccard similarity.
     """
-    places, rows = found.shape[1], np.arange(len(sizes))
+    places, rows = entries.shape[1], np.arange(len(sizes))
     for throw, (multiply, add) in enumerate(zip(*_permutations(0, _THROWS), strict=True)):
         hashes = shingles * multiply + add
         at = hashes.astype(np.int64)
         at *= places
-        at >>= 32  # the place is the hash's share of its range
+        at >>= 32  # the place is proportional to the hash
         at += np.repeat(rows * places, sizes)
-        hashes >>= _THROW_BITS  # an earlier throw comes first
+        hashes >>= _THROW_BITS  # the upper bits hold the throw, so an earlier throw is less
         hashes |= np.uint32(throw << (32 - _THROW_BITS))
-        np.minimum.at(found.reshape(-1), at, hashes)
-        still = found[rows].max(axis=1, initial=0) == _EMPTY
+        np.minimum.at(entries.reshape(-1), at, hashes)
+        still = entries[rows].max(axis=1, initial=0) == _EMPTY
         shingles, sizes, rows = shingles[np.repeat(still, sizes)], sizes[still], rows[still]
         if not len(rows):
             break
@@ -83,7 +84,7 @@ def _thrown(found: np.ndarray, shingles: np.ndarray, sizes: np.ndarray) -> tuple
 
 
 def _together(parts: list[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """What is left of many batches put together, since permuting a few shingles takes as long as permuting thousands."""
+    """Combine what is left of many batches, since permuting a few shingles takes as long as permuting thousands."""
     start, size = 0, 0
     for end, (shingles, *_) in enumerate(parts, start=1):
         size += len(shingles)
@@ -106,12 +107,12 @@ def _least(shingles: np.ndarray, sizes: np.ndarray, permutations: int) -> np.nda
 def near_duplicates(
     signatures: np.ndarray, *, threshold: float = THRESHOLD, order: np.ndarray | None = None
 ) -> np.ndarray:  # fmt: skip
-    """bool (n,): False where an earlier row agrees in at least `threshold` of its entries; the first one stays.
+    """Which rows to keep, bool (n,): False where an earlier row agrees in at least `threshold` of the entries.
 
-    `order` has the rows to compare, the earliest first, without a copy of them; default: all. The others stay.
-    Of the pairs at the threshold 99.9 % are compared, and more above it. Where more than 16 groups of unlike rows share
-    a band, the later groups are compared in the other bands only; so time grows as n log n. ValueError for a threshold
-    outside (0, 1].
+    `order` has the rows to compare, the earliest first; default: all rows. The other rows are kept. The signatures are not
+    copied. Of the pairs at the threshold, 99.9 % are compared, and of those above it even more. If more than 16 groups of
+    different rows share a band, the later groups are compared only in the other bands, so the time grows as n log n.
+    ValueError for a threshold outside (0, 1].
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}: expected more than 0 and at most 1")
@@ -119,7 +120,7 @@ def near_duplicates(
     order = np.arange(count) if order is None else order
     keep = np.ones(count, bool)
     for band in bands(permutations, threshold=threshold):
-        rows = order[keep[order]]  # what one band drops, the next need not sort
+        rows = order[keep[order]]  # rows that a band has dropped need not be sorted for the next
         rows, first = _buckets(rows, band_keys(signatures, band, rows))
         drop_repeats(signatures, rows, first, keep, threshold=threshold)
     return keep
@@ -132,7 +133,7 @@ def bands(permutations: int = PERMUTATIONS, *, threshold: float = THRESHOLD) -> 
 
 
 def band_keys(signatures: np.ndarray, band: slice, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """A hash of the entries of one band, uint64, of each of `rows`."""
+    """A hash of the entries of one band for each of `rows`, uint64."""
     keys = np.zeros((), np.uint64)
     for column in range(band.start, band.stop):
         keys = (keys ^ signatures[rows, column]) * _MIX[0]
@@ -143,9 +144,10 @@ def band_keys(signatures: np.ndarray, band: slice, rows: np.ndarray | slice = sl
 def drop_repeats(
     signatures: np.ndarray, rows: np.ndarray, first: np.ndarray, keep: np.ndarray, *, threshold: float = THRESHOLD
 ) -> None:
-    """Clear `keep` of rows that repeat an earlier one of their bucket. Buckets lie end to end; `first` is where each starts.
+    """Set `keep` to False for rows that repeat an earlier row of their bucket.
 
-    The rows of a bucket are compared to the first of it; then those that differ from it among themselves.
+    Buckets lie end to end, and `first` marks where each starts. The rows of a bucket are compared with its first row. Then
+    the rows that differ from it are compared with each other in the same way.
     """
     needed = math.ceil(threshold * signatures.shape[1])
     for _ in range(_ROUNDS):
@@ -162,10 +164,10 @@ def drop_repeats(
 
 
 def _buckets(rows: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those of `rows` that share a key, ordered by bucket, then as they came, and where each bucket starts.
+    """The `rows` that share a key with another row, sorted by bucket and then by position, and where each bucket starts.
 
-    The key's upper bits and the position travel in one word, so that one plain sort orders both. Where keys agree in these
-    bits only, those few are ordered again by the whole key.
+    The upper bits of the key and the position are packed into one word, so that a single sort orders both. Keys that agree
+    only in these bits are sorted again by the whole key.
     """
     bits = np.uint64(max(1, len(rows).bit_length()))
     words = (keys >> bits << bits) | np.arange(len(rows), dtype=np.uint64)
@@ -174,25 +176,25 @@ def _buckets(rows: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray
     words >>= bits
     equal = words[1:] == words[:-1]
     order = order[np.append(equal, False) | np.append(False, equal)] if len(order) else order
-    found = keys[order]
-    if (found[1:] < found[:-1]).any():
-        again = np.argsort(found, kind="stable")
-        order, found = order[again], found[again]
+    ordered = keys[order]
+    if (ordered[1:] < ordered[:-1]).any():
+        again = np.argsort(ordered, kind="stable")
+        order, ordered = order[again], ordered[again]
     first = np.ones(len(order), bool)
-    first[1:] = found[1:] != found[:-1]
+    first[1:] = ordered[1:] != ordered[:-1]
     return rows[order], first
 
 
 def _agreements(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    found = np.empty(len(left), np.int64)
+    counts = np.empty(len(left), np.int64)
     for start in range(0, len(left), _COMPARED):
         part = slice(start, start + _COMPARED)
-        found[part] = np.count_nonzero(signatures[left[part]] == signatures[right[part]], axis=1)
-    return found
+        counts[part] = np.count_nonzero(signatures[left[part]] == signatures[right[part]], axis=1)
+    return counts
 
 
 def _width(threshold: float, permutations: int) -> int:
-    """Entries a band: the most with which 99.9 % of the pairs at the threshold have an equal band."""
+    """The number of entries in a band: the largest with which 99.9 % of the pairs at the threshold have an equal band."""
     width = 1
     while width < permutations and (1 - threshold ** (width + 1)) ** (permutations // (width + 1)) <= 0.001:
         width += 1
@@ -200,7 +202,7 @@ def _width(threshold: float, permutations: int) -> int:
 
 
 def _permutations(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Odd factors and summands modulo 2^32, from a fixed sequence (splitmix64), not from a library's generator."""
+    """Odd factors and summands modulo 2^32. They come from a fixed sequence (splitmix64), not from a library's generator."""
     words = _mixed(np.arange(first + 1, first + count + 1, dtype=np.uint64) * _MIX[0])
     return (words >> np.uint64(32)).astype(np.uint32) | np.uint32(1), words.astype(np.uint32)
 
@@ -218,13 +220,13 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the token 5-grams of all texts, uint32, end to end, and how many each text has.
+    """The hashes of the token 5-grams of all texts, uint32, end to end, and the number of each text.
 
-    A NUL before a text and four behind it are tokens too: they anchor its ends, keep a shingle within its text, and
-    give an empty text one shingle.
+    One NUL before a text and four after it are tokens too. They mark the ends of the text, keep a shingle within its text,
+    and give an empty text one shingle.
     """
-    behind = b"\0" * (SHINGLE - 1)
-    data = b"".join(b"\0" + text + behind for text in batch)
+    after = b"\0" * (SHINGLE - 1)
+    data = b"".join(b"\0" + text + after for text in batch)
     borders = np.cumsum([0] + [len(text) + SHINGLE for text in batch])
     tokens, starts = _tokens(data)
     count = len(tokens) - SHINGLE + 1
@@ -232,7 +234,7 @@ def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     for offset in range(1, SHINGLE):
         grams *= _MIX[2]
         grams += tokens[offset : offset + count]
-    ends = np.append(np.searchsorted(starts, borders[1:-1]), len(tokens))  # in tokens, the four behind included
+    ends = np.append(np.searchsorted(starts, borders[1:-1]), len(tokens))  # in tokens, including the four NULs
     inside = np.ones(len(tokens), bool)
     inside[(ends[:, None] - np.arange(1, SHINGLE)).ravel()] = False
     grams = grams[inside[:count]]
@@ -243,18 +245,18 @@ def _shingles(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """64-bit hashes of the tokens of `data` and their byte offsets.
+    """The 64-bit hashes of the tokens of `data`, and their byte offsets.
 
-    Eight bytes are read at once; of a token longer than 64 bytes, the first 64, the last 8 and the length count.
+    Eight bytes are read at a time. For a token longer than 64 bytes, only the first 64 bytes, the last 8 and the length count.
     """
     kinds = np.frombuffer(data.translate(_KINDS), np.uint8)
-    word = np.zeros(len(data) + 2, np.uint8)  # 1 in a word; one place before the data and one behind it
+    word = np.zeros(len(data) + 2, np.uint8)  # 1 for bytes of words; one extra place before the data and one after it
     word[1:-1] = kinds == _WORD
-    starts = np.flatnonzero(kinds > word[:-2])  # a mark (2), or the first of a word
+    starts = np.flatnonzero(kinds > word[:-2])  # a mark (2), or the first byte of a word
     sizes = np.flatnonzero(kinds > word[2:]) + 1 - starts
     words = np.ndarray(len(data), np.dtype("<u8"), data + bytes(8), strides=(1,))
     beyond = np.maximum(8 - sizes, 0) << 3
-    hashes = words[starts] << beyond.view(np.uint64)  # bits of what follows the token, out at the top
+    hashes = words[starts] << beyond.view(np.uint64)  # shifts out the bits of what follows the token
     long = np.flatnonzero(sizes > 8)
     hashes[long] = _mixed(hashes[long] + words[starts[long] + sizes[long] - 8] * _MIX[2] + sizes[long].astype(np.uint64))
     for offset in range(8, 64, 8):
@@ -266,7 +268,7 @@ def _tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mixed(words: np.ndarray) -> np.ndarray:
-    """`words`, overwritten, with every bit of a word spread over all of it (the finisher of splitmix64)."""
+    """Mix `words` in place, so that every bit of a word affects all of its bits (the finisher of splitmix64)."""
     for shift, odd in ((30, _MIX[1]), (27, _MIX[2])):
         words ^= words >> np.uint64(shift)
         words *= odd

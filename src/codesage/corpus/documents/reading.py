@@ -1,7 +1,7 @@
-"""A source to clean documents: secrets masked, in row groups that a worker parses at a time.
+"""Turn a source into clean documents, with secrets masked, in row groups that a worker can parse one at a time.
 
-Runs in killable workers. Beside documents.parquet it leaves keys (keys.py), by which equal and nearly equal documents are found
-without reading texts again, and a report that names what was left out.
+This runs in killable workers. Besides documents.parquet it writes keys (keys.py) and a report that lists what was left out.
+The keys serve to find equal and nearly equal documents without reading their texts again.
 """
 
 from collections import Counter
@@ -28,8 +28,8 @@ from codesage.walk import Skipped
 
 DOCUMENTS = schema_of(Document, test=bool)
 DOCUMENTS_FILE = "documents.parquet"
-CODES = {name: code for code, name in enumerate((*LANGUAGES, ""))}  # "": documentation, read for its examples
-_GROUP = 256  # documents
+CODES = {name: code for code, name in enumerate((*LANGUAGES, ""))}  # "": documentation, which is read for its examples
+_GROUP = 256  # documents in a row group, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class SourceUnit:
 
     source: Source
     folder: Place
-    weight: int  # bytes, about
+    weight: int  # approximate bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSource:
-    """Task: documents.parquet, keys and a report of one source, whose files lie in `cache`.
+    """Task: write documents.parquet, keys and a report for one source, whose files lie in `cache`.
 
-    Where the machine of the worker has a cache of its own, what it lacks is fetched there.
+    If the worker's machine has a separate cache, the task first fetches what is missing there.
     """
 
     cache: Path
-    fetch: bool = False  # the cache may be another than that of the build's own machine
+    fetch: bool = False  # true when the worker's cache may differ from that of the machine that runs the build
 
     def __call__(self, unit: SourceUnit, guard: Guard) -> str:
-        """Fill the unit's place; its name is the answer."""
+        """Write the unit's results; returns the path of its place."""
         skipped, masked, others, packages, keys = [], Counter(), Counter(), {}, []
         if self.fetch:
             unit.source.fetch(self.cache)
@@ -75,18 +75,18 @@ class ReadSource:
     def _documents(self, source: Source, guard: Guard, skipped: list, others: Counter) -> Iterator[Document]:
         found = iter(source.documents(self.cache))
         for index in count():
-            if index >= guard.end:  # reading this one hurts: what comes behind it is out of reach
-                skipped.append((f"file {index + 1} and all behind it", guard.avoid[index]))
+            if index >= guard.end:  # this item cannot be read, so the items after it cannot be reached
+                skipped.append((f"file {index + 1} and all after it", guard.avoid[index]))
                 return
-            why = guard.begin(index)
+            reason = guard.begin(index)
             item = next(found, None)
             if item is None:
                 return
             if isinstance(item, OtherFiles):
                 others[item.kind] += item.count
                 continue
-            if why or isinstance(item, Skipped):
-                skipped.append((item.path, why or item.reason))
+            if reason or isinstance(item, Skipped):
+                skipped.append((item.path, reason or item.reason))
                 continue
             yield item
 
@@ -104,7 +104,7 @@ def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 
 def _redacted(group: list[Document], masked: Counter) -> list[Document]:
-    """The group with secrets masked, which are counted in `masked`."""
+    """The group with its secrets masked. `masked` counts them by kind."""
     clean = redact_all([document.text for document in group])
     for _, counts in clean:
         masked.update(counts)
@@ -116,7 +116,7 @@ def _package(document: Document) -> tuple[str, str, str]:
 
 
 def _keys(group: list[Document], packages: dict, number: int) -> dict[str, np.ndarray]:
-    """What decides on documents without their text: one row each."""
+    """The keys of documents: one row for each."""
     return {
         "sha256": np.frombuffer(bytes.fromhex("".join(d.sha256 for d in group)), np.uint8).reshape(len(group), 32),
         "signature": signatures([d.text for d in group]),

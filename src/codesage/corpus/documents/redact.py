@@ -1,9 +1,9 @@
-"""Secrets and e-mail addresses replaced by placeholders, so that no model learns one by heart.
+"""Replace secrets and e-mail addresses by placeholders, so that no model memorises them.
 
-In: the text of a file. Out: the text with every find masked, and how many of each kind there were. Placeholders are
-words that may stand where the secret stood (mostly within quotes), so code still parses; IP addresses stay. Each kind
-is looked for by a literal that it begins with (a plain substring search, 0.6 ns a byte), and only there by a pattern
-whose repetitions are bounded: time grows with the length of the text alone.
+In: the text of a file. Out: the text with every secret masked, and the number of secrets by kind. A placeholder is a word
+that is valid in the place of the secret (mostly within quotes), so code still parses. IP addresses stay. A plain substring
+search (0.6 ns a byte) finds the literal that a kind of secret begins with. Only there a pattern is tried, and its
+repetitions are bounded. So the time depends only on the length of the text.
 """
 
 import math
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_TOKENS = (  # name, the literal it begins with, what follows; before it and behind it stands no letter or digit
+_TOKENS = (  # name, literal at the start, pattern for the rest; no letter or digit comes directly before or after
     ("aws key", "AKIA", r"[A-Z2-7]{16}"),
     ("aws key", "ASIA", r"[A-Z2-7]{16}"),
     ("google key", "AIza", r"[A-Za-z0-9_-]{35}"),
@@ -35,14 +35,14 @@ _TOKENS = (  # name, the literal it begins with, what follows; before it and beh
     ("api key", "SG.", r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
     ("json web token", "eyJ", r"[A-Za-z0-9_-]{10,4000}+\.eyJ[A-Za-z0-9_-]{10,4000}+\.[A-Za-z0-9_-]{10,4000}"),
 )
-_UNSPECIFIC = ("sk-", "SG.", "sk_live_", "rk_live_", "pk_live_", "sk_test_", "whsec_")  # words may look like these
-_WITHIN = (  # name, literal, pattern that begins with it; group 1 is the secret
+_UNSPECIFIC = ("sk-", "SG.", "sk_live_", "rk_live_", "pk_live_", "sk_test_", "whsec_")  # ordinary words may begin like this
+_WITHIN = (  # name, literal at the start, pattern for the rest; group 1 is the secret
     ("private key", "-----BEGIN ",
      r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----((?:[^-]|-(?!----)){0,20000}+)-----END "),
     ("slack token", "hooks.slack.com/services/", r"(T[A-Za-z0-9_]{8,14}/B[A-Za-z0-9_]{8,14}/[A-Za-z0-9]{20,32})"),
     ("address password", "://", r"[A-Za-z0-9_.%+~-]{0,64}:([^\s:/?#@\"'<>{}$%()\[\]|`*\\]{3,128})@[A-Za-z0-9\[]"),
 )  # fmt: skip
-_PATTERNS = (  # name, literal, pattern from there on, whether it is a token
+_PATTERNS = (  # name, literal at the start, pattern from there on, whether it is a token
     *((name, start, re.compile(rf"({re.escape(start)}{rest})(?![A-Za-z0-9_-])"), True) for name, start, rest in _TOKENS),
     *((name, start, re.compile(re.escape(start) + rest), False) for name, start, rest in _WITHIN),
 )
@@ -52,8 +52,8 @@ _VALUE = re.compile(
     r"[A-Za-z0-9_-]{1,48}[\"']?\]?[ \t]{0,8}(?::[ \t]{0,4}(?:str|[Ss]tring)[ \t]{0,8}(?==))?"
     r"(?:=>|:=|=|:)\s{0,8}[@bru]?[\"'`]([A-Za-z0-9+/=_.~!@#$%^&*-]{12,256})[\"'`]"
 )
-# What every find but an e-mail address begins with, for RE2, which looks for all of it in one pass: 2 ns a byte, where a
-# search for each literal in turn takes 25. It may find more than there is, never less.
+# One expression for the starts of all secrets except e-mail addresses. RE2 searches for all of them in one pass, at 2 ns a
+# byte; searching for one literal after the other takes 25 ns a byte. It may match too much, but it misses no secret.
 _BLANK = r"[\pZ\x09-\x0d\x1c-\x20\x{85}]*"
 _SUSPECT = "|".join((
     rf"(?:^|[^A-Za-z0-9_/+-])(?:{'|'.join(sorted({re.escape(start) for _, start, _ in _TOKENS}))})[A-Za-z0-9_+/=-]",
@@ -64,14 +64,14 @@ _SUSPECT = "|".join((
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,4}([A-Za-z]{2,24}))(?![A-Za-z0-9_@(\[]|:[A-Za-z0-9~/]|[.-][A-Za-z0-9_])")
 _LOCAL = re.compile(r"[A-Za-z0-9._%+-]")
 _FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "py", "html", "json", "so", "zip", "tgz", "mark"}
-_EXAMPLES = ("example.com", "example.org", "example.net", "example.edu")  # reserved: nobody's (RFC 2606)
+_EXAMPLES = ("example.com", "example.org", "example.net", "example.edu")  # reserved domains (RFC 2606)
 
 
 def redact(text: str) -> tuple[str, Counter]:
-    """`text` with secrets and e-mail addresses masked, and the number of finds by kind.
+    """`text` with secrets and e-mail addresses masked, and how many of each kind there were.
 
-    What is assigned to a name like `password`, and keys whose form says little, are masked only when they look random.
-    Addresses of the reserved example domains and `git@host:path` stay.
+    Values that are assigned to names like `password`, and keys whose form is not distinctive, are masked only when they
+    look random. Addresses in the reserved example domains and `git@host:path` stay.
     """
     finds: Counter = Counter()
     for kind, start, pattern, token in _PATTERNS:
@@ -82,12 +82,12 @@ def redact(text: str) -> tuple[str, Counter]:
 
 
 def redact_all(texts: Sequence[str]) -> list[tuple[str, Counter]]:
-    """`redact` of each text; those in which nothing begins like a secret are only searched for addresses."""
+    """`redact` for each text. A text in which nothing begins like a secret is only searched for addresses."""
     try:
         suspect = pc.match_substring_regex(pa.array(texts, pa.string()), _SUSPECT).to_pylist()
-    except UnicodeEncodeError:  # lone surrogates are no text to Arrow
+    except UnicodeEncodeError:  # Arrow rejects lone surrogates
         suspect = [True] * len(texts)
-    return [redact(text) if found else _without_addresses(text, Counter()) for text, found in zip(texts, suspect, strict=True)]
+    return [redact(text) if full else _without_addresses(text, Counter()) for text, full in zip(texts, suspect, strict=True)]
 
 
 def _without_addresses(text: str, finds: Counter) -> tuple[str, Counter]:
@@ -107,7 +107,7 @@ def _masked(text: str, spans: Iterator[tuple[int, int]], kind: str, finds: Count
 
 
 def _secrets(text: str, start: str, pattern: re.Pattern[str], *, token: bool) -> Iterator[tuple[int, int]]:
-    """Spans of group 1 where `pattern` matches at the literal `start`; a token is no part of a longer word."""
+    """Spans of group 1 where `pattern` matches at the literal `start`. A token must not be part of a longer word."""
     at = text.find(start)
     while at >= 0:
         inside = token and at and (text[at - 1].isalnum() or text[at - 1] in "_-/+")
@@ -119,7 +119,7 @@ def _secrets(text: str, start: str, pattern: re.Pattern[str], *, token: bool) ->
 
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
     lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters grow when lowered
+    if len(lowered) != len(text):  # a few letters become longer in lower case
         lowered = "".join(letter.lower() if letter.isascii() else letter for letter in text)
     spans = set()
     for word in _ASSIGNED:
@@ -146,7 +146,7 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _looks_random(value: str) -> bool:
-    """Whether a value is more like a key than like words, a path, a name or a format: 3 bits a letter, some digits."""
+    """Whether a value looks like a key and not like words, a path, a name or a format: 3 bits a letter, and some digits."""
     letters, digits = sum(map(str.isalpha, value)), sum(map(str.isdigit, value))
     if not letters or digits < 2 or letters + digits < 0.7 * len(value):
         return False

@@ -1,4 +1,4 @@
-"""The data card of a corpus: README.md beside its shards, with tables and three pictures, from the facts of the build."""
+"""Write the data card of a corpus, README.md, with tables and three pictures made from the facts of the build."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ from codesage.corpus.sources.others import in_words
 from codesage.languages import LANGUAGES
 from codesage.records import PAIR_KINDS
 
-# Section 2.1 of the paper (arXiv 2402.01935): files, functions, functions with docstring, usable pairs; The Stack (dedup).
+# From section 2.1 of the paper (arXiv 2402.01935), for The Stack (dedup): files, functions, functions with a docstring,
+# usable pairs.
 PUBLISHED = {
     "python": (24_214_270, 67_264_716, 24_321_126, 18_146_327),
     "java": (42_429_211, 84_828_833, 17_613_636, 13_118_303),
@@ -20,7 +21,7 @@ PUBLISHED = {
     "php": (34_851_418, 42_373_766, 22_191_329, 13_416_574),
     "typescript": (19_589_267, 16_612_988, 2_637_245, 1_863_436),
 }
-_SHOWN = 40  # files named in the card
+_SHOWN = 40  # files listed in the card
 
 
 def write_card(folder: Path, facts: dict) -> None:
@@ -29,19 +30,19 @@ def write_card(folder: Path, facts: dict) -> None:
     sections = (
         "# Data card",
         _opening(facts),
-        "## Languages\n\nClasses count as functions, tests are files of their packages. The last columns are the published\n"
-        "corpus (The Stack, dedup), for comparison.",
+        "## Languages\n\nClasses count as functions, and tests count as files of their packages. The last columns show the\n"
+        "published corpus (The Stack, dedup) for comparison.",
         languages_table(facts, published=True),
-        "![Pairs by language, beside the published corpus](languages.png)",
+        "![Pairs by language, compared with the published corpus](languages.png)",
         "## Pairs by kind\n\n" + "\n".join(f"- {kind}: {meaning}" for kind, meaning in PAIR_KINDS.items()),
         kinds_table(facts),
-        "## Lengths\n\nQuantiles over the training pairs: 5 %, 25 %, median, 75 %, 95 %.",
+        "## Lengths\n\nQuantiles over the training pairs: 5 %, 25 %, 50 % (median), 75 %, 95 %.",
         _lengths_table(facts),
         "![Lengths of texts and of code](lengths.png)",
-        "## What was left out\n\nEvery file with its reason is in `skipped.parquet`.",
+        "## What was left out\n\n`skipped.parquet` lists every skipped file with its reason.",
         reasons_table(facts),
         others_line(facts),
-        "![Reasons of skips and drops](reasons.png)",
+        "![Reasons for skipping files and dropping pairs](reasons.png)",
         _benchmarks(facts),
         _named(facts),
         "## Packages and licences",
@@ -51,8 +52,8 @@ def write_card(folder: Path, facts: dict) -> None:
 
 
 def languages_table(facts: dict, *, published: bool = False) -> str:
-    """Files, functions and pairs by language, as Markdown; beside the published ones when asked."""
-    heads = ["language", "files", "of them tests", "MB", "functions", "with docstring", "pairs", "held-out pairs"]
+    """A Markdown table of files, functions and pairs by language. `published` adds columns for the published corpus."""
+    heads = ["language", "files", "test files", "MB", "functions", "with docstring", "pairs", "held-out pairs"]
     heads += ["published files", "published pairs"] if published else []
     rows, totals = [], [0.0] * (len(heads) - 1)
     for language in LANGUAGES:
@@ -67,15 +68,15 @@ def languages_table(facts: dict, *, published: bool = False) -> str:
 
 
 def kinds_table(facts: dict) -> str:
-    """Training pairs by language and kind, as Markdown."""
-    found = facts["pairs_by_kind"]
-    rows = [[name, *(_number(found[name].get(kind, 0)) for kind in PAIR_KINDS)] for name in LANGUAGES if name in found]
-    totals = [_number(sum(counts.get(kind, 0) for counts in found.values())) for kind in PAIR_KINDS]
+    """A Markdown table of training pairs by language and kind."""
+    pairs = facts["pairs_by_kind"]
+    rows = [[name, *(_number(pairs[name].get(kind, 0)) for kind in PAIR_KINDS)] for name in LANGUAGES if name in pairs]
+    totals = [_number(sum(counts.get(kind, 0) for counts in pairs.values())) for kind in PAIR_KINDS]
     return _table(["language", *PAIR_KINDS], [*rows, ["all", *totals]])
 
 
 def reasons_table(facts: dict) -> str:
-    """Skipped files and dropped pairs by reason, the most frequent first, as Markdown."""
+    """A Markdown table of skipped files and dropped pairs by reason, the most frequent first."""
     rows = []
     for what, name in (("files skipped", "skipped"), ("pairs dropped", "dropped"), ("masked", "masked")):
         rows += [[what, reason, _number(count)] for reason, count in sorted(facts[name].items(), key=lambda i: (-i[1], i[0]))]
@@ -83,9 +84,9 @@ def reasons_table(facts: dict) -> str:
 
 
 def others_line(facts: dict) -> str:
-    """Files of other languages than the nine, by language, as one line; "" when there are none."""
-    found = facts.get("other_languages")  # a corpus of an earlier version has none
-    return f"Passed over, not one of the nine languages: {in_words(found)}." if found else ""
+    """One line with the number of files in languages other than the nine, by language; "" when there are none."""
+    counts = facts.get("other_languages")  # a corpus of an earlier version does not have it
+    return f"Not read, since not in one of the nine languages: {in_words(counts)}." if counts else ""
 
 
 def _opening(facts: dict) -> str:
@@ -95,9 +96,9 @@ def _opening(facts: dict) -> str:
         f"classes, {_number(sum(facts['pairs'].values()))} (text, code) pairs from {len(facts['packages']):,} packages."
     ]
     if held_out := sum(facts["held_out_pairs"].values()):
-        lines.append(f"{_number(held_out)} pairs more are held out for evaluation: nothing that equals them, nearly equals "
-                     "them or shares their text is among the others.")  # fmt: skip
-    lines.append("Made by `codesage corpus build`; equal inputs give equal bytes.")
+        lines.append(f"Another {_number(held_out)} pairs are held out for evaluation. No training pair is equal or nearly "
+                     "equal to one of them, or has the same text.")  # fmt: skip
+    lines.append("Made by `codesage corpus build`. Equal inputs give equal bytes.")
     return "\n".join(lines)
 
 
@@ -107,24 +108,23 @@ def _lengths_table(facts: dict) -> str:
         for name in LANGUAGES
         if name in facts["lengths"]
     ]
-    return _table(["language", "words of a text", "lines of code"], rows)
+    return _table(["language", "words in a text", "lines of code"], rows)
 
 
 def _benchmarks(facts: dict) -> str:
     if not facts["benchmarks"]:
         return ""
     counts = facts["benchmarks"].items()
-    rows = [[name, *(_number(found.get(what, 0)) for what in ("files", "pairs"))] for name, found in counts]
-    return "## Benchmark items kept out\n\nWhat shares text with an item of these sets is not here.\n\n" + _table(
-        ["set", "files", "pairs"], rows
-    )
+    rows = [[name, *(_number(count.get(what, 0)) for what in ("files", "pairs"))] for name, count in counts]
+    text = "## Benchmark items kept out\n\nFiles and pairs that share text with an item of these sets were left out.\n\n"
+    return text + _table(["set", "files", "pairs"], rows)
 
 
 def _named(facts: dict) -> str:
     named = facts["named"]
     if not named:
         return ""
-    more = f"\n\n{len(named) - _SHOWN:,} more are in the manifest." if len(named) > _SHOWN else ""
+    more = f"\n\nThe manifest lists {len(named) - _SHOWN:,} more." if len(named) > _SHOWN else ""
     rows = [[f"`{_cell(path)}`", _cell(source), reason] for source, path, reason in named[:_SHOWN]]
     return "## Files that could not be read\n\n" + _table(["file", "source", "reason"], rows) + more
 
@@ -138,7 +138,7 @@ def _packages_table(facts: dict) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, numbers to the right."""
+    """A Markdown table. Columns of numbers are aligned to the right."""
     rows = list(rows)
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(heads))]
     rule = ["---:" if right and rows else "---" for right in numeric]

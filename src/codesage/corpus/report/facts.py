@@ -1,4 +1,4 @@
-"""What a build says of itself: how far it is, and afterwards what the corpus holds and what was left out, and why."""
+"""The progress of a build, and the facts about its corpus: what it contains, what was left out, and why."""
 
 import time
 from collections import Counter
@@ -16,8 +16,8 @@ from codesage.records import PAIR_KINDS
 
 _KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
-_SHOWN = 10  # names in a message
-_NAMED = 300  # files named in the facts; skipped.parquet names all
+_SHOWN = 10  # names listed in a message
+_NAMED = 300  # files listed in the facts; skipped.parquet lists all of them
 _EXPECTED = {"test", "vendored", "generated", "minified", "data", "C++", "licence", "copyleft header", "empty", "excluded",
              "equal to another", "near duplicate"}  # fmt: skip
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -25,11 +25,11 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(slots=True)
 class Progress:
-    """How far a phase is. Rates are of what was done now, not of what an earlier run had left."""
+    """The progress of a phase. Rates count only the work of this run, not what an earlier run had already done."""
 
     phase: str  # "fetch", "read", "compare", "parse", "join" or "write"
     units: int
-    characters: int = 0  # in all; 0: not known
+    characters: int = 0  # in total; 0: unknown
     documents: int = 0
     done: int = 0  # units
     characters_done: int = 0
@@ -39,7 +39,7 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
 
     def add(self, characters: int, documents: int, fresh: bool) -> None:
-        """One more unit is done."""
+        """Count one more finished unit. `fresh` is true when this run did it."""
         self.done += 1
         self.characters_done += characters
         self.documents_done += documents
@@ -48,18 +48,18 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the phase began."""
+        """Seconds since the phase began."""
         return time.monotonic() - self.started
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, None while that cannot be told."""
-        todo = self.characters - self.characters_done
-        return self.seconds * todo / self.fresh_characters if self.fresh_characters else None
+        """Estimated seconds until the phase ends; None while there is no estimate."""
+        remaining = self.characters - self.characters_done
+        return self.seconds * remaining / self.fresh_characters if self.fresh_characters else None
 
 
 class Report:
-    """Counts of a build, filled phase by phase; `facts` is what the manifest says, `skipped` names every file left out."""
+    """The counts of a build, filled phase by phase. `facts` goes into the manifest, and `skipped` lists every skipped file."""
 
     def __init__(self) -> None:
         self.skipped: list[tuple[str, str, str]] = []  # source, path, reason
@@ -69,7 +69,7 @@ class Report:
         self._tables = {name: Counter() for name in ("documents", "characters", "tests", "functions", "documented")}
 
     def add_source(self, source: Source, report: dict, archives: dict[str, str]) -> None:
-        """What reading a source gave; `archives` are the hashes of what was fetched for it."""
+        """Add the results of reading a source. `archives` has the hashes of the files that were fetched for it."""
         self._skip(source, report["skipped"])
         self._masked.update(report["masked"])
         self._others.update(report["other files"])
@@ -79,11 +79,11 @@ class Report:
                 package["licences"].append(licence)
 
     def add_documents(self, verdicts: Sequence[np.ndarray]) -> None:
-        """What became of documents when they were compared."""
+        """Add the verdicts on the documents of all units."""
         self._skips.update(counted(verdicts, DOCUMENT_REASONS))
 
     def add_parsed(self, source: Source, report: dict, keys: dict[str, np.ndarray]) -> None:
-        """What parsing a row group gave; `keys` are those of all documents of the group."""
+        """Add the results of parsing a row group. `keys` has the keys of all documents in the group."""
         self._skip(source, report["skipped"])
         self._drops.update(report["dropped"])
         self._benchmarks["files"].update(report["benchmark files"])
@@ -95,28 +95,28 @@ class Report:
             self._tables[name].update({_NAMES[i]: int(sums[i]) for i in np.flatnonzero(sums)})
         for name in ("functions", "documented"):
             self._tables[name].update(report[name])
-        self._tell()
+        self._update_facts()
 
     def add_joined(self, report: dict) -> None:
-        """What joining the tests of a source gave."""
+        """Add the results of joining the tests of a source."""
         self._benchmarks["pairs"].update(report["benchmark pairs"])
         self._drops.update(report["dropped"])
 
     def add_pairs(self, units: Sequence[dict], verdicts: Sequence[np.ndarray]) -> None:
-        """Which pairs stay: `units` are their keys."""
+        """Add the verdicts on the pairs of all units. `units` has their keys."""
         self._drops.update(counted(verdicts, PAIR_REASONS))
         keys = {name: np.concatenate([unit[name] for unit in units])
                 for name in ("held", "language", "kind", "words", "lines")}  # fmt: skip
-        stays = np.concatenate(verdicts) == 0
+        kept = np.concatenate(verdicts) == 0
         for name, held in (("pairs", False), ("held_out_pairs", True)):
-            rows = stays & (keys["held"] == held)
+            rows = kept & (keys["held"] == held)
             table = np.zeros((len(_NAMES), len(_KINDS)), np.int64)
             np.add.at(table, (keys["language"][rows], keys["kind"][rows]), 1)
             self.facts[name] = {_NAMES[i]: int(table[i].sum()) for i in np.flatnonzero(table.sum(1))}
             self.facts[f"{name}_by_kind"] = {
                 _NAMES[i]: {_KINDS[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.sum(1))
             }
-        rows = stays & ~keys["held"]
+        rows = kept & ~keys["held"]
         self.facts["lengths"] = {
             _NAMES[language]: {
                 "text words": _quantiles(keys["words"][rows & (keys["language"] == language)]),
@@ -124,22 +124,22 @@ class Report:
             }
             for language in np.unique(keys["language"][rows])
         }
-        self._tell()
+        self._update_facts()
 
     def check_held_out(self, names: Iterable[str]) -> None:
-        """CodesageError when no source that was read has a package of one of the names."""
+        """CodesageError when one of the names is not a package of any source."""
         for name in sorted(set(names) - self.facts["packages"].keys()):
             known = sorted(self.facts["packages"])
             shown = ", ".join(known[:_SHOWN]) + f" and {len(known) - _SHOWN:,} more" * (len(known) > _SHOWN)
             raise CodesageError(f"no source has a package {name!r} to hold out: expected some of {shown}")
 
     def seen(self) -> str:
-        """What there was instead of source files, in words."""
+        """Describe the files that were found instead of source files."""
         skipped = [f"{count:,} skipped as {reason}" for reason, count in self._skips.most_common()]
         return ", ".join(filter(None, [in_words(dict(self._others.most_common(_SHOWN))), *skipped])) or "no file at all"
 
     def _package(self, name: str, version: str, source: Source, archives: dict[str, str]) -> dict:
-        """The facts of one package; those of two sources with packages of one name stay apart."""
+        """The facts of one package. Packages with the same name from two sources are kept apart."""
         packages = self.facts["packages"]
         known = packages.get(name)
         if known and known["source"] != source.key and not _same_repository(known["source"], source.key):
@@ -148,13 +148,13 @@ class Report:
 
     def _skip(self, source: Source, found: Sequence[tuple[str, str]]) -> None:
         for path, reason in found:
-            path = path.encode("utf-8", "replace").decode()  # names of files need not be text
+            path = path.encode("utf-8", "replace").decode()  # file names need not be valid text
             self.skipped.append((source.key, path, reason))
             self._skips[reason] += 1
             if reason not in _EXPECTED and len(self.facts["named"]) < _NAMED:
                 self.facts["named"].append([source.key, path, reason])
 
-    def _tell(self) -> None:
+    def _update_facts(self) -> None:
         self.facts |= {name: dict(sorted(counter.items())) for name, counter in self._tables.items()}
         self.facts |= {"skipped": dict(sorted(self._skips.items())), "dropped": dict(sorted(self._drops.items())),
                        "masked": dict(sorted(self._masked.items()))}  # fmt: skip
@@ -167,7 +167,10 @@ class Report:
 
 
 def _same_repository(*keys: str) -> bool:
-    """Whether a name in two sources is that of one repository: both are Parquet, cut into parts."""
+    """Whether packages with one name in two sources are the same repository: true when both sources are Parquet.
+
+    A data set may be split into several Parquet sources.
+    """
     return all(key.startswith("stack:") for key in keys)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a data card, as PNG: pairs by language, lengths, reasons. Equal facts give equal bytes."""
+"""Draw the pictures of a data card as PNG: pairs by language, lengths, reasons. Equal facts give equal bytes."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ _REASONS = 14  # bars
 
 
 def draw(folder: Path, facts: dict) -> None:
-    """languages.png, lengths.png and reasons.png in `folder`."""
+    """Draw languages.png, lengths.png and reasons.png into `folder`."""
     import matplotlib
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state and may open windows
 
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         for name, size, paint in (
@@ -25,7 +25,7 @@ def draw(folder: Path, facts: dict) -> None:
 
 
 def _languages(figure, facts: dict) -> None:
-    """Pairs by kind, on the left; the share of each language here and in the published corpus, on the right."""
+    """Left: pairs by language and kind. Right: the share of each language, here and in the published corpus."""
     from codesage.corpus.report.card import PUBLISHED
 
     names = list(LANGUAGES)
@@ -52,7 +52,7 @@ def _languages(figure, facts: dict) -> None:
 
 
 def _lengths(figure, facts: dict) -> None:
-    """Five quantiles a language: a thin line from 5 % to 95 %, a thick one from 25 % to 75 %, the median."""
+    """Five quantiles for each language: a thin line from 5 % to 95 %, a thick line from 25 % to 75 %, a dot at the median."""
     names = [name for name in LANGUAGES if name in facts["lengths"]]
     for axes, what in zip(figure.subplots(1, 2, sharey=True), ("text words", "code lines"), strict=True):
         for row, name in enumerate(names):
@@ -61,22 +61,22 @@ def _lengths(figure, facts: dict) -> None:
             axes.plot([low, high], [row, row], color="#2a6fbb", linewidth=7, solid_capstyle="butt")
             axes.plot([middle], [row], "o", color="white", markeredgecolor="black", markersize=6)
         axes.set_xlim(left=0)
-        axes.set_title({"text words": "words of a text", "code lines": "lines of code"}[what] + ": 5, 25, 50, 75, 95 %")
+        axes.set_title({"text words": "words in a text", "code lines": "lines of code"}[what] + ": 5, 25, 50, 75, 95 %")
     axes.set_yticks(range(len(names)), names)
     if names:
         axes.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _reasons(figure, facts: dict) -> None:
-    """The most frequent reasons for which files were skipped and pairs dropped."""
+    """The most frequent reasons why files were skipped and pairs dropped."""
     for axes, (name, title) in zip(
         figure.subplots(1, 2), (("skipped", "files skipped"), ("dropped", "pairs dropped")), strict=True
     ):
-        found = sorted(facts[name].items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
-        bars = axes.barh([reason for reason, _ in found], [count for _, count in found], color="#2a6fbb")
-        axes.bar_label(bars, [f"{count:,}" for _, count in found], padding=3, fontsize=9)
+        counts = sorted(facts[name].items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
+        bars = axes.barh([reason for reason, _ in counts], [count for _, count in counts], color="#2a6fbb")
+        axes.bar_label(bars, [f"{count:,}" for _, count in counts], padding=3, fontsize=9)
         axes.invert_yaxis()
         axes.margins(x=0.22)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        axes.set_title(title if found else f"{title}: none")
+        axes.set_title(title if counts else f"{title}: none")

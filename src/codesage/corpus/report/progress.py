@@ -1,4 +1,4 @@
-"""How far a build is, on stderr: a bar on a terminal, else a line every few seconds."""
+"""Show the progress of a build on stderr: one line that is updated on a terminal, else a new line every few seconds."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ _EVERY = 5.0  # seconds between lines
 
 @contextmanager
 def shown() -> Iterator[Callable[[Progress], None]]:
-    """A function that shows the Progress it is given, until the block ends."""
+    """Gives a function that shows the Progress it is called with, until the block ends."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.live import Live
@@ -33,7 +33,7 @@ def shown() -> Iterator[Callable[[Progress], None]]:
 
 
 def line_of(progress: Progress) -> str:
-    """A phase in one line: "parse   120/480 units  12,345 files  310 files/s  3.1 MB/s  1:05 left"."""
+    """A phase in one line: "parse   120/480  12,345/49,380 files  310 files/s  3.1 MB/s  1:05 left"."""
     parts = [f"{progress.phase:<8}{progress.done:,}/{progress.units:,}"]
     if progress.fresh_documents:
         parts.append(f"{progress.documents_done:,}/{progress.documents:,} files")

@@ -1,13 +1,13 @@
-"""Archives of software packages, read member by member and never extracted.
+"""Read archives of software packages member by member, without extracting them.
 
-In: a tar (plain, gz, bz2, xz, zst), a zip (wheels too) or a Debian package (.deb: an ar archive whose data.tar holds
-what is installed). Out: the bytes of the members that are wanted, in the order they lie, and a Skipped for each one
-that is refused: links, names that leave the archive, devices, and bombs by number of members, bytes and compression
-ratio. An archive that is cut off, damaged, empty or of another kind raises DamagedArchive, at the latest after its last
-member: every checksum of the format is compared. Archives inside archives stay closed.
+In: a tar (plain, gz, bz2, xz, zst), a zip (wheels too) or a Debian package (.deb: an ar archive whose data.tar holds the
+installed files). Out: the bytes of the wanted members, in the order of the archive, and a Skipped for each refused member:
+links, names that lead out of the archive, devices, and bombs (too many members, too many bytes, or a too high compression
+ratio). An archive that is cut off, damaged, empty or of another kind raises DamagedArchive, at the latest after its last
+member, since every checksum of the format is verified. Archives inside archives are not opened.
 
-The design: tarfile reads from a stream that only goes forward and answers no read larger than a member may be, so a
-forged header can neither allocate memory nor send the reader in circles, and every decompressed byte is counted.
+Design: tarfile reads from a stream that only moves forward and refuses reads that are larger than the largest allowed
+member. So a forged header cannot allocate much memory or make the reader loop. Every decompressed byte is counted.
 """
 
 import bz2
@@ -29,12 +29,12 @@ from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
 REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable")
-_READ = 4 * MAX_BYTES  # the largest single read: a member, or a header that spans several blocks
+_READ = 4 * MAX_BYTES  # the largest single read: a member, or a header of several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
 _HEADS = (b"PK", _AR, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb5\x2f\xfd")
 _AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
-_LZMA_MEMORY = 1 << 29  # a dictionary of `xz -9` takes 65 MB; a forged header may ask for 4 GB
+_LZMA_MEMORY = 1 << 29  # bytes; the dictionary of `xz -9` takes 65 MB, but a forged header may request 4 GB
 _BROKEN = (
     EOFError, OSError, ValueError, LookupError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
     NotImplementedError, RuntimeError, OverflowError, RecursionError,
@@ -43,25 +43,25 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an archive may hold before it counts as a bomb; the largest real ones stay below a quarter of each."""
+    """Limits above which an archive counts as a bomb. The largest real archives stay below a quarter of each."""
 
     members: int = 500_000
     total: int = 8_000_000_000  # bytes after decompression
-    ratio: int = 200  # bytes after decompression per byte on disk (sources: 3 to 15), once `free` bytes are out
+    ratio: int = 200  # bytes after decompression per byte on disk (source code: 3 to 15), checked after `free` bytes
     free: int = 32_000_000
-    member: int = MAX_BYTES  # bytes of one member that is read
+    member: int = MAX_BYTES  # bytes of one member; larger members are skipped
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """One regular file of an archive."""
 
-    name: str  # with forward slashes, never absolute, no empty, "." or ".." part
+    name: str  # with forward slashes, never absolute, without empty, "." or ".." parts
     data: bytes
 
 
 class DamagedArchive(CodesageError):
-    """The file is not a whole archive; the message names the file and what is wrong with it, and no repair."""
+    """The file is not a complete archive. The message names the file and what is wrong with it, but not how to fix it."""
 
 
 class _Bomb(Exception):
@@ -73,14 +73,14 @@ class _Unreadable(Exception):
 
 
 def is_archive(path: Path | str) -> bool:
-    """Whether the name is that of an archive `members` reads."""
+    """Whether `path` has the name of an archive that `members` can read."""
     return re.search(r"\.(tar(\.(gz|bz2|xz|lzma|zst))?|tgz|tbz2?|txz|zip|whl|deb)$", str(path), re.IGNORECASE) is not None
 
 
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
-    """The members of the archive at `path` whose name is wanted, and what was refused (of any name).
+    """The members of the archive at `path` whose name is wanted, and all refused members, whatever their name.
 
-    `wanted` is asked once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
+    `wanted` is called once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
     """
     with open(path, "rb") as file:
         read = _reader_of(path, file)
@@ -101,17 +101,17 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
 
 
 def _fault(file: BinaryIO, error: Exception) -> str:
-    """What is wrong with an archive, in words."""
+    """Describe what is wrong with an archive."""
     file.seek(0)
     head = file.read(262)
     if not head:
         return "is empty"
     if not head.startswith(_HEADS) and head[257:] != b"ustar":
-        return "is not an archive of a kind that is read (zip, tar, deb)"
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    if isinstance(error, EOFError) or said in ("unexpected end of data", "truncated header"):
+        return "is not an archive of a supported kind (zip, tar, deb)"
+    message = (str(error).splitlines() or [""])[0] or type(error).__name__
+    if isinstance(error, EOFError) or message in ("unexpected end of data", "truncated header"):
         return "is cut off"
-    return f"is damaged ({said})"
+    return f"is damaged ({message})"
 
 
 def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Skipped]]:
@@ -123,7 +123,7 @@ def _reader_of(path: Path, file: BinaryIO) -> Callable[..., Iterator[Member | Sk
 
 
 def _safe(name: str) -> str:
-    """The name with forward slashes and without "." parts, or "" when it leads out of the archive."""
+    """`name` with forward slashes and without "." parts; "" when it leads out of the archive."""
     parts = name.replace("\\", "/").split("/")
     if not name or parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", parts[0]) or "\0" in name:
         return ""
@@ -131,9 +131,9 @@ def _safe(name: str) -> str:
 
 
 def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
-    """Members of data.tar: the layout is that of deb(5), version 2, one file after the other under headers of text.
+    """The members of data.tar. The layout is that of deb(5), version 2: files one after the other, each with a text header.
 
-    A wrong header, or a size that leads out of the file, raises EOFError before anything is read.
+    Raises EOFError, before it reads any content, when a header is wrong or a size points beyond the end of the file.
     """
     end, names = file.seek(0, 2), []
     file.seek(0)
@@ -150,12 +150,12 @@ def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
             raise EOFError
         if len(names) > limits.members:
             raise _Bomb
-        file.seek(start + size + size % 2)  # the next one begins at an even place
+        file.seek(start + size + size % 2)  # the next file begins at an even offset
     yield from _tar_members(_Part(file, start, size), label, wanted, limits)
 
 
 class _Part:
-    """`size` bytes of a file from `start` on, as a file of its own."""
+    """Part of a file as a file object: `size` bytes from `start` on."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self._file, self._start, self._size = file, start, size
@@ -176,19 +176,19 @@ def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
     stream = _Forward(_decompressed(file), file, limits)
     tar = tarfile.TarFile(fileobj=stream, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
     count, info = 0, tar.firstmember
-    tar.firstmember = None  # else the first next() gives it again
+    tar.firstmember = None  # otherwise the first next() returns it again
     while info is not None:
         count += 1
         if count > limits.members:
             raise _Bomb
         yield from _tar_member(stream, info, wanted, limits)
-        tar.members.clear()  # it remembers every header
+        tar.members.clear()  # tarfile keeps every header
         info = tar.next()
-    if not stream.last:  # a whole archive ends with a block of zeros
+    if not stream.last:  # a complete archive ends with a block of zeros
         raise EOFError
     if stream.last.strip(b"\0"):
         raise tarfile.ReadError("a header is damaged")
-    while stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz stand at the end
+    while stream.read(_PIECE):  # the checksums of gzip, bzip2 and xz come at the end
         pass
 
 
@@ -211,7 +211,7 @@ def _tar_member(
         if info.size > limits.member or info.issparse():
             yield Skipped(name, "huge")
             return
-        data = stream.read(info.size)  # it stands behind the header
+        data = stream.read(info.size)  # the data follows the header
         if len(data) != info.size:
             raise EOFError
         yield Member(name, data)
@@ -238,7 +238,7 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 continue
             elif not wanted(name):
                 with suppress(RuntimeError):  # encrypted, or an unknown compression
-                    archive.open(info).close()  # BadZipFile when the two places that name the member differ
+                    archive.open(info).close()  # BadZipFile when the directory and the member's header differ in the name
             else:
                 found = _zip_member(archive, info, name, limits)
                 total += len(found.data) if isinstance(found, Member) else 0
@@ -248,7 +248,7 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
 
 
 def _stated_members(file: BinaryIO, comment: int) -> int | None:
-    """How many members the end of a zip states (None: a number of more than 16 bits); the module does not compare it."""
+    """The number of members in the end record of a zip; None when it needs more than 16 bits. zipfile does not check it."""
     file.seek(-22 - comment, 2)
     count = int.from_bytes(file.read(22)[10:12], "little")
     return None if count == 0xFFFF else count
@@ -260,19 +260,19 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limi
     if info.file_size > limits.member:
         return Skipped(name, "huge")
     with archive.open(info) as member:
-        data = member.read(limits.member + 1)  # the size in the directory may lie
+        data = member.read(limits.member + 1)  # the size in the directory may be false
     if len(data) != info.file_size:
         raise zipfile.BadZipFile
     return Member(name, data)
 
 
 class _Forward:
-    """A decompressed stream as tarfile sees it: reads are bounded and counted, seeks go forward only."""
+    """A decompressed stream for tarfile. Reads are limited and counted, and seeks only go forward."""
 
     def __init__(self, stream: Callable[[int], bytes], raw: BinaryIO, limits: Limits) -> None:
         self._stream, self._raw, self._limits, self._given = stream, raw, limits, 0
-        self._piece, self._at = b"", 0  # the bytes that are decompressed, and how many of them were read
-        self.last = b""  # what the last read gave
+        self._piece, self._at = b"", 0  # decompressed bytes, and how many of them were read
+        self.last = b""  # the result of the last read
 
     def tell(self) -> int:
         return self._given - len(self._piece) + self._at
@@ -285,7 +285,7 @@ class _Forward:
         return self.tell()
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes, fewer only at the end; a request larger than any member or header is a bomb."""
+        """Up to `size` bytes, fewer only at the end. A request larger than any member or header counts as a bomb."""
         if size < 0 or size > _READ:
             raise _Bomb
         if size > len(self._piece) - self._at:
@@ -295,7 +295,7 @@ class _Forward:
         return self.last
 
     def _take(self, size: int) -> None:
-        """Decompress until `size` bytes are there, or the stream ends."""
+        """Decompress until `size` bytes are available or the stream ends."""
         pieces = [self._piece[self._at :]]
         size -= len(pieces[0])
         while size > 0 and (piece := self._stream(_PIECE)):
@@ -309,11 +309,11 @@ class _Forward:
 
 
 def _decompressed(file: BinaryIO) -> Callable[[int], bytes]:
-    """What gives up to so many of the next bytes, b"" at the end."""
+    """A function that takes a number and returns up to that many of the next bytes, b"" at the end."""
     start = file.read(6)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file).read1  # read would lose what lies just before a cut
+        return gzip.GzipFile(fileobj=file).read1  # if a file is cut off, `read` would lose the last bytes before the cut
     if start[:3] == b"BZh":
         return _Inflated(file, bz2.BZ2Decompressor).read
     if start == b"\xfd7zXZ\0" or start[:3] == b"\x5d\0\0":
@@ -324,7 +324,7 @@ def _decompressed(file: BinaryIO) -> Callable[[int], bytes]:
 
 
 class _Inflated:
-    """bzip2 and xz: what their modules' own files do, with a bound on memory, over streams laid end to end."""
+    """Reads bzip2 and xz like the file classes of their modules, also several streams in a row, with limited memory."""
 
     def __init__(self, file: BinaryIO, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
         self._file, self._make, self._decompressor = file, make, make()
@@ -348,7 +348,7 @@ class _Inflated:
 
 
 class _Zstandard:
-    """A reader of Zstandard: the standard library's (Python 3.14), else the one of an installed package."""
+    """Reads Zstandard, with the standard library (Python 3.14) or an installed package."""
 
     def __init__(self, file: BinaryIO) -> None:
         for module in ("compression.zstd", "backports.zstd", "zstandard"):
@@ -365,5 +365,5 @@ class _Zstandard:
             return self._reader.read(size)
         except EOFError:
             raise
-        except Exception as error:  # each library has an error of its own
+        except Exception as error:  # each library raises its own exceptions
             raise ValueError(error) from None

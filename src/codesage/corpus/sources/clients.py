@@ -1,7 +1,7 @@
-"""Packages fetched by the clients everyone has: pip, npm, apt and git, run so that no code of a package runs.
+"""Fetch packages with the usual clients (pip, npm, apt and git), without running any code of a package.
 
-In: a name and a pinned version. Out: the published files in a folder of the cache, complete or absent: downloads land
-beside the folder and are renamed into place. What a client says goes into one line of a CodesageError.
+In: a name and a pinned version. Out: the published files in a folder of the cache, either complete or absent: a download
+goes to a folder beside it, which is then renamed. The error message of a client becomes one line of a CodesageError.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from codesage.corpus.sources.archives import Member
 from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
-_MINUTES = 20  # a client that says nothing for longer is stopped
+_MINUTES = 20  # a client that runs longer is stopped
 _TELLING = re.compile(
     r"No matching (distribution|version)|not in this registry|Not Found - GET|Unable to (find a source|locate) package"
     r"|Version .* was not found|Cannot install|not our ref|not appear to be a git|ENOSPC|No space left|No module named pip"
@@ -27,7 +27,7 @@ _ANSWER = Path(__file__).with_name("metadata_only.py")
 
 
 def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
-    """Fill `folder` by `fill(empty folder beside it)` unless it is there already; all of it or nothing appears."""
+    """Create `folder` with `fill(empty folder beside it)` unless it exists already. It appears complete or not at all."""
     if folder.is_dir() and any(folder.iterdir()):
         return
     try:
@@ -40,7 +40,7 @@ def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
                 raise CodesageError(f"{what}: nothing was downloaded: check the name and the version")
             try:
                 staging.rename(folder)
-            except OSError:  # another process was quicker: what it left is as good
+            except OSError:  # another process was faster, and its result is just as good
                 if not (folder.is_dir() and any(folder.iterdir())):
                     raise
         finally:
@@ -53,7 +53,7 @@ def run(
     command: Sequence[str], *, what: str, cwd: Path | None = None, more: dict[str, str] | None = None,
     cure: str = "check the name and the version",
 ) -> str:  # fmt: skip
-    """Run a client and give its standard output; CodesageError with the line in which it says why it failed."""
+    """Run a client and return its standard output. On failure, CodesageError with the line that says why."""
     environment = os.environ | {"LC_ALL": "C.UTF-8", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"} | (more or {})
     try:
         done = subprocess.run(
@@ -61,16 +61,16 @@ def run(
             errors="replace", timeout=60 * _MINUTES, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise CodesageError(f"{what}: {command[0]} is not installed: install it to read such sources") from None
+        raise CodesageError(f"{what}: {command[0]} is not installed: install it to read this source") from None
     except subprocess.TimeoutExpired:
         raise CodesageError(f"{what}: {command[0]} took over {_MINUTES} minutes: try again") from None
     if done.returncode:
-        raise CodesageError(f"{what}: {_last_words(done.stderr or done.stdout)}: {cure}")
+        raise CodesageError(f"{what}: {_failure_line(done.stderr or done.stdout)}: {cure}")
     return done.stdout
 
 
-def _last_words(output: str) -> str:
-    """The line of a client's output that says most, without addresses of servers."""
+def _failure_line(output: str) -> str:
+    """The line of a client's output that best explains a failure, without the addresses of servers."""
     lines = [re.sub(r"^((ERROR|error|E|fatal|npm err(or|!))\b:?\s*)+", "", line.strip()) for line in output.splitlines()]
     lines = [re.sub(r"\s*\b\w+://\S+", "", line).rstrip(" :.") for line in lines if line]
     telling = [line for line in lines if _TELLING.search(line)]
@@ -78,10 +78,10 @@ def _last_words(output: str) -> str:
 
 
 def pip_download(name: str, version: str, kind: str, folder: Path) -> None:
-    """The wheel or the source distribution of one version, into `folder`, by `pip download`; nothing is built.
+    """Download the wheel or source distribution of one version into `folder` with `pip download`. Nothing is built.
 
-    For a source distribution pip asks its build backend for metadata, which would run the package's code. So pip
-    runs with `sys.executable`, which it starts for that, pointing at a stand-in that answers with name and version.
+    For a source distribution pip asks the package's build backend for metadata, which would run the package's code. It
+    starts the backend with `sys.executable`. So `sys.executable` is set to a stand-in that returns the name and version.
     """
     what, formats = f"pip {name}=={version}", {"wheel": ["--only-binary", ":all:"], "sdist": ["--no-binary", name]}
     with tempfile.TemporaryDirectory(prefix="codesage-pip-") as scratch:
@@ -98,8 +98,8 @@ def pip_download(name: str, version: str, kind: str, folder: Path) -> None:
 
 
 def npm_pack(name: str, version: str, folder: Path) -> None:
-    """The published archive of one version, into `folder`, by `npm pack`; scripts do not run."""
-    with tempfile.TemporaryDirectory(prefix="codesage-npm-") as scratch:  # no .npmrc or workspace of the caller's
+    """Download the published archive of one version into `folder` with `npm pack`. Scripts do not run."""
+    with tempfile.TemporaryDirectory(prefix="codesage-npm-") as scratch:  # away from the caller's .npmrc and workspace
         run(
             ["npm", "pack", f"{name}@{version}", "--ignore-scripts", "--pack-destination", str(folder), "--silent",
              "--no-update-notifier", "--no-audit", "--no-fund", "--loglevel=error"],
@@ -115,7 +115,7 @@ GIT = (
 
 
 def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
-    """One commit of a repository, into the bare repository `folder`: shallow, without tags, hooks or submodules."""
+    """Fetch one commit into the bare repository `folder`: shallow, without tags, hooks or submodules."""
     cure = "check the address and the commit"
     run([*GIT, "init", "--quiet", "--bare", "--template=", str(folder)], what=what)
     run(
@@ -129,10 +129,10 @@ def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
 def git_blobs(
     folder: Path, commit: str, wanted: Callable[[str], bool], what: str, cure: str
 ) -> Iterator[Member | Skipped]:  # fmt: skip
-    """The wanted files of one commit in the git directory `folder`, in the order of their paths, as committed.
+    """The wanted files of one commit in the git directory `folder`, as committed, in the order of their paths.
 
-    Straight from the object store: no checkout, no attribute, no filter or hook takes part, and nothing is fetched.
-    Every file is compared with its hash. CodesageError, ending in `cure`, when the repository is damaged.
+    Files are read directly from the object store, without a checkout, attributes, filters or hooks. Nothing is fetched.
+    The hash of every file is verified. When the repository is damaged, CodesageError whose message ends in `cure`.
     """
     command = git_at(folder)
     listed = run([*command, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], what=what, more=GIT_ALONE, cure=cure)
@@ -162,7 +162,7 @@ def git_blobs(
 
 
 def git_at(folder: Path) -> list[str]:
-    """The beginning of a git command that reads the git directory `folder`; run it with GIT_ALONE."""
+    """The start of a git command that reads the git directory `folder`. Run it with GIT_ALONE as environment."""
     return [*GIT, f"--git-dir={folder}"]
 
 
@@ -171,7 +171,7 @@ GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_N
 
 
 def _blob(reader: subprocess.Popen, digest: str) -> bytes | None:
-    """The bytes of a blob; None when it is not there, or is not what its name says."""
+    """The bytes of a blob; None when it is missing or does not match its hash."""
     try:
         reader.stdin.write(digest.encode() + b"\n")
         reader.stdin.flush()
@@ -182,6 +182,6 @@ def _blob(reader: subprocess.Popen, digest: str) -> bytes | None:
         return None
     size = int(header[2])
     data = reader.stdout.read(size)
-    reader.stdout.read(1)  # the line end after it
-    made = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
-    return data if made.hexdigest() == digest else None
+    reader.stdout.read(1)  # the line break after the blob
+    found = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return data if found.hexdigest() == digest else None

@@ -1,9 +1,9 @@
-"""Debian packages, source and binary, through apt, beside the machine's own apt and without touching it.
+"""Download Debian source and binary packages with apt, without changing the machine's own apt state.
 
-In: the name and version of a package. Out: the .dsc of a source package and the tarballs it lists, or the one .deb of
-a binary package, hashes checked. Apt runs with lists, caches and sources of its own under the cache folder: the
-machine's sources, in both of apt's formats, with "deb" read as "deb-src" for source packages; keyrings, proxies and
-credentials stay the machine's.
+In: the name and version of a package. Out: the .dsc of a source package and the tarballs that it lists, or the .deb of a
+binary package, with hashes verified. Apt runs with separate lists, caches and sources under the cache folder. The sources
+are copied from the machine, in both of apt's formats; for source packages "deb" is replaced by "deb-src". Keyrings,
+proxies and credentials are those of the machine.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from codesage.errors import CodesageError
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a .dsc lists: source name, version, and the SHA-256 of each file by name."""
+    """The content of a .dsc: the source name, the version, and the SHA-256 of each file by name."""
 
     source: str
     version: str
@@ -33,23 +33,23 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What there is to read in a source package: tarballs with the folder each unpacks to, and debian/copyright."""
+    """What can be read of a source package: each tarball with the folder it unpacks to, and debian/copyright."""
 
-    archives: tuple[tuple[Path, str], ...]  # "" for the main one, "cli/" for orig-cli.tar.xz
+    archives: tuple[tuple[Path, str], ...]  # the folder is "" for the main tarball, "cli/" for orig-cli.tar.xz
     copyright: str
 
 
 def download(name: str, version: str, folder: Path, state: Path) -> None:
-    """Download one source package into `folder`, apt's own files living in `state`, and check every hash."""
+    """Download one source package into `folder` and verify every hash. Apt keeps its own files in `state`."""
     what = f"debian {name}={version}"
     _ask(["source", "--download-only", "--only-source", "-qq", f"{name}={version}"], "deb-src", folder, state, what)
     verify(folder, what)
 
 
 def download_binary(name: str, version: str, folder: Path, state: Path) -> None:
-    """Download the .deb of one binary package into `folder`; apt checks its hash against the signed lists.
+    """Download the .deb of one binary package into `folder`. Apt verifies its hash against the signed lists.
 
-    Only packages for all architectures: others hold machine code, and would differ from machine to machine.
+    Only packages for all architectures are accepted. Other packages contain machine code and differ between machines.
     """
     what = f"debian {name}={version}"
     _ask(["download", "-qq", f"{name}={version}"], "deb", folder, state, what)
@@ -57,17 +57,17 @@ def download_binary(name: str, version: str, folder: Path, state: Path) -> None:
 
 
 def package_of(folder: Path, what: str) -> Path:
-    """The one .deb in a folder; CodesageError when there is none, or one for a single architecture."""
+    """The only .deb in a folder. CodesageError when there is not exactly one, or when it is for a single architecture."""
     found = sorted(folder.glob("*.deb"))
     if len(found) != 1:
         raise CodesageError(f"{what}: {folder} holds {len(found)} .deb files, expected one: remove the folder, run again")
     if not found[0].name.endswith("_all.deb"):
-        raise CodesageError(f"{what}: {found[0].name} is for one architecture, expected one for all: name another package")
+        raise CodesageError(f"{what}: {found[0].name} is for one architecture, expected one for all: choose another package")
     return found[0]
 
 
 def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) -> None:
-    """Have apt-get do one request in a scratch folder, and copy what it left to `folder`."""
+    """Run one apt-get request in a scratch folder, and copy the files it leaves to `folder`."""
     with _locked(state):
         options = _options(state, kind, what)
         if not any((state / "lists").glob("*Sources*" if kind == "deb-src" else "*Packages*")):
@@ -80,11 +80,11 @@ def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) ->
                 _update(options, what)
                 run(command, what=what, cwd=Path(scratch))
             for file in sorted(Path(scratch).iterdir()):
-                shutil.copyfile(file, folder / file.name)  # a link for sources on this machine: its bytes are copied
+                shutil.copyfile(file, folder / file.name)  # may be a link to a source on this machine: copy its content
 
 
 def verify(folder: Path, what: str) -> Description:
-    """Check the files of a source package against its .dsc; CodesageError when one is missing or differs."""
+    """Check the files of a source package against its .dsc. CodesageError when a file is missing or differs."""
     found = sorted(folder.glob("*.dsc"))
     if len(found) != 1:
         raise CodesageError(f"{what}: {folder} holds {len(found)} .dsc files, expected one: remove the folder, run again")
@@ -102,12 +102,12 @@ def verify(folder: Path, what: str) -> Description:
 
 
 def read_description(path: Path) -> Description:
-    """Read a .dsc: fields, and under Checksums-Sha256 one file a line; the signature around it is apt's to check."""
+    """Read a .dsc: its fields, and one file per line under Checksums-Sha256. Apt checks its signature."""
     text, files = path.read_text(encoding="utf-8", errors="replace"), {}
     section = re.search(r"^Checksums-Sha256:[ \t]*\n((?:[ \t]+\S.*\n?)+)", text, re.MULTILINE)
     for line in section.group(1).splitlines() if section else []:
         digest, _, name = line.split()[:3]
-        if re.fullmatch(r"[\w.+~%:-]+", name) and not name.startswith("."):  # never a path
+        if re.fullmatch(r"[\w.+~%:-]+", name) and not name.startswith("."):  # accept names only, no paths
             files[name] = digest.lower()
     fields = dict(re.findall(r"^(Source|Version):[ \t]*(\S+)", text, re.MULTILINE))
     return Description(fields.get("Source", ""), fields.get("Version", ""), files)
@@ -116,7 +116,7 @@ def read_description(path: Path) -> Description:
 def contents(folder: Path, what: str) -> Contents:
     """The tarballs to read, the main one first, and the text of debian/copyright ("" when there is none).
 
-    That lies in the debian tarball (format 3.0 quilt), in the one tarball (native), or in a patch (format 1.0).
+    debian/copyright is in the debian tarball (format 3.0 quilt), in the only tarball (native), or in a patch (format 1.0).
     """
     names = sorted(verify(folder, what).files)
     orig = [(folder / n, m.group(1)) for n in names if (m := re.search(r"\.orig(?:-([\w-]+))?\.tar\.\w+$", n))]
@@ -125,7 +125,7 @@ def contents(folder: Path, what: str) -> Contents:
     native = [(path, None) for path in tars if path not in packaging] if not orig else []
     archives = sorted(((path, f"{part}/" if part else "") for path, part in orig or native), key=lambda pair: pair[1])
     if not archives:
-        raise CodesageError(f"{what}: {folder} lists no tarball of sources: remove the folder and run again")
+        raise CodesageError(f"{what}: {folder} has no source tarball: remove the folder and run again")
     patches = [folder / n for n in names if n.endswith(".diff.gz")]
     if patches and not packaging:
         return Contents(tuple(archives), _added(patches[0], "debian/copyright"))
@@ -150,18 +150,18 @@ def _added(patch: Path, name: str) -> str:
                 elif inside and line.startswith("+"):
                     lines.append(line[1:])
     except (OSError, EOFError, zlib.error):
-        pass  # its hash is right, so it was published so: without a copyright that can be read
+        pass  # the hash is right, so the patch was published like this: its copyright file cannot be read
     return "".join(lines)
 
 
 def one_line_sources(text: str, kind: str = "deb-src") -> str:
-    """The lines of a sources.list, each read as one of `kind`: "deb" or "deb-src"."""
+    """The lines of a sources.list, each with its type replaced by `kind`: "deb" or "deb-src"."""
     lines = (re.match(r"\s*deb(?:-src)?\s+(\S.*)", line.split(" #")[0]) for line in text.splitlines())
     return "".join(f"{kind} {line.group(1).strip()}\n" for line in dict.fromkeys(filter(None, lines)))
 
 
 def stanza_sources(text: str, kind: str = "deb-src") -> str:
-    """The enabled stanzas of a .sources file (deb822), each read as one of `kind`: "deb" or "deb-src"."""
+    """The enabled stanzas of a .sources file (deb822), each with its type replaced by `kind`: "deb" or "deb-src"."""
     out = []
     for part in re.split(r"\n[ \t]*\n", text):
         lines = [line for line in part.splitlines() if line.strip() and not line.startswith("#")]
@@ -175,7 +175,7 @@ def stanza_sources(text: str, kind: str = "deb-src") -> str:
 
 
 def _options(state: Path, kind: str, what: str) -> list[str]:
-    """Write apt's configuration and sources under `state`; its lists are dropped when the sources changed."""
+    """Write apt's configuration and sources under `state`. Its lists are deleted when the sources have changed."""
     places = dict(
         re.findall(r"^(\w+)='(.*)'$", run(
             ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"], what=what
@@ -216,13 +216,13 @@ def _configuration(state: Path) -> str:
 
 
 def _update(options: list[str], what: str) -> None:
-    """Fetch the lists of packages; a repository that fails is apt's warning, unless none is left."""
+    """Fetch the package lists. If some repositories fail, apt only warns; if all fail, this fails."""
     run(["apt-get", *options, "update", "-qq"], what=what)
 
 
 @contextmanager
 def _locked(state: Path) -> Iterator[None]:
-    """One process at a time uses apt's folders; others wait."""
+    """Lock apt's folders, so that one process at a time uses them. Others wait."""
     import fcntl
 
     state.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a path that a person gives stands for: a folder, an archive, Parquet, or a git repository read at its HEAD."""
+"""Find out what kind of source a given path is: a folder, an archive, Parquet, or a git repository read at its HEAD."""
 
 import os
 import re
@@ -31,9 +31,10 @@ _BUNDLE = re.compile(rb"# v\d git bundle\n")
 def source_at(path: Path | str, *, held_out: bool = False, any_licence: bool = False) -> Source:
     """The source for `path`. CodesageError when it is a git bundle without a commit.
 
-    A file is an archive or Parquet by its suffix, a bundle by its head. A folder is a git directory (a bare repository, a
-    .git folder, or the .git file of a worktree) when it holds what git lays there; Parquet when it holds .parquet files
-    and no source file; else a folder of source files, of which a working tree is one.
+    The suffix of a file tells whether it is an archive or Parquet, and its first bytes tell whether it is a git bundle. A
+    git directory (a bare repository, a .git folder, or the .git file of a worktree) is recognised by the files in it. A
+    folder with .parquet files and no source file is Parquet. Any other folder, also a working tree, is a folder of source
+    files.
     """
     path = Path(path)
     if is_git_directory(path):
@@ -48,7 +49,7 @@ def source_at(path: Path | str, *, held_out: bool = False, any_licence: bool = F
 
 
 def is_git_directory(path: Path) -> bool:
-    """Whether `path` is what git calls a git directory, or the file in a worktree that leads to one."""
+    """Whether `path` is a git directory, or the file in a worktree that points to one."""
     if path.is_file():
         return path.name == ".git"
     return (path / "HEAD").is_file() and (((path / "objects").is_dir() and (path / "refs").is_dir())
@@ -57,7 +58,7 @@ def is_git_directory(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The source files in an archive of one's own; the package is the archive's name without its suffix."""
+    """The source files in a local archive. The package is named like the archive, without its suffix."""
 
     path: str
     held_out: bool = False
@@ -74,12 +75,12 @@ class Archive:
         return [*tails([*path.parts[:-1], stem]), path.as_posix()]
 
     def fetch(self, cache: Path) -> None:
-        """Nothing to bring; CodesageError when the archive is gone."""
+        """Nothing to fetch. CodesageError when the archive does not exist."""
         if not Path(self.path).is_file():
             raise CodesageError(f"{self.path}: no such file: give an archive that exists")
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Members in the order of the archive."""
+        """The members in the order of the archive."""
         origin, others = {"package": self.package or self.names[0]}, Others()
         try:
             for found in members(Path(self.path), lambda name: readable(name) or others.add(name)):
@@ -88,7 +89,7 @@ class Archive:
                 else:
                     yield found
         except DamagedArchive as error:
-            raise CodesageError(f"{error}: give a whole copy of it") from None
+            raise CodesageError(f"{error}: give a complete copy") from None
         except OSError as error:
             raise CodesageError(f"{self.path} cannot be read: {error.strerror or error}") from None
         yield from others.found()
@@ -96,9 +97,9 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class GitHead:
-    """The commit that HEAD names in a repository on this machine, read in place; nothing is fetched or checked out."""
+    """The HEAD commit of a repository on this machine, read in place. Nothing is fetched or checked out."""
 
-    path: str  # of the git directory, or of the .git file of a worktree
+    path: str  # the git directory, or the .git file of a worktree
     held_out: bool = False
     package: str = ""
 
@@ -114,40 +115,41 @@ class GitHead:
 
     @property
     def commit(self) -> str:
-        """The full hash of the commit. CodesageError when there is none, with the branches there are."""
+        """The full hash of the commit. When there is none, CodesageError with the existing branches."""
         try:
-            return self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()
+            return self._git("rev-parse", "--verify", "HEAD^{commit}").strip()
         except CodesageError as error:
             if "not installed" in str(error):
                 raise
-            raise CodesageError(f"{self.path}: {self._why_no_commit()}") from None
+            raise CodesageError(f"{self.path}: {self._explain_no_commit()}") from None
 
     def fetch(self, cache: Path) -> None:
-        """Nothing to bring; CodesageError when there is no commit to read."""
+        """Nothing to fetch. CodesageError when there is no commit to read."""
         self.commit  # noqa: B018
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files of the commit in the order of their paths."""
+        """The files of the commit in the order of their paths."""
         yield from committed(Path(self.path), self.commit, self.package or self.names[0], self.path, self._cure)
 
     @property
     def _cure(self) -> str:
-        return f"run 'git --git-dir={self.path} fsck', and give a whole copy of the repository"
+        return f"run 'git --git-dir={self.path} fsck', and give a complete copy of the repository"
 
-    def _ask(self, *arguments: str) -> str:
+    def _git(self, *arguments: str) -> str:
         return clients.run([*clients.git_at(Path(self.path)), *arguments], what="", more=clients.GIT_ALONE, cure="")
 
-    def _why_no_commit(self) -> str:
+    def _explain_no_commit(self) -> str:
         try:
-            listed = self._ask("for-each-ref", "--format=%(refname)", "--count=5", "refs/heads").split()
+            branches = self._git("for-each-ref", "--format=%(refname)", "--count=5", "refs/heads").split()
         except CodesageError as error:
-            return f"git cannot read this repository ({str(error).strip(' :')}): give a whole copy of it"
+            return f"git cannot read this repository ({str(error).strip(' :')}): give a complete copy"
         with suppress(CodesageError):
-            return f"commit {self._ask('rev-parse', '--verify', 'HEAD').strip()} is missing or damaged: {self._cure}"
-        if not listed:
+            return f"commit {self._git('rev-parse', '--verify', 'HEAD').strip()} is missing or damaged: {self._cure}"
+        if not branches:
             return "the repository has no commit: commit something first, or give its working folder"
-        names = ", ".join(name.removeprefix("refs/heads/") for name in listed)
-        return f"HEAD names no commit, the branches are {names}: run 'git --git-dir={self.path} symbolic-ref HEAD {listed[0]}'"
+        names = ", ".join(name.removeprefix("refs/heads/") for name in branches)
+        cure = f"run 'git --git-dir={self.path} symbolic-ref HEAD {branches[0]}'"
+        return f"HEAD points to no commit, the branches are {names}: {cure}"
 
 
 def _is_bundle(path: Path) -> bool:
@@ -159,16 +161,16 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _head_of_bundle(path: Path) -> str:
-    listed = clients.run(["git", "bundle", "list-heads", str(path.resolve())], what=str(path), cure="give a whole copy of it")
+    listed = clients.run(["git", "bundle", "list-heads", str(path.resolve())], what=str(path), cure="give a complete copy")
     heads = [line.partition(" ")[::2] for line in listed.splitlines()]
-    found = [commit for commit, name in heads if name == "HEAD"] or [commit for commit, name in heads if "heads/" in name]
-    if not found:
-        raise CodesageError(f"{path}: the bundle names no branch: make it with 'git bundle create {path.name} HEAD'")
-    return found[0]
+    commits = [commit for commit, name in heads if name == "HEAD"] or [commit for commit, name in heads if "heads/" in name]
+    if not commits:
+        raise CodesageError(f"{path}: the bundle has no branch: create it with 'git bundle create {path.name} HEAD'")
+    return commits[0]
 
 
 def _is_parquet_folder(path: Path) -> bool:
-    """Whether a folder holds Parquet and no source file; it ends at the first source file it sees."""
+    """Whether a folder holds Parquet and no source file. The search stops at the first source file."""
     found = False
     for _, folders, names in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]

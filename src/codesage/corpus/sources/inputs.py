@@ -1,4 +1,4 @@
-"""What the inputs of a build are at the moment, as a fingerprint: other files, another corpus."""
+"""Fingerprints of the present inputs of a build. If the files change, the fingerprint changes, and so does the corpus."""
 
 import hashlib
 import os
@@ -13,9 +13,10 @@ from codesage.languages import language_of
 
 
 def state_of(source: Source, cache: Path) -> tuple[int, str]:
-    """(bytes there are to read, about; fingerprint of them): names, sizes and times of files of one's own.
+    """(approximate bytes to read, fingerprint). For local files it covers their names, sizes and times.
 
-    What is fetched has a pinned version: nothing but its key counts. Of a repository read in place its commit counts.
+    Fetched sources have a pinned version, so only their key counts, and the fingerprint is "". For a repository that is
+    read in place, it is the commit.
     """
     if hasattr(source, "folder"):
         return sum(file.stat().st_size for file in _archives(source, cache)), ""
@@ -31,12 +32,12 @@ def state_of(source: Source, cache: Path) -> tuple[int, str]:
 
 
 def archive_of(source: Source, cache: Path) -> dict[str, str]:
-    """SHA-256 of each file that was fetched for a package, by name; {} for sources that are no package."""
+    """SHA-256 of each file that was fetched for a package, by name; {} for sources that are not packages."""
     return digests_of(source.folder(cache)) if hasattr(source, "folder") else {}
 
 
 def benchmarks_of(folder: str) -> str:
-    """Fingerprint of the benchmark items in a folder; "" stands for none."""
+    """Fingerprint of the benchmark items in a folder. `folder` is "" when there is none."""
     digest = hashlib.sha256()
     for file in sorted(Path(folder).rglob("*.jsonl")) if folder else []:
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
@@ -53,5 +54,5 @@ def _readable_files(path: str) -> Iterator[str]:
     for folder, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            if language_of(name) or is_prose(name):  # not what this build itself may be writing below it
+            if language_of(name) or is_prose(name):  # ignores files that this build itself may be writing below the folder
                 yield os.path.join(folder, name)

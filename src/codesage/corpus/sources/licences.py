@@ -1,8 +1,8 @@
-"""Licences as packages state them: short SPDX-like names, and which of them are permissive.
+"""Read the licences that packages state, as short SPDX-like names, and decide which of them are permissive.
 
-In: what a package says about itself (metadata of Python distributions, package.json, debian/copyright) or the head of
-a file. Out: an expression of names joined by AND and OR ("" when nothing is known), and whether every path through it
-is free of copyleft. Only permissive sources go into the models we ship.
+In: what a package says about itself (metadata of Python distributions, package.json, debian/copyright), or the head of a
+file. Out: an expression of names joined by AND and OR ("" when nothing is known), and whether it lets one choose
+permissive terms only. Only permissive sources go into the models we ship.
 """
 
 import re
@@ -16,9 +16,9 @@ PERMISSIVE = frozenset({
     "WTFPL", "BlueOak-1.0.0", "X11", "TCL", "ZPL-2.1", "Artistic-2.0", "BSD-4-Clause", "Libpng", "NCSA", "W3C",
     "Apache-1.1", "CC-BY-3.0", "CC-BY-4.0",
 })  # fmt: skip
-HEADER = 2_000  # characters of a file in which its licence is looked for
+HEADER = 2_000  # characters at the start of a file that are searched for its licence
 
-# The first match names a licence; what is not permissive first, so that "GPL or Apache" is never read as Apache alone.
+# The first match gives the name. Licences that are not permissive come first, so that "GPL or Apache" is not read as Apache.
 _NAMES = tuple(
     (re.compile(pattern, re.IGNORECASE), name)
     for pattern, name in (
@@ -63,24 +63,24 @@ _COPYLEFT_HEADER = re.compile(
     r"|Common\W+Development\W+and\W+Distribution\W+Licen[cs]e|SPDX-License-Identifier:[^\n]*\b(?:[AL]?GPL|MPL|EPL|CDDL)-",
     re.IGNORECASE,
 )
-_HEADER_WORDS = ("gnu", "mozilla", "eclipse", "common development", "spdx-license")  # one is in every such header
+_HEADER_WORDS = ("gnu", "mozilla", "eclipse", "common development", "spdx-license")  # each such header has one of these
 _PERMISSIVE_TOO = re.compile(
     r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
 )
-_DROPPED = ("", "lib/", "src/", "source/", "sample/", "samples/", "examples/")  # of a source, when it is installed
+_DROPPED = ("", "lib/", "src/", "source/", "sample/", "samples/", "examples/")  # folders that an installed path lacks
 _FAMILIES = {"BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD", "BSD-4-Clause": "BSD", "X11": "MIT", "Expat": "MIT",
              "blessing": "public-domain", "Unlicense": "public-domain", "CC0-1.0": "public-domain"}  # fmt: skip
 
 
 def name_of(stated: str) -> str:
-    """The SPDX-like name of one licence as a person wrote it ("Expat", "BSD License", "GPL-2+"); "" when unknown."""
+    """The SPDX-like name of one licence in free wording ("Expat", "BSD License", "GPL-2+"); "" when unknown."""
     return next((name for pattern, name in _NAMES if pattern.search(stated.strip())), "")
 
 
 def expression(stated: str) -> str:
-    """An expression of names from one with AND, OR, "/", "|" and commas; WITH clauses are left out.
+    """Turn a stated expression with AND, OR, "/", "|" and commas into one of SPDX-like names, without WITH clauses.
 
-    A part that is not known keeps its own words, so that it never counts as permissive.
+    An unknown part keeps its wording, so it never counts as permissive.
     """
     stated = re.sub(r"\s+with\s+[^()]*?(?=\s+(?:and|or)\s|[,()]|$)", "", stated, flags=re.IGNORECASE)
     stated = re.sub(r",\s*(and|or)\b", r" \1", stated).replace(",", " and ")
@@ -99,7 +99,7 @@ def expression(stated: str) -> str:
 
 
 def is_permissive(licence: str) -> bool:
-    """Whether an `expression` lets one choose permissive terms only: all sides of an AND, one side of an OR."""
+    """Whether an `expression` lets one choose permissive terms only: every side of an AND, and one side of an OR."""
     tokens = re.findall(r"[()]|[^\s()]+", licence)
     try:
         allowed, rest = _any(tokens)
@@ -132,7 +132,7 @@ def _one(tokens: list[str]) -> tuple[bool, list[str]]:
 
 
 def agree(stated: str, expected: str) -> bool:
-    """Whether two expressions can mean the same: they share a licence, members of a family counting as one."""
+    """Whether two expressions can mean the same: they share a licence. Licences of one family count as equal."""
     sets = [
         {_FAMILIES.get(word, word) for word in re.findall(r"[^\s()]+", text) if word not in ("AND", "OR")}
         for text in (stated, expected)
@@ -141,25 +141,25 @@ def agree(stated: str, expected: str) -> bool:
 
 
 def of_text(text: str) -> str:
-    """The licence whose wording opens a text: the most restrictive one that is found; "" when none is."""
+    """The licence whose wording is in a text: the most restrictive one that is found, or ""."""
     return next((name for pattern, name in _TEXTS if pattern.search(text)), "")
 
 
 def is_licence_file(path: str) -> bool:
-    """Whether a path is that of a licence: LICENSE, LICENCE.md, COPYING.txt."""
+    """Whether a path names a licence file: LICENSE, LICENCE.md, COPYING.txt."""
     return _LICENCE_FILE.search(path) is not None
 
 
 def of_file(text: str) -> str:
-    """The licence that a licence file holds or, in its first lines, names; "" when it is not recognised."""
+    """The licence whose text a licence file contains, or that its first lines name; "" when it is not recognised."""
     return of_text(text) or name_of(text[:500])
 
 
 def of_distribution(metadata: Message) -> str:
-    """What a Python distribution states: every licence it names, joined by AND.
+    """The licences that a Python distribution states, joined by AND; "" when none is known.
 
-    Read from License-Expression, else the classifiers, else License (its first line, or its wording when it is the
-    whole text). "" when none is known.
+    They come from License-Expression, else from the classifiers, else from License: from its first line, or from its
+    wording when it contains the whole licence.
     """
     stated = metadata.get("License-Expression") or ""
     if stated:
@@ -177,7 +177,7 @@ def of_distribution(metadata: Message) -> str:
 
 
 def of_npm(package: Mapping) -> str:
-    """What a package.json states, in its present form or the older ones (an object, a list); "" when none is known."""
+    """The licence that a package.json states, in the present format or an older one (object, list); "" when unknown."""
     stated = package.get("license", package.get("licenses", ""))
     parts = stated if isinstance(stated, list) else [stated]
     names = [part.get("type", "") if isinstance(part, dict) else part for part in parts]
@@ -185,32 +185,33 @@ def of_npm(package: Mapping) -> str:
 
 
 def copyleft_header(text: str) -> bool:
-    """Whether a file's head names a licence with copyleft as its terms, and no permissive one to choose instead."""
+    """Whether the head of a file states a copyleft licence and offers no permissive alternative."""
     head = text[:HEADER]
     lower = head.lower()
-    if not any(word in lower for word in _HEADER_WORDS):  # ten times quicker than the expressions
+    if not any(word in lower for word in _HEADER_WORDS):  # ten times faster than the regular expressions
         return False
     return bool(_COPYLEFT_HEADER.search(head)) and not _PERMISSIVE_TOO.search(head)
 
 
 @dataclass(frozen=True, slots=True)
 class Copyright:
-    """A debian/copyright in its machine-readable form: licences by pattern of paths, the last match wins."""
+    """A debian/copyright in the machine-readable format: licences by path pattern. The last match wins."""
 
-    main: str  # of `Files: *`, "" when there is none
-    stanzas: tuple[tuple[str, str], ...]  # a regular expression over whole paths, an expression; the last one first
-    matcher: re.Pattern  # all of them, one group each, tried in that order
+    main: str  # the licence of `Files: *`, "" when there is none
+    stanzas: tuple[tuple[str, str], ...]  # (regular expression for whole paths, licence expression), the last stanza first
+    matcher: re.Pattern  # all patterns in this order, one group each
 
     def licence_of(self, path: str) -> str:
-        """The expression for one path, relative to the unpacked source."""
+        """The licence expression for one path, relative to the unpacked source."""
         match = self.matcher.fullmatch(path)
         return self.stanzas[match.lastindex - 1][1] if match and match.lastindex else self.main
 
     def licence_of_installed(self, path: str) -> str:
-        """The expression for one path of a binary package, where files lie elsewhere than in the source.
+        """The licence expression for one path of a binary package, where files lie in other folders than in the source.
 
-        A stanza holds when its pattern fits a tail of the path, below the folder of the source that packaging drops;
-        of several the first that is not permissive counts. The packaging's own stanza, debian/*, is not looked at.
+        A stanza applies when its pattern matches the end of the path, with or without a source folder that packaging
+        drops. If several apply, the first that is not permissive counts. The stanza debian/*, which is for the packaging
+        itself, is ignored.
         """
         parts = path.split("/")
         tails = [f"{dropped}{'/'.join(parts[at:])}" for at in range(len(parts)) for dropped in _DROPPED]
@@ -223,7 +224,7 @@ class Copyright:
 
 
 def read_copyright(text: str) -> Copyright:
-    """Read a debian/copyright; one in free form gives no stanzas and no licence (the packaging's own would mislead)."""
+    """Read a debian/copyright. A free-form file gives no stanzas and no licence, since it may state the packaging's licence."""
     fields = [_fields(part) for part in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n"))]
     if not any("copyright-format" in f.get("format", "") or "dep5" in f.get("format", "").lower() for f in fields[:2]):
         return _copyright([])
@@ -261,6 +262,6 @@ def _fields(stanza: str) -> dict[str, str]:
 
 
 def _pattern(glob: str) -> str:
-    """A glob of debian/copyright: `*` and `?` match slashes too, a backslash escapes."""
+    """The regular expression for a glob of debian/copyright: `*` and `?` also match slashes, and a backslash escapes."""
     glob = glob.removeprefix("./")
     return "".join({"*": ".*", "?": "."}.get(part) or re.escape(part[-1:]) for part in re.findall(r"\\.|.", glob, re.DOTALL))

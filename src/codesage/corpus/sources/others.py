@@ -1,6 +1,6 @@
-"""Files that no source reads because of their name: counted, by language where the suffix tells one.
+"""Count the files that no source reads because of their name, by language where the suffix gives one.
 
-Only names are looked at, never contents.
+This looks at names only, never at contents.
 """
 
 from collections import Counter
@@ -25,32 +25,35 @@ _SUFFIXES = {
 }  # fmt: skip
 OTHER_LANGUAGES = tuple(_SUFFIXES)
 _BY_SUFFIX = {suffix: language for language, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
-_KINDS = 30  # suffixes of one source that are kept apart; the rarer ones become "other"
+_KINDS = 30  # suffixes counted separately for one source; rarer ones are counted as "other"
 _REST = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class OtherFiles:
-    """How many files of one kind a source passed over: `kind` is one of OTHER_LANGUAGES, a suffix (".json") or "other"."""
+    """The number of files of one kind that a source did not read.
+
+    `kind` is one of OTHER_LANGUAGES, a suffix (".json") or "other".
+    """
 
     kind: str
     count: int
 
 
 class Others:
-    """Counts the files that a source passes over."""
+    """Counts the files that a source does not read."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def add(self, path: str) -> bool:
-        """Count one file by its path. The answer is False, so that it can end a condition of what is read."""
+        """Count one file by its path. Always returns False, so that a condition can end in `or others.add(path)`."""
         stem, _, suffix = path.rpartition("/")[2].rpartition(".")
         self._counts[suffix if stem else ""] += 1
         return False
 
     def found(self) -> Iterator[OtherFiles]:
-        """One item for each kind, languages first, then by falling count."""
+        """One item for each kind: languages first, then by decreasing count."""
         kinds: Counter[str] = Counter()
         for suffix, count in self._counts.items():
             kinds[_kind(suffix)] += count
@@ -69,6 +72,6 @@ def _kind(suffix: str) -> str:
 
 
 def in_words(counts: dict[str, int]) -> str:
-    """Counts by kind as a phrase, the most frequent first: "100 Rust files, 2 C++ files, 1 .json file"."""
+    """Counts by kind as text, the most frequent first: "100 Rust files, 2 C++ files, 1 .json file"."""
     ranked = sorted(counts.items(), key=lambda item: (item[0] == _REST, -item[1], item[0]))
     return ", ".join(f"{count:,} {kind} file{'s' if count != 1 else ''}" for kind, count in ranked)

@@ -1,8 +1,8 @@
-"""Packages as sources: by name and pinned version, from pip, npm and Debian.
+"""Packages of pip, npm and Debian as sources, given by name and pinned version.
 
-In: a name, a version, what to read of it and the licence one expects. Out: documents, streamed from the published
-archive. A package is read when its licence is permissive, unless told otherwise; where Debian states licences path by
-path, each file is judged by its own. A damaged archive, or one that differs from what was fetched or pinned, stops.
+In: a name, a version, what to read and the expected licence. Out: documents, streamed from the published archive. By
+default a package is read only if its licence is permissive. Debian states licences by path, so there each file is judged
+by its own licence. An archive that is damaged, or differs from the fetched or pinned one, is an error.
 """
 
 import email
@@ -28,12 +28,12 @@ _VERSION = re.compile(r"[A-Za-z0-9][\w.+:~!-]*")
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What packages have in common: a name, a pinned version, what to read of it, and the licence one expects.
+    """The base class of packages: a name, a pinned version, what to read, and the expected licence.
 
-    `languages` limits what is read to these (all, when empty). `include` and `exclude` are globs of paths inside the
-    package, `*` matching slashes too, "lib/" standing for all below it. `licence` is what the recipe says: a package
-    that states another one is skipped whole; one that states none is taken at the recipe's word. `sha256` pins what is
-    fetched (digests.pin_of): one hash, or several where machines get different files; any file when empty.
+    Only files in `languages` are read, or all when it is empty. `include` and `exclude` are globs of paths inside the
+    package: `*` also matches slashes, and "lib/" means everything below it. `licence` comes from the recipe. A package
+    that states another licence is skipped; one that states none gets the recipe's. `sha256` pins the fetched file
+    (digests.pin_of): one hash, or several where machines get different files. When it is empty, any file is accepted.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Package:
     def __post_init__(self) -> None:
         for what, value, shape in (("name", self.name, _NAME), ("version", self.version, _VERSION)):
             if not shape.fullmatch(value) or ".." in value:
-                raise CodesageError(f"{value!r} is no {what} of a {self.client} package: expected one pinned {what}")
+                raise CodesageError(f"{value!r} is not a valid {what} of a {self.client} package: expected one pinned {what}")
 
     @property
     def key(self) -> str:
@@ -62,11 +62,11 @@ class Package:
         return [self.name, f"{self.client}/{self.name}", f"{self.client}/{self.name} {self.version}"]
 
     def folder(self, cache: Path) -> Path:
-        """Where the package's files lie in `cache`."""
+        """The folder of the package's files in `cache`."""
         return Path(cache) / self.client / f"{self.name.replace('/', '__')}-{self.version}"
 
     def fetch(self, cache: Path) -> None:
-        """Download the package unless it is in the cache, and compare it with what was fetched and pinned."""
+        """Download the package unless it is in the cache, and compare its files with the recorded and pinned hashes."""
         folder = self.folder(cache)
 
         def fill(to: Path) -> None:
@@ -77,7 +77,7 @@ class Package:
         digests.check(folder, self.sha256, self.key)
 
     def wanted(self, path: str, others: Others) -> bool:
-        """Whether a file of the package, by its path inside it, is one to read; `others` counts those no source reads."""
+        """Whether to read the file at `path` inside the package. `others` counts the files that no source reads."""
         if self.include and not any(matches(path, glob) for glob in self.include):
             return False
         if any(matches(path, glob) for glob in self.exclude):
@@ -87,20 +87,20 @@ class Package:
         return not self.languages or not language_of(path) or language_of(path) in self.languages
 
     def _download(self, folder: Path, cache: Path) -> None:
-        """Have the client fill an empty folder."""
+        """Download the package into an empty folder with its client."""
         raise NotImplementedError
 
     @contextmanager
-    def _whole(self, cache: Path) -> Iterator[None]:
-        """What is wrong with an archive becomes one line with the repair."""
+    def _archive_errors(self, cache: Path) -> Iterator[None]:
+        """Turn DamagedArchive into a CodesageError of one line that says how to fix it."""
         try:
             yield
         except DamagedArchive as error:
-            cure = f"remove {self.folder(cache)} and run again, it is fetched anew"
+            cure = f"remove {self.folder(cache)} and run again to fetch it anew"
             raise CodesageError(f"{self.key}: {error}: {cure}") from None
 
     def _document(self, found: Member | Skipped, path: str, licence: str) -> Found:
-        """The document of one member; what an include glob names before its first `*` does not make it vendored."""
+        """The document of one member. Folders that an include glob names before its first `*` never count as vendored."""
         if isinstance(found, Skipped):
             return found
         named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if matches(path, glob)]
@@ -109,7 +109,7 @@ class Package:
         return document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
 
     def _refusal(self, stated: str) -> str:
-        """Why the whole package is left out given what it states, or ""."""
+        """Why the whole package is left out, given the licence that it states; "" when it is read."""
         if self.any_licence:
             return ""
         if stated and self.licence and not licences.agree(stated, self.licence):
@@ -119,7 +119,7 @@ class Package:
         return ""
 
     def _read(self, archive: Path, stated: str, place: Callable[[str], str]) -> Iterator[Found]:
-        """Documents of one archive, all under one licence; `place` gives a member's path inside the package."""
+        """The documents of one archive, all under one licence. `place` maps a member's name to its path in the package."""
         refusal = self._refusal(stated)
         if refusal:
             yield Skipped(refusal, "licence")
@@ -133,7 +133,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class PipPackage(Package):
-    """A Python package: its wheel or, where `kind` asks for it or there is nothing else, its source distribution."""
+    """A Python package: its wheel, or its source distribution if `kind` says so or there is no wheel."""
 
     kind: str = "any"  # "any", "wheel" or "sdist"
     client: ClassVar[str] = "pip"
@@ -145,10 +145,10 @@ class PipPackage(Package):
         clients.pip_download(self.name, self.version, self.kind, folder)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Members in the order of the archive, under the licence of the metadata."""
+        """The members in the order of the archive, under the licence in the metadata."""
         archive = _archive(self.folder(cache), self.key)
         wheel = archive.suffix == ".whl"
-        with self._whole(cache):
+        with self._archive_errors(cache):
             metadata = _first(archive, r"[^/]+\.dist-info/METADATA" if wheel else r"[^/]+/PKG-INFO")
             stated = licences.of_distribution(email.message_from_string((metadata or b"").decode("utf-8", "replace")))
             yield from self._read(archive, stated, str if wheel else _Unwrapped())
@@ -156,7 +156,7 @@ class PipPackage(Package):
 
 @dataclass(frozen=True, slots=True)
 class NpmPackage(Package):
-    """A package of the npm registry, as published: sources where it ships them, and declaration files."""
+    """A package of the npm registry, as published: its sources, if it ships them, and its declaration files."""
 
     client: ClassVar[str] = "npm"
 
@@ -164,19 +164,19 @@ class NpmPackage(Package):
         clients.npm_pack(self.name, self.version, folder)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Members in the order of the archive, under the licence of package.json."""
+        """The members in the order of the archive, under the licence in package.json."""
         archive = _archive(self.folder(cache), self.key)
-        with self._whole(cache):
+        with self._archive_errors(cache):
             stated = licences.of_npm(_object(_first(archive, r"[^/]+/package\.json")))
             yield from self._read(archive, stated, _Unwrapped())
 
 
 @dataclass(frozen=True, slots=True)
 class DebianSource(Package):
-    """A Debian package, under the licences its copyright file gives path by path.
+    """A Debian package, under the licences that its copyright file states by path.
 
-    `kind` "source" reads the upstream tarballs; "binary" what a package for all architectures installs, for languages
-    whose packages install their sources: paths then are those below /usr/share or /usr/lib.
+    `kind` "source" reads the upstream tarballs. "binary" reads the files that a package for all architectures installs; it
+    is for languages whose packages install their sources. Their paths are relative to /usr/share or /usr/lib.
     """
 
     kind: str = "source"  # "source", "binary"
@@ -188,8 +188,8 @@ class DebianSource(Package):
         download(self.name, self.version, folder, (cache / "debian" / state).resolve())
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """The main tarball, then the others; a file whose own licence is not permissive is skipped."""
-        with self._whole(cache):
+        """The files of the main tarball, then those of the others. A file whose licence is not permissive is skipped."""
+        with self._archive_errors(cache):
             yield from self._documents(fetched(self.folder(cache), self.key))
 
     def _documents(self, folder: Path) -> Iterator[Found]:
@@ -231,7 +231,7 @@ class DebianSource(Package):
 
 
 class _Unwrapped:
-    """Members' paths below the one folder that such archives wrap everything in: that of the first file asked for."""
+    """Removes the top folder that wraps everything in such archives from members' paths. The first path gives its name."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix, self._root = prefix, ""
@@ -242,19 +242,19 @@ class _Unwrapped:
 
 
 def _installed(name: str) -> str:
-    """The path of an installed file below the folder for what does not depend on the machine."""
+    """The path of an installed file, relative to usr/share or usr/lib."""
     return re.sub(r"^usr/(share|lib)/", "", name)
 
 
 def _archive(folder: Path, key: str) -> Path:
     files = sorted(path for path in fetched(folder, key).iterdir() if path.is_file())
     if len(files) != 1:
-        raise CodesageError(f"{folder} holds {len(files)} files, expected the one archive of {key}: remove the folder")
+        raise CodesageError(f"{folder} holds {len(files)} files, expected only the archive of {key}: remove the folder")
     return files[0]
 
 
 def _object(text: bytes | None) -> dict:
-    """The JSON object in `text`; an empty one when there is none."""
+    """The JSON object in `text`, or {} when there is none."""
     try:
         found = json.loads(text or b"{}")
     except (ValueError, RecursionError):
@@ -263,6 +263,6 @@ def _object(text: bytes | None) -> dict:
 
 
 def _first(archive: Path, name: str) -> bytes | None:
-    """The first member whose whole name matches the expression."""
+    """The data of the first member whose whole name matches the regular expression `name`."""
     found = members(archive, lambda member: re.fullmatch(name, member) is not None)
     return next((member.data for member in found if isinstance(member, Member)), None)

@@ -1,7 +1,7 @@
-"""Pins in a recipe: the SHA-256 of every package, written into the file, whose comments and order stay.
+"""Write pins into a recipe: the SHA-256 of every package. The comments and the order of the file stay as they are.
 
-In: a recipe and a cache. Out: the recipe with a `sha256` for each [[package]], below its version: one hash, or a list
-where machines get different files, as the wheels of compiled packages are.
+In: a recipe and a cache. Out: the recipe with a `sha256` for each [[package]], below its version. It is one hash, or a
+list where machines get different files, such as the wheels of compiled packages.
 """
 
 import os
@@ -21,24 +21,24 @@ _HEADER = re.compile(r"^[ \t]*\[")
 _PACKAGE = re.compile(r"^[ \t]*\[\[[ \t]*package[ \t]*\]\]")
 _VERSION = re.compile(r"^([ \t]*)version[ \t]*=")
 _PIN = re.compile(r"^[ \t]*sha256[ \t]*=")
-_DOWNLOADS = 4  # at a time
+_DOWNLOADS = 4  # that run at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What pinning found, by "name version" of packages."""
+    """The result of pinning: lists of packages as "name version"."""
 
-    kept: list[str]  # pinned before, and right
+    kept: list[str]  # already had the right pin
     added: list[str]
-    changed: list[str]  # pinned to another hash before
+    changed: list[str]  # had another pin before
 
 
 def pin(path: Path, cache: Path, *, others: str = "stop", heard: Callable[[str], None] = lambda key: None) -> Pinned:
     """Fetch the packages of the recipe at `path` that are not in `cache`, and write their pins into it.
 
-    `others` says what becomes of pins that differ: "stop", "replace" them, or "add" to them. `heard` gets the key of each
-    package that is there. CodesageError when it stops, when a package cannot be fetched, and when the file is laid out
-    so that it has to be edited by hand.
+    `others` says what to do when a pin differs: "stop", "replace" it, or "add" another pin to it. `heard` is called with
+    the key of each package once it is fetched. CodesageError when it stops, when a package cannot be fetched, and when the
+    layout of the file is such that it must be edited by hand.
     """
     packages = [source for source in read_recipe(path).sources() if isinstance(source, Package)]
 
@@ -48,23 +48,23 @@ def pin(path: Path, cache: Path, *, others: str = "stop", heard: Callable[[str],
         return pin_of(package.folder(cache), package.key)
 
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        found = list(pool.map(digest, packages))
+        digests = list(pool.map(digest, packages))
     result = Pinned([], [], [])
     pins = []
-    for package, digest in zip(packages, found, strict=True):
+    for package, digest in zip(packages, digests, strict=True):
         kind = "kept" if digest in package.sha256 else "changed" if package.sha256 else "added"
         getattr(result, kind).append(f"{package.name} {package.version}")
         added = (*package.sha256, digest) if others == "add" else (digest,)
         pins.append(None if kind == "kept" else added)
     if result.changed and others == "stop":
-        raise CodesageError(f"{path} pins {', '.join(result.changed)} to another SHA-256 than was fetched: check what is "
-                            "published, then pass --add (for this machine) or --update (for all)")  # fmt: skip
+        raise CodesageError(f"{path} pins {', '.join(result.changed)} to another SHA-256 than was fetched: check the published "
+                            "files, then pass --add (for this machine) or --update (for all)")  # fmt: skip
     _write(path, pins)
     return result
 
 
 def _write(path: Path, pins: list[tuple[str, ...] | None]) -> None:
-    """Put the pins into the [[package]] tables in order, None leaving one as it is; the file changes whole or not at all."""
+    """Write the pins into the [[package]] tables, in order. None leaves a table as it is. The file is replaced atomically."""
     old = path.read_bytes().decode()
     new = _edited(old, pins)
     expected = tomllib.loads(old)
@@ -84,10 +84,10 @@ def _write(path: Path, pins: list[tuple[str, ...] | None]) -> None:
 
 
 def _edited(text: str, pins: list[tuple[str, ...] | None]) -> str:
-    """The text with each package's pins below its version, in place of those it had."""
+    """The text of the recipe with each package's pins below its version. They replace the pins it had before."""
     lines, at, inside, old = [], -1, False, False
     for line in text.splitlines(keepends=True):
-        if old:  # a list of pins over several lines
+        if old:  # inside an old list of pins over several lines
             old = "]" not in line
             continue
         if _HEADER.match(line) and (inside or _PACKAGE.match(line)):
@@ -101,7 +101,7 @@ def _edited(text: str, pins: list[tuple[str, ...] | None]) -> str:
         if pin and (version := _VERSION.match(line)):
             end = "\r\n" if line.endswith("\r\n") else "\n"
             lines[-1] = line.rstrip("\r\n") + end
-            lines += [version.group(1) + written + end for written in _lines(pin)]
+            lines += [version.group(1) + pin_line + end for pin_line in _lines(pin)]
     return "".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""A recipe: the TOML file that names, pins and licenses the packages a corpus is made of.
+"""Read a recipe: the TOML file that lists the sources of a corpus, with the versions, pins and licences of packages.
 
-In: a file. Out: sources, in the order of the file. A recipe is read strictly: a mistake in it is one line that names
-the entry, never a smaller corpus. The format:
+In: a file. Out: sources, in the order of the file. Reading is strict: a mistake gives an error of one line that names the
+entry, never a smaller corpus. The format:
 
     description = "What this corpus is for"        # optional
     standard_library = true                        # optional: the Python standard library too
@@ -9,38 +9,41 @@ the entry, never a smaller corpus. The format:
     [[package]]
     client = "pip"                                 # "pip", "npm" or "debian"
     name = "networkx"
-    version = "3.6.1"                              # exactly this one; Debian's with epoch and revision
-    languages = ["python"]                         # what is read of it: names of languages.LANGUAGES
-    licence = "BSD-3-Clause"                       # SPDX-like, AND and OR, permissive; checked against the package's own
+    version = "3.6.1"                              # an exact version; Debian's with epoch and revision
+    languages = ["python"]                         # languages to read: names of languages.LANGUAGES
+    licence = "BSD-3-Clause"                       # SPDX-like, with AND and OR; must be permissive and agree with the
+                                                   # licence that the package states
     kind = "wheel"                                 # optional; pip: "any" (default), "wheel", "sdist"; debian: "source"
-                                                   # (default), "binary": what a package for all architectures installs
-    include = ["networkx/*"]                       # optional globs of paths inside the package, `*` matches slashes too,
-    exclude = ["networkx/drawing/"]                # "x/" is all below x; what an include names in plain is never "vendored"
-    held_out = true                                # optional: evaluation pairs only
-    sha256 = "0123..."                             # optional: of the archive, or of the .dsc of a Debian source package,
-                                                   # which lists its tarballs' own; a list where machines get different
-                                                   # files. `codesage corpus pin RECIPE` fills it in
+                                                   # (default), or "binary": the installed files of a package for all
+                                                   # architectures
+    include = ["networkx/*"]                       # optional globs of paths inside the package: `*` also matches slashes,
+    exclude = ["networkx/drawing/"]                # "x/" means everything below x. Folders that an include names before
+                                                   # its first `*` never count as "vendored"
+    held_out = true                                # optional: use for evaluation pairs only
+    sha256 = "0123..."                             # optional: hash of the archive, or of the .dsc of a Debian source
+                                                   # package, which lists the hashes of its tarballs; a list where machines
+                                                   # get different files. `codesage corpus pin RECIPE` fills it in
 
     [[folder]]
     path = "../my-code"                            # relative to the recipe; also an archive or a bare git repository
     held_out = true                                # optional
 
     [[parquet]]                                    # source files as rows: The Stack, StarCoderData, GitHub Code, ...
-    path = "../the-stack"                          # relative to the recipe: a file, or a folder of them; or instead
+    path = "../the-stack"                          # relative to the recipe: a file, or a folder of files; or instead
     hub = "bigcode/the-stack-dedup"                # a data set on a hub, streamed (pip install 'codesage[stack]')
     subset = "data/python"                         # optional, with hub: the folder of the data set to read
-    languages = ["python"]                         # optional: what is read of it
-    licences = ["MIT", "Apache-2.0"]               # optional: read rows under these alone, in place of all permissive ones
-    any_licence = true                             # optional: read every row, also where no licence is stated
-    columns = { content = "code", path = "file" }  # optional: what the data set calls its content, path, repository,
-                                                   # licences, commit; the names of the data sets above are known
+    languages = ["python"]                         # optional: languages to read
+    licences = ["MIT", "Apache-2.0"]               # optional: read only rows under these, instead of all permissive ones
+    any_licence = true                             # optional: read every row, also those without a licence
+    columns = { content = "code", path = "file" }  # optional: the names of the columns for content, path, repository,
+                                                   # licences, commit; those of the data sets above are known
     held_out = true                                # optional
 
     [[repository]]
     url = "../my-project.git"                      # a URL or a path
     commit = "0123456789abcdef0123456789abcdef01234567"
-    licence = "MIT"                                # optional: of all files but those below a licence file of their own;
-                                                   # what is not permissive is left out. Without it all is read
+    licence = "MIT"                                # optional: for all files except those in a folder with its own licence
+                                                   # file; what is not permissive is left out. Without it all is read
     include = ["docs/"]                            # optional globs, as above
     exclude = ["docs/archive/"]
     held_out = true                                # optional
@@ -59,7 +62,7 @@ from codesage.corpus.sources.trees import GitRepository, Source, StackParquet, S
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 
-_TEXTS = ("languages", "include", "exclude", "licences", "sha256")  # lists of texts
+_TEXTS = ("languages", "include", "exclude", "licences", "sha256")  # lists of strings
 _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
 _KINDS = {"pip": ("any", "wheel", "sdist"), "debian": ("source", "binary")}
 _TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "parquet": list, "repository": list}
@@ -77,7 +80,7 @@ _REPOSITORY = {"url": str, "commit": str, "licence": str, "include": list, "excl
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe that was read and found right."""
+    """A recipe that was read and checked."""
 
     path: Path
     description: str
@@ -89,30 +92,30 @@ class Recipe:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read and check the recipe at `path`; CodesageError in one line that names the entry at fault."""
+    """Read and check the recipe at `path`. On a mistake, CodesageError of one line that names the wrong entry."""
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
-        raise CodesageError(f"{path} cannot be read as a recipe ({said}): expected TOML with [[package]] tables") from None
+        message = error.strerror if isinstance(error, OSError) else error
+        raise CodesageError(f"{path} cannot be read as a recipe ({message}): expected TOML with [[package]] tables") from None
     _check(table, _TOP, f"{path}")
-    found: list[Source] = [StandardLibrary()] if table.get("standard_library") else []
+    sources: list[Source] = [StandardLibrary()] if table.get("standard_library") else []
     kinds = (("package", _package), ("folder", _folder), ("parquet", _parquet), ("repository", _repository))
     for kind, make in kinds:
         for number, entry in enumerate(table.get(kind, []), start=1):
-            found.append(make(entry, f"{path}: {_title(kind, number, entry)}", path.parent))
-    if not found:
+            sources.append(make(entry, f"{path}: {_title(kind, number, entry)}", path.parent))
+    if not sources:
         raise CodesageError(f"{path} names no source: add a [[package]], [[folder]], [[parquet]] or [[repository]]")
-    _distinct(found, path)
-    return Recipe(path, table.get("description", ""), tuple(found))
+    _check_distinct(sources, path)
+    return Recipe(path, table.get("description", ""), tuple(sources))
 
 
 def _package(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _PACKAGE, where, needed=("client", "name", "version", "languages", "licence"))
     client = entry["client"]
     if client not in _CLIENTS:
-        raise CodesageError(f"{where}: client {client!r} is not known: expected one of {', '.join(_CLIENTS)}")
+        raise CodesageError(f"{where}: unknown client {client!r}: expected one of {', '.join(_CLIENTS)}")
     _check_languages(entry, where)
     licence = licences.expression(entry["licence"])
     if not licences.is_permissive(licence):
@@ -123,7 +126,7 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
     more = {"kind": entry["kind"]} if "kind" in entry else {}
     if more and entry["kind"] not in _KINDS.get(client, ()):
         known = ", ".join(_KINDS.get(client, ())) or "none"
-        raise CodesageError(f"{where}: kind {entry['kind']!r} is not known: expected of packages of {client}: {known}")
+        raise CodesageError(f"{where}: unknown kind {entry['kind']!r}: expected for packages of {client}: {known}")
     try:
         return _CLIENTS[client](
             entry["name"], entry["version"], licence=licence, languages=tuple(entry["languages"]),
@@ -146,7 +149,7 @@ def _parquet(entry: dict, where: str, folder: Path) -> Source:
     _check_languages(entry, where)
     columns = entry.get("columns", {})
     if wrong := [role for role, name in columns.items() if role not in ALIASES or not isinstance(name, str)]:
-        raise CodesageError(f"{where}: columns has {wrong[0]!r}: expected names in quotes for some of {', '.join(ALIASES)}")
+        raise CodesageError(f"{where}: columns has {wrong[0]!r}: expected column names for some of {', '.join(ALIASES)}")
     name = str(folder / entry["path"]) if "path" in entry else entry["hub"]
     return StackParquet(
         name, tuple(entry.get("languages", ())), entry.get("any_licence", False), entry.get("held_out", False),
@@ -156,7 +159,7 @@ def _parquet(entry: dict, where: str, folder: Path) -> Source:
 
 def _check_languages(entry: dict, where: str) -> None:
     if unknown := [name for name in entry.get("languages", ()) if name not in LANGUAGES]:
-        raise CodesageError(f"{where}: language {unknown[0]!r} is not known: expected some of {', '.join(LANGUAGES)}")
+        raise CodesageError(f"{where}: unknown language {unknown[0]!r}: expected some of {', '.join(LANGUAGES)}")
 
 
 def _repository(entry: dict, where: str, folder: Path) -> Source:
@@ -175,16 +178,19 @@ def _repository(entry: dict, where: str, folder: Path) -> Source:
 
 
 def _check(entry: object, shape: dict[str, type | tuple[type, ...]], where: str, *, needed: tuple[str, ...] = ()) -> None:
-    """Every key is known and of its type, lists of languages and globs hold text, what is needed is there."""
+    """Check that every key is known and has the right type, that lists of text hold strings, and that no needed key is missing.
+
+    CodesageError when that is not so.
+    """
     if not isinstance(entry, dict):
         raise CodesageError(f"{where}: expected a table, found {entry!r}")
     for key, value in entry.items():
         if key not in shape:
-            raise CodesageError(f"{where}: key {key!r} is not known: expected some of {', '.join(shape)}")
+            raise CodesageError(f"{where}: unknown key {key!r}: expected some of {', '.join(shape)}")
         kinds = shape[key] if isinstance(shape[key], tuple) else (shape[key],)
         texts = key in _TEXTS and isinstance(value, list)
         if type(value) not in kinds or (texts and not all(isinstance(item, str) and item for item in value)):
-            expected = " or ".join("a list of texts" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
+            expected = " or ".join("a list of strings" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
             raise CodesageError(f"{where}: {key} is {value!r}: expected {expected}")
     for key in needed:
         if not entry.get(key):
@@ -192,7 +198,7 @@ def _check(entry: object, shape: dict[str, type | tuple[type, ...]], where: str,
 
 
 def _noun(kind: type) -> str:
-    return {str: "a text in quotes", bool: "true or false", list: "tables", dict: "a table"}[kind]
+    return {str: "a string", bool: "true or false", list: "tables", dict: "a table"}[kind]
 
 
 def _title(kind: str, number: int, entry: object) -> str:
@@ -200,10 +206,10 @@ def _title(kind: str, number: int, entry: object) -> str:
     return f"{kind} {named}" if isinstance(named, str) else f"{kind} {number}"
 
 
-def _distinct(found: list[Source], path: Path) -> None:
+def _check_distinct(sources: list[Source], path: Path) -> None:
     seen: set[str] = set()
-    for source in found:
+    for source in sources:
         key = source.key.partition("==")[0] if source.key.startswith(tuple(_CLIENTS)) else source.key
         if key in seen:
-            raise CodesageError(f"{path}: {key} is there twice: keep one entry for it")
+            raise CodesageError(f"{path}: {key} is listed twice: keep one entry for it")
         seen.add(key)

@@ -1,8 +1,8 @@
-"""Source files as rows of Parquet: The Stack and data sets like it, from this machine or streamed from a hub.
+"""Read source files stored as rows of Parquet (The Stack and similar data sets), from local files or streamed from a hub.
 
-In: a file, a folder or the name of a data set on a hub. Out: rows, batch by batch. A damaged file, or one without the
-columns that are needed, is a CodesageError. The Stack v2 as published has no column of texts: they are downloaded by its
-`blob_id` and added as `content` before it can be read here.
+In: a file, a folder or the name of a data set on a hub. Out: rows, batch by batch. A file that is damaged or lacks a needed
+column is a CodesageError. The published Stack v2 has no column of texts. Before it can be read here, its texts must be
+downloaded by `blob_id` and added as a column `content`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from codesage.errors import CodesageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What data sets call what is read: The Stack first, then StarCoderData, The Stack v2, GitHub Code and their relatives.
+# Names of the columns in known data sets: The Stack, then StarCoderData, The Stack v2, GitHub Code and similar ones.
 ALIASES = {
     "content": ("content", "code"),
     "path": ("max_stars_repo_path", "path"),
@@ -24,12 +24,12 @@ ALIASES = {
     "licences": ("max_stars_repo_licenses", "licenses", "license", "detected_licenses"),
     "commit": ("max_stars_repo_head_hexsha", "revision_id", "hexsha"),
 }
-_BATCH = 256  # rows; files are up to 1 MB
+_BATCH = 256  # rows; each holds a file of up to 1 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file of the data set; what the data set does not state is empty."""
+    """One file of the data set. Fields that the data set does not have are empty."""
 
     content: bytes
     path: str
@@ -39,34 +39,34 @@ class Row:
 
 
 def files(name: str) -> list[Path]:
-    """The Parquet files of a folder, sorted, or the one file; [] when the name is that of a hub's data set."""
+    """The Parquet files of a folder, sorted, or a single file; [] when `name` is a data set on a hub."""
     root = Path(name)
     return [root] if root.is_file() else sorted(path for path in root.rglob("*.parquet") if path.is_file())
 
 
 def check(name: str, columns: Mapping[str, str], *, licensed: bool) -> None:
-    """Read the footer of every file, before anything else is read.
+    """Check the footer of every file, before anything else is read.
 
-    CodesageError when a file is damaged or lacks a column, when there is no file, when no hub can be read. `columns` are
-    names that go before ALIASES; `licensed` means that a column of licences is needed.
+    CodesageError when a file is damaged or lacks a column, when there is no file, or when a hub cannot be read. Names in
+    `columns` have priority over ALIASES. `licensed` means that a column of licences is needed.
     """
     if Path(name).exists():
         for file in (found := files(name)):
             with _opened(file) as table:
                 _columns(table.schema_arrow, columns, str(file), licensed)
         if not found:
-            raise CodesageError(f"{name} holds no .parquet file: give a folder of Parquet, or in a recipe the name on a hub")
+            raise CodesageError(f"{name} has no .parquet file: give a folder with some, or a recipe with a data set on a hub")
         return
     try:
         import datasets  # noqa: F401
     except ImportError:
         raise CodesageError(
-            f"{name} is not a path here, and a hub is read with datasets: pip install 'codesage[stack]', or give a folder"
+            f"{name} does not exist here, and a hub needs datasets: run pip install 'codesage[stack]', or give a folder"
         ) from None
 
 
 def rows(name: str, columns: Mapping[str, str] = {}, *, subset: str = "", licensed: bool = True) -> Iterator[Row]:
-    """The rows of every file in the order of their names, or of a hub's training split (of its folder `subset`)."""
+    """The rows of every file, sorted by name, or of the training split of a data set on a hub (of its folder `subset`)."""
     check(name, columns, licensed=licensed)
     if not Path(name).exists():
         yield from _hub_rows(name, columns, subset=subset, licensed=licensed)
@@ -80,7 +80,7 @@ def rows(name: str, columns: Mapping[str, str] = {}, *, subset: str = "", licens
 
 @contextmanager
 def _opened(file: Path):
-    """The Parquet file; what is wrong with it becomes one line, also while its rows are read."""
+    """Open the Parquet file. Its errors, also those while rows are read, become a CodesageError of one line."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -90,12 +90,12 @@ def _opened(file: Path):
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             yield table
     except (pa.ArrowException, OSError, ValueError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(" .")
-        raise CodesageError(f"{file} is damaged or not a Parquet file ({said}): download it again or remove it") from None
+        message = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(" .")
+        raise CodesageError(f"{file} is damaged or not a Parquet file ({message}): download it again or remove it") from None
 
 
 def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed: bool) -> dict[str, str]:
-    """The column of each thing that is read, by what it is."""
+    """The name of the column for each role in ALIASES that the file has."""
     found = {}
     for role, aliases in ALIASES.items():
         names = [given[role]] if role in given else aliases
@@ -110,7 +110,7 @@ def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed:
     for role in ("content", "path"):
         if not _is_text(schema.field(found[role]).type):
             kind = schema.field(found[role]).type
-            raise CodesageError(f"{what}: column {found[role]} holds {kind}, expected texts: name another under columns")
+            raise CodesageError(f"{what}: column {found[role]} holds {kind}, expected text: name another under columns")
     return found
 
 
@@ -134,13 +134,14 @@ def _hub_rows(name: str, columns: Mapping[str, str] = {}, *, subset: str = "", l
             yield _row(row, chosen)
     except CodesageError:
         raise
-    except Exception as error:  # whatever the hub's client says, in one line
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise CodesageError(f"{name} cannot be read from a hub ({said}): check the name, the network and your access") from None
+    except Exception as error:  # turn any error of the hub's client into one line
+        message = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        cure = "check the name, the network and your access"
+        raise CodesageError(f"{name} cannot be read from a hub ({message}): {cure}") from None
 
 
 def _columns_of_row(row: dict, columns: Mapping[str, str], what: str, licensed: bool) -> dict[str, str]:
-    """The columns of a stream that states no schema, from its first row."""
+    """The columns of a stream without a schema, found from its first row."""
     import pyarrow as pa
 
     return _columns(pa.Table.from_pylist([row]).schema, columns, what, licensed)

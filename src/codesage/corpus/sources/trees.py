@@ -1,17 +1,16 @@
-"""Where source files come from: folders, the standard library, installed and downloaded packages, repositories.
+"""The sources of files: folders, the standard library, installed packages, repositories and Parquet.
 
-A source is a small frozen value that knows its `key` (stable, unique), can `fetch(cache)` what it needs (the only step
-that uses a network; safe to repeat, all or nothing) and streams `documents(cache)`: a Document for each file that is
-read, a Skipped for each one that is left out, and at the end an OtherFiles for each kind of file that no source reads.
-The order depends on nothing but the source. It is picklable, so a worker process can read it.
+A source is a small frozen value. It has a `key` (stable, unique). Its `fetch(cache)` downloads what it needs: this is the
+only step that uses a network, and it is safe to repeat and all-or-nothing. Its `documents(cache)` streams a Document for
+each file that is read, a Skipped for each file that is left out, and at the end an OtherFiles for each kind of file that no
+source reads. The order depends only on the source. A source is picklable, so a worker process can read it.
 
-`names` are what its package may be called, the shortest first; `package` is the one to use (naming.py sets it where two
-sources would be called alike). Sources without `names` take packages' names from what they read.
+`names` are the possible names of its package, the shortest first. `package` is the name to use; naming.py sets it where two
+sources would have the same name. Sources without `names` take package names from what they read.
 
-Files of the nine languages are read, and documentation (`recognise.is_prose`, language ""). Tests are read too: pairs
-of their own come from them, and `recognise.is_test` knows them again. Packages and Parquet rows are read when every
-licence that holds for a file is permissive, unless told otherwise; one's own folders, archives and repositories are
-read whole.
+Sources read files of the nine languages and documentation (`recognise.is_prose`, language ""). They also read tests, which
+give separate pairs; `recognise.is_test` recognises them later. By default packages and Parquet rows are read only when
+every licence of a file is permissive. The user's own folders, archives and repositories are read completely.
 """
 
 import platform
@@ -41,24 +40,24 @@ Found = Document | Skipped | OtherFiles
 
 @runtime_checkable
 class Source(Protocol):
-    """What every source can do; `held_out` ones give evaluation pairs only."""
+    """The methods of every source. A source with `held_out` gives evaluation pairs only."""
 
     held_out: bool
 
     @property
     def key(self) -> str:
-        """The source's identity, as "pip:numpy==2.4.6"."""
+        """The identity of the source, such as "pip:numpy==2.4.6"."""
 
     def fetch(self, cache: Path) -> None:
-        """Bring what `documents` reads into `cache`; CodesageError in one line when that fails."""
+        """Download what `documents` reads into `cache`. CodesageError of one line when that fails."""
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """The documents, and what was left out; CodesageError when the source was never fetched, is damaged or gone."""
+        """The documents and what was left out. CodesageError when the source was not fetched, is damaged or is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Files under a folder of one's own, ignored files left out; the package is the folder's name."""
+    """The files in a local folder, without ignored files. The package is named like the folder."""
 
     path: str
     held_out: bool = False
@@ -77,7 +76,7 @@ class Folder:
             raise CodesageError(f"{self.path}: no such file or folder: give a path that exists")
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files of the nine languages and documentation, sorted by path; then submodules and other nested repositories."""
+        """Files of the nine languages and documentation, sorted by path, then submodules and other nested repositories."""
         root = Path(self.path)
         origin = {"package": self.package or self.names[0]}
         others, nested = Others(), []
@@ -86,7 +85,7 @@ class Folder:
             if readable(name):
                 yield document(read_text(path, name=name), origin, any_licence=True)
             elif name.endswith(".parquet"):
-                yield Skipped(name, "Parquet beside source files")  # one gives its path to read it
+                yield Skipped(name, "Parquet beside source files")  # it is read when its own path is given
             else:
                 others.add(name)
         yield from _nested(root, nested)
@@ -94,7 +93,7 @@ class Folder:
 
 
 def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
-    """The outermost repositories below `root`, by what they are to it; submodules also where they were not checked out."""
+    """The outermost repositories below `root`: submodules, even if they were not checked out, and nested repositories."""
     modules = root / ".gitmodules"
     text = modules.read_text(encoding="utf-8", errors="replace") if modules.is_file() else ""
     submodules = set(re.findall(r"^[ \t]*path[ \t]*=[ \t]*(.+?)[ \t]*$", text, re.MULTILINE))
@@ -106,7 +105,7 @@ def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
 
 @dataclass(frozen=True, slots=True)
 class StandardLibrary:
-    """The Python standard library of the running interpreter, its own tests and bundled packages left out."""
+    """The Python standard library of the running interpreter, without its tests and bundled packages."""
 
     held_out: ClassVar[bool] = False
     names: ClassVar[tuple[str, ...]] = ("python",)
@@ -117,10 +116,10 @@ class StandardLibrary:
         return f"python:{platform.python_version()}"
 
     def fetch(self, cache: Path) -> None:
-        """Nothing to bring: it is there."""
+        """Nothing to fetch: the standard library is installed."""
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files of Python, sorted by path."""
+        """Its files, sorted by path."""
         root = Path(sysconfig.get_path("stdlib"))
         origin, others = {"package": "python", "version": platform.python_version(), "licence": "PSF-2.0"}, Others()
         for path in walk(root):
@@ -147,7 +146,7 @@ class SitePackages:
             raise CodesageError(f"{self.path} holds no installed package: give a site-packages folder")
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Package by package, files sorted by path."""
+        """The files of each package, sorted by path."""
         self.fetch(cache)
         others = Others()
         for name, distribution in sorted(self._distributions().items()):
@@ -169,25 +168,25 @@ class SitePackages:
 
 @dataclass(frozen=True, slots=True)
 class GitRepository:
-    """One commit of a git repository, given by its full hash; blobs are read as committed, nothing is checked out.
+    """One commit of a git repository, given by its full hash. Files are read as committed, without a checkout.
 
-    With a `licence`, files are under it unless a licence file in a folder above them says otherwise; those under terms
-    that are not permissive, or not recognised, are left out. Without one the repository is read whole.
+    With a `licence`, files are under it unless a licence file in a folder above them states another one. Files whose
+    licence is not permissive or not recognised are left out. Without a `licence`, the whole repository is read.
     """
 
-    url: str  # or a path, of a bundle too
+    url: str  # or a path, also that of a bundle
     commit: str
     held_out: bool = False
     licence: str = ""
-    include: tuple[str, ...] = ()  # globs of paths, as of packages
+    include: tuple[str, ...] = ()  # globs of paths, as for packages
     exclude: tuple[str, ...] = ()
     package: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
-            raise CodesageError(f"{self.commit!r} is no full commit hash: give the 40 digits that git rev-parse prints")
+            raise CodesageError(f"{self.commit!r} is not a full commit hash: give the 40 digits that git rev-parse prints")
         if not self.url or self.url.startswith("-"):
-            raise CodesageError(f"{self.url!r} is no address of a repository: give a URL or a path")
+            raise CodesageError(f"{self.url!r} is not the address of a repository: give a URL or a path")
 
     @property
     def name(self) -> str:
@@ -195,7 +194,7 @@ class GitRepository:
 
     @property
     def names(self) -> list[str]:
-        """The last part of the address, with its owner, with its host, with the commit."""
+        """The last part of the address, then also with its owner, its host, and the commit."""
         address = re.sub(r"^\w+://([^/@]*@)?|\.(git|bundle)/?$", "", self.url.rstrip("/"))
         parts = [re.sub(r"[^\w.+-]", "_", part) for part in re.split(r"[/:]", address) if part not in ("", ".", "..")]
         found = tails(parts or ["repository"])
@@ -210,9 +209,9 @@ class GitRepository:
         clients.once(self._folder(cache), lambda folder: clients.git_fetch(address, self.commit, folder, self.key), self.key)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Files in the order of their paths."""
+        """The files in the order of their paths."""
         folder = fetched(self._folder(cache), self.key)
-        cure = f"remove {folder} and run again, it is fetched anew"
+        cure = f"remove {folder} and run again to fetch it anew"
         licence_of = self._licences(folder, cure) if self.licence else None
         yield from committed(
             folder, self.commit, self.package or self.name, self.key, cure, chosen=self._chosen, licence_of=licence_of
@@ -224,7 +223,11 @@ class GitRepository:
         return not any(matches(path, glob) for glob in self.exclude)
 
     def _licences(self, folder: Path, cure: str) -> Callable[[str], str]:
-        """The licence of each path: that of the nearest licence file below the root, "" when it is not recognised."""
+        """A function that maps a path to its licence.
+
+        The nearest licence file in a folder above it decides; "" when that file is not recognised. A licence file in the
+        root does not count.
+        """
         def below_the_root(path: str) -> bool:
             return "/" in path and licences.is_licence_file(path)
 
@@ -239,19 +242,19 @@ class GitRepository:
 
 @dataclass(frozen=True, slots=True)
 class StackParquet:
-    """Source files as rows of Parquet, in the layout of The Stack or a similar one: a file, a folder, or a hub's data set.
+    """Source files as rows of Parquet, in the layout of The Stack or a similar one: a file, a folder, or a data set on a hub.
 
-    `columns` says what the data set calls its (content, path, repository, licences, commit), where stack.ALIASES does
-    not know it. Rows are read whose licences are permissive, or all among `licences` where these are given.
+    `columns` gives the names of the columns (content, path, repository, licences, commit) that stack.ALIASES does not know.
+    A row is read when its licences are permissive or, if `licences` are given, when all of its licences are among them.
     """
 
     name: str  # a path, or the name of a data set on a hub
-    languages: tuple[str, ...] = ()  # to read, all when empty
+    languages: tuple[str, ...] = ()  # languages to read; empty: all
     any_licence: bool = False
     held_out: bool = False
     licences: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
-    subset: str = ""  # the folder of a hub's data set to read, as "data/python"
+    subset: str = ""  # the folder to read of a data set on a hub, such as "data/python"
 
     @property
     def key(self) -> str:
@@ -270,7 +273,7 @@ class StackParquet:
         check(self.name, dict(self.columns), licensed=not self.any_licence)
 
     def documents(self, cache: Path) -> Iterator[Found]:
-        """Rows in the order of the files."""
+        """The rows in the order of the files."""
         from codesage.corpus.sources.stack import rows
 
         others = Others()
@@ -301,9 +304,10 @@ def committed(
     folder: Path, commit: str, package: str, key: str, cure: str, *, chosen: Callable[[str], bool] = lambda path: True,
     licence_of: Callable[[str], str] | None = None,
 ) -> Iterator[Found]:  # fmt: skip
-    """The documents of one commit in the repository whose git directory is `folder`, by path; `cure` if it is damaged.
+    """The documents of one commit in the git directory `folder`, sorted by path.
 
-    `chosen` tells which paths are read at all. With `licence_of` files under terms that are not permissive are left out.
+    Only paths for which `chosen` is true are read. With `licence_of`, files whose licence is not permissive are left out.
+    When the repository is damaged, CodesageError whose message ends in `cure`.
     """
     others = Others()
 
@@ -324,7 +328,7 @@ def committed(
 
 
 def tails(parts: Sequence[str]) -> list[str]:
-    """The last part, the last two joined by "/", and so on; a leading "/" is not a part."""
+    """The last part, the last two parts joined by "/", and so on. A leading "/" does not count as a part."""
     parts = [part for part in parts if part != "/"] or ["root"]
     return ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
@@ -336,17 +340,20 @@ def _folders_above(path: str) -> Iterator[str]:
 
 
 def matches(path: str, glob: str) -> bool:
-    """Whether a glob of a recipe names `path`: `*` matches slashes too, and "x/" stands for all below x."""
+    """Whether a glob of a recipe matches `path`. `*` also matches slashes, and "x/" matches everything below x."""
     return fnmatchcase(path, glob + "*" if glob.endswith("/") else glob)
 
 
 def readable(path: str) -> bool:
-    """Whether sources read files of this name: the nine languages and documentation."""
+    """Whether sources read a file with this name: one of the nine languages, or documentation."""
     return bool(language_of(path)) or recognise.is_prose(path)
 
 
 def document(read: Text | Skipped, origin: dict, *, any_licence: bool, judged: str = "") -> Found:
-    """A file as a Document, or why not; `judged` is the part of its path that tells what it is (all of it)."""
+    """The Document of a file, or a Skipped with the reason to leave it out.
+
+    `judged` is the part of its path that the rules look at; default: the whole path.
+    """
     if isinstance(read, Skipped):
         return read
     reason = recognise.reason(judged or read.path, read.text)
@@ -356,7 +363,7 @@ def document(read: Text | Skipped, origin: dict, *, any_licence: bool, judged: s
 
 
 def fetched(folder: Path, key: str) -> Path:
-    """The folder of a source in the cache; CodesageError when it is not there."""
+    """The folder of a source in the cache. CodesageError when it is missing."""
     if not folder.is_dir():
-        raise CodesageError(f"{key} is not in the cache: fetch it first, with a network")
+        raise CodesageError(f"{key} is not in the cache: fetch it first, which needs a network")
     return folder
