@@ -1,4 +1,4 @@
-"""What all tests share: the longest files begin, each worker of several keeps to one core, runs draw no pictures."""
+"""What all tests share: long files begin, a worker of several keeps to one core, runs draw no pictures, caches are apart."""
 
 import os
 import sys
@@ -8,6 +8,14 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy read it
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches go into a folder of the tests' own: neither is the user's written, nor does it change a result."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
