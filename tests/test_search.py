@@ -326,6 +326,19 @@ def test_a_language_that_is_none_is_told(root, tmp_path):
     assert run("search", "listen", root, "--index-dir", tmp_path / "i", "--language", "Go").returncode == 0
 
 
+def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
+    (root / "one.py").write_text("def total(numbers):\n    result = 0\n    for n in numbers:\n        result += n\n"
+                                 "    return result\n")  # fmt: skip
+    (root / "two.go").write_text("package p\n\nfunc Sum(ns []int) int {\n\tr := 0\n\tfor _, n := range ns {\n\t\tr += n\n\t}\n"
+                                 "\treturn r\n}\n")  # fmt: skip
+    for place in ("one.py:3", root / "one.py:3"):
+        found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
+        assert found.returncode == 0 and found.stdout.startswith("two.go:3: Sum"), found.stderr
+    for place, message in (("one.py", "is not a place"), ("one.py:x", "is not a place"), ("one.py:99", "is not in the index")):
+        wrong = run("similar", place, root, "--index-dir", tmp_path / "i")
+        assert wrong.returncode == 2 and message in wrong.stderr and wrong.stderr.count("\n") == 1
+
+
 def test_a_second_writer_is_told(root, tmp_path):
     index = opened(root, tmp_path)
     with FileLock(tmp_path / "index" / "lock"), pytest.raises(CodesageError, match="another process"):
