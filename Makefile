@@ -1,11 +1,11 @@
 # make search [QUERY="..."] [IN=path]   search code (core only)
-# make test                             install what the tests need and run them, in fp32 and in bf16 on every processor;
-#                                       CODESAGE_PRECISION=bf16 make test: as where the processor has bf16
-# make speedrun                         from nothing to a trained, evaluated, searchable nano
-# make release                          from the release recipe to the bundled model: training takes minutes, of a GPU
+# make test                             install the tests' dependencies and run the tests, in fp32 and bf16 on any processor;
+#                                       CODESAGE_PRECISION=bf16 make test: run as on a processor with bf16
+# make speedrun                         train, evaluate and export nano from scratch, and search with it
+# make release                          train the bundled model from the release recipe; takes minutes on a GPU
 # make lint                             check style
-# make docs                             build the documentation into out/site; a warning is an error
-# make coverage                         run the tests and report coverage, subprocesses included
+# make docs                             build the documentation into out/site; warnings are errors
+# make coverage                         run the tests and report coverage, including subprocesses
 # make release-check                    build the wheel, check it, and run it in a clean environment
 
 PYTHON ?= python3

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole path in about a minute with a toy size: proves that every station works, trains nothing of use.
+# Run the whole pipeline in about a minute with the toy size: checks that every stage works; the model is useless.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OUT=${OUT:-out/smoke} SIZE=toy STAGE1=0.02 STAGE2=0.02 ABLATION=0 VOCABULARY=2048

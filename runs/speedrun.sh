@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# From nothing to a trained, evaluated, exported and searchable nano, on two CPU cores, in under 30 minutes.
-# Source: the Python standard library and the installed site-packages (permissive licences only).
-# Run as `make speedrun`. OUT names the folder of all artifacts; SIZE, STAGE1, STAGE2 (minutes) scale it. With SOURCES=
-# recipes/release.toml and recipes/howto.toml (`make release`) it trains on the corpus of the bundled model, and on a GPU with its settings.
-# Killed, it goes on where it was when OUT is still there: every step that is done is passed over.
+# Train, evaluate and export nano from scratch and search with it, on two CPU cores, in under 30 minutes.
+# Sources: the Python standard library and the installed site-packages (permissive licences only).
+# Run with `make speedrun`. OUT is the folder of all artifacts. SIZE, STAGE1 and STAGE2 (minutes) set the scale.
+# With SOURCES="recipes/release.toml recipes/howto.toml" (`make release`) it trains on the corpus of the bundled model,
+# and on a GPU also with that model's settings.
+# After a kill, run it again with the same OUT: it skips the steps that are done and resumes the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-out/speedrun} SIZE=${SIZE:-nano} STAGE1=${STAGE1:-3} STAGE2=${STAGE2:-4} VOCABULARY=${VOCABULARY:-16384}
@@ -18,31 +19,31 @@ started=$SECONDS
 step() { local made=$1; shift; [ -e "$OUT/$made" ] || { echo "--- $made: codesage $1, minute $(( (SECONDS - started) / 60 ))" >&2; codesage "$@"; }; }
 mkdir -p "$OUT"
 
-# 1. corpus: documents, functions, (text, code) pairs; held-out packages only give evaluation pairs
+# 1. corpus: documents, functions, (text, code) pairs; held-out packages give only evaluation pairs
 step corpus corpus build "${sources[@]}" --out "$OUT/corpus" --cache "${CACHE:-$OUT/cache}" "${held[@]}" "${exclude[@]}"
-# 2. tokenizer, and the corpus in its tokens: training never parses and never tokenises
+# 2. tokenizer, and the tokenised corpus, so that training never parses or tokenises
 step tokenizer tokenizer "$OUT/corpus" --out "$OUT/tokenizer" --vocab-size "$VOCABULARY" --documents "$TOKENIZER_DOCUMENTS"
 step tokens tokens "$OUT/corpus" --tokenizer "$OUT/tokenizer" --out "$OUT/tokens" --max-documents "$DOCUMENTS" \
   --text-tokens 64 --code-tokens 256
 # 3. Stage I: random masking and identifier deobfuscation
 step stage1 pretrain "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE1" --out "$OUT/stage1"
-# 4. Stage II: contrastive learning, hard positives and hard negatives; also from untrained weights, to compare
+# 4. Stage II: contrastive learning with hard positives and hard negatives; also from untrained weights, for comparison
 step both contrast "$OUT/tokens" --model "$OUT/stage1" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/both"
 systems=("Stage I=$OUT/stage1" "both=$OUT/exported")
 if [ "$ABLATION" = 1 ]; then
   step stage2 contrast "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/stage2"
   systems+=("Stage II=$OUT/stage2")
 fi
-# 5. export: int8 ONNX that needs no torch
+# 5. export: int8 ONNX, which runs without torch
 step exported export "$OUT/both" --out "$OUT/exported" --int8-only
-# 6. one table, beside random weights, the untrained start and BM25
+# 6. one table that compares it with random weights, the untrained start and BM25
 step random initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
 step untrained initialise --tokenizer "$OUT/tokenizer" --tokens "$OUT/tokens" --size "$SIZE" --out "$OUT/untrained"
 step retrieval.json evaluate random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}" $PEERS \
   --corpus "$OUT/corpus" "${bench[@]}" ${TASKS:---task cosqa} --out "$OUT/retrieval.json"
-# 7. a card beside the weights, and in the exported folder
+# 7. write a card beside the weights and into the exported folder
 python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json" both
 step model export "$OUT/both" --out "$OUT/model" --int8-only
-# 8. search with it
+# 8. search with the model
 codesage search "compute the contrastive loss" src --model "$OUT/model" --index-dir "$OUT/index" --top 3
-echo "minutes in all: $(( (SECONDS - started) / 60 ))"
+echo "total minutes: $(( (SECONDS - started) / 60 ))"

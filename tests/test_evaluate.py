@@ -83,14 +83,14 @@ def test_differences_are_judged_by_their_interval():
     ranks = {"T": {"m": [before + 0.1 * rng.random(400)], "n": [before + 0.02 * rng.normal(size=400)], "less": [before]}}
     better, none, cut = reports.differences(ranks, other)
     assert better.startswith("T, m: +5.") and better.endswith(": better")
-    assert none.endswith(": no difference") and cut.endswith("the queries are not the same")
+    assert none.endswith(": no difference") and cut.endswith("the queries differ")
     assert reports.differences(other, {"T": {"m": [before + 0.2]}}) == ["T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nothing to measure on"),
+        ((), "no task to evaluate"),
         (("--task", "codesearch"), "unknown task 'codesearch': expected cosqa, mbxp, java-csharp, codecomplex"),
         (("--against", "none.json"), "not readable"),
     ],

@@ -343,7 +343,7 @@ def test_a_compiler_that_is_not_there_is_one_line():
 
 
 def test_a_gpu_without_memory_left_is_one_line():
-    full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end what")
+    full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end other")
     with full, options.training_processes(0):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
 

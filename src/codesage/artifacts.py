@@ -1,10 +1,10 @@
-"""Folders with a manifest: how every station hands its result to the next one.
+"""Artifacts: folders with a manifest, which pass results from one stage to the next.
 
-In: a function that fills an empty folder. Out: a folder that is complete and checked, or nothing at all. The design:
-files are written into a folder beside the target and synced, the manifest (sizes and SHA-256) is written last, then
-the folder is renamed into place. A reader opens a folder only when its manifest names the expected kind and every
-file has the size (and, unless told otherwise, the hash) the manifest says. Killed at any moment, the old folder or
-the new one is there: where the old one had to step aside, `open_artifact` puts it back.
+In: a block that fills an empty folder. Out: a complete and verified folder, or nothing. Files are written into a temporary
+folder beside the target and synced. The manifest (sizes and SHA-256) is written last, and then the folder is renamed into
+place. A reader accepts a folder only if its manifest names the expected kind and every file matches the size and, by
+default, the hash in the manifest. If the process is killed at any moment, either the old or the new folder exists;
+`open_artifact` restores the old one if it had been moved aside.
 """
 
 import errno
@@ -32,7 +32,7 @@ class Artifact:
     kind: str
     settings: dict
     facts: dict
-    fingerprint: str  # SHA-256 over the files' hashes: two artifacts with equal content have equal fingerprints
+    fingerprint: str  # SHA-256 over the files' hashes: artifacts with equal content have equal fingerprints
 
 
 def sha256_of(path: Path) -> str:
@@ -43,11 +43,11 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; when the block ends well, seal it with a manifest and rename it there.
+    """Yield an empty folder beside `target`. If the block succeeds, add a manifest and rename the folder to `target`.
 
-    `facts` may be filled inside the block (counts, reasons of skips). An artifact that was at `target` before is
-    replaced only then; a `target` that exists and is no artifact is never touched. Raises CodesageError when the
-    disk is full or the target is foreign; whatever else the block raises passes through, and nothing is left behind.
+    The block may fill `facts` (counts, reasons for skips). An existing artifact at `target` is replaced only at the end. A
+    `target` that exists and is not an artifact is never changed. Raises CodesageError when the disk is full or `target` is
+    not an artifact. Other errors of the block are passed on, and the temporary folder is removed.
     """
     target = Path(os.path.abspath(target))
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
@@ -73,10 +73,10 @@ def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None
 
 
 def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifact:
-    """Open the artifact at `path`, check its kind and its files (sizes always, hashes when `verify`).
+    """Open the artifact at `path` and check its kind and its files (sizes always, hashes if `verify`).
 
-    Raises CodesageError with what was found, what was expected and the cure when the folder is missing, foreign,
-    truncated, corrupt or of another kind.
+    Raises CodesageError when the folder is missing, truncated, corrupt, of another kind or not an artifact. The message says
+    what was found, what was expected and how to fix it.
     """
     path = Path(path)
     previous = _previous(path)
@@ -86,14 +86,14 @@ def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifa
         raise CodesageError(f"{path}: no such folder: expected a {kind} written by codesage")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        found, files = manifest["kind"], manifest["files"]
+        actual, files = manifest["kind"], manifest["files"]
         entries = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in sorted(files.items())]
     except FileNotFoundError:
         raise CodesageError(f"{path} holds no {MANIFEST}: expected a {kind} written by codesage") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CodesageError(f"{path / MANIFEST} is not readable ({error}): make the {kind} again") from None
-    if found != kind:
-        raise CodesageError(f"{path} is a {found}, expected a {kind}: give the folder of a {kind}")
+    if actual != kind:
+        raise CodesageError(f"{path} is a {actual}, expected a {kind}: give the folder of a {kind}")
     for name, size, digest in entries:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CodesageError(f"{path / MANIFEST} names {name!r}, outside its folder: make the {kind} again")

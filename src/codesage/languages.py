@@ -1,6 +1,6 @@
-"""The nine languages of the paper (section 2.1): which files they own and which grammar parses them.
+"""The nine languages of the paper (section 2.1): their file suffixes and their grammars.
 
-Everything here is data. Grammars are separate wheels, imported when a language is first parsed and cached.
+Grammars are separate packages. Each is imported when its language is first parsed, and then cached.
 """
 
 import importlib
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language: its name, its file suffixes, and per dialect the (module, function) that gives the grammar."""
+    """One language: its name, its file suffixes, and the (module, function) that returns its grammar."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -52,22 +52,22 @@ _BY_SUFFIX = {suffix: language.name for language in LANGUAGES.values() for suffi
 
 
 def language_of(path: str) -> str:
-    """Name of the language that owns `path` by its suffix, or "" when none of the nine does.
+    """Name of the language of `path` by its suffix, or "" if it is none of the nine.
 
-    A `.h` counts as C. syntax.language_in also looks into the text, which can be C++.
+    A `.h` file counts as C. syntax.language_in also inspects the text, which can be C++.
     """
-    stem, _, suffix = path.rpartition("/")[2].rpartition(".")  # as PurePosixPath, which takes fifteen times as long
+    stem, _, suffix = path.rpartition("/")[2].rpartition(".")  # like PurePosixPath, but fifteen times as fast
     return _BY_SUFFIX.get(f".{suffix.lower()}", "") if stem else ""
 
 
 def language_named(name: str) -> str:
-    """The language that people call `name` in a fence or a folder ("py", "nodejs", "c#"), or "" when it is none of the nine."""
+    """The language with the alias `name`, as in a code fence or folder ("py", "nodejs", "c#"), or "" if it is unknown."""
     return _BY_ALIAS.get(name.lower(), "")
 
 
 @cache
 def grammar_of(language: str, *, tsx: bool = False) -> "tree_sitter.Language":
-    """The tree-sitter grammar of one of LANGUAGES; `tsx` picks TypeScript's second grammar. KeyError for others."""
+    """The tree-sitter grammar of one of LANGUAGES; `tsx` selects TypeScript's second grammar. KeyError if unknown."""
     import tree_sitter
 
     module, function = LANGUAGES[language].grammar

@@ -1,8 +1,8 @@
-"""The words that travel between stations.
+"""The data types that stages exchange.
 
-A Document is a source file; syntax turns it into Functions (and classes) and Identifiers; the corpus turns Functions
-into Pairs of (text, code); search turns a Document into Chunks and answers a query with Hits. All records are frozen,
-all text is `str`, all lines count from 1 and include the last one, all byte offsets are into the UTF-8 text.
+A Document is a source file. `syntax` turns it into Functions (and classes) and Identifiers. The corpus turns Functions into
+(text, code) Pairs. Search turns a Document into Chunks and answers a query with Hits. All records are frozen and all text is
+`str`. Line numbers start at 1 and ranges include the last line. Byte offsets refer to the UTF-8 text.
 """
 
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source file, decoded; its lines end in "\n"."""
+    """One decoded source file; its lines end in "\n"."""
 
     path: str  # relative to the source's root, with forward slashes
-    language: str  # a name of languages.LANGUAGES, or "" when there is no grammar for it
+    language: str  # a key of languages.LANGUAGES, or "" if there is no grammar for it
     text: str
     sha256: str  # of the bytes on disk, hexadecimal
-    package: str = ""  # where it came from: name, version, licence as the package states it
+    package: str = ""  # its origin: name, version, and licence as stated by the package
     version: str = ""
     licence: str = ""
 
@@ -26,7 +26,7 @@ class Function:
     """One function, method or class found by syntax.functions.
 
     `signature + body` is the definition without its docstring. The hard positive of Stage II (paper section 3.2) is
-    `bare_body`: the signature and the return statements are removed, so a model cannot match a name to its summary.
+    `bare_body`. It lacks the signature and the return statements, so a model cannot match a name to its summary.
     """
 
     kind: str  # "function" (methods too) or "class" (interfaces, structs, traits, modules, enums too)
@@ -34,14 +34,14 @@ class Function:
     parent: str  # name of the nearest enclosing class, or ""
     language: str
     signature: str  # decorators, modifiers and header, up to the body
-    docstring: str  # without comment marks; "" when there is none
-    start_line: int  # of the definition, decorators included, a doc comment before it not included
+    docstring: str  # without comment marks; "" if there is none
+    start_line: int  # of the definition, including decorators but not a doc comment before it
     end_line: int
     start_byte: int
     end_byte: int
-    doc_start_byte: int  # start of the doc comment that stands before the definition, else start_byte
+    doc_start_byte: int  # start of the doc comment before the definition, else start_byte
     body_byte: int  # where the body starts, after the docstring
-    bare: tuple[int, ...]  # first and last byte of each piece of the body that stays without return statements
+    bare: tuple[int, ...]  # start and end byte of each piece of the body that remains without return statements
     source: bytes = field(repr=False)  # the whole file
 
     @property
@@ -53,7 +53,7 @@ class Function:
     def bare_body(self) -> str:
         """The body without docstring and return statements, dedented, without blank lines and lone semicolons.
 
-        It is made when it is asked for, since few are: of four functions in a corpus one is documented.
+        It is computed on use because few are needed: one in four functions of a corpus is documented.
         """
         if not self.bare:
             return ""
@@ -66,8 +66,8 @@ class Function:
 def _dedented(text: str) -> str:
     """`text` without common indentation, blank lines and lone semicolons.
 
-    Nearly always the first line carries the margin: that is checked by counting, at the speed of bytes, and only where
-    it fails are all lines measured (textwrap.dedent, which always measures, takes eight times as long).
+    The first line almost always has the common indentation. This is checked by a fast substring count, and only if the check
+    fails are all lines measured. (textwrap.dedent always measures and takes eight times as long.)
     """
     text = text.expandtabs(4) if "\t" in text else text
     lines = list(filter(None, map(str.rstrip, text.splitlines())))
@@ -86,7 +86,7 @@ def _dedented(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """One occurrence of a name that its file defines: what deobfuscation hides (paper section 3.1)."""
+    """One occurrence of a name that its file defines; deobfuscation hides these (paper section 3.1)."""
 
     name: str
     start_byte: int
@@ -106,12 +106,12 @@ PAIR_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A (text, code) pair for Stage II, with where it came from; `text` is "" only in pairs of kind "parallel"."""
+    """A (text, code) pair for Stage II, with its origin. `text` is "" only in pairs of kind "parallel"."""
 
     text: str  # first sentence of the docstring, cleaned
     code: str  # the whole definition without its docstring
     bare_body: str  # the hard positive
-    description: str  # the rest of the docstring in plain sentences, "" when there is none
+    description: str  # the rest of the docstring in plain sentences, "" if there is none
     language: str
     name: str
     kind: str  # one of PAIR_KINDS
@@ -120,17 +120,17 @@ class Pair:
     package: str = ""
     version: str = ""
     licence: str = ""
-    group: str = ""  # name of the group of parallel code that this code belongs to, "" for none
+    group: str = ""  # name of the code's group of parallel code, "" if it has none
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a file that search indexes and shows."""
+    """A piece of a file, as indexed and shown by search."""
 
     path: str
     language: str
     kind: str  # "function", "class" or "window"
-    name: str  # qualified where there is a parent ("Parser.parse"), "" for a window
+    name: str  # qualified if there is a parent ("Parser.parse"), "" for a window
     start_line: int
     end_line: int
     text: str
@@ -138,7 +138,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer to a query: higher scores are better."""
+    """One result of a query. Higher scores are better."""
 
     chunk: Chunk
     score: float

@@ -1,7 +1,7 @@
-"""Makes transformers know the model type "codesage" once both are imported, in whatever order.
+"""Register the model type "codesage" with transformers once both are imported, in any order.
 
-transformers has no place where a package can announce a model, and importing it from here would cost everyone seconds.
-So two of its modules are watched: when one of them has been imported, our part for it is, which registers itself.
+transformers has no entry point where a package can announce a model, and importing it here would cost every user seconds.
+So two of its modules are watched. When one of them is imported, our counterpart is imported too and registers itself.
 """
 
 import importlib
@@ -18,7 +18,7 @@ _OURS = {
 
 class _Watch(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        """Find a watched module where it is, and have ours imported behind it."""
+        """Find a watched module as usual, and import our counterpart after it."""
         spec = PathFinder.find_spec(name, path, target) if name in _OURS else None
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
@@ -32,7 +32,7 @@ class _Watch(MetaPathFinder):
 
 
 def watch() -> None:
-    """Register with what is imported already, and with the rest when it is."""
+    """Register with modules that are already imported, and with the others when they are imported."""
     sys.meta_path.insert(0, _Watch())
     for name in _OURS:
         if name in sys.modules:
@@ -42,6 +42,6 @@ def watch() -> None:
 def _register(name: str) -> None:
     try:
         importlib.import_module(_OURS[name])
-    except ImportError as error:  # importing transformers must not fail for our sake
+    except ImportError as error:  # importing transformers must not fail because of us
         warnings.warn(f"this transformers cannot load codesage models ({error}): pip install --upgrade 'codesage[hub]'",
                       stacklevel=2)  # fmt: skip

@@ -1,8 +1,8 @@
-"""Byte-level BPE: train one, load one, encode texts as the encoder wants them.
+"""Byte-level BPE: train and load tokenizers, and encode texts for the encoder.
 
-In: texts. Out: lists of token ids, the end token appended after truncation (paper appendix; no begin token). The
-layout of ids is that of the published tokenizer (StarCoder's, 49,152 entries): `<|endoftext|>` is 0, and `<mask>` and
-`<pad>` are the two ids after the vocabulary. Special tokens that stand in a source file are plain text, never ids.
+In: texts. Out: lists of token ids, with the end token appended after truncation (paper appendix; no begin token). Ids are
+laid out as in the published tokenizer (StarCoder's, 49,152 entries): `<|endoftext|>` is 0, and `<mask>` and `<pad>` are the
+two ids after the vocabulary. Special tokens that occur in a source file are encoded as plain text.
 """
 
 import json
@@ -17,23 +17,23 @@ from codesage.errors import CodesageError
 
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
-_DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # of the parts of tokenizer.json
+_DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # the parts of tokenizer.json that determine ids
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a tokenizer is trained."""
+    """Settings for training a tokenizer."""
 
     vocab_size: int = 16_384  # rows of the embedding, special tokens included; the published one has 49,154
-    min_frequency: int = 2  # merges seen less often are not learned
-    max_token_length: int = 24  # characters; keeps lines of dashes and licence phrases out of the vocabulary
+    min_frequency: int = 2  # rarer merges are not learned
+    max_token_length: int = 24  # in characters; keeps rows of dashes and licence phrases out of the vocabulary
 
 
 class Tokenizer:
     """A trained tokenizer: `encode` for whole texts, `encode_pieces` for deobfuscation."""
 
     def __init__(self, tokenizer, fingerprint: str = "") -> None:
-        """`tokenizer` of the library tokenizers, changed in place; `fingerprint` where it is known already."""
+        """`tokenizer`: from the tokenizers library, changed in place. `fingerprint`: if it is already known."""
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -45,23 +45,23 @@ class Tokenizer:
         self.longest_token = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
 
     def __reduce__(self):
-        return _unpickled, (self.state(), self.fingerprint)  # the library forgets encode_special_tokens
+        return _unpickled, (self.state(), self.fingerprint)  # the library does not pickle encode_special_tokens
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what decides ids, so equal for the folder it was trained in and any export of it.
+        """SHA-256 (hex) of everything that determines ids. It is equal for the trained tokenizer and all its exports.
 
-        What only wraps ids (post-processor, truncation, padding) or reads them (decoder) is left out, and so is how the
-        file was written. Found when first asked for: a search never asks.
+        It leaves out what only wraps ids (post-processor, truncation, padding) or reads them (decoder), and the formatting of
+        the file. It is computed on first use; search never uses it.
         """
         state = json.loads(self.state())
         decisive = {part: state.get(part) for part in _DECIDES_IDS}
         return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
-        """Ids of each text: at most `max_tokens`, the last of which is the end token.
+        """Ids of each text: at most `max_tokens`, including the final end token.
 
-        A text is cut before tokenising where no `max_tokens` tokens can reach, so the cost does not grow with its
+        Characters that `max_tokens` tokens cannot reach are cut before tokenising, so the cost does not grow with the text's
         length. ValueError when `max_tokens` is under 1.
         """
         if max_tokens < 1:
@@ -71,7 +71,7 @@ class Tokenizer:
         return [[*encoding.ids[: max_tokens - 1], self.end_id] for encoding in encodings]
 
     def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
-        """Ids of each piece on its own, nothing appended: an identifier is tokenised without its surroundings."""
+        """Ids of each piece by itself, with nothing appended: an identifier is tokenised without its context."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -83,22 +83,22 @@ class Tokenizer:
         return self._tokenizer.to_str()
 
     def save(self, folder: Path | str) -> None:
-        """Write tokenizer.json into an existing folder (part of a model)."""
+        """Write tokenizer.json into an existing folder, such as a model folder."""
         self._tokenizer.save(str(Path(folder) / FILE))
 
 
 def train(texts: Iterable[str], out: Path | str, *, settings: Settings | None = None) -> Tokenizer:
     """Train byte-level BPE on `texts` and publish it at `out` (an artifact of kind "tokenizer").
 
-    Digits are single tokens and there is no prefix space, as in StarCoder's tokenizer. Raises CodesageError when the
-    texts are empty or the vocabulary is too small for the 256 bytes.
+    Each digit is a token and there is no prefix space, as in StarCoder's tokenizer. Raises CodesageError when there are no
+    texts or the vocabulary is too small for the 256 bytes.
     """
     from tokenizers import Tokenizer as Bpe
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
     settings = settings or Settings()
     if settings.vocab_size < 256 + 3:
-        raise CodesageError(f"a vocabulary of {settings.vocab_size} was asked for: byte-level BPE needs at least 259")
+        raise CodesageError(f"vocab_size is {settings.vocab_size}: byte-level BPE needs at least 259")
     bpe = Bpe(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -130,10 +130,10 @@ def train(texts: Iterable[str], out: Path | str, *, settings: Settings | None = 
 
 
 def load(folder: Path | str) -> Tokenizer:
-    """Load our tokenizer artifact, the tokenizer of a model folder, or a published one.
+    """Load our tokenizer artifact, the tokenizer of a model folder, or a published tokenizer.
 
-    A published folder holds tokenizer.json, or vocab.json with merges.txt; `<mask>` and `<pad>` are appended in this
-    order when it has none, which gives them the published ids 49,152 and 49,153. Raises CodesageError otherwise.
+    A published folder holds tokenizer.json, or vocab.json with merges.txt. If `<mask>` and `<pad>` are missing, they are
+    appended in this order, which gives them the published ids 49,152 and 49,153. Raises CodesageError for other folders.
     """
     from tokenizers import Tokenizer as Bpe
 

@@ -1,8 +1,8 @@
-"""The files of a folder, and their text: what corpus and search read.
+"""Find the files of a folder and read their text, for corpus and search.
 
-In: a path. Out: files in sorted order, each read as text or skipped for one reason of a fixed vocabulary. Nested
-.gitignore files are respected (rignore, the walker of ripgrep), links are never followed, and pipes, sockets and
-devices are never opened.
+In: a path. Out: files in sorted order, each either read as text or skipped for one of a fixed set of reasons. Nested
+.gitignore files are respected (through rignore, ripgrep's walker). Links are never followed. Pipes, sockets and devices are
+never opened.
 """
 
 import codecs
@@ -47,11 +47,11 @@ class Text:
 
 
 def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path]:
-    """Paths under `root` (or `root` itself when it is a file), sorted, everything that is no folder and no link.
+    """Sorted paths under `root` (or `root` itself if it is a file), except folders and links.
 
-    Ignored files, version control, dependency and cache folders are left out, so are repositories nested in this one
-    (a worktree inside a checkout would answer twice): their folders are added to `nested`. Raises CodesageError when
-    `root` does not exist.
+    Ignored files and the folders of version control, dependencies and caches are left out. Nested repositories are left out
+    too, because a worktree inside a checkout would give every result twice; their folders are added to `nested`. Raises
+    CodesageError when `root` does not exist.
     """
     root = Path(root)
     if not root.exists():
@@ -59,11 +59,11 @@ def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path
     if not root.is_dir():
         yield root
         return
-    entries, all_said = _entries(root)
+    entries, all_utf8 = _entries(root)
     kinds = {path: _kind(path) for path in entries}
     folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
-    if not all_said:
-        kinds |= {path: _kind(path) for folder in (str(root), *folders) for path in _unsaid(folder)}
+    if not all_utf8:
+        kinds |= {path: _kind(path) for folder in (str(root), *folders) for path in _not_utf8(folder)}
     repositories = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
     if nested is not None:
         nested += sorted(Path(folder) for folder in repositories)
@@ -75,12 +75,15 @@ def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path
 def _kind(path: str) -> int:
     try:
         return stat.S_IFMT(os.lstat(path).st_mode)
-    except OSError:  # it is gone meanwhile, which its reader will say
+    except OSError:  # it was deleted meanwhile; reading it will report that
         return 0
 
 
 def _entries(root: Path) -> tuple[list[str], bool]:
-    """What is under `root`, folders too, and not ignored; False where names that are not UTF-8 are missing from it."""
+    """All paths under `root` that are not ignored, folders included, and whether all their names are UTF-8.
+
+    Paths whose names are not UTF-8 are missing from the list.
+    """
     import rignore
 
     walker = rignore.Walker(
@@ -88,20 +91,20 @@ def _entries(root: Path) -> tuple[list[str], bool]:
         read_global_git_ignore=False, read_git_exclude=True, require_git=False, follow_links=False,
         overrides=[f"!{name}" for name in sorted(_FOLDERS)],
     )  # fmt: skip
-    found, all_said = [], True
+    paths, all_utf8 = [], True
     while True:
         try:
-            found.append(str(next(walker)))
+            paths.append(str(next(walker)))
         except StopIteration:
-            return found[1:], all_said  # the first is `root`
+            return paths[1:], all_utf8  # the first is `root`
         except ValueError:
-            all_said = False
-        except OSError:  # a folder that may not be read, or is gone meanwhile: the others are still there
+            all_utf8 = False
+        except OSError:  # a folder that cannot be read or was deleted meanwhile: continue with the others
             continue
 
 
-def _unsaid(folder: str) -> Iterator[str]:
-    """Files whose names are not UTF-8 in `folder`, or that lie below such a name; ignore files have no say there."""
+def _not_utf8(folder: str) -> Iterator[str]:
+    """Files in `folder` whose names are not UTF-8 or that are below such a folder. Ignore files do not apply to them."""
     for place, folders, files in os.walk(folder):
         below = place != folder
         yield from (os.path.join(place, name) for name in files if below or not _is_utf8(name))
@@ -109,20 +112,20 @@ def _unsaid(folder: str) -> Iterator[str]:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The path of a file within `root`, with forward slashes; bytes that are not UTF-8 as `\\xff`."""
+    """The path of a file relative to `root`, with forward slashes. Bytes that are not UTF-8 are written as `\\xff`."""
     name = path.relative_to(root).as_posix() if path != root else path.name
     return name if _is_utf8(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_utf8(name: str) -> bool:
-    return name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name)  # how Python says other bytes
+    return name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name)  # Python's surrogates for other bytes
 
 
 def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
-    """Read one file as `name` (its path relative to the root); never raises for what a file holds.
+    """Read one file as `name` (its path relative to the root). Never raises because of a file's content.
 
-    UTF-8, and UTF-16 with a byte order mark, are read; other encodings are skipped, since guessing one gives wrong
-    text without a word. Lines end in "\n" in the text, whatever ends them in the file.
+    UTF-8 and UTF-16 with a byte order mark are read. Other encodings are skipped, because a wrong guess would silently give
+    wrong text. Line breaks become "\n".
     """
     try:
         status = os.lstat(path)
@@ -140,9 +143,9 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
 
 
 def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
-    """The text of a file called `name` that holds `data` (a member of an archive, say), by the rules of read_text.
+    """The text of a file `name` with content `data`, such as a member of an archive, by the rules of read_text.
 
-    All files, archive members, rows and blobs become text here.
+    All files, archive members, rows and blobs are decoded here.
     """
     if _secret(name):
         return Skipped(name, "secret")
@@ -159,7 +162,7 @@ def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int
 
 
 def _has_long_line(text: str, most: int) -> bool:
-    """Whether a line is over `most`: all lines are measured only where a stretch of that length has no line feed."""
+    """Whether a line is longer than `most`. All lines are measured only if a stretch of that length has no line feed."""
     start = 0
     while len(text) - start > most:
         start = text.rfind("\n", start, start + most + 1) + 1
@@ -178,7 +181,7 @@ def _decode(data: bytes) -> str | None:
 
 
 def _with_line_feeds(text: str) -> str:
-    """`text` with "\n" for each line break that editors count: "\r\n", a lone "\r", "\n". Form feeds stay as they are."""
+    """`text` with "\n" for each line break that editors count: "\r\n", a lone "\r", "\n". Form feeds are kept."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 

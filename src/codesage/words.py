@@ -1,6 +1,6 @@
-"""Identifiers split into words: the lexical view of code that full-text search and BM25 share.
+"""Split identifiers into words, for full-text search and BM25.
 
-`parseHTTPResponse_v2` gives `parse http response v2`; a query in plain words then meets code in any naming style.
+`parseHTTPResponse_v2` becomes `parse http response v2`, so a query in plain words matches code in any naming style.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Stage II: bimodal contrastive learning on (text, code) pairs."""
 
 
-def __getattr__(name: str):  # torch is imported when the loss is first asked for
+def __getattr__(name: str):  # torch is imported on the first use of the loss
     if name == "contrastive_loss":
         from codesage.contrast.loss import contrastive_loss
 

@@ -1,8 +1,8 @@
-"""Texts as people type them: a docstring's sentence becomes, at random, something like a query.
+"""Turn a docstring's sentence at random into something like a query that a person types.
 
-In: a text, the language of its code, and numbers in [0, 1). Out: a text. Queries have no final full stop, few capitals,
-fewer articles, and often a language name or the opening of a question; titles of questions, the other way round, have such
-an opening, which is then left out. What is drawn comes from outside, so the same numbers give the same text.
+In: a text, the language of its code, and random numbers in [0, 1). Out: a text. Queries have no final full stop, few
+capitals, fewer articles, and often a language name or a question opening ("how to"). A title that already has such an opening
+loses it instead. The caller draws the random numbers, so the same numbers give the same text.
 """
 
 import re
@@ -27,14 +27,14 @@ _ES = re.compile(r"(?:ss|sh|ch|x|zz|o)es$")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Probabilities. `share`: that a text is changed at all; the others are of the texts that are."""
+    """Probabilities. `share`: a text is changed at all. The others apply to the texts that are changed."""
 
     share: float = 0.0
-    stop: float = 0.8  # no final full stop
-    articles: float = 0.3  # no a, an, the
-    question: float = 0.3  # with the opening of a question, or without the one it has
-    language: float = 0.3  # with a name of the language, unless it has one
-    lower: float = 0.7  # in lower case
+    stop: float = 0.8  # drop the final full stop
+    articles: float = 0.3  # drop a, an, the
+    question: float = 0.3  # add a question opening, or remove the one it has
+    language: float = 0.3  # add a name of the language, unless the text has one
+    lower: float = 0.7  # convert to lower case
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -43,11 +43,11 @@ class Settings:
 
 
 _PROBABILITIES = tuple(field.name for field in fields(Settings))
-DRAWS = len(_PROBABILITIES) + 2  # numbers a text needs: one for each probability, then which opening, which form
+DRAWS = len(_PROBABILITIES) + 2  # random numbers per text: one for each probability, one for the opening, one for the form
 
 
 def augmented(text: str, language: str, chances: Sequence[float], settings: Settings) -> str:
-    """`text` changed as `chances`, DRAWS numbers in [0, 1), say; `language` is one of codesage.languages, or ""."""
+    """`text`, changed according to `chances` (DRAWS numbers in [0, 1)). `language`: one of codesage.languages, or ""."""
     *drawn, which_opening, which_form = chances
     happens = {name: chance < getattr(settings, name) for name, chance in zip(_PROBABILITIES, drawn, strict=True)}
     if not happens["share"]:
@@ -58,36 +58,36 @@ def augmented(text: str, language: str, chances: Sequence[float], settings: Sett
     if happens["articles"]:
         changed = _ARTICLE.sub("", changed)
     if happens["question"]:
-        changed = _asked(changed, OPENINGS[int(which_opening * len(OPENINGS))])
+        changed = _as_question(changed, OPENINGS[int(which_opening * len(OPENINGS))])
     if happens["language"]:
-        changed = _named(changed, NAMES.get(language, ()), which_form)
+        changed = _with_language(changed, NAMES.get(language, ()), which_form)
     if happens["lower"]:
         changed = changed.lower()
     return changed or text
 
 
-def _asked(text: str, opening: str) -> str:
-    """A question without its opening; any other text with one, its verb as the opening asks for it."""
-    if found := _OPENED.match(text):
-        return text[found.end() :].removesuffix("?")
+def _as_question(text: str, opening: str) -> str:
+    """Remove the opening of a question; add one to any other text and put its verb into the base form."""
+    if match := _OPENED.match(text):
+        return text[match.end() :].removesuffix("?")
     if not text or _QUESTION.match(text):
         return text
     first, space, rest = text.partition(" ")
     if _THIRD_PERSON.fullmatch(first):
         first = _base(first)
-    if not first[1:2].isupper():  # an acronym stays
+    if not first[1:2].isupper():  # keep acronyms
         first = first[:1].lower() + first[1:]
     return opening.format(first + space + rest)
 
 
 def _base(verb: str) -> str:
-    """returns: return, copies: copy, matches: match. A noun in the plural becomes a singular, which does no harm."""
+    """returns -> return, copies -> copy, matches -> match. A plural noun becomes singular, which does no harm."""
     if verb.endswith("ies") and len(verb) > 4:
         return verb[:-3] + "y"
     return verb[:-2] if _ES.search(verb) else verb[:-1]
 
 
-def _named(text: str, names: Sequence[str], which: float) -> str:
+def _with_language(text: str, names: Sequence[str], which: float) -> str:
     words = set(re.findall(r"[\w#+]+", text.lower()))
     if not names or words.intersection(names):
         return text

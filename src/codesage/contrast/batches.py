@@ -1,9 +1,9 @@
-"""Tokenised pairs to batches of Stage II: what of each pair is shown.
+"""Build the batches of Stage II from tokenised pairs.
 
-In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, the token ids of both sides of a batch, a pure function of
-(seed, step). A batch is drawn from one entry of a mixture (contrast.entries), or, without a mixture, from all pairs by the
-weights of their kinds; which pairs stand together is planned epoch by epoch (contrast.plans). The two sides are texts and
-their codes or, of groups of code that does the same, two codes.
+In: Tokens (corpus.tokens), memory-mapped. Out: `Batches.at(step)`, the token ids of both sides of a batch, a pure function of
+(seed, step). A batch is drawn from one entry of a mixture (contrast.entries). Without a mixture it is drawn from all pairs,
+weighted by kind. contrast.plans decides, epoch by epoch, which pairs share a batch. The two sides are texts and their codes.
+For groups of equivalent code, both sides are codes.
 """
 
 import math
@@ -23,32 +23,32 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import order
 
-_VIEW, _DROP, _AUGMENT, _MINED = 1, 4, 6, 7  # what a key is for; plans and entries have others
-_REACH = 1 << 20  # more tokens than a side can have
+_VIEW, _DROP, _AUGMENT, _MINED = 1, 4, 6, 7  # purposes of random keys; plans and entries have their own
+_REACH = 1 << 20  # more than the tokens of any side
 _LAST = np.iinfo(np.uint64).max
-_MINED_ITEMS = 1 << 33  # the numbers of mined pairs are beyond those of an epoch's items
-DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture learns from
+_MINED_ITEMS = 1 << 33  # item numbers of mined pairs start here, above those of an epoch's items
+DOCUMENTED = ("function", "class", "example", "comment", "test")  # the kinds that a run without a mixture uses
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a batch is. Published: batch 8,192, hard positives, lengths of 128 and 1,024; the rest is our choice.
+    """The content of a batch. The paper gives batch 8,192, hard positives, lengths 128 and 1,024; the rest is our choice.
 
-    The code side is the bare body with probability `hard_positives`; the definition with the rest of its docstring
-    in front with probability `documented`, where there is one; else the whole definition. Drawn anew every epoch.
+    The code side is the bare body with probability `hard_positives`. With probability `documented` it is the definition
+    preceded by the rest of its docstring, if there is one. Otherwise it is the whole definition. It is redrawn every epoch.
     """
 
     batch_pairs: int = 8192
-    text_tokens: int = 128  # end token included, as in the next
+    text_tokens: int = 128  # maximum, end token included; the same holds for code_tokens
     code_tokens: int = 1024
     hard_positives: float = 1.0
     documented: float = 0.0
-    kinds: dict[str, float] = field(default_factory=dict)  # how often an epoch has a pair of each kind; {}: documented, once
-    token_dropout: float = 0.0  # share of the tokens of either side that a batch leaves out at random
-    one_language: bool = True  # batches of texts and codes in one language; what is left of each is joined
+    kinds: dict[str, float] = field(default_factory=dict)  # times a pair of each kind occurs in an epoch; {}: DOCUMENTED, once
+    token_dropout: float = 0.0  # share of the tokens of each side that are dropped at random
+    one_language: bool = True  # one language per batch of texts and codes; the remainders are joined into mixed batches
     mix: dict[str, float] = field(default_factory=dict)  # share of the batches of each entry (contrast.entries); {}: by kinds
-    mined_negatives: int = 0  # pairs that join a batch of texts for each of its own: codes that contrast.mining found
-    augment: AugmentSettings = field(default_factory=AugmentSettings)  # of texts
+    mined_negatives: int = 0  # hard negatives (contrast.mining) added to a batch of texts for each of its pairs
+    augment: AugmentSettings = field(default_factory=AugmentSettings)  # applies to texts
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,41 +62,41 @@ class Settings:
         if not 0 <= self.token_dropout < 1:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if self.mined_negatives < 0:
-            raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected a number that is not negative")
+            raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected 0 or more")
         if any(weight < 0 for weight in self.kinds.values()):
-            raise CodesageError(f"kinds are {self.kinds}: expected weights that are not negative")
+            raise CodesageError(f"kinds are {self.kinds}: expected weights of 0 or more")
         if self.kinds and self.mix:
-            raise CodesageError("both kinds and mix are given: expected one, a mixture has the weights of its kinds")
+            raise CodesageError("both kinds and mix are given: give only one, a mixture already weights its kinds")
         entries.check(self.mix)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """P pairs: row p of both sides is a pair. Ids are int64 and end with the end token."""
+    """P pairs: row p of both sides is a pair. Ids are int64, and each row ends with the end token."""
 
-    texts: Ragged  # the anchors: texts, or of groups the codes of the one side
+    texts: Ragged  # the anchors: texts, or for groups the codes of one side
     codes: Ragged
-    pair_P: np.ndarray  # numbers in Tokens.pairs of the anchors
-    partner_P: np.ndarray  # of the codes: the same, but for groups
-    teacher_PW: np.ndarray | None = None  # float16, the teacher's vectors of the texts, where there is one and they are texts
+    pair_P: np.ndarray  # row numbers of the anchors in Tokens.pairs
+    partner_P: np.ndarray  # row numbers of the codes; differs from pair_P only for groups
+    teacher_PW: np.ndarray | None = None  # float16, the teacher's vectors of the texts; None for groups or without a teacher
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An entry of the mixture, and its batches."""
+    """An entry of the mixture with its batches."""
 
     entry: Entry
-    share: float  # of the batches of the run
+    share: float  # share of the run's batches
     seed: int
-    chosen_P: np.ndarray  # which pairs it has, bool, one of each pair
+    chosen_P: np.ndarray  # bool, one per pair: whether the entry contains it
     epochs: order.Epochs
-    facts: dict  # entry, share; of an epoch: rows (pairs, or groups of code), batches, and those of several languages
+    facts: dict  # entry, share; per epoch: rows (pairs or groups of code), batches, batches of several languages
 
     @staticmethod
     def of(
         entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray
     ) -> "Part":
-        """ValueError when an epoch has no batch."""
+        """Plan the first epoch. ValueError when it has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)
         facts = {"entry": entry.name, "share": round(share, 6), "rows": plan.count, "batches": len(planned),
@@ -105,42 +105,42 @@ class Part:
 
 
 class Batches:
-    """All batches of Stage II, by step, without end."""
+    """All batches of Stage II, by step; the number of steps is unlimited."""
 
     def __init__(
         self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None,
         mined: np.ndarray | None = None, teacher_PW: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """`consistent`: bool, one of each pair: which to keep (contrast's consistency filtering); None: all.
+        """`consistent`: bool, one per pair: the pairs to keep (contrast.filtering); None: all.
 
-        `tokenizer`: that of the tokens, where texts are augmented. `mined`: hard negatives of each pair, as contrast.mining
-        gives them, where the settings ask for some. `teacher_PW`: a teacher's vectors of all texts (contrast.teacher).
-        Raises CodesageError when there are not two pairs to set against each other, or the settings ask for kinds, entries or
-        lengths that the tokens do not hold.
+        `tokenizer`: the tokens' tokenizer, needed when texts are augmented. `mined`: hard negatives of each pair from
+        contrast.mining, needed when the settings use them. `teacher_PW`: a teacher's vectors of all texts (contrast.teacher).
+        Raises CodesageError when there are fewer than two pairs, or when the tokens lack the kinds, entries or lengths in the
+        settings.
         """
         self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
         self._mined, self._teacher_PW = mined, teacher_PW
         self._pretokens = tokenizer and Pretokens(tokenizer, dtype=np.dtype(np.int64))
-        held = 0 if mined is None else mined.shape[1]
-        if settings.mined_negatives > held:
-            raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {held} of each pair are given: give "
-                                "--mined, a folder of 'codesage mine' with so many")  # fmt: skip
+        available = 0 if mined is None else mined.shape[1]
+        if settings.mined_negatives > available:
+            raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {available} are available for each pair: "
+                                "give --mined, a folder that 'codesage mine' wrote with a larger --keep")  # fmt: skip
         if settings.augment.share and tokenizer is None:
-            raise CodesageError("augmented texts are tokenised anew: give the tokenizer of the tokens")
+            raise CodesageError("augmented texts must be tokenised again: give the tokenizer of the tokens")
         for name in ("text_tokens", "code_tokens"):
-            asked, held = getattr(settings, name), getattr(tokens, name)
-            if asked > held:
-                raise CodesageError(f"{name} is {asked}, but {tokens.path} was cut at {held}: "
+            requested, available = getattr(settings, name), getattr(tokens, name)
+            if requested > available:
+                raise CodesageError(f"{name} is {requested}, but {tokens.path} was cut at {available}: "
                                     f"run 'codesage tokens' with a longer --{name.replace('_', '-')}")  # fmt: skip
         keep = _mask(tokens, consistent)
         self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]
         self._schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
-        """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
+        """The batch of `step` (from 0), or the share of it for process `rank` of `world` (training.order.share).
 
-        The first call in an epoch plans it, and the first after a resume all epochs before: one to two seconds
-        for a million pairs.
+        The first call in an epoch plans that epoch. The first call after a resume plans all earlier epochs too. A plan takes
+        one to two seconds for a million pairs.
         """
         number, turn = self._schedule.at(step)
         part = self.parts[number]
@@ -150,14 +150,14 @@ class Batches:
         item_P, anchor_P, partner_P = (
             order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
         )
-        return self._shown(part, epoch, Planned(item_P, anchor_P, partner_P))
+        return self._batch(part, epoch, Planned(item_P, anchor_P, partner_P))
 
     def entries(self, steps: int) -> np.ndarray:
-        """The number of the part that each of the first `steps` steps has."""
+        """The number of the part used in each of the first `steps` steps."""
         return self._schedule.entries(steps)
 
     def lines(self) -> list[str]:
-        """What a run is about to learn from, a line for each entry, and what it leaves out."""
+        """What the run will learn from, one line per entry, and what it leaves out."""
         return [_line(part) for part in self.parts] + self._left_out()
 
     def _left_out(self) -> list[str]:
@@ -167,13 +167,13 @@ class Batches:
                 for number, kind in enumerate(self._tokens.kinds) if counts[number] and kind not in used]  # fmt: skip
 
     def _documented(self, keep: np.ndarray) -> Part:
-        """The only part where no mixture is asked for: pairs by the weights of their kinds."""
+        """The single part of a run without a mixture: pairs weighted by kind."""
         tokens, settings = self._tokens, self._settings
         unknown = sorted(set(settings.kinds) - set(tokens.kinds))
         if unknown:
-            raise CodesageError(f"no pairs of kind {unknown[0]!r} can be: expected kinds of {', '.join(tokens.kinds)}")
+            raise CodesageError(f"unknown kind {unknown[0]!r}: expected some of {', '.join(tokens.kinds)}")
         if settings.kinds.get(GROUPS):
-            raise CodesageError(f"kinds give {GROUPS!r} a weight, whose batches are code against code: name it in a mixture")
+            raise CodesageError(f"kinds give {GROUPS!r} a weight, but its batches compare code with code: use a mixture for it")
         weights = settings.kinds or dict.fromkeys(DOCUMENTED, 1.0)
         weight_K = np.array([weights.get(kind, 0.0) for kind in tokens.kinds])
         weight_P = weight_K[tokens.pairs.kind] * keep * (tokens.pairs.text.lengths > 0)
@@ -184,14 +184,14 @@ class Batches:
             return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed, chosen_P=weight_P > 0)
         except ValueError:
             raise CodesageError(
-                f"{plan.count} of {len(tokens.pairs)} pairs of {tokens.path} to learn from: expected at least 2 that differ "
+                f"only {plan.count} of {len(tokens.pairs)} pairs of {tokens.path} can be used: expected at least 2 that differ "
                 "in text and body, build a larger corpus or choose other kinds"
             ) from None
 
     def _mixture(self, keep: np.ndarray) -> list[Part]:
         tokens, settings, size = self._tokens, self._settings, self._settings.batch_pairs
         named = entries.entries_of(settings.mix, tokens)
-        total, found = math.fsum(entry.weight for entry in named), []
+        total, parts = math.fsum(entry.weight for entry in named), []
         for entry in named:
             rows = entries.rows_of(entry, tokens)
             rows, seed = rows[keep[rows]], entries.seed_of(entry, settings.seed)
@@ -209,49 +209,49 @@ class Batches:
                 part = None
             if part is None or len(part.epochs.planned(0)[0]) < size:
                 raise CodesageError(_too_few(entry, plan.count, size))
-            found.append(part)
-        return found
+            parts.append(part)
+        return parts
 
-    def _shown(self, part: Part, epoch: int, planned: Planned) -> Batch:
+    def _batch(self, part: Part, epoch: int, planned: Planned) -> Batch:
         if part.entry.groups:
             anchors = self._codes(part, epoch, planned.item_B, planned.anchor_B, side=1)
         else:
             anchors = self._texts(part, epoch, planned.item_B, planned.anchor_B)
         codes = self._codes(part, epoch, planned.item_B, planned.partner_B, side=0)
         item_B = planned.item_B
-        anchors, codes = (self._thinned(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
+        anchors, codes = (self._dropped(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
         taught = self._teacher_PW is not None and not part.entry.groups
         teacher_PW = self._teacher_PW[planned.anchor_B] if taught else None
         return Batch(anchors, codes, planned.anchor_B, planned.partner_B, teacher_PW)
 
     def _with_mined(self, part: Part, epoch: int, planned: Planned) -> Planned:
-        """A batch and, of each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.
+        """Add to a batch, for each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.
 
-        They come with their own texts, so the loss stays as it is. None is of another entry, filtered out, or shares its text,
-        body or group with a pair of the batch. Which are taken of those that were mined is drawn anew each epoch.
+        The added pairs bring their own texts, so the loss does not change. They belong to the same entry, were not filtered
+        out, and share no text, body or group with a pair of the batch. The choice among the mined pairs is redrawn each epoch.
         """
         mined_BK = self._mined[planned.anchor_B]
-        fits_BK = (mined_BK >= 0) & part.chosen_P[mined_BK]  # where there is none, the last pair is looked at, in vain
+        fits_BK = (mined_BK >= 0) & part.chosen_P[mined_BK]  # -1 (none) reads the last pair, which the first test masks
         row_B = order.draws(order.key(part.seed, epoch, _MINED), planned.item_B)
         draw_BK = order.draws(np.broadcast_to(row_B[:, None], mined_BK.shape), mined_BK)
         draw_BK[~fits_BK] = _LAST
         mined_BK = np.take_along_axis(mined_BK, np.argsort(draw_BK, axis=1, kind="stable"), 1)
         keys_BK3, own_B3 = self._keys(mined_BK).tolist(), self._keys(planned.anchor_B)
-        taken, found = set(own_B3.ravel().tolist()), []
+        taken, added = set(own_B3.ravel().tolist()), []
         for rows, keys, fits in zip(mined_BK.tolist(), keys_BK3, fits_BK.sum(1).tolist(), strict=True):
             left = self._settings.mined_negatives
             for row, own in zip(rows[:fits], keys[:fits], strict=True):
                 if left and taken.isdisjoint(own):
                     taken.update(own)
-                    found.append(row)
+                    added.append(row)
                     left -= 1
-        rows = np.array(found, np.int64)
+        rows = np.array(added, np.int64)
         item_B = np.concatenate([planned.item_B, rows + _MINED_ITEMS])
         anchor_B = np.concatenate([planned.anchor_B, rows])
         return Planned(item_B, anchor_B, anchor_B, planned.mixed)
 
     def _keys(self, rows: np.ndarray) -> np.ndarray:
-        """What no two rows of a batch may share, uint64 (..., 3)."""
+        """Keys that no two rows of a batch may share, uint64 (..., 3)."""
         pairs = self._tokens.pairs
         text, group = pairs.text_key[rows], pairs.group_key[rows]
         return np.stack([text, pairs.body_key[rows], np.where(group > 0, group, text)], -1)
@@ -271,9 +271,9 @@ class Batches:
     def _augmented(
         self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which texts are changed, bool (P,), and the ids of these, end to end, with the number of each one's.
+        """Which texts are changed, bool (P,), then the concatenated ids of these texts, and the length of each.
 
-        Byte-level ids decode to the text they were made of, so no text is stored beside them.
+        Byte-level ids decode to the original text, so the texts themselves are not stored.
         """
         changes, tokens = self._settings.augment, self._tokens
         chance_DP = [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)]
@@ -303,12 +303,12 @@ class Batches:
             (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
         ], end_id=self._tokens.end_id)  # fmt: skip
 
-    def _thinned(self, rows: Ragged, part: Part, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
-        """`rows` without a share of their tokens, drawn anew every epoch; the end token stays."""
+    def _dropped(self, rows: Ragged, part: Part, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
+        """Drop a random share of the tokens of `rows`, redrawn every epoch; the end token stays."""
         if not self._settings.token_dropout:
             return rows
         token_T = np.repeat(item_P * _REACH - rows.borders[:-1], rows.lengths) + np.arange(len(rows.ids))
-        # uniform(...) >= token_dropout of 53 bits, compared before they become floats
+        # uniform(...) >= token_dropout with 53 bits, compared as integers
         least = np.uint64(math.ceil(self._settings.token_dropout * 2**53) << 11)
         kept_T = order.draws(order.key(part.seed, epoch, _DROP, side), token_T) >= least
         kept_T[rows.borders[1:] - 1] = True
@@ -318,7 +318,7 @@ class Batches:
 
 def _line(part: Part) -> str:
     facts, what = part.facts, "groups" if part.entry.groups else "pairs"
-    mixed = f", {facts['mixed_batches']:,} of them of several languages" if facts["mixed_batches"] else ""
+    mixed = f", {facts['mixed_batches']:,} of them in several languages" if facts["mixed_batches"] else ""
     return (f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, "
             f"{facts['batches']:,} batches an epoch{mixed}")  # fmt: skip
 
@@ -327,12 +327,12 @@ def _mask(tokens: Tokens, consistent: np.ndarray | None) -> np.ndarray:
     if consistent is None:
         return np.ones(len(tokens.pairs), bool)
     if np.shape(consistent) != (len(tokens.pairs),):
-        raise CodesageError(f"the consistency mask is of {len(consistent)} pairs, {tokens.path} holds {len(tokens.pairs)}: "
-                            "filter again")  # fmt: skip
+        raise CodesageError(f"the filter covers {len(consistent)} pairs, but {tokens.path} holds {len(tokens.pairs)}: "
+                            "run 'codesage filter' again")  # fmt: skip
     return np.asarray(consistent, bool)
 
 
 def _too_few(entry: Entry, count: int, size: int) -> str:
-    what = "groups with two members to set against each other" if entry.groups else "pairs"
-    return (f"{entry.name!r} of the mixture cannot fill a batch: {count:,} {what}, a batch has {size:,} that differ: "
-            "lower --batch-pairs, join it with another entry, or leave it out")  # fmt: skip
+    what = "groups with two members that can form a pair" if entry.groups else "pairs"
+    return (f"{entry.name!r} of the mixture cannot fill a batch: it has {count:,} {what}, a batch needs {size:,} different "
+            "ones: lower --batch-pairs, join it with another entry, or leave it out")  # fmt: skip

@@ -1,12 +1,12 @@
-"""Contrastive batches larger than memory: cached gradients (GradCache, Gao et al. 2021), exact with dropout on.
+"""Contrastive batches larger than memory: cached gradients (GradCache, Gao et al. 2021), exact even with dropout.
 
 In: documents, a function that embeds some of them, a loss over all vectors. Out: gradients in `.grad`, and the loss.
-A contrastive loss needs all vectors at once, but not all activations: (1) embed everything in micro-batches, without
-a graph; (2) take the loss and its gradient with respect to the vectors; (3) embed each micro-batch again, with its
-graph and with the random state it had the first time, and go backward from the cached gradient. Memory is that of one
-micro-batch and of all vectors; the cost is a second forward, which the last micro-batch is spared: its graph is kept.
-Micro-batches hold documents of similar length under a budget of tokens, not a number of documents: each costs the same
-memory, whatever the lengths.
+A contrastive loss needs all vectors at once, but not all activations. So: (1) embed everything in micro-batches without a
+graph; (2) compute the loss and its gradient with respect to the vectors; (3) embed each micro-batch again, with a graph and
+the same random state as before, and run backward from the cached gradient. This needs the memory of one micro-batch and of
+all vectors. It costs a second forward pass, except for the last micro-batch, whose graph is kept.
+A micro-batch holds documents of similar length up to a budget of tokens, not a fixed number of documents. So every
+micro-batch needs about the same memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,31 +20,31 @@ Embed = Callable[[list[int]], Tensor]
 def micro_batches(lengths: Sequence[int], *, tokens: int, at_least: int = 1) -> list[list[int]]:
     """Row numbers in micro-batches of at most `tokens` tokens, longest documents first; 0: all in one.
 
-    A document longer than the budget is a micro-batch of its own. `at_least` so many are made where there are as many
-    documents: processes that share one sharded encoder must embed equally often.
+    A document longer than the budget gets a micro-batch of its own. At least `at_least` micro-batches are made, if there are
+    enough documents: processes that share a sharded encoder must call it equally often.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    found, room = [], 0
+    micros, room = [], 0
     for row in order:
-        if not found or (tokens and lengths[row] > room):
-            found.append([])
+        if not micros or (tokens and lengths[row] > room):
+            micros.append([])
             room = tokens
-        found[-1].append(row)
+        micros[-1].append(row)
         room -= lengths[row]
-    while len(found) < min(at_least, len(order)):
-        largest = max(found, key=len)
-        found.append(largest[len(largest) // 2 :])
+    while len(micros) < min(at_least, len(order)):
+        largest = max(micros, key=len)
+        micros.append(largest[len(largest) // 2 :])
         del largest[len(largest) // 2 :]
-    return found
+    return micros
 
 
 def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Tensor], *, cached: bool = True) -> Tensor:
     """Leave the gradients of `loss_of(vectors_ND)` in `.grad` and return the loss, a detached scalar.
 
-    `rows` are micro-batches of document numbers, each document once; `embed(rows)` gives the vectors (n, D) of a
-    micro-batch; `loss_of` sees all vectors in the order of document numbers and may gather those of other processes.
-    With `cached` False every graph is kept instead: the same gradients from the same random numbers, in one forward
-    and the memory of the whole batch. The random state afterwards is the same both ways.
+    `rows` are micro-batches of document numbers, each document once. `embed(rows)` returns the vectors (n, D) of a
+    micro-batch. `loss_of` receives all vectors in the order of document numbers and may gather those of other processes.
+    With `cached` False every graph is kept instead: one forward pass, the memory of the whole batch, the same gradients from
+    the same random numbers. The random state afterwards is the same in both cases.
     """
     states, parts = [], []
     for number, micro in enumerate(rows):
@@ -59,7 +59,7 @@ def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Te
     loss.backward()
     gradients = flat_ND.grad.split([len(micro) for micro in rows])
     after = _random_state()
-    for number in reversed(range(len(rows))):  # the kept graph goes first, before another one needs its memory
+    for number in reversed(range(len(rows))):  # use the kept graph first, to free its memory for the others
         if number < len(states):
             _set_random_state(states[number])
             parts[number] = embed(rows[number])

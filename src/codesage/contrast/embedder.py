@@ -1,4 +1,4 @@
-"""The model that judges pairs: on a GPU where there is one and the folder holds weights, else as search runs it."""
+"""The model that judges pairs. It runs on a GPU if there is one and the folder holds weights, else as in search."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import SAFETENSORS, load_encoder
 from codesage.training import precision, processes
 
-_BATCH_TOKENS = 65_536  # embedded at a time
+_BATCH_TOKENS = 65_536  # tokens embedded at a time
 
 
 class OnDevice:
-    """An encoder with the face of `codesage.load()`; vectors are computed where the encoder is."""
+    """An encoder with the interface of `codesage.load()`; vectors are computed on the encoder's device."""
 
     def __init__(self, encoder: Encoder, *, max_tokens: int, fingerprint: str) -> None:
         self._encoder, self.width = encoder.eval(), encoder.config.hidden_size
@@ -25,7 +25,7 @@ class OnDevice:
         self._autocast = precision.autocast("auto", encoder.wte.weight.device)
 
     def encode_ids(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
-        """Vectors of unit length, float32 (n, width), of documents that are token ids, each with its end token."""
+        """Unit vectors, float32 (n, width), of documents given as token ids, each with its end token."""
         vectors = np.empty((len(documents), self.width), np.float32)
         with torch.inference_mode(), self._autocast():
             for rows in runtime.batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
@@ -35,7 +35,7 @@ class OnDevice:
 
 
 def load(path: Path | str | None) -> EmbedsIds:
-    """The model at `path`, or the bundled one. CodesageError as in `codesage.load`."""
+    """The model at `path`, or the bundled model. CodesageError as in `codesage.load`."""
     device = processes.device()
     as_searched = runtime.load(path)
     if path is None or device.type == "cpu" or not (Path(path) / SAFETENSORS).is_file():

@@ -1,8 +1,8 @@
-"""Consistency filtering (CodeSage V2, after Promptagator): a pair is kept when a first model finds its code by its text.
+"""Consistency filtering (CodeSage V2, after Promptagator): keep a pair if a first model finds its code by its text.
 
-In: a model and the pairs of Tokens. Out: which pairs to keep. All pairs are dealt into pools; each text is compared with
-all codes of its pool, and the pair stays when its own code is among the `top` most similar. Vectors of one pool are in
-memory at a time, and one block of its scores. Members of groups have no text to be judged by: they stay.
+In: a model and the pairs of Tokens. Out: which pairs to keep. Pairs are assigned to pools at random. Each text is compared
+with all codes of its pool, and the pair is kept if its own code is among the `top` most similar. Memory holds the vectors of
+one pool and one block of its scores at a time. Members of groups are not judged by a text and are always kept.
 Shapes: P pairs of a pool, D width.
 """
 
@@ -25,32 +25,32 @@ _BLOCK = 1024  # texts whose scores are in memory at a time
 
 
 class EmbedsIds(Protocol):
-    """What `codesage.load` gives."""
+    """The interface of `codesage.load()`'s result that filtering needs."""
 
     width: int
     max_tokens: int
     fingerprint: str
 
     def encode_ids(self, documents: list[list[int]]) -> np.ndarray:
-        """Vectors of unit length (n, width)."""
+        """Unit vectors (n, width)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How pairs are judged. V2 says that about 40% of its pairs went; it publishes neither `top` nor `pool`."""
+    """How pairs are judged. V2 reports that about 40% of its pairs were removed; it gives neither `top` nor `pool`."""
 
     top: int = 2
-    pool: int = 10_000  # pairs that are set against each other
-    side: str = "body"  # the code side: the bare body, as Stage II learns it, or the whole definition, "code"
-    one_language: bool = False  # pools of one language: stricter, codes of another are easy to tell apart
-    text_tokens: int = 128  # both sides are cut at so many tokens, end token included
-    code_tokens: int = 256
-    seed: int = 0  # of the pools
+    pool: int = 10_000  # pairs that are compared with each other
+    side: str = "body"  # the code side: "body", the bare body as in Stage II, or "code", the whole definition
+    one_language: bool = False  # one language per pool: stricter, since code of another language is easy to tell apart
+    text_tokens: int = 128  # texts are cut at this many tokens, end token included
+    code_tokens: int = 256  # the same for code
+    seed: int = 0  # of the assignment to pools
 
     def __post_init__(self) -> None:
         if not 1 <= self.top < self.pool:
-            raise CodesageError(f"top {self.top} of a pool of {self.pool}: expected 1 or more, and fewer than the pool")
+            raise CodesageError(f"top {self.top} of a pool of {self.pool}: expected at least 1 and less than the pool")
         if self.side not in SIDES:
             raise CodesageError(f"side is {self.side!r}, expected one of {', '.join(SIDES)}")
         if min(self.text_tokens, self.code_tokens) < 2:
@@ -61,12 +61,12 @@ def consistent(
     embedder: EmbedsIds, tokens: Tokens, settings: Settings | None = None, *,
     progress: Callable[[int, int], None] = lambda done, kept: None,
 ) -> np.ndarray:  # fmt: skip
-    """Which pairs of `tokens` the model finds consistent: bool, one of each pair.
+    """Which pairs of `tokens` the model finds consistent: bool, one per pair.
 
-    A pair is kept when fewer than `top` codes of its pool are more similar to its text, by cosine, than its own; equal
-    codes do not count against each other. A pair without a body (side "body") is judged by its whole definition.
-    `progress` hears how many pairs are judged and kept. The tokens must be of the model's tokenizer: their ids are what
-    it reads.
+    A pair is kept if fewer than `top` codes of its pool are more similar to its text, by cosine, than its own code. Equal
+    codes do not count against each other. With side "body", a pair without a body is judged by its whole definition.
+    `progress` is called with the number of pairs judged and kept. The tokens must come from the model's tokenizer, because
+    the model reads their ids.
     """
     settings, pairs = settings or Settings(), tokens.pairs
     judged = of_texts(tokens)
@@ -85,7 +85,7 @@ def consistent(
 
 
 def of_texts(tokens: Tokens) -> np.ndarray:
-    """Numbers of the pairs that have a text and are no members of groups."""
+    """Row numbers of the pairs that have a text and belong to no group."""
     return np.flatnonzero((tokens.pairs.kind != tokens.kinds.index(GROUPS)) & (tokens.pairs.text.lengths > 0))
 
 
@@ -93,7 +93,7 @@ def write(
     embedder: EmbedsIds, tokens: Tokens, out: Path | str, settings: Settings | None = None, *,
     progress: Callable[[int, int], None] = lambda done, kept: None,
 ) -> Artifact:  # fmt: skip
-    """`consistent`, published at `out` (an artifact of kind "filter"): the mask, and what was kept of each language."""
+    """Run `consistent` and publish the mask and the counts per language at `out` (an artifact of kind "filter")."""
     settings = settings or Settings()
     keep = consistent(embedder, tokens, settings, progress=progress)
     kept = {
@@ -108,7 +108,7 @@ def write(
 
 
 def read(path: Path | str, tokens: Tokens) -> np.ndarray:
-    """The mask of a filter artifact. CodesageError when it is missing, damaged, or of other tokens."""
+    """The mask of a filter artifact. CodesageError when it is missing, damaged, or made for other tokens."""
     artifact = open_artifact(path, "filter")
     if artifact.facts.get("tokens") != tokens.fingerprint:
         raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage filter' on these")
@@ -117,7 +117,7 @@ def read(path: Path | str, tokens: Tokens) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage filter' again") from None
     if keep.dtype != bool or keep.shape != (len(tokens.pairs),):
-        raise CodesageError(f"{artifact.path / FILE} is no mask of {len(tokens.pairs)} pairs: run 'codesage filter' again")
+        raise CodesageError(f"{artifact.path / FILE} is not a mask of {len(tokens.pairs)} pairs: run 'codesage filter' again")
     return keep
 
 
@@ -127,7 +127,7 @@ def _pools(language_P: np.ndarray, rows: np.ndarray, settings: Settings) -> list
 
 
 def pools_of(rows: np.ndarray, language_R: np.ndarray, *, size: int, seed: int) -> list[np.ndarray]:
-    """`rows` in about equal pools of at most `size`, each of one language, dealt by the seed, so that none is easy."""
+    """`rows` in pools of about equal size (at most `size`), one language per pool, assigned at random by the seed."""
     order = np.random.default_rng(seed).permutation(len(rows))
     groups = [rows[order[language_R[order] == one]] for one in np.unique(language_R)]
     return [part for group in groups for part in np.array_split(group, -(-len(group) // size))]
@@ -136,9 +136,9 @@ def pools_of(rows: np.ndarray, language_R: np.ndarray, *, size: int, seed: int) 
 def vectors_of(
     embedder: EmbedsIds, tokens: Tokens, rows: np.ndarray, *, side: str, text_tokens: int, code_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of the texts and of the codes of `rows`, float32 (P, D) each, of unit length; cut at so many tokens.
+    """Unit vectors of the texts and the codes of `rows`, each float32 (P, D); inputs are cut at the given lengths.
 
-    `side`: "body", or the whole definition where there is none; "code": always that.
+    `side`: "body" takes the body, or the whole definition if there is no body; "code" always takes the whole definition.
     """
     pairs, whole_P = tokens.pairs, np.ones(len(rows), bool)
     bare_P = (pairs.body.lengths_at(rows) > 0) & (side == "body")
@@ -154,12 +154,12 @@ def _vectors(
     cut = joined(parts, end_id=tokens.end_id)
     vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])
     if not np.isfinite(vectors_PD).all():
-        raise CodesageError("the model gives vectors that are not finite: train or export it again")
+        raise CodesageError("the model returns vectors that are not finite: train or export it again")
     return vectors_PD
 
 
 def _better(texts_PD: np.ndarray, codes_PD: np.ndarray) -> np.ndarray:
-    """How many codes are more similar to each text than its own."""
+    """For each text, the number of codes that are more similar to it than its own code."""
     own_P = np.einsum("pd,pd->p", texts_PD, codes_PD)
     return np.concatenate([
         (texts_PD[start : start + _BLOCK] @ codes_PD.T > own_P[start : start + _BLOCK, None] + 1e-6).sum(1)

@@ -15,15 +15,15 @@ NEGATIVES = ("softmax", "uniform", "mean_one")
 def contrastive_loss(text_PD: Tensor, code_PD: Tensor, *, temperature: float = 0.05, negatives: str = "softmax") -> Tensor:
     """Mean over pairs of the loss of both directions, text to code and code to text.
 
-    For an anchor i with partner i+, s(a, b) = cos(a, b) / temperature, and the 2P-2 vectors k of both modalities that
+    Let i be an anchor with partner i+, s(a, b) = cos(a, b) / temperature, and k the 2P-2 vectors of both modalities that
     are neither i nor i+:
 
         loss_i = -log( e^s(i,i+) / ( e^s(i,i+) + sum_k g_ik e^s(i,k) ) )
 
-    text_PD, code_PD: float (P, D), row p of both is a pair; any scale (they are normalised here). `negatives` sets g:
-    "uniform": 1 (InfoNCE); "softmax": softmax of s(i, .) over the negatives, weights sum to 1, as printed in the
-    paper; "mean_one": the same scaled to sum to 2P-2, as in public code of PairSupCon, which the paper cites. The
-    gradient flows through g. With a single pair there is no negative and the loss is 0.
+    text_PD, code_PD: float (P, D). Row p of both is a pair. Any scale works, since they are normalised here. `negatives`
+    sets g: "uniform": 1 (InfoNCE); "softmax": softmax of s(i, .) over the negatives, weights sum to 1, as printed in the
+    paper; "mean_one": the same scaled to sum to 2P-2, as in the public code of PairSupCon, which the paper cites. The
+    gradient flows through g. With a single pair there are no negatives and the loss is 0.
 
     Returns a scalar of the inputs' dtype. ValueError on unequal shapes or an unknown `negatives`.
     """
@@ -45,7 +45,7 @@ def contrastive_loss(text_PD: Tensor, code_PD: Tensor, *, temperature: float = 0
 
 
 def check(text_PD: Tensor, code_PD: Tensor, temperature: float, negatives: str) -> None:
-    """ValueError when these are no arguments of a contrastive loss."""
+    """ValueError when these are not valid arguments of a contrastive loss."""
     if text_PD.shape != code_PD.shape or text_PD.ndim != 2 or not len(text_PD):
         raise ValueError(f"text {tuple(text_PD.shape)} and code {tuple(code_PD.shape)}: expected two equal (P, D)")
     if negatives not in NEGATIVES:

@@ -1,7 +1,7 @@
-"""Matryoshka losses (CodeSage V2; Kusupati et al. 2022): vectors that stay useful when they are cut short.
+"""Matryoshka losses (CodeSage V2; Kusupati et al. 2022): vectors that remain useful when truncated.
 
 In: vectors and a loss over pairs of them. Out: the weighted mean of that loss over prefixes of the vectors. The loss
-normalises what it is given, so each prefix is trained as the vector it will be after cutting.
+normalises its inputs, so each prefix is trained as the vector it becomes after truncation.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ def matryoshka_loss(
 ) -> Tensor:
     """sum_m w_m loss(text[:, :m], code[:, :m]) / sum_m w_m over the prefix widths m of `dims`.
 
-    `weights`: one a prefix; none: all 1. Without `dims` it is the loss itself. ValueError when a prefix is wider than
-    the vectors, or the weights do not fit.
+    `weights`: one per prefix; (): all 1. Without `dims` this is the plain loss. ValueError when a prefix is wider than
+    the vectors, or the number of weights differs.
     """
     if not dims:
         return loss(text_PD, code_PD)
@@ -31,10 +31,10 @@ def matryoshka_loss(
 
 
 def check_dims(dims: Sequence[int], weights: Sequence[float], width: int) -> None:
-    """CodesageError when these prefixes and weights make no Matryoshka loss for vectors of this width."""
+    """CodesageError when the prefixes and weights are not valid for vectors of this width."""
     if not dims:
         if weights:
-            raise CodesageError(f"matryoshka_weights {list(weights)} without matryoshka_dims: give the dims they weigh")
+            raise CodesageError(f"matryoshka_weights {list(weights)} without matryoshka_dims: give the dims too")
         return
     if sorted(set(dims)) != list(dims) or dims[0] < 1 or dims[-1] != width:
         raise CodesageError(f"matryoshka_dims are {list(dims)}, expected rising widths that end with the encoder's, {width}")

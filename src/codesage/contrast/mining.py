@@ -1,9 +1,9 @@
-"""Hard negatives mined with a model: for each text, codes that the model takes for its own and that are not.
+"""Mine hard negatives with a model: for each text, wrong codes that the model ranks high.
 
-In: a model and the pairs of Tokens. Out: for each pair the numbers of `keep` other pairs of its language. All pairs of a
-language are dealt into pools; in each, every text is compared with every code (exact search, one block of scores in memory
-at a time, on a GPU where there is one). Of the codes at the ranks asked for, those go that may well be right: what is as
-similar as the pair's own code, or nearly so, and what shares its text, its body or its group.
+In: a model and the pairs of Tokens. Out: for each pair, the row numbers of `keep` other pairs in its language. The pairs of
+a language are assigned to pools. Within a pool every text is compared with every code. The search is exact, keeps one block
+of scores in memory at a time, and uses a GPU if there is one. Among the codes at the requested ranks, those that may be
+correct are removed: codes about as similar as the pair's own, and codes that share its text, body or group.
 Shapes: P pairs of a pool, D width, T texts of a block, R ranks.
 """
 
@@ -20,31 +20,31 @@ from codesage.errors import CodesageError
 from codesage.training import order
 
 FILE = "mined.npy"
-NONE = -1  # where a pair has fewer negatives than are kept
+NONE = -1  # fills the row of a pair with fewer than `keep` negatives
 _BLOCK = 1024  # texts whose scores are in memory at a time
-_DRAW = 21  # what a key is for
+_DRAW = 21  # purpose of a random key
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which codes are hard negatives. The first ranks are left out: too many of them are right."""
+    """Which codes count as hard negatives. The first ranks are left out because too many of them are correct."""
 
-    first: int = 10  # ranks, from 1 on, both included
-    last: int = 100
-    keep: int = 8  # of these, drawn at random by the seed
-    most_similar: float = 0.95  # a negative is at most so similar, as a share of the similarity of the pair's own code
-    pool: int = 50_000  # pairs that are set against each other, of one language
-    side: str = "body"  # the code side: the bare body, or the whole definition, "code"
-    text_tokens: int = 128  # both sides are cut at so many tokens, end token included
-    code_tokens: int = 256
-    seed: int = 0  # of the pools and the draw
+    first: int = 10  # first rank, counted from 1, included
+    last: int = 100  # last rank, included
+    keep: int = 8  # negatives per text, drawn at random by the seed
+    most_similar: float = 0.95  # maximum similarity of a negative, as a share of the similarity of the pair's own code
+    pool: int = 50_000  # pairs of one language that are compared with each other
+    side: str = "body"  # the code side: the bare body, or "code", the whole definition
+    text_tokens: int = 128  # texts are cut at this many tokens, end token included
+    code_tokens: int = 256  # the same for code
+    seed: int = 0  # of the pools and of the draw
 
     def __post_init__(self) -> None:
         if not 1 <= self.first <= self.last or self.keep < 1 or self.pool < 2:
             raise CodesageError(f"ranks {self.first} to {self.last}, {self.keep} kept, pools of {self.pool}: expected ranks "
-                                "from 1 on in rising order, at least 1 kept, pools of 2 or more")  # fmt: skip
+                                "of at least 1 in rising order, at least 1 kept, pools of at least 2")  # fmt: skip
         if not 0 < self.most_similar <= 1:
-            raise CodesageError(f"most_similar is {self.most_similar}: expected a share of over 0 and at most 1")
+            raise CodesageError(f"most_similar is {self.most_similar}: expected a share over 0 and at most 1")
         if self.side not in SIDES:
             raise CodesageError(f"side is {self.side!r}, expected one of {', '.join(SIDES)}")
         if min(self.text_tokens, self.code_tokens) < 2:
@@ -55,10 +55,10 @@ def mined(
     embedder: EmbedsIds, tokens: Tokens, settings: Settings | None = None, *,
     progress: Callable[[int, int], None] = lambda done, found: None,
 ) -> np.ndarray:  # fmt: skip
-    """Numbers of pairs whose codes are hard negatives of each pair's text: int32 (pairs, keep), NONE where there are fewer.
+    """For each pair, the row numbers of pairs whose codes are hard negatives of its text: int32 (pairs, keep), padded by NONE.
 
-    Members of groups have none. `progress` hears how many pairs are done, and how many negatives they have. The tokens must
-    be of the model's tokenizer.
+    Members of groups have none. `progress` is called with the number of pairs done and of negatives found so far. The tokens
+    must come from the model's tokenizer.
     """
     settings, pairs = settings or Settings(), tokens.pairs
     rows = of_texts(tokens)
@@ -77,19 +77,19 @@ def mined(
 def _negatives(
     texts_PD: np.ndarray, codes_PD: np.ndarray, pairs: PairTokens, pool: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """Numbers of pairs, int32 (P, keep)."""
+    """Row numbers of the negatives of each pair, int32 (P, keep)."""
     found = np.full((len(pool), settings.keep), NONE, np.int32)
     own_P = np.einsum("pd,pd->p", texts_PD, codes_PD)
     for start in range(0, len(pool), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(pool)))
         column_TR, score_TR = _ranked(texts_PD[block], codes_PD, settings.last)
         column_TR, score_TR = column_TR[:, settings.first - 1 :], score_TR[:, settings.first - 1 :]
-        right_TR = score_TR <= own_P[block, None] - (1 - settings.most_similar) * np.abs(own_P[block, None])
+        wrong_TR = score_TR <= own_P[block, None] - (1 - settings.most_similar) * np.abs(own_P[block, None])
         for keys in (pairs.text_key[pool], pairs.body_key[pool], pairs.group_key[pool]):
-            right_TR &= (keys[column_TR] != keys[block, None]) | (keys[block, None] == 0)
-        right_TR &= column_TR != block[:, None]
+            wrong_TR &= (keys[column_TR] != keys[block, None]) | (keys[block, None] == 0)
+        wrong_TR &= column_TR != block[:, None]
         for row, place in enumerate(block):
-            chosen = pool[column_TR[row, right_TR[row]]]
+            chosen = pool[column_TR[row, wrong_TR[row]]]
             draw = order.draws(order.key(settings.seed, _DRAW, int(pool[place])), chosen)
             chosen = chosen[np.argsort(draw, kind="stable")[: settings.keep]]
             found[place, : len(chosen)] = chosen
@@ -97,7 +97,7 @@ def _negatives(
 
 
 def _ranked(texts_TD: np.ndarray, codes_PD: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """(columns, scores) of the `last` codes most similar to each text, the most similar first; equal ones in their order."""
+    """(columns, scores) of the `last` codes most similar to each text, most similar first, ties in their order."""
     import torch
 
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
@@ -110,7 +110,7 @@ def write(
     embedder: EmbedsIds, tokens: Tokens, out: Path | str, settings: Settings | None = None, *,
     progress: Callable[[int, int], None] = lambda done, found: None,
 ) -> Artifact:  # fmt: skip
-    """`mined`, published at `out` (an artifact of kind "mined")."""
+    """Run `mined` and publish the negatives at `out` (an artifact of kind "mined")."""
     settings = settings or Settings()
     found = mined(embedder, tokens, settings, progress=progress)
     facts = {"pairs": len(found), "with_negatives": int((found[:, 0] >= 0).sum()), "negatives": int((found >= 0).sum()),
@@ -121,7 +121,7 @@ def write(
 
 
 def read(path: Path | str, tokens: Tokens) -> np.ndarray:
-    """The negatives of an artifact of kind "mined". CodesageError when it is missing, damaged, or of other tokens."""
+    """The negatives of an artifact of kind "mined". CodesageError when it is missing, damaged, or made for other tokens."""
     artifact = open_artifact(path, "mined")
     if artifact.facts.get("tokens") != tokens.fingerprint:
         raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage mine' on these")

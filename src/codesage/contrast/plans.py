@@ -1,9 +1,9 @@
-"""Which pairs stand together in the batches of an epoch: of texts and codes, and of the codes of groups.
+"""Plan which pairs share a batch in an epoch, for texts with codes and for the codes of groups.
 
-In: the rows of an entry of the mixture. Out: a plan, a function of the epoch that gives its batches in their order. No two
-rows of a batch share their text, their body or their group, which would make a negative of a positive: a row that would
-moves to the end of the epoch's line. The last, partial batch is left out, since a smaller batch is an easier problem.
-Batches are of one language, or of one pair of languages; what is too small for that is joined into mixed ones.
+In: the rows of an entry of the mixture. Out: a plan, which is a function from the epoch to its batches in order. No two rows
+of a batch share a text, body or group, because a positive would then count as a negative. A conflicting row moves to the end
+of the epoch's queue. The last, partial batch is left out, since a smaller batch is an easier problem. Each batch has one
+language or one pair of languages; what is too small for that is joined into mixed batches.
 """
 
 from collections import deque
@@ -16,36 +16,36 @@ from codesage.contrast.entries import ACROSS, WITHIN
 from codesage.corpus.tokens.tokenised import PairTokens
 from codesage.training import order
 
-KIND, BATCH = 2, 3  # what a key is for, beside those of batches.py
+KIND, BATCH = 2, 3  # purposes of random keys; batches.py has others
 _ORDER, _COUNT, _MEMBER, _SIDES = 11, 12, 13, 14
-_RESERVE = 8  # a share of a batch, 1/8, that may be passed over for what it shares
+_RESERVE = 8  # 1/8 of a batch is drawn in addition, to replace conflicting rows
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A batch: items are numbers to draw by, each its own in an epoch; row b of both sides is a pair."""
+    """A planned batch. Row b of both sides is a pair."""
 
-    item_B: np.ndarray
-    anchor_B: np.ndarray  # numbers of pairs, whose texts (or codes, of a group) are the one side
-    partner_B: np.ndarray  # numbers of pairs whose codes are the other
-    mixed: bool = False  # of several languages because those had too few
+    item_B: np.ndarray  # item numbers, unique within an epoch, which random draws are made from
+    anchor_B: np.ndarray  # row numbers of the pairs whose texts (for groups: codes) are the first side
+    partner_B: np.ndarray  # row numbers of the pairs whose codes are the second side
+    mixed: bool = False  # whether it joins several languages that had too few rows each
 
     def __len__(self) -> int:
         return len(self.item_B)
 
 
 class OfPairs:
-    """Batches of texts and their codes: a permutation of the pairs, one language a batch."""
+    """Batches of texts and their codes: a permutation of the pairs, one language per batch."""
 
     def __init__(self, pairs: PairTokens, weight_P: np.ndarray, *, size: int, one_language: bool, seed: int) -> None:
-        """`weight_P`: how often an epoch has each pair, 0: never; 2: twice; 0.5: in every second epoch."""
+        """`weight_P`: how often each pair occurs in an epoch. 0: never; 2: twice; 0.5: in every second epoch."""
         self._pairs, self._size, self._one_language, self._seed = pairs, size, one_language, seed
         self._rows = np.flatnonzero(weight_P > 0)
         self._weights = weight_P[self._rows]
         self.count = len(self._rows)
 
     def __call__(self, epoch: int) -> list[Planned]:
-        """The batches of an epoch; where there are too few pairs for a whole one, one that is smaller."""
+        """The batches of an epoch. If there are too few pairs for a whole batch, a single smaller one."""
         chance_R = order.uniform(order.key(self._seed, epoch, KIND), self._rows)
         item_pair = np.repeat(self._rows, (self._weights + chance_R).astype(np.int64))  # rounded at random
         items = order.permutation(len(item_pair), seed=self._seed, epoch=epoch)
@@ -67,21 +67,21 @@ class OfPairs:
         return Planned(item_B, pair_B, pair_B, mixed)
 
     def _keys(self, item_pair: np.ndarray) -> np.ndarray:
-        """What no two items of a batch may share, uint64 (items, 3)."""
+        """Keys that no two items of a batch may share, uint64 (items, 3)."""
         pairs = self._pairs
         text, body, group = (key[item_pair] for key in (pairs.text_key, pairs.body_key, pairs.group_key))
         return np.stack([text, body, np.where(group > 0, group, text)], 1)
 
 
 class OfGroups:
-    """Batches of the codes of groups: an epoch has each group once for each pair of languages that it has.
+    """Batches of the codes of groups: an epoch contains each group once for each of its language pairs.
 
-    So language pairs are as frequent as the groups that have both. Of one language are a group's different solutions in
-    it. Which members stand for a group is drawn anew each epoch, and so is which language is on which side.
+    So a language pair is as frequent as the groups that contain both languages. A pair within one language joins two different
+    solutions of a group. The members that represent a group, and the side of each language, are redrawn each epoch.
     """
 
     def __init__(self, pairs: PairTokens, rows: np.ndarray, *, size: int, which: str, seed: int) -> None:
-        """`rows`: numbers of the pairs; `which`: "across" languages, "within" one, or "" for both."""
+        """`rows`: row numbers of the pairs; `which`: "across" languages, "within" one language, or "" for both."""
         self._pairs, self._size, self._seed = pairs, size, seed
         self._rows, group_M, language_M = _members(pairs, rows)
         cell_M = np.concatenate(([True], (np.diff(group_M) != 0) | (np.diff(language_M) != 0)))[: len(self._rows)]
@@ -94,12 +94,12 @@ class OfGroups:
         self.count = len(np.unique(np.concatenate(reached))) if reached else 0
 
     def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str):
-        """For each pair of languages the two cells (group, language) of every group that has both, int64 (groups, 2)."""
-        spoken, groups = np.unique(language_C), int(group_C.max(initial=-1)) + 1
-        cell_LG = np.full((len(spoken), groups), -1)
-        cell_LG[np.searchsorted(spoken, language_C), group_C] = np.arange(len(group_C))
-        for a in range(len(spoken)):
-            for b in range(a, len(spoken)):
+        """For each language pair, the two (group, language) cells of every group with both languages, int64 (groups, 2)."""
+        languages, groups = np.unique(language_C), int(group_C.max(initial=-1)) + 1
+        cell_LG = np.full((len(languages), groups), -1)
+        cell_LG[np.searchsorted(languages, language_C), group_C] = np.arange(len(group_C))
+        for a in range(len(languages)):
+            for b in range(a, len(languages)):
                 if which == (ACROSS if a == b else WITHIN):
                     continue
                 cells_G2 = np.stack([cell_LG[a], cell_LG[b]], 1)
@@ -110,7 +110,7 @@ class OfGroups:
                     yield cells_G2
 
     def __call__(self, epoch: int) -> list[Planned]:
-        """The batches of an epoch. A pair of languages with n groups has n / size of them, rounded at random."""
+        """The batches of an epoch. A language pair with n groups gets n / size batches, rounded at random."""
         full, joined, first = [], [], 0
         for number, cells_G2 in enumerate(self.pairings):
             drawn = order.permutation(len(cells_G2), seed=order.key(self._seed, _ORDER, number), epoch=epoch)
@@ -120,7 +120,7 @@ class OfGroups:
             batches = len(drawn) // self._size
             share = len(drawn) / self._size - batches
             batches += int(order.uniform(order.key(self._seed, epoch, _COUNT), np.array([number]))[0] < share)
-            # one that is rounded up has some groups again, those it began with: never two of one batch
+            # rounding up repeats the first groups of the queue, but never within one batch
             line = np.resize(drawn, batches * self._size + self._size // _RESERVE)
             full += [(batch, False) for batch in self._batches(cells_G2[line], epoch, first)[:batches]]
             first += len(line)
@@ -134,14 +134,14 @@ class OfGroups:
         return [Planned(*batch, mixed) for batch, mixed in _shuffled(full, self._seed, epoch)]
 
     def _batches(self, cells_I2: np.ndarray, epoch: int, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """(items, members, members) of whole batches of the items `first`, `first` + 1, ..., which have these cells."""
+        """(items, members, members) of the whole batches made from these cells, whose items are `first`, `first` + 1, ..."""
         item_I = first + np.arange(len(cells_I2))
         count_I2 = self._count_C[cells_I2]
         one_I, other_I = (order.uniform(order.key(self._seed, epoch, _MEMBER, side), item_I) for side in (0, 1))
         one_I = (one_I * count_I2[:, 0]).astype(np.int64)
         same_I = cells_I2[:, 0] == cells_I2[:, 1]
         other_I = (other_I * (count_I2[:, 1] - same_I)).astype(np.int64)
-        other_I = np.where(same_I, (one_I + 1 + other_I) % count_I2[:, 1], other_I)  # never a member with itself
+        other_I = np.where(same_I, (one_I + 1 + other_I) % count_I2[:, 1], other_I)  # never pair a member with itself
         row_I2 = self._rows[self._start_C[cells_I2] + np.stack([one_I, other_I], 1)]
         pairs = self._pairs
         keys = np.stack([pairs.group_key[row_I2[:, 0]], pairs.body_key[row_I2[:, 0]], pairs.body_key[row_I2[:, 1]]], 1)
@@ -150,7 +150,7 @@ class OfGroups:
 
 
 def _members(pairs: PairTokens, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, groups from 0, languages), sorted by group and language; equal solutions in one language count once."""
+    """(rows, groups from 0, languages), sorted by group and language. Equal solutions in one language count once."""
     _, group_M = np.unique(pairs.group_key[rows], return_inverse=True)
     language_M, body_M = pairs.language[rows], pairs.body_key[rows]
     by = np.lexsort((rows, body_M, language_M, group_M))
@@ -161,9 +161,9 @@ def _members(pairs: PairTokens, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def filled(items: np.ndarray, keys: np.ndarray, size: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Whole batches of `items`, a partial one, and what may not stand in that; all in their order but for what must wait.
+    """Split `items` into whole batches, a partial batch, and items that conflict with it; items that wait lose their place.
 
-    `keys`, uint64 (more than the items, K): two items that share one never stand in one batch; an item may have a key twice.
+    `keys`, uint64 (more rows than items, K): two items that share a key never share a batch. An item may have a key twice.
     """
     alone_I = _alone(keys[items])
     if alone_I.all():
@@ -171,7 +171,7 @@ def filled(items: np.ndarray, keys: np.ndarray, size: int) -> tuple[list[np.ndar
         return list(items[:whole].reshape(-1, size)), items[whole:], items[:0]
     line = deque(zip(items.tolist(), alone_I.tolist(), strict=True))
     full, batch, taken, refused = [], [], set(), 0
-    while line and refused < len(line):  # refused in a row: when all are, the batch cannot be filled
+    while line and refused < len(line):  # refused in a row; if all items are, the batch cannot be filled
         item, alone = line.popleft()
         if not alone:
             own = keys[item].tolist()
@@ -189,12 +189,12 @@ def filled(items: np.ndarray, keys: np.ndarray, size: int) -> tuple[list[np.ndar
 
 
 def _alone(keys: np.ndarray) -> np.ndarray:
-    """Which rows have no key that another row has, bool: by sorting, where np.unique would hash, at a third of the speed."""
+    """Which rows share no key with another row, bool. Sorts, because np.unique hashes, which is three times slower."""
     rows, width = keys.shape
     flat, row_K = keys.ravel(), np.repeat(np.arange(rows), width)
     by = np.argsort(flat, kind="stable")
     flat, row_K = flat[by], row_K[by]
-    shared = (flat[1:] == flat[:-1]) & (row_K[1:] != row_K[:-1])  # of equal keys, rows come in their order
+    shared = (flat[1:] == flat[:-1]) & (row_K[1:] != row_K[:-1])  # equal keys keep the order of their rows
     alone = np.ones(rows, bool)
     alone[row_K[1:][shared]] = False
     alone[row_K[:-1][shared]] = False

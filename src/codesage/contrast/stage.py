@@ -1,7 +1,7 @@
-"""Stage II: bimodal contrastive learning (paper section 3.2). Tokenised pairs and an encoder in, an embedding model out.
+"""Stage II: bimodal contrastive learning (paper section 3.2). In: tokenised pairs and an encoder. Out: an embedding model.
 
-A run is one phase or several, each with settings of its own: the blocks may be bypassed at first (depth 0), which trains
-the embedding on a hundred times as many pairs a second, and join later as a small correction of it (`residual_scale`).
+A run has one or more phases, each with its own settings. The first phase may bypass the blocks (depth 0), which trains the
+embedding on a hundred times as many pairs per second. A later phase adds the blocks as a small correction (`residual_scale`).
 """
 
 import hashlib
@@ -38,22 +38,22 @@ POSITIVES = ("pairs", "dropout")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A phase of Stage II. Published: temperature and what `batches` names; the rest is our choice."""
+    """A phase of Stage II. The paper gives the temperature and what `batches` lists; the rest is our choice."""
 
     loop: loop.Settings
     batches: BatchSettings = field(default_factory=BatchSettings)
     temperature: float = 0.05
     negatives: str = "softmax"  # how in-batch negatives are weighted, see contrastive_loss
-    positives: str = "pairs"  # "dropout": each text and each code with itself, dropout drawn twice (an ablation)
-    matryoshka_dims: tuple[int, ...] = ()  # widths that vectors may be cut to, the encoder's last; (): only whole
-    matryoshka_weights: tuple[float, ...] = ()  # of the loss at each width; (): all 1
-    teacher_weight: float = 1.0  # of the teaching loss beside the contrastive one, where there is a teacher
+    positives: str = "pairs"  # "dropout": each text and each code with itself under two dropout masks (an ablation)
+    matryoshka_dims: tuple[int, ...] = ()  # widths that vectors may be cut to, ending with the encoder's; (): only whole
+    matryoshka_weights: tuple[float, ...] = ()  # weight of the loss at each width; (): all 1
+    teacher_weight: float = 1.0  # weight of the teaching loss relative to the contrastive loss, if there is a teacher
     teacher_temperature: float = 0.05  # of the similarities that are compared with the teacher's
-    micro_tokens: int = 0  # tokens that are embedded at a time; 0: the whole batch
-    cached: bool = True  # with micro_tokens: memory of one micro-batch for a second forward, see contrast.cached
-    depth: int | None = None  # blocks that are used: None all, 0 the embedding alone
-    residual_scale: float = 1.0  # multiplies what every block adds, once, before this phase: its c_proj weights and biases
-    first: "Settings | None" = None  # the phase before this one
+    micro_tokens: int = 0  # tokens embedded at a time; 0: the whole batch
+    cached: bool = True  # with micro_tokens: needs the memory of one micro-batch, costs a second forward (contrast.cached)
+    depth: int | None = None  # number of blocks used: None all, 0 only the embedding
+    residual_scale: float = 1.0  # factor for each block's c_proj weights and biases, applied once before this phase
+    first: "Settings | None" = None  # the previous phase
 
     def __post_init__(self) -> None:
         for name, allowed in (("negatives", NEGATIVES), ("positives", POSITIVES)):
@@ -61,28 +61,28 @@ class Settings:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
         if self.temperature <= 0 or self.residual_scale <= 0 or self.micro_tokens < 0:
             raise CodesageError(f"temperature {self.temperature}, residual_scale {self.residual_scale}, micro_tokens "
-                                f"{self.micro_tokens}: expected the first two over 0, the last not negative")  # fmt: skip
+                                f"{self.micro_tokens}: expected the first two over 0 and the last 0 or more")  # fmt: skip
         if self.teacher_weight < 0 or self.teacher_temperature <= 0:
             raise CodesageError(f"teacher_weight {self.teacher_weight}, teacher_temperature {self.teacher_temperature}: "
-                                "expected a weight that is not negative and a temperature over 0")  # fmt: skip
+                                "expected a weight of 0 or more and a temperature over 0")  # fmt: skip
         if self.depth == 0 and self.residual_scale != 1:
-            raise CodesageError(f"residual_scale is {self.residual_scale}, but with depth 0 no block adds anything: give it "
-                                "to the phase that uses the blocks")  # fmt: skip
+            raise CodesageError(f"residual_scale is {self.residual_scale}, but depth 0 uses no blocks: set it in "
+                                "the phase that uses the blocks")  # fmt: skip
 
     def phases(self) -> dict[str, "Settings"]:
-        """All phases by name, first to last: "shallow" for depth 0, else "contrast", numbered from the second on."""
-        chain, found = [self], {}
+        """All phases by name, in order: "shallow" for depth 0, else "contrast"; repeated names are numbered from 2."""
+        chain, phases = [self], {}
         while chain[0].first is not None:
             chain.insert(0, chain[0].first)
         for phase in chain:
             name = "shallow" if phase.depth == 0 else "contrast"
-            same = sum(known.split("-")[0] == name for known in found)
-            found[f"{name}-{same + 1}" if same else name] = phase
-        return found
+            same = sum(known.split("-")[0] == name for known in phases)
+            phases[f"{name}-{same + 1}" if same else name] = phase
+        return phases
 
 
 def one_phase(settings: Settings) -> Settings:
-    """`settings` without the phases before the last, which gets their time: for a model whose blocks have had Stage II."""
+    """Only the last phase of `settings`, with the time of all. For a model whose blocks already went through Stage II."""
     seconds = sum(phase.loop.seconds for phase in settings.phases().values())
     return replace(settings, loop=replace(settings.loop, seconds=seconds), first=None, residual_scale=1.0)
 
@@ -94,10 +94,10 @@ def run(
 ) -> Artifact:  # fmt: skip
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `before` is the Stage I model it starts from (None: from scratch), for the record; `checkpoints` and `resume` as in
-    training.loop.train; `keep` is the mask that contrast.filtering gives, bool, one of each pair; `mined` what
-    contrast.mining gives; `teacher` what contrast.teacher gives. Raises CodesageError when there are fewer than two pairs,
-    or settings, tokenizer, lengths and encoder do not fit each other, before training time is spent.
+    `before`: the Stage I model that the run starts from (None: from scratch), for the record. `checkpoints` and `resume`: as
+    in training.loop.train. `keep`: the mask from contrast.filtering, bool, one per pair. `mined`: from contrast.mining.
+    `teacher`: from contrast.teacher. Raises CodesageError before training starts when there are fewer than two pairs, or when
+    settings, tokenizer, lengths and encoder do not fit each other.
     """
     phases = settings.phases()
     drawn = {}
@@ -118,13 +118,13 @@ def run(
               "kept": "" if keep is None else int(np.asarray(keep).sum()),
               "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest(),
               "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
-    _tell(drawn)
+    _print_sources(drawn)
     if teacher is not None:
         facts["teacher"] = teacher.facts
     facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
-            torch.manual_seed(phase.loop.seed + processes.rank())  # each process drops other things out
+            torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
                 done = loop.train(encoder, phase.loop, loop.Run(
@@ -141,8 +141,8 @@ def run(
     return open_artifact(out, "model")
 
 
-def _tell(drawn: dict[str, Batches]) -> None:
-    """Say on stderr what each phase is about to learn from."""
+def _print_sources(drawn: dict[str, Batches]) -> None:
+    """Print on stderr what each phase will learn from."""
     if processes.rank() == 0:
         for name, batches in drawn.items():
             print("\n".join(f"codesage: {name}: {line}" for line in batches.lines()), file=sys.stderr, flush=True)
@@ -152,11 +152,11 @@ def expected(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None,
     tokenizer: Tokenizer | None = None, mined: np.ndarray | None = None,
 ) -> dict[str, Estimate]:  # fmt: skip
-    """What each phase will cost, by name: what `--dry-run` prints. Nothing is trained.
+    """The cost of each phase, by name, as `--dry-run` prints it. Nothing is trained.
 
-    With the tokenizer CodesageError as in `run`, when settings, tokens and encoder do not fit each other.
+    If the tokenizer is given, raises CodesageError as `run` does when settings, tokens and encoder do not fit each other.
     """
-    found, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
+    estimates, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder, tokenizer)
@@ -164,21 +164,21 @@ def expected(
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
-        loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # of all pairs, which every process computes
-        found[name] = estimate.estimate(
+        loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # every process computes that of all pairs
+        estimates[name] = estimate.estimate(
             config, step_tokens=step_tokens, step_flops=blocks + world * loss,
             micro_tokens=phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens,
             steps=phase.loop.steps, seconds=phase.loop.seconds, device=device, keep=phase.loop.keep, world=world,
             bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
         )  # fmt: skip
-    return found
+    return estimates
 
 
 def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tensor, int]:
-    """Leave the gradients of this process's part of a batch in `.grad`; returns its part of the loss, and its tokens.
+    """Leave the gradients of this process's part of a batch in `.grad`; return its part of the loss and its token count.
 
-    The loss of the global batch is computed from the gathered vectors by every process, a `world`-th of it each, so
-    that parts add up, as training.processes asks.
+    Every process computes the loss of the global batch from the gathered vectors and takes 1/world of it, so that the parts
+    add up, as training.processes requires.
     """
     documents = stacked(batch.texts, batch.codes)
     twice = settings.positives == "dropout"
@@ -196,9 +196,9 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
 
 
 def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
-    """`gradients` of two pairs of a batch, each document a micro-batch where there may be several.
+    """Run `gradients` on two pairs of a batch, with one micro-batch per document if the settings use micro-batches.
 
-    So the blocks run in all the forms a step may use, those without gradients included.
+    This runs the blocks in every form that a step may use, including without gradients.
     """
     rows = np.arange(len(batch.pair_P))[:2]
     few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows], batch.partner_P[rows],
@@ -207,9 +207,9 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
 
 
 def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
-    """This process's part of the loss: `vectors_ND` are those of its texts, then those of its codes (twice: dropout).
+    """This process's part of the loss. `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout").
 
-    `teacher_PW`: the teacher's vectors of its texts, whose similarities the encoder's are pulled towards.
+    `teacher_PW`: the teacher's vectors of its texts. The encoder's similarities are pulled towards the teacher's.
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
@@ -234,10 +234,10 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
     config, pairs = encoder.config, settings.batches
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
         raise CodesageError(f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
-                            "with that of the model")  # fmt: skip
+                            "with the model's tokenizer")  # fmt: skip
     if tokenizer.vocab_size != config.vocab_size:
         raise CodesageError(f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "
-                            "tokenizer the encoder was made with")  # fmt: skip
+                            "encoder's own tokenizer")  # fmt: skip
     longest = max(pairs.text_tokens, pairs.code_tokens)
     if longest > config.max_position_embeddings:
         raise CodesageError(f"texts of {longest} tokens, but the encoder has {config.max_position_embeddings} positions: "
@@ -248,10 +248,10 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
     if settings.depth != 0:
         dropouts += [config.attention_dropout_prob, config.residual_dropout_prob]
     if settings.positives == "dropout" and not any(dropouts):
-        raise CodesageError("positives are 'dropout', but the encoder has none: every vector would be its own copy, set "
-                            "the encoder's dropout or take positives 'pairs'")  # fmt: skip
+        raise CodesageError("positives are 'dropout', but the encoder has no dropout, so both vectors would be equal: set "
+                            "the encoder's dropout or use positives 'pairs'")  # fmt: skip
     if pairs.batch_pairs < 2 * processes.world():
-        raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 pairs each")
+        raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 per process")
     check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.hidden_size)
 
 
@@ -267,7 +267,7 @@ class _Share:
 
 @contextmanager
 def _bypassed(encoder: Encoder, depth: int | None) -> Iterator[None]:
-    """Freeze the blocks that this depth does not reach: no decay, and no sum over processes, may move them."""
+    """Freeze the blocks beyond this depth, so that neither weight decay nor the sum over processes changes them."""
     frozen = [] if depth is None else [parameter for block in encoder.h[depth:] for parameter in block.parameters()]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -279,18 +279,18 @@ def _bypassed(encoder: Encoder, depth: int | None) -> Iterator[None]:
 
 
 def _identity(phase: Settings) -> dict:
-    """What a resumed phase must share with the one that was killed; how it is cut into micro-batches may differ."""
+    """The settings that a resumed phase must share with the interrupted one; micro-batches may differ."""
     return {name: value for name, value in asdict(phase).items() if name not in ("loop", "first", "micro_tokens", "cached")}
 
 
 def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
-    """Operations a token, 0 where the blocks are bypassed; the first batch stands for all."""
+    """Operations per token, measured on the first batch; 0 if the blocks are bypassed."""
     if phase.depth == 0:
         return 0.0
     return estimate.flops_per_token(encoder.config, length=mean_length(drawn.at(0)))
 
 
 def mean_length(batch: Batch) -> float:
-    """How many tokens a token attends to, on average."""
+    """The mean number of tokens that a token attends to."""
     lengths = stacked(batch.texts, batch.codes).lengths
     return float((lengths**2).sum() / lengths.sum())

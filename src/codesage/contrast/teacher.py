@@ -1,8 +1,8 @@
-"""A teacher: another sentence encoder, whose vectors of the texts of pairs Stage II learns from.
+"""A teacher: another sentence encoder, whose vectors of the pairs' texts guide Stage II.
 
-In: the teacher and Tokens. Out: an artifact of kind "teacher", one vector of each text, computed once; and the loss that
-pulls the similarities among the texts of a batch towards the teacher's. Only similarities are compared, so the teacher's
-width does not matter and no head is needed. Shapes: P pairs, W width of the teacher, D width of the encoder.
+In: the teacher and Tokens. Out: an artifact of kind "teacher" with one vector per text, computed once, and a loss that pulls
+the similarities among the texts of a batch towards the teacher's. Only similarities are compared, so the teacher may have
+any width and no projection head is needed. Shapes: P pairs, W width of the teacher, D width of the encoder.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 
 FILE = "texts.npy"
-_BLOCK = 4096  # texts that are encoded between two reports of progress
+_BLOCK = 4096  # texts encoded between two progress reports
 
 
 class TeachesTexts(Protocol):
-    """A sentence encoder that can teach, such as codesage.encoder.sentence gives."""
+    """A sentence encoder that can teach, such as codesage.encoder.sentence.SentenceEncoder."""
 
     name: str
     fingerprint: str
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Vectors (n, W) of texts as they are."""
+        """Vectors (n, W) of the unchanged texts."""
         ...
 
 
@@ -41,11 +41,11 @@ class Teacher:
 
     name: str
     fingerprint: str
-    texts_PW: np.ndarray  # float16, mapped: a unit row of each pair that has a text, zeros for the others
+    texts_PW: np.ndarray  # float16, memory-mapped: a unit vector for each pair with a text, zeros for the others
 
     @property
     def facts(self) -> dict:
-        """What the card of a model says about its teacher."""
+        """The facts about the teacher that the model's card lists."""
         return {"name": self.name, "fingerprint": self.fingerprint, "width": self.texts_PW.shape[1]}
 
 
@@ -53,10 +53,11 @@ def write(
     teacher: TeachesTexts, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:  # fmt: skip
-    """Encode the texts of all pairs and publish the vectors at `out`. Texts are as the tokens hold them, so cut alike.
+    """Encode the texts of all pairs and publish the vectors at `out`.
 
-    Byte-level ids decode to the text they were made of. `progress` is called with the number of texts done and of all.
-    CodesageError when the teacher gives vectors that are not finite or are zero, or when no pair has a text.
+    Texts are decoded from the tokens, so they are cut like the tokens; byte-level ids decode to the original text. `progress`
+    is called with the number of texts done and the total. CodesageError when the teacher returns vectors that are zero or not
+    finite, or when no pair has a text.
     """
     text = tokens.pairs.text
     rows = np.flatnonzero(text.lengths > 0)
@@ -85,7 +86,7 @@ def _checked(teacher: TeachesTexts, texts: list[str]) -> np.ndarray:
 
 
 def read(path: Path | str, tokens: Tokens) -> Teacher:
-    """The vectors at `path`, mapped. CodesageError when they are missing, damaged, or of other tokens."""
+    """Open the vectors at `path`, memory-mapped. CodesageError when they are missing, damaged, or made for other tokens."""
     artifact = open_artifact(path, "teacher")
     if artifact.facts.get("tokens") != tokens.fingerprint:
         raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage teach' on these")
@@ -102,9 +103,9 @@ def read(path: Path | str, tokens: Tokens) -> Teacher:
 def teaching_loss(text_PD: Tensor, teacher_PW: Tensor, *, temperature: float = 0.05) -> Tensor:
     """Mean over the texts i of KL(t_i || s_i): how far the encoder's similarities among texts are from the teacher's.
 
-    t_i and s_i are the softmax over the other texts j of cos(i, j) / temperature, of the teacher and of the encoder. The
-    teacher's rows are of unit length. No gradient flows to the teacher. Returns a scalar of the texts' type, float32 at
-    least; 0 for fewer than three texts, whose similarities have no order.
+    t_i and s_i are the softmax of cos(i, j) / temperature over the other texts j, for the teacher and for the encoder. The
+    teacher's rows must have unit length. No gradient flows to the teacher. Returns a scalar of the texts' dtype, at least
+    float32. It is 0 for fewer than three texts, because their similarities have no order.
     """
     text_PD = text_PD if text_PD.dtype == torch.float64 else text_PD.float()
     if len(text_PD) < 3:
@@ -114,5 +115,5 @@ def teaching_loss(text_PD: Tensor, teacher_PW: Tensor, *, temperature: float = 0
         own_PP = torch.eye(len(unit_PD), dtype=torch.bool, device=unit_PD.device)
         student_PP = (unit_PD @ unit_PD.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
         target_PP = (unit_PW @ unit_PW.T / temperature).masked_fill(own_PP, -torch.inf).log_softmax(dim=1)
-        surplus_PP = (target_PP - student_PP).masked_fill(own_PP, 0.0)  # else -inf less -inf
+        surplus_PP = (target_PP - student_PP).masked_fill(own_PP, 0.0)  # avoids -inf minus -inf
         return (target_PP.exp() * surplus_PP).sum() / len(unit_PD)

@@ -1,10 +1,10 @@
 """The contrastive loss for large batches: the same value and gradient as `contrastive_loss`, in square tiles.
 
-In: pooled vectors of P texts and of their P codes. Out: one scalar. The plain form writes a dozen matrices of (2P)^2
-scores, 1 GB each at the published batch of 8,192 pairs; here memory is a few tiles, whatever P. Scores are symmetric, so
-only tiles on and above the diagonal are computed, for the row sums and (again, where they do not fit) for the gradient,
-which is ready when the loss is: 3 to 4 N^2 D operations, where autograd over the plain form takes 6 and streams every
-matrix through memory. Shapes: P pairs, D width, N = 2P vectors, T vectors a tile.
+In: pooled vectors of P texts and of their P codes. Out: one scalar. The plain form writes a dozen matrices of (2P)^2 scores,
+1 GB each at the published batch of 8,192 pairs. Here memory is a few tiles for any P. Scores are symmetric, so only tiles on
+and above the diagonal are computed, first for the row sums and then for the gradient; tiles that do not fit in memory are
+computed twice. The gradient is ready together with the loss. This takes 3 to 4 N^2 D operations. Autograd over the plain
+form takes 6 and streams every matrix through memory. Shapes: P pairs, D width, N = 2P vectors, T vectors per tile.
 """
 
 import math
@@ -17,20 +17,20 @@ from torch.nn import functional as F
 
 from codesage.contrast.loss import check, contrastive_loss
 
-_TILE = {"cpu": 512, "cuda": 4096}  # a tile stays in the last cache on CPU, and fills the device on CUDA
-_KEPT = 2**28  # bytes of tiles that are kept between the two looks at them, rather than computed again
-_REACH = {torch.float32: 80.0, torch.float64: 700.0}  # e^-x is still a normal number
+_TILE = {"cpu": 512, "cuda": 4096}  # on a CPU a tile fits in the last-level cache; on CUDA it fills the device
+_KEPT = 2**28  # bytes; up to this size, tiles are kept between the two passes instead of computed again
+_REACH = {torch.float32: 80.0, torch.float64: 700.0}  # largest x for which e^-x is a normal number
 
 
 def tiled_loss(
     text_PD: Tensor, code_PD: Tensor, *, temperature: float = 0.05, negatives: str = "softmax", tile: int = 0
 ) -> Tensor:
-    """`contrastive_loss` of the same arguments, to rounding; `tile`: vectors a tile, 0 for the device's default.
+    """`contrastive_loss` of the same arguments, up to rounding. `tile`: vectors per tile, 0 for the device's default.
 
-    Differentiable once. Computed in float32 at least, also under autocast: at temperature 0.05 a score's rounding
-    error in bf16 is a tenth of the score. Powers are taken of s - 1/temperature, so one serves both of its vectors;
-    where the smallest would vanish (temperatures under 0.025, or 0.05 with weighted negatives) it is float64, and the
-    plain form under a ninth of these. ValueError as in `contrastive_loss`.
+    It can be differentiated once. It is computed in at least float32, also under autocast, because at temperature 0.05 the
+    rounding error of a bf16 score is a tenth of the score. Exponentials are taken of s - 1/temperature, so each one serves
+    both of its vectors. Where the smallest would underflow (temperatures under 0.025, or 0.05 with weighted negatives),
+    float64 is used, and under a ninth of these temperatures the plain form. ValueError as in `contrastive_loss`.
     """
     check(text_PD, code_PD, temperature, negatives)
     with torch.autocast(text_PD.device.type, enabled=False):
@@ -70,7 +70,7 @@ class _Tiled(torch.autograd.Function):
 
 
 class _Tiles:
-    """e^(s - shift) of N scaled vectors, in tiles on and above the diagonal; the vectors' order is texts, codes."""
+    """e^(s - shift) of N scaled vectors (texts, then codes), in tiles on and above the diagonal."""
 
     def __init__(self, scaled_ND: Tensor, shift: float, tile: int) -> None:
         self.vectors_ND, self.shift, self.pairs = scaled_ND, shift, len(scaled_ND) // 2
@@ -79,11 +79,11 @@ class _Tiles:
         self.spans = [slice(start, min(start + tile, len(scaled_ND))) for start in range(0, len(scaled_ND), tile)]
 
     def powers(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, columns, powers), not to be changed: 0 where a vector meets itself or its partner."""
+        """(rows, columns, powers); powers are 0 between a vector and itself or its partner. Do not modify them."""
         if self.kept is not None:
             yield from self.kept
             return
-        found = []
+        tiles = []
         for number, rows in enumerate(self.spans):
             for columns in self.spans[number:]:
                 powers_TT = (self.vectors_ND[rows] @ self.vectors_ND[columns].T).sub_(self.shift).exp_()
@@ -92,12 +92,12 @@ class _Tiles:
                     if -len(powers_TT) < offset < powers_TT.shape[1]:
                         powers_TT.diagonal(offset).fill_(0)
                 if self.keep:
-                    found.append((rows, columns, powers_TT))
+                    tiles.append((rows, columns, powers_TT))
                 yield rows, columns, powers_TT
-        self.kept = found or None
+        self.kept = tiles or None
 
     def sums(self, *, weighted: bool) -> tuple[Tensor, Tensor | None]:
-        """Sum over the negatives of each vector of their powers, and of their squares when `weighted`: both (N,)."""
+        """For each vector, the sum of the powers of its negatives and, when `weighted`, of their squares: both (N,)."""
         once_N = self.vectors_ND.new_zeros(len(self.vectors_ND))
         twice_N = torch.zeros_like(once_N) if weighted else None
         for rows, columns, powers_TT in self.powers():
@@ -110,10 +110,10 @@ class _Tiles:
     def gradient(self, share_N: Tensor, once_N: Tensor, twice_N: Tensor | None) -> Tensor:
         """dloss/dvectors (N, D), where `share_N` is dloss/dweighted of each anchor.
 
-        dweighted_i / ds_ik is e^s_ik / sum e^s, or 2 e^2s_ik / sum e^2s - e^s_ik / sum e^s; an entry is a negative of
-        its row and of its column, so both their shares meet in it.
+        dweighted_i / ds_ik is e^s_ik / sum e^s, or 2 e^2s_ik / sum e^2s - e^s_ik / sum e^s when weighted. An entry is a
+        negative of both its row and its column, so it adds the shares of both.
         """
-        # of the positives: -share_i to both i and its partner
+        # the positives contribute -share_i to i and to its partner
         gradient_ND = -(share_N + share_N.roll(self.pairs)).unsqueeze(1) * self.vectors_ND.roll(self.pairs, 0)
         first_N, second_N = share_N / once_N, None if twice_N is None else 2 * share_N / twice_N
         for rows, columns, powers_TT in self.powers():

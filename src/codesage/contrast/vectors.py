@@ -1,8 +1,8 @@
-"""Batches of token ids to pooled vectors, at full depth or through the embedding alone.
+"""Turn batches of token ids into pooled vectors, at full depth or through the embedding only.
 
 In: an encoder and documents as rows of ids. Out: vectors (B, D), differentiable. With depth 0 the encoder is
-mean(ln_f(wte[id] + wpe[position])), which needs none of the (T, D) matrices of the general path: see `shallow`.
-Shapes: B documents, T tokens of all of them, D width, V vocabulary, S positions.
+mean(ln_f(wte[id] + wpe[position])), which does not need the (T, D) matrices of the general path; see `shallow`.
+Shapes: B documents, T tokens in all documents, D width, V vocabulary, S positions.
 """
 
 import numpy as np
@@ -13,26 +13,26 @@ from torch.nn import functional as F
 from codesage.corpus.tokens.ragged import Ragged, spans
 from codesage.encoder.model import Encoder, Layout
 
-_COMPACT = 8  # the table of all (id, position) pairs may have this many times the tokens of the batch
+_COMPACT = 8  # the table of all (id, position) pairs may be this many times larger than the batch's tokens
 
 
 def taken(documents: Ragged, rows: np.ndarray | list[int]) -> Ragged:
-    """The rows asked for, in the order asked for."""
+    """The given rows, in the given order."""
     rows = np.asarray(rows, np.int64)
     lengths = documents.lengths_at(rows)
     return Ragged(documents.ids[spans(documents.borders[rows], lengths)], np.concatenate(([0], lengths.cumsum())))
 
 
 def stacked(*parts: Ragged) -> Ragged:
-    """All rows of all parts."""
+    """Concatenate the rows of all parts."""
     ends = np.concatenate([part.lengths for part in parts]).cumsum()
     return Ragged(np.concatenate([part.ids for part in parts]), np.concatenate(([0], ends)))
 
 
 def embed(encoder: Encoder, documents: Ragged, *, depth: int | None = None) -> Tensor:
-    """Pooled vectors (B, D) of documents given as integer ids, in the order given; blocks as in Encoder.forward.
+    """Pooled vectors (B, D) of documents given as integer ids, in the given order; `depth` as in Encoder.forward.
 
-    Depth 0 takes the short way where it is the same function: no dropout before the norm, an encoder that is whole.
+    Depth 0 uses `shallow` where it computes the same function: without dropout before the norm and without sharding.
     """
     dropout = encoder.training and encoder.config.embedding_dropout_prob > 0
     if depth == 0 and not dropout and not hasattr(encoder.wte.weight, "full_tensor"):
@@ -47,11 +47,11 @@ def embed(encoder: Encoder, documents: Ragged, *, depth: int | None = None) -> T
 
 
 def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
-    """The vectors of `embed` at depth 0, from tables instead of tokens.
+    """The vectors of `embed` at depth 0, computed from the tables instead of token by token.
 
-    With w, p the rows of both tables less their mean over D, a token's norm is (w + p) r, where
-    1/r^2 = mean(w^2) + mean(p^2) + 2 mean(w p) + eps, and the mean over tokens of (w + p) r is a weighted bag of rows:
-    one fused lookup, whose gradient is another. mean(w p) of all ids and positions in use is one matrix product.
+    Let w and p be the rows of the two tables minus their mean over D. A normalised token is (w + p) r, where
+    1/r^2 = mean(w^2) + mean(p^2) + 2 mean(w p) + eps. The mean of (w + p) r over tokens is a weighted bag of rows: one fused
+    lookup, and another for its gradient. mean(w p) for all ids and positions in use is one matrix product.
     """
     device, norm, lengths = encoder.wte.weight.device, encoder.ln_f, documents.lengths
     if not len(lengths) or lengths.min() < 1 or lengths.max() > encoder.config.max_position_embeddings:
@@ -62,7 +62,7 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
     positions_T = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).to(device)
     ids_T = torch.from_numpy(documents.ids.astype(np.int64)).to(device)
     words_VD, rows_T = encoder.wte.weight, ids_T
-    if words_VD.shape[0] * longest > _COMPACT * len(ids_T):  # a small batch: leave out the rows it does not use
+    if words_VD.shape[0] * longest > _COMPACT * len(ids_T):  # small batch: leave out unused rows
         used_V, rows_T = ids_T.unique(return_inverse=True)
         words_VD = words_VD[used_V]
     with torch.autocast(device.type, enabled=False):
@@ -73,7 +73,7 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
         variance_VS = torch.addmm(
             places_SD.square().mean(1) + words_VD.square().mean(1, keepdim=True), words_VD, places_SD.T, alpha=2 / width
         )
-        # a (V, S) table of 2 million floats is looked up, not the (T, D) matrix of a hundred million
+        # look up in a (V, S) table of 2 million floats instead of building a (T, D) matrix of a hundred million
         scale_T = (variance_VS.flatten().gather(0, rows_T * longest + positions_T).clamp_min(0) + norm.eps).rsqrt()
         sums_BD = F.embedding_bag(rows_T, words_VD, starts_B, mode="sum", per_sample_weights=scale_T)
         document_T = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)

@@ -1,25 +1,25 @@
-"""Vectors without the part that says which language the code is in.
+"""Remove the language of the code from its vectors.
 
-Vectors of one language share a direction ("this is PHP"), which outweighs what the code does as soon as code of
-different languages is compared. The mean of each language's vectors is that direction: it is taken off, less of it
-where few vectors tell it.
+Vectors of one language share a direction ("this is PHP"). When code in different languages is compared, this direction
+outweighs what the code does. It is estimated by the mean of each language's vectors and subtracted. With few vectors the
+estimate is poor, so less of it is subtracted.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-_TRUST = 16.0  # vectors of a language: with so many, half of their mean is taken off
+_TRUST = 16.0  # with this many vectors in a language, half of their mean is subtracted
 
 
 def without_language(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.ndarray:
-    """`vectors_ND` minus the mean vector of their language, at unit length: float32 (N, D).
+    """`vectors_ND` minus the mean vector of each row's language, scaled to unit length: float32 (N, D).
 
-    `languages`: one name a row. Of a language with n rows n / (n + 16) of the mean is taken off, so that a small set
-    keeps its vectors, and a single one all of its own. ValueError when rows and names differ in number.
+    `languages`: one name per row. For a language with n rows, n / (n + 16) of the mean is subtracted, so a small set changes
+    little; a single vector does not change. ValueError when the numbers of rows and names differ.
     """
     if len(vectors_ND) != len(languages):
-        raise ValueError(f"{len(vectors_ND)} vectors, but {len(languages)} languages: expected one a row")
+        raise ValueError(f"{len(vectors_ND)} vectors, but {len(languages)} languages: expected one per row")
     centred = np.array(vectors_ND, np.float32)
     names = np.asarray(languages)
     for name in set(languages):

@@ -1,4 +1,4 @@
-"""`codesage initialise`, `export` and `export-hub`: model folders that are made without training."""
+"""`codesage initialise`, `export` and `export-hub`: commands that write model folders without training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,10 @@ from codesage.training import options
 def export_hub(
     model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    name: Annotated[str, typer.Option(help="Title of the model card; empty: the folder's name.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the weights, such as apache-2.0; empty: as its card says.")] = "",
+    name: Annotated[str, typer.Option(help="Title of the model card. Default: the folder's name.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, such as apache-2.0. Default: that of its card.")] = "",
 ) -> None:
-    """Write a model for transformers and sentence-transformers: safetensors, tokenizer, modules.json, model card."""
+    """Convert a model for transformers and sentence-transformers: safetensors, tokenizer, modules.json, model card."""
     from codesage.encoder import hub
 
     artifact = hub.export_hub(model, out, name=name, licence=licence)
@@ -23,10 +23,10 @@ def export_hub(
 
 def initialise(
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")], out: options.Out, size: options.Size = "nano",
-    tokens: Annotated[Path | None, typer.Option(help="Tokens to count words in: the lexical start of nano.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose words the lexical start of nano counts.")] = None,
     seed: options.Seed = 0,
 ) -> None:  # fmt: skip
-    """Write an untrained encoder, the baseline that training has to beat: random weights, or a lexical start."""
+    """Write an untrained encoder (random weights or a lexical start), the baseline that training has to beat."""
     from codesage import recipes
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -44,9 +44,9 @@ def initialise(
 def export(
     model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
     out: options.Out,
-    int8_only: Annotated[bool, typer.Option(help="Only the int8 file: the smallest folder that searches.")] = False,
+    int8_only: Annotated[bool, typer.Option(help="Write only the int8 file: the smallest folder that search can use.")] = False,
 ) -> None:
-    """Write a model as ONNX, int8 beside fp32: it then runs without torch."""
+    """Convert a model to ONNX (int8 and fp32), which runs without torch."""
     from codesage.encoder.export import export_folder
 
     export_folder(model, out, int8_only=int8_only)

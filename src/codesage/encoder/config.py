@@ -1,6 +1,6 @@
-"""The shape of an encoder, under the names of the published config.json, and the named sizes.
+"""The shape of an encoder, with the field names of the published config.json, and the named sizes.
 
-small, base and large are the paper's (table 5 of the appendix); nano and mini are ours, for CPUs and small devices.
+small, base and large come from the paper (table 5 of the appendix). nano and mini are ours, for CPUs and small devices.
 """
 
 import json
@@ -14,7 +14,7 @@ FILE = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Shape and regularisation of the pre-LN GPT-2 body. Field names are those of the published config.json."""
+    """Shape and regularisation of the pre-LN GPT-2 body, with the field names of the published config.json."""
 
     hidden_size: int
     num_hidden_layers: int
@@ -40,19 +40,19 @@ class Config:
                 raise CodesageError(f"{field.name} is {value!r} in the encoder's config, expected 0 <= p < 1")
         if self.hidden_size % self.num_attention_heads:
             raise CodesageError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         if self.activation_function != "gelu_new":
             raise CodesageError(f"activation_function is {self.activation_function!r}, expected 'gelu_new'")
 
     def parameters(self) -> int:
-        """Exact number of parameters (embedding tied to the head): reference for `Encoder` of this shape."""
+        """Exact number of parameters of an `Encoder` of this shape; the head is tied to the embedding."""
         width, inner = self.hidden_size, self.intermediate_size
         block = 4 * width * width + 2 * width * inner + 4 * width + inner + width + 4 * width
         return (self.vocab_size + self.max_position_embeddings) * width + self.num_hidden_layers * block + 2 * width
 
     def without_dropout(self) -> "Config":
-        """The same shape with all dropouts 0 (single-epoch runs on small devices; the paper trains with 0.1)."""
+        """The same shape with all dropouts 0, for single-epoch runs on small devices. The paper trains with 0.1."""
         return replace(self, embedding_dropout_prob=0.0, attention_dropout_prob=0.0, residual_dropout_prob=0.0)
 
     def save(self, folder: Path) -> None:
@@ -71,9 +71,9 @@ SIZES: dict[str, Config] = {
 
 
 def load_config(folder: Path) -> Config:
-    """Read config.json of `folder`, ours or a published one; keys that do not shape the encoder are ignored.
+    """Read config.json of `folder`, ours or a published one. Keys that do not shape the encoder are ignored.
 
-    Raises CodesageError when it is missing, not JSON, lacks a key or asks for another architecture.
+    Raises CodesageError when it is missing, is not JSON, lacks a key or describes another architecture.
     """
     file = folder / FILE
     try:
@@ -83,7 +83,7 @@ def load_config(folder: Path) -> Config:
     except (OSError, ValueError) as error:
         raise CodesageError(f"{file} is not readable JSON ({error}): copy the model folder again") from None
     if not isinstance(raw, dict):
-        raise CodesageError(f"{file} holds no JSON object: copy the model folder again")
+        raise CodesageError(f"{file} is not a JSON object: copy the model folder again")
     known = {field.name: raw[field.name] for field in fields(Config) if raw.get(field.name) is not None}
     missing = [name for name in ("hidden_size", "num_hidden_layers", "num_attention_heads") if name not in known]
     if missing:

@@ -1,7 +1,7 @@
-"""The weights inside an exported model, as tensors that training can start from.
+"""Read the weights of an exported model, so that training can start from them.
 
-In: an ONNX file that encoder.export wrote, fp32 or int8. Out: the state dict in the published layout, in float32. What
-int8 rounded away stays away: a weight is off by at most half a step of its row or column.
+In: an ONNX file written by encoder.export, fp32 or int8. Out: the state dict in the published layout, in float32. The
+rounding of int8 remains: a weight is off by at most half a quantisation step of its row or column.
 """
 
 from collections.abc import Iterator
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from codesage.errors import CodesageError
 
-_LINEARS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # of a block, in the order of the graph
+_LINEARS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # linear layers of a block, in graph order
 _NORMS = ("ln_1", "ln_2")
 
 
 def state_of(file: Path) -> dict[str, Tensor]:
-    """Weights by their published names, linears as (in, out). CodesageError when `file` is no model that we exported."""
+    """Weights by published name, linears as (in, out). CodesageError when `file` is not a model written by export."""
     import onnx
 
     try:
         graph = onnx.load(file).graph
-        found = dict(_tables(graph)) | dict(_blocks(graph))
-    except Exception as error:  # protobuf's and onnx's errors share no public base
+        weights = dict(_tables(graph)) | dict(_blocks(graph))
+    except Exception as error:  # the errors of protobuf and onnx share no public base
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise CodesageError(f"{file} holds no weights of an exported encoder ({reason}): export the model again") from None
-    return {name: torch.from_numpy(np.array(value, np.float32)) for name, value in found.items()}
+    return {name: torch.from_numpy(np.array(value, np.float32)) for name, value in weights.items()}
 
 
 def _tables(graph) -> Iterator[tuple[str, np.ndarray]]:
-    """The token and position tables: each is one Gather, or two for int8 rows and their scales."""
+    """The token and position tables. Each is one Gather, or for int8 two: the rows and their scales."""
     weights = _weights(graph)
     rows = [weights[node.input[0]] for node in graph.node if node.op_type == "Gather"]
     if rows[0].dtype == np.int8:
@@ -52,7 +52,7 @@ def _blocks(graph) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _linears(graph, weights: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(weight, bias) of each linear layer, in the order of the graph."""
+    """(weight, bias) of each linear layer, in graph order."""
     added = {given: node.input[1] for node in graph.node if node.op_type == "Add" for given in node.input[:1]}
     for node in graph.node:
         if node.op_type == "DynamicQuantizeMatMul":

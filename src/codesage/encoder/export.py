@@ -1,9 +1,9 @@
-"""A trained encoder as ONNX: token ids in, unit vectors out, fp32 and int8 side by side.
+"""Export a trained encoder to ONNX, in fp32 and int8: token ids in, unit vectors out.
 
-The graph is written node by node, because its shape decides the speed: one fused attention node a layer, pooling and
-normalisation inside, and for int8 one fused node a linear layer (activations quantised per call, weights per output
-channel) and an embedding table quantised per row. int8 weights use 7 bits, so that processors without VNNI, whose
-u8 x s8 products saturate at 16 bits, give the same answer as those with it.
+The graph is written node by node, because its shape determines the speed. Each layer has one fused attention node, and the
+graph includes pooling and normalisation. In int8 each linear layer is one fused node (activations quantised per call,
+weights per output channel), and the embedding tables are quantised per row. int8 weights use 7 bits. So processors without
+VNNI, whose u8 x s8 products saturate at 16 bits, give the same result as processors with it.
 
 Inputs: ids int64 (B, L), mask int32 (B, L), 1 for tokens and 0 for padding on the right. Output: vectors float32
 (B, D), rows of unit length.
@@ -25,12 +25,12 @@ from codesage.tokenizer import Tokenizer
 from codesage.tokenizer import load as load_tokenizer
 
 _STEPS = 63  # 7-bit signed weights
-_OPSET = 20  # the first with Gelu
+_OPSET = 20  # the first opset with Gelu
 
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and weights as they are added; every method returns the name of the value it made."""
+    """Collects nodes and weights. Every method returns the name of the value it adds."""
 
     int8: bool
     nodes: list = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Graph:
 
 
 def quantise(weight: np.ndarray, *, axis: int, steps: int = _STEPS) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric int8 of a matrix with one scale per slice: `axis` is the one a scale spans.
+    """Symmetric int8 quantisation of a matrix with one scale per slice along `axis`.
 
     Returns (int8 of the same shape, float32 scales with `axis` kept as 1): weight is about int8 * scale.
     """
@@ -78,7 +78,7 @@ def quantise(weight: np.ndarray, *, axis: int, steps: int = _STEPS) -> tuple[np.
 
 
 def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
-    """The ONNX model of `encoder` (paper appendix A), with mean pooling and normalisation inside."""
+    """The ONNX model of `encoder` (paper appendix A), including mean pooling and normalisation."""
     graph = _Graph(int8)
     config = encoder.config
     zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
@@ -117,10 +117,10 @@ def export(
     settings: dict, facts: dict, torch_weights: bool = True, precisions: tuple[str, ...] = (FP32, INT8),
     files: dict[str, str] | None = None,
 ) -> Artifact:  # fmt: skip
-    """Publish `encoder` at `out` as a model folder that needs no torch: config, tokenizer, ONNX files.
+    """Publish `encoder` at `out` as a model folder that works without torch: config, tokenizer, ONNX files.
 
-    `torch_weights` keeps model.safetensors beside them; `precisions` are the ONNX file names to write; `files` are
-    further text files (name to text), such as a model card.
+    `torch_weights`: also write model.safetensors. `precisions`: the ONNX file names to write. `files`: additional text files
+    (name to text), such as a model card.
     """
     with publish(out, "model", settings=settings, facts=facts) as folder:
         if torch_weights:
@@ -136,7 +136,7 @@ def export(
 
 
 def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False) -> Artifact:
-    """Export a trained or published model folder; with `int8_only` the result holds the int8 file alone (smallest)."""
+    """Export a trained or published model folder. `int8_only`: write only the int8 file, for the smallest folder."""
     source = Path(source)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
     if tokenizer.vocab_size > encoder.config.vocab_size:

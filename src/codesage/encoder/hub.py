@@ -1,9 +1,9 @@
-"""A model folder in the layout that transformers and sentence-transformers read.
+"""Write a model folder in the layout of transformers and sentence-transformers.
 
-In: a model folder of ours, or a published one. Out: a folder of both kinds at once: an artifact that `codesage.load`
-opens, and model.safetensors, config.json, the tokenizer's files, modules.json (transformer, mean pooling,
-normalisation) and a card, which SentenceTransformer(folder) opens once codesage is imported. No remote code is
-written, and transformers is not needed to write it.
+In: a model folder of ours, or a published one. Out: a folder that works both ways. `codesage.load` opens it as an artifact.
+SentenceTransformer(folder) opens it once codesage is imported; for this it holds model.safetensors, config.json, the
+tokenizer's files, modules.json (transformer, mean pooling, normalisation) and a card. It contains no remote code, and
+writing it does not need transformers.
 """
 
 import json
@@ -21,18 +21,18 @@ from codesage.tokenizer import FILE as TOKENIZER
 from codesage.tokenizer import load as load_tokenizer
 
 _MODULES = (
-    ("", "sentence_transformers.models.Transformer"),  # names that every version of the library since 2 accepts
+    ("", "sentence_transformers.models.Transformer"),  # names that the library accepts since version 2
     ("1_Pooling", "sentence_transformers.models.Pooling"),
     ("2_Normalize", "sentence_transformers.models.Normalize"),
 )
 
 
 def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: str = "") -> Artifact:
-    """Write the model folder `source` to `out` in the conventions of the hub.
+    """Write the model folder `source` to `out` in the layout of the hub.
 
-    `name` is the card's title, the folder's name when empty. `licence` is an identifier such as "apache-2.0"; empty:
-    that of the source's card, or none. Raises CodesageError when the source is missing or damaged, or the tokenizer
-    has more entries than the encoder.
+    `name`: the card's title; "": the folder's name. `licence`: an identifier such as "apache-2.0"; "": the one in the
+    source's card, or none. Raises CodesageError when the source is missing or damaged, or when the tokenizer has more
+    entries than the encoder.
     """
     source, out = Path(source), Path(out)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
@@ -56,7 +56,7 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
 
 
 def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: int, story: str = "") -> str:
-    """README.md of a model: YAML front matter, what it is, how to load it; `story` is what its own card says."""
+    """README.md of a model: YAML front matter, a description, how to load it. `story`: the text of the source's card."""
     front = ["license: " + licence] if licence else []
     front += ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity",
               "tags: [code, code-search, sentence-similarity, sentence-transformers, codesage]"]  # fmt: skip
@@ -90,7 +90,7 @@ queries into that form by itself.
 
 
 def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
-    """The tokenizer with the end token appended by itself, after truncation, and special tokens in texts left as text."""
+    """Save a tokenizer that appends the end token after truncation and treats special tokens in texts as plain text."""
     from tokenizers import Tokenizer as Bpe
     from tokenizers.processors import TemplateProcessing
 
@@ -121,12 +121,12 @@ def _save_modules(folder: Path, width: int, longest: int) -> None:
 
 
 def _card_of(source: Path) -> tuple[dict[str, str], str]:
-    """Front matter (plain `key: value` lines) and text of the source's card, its title left out."""
+    """Front matter (plain `key: value` lines) and text of the source's card, without its title."""
     file = source / "README.md"
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
-    header = dict(re.findall(r"^(\w+): *(\S.*)$", found[1], re.MULTILINE)) if found else {}
-    return header, re.sub(r"\A\s*# .*\n+", "", text[found.end() :] if found else text)
+    front = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    header = dict(re.findall(r"^(\w+): *(\S.*)$", front[1], re.MULTILINE)) if front else {}
+    return header, re.sub(r"\A\s*# .*\n+", "", text[front.end() :] if front else text)
 
 
 def _add(file: Path, **entries) -> None:

@@ -1,12 +1,12 @@
 """The encoder: a pre-LN GPT-2 body, fully bidirectional (paper section 3, appendix A).
 
-In: token ids, flat, documents one behind the other, with the length of each. Out: the last hidden states, flat again.
-The design choice: there is no padding anywhere. Every linear layer, norm and embedding works on the flat tokens of
-all documents; only attention knows borders, and confines itself to each document. Who needs the states of some tokens
-only, as the masked ones, pays for those alone from the queries of the last block on. On CUDA in half precision (autocast
-counts) that is one varlen flash attention call. Elsewhere neighbours of equal length are stacked and attended together, at
-no padding either, in one call for each length: callers sort their documents by length.
-Shapes: T tokens of all documents, M that are asked for (Q of a document), B documents, L length, D width, H heads, K head
+In: the token ids of all documents in one flat sequence, and the length of each document. Out: the last hidden states, flat.
+There is no padding. Linear layers, norms and embeddings work on the flat tokens of all documents; only attention is limited
+to each document. If only some states are needed, such as those of masked tokens, only these are computed from the queries of
+the last block on. Attention is one varlen flash attention call on CUDA in half precision (also under autocast). Elsewhere
+neighbouring documents of equal length are stacked, without padding, and share one call per length, so callers sort documents
+by length.
+Shapes: T tokens in all documents, M requested tokens (Q in one document), B documents, L length, D width, H heads, K head
 width, V vocabulary.
 """
 
@@ -24,19 +24,19 @@ from codesage.errors import CodesageError
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the documents of a flat batch lie: computed once a batch, used by every layer."""
+    """Where the documents of a flat batch are: computed once per batch, used by every layer."""
 
     lengths: tuple[int, ...]
     positions_T: Tensor  # 0..length-1 within each document: positions restart at each border
-    document_T: Tensor  # which document each token belongs to
-    runs: tuple[tuple[int, int], ...]  # (documents, length) of neighbours of equal length: sort by length to have few
-    borders: Tensor  # B+1 cumulative lengths, int32: what varlen attention takes
+    document_T: Tensor  # the document of each token
+    runs: tuple[tuple[int, int], ...]  # (documents, length) of neighbours of equal length: few if sorted by length
+    borders: Tensor  # B+1 cumulative lengths, int32, as varlen attention expects
 
     @staticmethod
     def of(lengths: Sequence[int], device: torch.device | str = "cpu") -> "Layout":
-        """Layout of documents with these lengths, in this order. ValueError when a length is under 1."""
+        """Layout of documents with these lengths, in this order. ValueError when it is empty or a length is under 1."""
         if not lengths or min(lengths) < 1:
-            raise ValueError(f"lengths {list(lengths)[:5]} hold an empty document or no document at all")
+            raise ValueError(f"lengths {list(lengths)[:5]}: expected at least one document and no empty document")
         length_B = torch.tensor(lengths)
         borders = F.pad(length_B.cumsum(0), (1, 0))
         document_T = torch.repeat_interleave(torch.arange(len(lengths)), length_B)
@@ -47,18 +47,18 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The tokens of a flat batch whose last states are asked for: the last block computes no others."""
+    """The tokens of a flat batch whose last states are requested; the last block computes only these."""
 
-    rows_M: Tensor  # int64, where they stand among the T, ascending
-    borders: Tensor  # B+1 cumulative numbers of them, int32: what varlen attention takes
+    rows_M: Tensor  # int64, their positions among the T tokens, ascending
+    borders: Tensor  # B+1 cumulative counts per document, int32, as varlen attention expects
 
     @staticmethod
     def of(rows_M: Tensor, layout: Layout) -> "Asked":
-        """From their rows; nothing waits for the device."""
+        """Build it from the rows, without waiting for the device."""
         return Asked(rows_M, torch.searchsorted(rows_M, layout.borders.long()).int())
 
     def runs(self, layout: Layout) -> list[tuple[int, int, int]]:
-        """(1, queries, length) of each document, as _stacked_attention takes them."""
+        """(1, queries, length) of each document, as _stacked_attention expects."""
         return [(1, queries, length) for queries, length in zip(self.borders.diff().tolist(), layout.lengths, strict=True)]
 
 
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         self.residual_dropout = nn.Dropout(config.residual_dropout_prob)
 
     def projected(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (M, H, K) of the tokens asked for (None: all), keys and values (T, H, K) of all tokens."""
+        """Queries (M, H, K) of the tokens `rows_M` (None: all), keys and values (T, H, K) of all tokens."""
         if rows_M is None:
             return self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
         width, weight, bias = x_TD.shape[1], self.c_attn.weight, self.c_attn.bias
@@ -82,23 +82,23 @@ class Attention(nn.Module):
         return q_MHK, *F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
 
     def forward(self, q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
-        """What each query sees of its document, (M, H, K)."""
+        """The attention output of each query over its document, (M, H, K)."""
         dropout = self.dropout if self.training else 0.0
-        # q's dtype, not that of the residual stream, which stays float32 under autocast, like the norms
+        # check the dtype of q: under autocast the residual stream stays float32, like the norms
         if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16):
             return _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout, dropout)
         runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
         return _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
 
     def merged(self, y_MHK: Tensor) -> Tensor:
-        """What attention adds to the residual stream, (M, D)."""
+        """The output of attention that is added to the residual stream, (M, D)."""
         return self.residual_dropout(self.c_proj(y_MHK.flatten(1)))
 
 
 def _stacked_attention(
     q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, runs: Sequence[tuple[int, int, int]], dropout: float
 ) -> Tensor:
-    """Attention of neighbours that are alike, stacked; `runs`: (documents, queries of each, length of each)."""
+    """Attention over stacks of equal neighbours; `runs`: (documents, queries of each, length of each)."""
     queries, keys = ([run[0] * run[side] for run in runs] for side in (1, 2))
     parts = []
     for (documents, *shape), *qkv in zip(runs, q_MHK.split(queries), k_THK.split(keys), v_THK.split(keys), strict=True):
@@ -113,14 +113,14 @@ def _stacked_attention(
 def _varlen_attention(
     q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, query_borders: Tensor, layout: Layout, dropout: float = 0.0
 ) -> Tensor:
-    """Attention of documents of any lengths in one call; `query_borders`: int32 (B+1,) cumulative numbers of queries."""
+    """Attention over documents of any lengths in one call; `query_borders`: int32 (B+1,) cumulative numbers of queries."""
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max(layout.lengths)  # known on the host: no layer waits for the device
+    longest = max(layout.lengths)  # known on the host, so no layer waits for the device
     qkv, borders = (q_MHK, k_THK, v_THK), (query_borders, layout.borders, longest, longest)
-    if dropout:  # which varlen_attn leaves out of the operation it is made of; torch's nested tensors call it like this
+    if dropout:  # varlen_attn does not expose dropout; torch's nested tensors call the operation in this way
         return torch.ops.aten._flash_attention_forward(*qkv, *borders, dropout, False, False)[0]
-    # Positions only: the switch for causality was renamed after 2.10 (is_causal, then window_size); its default is none.
+    # Positional arguments only: the option for causality was renamed after 2.10 (is_causal, then window_size); default: none.
     return varlen_attn(*qkv, *borders)
 
 
@@ -141,29 +141,29 @@ class Block(nn.Module):
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
 
     def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
-        """(T, D) to (T, D), or to (M, D) of the tokens `asked` for."""
+        """(T, D) to (T, D), or to (M, D) for the tokens in `asked`."""
         rows_M = None if asked is None else asked.rows_M
         y_MHK = self.attn(*self.before(x_TD, rows_M), layout, asked)
         return self.after(x_TD if rows_M is None else x_TD[rows_M], y_MHK)
 
-    # The two sides of attention: what a block computes for each token alone.
+    # The parts before and after attention, which a block computes for each token separately.
 
     def before(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, as Attention.projected gives them."""
+        """Queries, keys and values, as from Attention.projected."""
         return self.attn.projected(self.ln_1(x_TD), rows_M)
 
     def after(self, x_MD: Tensor, y_MHK: Tensor) -> Tensor:
-        """The residual stream (M, D) with what attention and the feed-forward layers add."""
+        """The residual stream (M, D) plus the outputs of attention and of the feed-forward layers."""
         x_MD = x_MD + self.attn.merged(y_MHK)
         inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_MD)), approximate="tanh")
         return x_MD + self.mlp_dropout(self.mlp["c_proj"](inner))
 
 
 class Encoder(nn.Module):
-    """Token ids to hidden states; the language-model head is the embedding itself, with no bias and no transform.
+    """Maps token ids to hidden states. The language-model head is the embedding, without bias or transform.
 
-    Parameter names are those of the published state dict (`wte.weight`, `h.0.attn.c_attn.weight`, ...), linear
-    weights stored (out, in) as nn.Linear does.
+    Parameter names are those of the published state dict (`wte.weight`, `h.0.attn.c_attn.weight`, ...). Linear weights are
+    stored as (out, in), like in nn.Linear.
     """
 
     def __init__(self, config: Config) -> None:
@@ -183,16 +183,15 @@ class Encoder(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(self, ids_T: Tensor, layout: Layout, *, depth: int | None = None, rows_M: Tensor | None = None) -> Tensor:
-        """Last hidden states (T, D) of the flat token ids (T,) of documents laid out by `layout`.
+        """Last hidden states (T, D) of the flat token ids (T,) of documents described by `layout`.
 
-        `depth` takes the first so many blocks only (None: all): the residual stream makes the shallow encoder a
-        first approximation of the whole. `rows_M`, int64 and ascending, asks for the states (M, D) of these tokens
-        alone, the same but for rounding, which spares most of the last block. Raises CodesageError when a document is
-        longer than the learned positions.
+        `depth`: use only this many blocks (None: all). Because of the residual stream, a shallow encoder approximates the
+        full one. `rows_M`, int64 and ascending: return only the states (M, D) of these tokens. They are equal up to rounding,
+        and most of the last block is not computed. Raises CodesageError when a document is longer than the learned positions.
         """
         if max(layout.lengths) > self.config.max_position_embeddings:
             raise CodesageError(
-                f"a text of {max(layout.lengths)} tokens, the encoder has {self.config.max_position_embeddings} "
+                f"a text has {max(layout.lengths)} tokens, but the encoder has {self.config.max_position_embeddings} "
                 "positions: cut texts to max_tokens"
             )
         x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
@@ -206,9 +205,9 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def scale_residuals(self, scale: float) -> None:
-        """Multiply, in place, what every block adds to the residual stream: near 0 the encoder is its embedding, nearly.
+        """Multiply in place what every block adds to the residual stream. Near 0, the encoder is almost its embedding.
 
-        That is the weights and biases of both c_proj of each block.
+        This scales the weights and biases of both c_proj layers of each block.
         """
         for block in self.h if scale != 1 else ():
             for layer in (block.attn.c_proj, block.mlp["c_proj"]):
@@ -216,12 +215,12 @@ class Encoder(nn.Module):
                 layer.bias.mul_(scale)
 
     def pool(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
-        """Mean of the hidden states of each document, end token included: (B, D), not normalised."""
+        """Mean of the hidden states of each document, end token included: (B, D), unnormalised."""
         sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(0, layout.document_T, hidden_TD)
         return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
 
     def embed(self, documents: Sequence[Sequence[int]], *, depth: int | None = None) -> Tensor:
-        """Pooled vectors (B, D), in the order given, of documents given as token ids; `depth` as in forward."""
+        """Pooled vectors (B, D) of documents given as token ids, in the given order; `depth` as in forward."""
         device = self.wte.weight.device
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         layout = Layout.of([len(documents[i]) for i in order], device)
@@ -230,5 +229,5 @@ class Encoder(nn.Module):
         return pooled_BD[torch.tensor(order, device=device).argsort()]
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
-        """Scores over the vocabulary (M, V) of the hidden states of M tokens: give it the masked rows only."""
+        """Scores over the vocabulary (M, V) for the hidden states of M tokens. Pass only the masked rows."""
         return F.linear(hidden_MD, self.wte.weight)

@@ -1,14 +1,15 @@
-"""A query as people type it, brought to the form of the texts that the encoder was trained on.
+"""Rewrite a typed query into the form of the texts that the encoder was trained on.
 
-People type "how to reverse a list in python", "python reverse list" or "Reverse list?"; documentation says "Reverse a
-list". query_form() takes off question openings, politeness, language names and the final mark, and starts with a
-capital. The languages that were named are a hint for filters and ranking, and no words of the vector.
+People type "how to reverse a list in python", "python reverse list" or "Reverse list?". Documentation says "Reverse a
+list". query_form() removes question openings, polite phrases, language names and the final punctuation mark, and
+capitalises the first letter. The languages that the query names are a hint for filters and ranking and do not go into the
+vector.
 """
 
 import re
 from typing import NamedTuple
 
-_LANGUAGES = {  # as people write them; a word that is also English only counts after "in", "using", ...
+_LANGUAGES = {  # as people write them; names that are also English words only count after "in", "using", ...
     "python": ("python", "python2", "python3", "py3"),
     "java": ("java",),
     "javascript": ("javascript", "js", "nodejs", "node.js"),
@@ -22,7 +23,7 @@ _AMBIGUOUS = {"go": "go", "c": "c", "ts": "typescript", "py": "python", "node": 
 _OF_NAME = {name: language for language, names in _LANGUAGES.items() for name in names}
 _NAMES = "|".join(re.escape(name) for name in sorted(_OF_NAME, key=len, reverse=True))
 _LINKED = "|".join(re.escape(name) for name in sorted([*_OF_NAME, *_AMBIGUOUS], key=len, reverse=True))
-_EDGE = r"(?![\w#+-]|\.\w)"  # no name ends inside "java.util", "c++", "python-dateutil"
+_EDGE = r"(?![\w#+-]|\.\w)"  # do not match inside "java.util", "c++", "python-dateutil"
 _AFTER = re.compile(
     rf"\s*\b(?:in|using|with|for|on|by)\s+(?:the\s+)?({_LINKED}){_EDGE}(?:\s+(?:language|code|script))?", re.IGNORECASE
 )
@@ -41,30 +42,30 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _SPACES = re.compile(r"\s+")
-_LEAST_WORDS = 2  # of a query that stay: fewer, and the query stands as it was typed
+_LEAST_WORDS = 2  # a query with fewer words left is kept as typed
 
 
 class Query(NamedTuple):
-    """A query in the encoder's form, and the languages that it named."""
+    """A query in the encoder's form, and the languages that it names."""
 
     text: str
     languages: tuple[str, ...]
 
 
 def read_query(typed: str) -> Query:
-    """`typed` without question openings, language names and final marks, with a capital first.
+    """Remove question openings, language names and final marks from `typed`, and capitalise the first letter.
 
-    A query of which fewer than two words would be left ("python", "how to java") keeps its words, and one that names
-    several languages ("port python to go") keeps their names: they are what it is about.
+    If fewer than two words would remain ("python", "how to java"), the query keeps its words. A query that names several
+    languages ("port python to go") keeps their names, because it is about them.
     """
     languages: list[str] = []
 
-    def taken(match: re.Match) -> str:
+    def remove(match: re.Match) -> str:
         name = _SPACES.sub(" ", match.group(1).lower())
         languages.append(_OF_NAME.get(name) or _AMBIGUOUS[name])
         return " "
 
-    text = _ALONE.sub(taken, _AFTER.sub(taken, typed))
+    text = _ALONE.sub(remove, _AFTER.sub(remove, typed))
     if len(set(languages)) > 1:
         text = typed
     text = _OPENING.sub("", _SPACES.sub(" ", text).strip() + " ")
@@ -75,5 +76,5 @@ def read_query(typed: str) -> Query:
 
 
 def query_form(typed: str) -> str:
-    """The text of `read_query`: what encode(kind="text") gives to the encoder."""
+    """The text of `read_query`, which encode(kind="text") passes to the encoder."""
     return read_query(typed).text

@@ -1,8 +1,8 @@
-"""Texts to vectors: `codesage.load()` and the object it gives.
+"""Turn texts into vectors: `codesage.load()` and the object it returns.
 
-In: texts in any order. Out: float32 rows of unit length in the same order. Texts are tokenised once, sorted by their
-number of tokens, run in batches under a budget of tokens and put back in order. A model folder with ONNX files runs
-without torch; a published checkpoint folder runs through torch (the `train` extra).
+In: texts in any order. Out: float32 rows of unit length in the same order. Texts are tokenised once, sorted by number of
+tokens, run in batches within a token budget, and put back in order. A model folder with ONNX files runs without torch. A
+published checkpoint folder runs with torch (the `train` extra).
 """
 
 import json
@@ -28,7 +28,7 @@ Forward = Callable[[list[list[int]]], np.ndarray]
 
 
 class Embedder:
-    """A loaded model. `width`: of its vectors; `max_tokens`: of code; `fingerprint`: equal when vectors are equal."""
+    """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
         self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str
@@ -37,13 +37,12 @@ class Embedder:
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
-        """Vectors of `texts`: float32 (n, width), rows of unit length, in the order given.
+        """Vectors of `texts`: float32 (n, width), rows of unit length, in the given order.
 
-        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), brought to the form of documentation
-        (encoder.queries) and cut at 128 tokens. `dims` keeps the first
-        so many numbers of each vector, brought back to unit length: a shorter vector of a model trained for it
-        (Matryoshka losses). ValueError for another kind, or `dims` outside 1 to width; TypeError when `texts` is one
-        string. No texts give (0, width).
+        kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), rewritten into the form of documentation
+        (encoder.queries) and cut at 128 tokens. `dims`: keep only this many leading numbers of each vector and scale them to
+        unit length, for models trained for it (Matryoshka losses). ValueError for another kind, or for `dims` outside 1 to
+        width. TypeError when `texts` is a single string. No texts give (0, width).
         """
         return self.encode_ids(self.token_ids(texts, kind=kind), dims=dims)
 
@@ -73,7 +72,7 @@ class Embedder:
         return list(map(len, self._tokenizer.encode_pieces(texts)))
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
-        """Vectors as `encode` gives them, of documents that are token ids already, each with its end token."""
+        """Like `encode`, for documents that are already token ids, each with its end token."""
         if dims is not None and not 1 <= dims <= self.width:
             raise ValueError(f"dims is {dims}, expected 1 to {self.width}, the width of this model's vectors")
         vectors = np.empty((len(documents), dims or self.width), np.float32)
@@ -85,16 +84,16 @@ class Embedder:
 
 
 def folder_of(model: Path | str | None) -> Path:
-    """The folder of a model that is given by name or path: None and "default" are the bundled one."""
+    """The folder of a model given by name or path. None and "default" mean the bundled model."""
     if model is None or (str(model) == "default" and not Path(model).exists()):
         return BUNDLED
     return Path(model)
 
 
 def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length, longest first: longest in a batch times its rows is at most `budget`.
+    """Row numbers in batches of similar length, longest first. Longest row times number of rows is at most `budget`.
 
-    A single row over the budget is a batch of its own.
+    A row over the budget gets a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while order:
@@ -104,10 +103,10 @@ def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[i
 
 
 def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder:
-    """The bundled model (None or "default"), or the model at `path`: an exported or a published checkpoint folder.
+    """Load the bundled model (None or "default") or the model at `path`, an exported or a published checkpoint folder.
 
-    precision: "int8", "fp32" or "torch"; "auto" takes the first of these that the folder offers. Raises CodesageError
-    when the folder is missing, truncated, foreign, or needs the `train` extra.
+    precision: "int8", "fp32" or "torch"; "auto" uses the first of these that the folder offers. Raises CodesageError when
+    the folder is missing or truncated, is not a model, or needs the `train` extra.
     """
     folder = folder_of(path)
     if not folder.is_dir():
@@ -135,15 +134,15 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
 
 
 def _foreign_length(folder: Path) -> int:
-    """Longest code of a folder that transformers or sentence-transformers wrote: what its tokenizer is cut at.
+    """Maximum length of code for a folder written by transformers or sentence-transformers: its tokenizer's limit.
 
-    CodesageError when it pools otherwise than by the mean: its vectors would not be those of the model.
+    CodesageError when the model does not use mean pooling, because our vectors would differ from the model's.
     """
     pooling, tokenizer = (_json(folder / name) for name in ("1_Pooling/config.json", "tokenizer_config.json"))
     modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
     mode = pooling.get("pooling_mode", modes[0].removeprefix("pooling_mode_") if modes else "mean")
     if mode not in ("mean", "mean_tokens"):
-        raise CodesageError(f"{folder / '1_Pooling'} asks for {mode} pooling, expected mean: load it with "
+        raise CodesageError(f"{folder / '1_Pooling'} sets {mode} pooling, expected mean: load it with "
                             "sentence-transformers")  # fmt: skip
     length = tokenizer.get("model_max_length")
     return min(CODE_TOKENS, int(length)) if isinstance(length, (int, float)) and length >= 1 else CODE_TOKENS
@@ -158,16 +157,16 @@ def _json(file: Path) -> dict:
 
 
 def _onnx_forward(file: Path, pad_id: int) -> Forward:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported: nothing leaves this machine
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import; disables telemetry
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits uses no processor
-    options.log_severity_level = 4  # a failure is raised, and said once
+    options.log_severity_level = 4  # failures are raised, so they need not be logged too
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the library's errors share no public base
+    except Exception as error:  # the library's errors have no common public base
         raise CodesageError(f"{file} cannot be loaded ({str(error)[:120]!r}): export or copy the model again") from None
 
     def forward(documents: list[list[int]]) -> np.ndarray:
@@ -185,7 +184,7 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
 def _torch_forward(folder: Path) -> Forward:
     if find_spec("torch") is None or find_spec("safetensors") is None:
         raise CodesageError(f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
-                            "pip install 'codesage[train]', or export the model where it is")  # fmt: skip
+                            "pip install 'codesage[train]', or export the model where torch is installed")  # fmt: skip
     import torch
 
     from codesage.encoder.weights import load_encoder

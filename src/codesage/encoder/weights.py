@@ -1,9 +1,9 @@
-"""Weights on disk: our model folders and the published checkpoint folders, both without remote code.
+"""Read and write weights: our model folders and the published checkpoint folders, both without remote code.
 
-A model folder of ours is an artifact of kind "model": config.json, tokenizer.json, model.safetensors, and after
-export the ONNX files. A published folder has config.json, its tokenizer, and model.safetensors or pytorch_model.bin;
-the latter goes through torch's weights-only reader, which runs no code. Published linears are Conv1D, (in, out). A folder
-that was exported for search alone, as the bundled model, gives the weights of its ONNX file.
+Our model folder is an artifact of kind "model": config.json, tokenizer.json, model.safetensors, and the ONNX files after
+export. A published folder has config.json, its tokenizer, and model.safetensors or pytorch_model.bin. The latter is read by
+torch's weights-only reader, which runs no code. Published linears are Conv1D, (in, out). For a folder exported only for
+search, such as the bundled model, the weights come from its ONNX file.
 """
 
 from pathlib import Path
@@ -32,11 +32,11 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
 
 
 def load_encoder(folder: Path | str) -> Encoder:
-    """The encoder of one of our model folders or of a published checkpoint folder, in float32, in eval mode.
+    """Load the encoder of one of our model folders or of a published checkpoint folder, in float32 and eval mode.
 
-    Folders that only hold ONNX files give what these hold, int8 where there is no fp32.
+    If the folder holds only ONNX files, their weights are used: fp32 if present, else int8.
 
-    Raises CodesageError when the folder is missing, truncated or foreign, or the tensors do not fit the config.
+    Raises CodesageError when the folder is missing or truncated, is not a model, or its tensors do not match the config.
     """
     folder = folder_of(folder)
     if not folder.is_dir():
@@ -62,15 +62,15 @@ def _read_state(folder: Path) -> dict[str, Tensor]:
         try:
             return load_file(safetensors)
         except (SafetensorError, OSError, ValueError) as error:
-            raise CodesageError(f"{safetensors} is truncated or no safetensors file ({error}): copy it again") from None
+            raise CodesageError(f"{safetensors} is truncated or not a safetensors file ({error}): copy it again") from None
     if pickle.is_file():
         try:
             state = torch.load(pickle, map_location="cpu", weights_only=True, mmap=False)
-        except Exception as error:  # torch raises a dozen kinds for a bad file, and for refused pickled code
+        except Exception as error:  # torch raises many types for bad files and for refused code
             reason = str(error).split("\n")[0][:120]
             raise CodesageError(f"{pickle} is refused by the weights-only reader ({reason}): copy it again") from None
         if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-            raise CodesageError(f"{pickle} holds no plain state dict: expected one tensor a name")
+            raise CodesageError(f"{pickle} holds no plain state dict: expected one tensor per name")
         return state
     for name in (FP32, INT8):
         if (folder / name).is_file():
@@ -81,24 +81,24 @@ def _read_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _from_published(state: dict[str, Tensor], config: Config, folder: Path) -> dict[str, Tensor]:
-    """Our parameter names and orientation; the tied head and buffers of old checkpoints are dropped."""
+    """Convert to our parameter names and orientation; drop the tied head and the buffers of old checkpoints."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
-    found = {}
+    known = {}
     for name, tensor in state.items():
         name = name.removeprefix(_PREFIX)
         if name in expected:
-            found[name] = _transposed(name, tensor).float().contiguous()
-    missing = sorted(expected.keys() - found.keys())
+            known[name] = _transposed(name, tensor).float().contiguous()
+    missing = sorted(expected.keys() - known.keys())
     if missing:
         raise CodesageError(
-            f"{folder} lacks {len(missing)} of {len(expected)} tensors, {missing[0]} the first: "
+            f"{folder} lacks {len(missing)} of {len(expected)} tensors, the first is {missing[0]}: "
             "expected a CodeSage encoder of the shape in its config.json"
         )
-    for name, tensor in found.items():
+    for name, tensor in known.items():
         if tuple(tensor.shape) != expected[name]:
-            raise CodesageError(f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json asks for {expected[name]}")
-    return found
+            raise CodesageError(f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json says {expected[name]}")
+    return known
 
 
 def _transposed(name: str, tensor: Tensor) -> Tensor:

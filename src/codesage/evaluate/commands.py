@@ -1,4 +1,4 @@
-"""`codesage evaluate`: models and baselines on all tasks that are at hand, as Markdown tables and a JSON file."""
+"""`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,19 @@ import typer
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders, each with a name; 'default': "
-                                                "the bundled one; 'minilm': a general encoder to compare with.")],
-    corpus: Annotated[Path | None, typer.Option(help="A corpus, whose held-out packages are searched.")] = None,
-    benchmarks: Annotated[Path | None, typer.Option(help="Folder with a folder for each benchmark: cosqa, mbxp, java-csharp, "
+    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names. 'default': "
+                                                "the bundled model; 'minilm': a general encoder for comparison.")],
+    corpus: Annotated[Path | None, typer.Option(help="Search the held-out packages of this corpus.")] = None,
+    benchmarks: Annotated[Path | None, typer.Option(help="Folder with one folder per benchmark: cosqa, mbxp, java-csharp, "
                                                     "codecomplex (JSON lines).")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only this benchmark; may be given again. Default: all that are "
-                                                   "there.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Run only this benchmark; can be repeated. Default: all that "
+                                                   "exist.")] = None,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
-    out: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:  # fmt: skip
-    """Measure models beside BM25 and their fusion: search by MRR, classification by macro F1."""
+    """Compare models with BM25 and with their fusion: search by MRR, classification by macro F1."""
     from codesage.evaluate import reports, stage
 
     retrieval, classification = _tasks(corpus, benchmarks, task or [])
@@ -44,7 +44,7 @@ def evaluate(
 
 
 def _tasks(corpus: Path | None, benchmarks: Path | None, wanted: list[str]) -> tuple[dict, dict]:
-    """Retrieval and classification tasks by name. CodesageError when there is none, or one is unknown or not there."""
+    """Retrieval and classification tasks by name. CodesageError when there are none, or one is unknown or missing."""
     from codesage.errors import CodesageError
     from codesage.evaluate import tasks
 
@@ -62,7 +62,7 @@ def _tasks(corpus: Path | None, benchmarks: Path | None, wanted: list[str]) -> t
         classification = {title: load(benchmarks / name) for name, (title, load) in tasks.CLASSIFICATION.items()
                           if name in there}  # fmt: skip
     if not retrieval and not classification:
-        raise CodesageError("nothing to measure on: give --corpus with held-out packages, or --benchmarks")
+        raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
     return retrieval, classification
 
 

@@ -1,8 +1,8 @@
-"""How sure a figure is: bootstrap intervals and paired differences.
+"""The uncertainty of a figure: bootstrap intervals and paired differences.
 
-In: one value for each query of each task. Out: the mean, its 95% interval, and how often a difference would be as large by
-chance. Queries are drawn anew within each task, and the mean is over tasks, as the figure itself is. Systems that are measured
-on the same queries are drawn alike, so that their differences are paired. Shapes: S samples.
+In: one value per query and task. Out: the mean, its 95% interval, and the probability of such a difference by chance.
+Queries are resampled within each task, and the mean is taken over tasks, as for the figure itself. Systems measured on the
+same queries get the same samples, so their differences are paired. Shapes: S samples.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _BLOCK = 1 << 22  # draws in memory at a time
 
 
 def bootstrap(values: Sequence[np.ndarray], *, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """The mean over tasks of resampled means, float64 (S,); `values`: an array for each task, one value for each query."""
+    """The mean over tasks of resampled means, float64 (S,). `values`: one array per task, with one value per query."""
     total_S = np.zeros(samples)
     for number, own in enumerate(values):
         rng = np.random.default_rng((seed, number))
@@ -32,6 +32,6 @@ def interval(mean_S: np.ndarray) -> tuple[float, float]:
 
 
 def chance(difference_S: np.ndarray) -> float:
-    """Two-sided probability of a difference of the other sign, at least 1 / S: under 0.05 it is no chance."""
+    """Two-sided p-value of a difference, at least 1 / S: below 0.05 the difference is significant."""
     opposite = min((difference_S <= 0).mean(), (difference_S >= 0).mean())
     return float(min(1.0, max(2 * opposite, 1 / len(difference_S))))

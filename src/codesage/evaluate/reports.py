@@ -1,7 +1,7 @@
-"""Reports: figures to Markdown and JSON, and one report against another.
+"""Reports: write figures as Markdown and JSON, and compare two reports.
 
-In: figures by task and system, and the reciprocal rank of each query. Out: a table for people, a JSON file with versions,
-hardware and intervals, and beside it the reciprocal ranks, so that a later report can be compared query by query.
+In: figures by task and system, and the reciprocal rank of each query. Out: a Markdown table, a JSON file with versions,
+hardware and intervals, and a file of the reciprocal ranks beside it, so that a later report can be compared query by query.
 """
 
 import json
@@ -23,7 +23,7 @@ _MEASURED_WITH = ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm
 
 
 def table(figures: Figures, metric: str = "mrr") -> str:
-    """Markdown: systems down, tasks across, the metric times 100, its 95% interval where it has one."""
+    """Markdown table with systems as rows and tasks as columns: the metric times 100, with its 95% interval if known."""
     tasks = list(figures)
     title = {"mrr": "MRR x 100"}.get(metric, f"{metric} x 100")
     lines = [f"| {title} | " + " | ".join(tasks) + " |", "|---|" + "---:|" * len(tasks)]
@@ -33,11 +33,11 @@ def table(figures: Figures, metric: str = "mrr") -> str:
     return "\n".join(lines)
 
 
-def _cell(found: dict | None, metric: str) -> str:
-    if found is None:
+def _cell(figure: dict | None, metric: str) -> str:
+    if figure is None:
         return ""
-    spread = f" ({found['low']:.1f} to {found['high']:.1f})" if "low" in found else ""
-    return f"{found[metric]:.1f}{spread}"
+    spread = f" ({figure['low']:.1f} to {figure['high']:.1f})" if "low" in figure else ""
+    return f"{figure[metric]:.1f}{spread}"
 
 
 def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
@@ -52,7 +52,7 @@ def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
 
 
 def differences(ranks: Ranks, other: Ranks) -> list[str]:
-    """Lines on the systems and tasks that both hold: the difference of MRR times 100, its interval, and chance."""
+    """A line for each system and task in both reports: the difference of MRR times 100, its interval and p-value."""
     lines = []
     for task, systems in ranks.items():
         for system, own in systems.items():
@@ -60,7 +60,7 @@ def differences(ranks: Ranks, other: Ranks) -> list[str]:
             if before is None:
                 continue
             if [len(part) for part in own] != [len(part) for part in before]:
-                lines.append(f"{task}, {system}: not compared, the queries are not the same")
+                lines.append(f"{task}, {system}: not compared, the queries differ")
                 continue
             difference_S = bootstrap([one - two for one, two in zip(own, before, strict=True)])
             low, high = interval(difference_S)
@@ -72,7 +72,7 @@ def differences(ranks: Ranks, other: Ranks) -> list[str]:
 
 
 def write(out: Path, record: dict, ranks: Ranks) -> None:
-    """The record as JSON, and the reciprocal ranks beside it."""
+    """Write the record as JSON, and the reciprocal ranks beside it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {json.dumps([task, system, part]): values for task, systems in ranks.items() for system, parts in systems.items()
@@ -81,7 +81,7 @@ def write(out: Path, record: dict, ranks: Ranks) -> None:
 
 
 def read_ranks(report: Path) -> Ranks:
-    """The reciprocal ranks of a report. CodesageError when they are not there."""
+    """The reciprocal ranks of a report. CodesageError when they are missing."""
     found: Ranks = {}
     try:
         with np.load(_beside(report), allow_pickle=False) as arrays:
@@ -89,8 +89,8 @@ def read_ranks(report: Path) -> Ranks:
                 task, system, _ = json.loads(name)
                 found.setdefault(task, {}).setdefault(system, []).append(arrays[name])
     except (OSError, ValueError) as error:
-        raise CodesageError(f"{_beside(report)} is not readable ({error}): give a report that 'codesage evaluate --out' "
-                            "wrote") from None  # fmt: skip
+        raise CodesageError(f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate "
+                            "--out'") from None  # fmt: skip
     return found
 
 
@@ -99,7 +99,7 @@ def _beside(report: Path) -> Path:
 
 
 def environment() -> dict:
-    """Versions and hardware that a figure was measured with."""
+    """The versions and hardware used for a measurement."""
     versions = {}
     for package in _MEASURED_WITH:
         try:

@@ -1,6 +1,6 @@
-"""What is measured: queries, candidates and answers; code and labels.
+"""Evaluation tasks: queries, candidates and answers for retrieval; code and labels for classification.
 
-In: a corpus or a benchmark folder. Out: RetrievalTask or ClassificationTask. Benchmarks are read where they lie, never copied.
+In: a corpus or a benchmark folder. Out: RetrievalTask or ClassificationTask. Benchmarks are read in place, never copied.
 """
 
 import json
@@ -18,9 +18,9 @@ from codesage.words import split_words
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """`relevant[q]` is the row in `candidates` that answers `queries[q]`; `query_kind` is "text" or "code".
+    """`relevant[q]` is the row in `candidates` that answers `queries[q]`. `query_kind` is "text" or "code".
 
-    `languages`: of the queries and of the candidates, where code is searched with code of another language.
+    `languages`: of the queries and of the candidates, if code is searched with code in another language.
     """
 
     name: str
@@ -33,7 +33,7 @@ class RetrievalTask:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationTask:
-    """Code, and one label of each piece."""
+    """Pieces of code with one label each."""
 
     name: str
     texts: list[str]
@@ -41,9 +41,9 @@ class ClassificationTask:
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
-    """Docstring to body-only code over `limit` functions of the corpus's held-out packages, texts and bodies distinct.
+    """Search body-only code by docstring, over `limit` functions of held-out packages with distinct texts and bodies.
 
-    CodesageError when the corpus holds none.
+    CodesageError when the corpus has no held-out pairs.
     """
     texts, bodies, chosen = set(), set(), []
     pairs = list(read_pairs(corpus, held_out=True, kinds=("function",)))
@@ -60,14 +60,14 @@ def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> R
 
 
 def cosqa(folder: Path | str) -> RetrievalTask:
-    """CoSQA (Python, web queries): the queries and code base in `folder`. CodesageError when they are not there."""
+    """CoSQA (Python, web queries): the queries and code base in `folder`. CodesageError when they are missing."""
     folder = Path(folder)
     code = list(_rows(folder / "codebase.jsonl", "code_id", "code"))
     queries = list(_rows(folder / "queries.jsonl", "query", "code_id"))
     row_of = {row["code_id"]: i for i, row in enumerate(code)}
     missing = [row["code_id"] for row in queries if row["code_id"] not in row_of]
     if missing:
-        raise CodesageError(f"{folder}/queries.jsonl asks for code {missing[0]}, which codebase.jsonl lacks")
+        raise CodesageError(f"{folder}/queries.jsonl refers to code {missing[0]}, which codebase.jsonl lacks")
     return RetrievalTask(
         "CoSQA", [row["query"] for row in queries], [row["code"] for row in code],
         [row_of[row["code_id"]] for row in queries],
@@ -75,9 +75,9 @@ def cosqa(folder: Path | str) -> RetrievalTask:
 
 
 def mbxp(folder: Path | str, query_language: str, code_language: str) -> RetrievalTask:
-    """Code in one language to the same task's code in another (MBXP), the entry point's name masked in both.
+    """Search code in one language with the same task's code in another (MBXP). The entry point's name is masked in both.
 
-    A translated name is shared between the languages, so unmasked scores measure name matching.
+    The languages share the translated name, so unmasked scores would measure name matching.
     """
     folder = Path(folder)
     sides = [
@@ -95,7 +95,7 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
 
 
 def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
-    """`mbxp` for all ordered pairs of different languages that `folder` holds. CodesageError when it holds no two."""
+    """`mbxp` for all ordered pairs of languages in `folder`. CodesageError when it has fewer than two languages."""
     languages = sorted(file.stem for file in Path(folder).glob("*.jsonl"))
     if len(languages) < 2:
         raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
@@ -103,7 +103,7 @@ def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
 
 
 def java_csharp(folder: Path | str) -> list[RetrievalTask]:
-    """Code in Java to its port in C#, and back (CodeXGLUE code-to-code-trans): two tasks."""
+    """Search C# ports with Java code, and the reverse (CodeXGLUE code-to-code-trans): two tasks."""
     rows = list(_rows(Path(folder) / "valid.jsonl", "java", "csharp"))
     sides = {language: [row[language] for row in rows] for language in ("java", "csharp")}
     own = list(range(len(rows)))
@@ -114,12 +114,12 @@ def java_csharp(folder: Path | str) -> list[RetrievalTask]:
 
 
 def codecomplex(folder: Path | str) -> ClassificationTask:
-    """CodeComplex: programs in Java and Python, seven classes of complexity, measured by five folds."""
+    """CodeComplex: programs in Java and Python, seven classes of complexity, evaluated over five folds."""
     rows = list(_rows(Path(folder) / "test.jsonl", "code", "label"))
     return ClassificationTask("CodeComplex", [row["code"] for row in rows], [str(row["label"]) for row in rows])
 
 
-RETRIEVAL: dict[str, tuple[str, Callable[[Path], list[RetrievalTask]]]] = {  # by folder: what it is called, its loader
+RETRIEVAL: dict[str, tuple[str, Callable[[Path], list[RetrievalTask]]]] = {  # by folder: title, loader
     "cosqa": ("CoSQA", lambda folder: [cosqa(folder)]),
     "mbxp": ("MBXP, names masked", mbxp_across),
     "java-csharp": ("Java and C#", java_csharp),

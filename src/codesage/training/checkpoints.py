@@ -1,10 +1,11 @@
-"""Checkpoints of a run: everything a killed process needs to go on as if nothing had happened.
+"""Checkpoints of a run: everything needed to resume a killed process.
 
-In: an encoder, its optimizer, the state of the loop. Out: folders `step-000001200` of safetensors and JSON, nothing
-pickled: weights, optimizer tensors by parameter name, the random state of every process, and state.json (position,
-time used, guard, the settings of the run). The order is that of `artifacts.publish`: written beside, each file synced,
-the manifest with sizes and hashes last, renamed, the parent synced; only then are old ones pruned. The newest valid
-one wins; a damaged one is named on stderr and passed over. State is stored whole, so any number of processes resumes it.
+In: an encoder, its optimizer, the state of the loop. Out: folders such as `step-000001200` with safetensors and JSON files,
+nothing pickled: weights, optimizer tensors by parameter name, the random state of every process, and state.json (position,
+time used, guard, the settings of the run). Writing follows `artifacts.publish`: the files go into a temporary folder and are
+synced, the manifest with sizes and hashes is written last, the folder is renamed, and its parent is synced. Only then are
+old checkpoints removed. Resuming uses the newest valid checkpoint; damaged ones are reported on stderr and skipped. State is
+stored unsharded, so any number of processes can resume it.
 """
 
 import json
@@ -32,7 +33,7 @@ _UNREADABLE = (CodesageError, OSError, ValueError, KeyError, TypeError, Attribut
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checked checkpoint: where it is, the state of the loop in it, and the settings of its run."""
+    """A verified checkpoint: its folder, the state of the loop, and the settings of its run."""
 
     path: Path
     state: dict
@@ -42,7 +43,7 @@ class Checkpoint:
 def save(
     folder: Path, encoder: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, state: dict, run: dict, keep: int
 ) -> Path:
-    """Write the checkpoint of `step` into `folder`, then prune to the newest `keep`; every process calls it.
+    """Write the checkpoint of `step` into `folder`, then keep only the newest `keep`. Every process must call this.
 
     `state` and `run` are plain JSON values. Returns its folder. Raises CodesageError when the disk is full.
     """
@@ -51,10 +52,10 @@ def save(
     tensors, words = _random_state()
     target = folder / f"step-{step:09d}"
     if processes.rank() == 0:
-        if target.exists():  # of a timeline that was given up: a damaged one that resuming has passed over
+        if target.exists():  # a damaged checkpoint that resuming skipped
             shutil.rmtree(target)
         content = {"step": step, "state": state, "run": run, "random": words}
-        with publish(target, KIND, settings={}) as staging:  # no fact stands in the manifest, which has no hash itself
+        with publish(target, KIND, settings={}) as staging:  # no facts: nothing hashes the manifest itself
             _write(staging / WEIGHTS, weights)
             _write(staging / OPTIMIZER, moments)
             _write(staging / RANDOM, tensors)
@@ -65,9 +66,9 @@ def save(
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint of `folder` that is whole, None where there is none yet.
+    """The newest valid checkpoint in `folder`, or None if there is none yet.
 
-    Damaged ones are named on stderr. Raises CodesageError when there are only damaged ones.
+    Damaged ones are reported on stderr. Raises CodesageError when all are damaged.
     """
     damaged = 0
     for path in sorted(_steps(folder), reverse=True):
@@ -75,14 +76,14 @@ def newest(folder: Path) -> Checkpoint | None:
             return read(path)
         except _UNREADABLE as error:
             damaged += 1
-            print(f"codesage: passing over the checkpoint {path}: {_one_line(error)}", file=sys.stderr)
+            print(f"codesage: skipping the checkpoint {path}: {_one_line(error)}", file=sys.stderr)
     if damaged:
-        raise CodesageError(f"none of the {damaged} checkpoints in {folder} is whole: start over with --fresh")
+        raise CodesageError(f"none of the {damaged} checkpoints in {folder} is valid: start over with --fresh")
     return None
 
 
 def read(path: Path) -> Checkpoint:
-    """Check every byte of the checkpoint at `path` and read its state. Raises CodesageError when it is damaged."""
+    """Verify all files of the checkpoint at `path` and read its state. Raises CodesageError when it is damaged."""
     open_artifact(path, KIND)
     text = (path / MANIFEST).read_text(encoding="utf-8")
     manifest = json.loads(text)
@@ -90,7 +91,7 @@ def read(path: Path) -> Checkpoint:
     if text != canonical or manifest.keys() != {"kind", "settings", "facts", "files"} or manifest["settings"] != {}:
         raise CodesageError(f"{path / MANIFEST} has been altered")
     if set(manifest["files"]) != {WEIGHTS, OPTIMIZER, RANDOM, STATE} or manifest["facts"] != {}:
-        raise CodesageError(f"{path / MANIFEST} does not name the files of a checkpoint")
+        raise CodesageError(f"{path / MANIFEST} does not list the files of a checkpoint")
     content = json.loads((path / STATE).read_text(encoding="utf-8"))
     if content["step"] != int(_NAME.fullmatch(path.name).group(1)):
         raise CodesageError(f"{path} holds step {content['step']}: the folder was renamed")
@@ -98,7 +99,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, encoder: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Load weights, optimizer tensors and random state in place. Raises CodesageError when they do not fit."""
+    """Load weights, optimizer tensors and random state in place. Raises CodesageError when they do not match."""
     own = encoder.state_dict()
     weights = _load(checkpoint.path / WEIGHTS)
     if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {n: tuple(t.shape) for n, t in own.items()}:
@@ -118,7 +119,7 @@ def restore(checkpoint: Checkpoint, encoder: nn.Module, optimizer: torch.optim.O
 
 
 def prune(folder: Path, *, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints, and what killed writers left behind."""
+    """Remove all but the newest `keep` checkpoints, and the temporary folders of killed processes."""
     for path in sorted(_steps(folder), reverse=True)[keep:]:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".step-*"):
@@ -126,12 +127,12 @@ def prune(folder: Path, *, keep: int) -> None:
 
 
 def first_difference(was: dict, now: dict, prefix: str = "") -> str:
-    """Where two nested settings differ first, in words ("encoder.hidden_size 32, now 64"); "" when nowhere."""
+    """The first difference of two nested settings, such as "encoder.hidden_size 32, now 64"; "" if there is none."""
     for key in sorted(was.keys() | now.keys()):
         old, new = was.get(key, "unset"), now.get(key, "unset")
         if isinstance(old, dict) and isinstance(new, dict):
-            if found := first_difference(old, new, f"{prefix}{key}."):
-                return found
+            if difference := first_difference(old, new, f"{prefix}{key}."):
+                return difference
         elif old != new:
             return f"{prefix}{key} {old}, now {new}"
     return ""
@@ -153,7 +154,7 @@ def _write(file: Path, tensors: dict[str, Tensor]) -> None:
 
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-    except SafetensorError as error:  # the library wraps what the system said
+    except SafetensorError as error:  # the library wraps the system's error
         raise CodesageError(f"cannot write {file} ({_one_line(error)}): free some space or choose another --out") from None
 
 
@@ -168,7 +169,7 @@ def _load(file: Path) -> dict[str, Tensor]:
 
 
 def _random_state() -> tuple[dict[str, Tensor], dict]:
-    """The random state of every process, gathered: tensors by "process.generator", and what JSON holds better."""
+    """The random state of all processes: tensors named "process.generator", and the rest as JSON values."""
     own = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         own["cuda"] = torch.cuda.get_rng_state()
@@ -183,7 +184,7 @@ def _random_state() -> tuple[dict[str, Tensor], dict]:
 
 def _set_random_state(tensors: dict[str, Tensor], words: dict, *, seed: int) -> None:
     rank = str(processes.rank())
-    if rank not in words or len(words) != processes.world():  # another number of processes: no stored state is theirs
+    if rank not in words or len(words) != processes.world():  # the number of processes changed
         torch.manual_seed(seed * 1_000_003 + processes.rank())
         return
     torch.set_rng_state(tensors[f"{rank}.torch"])

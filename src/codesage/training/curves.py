@@ -1,6 +1,6 @@
-"""The curves of a run as a picture: loss, gradient norm, learning rate, speed and retrieval over tokens seen.
+"""Plot the curves of a run: loss, gradient norm, learning rate, speed and retrieval against tokens seen.
 
-In: metrics.jsonl. Out: a PNG, a column of panels for each stage in it.
+In: metrics.jsonl. Out: a PNG with one column of panels per stage.
 """
 
 from itertools import groupby, pairwise
@@ -13,7 +13,7 @@ _PANELS = ("loss", "gradient norm", "learning rate", "tokens/s", "retrieval")
 
 
 def draw(metrics: Path, out: Path) -> None:
-    """Draw the metrics file `metrics` into the PNG `out`; a file without a step gives no picture."""
+    """Plot the metrics file `metrics` into the PNG `out`. A file without steps gives no picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -48,12 +48,12 @@ def _tokens(lines: list[dict]) -> list[float]:
 
 
 def _smooth(values: list[float]) -> list[float]:
-    """Mean of the values so far, weighted towards the latest: over about an eightieth of the run."""
-    weight, mean, weights, found = max(0.5, 1 - 80 / len(values)), 0.0, 0.0, []
+    """Exponential moving average over about an eightieth of the run."""
+    weight, mean, weights, averages = max(0.5, 1 - 80 / len(values)), 0.0, 0.0, []
     for value in values:
         mean, weights = weight * mean + (1 - weight) * value, weight * weights + (1 - weight)
-        found.append(mean / weights)
-    return found
+        averages.append(mean / weights)
+    return averages
 
 
 def _loss(axis, lines: list[dict]) -> None:

@@ -1,7 +1,7 @@
-"""What a run will cost before it starts: operations, memory, disk, and the device's measured or published peak.
+"""Estimate the cost of a run: operations, memory, disk, and the device's measured or published peak.
 
-In: the shape of an encoder, tokens of a step. Out: plain numbers with units in their names. Source of the counts:
-2 operations a weight and token forward, twice that backward; attention as 4 L D a token and layer forward.
+In: the shape of an encoder and the tokens per step. Out: plain numbers with units in their names. The counts assume 2
+operations per weight and token forward and twice that backward. Attention takes 4 L D per token and layer forward.
 """
 
 import shutil
@@ -14,26 +14,26 @@ import torch
 from codesage.encoder.config import Config
 from codesage.errors import CodesageError
 
-# Dense bf16 peaks in 10^12 operations a second, as the vendor's data sheets state them.
+# Dense bf16 peaks in 10^12 operations per second, from the vendor's data sheets.
 _GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989, "A100": 312, "L40S": 362, "L40": 181,
          "L4": 121, "A10": 125, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65}  # fmt: skip
 
 
 def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 0.0) -> float:
-    """Operations forward and backward for one token; `head_share` of the tokens go through the vocabulary.
+    """Operations per token, forward and backward. `head_share` of the tokens go through the vocabulary.
 
-    These alone pass the last block (all of it but keys and values), as in Encoder.forward; without a head all do.
-    `length` is the mean number of tokens a token attends to.
+    Only these tokens pass the last block, except for its keys and values, as in Encoder.forward. Without a head all tokens
+    do. `length` is the mean number of tokens that a token attends to.
     """
     width = config.hidden_size
-    layers = config.num_hidden_layers - 1 + (head_share or 1.0)  # whole ones
+    layers = config.num_hidden_layers - 1 + (head_share or 1.0)  # in full blocks
     weights = layers * (2 * width * width + 2 * width * config.intermediate_size) + config.num_hidden_layers * 2 * width**2
     attention = layers * 4 * length * width
     return 3 * (2 * weights + attention + 2 * head_share * config.vocab_size * width)
 
 
 def peak_flops(device: torch.device, *, bf16: bool) -> float:
-    """Peak of the device, operations a second: published for known GPUs, measured by a short matmul elsewhere."""
+    """Peak of the device in operations per second: published for known GPUs, measured by a short matmul on CPUs."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         known = next((tera for key, tera in _GPUS.items() if key in name), 0)
@@ -52,31 +52,31 @@ def _measured(dtype: torch.dtype, *, size: int = 1024, seconds: float = 0.3) -> 
 
 
 def usual_share(config: Config, device: torch.device) -> float:
-    """The share of the device's peak that training reaches: half of what a CPU measures; on a GPU what it had of an H200.
+    """The share of the device's peak that training usually reaches: half on a CPU, and on a GPU what an H200 reached.
 
-    There `small` had 0.35, and two runs of `nano` at once 0.08 together (docs/log.md): a narrow encoder waits for memory,
-    in proportion to its width.
+    On an H200 `small` reached 0.35, and two simultaneous runs of `nano` reached 0.08 together (docs/log.md). A narrow encoder
+    is limited by memory, in proportion to its width.
     """
     return 0.35 * min(1.0, config.hidden_size / 1024) if device.type == "cuda" else 0.5
 
 
 def fixed_bytes(config: Config) -> int:
-    """Memory that training takes whatever it computes at a time: weights, gradients and two moments in fp32."""
+    """Memory that training needs for any batch: weights, gradients and two moments in fp32."""
     return 4 * 4 * config.parameters()
 
 
 def checkpoint_bytes(config: Config) -> int:
-    """Size of one checkpoint: weights and two moments in fp32 (Muon keeps one: less)."""
+    """Size of one checkpoint: weights and two moments in fp32. Muon needs less, since it keeps one moment."""
     return 3 * 4 * config.parameters() + 1_000_000
 
 
 def run_bytes(config: Config, *, keep: int) -> int:
-    """What a run takes on disk: the checkpoints that are kept, one being written, and the model."""
+    """Disk space of a run: the checkpoints that are kept, the one being written, and the model."""
     return (keep + 1) * checkpoint_bytes(config) + 4 * config.parameters()
 
 
 def require_disk(folder: Path, needed: int) -> None:
-    """Raise CodesageError when the file system of `folder` (which need not exist yet) has less than `needed` bytes free."""
+    """Raise CodesageError when the file system of `folder` has less than `needed` bytes free. `folder` need not exist."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -87,18 +87,18 @@ def require_disk(folder: Path, needed: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What `--dry-run` prints."""
+    """The estimate that `--dry-run` prints."""
 
     parameters: int
     memory_bytes: int  # weights, gradients, moments, and the activations of one micro-batch
     disk_bytes: int
     step_tokens: int
     steps: int
-    peak: float  # operations a second
-    seconds: float  # at the usual share of the peak, and within the time limit
+    peak: float  # operations per second
+    seconds: float  # at the usual share of the peak, capped by the time limit
 
     def lines(self) -> list[str]:
-        """One fact a line."""
+        """One fact per line."""
         return [
             f"parameters  {self.parameters:,}",
             f"memory      {self.memory_bytes / 1e9:.2f} GB",
@@ -113,16 +113,16 @@ def estimate(
     config: Config, *, step_tokens: int, step_flops: float, micro_tokens: int, steps: int, seconds: float,
     device: torch.device, bf16: bool, keep: int, head_floats: float = 0.0, world: int = 1,
 ) -> Estimate:  # fmt: skip
-    """The cost of a run at the share of the peak that is usual; `seconds` caps its time (0: no cap) and so its steps.
+    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap).
 
-    `step_flops`: operations of a step, of all processes; `head_floats`: what the loss over the vocabulary holds at a time.
+    `step_flops`: operations per step in all processes. `head_floats`: floats that the loss over the vocabulary holds at once.
     """
     peak = peak_flops(device, bf16=bf16)
     step_seconds = step_flops / (usual_share(config, device) * world * peak or 1)
     if seconds and step_seconds:
         steps = min(steps, max(1, int(seconds / step_seconds)))
     micro, width = min(step_tokens, micro_tokens), config.hidden_size
-    kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats a token that backward needs
+    kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats per token that backward needs
     memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + head_floats)
     disk = run_bytes(config, keep=keep)
     return Estimate(config.parameters(), int(memory), disk, step_tokens, steps, peak, steps * step_seconds)

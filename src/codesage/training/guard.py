@@ -1,7 +1,7 @@
-"""The guard before the optimizer: a step that is not finite, or far off what the run has seen, is left out.
+"""Guard the optimizer: skip a step that is not finite or is far from earlier steps.
 
-In: the loss and gradient norm of a step. Out: why it must not be taken, or "". Its memory is plain lists, so that a
-checkpoint holds it and a resumed run judges as the uninterrupted one would have.
+In: the loss and gradient norm of a step. Out: the reason to skip it, or "". The history is stored as plain lists, so a
+checkpoint can hold it and a resumed run decides as an uninterrupted run would.
 """
 
 import math
@@ -11,32 +11,32 @@ from statistics import fmean, pstdev
 from codesage.errors import CodesageError
 
 _MEMORY = 1000  # steps over which skipped ones are counted
-_FLOOR = 0.01  # of the mean loss: deviations under this are never a spike, however even the losses were
+_FLOOR = 0.01  # lower bound of the standard deviation, as a share of the mean loss, for very even losses
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What counts as a spike, and how many are borne."""
+    """What counts as a spike, and how many spikes are allowed."""
 
-    deviations: float = 8.0  # a loss over mean + this many standard deviations of the window is a spike; 0: never
-    norm_factor: float = 20.0  # so is a gradient norm over this multiple of the window's mean; 0: never
+    deviations: float = 8.0  # a loss above the window's mean by this many standard deviations is a spike; 0: never
+    norm_factor: float = 20.0  # a gradient norm over this multiple of the window's mean is a spike; 0: never
     window: int = 100  # accepted steps that are remembered
-    least: int = 50  # accepted steps before anything counts as a spike
-    most_skipped: int = 20  # of the last 1,000 steps; more stop the run
+    least: int = 50  # accepted steps needed before anything counts as a spike
+    most_skipped: int = 20  # skipped steps allowed in the last 1,000; more stop the run
 
 
 @dataclass(slots=True)
 class Guard:
-    """Judges steps and remembers what it saw."""
+    """Decides on each step and remembers recent steps."""
 
     settings: Settings
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)  # the latest skipped steps
+    skipped: list[int] = field(default_factory=list)  # recently skipped steps
     skipped_in_all: int = 0
 
     def reason(self, step: int, loss: float, norm: float) -> str:
-        """Why this step must be skipped, "" when it may be taken; remembers it either way."""
+        """The reason to skip this step, or "" to take it. The step is remembered either way."""
         why = self._judge(loss, norm)
         if why:
             self.skipped.append(step)
@@ -49,7 +49,7 @@ class Guard:
         return why
 
     def refuse_too_many(self) -> None:
-        """Raise CodesageError when more of the last 1,000 steps were skipped than the settings bear."""
+        """Raise CodesageError when more of the last 1,000 steps were skipped than the settings allow."""
         if len(self.skipped) > self.settings.most_skipped:
             raise CodesageError(f"{len(self.skipped)} of the last {_MEMORY} steps were not finite or spikes, the last at "
                                 f"step {self.skipped[-1]} (see metrics.jsonl): lower the learning rate")  # fmt: skip
@@ -71,10 +71,10 @@ class Guard:
         return ""
 
     def state(self) -> dict:
-        """Its memory, as JSON values."""
+        """The history as JSON values."""
         return {"losses": self.losses, "norms": self.norms, "skipped": self.skipped, "skipped_in_all": self.skipped_in_all}
 
     def restore(self, state: dict) -> None:
-        """Take over the memory of `state`."""
+        """Restore the history from `state`."""
         self.losses, self.norms, self.skipped = list(state["losses"]), list(state["norms"]), list(state["skipped"])
         self.skipped_in_all = state["skipped_in_all"]

@@ -1,7 +1,7 @@
-"""What a person sees of a run: a line of JSON a step, TensorBoard where asked for, one live line on stderr.
+"""The visible output of a run: one line of JSON per step, optional TensorBoard files, one live line on stderr.
 
-In: the numbers of each step. Out: metrics.jsonl, which only ever grows, except that a resumed run first cuts it back
-to the step it goes on from; with several processes only the first one writes.
+In: the numbers of each step. Out: metrics.jsonl. The file is append-only, except that a resumed run first truncates it to the
+step it resumes from. With several processes, only the first one writes.
 """
 
 import json
@@ -16,11 +16,11 @@ from codesage.errors import CodesageError
 from codesage.training import processes
 
 FILE = "metrics.jsonl"
-_EVERY = 15.0  # seconds between lines where stderr is no terminal
+_EVERY = 15.0  # seconds between lines if stderr is not a terminal
 
 
 def read(file: Path) -> list[dict]:
-    """The lines of a metrics file; a last line cut short by a kill is left out."""
+    """The lines of a metrics file, without a last line that a kill cut short."""
     lines = []
     for text in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
@@ -31,7 +31,7 @@ def read(file: Path) -> list[dict]:
 
 
 def cut_back(file: Path, *, step: int) -> None:
-    """Leave only the lines of steps before `step`, replacing the file in one rename."""
+    """Keep only the lines of steps before `step`; the file is replaced by one rename."""
     lines = [line for line in read(file) if line["step"] < step]
     beside = file.with_name(f".{file.name}.tmp")
     beside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -39,7 +39,7 @@ def cut_back(file: Path, *, step: int) -> None:
 
 
 class Metrics:
-    """Writer of one run's numbers; a context manager. `peak` is in floating-point operations a second, 0: unknown."""
+    """Writes the numbers of one run; a context manager. `peak`: floating-point operations per second, 0: unknown."""
 
     def __init__(self, file: Path, *, stage: str, tensorboard: bool, flops_per_token: float, peak: float) -> None:
         self.stage, self.flops_per_token, self.peak = stage, flops_per_token, peak
@@ -60,10 +60,10 @@ class Metrics:
             print(file=sys.stderr)
 
     def write(self, step: int, **numbers: float | str | dict) -> None:
-        """One line; numbers go to TensorBoard too."""
+        """Write one line, and its numbers to TensorBoard if enabled."""
         if not self._first:
             return
-        # JSON knows no NaN: a loss that is not finite is null here, and named in "skipped".
+        # JSON has no NaN: a loss that is not finite becomes null, and "skipped" gives the reason.
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
         self._file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         if self._board:
@@ -73,13 +73,13 @@ class Metrics:
                     self._board.add_scalar(f"{self.stage}/{name}", value, step)
 
     def sync(self) -> None:
-        """Bring all lines to the disk, before a checkpoint that counts on them."""
+        """Sync all lines to disk before a checkpoint that relies on them."""
         if self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def show(self, step: int, *, loss: float, tokens: int, used: float, seconds: float) -> None:
-        """The live line: loss, tokens/s of the latest steps, share of the device's peak, time left."""
+        """Print the live line: loss, recent tokens/s, share of the device's peak, time left."""
         now, terminal = time.perf_counter(), sys.stderr.isatty()
         self._recent.append((now, tokens))
         if not self._first or now - self._shown < (0.2 if terminal else _EVERY):
@@ -97,5 +97,5 @@ def _board(folder: Path):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise CodesageError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from None
+        raise CodesageError("TensorBoard is not installed: pip install tensorboard, or omit --tensorboard") from None
     return SummaryWriter(str(folder))

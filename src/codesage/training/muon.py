@@ -1,8 +1,8 @@
-"""Muon: momentum whose update is made orthogonal by Newton-Schulz iterations, for matrices (Jordan et al. 2024).
+"""Muon: momentum for matrices whose update is orthogonalised by Newton-Schulz iterations (Jordan et al. 2024).
 
-In: matrices and their gradients. Out: a step of AdamW's size, so that one learning rate and one decay serve both
-(Liu et al. 2025, equation 4). It is torch.optim.Muon with one difference: the iterations run in the dtype that is asked
-for. torch's always take bf16, in which a processor without it multiplies a hundred times slower than in fp32.
+In: matrices and their gradients. Out: a step of the same size as AdamW's, so both use the same learning rate and decay
+(Liu et al. 2025, equation 4). It is torch.optim.Muon with one difference: the dtype of the iterations can be chosen. torch
+always uses bf16, which is a hundred times slower than fp32 on a processor without native bf16.
 """
 
 import math
@@ -11,18 +11,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose slope at zero is largest
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic with the largest slope at zero
 _ITERATIONS = 5
 _TINY = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum; parameters must be matrices, whole ones."""
+    """Muon with Nesterov momentum. Parameters must be unsharded matrices."""
 
     def __init__(
         self, params: Iterable, *, lr: float, weight_decay: float, momentum: float = 0.95, dtype: torch.dtype = torch.bfloat16
     ) -> None:
-        """`dtype`: of the Newton-Schulz iterations. ValueError for a parameter that is no matrix."""
+        """`dtype`: of the Newton-Schulz iterations. ValueError when a parameter is not a matrix."""
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self._dtype = dtype
         for shape in (parameter.shape for group in self.param_groups for parameter in group["params"]):
@@ -48,9 +48,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """U S' V^T of a matrix U S V^T, with all of S' near 1 (0.5 to 1.5), in `dtype`."""
+    """U S' V^T for a matrix U S V^T, with all values of S' near 1 (0.5 to 1.5), in `dtype`."""
     a, b, c = _COEFFICIENTS
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T  # the smaller of the two Gram matrices
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T  # gives the smaller Gram matrix
     x = wide.to(dtype)
     x = x / x.norm().clamp(min=_TINY)
     for _ in range(_ITERATIONS):

@@ -1,8 +1,8 @@
-"""Optimizers by name: which parameters of an encoder are moved how.
+"""Optimizers by name: how each parameter of an encoder is updated.
 
-In: an encoder and the settings of a run. Out: one optimizer, every group of it with a "multiple" of the run's learning
-rate. "adamw": fused AdamW, weight decay on matrices only, the embedding at a rate of its own. "muon": the matrices of
-the blocks take momentum whose update is made orthogonal (Newton-Schulz), everything else AdamW.
+In: an encoder and the settings of a run. Out: one optimizer. Each of its groups has a "multiple" of the run's learning rate.
+"adamw": fused AdamW, weight decay on matrices only, a separate rate for the embedding. "muon": Muon (momentum with
+orthogonalised updates) for the matrices of the blocks, AdamW for everything else.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
-    """The optimizer that `settings.optimizer` names. CodesageError when it cannot be sharded."""
+    """Build the optimizer `settings.optimizer`. CodesageError when it does not support a sharded encoder."""
     named = dict(encoder.named_parameters())
     table, positions = named.pop("wte.weight"), named.pop("wpe.weight")
     matrices = [parameter for parameter in named.values() if parameter.ndim > 1]
@@ -30,7 +30,7 @@ def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
     if settings.optimizer == "adamw":
         return _adamw([table], [*matrices, positions], vectors, settings)
     if processes.is_sharded(encoder):
-        raise CodesageError("Muon needs whole matrices, which a sharded encoder has not: use adamw, or do not shard")
+        raise CodesageError("Muon does not work with a sharded encoder: use adamw, or do not shard")
     dtype = precision.fast_dtype(settings.precision, table.device)
     muon = Muon([{"params": matrices, "multiple": settings.muon_rate}], lr=settings.learning_rate,
                 weight_decay=settings.weight_decay, dtype=dtype)  # fmt: skip
@@ -47,15 +47,15 @@ def _adamw(table: list, matrices: list, vectors: list, settings: "Settings") -> 
 
 
 class Together(torch.optim.Optimizer):
-    """Several optimizers over disjoint parameters that step as one, with one list of groups and one state."""
+    """Several optimizers over disjoint parameters that act as one, with a shared list of groups and a shared state."""
 
     def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
         self.parts = list(parts)
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         for part in self.parts:
-            part.state = self.state  # groups are shared too: a rate set or a moment restored here is the part's
+            part.state = self.state  # groups are shared too, so rates set and moments restored here reach the part
 
     def step(self, closure=None) -> None:
-        """One step of every part."""
+        """Step all parts."""
         for part in self.parts:
             part.step()

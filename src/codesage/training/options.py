@@ -1,6 +1,6 @@
-"""Options that the commands of both stages share, and what they do alike.
+"""Options and helpers that the commands of both stages share.
 
-In: what a person typed. Out: opened tokens, settings of the loop, processes that are ready to train.
+In: command-line options. Out: opened tokens, settings of the loop, processes ready to train.
 """
 
 from collections.abc import Iterator
@@ -10,21 +10,21 @@ from typing import Annotated
 
 import typer
 
-Size = Annotated[str, typer.Option(help="toy, nano, mini, small, base or large: see codesage.recipes.")]
+Size = Annotated[str, typer.Option(help="toy, nano, mini, small, base or large; see codesage.recipes.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
-Tokens = Annotated[Path, typer.Argument(help="A tokens folder, or a corpus folder, whose tokens are then made beside OUT.")]
-Minutes = Annotated[float, typer.Option(min=0, help="Stop after this many minutes, learning rate decayed; 0: no limit.")]
-Steps = Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: as many as the size is trained for.")]
+Tokens = Annotated[Path, typer.Argument(help="A tokens folder, or a corpus folder (its tokens are then made beside OUT).")]
+Minutes = Annotated[float, typer.Option(min=0, help="Stop after this many minutes; the rate decays by then. 0: no limit.")]
+Steps = Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: the steps of the size.")]
 Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or resume from the newest checkpoint.")]
-Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics; default: OUT.checkpoints.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
-Optimizer = Annotated[str, typer.Option(help="adamw or muon; default: that of the size.")]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile; "
-                                               "default: on a GPU.")]  # fmt: skip
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write for TensorBoard too, beside the checkpoints.")]
-Threads = Annotated[int, typer.Option(min=0, help="Threads on the CPU; 0: one a core.")]
-Seed = Annotated[int, typer.Option(help="Order of the data, masks and initial weights.")]
+Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics. Default: OUT.checkpoints.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the estimated cost of the run.")]
+Optimizer = Annotated[str, typer.Option(help="adamw or muon. Default: that of the size.")]
+Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile. "
+                                               "Default: only on a GPU.")]  # fmt: skip
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files beside the checkpoints.")]
+Threads = Annotated[int, typer.Option(min=0, help="Number of CPU threads; 0: one per core.")]
+Seed = Annotated[int, typer.Option(help="Seed of the data order, masks and initial weights.")]
 
 
 def check_size(size: str) -> None:
@@ -33,11 +33,11 @@ def check_size(size: str) -> None:
     from codesage.errors import CodesageError
 
     if size not in {"toy", *SIZES}:
-        raise CodesageError(f"size {size!r} is not known: expected one of toy, {', '.join(SIZES)}")
+        raise CodesageError(f"unknown size {size!r}: expected one of toy, {', '.join(SIZES)}")
 
 
 def report(artifact, stage: str) -> None:
-    """Print what a run came to; the first process does."""
+    """Print the result of a run, from the first process only."""
     from codesage.training import processes
 
     if processes.rank() == 0:
@@ -47,7 +47,7 @@ def report(artifact, stage: str) -> None:
 
 @contextmanager
 def training_processes(threads: int) -> Iterator:
-    """Join the processes of a run, on so many CPU threads each (0: one a core); yields the device to train on."""
+    """Join the processes of a run, each with `threads` CPU threads (0: one per core); yield the device to train on."""
     import torch
 
     from codesage.errors import CodesageError
@@ -60,14 +60,14 @@ def training_processes(threads: int) -> Iterator:
             yield processes.start()
     except torch.OutOfMemoryError as error:
         reason = ". ".join(str(error).split(". ")[:2])
-        raise CodesageError(f"the GPU's memory is full ({reason}): end what else uses it, or train a smaller size "
-                            "into another --out") from None  # fmt: skip
+        raise CodesageError(f"the GPU's memory is full ({reason}): end other programs that use it, or train a smaller "
+                            "size into another --out") from None  # fmt: skip
     finally:
         processes.stop()
 
 
 def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
-    """The tokenizer, and the tokens made with it: opened, or made from a corpus beside `out` where they are not yet."""
+    """The tokenizer and its tokens. If `tokens` is a corpus, the tokens are made beside `out` unless they exist."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised as station
     from codesage.encoder.runtime import folder_of
@@ -75,13 +75,13 @@ def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
     from codesage.training import processes
 
     if tokenizer is None and not (tokens / "tokenizer.json").is_file():
-        raise CodesageError("give --tokenizer, the folder of the tokenizer that the tokens were made with")
+        raise CodesageError("give --tokenizer: the folder of the tokenizer that made the tokens")
     loaded = tokenizers.load(folder_of(tokenizer) if tokenizer else tokens)
     if _is_corpus(tokens):
         corpus, tokens = tokens, out.with_name(f"{out.name}.tokens")
         if processes.world() > 1 and not tokens.exists():
             raise CodesageError(f"{corpus} is a corpus: run 'codesage tokens {corpus} --tokenizer {tokenizer} --out {tokens}' "
-                                "first, several processes train on tokens")  # fmt: skip
+                                "first, because several processes need tokens")  # fmt: skip
         if not _fresh_tokens(tokens, corpus, loaded):
             typer.echo(f"tokenising {corpus} into {tokens}", err=True)
             station.build(corpus, loaded, tokens)
@@ -94,7 +94,7 @@ def _is_corpus(folder: Path) -> bool:
 
     try:
         open_artifact(folder, "corpus", verify=False)
-    except CodesageError:  # what else is wrong with it is said when it is opened as tokens
+    except CodesageError:  # opening it as tokens reports any other problem
         return False
     return True
 
@@ -109,17 +109,17 @@ def _fresh_tokens(tokens: Path, corpus: Path, loaded) -> bool:
 
 
 def beside(out: Path) -> Path:
-    """Where the checkpoints of a run into `out` are."""
+    """The default checkpoint folder of a run that writes to `out`."""
     return out.with_name(f"{out.name}.checkpoints")
 
 
 def given(**options) -> dict:
-    """The options that were given: the others stay those of the size."""
+    """Only the options that were given; all others keep the setting of the size."""
     return {name: value for name, value in options.items() if value not in ("", None)}
 
 
 def changed_loop(loop, *, steps: int = 0, warm_up: float | None = None, **changes):
-    """Loop settings with `changes`; fewer steps keep the share of the warm-up, unless `warm_up` is another."""
+    """Loop settings with `changes`. A new number of steps keeps the share of the warm-up unless `warm_up` is given."""
     from dataclasses import replace
 
     steps = steps or loop.steps

@@ -1,9 +1,9 @@
-"""Random numbers that can be addressed, and the order of training they give.
+"""Counter-based random numbers, and the training order made from them.
 
-In: a seed, an epoch, the numbers of some items. Out: for each item a random number, or all items in a random order.
-The design choice: no generator with a state. The number of an item is a hash of (seed, epoch, ..., item), so it is
-the same whoever asks, in whatever order, in however many processes, and resuming needs nothing but the step.
-Item i of a key is output i of SplitMix64 seeded with the key (Steele, Lea, Flood 2014), which passes BigCrush.
+In: a seed, an epoch, the numbers of some items. Out: a random number for each item, or all items in a random order.
+There is no stateful generator. The random number of an item is a hash of (seed, epoch, ..., item). It does not depend on the
+order of calls or the number of processes, and resuming needs only the step. Item i of a key is output i of SplitMix64 seeded
+with the key (Steele, Lea, Flood 2014), which passes BigCrush.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ _MASK = (1 << 64) - 1
 
 
 def key(*parts: int) -> int:
-    """One 64-bit number for (seed, epoch, purpose, ...): equal parts in equal order, and only they, share a stream."""
+    """A 64-bit key from (seed, epoch, purpose, ...). Only equal parts in the same order give the same key."""
     mixed = np.zeros(1, np.uint64)
     for part in parts:
         mixed = draws(int(mixed[0]), np.array([part & _MASK], np.uint64))
@@ -26,9 +26,9 @@ def key(*parts: int) -> int:
 
 
 def draws(key: int | np.ndarray, items: np.ndarray) -> np.ndarray:
-    """A uniform 64-bit number for each of `items`, uint64 of their shape.
+    """A uniform 64-bit number for each of `items`, uint64 of the same shape.
 
-    items: int or uint64. `key`: from `key(...)`, or uint64 of the same shape as `items`, one for each.
+    items: int or uint64. `key`: from `key(...)`, or uint64 of the same shape as `items`, one per item.
     """
     mixed = np.asarray(items).astype(np.uint64)  # a copy: mixed in place below
     mixed += np.uint64(1)
@@ -47,10 +47,10 @@ def uniform(key: int | np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def even(key: int, items: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1) that fill it evenly, float64 of the shape of `items`: the additive recurrence of the golden ratio.
+    """Evenly spread numbers in [0, 1), float64 of the shape of `items`: the additive recurrence of the golden ratio.
 
-    Among any n items that follow each other, an interval of length w holds w n of them, give or take a few. `key`, from
-    `key(...)`, moves where the sequence starts.
+    For any n consecutive items, an interval of length w holds w n of the numbers, within a few. `key`, from `key(...)`, sets
+    the start of the sequence.
     """
     mixed = np.asarray(items).astype(np.uint64)
     mixed *= _STEP  # 2^64 over the golden ratio
@@ -59,15 +59,15 @@ def even(key: int, items: np.ndarray) -> np.ndarray:
 
 
 def permutation(count: int, *, seed: int, epoch: int) -> np.ndarray:
-    """The items 0..count-1 in the order of an epoch, int64 (count,): 0.1 s for a million."""
+    """The items 0..count-1 in the order of an epoch, int64 (count,). Takes 0.1 s for a million."""
     return np.argsort(draws(key(seed, epoch), np.arange(count)), kind="stable")
 
 
 def share(items: Items, rank: int, world: int) -> Items:
-    """The part of a global batch that process `rank` of `world` takes: every world-th item.
+    """The part of a global batch for process `rank` of `world`: every world-th item.
 
-    The shares of all ranks are the batch, whatever their number; of items sorted by length they are equally long.
-    ValueError when `rank` is not one of 0..world-1.
+    The shares of all ranks together are the batch, for any number of processes. If items are sorted by length, the shares
+    have about equal length. ValueError when `rank` is not in 0..world-1.
     """
     if not 0 <= rank < world:
         raise ValueError(f"rank {rank} of {world} processes: expected 0 to {world - 1}")
@@ -75,10 +75,10 @@ def share(items: Items, rank: int, world: int) -> Items:
 
 
 class Epochs(Generic[Batch]):
-    """Steps to batches of epochs, which differ in how many they have: an epoch is planned when a step of it is asked for."""
+    """Maps steps to batches. Epochs may differ in length; an epoch is planned when one of its steps is first needed."""
 
     def __init__(self, plan: Callable[[int], Sequence[Batch]]) -> None:
-        """`plan(epoch)`: what stands for each of its batches, in their order. ValueError when the first has none."""
+        """`plan(epoch)` returns the planned batches of an epoch in order. ValueError when the first epoch has none."""
         self._plan = plan
         self._planned = 0, plan(0)
         self._ends = [0, len(self._planned[1])]  # steps before each epoch
@@ -86,14 +86,14 @@ class Epochs(Generic[Batch]):
             raise ValueError("an epoch without a batch")
 
     def at(self, step: int) -> tuple[int, Batch]:
-        """The epoch of `step` and its batch. The first call in an epoch plans it, after a resume all before it too."""
+        """The epoch of `step` and its batch. The first call in an epoch plans it; after a resume, also all earlier ones."""
         while step >= self._ends[-1]:
             self._ends.append(self._ends[-1] + len(self.planned(len(self._ends) - 1)))
         epoch = int(np.searchsorted(self._ends, step, "right")) - 1
         return epoch, self.planned(epoch)[step - self._ends[epoch]]
 
     def planned(self, epoch: int) -> Sequence[Batch]:
-        """What stands for each batch of an epoch; the one asked for last is remembered."""
+        """The planned batches of an epoch. The most recent epoch is cached."""
         if self._planned[0] != epoch:
             self._planned = epoch, self._plan(epoch)
         return self._planned[1]

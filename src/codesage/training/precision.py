@@ -1,9 +1,9 @@
-"""Number formats and compilation: bf16 where the processor computes in it, blocks compiled once for every length.
+"""Precision and compilation: bf16 where the processor supports it, and blocks compiled once for all lengths.
 
-A run with precision "auto" takes bf16 where the device multiplies it natively. CODESAGE_PRECISION=bf16 or fp32 in the
-environment answers in place of the device, so that one machine computes as another does: bf16 that the processor lacks is
-emulated, correct and slow. A precision that a run names itself is not changed. `python -m codesage.training.precision`
-prints what the processor has and what training on it computes in.
+A run with precision "auto" uses bf16 if the device multiplies it natively. The environment variable CODESAGE_PRECISION=bf16
+or fp32 overrides this check, so that one machine can compute like another. bf16 is emulated, correctly but slowly, on a
+processor without it. The variable does not change a precision that the run sets explicitly.
+`python -m codesage.training.precision` prints what the processor supports and which precision training uses on it.
 """
 
 import os
@@ -24,11 +24,11 @@ VARIABLE = "CODESAGE_PRECISION"
 
 @dataclass(frozen=True, slots=True)
 class Autocast:
-    """Makes the context a step runs in; `fast_dtype` is None where everything stays fp32.
+    """Creates the autocast context of a step. `fast_dtype` is None if everything stays fp32.
 
-    It keeps no cache of the weights it has cast. A cast is cheap beside the products of a micro-batch; a cached one is
-    wrong for an encoder that FSDP2 shards, whose whole weights are gathered anew for each micro-batch: the gradients of
-    all micro-batches but one would be lost.
+    Cast weights are not cached. A cast is cheap compared with the products of a micro-batch. With an encoder sharded by
+    FSDP2, a cache would be wrong: the full weights are gathered again for each micro-batch, and the gradients of all
+    micro-batches but one would be lost.
     """
 
     device: torch.device
@@ -44,48 +44,48 @@ def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 natively: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return device.type == "cpu" and any(check is not None and check() for check in asked)
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(check is not None and check() for check in checks)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether training may compute in bf16: what CODESAGE_PRECISION says, or else whether the device has it natively."""
-    asked = os.environ.get(VARIABLE, "")
-    if asked not in ("", *PRECISIONS):
-        raise CodesageError(f"{VARIABLE} is {asked!r}, expected one of {', '.join(PRECISIONS)}: unset it or correct it")
-    return native_bf16(device) if asked in ("", "auto") else asked == "bf16"
+    """Whether training may compute in bf16: as CODESAGE_PRECISION says, else whether the device supports it natively."""
+    requested = os.environ.get(VARIABLE, "")
+    if requested not in ("", *PRECISIONS):
+        raise CodesageError(f"{VARIABLE} is {requested!r}, expected one of {', '.join(PRECISIONS)}: unset or correct it")
+    return native_bf16(device) if requested in ("", "auto") else requested == "bf16"
 
 
 def fast_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products in a run of precision `name`: bfloat16 or float32.
+    """The dtype of matrix products in a run with precision `name`: bfloat16 or float32.
 
-    CodesageError when bf16 is asked for where it would be emulated, and slow.
+    CodesageError when `name` is bf16 and the device would have to emulate it, which is slow.
     """
     available = has_bf16(device)
     if name == "bf16" and not available:
-        raise CodesageError(f"this {device.type} has no native bf16, it would be slower than fp32: use precision auto")
+        raise CodesageError(f"this {device.type} has no native bf16, so bf16 is slower than fp32: use precision auto")
     return torch.bfloat16 if available and name != "fp32" else torch.float32
 
 
 def autocast(name: str, device: torch.device) -> Autocast:
-    """The context of a precision; raises what `fast_dtype` raises."""
+    """The autocast context of a precision. Raises the errors of `fast_dtype`."""
     dtype = fast_dtype(name, device)
     return Autocast(device, dtype if dtype == torch.bfloat16 else None)
 
 
 def environment() -> dict[str, str | bool]:
-    """What the speed and the rounding of training on this processor depend on, for the record beside a measurement."""
+    """Facts about this processor that affect training speed and rounding, to record with a measurement."""
     device = torch.device("cpu")
     return {"capability": torch.backends.cpu.get_cpu_capability(), "native_bf16": native_bf16(device),
             "precision": "bf16" if has_bf16(device) else "fp32"}  # fmt: skip
 
 
 def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
-    """Compile what the blocks compute for each token alone, one graph for every number of tokens and every block.
+    """Compile the per-token part of the blocks: one graph for all blocks and all numbers of tokens.
 
-    Attention stays as it is: on CUDA it is one fused call already, and its layout, new in every batch, would be
-    compiled anew in every batch. Evaluations, few and short, are not compiled, nor what is of one token. `graphs` counts
-    what was compiled: at most three graphs with gradients, and two without.
+    Attention is not compiled. On CUDA it is already one fused call, and its layout changes with every batch, so it would be
+    compiled again each time. Evaluations (few and short) and inputs of one token are not compiled either. `graphs` counts
+    the compiled graphs: at most three with gradients and two without.
     """
     for name in ("before", "after"):
         plain = getattr(Block, name)
@@ -96,7 +96,7 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Turn a failure of torch.compile (no C++ compiler, most often) into one line."""
+    """Turn a failure of torch.compile (usually a missing C++ compiler) into a one-line error."""
     try:
         yield
     except Exception as error:
@@ -115,7 +115,7 @@ def graphs() -> int:
 
 def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: Tensor | None) -> Tensor:
     given = [tensor for tensor in tensors if tensor is not None]
-    if not block.training or min(map(len, given)) < 2:  # of one token it would be another graph
+    if not block.training or min(map(len, given)) < 2:  # one token would need another graph
         return plain(block, *tensors)
     for tensor in given:
         torch._dynamo.mark_dynamic(tensor, 0)
@@ -123,10 +123,10 @@ def _of_any_length(compiled: Callable, plain: Callable, block: Block, *tensors: 
 
 
 def main() -> None:
-    """Print what the processor has and what training on it computes in, on one line."""
-    found = environment()
-    native = "native bf16" if found["native_bf16"] else "no native bf16"
-    print(f"{found['capability']}, {native}, training runs in {found['precision']}")
+    """Print in one line what the processor supports and which precision training uses."""
+    facts = environment()
+    native = "native bf16" if facts["native_bf16"] else "no native bf16"
+    print(f"{facts['capability']}, {native}, training runs in {facts['precision']}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""More than one process: who am I, what is my share, and sums over all of us. With one process all of it is nothing.
+"""Training with several processes: rank, shares and sums. With a single process all functions do nothing.
 
-In: the environment of torchrun (RANK, WORLD_SIZE, ...). Out: gradients that equal those of one process on the same
-global batch. The contract with both stages: every process computes its own part of the loss, already divided by the
-global count, so that the parts and their gradients add up to those of the global batch; nothing is ever averaged.
-Gradients are summed by `sum_gradients` once the last backward of a step has ended, in flat buckets. DDP would overlap
-this with backward, but hooks every backward, and both stages run several in a step (micro-batches, cached gradients);
-for encoders of 130M to 350M the sum costs little beside steps of millions of tokens. `large` is sharded with FSDP2.
+In: the environment of torchrun (RANK, WORLD_SIZE, ...). Out: gradients equal to those of one process on the same global
+batch. Both stages follow one rule: every process computes its own part of the loss, already divided by the global count, so
+the parts and their gradients add up to those of the global batch. Nothing is averaged. `sum_gradients` sums the gradients in
+flat buckets after the last backward of a step. DDP would overlap the sum with backward, but it hooks every backward, and
+both stages run several per step (micro-batches, cached gradients). For encoders of 130M to 350M parameters the sum is cheap
+compared with steps of millions of tokens. `large` is sharded with FSDP2.
 """
 
 import os
@@ -23,15 +23,14 @@ from torch import Tensor, nn
 from codesage.artifacts import publish
 from codesage.errors import CodesageError
 
-_LOST = re.compile(r"gloo|NCCL|TCPStore|[Cc]onnection|[Tt]imed? ?out|Broken pipe|Socket")  # how a missing peer reads
-_BUCKET = 32 * 2**20  # bytes of gradients that are summed in one call
+_LOST = re.compile(r"gloo|NCCL|TCPStore|[Cc]onnection|[Tt]imed? ?out|Broken pipe|Socket")  # messages that mean a lost process
+_BUCKET = 32 * 2**20  # bytes of gradients summed in one call
 
 
 def start(*, timeout_seconds: float = 600.0) -> torch.device:
-    """Join the processes that torchrun started (nothing to join without it); returns the device of this one.
+    """Join the processes started by torchrun, if any; return the device of this process.
 
-    A process that waits longer than `timeout_seconds` for the others gives up. Raises CodesageError when the others
-    cannot be reached.
+    A process stops waiting for the others after `timeout_seconds`. Raises CodesageError when the others cannot be reached.
     """
     here = device()
     if here.type == "cuda":
@@ -42,40 +41,40 @@ def start(*, timeout_seconds: float = 600.0) -> torch.device:
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CodesageError(f"process {os.environ.get('RANK')} cannot join the others ({reason}): start all again "
+            raise CodesageError(f"process {os.environ.get('RANK')} cannot join the others ({reason}): restart all "
                                 "with torchrun") from None  # fmt: skip
     return here
 
 
 def device() -> torch.device:
-    """The device of this process: a GPU each where there are GPUs."""
+    """The device of this process: its own GPU if there are GPUs, else the CPU."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def memory(device: torch.device) -> float:
-    """Bytes of the memory of a GPU; 0 where the device is none."""
+    """Memory of a GPU in bytes; 0 for other devices."""
     return float(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0.0
 
 
 def stop() -> None:
-    """Leave the group of processes."""
+    """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """Number of this process, 0 for the one that writes."""
+    """Number of this process; process 0 writes the results."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn the failure of a collective call (a worker was killed, or hung) into one line; nothing with one process."""
+    """Turn a failed collective call (another process died or hung) into a one-line error; no effect with one process."""
     try:
         yield
     except RuntimeError as error:
@@ -87,13 +86,13 @@ def guarded(what: str) -> Iterator[None]:
 
 
 def barrier() -> None:
-    """Wait for all."""
+    """Wait for all processes."""
     if world() > 1:
         dist.barrier()
 
 
 def total(values: Sequence[float]) -> list[float]:
-    """Sums over all processes, in float64: equal on each of them."""
+    """Sums over all processes in float64; every process gets the same values."""
     if world() == 1:
         return list(values)
     summed = torch.tensor(values, dtype=torch.float64)
@@ -111,18 +110,18 @@ def from_first(values: Sequence[float]) -> list[float]:
 
 
 def gather_objects(own: object) -> list:
-    """What every process gave, in their order (plain values between our own processes, never to disk)."""
+    """The objects of all processes, by rank. Only plain values between our own processes, never stored on disk."""
     if world() == 1:
         return [own]
-    found: list = [None] * world()
-    dist.all_gather_object(found, own)
-    return found
+    gathered: list = [None] * world()
+    dist.all_gather_object(gathered, own)
+    return gathered
 
 
 def sum_gradients(encoder: nn.Module) -> None:
-    """Add up the gradients of all processes in place; a parameter without one here counts as zero.
+    """Sum the gradients of all processes in place. A parameter without a gradient counts as zero.
 
-    FSDP2 has taken the mean of those of a sharded encoder in its backward already: here it becomes the sum.
+    For a sharded encoder, FSDP2 already averaged them in backward; here the mean is turned into the sum.
     """
     if world() == 1:
         return
@@ -154,7 +153,7 @@ def _sum(gradients: list[Tensor]) -> None:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather along dimension 0; backward sums what every process sends back for our rows."""
+    """All-gather along dimension 0. Backward sums the gradients of all processes for this process's rows."""
 
     @staticmethod
     def forward(context, x_ND: Tensor) -> Tensor:
@@ -162,28 +161,28 @@ class _Gather(torch.autograd.Function):
         longest = max(context.rows)
         padded = torch.zeros(longest, *x_ND.shape[1:], dtype=x_ND.dtype, device=x_ND.device)
         padded[: len(x_ND)] = x_ND
-        found = [torch.empty_like(padded) for _ in context.rows]
-        dist.all_gather(found, padded)
-        return torch.cat([part[:rows] for part, rows in zip(found, context.rows, strict=True)])
+        parts = [torch.empty_like(padded) for _ in context.rows]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:rows] for part, rows in zip(parts, context.rows, strict=True)])
 
     @staticmethod
     def backward(context, gradient: Tensor) -> Tensor:
         summed = gradient.contiguous().clone()
-        dist.all_reduce(summed)  # gloo has no reduce-scatter; vectors are small beside the gradients of the encoder
+        dist.all_reduce(summed)  # gloo has no reduce-scatter; vectors are small compared with the encoder's gradients
         return summed.split(context.rows)[rank()]
 
 
 def gather_with_gradient(x_ND: Tensor) -> Tensor:
-    """The rows of all processes, in their order (their counts may differ), on each of them, differentiable.
+    """The rows of all processes by rank, on every process, differentiable. Their counts may differ.
 
-    The gradient of a process's own rows is the sum of what all processes found for them: right when every process
-    computes its own part of the loss and the parts add up to the loss of the global batch (as `sum_gradients` wants).
+    The gradient of a process's own rows is the sum of their gradients in all processes. This is correct when every process
+    computes its own part of the loss and the parts add up to the loss of the global batch, as `sum_gradients` requires.
     """
     return x_ND if world() == 1 else _Gather.apply(x_ND)
 
 
 def same_weights(encoder: nn.Module) -> None:
-    """Give every process the weights of process 0; nothing to do for a sharded encoder, whose weights are shared."""
+    """Copy the weights of process 0 to all processes. A sharded encoder already shares its weights."""
     if world() > 1 and not is_sharded(encoder):
         with torch.no_grad():
             for tensor in encoder.state_dict().values():
@@ -191,8 +190,8 @@ def same_weights(encoder: nn.Module) -> None:
 
 
 def shard(encoder: nn.Module) -> None:
-    """Shard parameters, gradients and optimizer state over all processes with FSDP2, a block at a time; once is enough."""
-    if is_sharded(encoder):  # by the phase before
+    """Shard parameters, gradients and optimizer state over all processes with FSDP2, block by block; idempotent."""
+    if is_sharded(encoder):  # by the previous phase
         return
     from torch.distributed.fsdp import fully_shard
 
@@ -206,12 +205,12 @@ def is_sharded(encoder: nn.Module) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor put together (every process calls this), any other as it is."""
+    """The full tensor of a sharded one (every process must call this); any other tensor unchanged."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def unsharded(encoder: nn.Module) -> nn.Module:
-    """The encoder itself, or of a sharded one a whole copy on the CPU (every process calls this)."""
+    """The encoder itself, or a full copy of a sharded one on the CPU (every process must call this)."""
     if not is_sharded(encoder):
         return encoder
     from codesage.encoder.model import Encoder
@@ -222,7 +221,7 @@ def unsharded(encoder: nn.Module) -> nn.Module:
 
 
 def like(tensor: Tensor, reference: Tensor) -> Tensor:
-    """This process's shard of a whole tensor, laid out as `reference`; the tensor itself where that is not sharded."""
+    """This process's shard of a full tensor, laid out like `reference`; the tensor itself if that is not sharded."""
     if not hasattr(reference, "full_tensor"):
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -232,7 +231,7 @@ def like(tensor: Tensor, reference: Tensor) -> Tensor:
 
 @contextmanager
 def published(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
-    """`artifacts.publish` of process 0; the others get a folder that is thrown away, and wait until it is done."""
+    """`artifacts.publish` in process 0. The others get a temporary folder and wait until process 0 is done."""
     if rank() == 0:
         with publish(target, kind, settings=settings, facts=facts) as folder:
             yield folder

@@ -1,7 +1,7 @@
-"""The score a person watches while training: held-out texts against held-out bodies, as search would meet them.
+"""The retrieval score shown during training: search held-out bodies with held-out texts.
 
-In: an encoder, and the held-out pairs of Tokens. Out: a function that gives {"mrr": ...}, in percent. It is small and
-quick, and the same in both stages; `codesage evaluate` measures for the record. Shapes: P pairs, D width.
+In: an encoder and the held-out pairs of Tokens. Out: a function that returns {"mrr": ...}, in percent. It is small, fast and
+the same in both stages. `codesage evaluate` gives the final figures. Shapes: P pairs, D width.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from codesage.corpus.tokens.tokenised import PairTokens, Tokens
 from codesage.encoder.model import Encoder
 
 PAIRS = 500
-_MICRO_TOKENS = 16_384  # embedded at a time
+_MICRO_TOKENS = 16_384  # tokens embedded at a time
 
 
 def scorer(
     encoder: Encoder, tokens: Tokens, *, text_tokens: int, code_tokens: int, pairs: int = PAIRS, depth: int | None = None
 ) -> Callable[[], dict] | None:  # fmt: skip
-    """A function that scores `encoder` as it then is, on at most `pairs` pairs that differ in text and in body.
+    """A function that scores `encoder` in its current state, on at most `pairs` pairs with distinct texts and bodies.
 
-    Both sides are cut to so many tokens, end token included; `depth` as in Encoder.forward. The score is that of
-    `mean_reciprocal_rank`, to 2 digits. None when fewer than two pairs are held out.
+    Both sides are cut to the given number of tokens, end token included; `depth` as in Encoder.forward. The score is
+    `mean_reciprocal_rank`, rounded to 2 digits. None when fewer than two pairs are held out.
     """
     chosen = _distinct(tokens.held_out, most=pairs)
     if len(chosen) < 2:
@@ -42,29 +42,29 @@ def scorer(
 
 
 def mean_reciprocal_rank(texts_PD: Tensor, codes_PD: Tensor) -> float:
-    """Mean reciprocal rank x 100 of each text's own code among all P codes by cosine, ties against it.
+    """Mean reciprocal rank x 100 of each text's own code among all P codes by cosine; ties count against it.
 
-    Float (P, D) both, row p of both is a pair; any scale.
+    Both inputs are float (P, D) of any scale; row p of both is a pair.
     """
-    with torch.autocast(texts_PD.device.type, enabled=False):  # in bf16 near neighbours would tie, and ties count against it
+    with torch.autocast(texts_PD.device.type, enabled=False):  # in bf16 close scores would tie, and ties count against the code
         similar_PP = F.normalize(texts_PD, dim=-1) @ F.normalize(codes_PD, dim=-1).T
     rank_P = (similar_PP >= similar_PP.diagonal()[:, None]).sum(1)
     return 100 * (1 / rank_P.double()).mean().item()
 
 
 def _distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
-    """Numbers of pairs with a text and a body that no earlier one has, spread over all, in their order."""
-    found, texts, bodies = [], set(), set()
+    """Row numbers of randomly chosen pairs with distinct texts and distinct bodies, sorted."""
+    chosen, texts, bodies = [], set(), set()
     filled = np.flatnonzero((pairs.body.lengths > 0) & (pairs.text.lengths > 0))
     for row in np.random.default_rng(0).permutation(filled).tolist():
-        if len(found) == most:
+        if len(chosen) == most:
             break
         text, body = int(pairs.text_key[row]), int(pairs.body_key[row])
         if text not in texts and body not in bodies:
             texts.add(text)
             bodies.add(body)
-            found.append(row)
-    return np.array(sorted(found), np.int64)
+            chosen.append(row)
+    return np.array(sorted(chosen), np.int64)
 
 
 def _side(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
@@ -72,10 +72,10 @@ def _side(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
 
 
 def _vectors(encoder: Encoder, side: Ragged, depth: int | None) -> Tensor:
-    order = side.lengths.argsort(kind="stable")  # neighbours of equal length are attended to together
+    order = side.lengths.argsort(kind="stable")  # neighbours of equal length share one attention call
     size = max(1, _MICRO_TOKENS // int(side.lengths.max()))
-    found = [
+    parts = [
         encoder.embed([side[row].tolist() for row in order[start : start + size]], depth=depth).float()
         for start in range(0, len(order), size)
     ]
-    return torch.cat(found)[torch.from_numpy(order.argsort()).to(found[0].device)]
+    return torch.cat(parts)[torch.from_numpy(order.argsort()).to(parts[0].device)]
