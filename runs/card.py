@@ -1,6 +1,7 @@
 """Write the card of a trained model beside its weights: what it was trained on, and what was measured.
 
-Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME (of its row there); every figure comes from these three.
+Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME [BEFORE]; NAME is its row in the figures, BEFORE the folder of the
+model that training started from. Every figure comes from these.
 """
 
 import json
@@ -18,6 +19,7 @@ def main() -> None:
     model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus", verify=False)
     measured = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     config, facts, data = load_config(model.path), model.facts, corpus.facts
+    before = open_artifact(sys.argv[5], "model").facts if len(sys.argv) > 5 else {}
     held_out = sorted({pair.package for pair in read_pairs(corpus.path, held_out=True)})
     counts = ", ".join(f"{count:,} {language}" for language, count in sorted(data["pairs"].items()))
     text = f"""---
@@ -34,7 +36,7 @@ there so that search works at once, beside full-text ranking, not to compete wit
 A corpus of {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
 Benchmark items were kept out; held out for evaluation: {", ".join(held_out)}.
 
-{stages_of(facts)}
+{stages_of(facts, before)}
 
 Packages, with version and licence as stated by each: {packages_of(data, held_out)}.
 
@@ -43,12 +45,24 @@ Packages, with version and licence as stated by each: {packages_of(data, held_ou
 {measured["date"]}. `{sys.argv[4]}` is this folder (int8); "+ BM25": fused, vectors at weight {measured["dense_weight"]}.
 
 {table(measured["figures"])}
-"""
+
+{table(measured["classification"], "macro F1") if measured.get("classification") else ""}
+""".rstrip() + "\n"
     (model.path / "README.md").write_text(text, encoding="utf-8")
 
 
-def stages_of(facts: dict) -> str:
-    """A line for each stage: what it saw, and how long."""
+def stages_of(facts: dict, before: dict) -> str:
+    """A line for each stage: what it saw, and how long; first those of the model it started from."""
+    lines = [_stages(before) + "\n- then from these weights:"] if before else []
+    lines.append(_stages({name: value for name, value in facts.items() if not before or before.get(name) != value}))
+    for part in facts.get("mixture", ()):
+        lines.append(f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups")
+    if teacher := facts.get("teacher"):
+        lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
+    return "\n".join(lines)
+
+
+def _stages(facts: dict) -> str:
     stages = [name for name in facts if name.split("-")[0] in ("pretrain", "shallow", "contrast")]
     order = sorted(stages, key=lambda name: (name.split("-")[0] != "pretrain", "shallow" not in name, name))
     return "\n".join(f"- {name}: " + ", ".join(f"{k} {v:,}" for k, v in facts[name].items()) for name in order)

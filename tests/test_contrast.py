@@ -380,10 +380,10 @@ def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
     [
         ("negatives is 'hard'", {"negatives": "hard"}, {}),
         ("temperature 0", {"temperature": 0.0}, {}),
-        ("with depth 0 no block", {"depth": 0, "residual_scale": 0.5}, {}),
+        ("but depth 0 uses no blocks", {"depth": 0, "residual_scale": 0.5}, {}),
         ("depth is 3, expected 0 to 2", {"depth": 3}, {}),
-        ("would be its own copy", {"positives": "dropout"}, {}),
-        ("would be its own copy", {"positives": "dropout", "depth": 0}, {"attention_dropout_prob": 0.1}),
+        ("so both vectors would be equal", {"positives": "dropout"}, {}),
+        ("so both vectors would be equal", {"positives": "dropout", "depth": 0}, {"attention_dropout_prob": 0.1}),
         ("expected rising widths", {"matryoshka_dims": (8, 16)}, {}),
         ("entries, the encoder 7", {}, {"vocab_size": 7}),
         ("48 tokens, but the encoder has 32 positions", {}, {"max_position_embeddings": 32}),

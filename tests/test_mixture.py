@@ -351,7 +351,7 @@ def test_pairs_of_languages_with_too_few_groups_are_joined_and_counted(tokens):
     # together with the 12 that have two solutions in python
     count, line = mixed(mix={"parallel/across": 1}, size=20)
     assert count == 0 and line == "parallel/across: 100.0% of the batches, 30 groups, 5 batches an epoch"
-    assert mixed(mix={"parallel": 1}, size=16)[0] > 0 and "of several languages" in mixed(mix={"parallel": 1}, size=16)[1]
+    assert mixed(mix={"parallel": 1}, size=16)[0] > 0 and "in several languages" in mixed(mix={"parallel": 1}, size=16)[1]
 
 
 # Texts and codes
@@ -544,6 +544,8 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     # a model that has had Stage II is trained in one phase from then on
     again = run("b", "--model", tmp_path / "a", "--batch-pairs", 8)
     assert again.exit_code == 0 and "shallow" not in again.stderr
+    facts = open_artifact(tmp_path / "b", "model").facts
+    assert facts["contrast-before"] == model.facts["contrast"] != facts["contrast"]
     plain = open_artifact(tmp_path / "b", "model").settings["contrast"]
     assert plain["first"] is None and plain["residual_scale"] == 1 and plain["batches"]["kinds"]["test"] == 0.3
     phases = run("c", *scratch, "--dry-run")

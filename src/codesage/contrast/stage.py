@@ -133,6 +133,8 @@ def run(
                     evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
                     identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
                 ))  # fmt: skip
+            if name in facts:  # of the model it started from
+                facts[f"{name}-before"] = facts[name]
             facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:
