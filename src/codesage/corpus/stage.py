@@ -68,9 +68,9 @@ def build(
     settings: Settings, sources: Sequence[Source], out: Path | str, *, engine: Engine | None = None,
     cache: Path | str = "cache", work: str = "", progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Artifact:  # fmt: skip
-    """Build a corpus from `sources` and publish it at `out`; `progress` hears how far it is, now and then.
+    """Build a corpus from `sources` and publish it at `out`; `progress` is called with the state of the build.
 
-    What is done lies in the folder or at the address `work` until then, or beside `out`.
+    Finished units are kept in `work`, a folder or an address, until then; "": beside `out`.
 
     Interrupted or killed, the same call resumes where it left off. Raises CodesageError, in one line, when a source cannot
     be fetched, is damaged or not what its recipe pins, when there is nothing to read, when no package is called as
@@ -93,7 +93,7 @@ def _full_disk(out: Path):
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise CodesageError(
-            f"the disk of {out} is full: free some space and run the same command again, it goes on where it was"
+            f"the disk of {out} is full: free some space, and run the same command again: it resumes where it left off"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """What Stage I hides: random masking and identifier deobfuscation (paper section 3.1), a whole batch at a time.
 
 In: the tokens of B windows, end to end, T in all, the length of each window, and a key for each (training.order).
-Out: which tokens are hidden, bool (T,), and what stands in their place. A window hides the same tokens whatever stands
+Out: which tokens are hidden, bool (T,), and what replaces them. A window hides the same tokens whatever stands
 beside it: what is drawn depends on its key alone. No loop runs over windows or tokens.
 """
 
@@ -70,7 +70,7 @@ def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float 
 
 
 def softened(labels_M: np.ndarray, *, mask_id: int, ordinary: np.ndarray, draw_M: np.ndarray) -> np.ndarray:
-    """What stands in place of hidden tokens under 80-10-10 (BERT's rule, an ablation of the paper), int64 (M,).
+    """What replaces hidden tokens under 80-10-10 (BERT's rule, an ablation of the paper), int64 (M,).
 
     `mask_id` for 80% of them, one of the `ordinary` ids at random for 10%, the token itself for 10%; draw_M: uint64.
     """

@@ -160,8 +160,8 @@ class Index:
     def update(self, encoder, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Counter:
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        `progress` hears (files done, files to read). Raises Busy when another process is indexing this root, CodesageError
-        when the disk is full; what was committed before stays.
+        `progress` is called with (files done, files to read). Raises Busy when another process is indexing this root, and
+        CodesageError when the disk is full; what was committed before stays.
         """
         counts: Counter = Counter()
         with _lock(self.folder, self.root):

@@ -41,7 +41,7 @@ class Vectors:
             self._cache = _opened((folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite")
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
-        """float16 (n, width); `progress` hears how many of the texts are done."""
+        """float16 (n, width); `progress` is called with the number of texts done."""
         keys = [key_of(text) for text in texts]
         found = self._known(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}

@@ -107,7 +107,7 @@ def build(
     corpus: Path | str, tokenizer: Tokenizer, out: Path | str, *, settings: Settings | None = None,
     progress: Callable[[str, int], None] = lambda what, done: None,
 ) -> Artifact:  # fmt: skip
-    """Tokenise the corpus at `corpus` and publish it at `out`; `progress` hears what is being done and how many are.
+    """Tokenise the corpus at `corpus` and publish it at `out`; `progress` is called with the part and how many are done.
 
     Raises CodesageError when the corpus is missing or damaged, a kind of pairs is not known, or a worker dies.
     """
