@@ -1,5 +1,6 @@
 """Stage II on the command line: `codesage contrast`, and `filter`, `mine` and `teach`, which prepare it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -144,8 +145,6 @@ def contrast(
                                                   "Default: the setting of the size.")] = None,
 ) -> None:  # fmt: skip
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
-    from dataclasses import replace
-
     from codesage import recipes
     from codesage.artifacts import open_artifact
     from codesage.contrast import entries, filtering, mining, stage
@@ -162,14 +161,10 @@ def contrast(
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
-        chosen = {"keep": None if filter is None else filtering.read(filter, opened),
-                  "mined": None if mined is None else mining.read(mined, opened),
-                  "teacher": _teacher(teacher, opened, loaded, out) if teacher and not dry_run else None}  # fmt: skip
+        chosen = {"keep": filter and filtering.read(filter, opened), "mined": mined and mining.read(mined, opened)}
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
-        trained = before is not None and "contrast" in before.facts.get("stages", ())
-        settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
         settings = _phases_changed(
-            stage.one_phase(settings) if one_phase else settings,
+            _recipe(size, before, one_phase, extent),
             loop=options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
             batches=options.given(mix=entries.parsed(mix) if mix else "", one_language=one_language,
                            text_tokens=text_tokens or "", code_tokens=code_tokens or "", hard_positives=hard_positives,
@@ -177,19 +172,29 @@ def contrast(
                            mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives),
             own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
         )  # fmt: skip
-        last = {"learning_rate": learning_rate} if learning_rate else {}
+        last = options.given(learning_rate=learning_rate or "")
         settings = replace(
             settings, loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **last),
-            batches=replace(settings.batches, **({"batch_pairs": batch_pairs} if batch_pairs else {})),
+            batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
         )  # fmt: skip
         if dry_run:
-            chosen.pop("teacher")
-            for name, cost in stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen).items():
-                typer.echo("\n".join([f"{name}:", *cost.lines()]))
+            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen)
+            typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
             return
         artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen)  # fmt: skip
+                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen,
+                             teacher=_teacher(teacher, opened, loaded, out) if teacher else None)  # fmt: skip
         options.report(artifact, "contrast")
+
+
+def _recipe(size: str, before, one_phase: bool, extent: dict):
+    """The settings of a size, or those of fine-tuning for a model that has been through Stage II."""
+    from codesage import recipes
+    from codesage.contrast import stage
+
+    trained = before is not None and "contrast" in before.facts.get("stages", ())
+    settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
+    return stage.one_phase(settings) if one_phase else settings
 
 
 def _teacher(name: str, tokens, tokenizer, out: Path):
@@ -212,8 +217,6 @@ def _teacher(name: str, tokens, tokenizer, out: Path):
 
 def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
     """Change all phases of the settings: their loop, their batches, and their own fields (`own`)."""
-    from dataclasses import replace
-
     first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)
     drawn = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
     return replace(settings, loop=replace(settings.loop, **loop), batches=drawn, first=first, **own)
