@@ -31,10 +31,9 @@ def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
         view = index.view()
         own = view.place[found[0]]
         scores_N = _scores(view, own)
-        for place in range(len(scores_N)):
-            other_kind = bool(view.languages[place]) != bool(view.languages[own])
-            if other_kind or (view.paths[place], view.names[place]) == (view.paths[own], view.names[own]):
-                scores_N[place] = -np.inf
+        is_code_N = np.array(view.languages) != ""
+        same_N = (np.array(view.paths) == view.paths[own]) & (np.array(view.names) == view.names[own])
+        scores_N[(is_code_N != is_code_N[own]) | same_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
         return [Hit(_chunk(index, int(view.numbers_N[place])), float(scores_N[place])) for place in best]
 
