@@ -85,7 +85,7 @@ def table(figures: Figures, metric: str = "mrr") -> str:
 
 
 def _cell(figure: dict | None, metric: str) -> str:
-    if figure is None:
+    if figure is None or metric not in figure:
         return ""
     spread = f" ({figure['low']:.1f} to {figure['high']:.1f})" if "low" in figure else ""
     return f"{figure[metric]:.1f}{spread}"
