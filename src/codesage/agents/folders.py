@@ -142,7 +142,8 @@ class Folders:
         if upkeep.failed:
             return upkeep.failed
         if running is not None and running.is_alive():
-            return f"indexing is under way: {upkeep.done:,} of {upkeep.total:,} files, ask again later for all"
+            counted = f": {upkeep.done:,} of {upkeep.total:,} files" if upkeep.total else ""
+            return f"indexing is under way{counted}, ask again later for all"
         return ""
 
     def _update(self, root: Path, upkeep: _Upkeep) -> None:
