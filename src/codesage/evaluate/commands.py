@@ -30,7 +30,10 @@ def evaluate(
                                                    "in the paper, three seeds.")] = Classifier.exact,
     keep_language: Annotated[bool, typer.Option(help="Compare code across languages by plain cosine, as published, without "
                                                 "removing the language from the vectors.")] = False,
+    width: Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be "
+                                                    "repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:  # fmt: skip
     """Compare models with BM25 and with their fusion: search by MRR or MAP, classification by macro F1, clones by F1."""
@@ -41,23 +44,29 @@ def evaluate(
     paths = _named(models)
     loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in paths.items()}
     report = reports.Report()
+    systems = loaded | {f"{name}, width {cut}": stage.Narrowed(one, cut) for cut in width or () for name, one in loaded.items()}
     for title, group in tasks.items():
         first = group[0]
         if isinstance(first, sets.CloneTask):
-            report.add(title, "F1", stage.clones_told(loaded, first))
+            report.add(title, "F1", stage.clones_told(systems, first))
         elif isinstance(first, sets.ClassificationTask):
-            report.add(title, "macro F1", _classified(loaded, paths, first, classifier))
+            report.add(title, "macro F1", _classified(systems, paths, first, classifier))
         else:
             metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
-            figures, values = stage.compare(loaded, group, dense_weight=dense_weight, centred=not keep_language)
+            figures, values = stage.compare(systems, group, dense_weight=dense_weight, centred=not keep_language)
             report.add(title, metric, figures, values, [one.name for one in group])
     typer.echo(report.text())
     if before is not None:
         typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before)]))
+    record = {"precision": precision, "dense_weight": dense_weight, "classifier": classifier.value,
+              "keep_language": keep_language, "tasks": sets.sizes(tasks), **report.record(),
+              "encoding": {name: one.facts() for name, one in systems.items()}}  # fmt: skip
     if out is not None:
-        record = {"precision": precision, "dense_weight": dense_weight, "classifier": classifier.value,
-                  "keep_language": keep_language, "tasks": sets.sizes(tasks), **report.record()}  # fmt: skip
         reports.write(out, record, report.values)
+    if plots is not None:
+        from codesage.evaluate.plots import draw
+
+        typer.echo("\n" + "\n".join(map(str, draw(record, plots))))
 
 
 def _classified(loaded: dict, paths: dict[str, str], task, classifier: Classifier) -> dict[str, dict[str, float]]:

@@ -5,6 +5,7 @@ clones, F1; for classification, the figures of a linear head on frozen vectors. 
 over full rankings. Shapes: Q queries, C candidates, q queries of a block, P pairs, N texts, D width.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -30,22 +31,51 @@ class EncodesTexts(Protocol):
 
 
 class CachedEncoder:
-    """An encoder that encodes each text only once, since queries and candidates recur in many tasks."""
+    """An encoder that encodes each text only once, since queries and candidates recur in many tasks.
+
+    `texts`: how many were encoded. `seconds`: how long that took. `width`: of the vectors, once there are some.
+    """
 
     def __init__(self, encoder: EncodesTexts) -> None:
         self._encoder, self._known = encoder, {}
+        self.texts, self.seconds, self.width = 0, 0.0, 0
 
-    def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Like the encoder's own `encode`."""
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
         if new:
+            started = time.perf_counter()
             vectors = self._encoder.encode(new, kind=kind)
+            self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
+            self.width = vectors.shape[1]
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
         return np.stack([self._known[kind, text] for text in texts])
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Like the encoder's own `token_ids`, for code."""
         return self._encoder.token_ids(texts)
+
+    def facts(self) -> dict[str, float]:
+        """Width, number of texts encoded, and milliseconds for each."""
+        return {"width": self.width, "texts": self.texts, "milliseconds": round(1000 * self.seconds / max(1, self.texts), 3)}
+
+
+class Narrowed:
+    """The leading numbers of another encoder's vectors, scaled to unit length. CodesageError when it has fewer."""
+
+    def __init__(self, encoder: CachedEncoder, width: int) -> None:
+        self._encoder, self.width = encoder, width
+
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Like the encoder's own `encode`."""
+        vectors = self._encoder.encode(texts, kind=kind)
+        if vectors.shape[1] < self.width:
+            raise CodesageError(f"the vectors have width {vectors.shape[1]}: --width must be at most that, not {self.width}")
+        return _unit(vectors[:, : self.width])
+
+    def facts(self) -> dict[str, float]:
+        """As of the encoder whose vectors these are, with the width."""
+        return {**self._encoder.facts(), "width": self.width}
 
 
 def vectors(encoder: EncodesTexts, task: RetrievalTask | GroupTask, *, centred: bool = True) -> tuple[np.ndarray, np.ndarray]:
