@@ -65,7 +65,7 @@ def pin(
     from codesage.corpus.sources import pinning
 
     others = "add" if add else "replace" if update else "stop"
-    pins = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
+    pins = pinning.pin(recipe, cache or _default_cache(), others=others, on_fetched=lambda key: typer.echo(key, err=True))
     for name in pins.changed:
         typer.echo(f"changed: {name}")
     typer.echo(f"{recipe}: {len(pins.added)} pins added, {len(pins.changed)} changed, {len(pins.kept)} kept")

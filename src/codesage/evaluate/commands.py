@@ -67,7 +67,8 @@ def _tasks(corpus: Path | None, benchmarks: Path | None, wanted: list[str]) -> t
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    return dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
+    pairs = (model.partition("=")[::2] if "=" in model else (Path(model).name, model) for model in models)
+    return {name: path for name, path in pairs}
 
 
 def _loaded(path: str, precision: str):

@@ -5,7 +5,7 @@ the figures of a linear head on frozen vectors. The fusion is the same as in cod
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -72,7 +72,10 @@ def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.nd
     (): all 1.
     """
     weights = weights or [1.0] * len(scores_QC)
-    return sum(weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True))
+    fused_QC = np.zeros(scores_QC[0].shape)
+    for weight, scores in zip(weights, scores_QC, strict=True):
+        fused_QC += weight / (FUSION_K + _ranks_of_all(scores))
+    return fused_QC
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
@@ -89,7 +92,7 @@ def measure(ranks_Q: np.ndarray) -> dict[str, float]:
     }
 
 
-def ranked(models: dict[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0) -> dict[str, np.ndarray]:
+def ranked(models: Mapping[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0) -> dict[str, np.ndarray]:
     """The rank of each query's answer, int (Q,), by system: BM25, each model, and each model fused with BM25.
 
     In the fusion, full text has weight 1 and the vectors have weight `dense_weight`.
@@ -105,7 +108,7 @@ def ranked(models: dict[str, EncodesTexts], task: RetrievalTask, *, dense_weight
 
 
 def compare(
-    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
+    models: Mapping[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the reciprocal ranks of each task's queries, float64 (Q,)."""
     of_tasks = [ranked(models, task, dense_weight=dense_weight) for task in tasks]
@@ -117,7 +120,7 @@ def compare(
     return figures, reciprocal
 
 
-def classified(models: dict[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
     """By system: macro F1 and accuracy of a linear head on frozen vectors, over five folds, times 100.
 
     The baseline is a bag of words: the log frequencies of the 1,000 most common words of split identifiers.

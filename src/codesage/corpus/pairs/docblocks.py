@@ -306,7 +306,7 @@ class _Reader:
         return after
 
     def _pre(self, at: int, stripped: str) -> int:
-        close = "</" + re.match(r"<(\w+)", stripped).group(1).lower()
+        close = "</" + re.split(r"\W", stripped[1:], maxsplit=1)[0].lower()
         opened = stripped.partition(">")[2]
         if close in opened.lower():  # on one line
             return 0
@@ -344,7 +344,8 @@ class _Reader:
         return after
 
     def _directive(self, at: int, stripped: str) -> int:
-        name, rest = _DIRECTIVE.match(stripped).groups("")
+        match = _DIRECTIVE.match(stripped)
+        name, rest = match.groups("") if match else ("", "")
         after = at + 1
         while after < len(self.lines) and (not self.stripped[after] or _indent(self.lines[after]) > _indent(self.lines[at])):
             after += 1

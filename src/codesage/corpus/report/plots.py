@@ -54,7 +54,8 @@ def _languages(figure, facts: dict) -> None:
 def _lengths(figure, facts: dict) -> None:
     """Five quantiles for each language: a thin line from 5 % to 95 %, a thick line from 25 % to 75 %, a dot at the median."""
     names = [name for name in LANGUAGES if name in facts["lengths"]]
-    for axes, what in zip(figure.subplots(1, 2, sharey=True), ("text words", "code lines"), strict=True):
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, what in zip(both, ("text words", "code lines"), strict=True):
         for row, name in enumerate(names):
             least, low, middle, high, most = facts["lengths"][name][what]
             axes.plot([least, most], [row, row], color=_GREY, linewidth=2)
@@ -62,9 +63,9 @@ def _lengths(figure, facts: dict) -> None:
             axes.plot([middle], [row], "o", color="white", markeredgecolor="black", markersize=6)
         axes.set_xlim(left=0)
         axes.set_title({"text words": "words in a text", "code lines": "lines of code"}[what] + ": 5, 25, 50, 75, 95 %")
-    axes.set_yticks(range(len(names)), names)
+    both[1].set_yticks(range(len(names)), names)
     if names:
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        both[1].set_ylim(len(names) - 0.4, -0.6)
 
 
 def _reasons(figure, facts: dict) -> None:

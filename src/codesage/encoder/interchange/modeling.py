@@ -5,6 +5,8 @@ published ones and there is one forward, that without padding. Shapes: B documen
 width, V vocabulary.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +21,7 @@ from codesage.encoder.model import Encoder, Layout
 class _Pretrained(PreTrainedModel):
     config_class = CodesageConfig
     base_model_prefix = "transformer"
-    _no_split_modules = ("Block",)
+    _no_split_modules = ["Block"]  # noqa: RUF012
     _supports_sdpa = True
 
     @torch.no_grad()
@@ -36,6 +38,8 @@ class _Pretrained(PreTrainedModel):
 class CodesageModel(_Pretrained):
     """Token ids to last hidden states: what AutoModel gives."""
 
+    wte: nn.Embedding
+
     def __init__(self, config: CodesageConfig) -> None:
         super().__init__(config)
         for name, module in _published_layout(Encoder(config.shape())).named_children():
@@ -50,7 +54,7 @@ class CodesageModel(_Pretrained):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding."""
-        self.wte = value
+        self.wte = cast(nn.Embedding, value)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused
