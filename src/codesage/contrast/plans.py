@@ -7,7 +7,7 @@ language or one pair of languages; what is too small for that is joined into mix
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,7 @@ class OfGroups:
         reached = [group_C[cells_G2[:, 0]] for cells_G2 in self.pairings]
         self.count = len(np.unique(np.concatenate(reached))) if reached else 0
 
-    def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str):
+    def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str) -> Iterator[np.ndarray]:
         """For each language pair, the two (group, language) cells of every group with both languages, int64 (groups, 2)."""
         languages, groups = np.unique(language_C), int(group_C.max(initial=-1)) + 1
         cell_LG = np.full((len(languages), groups), -1)

@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -86,7 +86,7 @@ def build(
 
 
 @contextmanager
-def _full_disk(out: Path):
+def _full_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

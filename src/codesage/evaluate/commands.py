@@ -1,9 +1,12 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from codesage.evaluate.stage import EncodesTexts
 
 
 def evaluate(
@@ -71,7 +74,7 @@ def _named(models: list[str]) -> dict[str, str]:
     return {name: path for name, path in pairs}
 
 
-def _loaded(path: str, precision: str):
+def _loaded(path: str, precision: str) -> "EncodesTexts":
     from codesage.encoder import sentence
     from codesage.encoder.runtime import load
 

@@ -26,7 +26,7 @@ def chunk_floats(rows: float, vocab_size: int) -> float:
 
 class _Summed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
+    def forward(ctx: Any, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
         kind = states_MD.device.type
         casts = torch.is_autocast_enabled(kind) and states_MD.dtype != torch.float64  # autocast leaves float64 alone
         fast = torch.get_autocast_dtype(kind) if casts else states_MD.dtype

@@ -1,8 +1,12 @@
 """Draw the pictures of a data card as PNG: pairs by language, lengths, reasons. Equal facts give equal bytes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codesage.languages import LANGUAGES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195",
             "howto": "#c44e52", "parallel": "#8c8c8c"}  # fmt: skip
@@ -24,7 +28,7 @@ def draw(folder: Path, facts: dict) -> None:
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
 
 
-def _languages(figure, facts: dict) -> None:
+def _languages(figure: "Figure", facts: dict) -> None:
     """Left: pairs by language and kind. Right: the share of each language, here and in the published corpus."""
     from codesage.corpus.report.card import PUBLISHED
 
@@ -51,7 +55,7 @@ def _languages(figure, facts: dict) -> None:
     shares.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
-def _lengths(figure, facts: dict) -> None:
+def _lengths(figure: "Figure", facts: dict) -> None:
     """Five quantiles for each language: a thin line from 5 % to 95 %, a thick line from 25 % to 75 %, a dot at the median."""
     names = [name for name in LANGUAGES if name in facts["lengths"]]
     both = figure.subplots(1, 2, sharey=True)
@@ -68,7 +72,7 @@ def _lengths(figure, facts: dict) -> None:
         both[1].set_ylim(len(names) - 0.4, -0.6)
 
 
-def _reasons(figure, facts: dict) -> None:
+def _reasons(figure: "Figure", facts: dict) -> None:
     """The most frequent reasons why files were skipped and pairs dropped."""
     for axes, (name, title) in zip(
         figure.subplots(1, 2), (("skipped", "files skipped"), ("dropped", "pairs dropped")), strict=True

@@ -57,7 +57,7 @@ class CodesageModel(_Pretrained):
         self.wte = cast(nn.Embedding, value)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused: object
     ) -> BaseModelOutput | tuple[Tensor]:  # fmt: skip
         """Hidden states (B, L, D) of ids (B, L); 0 where `attention_mask` is 0. Padding may be on either side.
 
@@ -86,7 +86,7 @@ class CodesageForMaskedLM(_Pretrained):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
-        return_dict: bool = True, **_unused,
+        return_dict: bool = True, **_unused: object,
     ) -> MaskedLMOutput | tuple[Tensor, ...]:  # fmt: skip
         """Logits (B, L, V); with `labels` (B, L), -100 where there is none, also the mean cross entropy."""
         hidden_BLD = self.transformer(input_ids, attention_mask).last_hidden_state
