@@ -1,4 +1,4 @@
-"""C#'s XML documentation to blocks: (kind, text, name) as in docblocks.Block.
+"""C#'s XML documentation to blocks: (kind, text, name) as in docreader.Block.
 
 Hand-written documentation is often no well-formed XML (bare `<`, tags left open, tags in capitals), so tags are taken
 as they come: a known tag opens and closes blocks, an unknown one ("List<T>", HTML) stays in the text.
@@ -67,7 +67,11 @@ class _Reader:
         elif not tag:
             self.pending = "" if piece.strip() else self.pending
             self.texts.append(piece)
-        elif tag == "code":
+        else:
+            self._tag(tag, piece, closing=closing, whole=whole)
+
+    def _tag(self, tag: str, piece: str, *, closing: bool, whole: bool) -> None:
+        if tag == "code":
             self.code = None if closing or whole else []
         elif tag == "inheritdoc":
             self.texts.append("{@inheritDoc}")
