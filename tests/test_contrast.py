@@ -368,11 +368,11 @@ def test_scaled_residuals_leave_a_small_correction():
 def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
     tokenizer, tokens = prepared
     encoder = Encoder(shape(tokenizer))
-    before = encoder.h[1].mlp["c_proj"].weight.detach().clone()
+    before = encoder.h[1].mlp.c_proj.weight.detach().clone()
     for out in ("m", "n"):  # the second run finds the first one done
         settings = phase(1, 1e-9, residual_scale=0.5)
         stage.run(settings, tokens, encoder, tokenizer=tokenizer, out=tmp_path / out, checkpoints=tmp_path / "c")
-        torch.testing.assert_close(encoder.h[1].mlp["c_proj"].weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
+        torch.testing.assert_close(encoder.h[1].mlp.c_proj.weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_workers_step_around_what_hurts_them():
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
     heard = []
     with LocalEngine(2, limits=Limits(seconds=0.5)) as engine:
-        assert list(engine.map(harm, units, heard=heard.append)) == expected
+        assert list(engine.map(harm, units, on_result=heard.append)) == expected
         assert sorted(map(len, heard)) == [0, 1, 2, 4]
         with pytest.raises(CodesageError, match="the words are wrong"):
             list(engine.map(harm, [Words(("raise",))]))

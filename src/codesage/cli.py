@@ -1,5 +1,6 @@
 """The command line: it mounts the commands of the stations, and turns failures into one line."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -14,8 +15,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from codesage import __version__
 
         typer.echo(f"codesage {__version__}")
@@ -57,8 +58,9 @@ def _mount() -> None:
 
 def main() -> None:
     """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not cost the answer
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # print what the terminal cannot show in another form
     _mount()
     try:
         app(standalone_mode=True)

@@ -72,11 +72,11 @@ def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) 
 
 def macro_f1(predicted: Sequence, labels: Sequence) -> float:
     """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    predicted_N, labels_N = np.asarray(predicted), np.asarray(labels)
     scores = []
-    for label in np.unique(labels):
-        true = int(((predicted == label) & (labels == label)).sum())
-        scores.append(2 * true / (int((predicted == label).sum()) + int((labels == label).sum())))
+    for label in np.unique(labels_N):
+        true = int(((predicted_N == label) & (labels_N == label)).sum())
+        scores.append(2 * true / (int((predicted_N == label).sum()) + int((labels_N == label).sum())))
     return float(np.mean(scores)) if scores else 0.0
 
 

@@ -1,7 +1,12 @@
 """Stage II: bimodal contrastive learning on (text, code) pairs."""
 
+import typing
 
-def __getattr__(name: str):  # torch is imported on the first use of the loss
+if typing.TYPE_CHECKING:
+    from codesage.contrast.loss import contrastive_loss
+
+
+def __getattr__(name: str) -> object:  # torch is imported on the first use of the loss
     if name == "contrastive_loss":
         from codesage.contrast.loss import contrastive_loss
 

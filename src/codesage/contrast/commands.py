@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesage.training import options
+
+if TYPE_CHECKING:
+    from codesage.artifacts import Artifact
+    from codesage.contrast.stage import Settings
+    from codesage.contrast.teacher import Teacher
+    from codesage.corpus.tokens.tokenised import Tokens
+    from codesage.tokenizer import Tokenizer
 
 
 def filter_pairs(
@@ -92,7 +99,7 @@ def teach(
     typer.echo(f"{out}: vectors of {teacher}")
 
 
-def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
+def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> None:
     """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr."""
     import sys
 
@@ -187,7 +194,7 @@ def contrast(
         options.report(artifact, "contrast")
 
 
-def _recipe(size: str, before, one_phase: bool, extent: dict):
+def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict) -> "Settings":
     """The settings of a size, or those of fine-tuning for a model that has been through Stage II."""
     from codesage import recipes
     from codesage.contrast import stage
@@ -197,7 +204,7 @@ def _recipe(size: str, before, one_phase: bool, extent: dict):
     return stage.one_phase(settings) if one_phase else settings
 
 
-def _teacher(name: str, tokens, tokenizer, out: Path):
+def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
     """The teacher's vectors: read from the folder `name`, or made beside `out` with the encoder `name` unless they exist."""
     from codesage.artifacts import MANIFEST
     from codesage.contrast import teacher as station
@@ -215,8 +222,8 @@ def _teacher(name: str, tokens, tokenizer, out: Path):
     return station.read(made, tokens)
 
 
-def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
+def _phases_changed(settings: "Settings", *, loop: dict, batches: dict, own: dict) -> "Settings":
     """Change all phases of the settings: their loop, their batches, and their own fields (`own`)."""
     first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)
-    drawn = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
-    return replace(settings, loop=replace(settings.loop, **loop), batches=drawn, first=first, **own)
+    changed = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
+    return replace(settings, loop=replace(settings.loop, **loop), batches=changed, first=first, **own)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,8 @@ class Settings:
 
     def phases(self) -> dict[str, "Settings"]:
         """All phases by name, in order: "shallow" for depth 0, else "contrast"; repeated names are numbered from 2."""
-        chain, phases = [self], {}
+        phases: dict[str, Settings] = {}
+        chain: list[Settings] = [self]
         while chain[0].first is not None:
             chain.insert(0, chain[0].first)
         for phase in chain:
@@ -100,14 +102,14 @@ def run(
     settings, tokenizer, lengths and encoder do not fit each other.
     """
     phases = settings.phases()
-    drawn = {}
+    batches = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined,
-                              teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
+        batches[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined,
+                                teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
-    facts = dict(before.facts) if before else {"stages": []}
+    facts: dict[str, Any] = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
     longest = {side: max(getattr(phase.batches, side) for phase in phases.values()) for side in ("text_tokens", "code_tokens")}
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
@@ -118,24 +120,24 @@ def run(
               "kept": "" if keep is None else int(np.asarray(keep).sum()),
               "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest(),
               "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
-    _print_sources(drawn)
+    _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
-    facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
+    facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
                 done = loop.train(encoder, phase.loop, loop.Run(
-                    batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
+                    batches=_Share(batches[name]), gradients_of=partial(gradients, encoder, phase),
                     warm_up=partial(warm_up, encoder, phase), folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
                     evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
-                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
+                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, batches[name]),
                 ))  # fmt: skip
             if name in facts:  # of the model it started from
                 facts[f"{name}-before"] = facts[name]
-            facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
+            facts[name] = {**done, "pairs_seen": done["steps"] * batches[name].at(0).pair_P.size}
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:
             save_weights(whole, folder)
@@ -143,11 +145,11 @@ def run(
     return open_artifact(out, "model")
 
 
-def _print_sources(drawn: dict[str, Batches]) -> None:
+def _print_sources(batches: dict[str, Batches]) -> None:
     """Print on stderr what each phase will learn from."""
     if processes.rank() == 0:
-        for name, batches in drawn.items():
-            print("\n".join(f"codesage: {name}: {line}" for line in batches.lines()), file=sys.stderr, flush=True)
+        for name, own in batches.items():
+            print("\n".join(f"codesage: {name}: {line}" for line in own.lines()), file=sys.stderr, flush=True)
 
 
 def expected(
@@ -285,11 +287,11 @@ def _identity(phase: Settings) -> dict:
     return {name: value for name, value in asdict(phase).items() if name not in ("loop", "first", "micro_tokens", "cached")}
 
 
-def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
+def _flops(encoder: Encoder, phase: Settings, batches: Batches) -> float:
     """Operations per token, measured on the first batch; 0 if the blocks are bypassed."""
     if phase.depth == 0:
         return 0.0
-    return estimate.flops_per_token(encoder.config, length=mean_length(drawn.at(0)))
+    return estimate.flops_per_token(encoder.config, length=mean_length(batches.at(0)))
 
 
 def mean_length(batch: Batch) -> float:

@@ -24,7 +24,7 @@ TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 BUNDLED = Path(__file__).parent.parent / "models" / "default"
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
 
-Forward = Callable[[list[list[int]]], np.ndarray]
+Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 
 
 class Embedder:
@@ -169,14 +169,14 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
     except Exception as error:  # the library's errors have no common public base
         raise CodesageError(f"{file} cannot be loaded ({str(error)[:120]!r}): export or copy the model again") from None
 
-    def forward(documents: list[list[int]]) -> np.ndarray:
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
         longest = max(map(len, documents))
         ids_BL = np.full((len(documents), longest), pad_id, np.int64)
         mask_BL = np.zeros((len(documents), longest), np.int32)
         for row, document in enumerate(documents):
             ids_BL[row, : len(document)] = document
             mask_BL[row, : len(document)] = 1
-        return session.run(None, {"ids": ids_BL, "mask": mask_BL})[0]
+        return np.asarray(session.run(None, {"ids": ids_BL, "mask": mask_BL})[0])
 
     return forward
 
@@ -191,7 +191,7 @@ def _torch_forward(folder: Path) -> Forward:
 
     encoder = load_encoder(folder)
 
-    def forward(documents: list[list[int]]) -> np.ndarray:
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
         with torch.inference_mode():
             return torch.nn.functional.normalize(encoder.embed(documents), dim=-1).numpy()
 

@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from codesage.evaluate.stage import EncodesTexts
 
 
 class Classifier(StrEnum):
@@ -91,10 +94,11 @@ def _classified(loaded: dict, paths: dict[str, str], task, classifier: Classifie
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    return dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
+    pairs = (model.partition("=")[::2] if "=" in model else (Path(model).name, model) for model in models)
+    return {name: path for name, path in pairs}
 
 
-def _loaded(path: str, precision: str):
+def _loaded(path: str, precision: str) -> "EncodesTexts":
     from codesage.encoder import sentence
     from codesage.encoder.runtime import load
 

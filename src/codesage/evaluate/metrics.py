@@ -15,8 +15,7 @@ def ranks(scores_QC: np.ndarray, relevant_Q: Sequence[int]) -> np.ndarray:
     """
     if not np.isfinite(scores_QC).all():
         raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
-    relevant_Q = np.asarray(relevant_Q, dtype=np.int64)
-    own_Q = scores_QC[np.arange(len(scores_QC)), relevant_Q]
+    own_Q = scores_QC[np.arange(len(scores_QC)), np.asarray(relevant_Q, dtype=np.int64)]
     return (scores_QC >= own_Q[:, None]).sum(axis=1)
 
 

@@ -128,7 +128,7 @@ def write(out: Path, record: dict, ranks: Ranks) -> None:
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {json.dumps([task, system, part]): values for task, systems in ranks.items() for system, parts in systems.items()
             for part, values in enumerate(parts)}  # fmt: skip
-    np.savez_compressed(_beside(out), **flat)
+    np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
 
 
 def read_ranks(report: Path) -> Ranks:

@@ -7,7 +7,7 @@ over full rankings. Shapes: Q queries, C candidates, q queries of a block, P pai
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -109,7 +109,7 @@ class BM25:
 
 
 def score_blocks(
-    models: dict[str, EncodesTexts], task: RetrievalTask | GroupTask, *, dense_weight: float = 1.0, centred: bool = True
+    models: Mapping[str, EncodesTexts], task: RetrievalTask | GroupTask, *, dense_weight: float = 1.0, centred: bool = True
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """The scores of a block of queries with all candidates, float (q, C), by system, block after block.
 
@@ -135,7 +135,10 @@ def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.nd
     (): all 1.
     """
     weights = weights or [1.0] * len(scores_QC)
-    return sum(weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True))
+    fused_QC = np.zeros(scores_QC[0].shape)
+    for weight, scores in zip(weights, scores_QC, strict=True):
+        fused_QC += weight / (FUSION_K + _ranks_of_all(scores))
+    return fused_QC
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
@@ -153,7 +156,7 @@ def measure(ranks_Q: np.ndarray) -> dict[str, float]:
 
 
 def ranked(
-    models: dict[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0, centred: bool = True
+    models: Mapping[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0, centred: bool = True
 ) -> dict[str, np.ndarray]:
     """The rank of each query's answer, int (Q,), by system (see `score_blocks`)."""
     parts: dict[str, list[np.ndarray]] = {}
@@ -164,7 +167,7 @@ def ranked(
 
 
 def precise(
-    models: dict[str, EncodesTexts], task: GroupTask, *, dense_weight: float = 1.0, centred: bool = True
+    models: Mapping[str, EncodesTexts], task: GroupTask, *, dense_weight: float = 1.0, centred: bool = True
 ) -> dict[str, np.ndarray]:
     """The average precision of each query that has an answer, float64, by system (see `score_blocks`)."""
     parts: dict[str, list[np.ndarray]] = {}
@@ -179,7 +182,7 @@ def precise(
 
 
 def compare(
-    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask] | Sequence[GroupTask], *,
+    models: Mapping[str, EncodesTexts], tasks: Sequence[RetrievalTask] | Sequence[GroupTask], *,
     dense_weight: float = 1.0, centred: bool = True,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
@@ -200,7 +203,7 @@ def compare(
             for system, parts in figures.items()}, values  # fmt: skip
 
 
-def clones_told(models: dict[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
+def clones_told(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
     """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs.
 
     Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The baseline
@@ -245,7 +248,7 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
     return {"F1": round(100 * f1, 2), "precision": round(100 * precision, 2), "recall": round(100 * recall, 2)}
 
 
-def classified(models: dict[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
     """By system: macro F1 and accuracy of a linear head on frozen vectors, times 100: the exact minimum of its loss.
 
     Figures are of five folds, or of the test part of a task with parts. The baseline is a bag of words: the log frequencies

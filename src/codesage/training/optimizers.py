@@ -55,7 +55,7 @@ class Together(torch.optim.Optimizer):
         for part in self.parts:
             part.state = self.state  # groups are shared too, so rates set and moments restored here reach the part
 
-    def step(self, closure=None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closures)
         """Step all parts."""
         for part in self.parts:
             part.step()

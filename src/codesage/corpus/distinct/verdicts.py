@@ -29,9 +29,11 @@ class Judge(Protocol):
 
     def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+        ...
 
     def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8."""
+        ...
 
 
 class OneMachine:

@@ -84,11 +84,12 @@ class ReadSource:
                 return
             if isinstance(item, OtherFiles):
                 others[item.kind] += item.count
-                continue
-            if reason or isinstance(item, Skipped):
+            elif isinstance(item, Skipped):
                 skipped.append((item.path, reason or item.reason))
-                continue
-            yield item
+            elif reason:
+                skipped.append((item.path, reason))
+            else:
+                yield item
 
 
 def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:

@@ -133,6 +133,6 @@ def _names(words: list[str], code: str) -> bool:
 def _verbs(text: str) -> tuple[str, ...]:
     if _MAKES_SURE.match(text):
         return ("check",)
-    text = text[_LEADS.match(text).end() :] if _LEADS.match(text) else text
+    text = text[lead.end() :] if (lead := _LEADS.match(text)) else text
     match = _WORD.match(text)
     return bases(match.group().lower()) if match else ()

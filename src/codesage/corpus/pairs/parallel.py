@@ -9,7 +9,7 @@ README beside the file, are the text.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -95,7 +95,7 @@ def groups_of(files: Iterable[File]) -> dict[str, list[File]]:
     return groups | _grouped(single, folder_key)
 
 
-def _grouped(files: Sequence[File], key_of) -> dict[str, list[File]]:
+def _grouped(files: Sequence[File], key_of: Callable[[str], str]) -> dict[str, list[File]]:
     found: dict[str, list[File]] = defaultdict(list)
     for file in files:
         if key := key_of(file.path):

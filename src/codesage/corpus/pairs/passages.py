@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.comments import comments_of
-from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of, may_hold_code
+from codesage.corpus.pairs.docblocks import blocks_of, may_hold_code
+from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.introductions import introduction, task
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import summary

@@ -8,7 +8,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of
+from codesage.corpus.pairs.docblocks import blocks_of
+from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from codesage.corpus.documents import recognise
 from codesage.corpus.sources import clients, licences
@@ -40,19 +40,37 @@ Found = Document | Skipped | OtherFiles
 
 @runtime_checkable
 class Source(Protocol):
-    """The methods of every source. A source with `held_out` gives evaluation pairs only."""
+    """The methods of every source."""
 
-    held_out: bool
+    @property
+    def held_out(self) -> bool:
+        """Whether the source gives evaluation pairs only."""
+        ...
 
     @property
     def key(self) -> str:
         """The identity of the source, such as "pip:numpy==2.4.6"."""
+        ...
 
     def fetch(self, cache: Path) -> None:
         """Download what `documents` reads into `cache`. CodesageError of one line when that fails."""
+        ...
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The documents and what was left out. CodesageError when the source was not fetched, is damaged or is missing."""
+        ...
+
+
+@runtime_checkable
+class NamedSource(Source, Protocol):
+    """A source that is one package. It is a dataclass with a field `package` where it can be renamed."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The possible names of the package, the shortest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
