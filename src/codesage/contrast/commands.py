@@ -33,7 +33,7 @@ def filter_pairs(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -68,7 +68,7 @@ def mine_negatives(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = mining.Settings(first, last, keep, most_similar, pool, side, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -92,7 +92,7 @@ def teach(
     """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     loaded = tokenizers.load(tokenizer or BUNDLED)
     write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
@@ -156,7 +156,7 @@ def contrast(
     from codesage.artifacts import open_artifact
     from codesage.contrast import entries, filtering, mining, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
     from codesage.training import processes

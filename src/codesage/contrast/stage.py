@@ -211,9 +211,10 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
 
 
 def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
-    """This process's part of the loss. `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout").
+    """The loss of this process's part of a batch.
 
-    `teacher_PW`: the teacher's vectors of its texts. The encoder's similarities are pulled towards the teacher's.
+    `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout"). `teacher_PW`: the teacher's vectors of its
+    texts. The encoder's similarities are pulled towards the teacher's.
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
@@ -261,7 +262,7 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """This process's part of each batch."""
+    """The part of each batch for this process."""
 
     whole: Batches
 

@@ -129,7 +129,7 @@ def shape_of(batch: examples.Batch) -> tuple[float, float]:
 
 
 def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> tuple[Tensor, int]:
-    """This process's part of the loss of the global batch, its gradients left in `.grad`; and its number of tokens.
+    """Return the part of the loss of the global batch for this process, and its tokens; leave the gradients in `.grad`.
 
     `batch` is the process's share; the parts of all processes add up to the mean cross entropy (natural log) over
     the hidden tokens of the global batch, and so do the gradients.
