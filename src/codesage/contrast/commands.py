@@ -168,7 +168,8 @@ def contrast(
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
-        chosen = {"keep": filter and filtering.read(filter, opened), "mined": mined and mining.read(mined, opened)}
+        prepared = stage.Prepared(before, filtering.read(filter, opened) if filter else None,
+                                  mining.read(mined, opened) if mined else None)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
@@ -185,12 +186,12 @@ def contrast(
             batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
         )  # fmt: skip
         if dry_run:
-            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen)
+            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
             return
-        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen,
-                             teacher=_teacher(teacher, opened, loaded, out) if teacher else None)  # fmt: skip
+        prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out) if teacher else None)
+        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared,
+                             checkpoints=checkpoints or options.beside(out), resume=not fresh)  # fmt: skip
         options.report(artifact, "contrast")
 
 

@@ -127,9 +127,13 @@ def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
 class StandardLibrary:
     """The Python standard library of the running interpreter, without its tests and bundled packages."""
 
-    held_out: ClassVar[bool] = False
     names: ClassVar[tuple[str, ...]] = ("python",)
     _LEFT_OUT: ClassVar[tuple[str, ...]] = ("site-packages/", "ensurepip/", "test/", "lib2to3/", "idlelib/", "config-")
+
+    @property
+    def held_out(self) -> bool:
+        """The standard library always gives training pairs."""
+        return False
 
     @property
     def key(self) -> str:
@@ -156,7 +160,11 @@ class SitePackages:
 
     path: str
     any_licence: bool = False
-    held_out: ClassVar[bool] = False
+
+    @property
+    def held_out(self) -> bool:
+        """Installed packages always give training pairs."""
+        return False
 
     @property
     def key(self) -> str:
