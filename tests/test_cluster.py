@@ -15,7 +15,6 @@ import pytest
 
 from codesage import CodesageError
 from codesage.corpus.build import lease, places
-from codesage.corpus.build.engine import LocalEngine, RayEngine
 from codesage.corpus.build.keys import read_keys, read_sketches, write_keys
 from codesage.corpus.build.lease import Lease
 from codesage.corpus.build.places import Remote, committed, place_of
@@ -23,6 +22,7 @@ from codesage.corpus.build.work import REPORT, open_work, read_report, result
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.distinct.duplicates import bands, near_duplicates
 from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine, judge_documents, judge_pairs
+from codesage.corpus.engine import LocalEngine, RayEngine
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
 from engine_tasks import Words, harm, kill_the_caller

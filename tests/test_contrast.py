@@ -420,7 +420,8 @@ def test_another_tokenizer_is_refused(prepared, tmp_path):
 def test_a_mask_keeps_pairs_out(prepared, tmp_path):
     tokenizer, tokens = prepared
     keep = np.arange(20) < 6
-    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", keep=keep).facts
+    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m",
+                      prepared=stage.Prepared(keep=keep)).facts  # fmt: skip
     assert facts["contrast"]["pairs_seen"] == 3 * 6
 
 

@@ -15,8 +15,8 @@ import pytest
 import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.build.worker import Limits
+from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build

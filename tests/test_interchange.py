@@ -15,9 +15,9 @@ from codesage import CodesageError
 from codesage.artifacts import MANIFEST
 from codesage.encoder.config import Config
 from codesage.encoder.export import export
+from codesage.encoder.folders import BUNDLED
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder, Layout
-from codesage.encoder.runtime import BUNDLED
 from codesage.encoder.weights import load_encoder
 from codesage.evaluate import stage
 from codesage.evaluate.tasks import RetrievalTask

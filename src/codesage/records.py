@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One decoded source file; its lines end in "\n"."""
+    """One decoded source file; its lines end in line feeds."""
 
     path: str  # relative to the source's root, with forward slashes
     language: str  # a key of languages.LANGUAGES, or "" if there is no grammar for it

@@ -50,8 +50,9 @@ class Folders:
         self, roots: Sequence[Path], load: Callable, *, index_dir: Path | None = None, patience: float = 15.0,
         fresh: float = 2.0,
     ) -> None:  # fmt: skip
-        """`load()` gives the encoder when it is first needed. A question waits `patience` seconds for the index, and looks for
-        changes when the last look is `fresh` seconds old. CodesageError when a root is missing, or two roots share `index_dir`.
+        """`load()` gives the encoder when it is first needed. CodesageError when a root is missing or two share `index_dir`.
+
+        A question waits `patience` seconds for the index, and looks for changes when the last look is `fresh` seconds old.
         """
         missing = [root for root in roots if not root.is_dir()]
         if missing or not roots:

@@ -48,10 +48,8 @@ def trained(
     validation, and the others are for training; one run a fold and seed.
     """
     labels_N = np.asarray(labels)
-    found = []
-    for seed in range(protocol.seeds):
-        for part_N in _splits(labels, parts, seed):
-            found.append(_Run(encoder, documents, protocol, seed).figures(labels_N, part_N))
+    found = [_Run(encoder, documents, protocol, seed).figures(labels_N, part_N)
+             for seed in range(protocol.seeds) for part_N in _splits(labels, parts, seed)]  # fmt: skip
     return Validated([], tuple(f1 for f1, _ in found), tuple(accuracy for _, accuracy in found))
 
 

@@ -81,7 +81,7 @@ def _as_question(text: str, opening: str) -> str:
 
 
 def _base(verb: str) -> str:
-    """returns -> return, copies -> copy, matches -> match. A plural noun becomes singular, which does no harm."""
+    """Returns -> return, copies -> copy, matches -> match. A plural noun becomes singular, which does no harm."""
     if verb.endswith("ies") and len(verb) > 4:
         return verb[:-3] + "y"
     return verb[:-2] if _ES.search(verb) else verb[:-1]

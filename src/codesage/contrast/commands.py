@@ -33,7 +33,7 @@ def filter_pairs(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -68,7 +68,7 @@ def mine_negatives(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = mining.Settings(first, last, keep, most_similar, pool, side, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -92,7 +92,7 @@ def teach(
     """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     loaded = tokenizers.load(tokenizer or BUNDLED)
     write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
@@ -156,7 +156,7 @@ def contrast(
     from codesage.artifacts import open_artifact
     from codesage.contrast import entries, filtering, mining, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
     from codesage.training import processes
@@ -168,7 +168,8 @@ def contrast(
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
-        chosen = {"keep": filter and filtering.read(filter, opened), "mined": mined and mining.read(mined, opened)}
+        prepared = stage.Prepared(before, filtering.read(filter, opened) if filter else None,
+                                  mining.read(mined, opened) if mined else None)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
@@ -185,12 +186,12 @@ def contrast(
             batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
         )  # fmt: skip
         if dry_run:
-            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen)
+            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
             return
-        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen,
-                             teacher=_teacher(teacher, opened, loaded, out) if teacher else None)  # fmt: skip
+        prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out) if teacher else None)
+        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared,
+                             checkpoints=checkpoints or options.beside(out), resume=not fresh)  # fmt: skip
         options.report(artifact, "contrast")
 
 

@@ -83,6 +83,16 @@ class Settings:
         return phases
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What other commands prepared for a run."""
+
+    model: Artifact | None = None  # the Stage I model that the run starts from, for the record; None: from scratch
+    keep: np.ndarray | None = None  # the mask from contrast.filtering, bool, one per pair; None: all pairs
+    mined: np.ndarray | None = None  # hard negatives from contrast.mining
+    teacher: Teacher | None = None  # from contrast.teacher
+
+
 def one_phase(settings: Settings) -> Settings:
     """Only the last phase of `settings`, with the time of all. For a model whose blocks already went through Stage II."""
     seconds = sum(phase.loop.seconds for phase in settings.phases().values())
@@ -91,21 +101,18 @@ def one_phase(settings: Settings) -> Settings:
 
 def run(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
-    before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
-    mined: np.ndarray | None = None, teacher: Teacher | None = None,
+    prepared: Prepared = Prepared(), checkpoints: Path | None = None, resume: bool = True,
 ) -> Artifact:  # fmt: skip
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `before`: the Stage I model that the run starts from (None: from scratch), for the record. `checkpoints` and `resume`: as
-    in training.loop.train. `keep`: the mask from contrast.filtering, bool, one per pair. `mined`: from contrast.mining.
-    `teacher`: from contrast.teacher. Raises CodesageError before training starts when there are fewer than two pairs, or when
-    settings, tokenizer, lengths and encoder do not fit each other.
+    `checkpoints` and `resume`: as in training.loop.train. Raises CodesageError before training starts when there are fewer
+    than two pairs, or when settings, tokenizer, lengths and encoder do not fit each other.
     """
-    phases = settings.phases()
+    phases, before, teacher = settings.phases(), prepared.model, prepared.teacher
     batches = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        batches[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined,
+        batches[name] = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined,
                                 teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
@@ -117,8 +124,8 @@ def run(
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
     origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
               "before": before.fingerprint if before else "",
-              "kept": "" if keep is None else int(np.asarray(keep).sum()),
-              "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest(),
+              "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
+              "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
               "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
     _print_sources(batches)
     if teacher is not None:
@@ -153,8 +160,8 @@ def _print_sources(batches: dict[str, Batches]) -> None:
 
 
 def expected(
-    settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None,
-    tokenizer: Tokenizer | None = None, mined: np.ndarray | None = None,
+    settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer | None = None,
+    prepared: Prepared = Prepared(),
 ) -> dict[str, Estimate]:  # fmt: skip
     """The cost of each phase, by name, as `--dry-run` prints it. Nothing is trained.
 
@@ -164,14 +171,14 @@ def expected(
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder, tokenizer)
-        batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined).at(0)
+        batch = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
         loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # every process computes that of all pairs
+        micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
         estimates[name] = estimate.estimate(
-            config, step_tokens=step_tokens, step_flops=blocks + world * loss,
-            micro_tokens=phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens,
+            config, estimate.Step(step_tokens, blocks + world * loss, micro_tokens),
             steps=phase.loop.steps, seconds=phase.loop.seconds, device=device, keep=phase.loop.keep, world=world,
             bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
         )  # fmt: skip
@@ -211,9 +218,10 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
 
 
 def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
-    """This process's part of the loss. `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout").
+    """The loss of this process's part of a batch.
 
-    `teacher_PW`: the teacher's vectors of its texts. The encoder's similarities are pulled towards the teacher's.
+    `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout"). `teacher_PW`: the teacher's vectors of its
+    texts. The encoder's similarities are pulled towards the teacher's.
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
@@ -261,7 +269,7 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """This process's part of each batch."""
+    """The part of each batch for this process."""
 
     whole: Batches
 

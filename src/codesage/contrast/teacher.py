@@ -28,10 +28,14 @@ class TeachesTexts(Protocol):
     """A sentence encoder that can teach, such as codesage.encoder.sentence.SentenceEncoder."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name for the model's card."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Encoders with equal fingerprints give equal vectors."""
+        ...
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Vectors (n, W) of the unchanged texts."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codesage.corpus.build.engine import Engine
+    from codesage.corpus.engine import Engine
 
 app = typer.Typer(help="Build a corpus from packages and folders, and inspect one.", no_args_is_help=True)
 _Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
@@ -35,8 +35,9 @@ def build(
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one for each core.")] = 0,
 ) -> None:  # fmt: skip
-    """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that lists
-    its content, what was left out, and why.
+    """Build a corpus: files, functions and (text, code) pairs as Parquet.
+
+    A card lists its content, what was left out, and why.
 
     If a build is interrupted, the same command resumes where it left off. A damaged archive stops the build. Files of
     other languages are counted but not read.
@@ -130,7 +131,7 @@ def sources_of(
 
 
 def _engine(name: str, workers: int) -> "Engine":
-    from codesage.corpus.build.engine import LocalEngine, RayEngine
+    from codesage.corpus.engine import LocalEngine, RayEngine
     from codesage.errors import CodesageError
 
     engines = {"local": LocalEngine, "ray": RayEngine}

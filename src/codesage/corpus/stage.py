@@ -24,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
-from codesage.corpus.build.engine import Engine, LocalEngine
 from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.places import Place, Remote
@@ -32,6 +31,7 @@ from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
 from codesage.corpus.distinct.verdicts import drop_alone, drop_shared
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
+from codesage.corpus.engine import Engine, LocalEngine
 from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
 from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.encoder.folders import FP32, INT8
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import FP32, INT8
 from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer

@@ -16,12 +16,11 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
+from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
 
-FP32, INT8 = "model.onnx", "model.int8.onnx"
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
-BUNDLED = Path(__file__).parent.parent / "models" / "default"
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
 
 Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
@@ -81,13 +80,6 @@ class Embedder:
         if dims is not None:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
         return vectors
-
-
-def folder_of(model: Path | str | None) -> Path:
-    """The folder of a model given by name or path. None and "default" mean the bundled model."""
-    if model is None or (str(model) == "default" and not Path(model).exists()):
-        return BUNDLED
-    return Path(model)
 
 
 def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from codesage.evaluate.stage import EncodesTexts
+    from codesage.evaluate.tasks import ClassificationTask
 
 
 class Classifier(StrEnum):
@@ -72,7 +73,9 @@ def evaluate(
         typer.echo("\n" + "\n".join(map(str, draw(record, plots))))
 
 
-def _classified(loaded: dict, paths: dict[str, str], task, classifier: Classifier) -> dict[str, dict[str, float]]:
+def _classified(
+    loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier
+) -> dict[str, dict[str, float]]:
     """By system. Heads as in the paper need the weights, so they leave other encoders out and say so."""
     from codesage.evaluate import stage
 

@@ -6,8 +6,9 @@ Needs the extra `mteb`.
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import mteb
 import numpy as np
@@ -39,7 +40,10 @@ class MtebEncoder(AbsEncoder):
         self.model, self._queries_are_code = encoder, queries_are_code
         self.mteb_model_meta = _meta(encoder, name)
 
-    def encode(self, inputs, *, task_metadata, hf_split, hf_subset, prompt_type=None, **kwargs) -> np.ndarray:
+    def encode(
+        self, inputs: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str,
+        prompt_type: PromptType | None = None, **kwargs: Any,
+    ) -> np.ndarray:  # fmt: skip
         """Vectors of all texts in `inputs`, in their order: float32 (N, width)."""
         texts = [text for batch in inputs for text in batch["text"]]
         kind = "text" if prompt_type == PromptType.query and not self._queries_are_code else "code"
@@ -62,7 +66,10 @@ class MtebSearch:
         self._identities: dict[str, str] = {}
         self.mteb_model_meta = _meta(encoder, name)
 
-    def index(self, corpus, *, task_metadata, hf_split, hf_subset, encode_kwargs, num_proc=None, **kwargs) -> None:
+    def index(
+        self, corpus: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str, encode_kwargs: Any,
+        num_proc: int | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Write the documents of `corpus` as files, and index them."""
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="codesage-mteb-")
@@ -79,8 +86,9 @@ class MtebSearch:
         index.connection.close()
 
     def search(
-        self, queries, *, task_metadata, hf_split, hf_subset, top_k, encode_kwargs, top_ranked=None, num_proc=None, **kwargs
-    ) -> dict[str, dict[str, float]]:
+        self, queries: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str, top_k: int,
+        encode_kwargs: Any, top_ranked: Mapping[str, list[str]] | None = None, num_proc: int | None = None, **kwargs: Any,
+    ) -> dict[str, dict[str, float]]:  # fmt: skip
         """Scores by document id for each query id: at most `top_k` documents. `top_ranked`: the only ones that count."""
         index = self._opened()
         try:

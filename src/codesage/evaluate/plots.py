@@ -4,6 +4,10 @@ In: the JSON record of `codesage evaluate --out`. Out: PNG files in a folder. No
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK, _BLUES = "#333333", "Blues"
 _COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#b8860b", "#6a4c93", "#444444")
@@ -12,16 +16,16 @@ _COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#b8860b", "#6a4c93", "#444444")
 def draw(record: dict, folder: Path) -> list[Path]:
     """Write the plots that `record` has figures for; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [_heat_map(task, system, parts, folder) for task, systems in record["parts"].items()
+    files = [_heat_map(task, system, parts, folder) for task, systems in record["parts"].items()
              for system, parts in systems.items() if all(" to " in part for part in parts)]  # fmt: skip
     figures = record["figures"]
     points = {system: (facts["milliseconds"], _means(figures, system)) for system, facts in record["encoding"].items()}
     if any(means for _, means in points.values()):
-        drawn.append(_lines(points, figures, folder / "quality-and-time.png", "milliseconds to encode a text (log scale)"))
+        files.append(_lines(points, figures, folder / "quality-and-time.png", "milliseconds to encode a text (log scale)"))
         widths = {system: (facts["width"], _means(figures, system)) for system, facts in record["encoding"].items()}
         if len({width for width, _ in widths.values()}) > 1:
-            drawn.append(_lines(widths, figures, folder / "quality-and-width.png", "width of the vectors (log scale)"))
-    return drawn
+            files.append(_lines(widths, figures, folder / "quality-and-width.png", "width of the vectors (log scale)"))
+    return files
 
 
 def _means(figures: dict, system: str) -> dict[str, float]:
@@ -79,7 +83,7 @@ def _lines(points: dict[str, tuple[float, dict[str, float]]], figures: dict, out
     return _saved(figure, out)
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,7 +92,7 @@ def _figure(width: float, height: float):
     return figure
 
 
-def _saved(figure, out: Path) -> Path:
+def _saved(figure: "Figure", out: Path) -> Path:
     figure.savefig(out, dpi=110)
     return out
 

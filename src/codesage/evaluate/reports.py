@@ -42,9 +42,8 @@ class Report:
 
     def text(self) -> str:
         """Markdown: a table for each metric, and one for each system of a task that has every pair of several languages."""
-        tables = []
-        for metric in dict.fromkeys(self._metrics.values()):
-            tables.append(table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric))
+        tables = [table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric)
+                  for metric in dict.fromkeys(self._metrics.values())]  # fmt: skip
         for task, parts in self._parts.items():
             if self._metrics[task] == "map" and len(parts) > 1:
                 tables += [f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"

@@ -27,7 +27,9 @@ _BLOCK = 512  # queries that are scored at a time
 class EncodesTexts(Protocol):
     """The part of `codesage.load()`'s result that evaluation needs."""
 
-    def encode(self, texts: list[str], *, kind: str) -> np.ndarray: ...
+    def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
+        """Unit vectors, float32 (n, width)."""
+        ...
 
 
 class CachedEncoder:

@@ -6,6 +6,7 @@ text and code of NL2Code are space-joined tokens; code of Code2Code has no comme
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,7 @@ def _require(rows: list, fields: tuple[str, ...], file: Path) -> None:
             raise CodesageError(f"{file}: item {number} lacks one of the fields {', '.join(fields)}")
 
 
-def _read_json(file: Path, kind: type):
+def _read_json(file: Path, kind: type) -> Any:
     try:
         found = json.loads("\n".join(read_lines(file, "a JSON file")))
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""Search: an index of chunks and vectors, queries and ranking."""

@@ -161,7 +161,7 @@ def _as_json(hit, explain: bool) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without characters that a terminal obeys: each is shown as `\\x1b`."""
+    """`text` without characters that a terminal obeys: each is shown as an escape."""
     return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf") else
                    letter.encode("unicode_escape").decode() for letter in text)  # fmt: skip
 

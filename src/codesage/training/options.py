@@ -78,7 +78,7 @@ def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tok
     """The tokenizer and its tokens. If `tokens` is a corpus, the tokens are made beside `out` unless they exist."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised as station
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
     from codesage.errors import CodesageError
     from codesage.training import processes
 

@@ -222,7 +222,7 @@ def unsharded(encoder: Encoder) -> Encoder:
 
 
 def like(tensor: Tensor, reference: Tensor) -> Tensor:
-    """This process's shard of a full tensor, laid out like `reference`; the tensor itself if that is not sharded."""
+    """The shard of this process of a full tensor, laid out like `reference`; the tensor itself if that is not sharded."""
     if not hasattr(reference, "full_tensor"):
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor

@@ -19,9 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codesage.corpus.build.engine import Engine, Task, U
 from codesage.corpus.build.lease import LOCK, Lease
 from codesage.corpus.build.places import Place, Remote, committed, place_of
+from codesage.corpus.build.units import Runner, U
+from codesage.corpus.build.worker import Task
 from codesage.errors import CodesageError
 
 REPORT = "report.json"
@@ -42,7 +43,7 @@ class Work:
         key = json.dumps([_program(), kind, *inputs], sort_keys=True)
         return self.folder / kind / hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def run(self, engine: Engine, task: Task[U], units: Sequence[U], *, on_done: Callable[[U, bool], None]) -> list[dict]:
+    def run(self, engine: Runner, task: Task[U], units: Sequence[U], *, on_done: Callable[[U, bool], None]) -> list[dict]:
         """Run the units that are not done yet; returns the reports of all `units` in order.
 
         `on_done(unit, fresh)` is called for every unit that is done; `fresh` is true when the unit was run just now.

@@ -28,7 +28,8 @@ class BlockReader:
     def __init__(self, lines: list[str], language: str) -> None:
         self.lines, self.stripped, self.language = lines, list(map(str.strip, lines)), language
         self.blocks: list[Block] = []
-        self.kind, self.name, self.texts = "text", "", []
+        self.kind, self.name = "text", ""
+        self.texts: list[str] = []
         self.section, self.section_indent, self.numpy = "", 0, False
         self.number = 0  # of the last numbered item
 

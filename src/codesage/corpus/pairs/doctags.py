@@ -33,7 +33,7 @@ class TagReader(BlockReader):
     """Reads tags and fields."""
 
     def _tagged(self, at: int, stripped: str) -> int:
-        """`@tag rest` or `\\tag rest`; an inline `{@tag}` does not come here."""
+        """A tag at the start of a line, behind "@" or a backslash; an inline `{@tag}` does not come here."""
         if self.language == "c" and (match := _KERNEL_ARGUMENT.match(stripped)) and match.group(1) not in _KINDS:
             text = without_annotation(match.group(2))
             self._open("param", match.group(1).split(".")[-1] if match.group(1) != "..." else "", text)

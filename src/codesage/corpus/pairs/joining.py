@@ -11,7 +11,6 @@ from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import compute
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.matching import Definition, match_tests
 from codesage.corpus.pairs.parsing import (
     FUNCTIONS,
@@ -24,6 +23,7 @@ from codesage.corpus.pairs.parsing import (
     write_pairs,
 )
 from codesage.corpus.pairs.tested import Tested, module_of, plain
+from codesage.corpus.sources.recognise import is_test
 from codesage.records import Function
 
 

@@ -147,7 +147,7 @@ def _html(match: re.Match) -> str:
 
 
 def _without_roles(text: str) -> str:
-    """reST's roles, links and default roles by the words that Sphinx shows for them."""
+    """`text` with the roles, links and default roles of reST replaced by the words that Sphinx shows for them."""
     if ":`" in text:
         text = _ROLE.sub(
             lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text

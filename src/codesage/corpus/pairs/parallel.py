@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.howto import MOST_CHARACTERS, Sample, howto, is_sample, title_of, without_preamble
+from codesage.corpus.sources.recognise import is_test
 from codesage.languages import language_named
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse

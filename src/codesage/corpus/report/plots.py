@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codesage.corpus.report.published import PUBLISHED
 from codesage.languages import LANGUAGES
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def draw(folder: Path, facts: dict) -> None:
 
 def _languages(figure: "Figure", facts: dict) -> None:
     """Left: pairs by language and kind. Right: the share of each language, here and in the published corpus."""
-    from codesage.corpus.report.card import PUBLISHED
-
     names = list(LANGUAGES)
     counts, shares = figure.subplots(1, 2, width_ratios=(3, 2))
     base = [0] * len(names)

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from codesage.corpus.documents.recognise import is_prose
 from codesage.corpus.sources.digests import digests_of
 from codesage.corpus.sources.given import GitHead
 from codesage.corpus.sources.packages import Package
+from codesage.corpus.sources.recognise import is_prose
 from codesage.corpus.sources.trees import Source, StackParquet
 from codesage.languages import language_of
 

@@ -56,10 +56,12 @@ class Package(ABC):
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"{self.client}:{self.name}=={self.version}"
 
     @property
     def names(self) -> list[str]:
+        """The possible names of the package, the shortest first."""
         return [self.name, f"{self.client}/{self.name}", f"{self.client}/{self.name} {self.version}"]
 
     def folder(self, cache: Path) -> Path:
@@ -144,6 +146,7 @@ class PipPackage(Package):
     client: ClassVar[str] = "pip"
 
     def folder(self, cache: Path) -> Path:
+        """The folder of the package's files in `cache`, one for each kind."""
         return Path(cache) / "pip" / (f"{self.name}-{self.version}" + (f".{self.kind}" if self.kind != "any" else ""))
 
     def _download(self, folder: Path, cache: Path) -> None:

@@ -48,7 +48,7 @@ def tokens_command(
 
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
 
     settings = tokenised.Settings(
         max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,

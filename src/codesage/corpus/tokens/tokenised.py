@@ -206,11 +206,13 @@ def _check(settings: Settings) -> None:
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
-    sides = {side: read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES}
-    keys = {f"{key}_key": read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")}
+    text, code, body, description = (read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES)
+    text_key, body_key, group_key = (
+        read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")
+    )
     language, kind = (read_items(folder / f"{name}.{column}", "u1", count) for column in ("language", "kind"))
     source = read_items(folder / f"{name}.source", "<u4", count)
-    return PairTokens(**sides, language=language, kind=kind, source=source, **keys)
+    return PairTokens(text, code, body, description, language, kind, source, text_key, body_key, group_key)
 
 
 def _units(records: Iterable, size: Callable[[Any], int]) -> Iterator[list]:

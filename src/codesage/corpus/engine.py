@@ -9,10 +9,10 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from codesage.corpus.build.places import Place
 from codesage.corpus.build.pool import Pool
+from codesage.corpus.build.units import Runner, U
 from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
@@ -21,24 +21,7 @@ from codesage.errors import CodesageError
 _TICK = 0.2  # seconds between checks of how long an item has taken
 
 
-class Unit(Protocol):
-    """A picklable piece of work."""
-
-    @property
-    def folder(self) -> Place:
-        """Where the result is written."""
-        ...
-
-    @property
-    def weight(self) -> int:
-        """How long the work takes, in any unit."""
-        ...
-
-
-U = TypeVar("U", bound=Unit)
-
-
-class Engine(Protocol):
+class Engine(Runner, Protocol):
     """Runs a task over units and compares their results. It is a context manager, since it owns processes."""
 
     workers: int
@@ -47,10 +30,6 @@ class Engine(Protocol):
     @property
     def judge(self) -> Judge:
         """What compares the rows of the units."""
-        ...
-
-    def map(self, task: Task[U], units: Sequence[U], *, on_result: Callable[[Any], None] = ...) -> Iterator[Any]:
-        """Results of `task(unit, guard)` in the order of `units`. `on_result` is called with each as soon as it is ready."""
         ...
 
     def __enter__(self) -> "Engine": ...
