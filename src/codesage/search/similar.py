@@ -6,13 +6,10 @@ the mean of their language (encoder.centring), so that code in another language 
 
 import numpy as np
 
-from codesage.encoder.centring import without_language
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Hit
+from codesage.records import Hit
 from codesage.search.index import Index
 from codesage.search.view import View
-
-_COLUMNS = "path, language, kind, name, start_line, end_line, text"
 
 
 def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
@@ -35,23 +32,13 @@ def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
         same_N = (np.array(view.paths) == view.paths[own]) & (np.array(view.names) == view.names[own])
         scores_N[(is_code_N != is_code_N[own]) | same_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
-        return [Hit(_chunk(index, int(view.numbers_N[place])), float(scores_N[place])) for place in best]
-
-
-def centred(view: View) -> np.ndarray:
-    """The vectors of all pieces, float32 (P, D), without the mean of their language where there are several."""
-    pieces_N = np.diff(np.append(view.starts_N, len(view.vectors_PD)))
-    languages = np.repeat(np.array(view.languages), pieces_N)
-    return view.vectors_PD if len(set(view.languages)) < 2 else without_language(view.vectors_PD, languages.tolist())
+        return [Hit(chunk, float(scores_N[place]))
+                for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)]  # fmt: skip
 
 
 def _scores(view: View, own: int) -> np.ndarray:
-    vectors_PD = centred(view)
+    vectors_PD = view.centred_PD
     start, end = np.append(view.starts_N, len(vectors_PD))[own : own + 2]
     mean_D = vectors_PD[start:end].mean(axis=0)
     mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
-    return np.maximum.reduceat(vectors_PD @ mean_D, view.starts_N)
-
-
-def _chunk(index: Index, number: int) -> Chunk:
-    return Chunk(*index.connection.execute(f"SELECT {_COLUMNS} FROM chunks WHERE id = ?", (number,)).fetchone())
+    return view.best_pieces(vectors_PD @ mean_D).copy()
