@@ -2,7 +2,7 @@
 
 A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as float16 rows of unit
 length: a killed run leaves the state of its last batch. Files are compared by size, times and inode and not read again when all
-are equal. An update first reads what changed, which makes it searchable by words and static vectors (encoder.static), and then
+are equal. An update first reads what changed, which makes it searchable by words and static vectors (search.statics), and then
 encodes it; text whose vector is known is not encoded again (search.vectors). Code is read and encoded before tests, and both
 before documentation and data.
 """
@@ -12,14 +12,15 @@ import hashlib
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
@@ -28,6 +29,7 @@ from codesage.search import postings
 from codesage.search.chunks import chunks
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
+from codesage.search.statics import directions, statics_of
 from codesage.search.terms import indexed_words
 from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
@@ -37,7 +39,7 @@ from codesage.walk import Skipped, Text, name_of, read_text, walk
 SCHEMA = "3"
 _FILES_A_BATCH = 32
 _CHUNKS_A_BATCH = 64  # encoded between two commits
-_HURRIED = 8  # the same where time is short
+_HURRIED = 16  # the same where time is short
 _PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _TABLES = """
@@ -170,16 +172,17 @@ class Index:
     ) -> Counter:  # fmt: skip
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        Then encode what is not encoded, for about `seconds` (None: to the end). `progress` is called with (files done, files to
-        read), `encoding` with (chunks done, chunks to encode). Raises Busy when another process is indexing this root, and
-        CodesageError when the disk is full; what was committed before stays.
+        Then encode what is not encoded, at least a little, until about `seconds` after the start (None: to the end). `progress`
+        is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
+        process is indexing this root, and CodesageError when the disk is full; what was committed before stays.
         """
+        deadline = None if seconds is None else time.monotonic() + seconds
         with _lock(self.folder, self.root):
             self._require_current()
             gone, changed = self._changes()
             try:
                 self._take_in(gone, changed, encoder, progress)
-                self._encode(encoder, encoding, seconds)
+                self._encode(encoder, encoding, deadline)
             except (sqlite3.OperationalError, OSError) as error:
                 self.connection.rollback()
                 raise CodesageError(f"cannot write {self.folder} ({error}): free some space and run again") from None
@@ -212,16 +215,15 @@ class Index:
         self._note(pending=0)
         progress(len(changed), len(changed))
 
-    def _encode(self, encoder, progress: Callable[[int, int], None], seconds: float | None) -> None:
+    def _encode(self, encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
         """Encode chunks that are not encoded, until the time is over."""
-        started = time.monotonic()
         left = self._unencoded()
-        size = _CHUNKS_A_BATCH if seconds is None else _HURRIED
+        size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
         cache = Vectors(encoder)
         try:
             for start in range(0, len(left), size):
                 progress(start, len(left))
-                if seconds is not None and time.monotonic() - started >= seconds:
+                if start and deadline is not None and time.monotonic() >= deadline:
                     return
                 self._encode_some(left[start : start + size], encoder, cache)
             progress(len(left), len(left))
@@ -335,9 +337,11 @@ class Index:
                 for number, (one, own, text) in enumerate(zip(found, words, texts, strict=True), start=first)]  # fmt: skip
         self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         postings.add(self.connection, first, words)
-        statics = getattr(encoder, "static_vectors", None)
+        statics = statics_of(encoder)
         if statics is not None and found:
-            self.connection.executemany("INSERT INTO statics VALUES (?, ?)", enumerate(_packed(statics(texts)), start=first))
+            vectors = directions(statics.encode([list(chain.from_iterable(own)) for own in words]))
+            rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
+            self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
 
     def _missing(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
         """The vectors, by key, of the texts that this index lacks."""
@@ -348,12 +352,6 @@ class Index:
         if not new:
             return {}
         return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
-
-
-def _packed(vectors_ND: np.ndarray) -> list[bytes]:
-    """The direction of each vector as int8."""
-    scale_N1 = 127 / np.abs(vectors_ND).max(axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
-    return [row.tobytes() for row in np.rint(vectors_ND * scale_N1).astype(np.int8)]
 
 
 def _storable(text: str) -> str:
@@ -386,7 +384,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _create(file: Path, root: Path, encoder) -> None:
-    fresh = file.with_suffix(f".new-{os.getpid()}")
+    fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     connection = sqlite3.connect(fresh)
     with connection:
         connection.executescript(_TABLES + postings.TABLES)

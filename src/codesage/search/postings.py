@@ -10,7 +10,7 @@ Shapes: N chunks of the index, W words of a segment, each with each of its chunk
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -38,8 +38,9 @@ def add(connection: sqlite3.Connection, first: int, chunks: Sequence[Sequence[Se
 
 def _rows(first: int, chunks: Sequence[Sequence[Sequence[str]]]) -> Iterable[tuple[str, int, bytes, bytes]]:
     numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    words_W = np.array([numbers[word] for fields in chunks for field in fields for word in field], np.int64)
-    sizes = [len(field) for fields in chunks for field in fields]
+    fields = list(chain.from_iterable(chunks))
+    sizes = list(map(len, fields))
+    words_W = np.fromiter(map(numbers.__getitem__, chain.from_iterable(fields)), np.int64, sum(sizes))
     chunks_W = np.repeat(np.repeat(np.arange(len(chunks)), len(_WEIGHTS)), sizes)
     weights_W = np.repeat(np.tile(_WEIGHTS, len(chunks)), sizes)
     keys_W, inverse = np.unique(words_W * len(chunks) + chunks_W, return_inverse=True)

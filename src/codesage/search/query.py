@@ -5,16 +5,17 @@ Shapes: N chunks of the index, C candidates (the best of both rankings, and chun
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Hit
-from codesage.search import ranking
+from codesage.search import partial, ranking
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
+from codesage.search.statics import statics_of
 from codesage.search.terms import indexed_words, query_words
 from codesage.search.view import View
 
@@ -28,28 +29,53 @@ _AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 def search(
     index: Index, encoder, query: str, *, top: int = 10, language: str = "", glob: str = "",
-    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None,
+    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 1.0,
 ) -> list[Hit]:  # fmt: skip
     """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
 
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
-    python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others.
+    python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
+    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on.
     """
     with index.unmoved():
-        return _search(index, encoder, query, top, (language, glob), dense_weight, rules or Rules())
+        view = index.view()
+        allowed_N = _allowed(view, language, glob)
+        if not query.strip() or (allowed_N is not None and not allowed_N.any()):
+            return []
+        rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
+        if dense_weight:
+            scores_N, known_N = _similarities(index, view, encoder, query, rankings[0], allowed_N, seconds)
+            rankings.append(_dense(scores_N, allowed_N))
+        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules or Rules(), top)
+        return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
-def _search(
-    index: Index, encoder, query: str, top: int, filters: tuple[str, str], dense_weight: float, rules: Rules
-) -> list[Hit]:
-    view = index.view()
-    allowed_N = _allowed(view, *filters)
-    if not query.strip() or (allowed_N is not None and not allowed_N.any()):
-        return []
-    rankings = [_lexical(index, view, query, allowed_N)]
-    if dense_weight:
-        rankings.append(_dense(view, encoder, query, allowed_N))
+def _similarities(index: Index, view: View, encoder, query: str, lexical: list[int], allowed_N, seconds: float):
+    """The similarity of each chunk to the query, and which of them are the encoder's."""
+    vector_D = encoder.encode([query], kind="text")[0]
+    if view.complete:
+        return view.similarities(vector_D), view.encoded_N
+    statics = statics_of(encoder)
+    static_D = statics.encode_query(query) if statics else None
+
+    def order(scores_N: np.ndarray) -> list[int]:
+        return [place for place, _ in reciprocal_rank_fusion([lexical, _dense(scores_N, allowed_N)], k=ranking.K)]
+
+    return partial.similarities(index, view, encoder, vector_D, static_D, order, seconds)
+
+
+def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weight: float) -> Hit:
+    if known_N[place]:
+        return hit
+    static = dense_weight and view.statics_ND is not None and view.statics_ND[place].any()
+    return replace(hit, tier="static" if static else "words")
+
+
+def _ranked(
+    index: Index, view: View, query: str, rankings: list[list[int]], allowed_N, dense_weight: float, rules: Rules, top: int
+) -> list[tuple[int, Hit]]:
+    """The best hits with their places, from the rankings by words and vectors."""
     fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
     first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
     candidates = _candidates(index, view, query, {place: score / first for place, score in fused}, allowed_N, rules)
@@ -157,25 +183,30 @@ def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray
     return np.array([_OTHER_LANGUAGE_SHARE if other else 1.0 for other in others])
 
 
-def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[Hit]:
-    """The best, equal texts folded into the first of them."""
+def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
+    """The best with their places, equal texts folded into the first of them."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
     found, alike = [], {}
-    for start in range(0, len(order), top + _AHEAD):
-        some = order[start : start + top + _AHEAD].tolist()
+    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _AHEAD):
+        key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
+        alike[key] = alike.get(key, -1) + 1
+        if not alike[key]:
+            if len(found) == top:
+                break
+            found.append((key, at, chunk, score))
+    return [(int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
+            for key, at, chunk, score in found]  # fmt: skip
+
+
+def _rows(index: Index, view: View, candidates: _Candidates, order: np.ndarray, scores: np.ndarray, size: int):
+    """Candidates in order, each with its chunk and its score, `size` read at a time."""
+    for start in range(0, len(order), size):
+        some = order[start : start + size].tolist()
         chunks = index.chunks_of(view.numbers_N[candidates.places_C[some]].tolist())
-        for at, chunk, score in zip(some, chunks, scores[start:].tolist(), strict=False):
-            key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
-            alike[key] = alike.get(key, -1) + 1
-            if not alike[key]:
-                if len(found) == top:
-                    return [Hit(chunk, score, candidates.explained(at), alike[key]) for key, at, chunk, score in found]
-                found.append((key, at, chunk, score))
-    return [Hit(chunk, score, candidates.explained(at), alike[key]) for key, at, chunk, score in found]
+        yield from zip(some, chunks, scores[start : start + size].tolist(), strict=True)
 
 
-def _dense(view: View, encoder, query: str, allowed_N: np.ndarray | None) -> list[int]:
-    scores_N = view.similarities(encoder.encode([query], kind="text")[0])
+def _dense(scores_N: np.ndarray, allowed_N: np.ndarray | None) -> list[int]:
     if allowed_N is not None:
         scores_N = np.where(allowed_N, scores_N, -np.inf)
     return ranking.best(scores_N, min(_DEPTH, len(scores_N) if allowed_N is None else int(allowed_N.sum())))

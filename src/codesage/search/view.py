@@ -1,7 +1,7 @@
 """One state of an index in memory: what every query reads, loaded once and kept until the index changes.
 
 In: a connection. Out: columns by position of the chunk, and the float32 vectors of all pieces, those of a chunk together. A
-chunk that is not encoded yet has one row of zeros there, and its static vector beside (encoder.static).
+chunk that is not encoded yet has one row of zeros there, and its static vector beside (search.statics).
 """
 
 import sqlite3
@@ -136,7 +136,7 @@ def load(connection: sqlite3.Connection, width: int) -> View:
     return View(
         numbers_N, list(columns[1]), list(columns[2]), list(columns[3]), list(columns[4]),
         Postings(numbers_N, np.array(columns[5], np.float64)), vectors_PD, starts_N, encoded_N,
-        None if encoded_N.all() else _statics(connection, numbers_N, width),
+        None if encoded_N.all() else _statics(connection, numbers_N),
     )  # fmt: skip
 
 
@@ -158,14 +158,15 @@ def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) 
     return vectors_PD[order], np.searchsorted(owners[order], numbers_N), encoded_N
 
 
-def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) -> np.ndarray:
+def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarray:
     stored = connection.execute("SELECT chunk, vector FROM statics").fetchall()
-    statics_ND = np.zeros((len(numbers_N), width), np.float32)
-    if stored:
-        chunks = np.array([chunk for chunk, _ in stored], np.int64)
-        rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(-1, width).astype(np.float32)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
-        statics_ND[np.searchsorted(numbers_N, chunks)] = rows
+    if not stored:
+        return np.zeros((len(numbers_N), 0), np.float32)
+    chunks = np.array([chunk for chunk, _ in stored], np.int64)
+    rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    statics_ND = np.zeros((len(numbers_N), rows.shape[1]), np.float32)
+    statics_ND[np.searchsorted(numbers_N, chunks)] = rows
     return statics_ND
 
 
