@@ -144,3 +144,4 @@ class Hit:
     score: float
     parts: dict[str, float] = field(default_factory=dict)  # what the score is made of, by rule
     alike: int = 0  # further chunks with the same text
+    tier: str = "encoder"  # what its rank rests on beside its words: "encoder", "static" (token vectors), or "words" alone

@@ -18,6 +18,7 @@ from codesage.search import query as station
 from codesage.search.index import Busy, Index, Status, default_folder
 from codesage.search.similar import similar
 
+_SHORT = 2.0  # seconds that a question waits for the encoder at most
 _DEEP = 200  # hits that are looked through where a folder below the root is asked about
 
 
@@ -39,6 +40,7 @@ class _Upkeep:
     ended: float = 0.0  # time.monotonic() of the last end
     done: int = 0  # files read
     total: int = 0
+    read: threading.Event = field(default_factory=threading.Event)  # all files are read: questions need not wait
     failed: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,7 +85,7 @@ class Folders:
         root, below = self.locate(path)
         if not below or not (root / below).is_file():
             raise CodesageError(f"{path} is not a file: give a file and a line")
-        return self._answer(root, lambda index: similar(index, below, line, top=top))
+        return self._answer(root, lambda index: similar(index, below, line, top=top, encoder=self.encoder()))
 
     def status(self) -> list[tuple[Status, str]]:
         """Of each root: what its index holds, and why it may lack files ("": it lacks none)."""
@@ -135,14 +137,19 @@ class Folders:
         with upkeep.lock:
             if upkeep.running is None and time.monotonic() - upkeep.ended > self._fresh:
                 upkeep.failed = ""
+                upkeep.read.clear()
                 upkeep.running = threading.Thread(target=self._update, args=(root, upkeep), daemon=True)
                 upkeep.running.start()
             running = upkeep.running
         if running is not None:
-            running.join(self._patience)
+            running.join(min(self._patience, _SHORT))
+            if running.is_alive():
+                upkeep.read.wait(max(0.0, self._patience - _SHORT))
         if upkeep.failed:
             return upkeep.failed
         if running is not None and running.is_alive():
+            if upkeep.read.is_set():
+                return "not all code is encoded yet: ranked by words, static vectors, and the encoder for the best"
             counted = f": {upkeep.done:,} of {upkeep.total:,} files" if upkeep.total else ""
             return f"indexing is under way{counted}, ask again later for all"
         return ""
@@ -154,7 +161,7 @@ class Folders:
         try:
             index = self.opened(root)
             try:
-                index.update(self.encoder(), progress=on_progress)
+                index.update(self.encoder(), progress=on_progress, encoding=lambda done, total: upkeep.read.set())
             finally:
                 index.connection.close()
         except Busy:
@@ -164,6 +171,7 @@ class Folders:
         finally:
             with upkeep.lock:
                 upkeep.running, upkeep.ended = None, time.monotonic()
+            upkeep.read.set()
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -30,9 +30,10 @@ class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str
-    ) -> None:
-        self._tokenizer, self._forward = tokenizer, forward
+        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str,
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._tokenizer, self._forward, self.folder = tokenizer, forward, folder
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
@@ -66,9 +67,18 @@ class Embedder:
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         return self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self._tokenizer.vocab_size
+
+    def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text as it stands, however long, without an end token."""
+        return self._tokenizer.encode_pieces(texts)
+
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text on its own, the end token not counted."""
-        return list(map(len, self._tokenizer.encode_pieces(texts)))
+        return list(map(len, self.whole_ids(texts)))
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
         """Like `encode`, for documents that are already token ids, each with its end token."""
@@ -122,6 +132,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
         width=config.hidden_size,
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
+        folder=folder,
     )
 
 

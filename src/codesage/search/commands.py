@@ -12,6 +12,7 @@ import typer
 from codesage.errors import CodesageError
 from codesage.search.ranking import DENSE_WEIGHT
 
+_SECONDS = 1.5  # in which a search updates the index and encodes what is left
 _Path = Annotated[Path, typer.Argument(help="Folder or file to search.")]
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
@@ -48,13 +49,12 @@ def search(
     if not no_update:
         _refresh_or_share(opened, encoder)
     hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
-    if opened.pending:
-        typer.echo(f"partial: {opened.pending:,} files are not indexed yet", err=True)
+    partial = _say_if_partial(opened, path)
     if only_paths:
         for path in dict.fromkeys(hit.chunk.path for hit in hits):
             typer.echo(printable(path))
     for hit in () if only_paths else hits:
-        typer.echo(_as_json(hit, explain) if as_json else _as_text(hit, explain))
+        typer.echo(_as_json(hit, explain, partial) if as_json else _as_text(hit, explain))
     if not hits:
         typer.echo("nothing found", err=True)
         raise typer.Exit(1)
@@ -78,9 +78,10 @@ def similar(
     opened, encoder = _open(path, index_dir, model, create=not no_update)
     if not no_update:
         _refresh_or_share(opened, encoder)
-    hits = station(opened, below, int(line), top=top)
+    hits = station(opened, below, int(line), top=top, encoder=encoder)
+    partial = _say_if_partial(opened, path)
     for hit in hits:
-        typer.echo(_as_json(hit, False) if as_json else _as_text(hit, False))
+        typer.echo(_as_json(hit, False, partial) if as_json else _as_text(hit, False))
     if not hits:
         typer.echo("nothing found", err=True)
         raise typer.Exit(1)
@@ -94,7 +95,7 @@ def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
     held = opened.status()
     typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
                f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}\n"
-               f"state: {f'partial, {opened.pending:,} files not indexed yet' if opened.pending else 'complete'}")  # fmt: skip
+               f"state: {_partial(opened) or 'complete'}")  # fmt: skip
     for folder in () if index_dir else of_other_models(opened.folder, opened.model):
         typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
@@ -114,9 +115,25 @@ def _open(path: Path, index_dir: Path | None, model: Path | None, *, create: boo
     return Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild), encoder
 
 
-def _refresh(opened, encoder) -> None:
-    """Bring an index up to date, and say on stderr what was new."""
-    changes = _update(opened, encoder)
+def _partial(opened) -> str:
+    """What an index lacks, "" for nothing."""
+    if opened.pending:
+        return f"partial: {opened.pending:,} files are not indexed yet"
+    held = opened.status()
+    return f"partial: {held.unencoded:,} of {held.chunks:,} chunks are not encoded yet" if held.unencoded else ""
+
+
+def _say_if_partial(opened, path: Path) -> bool:
+    """What answers rest on, one line on stderr, while the encoder has not read everything; False when it has."""
+    if lacking := _partial(opened):
+        typer.echo(f"{lacking}: ranked by words, static vectors, and the encoder for the best; "
+                   f"'codesage index {printable(str(path))}' completes it", err=True)  # fmt: skip
+    return bool(lacking)
+
+
+def _refresh(opened, encoder, *, seconds: float | None = None) -> None:
+    """Bring an index up to date, and say on stderr what was new; `seconds` as in Index.update."""
+    changes = _update(opened, encoder, seconds)
     held = opened.status()
     if changes["read"] or changes["gone"]:
         skipped = sum(held.skipped.values())
@@ -133,7 +150,7 @@ def _refresh_or_share(opened, encoder) -> None:
     busy = f"another process is indexing {opened.root}"
     while True:
         try:
-            return _refresh(opened, encoder)
+            return _refresh(opened, encoder, seconds=_SECONDS)
         except Busy:
             if files := opened.status().files:
                 return typer.echo(f"{busy}: answers come from the {files:,} files indexed so far", err=True)
@@ -141,22 +158,27 @@ def _refresh_or_share(opened, encoder) -> None:
         opened.wait()
 
 
-def _update(opened, encoder):
+def _update(opened, encoder, seconds: float | None):
     if sys.stderr is None or not sys.stderr.isatty():
-        return opened.update(encoder)
+        return opened.update(encoder, seconds=seconds)
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("indexing", total=None)
-        return opened.update(encoder, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+        def show(what: str):
+            return lambda done, total: bar.update(task, description=what, completed=done, total=total)
+
+        return opened.update(encoder, progress=show("reading files"), encoding=show("encoding"), seconds=seconds)
 
 
-def _as_json(hit, explain: bool) -> str:
+def _as_json(hit, explain: bool, partial: bool) -> str:
     chunk = hit.chunk
     return json.dumps({"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line,
                        "language": chunk.language, "name": chunk.name, "kind": chunk.kind,
-                       "score": round(hit.score, 6), "alike": hit.alike, "snippet": chunk.text,
+                       "score": round(hit.score, 6), "alike": hit.alike, "tier": hit.tier, "partial": partial,
+                       "snippet": chunk.text,
                        **({"parts": hit.parts} if explain else {})}, ensure_ascii=False)  # fmt: skip
 
 

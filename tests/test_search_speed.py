@@ -1,0 +1,142 @@
+"""What makes search fast changes no answer: ranking and words equal plain code, views are shared, segments merge."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from codesage.encoder.centring import without_language
+from codesage.search import postings
+from codesage.search.index import Index
+from codesage.search.query import search
+from codesage.search.ranking import Rules, best
+from codesage.search.similar import similar
+from codesage.search.terms import query_words
+from plain_search import plain_search, rows_of, words_ranked
+from test_search import ENCODER
+
+WORDS = [
+    "open", "file", "parse", "http", "header", "socket", "reader", "table", "config", "rows", "the", "of", "größe", "Token"
+]  # fmt: skip
+QUERIES = [
+    "open the file", "parse http header", "Reader", "reader.openFile", "ConfigTable", "LIMIT", "tests of the socket", "of",
+    "read a table in go", '"return parse(file)"', "return the rows of config", "docs config", "größe", "nothing like it",
+    "the of", "where is 'open the header' said", "Table.open",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+
+def written(root, *, files=60, seed=0):
+    """A project of random files in several languages, kinds and folders, with equal texts among them."""
+    random.seed(seed)
+    for number in range(files):
+        folder = random.choice(["src", "tests", "docs", "src/http", "legacy", "vendor/reader"])
+        name, suffix = random.choice(WORDS), random.choice([".py", ".py", ".go", ".md", ".toml"])
+        text = "".join(map(function if suffix == ".py" else line, range(random.randint(1, 9))))
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / f"{name.lower()}{number}{suffix}").write_text(text, encoding="utf-8")
+    return root
+
+
+def function(number):
+    name, words = random.choice(WORDS) + random.choice(["", "File", "_rows"]), random.choices(WORDS, k=4)
+    if random.random() < 0.2:
+        own = f"    {words[0]} = 1\n\n    def open(self):\n        return 2\n\n\n"
+        return f"LIMIT = {number}\nclass {name.title()}Table(Reader):\n{own}"
+    return f"def {name}({words[0]}):\n    # {' '.join(words)}\n    return {words[1]}({words[2]})\n\n\n"
+
+
+def line(number):
+    return " ".join(random.choices(WORDS, k=6)) + ("\n" if number % 3 else "\nconst LIMIT = 1\n")
+
+
+def found(hits):
+    return [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, round(hit.score, 9),
+             {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = Index.open(written(tmp_path / "code"), folder=tmp_path / "index", encoder=ENCODER)
+    index.update(ENCODER)
+    return index
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top": 60}, {"language": "python"}, {"glob": "src/*"}, {"dense_weight": 0.0}, {"dense_weight": 1e6},
+     {"rules": Rules(file=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})}, {"rules": Rules(later=0.3)}],
+)  # fmt: skip
+def test_ranking_equals_the_plain_one(index, options):
+    for query in QUERIES:
+        assert found(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
+
+
+def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, monkeypatch):
+    def ranked(query):
+        view = index.view()
+        scores_N = view.postings.scores(index.connection, query_words(query))
+        return [int(view.numbers_N[place]) for place in best(scores_N, int(np.count_nonzero(scores_N)))]
+
+    for number, file in enumerate(sorted((tmp_path / "code").rglob("*.*"))):
+        if number % 3 == 0:
+            file.unlink()
+    written(tmp_path / "code", files=20, seed=1)
+    index.update(ENCODER)
+    segments = "SELECT count(*) FROM segments"
+    for merged in (False, True):
+        assert (index.connection.execute(segments).fetchone()[0] == 1) == merged
+        for query in QUERIES:
+            assert ranked(query) == words_ranked(rows_of(index), query), query
+        monkeypatch.setattr(postings, "_MOST_SEGMENTS", 0)
+        with index._writing():
+            postings.merge(index.connection)
+
+
+def test_segments_hold_chunks_far_apart(index, monkeypatch):
+    monkeypatch.setattr(postings, "_SPAN", 100)
+    monkeypatch.setattr(postings, "_MOST_SEGMENTS", -100)
+    before = [found(search(index, ENCODER, query)) for query in QUERIES]
+    with index._writing():
+        postings.merge(index.connection)
+        assert index.connection.execute("SELECT count(*) FROM segments").fetchone()[0] == 3
+    assert [found(search(index, ENCODER, query)) for query in QUERIES] == before
+
+
+def test_best_of_equal_scores_are_the_first():
+    scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0, -np.inf])
+    assert best(scores, 4) == [1, 3, 2, 4] and best(scores, 0) == [] and best(scores, 7) == [1, 3, 2, 4, 5, 0, 6]
+    assert best(np.array([]), 5) == []
+
+
+def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
+    other = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
+    view = index.view()
+    assert other.view() is view and view.centred_PD is view.centred_PD
+    (tmp_path / "code" / "late.py").write_text("def very_late():\n    return 1\n")
+    other.update(ENCODER)
+    assert index.view() is not view and index.view() is other.view() and "very_late" in index.view().names
+    Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER, rebuild=True)
+    fresh = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
+    assert fresh.view().names == []
+
+
+def test_code_is_compared_without_the_mean_of_its_language(index):
+    view = index.view()
+    place = view.languages.index("go")
+    line = index.chunks_of([int(view.numbers_N[place])])[0].start_line
+    pieces_N = np.diff([*view.starts_N, len(view.vectors_PD)])
+    plain = without_language(view.vectors_PD, np.repeat(view.languages, pieces_N).tolist())
+    best = [float(max(plain[start:end] @ plain[view.starts_N[place]]))
+            for start, end in pairwise([*view.starts_N, len(plain)])]  # fmt: skip
+    hits = similar(index, view.paths[place], line, top=20)
+    numbers = {(hit.chunk.path, hit.chunk.start_line): hit.score for hit in hits}
+    for other, chunk in enumerate(index.chunks_of(view.numbers_N.tolist())):
+        if (chunk.path, chunk.start_line) in numbers:
+            assert numbers[chunk.path, chunk.start_line] == pytest.approx(best[other], abs=1e-5)
+    assert len(hits) == 20
