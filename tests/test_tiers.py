@@ -108,9 +108,7 @@ def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, 
 def test_an_update_out_of_time_goes_on_where_it_was_and_ends_as_a_fresh_index(code, tmp_path, encoder, monkeypatch):
     monkeypatch.setattr(index_station, "_HURRIED", 1)
     index = opened(code, tmp_path, encoder)
-    counts = []
-    for _ in range(5):
-        counts.append((index.update(encoder, seconds=0.0)["read"], index.unencoded))
+    counts = [(index.update(encoder, seconds=0.0)["read"], index.unencoded) for _ in range(5)]
     assert counts == [(5, 4), (0, 3), (0, 2), (0, 1), (0, 0)]
     assert index.connection.execute("SELECT count(*) FROM statics").fetchone()[0] == 0
     fresh = opened(code, tmp_path, encoder, "fresh")

@@ -95,7 +95,7 @@ class Postings:
         return scores_N
 
     def hold_all(self, connection: sqlite3.Connection, words: Iterable[str]) -> np.ndarray:
-        """bool (N,): the chunks that hold each of `words`."""
+        """Bool (N,): the chunks that hold each of `words`."""
         found_N = np.ones(len(self._numbers_N), bool)
         for word in words:
             holding_N = np.zeros(len(found_N), bool)
