@@ -80,11 +80,12 @@ def test_every_layout_is_read(data):
 def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
     app = typer.Typer()
     app.command()(evaluate)
-    done = CliRunner().invoke(app, ["default", "--data", str(data), "--out", str(tmp_path / "r.json"),
+    done = CliRunner().invoke(app, ["default", "static", "--data", str(data), "--out", str(tmp_path / "r.json"),
                                     "--width", "64", "--plots", str(tmp_path / "plots")])  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "| MRR x 100 | CoSQA | AdvTest | CodeSearchNet |" in done.output
     assert "| MAP x 100 | CodeNet | POJ-104 |" in done.output and "| F1 x 100 | BigCloneBench |" in done.output
+    assert "| static + BM25 |" in done.output
     assert "CodeNet, default + BM25: MAP x 100" in done.output and "| | go | ruby |" in done.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["encoding"]["default, width 64"]["width"] == 64 and report["encoding"]["default"]["milliseconds"] > 0

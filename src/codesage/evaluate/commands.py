@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from codesage.evaluate.tasks import ClassificationTask
 
 
+STATIC = "static"  # in place of a model's folder: the static vectors of the bundled model
+
+
 class Classifier(StrEnum):
     """How a classifier is trained on the vectors of a model."""
 
@@ -21,7 +24,8 @@ class Classifier(StrEnum):
 
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names. "
-                                                "'default': the bundled model; 'minilm': a general encoder.")],
+                                                "'default': the bundled model; 'static': its token vectors without context; "
+                                                "'minilm': a general encoder.")],
     corpus: Annotated[Path | None, typer.Option(help="Search the held-out packages of this corpus.")] = None,
     benchmarks: Annotated[Path | None, typer.Option("--benchmarks", "--data", help="Folder with a folder for each data set, in "
                                                     "the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
@@ -87,7 +91,7 @@ def _classified(
     protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
     figures = {}
     for name, path in paths.items():
-        if path == sentence.MINILM:
+        if path in (sentence.MINILM, STATIC):
             typer.echo(f"{name}: left out of {task.name}: --classifier {classifier.value} needs a CodeSage encoder", err=True)
             continue
         folder = runtime.folder_of(None if path == "default" else path)
@@ -107,4 +111,8 @@ def _loaded(path: str, precision: str) -> "EncodesTexts":
 
     if path == sentence.MINILM:
         return sentence.load(path, device="cpu")
+    if path == STATIC:
+        from codesage.evaluate.stage import StaticEncoder
+
+        return StaticEncoder(load(None, precision=precision))
     return load(None if path == "default" else path, precision=precision)

@@ -14,9 +14,13 @@ import numpy as np
 
 from codesage.classify import folds
 from codesage.encoder.centring import without_language
+from codesage.encoder.queries import query_form
+from codesage.encoder.runtime import Embedder
 from codesage.errors import CodesageError
 from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.search.statics import statics_of
+from codesage.search.terms import indexed_words
 from codesage.words import split_words
 
 K1, B = 1.2, 0.75  # BM25's usual constants
@@ -78,6 +82,17 @@ class Narrowed:
     def facts(self) -> dict[str, float]:
         """As of the encoder whose vectors these are, with the width."""
         return {**self._encoder.facts(), "width": self.width}
+
+
+class StaticEncoder:
+    """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context."""
+
+    def __init__(self, encoder: Embedder) -> None:
+        self._statics = statics_of(encoder)
+
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Like the encoder's own `encode`: float32 (N, 96)."""
+        return self._statics.encode([indexed_words(query_form(text) if kind == "text" else text) for text in texts])
 
 
 def vectors(encoder: EncodesTexts, task: RetrievalTask | GroupTask, *, centred: bool = True) -> tuple[np.ndarray, np.ndarray]:
