@@ -4,6 +4,7 @@ In: the name of a package that contains its weights, or a sentence-transformers 
 with the same `encode` as the result of `codesage.load`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
