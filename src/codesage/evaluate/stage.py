@@ -187,8 +187,11 @@ def precise(
 
 
 def compare(
-    models: Mapping[str, EncodesTexts], tasks: Sequence[RetrievalTask | GroupTask], *,
-    dense_weight: float = 1.0, centred: bool = True,
+    models: Mapping[str, EncodesTexts],
+    tasks: Sequence[RetrievalTask | GroupTask],
+    *,
+    dense_weight: float = 1.0,
+    centred: bool = True,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
 

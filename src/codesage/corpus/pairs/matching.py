@@ -140,7 +140,6 @@ def _stem(word: str) -> str:
     return word
 
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _EMPTY_WORDS = frozenset(
     _stem(word)
     for word in (
