@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing
 
-import codesage.contrast
+import codesage
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
 from codesage.contrast import batches, cached, filtering, stage, tiled
@@ -107,10 +107,6 @@ def test_large_scores_stay_finite_in_float32():
 def test_bad_arguments_are_refused(text, code, options):
     with pytest.raises(ValueError, match="expected"):
         contrastive_loss(text, code, **options)
-
-
-def test_is_public():
-    assert codesage.contrast.contrastive_loss is contrastive_loss
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -62,7 +62,7 @@ def trained(out: Path, settings: loop.Settings = SETTINGS, *, before=None, calls
             before(step)
         inputs = batch.clone()
         inputs[3::8] = 99
-        loss = F.cross_entropy(encoder.logits(encoder(inputs, layout)[3::8]), batch[3::8])
+        loss = F.cross_entropy(F.linear(encoder(inputs, layout)[3::8], encoder.wte.weight), batch[3::8])
         if change:
             loss = change(step, loss)
         loss.backward()

@@ -5,7 +5,12 @@ A Document is a source file. `syntax` turns it into Functions (and classes) and 
 `str`. Line numbers start at 1 and ranges include the last line. Byte offsets refer to the UTF-8 text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +150,21 @@ class Hit:
     parts: dict[str, float] = field(default_factory=dict)  # what the score is made of, by rule
     alike: int = 0  # further chunks with the same text
     tier: str = "encoder"  # what its rank rests on beside its words: "encoder", "static" (token vectors), or "words" alone
+
+
+class Encoder(Protocol):
+    """What search needs of an encoder. `codesage.load()` returns one."""
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Encoders with equal fingerprints give equal vectors."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, kind: str = "code") -> "np.ndarray":
+        """float32 (n, width), rows of unit length. `kind`: "code" or "text"."""
+        ...

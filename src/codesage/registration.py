@@ -19,9 +19,7 @@ _OURS = {
 
 
 class _Watch(MetaPathFinder):
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find a watched module as usual, and import our counterpart after it."""
         spec = PathFinder.find_spec(name, path, target) if name in _OURS else None
         if spec is not None and spec.loader is not None:

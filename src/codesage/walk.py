@@ -15,7 +15,6 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 
-REASONS = ("binary", "encoding", "huge", "minified", "unreadable", "empty", "special", "secret")
 MAX_BYTES = 1_000_000
 MAX_LINE = 5_000  # characters; longer lines are data or minified code
 _FOLDERS = {
@@ -31,7 +30,10 @@ _SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks", ".env",
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that was not read; `reason` is one of REASONS."""
+    """A file that was not read.
+
+    `reason`: "binary", "encoding", "huge", "minified", "unreadable", "empty", "special" or "secret". Sources have further ones.
+    """
 
     path: str
     reason: str

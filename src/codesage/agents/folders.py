@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
-from codesage.records import Hit
+from codesage.records import Encoder, Hit
 from codesage.search import query as station
 from codesage.search.index import Busy, Index, Status, default_folder
 from codesage.search.similar import similar
@@ -49,7 +49,7 @@ class Folders:
     """Allowed roots. Methods may be called from several threads."""
 
     def __init__(
-        self, roots: Sequence[Path], load: Callable, *, index_dir: Path | None = None, patience: float = 15.0,
+        self, roots: Sequence[Path], load: Callable[[], Encoder], *, index_dir: Path | None = None, patience: float = 15.0,
         fresh: float = 2.0,
     ) -> None:  # fmt: skip
         """`load()` gives the encoder when it is first needed. CodesageError when a root is missing or two share `index_dir`.
@@ -63,7 +63,8 @@ class Folders:
             raise CodesageError("--index-dir holds the index of one root: leave it out, or give one --root")
         self.roots = tuple(dict.fromkeys(root.resolve() for root in roots))
         self._load, self._index_dir, self._patience, self._fresh = load, index_dir, patience, fresh
-        self._encoder, self._loading = None, threading.Lock()
+        self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
         self._upkeep = {root: _Upkeep() for root in self.roots}
 
     def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
@@ -111,7 +112,7 @@ class Folders:
         allowed = ", ".join(map(str, self.roots))
         raise CodesageError(f"{path} is not in a folder that may be searched: expected a path below {allowed}")
 
-    def encoder(self):
+    def encoder(self) -> Encoder:
         """The encoder, loaded once."""
         with self._loading:
             if self._encoder is None:

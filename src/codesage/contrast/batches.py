@@ -93,9 +93,7 @@ class Part:
     facts: dict  # entry, share; per epoch: rows (pairs or groups of code), batches, batches of several languages
 
     @staticmethod
-    def of(
-        entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray
-    ) -> "Part":
+    def of(entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray) -> "Part":
         """Plan the first epoch. ValueError when it has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)

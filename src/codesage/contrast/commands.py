@@ -168,8 +168,8 @@ def contrast(
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
-        prepared = stage.Prepared(before, filtering.read(filter, opened) if filter else None,
-                                  mining.read(mined, opened) if mined else None)
+        keep = filtering.read(filter, opened) if filter else None
+        prepared = stage.Prepared(before, keep, mining.read(mined, opened) if mined else None)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),

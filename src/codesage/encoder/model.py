@@ -250,7 +250,3 @@ class Encoder(nn.Module):
         ids_T = torch.tensor([token for i in order for token in documents[i]], device=device)
         pooled_BD = self.pool(self(ids_T, layout, depth=depth), layout)
         return pooled_BD[torch.tensor(order, device=device).argsort()]
-
-    def logits(self, hidden_MD: Tensor) -> Tensor:
-        """Scores over the vocabulary (M, V) for the hidden states of M tokens. Pass only the masked rows."""
-        return F.linear(hidden_MD, self.wte.weight)

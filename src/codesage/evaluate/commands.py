@@ -61,8 +61,9 @@ def evaluate(
             report.add(title, "macro F1", _classified(systems, paths, first, classifier))
         else:
             metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
-            figures, values = stage.compare(systems, group, dense_weight=dense_weight, centred=not keep_language)
-            report.add(title, metric, figures, values, [one.name for one in group])
+            searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
+            figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=not keep_language)
+            report.add(title, metric, figures, values, [one.name for one in searched])
     typer.echo(report.text())
     if before is not None:
         typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before)]))

@@ -30,9 +30,7 @@ def _python(code: str) -> str:
     for token in tokens:
         if token.start[1] > (0 if token.start[0] > line else column):
             kept.append(" ")
-        documentation = token.type == tokenize.STRING and (
-            before in (tokenize.INDENT, tokenize.NEWLINE) or token.start[1] == 0
-        )
+        documentation = token.type == tokenize.STRING and (before in (tokenize.INDENT, tokenize.NEWLINE) or token.start[1] == 0)
         if token.type != tokenize.COMMENT and not documentation:
             kept.append(token.string)
         before, (line, column) = token.type, token.end

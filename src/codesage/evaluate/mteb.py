@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mteb
 import numpy as np
@@ -121,7 +121,7 @@ def task_of(task: RetrievalTask) -> AbsTaskRetrieval:
     """One of our tasks as an MTEB task of one split, "test". Nothing is downloaded."""
     name = re.sub(r"[^A-Za-z0-9]+", "", task.name.title()) or "Task"
     made = type(name, (AbsTaskRetrieval,), {"metadata": _metadata(name)})()
-    made.load_data = lambda **_: None
+    made.load_data = lambda *_, **__: None
     made.data_loaded = True
     made.dataset = {"default": {"test": {
         "corpus": Dataset.from_list([{"id": f"c{row}", "title": "", "text": text} for row, text in enumerate(task.candidates)]),
@@ -134,7 +134,7 @@ def task_of(task: RetrievalTask) -> AbsTaskRetrieval:
 
 def scores(model: MtebEncoder | MtebSearch, task: AbsTaskRetrieval) -> Mapping[str, float]:
     """The scores that MTEB computes for `model` on the first split of `task`, such as "ndcg_at_10" and "mrr_at_10"."""
-    results = mteb.evaluate(model, task, cache=None, show_progress_bar=False)
+    results = mteb.evaluate(cast(Any, model), task, cache=None, show_progress_bar=False)
     return next(iter(results.task_results[0].scores.values()))[0]
 
 

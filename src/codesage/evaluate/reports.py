@@ -53,13 +53,13 @@ class Report:
 
     def record(self) -> dict:
         """For the JSON file. "figures": tasks with queries. "parts": the mean of each part of a task."""
-        asked = {task: figures for task, figures in self._figures.items() if task in self.values}
+        ranked = {task: figures for task, figures in self._figures.items() if task in self.values}
         told = {metric: {task: figures for task, figures in self._figures.items() if self._metrics[task] == metric}
                 for metric in ("macro F1", "F1")}  # fmt: skip
         parts = {task: {system: dict(zip(names, [round(100 * float(part.mean()), 2) for part in self.values[task][system]],
                                          strict=True)) for system in self.values[task]}
                  for task, names in self._parts.items() if len(names) > 1}  # fmt: skip
-        return {"figures": asked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
+        return {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
 
 
 def grid(parts: Sequence[str], values: Sequence[float]) -> str:

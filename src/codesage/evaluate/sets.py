@@ -63,8 +63,9 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
         return {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
     if isinstance(first, ClassificationTask):
         return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.counted}
-    found = {"tasks": len(group), "queries": sum(len(one.queries) for one in group),
-             "candidates": sum(len(one.candidates) for one in group)}  # fmt: skip
+    searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
+    found = {"tasks": len(group), "queries": sum(len(one.queries) for one in searched),
+             "candidates": sum(len(one.candidates) for one in searched)}  # fmt: skip
     if isinstance(first, GroupTask):
         found["queries without an answer"] = sum(_unanswered(one) for one in group if isinstance(one, GroupTask))
     return found

@@ -8,7 +8,7 @@ over full rankings. Shapes: Q queries, C candidates, q queries of a block, P pai
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from codesage.search.statics import statics_of
 from codesage.search.terms import indexed_words
 from codesage.words import split_words
 
+if TYPE_CHECKING:
+    from codesage.encoder.runtime import Embedder
+
 K1, B = 1.2, 0.75  # BM25's usual constants
 FUSION_K = 60.0
 _BLOCK = 512  # queries that are scored at a time
@@ -31,7 +34,7 @@ _BLOCK = 512  # queries that are scored at a time
 class EncodesTexts(Protocol):
     """The part of `codesage.load()`'s result that evaluation needs."""
 
-    def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Unit vectors, float32 (n, width)."""
         ...
 
@@ -59,7 +62,7 @@ class CachedEncoder:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Like the encoder's own `token_ids`, for code."""
-        return self._encoder.token_ids(texts)
+        return cast("Embedder", self._encoder).token_ids(texts)
 
     def facts(self) -> dict[str, float]:
         """Width, number of texts encoded, and milliseconds for each."""
@@ -199,8 +202,11 @@ def precise(
 
 
 def compare(
-    models: Mapping[str, EncodesTexts], tasks: Sequence[RetrievalTask] | Sequence[GroupTask], *,
-    dense_weight: float = 1.0, centred: bool = True,
+    models: Mapping[str, EncodesTexts],
+    tasks: Sequence[RetrievalTask | GroupTask],
+    *,
+    dense_weight: float = 1.0,
+    centred: bool = True,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
 
@@ -210,7 +216,11 @@ def compare(
     values: dict[str, list[np.ndarray]] = {}
     for task in tasks:
         grouped = isinstance(task, GroupTask)
-        of_system = (precise if grouped else ranked)(models, task, dense_weight=dense_weight, centred=centred)
+        of_system = (
+            precise(models, task, dense_weight=dense_weight, centred=centred)
+            if isinstance(task, GroupTask)
+            else ranked(models, task, dense_weight=dense_weight, centred=centred)
+        )
         for system, found in of_system.items():
             if not len(found):
                 raise CodesageError(f"{task.name}: no query has an answer")

@@ -54,7 +54,7 @@ def codenet(folder: Path) -> list[GroupTask]:
     if not files:
         raise CodesageError(f"{folder} holds no LANGUAGE{_GROUPED}: expected the sets of CodeNet by language")
     sets = {file.name.removesuffix(_GROUPED): _solutions(file, file.name.removesuffix(_GROUPED)) for file in files}
-    return [GroupTask(f"{one} to {other}", *sets[one], *sets[other], (one, other)) for one in sets for other in sets]
+    return [GroupTask(f"{one} to {other}", *sets[one], *sets[other], languages=(one, other)) for one in sets for other in sets]
 
 
 def poj104(folder: Path) -> list[GroupTask]:
@@ -62,7 +62,7 @@ def poj104(folder: Path) -> list[GroupTask]:
     rows = [(_one_line(row["code"]), str(row["label"]), str(row["index"]))
             for row in read_rows(folder / "test.jsonl", "code", "label", "index")]  # fmt: skip
     columns = tuple(list(column) for column in zip(*rows, strict=True))
-    return [GroupTask("POJ-104", *columns, *columns, ("c", "c"), at_r=True)]
+    return [GroupTask("POJ-104", *columns, *columns, languages=("c", "c"), at_r=True)]
 
 
 def bigclonebench(folder: Path) -> CloneTask:
@@ -107,7 +107,7 @@ def runtime_error(folder: Path, *, seed: int = 0) -> ClassificationTask:
     kept = [row for row in range(len(task.texts)) if row not in dropped]
     return ClassificationTask(
         task.name, *([column[row] for row in kept] for column in (task.texts, task.labels, task.parts)),
-        {"training programs without an error": surplus},
+        counted={"training programs without an error": surplus},
     )  # fmt: skip
 
 

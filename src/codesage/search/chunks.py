@@ -5,6 +5,7 @@ are chunks of their own. Every line that is not blank is in some chunk.
 """
 
 import re
+from contextlib import suppress
 
 from codesage.records import Chunk, Document, Function
 from codesage.syntax import ParseRefused, functions, parse
@@ -19,16 +20,14 @@ def chunks(document: Document) -> list[Chunk]:
     lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
     owner: list[Function | None] = [None] * (len(lines) + 1)  # by line, from 1: the innermost definition
     if document.language:
-        try:
+        with suppress(ParseRefused):
             tree = parse("\n".join(lines), document.language, tsx=document.path.endswith(".tsx"))
-        except ParseRefused:
-            tree = None
-        for function in functions(tree) if tree else []:
-            if function.kind == "function" and _inside_function(owner[function.start_line]):
-                continue  # a nested function belongs to the one around it
-            first = tree.source.count(b"\n", 0, function.doc_start_byte) + 1
-            for line in range(first, min(function.end_line, len(lines)) + 1):
-                owner[line] = function
+            for function in functions(tree):
+                if function.kind == "function" and _inside_function(owner[function.start_line]):
+                    continue  # a nested function belongs to the one around it
+                first = tree.source.count(b"\n", 0, function.doc_start_byte) + 1
+                for line in range(first, min(function.end_line, len(lines)) + 1):
+                    owner[line] = function
     by_definition: dict[Function | None, list[int]] = {}
     for line in range(1, len(lines) + 1):
         by_definition.setdefault(owner[line], []).append(line)

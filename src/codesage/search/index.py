@@ -24,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Document
+from codesage.records import Chunk, Document, Encoder
 from codesage.search import postings
 from codesage.search.chunks import chunks
 from codesage.search.kinds import kind_of, order_of
@@ -104,7 +104,7 @@ class Index:
         self.width, self.model, self._origin = int(meta["width"]), meta["model"], meta["origin"]
 
     @classmethod
-    def open(cls, root: Path | str, *, folder: Path | None, encoder, rebuild: bool = False) -> "Index":
+    def open(cls, root: Path | str, *, folder: Path | None, encoder: Encoder, rebuild: bool = False) -> "Index":
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
         Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of another model:
@@ -167,7 +167,7 @@ class Index:
         return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded)
 
     def update(
-        self, encoder, *, progress: Callable[[int, int], None] = lambda done, total: None,
+        self, encoder: Encoder, *, progress: Callable[[int, int], None] = lambda done, total: None,
         encoding: Callable[[int, int], None] = lambda done, total: None, seconds: float | None = None,
     ) -> Counter:  # fmt: skip
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
@@ -202,7 +202,9 @@ class Index:
         changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
         return listed - present, changed
 
-    def _take_in(self, gone: set[str], changed: list[tuple[Path, str, str]], encoder, progress) -> None:
+    def _take_in(
+        self, gone: set[str], changed: list[tuple[Path, str, str]], encoder: Encoder, progress: Callable[[int, int], None]
+    ) -> None:
         self._note(pending=len(changed))
         self._forget(gone)
         for start in range(0, len(changed), _FILES_A_BATCH):
@@ -215,7 +217,7 @@ class Index:
         self._note(pending=0)
         progress(len(changed), len(changed))
 
-    def _encode(self, encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
+    def _encode(self, encoder: Encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
         """Encode chunks that are not encoded, until the time is over."""
         left = self._unencoded()
         size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
@@ -245,7 +247,7 @@ class Index:
         found = {number: Chunk(*row) for number, *row in rows}
         return [found[number] for number in numbers]
 
-    def _encode_some(self, numbers: list[int], encoder, cache: Vectors) -> None:
+    def _encode_some(self, numbers: list[int], encoder: Encoder, cache: Vectors) -> None:
         texts = pieces(self.chunks_of(numbers), encoder)
         vectors = self._missing([text for one in texts for text in one], cache)
         owned = [(number, key_of(text)) for number, one in zip(numbers, texts, strict=True) for text in one]
@@ -312,7 +314,7 @@ class Index:
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
-    def _read(self, batch: list[tuple[Path, str, str]], encoder) -> None:
+    def _read(self, batch: list[tuple[Path, str, str]], encoder: Encoder) -> None:
         found: list[Chunk] = []
         stamps = []
         for path, name, stamp in batch:
@@ -328,7 +330,7 @@ class Index:
                 self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
             self._add(found, encoder)
 
-    def _add(self, found: list[Chunk], encoder) -> None:
+    def _add(self, found: list[Chunk], encoder: Encoder) -> None:
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
         first = 1 + (last[0] if last else 0)
         texts = [_storable(chunk.text) for chunk in found]
@@ -383,7 +385,7 @@ def _connect(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _create(file: Path, root: Path, encoder) -> None:
+def _create(file: Path, root: Path, encoder: Encoder) -> None:
     fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     connection = sqlite3.connect(fresh)
     with connection:

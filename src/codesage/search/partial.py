@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from codesage.records import Encoder
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.vectors import Vectors
@@ -23,7 +24,7 @@ _SLOPE = 0.5  # with fewer
 
 
 def similarities(
-    index: Index, view: View, encoder, vector_D: np.ndarray, static_D: np.ndarray | None,
+    index: Index, view: View, encoder: Encoder, vector_D: np.ndarray, static_D: np.ndarray | None,
     order: Callable[[np.ndarray], list[int]], seconds: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """float32 (N,) similarities, and bool (N,): which of them are the encoder's.
@@ -31,8 +32,9 @@ def similarities(
     `order` gives places, the most promising first, for similarities. About `seconds` go into encoding.
     """
     scores_N, known_N = view.similarities(vector_D).copy(), view.encoded_N.copy()
-    there = static_D is not None and view.statics_ND.shape[1] == len(static_D)
-    static_N = view.statics_ND @ static_D if there else np.zeros(len(scores_N), np.float32)
+    static_N = np.zeros(len(scores_N), np.float32)
+    if static_D is not None and view.statics_ND is not None and view.statics_ND.shape[1] == len(static_D):
+        static_N = view.statics_ND @ static_D
     wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
     started, cache = time.monotonic(), Vectors(encoder)
     for start in range(0, len(wanted), _AT_ONCE):
@@ -45,7 +47,7 @@ def similarities(
     return _estimated(scores_N, static_N, known_N), known_N
 
 
-def _encoded(index: Index, view: View, encoder, cache: Vectors, places: list[int], vector_D: np.ndarray) -> np.ndarray:
+def _encoded(index: Index, view: View, encoder: Encoder, cache: Vectors, places: list[int], vector_D: np.ndarray) -> np.ndarray:
     """The similarity of each of the chunks at `places`."""
     texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
     scores = cache.encode([text for one in texts for text in one]).astype(np.float32) @ vector_D

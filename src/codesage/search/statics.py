@@ -15,12 +15,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from codesage.encoder.queries import query_form
+from codesage.records import Encoder
 from codesage.search.terms import indexed_words
 from codesage.search.vectors import cache_folder
+
+if TYPE_CHECKING:
+    from codesage.encoder.runtime import Embedder
 
 _SMOOTH = 1e-4  # a of SIF: a token of this frequency counts half
 _DIMENSIONS = 96  # as good as all 256 of the bundled model (docs/log.md), at a third of the time
@@ -31,7 +36,7 @@ _MOST_KNOWN = 100_000  # words
 class StaticVectors:
     """Token vectors of one encoder."""
 
-    def __init__(self, encoder, table_VD: np.ndarray) -> None:
+    def __init__(self, encoder: "Embedder", table_VD: np.ndarray) -> None:
         self._encoder, self._table_VD = encoder, table_VD
         self._known: dict[str, np.ndarray] = {}  # vectors of words
 
@@ -67,22 +72,22 @@ class StaticVectors:
         return np.stack([self._known[word] for word in words])
 
 
-def statics_of(encoder) -> StaticVectors | None:
+def statics_of(encoder: Encoder) -> StaticVectors | None:
     """The static vectors of an encoder; None for one that does not show its tokens."""
-    return _made(encoder) if hasattr(encoder, "whole_ids") else None
+    return _made(cast("Embedder", encoder)) if hasattr(encoder, "whole_ids") else None
 
 
 @lru_cache(maxsize=2)
-def _made(encoder) -> StaticVectors:
+def _made(encoder: "Embedder") -> StaticVectors:
     return StaticVectors(encoder, _table(encoder))
 
 
-def table_name(encoder) -> str:
+def table_name(encoder: "Embedder") -> str:
     """The name of the file that holds the table of a model, in its folder or in the cache."""
     return f"static-{encoder.fingerprint.replace(':', '-')}.npz"
 
 
-def _table(encoder) -> np.ndarray:
+def _table(encoder: "Embedder") -> np.ndarray:
     """float32 (V, D): the vector of each token, from a file if there is one."""
     shape = (encoder.vocab_size, min(_DIMENSIONS, encoder.width - 1))
     for folder in (getattr(encoder, "folder", None), cache_folder()):
@@ -91,7 +96,7 @@ def _table(encoder) -> np.ndarray:
     return write_table(encoder, cache_folder())
 
 
-def write_table(encoder, folder: Path) -> np.ndarray:
+def write_table(encoder: "Embedder", folder: Path) -> np.ndarray:
     """Make the table of a model and keep it in `folder`, if it can be written; returns it as `_table`."""
     table = distilled(encoder.encode_ids([[token] for token in range(encoder.vocab_size)]))
     rows, scales = directions(table), np.abs(table).max(axis=1, keepdims=True).astype(np.float16)

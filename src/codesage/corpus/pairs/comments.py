@@ -40,7 +40,6 @@ _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
 _NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # how a line begins that no statement begins on
 _THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
 
-# ruff: noqa: SIM905 - lists of node types are read as running text
 _CLAUSES = frozenset(  # a label and its statements: one piece of code, and a block around its statements
     "switch_case switch_default case_statement default_statement expression_case default_case type_case communication_case "
     "switch_section switch_block_statement_group switch_rule when case_clause in_clause".split()

@@ -14,7 +14,6 @@ from codesage.corpus.pairs.docsections import SectionReader
 from codesage.corpus.pairs.doctags import TagReader
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 
-# ruff: noqa: SIM905 - a word list is read as running text
 MAX_CHARACTERS = 20_000  # of a docstring that are read
 _SIGNATURE_LINE = re.compile(
     r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"

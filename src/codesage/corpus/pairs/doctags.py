@@ -4,7 +4,6 @@ import re
 
 from codesage.corpus.pairs.docreader import BlockReader, indent, without_annotation
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _KINDS = {
     tag: kind
     for kind, tags in (

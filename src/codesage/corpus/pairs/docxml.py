@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from codesage.corpus.pairs.markup import reference
 
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
 _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)

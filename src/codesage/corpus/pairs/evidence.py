@@ -9,7 +9,6 @@ import re
 
 from codesage.corpus.pairs.verbs import VAGUE, bases
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _CONDITION = (
     r"\b(?:if|unless|elif|elsif|switch|case|match|when|while|until|select)\b|[?]|&&|[|]{2}|\bor\b|\band\b|"
     r"[=!<>]=|filter|where|reject"

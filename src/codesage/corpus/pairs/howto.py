@@ -238,7 +238,6 @@ class _Reader:
     """One pass over the lines of an article: headings, paragraphs, and runs of blocks of code."""
 
     def __init__(self, document: Document) -> None:
-        self._language = document.language
         text = document.text
         front = _FRONT.match(text)
         self._lines = text.split("\n")

@@ -205,5 +205,3 @@ def titled(documents: Sequence[Document], title: str) -> Iterator[Pair]:
     sample = Sample(document.language, without_preamble(document.text), 1)
     if is_sample(sample):
         yield howto(document, title, sample, name=document.path.rpartition("/")[2], group="")
-
-

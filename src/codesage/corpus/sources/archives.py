@@ -28,7 +28,6 @@ from typing import Any, BinaryIO, Protocol
 from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
-REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable")
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header of several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
@@ -80,7 +79,8 @@ def is_archive(path: Path | str) -> bool:
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
     """The members of the archive at `path` whose name is wanted, and all refused members, whatever their name.
 
-    `wanted` is called once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
+    The reasons are "link", "escapes", "device", "bomb", "huge", "duplicate" and "unreadable". `wanted` is called once for each
+    regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
     """
     with open(path, "rb") as file:
         read = _reader_of(path, file)

@@ -129,7 +129,7 @@ class GitHead:
 
     def fetch(self, cache: Path) -> None:
         """Nothing to fetch. CodesageError when there is no commit to read."""
-        self.commit  # noqa: B018
+        _ = self.commit
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The files of the commit in the order of their paths."""

@@ -262,6 +262,7 @@ class GitRepository:
         The nearest licence file in a folder above it decides; "" when that file is not recognised. A licence file in the
         root does not count.
         """
+
         def below_the_root(path: str) -> bool:
             return "/" in path and licences.is_licence_file(path)
 
