@@ -8,11 +8,13 @@ import pytest
 
 from codesage.encoder.centring import without_language
 from codesage.search import postings
+from codesage.search import view as view_station
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules, best
 from codesage.search.similar import similar
 from codesage.search.terms import query_words
+from codesage.search.view import View
 from plain_search import plain_search, rows_of, words_ranked
 from test_search import ENCODER
 
@@ -124,6 +126,28 @@ def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
     Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER, rebuild=True)
     fresh = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
     assert fresh.view().names == []
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.3, 3.0])
+def test_the_scan_in_7_bits_finds_the_same_nearest(monkeypatch, spread):
+    """With vectors close together nearly all may be among the nearest: then all are compared."""
+    random, pieces = np.random.default_rng(0), 6_000
+    centres = random.standard_normal((40, 64))
+    vectors = (centres[random.integers(40, size=pieces)] + spread * random.standard_normal((pieces, 64))).astype(np.float32)
+    vectors[random.integers(pieces, size=500)] = vectors[7]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    starts = np.unique(np.append(0, random.integers(pieces, size=4_000)))
+    columns = [["x"] * len(starts)] * 4
+    view = View(np.arange(len(starts)), *columns, None, vectors, starts, np.ones(len(starts), bool), None)
+    for depth, allowed in ((10, None), (200, None), (200, random.random(len(starts)) < 0.1), (3, np.arange(len(starts)) < 2)):
+        asked = vectors[3] + 0.1 * random.standard_normal(64).astype(np.float32)
+        monkeypatch.setattr(view_station, "_ASKED", 1_000)
+        plain = view.nearest(asked, depth, allowed)
+        monkeypatch.setattr(view_station, "_ASKED", 0)
+        scores = view.similarities(asked)
+        assert scores[view.nearest(asked, depth, allowed)] == pytest.approx(scores[plain], abs=1e-6)
+        rough, error = view._scan.approximate(asked)
+        assert np.abs(rough - vectors @ asked).max() < error < 0.2
 
 
 def test_code_is_compared_without_the_mean_of_its_language(index):

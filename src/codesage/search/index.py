@@ -205,16 +205,16 @@ class Index:
     def _take_in(
         self, gone: set[str], changed: list[tuple[Path, str, str]], encoder: Encoder, progress: Callable[[int, int], None]
     ) -> None:
-        self._note(pending=len(changed))
+        with self.connection:
+            self._note(pending=len(changed))
         self._forget(gone)
         for start in range(0, len(changed), _FILES_A_BATCH):
             progress(start, len(changed))
-            self._read(changed[start : start + _FILES_A_BATCH], encoder)
-            self._note(pending=max(0, len(changed) - start - _FILES_A_BATCH))
+            some = changed[start : start + _FILES_A_BATCH]
+            self._read(some, encoder, pending=len(changed) - start - len(some))
         if gone or changed:
             with self._writing():
                 postings.merge(self.connection)
-        self._note(pending=0)
         progress(len(changed), len(changed))
 
     def _encode(self, encoder: Encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
@@ -290,8 +290,7 @@ class Index:
             self.connection.execute(f"PRAGMA user_version = {(state + 1) % 2**31}")
 
     def _note(self, *, pending: int) -> None:
-        with self.connection:
-            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
 
     def _sweep(self) -> None:
         """Vectors of text that is gone go away, and static vectors, which nothing needs when all is encoded."""
@@ -314,7 +313,7 @@ class Index:
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
-    def _read(self, batch: list[tuple[Path, str, str]], encoder: Encoder) -> None:
+    def _read(self, batch: list[tuple[Path, str, str]], encoder: Encoder, *, pending: int) -> None:
         found: list[Chunk] = []
         stamps = []
         for path, name, stamp in batch:
@@ -329,6 +328,7 @@ class Index:
                 self._drop(name)
                 self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
             self._add(found, encoder)
+            self._note(pending=pending)
 
     def _add(self, found: list[Chunk], encoder: Encoder) -> None:
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
@@ -380,7 +380,7 @@ def _private(folder: Path) -> None:
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=10)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last commits, never the index
     connection.execute("PRAGMA cache_size = -32768")  # KiB
     return connection
 

@@ -45,24 +45,25 @@ def search(
             return []
         rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
         if dense_weight:
-            scores_N, known_N = _similarities(index, view, encoder, query, rankings[0], allowed_N, seconds)
-            rankings.append(_dense(scores_N, allowed_N))
+            dense, known_N = _dense(index, view, encoder, query, rankings[0], allowed_N, seconds)
+            rankings.append(dense)
         hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules or Rules(), top)
         return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
-def _similarities(index: Index, view: View, encoder, query: str, lexical: list[int], allowed_N, seconds: float):
-    """The similarity of each chunk to the query, and which of them are the encoder's."""
+def _dense(index: Index, view: View, encoder, query: str, lexical: list[int], allowed_N, seconds: float):
+    """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
     vector_D = encoder.encode([query], kind="text")[0]
     if view.complete:
-        return view.similarities(vector_D), view.encoded_N
+        return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
     statics = statics_of(encoder)
     static_D = statics.encode_query(query) if statics else None
 
     def order(scores_N: np.ndarray) -> list[int]:
-        return [place for place, _ in reciprocal_rank_fusion([lexical, _dense(scores_N, allowed_N)], k=ranking.K)]
+        return [place for place, _ in reciprocal_rank_fusion([lexical, _best(scores_N, allowed_N)], k=ranking.K)]
 
-    return partial.similarities(index, view, encoder, vector_D, static_D, order, seconds)
+    scores_N, known_N = partial.similarities(index, view, encoder, vector_D, static_D, order, seconds)
+    return _best(scores_N, allowed_N), known_N
 
 
 def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weight: float) -> Hit:
@@ -206,7 +207,7 @@ def _rows(index: Index, view: View, candidates: _Candidates, order: np.ndarray, 
         yield from zip(some, chunks, scores[start : start + size].tolist(), strict=True)
 
 
-def _dense(scores_N: np.ndarray, allowed_N: np.ndarray | None) -> list[int]:
+def _best(scores_N: np.ndarray, allowed_N: np.ndarray | None) -> list[int]:
     if allowed_N is not None:
         scores_N = np.where(allowed_N, scores_N, -np.inf)
     return ranking.best(scores_N, min(_DEPTH, len(scores_N) if allowed_N is None else int(allowed_N.sum())))

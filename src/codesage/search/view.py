@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,10 @@ import numpy as np
 from codesage.encoder.centring import without_language
 from codesage.search.kinds import kind_of
 from codesage.search.postings import Postings
+from codesage.search.ranking import best
+from codesage.search.scan import Scan
 
+_ASKED, _MANY = 2, 4_096  # questions and pieces from which on it pays to make a scan
 _KEPT = 4  # views of this process, the last used of as many indexes
 
 
@@ -35,6 +38,7 @@ class View:
     starts_N: np.ndarray  # first piece of each chunk
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
+    asked: list[int] = field(default_factory=lambda: [0])  # how often
 
     @cached_property
     def place(self) -> dict[int, int]:
@@ -76,16 +80,24 @@ class View:
         return Counter(self.languages)
 
     @cached_property
+    def owner_P(self) -> np.ndarray:
+        """The place of the chunk of each piece."""
+        return np.repeat(np.arange(len(self.starts_N)), np.diff(np.append(self.starts_N, len(self.vectors_PD))))
+
+    @cached_property
     def centred_PD(self) -> np.ndarray:
         """The vectors of all pieces without the mean of their language, where there are several; float32 (P, D)."""
         if len(self.spoken) < 2:
             return self.vectors_PD
-        pieces_N = np.diff(np.append(self.starts_N, len(self.vectors_PD)))
         centred_PD = np.zeros_like(self.vectors_PD)
-        of_encoder_P = np.repeat(self.encoded_N, pieces_N)
-        languages = np.repeat(np.array(self.languages), pieces_N)[of_encoder_P]
+        of_encoder_P = self.encoded_N[self.owner_P]
+        languages = np.array(self.languages)[self.owner_P[of_encoder_P]]
         centred_PD[of_encoder_P] = without_language(self.vectors_PD[of_encoder_P], languages.tolist())
         return centred_PD
+
+    @cached_property
+    def _scan(self) -> Scan:
+        return Scan(self.vectors_PD)
 
     @property
     def complete(self) -> bool:
@@ -95,6 +107,32 @@ class View:
     def similarities(self, vector_D: np.ndarray) -> np.ndarray:
         """float32 (N,): the similarity of each chunk, which is that of its best piece; 0 for those not encoded."""
         return self.best_pieces(self.vectors_PD @ vector_D)
+
+    def nearest(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None = None) -> list[int]:
+        """Places of the `depth` chunks nearest to a vector among those `allowed_N`, best first; of equal ones the first."""
+        allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
+        depth = min(depth, allowed)
+        self.asked[0] += 1
+        scores_N = None
+        if self.asked[0] > _ASKED and len(self.vectors_PD) >= _MANY:
+            scores_N = self._scanned(vector_D, depth, allowed_N)
+        if scores_N is None:
+            scores_N = self.similarities(vector_D)
+        return best(scores_N if allowed_N is None else np.where(allowed_N, scores_N, -np.inf), depth)
+
+    def _scanned(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None) -> np.ndarray | None:
+        """Similarities, exact for chunks that can be among the `depth` nearest, -inf elsewhere; None where most of them can."""
+        rough_P, error = self._scan.approximate(vector_D)
+        rough_N = self.best_pieces(rough_P)
+        if allowed_N is not None:
+            rough_N = np.where(allowed_N, rough_N, -np.inf)
+        least = np.partition(rough_N, -depth)[-depth] - 2 * error
+        pieces = np.flatnonzero(rough_P >= least)
+        if len(pieces) > len(rough_P) // 4:
+            return None
+        scores_N = np.full(len(rough_N), -np.inf, np.float32)
+        np.maximum.at(scores_N, self.owner_P[pieces], self._scan.exact(vector_D, pieces))
+        return scores_N
 
     def best_pieces(self, scores_P: np.ndarray) -> np.ndarray:
         """The best score of each chunk among those of its pieces, (N,)."""
