@@ -51,8 +51,8 @@ def search(
     hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
     partial = _say_if_partial(opened, path)
     if only_paths:
-        for path in dict.fromkeys(hit.chunk.path for hit in hits):
-            typer.echo(printable(path))
+        for file in dict.fromkeys(hit.chunk.path for hit in hits):
+            typer.echo(printable(file))
     for hit in () if only_paths else hits:
         typer.echo(_as_json(hit, explain, partial) if as_json else _as_text(hit, explain))
     if not hits:

@@ -5,13 +5,14 @@ Shapes: N chunks of the index, C candidates (the best of both rankings, and chun
 
 import hashlib
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
-from codesage.records import Hit
+from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial, ranking
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
@@ -51,7 +52,9 @@ def search(
         return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
-def _dense(index: Index, view: View, encoder, query: str, lexical: list[int], allowed_N, seconds: float):
+def _dense(
+    index: Index, view: View, encoder: Encoder, query: str, lexical: list[int], allowed_N: np.ndarray | None, seconds: float
+) -> tuple[list[int], np.ndarray]:
     """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
     vector_D = encoder.encode([query], kind="text")[0]
     if view.complete:
@@ -74,7 +77,14 @@ def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weig
 
 
 def _ranked(
-    index: Index, view: View, query: str, rankings: list[list[int]], allowed_N, dense_weight: float, rules: Rules, top: int
+    index: Index,
+    view: View,
+    query: str,
+    rankings: list[list[int]],
+    allowed_N: np.ndarray | None,
+    dense_weight: float,
+    rules: Rules,
+    top: int,
 ) -> list[tuple[int, Hit]]:
     """The best hits with their places, from the rankings by words and vectors."""
     fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
@@ -114,7 +124,9 @@ class _Candidates:
         return found | ({"share of its kind": float(self.share_C[at])} if self.share_C[at] != 1 else {})
 
 
-def _candidates(index: Index, view: View, query: str, scores: dict[int, float], allowed_N, rules: Rules) -> _Candidates:
+def _candidates(
+    index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
+) -> _Candidates:
     """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
     words, name = ranking.content_words(query), ranking.asked_name(query) if rules.name else ""
     for place in view.bearers.get(name.lower(), ()) if name else ():
@@ -161,7 +173,7 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
     return _with_text(index, view, places_C, words, lambda text: all(one in text for one in wanted))
 
 
-def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted) -> np.ndarray:
+def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
     """1.0 for each candidate whose text is `wanted`, which no text is that lacks one of `words`; else 0.0."""
     possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words))[places_C]
     numbers = view.numbers_N[places_C[possible_C]].tolist()
@@ -199,7 +211,9 @@ def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: 
             for key, at, chunk, score in found]  # fmt: skip
 
 
-def _rows(index: Index, view: View, candidates: _Candidates, order: np.ndarray, scores: np.ndarray, size: int):
+def _rows(
+    index: Index, view: View, candidates: _Candidates, order: np.ndarray, scores: np.ndarray, size: int
+) -> Iterator[tuple[int, Chunk, float]]:
     """Candidates in order, each with its chunk and its score, `size` read at a time."""
     for start in range(0, len(order), size):
         some = order[start : start + size].tolist()

@@ -7,7 +7,7 @@ the mean of their language (encoder.centring), so that code in another language 
 import numpy as np
 
 from codesage.errors import CodesageError
-from codesage.records import Hit
+from codesage.records import Encoder, Hit
 from codesage.search import partial
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
@@ -52,11 +52,12 @@ def _scores(view: View, own: int) -> np.ndarray:
     return view.best_pieces(vectors_PD @ mean_D).copy()
 
 
-def _partial(index: Index, view: View, own: int, encoder, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+def _partial(index: Index, view: View, own: int, encoder: Encoder | None, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Similarities, and which of them are the encoder's, by what is encoded: languages are not told apart yet."""
-    static_D = view.statics_ND[own]
+    static_D = None if view.statics_ND is None else view.statics_ND[own]
     if encoder is None:
-        return view.statics_ND @ static_D, np.zeros(len(view.paths), bool)
+        scores_N = np.zeros(len(view.paths)) if view.statics_ND is None else view.statics_ND @ static_D
+        return scores_N, np.zeros(len(view.paths), bool)
     start, end = np.append(view.starts_N, len(view.vectors_PD))[own : own + 2]
     vectors_PD = view.vectors_PD[start:end]
     if not view.encoded_N[own]:
