@@ -91,7 +91,10 @@ class StaticEncoder:
     """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context."""
 
     def __init__(self, encoder: Embedder) -> None:
-        self._statics = statics_of(encoder)
+        statics = statics_of(encoder)
+        if statics is None:
+            raise CodesageError("static vectors need an encoder that shows its tokens: give a model folder")
+        self._statics = statics
 
     def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Like the encoder's own `encode`: float32 (N, 96)."""
