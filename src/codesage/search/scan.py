@@ -7,7 +7,12 @@ processors without VNNI add pairs of products in 16 bits.
 Shapes: P pieces, D the width of the vectors.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _STEPS = 63  # of 7 bits with a sign
 _ZERO = 128  # what stands for 0 in the query
@@ -34,14 +39,14 @@ class Scan:
         (products,) = self._session.run(None, {"a": (rounded_D + _ZERO).astype(np.uint8)[None]})
         error = float(np.linalg.norm(vector_D)) * self._error
         error += float(np.linalg.norm(vector_D - rounded_D * scale)) * self._longest
-        return products[0] * (self._scales_P * np.float32(scale)), error + 1e-5  # which is for the rounding of float32
+        return np.asarray(products)[0] * (self._scales_P * np.float32(scale)), error + 1e-5  # for the rounding of float32
 
     def exact(self, vector_D: np.ndarray, pieces: np.ndarray) -> np.ndarray:
         """float32 products of some pieces with the vector."""
         return self._vectors_PD[pieces] @ vector_D
 
 
-def _session(rows_PD: np.ndarray):
+def _session(rows_PD: np.ndarray) -> "InferenceSession":
     """ONNX Runtime on one product of matrices: uint8 (1, D) in, int32 (1, P) out."""
     import onnxruntime
 
