@@ -167,7 +167,8 @@ def test_static_vectors_are_sums_of_weighted_words(encoder):
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
     words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
     plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
-    found = statics.encode(words)
+    found = statics.encode_words(words)
+    assert np.array_equal(statics.encode(texts), found)
     assert found[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
     assert not found[-2].any() and np.linalg.norm(found[-1]) == pytest.approx(1)
 

@@ -327,7 +327,7 @@ class Index:
         postings.add(self.connection, first, batch.words)
         statics = statics_of(encoder)
         if statics is not None and batch.chunks:
-            vectors = directions(statics.encode(batch.words))
+            vectors = directions(statics.encode_words(batch.words))
             rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
             self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
 

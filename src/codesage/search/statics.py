@@ -10,6 +10,7 @@ Shapes: V vocabulary, D dimensions, N texts, W words of all of them end to end, 
 
 import os
 import zipfile
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +40,11 @@ class StaticVectors:
         self._encoder, self._table_VD = encoder, table_VD
         self._known: dict[str, np.ndarray] = {}  # vectors of words
 
-    def encode(self, words: Words) -> np.ndarray:
+    def encode(self, texts: Sequence[list[str]]) -> np.ndarray:
+        """float32 (N, D), rows of unit length, of the words of each text (search.terms); zeros for a text without words."""
+        return self.encode_words(words_of([field for text in texts for field in (text, [], [])]))
+
+    def encode_words(self, words: Words) -> np.ndarray:
         """float32 (N, D), rows of unit length, of the words of each chunk; zeros for a chunk without words."""
         count = len(words.vocabulary)
         found = np.zeros((words.chunks, self._table_VD.shape[1]), np.float32)
@@ -57,7 +62,7 @@ class StaticVectors:
 
     def encode_query(self, query: str) -> np.ndarray:
         """float32 (D,) of a typed query, without what does not say what it is about (encoder.queries)."""
-        return self.encode(words_of([indexed_words(query_form(query)), [], []]))[0]
+        return self.encode([indexed_words(query_form(query))])[0]
 
     def _of_words(self, words: list[str]) -> np.ndarray:
         if len(self._known) > _MOST_KNOWN:
