@@ -14,9 +14,9 @@ from codesage.search import postings, reading
 from codesage.search import view as view_station
 from codesage.search.index import Index
 from codesage.search.query import search
-from codesage.search.ranking import Rules, best
+from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
 from codesage.search.similar import similar
-from codesage.search.terms import query_words
+from codesage.search.terms import parts_of, query_words, stem
 from codesage.search.view import View
 from plain_search import plain_search, rows_of, words_ranked
 from test_search import ENCODER
@@ -117,6 +117,19 @@ def test_best_of_equal_scores_are_the_first():
     scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0, -np.inf])
     assert best(scores, 4) == [1, 3, 2, 4] and best(scores, 0) == [] and best(scores, 7) == [1, 3, 2, 4, 5, 0, 6]
     assert best(np.array([]), 5) == []
+
+
+def test_names_are_told_apart_by_their_stems():
+    names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
+    for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
+        words = content_words(query)
+        for name in names:
+            own = {stem(part) for part in parts_of(name)}
+            both = own & set(words)
+            assert words_in_name(words, name) == (len(both) / len(own) if both else 0.0)
+            if "/" not in name:
+                held = [word for word in words if word in own or (len(word) > 3 and word in name.lower())]
+                assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
 
 
 def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):

@@ -65,14 +65,15 @@ class StaticVectors:
         return self.encode([indexed_words(query_form(query))])[0]
 
     def _of_words(self, words: list[str]) -> np.ndarray:
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
-        new = [word for word in words if word not in self._known]
+        known = self._known
+        if len(known) > _MOST_KNOWN:  # other threads keep the one that they have
+            known = self._known = {}
+        new = [word for word in words if word not in known]
         ids = self._encoder.whole_ids([f" {word}" for word in new])
         borders = np.cumsum([0, *map(len, ids)])[:-1]
         if new:  # a word has a token, as there is one for each byte
-            self._known.update(zip(new, np.add.reduceat(self._table_VD[np.concatenate(ids)], borders), strict=True))
-        return np.stack([self._known[word] for word in words])
+            known.update(zip(new, np.add.reduceat(self._table_VD[np.concatenate(ids)], borders), strict=True))
+        return np.stack([known[word] for word in words])
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
