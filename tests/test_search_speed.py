@@ -1,19 +1,22 @@
 """What makes search fast changes no answer: ranking and words equal plain code, views are shared, segments merge."""
 
 import random
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from codesage.encoder.centring import without_language
-from codesage.search import postings
+from codesage.search import index as index_station
+from codesage.search import postings, reading
 from codesage.search import view as view_station
 from codesage.search.index import Index
 from codesage.search.query import search
-from codesage.search.ranking import Rules, best
+from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
 from codesage.search.similar import similar
-from codesage.search.terms import query_words
+from codesage.search.terms import parts_of, query_words, stem
 from codesage.search.view import View
 from plain_search import plain_search, rows_of, words_ranked
 from test_search import ENCODER
@@ -116,6 +119,19 @@ def test_best_of_equal_scores_are_the_first():
     assert best(np.array([]), 5) == []
 
 
+def test_names_are_told_apart_by_their_stems():
+    names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
+    for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
+        words = content_words(query)
+        for name in names:
+            own = {stem(part) for part in parts_of(name)}
+            both = own & set(words)
+            assert words_in_name(words, name) == (len(both) / len(own) if both else 0.0)
+            if "/" not in name:
+                held = [word for word in words if word in own or (len(word) > 3 and word in name.lower())]
+                assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
+
+
 def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
     other = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
     view = index.view()
@@ -164,3 +180,28 @@ def test_code_is_compared_without_the_mean_of_its_language(index):
         if (chunk.path, chunk.start_line) in numbers:
             assert numbers[chunk.path, chunk.start_line] == pytest.approx(best[other], abs=1e-5)
     assert len(hits) == 20
+
+
+@pytest.mark.parametrize("helper", ["works", "is missing", "ends at once", "ends later"])
+def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
+    """`index` was read by one process, as it is small."""
+    monkeypatch.setattr(reading, "_MUCH", 0)
+    monkeypatch.setattr(reading, "_processors", lambda: 2)
+    monkeypatch.setattr(index_station, "_FILES_A_BATCH", 4)
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **options):
+            broken = "import codesage.search.reading as r; r._PRIVATE_KEY = None; " + command[2]
+            program = {"is missing": ["/nowhere/python"], "ends at once": [sys.executable, "-c", "raise SystemExit"],
+                       "ends later": [*command[:2], broken], "works": command}[helper]  # fmt: skip
+            started.append(program)
+            super().__init__(program, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    other = Index.open(tmp_path / "code", folder=tmp_path / "other", encoder=ENCODER)
+    assert other.update(ENCODER)["read"] == index.status().files and len(started) == 1
+    for query in ("SELECT * FROM chunks ORDER BY id", "SELECT path, reason FROM files ORDER BY path"):
+        assert other.connection.execute(query).fetchall() == index.connection.execute(query).fetchall()
+    for query in QUERIES:
+        assert found(search(other, ENCODER, query)) == found(search(index, ENCODER, query))

@@ -12,6 +12,7 @@ from codesage.search import index as index_station
 from codesage.search import partial
 from codesage.search.index import Index
 from codesage.search.query import search
+from codesage.search.reading import words_of
 from codesage.search.similar import similar
 from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
 from codesage.search.terms import indexed_words, parts_of
@@ -164,8 +165,10 @@ def test_unknown_similarities_are_those_of_known_ones_alike():
 def test_static_vectors_are_sums_of_weighted_words(encoder):
     statics = StaticVectors(encoder, np.random.default_rng(1).standard_normal((256, 9)).astype(np.float32))
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
+    words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
     plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
-    found = statics.encode(texts)
+    found = statics.encode_words(words)
+    assert np.array_equal(statics.encode(texts), found)
     assert found[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
     assert not found[-2].any() and np.linalg.norm(found[-1]) == pytest.approx(1)
 

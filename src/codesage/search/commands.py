@@ -12,7 +12,7 @@ import typer
 from codesage.errors import CodesageError
 from codesage.search.ranking import DENSE_WEIGHT
 
-_SECONDS = 1.5  # in which a search updates the index and encodes what is left
+_SECONDS = 0.7  # in which a search updates the index and encodes what is left
 _Path = Annotated[Path, typer.Argument(help="Folder or file to search.")]
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]

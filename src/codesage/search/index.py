@@ -10,7 +10,6 @@ before documentation and data.
 import glob
 import hashlib
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -18,29 +17,25 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Document, Encoder
+from codesage.records import Chunk, Encoder
 from codesage.search import postings
-from codesage.search.chunks import chunks
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
+from codesage.search.reading import Batch, File, batches, storable
 from codesage.search.statics import directions, statics_of
-from codesage.search.terms import indexed_words
 from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
-from codesage.syntax import language_in
-from codesage.walk import Skipped, Text, name_of, read_text, walk
+from codesage.walk import name_of, walk
 
 SCHEMA = "3"
-_FILES_A_BATCH = 32
+_FILES_A_BATCH = 16
 _CHUNKS_A_BATCH = 64  # encoded between two commits
 _HURRIED = 16  # the same where time is short
-_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -188,7 +183,7 @@ class Index:
                 raise CodesageError(f"cannot write {self.folder} ({error}): free some space and run again") from None
         return Counter(read=len(changed), gone=len(gone))
 
-    def _changes(self) -> tuple[set[str], list[tuple[Path, str, str]]]:
+    def _changes(self) -> tuple[set[str], list[File]]:
         """Names of files that are gone; path, name and stamp of those to read, the most important first."""
         known = dict(self.connection.execute("SELECT path, stamp FROM files WHERE reason != 'unreadable'"))
         listed = {path for (path,) in self.connection.execute("SELECT path FROM files")}
@@ -203,15 +198,16 @@ class Index:
         return listed - present, changed
 
     def _take_in(
-        self, gone: set[str], changed: list[tuple[Path, str, str]], encoder: Encoder, progress: Callable[[int, int], None]
+        self, gone: set[str], changed: list[File], encoder: Encoder, progress: Callable[[int, int], None]
     ) -> None:
         with self.connection:
             self._note(pending=len(changed))
         self._forget(gone)
-        for start in range(0, len(changed), _FILES_A_BATCH):
-            progress(start, len(changed))
-            some = changed[start : start + _FILES_A_BATCH]
-            self._read(some, encoder, pending=len(changed) - start - len(some))
+        done = 0
+        for batch in batches(changed, _FILES_A_BATCH):
+            progress(done, len(changed))
+            done += len(batch.files)
+            self._store(batch, encoder, pending=len(changed) - done)
         if gone or changed:
             with self._writing():
                 postings.merge(self.connection)
@@ -313,35 +309,25 @@ class Index:
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
-    def _read(self, batch: list[tuple[Path, str, str]], encoder: Encoder, *, pending: int) -> None:
-        found: list[Chunk] = []
-        stamps = []
-        for path, name, stamp in batch:
-            read = read_text(path, name=name)
-            if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
-                read = Skipped(name, "secret")
-            stamps.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
-            if isinstance(read, Text):
-                found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
+    def _store(self, batch: Batch, encoder: Encoder, *, pending: int) -> None:
         with self._writing():
-            for name, stamp, reason in stamps:
+            for name, stamp, reason in batch.files:
                 self._drop(name)
                 self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
-            self._add(found, encoder)
+            self._add(batch, encoder)
             self._note(pending=pending)
 
-    def _add(self, found: list[Chunk], encoder: Encoder) -> None:
+    def _add(self, batch: Batch, encoder: Encoder) -> None:
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
         first = 1 + (last[0] if last else 0)
-        texts = [_storable(chunk.text) for chunk in found]
-        words = [[indexed_words(_storable(part)) for part in (chunk.name, chunk.path, chunk.text)] for chunk in found]
-        rows = [(number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, sum(map(len, own)), text)
-                for number, (one, own, text) in enumerate(zip(found, words, texts, strict=True), start=first)]  # fmt: skip
+        lengths = batch.words.lengths().tolist()
+        rows = [(number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, length, storable(one.text))
+                for number, (one, length) in enumerate(zip(batch.chunks, lengths, strict=True), start=first)]  # fmt: skip
         self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        postings.add(self.connection, first, words)
+        postings.add(self.connection, first, batch.words)
         statics = statics_of(encoder)
-        if statics is not None and found:
-            vectors = directions(statics.encode([list(chain.from_iterable(own)) for own in words]))
+        if statics is not None and batch.chunks:
+            vectors = directions(statics.encode_words(batch.words))
             rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
             self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
 
@@ -354,10 +340,6 @@ class Index:
         if not new:
             return {}
         return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _stamp(path: Path) -> str | None:

@@ -8,12 +8,13 @@ Shapes: N chunks of the index, W words of a segment, each with each of its chunk
 """
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import chain, groupby, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 from operator import itemgetter
 
 import numpy as np
+
+from codesage.search.reading import FIELDS, Words
 
 TABLES = """
 CREATE TABLE words (word TEXT, first INTEGER, distances BLOB NOT NULL, counts BLOB NOT NULL, PRIMARY KEY (word, first))
@@ -28,28 +29,28 @@ _LEAST_IDF = 1e-6  # of words in more than half of the chunks
 _MOST_SEGMENTS = 200
 
 
-def add(connection: sqlite3.Connection, first: int, chunks: Sequence[Sequence[Sequence[str]]]) -> None:
-    """Store the words of the new chunks `first`, `first` + 1, ...: of each the words of its name, path and text."""
-    for start in range(0, len(chunks), _SPAN):
-        some = chunks[start : start + _SPAN]
-        connection.execute("INSERT INTO segments VALUES (?, ?)", (first + start, len(some)))
-        connection.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", _rows(first + start, some))
+def add(connection: sqlite3.Connection, first: int, words: Words) -> None:
+    """Store the words of the new chunks `first`, `first` + 1, ..."""
+    for start in range(0, words.chunks, _SPAN):
+        size = min(_SPAN, words.chunks - start)
+        connection.execute("INSERT INTO segments VALUES (?, ?)", (first + start, size))
+        connection.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", _rows(first + start, words, start, size))
 
 
-def _rows(first: int, chunks: Sequence[Sequence[Sequence[str]]]) -> Iterable[tuple[str, int, bytes, bytes]]:
-    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    fields = list(chain.from_iterable(chunks))
-    sizes = list(map(len, fields))
-    words_W = np.fromiter(map(numbers.__getitem__, chain.from_iterable(fields)), np.int64, sum(sizes))
-    chunks_W = np.repeat(np.repeat(np.arange(len(chunks)), len(_WEIGHTS)), sizes)
-    weights_W = np.repeat(np.tile(_WEIGHTS, len(chunks)), sizes)
-    keys_W, inverse = np.unique(words_W * len(chunks) + chunks_W, return_inverse=True)
-    counts_W = np.minimum(np.bincount(inverse, weights_W, len(keys_W)), _MOST_COUNTED).astype(np.uint8)
-    owners_W, holders_W = np.divmod(keys_W, max(1, len(chunks)))
-    starts = np.searchsorted(owners_W, np.arange(len(numbers) + 1)).tolist()
-    distances, counts = holders_W.astype("<u2").tobytes(), counts_W.tobytes()
-    for word, (start, end) in zip(numbers, pairwise(starts), strict=True):
-        yield word, first, distances[2 * start : 2 * end], counts[start:end]
+def _rows(first: int, words: Words, start: int, size: int) -> Iterator[tuple[str, int, bytes, bytes]]:
+    """The rows of the chunks from `start` on, each word with its chunks."""
+    owners_W = np.repeat(np.arange(len(words.sizes)) // FIELDS, words.sizes) - start
+    weights_W = np.repeat(np.tile(_WEIGHTS, words.chunks), words.sizes)
+    within_W = (owners_W >= 0) & (owners_W < size)
+    keys_W = words.numbers_W[within_W].astype(np.int64) * size + owners_W[within_W]
+    keys, inverse = np.unique(keys_W, return_inverse=True)
+    counts = np.minimum(np.bincount(inverse, weights_W[within_W], len(keys)), _MOST_COUNTED).astype(np.uint8).tobytes()
+    numbers, distances = np.divmod(keys, size)
+    distances = distances.astype("<u2").tobytes()
+    borders = np.searchsorted(numbers, np.arange(len(words.vocabulary) + 1)).tolist()
+    for word, (begin, end) in zip(words.vocabulary, pairwise(borders), strict=True):
+        if end > begin:
+            yield word, first, distances[2 * begin : 2 * end], counts[begin:end]
 
 
 def _unpacked(rows: Sequence[tuple[int, bytes, bytes]]) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,7 @@ _AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 def search(
     index: Index, encoder, query: str, *, top: int = 10, language: str = "", glob: str = "",
-    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 1.0,
+    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 0.5,
 ) -> list[Hit]:  # fmt: skip
     """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
 
@@ -192,7 +192,9 @@ def _shares(view: View, query: str, paths: np.ndarray, rules: Rules) -> np.ndarr
 def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray:
     """What share of its score a chunk keeps for its language: less than 1 when the query names another that is there."""
     spoken = view.spoken.keys() & set(read_query(query).languages)
-    others = (spoken and view.languages[place] not in spoken for place in places_C.tolist())
+    if not spoken:
+        return np.ones(len(places_C))
+    others = (view.languages[place] not in spoken for place in places_C.tolist())
     return np.array([_OTHER_LANGUAGE_SHARE if other else 1.0 for other in others])
 
 

@@ -95,15 +95,27 @@ def kinds_asked(query: str) -> set[str]:
 
 def named(query: str, name: str, kind: str) -> float:
     """How well the name of a chunk is the one that was asked for: 1 for the same, less in another case or in part."""
-    asked, own = _SEPARATOR.split(query.strip()), _SEPARATOR.split(name)
-    if not name:
+    asked = _asked(query)
+    if not name or asked[-1].lower().replace("_", "") not in name.lower().replace("_", ""):
         return 0.0
-    if own[-len(asked) :] == asked:
+    own = _SEPARATOR.split(name)
+    if tuple(own[-len(asked) :]) == asked:
         return 1.0 if kind == "class" or len(asked) > 1 else 0.9
     plain_asked, plain_own = "".join(asked).lower().replace("_", ""), own[-1].lower().replace("_", "")
     if "".join(own[-len(asked) :]).lower().replace("_", "") == plain_asked:
         return 0.7
     return 0.3 if len(plain_asked) >= 4 and plain_asked in plain_own else 0.0
+
+
+@lru_cache(maxsize=64)
+def _asked(query: str) -> tuple[str, ...]:
+    return tuple(_SEPARATOR.split(query.strip()))
+
+
+def _lacks(words: Sequence[str], name: str) -> bool:
+    """Whether `name` holds none of these stems for certain: a stem is the beginning of a part of a name."""
+    lowered = name.lower()
+    return name.isascii() and not any(word in lowered for word in words)
 
 
 def defines(text: str, name: str) -> bool:
@@ -119,7 +131,7 @@ def defines(text: str, name: str) -> bool:
 
 def words_in_path(words: Sequence[str], path: str) -> float:
     """Share of the words that the name of the file holds; those that only a folder is named by count half."""
-    if not words:
+    if not words or _lacks(words, path):
         return 0.0
     file, own, stems = _stems_of_path(path)
     found = 0.0
@@ -145,6 +157,8 @@ def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str]]:
 
 def words_in_name(words: Sequence[str], name: str) -> float:
     """How much of a name the words of a query are, times how much of them it is."""
+    if _lacks(words, name):
+        return 0.0
     own = _stems_of(name)
     both = len(own.intersection(words))
     return both / max(1, len(own)) if both else 0.0

@@ -16,7 +16,7 @@ from codesage.search.view import View
 _MOST = 48  # chunks that look most similar, to encode
 
 
-def similar(index: Index, path: str, line: int, *, top: int = 10, encoder=None, seconds: float = 1.0) -> list[Hit]:
+def similar(index: Index, path: str, line: int, *, top: int = 10, encoder=None, seconds: float = 0.5) -> list[Hit]:
     """The `top` chunks most similar to the one that holds `line` (from 1) of the file `path`, best first.
 
     The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same definition are

@@ -5,15 +5,14 @@ token alone. A word is the sum of its tokens, common ones counted less and the d
 al. 2017; the frequency of a token is estimated from its rank in the vocabulary by Zipf's law, since byte pairs are merged by
 frequency). A text is the sum of its words. The table of tokens, its principal components, comes with a model
 (scripts/static_table.py), or is made once in a second or two and kept in the cache.
-Shapes: V vocabulary, D dimensions, N texts, W distinct words, P pairs of a text and a word in it.
+Shapes: V vocabulary, D dimensions, N texts, W words of all of them end to end, P pairs of a text and a word in it.
 """
 
 import os
 import zipfile
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from codesage.encoder.queries import query_form
 from codesage.records import Encoder
+from codesage.search.reading import Words, words_of
 from codesage.search.terms import indexed_words
 from codesage.search.vectors import cache_folder
 
@@ -40,17 +40,20 @@ class StaticVectors:
         self._encoder, self._table_VD = encoder, table_VD
         self._known: dict[str, np.ndarray] = {}  # vectors of words
 
-    def encode(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    def encode(self, texts: Sequence[list[str]]) -> np.ndarray:
         """float32 (N, D), rows of unit length, of the words of each text (search.terms); zeros for a text without words."""
-        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-        sizes = list(map(len, texts))
-        words = np.fromiter(map(numbers.__getitem__, chain.from_iterable(texts)), np.int64, sum(sizes))
-        found = np.zeros((len(texts), self._table_VD.shape[1]), np.float32)
-        if not len(words):
+        return self.encode_words(words_of([field for text in texts for field in (text, [], [])]))
+
+    def encode_words(self, words: Words) -> np.ndarray:
+        """float32 (N, D), rows of unit length, of the words of each chunk; zeros for a chunk without words."""
+        count = len(words.vocabulary)
+        found = np.zeros((words.chunks, self._table_VD.shape[1]), np.float32)
+        if not count:
             return found
-        pairs_P, counts_P = np.unique(np.repeat(np.arange(len(texts)), sizes) * len(numbers) + words, return_counts=True)
-        texts_P, words_P = np.divmod(pairs_P, len(numbers))
-        vectors_WD = self._of_words(list(numbers))
+        owners_W = np.repeat(np.arange(words.chunks), words.lengths())
+        pairs_P, counts_P = np.unique(owners_W * count + words.numbers_W, return_counts=True)
+        texts_P, words_P = np.divmod(pairs_P, count)
+        vectors_WD = self._of_words(words.vocabulary)
         for start, end in pairwise([*range(0, len(pairs_P), _AT_ONCE), len(pairs_P)]):
             owners, borders = np.unique(texts_P[start:end], return_index=True)
             rows = vectors_WD[words_P[start:end]] * counts_P[start:end, None].astype(np.float32)
@@ -62,14 +65,15 @@ class StaticVectors:
         return self.encode([indexed_words(query_form(query))])[0]
 
     def _of_words(self, words: list[str]) -> np.ndarray:
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
-        new = [word for word in words if word not in self._known]
+        known = self._known
+        if len(known) > _MOST_KNOWN:  # other threads keep the one that they have
+            known = self._known = {}
+        new = [word for word in words if word not in known]
         ids = self._encoder.whole_ids([f" {word}" for word in new])
         borders = np.cumsum([0, *map(len, ids)])[:-1]
         if new:  # a word has a token, as there is one for each byte
-            self._known.update(zip(new, np.add.reduceat(self._table_VD[np.concatenate(ids)], borders), strict=True))
-        return np.stack([self._known[word] for word in words])
+            known.update(zip(new, np.add.reduceat(self._table_VD[np.concatenate(ids)], borders), strict=True))
+        return np.stack([known[word] for word in words])
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
