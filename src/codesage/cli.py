@@ -33,6 +33,7 @@ def _options(
 
 
 def _mount() -> None:
+    from codesage.ablate.commands import ablate
     from codesage.agents.commands import app as agents
     from codesage.classify.commands import app as classify
     from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
@@ -51,7 +52,7 @@ def _mount() -> None:
         (index, "index"), (search, "search"), (similar, "similar"), (status, "status"),
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
-        (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
+        (ablate, "ablate"), (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
     ):  # fmt: skip
         app.command(name)(command)
 
