@@ -688,8 +688,8 @@ def test_hostile_bodies_take_linear_time(language, inner):
     document = Document("a", language, source, "")
     started = time.process_time()
     found = functions(tree)
-    list(passages_of(tree, document, found=found))
-    match_tests(tested.tested_of(tree, document, found=found), {}, Counter())
+    list(passages_of(tree, document, definitions=found))
+    match_tests(tested.tested_of(tree, document, definitions=found), {}, Counter())
     assert time.process_time() - started < 3
 
 

@@ -5,7 +5,7 @@ import pytest
 from codesage.corpus.pairs.introductions import introduction
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
-from codesage.corpus.pairs.verbs import deed
+from codesage.corpus.pairs.verbs import stated_action
 from codesage.languages import LANGUAGES
 from codesage.records import Document
 from codesage.syntax import parse
@@ -242,8 +242,8 @@ NO_DEEDS = (
 
 
 def test_comments_say_what_the_code_does():
-    assert {text: deed(text) for text in DEEDS} == DEEDS
-    assert [text for text in NO_DEEDS if deed(text)] == []
+    assert {text: stated_action(text) for text in DEEDS} == DEEDS
+    assert [text for text in NO_DEEDS if stated_action(text)] == []
 
 
 @pytest.mark.parametrize(
