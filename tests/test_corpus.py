@@ -1,4 +1,4 @@
-"""The corpus station as a whole: counts, equal bytes whatever happens, workers that are killed and builds that are."""
+"""Corpus builds as a whole: counts, equal bytes in all circumstances, killed workers and killed builds."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nin
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two packages of a dozen unlike functions each, and files that must not be read."""
+    """Two packages with a dozen different functions each, and files that must not be read."""
     for name in ("alpha", "beta"):
         (tmp_path / name).mkdir()
         code = "".join(_function(name, i) for i in range(12))
@@ -200,7 +200,7 @@ def _namespaces() -> bool:
 
 @pytest.mark.skipif(not _namespaces(), reason="the kernel lets nobody mount a file system of their own")
 def test_a_small_disk_that_fills_up_anywhere(tree):
-    """A real one: too small for documents, for shards, for the card; then grown, where the build goes on."""
+    """A real disk, too small for the documents, then for the shards, then for the card. It grows and the build resumes."""
     (tree / "disk").mkdir()
     command = f"{sys.executable} -m codesage corpus build alpha beta --out disk/c --cache cache --workers 1"
     stops = "".join(

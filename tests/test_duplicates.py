@@ -1,4 +1,4 @@
-"""Near duplicates, masking of secrets, and benchmark items: plain loops as oracles, planted finds, hostile input."""
+"""Near duplicates, masking of secrets, and benchmark items: compared with plain loops, on planted and hostile input."""
 
 import ast
 import json
@@ -65,7 +65,7 @@ def test_signatures_estimate_the_jaccard_of_token_shingles() -> None:
 
 @pytest.mark.parametrize("tokens", [4, 12, 30, 60, 120, 400])
 def test_estimates_err_no_more_than_minhash_whatever_the_size(tokens: int) -> None:
-    """sqrt(J (1 - J) / 128) is the error of MinHash; a text and a shorter one are estimated as well as two of a size."""
+    """The error of MinHash is sqrt(J (1 - J) / 128). Texts of different lengths are estimated as well as equal ones."""
     chance, errors, expected = random.Random(tokens), [], []
     texts = [[f"w{chance.randrange(5_000)}" for _ in range(tokens)] for _ in range(300)]
     shorter = [" ".join(text[: len(text) - index % 3]) for index, text in enumerate(texts)]
@@ -97,7 +97,7 @@ def test_short_texts_are_compared_exactly() -> None:
 
 
 def test_near_duplicates_drop_what_is_near_an_earlier_row_and_nothing_else() -> None:
-    """Against all pairs in plain loops: clear duplicates go, clear strangers stay, the first of each stays."""
+    """Compared with all pairs in plain loops: clear duplicates go, clearly different rows stay, and so do first copies."""
     chance = random.Random(2)
     bases = [text[:3_000] for text in _sources(40) if len(text) > 3_000]
     near = [_edited(text, 2, chance) for text in bases]
@@ -141,7 +141,7 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
         for seed in ("0", "1", "77")
     }  # fmt: skip
     assert len(outputs) == 1
-    assert signatures(["def f(x): return x"])[0, :3].tolist() == GOLDEN  # equal on every machine
+    assert signatures(["def f(x): return x"])[0, :3].tolist() == GOLDEN  # the same on every machine
 
 
 def test_hostile_texts_cost_no_more_than_their_length() -> None:
@@ -313,8 +313,8 @@ def test_texts_that_many_definitions_share_go_with_all_of_them():
         {"summary": np.array([1, 2, 1, 3, 1], np.uint64), "held": np.array([0, 0, 0, 0, 1], bool)},
     ]
     before = [np.array([0, 0, 0, 0, 0, 0], np.uint8), np.array([0, 0, 2, 0, 0], np.uint8)]
-    found = [verdict.tolist() for verdict in drop_shared(units, before, most=2)]
-    # three of text 1 stand and are for training; the fourth was dropped before, the fifth is held out
-    assert found == [[SHARED, SHARED, 0, 0, 0, 0], [SHARED, 0, 2, 0, 0]]
+    verdicts = [verdict.tolist() for verdict in drop_shared(units, before, most=2)]
+    # three of text 1 are kept and for training; the fourth is dropped, the fifth held out
+    assert verdicts == [[SHARED, SHARED, 0, 0, 0, 0], [SHARED, 0, 2, 0, 0]]
     assert [verdict.tolist() for verdict in drop_shared(units, before, most=3)] == [verdict.tolist() for verdict in before]
     assert [verdict.tolist() for verdict in drop_shared(units, before, most=0)] == [verdict.tolist() for verdict in before]

@@ -1,4 +1,4 @@
-"""Evaluation: all benchmarks by one command, intervals and differences, reports against each other, and bad data."""
+"""Evaluation: all benchmarks in one command, intervals and differences, comparison of reports, and bad data."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
         low, high = intervals.interval(intervals.bootstrap([values]))
         assert low < values.mean() < high
         widths.append(high - low)
-    expected = [2 * 1.96 * values.std() / len(values) ** 0.5 for values in (few, many)]  # of the normal approximation
+    expected = [2 * 1.96 * values.std() / len(values) ** 0.5 for values in (few, many)]  # by the normal approximation
     assert widths == pytest.approx(expected, rel=0.1)
 
 
@@ -29,13 +29,13 @@ def test_tasks_count_alike_whatever_their_size_and_systems_are_drawn_alike():
     assert intervals.bootstrap([one, other]) == pytest.approx(0.5)
     values = np.random.default_rng(1).random(300)
     moved = intervals.bootstrap([values + 0.1]) - intervals.bootstrap([values])
-    assert moved == pytest.approx(0.1)  # paired: the draws are the same
+    assert moved == pytest.approx(0.1)  # paired: both use the same draws
     assert intervals.chance(moved) == 1 / intervals.SAMPLES
     assert intervals.chance(intervals.bootstrap([values - values.mean()])) > 0.3
 
 
 def benchmarks(folder):
-    """The layout of the four benchmarks, a few rows each."""
+    """A few rows in the layout of each of the four benchmarks."""
     words = ["read a file", "open the door", "sum two numbers", "sort the list"]
     code = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
             "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Titles and tags with the code that does what they name, and code that does the same in several languages."""
+"""Titles and tags with the code that does what they name, and code that does the same thing in several languages."""
 
 import subprocess
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_tag_names_the_code_between_its_marks() -> None:
     )
     assert outer.code.startswith("def upload_blob(bucket_name, source):") and "[START" not in outer.code
     assert outer.bare_body.startswith("def f1(bucket_name, source):")
-    assert (inner.text, inner.group) == ("storage client", "")  # two words may mean several tasks
+    assert (inner.text, inner.group) == ("storage client", "")  # two words may name different tasks
     assert inner.code == "client = storage.Client()\nbucket = client.bucket(bucket_name)"
     assert (outer.start_line, inner.start_line) == (5, 11)
 
@@ -184,8 +184,8 @@ def test_a_heading_names_the_code_below_it(path: str, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "# Sort a dict\n\n```\n+----+----+\n| a  | b  |\n```\n",  # output, without a language
-        "# Sort a dict\n\n```rust\nfn main() { sort(); }\nfn x() {}\n```\n",  # outside the nine languages
+        "# Sort a dict\n\n```\n+----+----+\n| a  | b  |\n```\n",  # output without a language
+        "# Sort a dict\n\n```rust\nfn main() { sort(); }\nfn x() {}\n```\n",  # not one of the nine languages
         "# Sort a dict\n\n```python\nx = 1\n```\n",  # one line
         "# Usage\n\n## Example\n\n```python\nx = f(1)\ny = f(2)\n```\n",  # no heading says anything
         "# Sort a dict\n\n```python\n$ pip install x\nx = (1)\n```\n",  # a shell session
@@ -252,7 +252,7 @@ def test_paths_that_differ_in_their_language_alone_are_aligned(one: str, other: 
 
 
 def test_groups_have_two_languages_and_one_file_of_each() -> None:
-    def found(*paths: str) -> list[list[str]]:
+    def groups(*paths: str) -> list[list[str]]:
         files = [File(path, language_of(path), 0, row) for row, path in enumerate(paths)]
         return [[file.path for file in members] for members in groups_of(files).values()]
 
@@ -332,7 +332,7 @@ def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_p
     }  # fmt: skip
     assert len({pair.group for pair in pairs if pair.text == "binary search"}) == 1
     assert {pair.licence for pair in pairs} == {"MIT"}
-    assert built.facts["skipped"]["licence"] == 2  # the README and the code of the folder under the GPL
+    assert built.facts["skipped"]["licence"] == 2  # the README and the code in the folder under the GPL
 
 
 def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: list[int]) -> dict[str, np.ndarray]:
@@ -357,7 +357,7 @@ def _judged(keys: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:
 def test_groups_of_one_and_groups_of_copies_are_dropped(tmp_path) -> None:
     keys = _keys(["parallel"] * 5 + ["howto"], [1, 1, 2, 3, 3, 4], [1, 2, 3, 4, 4, 6], [0, 1, 0, 2, 2, 0])
     (verdict,) = drop_alone([keys], _judged(keys, tmp_path))
-    assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second of the copies repeats the first, which is then alone
+    assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second copy repeats the first, which is then alone
 
 
 def test_equal_code_in_two_languages_is_kept(tmp_path) -> None:

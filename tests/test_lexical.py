@@ -1,4 +1,4 @@
-"""The lexical start: words counted as a loop does, rows of the right shape, and a bag of words from the first step."""
+"""Lexical initialisation: word counts equal to a loop, rows of the right shape, and a bag of words from the first step."""
 
 import math
 
@@ -43,8 +43,8 @@ def test_document_frequencies_are_those_of_a_loop(tokenizer):
     rows = ragged(tokenizer, TEXTS)
     words_V = lexical.words_of(tokenizer)
     names = sorted({word for words in words_V for word in words})
-    found = lexical.inverse_document_frequency(words_V, names, (rows, rows))
-    for name, rarity in zip(names, found, strict=True):
+    frequencies = lexical.inverse_document_frequency(words_V, names, (rows, rows))
+    for name, rarity in zip(names, frequencies, strict=True):
         holding = 2 * sum(any(name in words_V[token] for token in rows[i]) for i in range(len(rows)))
         total = 2 * len(rows)
         assert rarity == pytest.approx(math.log(1 + (total - holding + 0.5) / (holding + 0.5)) / math.log(1 + total))
@@ -53,7 +53,7 @@ def test_document_frequencies_are_those_of_a_loop(tokenizer):
 def test_special_tokens_and_parts_of_characters_hold_no_word(encoder, tokenizer):
     words_V = lexical.words_of(tokenizer)
     parts = [token for token in range(tokenizer.vocab_size) if tokenizer.decode([token]) == "\N{REPLACEMENT CHARACTER}"]
-    assert len(parts) == 128  # a byte of its own for every half of a character
+    assert len(parts) == 128  # a separate byte for every half of a character
     for token in (tokenizer.end_id, tokenizer.mask_id, tokenizer.pad_id, *parts):
         assert words_V[token] == [] and encoder.wte.weight[token, :-2].norm() < 0.05
     assert words_V[tokenizer.encode_pieces(["socket"])[0][0]] == ["socket"]

@@ -12,11 +12,11 @@ from codesage.syntax import parse
 
 
 def comments(source, language):
-    found = passages_of(parse(source, language), Document("a", language, source, ""))
-    return [(pair.text, pair.code) for pair in found if pair.kind == "comment"]
+    pairs = passages_of(parse(source, language), Document("a", language, source, ""))
+    return [(pair.text, pair.code) for pair in pairs if pair.kind == "comment"]
 
 
-ONE_LINE = {  # each has one line of code, whatever stands around it
+ONE_LINE = {  # each has one line of code, whatever is around it
     "python": ["x = 1", "# two\nx = 1\n", "try:\n    x = 1\nfinally:\n    pass", "x = [\n]"],
     "ruby": [
         "x = 1\nend",
@@ -57,7 +57,7 @@ def test_brackets_block_keywords_and_comments_are_no_lines_of_code(code):
     assert not has_lines(code, 1, "ruby")
 
 
-# In each language a comment first in a block, one inside a branch that another branch ends, and one that another ends.
+# In each language: a comment at the start of a block, one in a branch before another branch, and one before another comment.
 BLOCKS = {
     "python": (
         "def f(a):\n    if a:\n        # Drop the old rows\n        x = drop(\n            a)\n        y(x)\n"
@@ -117,9 +117,9 @@ BLOCKS = {
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_the_code_below_a_comment_is_whole_statements(language):
     source, codes = BLOCKS[language]
-    found = comments(source, language)
-    assert found == [("Drop the old rows", codes[0]), ("Count the new rows", codes[1])]
-    for _, code in found:
+    pairs = comments(source, language)
+    assert pairs == [("Drop the old rows", codes[0]), ("Count the new rows", codes[1])]
+    for _, code in pairs:
         assert all(code.count(opening) == code.count(closing) for opening, closing in ("()", "{}", "[]"))
 
 
@@ -187,7 +187,7 @@ def test_comments_of_members_arguments_and_elements_are_no_pairs():
     assert comments(enum, "java") == []
 
 
-DEEDS = {
+ACTIONS = {
     "Drop the rows that have no name": "Drop the rows that have no name",
     "Drops the rows. They may be many.": "Drops the rows.",
     "Dropping the old rows": "Dropping the old rows",
@@ -204,10 +204,10 @@ DEEDS = {
     "Cache the result of the query": "Cache the result of the query",
     "Set foo.bar to its default": "Set foo.bar to its default",
 }
-NO_DEEDS = (
+NO_ACTIONS = (
     "Cache size of the table",  # a noun
     "Set of all nodes",
-    "The caller may not know the name",  # why
+    "The caller may not know the name",  # a reason
     "This should never happen here",
     "It is too late to stop",
     "We are behind the first bucket",
@@ -220,17 +220,17 @@ NO_DEEDS = (
     "Sort them when the list is ready ----------",
     "helpers",
     "03-Feb-2017, tatu: Copy the rows",
-    "If the name is missing",  # no deed follows
-    "Cache the rows for later",  # for another place
+    "If the name is missing",  # no action follows
+    "Cache the rows for later",  # about other code
     "Sort the rows because the caller reads them",
     "Keep the rows since they may be needed",
     "Skip the rows, as they were read",
     "Read the rows so we know their names",
     "Rows should be sorted by name",
-    "Update has failed on a row",  # a sentence, its first word is a noun
+    "Update has failed on a row",  # a sentence whose first word is a noun
     "Rounding errors can cause gaps",
-    "Find your name in the list of rows",  # to the reader
-    "Remove this from the list of rows",  # what it is done to stands elsewhere
+    "Find your name in the list of rows",  # addresses the reader
+    "Remove this from the list of rows",  # the object is named elsewhere
     "Skip it and read the next row",
     "Do the same for the rest of the rows",
     "Read the rows again",
@@ -242,8 +242,8 @@ NO_DEEDS = (
 
 
 def test_comments_say_what_the_code_does():
-    assert {text: stated_action(text) for text in DEEDS} == DEEDS
-    assert [text for text in NO_DEEDS if stated_action(text)] == []
+    assert {text: stated_action(text) for text in ACTIONS} == ACTIONS
+    assert [text for text in NO_ACTIONS if stated_action(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_lists_of_changes_imports_and_declarations_give_no_examples():
     assert len(list(examples_in_prose(read % ("c", "FILE *f;\nf = open_it(name, 1);"), "guide.md"))) == 1
 
 
-CHECKS = {  # code that checks something and goes through something, and code that only prepares for it
+CHECKS = {  # code that checks or iterates, and code that only prepares for it
     "python": (
         "if not rows:\n        raise E(rows)\n    for row in rows:\n        row.x()",
         "path = join(rows, a)\n    name = open(path)",
@@ -346,7 +346,7 @@ def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, 
     mark = "#" if language in ("python", "ruby") else "//"
     around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
     does, prepares = CHECKS[language]
-    assert [found for found, _ in comments(around % (f"{mark} {text}", does), language)] == [text]
+    assert [comment for comment, _ in comments(around % (f"{mark} {text}", does), language)] == [text]
     assert comments(around % (f"{mark} {text}", prepares), language) == []
 
 
@@ -354,12 +354,12 @@ def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, 
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("Count the rows", "x = 1;\n  y = 2;"),  # only values are set
-        ("Release the sockets", "x = first(a, b);\n  y = second(x);"),  # no word of it in the code
+        ("Count the rows", "x = 1;\n  y = 2;"),  # only sets values
+        ("Release the sockets", "x = first(a, b);\n  y = second(x);"),  # the code has none of its words
         ("Delete the rows", "rows = first(a);\n  name = second(rows);"),
         ("Print the rows", "rows = first(a);\n  name = second(rows);"),
         ("Send the rows", "rows = first(a);\n  name = second(rows);"),
-        ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # much more than the comment says
+        ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # the code does much more
     ],
 )
 def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):

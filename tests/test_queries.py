@@ -1,4 +1,4 @@
-"""Queries as people type them, in the encoder's form; the same rule in every caller."""
+"""Queries as people type them are brought into the encoder's form, by the same rule in every caller."""
 
 import numpy as np
 import pytest

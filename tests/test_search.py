@@ -1,4 +1,4 @@
-"""Chunks, index and command line: what is found, what is kept, and what bad input gets."""
+"""Chunks, index and command line: results, stored state, and bad input."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from codesage.words import split_words
 
 
 class HashingEncoder:
-    """Bag of words, hashed: deterministic, and related texts are near."""
+    """A hashed bag of words: deterministic, and similar texts are near."""
 
     width, fingerprint = 64, "hashing:1"
 
@@ -111,13 +111,13 @@ def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
     index = opened(project, tmp_path)
     index.update(ENCODER)
 
-    def found(query: str) -> list[str]:
+    def paths(query: str) -> list[str]:
         return [hit.chunk.path for hit in search(index, ENCODER, query, top=9)]
 
     assert found("read table in python")[0] == found("python read table")[0] == "b.py"
     assert found("read table in javascript")[0] == found("how to read table with js")[0] == "a.js"
     assert sorted(found("read table in python")) == ["a.js", "b.py"]
-    assert sorted(found("read table in ruby")) == ["a.js", "b.py"]  # a language that the index lacks
+    assert sorted(found("read table in ruby")) == ["a.js", "b.py"]  # a language that is not in the index
 
 
 def test_finds_by_words_and_by_filters(root, tmp_path):
@@ -137,12 +137,12 @@ def test_every_line_is_in_a_chunk():
         "import os\n\n\ndef f():\n    return 1\n\nx = 2\n\nclass A:\n    y = 1\n\n    def g(self):\n        pass\n"
         + "z = 1\n" * 100
     )
-    found = chunks(Document("a.py", "python", text, ""))
-    covered = "\n".join(chunk.text for chunk in found)
+    pieces = chunks(Document("a.py", "python", text, ""))
+    covered = "\n".join(chunk.text for chunk in pieces)
     assert all(line in covered for line in text.splitlines())
-    assert [(c.kind, c.name) for c in found if c.kind != "window"] == [("function", "f"), ("class", "A"), ("function", "A.g")]
-    assert "def g" not in next(c.text for c in found if c.kind == "class")
-    assert all(c.end_line - c.start_line < 120 for c in found)
+    assert [(c.kind, c.name) for c in pieces if c.kind != "window"] == [("function", "f"), ("class", "A"), ("function", "A.g")]
+    assert "def g" not in next(c.text for c in pieces if c.kind == "class")
+    assert all(c.end_line - c.start_line < 120 for c in pieces)
 
 
 def test_only_what_changed_is_read_again(root, tmp_path):
@@ -154,7 +154,7 @@ def test_only_what_changed_is_read_again(root, tmp_path):
     (root / "other" / "pkg" / "shapes.py").write_text((root / "pkg" / "shapes.py").read_text())
     (root / "notes.md").unlink()
     assert index.update(ENCODER) == {"read": 1, "gone": 1}
-    assert index.rows == rows - 1  # equal texts are not embedded twice, and that of what is gone goes away
+    assert index.rows == rows - 1  # equal texts are embedded once, and removed texts lose their row
     assert "notes.md" not in {path for path, *_ in content(index)}
 
 
@@ -431,7 +431,7 @@ def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
     assert index.status().skipped == {"huge": 1, "encoding": 1}
-    assert "deep.py" in {path for path, *_ in content(index)}  # as windows
+    assert "deep.py" in {path for path, *_ in content(index)}  # in windows
     assert names(index, "parse http header")[0] == "parse_http_header"
 
 

@@ -1,4 +1,4 @@
-"""What makes search fast changes no answer: ranking and words equal plain code, views are shared, segments merge."""
+"""Fast search gives the same answers: ranking and words equal plain code, views are shared, segments merge."""
 
 import random
 import subprocess
@@ -37,7 +37,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def written(root, *, files=60, seed=0):
-    """A project of random files in several languages, kinds and folders, with equal texts among them."""
+    """A project of random files in several languages, kinds and folders, some with equal texts."""
     random.seed(seed)
     for number in range(files):
         folder = random.choice(["src", "tests", "docs", "src/http", "legacy", "vendor/reader"])

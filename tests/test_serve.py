@@ -1,4 +1,4 @@
-"""The HTTP server, spoken to by the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
+"""The HTTP server, tested with the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def served(encoder, tmp_path_factory):
-    """A server in this process: its URL and its service."""
+    """A server in this process. Returns (its URL, its service)."""
     tree = tmp_path_factory.mktemp("serve") / "tree"
     for name, text in CODE.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -145,12 +145,12 @@ def test_bad_questions_are_one_line(client, address, message):
 
 
 def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
-    service, go_on, waiting = served[1], threading.Event(), threading.Semaphore(0)
+    service, proceed, waiting = served[1], threading.Event(), threading.Semaphore(0)
     search = service.folders.search
 
     def slow(*arguments, **options):
         waiting.release()
-        go_on.wait(20)
+        proceed.wait(20)
         return search(*arguments, **options)
 
     monkeypatch.setattr(service.folders, "search", slow)
@@ -162,12 +162,12 @@ def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
         started = time.monotonic()
         refused = client.get("/search?q=x")
         assert refused.status_code == 429 and refused.headers["retry-after"] == "1" and time.monotonic() - started < 2
-        go_on.set()
+        proceed.set()
         assert [one.result().status_code for one in held] == [200, 200]
     assert client.get("/search?q=x").status_code == 200
 
 
-# What may not come in
+# Requests that are refused
 
 
 def test_foreign_hosts_origins_and_wrong_tokens_are_refused(served):
@@ -209,13 +209,13 @@ def test_a_slow_body_ends_in_time_and_holds_up_nobody(served, client):
 
 
 class Slow:
-    """Encodes nothing while `go_on` is not set; remembers the size of each batch."""
+    """Waits for `proceed` before it encodes; remembers the size of each batch."""
 
     def __init__(self):
-        self.go_on, self.sizes = threading.Event(), []
+        self.proceed, self.sizes = threading.Event(), []
 
     def __call__(self, documents):
-        self.go_on.wait(20)
+        self.proceed.wait(20)
         self.sizes.append(len(documents))
         if any(document == [666] for document in documents):
             raise ValueError("a bad document")
@@ -229,7 +229,7 @@ def test_requests_that_wait_are_encoded_together_and_keep_their_order():
         while batcher.waiting_tokens:
             time.sleep(0.001)
         others = [batcher.submit([[number], [number, 1]]) for number in range(2, 7)]  # 3 tokens each
-        encode.go_on.set()
+        encode.proceed.set()
         wait([first, *others])
         assert first.result().tolist() == [[1]]
         assert [one.result().ravel().tolist() for one in others] == [[number, number + 1] for number in range(2, 7)]
@@ -242,11 +242,11 @@ def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
         held = batcher.submit([[1]])
         while batcher.waiting_tokens:
             time.sleep(0.001)
-        large = batcher.submit([[1] * 50])  # an empty queue takes any request: it could never be taken else
+        large = batcher.submit([[1] * 50])  # an empty queue accepts any request, as it could never be accepted otherwise
         with pytest.raises(Full, match="50 tokens are waiting"):
             batcher.submit([[1]])
         large.cancel()
-        encode.go_on.set()
+        encode.proceed.set()
         held.result(10)
         bad, good = batcher.submit([[666]]), None
         with pytest.raises(ValueError, match="a bad document"):
@@ -271,7 +271,7 @@ def test_many_clients_lose_nothing(served, encoder):
             return await asyncio.gather(*(ask(client, number) for number in range(60)))
 
     found = np.array(asyncio.run(all_of_them()))
-    assert (found * want).sum(1).min() > 0.999  # int8 vectors depend a little on what they are batched with
+    assert (found * want).sum(1).min() > 0.999  # int8 vectors depend slightly on the rest of the batch
     lines = httpx2.get(f"{served[0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text.splitlines()
     figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together
@@ -289,9 +289,9 @@ def test_a_stranger_must_bring_a_token():
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
 def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
-    """As a person sees it: the query of the address is searched, names are shown as text, similar ones can be asked for."""
+    """What a user sees: results for the query in the address, names as plain text, and a way to find similar code."""
     url, service = served
-    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token, on the same port
+    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token and on the same port
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

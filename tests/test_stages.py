@@ -1,4 +1,4 @@
-"""Corpus, pairs, tokenizer, Stage II, evaluation and the smoke run: the stations behind the model."""
+"""The parts behind the model: corpus, pairs, tokenizer, Stage II, evaluation and the smoke run."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_metrics_golden_and_against_loops():
     precisions = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool))
     assert precisions == pytest.approx([(1 + 2 / 3) / 2, 1.0, np.nan, (1 / 2 + 2 / 3) / 2], nan_ok=True)
     at_r = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool), at_r=True)
-    assert at_r == pytest.approx([1 / 2, 1.0, np.nan, (1 / 2) / 2], nan_ok=True)  # two answers: two ranks count
+    assert at_r == pytest.approx([1 / 2, 1.0, np.nan, (1 / 2) / 2], nan_ok=True)  # with two answers, two ranks count
     flat = metrics.average_precisions(np.zeros((1, 4)), np.array([[1, 0, 0, 0]], bool), np.zeros((1, 4), bool))
     assert flat == pytest.approx([1 / 4])  # ties count against the answer
     with pytest.raises(CodesageError, match="finite"):
@@ -121,7 +121,7 @@ def test_benchmark_loaders(tmp_path):
 
 
 class Counting:
-    """An encoder of one-hot vectors by length, that counts what it is asked."""
+    """An encoder with one-hot vectors by length of the text; it counts its inputs."""
 
     def __init__(self):
         self.asked = 0

@@ -1,7 +1,7 @@
-"""Functions and identifiers of all nine languages against golden files, invariants, and hostile texts.
+"""Functions and identifiers of all nine languages: golden files, invariants, and hostile texts.
 
-tests/samples/ holds one source a language and, beside it, what was read by eye once: `.hidden` is the source with
-every hidden name in «», `.functions` the kind, parent, name, lines, docstring and bare body of every definition.
+tests/samples/ has one source per language with the expected results, which were checked by eye: `.hidden` is the source with
+every hidden name in «», `.functions` has the kind, parent, name, lines, docstring and bare body of every definition.
 """
 
 import ast
@@ -113,7 +113,7 @@ def test_what_a_file_defines(language, text, names):
 @pytest.mark.parametrize(
     ("language", "text"),
     [
-        # a name that an annotation only uses stays
+        # a name that is only used in an annotation stays
         ("python", "def «f»(«x»: dict[str, int], *«more»: List[Mine]) -> tuple[str, ...]: «y»: "
                    "list[«C»] = int(«x»)\nclass «C»: pass"),
         ("python", "class «C»[«T»: int, *«Ts», **«P»](Base[str]): pass\ndef «f»[«U»](«a»: «U»): pass"),

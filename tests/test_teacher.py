@@ -1,4 +1,4 @@
-"""A teacher in Stage II: its loss against a plain loop, its vectors on disk, a run that learns from it, and bad teachers."""
+"""A teacher in Stage II: the loss compared with a plain loop, vectors on disk, a run with a teacher, and bad teachers."""
 
 import json
 import math
@@ -23,15 +23,15 @@ WIDTH = 5
 
 
 class Lessons:
-    """A teacher whose vectors are a hash of the words of a text; `change` may spoil them."""
+    """A teacher whose vectors are hashes of the words of a text; `change` may corrupt them."""
 
     name, fingerprint = "lessons", "0123"
 
     def __init__(self, change=lambda vectors: vectors):
-        self.change, self.heard = change, []
+        self.change, self.texts = change, []
 
     def encode(self, texts):
-        self.heard += texts
+        self.texts += texts
         rows = [np.random.default_rng(sum(map(ord, text))).normal(size=WIDTH) for text in texts]
         return self.change(np.array(rows) * 3)
 
@@ -86,9 +86,9 @@ def test_the_loss_has_the_gradient_of_finite_differences():
 
 
 def test_the_teacher_hears_each_text_once_as_it_was_written(tokens, tokenizer, tmp_path):  # noqa: F811
-    lessons, heard = Lessons(), []
-    teacher.write(lessons, tokens, tokenizer, tmp_path / "t", progress=lambda *now: heard.append(now))
-    assert lessons.heard == [pair.text for pair in PAIRS if pair.text] and heard == [(80, 80)]
+    lessons, calls = Lessons(), []
+    teacher.write(lessons, tokens, tokenizer, tmp_path / "t", progress=lambda *now: calls.append(now))
+    assert lessons.texts == [pair.text for pair in PAIRS if pair.text] and calls == [(80, 80)]
     vectors = teacher.read(tmp_path / "t", tokens).texts_PW
     norms = np.linalg.norm(vectors.astype(float), axis=1)
     assert norms == pytest.approx([float(bool(pair.text)) for pair in PAIRS], abs=1e-3)

@@ -1,4 +1,4 @@
-"""Tests with the functions they test: which of several, by the class, the module or the folder that a test is for."""
+"""Tests with the functions that they test: the choice among several, by the class, module or folder of a test."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from codesage.corpus.pairs.tested import module_of, plain
 from codesage.records import Document
 from codesage.syntax import functions, parse
 
-PARSERS = {  # a file with the function, and one with another of its name
+PARSERS = {  # a file with the function, and one with another function of the same name
     "python": "class {0}:\n    def parse_line(self, text):\n        parts = text.split()\n        log(parts)\n"
     "        return parts\n",
     "java": "class {0} {{ List parseLine(String t) {{\n  List p = split(t);\n  log(p);\n  return p;\n}} }}",
@@ -55,7 +55,7 @@ SUFFIXES = {"python": "py", "csharp": "cs", "ruby": "rb", "javascript": "js", "t
 
 
 def definitions(*files):
-    """By name: the functions of (source, path, language)."""
+    """The functions in (source, path, language) files, by name."""
     found: dict = {}
     for source, path, language in files:
         for function in functions(parse(source, language)):
@@ -96,13 +96,13 @@ WRITER = "class Writer:\n    def {0}(self, text):\n        parts = text.split()\
     ("name", "function", "reason"),
     [
         ("parse_line_without_words", "parse_line", ""),
-        ("parse_1", "parse", "none"),  # no test: too few words
+        ("parse_1", "parse", "none"),  # too few words
         ("basic_parse_works", "parse", UNTOLD),
         ("parse_works_correctly", "parse", UNTOLD),
         ("works_for_all_cases", "works_for_all_cases", UNTOLD),
         ("long_text_is_split", "parse", UNMATCHED),
         ("parse_empty_text", "__init__", UNMATCHED),
-        ("long_text_is_split", "_", UNMATCHED),  # names without a word, as of gettext
+        ("long_text_is_split", "_", UNMATCHED),  # a name without words, as in gettext
         ("long_text_is_split", "__", UNMATCHED),
     ],
 )
@@ -115,7 +115,7 @@ def test_the_words_of_the_test_must_tell_something_of_the_function(name, functio
 
 
 def test_a_function_outside_of_what_is_tested_must_be_named_whole():
-    """One word, or most of the words, of a name that the package defines once are said by chance."""
+    """A test's name may contain one word, or most words, of a name that the package defines once, by chance."""
     for called, name, pairs in (
         ("path_graph", "path_graph_of_one_node", 1),
         ("path_graph", "centroid_of_path_and_graph", 0),
@@ -156,9 +156,9 @@ def test_an_escaped_quote_does_not_end_the_name_of_a_test(language, quote):
     assert test.text == f"doesn{quote}t keep empty lines"
 
 
-@pytest.mark.parametrize(("said", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
-def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(said, tested):
-    source = f"package p\nfunc Test{said}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
+@pytest.mark.parametrize(("name", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
+def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(name, tested):
+    source = f"package p\nfunc Test{name}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
     code = "package p\nfunc NewFileReader(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
     found = definitions((code, "p/reader.go", "go"))
     assert len(match_tests(found_in(source, "p/reader_test.go", "go"), found, Counter())) == tested

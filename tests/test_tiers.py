@@ -1,4 +1,4 @@
-"""Answers before the encoder has read everything: words and static vectors find it, and a complete index answers as ever."""
+"""Answers before everything is encoded: words and static vectors find code, and a complete index answers as usual."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ TEXTS = {
 
 
 class Tokens(HashingEncoder):
-    """An encoder that shows its tokens: one for each part of a word, as many vectors as there are bytes."""
+    """An encoder that gives its tokens: one per part of a word, with as many vectors as there are bytes."""
 
     fingerprint, vocab_size = "tokens:1", 256
 
@@ -71,7 +71,7 @@ def opened(code, tmp_path, encoder, name="index"):
 
 
 def read_only(index, encoder, monkeypatch):
-    """Read all files and encode nothing."""
+    """Read all files without encoding anything."""
     with monkeypatch.context() as patch:
         patch.setattr(Index, "_encode", lambda *arguments: None)
         index.update(encoder)
@@ -101,7 +101,7 @@ def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, 
     assert encoder.encoded == 1 and tiers.count("encoder") == 1
     tiers = [tier for _, _, tier in answers(index, encoder, "read the text of a file", seconds=60.0)]
     assert set(tiers) == {"encoder"} and encoder.encoded == 5
-    assert index.unencoded == 5  # a search writes no index
+    assert index.unencoded == 5  # a search does not write to the index
     index.update(encoder)
     assert index.unencoded == 0 and encoder.encoded == 5
 
@@ -159,7 +159,7 @@ def test_unknown_similarities_are_those_of_known_ones_alike():
     assert partial._estimated(np.where(known, scores, 0), static, known) == pytest.approx(scores, abs=1e-6)
     assert partial._estimated(np.zeros(20), static, np.zeros(20, bool)) == pytest.approx(0.5 * static)
     falling = partial._estimated(np.where(known, -scores, 0), static, known)
-    assert falling[~known] == pytest.approx(np.full(10, falling[1]))  # more alike is never less likely
+    assert falling[~known] == pytest.approx(np.full(10, falling[1]))  # a higher similarity never gives a lower probability
 
 
 def test_static_vectors_are_sums_of_weighted_words(encoder):
