@@ -57,10 +57,10 @@ def words_ranked(rows, query):
         words = [" ".join(indexed_words(part)) for part in (name, path, text)]
         connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
     asked = " OR ".join(f'"{word}"' for word in query_words(query))
-    rows = connection.execute(
+    matches = connection.execute(
         "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (asked,)
     ) if asked else ()  # fmt: skip
-    return [number for (number,) in rows]
+    return [number for (number,) in matches]
 
 
 def vectors_ranked(index, encoder, query):

@@ -100,12 +100,12 @@ def test_filters_act_and_changes_are_seen(folders, tree):
 
 
 def test_similar_finds_the_port_in_another_language(folders, encoder):
-    hits = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
-    assert hits[0]["path"] == "sub/sums.go" and hits[0]["name"] == "Total"
-    assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in hits)
+    results = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
+    assert results[0]["path"] == "sub/sums.go" and results[0]["name"] == "Total"
+    assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in results)
     index = folders.opened(folders.roots[0])
     hits = similar(index, "files.py", 8, top=5)
-    assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in hits]
+    assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in results]
     assert np.diff([hit.score for hit in hits]).max() <= 0
     with pytest.raises(CodesageError, match="files.py:99 is not in the index"):
         similar(index, "files.py", 99)

@@ -122,8 +122,8 @@ def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
     documents, pairs = OneMachine().documents(written, held), OneMachine().pairs(written, keys)
     assert set(np.concatenate(documents)) == {0, EQUAL, NEAR}
     assert set(np.concatenate(pairs)) == {0, EQUAL, NEAR, HELD_TEXT, HELD_BODY}
-    for expected, found in ((documents, ray.judge.documents(written, held)), (pairs, ray.judge.pairs(written, keys))):
-        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+    for expected, verdicts in ((documents, ray.judge.documents(written, held)), (pairs, ray.judge.pairs(written, keys))):
+        assert [part.tolist() for part in verdicts] == [part.tolist() for part in expected]
 
 
 class _Collected:

@@ -479,10 +479,10 @@ def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
     alike = [Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
              for i, (word, noun) in enumerate(WORDS) for language in ("go", "java")]  # fmt: skip
     tokens = tokenised(some_pairs() + alike, tokenizer, tmp_path / "tokens")
-    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "found.pt"))
+    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "steps.pt"))
     torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)
     sizes = []
-    for (settings, step), (loss, count, summed) in zip(global_batches(), torch.load(tmp_path / "found.pt"), strict=True):
+    for (settings, step), (loss, count, summed) in zip(global_batches(), torch.load(tmp_path / "steps.pt"), strict=True):
         encoder, batch = wide(tokens), drawn_from(tokens, settings).at(step)
         want, own_count = stage.gradients(encoder, settings, batch)
         assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count

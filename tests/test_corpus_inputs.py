@@ -636,7 +636,7 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
                 documents = [item for item in one.documents(tmp_path / "cache") if isinstance(item, Document)]
             except CodesageError:
                 continue
-            assert [item.text for item in documents] == [code(n).decode() for n in (1, 2)], at  # the flip was in a parent commit
+            assert [item.text for item in documents] == [code(n).decode() for n in (1, 2)], at  # the flip was in a parent
     git(origin, "bundle", "create", "-q", "../made.bundle", "HEAD")
     bundle = tmp_path / "made.bundle"
     for share in (0.2, 0.6, 0.95):

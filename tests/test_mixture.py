@@ -343,9 +343,9 @@ def test_pairs_of_languages_with_too_few_groups_are_joined_and_counted(tokens):
         assert made.parts[0].facts["rows"] == 30
         planned = [made.at(step) for step in range(made.parts[0].facts["batches"])]
         assert all(len({PAIRS[row].group for row in batch.pair_P}) == options["size"] for batch in planned)
-        mixed = sum(len({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}) > 2 for batch in planned)
-        assert made.parts[0].facts["mixed_batches"] == mixed
-        return mixed, made.lines()[0]
+        count = sum(len({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}) > 2 for batch in planned)
+        assert made.parts[0].facts["mixed_batches"] == count
+        return count, made.lines()[0]
 
     # 15 groups have ruby, so three pairs of languages have 15 groups. These do not fill a batch of 20, but they fill one of
     # 16 together with the 12 groups that have two solutions in python.
@@ -640,7 +640,8 @@ def test_mined_negatives_are_kept_beside_and_checked(tokens, tokenizer, tmp_path
     rules = mining.Settings(2, 20, 3)
     artifact = mining.write(Judge(tokens), tokens, tmp_path / "m", rules, progress=lambda *now: calls.append(now))
     negatives = mining.read(tmp_path / "m", tokens)
-    assert calls[-1] == (80, (negatives >= 0).sum()) and artifact.facts["negatives"] == calls[-1][1] and negatives.shape == (209, 3)
+    assert calls[-1] == (80, (negatives >= 0).sum()) and artifact.facts["negatives"] == calls[-1][1]
+    assert negatives.shape == (209, 3)
     other = tokenised(PAIRS[:6], tokenizer, tmp_path / "other")
     with pytest.raises(CodesageError, match="other tokens.*codesage mine"):
         mining.read(tmp_path / "m", other)

@@ -85,9 +85,9 @@ STEPS = {
 
 
 def flat(encoder):
-    flat = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+    values = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
     encoder.zero_grad(set_to_none=True)
-    return flat
+    return values
 
 
 def step_of(encoder, gradients_of, name):

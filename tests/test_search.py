@@ -114,10 +114,10 @@ def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
     def paths(query: str) -> list[str]:
         return [hit.chunk.path for hit in search(index, ENCODER, query, top=9)]
 
-    assert found("read table in python")[0] == found("python read table")[0] == "b.py"
-    assert found("read table in javascript")[0] == found("how to read table with js")[0] == "a.js"
-    assert sorted(found("read table in python")) == ["a.js", "b.py"]
-    assert sorted(found("read table in ruby")) == ["a.js", "b.py"]  # a language that is not in the index
+    assert paths("read table in python")[0] == paths("python read table")[0] == "b.py"
+    assert paths("read table in javascript")[0] == paths("how to read table with js")[0] == "a.js"
+    assert sorted(paths("read table in python")) == ["a.js", "b.py"]
+    assert sorted(paths("read table in ruby")) == ["a.js", "b.py"]  # a language that is not in the index
 
 
 def test_finds_by_words_and_by_filters(root, tmp_path):
@@ -179,11 +179,11 @@ index = Index.open(Path(sys.argv[1]), folder=Path(sys.argv[2]), encoder=ENCODER)
 calls, step = 0, getattr(index, sys.argv[3])
 def counted(*arguments):
     global calls
-    found = step(*arguments)
+    result = step(*arguments)
     calls += 1
     if calls == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)  # the transaction has not ended
-    return found
+    return result
 setattr(index, sys.argv[3], counted)
 index.update(ENCODER)
 """
@@ -291,8 +291,8 @@ def test_lines_are_counted_as_editors_count_them(root, tmp_path):
     (root / "pkg" / "pages.py").write_bytes(text)
     index = opened(root, tmp_path)
     index.update(ENCODER)
-    (found,) = [hit.chunk for hit in search(index, ENCODER, "on line seven") if hit.chunk.name == "on_line_seven"]
-    assert (found.start_line, found.end_line) == (7, 8)
+    (chunk,) = [hit.chunk for hit in search(index, ENCODER, "on line seven") if hit.chunk.name == "on_line_seven"]
+    assert (chunk.start_line, chunk.end_line) == (7, 8)
 
 
 def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch):
@@ -300,10 +300,10 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch
 
     class Walker:
         def __init__(self, *arguments, **options):
-            self.found = iter([root, OSError("IO error: Permission denied"), root / "pkg" / "shapes.py"])
+            self.entries = iter([root, OSError("IO error: Permission denied"), root / "pkg" / "shapes.py"])
 
         def __next__(self):
-            if isinstance(entry := next(self.found), OSError):
+            if isinstance(entry := next(self.entries), OSError):
                 raise entry
             return entry
 
@@ -313,8 +313,8 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch
 
 def test_answers_reach_a_terminal_that_cannot_show_them(root, tmp_path):
     (root / "sizes.py").write_text("def größe():\n    return 1\n", encoding="utf-8")
-    found = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
-    assert found.returncode == 0 and "sizes.py:1" in found.stdout
+    done = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "sizes.py:1" in done.stdout
 
 
 def test_loading_a_model_asks_its_library_to_send_nothing():
@@ -334,8 +334,8 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
     (root / "two.go").write_text("package p\n\nfunc Sum(ns []int) int {\n\tr := 0\n\tfor _, n := range ns {\n\t\tr += n\n\t}\n"
                                  "\treturn r\n}\n")  # fmt: skip
     for place in ("one.py:3", root / "one.py:3"):
-        found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
-        assert found.returncode == 0 and found.stdout.startswith("two.go:3: Sum"), found.stderr
+        done = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
+        assert done.returncode == 0 and done.stdout.startswith("two.go:3: Sum"), done.stderr
     for place, message in (("one.py", "is not a place"), ("one.py:x", "is not a place"), ("one.py:99", "is not in the index")):
         wrong = run("similar", place, root, "--index-dir", tmp_path / "i")
         assert wrong.returncode == 2 and message in wrong.stderr and wrong.stderr.count("\n") == 1
@@ -421,7 +421,7 @@ def test_a_long_line_is_found_wherever_it_lies_and_whatever_ends_it():
 def test_languages_are_known_by_suffixes_as_paths_have_them():
     for name in ("a.py", "A.PY", ".py", "a/.py", "a.py/b", "a.b.py", "a.", "py", "", "a/", "é.rb", "a.d.ts"):
         suffix = PurePosixPath(name).suffix.lower()
-        assert language_of(name) == next((found.name for found in LANGUAGES.values() if suffix in found.suffixes), "")
+        assert language_of(name) == next((item.name for item in LANGUAGES.values() if suffix in item.suffixes), "")
 
 
 def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
@@ -453,10 +453,10 @@ def run(*arguments, **environment):
 
 
 def test_command_line_answers_with_the_bundled_model(root, tmp_path):
-    found = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "-k", 2)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("pkg/shapes.py:4: Circle  ") or found.stdout.startswith("pkg/shapes.py:8: Circle.area  ")
-    assert "3 files indexed" in found.stderr and "\x1b" not in found.stdout
+    done = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "-k", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pkg/shapes.py:4: Circle  ") or done.stdout.startswith("pkg/shapes.py:8: Circle.area  ")
+    assert "3 files indexed" in done.stderr and "\x1b" not in done.stdout
     lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--json").stdout.splitlines()
     assert json.loads(lines[0])["path"] == "pkg/shapes.py" and len(lines) > 1
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 7
@@ -467,11 +467,11 @@ def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path)
     assert run("index", root, "--index-dir", folder).returncode == 0
     (root / "pkg" / "late.py").write_text("def very_late():\n    return 1\n")
     with FileLock(folder / "lock"):
-        found = run("search", "area of the circle", root, "--index-dir", folder)
+        done = run("search", "area of the circle", root, "--index-dir", folder)
         for again in (run("index", root, "--index-dir", folder), run("index", root, "--index-dir", folder, "--rebuild")):
             assert again.returncode == 2 and "another process is indexing" in again.stderr
-    assert found.returncode == 0 and "Circle" in found.stdout
-    assert "another process is indexing" in found.stderr and "3 files indexed so far" in found.stderr
+    assert done.returncode == 0 and "Circle" in done.stdout
+    assert "another process is indexing" in done.stderr and "3 files indexed so far" in done.stderr
     assert "very_late" in run("search", "very late", root, "--index-dir", folder).stdout
 
 
@@ -526,8 +526,8 @@ def test_equal_texts_are_one_hit_that_counts_the_others(root, tmp_path):
         (root / f"{name}.py").write_text("def quagga(a):\n    return a + 17\n")
     index = opened(root, tmp_path)
     index.update(ENCODER)
-    found = [hit for hit in search(index, ENCODER, "quagga") if hit.chunk.name == "quagga"]
-    assert [hit.alike for hit in found] == [2]
+    hits = [hit for hit in search(index, ENCODER, "quagga") if hit.chunk.name == "quagga"]
+    assert [hit.alike for hit in hits] == [2]
 
 
 def test_every_token_of_a_long_function_is_in_some_piece():
@@ -540,10 +540,10 @@ def test_every_token_of_a_long_function_is_in_some_piece():
     lines = [f"    word{line} = other{line} + 1" for line in range(100)]
     body = "\n".join([*lines, "    " + " ".join(f"w{n}" for n in range(150))])
     chunk = Chunk("a/b/c.py", "python", "function", "long", 1, 101, "def long(a):\n" + body)
-    (found,) = pieces([chunk], Counting())
-    assert len(found) > 8 and all(len(piece.split()) < 64 for piece in found)
-    assert all(piece.startswith("b/c.py\nlong\ndef long(a):") for piece in found)
-    assert set(body.split()) <= set(" ".join(found).split())
+    (parts,) = pieces([chunk], Counting())
+    assert len(parts) > 8 and all(len(piece.split()) < 64 for piece in parts)
+    assert all(piece.startswith("b/c.py\nlong\ndef long(a):") for piece in parts)
+    assert set(body.split()) <= set(" ".join(parts).split())
 
 
 def test_a_clone_and_a_second_index_encode_nothing_again(root, tmp_path):
@@ -582,9 +582,9 @@ def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(
     program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     (root / "evil.py").write_text("def evil():\n    return '\x1b]0;owned\x07 \u202e'\n")
-    found = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
-    assert found.returncode == 0 and "\x1b" not in found.stdout and "\u202e" not in found.stdout
-    assert "evil.py:1" in found.stdout and "words and vectors" in found.stdout
+    done = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
+    assert done.returncode == 0 and "\x1b" not in done.stdout and "\u202e" not in done.stdout
+    assert "evil.py:1" in done.stdout and "words and vectors" in done.stdout
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == "evil.py"
 
 

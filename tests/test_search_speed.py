@@ -60,7 +60,7 @@ def line(number):
     return " ".join(random.choices(WORDS, k=6)) + ("\n" if number % 3 else "\nconst LIMIT = 1\n")
 
 
-def found(hits):
+def summarised(hits):
     return [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, round(hit.score, 9),
              {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
 
@@ -79,7 +79,7 @@ def index(tmp_path):
 )  # fmt: skip
 def test_ranking_equals_the_plain_one(index, options):
     for query in QUERIES:
-        assert found(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
+        assert summarised(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
 
 
 def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, monkeypatch):
@@ -106,11 +106,11 @@ def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, m
 def test_segments_hold_chunks_far_apart(index, monkeypatch):
     monkeypatch.setattr(postings, "_SPAN", 100)
     monkeypatch.setattr(postings, "_MOST_SEGMENTS", -100)
-    before = [found(search(index, ENCODER, query)) for query in QUERIES]
+    before = [summarised(search(index, ENCODER, query)) for query in QUERIES]
     with index._writing():
         postings.merge(index.connection)
         assert index.connection.execute("SELECT count(*) FROM segments").fetchone()[0] == 3
-    assert [found(search(index, ENCODER, query)) for query in QUERIES] == before
+    assert [summarised(search(index, ENCODER, query)) for query in QUERIES] == before
 
 
 def test_best_of_equal_scores_are_the_first():

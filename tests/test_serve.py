@@ -73,9 +73,9 @@ def test_the_openai_client_gets_the_vectors_of_encode(served, encoder):
     with openai.OpenAI(base_url=f"{served[0]}/v1", api_key=TOKEN, max_retries=0) as client:
         assert [model.id for model in client.models.list()] == ["codesage", "codesage-query"]
         texts = ["def f(x): return x", "a < b"]
-        found = client.embeddings.create(model="codesage", input=texts)  # base64 on the wire
-        np.testing.assert_allclose([one.embedding for one in found.data], encoder.encode(texts), atol=1e-6)
-        assert found.usage.prompt_tokens == sum(map(len, encoder.token_ids(texts))) == found.usage.total_tokens
+        answer = client.embeddings.create(model="codesage", input=texts)  # base64 on the wire
+        np.testing.assert_allclose([one.embedding for one in answer.data], encoder.encode(texts), atol=1e-6)
+        assert answer.usage.prompt_tokens == sum(map(len, encoder.token_ids(texts))) == answer.usage.total_tokens
         question = client.embeddings.create(model="codesage-query", input="how to add in python", encoding_format="float")
         want = encoder.encode(["how to add in python"], kind="text")
         np.testing.assert_allclose([question.data[0].embedding], want, atol=1e-6)
@@ -113,17 +113,17 @@ def test_bad_requests_are_one_line(client, body, message):
 
 def test_documents_are_reranked(client):
     documents = ["class Dog: pass", "def add(a, b):\n    return a + b", "import os"]
-    found = client.post("/rerank", json={"query": "add two numbers", "documents": documents, "top_n": 2}).json()["results"]
-    assert found[0]["index"] == 1 and len(found) == 2
-    assert found[0]["relevance_score"] > found[1]["relevance_score"]
+    results = client.post("/rerank", json={"query": "add two numbers", "documents": documents, "top_n": 2}).json()["results"]
+    assert results[0]["index"] == 1 and len(results) == 2
+    assert results[0]["relevance_score"] > results[1]["relevance_score"]
 
 
 # Search
 
 
 def test_search_similar_map_and_status(client, served):
-    found = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
-    assert found["results"][0]["name"] == "total" and found["files_indexed"] == 3
+    answer = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
+    assert answer["results"][0]["name"] == "total" and answer["files_indexed"] == 3
     near = client.get("/similar", params={"path": "files.py", "line": 8}).json()["results"]
     assert near[0]["path"] == "sub/sums.go"
     points = client.get("/map").json()["points"]
@@ -270,8 +270,8 @@ def test_many_clients_lose_nothing(served, encoder):
         async with httpx2.AsyncClient(base_url=served[0], headers=headers, timeout=60) as client:
             return await asyncio.gather(*(ask(client, number) for number in range(60)))
 
-    found = np.array(asyncio.run(all_of_them()))
-    assert (found * want).sum(1).min() > 0.999  # int8 vectors depend slightly on the rest of the batch
+    vectors = np.array(asyncio.run(all_of_them()))
+    assert (vectors * want).sum(1).min() > 0.999  # int8 vectors depend slightly on the rest of the batch
     lines = httpx2.get(f"{served[0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text.splitlines()
     figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together

@@ -200,15 +200,15 @@ SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 def test_hostile_archives_are_refused_and_counted(tmp_path, name):
     data, expected = HOSTILE[name]
     (tmp_path / "a.bin").write_bytes(data)
-    found = []
+    items = []
     try:
-        found += members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL)
-        reasons = Counter(item.reason for item in found if isinstance(item, Skipped))
+        items += members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL)
+        reasons = Counter(item.reason for item in items if isinstance(item, Skipped))
     except DamagedArchive as error:
         reasons = Counter([DAMAGED])
         assert "a.bin" in str(error) and "\n" not in str(error)
     assert list(reasons.values()) == [1] and set(reasons) <= ({expected} if isinstance(expected, str) else set(expected))
-    read = [item for item in found if isinstance(item, Member)]
+    read = [item for item in items if isinstance(item, Member)]
     assert all(member.data in (CODE, b"") or not member.name.endswith("good.py") for member in read)
     assert not any(".." in member.name or member.name.startswith("/") for member in read)
     if name not in NOTHING_BEFORE:
@@ -241,9 +241,9 @@ def read(source: Source, cache: Path) -> tuple[list, Counter]:
     assert isinstance(source, Source)
     source.fetch(cache)
     source.fetch(cache)  # fetching twice does no harm
-    found = list(source.documents(cache))
-    assert found == list(source.documents(cache))
-    return [d for d in found if isinstance(d, Document)], Counter(s.reason for s in found if isinstance(s, Skipped))
+    items = list(source.documents(cache))
+    assert items == list(source.documents(cache))
+    return [d for d in items if isinstance(d, Document)], Counter(s.reason for s in items if isinstance(s, Skipped))
 
 
 def test_folders_keep_tests_and_prose(tmp_path):

@@ -135,10 +135,10 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     one = tasks.RetrievalTask("a", ["read file", "open door!"], ["def read_file", "def open_door"], [0, 1])
     other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
     model = Counting()
-    found, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
-    assert model.asked == 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
-    assert found["BM25"]["mrr"] == found["m + BM25"]["mrr"] == 100 and found["m"]["mrr"] < 100
-    assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
+    scores, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
+    assert model.asked == 2 + 2 and list(scores) == ["BM25", "m", "m + BM25"]
+    assert scores["BM25"]["mrr"] == scores["m + BM25"]["mrr"] == 100 and scores["m"]["mrr"] < 100
+    assert scores["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
     assert [part.tolist() for part in reciprocal["BM25"]] == [[1, 1]] * 3
 
 

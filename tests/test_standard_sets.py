@@ -130,13 +130,13 @@ def test_map_equals_a_plain_loop_and_skips_the_query_itself():
     want = []
     for i, name in enumerate(names):
         order = sorted((j for j in range(30) if j != i), key=lambda j: -float(vectors[name] @ vectors[names[j]]))
-        found, total = 0, 0.0
+        hits, total = 0, 0.0
         for rank, j in enumerate(order, start=1):
             if labels[j] == labels[i]:
-                found += 1
-                total += found / rank
-        if found:
-            want.append(total / found)
+                hits += 1
+                total += hits / rank
+        if hits:
+            want.append(total / hits)
     assert got == pytest.approx(want)
 
 

@@ -58,9 +58,9 @@ def test_spans_are_true(sample):
     text = "\ufeff# 🎉 ünï\r\n" if sample.suffix in (".py", ".rb") else "// 🎉 ünï\r\n"
     text = ("<?php " + text if sample.suffix == ".php" else text) + sample.read_text().replace("\n", "\r\n")
     tree = parse(text, language_of(sample.name))
-    found, lines = identifiers(tree), tree.source.split(b"\n")
-    assert found
-    for identifier, after in zip(found, [*found[1:], None], strict=True):
+    occurrences, lines = identifiers(tree), tree.source.split(b"\n")
+    assert occurrences
+    for identifier, after in zip(occurrences, [*occurrences[1:], None], strict=True):
         assert tree.source[identifier.start_byte : identifier.end_byte].decode() == identifier.name
         assert after is None or identifier.end_byte <= after.start_byte
     for f in functions(tree):

@@ -56,12 +56,12 @@ SUFFIXES = {"python": "py", "csharp": "cs", "ruby": "rb", "javascript": "js", "t
 
 def definitions(*files):
     """The functions in (source, path, language) files, by name."""
-    found: dict = {}
+    by_name: dict = {}
     for source, path, language in files:
         for function in functions(parse(source, language)):
             if function.kind == "function":
-                found.setdefault(function.name, []).append((function, path))
-    return found
+                by_name.setdefault(function.name, []).append((function, path))
+    return by_name
 
 
 def found_in(source, path, language):
@@ -73,9 +73,9 @@ def test_the_class_the_module_or_the_folder_tells_which_of_several_is_tested(lan
     source, path = TESTS[language]
     end = SUFFIXES.get(language, language)
     right, wrong = (PARSERS[language].format(name) for name in ("Reader", "Writer"))
-    found = definitions((wrong, f"other/writer.{end}", language), (right, f"lib/reader.{end}", language))
+    functions = definitions((wrong, f"other/writer.{end}", language), (right, f"lib/reader.{end}", language))
     drops: Counter = Counter()
-    (pair,) = match_tests(found_in(source, path, language), found, drops)
+    (pair,) = match_tests(found_in(source, path, language), functions, drops)
     assert (pair.path, pair.kind, drops) == (f"lib/reader.{end}", "test", {})
     assert "without words" in pair.text and "log" in pair.code.lower()
     twice = definitions((wrong, f"a/writer.{end}", language), (wrong, f"b/writer.{end}", language))
@@ -109,8 +109,8 @@ WRITER = "class Writer:\n    def {0}(self, text):\n        parts = text.split()\
 def test_the_words_of_the_test_must_tell_something_of_the_function(name, function, reason):
     source = f"class TestWriter:\n    def test_{name}(self):\n        Writer().{function}('')\n"
     drops: Counter = Counter()
-    found = definitions((WRITER.format(function), "lib/writer.py", "python"))
-    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    functions = definitions((WRITER.format(function), "lib/writer.py", "python"))
+    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), functions, drops)
     assert (len(pairs), drops) == (int(not reason), {reason: 1} if reason in DROPS else {})
 
 
@@ -123,8 +123,8 @@ def test_a_function_outside_of_what_is_tested_must_be_named_whole():
     ):
         source = f"def test_{name}():\n    g = {called}(3)\n    assert g\n"
         code = f"def {called}(n):\n    g = empty(n)\n    g.add(n)\n    return g\n"
-        found = definitions((code, "lib/classic.py", "python"))
-        assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), found, Counter())) == pairs
+        functions = definitions((code, "lib/classic.py", "python"))
+        assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), functions, Counter())) == pairs
 
 
 def test_of_several_tests_the_one_that_says_most_stays():
@@ -133,8 +133,8 @@ def test_of_several_tests_the_one_that_says_most_stays():
         for name in ("parse_line_fails", "parse_line_keeps_words_in_order", "parse_line_without_words")
     )
     drops: Counter = Counter()
-    found = definitions((WRITER.format("parse_line"), "lib/writer.py", "python"))
-    (pair,) = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    functions = definitions((WRITER.format("parse_line"), "lib/writer.py", "python"))
+    (pair,) = match_tests(found_in(source, "tests/test_writer.py", "python"), functions, drops)
     assert pair.text == "parse line keeps words in order" and drops == {AGAIN: 1, UNTOLD: 1}
 
 
@@ -142,8 +142,8 @@ def test_tests_and_constructors_outside_of_test_folders_are_not_what_is_tested()
     source = "class WriterTest { [Test] public void LoadRowsInOrder() {\n  new Writer().LoadRows(a);\n} }"
     code = "class {0} {{ void {1}() {{\n  var p = Split(t);\n  Log(p);\n}} }}"
     for parent, name, pairs in (("Writer", "LoadRows", 1), ("WriterTest", "LoadRows", 0), ("LoadRows", "LoadRows", 0)):
-        found = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
-        assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), found, Counter())) == pairs
+        functions = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
+        assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), functions, Counter())) == pairs
 
 
 @pytest.mark.parametrize("language", ["javascript", "typescript", "ruby"])
@@ -160,5 +160,5 @@ def test_an_escaped_quote_does_not_end_the_name_of_a_test(language, quote):
 def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(name, tested):
     source = f"package p\nfunc Test{name}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
     code = "package p\nfunc NewFileReader(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
-    found = definitions((code, "p/reader.go", "go"))
-    assert len(match_tests(found_in(source, "p/reader_test.go", "go"), found, Counter())) == tested
+    functions = definitions((code, "p/reader.go", "go"))
+    assert len(match_tests(found_in(source, "p/reader_test.go", "go"), functions, Counter())) == tested

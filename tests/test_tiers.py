@@ -126,8 +126,8 @@ def test_partly_encoded_indexes_rank_all_of_it(code, tmp_path, encoder, monkeypa
     monkeypatch.setattr(partial, "_MOST", 0)
     index = opened(code, tmp_path, encoder)
     index.update(encoder, seconds=0.0)
-    found = answers(index, encoder, "read text total number connect host colour zebra")
-    assert len(found) == 5 and sorted(tier for _, _, tier in found) == ["encoder"] * 2 + ["static"] * 3
+    hits = answers(index, encoder, "read text total number connect host colour zebra")
+    assert len(hits) == 5 and sorted(tier for _, _, tier in hits) == ["encoder"] * 2 + ["static"] * 3
     assert index.view().encoded_N.sum() == 2 and not index.view().complete
     (code / "late.py").write_text("def very_late(clock):\n    return clock.now() - 1\n")
     index.update(encoder, seconds=0.0)
@@ -167,10 +167,10 @@ def test_static_vectors_are_sums_of_weighted_words(encoder):
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
     words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
     plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
-    found = statics.encode_words(words)
-    assert np.array_equal(statics.encode(texts), found)
-    assert found[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
-    assert not found[-2].any() and np.linalg.norm(found[-1]) == pytest.approx(1)
+    vectors = statics.encode_words(words)
+    assert np.array_equal(statics.encode(texts), vectors)
+    assert vectors[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
+    assert not vectors[-2].any() and np.linalg.norm(vectors[-1]) == pytest.approx(1)
 
 
 def test_a_table_is_made_once_and_a_damaged_one_again(encoder, tmp_path):
@@ -189,7 +189,7 @@ def test_the_bundled_model_brings_its_table():
     encoder = codesage.load()
     file = encoder.folder / table_name(encoder)
     assert file.is_file(), f"run: python scripts/static_table.py {encoder.folder}"
-    assert {found.name for found in encoder.folder.glob("static-*")} == {file.name}
+    assert {path.name for path in encoder.folder.glob("static-*")} == {file.name}
     with np.load(file) as stored:
         assert stored["rows"].shape == (encoder.vocab_size, 96)
 
@@ -216,11 +216,11 @@ def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeyp
     place = [code, "--index-dir", tmp_path / "index"]
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
-    found = run("search", "read the text of a file", *place, "--json", "--no-update")
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    done = run("search", "read the text of a file", *place, "--json", "--no-update")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[0]["path"] == "files.py" and all(line["partial"] and line["tier"] == "encoder" for line in lines)
-    assert found.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in found.stderr
+    assert done.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in done.stderr
     assert "state: partial: 5 of 5 chunks are not encoded yet" in run("status", *place).stdout
     index.update(encoder)
-    found = run("search", "read the text of a file", *place, "--json")
-    assert not json.loads(found.stdout.splitlines()[0])["partial"] and not found.stderr
+    done = run("search", "read the text of a file", *place, "--json")
+    assert not json.loads(done.stdout.splitlines()[0])["partial"] and not done.stderr

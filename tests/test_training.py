@@ -291,8 +291,8 @@ def test_the_score_is_the_same_under_autocast():
     texts = torch.randn(200, 64) + 5  # a common direction: differences of cosines are below the resolution of bf16
     codes = texts + torch.randn(200, 64)
     with torch.autocast("cpu", torch.bfloat16):
-        found = retrieval.mean_reciprocal_rank(texts, codes)
-    assert found == retrieval.mean_reciprocal_rank(texts, codes) > 50
+        score = retrieval.mean_reciprocal_rank(texts, codes)
+    assert score == retrieval.mean_reciprocal_rank(texts, codes) > 50
 
 
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
@@ -369,21 +369,21 @@ def test_micro_batches_are_for_the_memory_that_weights_and_optimizer_leave(size,
 def test_the_chunked_head_equals_the_plain_one(rows):
     torch.manual_seed(0)
     states, weight, labels = torch.randn(10, 8), torch.randn(50, 8), torch.randint(0, 50, (10,))
-    found = []
+    results = []
     for loss in (lambda x, w: F.cross_entropy(x @ w.T, labels, reduction="sum"),
                  lambda x, w: summed_cross_entropy(x, w, labels, rows=rows)):  # fmt: skip
         x, w = states.clone().requires_grad_(), weight.clone().requires_grad_()
         value = loss(x, w)
         (value / 7).backward()
-        found.append((value, x.grad, w.grad))
-    for plain, chunked in zip(*found, strict=True):
+        results.append((value, x.grad, w.grad))
+    for plain, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, plain)
 
 
 def test_muon_takes_the_steps_of_the_library():
     torch.manual_seed(0)
     start, gradients = [torch.randn(6, 9), torch.randn(9, 4)], [[torch.randn(6, 9), torch.randn(9, 4)] for _ in range(5)]
-    found = []
+    results = []
     for made in (partial(muon.Muon, dtype=torch.bfloat16), partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")):
         parameters = [torch.nn.Parameter(matrix.clone()) for matrix in start]
         optimizer = made(parameters, lr=0.02, weight_decay=0.1)
@@ -391,8 +391,8 @@ def test_muon_takes_the_steps_of_the_library():
             for parameter, gradient in zip(parameters, step, strict=True):
                 parameter.grad = gradient.clone()
             optimizer.step()
-        found.append(parameters)
-    for ours, theirs in zip(*found, strict=True):
+        results.append(parameters)
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="expected matrices"):
         muon.Muon([torch.nn.Parameter(torch.zeros(3))], lr=1.0, weight_decay=0.0)
@@ -411,13 +411,13 @@ def test_estimates_count_what_the_paper_counts():
     head = 6 * 0.25 * small.vocab_size * 1024
     assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
-    found = estimate.estimate(
+    cost = estimate.estimate(
         CONFIG, estimate.Step(1000, 1e9, 100, head_floats=10**6), steps=10**9, seconds=60, device=torch.device("cpu"),
         bf16=False, keep=2,
     )  # fmt: skip
     activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
-    assert found.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
-    assert found.parameters == CONFIG.parameters() and 1 <= found.steps < 10**9 and found.seconds <= 61
+    assert cost.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
+    assert cost.parameters == CONFIG.parameters() and 1 <= cost.steps < 10**9 and cost.seconds <= 61
     with pytest.raises(CodesageError, match="GB free"):
         estimate.require_disk(Path("/nowhere/at/all"), 10**18)
 
@@ -501,12 +501,12 @@ def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, with
     assert {"curves.png", "metrics.jsonl", "model.safetensors"} <= {file.name for file in artifact.path.iterdir()}
     again = stage.run(replace(settings, micro_tokens=512), tokens, tokenizer, tmp_path / "again")
     assert again.facts["pretrain"]["tokens"] == facts["tokens"]
-    found, expected = losses(tmp_path / "again"), losses(tmp_path / "model")
+    repeated, expected = losses(tmp_path / "again"), losses(tmp_path / "model")
     if computed_in == "fp32":
-        assert found == pytest.approx(expected, rel=1e-3)
+        assert repeated == pytest.approx(expected, rel=1e-3)
     else:
         of_loss, _ = bf16_rounding(settings.encoder)
-        assert found[0] == pytest.approx(expected[0], rel=2 * of_loss) and again.facts["pretrain"]["loss"] < 3.5
+        assert repeated[0] == pytest.approx(expected[0], rel=2 * of_loss) and again.facts["pretrain"]["loss"] < 3.5
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
