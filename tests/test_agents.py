@@ -124,7 +124,7 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
         ("similar", {"path": "files.py", "line": 999}, "files.py:999 is not in the index"),
     ],
 )
-def test_what_is_foreseen_is_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):
+def test_expected_errors_are_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):
     (tmp_path / "outside").mkdir()
     (tree / "link").symlink_to(tmp_path / "outside")
     result = call(server_of(folders), tool, **arguments)
@@ -164,7 +164,7 @@ def test_a_question_does_not_wait_for_the_whole_index(tree, encoder, tmp_path, m
     assert answer.hits and answer.partial.startswith("another process is indexing this folder")
 
 
-def test_folders_that_cannot_be_are_one_line(tmp_path, encoder):
+def test_impossible_folders_are_one_line(tmp_path, encoder):
     with pytest.raises(CodesageError, match="none: no such folder"):
         Folders([tmp_path / "none"], lambda: encoder)
     with pytest.raises(CodesageError, match="the index of one root"):

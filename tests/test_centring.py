@@ -10,7 +10,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_what_code_does_decides_when_the_language_is_taken_off() -> None:
+def test_meaning_decides_without_the_direction_of_the_language() -> None:
     chance = np.random.default_rng(0)
     meaning = chance.normal(size=(200, 32))
     directions = {"php": 2 * chance.normal(size=32), "go": 2 * chance.normal(size=32)}

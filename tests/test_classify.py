@@ -39,7 +39,7 @@ def test_scale_and_offset_of_the_vectors_do_not_matter():
     np.testing.assert_allclose(head.fit(constant, labels).probabilities(constant), shares, atol=1e-4)
 
 
-def test_a_head_returns_from_disk_and_tells_another_width(tmp_path):
+def test_a_head_is_loaded_and_refuses_another_width(tmp_path):
     vectors, labels = clouds()
     trained = head.fit(vectors, labels)
     head.save(trained, tmp_path / "head", settings={}, facts={"model": "m"})
@@ -61,7 +61,7 @@ def test_a_head_returns_from_disk_and_tells_another_width(tmp_path):
         (np.array([[np.nan, 1], [1, 2]]), ["a", "b"], "not finite"),
     ],
 )
-def test_what_cannot_be_learned_is_one_line(vectors, labels, message):
+def test_unlearnable_labels_are_one_line(vectors, labels, message):
     with pytest.raises(CodesageError, match=message):
         head.fit(vectors, labels)
 
@@ -79,7 +79,7 @@ def test_folds_have_their_share_of_every_label_and_predict_rows_they_have_not_se
         folds.stratified([*labels, "rare"], 5, seed=0)
 
 
-def test_tables_are_read_and_what_is_missing_names_its_line(tmp_path):
+def test_tables_are_read_and_errors_name_the_line(tmp_path):
     lines = tmp_path / "a.jsonl"
     lines.write_text('{"code": "x = 1", "label": 3}\n\n{"code": "y", "label": "b"}\n')
     assert data.read(lines) == data.Labelled(["x = 1", "y"], ["3", "b"])

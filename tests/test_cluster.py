@@ -150,7 +150,7 @@ def test_keys_are_read_in_many_threads(tmp_path):
     assert all((unit["body"] == 1).all() for unit in columns)
 
 
-def test_a_bucket_is_what_agrees_in_the_whole_band():
+def test_rows_share_a_bucket_if_the_whole_band_agrees():
     """Rows whose keys agree only in the upper bits share no bucket, whatever their number and order."""
     from codesage.corpus.distinct.duplicates import _buckets
 
@@ -248,7 +248,7 @@ def _filled(place, text: str = "x"):
         report["text"] = text
 
 
-def test_a_unit_is_there_whole_or_not_at_all(remote):
+def test_a_unit_is_written_completely_or_not_at_all(remote):
     whole, broken = remote / "kind" / "whole", remote / "kind" / "broken"
     _filled(whole)
     with pytest.raises(RuntimeError, match="killed"), result(broken) as (folder, _):
@@ -310,7 +310,7 @@ def test_a_folder_of_other_things_is_never_used_for_work(store, tmp_path, local)
     assert (tmp_path / "mine" / "photos" / "one.png").exists() if local else Remote(address).below() == ["photos/one.png"]
 
 
-def test_what_a_store_refuses_is_one_line(store, tmp_path):
+def test_refusals_of_a_store_are_one_line(store, tmp_path):
     def refusal(address: str = "s3://bucket/work", **variables: str) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(places, "_ATTEMPTS", 1)

@@ -181,7 +181,7 @@ def gradients(encoder):
     return gradients_by_name
 
 
-def test_the_short_way_through_the_embedding_is_the_same_function():
+def test_the_compact_embedding_is_the_same_function():
     for batch in (documents(3), documents(400)):  # a compact table of ids, and the full one
         encoder, results = tiny(dropout=0), []
         ahead = torch.randn(len(batch), 16, dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_vectors_come_in_the_order_given(depth):
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
 
 
-def test_micro_batches_fill_a_budget_with_like_lengths():
+def test_micro_batches_fill_a_budget_with_similar_lengths():
     lengths = [3, 50, 4, 9, 1, 9, 9]
     assert cached.micro_batches(lengths, tokens=20) == [[1], [3, 5], [6, 2, 0, 4]]
     assert cached.micro_batches(lengths, tokens=0) == [[1, 3, 5, 6, 2, 0, 4]]
@@ -387,7 +387,7 @@ def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
         ("0 of 20 pairs", {"batches": batches.Settings(8, 32, 48, kinds={"test": 1.0})}, {}),
     ],
 )
-def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, config):
+def test_impossible_settings_are_refused_at_once(prepared, tmp_path, message, options, config):
     tokenizer, tokens = prepared
     encoder = Encoder(replace(shape(tokenizer), **config))
     with pytest.raises(CodesageError, match=message):
@@ -395,7 +395,7 @@ def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, 
     assert not (tmp_path / "m").exists()
 
 
-def test_what_a_run_costs_is_told_before_it_starts(prepared):
+def test_the_cost_of_a_run_is_estimated_before_it_starts(prepared):
     tokenizer, tokens = prepared
     encoder, first = Encoder(shape(tokenizer)), phase(20, depth=0)
     estimates = stage.expected(phase(40, first=first, micro_tokens=50), tokens, encoder)
@@ -523,7 +523,7 @@ def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, to
         assert not keep[[2, 5, 8, 13]].any() and keep.sum() > 12
 
 
-def test_a_filter_is_kept_beside_and_checked(prepared, trained, tmp_path):
+def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
     tokenizer, tokens = prepared
     calls = []
     settings = filtering.Settings(top=1, pool=8)

@@ -114,7 +114,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_build_goes_on_and_gives_the_same_bytes(tree):
+def test_a_killed_build_resumes_and_gives_the_same_bytes(tree):
     whole = built(tree, "whole", workers=2)
     (tree / "build.py").write_text(BUILD)
     command = [sys.executable, str(tree / "build.py"), str(tree / "killed"), str(tree / "alpha"), str(tree / "beta")]
@@ -135,7 +135,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(tree):
     assert sorted(path.name for path in tree.iterdir() if path.name.startswith((".", "killed"))) == ["killed", "killed.cache"]
 
 
-def test_a_second_builder_and_a_foreign_target_are_told(tree):
+def test_a_second_builder_and_a_foreign_target_are_refused(tree):
     import fcntl
 
     (tree / "a.building").mkdir()
@@ -150,7 +150,7 @@ def test_a_second_builder_and_a_foreign_target_are_told(tree):
         built(tree, "mine")
 
 
-def test_workers_step_around_what_hurts_them():
+def test_workers_skip_harmful_items():
     units = [Words(("a", "crash", "b", "eat")), Words(("spin", "c"), 3), Words(()), Words(("d",), 2)]
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
     heard = []
@@ -163,7 +163,7 @@ def test_workers_step_around_what_hurts_them():
         assert list(engine.map(harm, [Words(("sleep", "e"))])) == [[("sleep", "time"), ("e", "")]]
 
 
-def test_two_hundred_hostile_files_are_read_or_named(tree):
+def test_two_hundred_hostile_files_are_read_or_reported(tree):
     names = hostile.plant(tree / "hostile")
     sources = [Folder(str(tree / name)) for name in ("alpha", "hostile", "beta")]
     engine = LocalEngine(2, limits=Limits(seconds=5, memory=3 << 30))
@@ -215,7 +215,7 @@ def test_a_small_disk_that_fills_up_anywhere(tree):
     assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 
-def test_every_command_of_the_station_answers(tree):
+def test_every_corpus_command_works(tree):
     run = [sys.executable, "-m", "codesage", "corpus"]
     options = ["--out", "c", "--cache", "cache", "--workers", "1", "--held-out", "beta"]
     done = subprocess.run([*run, "build", "alpha", "beta", *options], cwd=tree, capture_output=True, text=True, check=True)

@@ -266,7 +266,7 @@ def test_every_damage_of_an_archive_stops_with_one_line(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name != "a.tar"])  # a plain tar has no checksum of its contents
-def test_a_flipped_bit_never_changes_what_is_read_in_silence(tmp_path, name):
+def test_a_flipped_bit_never_silently_changes_documents(tmp_path, name):
     file, whole = tmp_path / name, WHOLE[name]
     file.write_bytes(whole)
     expected = [(items.path, items.text) for items in source_at(file).documents(tmp_path) if isinstance(items, Document)]
@@ -354,7 +354,7 @@ def test_the_exit_code_of_a_build_on_a_damaged_package_is_not_zero(tmp_path):
     assert done.returncode == 2 and "was damaged after it was fetched" in done.stderr and not (tmp_path / "d").exists()
 
 
-def test_what_a_client_fetched_is_written_down(tmp_path, monkeypatch):
+def test_fetched_files_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(NpmPackage, "_download", lambda self, folder, cache: (folder / "p-1.tgz").write_bytes(tar(NPM, *FILES)))
     source = NpmPackage("p", "1", licence="MIT")
     source.fetch(tmp_path)
@@ -438,7 +438,7 @@ def test_a_tarball_behind_a_pinned_dsc_is_checked(tmp_path, pinned):
 
 
 @pytest.mark.parametrize("value", ['"abc"', f'["{HASH}", "x"]', f'"{HASH.upper()}"', "3", "[3]"])
-def test_a_pin_that_is_no_hash_is_one_line(tmp_path, value):
+def test_a_pin_that_is_not_a_hash_is_one_line(tmp_path, value):
     (tmp_path / "r.toml").write_text(recipe("pip", "p", f"sha256 = {value}\n"))
     with pytest.raises(CodesageError, match="package p: sha256 is .*: expected") as error:
         read_recipe(tmp_path / "r.toml")
@@ -496,7 +496,7 @@ def test_files_that_a_recipe_leaves_out_are_not_counted(tmp_path):
     assert others_of(source, tmp_path) == {"Rust": 1}
 
 
-def test_nothing_readable_says_what_was_seen(tmp_path):
+def test_nothing_readable_lists_the_files_seen(tmp_path):
     (tmp_path / "rust").mkdir()
     for number in range(100):
         (tmp_path / "rust" / f"{number}.rs").write_text("fn main() {}\n")
@@ -574,7 +574,7 @@ def test_repositories_of_every_form_are_read_at_head(tmp_path, origin):
     assert [item.text for item in sources_of([tmp_path / "tree"])[0].documents(tmp_path)] == [code(n).decode() for n in (1, 2)]
 
 
-def test_repositories_without_a_commit_at_head_say_how(tmp_path, origin):
+def test_repositories_without_a_commit_at_head_say_what_to_do(tmp_path, origin):
     git(tmp_path, "init", "-q", "--bare", "empty.git")
     with pytest.raises(CodesageError, match=r"empty\.git: the repository has no commit: commit something first") as error:
         built(tmp_path, "empty.git")
@@ -596,7 +596,7 @@ def test_repositories_without_a_commit_at_head_say_how(tmp_path, origin):
         built(tmp_path, "lost/.git")
 
 
-def test_submodules_and_nested_repositories_are_passed_over_and_named(tmp_path, origin):
+def test_submodules_and_nested_repositories_are_skipped_and_reported(tmp_path, origin):
     top = tmp_path / "top"
     git(top, "init", "-q")
     git(top, "submodule", "add", "-q", str(origin), "deps/sub")
@@ -649,7 +649,7 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
 # Sources with equal names
 
 
-def test_names_are_the_shortest_that_tell_sources_apart():
+def test_names_are_the_shortest_unique_ones():
     one, two = "1" * 40, "2" * 40
     sources = [
         Folder("/w/a/src"), Folder("/w/b/src"), Folder("/v/b/src"), Folder("/w/alone"), Folder("/x/python"), StandardLibrary(),

@@ -185,7 +185,7 @@ DOCUMENTATION = {"ruby": "# Adds one.\n", "csharp": "/// Adds one.\n", "go": "//
 
 
 @pytest.mark.parametrize(("language", "line"), CASES)
-def test_what_stands_between_is_looked_past_and_documents_nothing(language, line):
+def test_lines_between_comment_and_definition_are_skipped(language, line):
     above = DOCUMENTATION.get(language, "/** Adds one. */\n")
     assert docstring(above + line, language) == "Adds one."
     assert docstring(above + f"{line}\n{line}", language) == "Adds one."
@@ -317,7 +317,7 @@ def test_marks_are_stripped_as_the_language_writes_them(name):
         assert text_read == text
 
 
-def test_indented_comments_are_read_as_others():
+def test_indented_comments_are_read_like_others():
     text = "class C {\n\t/*\n\t** Adds one,\n\t** or two.\n\t*/\n\tint f(int a) { return a; } }"
     assert functions(parse(text, "java"))[-1].docstring == "Adds one,\nor two."
 
@@ -356,7 +356,7 @@ def test_a_lone_surrogate_stays_an_escape():
     assert python_docstring(r'"a \ud800 b"') == r"a \ud800 b"
 
 
-def test_python_docstrings_are_those_of_inspect():
+def test_python_docstrings_equal_those_of_inspect():
     files = [file for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")) if file.stat().st_size < 60_000][:80]
     compared = 0
     for file in files:
@@ -417,7 +417,7 @@ def test_line_ends_change_nothing(sample, breaks, tmp_path):
     assert np.array_equal(rows[0], rows[1])
 
 
-def test_line_ends_are_read_alike_in_every_encoding():
+def test_line_ends_are_read_equally_in_every_encoding():
     text = "a\r\nb\rc\n\r\nd\r\r\u2028e\x0cf\x0b\x85g"
     want = "a\nb\nc\n\nd\n\n\u2028e\x0cf\x0b\x85g"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):

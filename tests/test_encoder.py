@@ -35,7 +35,7 @@ def test_parameter_counts_are_the_published_ones(size, count):
         assert sum(p.numel() for p in Encoder(config).parameters()) == count == config.parameters()
 
 
-def test_own_sizes_keep_their_promise():
+def test_our_sizes_have_the_promised_parameter_counts():
     assert SIZES["nano"].parameters() <= 10_000_000
     assert 33_000_000 <= SIZES["mini"].parameters() <= 37_000_000
 
@@ -209,7 +209,7 @@ def broken(folder, kind):
         return folder / "nowhere"
     if kind == "no config":
         (folder / "config.json").unlink()
-    elif kind == "config is no JSON":
+    elif kind == "config is not JSON":
         (folder / "config.json").write_text("{")
     elif kind == "foreign config":
         (folder / "config.json").write_text(json.dumps({"hidden_size": 32, "model_type": "bert"}))
@@ -229,7 +229,7 @@ def broken(folder, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing folder", "no config", "config is no JSON", "foreign config", "other shape", "negative",
+    ["missing folder", "no config", "config is not JSON", "foreign config", "other shape", "negative",
      "truncated weights", "no weights"],
 )  # fmt: skip
 def test_a_bad_folder_is_one_clear_line(encoder, tmp_path, kind):

@@ -24,7 +24,7 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
     assert widths == pytest.approx(expected, rel=0.1)
 
 
-def test_tasks_count_alike_whatever_their_size_and_systems_are_drawn_alike():
+def test_tasks_have_equal_weight_and_systems_share_resamples():
     one, other = np.zeros(10), np.ones(1000)
     assert intervals.bootstrap([one, other]) == pytest.approx(0.5)
     values = np.random.default_rng(1).random(300)
@@ -64,7 +64,7 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)))
 
 
-def test_one_command_measures_all_that_is_there_and_compares_with_a_report(data, tmp_path):
+def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_path):
     done = run("default", "--benchmarks", data, "--out", tmp_path / "a.json")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
@@ -95,7 +95,7 @@ def test_differences_are_judged_by_their_interval():
         (("--against", "none.json"), "not readable"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(data, words, message):
+def test_impossible_evaluations_are_one_line(data, words, message):
     given = ("--benchmarks", data) if words else ()
     assert message in str(run("default", *given, *words).exception)
 

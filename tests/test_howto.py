@@ -192,7 +192,7 @@ def test_a_heading_names_the_code_below_it(path: str, text: str) -> None:
         "# Sort a dict\n\nfor each item\n    do it\n",  # pseudo-code without a fence
     ],
 )
-def test_what_is_no_sample_gives_no_pair(text: str) -> None:
+def test_unsuitable_code_gives_no_pair(text: str) -> None:
     assert not list(articles_of(_document("usage.md", text)))
 
 
@@ -227,7 +227,7 @@ def test_imports_and_headers_are_cut_off(code: str, bare: str) -> None:
     assert without_preamble(code) == bare
 
 
-def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
+def test_names_that_code_defines_are_hidden_everywhere() -> None:
     code = "def fib(n):\n    return fib(n - 1) + fibonacci(n)\n\nclass Fib:\n    def __init__(self): self.fib = fib\n"
     assert without_names(code, "python") == (
         "def f1(n):\n    return f1(n - 1) + fibonacci(n)\n\nclass f2:\n    def __init__(self): self.f1 = f1\n"
@@ -247,7 +247,7 @@ def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
         ("aws-py-routes/handler.py", "aws-go-routes/handler.go"),
     ],
 )  # fmt: skip
-def test_paths_that_differ_in_their_language_alone_are_aligned(one: str, other: str) -> None:
+def test_paths_that_differ_only_in_their_language_are_aligned(one: str, other: str) -> None:
     assert aligned_key(one) == aligned_key(other) != ""
 
 
@@ -257,7 +257,9 @@ def test_groups_have_two_languages_and_one_file_of_each() -> None:
         return [[file.path for file in members] for members in groups_of(files).values()]
 
     assert groups("python/two-sum.py", "go/two-sum.go", "rust/two-sum.rs") == [["python/two-sum.py", "go/two-sum.go"]]
-    assert groups("python/two-sum.py") == groups("a/two-sum.ts", "a/two-sum.js") == groups("python/index.py", "go/index.go") == []
+    assert (
+        groups("python/two-sum.py") == groups("a/two-sum.ts", "a/two-sum.js") == groups("python/index.py", "go/index.go") == []
+    )
     assert groups("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [
         ["x/send-sms.10.x.py", "x/send-sms.6.x.rb"]
     ]
@@ -378,7 +380,7 @@ def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "docs/Change-Log.rst", "HISTORY.adoc", "release_notes.md"])
-def test_logs_of_changes_are_no_articles(name: str) -> None:
+def test_change_logs_are_not_articles(name: str) -> None:
     text = "# Read the rows\n\n```python\nrows = read(path)\nprint(rows)\n```\n"
     assert all(list(articles_of(_document(other, text))) for other in ("docs/rows.md", "docs/history-api.md"))
     assert not list(articles_of(_document(name, text)))
@@ -393,7 +395,7 @@ def test_logs_of_changes_are_no_articles(name: str) -> None:
         ("int fd = open_it(path, 0);\nreturn close_it(fd);", True),
     ],
 )
-def test_prototypes_alone_are_no_sample_of_c(code: str, shows: bool) -> None:
+def test_prototypes_alone_are_not_a_sample_of_c(code: str, shows: bool) -> None:
     assert is_sample(Sample("c", code, 1)) == shows
 
 
@@ -405,7 +407,7 @@ def test_prototypes_alone_are_no_sample_of_c(code: str, shows: bool) -> None:
         ("sort/heap-sort.{}", "heap sort"),
     ],
 )
-def test_a_path_that_only_says_what_is_done_says_of_what_too(path: str, text: str) -> None:
+def test_a_path_that_ends_in_an_action_also_names_its_object(path: str, text: str) -> None:
     code = "rows = client.fetch(1)\nprint(rows)\n"
     members = [_document(path.format(suffix), code) for suffix in ("py", "rb")]
     assert {pair.text for pair in pairs_of_group("k", members, "")} == {text}

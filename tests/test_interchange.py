@@ -178,7 +178,7 @@ def test_bad_sources_are_one_line(source, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["codesage", "transformers.models.auto.modeling_auto"])
-def test_importing_codesage_is_all_that_the_auto_classes_need(hub, first):
+def test_the_auto_classes_only_need_codesage_to_be_imported(hub, first):
     """In any order, in a separate process in which nothing is registered yet."""
     code = (
         f"import sys, {first}, codesage; from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"

@@ -73,7 +73,7 @@ def tokenised(pairs, tokenizer, out, *, held_out=()):
 # Pairs and tokens
 
 
-def test_groups_survive_parquet_and_older_pairs_are_in_none(tmp_path):
+def test_groups_survive_parquet_and_older_pairs_have_none(tmp_path):
     schema, pairs = schema_of(Pair), [documented(1), member(2, "go")]
     assert schema.names[-1] == "group"
     with Writer(tmp_path / "new.parquet", schema) as writer:
@@ -162,7 +162,7 @@ def test_a_table_is_read_from_a_line():
         ("howto=1,howto=2", "'howto' occurs twice"),
     ],
 )
-def test_a_line_that_is_no_table_is_told(line, message):
+def test_an_invalid_table_line_is_refused(line, message):
     with pytest.raises(CodesageError, match=message):
         entries.parsed(line)
 
@@ -186,7 +186,7 @@ def test_a_line_that_is_no_table_is_told(line, message):
         ({"parallel:puzzles/ruby": 1}, "'parallel:puzzles/ruby'.* 0 groups"),
     ],
 )
-def test_entries_that_cannot_be_are_one_line(tokens, mix, message):
+def test_impossible_entries_are_one_line(tokens, mix, message):
     with pytest.raises(CodesageError, match=message) as error:
         Batches(tokens, settings(mix, size=16))
     assert "\n" not in str(error.value)
@@ -218,7 +218,7 @@ def test_an_entry_names_its_pairs(tokens, name, chosen):
     assert entries.rows_of(entry, tokens).tolist() == [i for i, pair in enumerate(PAIRS) if chosen(pair)]
 
 
-def test_a_package_that_ends_like_a_language_is_a_package(tokenizer, tmp_path):
+def test_a_package_named_like_a_language_is_a_package(tokenizer, tmp_path):
     pairs = [documented(i, package=("tracks/python", "tracks")[i % 2]) for i in range(8)]
     held = tokenised(pairs, tokenizer, tmp_path / "t")
     (entry,) = entries.entries_of({"function:tracks/python": 1}, held)
@@ -599,7 +599,7 @@ def test_mined_negatives_are_those_of_a_loop(tokens, options):
     assert counted > 10 and (mining.mined(judge, tokens, rules) == negatives).all()
 
 
-def test_codes_that_share_a_text_are_no_negatives(tokenizer, tmp_path):
+def test_codes_that_share_a_text_are_not_negatives(tokenizer, tmp_path):
     pairs = [replace(documented(i), text=f"Text {i // 4}") for i in range(24)]
     held = tokenised(pairs, tokenizer, tmp_path / "t")
     negatives = mining.mined(Judge(held), held, mining.Settings(1, 24, 24))
@@ -635,7 +635,7 @@ def test_mined_negatives_join_their_batch_as_pairs(tokens):
         Batches(tokens, settings(mined_negatives=1))
 
 
-def test_mined_negatives_are_kept_beside_and_checked(tokens, tokenizer, tmp_path):
+def test_mined_negatives_are_saved_and_checked(tokens, tokenizer, tmp_path):
     calls = []
     rules = mining.Settings(2, 20, 3)
     artifact = mining.write(Judge(tokens), tokens, tmp_path / "m", rules, progress=lambda *now: calls.append(now))

@@ -316,7 +316,7 @@ Geeft de waarde terug van het veld|Maakt een nieuwe lijst|Controleert of het bes
 Zwraca sumę elementów|Toplamı döndürür|Returnerar värdet av fältet"""
 
 
-def test_english_is_told_from_eleven_other_languages():
+def test_english_is_distinguished_from_eleven_other_languages():
     english = ENGLISH.replace("\n", "|").split("|")
     foreign = FOREIGN.replace("\n", "|").split("|")
     assert [text for text in english if not is_english(text)] == []
@@ -329,7 +329,7 @@ def test_languages_and_unicode():
     assert repair_unicode("a\x00b\u202ec\ufffd") == "abc"
 
 
-def test_code_is_told_from_prose():
+def test_code_is_distinguished_from_prose():
     code = (
         "x = foo(bar);",
         "if (a == b) {",
@@ -477,7 +477,7 @@ def test_comments_above_blocks(language):
         "# Gibt die Summe der Werte zurück",
     ],
 )
-def test_comments_that_are_no_prose(comment):
+def test_comments_that_are_not_prose(comment):
     assert passages(f"def f(a):\n    {comment}\n    a.drop()\n    a.move()\n    return a\n", "python", "comment") == []
 
 
@@ -579,7 +579,7 @@ def test_tests_are_matched_with_what_they_test(language):
     assert match_tests([test], both, drops) == [] and drops == {UNMATCHED: 1}  # it is unclear which of the two is called
 
 
-def test_calls_that_only_pass_by_are_not_what_is_tested():
+def test_incidental_calls_are_not_the_tested_function():
     source = "def test_requests_win_over_config(self):\n    c = config()\n    self.run(c)\n"
     (test,) = tested.tested_of(parse(source, "python"), Document("t", "python", source, ""))
     (function,) = functions(parse("def config():\n    a = 1\n    b = 2\n    return a, b\n", "python"))

@@ -46,14 +46,14 @@ TWO_LINES = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_lines_of_code_are_counted_alike(language):
+def test_lines_of_code_are_counted_equally_in_all_languages(language):
     for code in ONE_LINE[language]:
         assert has_lines(code, 1, language) and not has_lines(code, 2, language), code
     assert has_lines(TWO_LINES[language], 2, language) and not has_lines(TWO_LINES[language], 3, language)
 
 
 @pytest.mark.parametrize("code", ["", "\n \n", "}\n});\n]", "end\nend", "# a\n# b", "else\nbegin\nrescue"])
-def test_brackets_block_keywords_and_comments_are_no_lines_of_code(code):
+def test_brackets_block_keywords_and_comments_are_not_lines_of_code(code):
     assert not has_lines(code, 1, "ruby")
 
 
@@ -167,14 +167,14 @@ AROUND = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_comments_that_document_definitions_are_no_pairs(language):
+def test_comments_that_document_definitions_give_no_pairs(language):
     mark = "#" if language in ("python", "ruby") else "//"
     for definition in DEFINITIONS[language]:
         around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
         assert comments(around % (f"{mark} Drop all of the rows", definition), language) == [], definition
 
 
-def test_comments_of_members_arguments_and_elements_are_no_pairs():
+def test_comments_on_members_arguments_and_elements_give_no_pairs():
     for inner in (
         "run({\n    // Drop all of the rows\n    a: 1,\n    b: 2,\n  });",
         "run({\n    // Drop all of the rows\n    a() {\n      x();\n    },\n  });",
@@ -362,7 +362,7 @@ def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, 
         ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # the code does much more
     ],
 )
-def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):
+def test_code_that_only_prepares_or_does_more_gives_no_pair(language, text, code):
     mark = "#" if language in ("python", "ruby") else "//"
     if language in ("python", "ruby"):
         code = code.replace(";", "").replace("\n  ", "\n    " if language == "python" else "\n  ")
@@ -372,7 +372,7 @@ def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):
     assert comments(around % (f"{mark} {text}", code), language) == []
 
 
-def test_examples_that_are_left_out_in_part_wrong_or_declarations_are_none():
+def test_partial_wrong_and_declaring_examples_give_no_pairs():
     read = "Open the file and read its rows:\n\n```%s\n%s\n```\n"
     for fence, code in (
         ("python", "f = open('x')\n...\nf.read()"),
@@ -387,12 +387,12 @@ def test_examples_that_are_left_out_in_part_wrong_or_declarations_are_none():
         assert list(examples_in_prose(read % (fence, code), "guide.md")) == [], code
 
 
-def test_the_prompts_and_the_output_of_a_session_are_no_code():
+def test_prompts_and_output_of_a_session_are_not_code():
     text = "Open the file and read its rows:\n\n```python\n>>> f = open('x')\n>>> f.read(\n...     1)\n'a'\n```\n"
     assert [pair.code for pair in examples_in_prose(text, "guide.md")] == ["f = open('x')\nf.read(\n    1)"]
 
 
-def test_what_stands_before_a_list_introduces_the_code_below_the_list():
+def test_text_above_a_list_introduces_the_code_below_it():
     steps = "Read the rows of a file by name.\n\n%s\n```python\nf = open('x')\nf.read()\n```\n"
     for items, text in (
         ("- Use `open` for the file.\n- Call `read` on the file.\n", "Read the rows of a file by name"),
@@ -401,7 +401,7 @@ def test_what_stands_before_a_list_introduces_the_code_below_the_list():
         assert [pair.text for pair in examples_in_prose(steps % items, "guide.md")] == [text]
 
 
-def test_a_comment_on_a_resource_does_not_tell_what_is_done_with_it():
+def test_a_comment_about_opening_does_not_describe_later_use():
     uses = "\n".join(f"    client.send{number}(a);" for number in range(6))
     body = "// Initialize the client\n  try (Client client = Client.create()) {\n%s\n  }"
     assert comments("class A { void f() {\n  " + body % uses + "\n} }", "java") == []

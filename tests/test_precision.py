@@ -99,7 +99,7 @@ def step_of(encoder, gradients_of, name):
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("asked", ["", "auto", "bf16", "fp32"])
-def test_the_environment_answers_for_the_processor_and_a_run_for_itself(monkeypatch, native, asked):
+def test_the_environment_sets_the_default_precision_and_a_run_its_own(monkeypatch, native, asked):
     monkeypatch.setenv(precision.VARIABLE, asked)
     monkeypatch.setattr(precision, "native_bf16", lambda device: native)
     has = {"bf16": True, "fp32": False}.get(asked, native)
@@ -114,7 +114,7 @@ def test_the_environment_answers_for_the_processor_and_a_run_for_itself(monkeypa
             precision.autocast("bf16", CPU)
 
 
-def test_a_precision_that_is_none_is_one_line(monkeypatch):
+def test_an_unknown_precision_is_one_line(monkeypatch):
     monkeypatch.setenv(precision.VARIABLE, "fp16")
     with pytest.raises(CodesageError, match="CODESAGE_PRECISION is 'fp16', expected one of auto, bf16, fp32"):
         precision.has_bf16(CPU)
@@ -220,7 +220,7 @@ BY_HEART = {
 
 
 @pytest.mark.parametrize("stage", BY_HEART)
-def test_one_batch_is_learned_by_heart_in_bf16(tmp_path, stage):
+def test_one_batch_is_memorised_in_bf16(tmp_path, stage):
     batch, step, bound = BY_HEART[stage]
     encoder = encoder_of(CONFIG.without_dropout())
     run = loop.Run(stage, tmp_path, Same(batch), gradients_of=lambda _: step(encoder))

@@ -91,13 +91,13 @@ def test_random_masking_is_exact_on_average_uniform_and_never_empty():
     assert not random_mask(np.zeros(9, int), np.array([9]), rate=0.5, keep_id=0, key_B=keys(1)).any()
 
 
-def test_rates_are_drawn_between_two():
+def test_rates_are_random_between_two():
     hidden = random_mask(np.ones(1_000_000, int), np.full(1_000, 1_000), rate=(0.1, 0.5), keep_id=0, key_B=keys(1_000))
     share = hidden.reshape(1_000, 1_000).mean(1)
     assert 0.1 <= share.min() < 0.11 and 0.49 < share.max() <= 0.5 and share.mean() == pytest.approx(0.3, abs=0.01)
 
 
-def test_a_window_is_masked_alike_whatever_stands_beside_it():
+def test_a_window_is_masked_equally_in_any_batch():
     ids, names, key_B = np.arange(1, 61), np.arange(60) % 7, keys(3)
     lengths = np.array([20, 10, 30])
     for mask in (
@@ -153,7 +153,7 @@ def test_a_cap_hides_whole_names_and_at_least_one():
     assert deobfuscate(names, np.full(200, 10), key_B=keys(200)).tolist() == (names > 0).tolist()
 
 
-def test_what_cannot_be_parsed_takes_random_masking(write):
+def test_unparsable_documents_get_random_masking(write):
     settings = examples.Settings(objective="deobfuscation", max_tokens=64, batch_tokens=64)
     made = examples.Batches(write([Document("deep.py", "python", "(\n" * 5_000, "")]), settings)
     for step in range(9):
@@ -212,7 +212,7 @@ def test_random_offsets_cut_whole_documents_elsewhere_in_each_epoch(tokens, toke
     assert firsts[0] != firsts[1] and len(set(firsts[0])) > 5
 
 
-def test_every_window_ends_as_a_text_that_is_cut_for_embedding(tokens, tokenizer):
+def test_every_window_ends_like_a_text_cut_for_embedding(tokens, tokenizer):
     settings = examples.Settings(objective="masking", max_tokens=32, batch_tokens=1_000, mask_rate=0.5, end_each=True)
     made, step, seen = examples.Batches(tokens, settings), 0, set()
     for step in range(len(made._epochs.planned(0))):
@@ -337,7 +337,7 @@ def test_stage_one_overfits_one_document_and_loads_again(write, tokenizer, tmp_p
     assert len((tmp_path / "model" / "metrics.jsonl").read_text().splitlines()) >= 150
 
 
-def test_a_sequential_run_changes_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
+def test_a_sequential_run_switches_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
     shares = {}
     at = examples.Batches.at
 
@@ -354,7 +354,7 @@ def test_a_sequential_run_changes_at_half_of_its_steps(write, tokenizer, tmp_pat
     assert [share > 0.2 for _, share in sorted(shares.items())] == [False] * 4 + [True] * 3
 
 
-def test_windows_longer_than_the_encoder_are_said_before(write, tokenizer, tmp_path):
+def test_windows_longer_than_the_encoder_are_refused_early(write, tokenizer, tmp_path):
     settings = stage.Settings(CONFIG, examples.Settings(max_tokens=65), loop.Settings(1, 0, 1e-3))
     with pytest.raises(CodesageError, match="65 tokens"):
         stage.run(settings, write(DOCUMENTS[:2]), tokenizer, tmp_path / "model")

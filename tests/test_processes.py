@@ -253,7 +253,7 @@ def two(two_processes):
 
 
 @pytest.mark.parametrize("what", ["gradients", "sharded gradients"])
-def test_two_processes_find_the_gradients_of_one(alone, two, what):
+def test_two_processes_compute_the_gradients_of_one(alone, two, what):
     shared, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "gradients"))
     assert expected.keys() == shared.keys() and expected["loss"][1] == shared["loss"][1]
     for name in expected:
@@ -261,7 +261,7 @@ def test_two_processes_find_the_gradients_of_one(alone, two, what):
 
 
 @pytest.mark.parametrize("what", ["bf16 gradients", "sharded bf16 gradients"])
-def test_two_processes_find_the_gradients_of_one_in_bf16(alone, two, what):
+def test_two_processes_compute_the_gradients_of_one_in_bf16(alone, two, what):
     """Each side differs from the gradient in fp32 by the bound of bf16_rounding, so from the other by twice the bound."""
     shared, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "bf16 gradients"))
     exact = load_file(alone / "gradients" / "gradients.safetensors")
@@ -282,13 +282,13 @@ def test_two_processes_take_the_steps_of_one(alone, two, what):
         torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
 
 
-def test_a_second_phase_goes_on_with_a_sharded_encoder(alone, two):
+def test_a_second_phase_continues_with_a_sharded_encoder(alone, two):
     shared, expected = (load_file(folder / "weights.safetensors") for folder in (two / "sharded phases", alone / "phases"))
     for name in expected:
         torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
 
 
-def test_one_process_goes_on_where_two_were_killed(alone, two_processes):
+def test_one_process_resumes_where_two_were_killed(alone, two_processes):
     folder, output = two_processes
     assert "process 0 of 2 lost another one during pretrain" in output and "resumes from the last checkpoint" in output
     assert "Traceback" not in output

@@ -71,7 +71,7 @@ def test_texts_are_cut_sooner_than_code(models):
     np.testing.assert_allclose(model.encode([long], kind="text"), model.encode([long * 9], kind="text"), atol=1e-6)
 
 
-def test_fingerprints_tell_precisions_apart(models):
+def test_fingerprints_differ_by_precision(models):
     assert len({model.fingerprint for model in models.values()}) == 3
 
 

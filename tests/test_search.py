@@ -91,7 +91,7 @@ def content(index):
     return rows.fetchall()
 
 
-def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, tmp_path):
+def test_code_comes_before_its_tests_unless_the_query_asks_for_tests(root, tmp_path):
     (root / "tests").mkdir()
     (root / "tests" / "test_http.py").write_text("def parse_http_header_test():\n    return 'parse http header'\n")
     index = opened(root, tmp_path)
@@ -102,7 +102,7 @@ def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, t
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
+def test_a_language_in_the_query_is_a_hint_and_not_a_filter(tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     body = "({0}) {{\n  const table = open({0});\n  return table.rows;\n}}\n"
@@ -190,7 +190,7 @@ index.update(ENCODER)
 
 
 @pytest.mark.parametrize(("step", "at"), [("_add", 1), ("_add", 3), ("_missing", 1), ("_missing", 4)])
-def test_killed_while_indexing_goes_on_where_it_was(root, tmp_path, step, at):
+def test_killed_while_indexing_resumes_where_it_left_off(root, tmp_path, step, at):
     here = os.path.dirname(__file__)
     arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), step, str(at), here]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
@@ -234,7 +234,7 @@ def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
     assert of_other_models(index.folder, first.fingerprint) == [folders[1]]
 
 
-def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):
+def test_a_folder_that_is_not_an_index_is_never_removed(root, tmp_path):
     with pytest.raises(CodesageError, match="not an index"):
         Index.open(root, folder=root / "pkg", encoder=ENCODER, rebuild=True)
     assert (root / "pkg" / "shapes.py").exists()
@@ -248,7 +248,7 @@ def test_searches_at_once_share_the_first_index(root, tmp_path):
     assert len({out for out, _ in answers}) == 1
 
 
-def test_an_index_that_another_process_began_meanwhile_stays(root, tmp_path):
+def test_an_index_that_another_process_just_created_is_kept(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
     index_station._create(tmp_path / "index" / "index.sqlite", root, ENCODER)
@@ -322,7 +322,7 @@ def test_loading_a_model_asks_its_library_to_send_nothing():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
-def test_a_language_that_is_none_is_told(root, tmp_path):
+def test_an_unknown_language_is_refused(root, tmp_path):
     unknown = run("search", "x", root, "--index-dir", tmp_path / "i", "--language", "js")
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "javascript" in unknown.stderr
     assert run("search", "listen", root, "--index-dir", tmp_path / "i", "--language", "Go").returncode == 0
@@ -341,7 +341,7 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         assert wrong.returncode == 2 and message in wrong.stderr and wrong.stderr.count("\n") == 1
 
 
-def test_a_second_writer_is_told(root, tmp_path):
+def test_a_second_writer_is_refused(root, tmp_path):
     index = opened(root, tmp_path)
     with FileLock(tmp_path / "index" / "lock"), pytest.raises(CodesageError, match="another process"):
         index.update(ENCODER)
@@ -410,7 +410,7 @@ def test_secrets_are_known_by_their_names(name, secret):
     assert (text_of(b"x = 1", name=name) == Skipped(name, "secret")) == secret
 
 
-def test_a_long_line_is_found_wherever_it_lies_and_whatever_ends_it():
+def test_a_long_line_is_found_anywhere_with_any_line_end():
     pieces = ["", "\n", "x\n" * 3_000, "x" * 4_999 + "\n", "x" * 5_000, "x" * 5_001, "\r", "\u2028" + "x" * 2_500]
     for parts in product(pieces, repeat=3):
         text = "y" + "".join(parts)
@@ -462,7 +462,7 @@ def test_command_line_answers_with_the_bundled_model(root, tmp_path):
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 7
 
 
-def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path):
+def test_a_search_beside_a_writer_sees_committed_state(root, tmp_path):
     folder = tmp_path / "i"
     assert run("index", root, "--index-dir", folder).returncode == 0
     (root / "pkg" / "late.py").write_text("def very_late():\n    return 1\n")
@@ -476,13 +476,13 @@ def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path)
 
 
 @pytest.mark.parametrize("command", [("search", "area", "--no-update"), ("status",)])
-def test_what_is_not_indexed_is_told_from_what_is_not_found(root, tmp_path, command):
+def test_not_indexed_is_distinguished_from_not_found(root, tmp_path, command):
     missing = run(*command, root, "--index-dir", tmp_path / "i")
     assert missing.returncode == 2 and "has no index" in missing.stderr and f"--index-dir {tmp_path / 'i'}" in missing.stderr
 
 
 @pytest.mark.parametrize("command", ["index", "search", "status"])
-def test_command_line_says_what_is_wrong_in_one_line(tmp_path, command):
+def test_command_line_errors_are_one_line(tmp_path, command):
     query = ["query"] if command == "search" else []
     missing = run(command, *query, tmp_path / "nowhere", "--index-dir", tmp_path / "i")
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1 and missing.stderr.startswith("codesage: ")
@@ -578,7 +578,7 @@ def test_secrets_stay_out_and_an_index_is_its_owners(root, tmp_path):
     assert (tmp_path / "index").stat().st_mode & 0o77 == 0
 
 
-def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(root, tmp_path):
+def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_path):
     program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     (root / "evil.py").write_text("def evil():\n    return '\x1b]0;owned\x07 \u202e'\n")
@@ -588,7 +588,7 @@ def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == "evil.py"
 
 
-def test_an_update_that_was_cut_off_says_so(root, tmp_path, monkeypatch):
+def test_an_interrupted_update_says_so(root, tmp_path, monkeypatch):
     index = opened(root, tmp_path)
 
     def broken(*arguments):

@@ -119,7 +119,7 @@ def test_best_of_equal_scores_are_the_first():
     assert best(np.array([]), 5) == []
 
 
-def test_names_are_told_apart_by_their_stems():
+def test_names_are_compared_by_their_stems():
     names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
     for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
         words = content_words(query)
@@ -132,7 +132,7 @@ def test_names_are_told_apart_by_their_stems():
                 assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
 
 
-def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
+def test_a_view_is_loaded_once_per_state_and_shared(index, tmp_path):
     other = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
     view = index.view()
     assert other.view() is view and view.centred_PD is view.centred_PD
@@ -204,4 +204,4 @@ def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
     for query in ("SELECT * FROM chunks ORDER BY id", "SELECT path, reason FROM files ORDER BY path"):
         assert other.connection.execute(query).fetchall() == index.connection.execute(query).fetchall()
     for query in QUERIES:
-        assert found(search(other, ENCODER, query)) == found(search(index, ENCODER, query))
+        assert summarised(search(other, ENCODER, query)) == summarised(search(index, ENCODER, query))

@@ -194,7 +194,7 @@ def test_large_bodies_are_refused_with_and_without_a_length(client):
     assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
 
 
-def test_a_slow_body_ends_in_time_and_holds_up_nobody(served, client):
+def test_a_slow_body_times_out_and_blocks_nobody(served, client):
     host, port = served[0].removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
         lines = ("POST /v1/embeddings HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKEN}", "Content-Length: 9",
@@ -222,7 +222,7 @@ class Slow:
         return np.array([[sum(document)] for document in documents], np.float32)
 
 
-def test_requests_that_wait_are_encoded_together_and_keep_their_order():
+def test_waiting_requests_are_encoded_together_and_keep_their_order():
     encode = Slow()
     with Batcher(encode, batch_tokens=10) as batcher:
         first = batcher.submit([[1]])
@@ -277,7 +277,7 @@ def test_many_clients_lose_nothing(served, encoder):
     assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together
 
 
-def test_a_stranger_must_bring_a_token():
+def test_other_machines_need_a_token():
     from typer.testing import CliRunner
 
     from codesage import cli

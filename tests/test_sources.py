@@ -174,7 +174,7 @@ HOSTILE = {
     "deb without data": (ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"x")), DAMAGED),
     "deb that is another ar archive": (ar(("a.o", b"x"), ("data.tar", PLAIN)), DAMAGED),
     "deb many members": (ar(("debian-binary", b"2.0\n"), *(("x", b"") for _ in range(60))), "bomb"),
-    "deb data is no tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), DAMAGED),
+    "deb data is not a tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), DAMAGED),
     "deb in a deb": (ar(("debian-binary", b"2.0\n"), ("data.tar", deb(GOOD))), DAMAGED),
     "zip symbolic link": (zipped(("p/l.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
     "zip pipe": (zipped(("p/l.py", b""), mode=stat.S_IFIFO | 0o600), "device"),
@@ -569,7 +569,7 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
      (PipPackage, "a", "1/../2"),
      (PipPackage, "a", ""), (NpmPackage, "@a/b", "^1"), (PipPackage, "a;b", "1")],
 )  # fmt: skip
-def test_names_that_are_none_are_refused(client, name, version):
+def test_invalid_names_are_refused(client, name, version):
     with pytest.raises(CodesageError, match="is not a valid (name|version)"):
         client(name, version)
 
@@ -682,7 +682,7 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_names_of_generated_and_minified_files_pass_the_plain_words_looked_for_first():
+def test_the_quick_check_passes_all_generated_and_minified_names():
     generated = """a.pb.go a.pb.cc a_pb2_grpc.pyi a_pb.js a.pb.ts a.g.i.cs x/AssemblyInfo.cs x/zz_generated a_gen.go a.gen.ts
         a.generated.x a-generated.js generated/a x/generated-sources/a lex.yy.h a.tab.c b.yy.h parsetab.py lextab.py
         yacctab.py LexerListener.x ParserBaseVisitor.java bindata.go moc_a.cpp qrc_b.cpp x/ui_a.h"""

@@ -142,7 +142,7 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     assert [part.tolist() for part in reciprocal["BM25"]] == [[1, 1]] * 3
 
 
-def test_smoke_run_walks_the_whole_path(tmp_path):
+def test_smoke_run_covers_the_whole_path(tmp_path):
     environment = {**os.environ, "OUT": str(tmp_path / "smoke"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", str(ROOT / "runs" / "smoke.sh")], env=environment, capture_output=True, text=True, check=False

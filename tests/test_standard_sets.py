@@ -196,7 +196,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
         ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "no query has an answer"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_set_is_one_line(tmp_path, name, file, content, message):
+def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
     (write_sets(tmp_path) / name / file).write_text(content)
     with pytest.raises(CodesageError, match=message):
         tasks = sets.read(None, tmp_path, [name], say=pytest.fail)

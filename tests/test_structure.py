@@ -45,7 +45,7 @@ def folder(name: str) -> str:
     return ".".join(parts[: 2 if parts[0] == "corpus" and len(parts) > 2 else 1]) if len(parts) > 1 else name
 
 
-def test_no_imports_form_a_circle():
+def test_there_are_no_cyclic_imports():
     graph = {name: set(imported(tree)) - {name} for name, tree in modules().items()}
     assert sum(map(len, graph.values())) > 300
     assert circle_in(graph) == []
@@ -59,7 +59,7 @@ def test_no_folders_import_each_other():
     assert circle_in(graph) == []
 
 
-def test_circles_are_found():
+def test_cycles_are_found():
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}) and not circle_in({"a": {"b"}, "b": {"c"}})
 
 

@@ -71,7 +71,7 @@ def test_spans_are_true(sample):
         assert f.name.encode() in b"\n".join(lines[f.start_line - 1 : f.end_line])
 
 
-def test_python_definitions_are_those_of_the_ast_module():
+def test_python_definitions_equal_those_of_the_ast_module():
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
     compared = 0
     for file in files:
@@ -106,7 +106,7 @@ def test_tsx_is_a_dialect():
         ("ruby", "def total = @total\nx = {total: 1}", ["total", "total", "x", "total"]),
     ],
 )
-def test_what_a_file_defines(language, text, names):
+def test_names_that_a_file_defines(language, text, names):
     assert [identifier.name for identifier in identifiers(parse(text, language))] == names
 
 
@@ -176,7 +176,7 @@ def test_what_a_file_defines(language, text, names):
         ("go", "package p\nimport \"a/b\"\nfunc «f»(«self» int, «base» a) { «outer»: for { break «outer» }; _ = «self» }"),
     ],
 )  # fmt: skip
-def test_what_is_hidden_of_a_construct(language, text):
+def test_hidden_names_of_constructs(language, text):
     tree = parse(text.replace("«", "").replace("»", ""), language)
     assert marked(tree) == text
 
@@ -205,7 +205,7 @@ def test_receivers_and_special_methods_are_hidden_on_request(language, text, set
     )
 
 
-def test_python_builtins_stay_where_a_file_does_not_bind_them():
+def test_python_builtins_stay_unless_a_file_binds_them():
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     seen = 0
     for file in files:
@@ -236,7 +236,7 @@ def test_comments_before_a_definition(text, docstring):
     assert function.docstring == docstring
 
 
-def test_nested_returns_go_with_the_outer_ones():
+def test_nested_returns_are_removed_with_the_outer_ones():
     text = "def f(a):\n    def g(b):\n        return b\n    if a:\n        return g(\n            a)\n    return 1\n"
     outer, inner = functions(parse(text, "python"))
     assert outer.bare_body == "def g(b):\nif a:"

@@ -69,7 +69,7 @@ def found_in(source, path, language):
 
 
 @pytest.mark.parametrize("language", sorted(TESTS))
-def test_the_class_the_module_or_the_folder_tells_which_of_several_is_tested(language):
+def test_class_module_or_folder_decide_which_function_is_tested(language):
     source, path = TESTS[language]
     end = SUFFIXES.get(language, language)
     right, wrong = (PARSERS[language].format(name) for name in ("Reader", "Writer"))
@@ -82,7 +82,7 @@ def test_the_class_the_module_or_the_folder_tells_which_of_several_is_tested(lan
     assert match_tests(found_in(source, path, language), twice, drops) == [] and drops == {UNMATCHED: 1}
 
 
-def test_names_of_tests_name_modules_and_classes():
+def test_names_of_tests_give_modules_and_classes():
     named = ("test_foo_bar.py", "foo_bar_test.go", "FooBarTest.java", "foo-bar.spec.ts", "TestFooBar.cs", "foo_bar_spec.rb")
     assert {module_of(f"a/{name}") for name in named} == {"foobar"}
     assert module_of("lib/foo/index.ts") == module_of("foo/__init__.py") == "foo"
@@ -106,7 +106,7 @@ WRITER = "class Writer:\n    def {0}(self, text):\n        parts = text.split()\
         ("long_text_is_split", "__", UNMATCHED),
     ],
 )
-def test_the_words_of_the_test_must_tell_something_of_the_function(name, function, reason):
+def test_a_tests_name_must_say_something_about_the_function(name, function, reason):
     source = f"class TestWriter:\n    def test_{name}(self):\n        Writer().{function}('')\n"
     drops: Counter = Counter()
     functions = definitions((WRITER.format(function), "lib/writer.py", "python"))
@@ -114,7 +114,7 @@ def test_the_words_of_the_test_must_tell_something_of_the_function(name, functio
     assert (len(pairs), drops) == (int(not reason), {reason: 1} if reason in DROPS else {})
 
 
-def test_a_function_outside_of_what_is_tested_must_be_named_whole():
+def test_a_function_outside_the_tested_module_must_be_named_in_full():
     """A test's name may contain one word, or most words, of a name that the package defines once, by chance."""
     for called, name, pairs in (
         ("path_graph", "path_graph_of_one_node", 1),
@@ -127,7 +127,7 @@ def test_a_function_outside_of_what_is_tested_must_be_named_whole():
         assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), functions, Counter())) == pairs
 
 
-def test_of_several_tests_the_one_that_says_most_stays():
+def test_the_most_informative_of_several_tests_is_kept():
     source = "class TestWriter:\n" + "".join(
         f"    def test_{name}(self):\n        Writer().parse_line('')\n"
         for name in ("parse_line_fails", "parse_line_keeps_words_in_order", "parse_line_without_words")
@@ -138,7 +138,7 @@ def test_of_several_tests_the_one_that_says_most_stays():
     assert pair.text == "parse line keeps words in order" and drops == {AGAIN: 1, UNTOLD: 1}
 
 
-def test_tests_and_constructors_outside_of_test_folders_are_not_what_is_tested():
+def test_tests_and_constructors_are_never_the_tested_function():
     source = "class WriterTest { [Test] public void LoadRowsInOrder() {\n  new Writer().LoadRows(a);\n} }"
     code = "class {0} {{ void {1}() {{\n  var p = Split(t);\n  Log(p);\n}} }}"
     for parent, name, pairs in (("Writer", "LoadRows", 1), ("WriterTest", "LoadRows", 0), ("LoadRows", "LoadRows", 0)):
@@ -157,7 +157,7 @@ def test_an_escaped_quote_does_not_end_the_name_of_a_test(language, quote):
 
 
 @pytest.mark.parametrize(("name", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
-def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(name, tested):
+def test_a_go_constructor_is_tested_only_if_the_name_says_new(name, tested):
     source = f"package p\nfunc Test{name}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
     code = "package p\nfunc NewFileReader(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
     functions = definitions((code, "p/reader.go", "go"))

@@ -81,7 +81,7 @@ def answers(index, encoder, query, **options):
     return [(hit.chunk.path, round(hit.score, 9), hit.tier) for hit in search(index, encoder, query, top=20, **options)]
 
 
-def test_what_is_not_encoded_is_found_and_says_what_it_rests_on(code, tmp_path, encoder, monkeypatch):
+def test_unencoded_chunks_are_found_and_name_their_evidence(code, tmp_path, encoder, monkeypatch):
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
     assert index.unencoded == index.status().unencoded == index.status().chunks == 5 and index.pending == 0
@@ -93,7 +93,7 @@ def test_what_is_not_encoded_is_found_and_says_what_it_rests_on(code, tmp_path, 
     assert answers(index, encoder, "read the text of a file")[0][0] == "files.py"
 
 
-def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):
+def test_the_best_hits_are_encoded_in_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
     monkeypatch.setattr(partial, "_AT_ONCE", 1)
@@ -106,7 +106,7 @@ def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, 
     assert index.unencoded == 0 and encoder.encoded == 5
 
 
-def test_an_update_out_of_time_goes_on_where_it_was_and_ends_as_a_fresh_index(code, tmp_path, encoder, monkeypatch):
+def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, encoder, monkeypatch):
     monkeypatch.setattr(index_station, "_HURRIED", 1)
     index = opened(code, tmp_path, encoder)
     counts = [(index.update(encoder, seconds=0.0)["read"], index.unencoded) for _ in range(5)]
@@ -152,7 +152,7 @@ def test_similar_code_is_found_before_it_is_encoded(code, tmp_path, encoder, mon
     assert (best.chunk.path, best.tier) == ("more.py", "encoder") and encoder.encoded > 0
 
 
-def test_unknown_similarities_are_those_of_known_ones_alike():
+def test_unknown_similarities_equal_those_of_similar_known_ones():
     static = np.linspace(-0.2, 0.8, 20).astype(np.float32)
     scores = 0.5 * static + 0.1
     known = np.arange(20) % 2 == 0

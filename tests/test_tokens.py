@@ -109,7 +109,7 @@ def test_names_mark_whole_identifiers(tokens, tokenizer):
         (Naming(with_space=True), [" C", " f", " a", "a", " b", " a"]),
     ],
 )
-def test_what_an_identifier_is_can_be_set(tokenizer, tmp_path, naming, names):
+def test_kinds_of_identifiers_can_be_set(tokenizer, tmp_path, naming, names):
     text = "class C:\n  def f(self, a):\n    def __init__(): self.a\n    b  = a\n"
     settings = Settings(workers=2 if naming.with_space else 1, naming=naming)
     write([Document("c.py", "python", text, "")], [], tokenizer, tmp_path / "t", settings=settings)
@@ -132,7 +132,7 @@ def test_pairs_are_cut_without_end_and_keyed(tokenizer, tmp_path):
     assert sides.body[2].tolist() == tokenizer.encode([pairs[2].bare_body], max_tokens=32)[0][:-1]
 
 
-def test_workers_and_units_do_not_show(tokenizer, folder, tmp_path, monkeypatch):
+def test_workers_and_units_do_not_change_the_result(tokenizer, folder, tmp_path, monkeypatch):
     one = open_tokens(folder).fingerprint
     monkeypatch.setattr(station, "_UNIT", 1)
     calls = []
@@ -229,7 +229,7 @@ def test_words_give_the_ids_of_the_library(tokenizer):
     assert words.encode([])[0].tolist() == []
 
 
-def test_tokenizers_that_split_otherwise_are_left_to_the_library(tokenizer):
+def test_tokenizers_that_split_differently_use_the_library(tokenizer):
     from tokenizers import Tokenizer as Bpe
     from tokenizers import pre_tokenizers
 
@@ -322,7 +322,7 @@ def test_sides_are_cut_and_the_description_leaves_room(tokens, tokenizer, tmp_pa
         assert len(row) == 30 and "def f" in tokenizer.decode(row)
 
 
-def test_no_pair_stands_beside_its_double(tokenizer, tmp_path):
+def test_no_batch_has_a_pair_and_its_duplicate(tokenizer, tmp_path):
     doubles = [pair(i, text=f"Same text {i % 10}", body=f"same = body_{i % 7}") for i in range(60)]
     doubles += [pair(i) for i in range(60, 100)]
     write([], doubles, tokenizer, tmp_path / "t", settings=Settings(workers=1))
@@ -432,7 +432,7 @@ def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
     assert len(tokens.pairs.description[0]) > 0 and tokens.facts["corpus"]
 
 
-def test_a_script_without_a_guard_is_told_so(tokenizer, tmp_path):
+def test_a_script_without_a_main_guard_gets_a_clear_error(tokenizer, tmp_path):
     """Workers import the script, which runs it again, and fail. The first process must not wait for them."""
     (tmp_path / "tokenizer").mkdir()
     tokenizer.save(tmp_path / "tokenizer")

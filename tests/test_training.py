@@ -115,7 +115,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(tmp_path, op
         assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
-def test_half_of_a_run_is_told_by_steps_or_time_and_again_after_a_kill(tmp_path, monkeypatch):
+def test_half_of_a_run_is_reported_by_steps_or_time_and_again_after_a_kill(tmp_path, monkeypatch):
     halves = []
     trained(tmp_path / "steps", at_half=halves.append)
     assert halves == [21]  # the batch of step 20 (of 40) is already made
@@ -135,7 +135,7 @@ def _killed(now: bool) -> None:
         raise RuntimeError
 
 
-def test_a_finished_run_is_not_run_again_and_can_be_prolonged_or_begun_anew(tmp_path):
+def test_a_finished_run_is_kept_and_can_be_extended_or_restarted(tmp_path):
     home = tmp_path / "kept"
     first, _ = trained(tmp_path / "a", checkpoints=home)
     calls: list[int] = []
@@ -180,7 +180,7 @@ HARMS = {
 
 @pytest.mark.parametrize("name", [*sorted({checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.STATE}), "manifest.json"])
 @pytest.mark.parametrize("harm", HARMS)
-def test_damaged_checkpoints_are_named_and_passed_over(tmp_path, kept, capsys, name, harm):
+def test_damaged_checkpoints_are_named_and_skipped(tmp_path, kept, capsys, name, harm):
     home = tmp_path / "kept"
     shutil.copytree(kept, home)
     HARMS[harm](home / "x" / "step-000000040" / name)
@@ -206,7 +206,7 @@ def test_a_damaged_checkpoint_is_written_again_when_its_step_comes(tmp_path, kep
     assert checkpoints.newest(home / "x").path.name == "step-000000040"
 
 
-def test_checkpoints_hold_nothing_pickled_and_settings_stand_beside(kept):
+def test_checkpoints_have_no_pickles_and_their_settings_beside_them(kept):
     newest = checkpoints.newest(kept / "x")
     assert {file.suffix for file in newest.path.iterdir()} == {".safetensors", ".json"}
     assert json.loads((kept / "x" / "settings.json").read_text())["loop"]["learning_rate"] == 0.01
@@ -233,7 +233,7 @@ def test_spikes_are_left_out(tmp_path):
     assert facts["skipped"] == 1 and "gradient spike" in lines(tmp_path / "b")[30]["skipped"]
 
 
-def test_the_guard_bears_noise_and_forgets_old_skips():
+def test_the_guard_tolerates_noise_and_forgets_old_skips():
     guard, rng = Guard(GuardSettings()), np.random.default_rng(0)
     assert not any(guard.reason(step, 3 + 0.3 * rng.normal(), abs(rng.normal()) + 0.5) for step in range(3000))
     for step in range(3000, 23000, 1000):
@@ -242,7 +242,7 @@ def test_the_guard_bears_noise_and_forgets_old_skips():
     assert guard.skipped_in_all == 20
 
 
-def test_looking_more_often_takes_the_same_steps(tmp_path):
+def test_more_evaluations_take_the_same_steps(tmp_path):
     trained(tmp_path / "a")
     calls = iter(range(100))
     facts, _ = trained(
@@ -275,7 +275,7 @@ def test_rates_warm_up_and_decay():
     [({"steps": 0}, "steps 0"), ({"decay": "none"}, "linear, cosine"), ({"optimizer": "sgd"}, "adamw, muon"),
      ({"precision": "fp8"}, "auto, bf16, fp32"), ({"keep": 0}, "keep 0")],
 )  # fmt: skip
-def test_settings_that_cannot_be_are_refused(changes, message):
+def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(CodesageError, match=message):
         replace(SETTINGS, **changes)
 
@@ -335,14 +335,14 @@ def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
     assert facts["steps"] == 6 and losses(tmp_path / "longer")[:4] == losses(tmp_path / "True")
 
 
-def test_a_compiler_that_is_not_there_is_one_line():
+def test_a_missing_compiler_is_one_line():
     with pytest.raises(CodesageError, match=r"torch\.compile failed.*no compiler.*--no-compile"), precision.compiling():
         raise torch._dynamo.exc.InternalTorchDynamoError("no compiler\nhere")
     with pytest.raises(ValueError, match="mine"), precision.compiling():
         raise ValueError("mine")
 
 
-def test_a_gpu_without_memory_left_is_one_line():
+def test_a_full_gpu_is_one_line():
     full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end other")
     with full, options.training_processes(0):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
@@ -520,7 +520,7 @@ def test_stage_one_compiles_nothing_after_the_clock_starts(made, tmp_path, monke
     assert counted[1:] == [counted[0] + 3] * 6 and precision.graphs() == counted[1]
 
 
-def test_what_cannot_be_trained_is_said_before(made, tmp_path, monkeypatch):
+def test_impossible_training_is_refused_early(made, tmp_path, monkeypatch):
     _, tokenizer, tokens = made
     other = tokenizers.train([SOURCE], tmp_path / "other", settings=tokenizers.Settings(vocab_size=300))
     with pytest.raises(CodesageError, match="another tokenizer"):
