@@ -287,7 +287,7 @@ def test_what_only_looks_like_a_secret_stays(line: str) -> None:
 
 
 def test_texts_are_checked_together_as_one_by_one() -> None:
-    secrets = [f"x = '{secret}'\n" for secrets in SECRETS.values() for secret in secrets]
+    secrets = [f"x = '{secret}'\n" for samples in SECRETS.values() for secret in samples]
     assigned = [f'{name} {equals}{blank}"{_R[:24]}"' for name in ("PASSWORD", "self.api_key", "to\u212aen", "x-Secret-Id")
                 for equals in ("=", ":=", "=>", ": str =", ":") for blank in ("", " ", "\xa0", "\n", "\u2028")]  # fmt: skip
     texts = ["", "plain", *secrets, *assigned, "a task-list, eyJ, me@a.org", f"é{secrets[0]}", "\udc80 " + secrets[0]]
