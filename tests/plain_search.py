@@ -56,10 +56,10 @@ def words_ranked(rows, query):
     for number, path, _, _, name, _, text in rows:
         words = [" ".join(indexed_words(part)) for part in (name, path, text)]
         connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
-    asked = " OR ".join(f'"{word}"' for word in query_words(query))
+    match_query = " OR ".join(f'"{word}"' for word in query_words(query))
     matches = connection.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (asked,)
-    ) if asked else ()  # fmt: skip
+        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (match_query,)
+    ) if match_query else ()  # fmt: skip
     return [number for (number,) in matches]
 
 
@@ -109,12 +109,12 @@ def defined(text, name):
 
 def shared(rows, chunks, query, totals, parts, rules):
     """Reduce scores by kind of file, and if the language is not the one that the query names."""
-    asked = ranking.kinds_asked(query)
-    spoken = set(read_query(query).languages) & {row[2] for row in rows}
+    kinds = ranking.kinds_asked(query)
+    languages = set(read_query(query).languages) & {row[2] for row in rows}
     for number in totals:
         kind = kind_of(chunks[number][0])
-        share = ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
-        share *= 0.7 if spoken and chunks[number][1] not in spoken else 1.0
+        share = ranking.ASKED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
+        share *= 0.7 if languages and chunks[number][1] not in languages else 1.0
         if share != 1:
             totals[number] *= share
             parts[number]["share of its kind"] = share

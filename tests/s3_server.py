@@ -136,10 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, _xml("Error", "<Code>NoSuchKey</Code><Message>The key does not exist.</Message>"), {}
         data = self.objects[self.key]
         headers = {"ETag": _tag(data), "Last-Modified": formatdate(usegmt=True), "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not asked:
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not requested:
             return 200, data, headers
-        first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+        first, last = int(requested[1]), min(int(requested[2] or len(data)), len(data) - 1)
         return 206, data[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
 
     def _listing(self) -> bytes:

@@ -153,10 +153,10 @@ def test_a_second_builder_and_a_foreign_target_are_refused(tree):
 def test_workers_skip_harmful_items():
     units = [Words(("a", "crash", "b", "eat")), Words(("spin", "c"), 3), Words(()), Words(("d",), 2)]
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
-    heard = []
+    results = []
     with LocalEngine(2, limits=Limits(seconds=0.5)) as engine:
-        assert list(engine.map(harm, units, on_result=heard.append)) == expected
-        assert sorted(map(len, heard)) == [0, 1, 2, 4]
+        assert list(engine.map(harm, units, on_result=results.append)) == expected
+        assert sorted(map(len, results)) == [0, 1, 2, 4]
         with pytest.raises(CodesageError, match="the words are wrong"):
             list(engine.map(harm, [Words(("raise",))]))
     with LocalEngine(1, limits=Limits(seconds=0.1)) as engine:
@@ -204,14 +204,14 @@ def test_a_small_disk_that_fills_up_anywhere(tree):
     (tree / "disk").mkdir()
     command = f"{sys.executable} -m codesage corpus build alpha beta --out disk/c --cache cache --workers 1"
     stops = "".join(
-        f"mount -o remount,size={size}k disk; {command} 2>>said; echo status $? >>said\n" for size in (20, 80, 240, 20_000)
+        f"mount -o remount,size={size}k disk; {command} 2>>output; echo status $? >>output\n" for size in (20, 80, 240, 20_000)
     )
     script = f"mount -t tmpfs -o size=20k tmpfs disk\n{stops}cp disk/c/manifest.json .\n"
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
     subprocess.run(inside, cwd=tree, check=True, capture_output=True)
-    said = (tree / "said").read_text()
-    assert "Traceback" not in said and said.count("free some space") == 3, said
-    assert said.count("status 2") == 3 and said.endswith("status 0\n"), said
+    output = (tree / "output").read_text()
+    assert "Traceback" not in output and output.count("free some space") == 3, output
+    assert output.count("status 2") == 3 and output.endswith("status 0\n"), output
     assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 

@@ -83,8 +83,8 @@ def test_states_of_some_tokens_are_those_of_all(depth, rows):
         encoder.zero_grad()
         (states_MD.sin() * torch.arange(1, 33)).sum().backward()
         results.append([states_MD, *(p.grad.clone() for p in encoder.parameters() if p.grad is not None)])
-    for whole, asked in zip(*results, strict=True):
-        torch.testing.assert_close(asked, whole, rtol=1e-9, atol=1e-9)
+    for whole, some in zip(*results, strict=True):
+        torch.testing.assert_close(some, whole, rtol=1e-9, atol=1e-9)
 
 
 def test_attention_is_bidirectional(encoder):

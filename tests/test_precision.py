@@ -98,11 +98,11 @@ def step_of(encoder, gradients_of, name):
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("asked", ["", "auto", "bf16", "fp32"])
-def test_the_environment_sets_the_default_precision_and_a_run_its_own(monkeypatch, native, asked):
-    monkeypatch.setenv(precision.VARIABLE, asked)
+@pytest.mark.parametrize("requested", ["", "auto", "bf16", "fp32"])
+def test_the_environment_sets_the_default_precision_and_a_run_its_own(monkeypatch, native, requested):
+    monkeypatch.setenv(precision.VARIABLE, requested)
     monkeypatch.setattr(precision, "native_bf16", lambda device: native)
-    has = {"bf16": True, "fp32": False}.get(asked, native)
+    has = {"bf16": True, "fp32": False}.get(requested, native)
     assert precision.has_bf16(CPU) == has and precision.fast_dtype("fp32", CPU) == torch.float32
     assert precision.fast_dtype("auto", CPU) == DTYPES["bf16" if has else "fp32"]
     assert precision.environment()["precision"] == ("bf16" if has else "fp32")

@@ -124,10 +124,10 @@ class Counting:
     """An encoder with one-hot vectors by length of the text; it counts its inputs."""
 
     def __init__(self):
-        self.asked = 0
+        self.encoded = 0
 
     def encode(self, texts, *, kind):
-        self.asked += len(texts)
+        self.encoded += len(texts)
         return np.eye(8, dtype=np.float32)[[len(text) % 8 for text in texts]]
 
 
@@ -136,7 +136,7 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
     model = Counting()
     scores, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
-    assert model.asked == 2 + 2 and list(scores) == ["BM25", "m", "m + BM25"]
+    assert model.encoded == 2 + 2 and list(scores) == ["BM25", "m", "m + BM25"]
     assert scores["BM25"]["mrr"] == scores["m + BM25"]["mrr"] == 100 and scores["m"]["mrr"] < 100
     assert scores["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
     assert [part.tolist() for part in reciprocal["BM25"]] == [[1, 1]] * 3

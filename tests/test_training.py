@@ -310,13 +310,13 @@ def test_compiled_blocks_compute_the_same_with_few_graphs():
     encoder = Encoder(CONFIG.without_dropout())
     layouts = [Layout.of(lengths) for lengths in ([5, 5, 7], [3], [9, 10, 11], [20] * 3)]
     ids = [torch.randint(0, 100, (sum(layout.lengths),)) for layout in layouts]
-    asked = [torch.arange(0, len(i), 2) for i in ids]
+    some_rows = [torch.arange(0, len(i), 2) for i in ids]
     before = [
-        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, asked, strict=True)
+        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, some_rows, strict=True)
     ]
     counted = precision.graphs()
     precision.compile_blocks(encoder, backend="aot_eager")
-    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, asked, strict=True):
+    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, some_rows, strict=True):
         torch.testing.assert_close(encoder(i, layout), expected)
         torch.testing.assert_close(encoder(i, layout, rows_M=rows), of_rows)
     assert precision.graphs() - counted == 3  # before attention, for all or for the requested tokens; after it

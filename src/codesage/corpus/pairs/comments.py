@@ -1,7 +1,7 @@
 """Comments with the block of code below them: pairs of kind "comment".
 
-A search through the bytes of function bodies finds comments quickly. Only for a comment whose text may become a pair is
-the syntax tree used: it shows whether this is a comment (a string can look like one) and which statements follow. The code
+A search through the bytes of function bodies finds comments quickly. The syntax tree is used only for comments whose text
+may become a pair: it shows whether this is a comment (a string can look like one) and which statements follow. The code
 consists of whole statements: the first one after the comment and those below it, up to a blank line, the next comment of
 the same level, or the end of the enclosing block. A comment that documents a definition gives no pair.
 """

@@ -39,11 +39,11 @@ def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Defi
             drops[UNMATCHED if target is None else UNTOLD] += 1
             continue
         function, path = target
-        place = (path, function.start_byte)
-        if place in best:
+        key = (path, function.start_byte)
+        if key in best:
             drops[AGAIN] += 1
-        if place not in best or count > best[place][0]:
-            best[place] = count, _pair(test, function, path)
+        if key not in best or count > best[key][0]:
+            best[key] = count, _pair(test, function, path)
     return [pair for _, pair in best.values()]
 
 
