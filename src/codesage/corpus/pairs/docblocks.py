@@ -55,7 +55,7 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
 
 
 def may_hold_code(docstring: str, language: str) -> bool:
-    """Whether blocks_of can find code in a docstring. Plain prose, which most docstrings are, needs no search for examples."""
+    """Whether blocks_of can find code in a docstring. Plain prose needs no search for examples."""
     marks = (*_CODE_MARKS, "\n ", "\n\t") if language in INDENTED_CODE else _CODE_MARKS
     return any([mark in docstring for mark in marks])
 
