@@ -1,4 +1,4 @@
-"""What the project promises about itself: import direction, a light core, a quick command line, documented names."""
+"""Promises of the project: import direction, a light core, a quick command line, documented names."""
 
 import ast
 import resource
@@ -36,7 +36,7 @@ def test_no_station_imports_one_above_it():
     files = sorted(PACKAGE.rglob("*.py"))
     assert len(files) > 30
     for file in files:
-        if file.name == "commands.py" or station(file) == "__init__":  # the faces of the stations
+        if file.name == "commands.py" or station(file) == "__init__":  # the public side of a package
             continue
         own = LEVEL[station(file)]
         upward = {name for name in imports(file) if LEVEL[name] > own}
@@ -67,7 +67,7 @@ def test_help_is_quick():
         subprocess.run([sys.executable, "-m", "codesage", "--help"], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.6  # a promise of 0.3 s on an idle machine; benchmarks/startup.py measures it
+    assert min(times) < 0.6  # 0.3 s are promised on an idle machine; benchmarks/startup.py measures it
 
 
 def test_public_functions_are_documented():
