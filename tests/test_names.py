@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from codesage import CodesageError, cli, syntax
+from codesage import CodesageError, syntax
 from codesage.names import beam, rename, run, words
+from codesage.names.commands import names as names_command
 from codesage.names.propose import Names, Proposer, Settings
 from codesage.names.units import Unit, is_placeholder, units
 from codesage.names.windows import Text
@@ -244,8 +246,9 @@ def test_the_exported_model_gives_the_names_of_its_weights(model, tmp_path):
 
 
 def command(*arguments):
-    cli._mount()
-    return CliRunner().invoke(cli.app, ["names", *map(str, arguments)])
+    app = typer.Typer()
+    app.command()(names_command)
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def test_the_command_prints_writes_and_compares(model, tmp_path):

@@ -60,8 +60,8 @@ def load(path: Path | str | None = None) -> Filler:
     """
     folder = BUNDLED if path is None else Path(path)
     if path is None and not folder.is_dir():
-        raise CodesageError("no model for names is installed: train one with 'codesage pretrain TOKENS --model default --names', "
-                            "and give its folder with --model")  # fmt: skip
+        raise CodesageError("no model for names is installed: train one with 'codesage pretrain TOKENS --model default "
+                            "--names', and give its folder with --model")  # fmt: skip
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model of 'codesage pretrain --names', give its folder with "
                             "--model")  # fmt: skip
