@@ -39,7 +39,7 @@ from codesage.names.words import taken
 from codesage.walk import Skipped, read_text, walk
 from codesage.words import split_words
 
-_NUMBERS = {"count": 1000, "seed": 0, "beam": 2, "windows": 2, "window_tokens": 192, "baseline_files": 500}
+_NUMBERS = {"count": 1000, "seed": 0, "beam": 2, "windows": 1, "window_tokens": 128, "baseline_files": 500}
 _FILE_CHARACTERS = 60_000  # longer files are left out, and counted
 
 

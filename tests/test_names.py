@@ -206,8 +206,8 @@ def model(tmp_path_factory):
                     settings=tokenised.Settings(workers=1))  # fmt: skip
     recipe = recipes.naming("toy")
     settings = replace(
-        recipe, encoder=Config(48, 2, 4, max_position_embeddings=256).without_dropout(), micro_tokens=4_096, initial="normal",
-        examples=replace(recipe.examples, batch_tokens=256), loop=loop.Settings(100, 5, 1e-2, evaluations=0),
+        recipe, encoder=Config(32, 2, 4, max_position_embeddings=256).without_dropout(), micro_tokens=4_096, initial="normal",
+        examples=replace(recipe.examples, batch_tokens=256), loop=loop.Settings(70, 5, 1e-2, evaluations=0),
     )  # fmt: skip
     stage.run(settings, tokenised.open_tokens(folder / "tokens"), tokenizer, folder / "model")
     torch.set_num_threads(threads)

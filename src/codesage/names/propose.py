@@ -28,7 +28,7 @@ _HOLES = 16  # of a window that are asked for; the others are hidden and count a
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How names are searched for; the defaults are those that were measured (docs/names.md)."""
+    """How names are searched for. The defaults are chosen, not compared."""
 
     search: beam.Settings = field(default_factory=beam.Settings)
     windows: int = 2  # of the file that a name is judged by
