@@ -39,7 +39,7 @@ from codesage.names.words import taken
 from codesage.walk import Skipped, read_text, walk
 from codesage.words import split_words
 
-_NUMBERS = {"count": 1000, "seed": 0, "beam": 2, "windows": 1, "window_tokens": 128, "baseline_files": 500}
+_NUMBERS = {"count": 1000, "seed": 0, "beam": 2, "windows": 1, "window_tokens": 128, "baseline_files": 500, "power": 1.0}
 _FILE_CHARACTERS = 60_000  # longer files are left out, and counted
 
 
@@ -128,7 +128,7 @@ def measure(args: argparse.Namespace) -> dict:
         language, _, folder = entry.partition("=")
         folders[language].append(Path(folder))
     settings = Settings(windows=args.windows, window_tokens=args.window_tokens)
-    settings = replace(settings, search=replace(settings.search, beam=args.beam, keep=2))
+    settings = replace(settings, search=replace(settings.search, beam=args.beam, keep=2, power=args.power))
     proposer = Proposer(filler.load(args.model), settings)
     common = frequent(args.corpus, args.baseline_files, args.seed)
     languages, everything = {}, defaultdict(list)
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="append", required=True, metavar="LANGUAGE=FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     for name, value in _NUMBERS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     args = parser.parse_args()
     args.out.write_text(json.dumps(measure(args), indent=1, ensure_ascii=False) + "\n")
 
