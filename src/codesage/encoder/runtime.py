@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
@@ -159,7 +163,7 @@ def _json(file: Path) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def onnx_session(file: Path):
+def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
     """An onnxruntime session of `file` on the CPU. CodesageError when it cannot be loaded."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import; disables telemetry
     import onnxruntime
