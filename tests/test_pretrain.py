@@ -18,7 +18,7 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import load_encoder
 from codesage.pretrain import examples, stage
-from codesage.pretrain.masking import deobfuscate, draws_at, random_mask, softened
+from codesage.pretrain.masking import deobfuscate, draws_at, random_mask, revealed, softened
 from codesage.records import Document
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
@@ -151,6 +151,41 @@ def test_a_cap_hides_whole_names_and_at_least_one():
         chosen.add(tuple(sorted(set(of[row].tolist()))))
     assert chosen == {(1,), (2,), (1, 3), (2, 3)}  # until the next would exceed the share; 3 never does
     assert deobfuscate(names, np.full(200, 10), key_B=keys(200)).tolist() == (names > 0).tolist()
+
+
+def test_two_shares_draw_one_for_each_window():
+    names = np.tile(np.arange(1, 101), 300)
+    hidden = deobfuscate(names, np.full(300, 100), max_share=(0.1, 0.6), key_B=keys(300)).reshape(300, 100).mean(1)
+    assert hidden.min() >= 0.1 and hidden.max() <= 0.6 and hidden.mean() == pytest.approx(0.35, abs=0.02)
+    with pytest.raises(CodesageError, match="a lower and a higher"):
+        examples.Settings(deobfuscation_share=(0.5, 0.1))
+    with pytest.raises(CodesageError, match="revealed"):
+        examples.Settings(revealed=1.5)
+
+
+def test_revealed_sub_tokens_are_the_beginnings_of_names_at_every_occurrence():
+    window = [0, 1, 1, 1, 0, 2, 0, 1, 1, 1, 3, 3]
+    names = np.tile(window, 400)
+    shown = revealed(names, np.full(400, 12), share=0.5, key_B=keys(400)).reshape(400, 12)
+    assert not shown[:, np.array(window) == 0].any() and not shown[:, 5].any()  # one sub-token: never shown
+    assert (shown[:, 1:4] == shown[:, 7:10]).all() and not shown[:, [3, 9, 11]].any()
+    assert (shown[:, 1] >= shown[:, 2]).all()
+    counts = np.bincount(shown[:, 1:4].sum(1)) / 400  # nothing: half, and a third of the rest
+    assert counts == pytest.approx([2 / 3, 1 / 6, 1 / 6], abs=0.07)
+    assert not revealed(names, np.full(400, 12), share=0.0, key_B=keys(400)).any()
+    assert not revealed(np.zeros(5, np.uint16), np.array([5]), share=1.0, key_B=keys(1)).any()
+
+
+def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path):
+    tokens = write([Document(f"{i}.py", "python", SOURCE, "") for i in range(4)])
+    drawn = examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-9, evaluations=0))
+    stage.run(settings, tokens, tokenizer, tmp_path / "first")
+    other = replace(settings, encoder=replace(CONFIG, num_hidden_layers=1))  # the shape is that of the model
+    artifact = stage.run(other, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first")
+    assert artifact.facts["stages"] == ["pretrain", "pretrain"]
+    first, second = (load_encoder(tmp_path / name).state_dict() for name in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
 
 
 def test_unparsable_documents_get_random_masking(write):

@@ -41,6 +41,7 @@ def _mount() -> None:
     from codesage.corpus.tokens.commands import tokenizer, tokens_command
     from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
+    from codesage.names.commands import names
     from codesage.pretrain.commands import pretrain
     from codesage.search.commands import index, search, similar, status
     from codesage.serve.commands import serve
@@ -49,7 +50,7 @@ def _mount() -> None:
     app.add_typer(classify, name="classify")
     app.add_typer(agents, name="mcp")
     for command, name in (
-        (index, "index"), (search, "search"), (similar, "similar"), (status, "status"),
+        (index, "index"), (search, "search"), (similar, "similar"), (names, "names"), (status, "status"),
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
         (ablate, "ablate"), (export, "export"), (export_hub, "export-hub"), (serve, "serve"),

@@ -203,7 +203,8 @@ def contrasted(plan: Plan, cell: Cell, inputs: Inputs, out: Path) -> Artifact:
         encoder = lexical.fresh(shape, inputs.tokenizer, inputs.tokens.counted(), initial=table.get("initial", "normal"),
                                 seed=cell.seed)  # fmt: skip
     encoder = with_dropout(encoder, table.get("dropout", 0.0)).to(processes.device())
-    prepared = contrast.Prepared(before, keep=_kept(plan, cell, inputs), teacher=inputs.teacher if table.get("teacher") else None)
+    teacher = inputs.teacher if table.get("teacher") else None
+    prepared = contrast.Prepared(before, keep=_kept(plan, cell, inputs), teacher=teacher)
     return contrast.run(settings, inputs.tokens, encoder, tokenizer=inputs.tokenizer, out=out, prepared=prepared,
                         checkpoints=plan.folder / "checkpoints" / cell.name)  # fmt: skip
 

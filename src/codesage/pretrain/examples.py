@@ -31,7 +31,8 @@ class Settings:
     masking_steps: int = 0  # of "sequential": steps of masking before deobfuscation; 0: half of the run
     mask_rate: float | tuple[float, float] = 0.15  # two numbers: each window gets a random rate between them
     mask_style: str = "full"  # of random masking: "full" or "80-10-10"
-    deobfuscation_share: float = 1.0  # largest share of tokens that deobfuscation hides; 1: no limit
+    deobfuscation_share: float | tuple[float, float] = 1.0  # largest share of tokens that deobfuscation hides; 1: no limit
+    revealed: float = 0.0  # share of the hidden names that show their first sub-tokens
     max_tokens: int = 1024  # of a window
     random_offsets: bool = False  # cut each document at different places in every epoch
     end_each: bool = False  # add the end token to every window, as in texts cut for embedding; else only the last
@@ -45,8 +46,12 @@ class Settings:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
         if not 0 < low <= high <= 1:
             raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
-        if not 0 < self.deobfuscation_share <= 1:
-            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1]")
+        least, most = _both(self.deobfuscation_share)
+        if not 0 < least <= most <= 1:
+            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1], or a lower "
+                                "and a higher one")  # fmt: skip
+        if not 0 <= self.revealed <= 1:
+            raise CodesageError(f"revealed is {self.revealed}: expected a share in [0, 1]")
         if not _SHORTEST + self.end_each <= self.max_tokens <= masking.MOST_TOKENS:
             raise CodesageError(f"max_tokens is {self.max_tokens}: expected {_SHORTEST} to {masking.MOST_TOKENS:,}")
         if not self.max_tokens <= self.batch_tokens < _SHORTEST * masking.MOST_WINDOWS:
@@ -56,8 +61,12 @@ class Settings:
     @property
     def rates(self) -> tuple[float, float]:
         """The lowest and the highest mask rate."""
-        low, high = (self.mask_rate,) * 2 if isinstance(self.mask_rate, (int, float)) else self.mask_rate
-        return low, high
+        return _both(self.mask_rate)
+
+
+def _both(rate: float | tuple[float, float]) -> tuple[float, float]:
+    low, high = (rate, rate) if isinstance(rate, (int, float)) else rate
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,8 @@ class Batches:
             ids_T, names_T, length_B = np.insert(ids_T, ends_B, tokens.end_id), np.insert(names_T, ends_B, 0), length_B + 1
         key_B = order.draws(order.key(settings.seed, epoch, _MASKS), window_B)
         hidden_T = masking.deobfuscate(names_T, length_B, max_share=settings.deobfuscation_share, key_B=key_B)
+        if settings.revealed:
+            hidden_T &= ~masking.revealed(names_T, length_B, share=settings.revealed, key_B=key_B)
         # Plain windows, and named windows without any of their file's names, get random masking.
         random_B = ~np.logical_or.reduceat(names_T > 0, np.cumsum(length_B) - length_B)
         random_T = np.repeat(random_B, length_B)

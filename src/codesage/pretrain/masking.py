@@ -28,7 +28,7 @@ def random_mask(
     position_T = np.arange(len(ids_T), dtype=np.uint64) - np.repeat(start_B.astype(np.uint64), lengths_B)
     free_T = ids_T != keep_id
     free_B = np.add.reduceat(free_T, start_B, dtype=np.int64)
-    rate_B = rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, 1), start_B * 0) if isinstance(rate, tuple) else rate
+    rate_B = _drawn(rate, key_B, 1, start_B)
     count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + uniform(_other(key_B, 2), start_B * 0)).astype(np.int64)))
     # Sorting by these values puts the tokens of each window in random order, with those that must not be hidden last. The
     # first count_B tokens of a window are hidden. Positions make the values distinct, so the count is exact.
@@ -41,17 +41,21 @@ def random_mask(
     return (value_T <= np.repeat(limit_B, lengths_B)) & free_T
 
 
-def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float = 1.0, key_B: np.ndarray) -> np.ndarray:
+def deobfuscate(
+    names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float | tuple[float, float] = 1.0, key_B: np.ndarray
+) -> np.ndarray:
     """Hide identifiers: every sub-token of every occurrence, so that k sub-tokens give k masks.
 
     names_T is the number of the name within its file, or 0 if the token is not part of an identifier. Tokens with equal
     numbers are occurrences of one name and are hidden together. If more than `max_share` of a window would be hidden, whole
-    names are chosen in random order until the next one would exceed it; at least one name is always hidden. Returns
-    hidden_T, bool. In a window without identifiers, nothing is hidden.
+    names are chosen in random order until the next one would exceed it; at least one name is always hidden. If `max_share`
+    is two numbers, each window gets a random share between them. Returns hidden_T, bool. In a window without identifiers,
+    nothing is hidden.
     """
     hidden_T = names_T > 0
     start_B = np.cumsum(lengths_B) - lengths_B
-    limit_B = max_share * lengths_B
+    share_B = _drawn(max_share, key_B, 4, start_B)
+    limit_B = share_B * lengths_B
     over_B = np.add.reduceat(hidden_T, start_B, dtype=np.int64) > limit_B
     if not over_B.any():
         return hidden_T
@@ -69,6 +73,28 @@ def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float 
     return hidden_T
 
 
+def revealed(names_T: np.ndarray, lengths_B: np.ndarray, *, share: float, key_B: np.ndarray) -> np.ndarray:
+    """Sub-tokens of names that stay visible although their name is hidden, bool (T,): what a name begins with.
+
+    A `share` of the names of a window shows its first sub-tokens at every occurrence, up to all but one: any number of
+    them is equally likely. Whoever fills a name from left to right meets names in this form. `names_T` as in deobfuscate.
+    """
+    shown_T = np.zeros(len(names_T), bool)
+    window_T = np.repeat(np.arange(len(lengths_B)), lengths_B)
+    number_T = window_T << 16 | names_T.astype(np.int64)
+    first = np.flatnonzero((names_T > 0) & np.append(True, number_T[1:] != number_T[:-1]))  # of each occurrence
+    if not len(first):
+        return shown_T
+    border = np.flatnonzero(np.append(number_T[1:] != number_T[:-1], True))
+    length = border[np.searchsorted(border, first)] + 1 - first
+    window, name = window_T[first], names_T[first].astype(np.int64)
+    takes = uniform(_other(key_B, 5)[window], name) < share
+    count = np.where(takes, (uniform(_other(key_B, 6)[window], name) * length).astype(np.int64), 0)
+    within = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+    shown_T[np.repeat(first, count) + within] = True
+    return shown_T
+
+
 def softened(labels_M: np.ndarray, *, mask_id: int, ordinary: np.ndarray, draw_M: np.ndarray) -> np.ndarray:
     """The replacements of hidden tokens under 80-10-10 (BERT's rule, an ablation in the paper), int64 (M,).
 
@@ -84,6 +110,13 @@ def draws_at(at_M: np.ndarray, lengths_B: np.ndarray, *, key_B: np.ndarray) -> n
     start_B = np.cumsum(lengths_B) - lengths_B
     window_M = np.searchsorted(start_B, at_M, "right") - 1
     return draws(_other(key_B, 3)[window_M], at_M - start_B[window_M])
+
+
+def _drawn(rate: float | tuple[float, float], key_B: np.ndarray, purpose: int, start_B: np.ndarray) -> float | np.ndarray:
+    """`rate` itself, or one for each window between the two given."""
+    if not isinstance(rate, tuple | list):
+        return rate
+    return rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, purpose), start_B * 0)
 
 
 def _other(key_B: np.ndarray, purpose: int) -> np.ndarray:

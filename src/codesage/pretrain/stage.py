@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codesage.artifacts import Artifact, open_artifact
+from codesage.artifacts import MANIFEST, Artifact, open_artifact
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
-from codesage.encoder.weights import save_weights
+from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
@@ -51,25 +51,30 @@ class Settings:
 
 def run(
     settings: Settings, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *, checkpoints: Path | None = None,
-    resume: bool = True,
+    resume: bool = True, before: Path | None = None,
 ) -> Artifact:  # fmt: skip
     """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
-    The encoder has the tokenizer's vocabulary. `checkpoints` and `resume` are as in training.loop.train. Raises CodesageError
-    before training if the tokens were made with another tokenizer or contain nothing to learn from, if windows are longer
-    than the encoder's positions, or if the disk is too small.
+    The encoder has the tokenizer's vocabulary. `before` is the folder of a model to start from instead of untrained weights;
+    the encoder then has its shape. `checkpoints` and `resume` are as in training.loop.train. Raises CodesageError before
+    training if the tokens were made with another tokenizer or contain nothing to learn from, if windows are longer than the
+    encoder's positions, or if the disk is too small.
     """
+    started = None if before is None else load_encoder(before)
+    if started is not None:
+        settings = replace(settings, encoder=started.config)
     settings = checked(settings, tokens, tokenizer)
     batches = _Shares(examples.Batches(tokens, settings.examples))
     batches.batches.switch(-(-settings.loop.steps // 2))
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
-    encoder = lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
-                            position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
+    encoder = started or lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
+                                       position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
-    facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
+    facts: dict = {"stages": [*stages_of(before), "pretrain"], "max_tokens": settings.examples.max_tokens,
+                   "tokens": tokens.fingerprint}  # fmt: skip
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
         facts["pretrain"] = loop.train(encoder, settings.loop, loop.Run(
             batches=batches,
@@ -82,7 +87,7 @@ def run(
             evaluate=retrieval.scorer(encoder, tokens, text_tokens=settings.examples.max_tokens,
                                       code_tokens=settings.examples.max_tokens, pairs=settings.evaluation_pairs),
             identity={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
-                      "tokenizer": tokenizer.fingerprint},
+                      "tokenizer": tokenizer.fingerprint, **({} if before is None else {"before": _content(before)})},
             resume=resume,
             flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
         ))  # fmt: skip
@@ -91,6 +96,17 @@ def run(
             save_weights(whole, folder)
             tokenizer.save(folder)
     return open_artifact(out, "model")
+
+
+def stages_of(model: Path | None) -> list[str]:
+    """The stages that a model has been through; [] for none and for a folder of another origin."""
+    if model is None or not (model / MANIFEST).is_file():
+        return []
+    return list(open_artifact(model, "model", verify=False).facts.get("stages", ()))
+
+
+def _content(model: Path) -> str:
+    return open_artifact(model, "model", verify=False).fingerprint if (model / MANIFEST).is_file() else str(model)
 
 
 def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Settings:
