@@ -12,8 +12,8 @@ import codesage
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
     {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"corpus"},
-    {"training"}, {"pretrain", "contrast"}, {"search", "classify"}, {"agents"}, {"serve", "evaluate"}, {"recipes", "ablate"},
-    {"cli"}, {"__main__", "__init__", "registration"},
+    {"training"}, {"pretrain", "contrast"}, {"search", "classify", "names"}, {"agents"}, {"serve", "evaluate"},
+    {"recipes", "ablate"}, {"cli"}, {"__main__", "__init__", "registration"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

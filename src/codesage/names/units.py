@@ -72,7 +72,7 @@ def is_placeholder(name: str) -> bool:
 def units(tree: SourceTree) -> Found:
     """What can be renamed in the file of `tree`. Names that its imports bind, and names of others, are not among it."""
     occurrences = syntax.identifiers(tree)
-    leaves = tree.found(QUERIES[tree.language]).get("leaf", [])
+    leaves = tree.unsorted_captures(QUERIES[tree.language]).get("leaf", [])
     by_end = {node.end_byte: node for node in leaves}  # marks such as `$` stand before the name
     scopes, kinds = _definitions(tree)
     groups: dict[str, dict] = defaultdict(lambda: defaultdict(list))  # of each name: spans by where they belong
@@ -106,7 +106,7 @@ def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | 
 
 def _definitions(tree: SourceTree) -> tuple[dict[str, set], dict[str, Counter]]:
     """Of each name: the functions that declare it, as as bytes (None: the file), and how often it is of which kind."""
-    captures = tree.found(QUERIES[tree.language])
+    captures = tree.unsorted_captures(QUERIES[tree.language])
     functions = _FUNCTIONS.get(tree.language, set())
     scopes: dict[str, set] = defaultdict(set)
     kinds: dict[str, Counter] = defaultdict(Counter)
