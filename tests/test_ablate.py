@@ -165,7 +165,8 @@ def test_a_killed_grid_resumes_within_a_cell(folder, tmp_path):
     slow.write_text(GRID.replace("stage1_steps = 4", "stage1_steps = 30").replace("seeds = [0, 1]", "seeds = [0]")
                     .replace("[stage2]\n", "checkpoint_steps = 5\n[stage2]\n"))  # fmt: skip
     paths = ", ".join(f"Path({str(path)!r})" for path in (slow, folder / "tokens", folder / "tokenizer", out))
-    script = f"from pathlib import Path; from codesage.ablate import runs; runs.run(runs.Request({paths}, threads=1))"
+    script = ("from pathlib import Path; from codesage.ablate import runs; "
+              f"asked = runs.Request({paths}, threads=1); runs.run(asked, *asked.opened())")  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     while not list(out.glob("checkpoints/*/pretrain/step-*")) and process.poll() is None:
         time.sleep(0.01)
@@ -199,7 +200,8 @@ def test_a_signal_ends_a_cell_with_a_checkpoint(folder, tmp_path, monkeypatch):
 
 def test_two_processes_never_run_the_same_cell_and_wait_for_each_other(folder, tmp_path):
     (folder / "one.toml").write_text(GRID.replace("seeds = [0, 1]", "seeds = [0]"))
-    assert runs.run(request(folder, tmp_path / "out", grid=folder / "one.toml"), parallel=2)
+    asked = request(folder, tmp_path / "out", grid=folder / "one.toml")
+    assert runs.run(asked, *asked.opened(), parallel=2)
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 5
     logs = [path.read_text() for path in (tmp_path / "out" / "logs").iterdir()]
     assert len(logs) == 5 and all("resuming" not in log for log in logs)

@@ -36,11 +36,11 @@ def ablate(
     file = FOLDER / f"{grid}.toml" if (FOLDER / f"{grid}.toml").is_file() else Path(grid)
     request = runs.Request(file, tokens, folder_of(tokenizer), out, teacher, benchmarks, 60 * minutes,
                            threads or max(1, (os.cpu_count() or 1) // parallel))  # fmt: skip
-    plan, _ = request.opened()
+    plan, inputs = request.opened()
     if dry_run:
         typer.echo("\n".join(report.listed(plan)))
         return
-    finished = report_only or runs.run(request, parallel=parallel)
+    finished = report_only or runs.run(request, plan, inputs, parallel=parallel)
     found = report.write(plan)
     typer.echo(found.text)
     if not finished:

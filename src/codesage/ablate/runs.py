@@ -58,13 +58,13 @@ class Request:
         return cells.plan(grid, inputs, self.out), inputs
 
 
-def run(request: Request, *, parallel: int = 1) -> bool:
-    """Work on a grid with so many processes. Returns whether all cells have their records.
+def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> bool:
+    """Work on an opened grid with so many processes. Returns whether all cells have their records.
 
     CodesageError when a process dies; what was finished before is kept.
     """
     if parallel == 1:
-        return _worker(request)
+        return _work_here(request, plan, inputs)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_worker, args=(request,)) for _ in range(parallel)]
     with _forwarded(processes):
@@ -75,15 +75,17 @@ def run(request: Request, *, parallel: int = 1) -> bool:
     if dead := [process.exitcode for process in processes if process.exitcode]:
         raise CodesageError(f"{len(dead)} of {parallel} processes died (exit code {dead[0]}): if memory was full, lower "
                             "--parallel, and repeat the command")  # fmt: skip
-    plan, _ = request.opened(verify=False)
     return not _left(plan)
 
 
-def _worker(request: Request) -> bool:
+def _worker(request: Request) -> None:
+    _work_here(request, *request.opened(verify=False))
+
+
+def _work_here(request: Request, plan: Plan, inputs: Inputs) -> bool:
     import torch
 
     torch.set_num_threads(request.threads or os.cpu_count() or 1)
-    plan, inputs = request.opened(verify=False)
     return work(plan, inputs, seconds=request.seconds, say=say_on_stderr)
 
 
