@@ -178,7 +178,6 @@ def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
         raise CodesageError(f"{file} cannot be loaded ({str(error)[:120]!r}): export or copy the model again") from None
 
 
-
 def padded(documents: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids int64 (B, L), filled up on the right, and int32 (B, L), 1 for tokens and 0 for padding."""
     longest = max(map(len, documents))

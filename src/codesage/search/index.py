@@ -197,9 +197,7 @@ class Index:
         changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
         return listed - present, changed
 
-    def _take_in(
-        self, gone: set[str], changed: list[File], encoder: Encoder, progress: Callable[[int, int], None]
-    ) -> None:
+    def _take_in(self, gone: set[str], changed: list[File], encoder: Encoder, progress: Callable[[int, int], None]) -> None:
         with self.connection:
             self._note(pending=len(changed))
         self._forget(gone)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -120,7 +121,8 @@ class _Helper:
     def __init__(self, lists: list[list[File]]) -> None:
         self._answers: queue.SimpleQueue = queue.SimpleQueue()
         self._room = threading.Semaphore(_AHEAD)
-        self._process = self._thread = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
         path = os.pathsep.join(filter(None, sys.path))
         command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
         try:
@@ -129,17 +131,18 @@ class _Helper:
         except OSError:
             self._answers.put(None)
             return
-        self._thread = threading.Thread(target=self._listen, args=(lists,), daemon=True)
+        self._thread = threading.Thread(target=self._listen, args=(self._process, lists), daemon=True)
         self._thread.start()
 
-    def _listen(self, lists: list[list[File]]) -> None:
+    def _listen(self, process: subprocess.Popen[bytes], lists: list[list[File]]) -> None:
         """Hand over what to read, then take answers, a few more than are needed yet."""
+        requests, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)  # both are pipes
         try:
-            pickle.dump(lists, self._process.stdin)
-            self._process.stdin.flush()
+            pickle.dump(lists, requests)
+            requests.flush()
             for _ in lists:
                 self._room.acquire()
-                self._answers.put(pickle.load(self._process.stdout))
+                self._answers.put(pickle.load(answers))
         except (EOFError, OSError, pickle.UnpicklingError):
             self._answers.put(None)
 
@@ -153,11 +156,11 @@ class _Helper:
 
     def close(self) -> None:
         """End the process."""
-        if self._thread is not None:
+        if self._process is not None and self._thread is not None:
             self._process.kill()
             self._room.release()
             self._thread.join()
-            for pipe in (self._process.stdin, self._process.stdout):
+            for pipe in filter(None, (self._process.stdin, self._process.stdout)):
                 with suppress(OSError):
                     pipe.close()
             self._process.wait()
