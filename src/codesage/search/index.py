@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -306,7 +307,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _create(file: Path, root: Path, encoder) -> None:
-    fresh = file.with_suffix(f".new-{os.getpid()}")
+    fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     connection = sqlite3.connect(fresh)
     with connection:
         connection.executescript(_TABLES)

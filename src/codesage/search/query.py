@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Hit
 from codesage.search import ranking
+from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
 from codesage.search.terms import query_words
@@ -22,24 +22,24 @@ _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 
 
 def search(
-    index: Index, encoder, query: str, *, top: int = 10, language: str = "", glob: str = "",
-    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None,
+    index: Index, encoder, query: str, *, top: int = 10, where: Filter = ALL, dense_weight: float = DENSE_WEIGHT,
+    rules: Rules | None = None,
 ) -> list[Hit]:  # fmt: skip
-    """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
+    """The `top` best chunks for `query`, best first, of those that `where` lets pass.
 
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others.
     """
     with index.unmoved():
-        return _search(index, encoder, query, top, (language, glob), dense_weight, rules or Rules())
+        return _search(index, encoder, query, top, where, dense_weight, rules or Rules())
 
 
 def _search(
-    index: Index, encoder, query: str, top: int, filters: tuple[str, str], dense_weight: float, rules: Rules
+    index: Index, encoder, query: str, top: int, where: Filter, dense_weight: float, rules: Rules
 ) -> list[Hit]:
     view = index.view()
-    allowed_N = _allowed(view, *filters)
+    allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
     if not query.strip() or (allowed_N is not None and not allowed_N.any()):
         return []
     rankings = [_lexical(index, view, query, allowed_N)]
@@ -55,13 +55,6 @@ def _search(
         parts[place]["share of its kind"] = share
     hits = _hits(index, ranking.spread(totals, view.paths, rules.later), parts, top)
     return hits
-
-
-def _allowed(view: View, language: str, glob: str) -> np.ndarray | None:
-    if not language and not glob:
-        return None
-    return np.array([(not language or spoken == language) and (not glob or fnmatchcase(path, glob))
-                     for path, spoken in zip(view.paths, view.languages, strict=True)], bool)  # fmt: skip
 
 
 def _parts(
@@ -97,7 +90,7 @@ def _definitions(index: Index, view: View, name: str, places) -> set[int]:
         r"\b(?:class|interface|type|struct|enum|union|trait|module|const|let|var|def|function|func|define|namespace|record)\s+"
         rf"(?:[\w.]+::)?{re.escape(name)}\b"
     )
-    return {place for place, text in _texts(index, view, places) if defined.search(text)}
+    return {place for place, text in texts_of(index, view, places) if defined.search(text)}
 
 
 def _literals(index: Index, view: View, query: str, places) -> set[int]:
@@ -106,10 +99,11 @@ def _literals(index: Index, view: View, query: str, places) -> set[int]:
         wanted = [query.strip()]
     if not wanted:
         return set()
-    return {place for place, text in _texts(index, view, places) if all(one in text for one in wanted)}
+    return {place for place, text in texts_of(index, view, places) if all(one in text for one in wanted)}
 
 
-def _texts(index: Index, view: View, places):
+def texts_of(index: Index, view: View, places):
+    """Yield (place, text) of places in the view."""
     numbers = ",".join(str(view.numbers_N[place]) for place in places)
     for number, text in index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({numbers})"):
         yield view.place[number], text

@@ -9,17 +9,19 @@ import numpy as np
 from codesage.encoder.centring import without_language
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Hit
+from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
+from codesage.search.query import texts_of
 from codesage.search.view import View
 
 _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 
 
-def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
-    """The `top` chunks most similar to the one that holds `line` (from 1) of the file `path`, best first.
+def similar(index: Index, path: str, line: int, *, top: int = 10, where: Filter = ALL) -> list[Hit]:
+    """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
 
-    The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same definition are
-    left out, and code is compared with code. CodesageError when the index does not hold the place.
+    Best first. The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same
+    definition are left out, and code is compared with code. CodesageError when the index does not hold the place.
     """
     with index.unmoved():
         found = index.connection.execute(
@@ -34,6 +36,9 @@ def similar(index: Index, path: str, line: int, *, top: int = 10) -> list[Hit]:
         is_code_N = np.array(view.languages) != ""
         same_N = (np.array(view.paths) == view.paths[own]) & (np.array(view.names) == view.names[own])
         scores_N[(is_code_N != is_code_N[own]) | same_N] = -np.inf
+        allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
+        if allowed_N is not None:
+            scores_N[~allowed_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
         return [Hit(_chunk(index, int(view.numbers_N[place])), float(scores_N[place])) for place in best]
 
