@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import rignore
 
+import codesage
 from codesage import CodesageError, cli
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
@@ -292,3 +293,22 @@ def test_skipped_files_are_named_with_their_reason(root):
     assert run("index").returncode == 0
     assert run("status", "--skipped", "-").returncode == 2
     assert run("status", "--skipped").stdout.splitlines() == [".env: secret", "data.bin: binary"]
+
+
+def test_search_from_python(root):
+    hit = codesage.search("retry a call", types=["py"], model=ENCODER)[0]
+    assert (hit.chunk.path, hit.chunk.name) == ("src/retry.py", "retry")
+    assert {hit.chunk.path for hit in codesage.search("retry", ["src/pkg", "docs"], model=ENCODER)} == {
+        "src/pkg/http.js", "src/pkg/http.rs", "docs/retry.md"
+    }  # fmt: skip
+    assert [hit.chunk.name for hit in codesage.similar("src/retry.py:5", model=ENCODER)] == ["fetchPage"]
+    with codesage.Index("src", model=ENCODER) as index:
+        assert index.search("retry", update=False, globs=["*.py"])[0].chunk.path == "src/retry.py"
+        (root / "src/late.py").write_text("def quagga():\n    return 1\n")
+        assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
+        index.update()
+        assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 5
+    for wrong in (lambda: codesage.search("x", "nowhere", model=ENCODER), lambda: codesage.similar("x", model=ENCODER),
+                  lambda: codesage.search(" ", model=ENCODER), lambda: codesage.search("x", types=["cobol"], model=ENCODER)):
+        with pytest.raises(CodesageError):
+            wrong()

@@ -1,0 +1,15 @@
+"""Search. This package can be called: `codesage.search("retry a call", "src")`, see search.face."""
+
+import sys
+from types import ModuleType
+
+
+class _Callable(ModuleType):
+    def __call__(self, query, path=".", **options):
+        """See search.face.search."""
+        from codesage.search.face import search
+
+        return search(query, path, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

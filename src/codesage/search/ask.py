@@ -43,6 +43,7 @@ class Asker:
     encoder: object
     refresh: Refresh | None = None  # None: answer from what is indexed
     index_dir: Path | None = None
+    kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
 
     def search(self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT) -> Answer:
         """The `top` best chunks of all places. CodesageError when a place has no index and none may be made."""
@@ -91,13 +92,17 @@ class Asker:
             option = f" --index-dir {self.index_dir}" if self.index_dir else ""
             raise CodesageError(f"{place.root} has no index of this model in {folder}: "
                                 f"run 'codesage index {place.root}{option}'")  # fmt: skip
-        index = Index.open(place.root, folder=self.index_dir, encoder=self.encoder)
+        index = self.kept.get(place) if self.kept is not None else None
+        index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder)
+        if self.kept is not None:
+            self.kept[place] = index
         try:
             if self.refresh is not None:
                 self.refresh(index)
             yield index
         finally:
-            index.connection.close()
+            if self.kept is None:
+                index.connection.close()
 
 
 _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e

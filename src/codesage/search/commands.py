@@ -74,6 +74,7 @@ def similar(
 ) -> None:  # fmt: skip
     """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as of search."""
     from codesage.search.filters import filter_of
+    from codesage.search.places import place_in
 
     where = filter_of(types or (), glob or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, False)
@@ -158,14 +159,6 @@ def _asker(paths: list[Path] | None, index_dir: Path | None, model: Path | None,
     encoder = load(model)
     places = places_of(paths or [Path(".")], encoder, index_dir=index_dir)
     return Asker(places, encoder, (lambda opened: refresh_or_share(opened, encoder)) if update else None, index_dir)
-
-
-def place_in(text: str) -> tuple[Path, int]:
-    """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
-    file, _, line = text.rpartition(":")
-    if not file or not (line.isascii() and line.isdigit()):
-        raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
-    return Path(file), int(line)
 
 
 def _readable(query: str) -> str:

@@ -64,6 +64,14 @@ def places_of(
     return [_place(real, "" if typed == "." else typed, encoder, own or index_dir is not None) for real, typed in kept.items()]
 
 
+def place_in(text: str) -> tuple[Path, int]:
+    """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
+    file, _, line = text.rpartition(":")
+    if not file or not (line.isascii() and line.isdigit()):
+        raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
+    return Path(file), int(line)
+
+
 def clones_below(folder: Path) -> list[Path]:
     """The repositories in a folder that is in no repository itself."""
     if not folder.is_dir() or any((above / ".git").exists() for above in (folder, *folder.parents)):
