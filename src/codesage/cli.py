@@ -63,14 +63,15 @@ def _mount() -> None:
     from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
     from codesage.pretrain.commands import pretrain
-    from codesage.search.commands import index, search, similar, status
+    from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch
     from codesage.serve.commands import serve
 
     app.add_typer(corpus, name="corpus")
     app.add_typer(classify, name="classify")
     app.add_typer(agents, name="mcp")
     for command, name in (
-        (index, "index"), (search, "search"), (similar, "similar"), (status, "status"),
+        (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"),
+        (status, "status"), (watch, "watch"), (clear, "clear"), (doctor, "doctor"), (models, "models"),
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
         (export, "export"), (export_hub, "export-hub"), (serve, "serve"),

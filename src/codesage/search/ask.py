@@ -15,6 +15,8 @@ import numpy as np
 from codesage.errors import CodesageError
 from codesage.records import Hit
 from codesage.search import query as station
+from codesage.search.clones import Group
+from codesage.search.clones import clones as station_clones
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index, default_folder
 from codesage.search.places import Place
@@ -68,6 +70,17 @@ class Asker:
             lambda index, own: station_similar(index, name, line, top=top, where=own), where, top, None
         )
 
+    def clones(self, where: Filter = ALL, **settings) -> list[Group]:
+        """Groups of functions that do the same, each group within one place; `settings` are those of search.clones."""
+        found = []
+        for place in self.places:
+            own = replace(where, below=place.below, named=place.read_by_globs())
+            with self.opened(place) as index:
+                groups = station_clones(index, where=own, **settings)
+            found += [replace(group, chunks=[replace(chunk, path=place.shown(chunk.path)) for chunk in group.chunks])
+                      for group in groups]  # fmt: skip
+        return sorted(found, key=lambda group: -group.similarity)
+
     def _answer(self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D) -> Answer:
         lists, partial, files, stale, idle = [], 0, 0, set(), None
         for place in self.places:
@@ -105,7 +118,7 @@ class Asker:
                 index.connection.close()
 
 
-_TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e
+_TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared
 
 
 def merged(lists: Sequence[tuple[list[Hit], float]]) -> list[Hit]:

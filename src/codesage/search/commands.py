@@ -1,4 +1,4 @@
-"""`codesage index`, `search`, `similar` and `status`: search from the command line, with ripgrep's manners."""
+"""Search from the command line, with ripgrep's manners: `codesage search`, `similar`, `clones`, `index` and their care."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from codesage.errors import CodesageError
-from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file.")]
 _Paths = Annotated[list[Path] | None, typer.Argument(help="Folders or files; default: the working folder.", show_default=False)]
@@ -107,6 +107,106 @@ def status(
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
 
+def clones(
+    paths: _Paths = None, types: _Types = None, glob: _Globs = None,
+    threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = THRESHOLD,
+    min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = MIN_LINES,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
+    across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,
+    as_json: _Json = False, color: _Colour = "auto", no_update: _NoUpdate = False, index_dir: _IndexDir = None,
+    model: _Model = None,
+) -> None:  # fmt: skip
+    """List groups of functions under PATH that do the same, within and across languages. Exit codes as of search."""
+    from codesage.search.filters import filter_of
+    from codesage.search.show import Screen
+
+    where, screen = filter_of(types or (), glob or ()), Screen(color)
+    asker = _asker(paths, index_dir, model, update=not no_update)
+    groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
+    if across:
+        groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
+    if as_json:
+        screen.json({"groups": len(groups), "results": [group.as_json() for group in groups[:top]]})
+    else:
+        screen.groups(groups, top)
+    if not groups:
+        _say("nothing found")
+        raise typer.Exit(1)
+
+
+def clear(
+    paths: _Paths = None,
+    everything: Annotated[bool, typer.Option("--all", help="All indexes in the cache, and the cache of vectors.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
+    index_dir: _IndexDir = None,
+) -> None:  # fmt: skip
+    """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
+    from codesage.search.care import remove, remove_vectors, to_clear
+    from codesage.search.show import printable
+
+    freed = 0
+    for kept in to_clear(paths or [], everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
+        size = remove(kept.folder)
+        freed += size
+        typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
+    if everything or vectors:
+        size = remove_vectors()
+        freed += size
+        typer.echo(f"vectors: {size / 1e6:,.1f} MB")
+    typer.echo(f"{freed / 1e6:,.1f} MB freed")
+
+
+def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
+    """Check the installation, the cache and the index of PATH. Exit code 0: all is well, 1: something is not."""
+    from codesage.search.care import checked
+    from codesage.search.show import printable
+
+    faults = 0
+    for finding in checked(path, model, index_dir):
+        faults += bool(finding.remedy)
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        typer.echo(f"{'FAULT' if finding.remedy else 'ok':<6}{finding.part}: {printable(finding.state + remedy)}")
+    if faults:
+        raise typer.Exit(1)
+
+
+def models(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders that hold models; default: the working folder.",
+                                                         show_default=False)] = None,
+    as_json: _Json = False,
+) -> None:  # fmt: skip
+    """List the bundled model and those in each FOLDER: width, tokens at a time, size, fingerprint."""
+    from dataclasses import asdict
+
+    from codesage.search.care import models_at_hand
+    from codesage.search.show import Screen, printable
+
+    found = list(models_at_hand(folders or [Path(".")]))
+    if as_json:
+        return Screen().json({"models": [asdict(one) for one in found]})
+    typer.echo(f"{'width':>5}  {'tokens':>6}  {'MB':>7}  {'fingerprint':<24}  model")
+    for one in found:
+        typer.echo(f"{one.width:>5}  {one.max_tokens:>6}  {one.size / 1e6:>7,.1f}  {one.fingerprint:<24}  {printable(one.name)}"
+                   + (f" (cannot be loaded: {printable(one.fault)})" if one.fault else ""))  # fmt: skip
+
+
+def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None) -> None:
+    """Keep the index of each PATH fresh while files change, until Ctrl-C. It needs the extra `watch`."""
+    import signal
+    from dataclasses import replace
+
+    from codesage.search.refresh import refresh
+    from codesage.search.watching import watch as station
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asker = _asker(paths, index_dir, model, update=True, own=True)
+    try:
+        station(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
+    except KeyboardInterrupt:
+        _say("stopped; the index is kept")
+
+
 class _Form:
     """How answers are shown. CodesageError for options that do not go together."""
 
@@ -150,14 +250,22 @@ class _Form:
             raise typer.Exit(1)
 
 
-def _asker(paths: list[Path] | None, index_dir: Path | None, model: Path | None, *, update: bool):
+def _say(message: str) -> None:
+    from codesage.search.refresh import say
+
+    say(message)
+
+
+def _asker(
+    paths: list[Path] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False
+):  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
     from codesage.search.places import places_of
     from codesage.search.refresh import refresh_or_share
 
     encoder = load(model)
-    places = places_of(paths or [Path(".")], encoder, index_dir=index_dir)
+    places = places_of(paths or [Path(".")], encoder, index_dir=index_dir, own=own)
     return Asker(places, encoder, (lambda opened: refresh_or_share(opened, encoder)) if update else None, index_dir)
 
 

@@ -15,6 +15,7 @@ import typer
 
 from codesage.records import Chunk, Hit
 from codesage.search.ask import openable
+from codesage.search.clones import Group
 
 _LINES = 4  # of each answer, unless lines of context are asked for
 _WIDTH = 160
@@ -52,15 +53,23 @@ class Screen:
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
         typer.echo(json.dumps(value, ensure_ascii=self.terminal or encoding != "utf8"))
 
+    def groups(self, groups: Sequence[Group], top: int) -> None:
+        """Print groups of functions, and how many more there are than `top`."""
+        for group in groups[:top]:
+            self._echo(f"{len(group.chunks)} functions, similarity {group.similarity:.2f}")
+            for chunk in group.chunks:
+                lines = chunk.end_line - chunk.start_line + 1
+                self._echo(f"    {self._place(chunk, chunk.start_line)}: {printable(chunk.name)}  ({lines} lines)")
+        if len(groups) > top:
+            self._echo(f"and {len(groups) - top:,} more groups (-k shows more)")
+
     def hit(self, hit: Hit, *, patterns: Sequence[re.Pattern] = (), context: int | None = None, explain: bool = False,
             stale: bool = False) -> None:  # fmt: skip
         """Print one answer: its place, name and score, then lines of it."""
         chunk = hit.chunk
         matching = matching_lines(chunk, patterns) or [chunk.start_line]
-        place = f"{self._name(chunk.path)}:{matching[0]}"
         more = (f"  (and {hit.alike} alike)" if hit.alike else "") + ("  (changed since)" if stale else "")
-        head = typer.style(place, fg="magenta", bold=True) if self.colour else place
-        self._echo(f"{head}: {printable(chunk.name) or chunk.kind}  {hit.score:.4f}{more}")
+        self._echo(f"{self._place(chunk, matching[0])}: {printable(chunk.name) or chunk.kind}  {hit.score:.4f}{more}")
         if explain:
             self._echo("    = " + ", ".join(f"{rule} {value:.3f}" for rule, value in hit.parts.items()))
         if patterns or context is not None:
@@ -86,8 +95,9 @@ class Screen:
         shown = [printable(line[:_WIDTH]) for line in lines]
         return _highlighted(chunk, shown) if self.colour else shown
 
-    def _name(self, path: str) -> str:
-        return printable(path if self.terminal else openable(path))
+    def _place(self, chunk: Chunk, line: int) -> str:
+        place = f"{printable(chunk.path if self.terminal else openable(chunk.path))}:{line}"
+        return typer.style(place, fg="magenta", bold=True) if self.colour else place
 
 
 def as_json(hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False) -> dict:
