@@ -63,12 +63,13 @@ def _mount() -> None:
     from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
     from codesage.pretrain.commands import pretrain
-    from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch
+    from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch, workspace
     from codesage.serve.commands import serve
 
     app.add_typer(corpus, name="corpus")
     app.add_typer(classify, name="classify")
     app.add_typer(agents, name="mcp")
+    app.add_typer(workspace, name="workspace")
     for command, name in (
         (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"),
         (status, "status"), (watch, "watch"), (clear, "clear"), (doctor, "doctor"), (models, "models"),

@@ -20,6 +20,7 @@ from codesage.encoder import runtime
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search.index import SCHEMA, Index, default_folder
+from codesage.search.remote import clones_folder
 from codesage.search.vectors import cache_folder
 from codesage.walk import walk
 
@@ -108,6 +109,14 @@ def remove(folder: Path) -> int:
 def remove_vectors() -> int:
     """Remove the cache of vectors of all models; bytes that were freed."""
     folder = cache_folder()
+    freed = size_of(folder) if folder.is_dir() else 0
+    shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def remove_clones() -> int:
+    """Remove the clones of repositories elsewhere; bytes that were freed."""
+    folder = clones_folder()
     freed = size_of(folder) if folder.is_dir() else 0
     shutil.rmtree(folder, ignore_errors=True)
     return freed

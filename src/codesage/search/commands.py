@@ -9,7 +9,8 @@ from codesage.errors import CodesageError
 from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file.")]
-_Paths = Annotated[list[Path] | None, typer.Argument(help="Folders or files; default: the working folder.", show_default=False)]
+_Paths = Annotated[list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .",
+                                                    show_default=False)]  # fmt: skip
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
 _Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
@@ -39,7 +40,7 @@ def index(
     from codesage.search.refresh import refresh
 
     encoder = load(model)
-    for place in places_of(paths or [Path(".")], encoder, index_dir=index_dir, own=True):
+    for place in places_of(paths or ["."], encoder, index_dir=index_dir, own=True):
         opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
         refresh(opened, encoder)
         opened.connection.close()
@@ -91,7 +92,7 @@ def status(
     from codesage.search.refresh import listed
     from codesage.search.show import printable
 
-    asker = _asker([path], index_dir, model, update=False)
+    asker = _asker([str(path)], index_dir, model, update=False)
     with asker.opened(asker.places[0]) as opened:
         held = opened.status()
         if skipped:
@@ -136,20 +137,24 @@ def clones(
 
 def clear(
     paths: _Paths = None,
-    everything: Annotated[bool, typer.Option("--all", help="All indexes in the cache, and the cache of vectors.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All that is in the cache: indexes, vectors and clones.")] = False,
     gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
     index_dir: _IndexDir = None,
 ) -> None:  # fmt: skip
     """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
-    from codesage.search.care import remove, remove_vectors, to_clear
+    from codesage.search.care import remove, remove_clones, remove_vectors, to_clear
     from codesage.search.show import printable
 
     freed = 0
-    for kept in to_clear(paths or [], everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
+    for kept in to_clear(list(map(Path, paths or [])), everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
         size = remove(kept.folder)
         freed += size
         typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
+    if everything:
+        size = remove_clones()
+        freed += size
+        typer.echo(f"clones: {size / 1e6:,.1f} MB")
     if everything or vectors:
         size = remove_vectors()
         freed += size
@@ -207,6 +212,38 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
         _say("stopped; the index is kept")
 
 
+workspace = typer.Typer(help="Names for several paths, which search takes as @NAME.", no_args_is_help=True)
+
+
+@workspace.command("add")
+def add_workspace(
+    name: Annotated[str, typer.Argument(help="The name.")],
+    paths: Annotated[list[str], typer.Argument(help="Folders, files or addresses of git repositories.")],
+) -> None:  # fmt: skip
+    """Give the name NAME to each PATH together, instead of what it stood for before."""
+    from codesage.search.remote import set_workspace
+
+    set_workspace(name, paths)
+
+
+@workspace.command("remove")
+def remove_workspace(name: Annotated[str, typer.Argument(help="The name.")]) -> None:
+    """Take a name away. Indexes stay."""
+    from codesage.search.remote import set_workspace
+
+    set_workspace(name, [])
+
+
+@workspace.command("list")
+def list_workspaces() -> None:
+    """List the names and their paths."""
+    from codesage.search.remote import workspaces
+    from codesage.search.show import printable
+
+    for name, paths in sorted(workspaces().items()):
+        typer.echo(f"@{name}: {printable(' '.join(paths))}")
+
+
 class _Form:
     """How answers are shown. CodesageError for options that do not go together."""
 
@@ -257,7 +294,7 @@ def _say(message: str) -> None:
 
 
 def _asker(
-    paths: list[Path] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False
+    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False
 ):  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
@@ -265,7 +302,7 @@ def _asker(
     from codesage.search.refresh import refresh_or_share
 
     encoder = load(model)
-    places = places_of(paths or [Path(".")], encoder, index_dir=index_dir, own=own)
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, own=own)
     return Asker(places, encoder, (lambda opened: refresh_or_share(opened, encoder)) if update else None, index_dir)
 
 

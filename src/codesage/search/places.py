@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.search.index import Index, default_folder
+from codesage.search.remote import folders_of
 
 _DEPTH = 2  # folders below one that holds clones in which they are looked for, as in owner/name
 
@@ -46,12 +47,13 @@ class Place:
 def places_of(
     paths: Sequence[Path | str], encoder, *, index_dir: Path | None = None, own: bool = False
 ) -> list[Place]:  # fmt: skip
-    """The places of `paths`, each once; with `own` each has its own index, whatever holds it.
+    """The places of `paths`, each once. With `own` each has its own index, whatever holds it, and clones are fetched again.
 
+    A path may be the address of a git repository, or `@` and the name of a workspace (search.remote).
     CodesageError when a path is missing, or several would share `index_dir`.
     """
     given: dict[Path, str] = {}
-    for path in paths:
+    for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=own)]:
         if not os.path.exists(path):
             raise CodesageError(f"{path}: no such file or folder: give a path that exists")
         given.setdefault(Path(path).resolve(), os.path.normpath(path))
