@@ -3,7 +3,7 @@
 #                                       CODESAGE_PRECISION=bf16 make test: run as on a processor with bf16
 # make speedrun                         train, evaluate and export nano from scratch, and search with it
 # make release                          train the bundled model from the release recipe; takes minutes on a GPU
-# make lint                             check style
+# make lint                             check style and types
 # make docs                             build the documentation into out/site; warnings are errors
 # make coverage                         run the tests and report coverage, including subprocesses
 # make release-check                    build the wheel, check it, and run it in a clean environment
@@ -31,6 +31,7 @@ release: $(VENV)/peers
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 
 docs: $(VENV)/docs
 	$(VENV)/bin/python scripts/commands_page.py

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.corpus.build.engine import RayEngine
 from codesage.corpus.build.keys import read_keys, write_keys
 from codesage.corpus.build.pool import Pool
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import OneMachine
+from codesage.corpus.engine import RayEngine
 from codesage.evaluate.reports import environment
 
 UNIT = 5_000  # documents

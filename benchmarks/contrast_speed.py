@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 
 import steps
-from codesage.encoder.runtime import BUNDLED
+from codesage.encoder.folders import BUNDLED
 from codesage.evaluate.reports import environment
 from codesage.records import Pair
 

@@ -23,8 +23,8 @@ from unittest.mock import patch
 
 from codesage.artifacts import open_artifact
 from codesage.corpus import stage
-from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.commands import sources_of
+from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents
 from codesage.evaluate.reports import environment
 from codesage.languages import grammar_of
@@ -85,7 +85,7 @@ def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
 
 def given(arguments: argparse.Namespace) -> Iterator[Document]:
     """Every source file that the pipeline reads, whatever it makes of it."""
-    with patch("codesage.corpus.documents.recognise.reason", return_value=""):
+    with patch("codesage.corpus.sources.recognise.reason", return_value=""):
         for source in sources_of(arguments.sources):
             for found in source.documents(arguments.cache):
                 if isinstance(found, Document) and found.language:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import codesage
 from codesage.corpus.commands import sources_of
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.rules import pairs_of, qualified
+from codesage.corpus.sources.recognise import is_test
 from codesage.evaluate.reports import environment
 from codesage.records import Document, Function
 from codesage.search import query as station

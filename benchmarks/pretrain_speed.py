@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import steps
-from codesage.encoder.runtime import BUNDLED
+from codesage.encoder.folders import BUNDLED
 from codesage.evaluate.reports import environment
 
 FORMS = ("codesage", "padded", "concatenated")

@@ -1,6 +1,7 @@
 """Search in whole repositories: natural questions whose answers are files, measured as the benchmark's authors do.
 
-    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--only REPO]... [--out FILE]
+    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--cold] [--only REPO]...
+        [--out FILE]
 
 DATA holds repositories.jsonl and queries.jsonl (the public benchmark of MinishLab/semble). Each repository is cloned into
 the cache, its `root` is laid out at the pinned revision and indexed there once for each model; a revision that is not
@@ -15,13 +16,16 @@ import math
 import statistics
 import subprocess
 import tarfile
+import tempfile
 from collections import defaultdict
 from datetime import date
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import patch
 
 import codesage
 from codesage.evaluate.reports import environment
+from codesage.search import partial
 from codesage.search import query as station
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules
@@ -36,6 +40,7 @@ SYSTEMS = {  # (weight of the vectors, rules)
     **{f"all without {rule}": (DENSE_WEIGHT, Rules(**{rule: off})) for rule, off in OFF.items()},
     **{f"{rule} alone": (DENSE_WEIGHT, Rules(**{**OFF, rule: getattr(Rules(), rule)})) for rule in OFF},
 }  # fmt: skip
+COLD = {"not encoded, words and static vectors": 0, "not encoded, the best encoded for each query": partial._MOST}
 
 
 def main() -> None:
@@ -45,12 +50,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--model", default="default", help="a model folder, or the bundled one")
     parser.add_argument("--dense-weight", type=float, help="measure this weight only; default: full text, vectors, fused")
+    parser.add_argument("--cold", action="store_true", help="also measure an index that is read but not encoded")
     parser.add_argument("--only", action="append", default=[], help="a repository by its name; may be given again")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     systems = dict(SYSTEMS)
     if arguments.dense_weight is not None:
         systems = {f"weight {arguments.dense_weight:g}": (arguments.dense_weight, Rules())}
+    names = [*systems, *(COLD if arguments.cold else ())]
     encoder = codesage.load(None if arguments.model == "default" else arguments.model)
     queries = defaultdict(list)
     for query in read_lines(arguments.data / "queries.jsonl"):
@@ -70,9 +77,11 @@ def main() -> None:
             **{name: round(mean_ndcg(index, encoder, asked, *system), 4) for name, system in systems.items()},
             "published": repository["published_ndcg10"],
         }  # fmt: skip
-        print(repository["repo"], {name: repositories[repository["repo"]][name] for name in systems}, flush=True)
+        if arguments.cold:
+            repositories[repository["repo"]] |= measured_cold(root, encoder, asked)
+        print(repository["repo"], {name: repositories[repository["repo"]][name] for name in names}, flush=True)
     record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint, "missing": missing,
-              "NDCG@10": summary(repositories, list(systems)), "repositories": repositories}  # fmt: skip
+              "NDCG@10": summary(repositories, names), "repositories": repositories}  # fmt: skip
     print(json.dumps({"NDCG@10": record["NDCG@10"], "missing": missing}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -109,11 +118,22 @@ def indexed(root: Path, indexes: Path, encoder) -> Index:
     return index
 
 
-def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float, rules: Rules) -> float:
+def measured_cold(root: Path, encoder, asked: list[dict]) -> dict[str, float]:
+    """NDCG@10 of an index that is read and not encoded, by the most chunks that a query has encoded."""
+    found = {}
+    for name, most in COLD.items():
+        with tempfile.TemporaryDirectory() as folder, patch.object(partial, "_MOST", most), patch.object(Index, "_encode"):
+            index = Index.open(root, folder=Path(folder) / "index", encoder=encoder)
+            index.update(encoder)
+            found[name] = round(mean_ndcg(index, encoder, asked, DENSE_WEIGHT, Rules(), seconds=60.0), 4)
+    return found
+
+
+def mean_ndcg(index: Index, encoder, queries: list[dict], dense_weight: float, rules: Rules, **options) -> float:
     """Mean of NDCG@10 over the queries of a repository."""
     found = []
     for query in queries:
-        hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight, rules=rules)
+        hits = station.search(index, encoder, query["query"], top=TOP, dense_weight=dense_weight, rules=rules, **options)
         asked = query["relevant"] + query["secondary"]
         targets = [target if isinstance(target, dict) else {"path": target} for target in asked]
         found.append(ndcg(hits, targets))

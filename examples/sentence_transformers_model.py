@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import codesage  # noqa: F401  (makes the model type known to transformers)
+from codesage.encoder.folders import BUNDLED
 from codesage.encoder.hub import export_hub
-from codesage.encoder.runtime import BUNDLED
 
 
 def main(out: str) -> None:

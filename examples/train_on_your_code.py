@@ -13,7 +13,8 @@ from codesage.contrast import stage
 from codesage.corpus.commands import sources_of
 from codesage.corpus.stage import Settings, build
 from codesage.corpus.tokens import tokenised
-from codesage.encoder.runtime import BUNDLED, load
+from codesage.encoder.folders import BUNDLED
+from codesage.encoder.runtime import load
 from codesage.encoder.weights import load_encoder
 
 

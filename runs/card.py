@@ -55,8 +55,8 @@ def stages_of(facts: dict, before: dict) -> str:
     """A line for each stage: what it saw, and how long; first those of the model it started from."""
     lines = [_stages(before) + "\n- then from these weights:"] if before else []
     lines.append(_stages({name: value for name, value in facts.items() if not before or before.get(name) != value}))
-    for part in facts.get("mixture", ()):
-        lines.append(f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups")
+    lines += [f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
+              for part in facts.get("mixture", ())]  # fmt: skip
     if teacher := facts.get("teacher"):
         lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
     return "\n".join(lines)

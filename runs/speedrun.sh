@@ -29,21 +29,24 @@ step tokens tokens "$OUT/corpus" --tokenizer "$OUT/tokenizer" --out "$OUT/tokens
 step stage1 pretrain "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE1" --out "$OUT/stage1"
 # 4. Stage II: contrastive learning with hard positives and hard negatives; also from untrained weights, for comparison
 step both contrast "$OUT/tokens" --model "$OUT/stage1" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/both"
-systems=("Stage I=$OUT/stage1" "both=$OUT/exported")
+systems=("Stage I=$OUT/stage1" "both=$OUT/model")
 if [ "$ABLATION" = 1 ]; then
   step stage2 contrast "$OUT/tokens" --tokenizer "$OUT/tokenizer" --size "$SIZE" --minutes "$STAGE2" --out "$OUT/stage2"
   systems+=("Stage II=$OUT/stage2")
 fi
 # 5. export: int8 ONNX, which runs without torch
-step exported export "$OUT/both" --out "$OUT/exported" --int8-only
-# 6. one table that compares it with random weights, the untrained start and BM25
-step random initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
-step untrained initialise --tokenizer "$OUT/tokenizer" --tokens "$OUT/tokens" --size "$SIZE" --out "$OUT/untrained"
-step retrieval.json evaluate random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}" $PEERS \
-  --corpus "$OUT/corpus" "${bench[@]}" ${TASKS:---task cosqa} --out "$OUT/retrieval.json"
-# 7. write a card beside the weights and into the exported folder
-python runs/card.py "$OUT/both" "$OUT/corpus" "$OUT/retrieval.json" both
 step model export "$OUT/both" --out "$OUT/model" --int8-only
+# 6. one table that compares it with BM25 and, unless BASELINES=0, with random weights and the untrained start
+if [ "${BASELINES:-1}" = 1 ]; then
+  step random initialise --tokenizer "$OUT/tokenizer" --size "$SIZE" --out "$OUT/random"
+  step untrained initialise --tokenizer "$OUT/tokenizer" --tokens "$OUT/tokens" --size "$SIZE" --out "$OUT/untrained"
+  systems=(random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}")
+fi
+step retrieval.json evaluate "${systems[@]}" $PEERS \
+  --corpus "$OUT/corpus" "${bench[@]}" ${TASKS:---task cosqa} --out "$OUT/retrieval.json"
+# 7. write a card beside the weights and beside the exported model
+python runs/card.py "$OUT/model" "$OUT/corpus" "$OUT/retrieval.json" both
+cp "$OUT/model/README.md" "$OUT/both/README.md"
 # 8. search with the model
-codesage search "compute the contrastive loss" src --model "$OUT/model" --index-dir "$OUT/index" --top 3
+codesage search "compute the contrastive loss" "${SEARCHED:-src}" --model "$OUT/model" --index-dir "$OUT/index" --top 3
 echo "total minutes: $(( (SECONDS - started) / 60 ))"

@@ -15,14 +15,14 @@ import pytest
 
 from codesage import CodesageError
 from codesage.corpus.build import lease, places
-from codesage.corpus.build.engine import LocalEngine, RayEngine
 from codesage.corpus.build.keys import read_keys, read_sketches, write_keys
 from codesage.corpus.build.lease import Lease
 from codesage.corpus.build.places import Remote, committed, place_of
 from codesage.corpus.build.work import REPORT, open_work, read_report, result
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.distinct.duplicates import bands, near_duplicates
-from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine, judge_documents, judge_pairs
+from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine
+from codesage.corpus.engine import LocalEngine, RayEngine
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
 from engine_tasks import Words, harm, kill_the_caller
@@ -118,13 +118,12 @@ def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
         write_keys(written[-1], unit)
     keys = list(map(read_keys, written))
     assert set(keys[0]) == {"held", "side"}  # what the build keeps: neither digests nor signatures
-    documents, pairs = judge_documents(units), judge_pairs(units)
+    held = [{"held": key["held"]} for key in keys]
+    documents, pairs = OneMachine().documents(written, held), OneMachine().pairs(written, keys)
     assert set(np.concatenate(documents)) == {0, EQUAL, NEAR}
     assert set(np.concatenate(pairs)) == {0, EQUAL, NEAR, HELD_TEXT, HELD_BODY}
-    held = [{"held": key["held"]} for key in keys]
-    for judge in (OneMachine(), ray.judge):
-        for expected, found in ((documents, judge.documents(written, held)), (pairs, judge.pairs(written, keys))):
-            assert [part.tolist() for part in found] == [part.tolist() for part in expected], judge
+    for expected, found in ((documents, ray.judge.documents(written, held)), (pairs, ray.judge.pairs(written, keys))):
+        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
 
 
 class _Collected:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing
 
-import codesage.contrast
+import codesage
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
 from codesage.contrast import batches, cached, filtering, stage, tiled
@@ -107,10 +107,6 @@ def test_large_scores_stay_finite_in_float32():
 def test_bad_arguments_are_refused(text, code, options):
     with pytest.raises(ValueError, match="expected"):
         contrastive_loss(text, code, **options)
-
-
-def test_is_public():
-    assert codesage.contrast.contrastive_loss is contrastive_loss
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -368,11 +364,11 @@ def test_scaled_residuals_leave_a_small_correction():
 def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
     tokenizer, tokens = prepared
     encoder = Encoder(shape(tokenizer))
-    before = encoder.h[1].mlp["c_proj"].weight.detach().clone()
+    before = encoder.h[1].mlp.c_proj.weight.detach().clone()
     for out in ("m", "n"):  # the second run finds the first one done
         settings = phase(1, 1e-9, residual_scale=0.5)
         stage.run(settings, tokens, encoder, tokenizer=tokenizer, out=tmp_path / out, checkpoints=tmp_path / "c")
-        torch.testing.assert_close(encoder.h[1].mlp["c_proj"].weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
+        torch.testing.assert_close(encoder.h[1].mlp.c_proj.weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +416,8 @@ def test_another_tokenizer_is_refused(prepared, tmp_path):
 def test_a_mask_keeps_pairs_out(prepared, tmp_path):
     tokenizer, tokens = prepared
     keep = np.arange(20) < 6
-    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", keep=keep).facts
+    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m",
+                      prepared=stage.Prepared(keep=keep)).facts  # fmt: skip
     assert facts["contrast"]["pairs_seen"] == 3 * 6
 
 

@@ -15,8 +15,8 @@ import pytest
 import hostile
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.corpus.build.engine import LocalEngine
 from codesage.corpus.build.worker import Limits
+from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
@@ -155,7 +155,7 @@ def test_workers_step_around_what_hurts_them():
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
     heard = []
     with LocalEngine(2, limits=Limits(seconds=0.5)) as engine:
-        assert list(engine.map(harm, units, heard=heard.append)) == expected
+        assert list(engine.map(harm, units, on_result=heard.append)) == expected
         assert sorted(map(len, heard)) == [0, 1, 2, 4]
         with pytest.raises(CodesageError, match="the words are wrong"):
             list(engine.map(harm, [Words(("raise",))]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codesage.corpus.documents.recognise import reason
+from codesage.corpus.sources.recognise import reason
 from codesage.records import Document
 from codesage.search.chunks import chunks
 from codesage.syntax import is_cplusplus, language_in

@@ -7,8 +7,8 @@ import torch
 import codesage
 from codesage.encoder import export
 from codesage.encoder.config import Config
+from codesage.encoder.folders import BUNDLED, FP32, INT8
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import BUNDLED, FP32, INT8
 from codesage.encoder.weights import load_encoder
 from codesage.errors import CodesageError
 from codesage.tokenizer import load as load_tokenizer

@@ -181,8 +181,8 @@ def test_planted_items_are_found_wherever_they_lie() -> None:
         assert benchmarks.match(host[:at] + _indented(ITEM) + host[at:]) == "code"
         assert benchmarks.match(host[:at] + _indented(short) + host[at:]) == "code"
     assert benchmarks.match("How to  read a file?") == "queries"
-    assert not benchmarks.contain(host) and not benchmarks.contain("how to read a file in python")
-    assert not benchmarks.contain("") and not Benchmarks({}).contain(host) and not Benchmarks({"s": ["name"]}).contain("name")
+    assert not benchmarks.match(host) and not benchmarks.match("how to read a file in python")
+    assert not benchmarks.match("") and not Benchmarks({}).match(host) and not Benchmarks({"s": ["name"]}).contain("name")
 
 
 def test_any_certain_number_of_common_bytes_is_found_and_fewer_than_a_run_never() -> None:
@@ -191,8 +191,8 @@ def test_any_certain_number_of_common_bytes_is_found_and_fewer_than_a_run_never(
     benchmarks = Benchmarks({"s": ["x = 1 " + item]})
     for _ in range(300):
         at, before = chance.randrange(len(item) - USUAL.certain), "Z" * chance.randrange(40)
-        assert benchmarks.contain(before + item[at : at + USUAL.certain] + "ZZZ")
-        assert not benchmarks.contain(before + item[at : at + 95] + "ZZZ")
+        assert benchmarks.match(before + item[at : at + USUAL.certain] + "ZZZ")
+        assert not benchmarks.match(before + item[at : at + 95] + "ZZZ")
 
 
 def test_the_frame_of_a_set_and_rulers_are_no_items() -> None:
@@ -200,9 +200,9 @@ def test_the_frame_of_a_set_and_rulers_are_no_items() -> None:
     frame = "public class Program { public static void Main(string[] args) { var reader = new Reader(In); reader.Skip(); "
     items = [f"{head}{frame * 2} int answer = {number} * compute(); }} }}" for number in range(20)]
     benchmarks = Benchmarks({"s": [*items, "a = 1 " + "#" * 300 + " b = 2"]})
-    assert not benchmarks.contain(head + "class Other { }")
-    assert not benchmarks.contain(frame * 2 + " other(); ")
-    assert not benchmarks.contain("#" * 500)
+    assert not benchmarks.match(head + "class Other { }")
+    assert not benchmarks.match(frame * 2 + " other(); ")
+    assert not benchmarks.match("#" * 500)
 
 
 def test_unrelated_code_is_kept() -> None:
@@ -220,7 +220,7 @@ def test_read_benchmarks_names_sets_and_refuses_what_is_no_json(tmp_path: Path) 
     assert benchmarks.sets == ["cosqa", "loose"]
     assert benchmarks.match(_indented(ITEM)) == benchmarks.match("how to read a file") == "cosqa"
     assert benchmarks.match("A whole sentence of its own.") == "loose"
-    assert not benchmarks.contain("x" * 200)
+    assert not benchmarks.match("x" * 200)
     for bad in (b"{", b"\xff\xfe", b"[" * 200_000):
         (tmp_path / "bad.jsonl").write_bytes(b"{}\n" + bad)
         with pytest.raises(CodesageError, match=r"bad\.jsonl:2 is not JSON"):

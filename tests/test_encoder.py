@@ -5,10 +5,11 @@ import json
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from codesage import CodesageError
 from codesage.encoder.config import SIZES, Config, load_config
-from codesage.encoder.model import Asked, Encoder, Layout, _stacked_attention, _varlen_attention
+from codesage.encoder.model import Encoder, Layout, Requested, _stacked_attention, _varlen_attention
 from codesage.encoder.weights import load_encoder, save_weights
 
 TINY = Config(32, 2, 4, vocab_size=97, max_position_embeddings=64).without_dropout()
@@ -126,7 +127,7 @@ def test_varlen_attention_gets_the_borders_of_queries_and_keys(monkeypatch, rows
     q_THK, k_THK, v_THK = torch.randn(3, 23, 4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = _stacked_attention(q_THK, k_THK, v_THK, [(n, length, length) for n, length in layout.runs], 0.0)
     rows_M = torch.arange(23) if rows is None else torch.tensor(rows)
-    borders = layout.borders if rows is None else Asked.of(rows_M, layout).borders
+    borders = layout.borders if rows is None else Requested.of(rows_M, layout).borders
     torch.testing.assert_close(_varlen_attention(q_THK[rows_M], k_THK, v_THK, borders, layout), whole[rows_M])
 
 
@@ -156,7 +157,7 @@ def test_gradients_reach_every_parameter(encoder):
     encoder.train()
     layout = Layout.of([4, 6, 4])
     hidden = encoder(torch.arange(14), layout)
-    (encoder.logits(hidden).logsumexp(-1).sum() + encoder.pool(hidden, layout).pow(2).sum()).backward()
+    (F.linear(hidden, encoder.wte.weight).logsumexp(-1).sum() + encoder.pool(hidden, layout).pow(2).sum()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
 
 
@@ -187,7 +188,7 @@ def test_published_pickle_loads_with_and_without_prefix(encoder, tmp_path, prefi
     torch.save({**state, "lm_head.weight": state[prefix + "wte.weight"]}, tmp_path / "pytorch_model.bin")
     loaded = load_encoder(tmp_path)
     assert loaded.wte.weight.dtype == torch.float32
-    torch.testing.assert_close(loaded.h[1].mlp["c_fc"].weight, encoder.h[1].mlp["c_fc"].weight, atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(loaded.h[1].mlp.c_fc.weight, encoder.h[1].mlp.c_fc.weight, atol=1e-3, rtol=1e-2)
 
 
 class Payload:

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from codesage import CodesageError
-from codesage.evaluate import intervals, reports, tasks
+from codesage.evaluate import intervals, local, reports
 from codesage.evaluate.commands import evaluate
 
 
@@ -91,7 +91,7 @@ def test_differences_are_judged_by_their_interval():
     ("words", "message"),
     [
         ((), "no task to evaluate"),
-        (("--task", "codesearch"), "unknown task 'codesearch': expected cosqa, mbxp, java-csharp, codecomplex"),
+        (("--task", "codesearch"), "unknown task 'codesearch': expected cosqa, advtest, codesearchnet, mbxp"),
         (("--against", "none.json"), "not readable"),
     ],
 )
@@ -103,7 +103,7 @@ def test_what_cannot_be_measured_is_one_line(data, words, message):
 def test_bad_rows_name_file_and_line(data, tmp_path):
     (tmp_path / "valid.jsonl").write_text('{"java": "x", "csharp": "y"}\n{"java": "x"}\n')
     with pytest.raises(CodesageError, match=r"valid.jsonl:2: no csharp"):
-        tasks.java_csharp(tmp_path)
+        local.java_csharp(tmp_path)
     (tmp_path / "test.jsonl").write_text("not json\n")
     with pytest.raises(CodesageError, match=r"test.jsonl:1: "):
-        tasks.codecomplex(tmp_path)
+        local.codecomplex(tmp_path)

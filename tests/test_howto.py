@@ -1,11 +1,13 @@
 """Titles and tags with the code that does what they name, and code that does the same in several languages."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codesage.corpus.distinct.verdicts import ALONE, drop_alone, judge_pairs
+from codesage.corpus.build.keys import write_keys
+from codesage.corpus.distinct.verdicts import ALONE, OneMachine, drop_alone
 from codesage.corpus.pairs.howto import Sample, articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
 from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
 from codesage.corpus.read import read_pairs
@@ -347,15 +349,20 @@ def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: lis
     }  # fmt: skip
 
 
-def test_groups_of_one_and_groups_of_copies_are_dropped() -> None:
+def _judged(keys: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:
+    write_keys(folder, keys)
+    return OneMachine().pairs([folder], [keys])
+
+
+def test_groups_of_one_and_groups_of_copies_are_dropped(tmp_path) -> None:
     keys = _keys(["parallel"] * 5 + ["howto"], [1, 1, 2, 3, 3, 4], [1, 2, 3, 4, 4, 6], [0, 1, 0, 2, 2, 0])
-    (verdict,) = drop_alone([keys], judge_pairs([keys]))
+    (verdict,) = drop_alone([keys], _judged(keys, tmp_path))
     assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second of the copies repeats the first, which is then alone
 
 
-def test_equal_code_in_two_languages_is_kept() -> None:
+def test_equal_code_in_two_languages_is_kept(tmp_path) -> None:
     keys = _keys(["parallel"] * 2, [1, 1], [7, 7], [0, 1])
-    (verdict,) = drop_alone([keys], judge_pairs([keys]))
+    (verdict,) = drop_alone([keys], _judged(keys, tmp_path))
     assert verdict.tolist() == [0, 0]
 
 

@@ -1,4 +1,4 @@
-"""Folders for transformers and sentence-transformers, checked with the real libraries, there and back."""
+"""Folders for transformers and sentence-transformers, there and back, and models for MTEB, checked with the real libraries."""
 
 import json
 import os
@@ -9,16 +9,19 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import codesage
 from codesage import CodesageError
 from codesage.artifacts import MANIFEST
 from codesage.encoder.config import Config
 from codesage.encoder.export import export
+from codesage.encoder.folders import BUNDLED
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder, Layout
-from codesage.encoder.runtime import BUNDLED
 from codesage.encoder.weights import load_encoder
+from codesage.evaluate import stage
+from codesage.evaluate.tasks import RetrievalTask
 from codesage.tokenizer import load as load_tokenizer
 
 TEXTS = ["def f(x): return x  # <mask> <|endoftext|> é🎉\n\tif a:\n  b=1234", "", "word " * 100, "a <pad> b", "same", "same"]
@@ -86,7 +89,7 @@ def test_masked_lm_gives_our_logits_and_loss_and_trains(hub, tmp_path):
 
     encoder, model = load_encoder(hub), AutoModelForMaskedLM.from_pretrained(hub)
     ids_L = torch.arange(5, 25)
-    want = encoder.logits(encoder(ids_L, Layout.of([20])))
+    want = F.linear(encoder(ids_L, Layout.of([20])), encoder.wte.weight)
     labels = torch.where(ids_L % 3 == 0, ids_L, -100)
     found = model(ids_L[None], labels=labels[None])
     torch.testing.assert_close(found.logits[0], want, rtol=1e-5, atol=1e-5)
@@ -200,3 +203,49 @@ def test_a_transformers_without_our_names_is_warned_of_and_still_imported(tmp_pa
 def test_the_package_itself_stays_free_of_transformers():
     code = "import sys; import codesage, codesage.encoder.hub, codesage.contrast; assert 'transformers' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CODE = {
+    "read a text file": "def read_text(path):\n    with open(path) as file:\n        return file.read()\n",
+    "sort numbers from high to low": "def descending(numbers):\n    return sorted(numbers, reverse=True)\n",
+    "send an HTTP request": "def fetch(url):\n    return urllib.request.urlopen(url).read()\n",
+    "mean of a list": "def average(values):\n    return sum(values) / len(values)\n",
+    "parse JSON": "def parse(text):\n    return json.loads(text)\n",
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return codesage.load()
+
+
+@pytest.fixture(scope="module")
+def adapters():
+    """Imported late: MTEB imports sentence-transformers, which this file needs anyway."""
+    from codesage.evaluate import mteb
+
+    return mteb
+
+
+@pytest.fixture(scope="module")
+def task():
+    return RetrievalTask("local code", list(CODE), list(CODE.values()), list(range(len(CODE))))
+
+
+def test_mteb_gives_the_encoder_the_scores_of_our_own_evaluation(adapters, encoder, task):
+    found = adapters.scores(adapters.MtebEncoder(encoder), adapters.task_of(task))
+    ranks = stage.ranked({"own": encoder}, task)["own"]
+    assert found["mrr_at_10"] == pytest.approx(float(np.mean(1 / ranks)), abs=1e-3)
+    assert found["ndcg_at_10"] == pytest.approx(float(np.mean(1 / np.log2(1 + ranks))), abs=1e-3)
+
+
+def test_mteb_searches_with_the_engine(adapters, encoder, task):
+    engine = adapters.MtebSearch(encoder)
+    found = adapters.scores(engine, adapters.task_of(task))
+    engine.close()
+    assert found["recall_at_5"] == 1.0 and found["mrr_at_10"] > 0.7
+
+
+def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):
+    with pytest.raises(CodesageError, match="unknown language 'cobol'"):
+        adapters.MtebSearch(encoder, language="cobol")

@@ -256,8 +256,8 @@ def model(tmp_path_factory):
     shallow = contrast.Settings(loop.Settings(20, 4, 2e-2, evaluations=0), drawn, depth=0, negatives="uniform")
     settings = contrast.Settings(loop.Settings(30, 4, 5e-3, evaluations=1), drawn, negatives="mean_one", micro_tokens=150,
                                  residual_scale=0.1, first=shallow)  # fmt: skip
-    contrast.run(settings, tokens, load_encoder(before.path), tokenizer=tokenizer, out=root / "model", before=before,
-                 checkpoints=root / "kept")  # fmt: skip
+    contrast.run(settings, tokens, load_encoder(before.path), tokenizer=tokenizer, out=root / "model",
+                 prepared=contrast.Prepared(before), checkpoints=root / "kept")  # fmt: skip
     export_folder(root / "model", root / "exported")
     return root / "model"
 

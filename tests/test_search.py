@@ -172,35 +172,37 @@ def test_updated_index_equals_a_fresh_one(root, tmp_path):
 
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[4])
+sys.path.insert(0, sys.argv[5])
 from test_search import ENCODER, Index
 import codesage.search.index as station
 from pathlib import Path
-station._FILES_A_BATCH = 1
+station._FILES_A_BATCH = station._CHUNKS_A_BATCH = 1
 index = Index.open(Path(sys.argv[1]), folder=Path(sys.argv[2]), encoder=ENCODER)
-calls, embed = 0, index._missing
+calls, step = 0, getattr(index, sys.argv[3])
 def counted(*arguments):
     global calls
-    rows = embed(*arguments)
+    found = step(*arguments)
     calls += 1
-    if calls == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)  # vectors are written, the transaction is not
-    return rows
-index._missing = counted
+    if calls == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)  # the transaction has not ended
+    return found
+setattr(index, sys.argv[3], counted)
 index.update(ENCODER)
 """
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
-def test_killed_while_indexing_goes_on_where_it_was(root, tmp_path, at):
+@pytest.mark.parametrize(("step", "at"), [("_add", 1), ("_add", 3), ("_missing", 1), ("_missing", 4)])
+def test_killed_while_indexing_goes_on_where_it_was(root, tmp_path, step, at):
     here = os.path.dirname(__file__)
-    arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), str(at), here]
+    arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), step, str(at), here]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     index = opened(root, tmp_path)
-    assert index.update(ENCODER)["read"] == 3 - (at - 1)
+    chunks = index.status().chunks
+    assert index.unencoded == chunks - (at - 1 if step == "_missing" else 0)
+    assert index.update(ENCODER)["read"] == (3 - (at - 1) if step == "_add" else 0)
     fresh = Index.open(root, folder=tmp_path / "fresh", encoder=ENCODER)
     fresh.update(ENCODER)
-    assert content(index) == content(fresh)
+    assert content(index) == content(fresh) and index.unencoded == 0
     assert names(index, "area of circle") == names(fresh, "area of circle")
 
 
@@ -591,15 +593,16 @@ def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == f"{root}/evil.py"
 
 
-def test_an_update_that_was_cut_off_says_so(root, tmp_path):
+def test_an_update_that_was_cut_off_says_so(root, tmp_path, monkeypatch):
     index = opened(root, tmp_path)
 
-    class Breaking(HashingEncoder):
-        def encode(self, texts, *, kind="code"):
-            raise RuntimeError
+    def broken(*arguments):
+        raise RuntimeError
 
-    with pytest.raises(RuntimeError):
-        index.update(Breaking())
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_add", broken)
+        with pytest.raises(RuntimeError):
+            index.update(ENCODER)
     assert opened(root, tmp_path).pending == 3
     index.update(ENCODER)
     assert index.pending == 0

@@ -103,10 +103,10 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     with index.connection:
         index.connection.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE row = 1")
         index.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', '7')")
-        index.connection.execute("DELETE FROM words WHERE rowid = 2")
+        index.connection.execute("UPDATE words SET counts = zeroblob(99) WHERE word = 'retry'")
     index.connection.close()
     found = faults()
-    assert set(found) == {"index, vectors", "index, words", "index, files"} and "7 files" in found["index, files"].state
+    assert set(found) == {"index, vectors", "index, words", "index, state"} and "7 files" in found["index, state"].state
     assert "--rebuild" in found["index, vectors"].remedy and "--rebuild" in found["index, words"].remedy
     sick = run("doctor")
     assert sick.returncode == 1 and sick.stdout.count("FAULT ") == 3
@@ -123,10 +123,10 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
 def test_models_at_hand(root, tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.runtime import folder_of
 
-    shutil.copytree(BUNDLED, tmp_path / "models" / "mine")
-    shutil.copytree(BUNDLED, tmp_path / "models" / "broken")
+    shutil.copytree(folder_of(None), tmp_path / "models" / "mine")
+    shutil.copytree(folder_of(None), tmp_path / "models" / "broken")
     (tmp_path / "models" / "broken" / "config.json").write_text("{")
     found = json.loads(run("models", "--json").stdout)["models"]
     assert [one["name"] for one in found] == ["default (bundled)", "models/broken", "models/mine"]

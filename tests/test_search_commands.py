@@ -274,13 +274,14 @@ def test_control_c_says_what_is_kept(root, monkeypatch):
                 raise KeyboardInterrupt
             return super().encode(texts, kind=kind)
 
-    monkeypatch.setattr("codesage.search.index._FILES_A_BATCH", 1)
+    for name in ("_CHUNKS_A_BATCH", "_HURRIED"):
+        monkeypatch.setattr(f"codesage.search.index.{name}", 1)
     monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: Interrupted())
     for command in (("index",), ("search", "retry")):
         stopped = run(*command)
         assert stopped.returncode == 130 and stopped.stderr.count("\n") == 1 and not stopped.stdout
-        assert "interrupted: 3 files are indexed and kept, 2 are not" in stopped.stderr
-    assert "partial, 2 files not indexed yet" in run("status").stdout
+        assert "interrupted: 5 files are indexed and kept (partial: 2 of 6 chunks are not encoded yet)" in stopped.stderr
+    assert "partial: 2 of 6 chunks are not encoded yet" in run("status").stdout
     stopped = run("search", "Retry", "-t", "js", "--no-update")  # while the query is encoded
     assert stopped.returncode == 130 and stopped.stderr == "codesage: interrupted; what was indexed or written before is kept\n"
     monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: ENCODER)

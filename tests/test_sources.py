@@ -20,8 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from codesage.corpus.documents import recognise
-from codesage.corpus.sources import debian, licences, stack
+from codesage.corpus.sources import debian, licences, recognise, stack
 from codesage.corpus.sources.archives import DamagedArchive, Limits, Member, is_archive, members
 from codesage.corpus.sources.clients import once, run
 from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage

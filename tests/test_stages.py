@@ -12,7 +12,7 @@ import pytest
 from codesage import CodesageError
 from codesage.artifacts import open_artifact, publish
 from codesage.classify.folds import macro_f1
-from codesage.evaluate import metrics, stage, tasks
+from codesage.evaluate import local, metrics, stage, tasks
 from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
@@ -79,8 +79,13 @@ def test_metrics_golden_and_against_loops():
     assert macro_f1([0, 1, 1, 0], [0, 1, 0, 0]) == pytest.approx((0.8 + 2 / 3) / 2)
     similar = np.array([[1, 0.9, 0.8, 0.1], [0.9, 1, 0.2, 0.3], [0.8, 0.2, 1, 0.4], [0.1, 0.3, 0.4, 1]])
     # labels a a b a: item 0 ranks 1, 2, 3: hits at 1 and 3; item 1: 0, 3, 2; item 3: 2, 1, 0; item 2 has none
-    want = np.mean([(1 + 2 / 3) / 2, 1.0, (1 / 2 + 2 / 3) / 2])
-    assert metrics.mean_average_precision(similar, ["a", "a", "b", "a"]) == pytest.approx(want)
+    labels = np.array(["a", "a", "b", "a"])
+    precisions = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool))
+    assert precisions == pytest.approx([(1 + 2 / 3) / 2, 1.0, np.nan, (1 / 2 + 2 / 3) / 2], nan_ok=True)
+    at_r = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool), at_r=True)
+    assert at_r == pytest.approx([1 / 2, 1.0, np.nan, (1 / 2) / 2], nan_ok=True)  # two answers: two ranks count
+    flat = metrics.average_precisions(np.zeros((1, 4)), np.array([[1, 0, 0, 0]], bool), np.zeros((1, 4), bool))
+    assert flat == pytest.approx([1 / 4])  # ties count against the answer
     with pytest.raises(CodesageError, match="finite"):
         metrics.ranks(np.array([[np.nan]]), [0])
 
@@ -97,22 +102,22 @@ def test_fusion_equals_that_of_search():
 def test_benchmark_loaders(tmp_path):
     (tmp_path / "codebase.jsonl").write_text('{"code_id": 7, "code": "x"}\n{"code_id": 9, "code": "read file"}\n')
     (tmp_path / "queries.jsonl").write_text('{"query_id": 0, "query": "read a file", "code_id": 9}\n')
-    task = tasks.cosqa(tmp_path)
+    task = local.cosqa(tmp_path)
     assert task.relevant == [1] and stage.ranked({}, task)["BM25"].tolist() == [1]
     for language, name in (("python", "min_cost"), ("java", "minCost")):
         row = {"task": 1, "entry_point": name, "code": f"{name}(a) + minCost(b)"}
         (tmp_path / f"{language}.jsonl").write_text(json.dumps(row) + "\n")
-    masked = tasks.mbxp(tmp_path, "python", "java")
+    masked = local.mbxp(tmp_path, "python", "java")
     assert masked.queries == ["f(a) + f(b)"] == masked.candidates
     (tmp_path / "mbxp").mkdir()
     for language in ("python", "java", "php"):
         (tmp_path / "mbxp" / f"{language}.jsonl").write_text((tmp_path / "java.jsonl").read_text())
-    across = tasks.mbxp_across(tmp_path / "mbxp")
+    across = local.mbxp_across(tmp_path / "mbxp")
     assert len(across) == 6 and len({task.name for task in across}) == 6
     with pytest.raises(CodesageError, match="expected"):
-        tasks.cosqa(tmp_path / "nowhere")
+        local.cosqa(tmp_path / "nowhere")
     with pytest.raises(CodesageError, match="two or more"):
-        tasks.mbxp_across(tmp_path / "nowhere")
+        local.mbxp_across(tmp_path / "nowhere")
 
 
 class Counting:

@@ -120,7 +120,7 @@ def test_a_run_moves_the_texts_towards_the_teacher_and_names_it(tokens, tokenize
     for weight in (0.0, 3.0):
         encoder = encoder_of(tokenizer)
         artifact = stage.run(phase(25, batches, teacher_weight=weight, micro_tokens=200), tokens, encoder, tokenizer=tokenizer,
-                             out=tmp_path / str(weight), teacher=taught)  # fmt: skip
+                             out=tmp_path / str(weight), prepared=stage.Prepared(teacher=taught))  # fmt: skip
         encoder.eval()
         rows = [[*row.tolist(), tokenizer.end_id] for row in list(tokens.pairs.text)[:40]]
         with torch.no_grad():
@@ -133,7 +133,7 @@ def test_a_run_moves_the_texts_towards_the_teacher_and_names_it(tokens, tokenize
 def test_a_run_resumes_only_with_its_own_teacher(tokens, tokenizer, taught, tmp_path):  # noqa: F811
     given = {"tokenizer": tokenizer, "out": tmp_path / "m", "checkpoints": tmp_path / "kept"}
     run = phase(6, settings({"function": 1}))
-    stage.run(run, tokens, encoder_of(tokenizer), teacher=taught, **given)
+    stage.run(run, tokens, encoder_of(tokenizer), prepared=stage.Prepared(teacher=taught), **given)
     with pytest.raises(CodesageError, match="belongs to another run.*teacher"):
         stage.run(run, tokens, encoder_of(tokenizer), **given)
 

@@ -62,7 +62,7 @@ def trained(out: Path, settings: loop.Settings = SETTINGS, *, before=None, calls
             before(step)
         inputs = batch.clone()
         inputs[3::8] = 99
-        loss = F.cross_entropy(encoder.logits(encoder(inputs, layout)[3::8]), batch[3::8])
+        loss = F.cross_entropy(F.linear(encoder(inputs, layout)[3::8], encoder.wte.weight), batch[3::8])
         if change:
             loss = change(step, loss)
         loss.backward()
@@ -412,8 +412,8 @@ def test_estimates_count_what_the_paper_counts():
     assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
     found = estimate.estimate(
-        CONFIG, step_tokens=1000, step_flops=1e9, micro_tokens=100, steps=10**9, seconds=60, device=torch.device("cpu"),
-        bf16=False, keep=2, head_floats=10**6,
+        CONFIG, estimate.Step(1000, 1e9, 100, head_floats=10**6), steps=10**9, seconds=60, device=torch.device("cpu"),
+        bf16=False, keep=2,
     )  # fmt: skip
     activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
     assert found.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)

@@ -3,11 +3,18 @@
 Once it is imported, transformers' Auto classes and SentenceTransformer open what `codesage export-hub` wrote.
 """
 
+import typing
+
 from codesage.errors import CodesageError
 from codesage.registration import watch as _watch
 
 __version__ = "0.1.0"
 __all__ = ["CodesageError", "Index", "__version__", "load", "query_form", "search", "similar"]
+
+if typing.TYPE_CHECKING:
+    from codesage.encoder.queries import query_form
+    from codesage.encoder.runtime import load
+    from codesage.search.face import Index, search, similar
 
 _watch()
 
@@ -18,7 +25,7 @@ _LAZY = {  # `import codesage` stays light: what it offers is imported when it i
 }  # fmt: skip
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name == "search":

@@ -1,21 +1,25 @@
 """The command line: it mounts the commands of the stations, and turns failures into one line."""
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 import typer.core
 
 from codesage.errors import CodesageError
 
+if TYPE_CHECKING:
+    import click
+
 
 class _Group(typer.core.TyperGroup):
     """The commands; a reader that has enough (`| head`) is a success, and what cannot be written is one line."""
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: "click.Context") -> object:
         """Run a command and flush what it printed."""
         try:
             try:
@@ -37,8 +41,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from codesage import __version__
 
         typer.echo(f"codesage {__version__}")
@@ -83,8 +87,9 @@ def _mount() -> None:
 def main() -> None:
     """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
     _open_closed()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not cost the answer
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # print what the terminal cannot show in another form
     _mount()
     try:
         app(standalone_mode=True)
@@ -119,7 +124,7 @@ def _open_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
-def _to_nowhere(stream) -> None:
+def _to_nowhere(stream: TextIO | None) -> None:
     """What is left in a stream that cannot be written goes nowhere: Python would try again, and complain, at its end."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

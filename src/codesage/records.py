@@ -5,12 +5,17 @@ A Document is a source file. `syntax` turns it into Functions (and classes) and 
 `str`. Line numbers start at 1 and ranges include the last line. Byte offsets refer to the UTF-8 text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One decoded source file; its lines end in "\n"."""
+    """One decoded source file; its lines end in line feeds."""
 
     path: str  # relative to the source's root, with forward slashes
     language: str  # a key of languages.LANGUAGES, or "" if there is no grammar for it
@@ -144,3 +149,22 @@ class Hit:
     score: float
     parts: dict[str, float] = field(default_factory=dict)  # what the score is made of, by rule
     alike: int = 0  # further chunks with the same text
+    tier: str = "encoder"  # what its rank rests on beside its words: "encoder", "static" (token vectors), or "words" alone
+
+
+class Encoder(Protocol):
+    """What search needs of an encoder. `codesage.load()` returns one."""
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Encoders with equal fingerprints give equal vectors."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, kind: str = "code") -> "np.ndarray":
+        """float32 (n, width), rows of unit length. `kind`: "code" or "text"."""
+        ...

@@ -7,8 +7,10 @@ So two of its modules are watched. When one of them is imported, our counterpart
 import importlib
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
 _OURS = {
     "transformers.models.auto.configuration_auto": "codesage.encoder.interchange.configuration",
@@ -17,13 +19,13 @@ _OURS = {
 
 
 class _Watch(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find a watched module as usual, and import our counterpart after it."""
         spec = PathFinder.find_spec(name, path, target) if name in _OURS else None
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_both(module) -> None:
+            def execute_both(module: ModuleType) -> None:
                 execute(module)
                 _register(name)
 

@@ -6,14 +6,18 @@ two ids after the vocabulary. Special tokens that occur in a source file are enc
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codesage.artifacts import MANIFEST, open_artifact, publish
 from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Bpe
 
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
@@ -32,7 +36,7 @@ class Settings:
 class Tokenizer:
     """A trained tokenizer: `encode` for whole texts, `encode_pieces` for deobfuscation."""
 
-    def __init__(self, tokenizer, fingerprint: str = "") -> None:
+    def __init__(self, tokenizer: "Bpe", fingerprint: str = "") -> None:
         """`tokenizer`: from the tokenizers library, changed in place. `fingerprint`: if it is already known."""
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
@@ -44,7 +48,7 @@ class Tokenizer:
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
         self.longest_token = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str, str], "Tokenizer"], tuple[str, str]]:
         return _unpickled, (self.state(), self.fingerprint)  # the library does not pickle encode_special_tokens
 
     @cached_property
@@ -74,7 +78,7 @@ class Tokenizer:
         """Ids of each piece by itself, with nothing appended: an identifier is tokenised without its context."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, special tokens included."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
@@ -161,7 +165,7 @@ def _unpickled(state: str, fingerprint: str) -> Tokenizer:
     return Tokenizer(Bpe.from_str(state), fingerprint)
 
 
-def _from_vocabulary(folder: Path):
+def _from_vocabulary(folder: Path) -> "Bpe":
     from tokenizers import Tokenizer as Bpe
     from tokenizers import decoders, models, pre_tokenizers
 
@@ -183,7 +187,7 @@ def _kind(folder: Path) -> str:
         return ""
 
 
-def _special_id(tokenizer, token: str) -> int:
+def _special_id(tokenizer: "Bpe", token: str) -> int:
     identity = tokenizer.token_to_id(token)
     if identity is None:
         raise CodesageError(f"the tokenizer has no {token}: expected one trained or loaded by codesage")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 
-REASONS = ("binary", "encoding", "huge", "minified", "unreadable", "empty", "special", "secret")
 MAX_BYTES = 1_000_000
 MAX_LINE = 5_000  # characters; longer lines are data or minified code
 _FOLDERS = {
@@ -31,7 +30,10 @@ _SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks", ".env",
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that was not read; `reason` is one of REASONS."""
+    """A file that was not read.
+
+    `reason`: "binary", "encoding", "huge", "minified", "unreadable", "empty", "special" or "secret". Sources have further ones.
+    """
 
     path: str
     reason: str
@@ -112,7 +114,7 @@ def _not_utf8(folder: str) -> Iterator[str]:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The path of a file relative to `root`, with forward slashes. Bytes that are not UTF-8 are written as `\\xff`."""
+    """The path of a file relative to `root`, with forward slashes. Bytes that are not UTF-8 are escaped."""
     name = path.relative_to(root).as_posix() if path != root else path.name
     return name if _is_utf8(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
 
@@ -125,7 +127,7 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
     """Read one file as `name` (its path relative to the root). Never raises because of a file's content.
 
     UTF-8 and UTF-16 with a byte order mark are read. Other encodings are skipped, because a wrong guess would silently give
-    wrong text. Line breaks become "\n".
+    wrong text. Line breaks become line feeds.
     """
     try:
         status = os.lstat(path)
@@ -181,7 +183,7 @@ def _decode(data: bytes) -> str | None:
 
 
 def _with_line_feeds(text: str) -> str:
-    """`text` with "\n" for each line break that editors count: "\r\n", a lone "\r", "\n". Form feeds are kept."""
+    """`text` with a line feed for each line break that editors count: CR LF, a lone CR, LF. Form feeds are kept."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 

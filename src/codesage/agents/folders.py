@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codesage.errors import CodesageError
-from codesage.records import Hit
+from codesage.records import Encoder, Hit
 from codesage.search import query as station
 from codesage.search.filters import filter_of
 from codesage.search.index import Busy, Index, Status, default_folder
 from codesage.search.similar import similar
+
+_SHORT = 2.0  # seconds that a question waits for the encoder at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class _Upkeep:
     ended: float = 0.0  # time.monotonic() of the last end
     done: int = 0  # files read
     total: int = 0
+    read: threading.Event = field(default_factory=threading.Event)  # all files are read: questions need not wait
     failed: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,11 +48,12 @@ class Folders:
     """Allowed roots. Methods may be called from several threads."""
 
     def __init__(
-        self, roots: Sequence[Path], load: Callable, *, index_dir: Path | None = None, patience: float = 15.0,
+        self, roots: Sequence[Path], load: Callable[[], Encoder], *, index_dir: Path | None = None, patience: float = 15.0,
         fresh: float = 2.0,
     ) -> None:  # fmt: skip
-        """`load()` gives the encoder when it is first needed. A question waits `patience` seconds for the index, and looks for
-        changes when the last look is `fresh` seconds old. CodesageError when a root is missing, or two roots share `index_dir`.
+        """`load()` gives the encoder when it is first needed. CodesageError when a root is missing or two share `index_dir`.
+
+        A question waits `patience` seconds for the index, and looks for changes when the last look is `fresh` seconds old.
         """
         missing = [root for root in roots if not root.is_dir()]
         if missing or not roots:
@@ -58,7 +62,8 @@ class Folders:
             raise CodesageError("--index-dir holds the index of one root: leave it out, or give one --root")
         self.roots = tuple(dict.fromkeys(root.resolve() for root in roots))
         self._load, self._index_dir, self._patience, self._fresh = load, index_dir, patience, fresh
-        self._encoder, self._loading = None, threading.Lock()
+        self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
         self._upkeep = {root: _Upkeep() for root in self.roots}
 
     def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
@@ -74,7 +79,7 @@ class Folders:
         root, below = self.locate(path)
         if not below or not (root / below).is_file():
             raise CodesageError(f"{path} is not a file: give a file and a line")
-        return self._answer(root, lambda index: similar(index, below, line, top=top))
+        return self._answer(root, lambda index: similar(index, below, line, top=top, encoder=self.encoder()))
 
     def status(self) -> list[tuple[Status, str]]:
         """Of each root: what its index holds, and why it may lack files ("": it lacks none)."""
@@ -100,7 +105,7 @@ class Folders:
         allowed = ", ".join(map(str, self.roots))
         raise CodesageError(f"{path} is not in a folder that may be searched: expected a path below {allowed}")
 
-    def encoder(self):
+    def encoder(self) -> Encoder:
         """The encoder, loaded once."""
         with self._loading:
             if self._encoder is None:
@@ -126,15 +131,21 @@ class Folders:
         with upkeep.lock:
             if upkeep.running is None and time.monotonic() - upkeep.ended > self._fresh:
                 upkeep.failed = ""
+                upkeep.read.clear()
                 upkeep.running = threading.Thread(target=self._update, args=(root, upkeep), daemon=True)
                 upkeep.running.start()
             running = upkeep.running
         if running is not None:
-            running.join(self._patience)
+            running.join(min(self._patience, _SHORT))
+            if running.is_alive():
+                upkeep.read.wait(max(0.0, self._patience - _SHORT))
         if upkeep.failed:
             return upkeep.failed
         if running is not None and running.is_alive():
-            return f"indexing is under way: {upkeep.done:,} of {upkeep.total:,} files, ask again later for all"
+            if upkeep.read.is_set():
+                return "not all code is encoded yet: ranked by words, static vectors, and the encoder for the best"
+            counted = f": {upkeep.done:,} of {upkeep.total:,} files" if upkeep.total else ""
+            return f"indexing is under way{counted}, ask again later for all"
         return ""
 
     def _update(self, root: Path, upkeep: _Upkeep) -> None:
@@ -144,7 +155,7 @@ class Folders:
         try:
             index = self.opened(root)
             try:
-                index.update(self.encoder(), progress=on_progress)
+                index.update(self.encoder(), progress=on_progress, encoding=lambda done, total: upkeep.read.set())
             finally:
                 index.connection.close()
         except Busy:
@@ -154,3 +165,4 @@ class Folders:
         finally:
             with upkeep.lock:
                 upkeep.running, upkeep.ended = None, time.monotonic()
+            upkeep.read.set()

@@ -138,6 +138,6 @@ class _foreseen:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, CodesageError):
             raise ToolError(str(error)) from None

@@ -56,13 +56,27 @@ def validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, 
     return Validated(predicted_N.tolist(), tuple(scores), tuple(hits))
 
 
+def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) -> Validated:
+    """Predict the test part by a head trained on the training part; the penalty is chosen on the validation part, if any.
+
+    `parts`: "train", "valid" or "test" for each row. A label that only the test part has counts as never found.
+    """
+    labels_N, part_N = np.asarray(labels), np.asarray(parts)
+    seen, unseen, valid = part_N == "train", part_N == "test", part_N == "valid"
+    train_ND, train = vectors_ND[seen], labels_N[seen].tolist()
+    strength = _best_on(vectors_ND, labels_N, seen, valid) if valid.any() else best_strength(train_ND, train)
+    predicted = fit(train_ND, train, strength=strength).predict(vectors_ND[unseen])
+    accuracy = float((np.asarray(predicted) == labels_N[unseen]).mean())
+    return Validated(predicted, (macro_f1(predicted, labels_N[unseen].tolist()),), (accuracy,))
+
+
 def macro_f1(predicted: Sequence, labels: Sequence) -> float:
     """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    predicted_N, labels_N = np.asarray(predicted), np.asarray(labels)
     scores = []
-    for label in np.unique(labels):
-        true = int(((predicted == label) & (labels == label)).sum())
-        scores.append(2 * true / (int((predicted == label).sum()) + int((labels == label).sum())))
+    for label in np.unique(labels_N):
+        true = int(((predicted_N == label) & (labels_N == label)).sum())
+        scores.append(2 * true / (int((predicted_N == label).sum()) + int((labels_N == label).sum())))
     return float(np.mean(scores)) if scores else 0.0
 
 
@@ -73,8 +87,12 @@ def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], *, seed: int = 
     if counts.min() < 2:
         return STRENGTHS[-1]
     unseen = stratified(labels, int(min(5, counts.min())), seed=seed + 1) == 0
+    return _best_on(vectors_ND, labels_N, ~unseen, unseen)
+
+
+def _best_on(vectors_ND: np.ndarray, labels_N: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> float:
     found = {}
     for strength in STRENGTHS:
-        head = fit(vectors_ND[~unseen], labels_N[~unseen].tolist(), strength=strength)
+        head = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength)
         found[strength] = macro_f1(head.predict(vectors_ND[unseen]), labels_N[unseen].tolist())
     return max(found, key=lambda strength: (found[strength], strength))

@@ -67,7 +67,7 @@ def fit(vectors_ND: np.ndarray, labels: Sequence[str], *, strength: float = 1e-2
     bias_C = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([weight_CD, bias_C], max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
 
-    def loss():
+    def loss() -> torch.Tensor:
         solver.zero_grad()
         value = F.cross_entropy(x_ND @ weight_CD.T + bias_C, y_N) + strength / 2 * weight_CD.square().sum()
         value.backward()

@@ -48,8 +48,8 @@ DRAWS = len(_PROBABILITIES) + 2  # random numbers per text: one for each probabi
 
 def augmented(text: str, language: str, chances: Sequence[float], settings: Settings) -> str:
     """`text`, changed according to `chances` (DRAWS numbers in [0, 1)). `language`: one of codesage.languages, or ""."""
-    *drawn, which_opening, which_form = chances
-    happens = {name: chance < getattr(settings, name) for name, chance in zip(_PROBABILITIES, drawn, strict=True)}
+    *draws, which_opening, which_form = chances
+    happens = {name: chance < getattr(settings, name) for name, chance in zip(_PROBABILITIES, draws, strict=True)}
     if not happens["share"]:
         return text
     changed = text.strip()
@@ -81,7 +81,7 @@ def _as_question(text: str, opening: str) -> str:
 
 
 def _base(verb: str) -> str:
-    """returns -> return, copies -> copy, matches -> match. A plural noun becomes singular, which does no harm."""
+    """Returns -> return, copies -> copy, matches -> match. A plural noun becomes singular, which does no harm."""
     if verb.endswith("ies") and len(verb) > 4:
         return verb[:-3] + "y"
     return verb[:-2] if _ES.search(verb) else verb[:-1]

@@ -93,9 +93,7 @@ class Part:
     facts: dict  # entry, share; per epoch: rows (pairs or groups of code), batches, batches of several languages
 
     @staticmethod
-    def of(
-        entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray
-    ) -> "Part":
+    def of(entry: Entry, share: float, plan: plans.OfPairs | plans.OfGroups, *, seed: int, chosen_P: np.ndarray) -> "Part":
         """Plan the first epoch. ValueError when it has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)
@@ -118,9 +116,9 @@ class Batches:
         Raises CodesageError when there are fewer than two pairs, or when the tokens lack the kinds, entries or lengths in the
         settings.
         """
-        self._tokens, self._settings, self._tokenizer = tokens, settings, tokenizer
+        self._tokens, self._settings = tokens, settings
         self._mined, self._teacher_PW = mined, teacher_PW
-        self._pretokens = tokenizer and Pretokens(tokenizer, dtype=np.dtype(np.int64))
+        self._retokenise = None if tokenizer is None else (tokenizer, Pretokens(tokenizer, dtype=np.dtype(np.int64)))
         available = 0 if mined is None else mined.shape[1]
         if settings.mined_negatives > available:
             raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {available} are available for each pair: "
@@ -145,8 +143,8 @@ class Batches:
         number, turn = self._schedule.at(step)
         part = self.parts[number]
         epoch, planned = part.epochs.at(turn)
-        if self._settings.mined_negatives and not part.entry.groups:
-            planned = self._with_mined(part, epoch, planned)
+        if self._mined is not None and self._settings.mined_negatives and not part.entry.groups:
+            planned = self._with_mined(self._mined, part, epoch, planned)
         item_P, anchor_P, partner_P = (
             order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
         )
@@ -220,17 +218,18 @@ class Batches:
         codes = self._codes(part, epoch, planned.item_B, planned.partner_B, side=0)
         item_B = planned.item_B
         anchors, codes = (self._dropped(rows, part, epoch, side, item_B) for side, rows in enumerate((anchors, codes)))
-        taught = self._teacher_PW is not None and not part.entry.groups
-        teacher_PW = self._teacher_PW[planned.anchor_B] if taught else None
+        teacher_PW = None
+        if self._teacher_PW is not None and not part.entry.groups:
+            teacher_PW = self._teacher_PW[planned.anchor_B]
         return Batch(anchors, codes, planned.anchor_B, planned.partner_B, teacher_PW)
 
-    def _with_mined(self, part: Part, epoch: int, planned: Planned) -> Planned:
+    def _with_mined(self, mined: np.ndarray, part: Part, epoch: int, planned: Planned) -> Planned:
         """Add to a batch, for each of its pairs, up to `mined_negatives` pairs whose codes are hard negatives of its text.
 
         The added pairs bring their own texts, so the loss does not change. They belong to the same entry, were not filtered
         out, and share no text, body or group with a pair of the batch. The choice among the mined pairs is redrawn each epoch.
         """
-        mined_BK = self._mined[planned.anchor_B]
+        mined_BK = mined[planned.anchor_B]
         fits_BK = (mined_BK >= 0) & part.chosen_P[mined_BK]  # -1 (none) reads the last pair, which the first test masks
         row_B = order.draws(order.key(part.seed, epoch, _MINED), planned.item_B)
         draw_BK = order.draws(np.broadcast_to(row_B[:, None], mined_BK.shape), mined_BK)
@@ -258,10 +257,10 @@ class Batches:
 
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
         text, most = self._tokens.pairs.text, self._settings.text_tokens - 1
-        if not self._settings.augment.share:
+        if self._retokenise is None or not self._settings.augment.share:
             return joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))],
                           end_id=self._tokens.end_id)  # fmt: skip
-        changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P)
+        changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P, *self._retokenise)
         start_P, length_P = (np.zeros_like(pair_P) for _ in range(2))
         start_P[changed_P], length_P[changed_P] = np.cumsum(length_C) - length_C, length_C
         parts = [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
@@ -269,7 +268,7 @@ class Batches:
         return joined(parts, end_id=self._tokens.end_id)
 
     def _augmented(
-        self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray
+        self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, tokenizer: Tokenizer, pretokens: Pretokens
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which texts are changed, bool (P,), then the concatenated ids of these texts, and the length of each.
 
@@ -279,12 +278,12 @@ class Batches:
         chance_DP = [order.uniform(order.key(part.seed, epoch, _AUGMENT, draw), item_P) for draw in range(DRAWS)]
         changed_P = chance_DP[0] < changes.share
         texts = [
-            augmented(self._tokenizer.decode(tokens.pairs.text[pair]), tokens.languages[language], chances, changes)
+            augmented(tokenizer.decode(tokens.pairs.text[pair]), tokens.languages[language], chances, changes)
             for pair, language, *chances in zip(
                 pair_P[changed_P].tolist(), tokens.pairs.language[pair_P[changed_P]].tolist(),
                 *(chance_P[changed_P].tolist() for chance_P in chance_DP), strict=True)
         ]  # fmt: skip
-        return changed_P, *self._pretokens.encode(texts)
+        return changed_P, *pretokens.encode(texts)
 
     def _codes(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, *, side: int) -> Ragged:
         settings, sides = self._settings, self._tokens.pairs

@@ -57,6 +57,8 @@ def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Te
     flat_ND = torch.cat([part.detach() for part in parts]).requires_grad_()
     loss = loss_of(flat_ND[places])
     loss.backward()
+    if flat_ND.grad is None:
+        raise ValueError("loss_of does not depend on the vectors")
     gradients = flat_ND.grad.split([len(micro) for micro in rows])
     after = _random_state()
     for number in reversed(range(len(rows))):  # use the kept graph first, to free its memory for the others

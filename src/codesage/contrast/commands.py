@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesage.training import options
+
+if TYPE_CHECKING:
+    from codesage.artifacts import Artifact
+    from codesage.contrast.stage import Settings
+    from codesage.contrast.teacher import Teacher
+    from codesage.corpus.tokens.tokenised import Tokens
+    from codesage.tokenizer import Tokenizer
 
 
 def filter_pairs(
@@ -26,7 +33,7 @@ def filter_pairs(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -61,7 +68,7 @@ def mine_negatives(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     settings = mining.Settings(first, last, keep, most_similar, pool, side, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
@@ -85,14 +92,14 @@ def teach(
     """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.runtime import BUNDLED
+    from codesage.encoder.folders import BUNDLED
 
     loaded = tokenizers.load(tokenizer or BUNDLED)
     write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
     typer.echo(f"{out}: vectors of {teacher}")
 
 
-def write_teacher(name: str, tokens, tokenizer, out: Path) -> None:
+def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> None:
     """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr."""
     import sys
 
@@ -149,7 +156,7 @@ def contrast(
     from codesage.artifacts import open_artifact
     from codesage.contrast import entries, filtering, mining, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
     from codesage.training import processes
@@ -161,7 +168,8 @@ def contrast(
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         before = None if model is None else open_artifact(folder_of(model), "model")
         encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
-        chosen = {"keep": filter and filtering.read(filter, opened), "mined": mined and mining.read(mined, opened)}
+        keep = filtering.read(filter, opened) if filter else None
+        prepared = stage.Prepared(before, keep, mining.read(mined, opened) if mined else None)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
@@ -178,16 +186,16 @@ def contrast(
             batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
         )  # fmt: skip
         if dry_run:
-            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, **chosen)
+            costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
             return
-        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, before=before,
-                             checkpoints=checkpoints or options.beside(out), resume=not fresh, **chosen,
-                             teacher=_teacher(teacher, opened, loaded, out) if teacher else None)  # fmt: skip
+        prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out) if teacher else None)
+        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared,
+                             checkpoints=checkpoints or options.beside(out), resume=not fresh)  # fmt: skip
         options.report(artifact, "contrast")
 
 
-def _recipe(size: str, before, one_phase: bool, extent: dict):
+def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict) -> "Settings":
     """The settings of a size, or those of fine-tuning for a model that has been through Stage II."""
     from codesage import recipes
     from codesage.contrast import stage
@@ -197,7 +205,7 @@ def _recipe(size: str, before, one_phase: bool, extent: dict):
     return stage.one_phase(settings) if one_phase else settings
 
 
-def _teacher(name: str, tokens, tokenizer, out: Path):
+def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
     """The teacher's vectors: read from the folder `name`, or made beside `out` with the encoder `name` unless they exist."""
     from codesage.artifacts import MANIFEST
     from codesage.contrast import teacher as station
@@ -215,8 +223,8 @@ def _teacher(name: str, tokens, tokenizer, out: Path):
     return station.read(made, tokens)
 
 
-def _phases_changed(settings, *, loop: dict, batches: dict, own: dict):
+def _phases_changed(settings: "Settings", *, loop: dict, batches: dict, own: dict) -> "Settings":
     """Change all phases of the settings: their loop, their batches, and their own fields (`own`)."""
     first = settings.first and _phases_changed(settings.first, loop=loop, batches=batches, own=own)
-    drawn = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
-    return replace(settings, loop=replace(settings.loop, **loop), batches=drawn, first=first, **own)
+    changed = replace(settings.batches, **({"kinds": {}} if "mix" in batches else {}), **batches)
+    return replace(settings, loop=replace(settings.loop, **loop), batches=changed, first=first, **own)

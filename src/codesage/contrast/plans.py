@@ -7,7 +7,7 @@ language or one pair of languages; what is too small for that is joined into mix
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,7 @@ class OfGroups:
         reached = [group_C[cells_G2[:, 0]] for cells_G2 in self.pairings]
         self.count = len(np.unique(np.concatenate(reached))) if reached else 0
 
-    def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str):
+    def _paired(self, group_C: np.ndarray, language_C: np.ndarray, which: str) -> Iterator[np.ndarray]:
         """For each language pair, the two (group, language) cells of every group with both languages, int64 (groups, 2)."""
         languages, groups = np.unique(language_C), int(group_C.max(initial=-1)) + 1
         cell_LG = np.full((len(languages), groups), -1)
@@ -113,15 +113,15 @@ class OfGroups:
         """The batches of an epoch. A language pair with n groups gets n / size batches, rounded at random."""
         full, joined, first = [], [], 0
         for number, cells_G2 in enumerate(self.pairings):
-            drawn = order.permutation(len(cells_G2), seed=order.key(self._seed, _ORDER, number), epoch=epoch)
-            if len(drawn) < self._size:
+            order_G = order.permutation(len(cells_G2), seed=order.key(self._seed, _ORDER, number), epoch=epoch)
+            if len(order_G) < self._size:
                 joined.append(cells_G2)
                 continue
-            batches = len(drawn) // self._size
-            share = len(drawn) / self._size - batches
+            batches = len(order_G) // self._size
+            share = len(order_G) / self._size - batches
             batches += int(order.uniform(order.key(self._seed, epoch, _COUNT), np.array([number]))[0] < share)
             # rounding up repeats the first groups of the queue, but never within one batch
-            line = np.resize(drawn, batches * self._size + self._size // _RESERVE)
+            line = np.resize(order_G, batches * self._size + self._size // _RESERVE)
             full += [(batch, False) for batch in self._batches(cells_G2[line], epoch, first)[:batches]]
             first += len(line)
         if joined:
@@ -129,9 +129,9 @@ class OfGroups:
             cells_I2 = cells_I2[order.permutation(len(cells_I2), seed=order.key(self._seed, _ORDER), epoch=epoch)]
             full += [(batch, True) for batch in self._batches(cells_I2, epoch, first)]
         swap = order.uniform(order.key(self._seed, epoch, _SIDES), np.arange(len(full))) < 0.5
-        full = [((item_B, b, a) if swapped else (item_B, a, b), mixed)
-                for ((item_B, a, b), mixed), swapped in zip(full, swap, strict=True)]  # fmt: skip
-        return [Planned(*batch, mixed) for batch, mixed in _shuffled(full, self._seed, epoch)]
+        planned = [Planned(item_B, b, a, mixed) if swapped else Planned(item_B, a, b, mixed)
+                   for ((item_B, a, b), mixed), swapped in zip(full, swap, strict=True)]  # fmt: skip
+        return _shuffled(planned, self._seed, epoch)
 
     def _batches(self, cells_I2: np.ndarray, epoch: int, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(items, members, members) of the whole batches made from these cells, whose items are `first`, `first` + 1, ..."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,8 @@ class Settings:
 
     def phases(self) -> dict[str, "Settings"]:
         """All phases by name, in order: "shallow" for depth 0, else "contrast"; repeated names are numbered from 2."""
-        chain, phases = [self], {}
+        phases: dict[str, Settings] = {}
+        chain: list[Settings] = [self]
         while chain[0].first is not None:
             chain.insert(0, chain[0].first)
         for phase in chain:
@@ -79,6 +81,16 @@ class Settings:
             same = sum(known.split("-")[0] == name for known in phases)
             phases[f"{name}-{same + 1}" if same else name] = phase
         return phases
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What other commands prepared for a run."""
+
+    model: Artifact | None = None  # the Stage I model that the run starts from, for the record; None: from scratch
+    keep: np.ndarray | None = None  # the mask from contrast.filtering, bool, one per pair; None: all pairs
+    mined: np.ndarray | None = None  # hard negatives from contrast.mining
+    teacher: Teacher | None = None  # from contrast.teacher
 
 
 def one_phase(settings: Settings) -> Settings:
@@ -89,25 +101,22 @@ def one_phase(settings: Settings) -> Settings:
 
 def run(
     settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
-    before: Artifact | None = None, checkpoints: Path | None = None, resume: bool = True, keep: np.ndarray | None = None,
-    mined: np.ndarray | None = None, teacher: Teacher | None = None,
+    prepared: Prepared = Prepared(), checkpoints: Path | None = None, resume: bool = True,
 ) -> Artifact:  # fmt: skip
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `before`: the Stage I model that the run starts from (None: from scratch), for the record. `checkpoints` and `resume`: as
-    in training.loop.train. `keep`: the mask from contrast.filtering, bool, one per pair. `mined`: from contrast.mining.
-    `teacher`: from contrast.teacher. Raises CodesageError before training starts when there are fewer than two pairs, or when
-    settings, tokenizer, lengths and encoder do not fit each other.
+    `checkpoints` and `resume`: as in training.loop.train. Raises CodesageError before training starts when there are fewer
+    than two pairs, or when settings, tokenizer, lengths and encoder do not fit each other.
     """
-    phases = settings.phases()
-    drawn = {}
+    phases, before, teacher = settings.phases(), prepared.model, prepared.teacher
+    batches = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        drawn[name] = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined,
-                              teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
+        batches[name] = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined,
+                                teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
-    facts = dict(before.facts) if before else {"stages": []}
+    facts: dict[str, Any] = dict(before.facts) if before else {"stages": []}
     facts["stages"] = [*facts["stages"], "contrast"]
     longest = {side: max(getattr(phase.batches, side) for phase in phases.values()) for side in ("text_tokens", "code_tokens")}
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
@@ -115,27 +124,27 @@ def run(
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
     origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
               "before": before.fingerprint if before else "",
-              "kept": "" if keep is None else int(np.asarray(keep).sum()),
-              "mined": "" if mined is None else hashlib.sha256(mined.tobytes()).hexdigest(),
+              "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
+              "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
               "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
-    _print_sources(drawn)
+    _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
-    facts["mixture"] = [part.facts for part in drawn[list(drawn)[-1]].parts]
+    facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
                 done = loop.train(encoder, phase.loop, loop.Run(
-                    batches=_Share(drawn[name]), gradients_of=partial(gradients, encoder, phase),
+                    batches=_Share(batches[name]), gradients_of=partial(gradients, encoder, phase),
                     warm_up=partial(warm_up, encoder, phase), folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
                     evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
-                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, drawn[name]),
+                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, batches[name]),
                 ))  # fmt: skip
             if name in facts:  # of the model it started from
                 facts[f"{name}-before"] = facts[name]
-            facts[name] = {**done, "pairs_seen": done["steps"] * drawn[name].at(0).pair_P.size}
+            facts[name] = {**done, "pairs_seen": done["steps"] * batches[name].at(0).pair_P.size}
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:
             save_weights(whole, folder)
@@ -143,16 +152,16 @@ def run(
     return open_artifact(out, "model")
 
 
-def _print_sources(drawn: dict[str, Batches]) -> None:
+def _print_sources(batches: dict[str, Batches]) -> None:
     """Print on stderr what each phase will learn from."""
     if processes.rank() == 0:
-        for name, batches in drawn.items():
-            print("\n".join(f"codesage: {name}: {line}" for line in batches.lines()), file=sys.stderr, flush=True)
+        for name, own in batches.items():
+            print("\n".join(f"codesage: {name}: {line}" for line in own.lines()), file=sys.stderr, flush=True)
 
 
 def expected(
-    settings: Settings, tokens: Tokens, encoder: Encoder, *, keep: np.ndarray | None = None,
-    tokenizer: Tokenizer | None = None, mined: np.ndarray | None = None,
+    settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer | None = None,
+    prepared: Prepared = Prepared(),
 ) -> dict[str, Estimate]:  # fmt: skip
     """The cost of each phase, by name, as `--dry-run` prints it. Nothing is trained.
 
@@ -162,14 +171,14 @@ def expected(
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder, tokenizer)
-        batch = Batches(tokens, phase.batches, consistent=keep, tokenizer=tokenizer, mined=mined).at(0)
+        batch = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
         loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # every process computes that of all pairs
+        micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
         estimates[name] = estimate.estimate(
-            config, step_tokens=step_tokens, step_flops=blocks + world * loss,
-            micro_tokens=phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens,
+            config, estimate.Step(step_tokens, blocks + world * loss, micro_tokens),
             steps=phase.loop.steps, seconds=phase.loop.seconds, device=device, keep=phase.loop.keep, world=world,
             bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
         )  # fmt: skip
@@ -209,9 +218,10 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
 
 
 def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
-    """This process's part of the loss. `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout").
+    """The loss of this process's part of a batch.
 
-    `teacher_PW`: the teacher's vectors of its texts. The encoder's similarities are pulled towards the teacher's.
+    `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout"). `teacher_PW`: the teacher's vectors of its
+    texts. The encoder's similarities are pulled towards the teacher's.
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
@@ -259,7 +269,7 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """This process's part of each batch."""
+    """The part of each batch for this process."""
 
     whole: Batches
 
@@ -285,11 +295,11 @@ def _identity(phase: Settings) -> dict:
     return {name: value for name, value in asdict(phase).items() if name not in ("loop", "first", "micro_tokens", "cached")}
 
 
-def _flops(encoder: Encoder, phase: Settings, drawn: Batches) -> float:
+def _flops(encoder: Encoder, phase: Settings, batches: Batches) -> float:
     """Operations per token, measured on the first batch; 0 if the blocks are bypassed."""
     if phase.depth == 0:
         return 0.0
-    return estimate.flops_per_token(encoder.config, length=mean_length(drawn.at(0)))
+    return estimate.flops_per_token(encoder.config, length=mean_length(batches.at(0)))
 
 
 def mean_length(batch: Batch) -> float:

@@ -27,8 +27,15 @@ _BLOCK = 4096  # texts encoded between two progress reports
 class TeachesTexts(Protocol):
     """A sentence encoder that can teach, such as codesage.encoder.sentence.SentenceEncoder."""
 
-    name: str
-    fingerprint: str
+    @property
+    def name(self) -> str:
+        """The name for the model's card."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Encoders with equal fingerprints give equal vectors."""
+        ...
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Vectors (n, W) of the unchanged texts."""
@@ -65,7 +72,7 @@ def write(
         raise CodesageError(f"{tokens.path} holds no pairs with a text: a teacher has nothing to encode")
     facts = {"name": teacher.name, "model": teacher.fingerprint, "tokens": tokens.fingerprint, "texts": len(rows)}
     with publish(out, "teacher", settings={}, facts=facts) as folder:
-        vectors_PW = None
+        vectors_PW: np.memmap | None = None
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             encoded = _checked(teacher, [tokenizer.decode(text[row]) for row in block.tolist()])
@@ -74,7 +81,8 @@ def write(
                 vectors_PW = np.lib.format.open_memmap(folder / FILE, "w+", np.float16, shape)
             vectors_PW[block] = encoded
             progress(start + len(block), len(rows))
-        vectors_PW.flush()
+        if vectors_PW is not None:
+            vectors_PW.flush()
 
 
 def _checked(teacher: TeachesTexts, texts: list[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ form takes 6 and streams every matrix through memory. Shapes: P pairs, D width, 
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def tiled_loss(
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, unit_ND: Tensor, temperature: float, negatives: str, tile: int) -> Tensor:
+    def forward(ctx: Any, unit_ND: Tensor, temperature: float, negatives: str, tile: int) -> Tensor:
         tiles = _Tiles(unit_ND / math.sqrt(temperature), 1 / temperature, tile)
         positive_N = (unit_ND * unit_ND.roll(tiles.pairs, 0)).sum(1) / temperature
         once_N, twice_N = tiles.sums(weighted=negatives != "uniform")
@@ -64,7 +65,7 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient_ND,) = ctx.saved_tensors
         return gradient_ND * upstream, None, None, None
 

@@ -1,0 +1,1 @@
+"""The corpus: sources to documents, functions and (text, code) pairs."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from codesage.corpus.engine import Engine
 
 app = typer.Typer(help="Build a corpus from packages and folders, and inspect one.", no_args_is_help=True)
 _Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
@@ -32,8 +35,9 @@ def build(
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one for each core.")] = 0,
 ) -> None:  # fmt: skip
-    """Build a corpus: files, functions and (text, code) pairs as Parquet, with a card that lists
-    its content, what was left out, and why.
+    """Build a corpus: files, functions and (text, code) pairs as Parquet.
+
+    A card lists its content, what was left out, and why.
 
     If a build is interrupted, the same command resumes where it left off. A damaged archive stops the build. Files of
     other languages are counted but not read.
@@ -65,7 +69,7 @@ def pin(
     from codesage.corpus.sources import pinning
 
     others = "add" if add else "replace" if update else "stop"
-    pins = pinning.pin(recipe, cache or _default_cache(), others=others, heard=lambda key: typer.echo(key, err=True))
+    pins = pinning.pin(recipe, cache or _default_cache(), others=others, on_fetched=lambda key: typer.echo(key, err=True))
     for name in pins.changed:
         typer.echo(f"changed: {name}")
     typer.echo(f"{recipe}: {len(pins.added)} pins added, {len(pins.changed)} changed, {len(pins.kept)} kept")
@@ -94,10 +98,10 @@ def sample(
     from codesage.corpus.read import sample_pairs
     from codesage.errors import CodesageError
 
-    drawn = sample_pairs(corpus, count, random.Random(seed), held_out=held_out, kind=kind, language=language)
-    if not drawn:
+    pairs = sample_pairs(corpus, count, random.Random(seed), held_out=held_out, kind=kind, language=language)
+    if not pairs:
         raise CodesageError(f"{corpus} has no such pair: run 'codesage corpus stats {corpus}' to see what it contains")
-    for pair in drawn:
+    for pair in pairs:
         head = f"{pair.language} {pair.kind}  {pair.package} {pair.version}  {pair.path}:{pair.start_line}  {pair.name}"
         lines = pair.code.rstrip().expandtabs(4).splitlines()
         shown = [f"    {line[:140]}" for line in lines[:_SHOWN]]
@@ -126,8 +130,8 @@ def sources_of(
     return chosen
 
 
-def _engine(name: str, workers: int):
-    from codesage.corpus.build.engine import LocalEngine, RayEngine
+def _engine(name: str, workers: int) -> "Engine":
+    from codesage.corpus.engine import LocalEngine, RayEngine
     from codesage.errors import CodesageError
 
     engines = {"local": LocalEngine, "ray": RayEngine}

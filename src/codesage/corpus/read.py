@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codesage.artifacts import open_artifact
-from codesage.corpus.build.tables import read_records, records_of
+from codesage.corpus.build.tables import compute, read_records, records_of
 from codesage.records import Document, Pair
 
 
@@ -29,7 +28,7 @@ def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[st
 
 
 def sample_pairs(
-    corpus: Path | str, count: int, drawn: random.Random, *, held_out: bool = False, kind: str = "", language: str = ""
+    corpus: Path | str, count: int, rng: random.Random, *, held_out: bool = False, kind: str = "", language: str = ""
 ) -> list[Pair]:
     """Up to `count` random pairs, of one kind and one language if these are given. Reads only the chosen rows in full."""
     files = _pair_files(open_artifact(corpus, "corpus", verify=False).path, held_out)
@@ -38,9 +37,9 @@ def sample_pairs(
         table = pq.read_table(file, columns=["kind", "language"])
         mask = pa.array([True] * len(table))
         for name, value in (("kind", kind), ("language", language)):
-            mask = pc.and_(mask, pc.equal(table[name], value)) if value else mask
-        rows += [(file, row) for row in pc.indices_nonzero(mask).to_pylist()]
-    chosen = sorted(drawn.sample(rows, min(count, len(rows))))
+            mask = compute.and_(mask, compute.equal(table[name], value)) if value else mask
+        rows += [(file, row) for row in compute.indices_nonzero(mask).to_pylist()]
+    chosen = sorted(rng.sample(rows, min(count, len(rows))))
     return [pair for file, row in chosen for pair in records_of(_row(file, row), Pair)]
 
 

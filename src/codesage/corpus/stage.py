@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
-from codesage.corpus.build.engine import Engine, LocalEngine
 from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.places import Place, Remote
@@ -32,6 +31,7 @@ from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
 from codesage.corpus.distinct.verdicts import drop_alone, drop_shared
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
+from codesage.corpus.engine import Engine, LocalEngine
 from codesage.corpus.pairs.aligning import AlignFiles
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
 from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
@@ -86,7 +86,7 @@ def build(
 
 
 @contextmanager
-def _full_disk(out: Path):
+def _full_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -109,7 +109,10 @@ class _Group:
 class _Build:
     """One build under way: its phases in order, each a method that takes what the one before gives."""
 
-    def __init__(self, settings: Settings, sources: tuple, cache: Path, work: Work, engine: Engine, progress) -> None:
+    def __init__(
+        self, settings: Settings, sources: tuple[Source, ...], cache: Path, work: Work, engine: Engine,
+        progress: Callable[[Progress], None],
+    ) -> None:  # fmt: skip
         self._settings, self._sources, self._cache = settings, sources, cache
         self._work, self._engine, self._progress = work, engine, progress
         self._report = Report()
@@ -139,13 +142,13 @@ class _Build:
     def _fetch(self) -> None:
         """Fetch all sources, several at a time; what was fetched stays in the cache when one of them fails."""
         self._cache.mkdir(parents=True, exist_ok=True)
-        heard = self._phase("fetch", len(self._sources))
+        advance = self._phase("fetch", len(self._sources))
         with ThreadPoolExecutor(_DOWNLOADS) as pool:
             under_way = [pool.submit(source.fetch, self._cache) for source in self._sources]
             try:
                 for one in under_way:
                     one.result()
-                    heard()
+                    advance()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -156,9 +159,9 @@ class _Build:
         for source in self._sources:
             size, state = state_of(source, self._cache)
             units.append(SourceUnit(source, self._work.place("documents", repr(source), source.key, state), size))
-        heard = self._phase("read", len(units))
+        advance = self._phase("read", len(units))
         task = ReadSource(self._cache, fetch=not self._engine.shares_machine)
-        reports = self._work.run(self._engine, task, units, heard=lambda unit, fresh: heard())
+        reports = self._work.run(self._engine, task, units, on_done=lambda unit, fresh: advance())
         found = []
         filled = [unit.folder for unit, report in zip(units, reports, strict=True) if report["documents"]]
         columns = iter(self._work.each(read_keys, filled))
@@ -202,10 +205,10 @@ class _Build:
 
     def _parse(self, groups: list[_Group]) -> list[dict]:
         units = [group.unit for group in groups]
-        heard = self._phase("parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units))
+        advance = self._phase("parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units))
         reports = self._work.run(
             self._engine, Parse(self._held_out, self._settings.exclude), units,
-            heard=lambda unit, fresh: heard(unit.weight, len(unit.rows), fresh),
+            on_done=lambda unit, fresh: advance(unit.weight, len(unit.rows), fresh),
         )  # fmt: skip
         for group, report in zip(groups, reports, strict=True):
             self._report.add_parsed(group.source.source, report, group.keys)
@@ -227,10 +230,10 @@ class _Build:
                 tested.add(folder)
         tests = [self._join_unit("joined", parts) for folder, parts in parsed.items() if folder in tested]
         aligned = [self._join_unit("aligned", parts) for folder, parts in parsed.items() if len(languages[folder]) > 1]
-        heard = self._phase("join", len(tests) + len(aligned))
+        advance = self._phase("join", len(tests) + len(aligned))
         for task, units in ((JoinTests, tests), (AlignFiles, aligned)):
             made = task(self._held_out, self._settings.exclude)
-            for report in self._work.run(self._engine, made, units, heard=lambda unit, fresh: heard()):
+            for report in self._work.run(self._engine, made, units, on_done=lambda unit, fresh: advance()):
                 self._report.add_joined(report)
         return [unit.folder for unit in tests + aligned]
 
@@ -262,19 +265,19 @@ class _Build:
 
     def _write(self, shards: dict[str, list[PartUnit]]) -> None:
         units = [unit for parts in shards.values() for unit in parts]
-        heard = self._phase("write", len(units))
-        self._work.run(self._engine, write_part, units, heard=lambda unit, fresh: heard())
+        advance = self._phase("write", len(units))
+        self._work.run(self._engine, write_part, units, on_done=lambda unit, fresh: advance())
 
     def _phase(self, name: str, units: int, characters: int = 0, documents: int = 0) -> Callable[..., None]:
         """Begin a phase; the answer is to be called for every unit that is done."""
         state = Progress(name, units, characters, documents)
         self._progress(state)
 
-        def heard(characters: int = 0, documents: int = 0, fresh: bool = True) -> None:
+        def advance(characters: int = 0, documents: int = 0, fresh: bool = True) -> None:
             state.add(characters, documents, fresh)
             self._progress(state)
 
-        return heard
+        return advance
 
 
 def _link(source: Place, target: Path) -> None:

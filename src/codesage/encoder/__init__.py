@@ -1,0 +1,1 @@
+"""The encoder: its shape, its weights, ONNX export and the runtime."""

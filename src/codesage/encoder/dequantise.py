@@ -6,12 +6,16 @@ rounding of int8 remains: a weight is off by at most half a quantisation step of
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 _LINEARS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # linear layers of a block, in graph order
 _NORMS = ("ln_1", "ln_2")
@@ -30,7 +34,7 @@ def state_of(file: Path) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(value, np.float32)) for name, value in weights.items()}
 
 
-def _tables(graph) -> Iterator[tuple[str, np.ndarray]]:
+def _tables(graph: "GraphProto") -> Iterator[tuple[str, np.ndarray]]:
     """The token and position tables. Each is one Gather, or for int8 two: the rows and their scales."""
     weights = _weights(graph)
     rows = [weights[node.input[0]] for node in graph.node if node.op_type == "Gather"]
@@ -39,7 +43,7 @@ def _tables(graph) -> Iterator[tuple[str, np.ndarray]]:
     yield from zip(("wte.weight", "wpe.weight"), rows, strict=True)
 
 
-def _blocks(graph) -> Iterator[tuple[str, np.ndarray]]:
+def _blocks(graph: "GraphProto") -> Iterator[tuple[str, np.ndarray]]:
     weights = _weights(graph)
     norms = [node.input[1:3] for node in graph.node if node.op_type == "LayerNormalization"]
     linears = list(_linears(graph, weights))
@@ -51,7 +55,7 @@ def _blocks(graph) -> Iterator[tuple[str, np.ndarray]]:
     yield from _named("ln_f", *(weights[given] for given in norms[-1]))
 
 
-def _linears(graph, weights: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _linears(graph: "GraphProto", weights: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(weight, bias) of each linear layer, in graph order."""
     added = {given: node.input[1] for node in graph.node if node.op_type == "Add" for given in node.input[:1]}
     for node in graph.node:
@@ -67,7 +71,7 @@ def _named(name: str, weight: np.ndarray, bias: np.ndarray) -> Iterator[tuple[st
     yield f"{name}.bias", bias
 
 
-def _weights(graph) -> dict[str, np.ndarray]:
+def _weights(graph: "GraphProto") -> dict[str, np.ndarray]:
     from onnx import numpy_helper
 
     return {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}

@@ -11,14 +11,16 @@ Inputs: ids int64 (B, L), mask int32 (B, L), 1 for tokens and 0 for padding on t
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.encoder.folders import FP32, INT8
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import FP32, INT8
 from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
@@ -41,12 +43,16 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
-    def add(self, operator: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes) -> str | list[str]:
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        return self.add_several(operator, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def add_several(self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Add a node with several outputs; returns their names."""
         names = [f"n{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(operator, list(inputs), names, domain=domain, **attributes))
-        return names[0] if outputs == 1 else names
+        return names
 
-    def linear(self, x: str, layer) -> str:
+    def linear(self, x: str, layer: nn.Linear) -> str:
         weight, bias = _array(layer.weight).T, self.constant(_array(layer.bias))
         if not self.int8:
             return self.add("Add", self.add("MatMul", x, self.constant(weight)), bias)
@@ -54,7 +60,7 @@ class _Graph:
         return self.add("DynamicQuantizeMatMul", x, self.constant(quantised), self.constant(scale_O[0]), "", bias,
                         domain="com.microsoft")  # fmt: skip
 
-    def lookup(self, table, indices: str) -> str:
+    def lookup(self, table: nn.Embedding, indices: str) -> str:
         rows = _array(table.weight)
         if not self.int8:
             return self.add("Gather", self.constant(rows), indices)
@@ -62,7 +68,7 @@ class _Graph:
         values = self.add("Cast", self.add("Gather", self.constant(quantised), indices), to=TensorProto.FLOAT)
         return self.add("Mul", values, self.add("Gather", self.constant(scale), indices))
 
-    def norm(self, x: str, layer) -> str:
+    def norm(self, x: str, layer: nn.LayerNorm) -> str:
         weight, bias = self.constant(_array(layer.weight)), self.constant(_array(layer.bias))
         return self.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.eps)
 
@@ -87,12 +93,12 @@ def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
     x = graph.add("Add", graph.lookup(encoder.wte, "ids"), graph.lookup(encoder.wpe, reach))
     for block in encoder.h:
         qkv = graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn)
-        q, k, v = graph.add("Split", qkv, outputs=3, axis=-1, num_outputs=3)
+        q, k, v = graph.add_several("Split", qkv, outputs=3, axis=-1, num_outputs=3)
         attended = graph.add("MultiHeadAttention", q, k, v, "", "mask", num_heads=config.num_attention_heads,
                              domain="com.microsoft")  # fmt: skip
         x = graph.add("Add", x, graph.linear(attended, block.attn.c_proj))
-        inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp["c_fc"]), approximate="tanh")
-        x = graph.add("Add", x, graph.linear(inner, block.mlp["c_proj"]))
+        inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh")
+        x = graph.add("Add", x, graph.linear(inner, block.mlp.c_proj))
     hidden = graph.norm(x, encoder.ln_f)
     weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT),
                        graph.constant(np.array([2], np.int64)))  # fmt: skip
@@ -154,5 +160,5 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     )  # fmt: skip
 
 
-def _array(tensor) -> np.ndarray:
+def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy()

@@ -129,9 +129,9 @@ def _card_of(source: Path) -> tuple[dict[str, str], str]:
     return header, re.sub(r"\A\s*# .*\n+", "", text[front.end() :] if front else text)
 
 
-def _add(file: Path, **entries) -> None:
+def _add(file: Path, **entries: object) -> None:
     _write(file, {**json.loads(file.read_text(encoding="utf-8")), **entries})
 
 
-def _write(file: Path, value) -> None:
+def _write(file: Path, value: object) -> None:
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

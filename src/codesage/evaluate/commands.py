@@ -1,85 +1,119 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from codesage.evaluate.stage import EncodesTexts
+    from codesage.evaluate.tasks import ClassificationTask
+
+
+STATIC = "static"  # in place of a model's folder: the static vectors of the bundled model
+
+
+class Classifier(StrEnum):
+    """How a classifier is trained on the vectors of a model."""
+
+    exact = "exact"
+    frozen = "frozen"
+    finetuned = "finetuned"
+
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names. 'default': "
-                                                "the bundled model; 'minilm': a general encoder for comparison.")],
+    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names. "
+                                                "'default': the bundled model; 'static': its token vectors without context; "
+                                                "'minilm': a general encoder.")],
     corpus: Annotated[Path | None, typer.Option(help="Search the held-out packages of this corpus.")] = None,
-    benchmarks: Annotated[Path | None, typer.Option(help="Folder with one folder per benchmark: cosqa, mbxp, java-csharp, "
-                                                    "codecomplex (JSON lines).")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Run only this benchmark; can be repeated. Default: all that "
-                                                   "exist.")] = None,
+    benchmarks: Annotated[Path | None, typer.Option("--benchmarks", "--data", help="Folder with a folder for each data set, in "
+                                                    "the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
+                                                    "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, "
+                                                    "runtime-error.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all.")] = None,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
+    classifier: Annotated[Classifier, typer.Option(help="exact: a linear head, trained to its minimum; frozen, finetuned: as "
+                                                   "in the paper, three seeds.")] = Classifier.exact,
+    keep_language: Annotated[bool, typer.Option(help="Compare code across languages by plain cosine, as published, without "
+                                                "removing the language from the vectors.")] = False,
+    width: Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be "
+                                                    "repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:  # fmt: skip
-    """Compare models with BM25 and with their fusion: search by MRR, classification by macro F1."""
-    from codesage.evaluate import reports, stage
+    """Compare models with BM25 and with their fusion: search by MRR or MAP, classification by macro F1, clones by F1."""
+    from codesage.evaluate import reports, sets, stage
 
-    retrieval, classification = _tasks(corpus, benchmarks, task or [])
+    tasks = sets.read(corpus, benchmarks, task or [], say=lambda line: typer.echo(line, err=True))
     before = None if against is None else reports.read_ranks(against)
-    loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in _named(models).items()}
-    figures: dict = {"retrieval": {}, "classification": {}}
-    ranks = {}
-    for name, group in retrieval.items():
-        figures["retrieval"][name], ranks[name] = stage.compare(loaded, group, dense_weight=dense_weight)
-    for name, one in classification.items():
-        figures["classification"][name] = stage.classified(loaded, one)
-    figures["retrieval"] = reports.with_intervals(figures["retrieval"], ranks)
-    tables = [reports.table(figures[kind], metric) for kind, metric in (("retrieval", "mrr"), ("classification", "macro F1"))
-              if figures[kind]]  # fmt: skip
-    typer.echo("\n\n".join(tables))
+    paths = _named(models)
+    loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in paths.items()}
+    report = reports.Report()
+    systems = loaded | {f"{name}, width {cut}": stage.Narrowed(one, cut) for cut in width or () for name, one in loaded.items()}
+    for title, group in tasks.items():
+        first = group[0]
+        if isinstance(first, sets.CloneTask):
+            report.add(title, "F1", stage.clones_told(systems, first))
+        elif isinstance(first, sets.ClassificationTask):
+            report.add(title, "macro F1", _classified(systems, paths, first, classifier))
+        else:
+            metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
+            searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
+            figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=not keep_language)
+            report.add(title, metric, figures, values, [one.name for one in searched])
+    typer.echo(report.text())
     if before is not None:
-        typer.echo("\n".join(["", f"against {against}:", *reports.differences(ranks, before)]))
+        typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before)]))
+    record = {"precision": precision, "dense_weight": dense_weight, "classifier": classifier.value,
+              "keep_language": keep_language, "tasks": sets.sizes(tasks), **report.record(),
+              "encoding": {name: one.facts() for name, one in systems.items()}}  # fmt: skip
     if out is not None:
-        record = {"precision": precision, "dense_weight": dense_weight, "tasks": _sizes(retrieval, classification),
-                  "figures": figures["retrieval"], "classification": figures["classification"]}  # fmt: skip
-        reports.write(out, record, ranks)
+        reports.write(out, record, report.values)
+    if plots is not None:
+        from codesage.evaluate.plots import draw
+
+        typer.echo("\n" + "\n".join(map(str, draw(record, plots))))
 
 
-def _tasks(corpus: Path | None, benchmarks: Path | None, wanted: list[str]) -> tuple[dict, dict]:
-    """Retrieval and classification tasks by name. CodesageError when there are none, or one is unknown or missing."""
-    from codesage.errors import CodesageError
-    from codesage.evaluate import tasks
+def _classified(
+    loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier
+) -> dict[str, dict[str, float]]:
+    """By system. Heads as in the paper need the weights, so they leave other encoders out and say so."""
+    from codesage.evaluate import stage
 
-    known = [*tasks.RETRIEVAL, *tasks.CLASSIFICATION]
-    if unknown := [name for name in wanted if name not in known]:
-        raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(known)}")
-    retrieval, classification = {}, {}
-    if corpus is not None:
-        retrieval["held-out pairs"] = [tasks.held_out_pairs(corpus)]
-    if benchmarks is not None and not benchmarks.is_dir():
-        typer.echo(f"{benchmarks} is not there: its tasks are left out", err=True)
-    elif benchmarks is not None:
-        there = wanted or [name for name in known if (benchmarks / name).is_dir()]
-        retrieval |= {title: load(benchmarks / name) for name, (title, load) in tasks.RETRIEVAL.items() if name in there}
-        classification = {title: load(benchmarks / name) for name, (title, load) in tasks.CLASSIFICATION.items()
-                          if name in there}  # fmt: skip
-    if not retrieval and not classification:
-        raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
-    return retrieval, classification
+    if classifier == Classifier.exact:
+        return stage.classified(loaded, task)
+    from codesage.classify import training
+    from codesage.encoder import runtime, sentence, weights
+
+    protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
+    figures = {}
+    for name, path in paths.items():
+        if path in (sentence.MINILM, STATIC):
+            typer.echo(f"{name}: left out of {task.name}: --classifier {classifier.value} needs a CodeSage encoder", err=True)
+            continue
+        folder = runtime.folder_of(None if path == "default" else path)
+        ids = loaded[name].token_ids(task.texts)
+        figures[name] = training.trained(weights.load_encoder(folder), ids, task.labels, task.parts, protocol).figures()
+    return figures
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    return dict(model.split("=", 1) if "=" in model else (Path(model).name, model) for model in models)
+    pairs = (model.partition("=")[::2] if "=" in model else (Path(model).name, model) for model in models)
+    return {name: path for name, path in pairs}
 
 
-def _loaded(path: str, precision: str):
+def _loaded(path: str, precision: str) -> "EncodesTexts":
     from codesage.encoder import sentence
     from codesage.encoder.runtime import load
 
     if path == sentence.MINILM:
         return sentence.load(path, device="cpu")
+    if path == STATIC:
+        from codesage.evaluate.stage import StaticEncoder
+
+        return StaticEncoder(load(None, precision=precision))
     return load(None if path == "default" else path, precision=precision)
-
-
-def _sizes(retrieval: dict, classification: dict) -> dict:
-    sizes = {name: {"tasks": len(group), "queries": sum(len(one.queries) for one in group),
-                    "candidates": sum(len(one.candidates) for one in group)} for name, group in retrieval.items()}  # fmt: skip
-    return sizes | {name: {"rows": len(one.texts), "labels": len(set(one.labels))} for name, one in classification.items()}

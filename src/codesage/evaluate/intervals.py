@@ -20,8 +20,8 @@ def bootstrap(values: Sequence[np.ndarray], *, samples: int = SAMPLES, seed: int
         rng = np.random.default_rng((seed, number))
         rows = max(1, _BLOCK // max(1, len(own)))
         for start in range(0, samples, rows):
-            drawn = rng.integers(0, len(own), (min(rows, samples - start), len(own)))
-            total_S[start : start + rows] += own[drawn].mean(axis=1)
+            resampled = rng.integers(0, len(own), (min(rows, samples - start), len(own)))
+            total_S[start : start + rows] += own[resampled].mean(axis=1)
     return total_S / len(values)
 
 

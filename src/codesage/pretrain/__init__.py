@@ -1,0 +1,1 @@
+"""Stage I: masked language modelling and identifier deobfuscation."""

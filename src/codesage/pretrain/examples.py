@@ -56,7 +56,8 @@ class Settings:
     @property
     def rates(self) -> tuple[float, float]:
         """The lowest and the highest mask rate."""
-        return (self.mask_rate, self.mask_rate) if isinstance(self.mask_rate, (int, float)) else tuple(self.mask_rate)
+        low, high = (self.mask_rate,) * 2 if isinstance(self.mask_rate, (int, float)) else self.mask_rate
+        return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Batches:
         start_B = start_B + np.where(named_B, self._tokens.named.borders[document_B], self._tokens.plain.borders[document_B])
         chosen = order.share(np.argsort(length_B, kind="stable"), rank, world)
         if not len(chosen):  # fewer windows than processes
-            return Batch(*(np.empty(0, np.int64) for _ in range(3)), [])
+            return Batch(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), [])
         return self._hide(epoch, window_B[chosen], named_B[chosen], start_B[chosen], length_B[chosen])
 
     def switch(self, step: int) -> None:
@@ -167,7 +168,7 @@ class Batches:
         random_B = ~np.logical_or.reduceat(names_T > 0, np.cumsum(length_B) - length_B)
         random_T = np.repeat(random_B, length_B)
         if random_B.any():
-            rate = settings.mask_rate if isinstance(settings.mask_rate, tuple | list) else float(settings.mask_rate)
+            rate = float(settings.mask_rate) if isinstance(settings.mask_rate, (int, float)) else settings.rates
             hidden_T[random_T] = masking.random_mask(
                 ids_T[random_T], length_B[random_B], rate=rate, keep_id=tokens.end_id, key_B=key_B[random_B]
             )

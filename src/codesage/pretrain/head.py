@@ -5,6 +5,8 @@ of all rows at once would be the largest tensor of a step (a million rows of 49,
 logits become its gradient and are gone, and backward only scales what forward has found.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ def chunk_floats(rows: float, vocab_size: int) -> float:
 
 class _Summed(torch.autograd.Function):
     @staticmethod
-    def forward(context, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
+    def forward(ctx: Any, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
         kind = states_MD.device.type
         casts = torch.is_autocast_enabled(kind) and states_MD.dtype != torch.float64  # autocast leaves float64 alone
         fast = torch.get_autocast_dtype(kind) if casts else states_MD.dtype
@@ -43,12 +45,13 @@ class _Summed(torch.autograd.Function):
                 error_RV.scatter_(1, labels_R1, score_R1.expm1().to(fast))
                 torch.mm(error_RV, w_VD, out=gradient_MD[start : start + rows])
                 gradient_VD += error_RV.T @ x_RD
-        context.save_for_backward(gradient_MD.to(states_MD.dtype), gradient_VD.to(weight_VD.dtype))
+        ctx.save_for_backward(gradient_MD.to(states_MD.dtype), gradient_VD.to(weight_VD.dtype))
         return total
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple:
-        gradient_MD, gradient_VD = context.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple:
+        (gradient,) = gradients
+        gradient_MD, gradient_VD = ctx.saved_tensors
         return gradient_MD * gradient, gradient_VD * gradient, None, None
 
 

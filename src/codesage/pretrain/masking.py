@@ -28,7 +28,7 @@ def random_mask(
     position_T = np.arange(len(ids_T), dtype=np.uint64) - np.repeat(start_B.astype(np.uint64), lengths_B)
     free_T = ids_T != keep_id
     free_B = np.add.reduceat(free_T, start_B, dtype=np.int64)
-    rate_B = rate if isinstance(rate, float) else rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, 1), start_B * 0)
+    rate_B = rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, 1), start_B * 0) if isinstance(rate, tuple) else rate
     count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + uniform(_other(key_B, 2), start_B * 0)).astype(np.int64)))
     # Sorted, each window's tokens are where they were, in random order, those that are kept last: the first count_B
     # of a window are those up to its count-th value. Positions make values distinct, so the count is exact.

@@ -113,12 +113,13 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimat
     length, head_share = shape_of(batch)
     encoder, step_tokens = settings.encoder, len(batch.inputs_T)
     hidden = head_share * min(step_tokens, settings.micro_tokens)
+    step = estimate.Step(
+        step_tokens, step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
+        settings.micro_tokens, chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
+    )  # fmt: skip
     return estimate.estimate(
-        encoder, step_tokens=step_tokens, micro_tokens=settings.micro_tokens, steps=settings.loop.steps,
-        step_flops=step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
-        head_floats=chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
-        seconds=settings.loop.seconds, device=device, keep=settings.loop.keep, world=processes.world(),
-        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
+        encoder, step, steps=settings.loop.steps, seconds=settings.loop.seconds, device=device, keep=settings.loop.keep,
+        world=processes.world(), bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
     )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def shape_of(batch: examples.Batch) -> tuple[float, float]:
 
 
 def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> tuple[Tensor, int]:
-    """This process's part of the loss of the global batch, its gradients left in `.grad`; and its number of tokens.
+    """Return the part of the loss of the global batch for this process, and its tokens; leave the gradients in `.grad`.
 
     `batch` is the process's share; the parts of all processes add up to the mean cross entropy (natural log) over
     the hidden tokens of the global batch, and so do the gradients.

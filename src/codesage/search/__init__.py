@@ -1,4 +1,7 @@
-"""Search. This package can be called: `codesage.search("retry a call", "src")`, see search.face."""
+"""Search: an index of chunks and vectors, queries and ranking.
+
+This package can be called: `codesage.search("retry a call", "src")`, see search.face.
+"""
 
 import sys
 from types import ModuleType

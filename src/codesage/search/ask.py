@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.errors import CodesageError
-from codesage.records import Hit
+from codesage.records import Encoder, Hit
 from codesage.search import query as station
 from codesage.search.clones import Group
 from codesage.search.clones import clones as station_clones
@@ -21,6 +21,7 @@ from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index, default_folder
 from codesage.search.places import Place
 from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.refresh import lacking
 from codesage.search.similar import similar as station_similar
 
 Refresh = Callable[[Index], None]
@@ -31,7 +32,7 @@ class Answer:
     """The hits of a question, best first."""
 
     hits: list[Hit]  # paths as Place.shown gives them
-    partial: int  # files that are not indexed yet
+    partial: list[str]  # what indexes lack, each with the command that completes it
     stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
     files: int  # indexed, in all places
     idle: list[str]  # options of the filter that no file of any place passes
@@ -42,7 +43,7 @@ class Asker:
     """The places, the encoder and the settings of a question."""
 
     places: Sequence[Place]
-    encoder: object
+    encoder: Encoder
     refresh: Refresh | None = None  # None: answer from what is indexed
     index_dir: Path | None = None
     kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
@@ -67,7 +68,7 @@ class Asker:
         root = holder.root.resolve()
         name = real.name if real == root else real.relative_to(root).as_posix()
         return replace(self, places=[holder])._answer(
-            lambda index, own: station_similar(index, name, line, top=top, where=own), where, top, None
+            lambda index, own: station_similar(index, name, line, top=top, where=own, encoder=self.encoder), where, top, None
         )
 
     def clones(self, where: Filter = ALL, **settings) -> list[Group]:
@@ -82,12 +83,14 @@ class Asker:
         return sorted(found, key=lambda group: -group.similarity)
 
     def _answer(self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D) -> Answer:
-        lists, partial, files, stale, idle = [], 0, 0, set(), None
+        lists, partial, files, stale, idle = [], [], 0, set(), None
         for place in self.places:
             own = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
                 hits = ask(index, own)
-                partial += index.pending
+                if lack := lacking(index):
+                    partial.append(f"{lack}: ranked by words, static vectors, and the encoder for the best; "
+                                   f"'codesage index {place.root}' completes it")  # fmt: skip
                 files += index.status().files
                 unused = set(own.idle(index.view())) if not hits else set()
                 idle = unused if idle is None else idle & unused
@@ -157,7 +160,7 @@ def changed(index: Index, paths: set[str]) -> set[str]:
 
 
 def openable(path: str) -> str:
-    """The name on disk of a path whose bytes are not UTF-8 (it is indexed as `caf\\xe9`), else the path itself."""
+    r"""The name on disk of a path whose bytes are not UTF-8 (it is indexed as `caf\xe9`), else the path itself."""
     if "\\x" not in path or os.path.lexists(path):
         return path
     try:

@@ -20,8 +20,10 @@ from codesage.encoder import runtime
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search.index import SCHEMA, Index, default_folder
+from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder
 from codesage.search.vectors import cache_folder
+from codesage.search.view import load as load_view
 from codesage.walk import walk
 
 _OWN = ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16", "lock")
@@ -144,7 +146,6 @@ def checked(path: Path, model: Path | None = None, index_dir: Path | None = None
     except CodesageError as error:
         yield Finding("model", str(error), "install codesage again" if model is None else "export or copy the model again")
     yield from map(_grammar_finding, LANGUAGES)
-    yield _full_text_finding()
     yield _cache_finding()
     yield _vectors_finding()
     missing = [name for name, module in _EXTRAS.items() if importlib.util.find_spec(module) is None]
@@ -175,14 +176,6 @@ def _grammar_finding(language: str) -> Finding:
     if not any(function.kind == "function" for function in found):
         return Finding(f"grammar of {language}", "it finds no function", f"pip install --force-reinstall {package}")
     return Finding(f"grammar of {language}", "finds functions")
-
-
-def _full_text_finding() -> Finding:
-    try:
-        sqlite3.connect(":memory:").execute("CREATE VIRTUAL TABLE words USING fts5 (text)")
-    except sqlite3.Error as error:
-        return Finding("full text", f"SQLite {sqlite3.sqlite_version}: {error}", "use a Python whose SQLite has FTS5")
-    return Finding("full text", f"SQLite {sqlite3.sqlite_version} with FTS5")
 
 
 def _cache_finding() -> Finding:
@@ -244,25 +237,25 @@ def _content_findings(index: Index, command: str, repair: str) -> Iterator[Findi
     size = size_of(index.folder) / 1e6
     yield Finding("index", f"version {SCHEMA}, {held.files:,} files, {held.chunks:,} chunks, {size:,.1f} MB")
     try:
-        index.connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-        index.connection.rollback()
-        words = index.connection.execute("SELECT count(*) FROM words").fetchone()[0]
+        words = index.connection.execute("SELECT count(DISTINCT word) FROM words").fetchone()[0]
+        torn = index.connection.execute("SELECT count(*) FROM words"
+                                        " WHERE length(distances) != 2 * length(counts)").fetchone()[0]  # fmt: skip
+        lost = index.connection.execute("SELECT count(*) FROM chunks WHERE NOT EXISTS (SELECT 1 FROM segments"
+                                        " WHERE id >= first AND id < first + 65536)").fetchone()[0]  # fmt: skip
+        fault = f"{torn:,} damaged rows, {lost:,} chunks without words" if torn or lost else ""
+        yield Finding("index, words", fault or f"{words:,} words", repair if fault else "")
     except sqlite3.Error as error:
         yield Finding("index, words", str(error), repair)
-    else:
-        yield Finding("index, words", f"{words:,} rows", "" if words == held.chunks else repair)
     try:
-        view = index.view()
-        norms = np.linalg.norm(view.vectors_PD, axis=1)
+        view = load_view(index.connection, index.width)  # afresh, as it is on disk
+        norms = np.linalg.norm(view.vectors_PD[view.encoded_N[view.owner_P]], axis=1)
         bad = int((~np.isclose(norms, 1, atol=0.01)).sum())
-        without = held.chunks - len(np.unique(view.starts_N))
-        fault = f"{bad:,} damaged vectors, {without:,} chunks without one" if bad or without else ""
+        fault = f"{bad:,} damaged vectors" if bad else ""
         yield Finding("index, vectors", fault or f"{len(norms):,} pieces", repair if fault else "")
     except (ValueError, IndexError, sqlite3.Error) as error:
         yield Finding("index, vectors", str(error), repair)
-    pending = index.pending
-    yield Finding("index, files", f"{pending:,} files are not indexed yet" if pending else "complete",
-                  f"run '{command}'" if pending else "")  # fmt: skip
+    lack = lacking(index)
+    yield Finding("index, state", lack or "complete", f"run '{command}'" if lack else "")
 
 
 def _tree_findings(path: Path) -> Iterator[Finding]:
@@ -292,7 +285,7 @@ class Model:
 
 def models_at_hand(folders: list[Path]) -> Iterator[Model]:
     """The bundled model, and the models in `folders` or up to two folders below them."""
-    yield _model("default (bundled)", runtime.BUNDLED)
+    yield _model("default (bundled)", runtime.folder_of(None))
     for start in folders:
         for pattern in (MANIFEST, f"*/{MANIFEST}", f"*/*/{MANIFEST}"):
             for manifest in sorted(start.glob(pattern)):

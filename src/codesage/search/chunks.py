@@ -5,6 +5,8 @@ are chunks of their own. Every line that is not blank is in some chunk.
 """
 
 import re
+from contextlib import suppress
+from itertools import pairwise
 
 from codesage.records import Chunk, Document, Function
 from codesage.syntax import ParseRefused, functions, parse
@@ -17,24 +19,24 @@ _LONGEST = 120  # lines of a function that stays whole
 def chunks(document: Document) -> list[Chunk]:
     """Chunks of a document; one whose language has no grammar, or that the parser refuses, is cut into windows."""
     lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
-    owner: list[Function | None] = [None] * (len(lines) + 1)  # by line, from 1: the innermost definition
+    owners: list[Function | None] = [None]
+    owner = [0] * (len(lines) + 1)  # by line, from 1: the innermost definition, by its place in `owners`
     if document.language:
-        try:
+        with suppress(ParseRefused):
             tree = parse("\n".join(lines), document.language, tsx=document.path.endswith(".tsx"))
-        except ParseRefused:
-            tree = None
-        for function in functions(tree) if tree else []:
-            if function.kind == "function" and _inside_function(owner[function.start_line]):
-                continue  # a nested function belongs to the one around it
-            first = tree.source.count(b"\n", 0, function.doc_start_byte) + 1
-            for line in range(first, min(function.end_line, len(lines)) + 1):
-                owner[line] = function
-    by_definition: dict[Function | None, list[int]] = {}
+            for function in functions(tree):
+                if function.kind == "function" and _inside_function(owners[owner[function.start_line]]):
+                    continue  # a nested function belongs to the one around it
+                first = function.start_line - tree.source.count(b"\n", function.doc_start_byte, function.start_byte)
+                last = min(function.end_line, len(lines))
+                owner[first : last + 1] = [len(owners)] * (last + 1 - first)
+                owners.append(function)
+    by_definition: dict[int, list[int]] = {}
     for line in range(1, len(lines) + 1):
         by_definition.setdefault(owner[line], []).append(line)
     found = []
-    for function, numbers in by_definition.items():
-        found += _windows(document, lines, function, numbers)
+    for place, numbers in by_definition.items():
+        found += _windows(document, lines, owners[place], numbers)
     return sorted(found, key=lambda chunk: (chunk.start_line, chunk.end_line))
 
 
@@ -47,15 +49,19 @@ def _windows(document: Document, lines: list[str], function: Function | None, nu
     name, kind = "", "window"
     if function is not None:
         name, kind = f"{function.parent}.{function.name}" if function.parent else function.name, function.kind
-    found, piece = [], []
-    for number in [*numbers, None]:
-        broken = function is None and piece and number is not None and number != piece[-1] + 1
-        if piece and (number is None or len(piece) >= size or broken):
-            text = "\n".join(lines[n - 1] for n in piece).strip("\n")
-            if text.strip():
-                filled = [n for n in piece if lines[n - 1].strip()]
-                found.append(Chunk(document.path, document.language, kind, name, filled[0], filled[-1], text))
-            piece = []
-        if number is not None:
-            piece.append(number)
+    found = []
+    for run in [numbers] if function is not None else _runs(numbers):
+        for start in range(0, len(run), size):
+            piece = run[start : start + size]
+            text = "\n".join([lines[number - 1] for number in piece]).strip("\n")
+            if text and not text.isspace():
+                first = next(number for number in piece if lines[number - 1].strip())
+                last = next(number for number in reversed(piece) if lines[number - 1].strip())
+                found.append(Chunk(document.path, document.language, kind, name, first, last, text))
     return found
+
+
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """Ascending numbers cut where one is missing."""
+    breaks = [at for at in range(1, len(numbers)) if numbers[at] != numbers[at - 1] + 1]
+    return [numbers[start:end] for start, end in pairwise([0, *breaks, len(numbers)])]

@@ -19,7 +19,6 @@ from codesage.search.ranking import MIN_LINES, THRESHOLD
 from codesage.search.view import View
 
 _BLOCK = 1024  # rows of the matrix of similarities at a time
-_COLUMNS = "path, language, kind, name, start_line, end_line, text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,8 @@ def clones(
 ) -> list[Group]:  # fmt: skip
     """Groups of functions of at least `min_lines` lines that hold something, the largest similarity first.
 
-    `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts is left out.
+    `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
+    left out.
     """
     with index.unmoved():
         view = index.view()
@@ -50,7 +50,7 @@ def clones(
         if len(places) < 2:
             return []
         vectors_ND = vectors_of(view, places)
-        found = [Group([_chunk(index, view, places[row]) for row in rows], similarity)
+        found = [Group(index.chunks_of([int(view.numbers_N[places[row]]) for row in rows]), similarity)
                  for rows, similarity in groups_of(vectors_ND, threshold)]  # fmt: skip
     return sorted(found, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
 
@@ -90,7 +90,7 @@ def _pairs(vectors_ND: np.ndarray, threshold: float):
 def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list[int]:
     allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
     places = [place for place, kind in enumerate(view.kinds)
-              if kind == "function" and (allowed_N is None or allowed_N[place])]  # fmt: skip
+              if kind == "function" and view.encoded_N[place] and (allowed_N is None or allowed_N[place])]  # fmt: skip
     lines, parts = {}, {}
     for start in range(0, len(places), _BLOCK):
         for place, text in texts_of(index, view, places[start : start + _BLOCK]):
@@ -100,8 +100,3 @@ def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list
         parts[key] = parts.get(key, 0) + 1
     return [place for place in places
             if lines[place] >= min_lines and parts[view.paths[place], view.names[place]] == 1]  # fmt: skip
-
-
-def _chunk(index: Index, view: View, place: int) -> Chunk:
-    number = int(view.numbers_N[place])
-    return Chunk(*index.connection.execute(f"SELECT {_COLUMNS} FROM chunks WHERE id = ?", (number,)).fetchone())

@@ -89,7 +89,7 @@ def status(
 ) -> None:  # fmt: skip
     """Say what the index of PATH holds, and which indexes of other models are there."""
     from codesage.search.index import of_other_models
-    from codesage.search.refresh import listed
+    from codesage.search.refresh import lacking, listed
     from codesage.search.show import printable
 
     asker = _asker([str(path)], index_dir, model, update=False)
@@ -100,10 +100,9 @@ def status(
             for name, reason in rows:
                 typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}")
             return
-        state = f"partial, {opened.pending:,} files not indexed yet" if opened.pending else "complete"
         typer.echo(f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
                    f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
-                   f"state: {state}")  # fmt: skip
+                   f"state: {lacking(opened) or 'complete'}")  # fmt: skip
         for folder in () if index_dir else of_other_models(opened.folder, opened.model):
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
@@ -122,7 +121,7 @@ def clones(
     from codesage.search.show import Screen
 
     where, screen = filter_of(types or (), glob or ()), Screen(color)
-    asker = _asker(paths, index_dir, model, update=not no_update)
+    asker = _asker(paths, index_dir, model, update=not no_update, whole=True)
     groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
@@ -265,12 +264,13 @@ class _Form:
         from codesage.search.refresh import say
         from codesage.search.show import as_json
 
-        if answer.partial:
-            say(f"partial: {answer.partial:,} files are not indexed yet")
-        records = [as_json(hit, patterns=patterns, explain=self._explain, stale=hit.chunk.path in answer.stale)
+        for lack in answer.partial:
+            say(lack)
+        records = [as_json(hit, patterns=patterns, explain=self._explain, stale=hit.chunk.path in answer.stale,
+                           partial=bool(answer.partial))
                    for hit in answer.hits] if self._as_json or self._jsonl else []  # fmt: skip
         if self._as_json:
-            self._screen.json({"partial": answer.partial, "results": records})
+            self._screen.json({"partial": bool(answer.partial), "results": records})
         elif self._jsonl:
             for record in records:
                 self._screen.json(record)
@@ -294,16 +294,17 @@ def _say(message: str) -> None:
 
 
 def _asker(
-    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False
+    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False, whole: bool = False
 ):  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
     from codesage.search.places import places_of
-    from codesage.search.refresh import refresh_or_share
+    from codesage.search.refresh import refresh, refresh_or_share
 
+    bring = refresh if whole else refresh_or_share
     encoder = load(model)
     places = places_of(paths or ["."], encoder, index_dir=index_dir, own=own)
-    return Asker(places, encoder, (lambda opened: refresh_or_share(opened, encoder)) if update else None, index_dir)
+    return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
 
 def _readable(query: str) -> str:

@@ -17,6 +17,7 @@ from codesage.search.index import Busy, Status
 from codesage.search.index import Index as Store
 from codesage.search.places import place_in, places_of
 from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.refresh import SECONDS
 
 Paths = Path | str | Sequence[Path | str]
 Model = Embedder | Path | str | None
@@ -36,8 +37,11 @@ class Index:
         self._asker = Asker(places_of(paths, encoder, index_dir=folder), encoder, index_dir=folder, kept={})
 
     def update(self) -> None:
-        """Read what is new or changed. While another process does so, what it has written must do; if that is nothing, wait."""
-        asker = replace(self._asker, refresh=self._refresh)
+        """Read what is new or changed, and encode all of it.
+
+        While another process does so, what it has written must do; where that is nothing, wait.
+        """
+        asker = replace(self._asker, refresh=lambda index: self._refresh(index, None))
         for place in asker.places:
             with asker.opened(place):
                 pass
@@ -80,10 +84,10 @@ class Index:
     def _asking(self, update: bool) -> Asker:
         return replace(self._asker, refresh=self._refresh if update else None)
 
-    def _refresh(self, index: Store) -> None:
+    def _refresh(self, index: Store, seconds: float | None = SECONDS) -> None:
         while True:
             try:
-                index.update(self._asker.encoder)
+                index.update(self._asker.encoder, seconds=seconds)
                 return
             except Busy:
                 if index.status().files:

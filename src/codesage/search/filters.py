@@ -49,7 +49,7 @@ class Filter:
     named: Callable[[str], str] = str  # from a path of the index to what globs read
 
     def allowed(self, view: View, texts: Texts) -> np.ndarray | None:
-        """bool (N,): the chunks that pass, None for all; `texts` gives (place, text) of places in `view`."""
+        """Bool (N,): the chunks that pass, None for all; `texts` gives (place, text) of places in `view`."""
         if not (self.types or self.globs or self.patterns or self.below or self.content != "all"):
             return None
         seen: dict[tuple[str, str], bool] = {}

@@ -1,7 +1,7 @@
-"""Patterns for paths, by ripgrep's rules for `-g`, which are those of .gitignore with braces.
+r"""Patterns for paths, by ripgrep's rules for `-g`, which are those of .gitignore with braces.
 
 In: patterns and paths below some folder, with forward slashes. Out: whether a path is allowed. `*` and `?` stay within a
-name, `**` crosses folders and also matches none, `[a-z]`, `[!a]` and `{a,b}` are known, `\\` takes the next letter as it is.
+name, `**` crosses folders and also matches none, `[a-z]`, `[!a]` and `{a,b}` are known, `\` takes the next letter as it is.
 A pattern without a slash matches at any depth, one with a slash from the top; `./x` is `/x`. `!` before a pattern leaves out
 what matches, folders with all that is below. The last pattern that matches decides. One difference: `dir/` takes all that is
 below such a folder, where ripgrep takes nothing.

@@ -1,19 +1,20 @@
 """The index of one root: files, chunks, full text and vectors, kept up to date at the cost of what changed.
 
 A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as float16 rows of unit
-length: a killed run leaves the state of its last batch of files. Files are compared by size, times and inode and not read
-again when all are equal; text whose vector is known is not encoded again (search.vectors). Code is read before tests, and
-both before documentation and data.
+length: a killed run leaves the state of its last batch. Files are compared by size, times and inode and not read again when all
+are equal. An update first reads what changed, which makes it searchable by words and static vectors (search.statics), and then
+encodes it; text whose vector is known is not encoded again (search.vectors). Code is read and encoded before tests, and both
+before documentation and data.
 """
 
 import glob
 import hashlib
 import os
-import re
 import sqlite3
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,33 +22,35 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Document
-from codesage.search.chunks import chunks
+from codesage.records import Chunk, Encoder
+from codesage.search import postings
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
-from codesage.search.terms import indexed_words
+from codesage.search.reading import Batch, File, batches, storable
+from codesage.search.statics import directions, statics_of
 from codesage.search.vectors import Vectors, key_of
-from codesage.search.view import View
-from codesage.search.view import load as load_view
-from codesage.syntax import language_in
-from codesage.walk import Skipped, Text, name_of, read_text, walk
+from codesage.search.view import View, Views
+from codesage.walk import name_of, walk
 
-SCHEMA = "2"
-_FILES_A_BATCH = 32
-_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
+SCHEMA = "3"
+_FILES_A_BATCH = 16
+_CHUNKS_A_BATCH = 64  # encoded between two commits
+_HURRIED = 16  # the same where time is short
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
-    start_line INTEGER, end_line INTEGER, text TEXT);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
+    start_line INTEGER, end_line INTEGER, words INTEGER, text TEXT);
+CREATE TABLE statics (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE INDEX chunks_of_file ON chunks (path);
 CREATE TABLE vectors (row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
 CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX pieces_of_chunk ON pieces (chunk);
 CREATE INDEX pieces_of_row ON pieces (row);
-CREATE VIRTUAL TABLE words USING fts5 (name, path, text, tokenize = "unicode61 remove_diacritics 0");
 """
+_COLUMNS = "path, language, kind, name, start_line, end_line, text"
+_VIEWS = Views()
 
 
 class Busy(CodesageError):
@@ -56,7 +59,7 @@ class Busy(CodesageError):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an index holds; `skipped` counts files by reason."""
+    """What an index holds; `skipped` counts files by reason, `unencoded` the chunks without vectors of the encoder."""
 
     root: str
     folder: str
@@ -64,6 +67,7 @@ class Status:
     files: int
     chunks: int
     skipped: dict[str, int]
+    unencoded: int = 0
 
 
 def default_folder(root: Path, model: str) -> Path:
@@ -91,12 +95,11 @@ class Index:
     def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection) -> None:
         self.root, self.folder, self.connection = root, folder, connection
         self._opened = os.stat(folder / "index.sqlite")
-        self._view: tuple[tuple[int, int], View] | None = None
         meta = dict(connection.execute("SELECT key, value FROM meta"))
-        self.width, self.model = int(meta["width"]), meta["model"]
+        self.width, self.model, self._origin = int(meta["width"]), meta["model"], meta["origin"]
 
     @classmethod
-    def open(cls, root: Path | str, *, folder: Path | None, encoder, rebuild: bool = False) -> "Index":
+    def open(cls, root: Path | str, *, folder: Path | None, encoder: Encoder, rebuild: bool = False) -> "Index":
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
         Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of another model:
@@ -126,8 +129,7 @@ class Index:
             raise CodesageError(f"{folder} is the index of {meta['root']}, not of {root.resolve()}: give another --index-dir")
         if meta["model"] != encoder.fingerprint:
             raise CodesageError(f"{folder} was written by model {meta['model']}, this is model {encoder.fingerprint}: {repair}")
-        index = cls(root, folder, connection)
-        return index
+        return cls(root, folder, connection)
 
     @property
     def rows(self) -> int:
@@ -135,11 +137,12 @@ class Index:
         return self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
 
     def view(self) -> View:
-        """The state of the index in memory, loaded again when another process or `update` has changed it."""
-        state = (self.connection.execute("PRAGMA data_version").fetchone()[0], self.connection.total_changes)
-        if self._view is None or self._view[0] != state:
-            self._view = (state, load_view(self.connection, self.width))
-        return self._view[1]
+        """The state of the index in memory, loaded again when it has changed. A process loads it once for each folder."""
+        if not self.connection.in_transaction:
+            with self.unmoved():
+                return self.view()
+        state = (self._origin, self.connection.execute("PRAGMA user_version").fetchone()[0])
+        return _VIEWS.get(self.folder, state, self.connection, self.width)
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
@@ -156,46 +159,97 @@ class Index:
         skipped = dict(self.connection.execute("SELECT reason, count(*) FROM files WHERE reason != '' GROUP BY reason"))
         files = self.connection.execute("SELECT count(*) FROM files WHERE reason = ''").fetchone()[0]
         pieces = self.connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
-        return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped)
+        return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded)
 
-    def update(self, encoder, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Counter:
+    def update(
+        self, encoder: Encoder, *, progress: Callable[[int, int], None] = lambda done, total: None,
+        encoding: Callable[[int, int], None] = lambda done, total: None, seconds: float | None = None,
+    ) -> Counter:  # fmt: skip
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        `progress` is called with (files done, files to read). Raises Busy when another process is indexing this root, and
-        CodesageError when the disk is full; what was committed before stays.
+        Then encode what is not encoded, at least a little, until about `seconds` after the start (None: to the end). `progress`
+        is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
+        process is indexing this root, and CodesageError when the disk is full; what was committed before stays.
         """
-        counts: Counter = Counter()
+        deadline = None if seconds is None else time.monotonic() + seconds
         with _lock(self.folder, self.root):
             self._require_current()
-            known = dict(self.connection.execute("SELECT path, stamp FROM files WHERE reason != 'unreadable'"))
-            listed = {path for (path,) in self.connection.execute("SELECT path FROM files")}
-            present, changed = set(), []
-            for path in walk(self.root):
-                name = name_of(path, self.root)
-                stamp = _stamp(path)
-                present.add(name)
-                if stamp is None or known.get(name) != stamp:
-                    changed.append((path, name, stamp or ""))
-            gone = listed - present
-            changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
+            gone, changed = self._changes()
             try:
-                self._note(pending=len(changed))
-                self._forget(gone)
-                cache = Vectors(encoder)
-                for start in range(0, len(changed), _FILES_A_BATCH):
-                    progress(start, len(changed))
-                    self._read(changed[start : start + _FILES_A_BATCH], encoder, cache)
-                    self._note(pending=max(0, len(changed) - start - _FILES_A_BATCH))
-                self._sweep(bool(gone or changed))
-                self._note(pending=0)
-                cache.prune()
-                cache.close()
+                self._take_in(gone, changed, encoder, progress)
+                self._encode(encoder, encoding, deadline)
             except (sqlite3.OperationalError, OSError) as error:
                 self.connection.rollback()
                 raise CodesageError(f"cannot write {self.folder} ({error}): free some space and run again") from None
-            progress(len(changed), len(changed))
-            counts.update(read=len(changed), gone=len(gone))
-        return counts
+        return Counter(read=len(changed), gone=len(gone))
+
+    def _changes(self) -> tuple[set[str], list[File]]:
+        """Names of files that are gone; path, name and stamp of those to read, the most important first."""
+        known = dict(self.connection.execute("SELECT path, stamp FROM files WHERE reason != 'unreadable'"))
+        listed = {path for (path,) in self.connection.execute("SELECT path FROM files")}
+        present, changed = set(), []
+        for path in walk(self.root):
+            name = name_of(path, self.root)
+            stamp = _stamp(path)
+            present.add(name)
+            if stamp is None or known.get(name) != stamp:
+                changed.append((path, name, stamp or ""))
+        changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
+        return listed - present, changed
+
+    def _take_in(
+        self, gone: set[str], changed: list[File], encoder: Encoder, progress: Callable[[int, int], None]
+    ) -> None:
+        with self.connection:
+            self._note(pending=len(changed))
+        self._forget(gone)
+        done = 0
+        for batch in batches(changed, _FILES_A_BATCH):
+            progress(done, len(changed))
+            done += len(batch.files)
+            self._store(batch, encoder, pending=len(changed) - done)
+        if gone or changed:
+            with self._writing():
+                postings.merge(self.connection)
+        progress(len(changed), len(changed))
+
+    def _encode(self, encoder: Encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
+        """Encode chunks that are not encoded, until the time is over."""
+        left = self._unencoded()
+        size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
+        cache = Vectors(encoder)
+        try:
+            for start in range(0, len(left), size):
+                progress(start, len(left))
+                if start and deadline is not None and time.monotonic() >= deadline:
+                    return
+                self._encode_some(left[start : start + size], encoder, cache)
+            progress(len(left), len(left))
+            self._sweep()
+            cache.prune()
+        finally:
+            cache.close()
+
+    def _unencoded(self) -> list[int]:
+        """Numbers of the chunks that are not encoded, the most important first."""
+        left = self.connection.execute(
+            "SELECT id, path FROM chunks WHERE NOT EXISTS (SELECT 1 FROM pieces WHERE chunk = chunks.id) ORDER BY id"
+        ).fetchall()
+        return [number for number, _ in sorted(left, key=lambda one: order_of(kind_of(one[1])))]
+
+    def chunks_of(self, numbers: Sequence[int]) -> list[Chunk]:
+        """The chunks of these numbers, in this order."""
+        rows = self.connection.execute(f"SELECT id, {_COLUMNS} FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
+        found = {number: Chunk(*row) for number, *row in rows}
+        return [found[number] for number in numbers]
+
+    def _encode_some(self, numbers: list[int], encoder: Encoder, cache: Vectors) -> None:
+        texts = pieces(self.chunks_of(numbers), encoder)
+        vectors = self._missing([text for one in texts for text in one], cache)
+        owned = [(number, key_of(text)) for number, one in zip(numbers, texts, strict=True) for text in one]
+        with self._writing():
+            self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
+            self.connection.executemany("INSERT INTO pieces SELECT ?, row FROM vectors WHERE hash = ?", owned)
 
     def _require_current(self) -> None:
         """CodesageError when the index was rebuilt since it was opened: its rows are those of another vector file."""
@@ -216,56 +270,66 @@ class Index:
         """Files that the last update, which was cut off or is still running, has not read yet."""
         return int(dict(self.connection.execute("SELECT key, value FROM meta")).get("pending", 0))
 
+    @property
+    def unencoded(self) -> int:
+        """Chunks that are searched by words and static vectors only, because the encoder has not read them yet."""
+        encoded = "SELECT 1 FROM pieces WHERE chunk = chunks.id"
+        return self.connection.execute(f"SELECT count(*) FROM chunks WHERE NOT EXISTS ({encoded})").fetchone()[0]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One commit, which changes the state that views are of."""
+        with self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            state = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            self.connection.execute(f"PRAGMA user_version = {(state + 1) % 2**31}")
+
     def _note(self, *, pending: int) -> None:
-        with self.connection:
-            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
 
-    def _sweep(self, changed: bool) -> None:
-        """Vectors of text that is gone go away."""
-        if changed:
-            with self.connection:
-                self.connection.execute("DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM pieces WHERE row = vectors.row)")
+    def _sweep(self) -> None:
+        """Vectors of text that is gone go away, and static vectors, which nothing needs when all is encoded."""
+        owned = "SELECT 1 FROM pieces WHERE row = vectors.row"
+        gone = self.connection.execute(f"SELECT row FROM vectors WHERE NOT EXISTS ({owned})").fetchall()
+        if gone or self.connection.execute("SELECT 1 FROM statics LIMIT 1").fetchone():
+            with self._writing():
+                self.connection.executemany("DELETE FROM vectors WHERE row = ?", gone)
+                self.connection.execute("DELETE FROM statics")
 
-    def _forget(self, names) -> None:
-        with self.connection:
-            for name in names:
-                self._drop(name)
+    def _forget(self, names: Collection[str]) -> None:
+        if names:
+            with self._writing():
+                for name in names:
+                    self._drop(name)
 
     def _drop(self, name: str) -> None:
-        self.connection.execute("DELETE FROM words WHERE rowid IN (SELECT id FROM chunks WHERE path = ?)", (name,))
-        self.connection.execute("DELETE FROM pieces WHERE chunk IN (SELECT id FROM chunks WHERE path = ?)", (name,))
+        for table in ("pieces", "statics"):
+            self.connection.execute(f"DELETE FROM {table} WHERE chunk IN (SELECT id FROM chunks WHERE path = ?)", (name,))
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
-    def _read(self, batch: list[tuple[Path, str, str]], encoder, cache: Vectors) -> None:
-        found: list[Chunk] = []
-        stamps = []
-        for path, name, stamp in batch:
-            read = read_text(path, name=name)
-            if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
-                read = Skipped(name, "secret")
-            stamps.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
-            if isinstance(read, Text):
-                found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
-        texts = pieces(found, encoder)
-        vectors = self._missing([text for one in texts for text in one], cache)
-        with self.connection:
-            for name, stamp, reason in stamps:
+    def _store(self, batch: Batch, encoder: Encoder, *, pending: int) -> None:
+        with self._writing():
+            for name, stamp, reason in batch.files:
                 self._drop(name)
                 self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
-            self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
-            for chunk, one in zip(found, texts, strict=True):
-                self._add(chunk, one)
+            self._add(batch, encoder)
+            self._note(pending=pending)
 
-    def _add(self, chunk: Chunk, texts: list[str]) -> None:
-        number = self.connection.execute(
-            "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
-            (chunk.path, chunk.language, chunk.kind, chunk.name, chunk.start_line, chunk.end_line, _storable(chunk.text)),
-        ).lastrowid
-        words = [" ".join(indexed_words(_storable(part))) for part in (chunk.name, chunk.path, chunk.text)]
-        self.connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
-        self.connection.executemany("INSERT INTO pieces SELECT ?, row FROM vectors WHERE hash = ?",
-                                    [(number, key_of(text)) for text in texts])  # fmt: skip
+    def _add(self, batch: Batch, encoder: Encoder) -> None:
+        last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
+        first = 1 + (last[0] if last else 0)
+        lengths = batch.words.lengths().tolist()
+        rows = [(number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, length, storable(one.text))
+                for number, (one, length) in enumerate(zip(batch.chunks, lengths, strict=True), start=first)]  # fmt: skip
+        self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        postings.add(self.connection, first, batch.words)
+        statics = statics_of(encoder)
+        if statics is not None and batch.chunks:
+            vectors = directions(statics.encode_words(batch.words))
+            rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
+            self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
 
     def _missing(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
         """The vectors, by key, of the texts that this index lacks."""
@@ -276,10 +340,6 @@ class Index:
         if not new:
             return {}
         return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _stamp(path: Path) -> str | None:
@@ -302,16 +362,18 @@ def _private(folder: Path) -> None:
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=10)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last commits, never the index
+    connection.execute("PRAGMA cache_size = -32768")  # KiB
     return connection
 
 
-def _create(file: Path, root: Path, encoder) -> None:
+def _create(file: Path, root: Path, encoder: Encoder) -> None:
     fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     connection = sqlite3.connect(fresh)
     with connection:
-        connection.executescript(_TABLES)
-        meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root.resolve())}
+        connection.executescript(_TABLES + postings.TABLES)
+        meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root.resolve()),
+                "origin": os.urandom(16).hex()}  # fmt: skip
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.close()
     try:

@@ -7,7 +7,7 @@ decide, nothing is read.
 import re
 from functools import lru_cache
 
-from codesage.corpus.documents.recognise import is_test, reason
+from codesage.corpus.sources.recognise import is_test, reason
 from codesage.languages import language_of
 
 _TEST = re.compile(

@@ -5,19 +5,34 @@ the name of the chunk, and all but the first also with the first line of the chu
 of a long function says what it belongs to. An encoder without a tokenizer reads each chunk whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
-from codesage.records import Chunk
+from codesage.records import Chunk, Encoder
 
 _HEADER_SHARE = 4  # the header takes at most a quarter of what the encoder reads
 _PATH_PARTS = 2  # of the path: the rest says little, and a folder that is renamed costs nothing
 
 
-def pieces(chunks: Sequence[Chunk], encoder) -> list[list[str]]:
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An encoder that says how many tokens it reads of a text, and how many a text has."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Of code, with the end token."""
+        ...
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without an end token."""
+        ...
+
+
+def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
     """The texts to encode of each chunk, at least one for each."""
-    measure = getattr(encoder, "token_counts", None)
-    if measure is None:
+    if not isinstance(encoder, CountsTokens):
         return [[_header(chunk) + chunk.text] for chunk in chunks]
+    measure, most = encoder.token_counts, encoder.max_tokens - 1  # the end token takes one
     lines = [chunk.text.split("\n") for chunk in chunks]
     counts = iter(measure([line + "\n" for one in lines for line in one]))
     headers = measure([_header(chunk) for chunk in chunks])
@@ -25,7 +40,7 @@ def pieces(chunks: Sequence[Chunk], encoder) -> list[list[str]]:
     found = []
     for chunk, one, header, signature in zip(chunks, lines, headers, signatures, strict=True):
         costs = [next(counts) for _ in one]
-        found.append(_cut(chunk, one, costs, header, signature, encoder.max_tokens - 1))  # the end token takes one
+        found.append(_cut(chunk, one, costs, header, signature, most))
     return found
 
 
@@ -53,7 +68,7 @@ def _cut(chunk: Chunk, lines: list[str], costs: list[int], header: int, signatur
     return [text for text in found if text.strip()]
 
 
-def _short_lines(lines: list[str], costs: list[int], most: int):
+def _short_lines(lines: list[str], costs: list[int], most: int) -> Iterator[tuple[str, int]]:
     """Lines with their costs, those over `most` tokens cut into parts of about equal length."""
     for line, cost in zip(lines, costs, strict=True):
         if cost <= most:

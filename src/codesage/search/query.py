@@ -1,162 +1,232 @@
-"""A question to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules."""
+"""A question to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules.
+
+Shapes: N chunks of the index, C candidates (the best of both rankings, and chunks that bear the name asked for).
+"""
 
 import hashlib
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
-from codesage.records import Chunk, Hit
-from codesage.search import ranking
+from codesage.records import Chunk, Encoder, Hit
+from codesage.search import partial, ranking
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
-from codesage.search.terms import query_words
+from codesage.search.statics import statics_of
+from codesage.search.terms import indexed_words, query_words
 from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking that enters the fusion
 _OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks names a language in a mixed repository
 _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
-_COLUMNS = "path, language, kind, name, start_line, end_line, text"
+_WHOLE = re.compile(r"(?<=\W)\w+(?=\W)")  # a word that begins and ends within the text
+_AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 
 def search(
-    index: Index, encoder, query: str, *, top: int = 10, where: Filter = ALL, dense_weight: float = DENSE_WEIGHT,
-    rules: Rules | None = None,
+    index: Index, encoder, query: str, *, top: int = 10, where: Filter = ALL,
+    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 0.5,
 ) -> list[Hit]:  # fmt: skip
     """The `top` best chunks for `query`, best first, of those that `where` lets pass.
 
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
-    python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others.
+    python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
+    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on.
     """
     with index.unmoved():
-        return _search(index, encoder, query, top, where, dense_weight, rules or Rules())
+        view = index.view()
+        allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
+        if not query.strip() or (allowed_N is not None and not allowed_N.any()):
+            return []
+        rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
+        if dense_weight:
+            dense, known_N = _dense(index, view, encoder, query, rankings[0], allowed_N, seconds)
+            rankings.append(dense)
+        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules or Rules(), top)
+        return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
-def _search(
-    index: Index, encoder, query: str, top: int, where: Filter, dense_weight: float, rules: Rules
-) -> list[Hit]:
-    view = index.view()
-    allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
-    if not query.strip() or (allowed_N is not None and not allowed_N.any()):
-        return []
-    rankings = [_lexical(index, view, query, allowed_N)]
-    if dense_weight:
-        rankings.append(_dense(view, encoder, query, allowed_N))
+def _dense(
+    index: Index, view: View, encoder: Encoder, query: str, lexical: list[int], allowed_N: np.ndarray | None, seconds: float
+) -> tuple[list[int], np.ndarray]:
+    """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
+    vector_D = encoder.encode([query], kind="text")[0]
+    if view.complete:
+        return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
+    statics = statics_of(encoder)
+    static_D = statics.encode_query(query) if statics else None
+
+    def order(scores_N: np.ndarray) -> list[int]:
+        return [place for place, _ in reciprocal_rank_fusion([lexical, _best(scores_N, allowed_N)], k=ranking.K)]
+
+    scores_N, known_N = partial.similarities(index, view, encoder, vector_D, static_D, order, seconds)
+    return _best(scores_N, allowed_N), known_N
+
+
+def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weight: float) -> Hit:
+    if known_N[place]:
+        return hit
+    static = dense_weight and view.statics_ND is not None and view.statics_ND[place].any()
+    return replace(hit, tier="static" if static else "words")
+
+
+def _ranked(
+    index: Index,
+    view: View,
+    query: str,
+    rankings: list[list[int]],
+    allowed_N: np.ndarray | None,
+    dense_weight: float,
+    rules: Rules,
+    top: int,
+) -> list[tuple[int, Hit]]:
+    """The best hits with their places, from the rankings by words and vectors."""
     fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
     first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
-    scores = {place: score / first for place, score in fused}
-    parts = _parts(index, view, query, scores, allowed_N, rules)
-    totals = {place: sum(own.values()) for place, own in parts.items()}
-    for place, share in _shares(view, query, totals, rules).items():
-        totals[place] *= share
-        parts[place]["share of its kind"] = share
-    hits = _hits(index, ranking.spread(totals, view.paths, rules.later), parts, top)
-    return hits
+    candidates = _candidates(index, view, query, {place: score / first for place, score in fused}, allowed_N, rules)
+    return _hits(index, view, candidates, rules, top)
 
 
-def _parts(
-    index: Index, view: View, query: str, scores: dict[int, float], allowed_N, rules: Rules
-) -> dict[int, dict[str, float]]:
-    """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
-    words, name = ranking.content_words(query), ranking.asked_name(query)
-    if name and rules.name:
-        for place in view.bearers.get(name.lower(), ()):
-            if allowed_N is None or allowed_N[place]:
-                scores.setdefault(place, 0.0)
-    files = ranking.by_file(scores, view.paths, view.sizes)
-    literal = _literals(index, view, query, scores) if rules.literal else set()
-    defines = _definitions(index, view, name, scores) if name and rules.name else set()
-    parts = {}
-    for place, score in scores.items():
-        named = ranking.named(query, view.names[place], view.kinds[place]) if name else 0.0
-        own = {
-            "words and vectors": score,
-            "file": rules.file * files[view.paths[place]],
-            "name": rules.name * max(named, 0.8 * (place in defines)),
-            "words in path": rules.path * ranking.words_in_path(words, view.paths[place]),
-            "words in name": rules.part * ranking.words_in_name(words, view.names[place]) if not name else 0.0,
-            "literal": rules.literal * (place in literal),
-        }
-        parts[place] = {rule: value for rule, value in own.items() if value}
-    return parts
-
-
-def _definitions(index: Index, view: View, name: str, places) -> set[int]:
-    """Candidates without a name of their own (constants, types, macros) whose text defines `name`."""
-    defined = re.compile(
-        r"\b(?:class|interface|type|struct|enum|union|trait|module|const|let|var|def|function|func|define|namespace|record)\s+"
-        rf"(?:[\w.]+::)?{re.escape(name)}\b"
-    )
-    return {place for place, text in texts_of(index, view, places) if defined.search(text)}
-
-
-def _literals(index: Index, view: View, query: str, places) -> set[int]:
-    wanted = [next(filter(None, found.groups())) for found in _QUOTED.finditer(query)]
-    if not wanted and len(query.split()) >= _LONG:
-        wanted = [query.strip()]
-    if not wanted:
-        return set()
-    return {place for place, text in texts_of(index, view, places) if all(one in text for one in wanted)}
-
-
-def texts_of(index: Index, view: View, places):
+def texts_of(index: Index, view: View, places: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield (place, text) of places in the view."""
-    numbers = ",".join(str(view.numbers_N[place]) for place in places)
+    numbers = ",".join(map(str, view.numbers_N[list(places)].tolist()))
     for number, text in index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({numbers})"):
         yield view.place[number], text
 
 
-def _shares(view: View, query: str, places, rules: Rules) -> dict[int, float]:
-    """What share of its score a chunk keeps, where it is not all."""
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Places in the index, and what each rule adds to the score of each; `share_C`: what a chunk keeps of the sum."""
+
+    places_C: np.ndarray
+    parts: dict[str, np.ndarray]
+    share_C: np.ndarray
+
+    def totals(self) -> np.ndarray:
+        total_C = np.zeros(len(self.places_C))
+        for part_C in self.parts.values():
+            total_C += part_C
+        return total_C * self.share_C
+
+    def explained(self, at: int) -> dict[str, float]:
+        """What the score of one candidate is made of."""
+        found = {rule: float(part_C[at]) for rule, part_C in self.parts.items() if part_C[at]}
+        return found | ({"share of its kind": float(self.share_C[at])} if self.share_C[at] != 1 else {})
+
+
+def _candidates(
+    index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
+) -> _Candidates:
+    """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
+    words, name = ranking.content_words(query), ranking.asked_name(query) if rules.name else ""
+    for place in view.bearers.get(name.lower(), ()) if name else ():
+        if allowed_N is None or allowed_N[place]:
+            scores.setdefault(place, 0.0)
+    places_C = np.fromiter(scores, np.int64, len(scores))
+    score_C = np.fromiter(scores.values(), np.float64, len(scores))
+    names = [view.names[place] for place in scores]
+    distinct, path_C = np.unique(view.path_N[places_C], return_inverse=True)
+    paths = [view.distinct_paths[path] for path in distinct]
+    named_C = _named(index, view, query, name, places_C) if name else np.zeros(len(names))
+    alone = ranking.asked_name(query)
+    held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, own) for own in names])
+    parts = {
+        "words and vectors": score_C,
+        "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
+        "name": rules.name * named_C,
+        "words in path": rules.path * np.array([ranking.words_in_path(words, path) for path in paths])[path_C],
+        "words in name": rules.part * held_C,
+        "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
+    }
+    share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
+    return _Candidates(places_C, parts, share_C)
+
+
+def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:
+    """How well the name of each candidate is the one that was asked for.
+
+    Constants, types and macros are chunks without a name of their own: there the text tells whether it defines `name`.
+    """
+    own_C = np.array([ranking.named(query, view.names[place], view.kinds[place]) for place in places_C.tolist()])
+    defining_C = _with_text(index, view, places_C, indexed_words(name), lambda text: ranking.defines(text, name))
+    return np.maximum(own_C, 0.8 * defining_C)
+
+
+def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.ndarray:
+    """1 for each candidate that holds what the query quotes, or the whole of a long query; else 0."""
+    wanted = [next(filter(None, found.groups())) for found in _QUOTED.finditer(query)]
+    if not wanted and len(query.split()) >= _LONG:
+        wanted = [query.strip()]
+    if not wanted:
+        return np.zeros(len(places_C))
+    words = [word for one in wanted for whole in _WHOLE.findall(one) for word in indexed_words(whole)]
+    return _with_text(index, view, places_C, words, lambda text: all(one in text for one in wanted))
+
+
+def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
+    """1.0 for each candidate whose text is `wanted`, which no text is that lacks one of `words`; else 0.0."""
+    possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words))[places_C]
+    numbers = view.numbers_N[places_C[possible_C]].tolist()
+    texts = index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
+    found = {number for number, text in texts if wanted(text)}
+    return np.array([float(number in found) for number in view.numbers_N[places_C].tolist()])
+
+
+def _shares(view: View, query: str, paths: np.ndarray, rules: Rules) -> np.ndarray:
+    """What share of its score a chunk keeps for the kind of its file, of each path."""
     asked = ranking.kinds_asked(query)
-    named = read_query(query).languages
-    spoken = set(named).intersection(view.languages) if named else set()
-    shares = {}
-    for place in places:
-        kind = view.files[place]
-        share = ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
-        if spoken and view.languages[place] not in spoken:
-            share *= _OTHER_LANGUAGE_SHARE
-        if share != 1:
-            shares[place] = share
-    return shares
+    kinds = (view.files[path] for path in paths.tolist())
+    return np.array([ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0) for kind in kinds])
 
 
-def _hits(index: Index, ranked: list[tuple[int, float]], parts: dict, top: int) -> list[Hit]:
-    """The best, equal texts folded into the first of them."""
-    view, found, alike = index.view(), [], {}
-    for place, score in ranked:
-        number = int(view.numbers_N[place])
-        row = index.connection.execute(f"SELECT {_COLUMNS} FROM chunks WHERE id = ?", (number,)).fetchone()
-        key = hashlib.sha256(" ".join(row[-1].split()).encode()).digest()
+def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray:
+    """What share of its score a chunk keeps for its language: less than 1 when the query names another that is there."""
+    spoken = view.spoken.keys() & set(read_query(query).languages)
+    if not spoken:
+        return np.ones(len(places_C))
+    others = (view.languages[place] not in spoken for place in places_C.tolist())
+    return np.array([_OTHER_LANGUAGE_SHARE if other else 1.0 for other in others])
+
+
+def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
+    """The best with their places, equal texts folded into the first of them."""
+    order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
+    found, alike = [], {}
+    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _AHEAD):
+        key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
         alike[key] = alike.get(key, -1) + 1
         if not alike[key]:
             if len(found) == top:
                 break
-            found.append((key, Chunk(*row), score, parts[place]))
-    return [Hit(chunk, score, own, alike[key]) for key, chunk, score, own in found]
+            found.append((key, at, chunk, score))
+    return [(int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
+            for key, at, chunk, score in found]  # fmt: skip
 
 
-def _dense(view: View, encoder, query: str, allowed_N: np.ndarray | None) -> list[int]:
-    scores_N = view.similarities(encoder.encode([query], kind="text")[0])
+def _rows(
+    index: Index, view: View, candidates: _Candidates, order: np.ndarray, scores: np.ndarray, size: int
+) -> Iterator[tuple[int, Chunk, float]]:
+    """Candidates in order, each with its chunk and its score, `size` read at a time."""
+    for start in range(0, len(order), size):
+        some = order[start : start + size].tolist()
+        chunks = index.chunks_of(view.numbers_N[candidates.places_C[some]].tolist())
+        yield from zip(some, chunks, scores[start : start + size].tolist(), strict=True)
+
+
+def _best(scores_N: np.ndarray, allowed_N: np.ndarray | None) -> list[int]:
     if allowed_N is not None:
         scores_N = np.where(allowed_N, scores_N, -np.inf)
-    depth = min(_DEPTH, len(scores_N) if allowed_N is None else int(allowed_N.sum()))
-    best = np.argpartition(-scores_N, depth - 1)[:depth] if depth < len(scores_N) else np.arange(len(scores_N))
-    return best[np.lexsort((best, -scores_N[best]))].tolist()[:depth]
+    return ranking.best(scores_N, min(_DEPTH, len(scores_N) if allowed_N is None else int(allowed_N.sum())))
 
 
 def _lexical(index: Index, view: View, query: str, allowed_N: np.ndarray | None) -> list[int]:
-    words = query_words(query)
-    if not words:
-        return []
-    limit = f" LIMIT {_DEPTH}" if allowed_N is None else ""
-    ranked = index.connection.execute(
-        f"SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid{limit}",
-        (" OR ".join(f'"{word}"' for word in words),),
-    )
-    places = (view.place[number] for (number,) in ranked)
-    return [place for place in places if allowed_N is None or allowed_N[place]][:_DEPTH]
+    scores_N = view.postings.scores(index.connection, query_words(query))
+    if allowed_N is not None:
+        scores_N *= allowed_N
+    return ranking.best(scores_N, min(_DEPTH, int(np.count_nonzero(scores_N))))

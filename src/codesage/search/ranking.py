@@ -6,11 +6,12 @@ both rankings has 1. Every rule has a weight in `Rules`; what each gives is meas
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
+
+import numpy as np
 
 from codesage.search.terms import parts_of, stem
 
@@ -29,6 +30,12 @@ _STOP = {
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]*)*[?!]?")
 _SEPARATOR = re.compile(r"\.|::|->|#")
+_DEFINING = re.compile(
+    r"\b(?:class|interface|type|struct|enum|union|trait|module|const|let|var|def|function|func|define|namespace|record)\s+"
+    r"(?:[\w.]+::)?\Z"
+)
+_EDGES = frozenset(" \t\n\r\f\v:")
+_BEFORE = 80  # characters before a name that are looked at for the word that defines it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +97,11 @@ def kinds_asked(query: str) -> set[str]:
 
 def named(query: str, name: str, kind: str) -> float:
     """How well the name of a chunk is the one that was asked for: 1 for the same, less in another case or in part."""
-    asked, own = _SEPARATOR.split(query.strip()), _SEPARATOR.split(name)
-    if not name:
+    asked = _asked(query)
+    if not name or asked[-1].lower().replace("_", "") not in name.lower().replace("_", ""):
         return 0.0
-    if own[-len(asked) :] == asked:
+    own = _SEPARATOR.split(name)
+    if tuple(own[-len(asked) :]) == asked:
         return 1.0 if kind == "class" or len(asked) > 1 else 0.9
     plain_asked, plain_own = "".join(asked).lower().replace("_", ""), own[-1].lower().replace("_", "")
     if "".join(own[-len(asked) :]).lower().replace("_", "") == plain_asked:
@@ -101,9 +109,31 @@ def named(query: str, name: str, kind: str) -> float:
     return 0.3 if len(plain_asked) >= 4 and plain_asked in plain_own else 0.0
 
 
+@lru_cache(maxsize=64)
+def _asked(query: str) -> tuple[str, ...]:
+    return tuple(_SEPARATOR.split(query.strip()))
+
+
+def _lacks(words: Sequence[str], name: str) -> bool:
+    """Whether `name` holds none of these stems for certain: a stem is the beginning of a part of a name."""
+    lowered = name.lower()
+    return name.isascii() and not any(word in lowered for word in words)
+
+
+def defines(text: str, name: str) -> bool:
+    """Whether a text defines `name` by a word such as class, const or def."""
+    at = text.find(name)
+    while at >= 0:
+        whole = not (text[at + len(name) : at + len(name) + 1].isalnum() or text.startswith("_", at + len(name)))
+        if whole and text[at - 1 : at] in _EDGES and _DEFINING.search(text, max(0, at - _BEFORE), at):
+            return True
+        at = text.find(name, at + 1)
+    return False
+
+
 def words_in_path(words: Sequence[str], path: str) -> float:
     """Share of the words that the name of the file holds; those that only a folder is named by count half."""
-    if not words:
+    if not words or _lacks(words, path):
         return 0.0
     file, own, stems = _stems_of_path(path)
     found = 0.0
@@ -129,24 +159,51 @@ def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str]]:
 
 def words_in_name(words: Sequence[str], name: str) -> float:
     """How much of a name the words of a query are, times how much of them it is."""
+    if _lacks(words, name):
+        return 0.0
     own = _stems_of(name)
     both = len(own.intersection(words))
     return both / max(1, len(own)) if both else 0.0
 
 
-def by_file(scores: dict[int, float], paths: Sequence[str], sizes: dict[str, int]) -> dict[str, float]:
-    """The mean of each file's three best chunks; of all its chunks, where it has fewer (`sizes`)."""
-    best: dict[str, list[float]] = defaultdict(list)
-    for place, score in scores.items():
-        best[paths[place]].append(score)
-    return {path: sum(sorted(ones, reverse=True)[:_LATER_BEST]) / min(_LATER_BEST, sizes[path]) for path, ones in best.items()}
+def best(scores_N: np.ndarray, depth: int) -> list[int]:
+    """The places of the `depth` highest scores, best first; of equal ones the first."""
+    if depth < len(scores_N):
+        found = np.flatnonzero(scores_N >= np.partition(scores_N, -depth)[-depth]) if depth else np.empty(0, np.int64)
+    else:
+        found = np.arange(len(scores_N))
+    return found[np.argsort(-scores_N[found], kind="stable")][:depth].tolist()
 
 
-def spread(scores: dict[int, float], paths: Sequence[str], later: float) -> list[tuple[int, float]]:
-    """Best first, each further chunk of a file brought down to a share of its score, and the next to a share of that."""
-    seen: dict[str, int] = defaultdict(int)
-    found = []
-    for place, score in sorted(scores.items(), key=lambda item: -item[1]):
-        found.append((place, score * later ** seen[paths[place]]))
-        seen[paths[place]] += 1
-    return sorted(found, key=lambda item: -item[1])
+def by_file(score_C: np.ndarray, file_C: np.ndarray, sizes_F: np.ndarray) -> np.ndarray:
+    """(F,): the mean of each file's three best chunks; of all its chunks, where it has fewer (`sizes_F`).
+
+    `file_C`: the number of each chunk's file, from 0.
+    """
+    order, rank_C = _ranked(score_C, file_C)
+    sum_F = np.zeros(len(sizes_F))
+    for rank in range(_LATER_BEST):
+        own = order[rank_C == rank]
+        sum_F[file_C[own]] += score_C[own]
+    return sum_F / np.minimum(_LATER_BEST, sizes_F)
+
+
+def spread(score_C: np.ndarray, file_C: np.ndarray, later: float) -> tuple[np.ndarray, np.ndarray]:
+    """Each further chunk of a file brought down to a share of its score, and the next to a share of that.
+
+    Returns the order, best first, and the scores in that order.
+    """
+    order, rank_C = _ranked(score_C, file_C)
+    lowered_C = score_C[order] * later**rank_C
+    again = np.argsort(-lowered_C, kind="stable")
+    return order[again], lowered_C[again]
+
+
+def _ranked(score_C: np.ndarray, file_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of chunks, best first, equal ones as they came, and for each in that order how many of its file come before."""
+    order = np.argsort(-score_C, kind="stable")
+    together = np.argsort(file_C[order], kind="stable")
+    files = file_C[order][together]
+    rank_C = np.empty(len(order), np.int64)
+    rank_C[together] = np.arange(len(order)) - np.searchsorted(files, files)
+    return order, rank_C

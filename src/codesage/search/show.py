@@ -1,6 +1,6 @@
-"""Answers on a terminal or in a pipe.
+r"""Answers on a terminal or in a pipe.
 
-In: hits. Out: lines. On a terminal names and code are coloured, and characters that it would obey are shown as `\\x1b`. In a
+In: hits. Out: lines. On a terminal names and code are coloured, and characters that it would obey are shown as `\x1b`. In a
 pipe nothing is coloured. NO_COLOR, `TERM=dumb` and `--color` are respected.
 """
 
@@ -23,7 +23,7 @@ _UNSEEN = re.compile("[^\\x20-\\x7e]")
 
 
 def printable(text: str) -> str:
-    """`text` without characters that a terminal obeys: each is shown as `\\x1b`."""
+    r"""`text` without characters that a terminal obeys: each is shown as `\x1b`."""
     if not _UNSEEN.search(text):
         return text
     return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp") else
@@ -100,11 +100,13 @@ class Screen:
         return typer.style(place, fg="magenta", bold=True) if self.colour else place
 
 
-def as_json(hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False) -> dict:
+def as_json(hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False,
+            partial: bool = False) -> dict:  # fmt: skip
     """A hit as JSON holds it."""
     chunk = hit.chunk
     found = {"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line, "language": chunk.language,
              "name": chunk.name, "kind": chunk.kind, "score": round(hit.score, 6), "alike": hit.alike, "stale": stale,
+             "tier": hit.tier, "partial": partial,
              "snippet": chunk.text}  # fmt: skip
     if patterns:
         found["matching_lines"] = matching_lines(chunk, patterns)

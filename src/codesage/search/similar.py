@@ -6,22 +6,26 @@ the mean of their language (encoder.centring), so that code in another language 
 
 import numpy as np
 
-from codesage.encoder.centring import without_language
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Hit
+from codesage.records import Encoder, Hit
+from codesage.search import partial
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
+from codesage.search.pieces import pieces
 from codesage.search.query import texts_of
 from codesage.search.view import View
 
-_COLUMNS = "path, language, kind, name, start_line, end_line, text"
+_MOST = 48  # chunks that look most similar, to encode
 
 
-def similar(index: Index, path: str, line: int, *, top: int = 10, where: Filter = ALL) -> list[Hit]:
+def similar(
+    index: Index, path: str, line: int, *, top: int = 10, where: Filter = ALL, encoder=None, seconds: float = 0.5
+) -> list[Hit]:
     """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
 
     Best first. The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same
-    definition are left out, and code is compared with code. CodesageError when the index does not hold the place.
+    definition are left out, and code is compared with code. Where the index is not encoded in full, static vectors stand in,
+    and `encoder` has about `seconds` to encode the best. CodesageError when the index does not hold the place.
     """
     with index.unmoved():
         found = index.connection.execute(
@@ -32,7 +36,10 @@ def similar(index: Index, path: str, line: int, *, top: int = 10, where: Filter 
             raise CodesageError(f"{path}:{line} is not in the index of {index.root}: give a file and a line that hold code")
         view = index.view()
         own = view.place[found[0]]
-        scores_N = _scores(view, own)
+        if view.complete:
+            scores_N, known_N = _scores(view, own), view.encoded_N
+        else:
+            scores_N, known_N = _partial(index, view, own, encoder, seconds)
         is_code_N = np.array(view.languages) != ""
         same_N = (np.array(view.paths) == view.paths[own]) & (np.array(view.names) == view.names[own])
         scores_N[(is_code_N != is_code_N[own]) | same_N] = -np.inf
@@ -40,23 +47,33 @@ def similar(index: Index, path: str, line: int, *, top: int = 10, where: Filter 
         if allowed_N is not None:
             scores_N[~allowed_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
-        return [Hit(_chunk(index, int(view.numbers_N[place])), float(scores_N[place])) for place in best]
-
-
-def centred(view: View) -> np.ndarray:
-    """The vectors of all pieces, float32 (P, D), without the mean of their language where there are several."""
-    pieces_N = np.diff(np.append(view.starts_N, len(view.vectors_PD)))
-    languages = np.repeat(np.array(view.languages), pieces_N)
-    return view.vectors_PD if len(set(view.languages)) < 2 else without_language(view.vectors_PD, languages.tolist())
+        return [Hit(chunk, float(scores_N[place]), tier="encoder" if known_N[place] else "static")
+                for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)]  # fmt: skip
 
 
 def _scores(view: View, own: int) -> np.ndarray:
-    vectors_PD = centred(view)
+    vectors_PD = view.centred_PD
     start, end = np.append(view.starts_N, len(vectors_PD))[own : own + 2]
     mean_D = vectors_PD[start:end].mean(axis=0)
     mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
-    return np.maximum.reduceat(vectors_PD @ mean_D, view.starts_N)
+    return view.best_pieces(vectors_PD @ mean_D).copy()
 
 
-def _chunk(index: Index, number: int) -> Chunk:
-    return Chunk(*index.connection.execute(f"SELECT {_COLUMNS} FROM chunks WHERE id = ?", (number,)).fetchone())
+def _partial(index: Index, view: View, own: int, encoder: Encoder | None, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities, and which of them are the encoder's, by what is encoded: languages are not told apart yet."""
+    static_D = None if view.statics_ND is None else view.statics_ND[own]
+    if encoder is None:
+        scores_N = np.zeros(len(view.paths)) if view.statics_ND is None else view.statics_ND @ static_D
+        return scores_N, np.zeros(len(view.paths), bool)
+    start, end = np.append(view.starts_N, len(view.vectors_PD))[own : own + 2]
+    vectors_PD = view.vectors_PD[start:end]
+    if not view.encoded_N[own]:
+        (texts,) = pieces(index.chunks_of([int(view.numbers_N[own])]), encoder)
+        vectors_PD = encoder.encode(texts, kind="code")
+    mean_D = vectors_PD.mean(axis=0)
+    mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
+
+    def order(scores_N: np.ndarray) -> list[int]:
+        return np.argsort(-scores_N, kind="stable")[: _MOST + 1].tolist()
+
+    return partial.similarities(index, view, encoder, mean_D, static_D, order, seconds)

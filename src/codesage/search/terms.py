@@ -6,26 +6,41 @@ geturls: people type such names in one piece. Combining marks are composed (NFC)
 
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import chain, pairwise
 
 _TOKEN = re.compile(r"[^\W_]+", re.UNICODE)
 _PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+", re.UNICODE)
 _LONGEST_JOINED = 24
+_MOST_KNOWN = 500_000
 
 
 def indexed_words(text: str) -> list[str]:
     """Lower-case words of `text` in order; after a name of several parts, each two neighbours joined and the whole."""
-    words: list[str] = []
-    for token in _TOKEN.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
-        if token.islower() or token.isdigit():
-            words.append(token)
-            continue
-        parts = [part.lower() for part in _PART.findall(token)]
-        words += parts
-        if len(parts) > 1:
-            words += dict.fromkeys([a + b for a, b in pairwise(parts)])
-            if len(parts) > 2 and len(token) <= _LONGEST_JOINED:
-                words.append(token.lower())
+    if len(_KNOWN) > _MOST_KNOWN:
+        _KNOWN.clear()
+    tokens = _TOKEN.findall(text if text.isascii() else unicodedata.normalize("NFC", text))
+    return list(chain.from_iterable(map(_KNOWN.__getitem__, tokens)))
+
+
+class _Known(dict):
+    """The words of each token; a token of code stands in many places."""
+
+    def __missing__(self, token: str) -> tuple[str, ...]:
+        self[token] = words = tuple(_words_of(token))
+        return words
+
+
+_KNOWN = _Known()
+
+
+def _words_of(token: str) -> list[str]:
+    if token.islower() or token.isdigit():
+        return [token]
+    words = parts = [part.lower() for part in _PART.findall(token)]
+    if len(parts) > 1:
+        words = [*parts, *dict.fromkeys([a + b for a, b in pairwise(parts)])]
+        if len(parts) > 2 and len(token) <= _LONGEST_JOINED:
+            words.append(token.lower())
     return words
 
 

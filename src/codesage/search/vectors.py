@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.records import Encoder
+
 _DAYS_KEPT = 90
 _AT_ONCE = 64  # texts between two commits: what a kill costs
 _MANY = 500  # values of one question to SQLite
@@ -34,9 +36,9 @@ def cache_folder() -> Path:
 class Vectors:
     """The vectors of one model: `encode` asks the model for those that the cache lacks."""
 
-    def __init__(self, encoder, folder: Path | None = None) -> None:
+    def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         self._encoder = encoder
-        self._cache = None
+        self._cache: sqlite3.Connection | None = None
         with suppress(sqlite3.Error, OSError):
             self._cache = _opened((folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite")
 
@@ -70,7 +72,9 @@ class Vectors:
     def _known(self, keys: list[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         size = 2 * self._encoder.width
-        for start in range(0, len(keys) if self._cache is not None else 0, _MANY):
+        if self._cache is None:
+            return found
+        for start in range(0, len(keys), _MANY):
             some = keys[start : start + _MANY]
             question = f"SELECT hash, vector, used FROM vectors WHERE hash IN ({','.join('?' * len(some))})"
             try:
@@ -99,9 +103,7 @@ def _opened(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=10)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)"
-    )
+    connection.execute("CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)")
     connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
     return connection
 

@@ -1,62 +1,212 @@
 """One state of an index in memory: what every query reads, loaded once and kept until the index changes.
 
-In: a connection. Out: columns by position of the chunk, and the float32 vectors of all pieces, those of a chunk together.
+In: a connection. Out: columns by position of the chunk, and the float32 vectors of all pieces, those of a chunk together. A
+chunk that is not encoded yet has one row of zeros there, and its static vector beside (search.statics).
 """
 
 import sqlite3
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from codesage.encoder.centring import without_language
 from codesage.search.kinds import kind_of
+from codesage.search.postings import Postings
+from codesage.search.ranking import best
+from codesage.search.scan import Scan
+
+_ASKED, _MANY = 2, 4_096  # questions and pieces from which on it pays to make a scan
+_KEPT = 4  # views of this process, the last used of as many indexes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """Columns, one entry a chunk in the order of its number; N chunks, P pieces, D the width of the vectors."""
 
     numbers_N: np.ndarray
-    place: dict[int, int]  # of each number
     paths: list[str]
     languages: list[str]
     kinds: list[str]  # "function", "class" or "window"
     names: list[str]
-    files: list[str]  # kind of the file, see search.kinds
-    sizes: dict[str, int]  # chunks of each path
-    bearers: dict[str, list[int]]  # by the last part of a name in small letters, the chunks that bear it
+    postings: Postings
     vectors_PD: np.ndarray
     starts_N: np.ndarray  # first piece of each chunk
+    encoded_N: np.ndarray  # bool: the vectors are those of the encoder
+    statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
+    asked: list[int] = field(default_factory=lambda: [0])  # how often
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """The position of each number."""
+        return {number: place for place, number in enumerate(self.numbers_N.tolist())}
+
+    @cached_property
+    def path_N(self) -> np.ndarray:
+        """int64 (N,): chunks of one path share a number, which counts up from 0 in order of appearance."""
+        return _coded(self.paths)[0]
+
+    @cached_property
+    def distinct_paths(self) -> list[str]:
+        """The path of each number in `path_N`."""
+        return _coded(self.paths)[1]
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Chunks of each distinct path."""
+        return np.bincount(self.path_N, minlength=len(self.distinct_paths))
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Kind of the file of each distinct path, see search.kinds."""
+        return list(map(kind_of, self.distinct_paths))
+
+    @cached_property
+    def bearers(self) -> dict[str, list[int]]:
+        """By the last part of a name in small letters, the chunks that bear it."""
+        found = defaultdict(list)
+        for place, name in enumerate(self.names):
+            if name:
+                found[name.rpartition(".")[2].lower()].append(place)
+        return dict(found)
+
+    @cached_property
+    def spoken(self) -> Counter:
+        """Chunks of each language."""
+        return Counter(self.languages)
+
+    @cached_property
+    def owner_P(self) -> np.ndarray:
+        """The place of the chunk of each piece."""
+        return np.repeat(np.arange(len(self.starts_N)), np.diff(np.append(self.starts_N, len(self.vectors_PD))))
+
+    @cached_property
+    def centred_PD(self) -> np.ndarray:
+        """The vectors of all pieces without the mean of their language, where there are several; float32 (P, D)."""
+        if len(self.spoken) < 2:
+            return self.vectors_PD
+        centred_PD = np.zeros_like(self.vectors_PD)
+        of_encoder_P = self.encoded_N[self.owner_P]
+        languages = np.array(self.languages)[self.owner_P[of_encoder_P]]
+        centred_PD[of_encoder_P] = without_language(self.vectors_PD[of_encoder_P], languages.tolist())
+        return centred_PD
+
+    @cached_property
+    def _scan(self) -> Scan:
+        return Scan(self.vectors_PD)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is encoded."""
+        return self.statics_ND is None
 
     def similarities(self, vector_D: np.ndarray) -> np.ndarray:
-        """float32 (N,): the similarity of each chunk, which is that of its best piece."""
-        if not len(self.numbers_N):
-            return np.empty(0, np.float32)
-        return np.maximum.reduceat(self.vectors_PD @ vector_D, self.starts_N)
+        """float32 (N,): the similarity of each chunk, which is that of its best piece; 0 for those not encoded."""
+        return self.best_pieces(self.vectors_PD @ vector_D)
+
+    def nearest(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None = None) -> list[int]:
+        """Places of the `depth` chunks nearest to a vector among those `allowed_N`, best first; of equal ones the first."""
+        allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
+        depth = min(depth, allowed)
+        self.asked[0] += 1
+        scores_N = None
+        if self.asked[0] > _ASKED and len(self.vectors_PD) >= _MANY:
+            scores_N = self._scanned(vector_D, depth, allowed_N)
+        if scores_N is None:
+            scores_N = self.similarities(vector_D)
+        return best(scores_N if allowed_N is None else np.where(allowed_N, scores_N, -np.inf), depth)
+
+    def _scanned(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None) -> np.ndarray | None:
+        """Similarities, exact for chunks that can be among the `depth` nearest, -inf elsewhere; None where most of them can."""
+        rough_P, error = self._scan.approximate(vector_D)
+        rough_N = self.best_pieces(rough_P)
+        if allowed_N is not None:
+            rough_N = np.where(allowed_N, rough_N, -np.inf)
+        least = np.partition(rough_N, -depth)[-depth] - 2 * error
+        pieces = np.flatnonzero(rough_P >= least)
+        if len(pieces) > len(rough_P) // 4:
+            return None
+        scores_N = np.full(len(rough_N), -np.inf, np.float32)
+        np.maximum.at(scores_N, self.owner_P[pieces], self._scan.exact(vector_D, pieces))
+        return scores_N
+
+    def best_pieces(self, scores_P: np.ndarray) -> np.ndarray:
+        """The best score of each chunk among those of its pieces, (N,)."""
+        if len(scores_P) == len(self.starts_N):
+            return scores_P
+        return np.maximum.reduceat(scores_P, self.starts_N)
+
+
+def _coded(values: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+    return np.fromiter((numbers[value] for value in values), np.int64, len(values)), list(numbers)
+
+
+class Views:
+    """The views of a process: the last state of each of a few indexes, shared by all that open them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[tuple, View]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, folder: Path, state: tuple, connection: sqlite3.Connection, width: int) -> View:
+        """The view of `state`, which the connection sees."""
+        with self._lock:
+            kept = self._kept.pop(folder, None)
+            if kept is None or kept[0] != state:
+                kept = (state, load(connection, width))
+            self._kept[folder] = kept
+            for oldest in list(self._kept)[:-_KEPT]:
+                del self._kept[oldest]
+            return kept[1]
 
 
 def load(connection: sqlite3.Connection, width: int) -> View:
     """Read the state that the connection sees."""
-    rows = connection.execute("SELECT id, path, language, kind, name FROM chunks ORDER BY id").fetchall()
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), (), ()]
+    rows = connection.execute("SELECT id, path, language, kind, name, words FROM chunks ORDER BY id").fetchall()
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
     numbers_N = np.array(columns[0], np.int64)
-    pieces = connection.execute("SELECT chunk, row FROM pieces ORDER BY chunk").fetchall()
-    vectors = connection.execute("SELECT row, vector FROM vectors ORDER BY row").fetchall()
-    stored = np.frombuffer(b"".join(vector for _, vector in vectors), np.float16).reshape(-1, width)
-    owners = np.array([chunk for chunk, _ in pieces], np.int64)
-    at = np.searchsorted(np.array([row for row, _ in vectors], np.int64), np.array([row for _, row in pieces], np.int64))
+    vectors_PD, starts_N, encoded_N = _vectors(connection, numbers_N, width)
     return View(
-        numbers_N, {number: place for place, number in enumerate(columns[0])}, list(columns[1]), list(columns[2]),
-        list(columns[3]), list(columns[4]), [kind_of(path) for path in columns[1]],
-        Counter(columns[1]), _bearers(columns[4]),
-        stored[at].astype(np.float32), np.searchsorted(owners, numbers_N),
+        numbers_N, list(columns[1]), list(columns[2]), list(columns[3]), list(columns[4]),
+        Postings(numbers_N, np.array(columns[5], np.float64)), vectors_PD, starts_N, encoded_N,
+        None if encoded_N.all() else _statics(connection, numbers_N),
     )  # fmt: skip
 
 
-def _bearers(names: Sequence[str]) -> dict[str, list[int]]:
-    found = defaultdict(list)
-    for place, name in enumerate(names):
-        if name:
-            found[name.rpartition(".")[2].lower()].append(place)
-    return dict(found)
+def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors of the pieces of all chunks, the first piece of each chunk, and which chunks are encoded."""
+    pieces = _table(connection, "SELECT chunk, row FROM pieces ORDER BY chunk")
+    stored = connection.execute("SELECT row, vector FROM vectors ORDER BY row").fetchall()
+    rows = np.array([row for row, _ in stored], np.int64)
+    vectors = np.frombuffer(b"".join(vector for _, vector in stored), np.float16).reshape(-1, width)
+    at = np.searchsorted(rows, pieces[:, 1])
+    encoded_N = np.zeros(len(numbers_N), bool)
+    encoded_N[np.searchsorted(numbers_N, pieces[:, 0])] = True
+    if encoded_N.all():
+        return vectors[at].astype(np.float32), np.searchsorted(pieces[:, 0], numbers_N), encoded_N
+    owners = np.concatenate([pieces[:, 0], numbers_N[~encoded_N]])
+    vectors_PD = np.zeros((len(owners), width), np.float32)
+    vectors_PD[: len(at)] = vectors[at]
+    order = np.argsort(owners, kind="stable")
+    return vectors_PD[order], np.searchsorted(owners[order], numbers_N), encoded_N
+
+
+def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarray:
+    stored = connection.execute("SELECT chunk, vector FROM statics").fetchall()
+    if not stored:
+        return np.zeros((len(numbers_N), 0), np.float32)
+    chunks = np.array([chunk for chunk, _ in stored], np.int64)
+    rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    statics_ND = np.zeros((len(numbers_N), rows.shape[1]), np.float32)
+    statics_ND[np.searchsorted(numbers_N, chunks)] = rows
+    return statics_ND
+
+
+def _table(connection: sqlite3.Connection, query: str) -> np.ndarray:
+    return np.array(connection.execute(query).fetchall(), np.int64).reshape(-1, 2)

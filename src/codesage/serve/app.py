@@ -16,7 +16,7 @@ import base64
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Query, Request
@@ -233,7 +233,7 @@ def _failure(status: int, message: str) -> JSONResponse:
 
 def _token_ids(encoder: Embedder, given: str | list, kind: str) -> list[list[int]]:
     """Token ids of the input of a request, which may be token ids already. Refused when there are too many, or none."""
-    texts = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+    texts: list[Any] = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else list(given)
     if not texts or len(texts) > MOST_TEXTS:
         raise Refused(400, f"input has {len(texts)} texts: expected 1 to {MOST_TEXTS}")
     if isinstance(texts[0], str):

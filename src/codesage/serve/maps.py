@@ -7,7 +7,6 @@ first root. Deterministic: the same index gives the same map.
 import numpy as np
 
 from codesage.agents.folders import Folders
-from codesage.search.similar import centred
 
 
 def map_of(folders: Folders, *, most: int = 5_000) -> dict:
@@ -24,7 +23,7 @@ def map_of(folders: Folders, *, most: int = 5_000) -> dict:
     shown = [shown[at] for at in np.linspace(0, len(shown) - 1, min(most, len(shown))).astype(int)]
     if len(shown) < 3:
         return {"root": str(root), "points": []}
-    places = _spread(_components(centred(view)[view.starts_N[shown]]))
+    places = _spread(_components(view.centred_PD[view.starts_N[shown]]))
     points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": view.paths[place], "name": view.names[place],
                "line": lines[int(view.numbers_N[place])]} for (x, y), place in zip(places, shown, strict=True)]  # fmt: skip
     return {"root": str(root), "points": points}

@@ -134,7 +134,8 @@ def find(tree: SourceTree) -> Found:
     """The definitions of a tree, and the return statements that their records leave out."""
     found = tree.found(_query(tree))
     errors = Errors(tree, found["error"]) if "error" in found else None
-    decorated = {node.child_by_field_name("definition").id: node for node in found.get("wrapper", ())}
+    decorated = {inner.id: node for node in found.get("wrapper", ())
+                 if (inner := node.child_by_field_name("definition")) is not None}  # fmt: skip
     definitions: list[Definition | None] = []
     for kind in ("class", "function"):
         definitions += [_definition(tree, node, kind, node, decorated, errors) for node in found.get(kind, ())]
@@ -168,12 +169,12 @@ def _definition(
     name = name_of(tree, node)
     if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
         name = tree.text(own)  # module.exports = function name() {}
-    recovered = errors is not None and node.has_error
-    if not name or reserved(tree, node, name) or (recovered and not errors.sound(node, name, body)):
+    recovered = errors if node.has_error else None
+    if not name or reserved(tree, node, name) or (recovered is not None and not recovered.sound(node, name, body)):
         return None
     first, final = _statement(tree, node, decorated)
     begin, row = first.start_byte, first.start_point.row
-    if recovered and (start := errors.start(node, body)) > node.start_byte:
+    if recovered is not None and (start := recovered.start(node, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 
@@ -192,7 +193,7 @@ def _wrapped(tree: SourceTree, call: Node) -> Node | None:
     """The function that a call returns in some form: an argument of a wrapper, or what `bind` is called on."""
     function = call.child_by_field_name("function")
     callee = tree.source[function.start_byte : function.end_byte].rpartition(b".")[2] if function is not None else b""
-    if callee == b"bind":
+    if function is not None and callee == b"bind":
         return function.child_by_field_name("object")
     arguments = call.child_by_field_name("arguments")
     if arguments is None or not _WRAPPING.fullmatch(callee):
@@ -205,7 +206,7 @@ def _body(node: Node) -> Node | None:
     body = node.child_by_field_name(field)
     if body is not None and node.type in ("assignment", "call"):  # of Ruby: the body of a block
         block = body.child_by_field_name("block") if node.type == "assignment" else body
-        return block.child_by_field_name("body")
+        return None if block is None else block.child_by_field_name("body")
     return _last_block(node) if body is None else body
 
 
@@ -219,16 +220,18 @@ def _last_block(node: Node) -> Node | None:
 
 def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     """The functions that a `var` of Go binds: of several in one specification, each with its own value."""
-    names, values = node.children_by_field_name("name"), node.child_by_field_name("value").named_children
+    names, value = node.children_by_field_name("name"), node.child_by_field_name("value")
+    values = [] if value is None else value.named_children
     if len(names) != len(values):
         return []
     found = []
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        if value.type == "func_literal":
+        body = value.child_by_field_name("body") if value.type == "func_literal" else None
+        if body is not None:
             first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
             found.append(Definition(
-                value.start_byte, -value.end_byte, "function", tree.text(name), value, value.child_by_field_name("body"),
-                first.start_byte, final.end_byte, first.start_point.row,
+                value.start_byte, -value.end_byte, "function", tree.text(name), value, body, first.start_byte,
+                final.end_byte, first.start_point.row,
             ))  # fmt: skip
     return found
 

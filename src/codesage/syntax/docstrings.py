@@ -64,15 +64,21 @@ def python_docstring(literal: str) -> str:
     match = _PLAIN_STRING.match(literal)
     if match and match.group(1) not in match.group(2):
         return _cleaned(_unescaped(match.group(2)) if literal[0] not in "rR" else match.group(2))
-    parts, position = [], _BETWEEN_STRINGS.match(literal).end()
+    parts, position = [], _end(_BETWEEN_STRINGS, literal)
     while match := _STRING.match(literal, position):
         prefix, quoted = match.groups()
         if prefix.lower() not in ("", "r", "u"):
             return ""
         width = 3 if quoted[:3] in ('"""', "'''") else 1
         parts.append(quoted[width:-width] if prefix in ("r", "R") else _unescaped(quoted[width:-width]))
-        position = _BETWEEN_STRINGS.match(literal, match.end()).end()
+        position = _end(_BETWEEN_STRINGS, literal, match.end())
     return _cleaned("".join(parts)) if position == len(literal) else ""
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
+    """The end of the match of `pattern` at `start`, or `start` when there is none."""
+    match = pattern.match(text, start)
+    return start if match is None else match.end()
 
 
 def _unescaped(text: str) -> str:
@@ -80,7 +86,7 @@ def _unescaped(text: str) -> str:
 
 
 def _character(match: re.Match) -> str:
-    one, octal, *hexadecimal, name = match.groups()
+    one, octal, *hexadecimal, name = match.groups("")
     if one:
         return _ESCAPED.get(one, one)
     if name:
@@ -119,15 +125,15 @@ def _above(source: bytes, line: int, language: str) -> _Comment | None:
     marks, between = _LINE_MARKS.get(language, (b"//",)), _BETWEEN.get(language)
     while line > 0:
         previous = _line_start(source, line - 1)
-        said = source[previous : line - 1].strip()
-        if said.startswith(marks) and not said.startswith(b"#["):  # the latter is an attribute of PHP
+        code = source[previous : line - 1].strip()
+        if code.startswith(marks) and not code.startswith(b"#["):  # the latter is an attribute of PHP
             return _lines(source, line, marks, language)
         if language == "ruby":
             if source.startswith(b"=end", previous):
                 return _begin_end(source, previous)
-        elif said.endswith(b"*/") and (comment := _block(source, source.rindex(b"*/", 0, line) + 2, language)) is not None:
+        elif code.endswith(b"*/") and (comment := _block(source, source.rindex(b"*/", 0, line) + 2, language)) is not None:
             return comment
-        if between is None or not between.match(said):
+        if between is None or not between.match(code):
             return None
         line = previous
     return None
@@ -135,20 +141,21 @@ def _above(source: bytes, line: int, language: str) -> _Comment | None:
 
 def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) -> _Comment:
     """Line comments below each other, down to the line that starts at byte `line`."""
-    top = line
+    top = first = line
     while top > 0:
         previous = _line_start(source, top - 1)
-        said = source[previous:top].lstrip()
-        if not said.startswith(marks) or said.startswith(b"#["):
+        comment = source[previous:top].lstrip()
+        if not comment.startswith(marks) or comment.startswith(b"#["):
             break
-        top, first = previous, top - len(said)
-    said = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
-    rests = [(each, each[_LINE_MARK.match(each).end() :]) for each in said]
+        top, first = previous, top - len(comment)
+    comments = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
+    rests = [(each, each[_end(_LINE_MARK, each) :]) for each in comments]
     rests = [(each, rest) for each, rest in rests
              if not (is_directive(rest, language) or is_glued_directive(rest, language))]  # fmt: skip
     documenting = _DOCUMENTING_LINES.get(language)
     documents = documenting is not None and any([documenting.match(each) for each, _ in rests])
-    texts = [rest.removeprefix(" ") for each, rest in rests if not documents or documenting.match(each)]
+    kept = [rest for each, rest in rests if documenting is None or not documents or documenting.match(each)]
+    texts = [rest.removeprefix(" ") for rest in kept]
     if language == "ruby":
         texts = _shown(texts)
     texts = _without_rulers(texts)
@@ -216,7 +223,7 @@ def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[s
 
 def _block_lines(text: str) -> list[str]:
     """The lines between "/*" and "*/", without these marks and those in front of each line."""
-    text = text[_OPENING.match(text).end() :].rstrip("*").rstrip()
+    text = text[_end(_OPENING, text) :].rstrip("*").rstrip()
     bare, count = _STAR.subn("\n", text)
     lines = bare.split("\n")
     return lines if count == len(lines) - 1 else _without_stars(text.split("\n"))
@@ -253,10 +260,10 @@ def _without_stars(lines: list[str]) -> list[str]:
 
 def _without_edges(lines: list[str]) -> list[str]:
     """The lines of a box without its sides; a side is the same mark on every line."""
-    top = next((said for line in lines if (said := line.strip()) and not _RULER.match(said)), "")
+    top = next((bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)), "")
     if not top or (top[0] not in "|#/" and top[-1] not in "*|#"):
         return lines
-    inked = [said for line in lines if (said := line.strip()) and not _RULER.match(said)]
+    inked = [bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)]
     last = top[-1]
     if last in "*|#" and all([line[-1] == last and not line[-2:-1].strip() for line in inked]) and len(lines) > 1:
         lines = [line.rstrip().removesuffix(last).rstrip() for line in lines]
@@ -273,12 +280,12 @@ def _without_rulers(lines: list[str]) -> list[str]:
         return lines
     kept: list[str] = []
     for line in lines:
-        said = line.strip()
-        if _RULER.match(said):
-            kept.append(line if _is_underline(said, kept) else "")
+        bare = line.strip()
+        if _RULER.match(bare):
+            kept.append(line if _is_underline(bare, kept) else "")
         else:
-            title = _TITLE.match(said) if len(said) <= _LONGEST_TITLE else None
-            kept.append(line if title is None else title[title.lastindex])
+            title = _TITLE.match(bare) if len(bare) <= _LONGEST_TITLE else None
+            kept.append(line if title is None else title[title.lastindex or 0])
     while kept and (not kept[-1].strip() or _RULER.match(kept[-1].strip())):
         kept.pop()
     return kept

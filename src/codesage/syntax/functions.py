@@ -104,7 +104,7 @@ def _python_docstring(tree: SourceTree, body: Node) -> tuple[str, int]:
     value = statement
     while value is not None and value.type in _AROUND_STRINGS and (value.child_count == 1 or value.type != _STATEMENT):
         value = value.named_child(0)
-    if value is None or value.type not in _STRINGS:
+    if statement is None or value is None or value.type not in _STRINGS:
         return "", body.start_byte
     text = tree.text(statement)
     docstring = python_docstring(text)

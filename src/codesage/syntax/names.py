@@ -157,9 +157,10 @@ def _php(tree: SourceTree, node: Node) -> str:
 
 def _ruby(tree: SourceTree, node: Node) -> str:
     if node.type == "call":  # define_method(:name) { }
-        name = node.child_by_field_name("arguments").named_child(0)
+        arguments = node.child_by_field_name("arguments")
+        name = arguments.named_child(0) if arguments is not None else None
         text = tree.text(name)
-        return _literal(text) if name.type == "string" else text[1:]
+        return _literal(text) if name is not None and name.type == "string" else text[1:]
     name = node.child_by_field_name("left" if node.type == "assignment" else "name")
     return tree.text(name) if name is not None else ""
 

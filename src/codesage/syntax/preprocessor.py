@@ -2,6 +2,8 @@
 
 import re
 
+from tree_sitter import Node
+
 from codesage.syntax.definitions import Definition
 
 _CONDITION = re.compile(rb"[ \t]*#[ \t]*(?:if|ifdef|ifndef)\b")
@@ -35,6 +37,6 @@ def _names(line: bytes, name: bytes) -> bool:
     return match is not None and match.group(1) is not None and name in re.findall(rb"\w+", match.group(1))
 
 
-def _is_only_item(condition) -> bool:
+def _is_only_item(condition: Node) -> bool:
     children = condition.named_children[1:]  # the first is the condition itself
     return sum([child.type not in _NO_ITEMS for child in children]) == 1

@@ -57,9 +57,9 @@ class SourceTree:
         """As captures(), in no order: for callers that sort what they make of the nodes."""
         return tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query)).captures(self.tree.root_node)
 
-    def text(self, node: tree_sitter.Node) -> str:
-        """Source text of a node."""
-        return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+    def text(self, node: tree_sitter.Node | None) -> str:
+        """Source text of a node; "" of None."""
+        return "" if node is None else self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:

@@ -1,0 +1,1 @@
+"""What both stages share: the step loop, optimizers, checkpoints and processes."""

@@ -93,7 +93,8 @@ def read(path: Path) -> Checkpoint:
     if set(manifest["files"]) != {WEIGHTS, OPTIMIZER, RANDOM, STATE} or manifest["facts"] != {}:
         raise CodesageError(f"{path / MANIFEST} does not list the files of a checkpoint")
     content = json.loads((path / STATE).read_text(encoding="utf-8"))
-    if content["step"] != int(_NAME.fullmatch(path.name).group(1)):
+    named = _NAME.fullmatch(path.name)
+    if named is None or content["step"] != int(named.group(1)):
         raise CodesageError(f"{path} holds step {content['step']}: the folder was renamed")
     return Checkpoint(path, content["state"], content["run"])
 

@@ -5,8 +5,12 @@ In: metrics.jsonl. Out: a PNG with one column of panels per stage.
 
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codesage.training.metrics import read
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _INK, _BLUE, _PALE, _RED = "#333333", "#1f5fa8", "#a9c4e4", "#c0392b"
 _PANELS = ("loss", "gradient norm", "learning rate", "tokens/s", "retrieval")
@@ -56,7 +60,7 @@ def _smooth(values: list[float]) -> list[float]:
     return averages
 
 
-def _loss(axis, lines: list[dict]) -> None:
+def _loss(axis: "Axes", lines: list[dict]) -> None:
     _trend(axis, lines, "loss")
     skipped = [line for line in _steps(lines) if line["skipped"]]
     if skipped:
@@ -65,11 +69,11 @@ def _loss(axis, lines: list[dict]) -> None:
         axis.legend(frameon=False, fontsize=8)
 
 
-def _norm(axis, lines: list[dict]) -> None:
+def _norm(axis: "Axes", lines: list[dict]) -> None:
     _trend(axis, lines, "gradient_norm")
 
 
-def _trend(axis, lines: list[dict], name: str) -> None:
+def _trend(axis: "Axes", lines: list[dict], name: str) -> None:
     taken = [line for line in _steps(lines) if not line["skipped"]]
     if not taken:
         return
@@ -82,14 +86,14 @@ def _trend(axis, lines: list[dict], name: str) -> None:
     axis.set_ylim(low - margin, high + margin)
 
 
-def _rate(axis, lines: list[dict]) -> None:
+def _rate(axis: "Axes", lines: list[dict]) -> None:
     steps = _steps(lines)
     axis.plot(_tokens(steps), [line["rate"] for line in steps], color=_BLUE)
     axis.set_ylim(bottom=0)
     axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
 
 
-def _speed(axis, lines: list[dict]) -> None:
+def _speed(axis: "Axes", lines: list[dict]) -> None:
     steps = _steps(lines)
     stride = max(1, len(steps) // 100)
     marks = steps[::stride]
@@ -99,7 +103,7 @@ def _speed(axis, lines: list[dict]) -> None:
     axis.set_ylim(bottom=0)
 
 
-def _retrieval(axis, lines: list[dict]) -> None:
+def _retrieval(axis: "Axes", lines: list[dict]) -> None:
     tokens, scores = 0.0, {}
     for line in lines:
         tokens = line.get("tokens", tokens)

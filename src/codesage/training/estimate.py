@@ -109,23 +109,29 @@ class Estimate:
         ]
 
 
-def estimate(
-    config: Config, *, step_tokens: int, step_flops: float, micro_tokens: int, steps: int, seconds: float,
-    device: torch.device, bf16: bool, keep: int, head_floats: float = 0.0, world: int = 1,
-) -> Estimate:  # fmt: skip
-    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap).
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The work of one step."""
 
-    `step_flops`: operations per step in all processes. `head_floats`: floats that the loss over the vocabulary holds at once.
-    """
+    tokens: int
+    flops: float  # operations, in all processes
+    micro_tokens: int  # tokens computed at a time
+    head_floats: float = 0.0  # floats that the loss over the vocabulary holds at once
+
+
+def estimate(
+    config: Config, step: Step, *, steps: int, seconds: float, device: torch.device, bf16: bool, keep: int, world: int = 1
+) -> Estimate:
+    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap)."""
     peak = peak_flops(device, bf16=bf16)
-    step_seconds = step_flops / (usual_share(config, device) * world * peak or 1)
+    step_seconds = step.flops / (usual_share(config, device) * world * peak or 1)
     if seconds and step_seconds:
         steps = min(steps, max(1, int(seconds / step_seconds)))
-    micro, width = min(step_tokens, micro_tokens), config.hidden_size
+    micro, width = min(step.tokens, step.micro_tokens), config.hidden_size
     kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats per token that backward needs
-    memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + head_floats)
+    memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + step.head_floats)
     disk = run_bytes(config, keep=keep)
-    return Estimate(config.parameters(), int(memory), disk, step_tokens, steps, peak, steps * step_seconds)
+    return Estimate(config.parameters(), int(memory), disk, step.tokens, steps, peak, steps * step_seconds)
 
 
 def _hours(seconds: float) -> str:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -35,16 +35,17 @@ from codesage.training.metrics import FILE, Metrics, cut_back
 from codesage.training.schedule import Progress, Settings, checkpoint_due, evaluation_affordable, rate_at, share_used
 
 Batch = TypeVar("Batch")
+Batch_co = TypeVar("Batch_co", covariant=True)
 # Settings that a resumed run may change. The first two prolong it, the next move no weight; the last two compute the same
 # in another order, so the run is not the same to the last bit, and compiled blocks draw other dropout masks.
 _FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile",
          "shard")  # fmt: skip
 
 
-class Batches(Protocol[Batch]):
+class Batches(Protocol[Batch_co]):
     """Data order as a pure function: `at` is called from another thread, one step ahead."""
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int) -> Batch_co:
         """The global batch of a step, the same for any number of processes."""
         ...
 
@@ -125,10 +126,10 @@ class _Now(NamedTuple):
     may_evaluate: bool
 
 
-class _State:
+class _State(Generic[Batch]):
     """What changes while a run is under way, and one method for each thing that happens in it."""
 
-    def __init__(self, encoder: Encoder, settings: Settings, run: Run) -> None:
+    def __init__(self, encoder: Encoder, settings: Settings, run: Run[Batch]) -> None:
         self.encoder, self.settings, self.run = encoder, settings, run
         run.home.mkdir(parents=True, exist_ok=True)
         processes.same_weights(encoder)
@@ -206,7 +207,8 @@ class _State:
         """
         processes.sum_gradients(self.encoder)
         reached = [parameter for parameter in self.encoder.parameters() if parameter.grad is not None]
-        total = processes.whole(torch.nn.utils.get_total_norm([parameter.grad for parameter in reached]))
+        gradients = [parameter.grad for parameter in reached if parameter.grad is not None]
+        total = processes.whole(torch.nn.utils.get_total_norm(gradients))
         torch.nn.utils.clip_grads_with_norm_(reached, self.settings.clip_norm, total)
         norm = total.item()
         skipped = self.guard.reason(step, loss, norm)
@@ -222,7 +224,7 @@ class _State:
         progress, started = self.progress, time.perf_counter()
         with torch.random.fork_rng(_on(self.device)), torch.no_grad(), self.autocast():
             self.encoder.eval()
-            progress.evaluation = self.run.evaluate()
+            progress.evaluation = self.run.evaluate() if self.run.evaluate is not None else {}
             self.encoder.train()
         progress.evaluated, progress.evaluating = number, progress.evaluating + time.perf_counter() - started
         metrics.write(progress.step - 1, evaluation=progress.evaluation)
@@ -306,7 +308,7 @@ def _finish(home: Path, folder: Path) -> None:
 def _signals(*, catch: bool) -> Iterator[list[str]]:
     """Names of SIGTERM and SIGINT as they arrive; a second one of a kind ends the process at once."""
     names: list[str] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(number: int, frame: object) -> None:
         names.append(signal.Signals(number).name)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 from codesage.errors import CodesageError
 from codesage.training import processes
@@ -46,7 +47,8 @@ class Metrics:
         self._first = processes.rank() == 0
         self._board = _board(file.parent / "tensorboard") if tensorboard and self._first else None
         self._file = open(file, "a", encoding="utf-8", buffering=1) if self._first else None  # noqa: SIM115
-        self._shown, self._recent = 0.0, deque(maxlen=50)
+        self._shown = 0.0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=50)
 
     def __enter__(self) -> "Metrics":
         return self
@@ -61,14 +63,15 @@ class Metrics:
 
     def write(self, step: int, **numbers: float | str | dict) -> None:
         """Write one line, and its numbers to TensorBoard if enabled."""
-        if not self._first:
+        if self._file is None:
             return
         # JSON has no NaN: a loss that is not finite becomes null, and "skipped" gives the reason.
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
         self._file.write(json.dumps({"stage": self.stage, "step": step, **finite}) + "\n")
         if self._board:
-            flat = numbers.pop("evaluation", {}) | numbers
-            for name, value in flat.items():
+            evaluation = numbers.pop("evaluation", {})
+            flat = evaluation if isinstance(evaluation, dict) else {}
+            for name, value in (flat | numbers).items():
                 if isinstance(value, (int, float)):
                     self._board.add_scalar(f"{self.stage}/{name}", value, step)
 
@@ -93,7 +96,7 @@ class Metrics:
               f"{left / 60:.1f} min left", end="   \r" if terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip
 
 
-def _board(folder: Path):
+def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
                 raise ValueError(f"a parameter of shape {tuple(shape)}: expected matrices")
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closures)
         """One step along the gradients in `.grad`."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -6,7 +6,6 @@ orthogonalised updates) for the matrices of the blocks, AdamW for everything els
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,14 +13,10 @@ from torch import nn
 from codesage.errors import CodesageError
 from codesage.training import precision, processes
 from codesage.training.muon import Muon
-
-if TYPE_CHECKING:
-    from codesage.training.schedule import Settings
-
-OPTIMIZERS = ("adamw", "muon")
+from codesage.training.schedule import Settings
 
 
-def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
+def build(encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Build the optimizer `settings.optimizer`. CodesageError when it does not support a sharded encoder."""
     named = dict(encoder.named_parameters())
     table, positions = named.pop("wte.weight"), named.pop("wpe.weight")
@@ -37,7 +32,7 @@ def build(encoder: nn.Module, settings: "Settings") -> torch.optim.Optimizer:
     return Together([muon, _adamw([table], [positions], vectors, settings)])
 
 
-def _adamw(table: list, matrices: list, vectors: list, settings: "Settings") -> torch.optim.AdamW:
+def _adamw(table: list, matrices: list, vectors: list, settings: Settings) -> torch.optim.AdamW:
     groups = [
         {"params": table, "weight_decay": 0.0, "multiple": settings.embedding_rate},
         {"params": matrices, "weight_decay": settings.weight_decay, "multiple": 1.0},
@@ -55,7 +50,7 @@ class Together(torch.optim.Optimizer):
         for part in self.parts:
             part.state = self.state  # groups are shared too, so rates set and moments restored here reach the part
 
-    def step(self, closure=None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closures)
         """Step all parts."""
         for part in self.parts:
             part.step()

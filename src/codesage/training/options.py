@@ -6,9 +6,17 @@ In: command-line options. Out: opened tokens, settings of the loop, processes re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import torch
+
+    from codesage.artifacts import Artifact
+    from codesage.corpus.tokens import tokenised
+    from codesage.tokenizer import Tokenizer
+    from codesage.training.schedule import Settings
 
 Size = Annotated[str, typer.Option(help="toy, nano, mini, small, base or large; see codesage.recipes.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
@@ -36,7 +44,7 @@ def check_size(size: str) -> None:
         raise CodesageError(f"unknown size {size!r}: expected one of toy, {', '.join(SIZES)}")
 
 
-def report(artifact, stage: str) -> None:
+def report(artifact: "Artifact", stage: str) -> None:
     """Print the result of a run, from the first process only."""
     from codesage.training import processes
 
@@ -46,7 +54,7 @@ def report(artifact, stage: str) -> None:
 
 
 @contextmanager
-def training_processes(threads: int) -> Iterator:
+def training_processes(threads: int) -> Iterator["torch.device"]:
     """Join the processes of a run, each with `threads` CPU threads (0: one per core); yield the device to train on."""
     import torch
 
@@ -66,11 +74,11 @@ def training_processes(threads: int) -> Iterator:
         processes.stop()
 
 
-def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> tuple:
+def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tokenizer, tokenised.Tokens]":
     """The tokenizer and its tokens. If `tokens` is a corpus, the tokens are made beside `out` unless they exist."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised as station
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
     from codesage.errors import CodesageError
     from codesage.training import processes
 
@@ -99,7 +107,7 @@ def _is_corpus(folder: Path) -> bool:
     return True
 
 
-def _fresh_tokens(tokens: Path, corpus: Path, loaded) -> bool:
+def _fresh_tokens(tokens: Path, corpus: Path, loaded: "Tokenizer") -> bool:
     from codesage.artifacts import open_artifact
 
     if not tokens.exists():
@@ -113,12 +121,12 @@ def beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.checkpoints")
 
 
-def given(**options) -> dict:
+def given(**options: object) -> dict[str, Any]:
     """Only the options that were given; all others keep the setting of the size."""
     return {name: value for name, value in options.items() if value not in ("", None)}
 
 
-def changed_loop(loop, *, steps: int = 0, warm_up: float | None = None, **changes):
+def changed_loop(loop: "Settings", *, steps: int = 0, warm_up: float | None = None, **changes: Any) -> "Settings":
     """Loop settings with `changes`. A new number of steps keeps the share of the warm-up unless `warm_up` is given."""
     from dataclasses import replace
 

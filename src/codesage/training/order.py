@@ -7,12 +7,21 @@ with the key (Steele, Lea, Flood 2014), which passes BigCrush.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
-Items = TypeVar("Items")
-Batch = TypeVar("Batch")
+Items = TypeVar("Items", bound=Sequence | np.ndarray)
+
+
+class Plan(Protocol):
+    """The planned batches of an epoch, in order. What a batch is depends on the stage."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+P = TypeVar("P", bound=Plan)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MASK = (1 << 64) - 1
 
@@ -71,13 +80,13 @@ def share(items: Items, rank: int, world: int) -> Items:
     """
     if not 0 <= rank < world:
         raise ValueError(f"rank {rank} of {world} processes: expected 0 to {world - 1}")
-    return items[rank::world]
+    return cast(Items, items[rank::world])
 
 
-class Epochs(Generic[Batch]):
+class Epochs(Generic[P]):
     """Maps steps to batches. Epochs may differ in length; an epoch is planned when one of its steps is first needed."""
 
-    def __init__(self, plan: Callable[[int], Sequence[Batch]]) -> None:
+    def __init__(self, plan: Callable[[int], P]) -> None:
         """`plan(epoch)` returns the planned batches of an epoch in order. ValueError when the first epoch has none."""
         self._plan = plan
         self._planned = 0, plan(0)
@@ -85,14 +94,14 @@ class Epochs(Generic[Batch]):
         if not self._planned[1]:
             raise ValueError("an epoch without a batch")
 
-    def at(self, step: int) -> tuple[int, Batch]:
+    def at(self, step: int) -> tuple[int, Any]:
         """The epoch of `step` and its batch. The first call in an epoch plans it; after a resume, also all earlier ones."""
         while step >= self._ends[-1]:
             self._ends.append(self._ends[-1] + len(self.planned(len(self._ends) - 1)))
         epoch = int(np.searchsorted(self._ends, step, "right")) - 1
         return epoch, self.planned(epoch)[step - self._ends[epoch]]
 
-    def planned(self, epoch: int) -> Sequence[Batch]:
+    def planned(self, epoch: int) -> P:
         """The planned batches of an epoch. The most recent epoch is cached."""
         if self._planned[0] != epoch:
             self._planned = epoch, self._plan(epoch)

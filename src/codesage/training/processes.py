@@ -15,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from codesage.artifacts import publish
+from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 
 _LOST = re.compile(r"gloo|NCCL|TCPStore|[Cc]onnection|[Tt]imed? ?out|Broken pipe|Socket")  # messages that mean a lost process
@@ -156,20 +158,20 @@ class _Gather(torch.autograd.Function):
     """All-gather along dimension 0. Backward sums the gradients of all processes for this process's rows."""
 
     @staticmethod
-    def forward(context, x_ND: Tensor) -> Tensor:
-        context.rows = gather_objects(len(x_ND))
-        longest = max(context.rows)
+    def forward(ctx: Any, x_ND: Tensor) -> Tensor:
+        ctx.rows = gather_objects(len(x_ND))
+        longest = max(ctx.rows)
         padded = torch.zeros(longest, *x_ND.shape[1:], dtype=x_ND.dtype, device=x_ND.device)
         padded[: len(x_ND)] = x_ND
-        parts = [torch.empty_like(padded) for _ in context.rows]
+        parts = [torch.empty_like(padded) for _ in ctx.rows]
         dist.all_gather(parts, padded)
-        return torch.cat([part[:rows] for part, rows in zip(parts, context.rows, strict=True)])
+        return torch.cat([part[:rows] for part, rows in zip(parts, ctx.rows, strict=True)])
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> Tensor:
-        summed = gradient.contiguous().clone()
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].contiguous().clone()
         dist.all_reduce(summed)  # gloo has no reduce-scatter; vectors are small compared with the encoder's gradients
-        return summed.split(context.rows)[rank()]
+        return summed.split(ctx.rows)[rank()]
 
 
 def gather_with_gradient(x_ND: Tensor) -> Tensor:
@@ -189,7 +191,7 @@ def same_weights(encoder: nn.Module) -> None:
                 dist.broadcast(tensor, 0)
 
 
-def shard(encoder: nn.Module) -> None:
+def shard(encoder: Encoder) -> None:
     """Shard parameters, gradients and optimizer state over all processes with FSDP2, block by block; idempotent."""
     if is_sharded(encoder):  # by the previous phase
         return
@@ -206,27 +208,27 @@ def is_sharded(encoder: nn.Module) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor of a sharded one (every process must call this); any other tensor unchanged."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    full = getattr(tensor, "full_tensor", None)
+    return tensor if full is None else full()
 
 
-def unsharded(encoder: nn.Module) -> nn.Module:
+def unsharded(encoder: Encoder) -> Encoder:
     """The encoder itself, or a full copy of a sharded one on the CPU (every process must call this)."""
     if not is_sharded(encoder):
         return encoder
-    from codesage.encoder.model import Encoder
-
     copy = Encoder(encoder.config)
     copy.load_state_dict({name: whole(tensor).cpu() for name, tensor in encoder.state_dict().items()}, assign=True)
     return copy
 
 
 def like(tensor: Tensor, reference: Tensor) -> Tensor:
-    """This process's shard of a full tensor, laid out like `reference`; the tensor itself if that is not sharded."""
+    """The shard of this process of a full tensor, laid out like `reference`; the tensor itself if that is not sharded."""
     if not hasattr(reference, "full_tensor"):
         return tensor
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
-    return distribute_tensor(tensor.to(reference.device), reference.device_mesh, reference.placements)
+    shards = cast(DTensor, reference)
+    return distribute_tensor(tensor.to(reference.device), shards.device_mesh, shards.placements)
 
 
 @contextmanager

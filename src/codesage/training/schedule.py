@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from codesage.errors import CodesageError
 from codesage.training import guard as guards
-from codesage.training import optimizers, precision
+from codesage.training import precision
 
 DECAYS = ("linear", "cosine")
+OPTIMIZERS = ("adamw", "muon")  # see training.optimizers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Settings:
         if self.keep < 1 or self.checkpoint_steps < 0 or self.checkpoint_seconds < 0:
             raise CodesageError(f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
                                 f"{self.checkpoint_seconds}: expected keep over 0, the others not negative")  # fmt: skip
-        for name, value, allowed in (("decay", self.decay, DECAYS), ("optimizer", self.optimizer, optimizers.OPTIMIZERS),
+        for name, value, allowed in (("decay", self.decay, DECAYS), ("optimizer", self.optimizer, OPTIMIZERS),
                                      ("precision", self.precision, precision.PRECISIONS)):  # fmt: skip
             if value not in allowed:
                 raise CodesageError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")

@@ -1,0 +1,1 @@
+"""What runs a build: engines, workers, work folders, tables and shards."""

@@ -21,8 +21,10 @@ _PARSER = Lock()  # numpy parses headers with ast.literal_eval, which fails at r
 
 def write_keys(folder: Path, keys: Keys) -> None:
     """Write the columns `keys` into `folder`."""
-    np.savez(folder / KEYS_FILE, **{name: column for name, column in keys.items() if name not in _SKETCHES})
-    np.savez(folder / SKETCHES_FILE, **{name: column for name, column in keys.items() if name in _SKETCHES})
+    counted = {name: column for name, column in keys.items() if name not in _SKETCHES}
+    compared = {name: column for name, column in keys.items() if name in _SKETCHES}
+    np.savez(folder / KEYS_FILE, **counted)  # pyright: ignore[reportArgumentType]
+    np.savez(folder / SKETCHES_FILE, **compared)  # pyright: ignore[reportArgumentType]
 
 
 def read_keys(place: Place) -> Keys:
@@ -36,9 +38,11 @@ def read_sketches(place: Place, names: Sequence[str] | None = None) -> Keys:
 
 
 def _read(file: Place, names: Sequence[str] | None = None) -> Keys:
-    source = file
+    source: Path | io.BytesIO
     if isinstance(file, Remote):  # read it in one request
         with file.open() as opened:
             source = io.BytesIO(opened.read())
+    else:
+        source = file
     with _PARSER, np.load(source) as arrays:
         return {name: arrays[name] for name in names or arrays.files}

@@ -10,8 +10,9 @@ of every phase were also started again. On two cores this took longer than a sma
 
 import pickle
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from codesage.corpus.build.worker import Limits, Worker
 from codesage.errors import CodesageError
@@ -25,8 +26,8 @@ class Pool:
     def __init__(self, size: int, limits: Limits) -> None:
         import ray
 
-        self._ray = ray
-        actor = ray.remote(num_cpus=1, max_restarts=-1)(_Actor)
+        self._ray: Any = ray
+        actor = self._ray.remote(num_cpus=1, max_restarts=-1)(_Actor)
         self._actors = [actor.remote(limits) for _ in range(size)]
 
     @property
@@ -52,7 +53,7 @@ class Pool:
                 references = references if returns > 1 else [references]
                 running[references[0]] = number, references, actor
 
-    def get(self, reference: object) -> object:
+    def get(self, reference: object) -> Any:
         """The value behind a reference. Raises what the call raised."""
         with ray_errors():
             return self._ray.get(reference)
@@ -85,7 +86,7 @@ class _Actor:
             answer = "failed", error
         return pickle.dumps(answer)
 
-    def apply(self, function, *arguments: object) -> object:
+    def apply(self, function: Callable, *arguments: object) -> object:
         """Call `function(*arguments)`."""
         return function(*arguments)
 

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from codesage.errors import CodesageError
 
+compute: Any = pyarrow.compute  # its functions are made at run time, where a type checker does not see them
 GROUP_BYTES = 4 << 20  # of text in a row group
 _FEW = ("language", "package", "version", "licence", "kind", "parent", "path", "group")  # with few values: use a dictionary
 _TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_(), tuple[int, ...]: pa.list_(pa.int32())}
@@ -45,7 +48,7 @@ class Writer:
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str = "zstd") -> None:
         few = [name for name in schema.names if name in _FEW]
-        self._writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=few)
+        self._writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=few)  # pyright: ignore[reportArgumentType]
         self._waiting: list[pa.Table] = []
         self._bytes = 0
 

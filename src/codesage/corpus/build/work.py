@@ -17,10 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from codesage.corpus.build.engine import Engine, Task, Unit
 from codesage.corpus.build.lease import LOCK, Lease
 from codesage.corpus.build.places import Place, Remote, committed, place_of
+from codesage.corpus.build.units import Runner, U
+from codesage.corpus.build.worker import Task
 from codesage.errors import CodesageError
 
 REPORT = "report.json"
@@ -41,24 +43,24 @@ class Work:
         key = json.dumps([_program(), kind, *inputs], sort_keys=True)
         return self.folder / kind / hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def run(self, engine: Engine, task: Task, units: Sequence[Unit], *, heard: Callable[[Unit, bool], None]) -> list[dict]:
-        """Run the units that are not done yet; returns the reports of all `units` in order. A unit's `folder` is its place.
+    def run(self, engine: Runner, task: Task[U], units: Sequence[U], *, on_done: Callable[[U, bool], None]) -> list[dict]:
+        """Run the units that are not done yet; returns the reports of all `units` in order.
 
-        `heard(unit, fresh)` is called for every unit that is done; `fresh` is true when the unit was run just now.
+        `on_done(unit, fresh)` is called for every unit that is done; `fresh` is true when the unit was run just now.
         """
         done = committed([unit.folder for unit in units], REPORT)
         missing = []
         for unit in units:
             if str(unit.folder) in done:
-                heard(unit, False)
+                on_done(unit, False)
             else:
                 missing.append(unit)
         by_place = {str(unit.folder): unit for unit in missing}
-        for _ in engine.map(task, missing, heard=lambda place: heard(by_place[place], True)):
+        for _ in engine.map(task, missing, on_result=lambda place: on_done(by_place[place], True)):
             self._check()
         return self.each(read_report, [unit.folder for unit in units])
 
-    def each(self, read: Callable[[Place], dict], places: Sequence[Place]) -> list[dict]:
+    def each(self, read: Callable[[Place], dict[str, Any]], places: Sequence[Place]) -> list[dict[str, Any]]:
         """Call `read` for each place; returns the results in order. On an object store, several calls run at a time."""
         if not isinstance(self.folder, Remote):
             return list(map(read, places))

@@ -15,18 +15,19 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from ctypes import Array, c_double
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any, TypeVar
 
 from codesage.errors import CodesageError
 
 _PATIENCE = 30  # limit on elapsed time, as a multiple of the limit on processor time: an item may wait for the disk
 _STARTS = 3  # crashes in a row outside any item, after which the build gives up
 _CHILD = get_context("spawn")  # not fork, since the caller may have threads
-
-Task = Callable[[object, "Guard"], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Limits:
 class Guard:
     """Tells the parent which item a task is working on, and tells the task which items to skip."""
 
-    at: object  # shared doubles: processor seconds, clock, item
+    at: "Array[c_double]"  # shared: processor seconds, clock, item
     avoid: dict[int, str] = field(default_factory=dict)  # item -> "time", "memory", "crash" or "recursion"
     end: int = sys.maxsize  # this item cannot even be read: the unit ends before it
 
@@ -57,20 +58,53 @@ class Guard:
         self.at[2] = -1
 
 
+T = TypeVar("T")
+Task = Callable[[T, Guard], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A running process, the channel to it, and the memory that its Guard writes."""
+
+    process: SpawnProcess
+    channel: Connection
+    at: "Array[c_double]"
+
+    def reason_of_death(self) -> str:
+        """Wait for the end of the process; returns "memory" or "crash"."""
+        self.process.join()
+        return "memory" if self.process.exitcode == -signal.SIGKILL else "crash"  # the kernel sends SIGKILL only for memory
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether the present item has taken more than `seconds` of processor time."""
+        waited = time.monotonic() - self.at[1]
+        if waited <= seconds:
+            return False
+        used = _processor_seconds(self.process.pid)
+        return used is None or used - self.at[0] > seconds or waited > _PATIENCE * seconds
+
+    def kill(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self.channel.close()
+
+
 class Worker:
     """A separate process that runs one unit at a time. `start` gives it a unit, and `answer` checks whether it is done."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._process = None
+        self._child: _Child | None = None
         self._deaths = 0
 
     @property
     def channel(self) -> Connection:
         """A connection that becomes readable when there is an answer or the process has died."""
-        return self._channel
+        return self._running().channel
 
-    def start(self, task: Task, unit: object) -> None:
+    def start(self, task: Task[T], unit: T) -> None:
         """Start `task(unit, guard)`."""
         self._job, self._avoid, self._end = (task, unit), {}, sys.maxsize
         self._send()
@@ -80,51 +114,54 @@ class Worker:
 
         Raises what the task raised, or CodesageError when the process dies repeatedly outside any item.
         """
-        if self._channel.poll():
+        child = self._running()
+        if child.channel.poll():
             try:
-                kind, value, item = self._channel.recv()
+                kind, value, item = child.channel.recv()
             except (EOFError, OSError):
-                return self._blame(self._reason_of_death(), int(self._at[2]))
+                return self._blame(child.reason_of_death(), int(child.at[2]))
             if kind == "failed":
                 raise value
             if kind == "hurt":
                 return self._blame(value, item)
             self._deaths = 0
             return (value,)
-        if not self._process.is_alive():
-            return self._blame(self._reason_of_death(), int(self._at[2]))
-        item = int(self._at[2])
-        if item >= 0 and self._overdue():
+        if not child.process.is_alive():
+            return self._blame(child.reason_of_death(), int(child.at[2]))
+        item = int(child.at[2])
+        if item >= 0 and child.overdue(self._limits.seconds):
             return self._blame("time", item)
         return None
 
-    def run(self, task: Task, unit: object) -> object:
+    def run(self, task: Task[T], unit: T) -> Any:
         """Run `task(unit, guard)` and wait for its result."""
         self.start(task, unit)
         while (answer := self.answer()) is None:
-            self._channel.poll(0.2)
+            self.channel.poll(0.2)
         return answer[0]
 
     def close(self) -> None:
         """Kill the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._channel.close()
-            self._process = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def _running(self) -> _Child:
+        """The process, which is started if there is none."""
+        if self._child is None:
+            at = _CHILD.RawArray("d", [0.0, 0.0, -1.0])
+            ours, theirs = _CHILD.Pipe()
+            orphan = threading.current_thread() is threading.main_thread()
+            arguments = (theirs, at, self._limits, os.getpid() if orphan else 0)
+            process = _CHILD.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._child = _Child(process, ours, at)
+        return self._child
 
     def _send(self) -> None:
-        if self._process is None:
-            self._at = _CHILD.RawArray("d", [0.0, 0.0, -1.0])
-            self._channel, theirs = _CHILD.Pipe()
-            orphan = threading.current_thread() is threading.main_thread()
-            arguments = (theirs, self._at, self._limits, os.getpid() if orphan else 0)
-            self._process = _CHILD.Process(target=_serve, args=arguments, daemon=True)
-            self._process.start()
-            theirs.close()
         with suppress(BrokenPipeError, ConnectionResetError):  # the process died meanwhile; answer() notices it
-            self._channel.send((*self._job, self._avoid, self._end))
+            self._running().channel.send((*self._job, self._avoid, self._end))
 
     def _blame(self, reason: str, item: int) -> None:
         self.close()
@@ -141,19 +178,8 @@ class Worker:
             self._avoid[item] = reason
         self._send()
 
-    def _reason_of_death(self) -> str:
-        self._process.join()
-        return "memory" if self._process.exitcode == -signal.SIGKILL else "crash"  # the kernel sends SIGKILL only for memory
 
-    def _overdue(self) -> bool:
-        waited = time.monotonic() - self._at[1]
-        if waited <= self._limits.seconds:
-            return False
-        used = _processor_seconds(self._process.pid)
-        return used is None or used - self._at[0] > self._limits.seconds or waited > _PATIENCE * self._limits.seconds
-
-
-def _processor_seconds(process: int) -> float | None:
+def _processor_seconds(process: int | None) -> float | None:
     """Processor time that a process has used; None where /proc does not have it."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
@@ -162,7 +188,7 @@ def _processor_seconds(process: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _serve(channel: Connection, at: object, limits: Limits, parent: int) -> None:
+def _serve(channel: Connection, at: "Array[c_double]", limits: Limits, parent: int) -> None:
     """Main function of the process: receive tasks and send answers until the channel closes."""
     os.environ["OMP_NUM_THREADS"] = "1"  # set before Arrow and numpy read it: each process uses one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
@@ -179,7 +205,7 @@ def _serve(channel: Connection, at: object, limits: Limits, parent: int) -> None
         channel.send(answer)
 
 
-def _answer(task: Task, unit: object, guard: Guard) -> tuple[str, object, int]:
+def _answer(task: Task[T], unit: T, guard: Guard) -> tuple[str, object, int]:
     try:
         return "done", task(unit, guard), -1
     except MemoryError:

@@ -93,10 +93,6 @@ class Benchmarks:
             numbers[text] = number if numbers[text] is None else numbers[text]
         return ["" if number is None else self.sets[number] for number in numbers]
 
-    def contain(self, text: str) -> bool:
-        """Whether `text` contains an item of any set."""
-        return self.match(text) != ""
-
     def _hits(self, data: bytes) -> Iterator[tuple[int, int]]:
         """(position, number of the set) of each item that `data` contains, long items first."""
         pairs = _pairs(_words(data, 8), 1)

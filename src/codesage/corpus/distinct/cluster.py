@@ -103,7 +103,7 @@ class Cluster:
         """
         count = max(self._pool.size, -(-records // _PARTITION_RECORDS))
         blocks = rows.blocks(shared)
-        parts = [None] * len(blocks)
+        parts: list[list] = [[]] * len(blocks)
         calls = [(_partition, read, block, count) for block in blocks]
         for number, references in self._pool.done("apply", calls, returns=count):
             parts[number] = references

@@ -29,9 +29,11 @@ class Judge(Protocol):
 
     def documents(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on documents, uint8 (n,) a unit. Of `keys`: held (n,) bool."""
+        ...
 
     def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
         """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8."""
+        ...
 
 
 class OneMachine:
@@ -43,24 +45,13 @@ class OneMachine:
         return _parts(_document_verdicts(_joined(keys, ("held",)) | sketches), keys)
 
     def pairs(self, places: Sequence[Place], keys: Sequence[Keys]) -> list[np.ndarray]:
-        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8."""
+        """Verdicts on pairs, uint8 (n,) a unit. Of `keys`: held (n,) bool, side (n,) uint8.
+
+        Bodies are compared within one side only (pairs.parsing.side_of): the name of a test may describe a function that its
+        docstring describes too. But nothing whose text or body is held out under any kind is kept for training.
+        """
         sketches = _gathered(places, [len(key["held"]) for key in keys], ("body", "text", "signature"))
         return _parts(_pair_verdicts(_joined(keys, ("held", "side")) | sketches), keys)
-
-
-def judge_documents(units: Sequence[Keys]) -> list[np.ndarray]:
-    """Verdicts on documents, uint8 (n,) a unit. Keys: sha256 (n, 32) uint8, signature (n, P), held (n,) bool."""
-    return _parts(_document_verdicts(_joined(units, ("sha256", "signature", "held"))), units)
-
-
-def judge_pairs(units: Sequence[Keys]) -> list[np.ndarray]:
-    """Verdicts on pairs, uint8 (n,) a unit.
-
-    Bodies are compared within one side only (pairs.parsing.side_of): the name of a test may describe a function that its
-    docstring describes too. But nothing whose text or body is held out under any kind is kept for training. Keys: text
-    and body (n, 2) uint64, signature (n, P), held (n,) bool, side (n,) uint8.
-    """
-    return _parts(_pair_verdicts(_joined(units, ("body", "text", "signature", "held", "side"))), units)
 
 
 def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np.ndarray]:

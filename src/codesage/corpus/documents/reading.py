@@ -18,9 +18,9 @@ from codesage.corpus.build.tables import GROUP_BYTES, Writer, schema_of, table_o
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.duplicates import signatures
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.documents.redact import redact_all
 from codesage.corpus.sources.others import OtherFiles
+from codesage.corpus.sources.recognise import is_test
 from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
 from codesage.records import Document
@@ -84,11 +84,12 @@ class ReadSource:
                 return
             if isinstance(item, OtherFiles):
                 others[item.kind] += item.count
-                continue
-            if reason or isinstance(item, Skipped):
+            elif isinstance(item, Skipped):
                 skipped.append((item.path, reason or item.reason))
-                continue
-            yield item
+            elif reason:
+                skipped.append((item.path, reason))
+            else:
+                yield item
 
 
 def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:

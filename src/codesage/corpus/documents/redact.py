@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from codesage.corpus.build.tables import compute
 
 _TOKENS = (  # name, literal at the start, pattern for the rest; no letter or digit comes directly before or after
     ("aws key", "AKIA", r"[A-Z2-7]{16}"),
@@ -84,7 +85,7 @@ def redact(text: str) -> tuple[str, Counter]:
 def redact_all(texts: Sequence[str]) -> list[tuple[str, Counter]]:
     """`redact` for each text. A text in which nothing begins like a secret is only searched for addresses."""
     try:
-        suspect = pc.match_substring_regex(pa.array(texts, pa.string()), _SUSPECT).to_pylist()
+        suspect = compute.match_substring_regex(pa.array(texts, pa.string()), _SUSPECT).to_pylist()
     except UnicodeEncodeError:  # Arrow rejects lone surrogates
         suspect = [True] * len(texts)
     return [redact(text) if full else _without_addresses(text, Counter()) for text, full in zip(texts, suspect, strict=True)]

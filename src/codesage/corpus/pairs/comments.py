@@ -40,7 +40,6 @@ _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
 _NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # how a line begins that no statement begins on
 _THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
 
-# ruff: noqa: SIM905 - lists of node types are read as running text
 _CLAUSES = frozenset(  # a label and its statements: one piece of code, and a block around its statements
     "switch_case switch_default case_statement default_statement expression_case default_case type_case communication_case "
     "switch_section switch_block_statement_group switch_rule when case_clause in_clause".split()
@@ -112,16 +111,17 @@ def _header_end(function: Function) -> int:
     return function.start_byte + len(signature)
 
 
-def _comment_at(source: bytes, match: re.Match, end: int, comment: re.Pattern) -> tuple[str, int]:
+def _comment_at(source: bytes, found: re.Match[bytes], end: int, comment: re.Pattern[bytes]) -> tuple[str, int]:
     """(text, first byte of the line after) of the comment of a match; line comments below each other are joined."""
-    if match.group(2):
-        close = source.find(b"*/", match.end(), end)
+    if found.group(2):
+        close = source.find(b"*/", found.end(), end)
         after = source.find(b"\n", close, end) + 1 if close >= 0 else 0
         if not after or source[close + 2 : after].strip():
-            return "", max(after, match.end())
-        text = source[match.end() : close].decode("utf-8", "replace")
+            return "", max(after, found.end())
+        text = source[found.end() : close].decode("utf-8", "replace")
         return "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
-    lines, after, indent = [], match.end(), match.start(1) - match.start()
+    lines, after, indent = [], found.end(), found.start(1) - found.start()
+    match: re.Match[bytes] | None = found
     while match and match.group(1) and match.start(1) - match.start() == indent:
         lines.append(source[match.end(1) : match.end()].decode("utf-8", "replace").strip("/#! \t\r"))
         after = match.end()
@@ -201,8 +201,7 @@ def _end_of_block(statement: Node, block: Node) -> int:
     cursor = block.walk()
     cursor.goto_first_child_for_byte(statement.start_byte)
     end, row, first_row = statement.end_byte, _last_row(statement), statement.start_point.row
-    while cursor.goto_next_sibling():
-        node = cursor.node
+    while cursor.goto_next_sibling() and (node := cursor.node) is not None:
         begins = node.start_point.row
         if begins > row + 1 or (not node.is_named and begins > row):
             break

@@ -1,4 +1,4 @@
-"""C#'s XML documentation to blocks: (kind, text, name) as in docblocks.Block.
+"""C#'s XML documentation to blocks: (kind, text, name) as in docreader.Block.
 
 Hand-written documentation is often no well-formed XML (bare `<`, tags left open, tags in capitals), so tags are taken
 as they come: a known tag opens and closes blocks, an unknown one ("List<T>", HTML) stays in the text.
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from codesage.corpus.pairs.markup import reference
 
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
 _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
@@ -61,13 +60,17 @@ class _Reader:
         tag = match.group(1).lower() if piece.startswith("<") and (match := _NAME.match(piece)) else ""
         closing, whole = piece.startswith("</"), piece.endswith("/>")
         if self.code is not None:  # generics in a block of code look like tags
-            self._collect(piece, ends=tag == "code" and closing)
+            self._collect(self.code, piece, ends=tag == "code" and closing)
         elif self.dropped:
             self.dropped = "" if tag == self.dropped and closing else self.dropped
         elif not tag:
             self.pending = "" if piece.strip() else self.pending
             self.texts.append(piece)
-        elif tag == "code":
+        else:
+            self._tag(tag, piece, closing=closing, whole=whole)
+
+    def _tag(self, tag: str, piece: str, *, closing: bool, whole: bool) -> None:
+        if tag == "code":
             self.code = None if closing or whole else []
         elif tag == "inheritdoc":
             self.texts.append("{@inheritDoc}")
@@ -106,14 +109,15 @@ class _Reader:
         self.kind, self.tag = (_KINDS[tag], tag) if opened else ("text", "")
         self.name = _reference(attribute.group(1)) if attribute else ""
 
-    def _collect(self, piece: str, *, ends: bool) -> None:
-        """A piece of `<code>`: on one line within a sentence it is a word of it, else a block."""
+    def _collect(self, pieces: list[str], piece: str, *, ends: bool) -> None:
+        """Add a piece of `<code>`. Code on one line within a sentence is a word of the sentence; other code is a block."""
         if not ends:
-            self.code.append(piece)
+            pieces.append(piece)
             return
-        code = "".join(self.code)
+        code = "".join(pieces)
         self.code = None
-        if "\n" not in code and (said := "".join(self.texts)).strip() and not said.rstrip(" ").endswith((":", "\n", ">")):
+        before = "".join(self.texts)
+        if "\n" not in code and before.strip() and not before.rstrip(" ").endswith((":", "\n", ">")):
             self.texts.append(code)
             return
         self._close()

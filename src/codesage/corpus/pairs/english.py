@@ -9,7 +9,6 @@ from functools import lru_cache
 
 _WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not the parts of identifiers: el_nodo, es6
 _LETTERS = bytes([ord(chr(code).lower()) if chr(code).isalnum() or code == 95 else 32 for code in range(128)]).ljust(256)
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _ENGLISH = frozenset(
     "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
     "given at into all any can will would should must may has have had does do did then than which while where whether "

@@ -9,7 +9,6 @@ import re
 
 from codesage.corpus.pairs.verbs import VAGUE, bases
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _CONDITION = (
     r"\b(?:if|unless|elif|elsif|switch|case|match|when|while|until|select)\b|[?]|&&|[|]{2}|\bor\b|\band\b|"
     r"[=!<>]=|filter|where|reject"
@@ -133,6 +132,6 @@ def _names(words: list[str], code: str) -> bool:
 def _verbs(text: str) -> tuple[str, ...]:
     if _MAKES_SURE.match(text):
         return ("check",)
-    text = text[_LEADS.match(text).end() :] if _LEADS.match(text) else text
+    text = text[lead.end() :] if (lead := _LEADS.match(text)) else text
     match = _WORD.match(text)
     return bases(match.group().lower()) if match else ()

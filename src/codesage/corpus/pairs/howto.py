@@ -193,8 +193,10 @@ def without_preamble(code: str) -> str:
 
 
 def without_names(code: str, language: str) -> str:
-    """`code` with the names of the functions and classes that it defines replaced by f1, f2, ..., as entry points often
-    carry the title; `code` itself when the parser refuses it."""
+    """`code` with the names of the functions and classes that it defines replaced by f1, f2, ...
+
+    Entry points often carry the title. `code` itself when the parser refuses it.
+    """
     try:
         tree = parse("<?php " + code if language == "php" and "<?" not in code else code, language)
     except ParseRefused:
@@ -236,7 +238,6 @@ class _Reader:
     """One pass over the lines of an article: headings, paragraphs, and runs of blocks of code."""
 
     def __init__(self, document: Document) -> None:
-        self._language = document.language
         text = document.text
         front = _FRONT.match(text)
         self._lines = text.split("\n")

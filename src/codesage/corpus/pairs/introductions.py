@@ -8,7 +8,6 @@ from codesage.corpus.pairs.verbs import begins_with_verb, hangs
 _MOST_WORDS = 35
 _MOST_TOKENS = 100  # a longer paragraph is cut to the sentences that fit
 # Words of a paragraph that only points at the code below it ("For example:", "You can use it like this:").
-# ruff: noqa: SIM905 - a word list is read as running text
 _POINTS = frozenset(
     "a an the this that these those it its you your we our they here's there is are be been was will would can could may might "
     "should must do does did done for of in on at as to from by with and or but if when then so now also just only simply very "

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from posixpath import dirname
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from codesage.corpus.build.places import Place, parquet
+from codesage.corpus.build.tables import compute
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.matching import Definition, match_tests
 from codesage.corpus.pairs.parsing import (
     FUNCTIONS,
@@ -24,6 +23,7 @@ from codesage.corpus.pairs.parsing import (
     write_pairs,
 )
 from codesage.corpus.pairs.tested import Tested, module_of, plain
+from codesage.corpus.sources.recognise import is_test
 from codesage.records import Function
 
 
@@ -64,7 +64,8 @@ def _tests(parsed: tuple[ParseUnit, ...]) -> Iterator[Tested]:
     for part in parsed:
         table = _table(part.folder / TESTS_FILE)
         for *values, calls, subjects in zip(*(table[name].to_pylist() for name in TESTS.names), strict=True):
-            yield Tested(*values, tuple(calls.split("\n")), tuple(filter(None, subjects.split("\n"))))
+            subjects = tuple(filter(None, subjects.split("\n")))
+            yield Tested(*values, calls=tuple(calls.split("\n")), subjects=subjects)
 
 
 def _definitions(
@@ -80,7 +81,7 @@ def _definitions(
              for package, own in tests.items()}  # fmt: skip
     tables = [_called(part.folder, called) for part in parsed]
     times = Counter(key for table in tables for key in zip(*_columns(table, "package", "name"), strict=True))
-    found: dict = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[Definition]]] = defaultdict(lambda: defaultdict(list))
     for part, table in zip(parsed, tables, strict=True):
         stays = [
             times[package, name] == 1
@@ -97,9 +98,9 @@ def _definitions(
 def _called(folder: Place, called: pa.Array) -> pa.Table:
     """The functions of a row group outside tests whose names are called."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
-    table = table.filter(pc.and_(pc.is_in(table["name"], called), pc.equal(table["kind"], "function")))
+    table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], "function")))
     tests = pa.array(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
-    return table.filter(pc.invert(pc.is_in(table["path"], tests)))
+    return table.filter(compute.invert(compute.is_in(table["path"], tests)))
 
 
 def _table(path: Place) -> pa.Table:

@@ -110,6 +110,20 @@ def _without_markup(text: str, language: str) -> str:
         text = _inline_tags(_LABELLED_TAG.sub(r"\1", text) if "]{@" in text else text)
     if language == "ruby":
         text = _without_rdoc(text)
+    text = _without_markdown(text, language)
+    if language == "c" and _C_SIGIL.search(text):
+        text = _DOXYGEN_LINK.sub(r"\1", _DOXYGEN_REF.sub(r"\1", text))
+        text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", _DOXYGEN_END.sub("", text)))
+    if "\\" in text:
+        text = _ESCAPED.sub("", text)
+    if "://" in text or "www." in text or "@" in text:
+        text = _without_urls(text)
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    return text.replace("`", "")
+
+
+def _without_markdown(text: str, language: str) -> str:
     if "[" in text:
         text = _IMAGE.sub("", text) if "![" in text else text
         text = _FOOTNOTE.sub("", text) if "]_" in text else text
@@ -125,16 +139,7 @@ def _without_markup(text: str, language: str) -> str:
         text = _SUBSTITUTION.sub(r"\1", text)
     if text[:1] == "#":
         text = _HEADING_MARKS.sub("", text, count=1)
-    if language == "c" and _C_SIGIL.search(text):
-        text = _DOXYGEN_LINK.sub(r"\1", _DOXYGEN_REF.sub(r"\1", text))
-        text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", _DOXYGEN_END.sub("", text)))
-    if "\\" in text:
-        text = _ESCAPED.sub("", text)
-    if "://" in text or "www." in text or "@" in text:
-        text = _without_urls(text)
-    if "&" in text and ";" in text:
-        text = html.unescape(text)
-    return text.replace("`", "")
+    return text
 
 
 def _html(match: re.Match) -> str:
@@ -142,7 +147,7 @@ def _html(match: re.Match) -> str:
 
 
 def _without_roles(text: str) -> str:
-    """reST's roles, links and default roles by the words that Sphinx shows for them."""
+    """`text` with the roles, links and default roles of reST replaced by the words that Sphinx shows for them."""
     if ":`" in text:
         text = _ROLE.sub(
             lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text

@@ -34,16 +34,16 @@ def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Defi
     best: dict[tuple, tuple[int, Pair]] = {}
     for test in tests:
         found = _target(test, definitions)
-        said = _told(test.text, found[0].name) if found else 0
-        if found is None or not said:
+        count = _telling_words(test.text, found[0].name) if found else 0
+        if found is None or not count:
             drops[UNMATCHED if found is None else UNTOLD] += 1
             continue
         function, path = found
         place = (path, function.start_byte)
         if place in best:
             drops[AGAIN] += 1
-        if place not in best or said > best[place][0]:
-            best[place] = said, _pair(test, function, path)
+        if place not in best or count > best[place][0]:
+            best[place] = count, _pair(test, function, path)
     return [pair for _, pair in best.values()]
 
 
@@ -55,7 +55,7 @@ def _pair(test: Tested, function: Function, path: str) -> Pair:
     )  # fmt: skip
 
 
-def _told(text: str, name: str) -> int:
+def _telling_words(text: str, name: str) -> int:
     """Number of words in which a test's name says something: 0 where it says too little of the function `name`."""
     words = {word for word in _stems(text) if len(word) > 1 and not word.isdigit()} - _EMPTY_WORDS
     more = words.difference(_stems(name))
@@ -63,12 +63,12 @@ def _told(text: str, name: str) -> int:
 
 
 def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> Definition | None:
-    said, best, best_score = _stems(test.text), None, (0, 0)
+    words, best, best_score = _stems(test.text), None, (0, 0)
     for call in test.calls:
         named = _stems(call)
-        shared = _shared(said, named) if call in definitions else 0
+        shared = _shared(words, named) if call in definitions else 0
         score = shared, len(call)
-        if shared and score > best_score and (found := _resolve(test, definitions[call], whole=_says(said, named))):
+        if shared and score > best_score and (found := _resolve(test, definitions[call], whole=_contains(words, named))):
             best, best_score = found, score
     return best
 
@@ -106,9 +106,9 @@ def _is_target(function: Function, path: str) -> bool:
     )
 
 
-def _says(said: Sequence[str], named: Sequence[str]) -> bool:
-    """Whether a name of at least two words is said as it stands."""
-    return len(named) > 1 and f" {' '.join(named)} " in f" {' '.join(said)} "
+def _contains(words: Sequence[str], named: Sequence[str]) -> bool:
+    """Whether a name of at least two words occurs as it stands."""
+    return len(named) > 1 and f" {' '.join(named)} " in f" {' '.join(words)} "
 
 
 @lru_cache(maxsize=4096)  # the same names are called by one test after the other
@@ -116,18 +116,18 @@ def _stems(text: str) -> tuple[str, ...]:
     return tuple([_stem(word) for word in split_words(text)])
 
 
-def _shared(said: Sequence[str], called: Sequence[str]) -> int:
+def _shared(words: Sequence[str], called: Sequence[str]) -> int:
     """Number of words the names share; 0 when that says little.
 
     More than half of the called name must be said, and a name of one word must be among the first two that are said
     ("each" in "each never yields", not "config" in "requests win over config"): half of the matches were wrong without.
     A constructor (NewFileReader) must be called new: a test often makes the object before it tests a method of it.
     """
-    shared = len(set(called).intersection(said))
-    if called[0] == "new" and "new" not in said:
+    shared = len(set(called).intersection(words))
+    if not called or (called[0] == "new" and "new" not in words):  # a name such as `_` has no words
         return 0
     if len(called) == 1:
-        return int(called[0] in said[:2] and len(called[0]) > 2)
+        return int(called[0] in words[:2] and len(called[0]) > 2)
     return shared if 2 * shared > len(set(called)) else 0
 
 
@@ -140,7 +140,6 @@ def _stem(word: str) -> str:
     return word
 
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _EMPTY_WORDS = frozenset(
     _stem(word)
     for word in (

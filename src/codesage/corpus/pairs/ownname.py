@@ -7,7 +7,6 @@ where the first word only happens to be the name ("Sort keys by value" of `sort`
 
 import re
 
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _NOUNS = (
     "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|"
     "middleware|helper|component|widget|service|decorator|annotation|exception|handler|filter|"

@@ -9,12 +9,12 @@ README beside the file, are the text.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.howto import MOST_CHARACTERS, Sample, howto, is_sample, title_of, without_preamble
+from codesage.corpus.sources.recognise import is_test
 from codesage.languages import language_named
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
@@ -95,7 +95,7 @@ def groups_of(files: Iterable[File]) -> dict[str, list[File]]:
     return groups | _grouped(single, folder_key)
 
 
-def _grouped(files: Sequence[File], key_of) -> dict[str, list[File]]:
+def _grouped(files: Sequence[File], key_of: Callable[[str], str]) -> dict[str, list[File]]:
     found: dict[str, list[File]] = defaultdict(list)
     for file in files:
         if key := key_of(file.path):
@@ -205,5 +205,3 @@ def titled(documents: Sequence[Document], title: str) -> Iterator[Pair]:
     sample = Sample(document.language, without_preamble(document.text), 1)
     if is_sample(sample):
         yield howto(document, title, sample, name=document.path.rpartition("/")[2], group="")
-
-

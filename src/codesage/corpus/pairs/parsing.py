@@ -21,12 +21,12 @@ from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.benchmarks import STRICT, USUAL, Benchmarks, read_benchmarks
 from codesage.corpus.distinct.duplicates import digest, signatures
 from codesage.corpus.documents.reading import CODES
-from codesage.corpus.documents.recognise import is_test
 from codesage.corpus.pairs.howto import articles_of, tagged_of
 from codesage.corpus.pairs.parallel import numbered_solutions
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
 from codesage.corpus.pairs.rules import pairs_of
 from codesage.corpus.pairs.tested import Tested, tested_of
+from codesage.corpus.sources.recognise import is_test
 from codesage.records import PAIR_KINDS, Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
 

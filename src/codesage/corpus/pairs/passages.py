@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.comments import comments_of
-from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of, may_hold_code
+from codesage.corpus.pairs.docblocks import blocks_of, may_hold_code
+from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.introductions import introduction, task
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import summary
@@ -86,13 +87,13 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
             lead, head, items = "", "", 0
             continue
         fence = block.name.split(",")[0].split()[0] if block.name.strip() else ""
-        spoken = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
+        code_language = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
         text = introduction(lead, language)
         if text == "" and not used:
             text, used = task(whole), True
         code = _without_prompts(block.text.strip("\n"))
-        if spoken and text and not refusal(text) and _is_example(code, spoken, named=bool(fence)):
-            yield text, code, spoken
+        if code_language and text and not refusal(text) and _is_example(code, code_language, named=bool(fence)):
+            yield text, code, code_language
         lead, head, items = "", "", 0
 
 
@@ -146,8 +147,8 @@ def examples_in_prose(
     dialect = "python" if suffix in (".rst", ".txt") else "ruby" if suffix == ".rdoc" else "markdown"
     document = Document(path, language, "", "", package, version, licence)
     for line, part in _parts(text):
-        for lead, code, spoken in _led_examples(blocks_of(part, dialect), "", language):
-            yield _pair("example", lead, code, document, name=PurePosixPath(path).stem, line=line, language=spoken)
+        for lead, code, code_language in _led_examples(blocks_of(part, dialect), "", language):
+            yield _pair("example", lead, code, document, name=PurePosixPath(path).stem, line=line, language=code_language)
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from codesage.corpus.pairs.docblocks import ITEM, Block, blocks_of
+from codesage.corpus.pairs.docblocks import blocks_of
+from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
@@ -60,7 +61,7 @@ class Opening(NamedTuple):
     """Where the summary of a docstring stands: its block, the sentence, what follows it there."""
 
     number: int  # of the block; paragraphs before it are left out
-    said: str
+    sentence: str
     rest: str
     template: str  # what was passed over as saying nothing, cleaned
 
@@ -72,8 +73,8 @@ def summary(docstring: str, language: str, *, name: str = "") -> str:
     and what is said of the result; then the template or the name there is; "" when there is no paragraph at all.
     """
     opening = _opening(docstring, language, name)
-    if opening.said or opening.template:
-        return opening.said or opening.template
+    if opening.sentence or opening.template:
+        return opening.sentence or opening.template
     names = (block.text for block in blocks_of(docstring, language) if block.kind == "text" and _LONE_NAME.match(block.text))
     return next(filter(None, (clean(name, language) for name in names)), "")
 
@@ -103,18 +104,19 @@ def _opening(docstring: str, language: str, name: str) -> Opening:
             continue
         text = _without_signature(block.text, language)
         text = without_stamp(text) if text else ""
-        said, rest, passed, sure = _first_said(text, language, name, sure=sure)
+        sentence, rest, passed, sure = _telling_sentence(text, language, name, sure=sure)
         template = template or passed
-        if said:
-            return Opening(number, _completed(said, blocks, number, language), rest, template)
+        if sentence:
+            return Opening(number, _completed(sentence, blocks, number, language), rest, template)
     for number, block in enumerate(blocks):
         if block.kind == "return":
-            said = _result(block.text, language)
-            return Opening(number if said else len(blocks), said, block.text[len(first_sentence(block.text)) :], template)
+            sentence = _result(block.text, language)
+            rest = block.text[len(first_sentence(block.text)) :]
+            return Opening(number if sentence else len(blocks), sentence, rest, template)
     return Opening(len(blocks), "", "", template)
 
 
-def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
+def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
     """Of a paragraph: (first sentence that says something, what follows it, the first that says nothing, still sure).
 
     Not `sure`, after a sentence that says nothing: only one that tells what the code does is then the summary, no note.
@@ -125,26 +127,26 @@ def _first_said(text: str, language: str, name: str, *, sure: bool) -> tuple[str
             break
         first = first_sentence(text)
         cleaned = clean(first, language)
-        said = without_name(cleaned, name, language) if " " in cleaned else ""
+        sentence = without_name(cleaned, name, language) if " " in cleaned else ""
         text = text[len(first) :].lstrip()
-        if said and is_code(said):
-            return "", "", template or said, False
-        says = said and not says_nothing(said) and (said[-1] != ":" or not _ENDS_IN_AIR.search(said))
-        if says and (sure or tells_what_it_does(said)):
-            return said, text, template, sure
-        template, sure = template or said or cleaned, sure and not said
+        if sentence and is_code(sentence):
+            return "", "", template or sentence, False
+        says = sentence and not says_nothing(sentence) and (sentence[-1] != ":" or not _ENDS_IN_AIR.search(sentence))
+        if says and (sure or tells_what_it_does(sentence)):
+            return sentence, text, template, sure
+        template, sure = template or sentence or cleaned, sure and not sentence
     return "", "", template, sure
 
 
-def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
+def _completed(sentence: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
     """A summary that does not end in the air: a list that its colon opens is joined to it, where it is short, or left out."""
-    if said.isupper() and said.count(" ") > 2:
-        return said.capitalize()
-    if said[-1] != ":":
-        return (_DANGLES.sub("", said) or said) if said.endswith(_DANGLING) else said
-    shorter = _LEAD_IN.sub("", said)
+    if sentence.isupper() and sentence.count(" ") > 2:
+        return sentence.capitalize()
+    if sentence[-1] != ":":
+        return (_DANGLES.sub("", sentence) or sentence) if sentence.endswith(_DANGLING) else sentence
+    shorter = _LEAD_IN.sub("", sentence)
     if not shorter.endswith("following"):
-        return shorter or said
+        return shorter or sentence
     items = []
     for block in blocks[number + 1 :]:
         if block.name != ITEM or block.kind != "text":
@@ -156,13 +158,13 @@ def _completed(said: str, blocks: tuple[Block, ...], number: int, language: str)
 
 def _result(text: str, language: str) -> str:
     """The summary that the description of a result gives: "Returns the number of files"; "" when it names only a type."""
-    said = clean(first_sentence(text), language).rstrip(":")
-    said = said[match.end() :] if (match := _RETURNS.match(said)) else said
-    said = said[match.end() :] if (match := _RESULT_TYPE.match(said)) else said
-    if said.count(" ") < 2 or _NO_RESULT.match(_lower_first(said)) or says_nothing(said) or is_code(said):
+    sentence = clean(first_sentence(text), language).rstrip(":")
+    sentence = sentence[match.end() :] if (match := _RETURNS.match(sentence)) else sentence
+    sentence = sentence[match.end() :] if (match := _RESULT_TYPE.match(sentence)) else sentence
+    if sentence.count(" ") < 2 or _NO_RESULT.match(_lower_first(sentence)) or says_nothing(sentence) or is_code(sentence):
         return ""
-    keeps = language == "python" and said.startswith(("True", "False", "None"))
-    return f"Returns {said if keeps else _lower_first(said)}"
+    keeps = language == "python" and sentence.startswith(("True", "False", "None"))
+    return f"Returns {sentence if keeps else _lower_first(sentence)}"
 
 
 def _plain(block: Block, language: str) -> str:

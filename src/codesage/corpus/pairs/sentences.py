@@ -5,7 +5,6 @@ The splitter looks at the word before each stop and at the word after it. It is 
 
 import re
 
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
 _NEVER_ENDS = frozenset("e.g i.e eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
 _SELDOM_ENDS = frozenset(  # only where a word that begins sentences follows

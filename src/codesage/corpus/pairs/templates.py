@@ -7,7 +7,6 @@ paragraph. Every pattern is linear in its text.
 import re
 from functools import lru_cache
 
-# ruff: noqa: SIM905 - a word list is read, and counted over, as running text
 _KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace|object|type|exception)"
 _BEGINNINGS = (  # whatever follows
     r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",

@@ -82,7 +82,7 @@ def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function]
         if function.kind == "function" and (text := _spoken_name(function)):
             yield _tested(text, function.bare_body, document, subjects=(module, plain(function.parent)))
     if pattern := _SPOKEN.get(tree.language):
-        yield from _spoken_tests(tree, document, pattern)
+        yield from _titled_tests(tree, document, pattern)
 
 
 def _spoken_name(function: Function) -> str:
@@ -98,26 +98,26 @@ def _spoken_name(function: Function) -> str:
     return text if len(words) >= _LEAST_WORDS and not refusal(text) else ""
 
 
-def _spoken_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> Iterator[Tested]:
+def _titled_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> Iterator[Tested]:
     source, root = tree.source, tree.tree.root_node
     named = {module_of(document.path), *(plain(match.group(1).decode()) for match in _DESCRIBED.finditer(source))}
     groups: list[tuple[int, str]] = []  # (end, name) of the groups around
     for match in pattern.finditer(source):
         start = match.start(1)
-        said = _string(source, match.end(), match.group(2))
-        node = _call_at(root, start) if said else None
+        title = _string(source, match.end(), match.group(2))
+        node = _call_at(root, start) if title else None
         if node is None:
             continue
         while groups and groups[-1][0] <= start:
             groups.pop()
         if match.group(1) in _GROUPS:
-            groups.append((node.end_byte, said))
+            groups.append((node.end_byte, title))
             continue
         body = _callback(tree, node)
-        text = clean(said)
+        text = clean(title)
         if groups and len(text.split()) < 8 and " " in groups[-1][1]:
-            text = clean(f"{groups[-1][1]} {said}")
-        if body and len(said.split()) >= _LEAST_WORDS and not refusal(text):
+            text = clean(f"{groups[-1][1]} {title}")
+        if body and len(title.split()) >= _LEAST_WORDS and not refusal(text):
             around = tuple(name for _, name in groups)
             yield _tested(text, body, document, subjects=(*named, *map(_subject, around)), groups=around)
 

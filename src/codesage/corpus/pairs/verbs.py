@@ -9,7 +9,6 @@ import re
 
 from codesage.corpus.pairs.prose import first_sentence
 
-# ruff: noqa: SIM905 - a word list is read as running text
 _VERBS = frozenset(
     "abort accept accumulate acquire activate adapt add adjust advance aggregate align alloc allocate allow announce append "
     "apply arrange assemble assert assign attach attempt authenticate backup begin bind blend block boot branch broadcast "

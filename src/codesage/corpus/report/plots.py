@@ -1,8 +1,13 @@
 """Draw the pictures of a data card as PNG: pairs by language, lengths, reasons. Equal facts give equal bytes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from codesage.corpus.report.published import PUBLISHED
 from codesage.languages import LANGUAGES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195",
             "howto": "#c44e52", "parallel": "#8c8c8c"}  # fmt: skip
@@ -24,10 +29,8 @@ def draw(folder: Path, facts: dict) -> None:
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
 
 
-def _languages(figure, facts: dict) -> None:
+def _languages(figure: "Figure", facts: dict) -> None:
     """Left: pairs by language and kind. Right: the share of each language, here and in the published corpus."""
-    from codesage.corpus.report.card import PUBLISHED
-
     names = list(LANGUAGES)
     counts, shares = figure.subplots(1, 2, width_ratios=(3, 2))
     base = [0] * len(names)
@@ -51,10 +54,11 @@ def _languages(figure, facts: dict) -> None:
     shares.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
-def _lengths(figure, facts: dict) -> None:
+def _lengths(figure: "Figure", facts: dict) -> None:
     """Five quantiles for each language: a thin line from 5 % to 95 %, a thick line from 25 % to 75 %, a dot at the median."""
     names = [name for name in LANGUAGES if name in facts["lengths"]]
-    for axes, what in zip(figure.subplots(1, 2, sharey=True), ("text words", "code lines"), strict=True):
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, what in zip(both, ("text words", "code lines"), strict=True):
         for row, name in enumerate(names):
             least, low, middle, high, most = facts["lengths"][name][what]
             axes.plot([least, most], [row, row], color=_GREY, linewidth=2)
@@ -62,12 +66,12 @@ def _lengths(figure, facts: dict) -> None:
             axes.plot([middle], [row], "o", color="white", markeredgecolor="black", markersize=6)
         axes.set_xlim(left=0)
         axes.set_title({"text words": "words in a text", "code lines": "lines of code"}[what] + ": 5, 25, 50, 75, 95 %")
-    axes.set_yticks(range(len(names)), names)
+    both[1].set_yticks(range(len(names)), names)
     if names:
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        both[1].set_ylim(len(names) - 0.4, -0.6)
 
 
-def _reasons(figure, facts: dict) -> None:
+def _reasons(figure: "Figure", facts: dict) -> None:
     """The most frequent reasons why files were skipped and pairs dropped."""
     for axes, (name, title) in zip(
         figure.subplots(1, 2), (("skipped", "files skipped"), ("dropped", "pairs dropped")), strict=True

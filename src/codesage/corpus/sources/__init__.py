@@ -1,0 +1,1 @@
+"""What a corpus is built from: folders, repositories, archives, packages and Parquet."""

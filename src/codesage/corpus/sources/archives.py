@@ -23,12 +23,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from codesage.errors import CodesageError
 from codesage.walk import MAX_BYTES, Skipped
 
-REASONS = ("link", "escapes", "device", "bomb", "huge", "duplicate", "unreadable")
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header of several blocks
 _PIECE = 1 << 16
 _AR = b"!<arch>\n"
@@ -80,7 +79,8 @@ def is_archive(path: Path | str) -> bool:
 def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limits()) -> Iterator[Member | Skipped]:
     """The members of the archive at `path` whose name is wanted, and all refused members, whatever their name.
 
-    `wanted` is called once for each regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
+    The reasons are "link", "escapes", "device", "bomb", "huge", "duplicate" and "unreadable". `wanted` is called once for each
+    regular file. Raises DamagedArchive, and OSError when the file cannot be opened.
     """
     with open(path, "rb") as file:
         read = _reader_of(path, file)
@@ -135,7 +135,7 @@ def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
 
     Raises EOFError, before it reads any content, when a header is wrong or a size points beyond the end of the file.
     """
-    end, names = file.seek(0, 2), []
+    end, names, start, size = file.seek(0, 2), [], 0, 0
     file.seek(0)
     if file.read(len(_AR)) != _AR:
         raise EOFError
@@ -152,6 +152,14 @@ def _deb_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
             raise _Bomb
         file.seek(start + size + size % 2)  # the next file begins at an even offset
     yield from _tar_members(_Part(file, start, size), label, wanted, limits)
+
+
+class _Readable(Protocol):
+    """The methods of a file that the decompressors use."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, target: int, /) -> int: ...
+    def tell(self) -> int: ...
 
 
 class _Part:
@@ -172,9 +180,17 @@ class _Part:
         return self._file.read(rest if size < 0 else min(size, rest))
 
 
-def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
+class _Tar(tarfile.TarFile):
+    """A tar file of which only the present header is in memory."""
+
+    firstmember: tarfile.TarInfo | None
+    members: list[tarfile.TarInfo]  # tarfile keeps every header that it has read
+
+
+def _tar_members(file: _Readable, label: str, wanted: Callable[[str], bool], limits: Limits) -> Iterator[Member | Skipped]:
     stream = _Forward(_decompressed(file), file, limits)
-    tar = tarfile.TarFile(fileobj=stream, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
+    file_of_tar: Any = stream  # the type demands that it can write
+    tar = _Tar(fileobj=file_of_tar, mode="r", errorlevel=2, encoding="utf-8", errors="surrogateescape")
     count, info = 0, tar.firstmember
     tar.firstmember = None  # otherwise the first next() returns it again
     while info is not None:
@@ -182,7 +198,7 @@ def _tar_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
         if count > limits.members:
             raise _Bomb
         yield from _tar_member(stream, info, wanted, limits)
-        tar.members.clear()  # tarfile keeps every header
+        tar.members.clear()
         info = tar.next()
     if not stream.last:  # a complete archive ends with a block of zeros
         raise EOFError
@@ -269,7 +285,7 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limi
 class _Forward:
     """A decompressed stream for tarfile. Reads are limited and counted, and seeks only go forward."""
 
-    def __init__(self, stream: Callable[[int], bytes], raw: BinaryIO, limits: Limits) -> None:
+    def __init__(self, stream: Callable[[int], bytes], raw: _Readable, limits: Limits) -> None:
         self._stream, self._raw, self._limits, self._given = stream, raw, limits, 0
         self._piece, self._at = b"", 0  # decompressed bytes, and how many of them were read
         self.last = b""  # the result of the last read
@@ -308,7 +324,7 @@ class _Forward:
         self._piece, self._at = b"".join(pieces), 0
 
 
-def _decompressed(file: BinaryIO) -> Callable[[int], bytes]:
+def _decompressed(file: _Readable) -> Callable[[int], bytes]:
     """A function that takes a number and returns up to that many of the next bytes, b"" at the end."""
     start = file.read(6)
     file.seek(0)
@@ -326,7 +342,7 @@ def _decompressed(file: BinaryIO) -> Callable[[int], bytes]:
 class _Inflated:
     """Reads bzip2 and xz like the file classes of their modules, also several streams in a row, with limited memory."""
 
-    def __init__(self, file: BinaryIO, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+    def __init__(self, file: _Readable, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
         self._file, self._make, self._decompressor = file, make, make()
 
     def read(self, size: int) -> bytes:
@@ -350,7 +366,7 @@ class _Inflated:
 class _Zstandard:
     """Reads Zstandard, with the standard library (Python 3.14) or an installed package."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: _Readable) -> None:
         for module in ("compression.zstd", "backports.zstd", "zstandard"):
             try:
                 library = importlib.import_module(module)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, cast
 
 from codesage.corpus.sources.archives import Member
 from codesage.errors import CodesageError
@@ -140,6 +141,7 @@ def git_blobs(
         [*command, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=os.environ | GIT_ALONE,
     )  # fmt: skip
+    requests, answers = cast(IO[bytes], reader.stdin), cast(IO[bytes], reader.stdout)  # both are pipes
     try:
         for entry in filter(None, listed.split("\0")):
             facts, _, name = entry.partition("\t")
@@ -152,7 +154,7 @@ def git_blobs(
                 if size != "BAD" and int(size) > MAX_BYTES:
                     yield Skipped(name, "huge")
                     continue
-                data = _blob(reader, digest)
+                data = _blob(requests, answers, digest)
                 if data is None:
                     raise CodesageError(f"{what}: {name} is missing or damaged in {folder}: {cure}")
                 yield Member(name, data)
@@ -170,18 +172,18 @@ GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_N
              "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # fmt: skip
 
 
-def _blob(reader: subprocess.Popen, digest: str) -> bytes | None:
+def _blob(requests: IO[bytes], answers: IO[bytes], digest: str) -> bytes | None:
     """The bytes of a blob; None when it is missing or does not match its hash."""
     try:
-        reader.stdin.write(digest.encode() + b"\n")
-        reader.stdin.flush()
-        header = reader.stdout.readline().split()
+        requests.write(digest.encode() + b"\n")
+        requests.flush()
+        header = answers.readline().split()
     except BrokenPipeError:
         return None
     if len(header) != 3 or header[1] != b"blob":
         return None
     size = int(header[2])
-    data = reader.stdout.read(size)
-    reader.stdout.read(1)  # the line break after the blob
+    data = answers.read(size)
+    answers.read(1)  # the line break after the blob
     found = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
     return data if found.hexdigest() == digest else None

@@ -66,10 +66,12 @@ class Archive:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"archive:{Path(self.path).resolve()}"
 
     @property
     def names(self) -> list[str]:
+        """The possible names of the package, the shortest first."""
         path = Path(self.path).resolve()
         stem = re.sub(r"(\.tar)?\.\w+$", "", path.name)
         return [*tails([*path.parts[:-1], stem]), path.as_posix()]
@@ -105,10 +107,12 @@ class GitHead:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"git:{Path(self.path).resolve()}@HEAD"
 
     @property
     def names(self) -> list[str]:
+        """The possible names of the package, the shortest first."""
         path = Path(self.path).resolve()
         path = path.parent if path.name == ".git" else path.with_name(path.name.removesuffix(".git"))
         return [*tails(path.parts), Path(self.path).resolve().as_posix()]
@@ -125,7 +129,7 @@ class GitHead:
 
     def fetch(self, cache: Path) -> None:
         """Nothing to fetch. CodesageError when there is no commit to read."""
-        self.commit  # noqa: B018
+        _ = self.commit
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The files of the commit in the order of their paths."""

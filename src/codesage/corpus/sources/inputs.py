@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from codesage.corpus.documents.recognise import is_prose
 from codesage.corpus.sources.digests import digests_of
 from codesage.corpus.sources.given import GitHead
+from codesage.corpus.sources.packages import Package
+from codesage.corpus.sources.recognise import is_prose
 from codesage.corpus.sources.trees import Source, StackParquet
 from codesage.languages import language_of
 
@@ -18,7 +19,7 @@ def state_of(source: Source, cache: Path) -> tuple[int, str]:
     Fetched sources have a pinned version, so only their key counts, and the fingerprint is "". For a repository that is
     read in place, it is the commit.
     """
-    if hasattr(source, "folder"):
+    if isinstance(source, Package):
         return sum(file.stat().st_size for file in _archives(source, cache)), ""
     if isinstance(source, GitHead):
         return 0, source.commit
@@ -33,7 +34,7 @@ def state_of(source: Source, cache: Path) -> tuple[int, str]:
 
 def archive_of(source: Source, cache: Path) -> dict[str, str]:
     """SHA-256 of each file that was fetched for a package, by name; {} for sources that are not packages."""
-    return digests_of(source.folder(cache)) if hasattr(source, "folder") else {}
+    return digests_of(source.folder(cache)) if isinstance(source, Package) else {}
 
 
 def benchmarks_of(folder: str) -> str:
@@ -44,7 +45,7 @@ def benchmarks_of(folder: str) -> str:
     return digest.hexdigest()
 
 
-def _archives(source: Source, cache: Path) -> list[Path]:
+def _archives(source: Package, cache: Path) -> list[Path]:
     return sorted(file for file in source.folder(cache).rglob("*") if file.is_file())
 
 

@@ -6,10 +6,10 @@ package with its client), until all names differ. So names depend on the set of 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from codesage.corpus.sources.trees import Source
+from codesage.corpus.sources.trees import NamedSource, Source
 from codesage.errors import CodesageError
 
 
@@ -19,7 +19,7 @@ def named_apart(sources: Sequence[Source], held_out: Iterable[str] = ()) -> tupl
     CodesageError when a name in `held_out` is the shortest name of several sources, and none of them kept it.
     """
     sources = tuple(dict.fromkeys(sources))
-    candidates = {source.key: source.names for source in sources if hasattr(source, "names")}
+    candidates = {source.key: source.names for source in sources if isinstance(source, NamedSource)}
     names = _distinct(candidates)
     for name in held_out:
         conflicting = sorted(names[key] for key, found in candidates.items() if found[0] == name)
@@ -27,13 +27,13 @@ def named_apart(sources: Sequence[Source], held_out: Iterable[str] = ()) -> tupl
             raise CodesageError(f"held-out {name!r} names several sources: choose from {', '.join(map(repr, conflicting))}")
     return tuple(
         replace(source, package=names[source.key])
-        if source.key in names and names[source.key] != candidates[source.key][0]
+        if isinstance(source, NamedSource) and names[source.key] != candidates[source.key][0]
         else source
         for source in sources
     )
 
 
-def _distinct(candidates: dict[str, Sequence[str]]) -> dict[str, str]:
+def _distinct(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """One name for each key: the shortest candidates that all differ."""
     level = dict.fromkeys(candidates, 0)
     while True:

@@ -8,6 +8,7 @@ by its own licence. An archive that is damaged, or differs from the fetched or p
 import email
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ _VERSION = re.compile(r"[A-Za-z0-9][\w.+:~!-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class Package(ABC):
     """The base class of packages: a name, a pinned version, what to read, and the expected licence.
 
     Only files in `languages` are read, or all when it is empty. `include` and `exclude` are globs of paths inside the
@@ -55,10 +56,12 @@ class Package:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"{self.client}:{self.name}=={self.version}"
 
     @property
     def names(self) -> list[str]:
+        """The possible names of the package, the shortest first."""
         return [self.name, f"{self.client}/{self.name}", f"{self.client}/{self.name} {self.version}"]
 
     def folder(self, cache: Path) -> Path:
@@ -86,9 +89,13 @@ class Package:
             return others.add(path)
         return not self.languages or not language_of(path) or language_of(path) in self.languages
 
+    @abstractmethod
     def _download(self, folder: Path, cache: Path) -> None:
         """Download the package into an empty folder with its client."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def documents(self, cache: Path) -> Iterator[Found]:
+        """The documents of the package and what was left out."""
 
     @contextmanager
     def _archive_errors(self, cache: Path) -> Iterator[None]:
@@ -103,7 +110,7 @@ class Package:
         """The document of one member. Folders that an include glob names before its first `*` never count as vendored."""
         if isinstance(found, Skipped):
             return found
-        named = [glob[: re.search(r"[*?[]|$", glob).start()] for glob in self.include if matches(path, glob)]
+        named = [re.split(r"[*?[]", glob, maxsplit=1)[0] for glob in self.include if matches(path, glob)]
         judged = path[max(map(len, named), default=0) :] or path
         origin = {"package": self.package or self.name, "version": self.version, "licence": licence}
         return document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
@@ -139,6 +146,7 @@ class PipPackage(Package):
     client: ClassVar[str] = "pip"
 
     def folder(self, cache: Path) -> Path:
+        """The folder of the package's files in `cache`, one for each kind."""
         return Path(cache) / "pip" / (f"{self.name}-{self.version}" + (f".{self.kind}" if self.kind != "any" else ""))
 
     def _download(self, folder: Path, cache: Path) -> None:

@@ -33,22 +33,22 @@ class Pinned:
     changed: list[str]  # had another pin before
 
 
-def pin(path: Path, cache: Path, *, others: str = "stop", heard: Callable[[str], None] = lambda key: None) -> Pinned:
+def pin(path: Path, cache: Path, *, others: str = "stop", on_fetched: Callable[[str], None] = lambda key: None) -> Pinned:
     """Fetch the packages of the recipe at `path` that are not in `cache`, and write their pins into it.
 
-    `others` says what to do when a pin differs: "stop", "replace" it, or "add" another pin to it. `heard` is called with
+    `others` says what to do when a pin differs: "stop", "replace" it, or "add" another pin to it. `on_fetched` is called with
     the key of each package once it is fetched. CodesageError when it stops, when a package cannot be fetched, and when the
     layout of the file is such that it must be edited by hand.
     """
     packages = [source for source in read_recipe(path).sources() if isinstance(source, Package)]
 
-    def digest(package: Package) -> str:
+    def fetch(package: Package) -> str:
         replace(package, sha256=()).fetch(cache)
-        heard(package.key)
+        on_fetched(package.key)
         return pin_of(package.folder(cache), package.key)
 
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        digests = list(pool.map(digest, packages))
+        digests = list(pool.map(fetch, packages))
     result = Pinned([], [], [])
     pins = []
     for package, digest in zip(packages, digests, strict=True):

@@ -50,6 +50,7 @@ entry, never a smaller corpus. The format:
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def read_recipe(path: Path | str) -> Recipe:
         message = error.strerror if isinstance(error, OSError) else error
         raise CodesageError(f"{path} cannot be read as a recipe ({message}): expected TOML with [[package]] tables") from None
     _check(table, _TOP, f"{path}")
-    sources: list[Source] = [StandardLibrary()] if table.get("standard_library") else []
+    sources: list[Source] = []
+    if table.get("standard_library"):
+        sources.append(StandardLibrary())
     kinds = (("package", _package), ("folder", _folder), ("parquet", _parquet), ("repository", _repository))
     for kind, make in kinds:
         for number, entry in enumerate(table.get(kind, []), start=1):
@@ -177,7 +180,7 @@ def _repository(entry: dict, where: str, folder: Path) -> Source:
         raise CodesageError(f"{where}: {error}") from None
 
 
-def _check(entry: object, shape: dict[str, type | tuple[type, ...]], where: str, *, needed: tuple[str, ...] = ()) -> None:
+def _check(entry: object, shape: Mapping[str, type | tuple[type, ...]], where: str, *, needed: tuple[str, ...] = ()) -> None:
     """Check that every key is known and has the right type, that lists of text hold strings, and that no needed key is missing.
 
     CodesageError when that is not so.
@@ -187,11 +190,12 @@ def _check(entry: object, shape: dict[str, type | tuple[type, ...]], where: str,
     for key, value in entry.items():
         if key not in shape:
             raise CodesageError(f"{where}: unknown key {key!r}: expected some of {', '.join(shape)}")
-        kinds = shape[key] if isinstance(shape[key], tuple) else (shape[key],)
+        expected = shape[key]
+        kinds = expected if isinstance(expected, tuple) else (expected,)
         texts = key in _TEXTS and isinstance(value, list)
         if type(value) not in kinds or (texts and not all(isinstance(item, str) and item for item in value)):
-            expected = " or ".join("a list of strings" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
-            raise CodesageError(f"{where}: {key} is {value!r}: expected {expected}")
+            nouns = ("a list of strings" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
+            raise CodesageError(f"{where}: {key} is {value!r}: expected {' or '.join(nouns)}")
     for key in needed:
         if not entry.get(key):
             raise CodesageError(f"{where}: {key} is missing: add {key} = ...")

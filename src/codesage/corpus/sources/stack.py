@@ -15,6 +15,7 @@ from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 # Names of the columns in known data sets: The Stack, then StarCoderData, The Stack v2, GitHub Code and similar ones.
 ALIASES = {
@@ -79,7 +80,7 @@ def rows(name: str, columns: Mapping[str, str] = {}, *, subset: str = "", licens
 
 
 @contextmanager
-def _opened(file: Path):
+def _opened(file: Path) -> Iterator["pq.ParquetFile"]:
     """Open the Parquet file. Its errors, also those while rows are read, become a CodesageError of one line."""
     import pyarrow as pa
     import pyarrow.parquet as pq

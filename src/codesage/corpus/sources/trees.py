@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from codesage.corpus.documents import recognise
-from codesage.corpus.sources import clients, licences
+from codesage.corpus.sources import clients, licences, recognise
 from codesage.corpus.sources.archives import Member
 from codesage.corpus.sources.others import OtherFiles, Others
 from codesage.errors import CodesageError
@@ -40,19 +39,37 @@ Found = Document | Skipped | OtherFiles
 
 @runtime_checkable
 class Source(Protocol):
-    """The methods of every source. A source with `held_out` gives evaluation pairs only."""
+    """The methods of every source."""
 
-    held_out: bool
+    @property
+    def held_out(self) -> bool:
+        """Whether the source gives evaluation pairs only."""
+        ...
 
     @property
     def key(self) -> str:
         """The identity of the source, such as "pip:numpy==2.4.6"."""
+        ...
 
     def fetch(self, cache: Path) -> None:
         """Download what `documents` reads into `cache`. CodesageError of one line when that fails."""
+        ...
 
     def documents(self, cache: Path) -> Iterator[Found]:
         """The documents and what was left out. CodesageError when the source was not fetched, is damaged or is missing."""
+        ...
+
+
+@runtime_checkable
+class NamedSource(Source, Protocol):
+    """A source that is one package. It is a dataclass with a field `package` where it can be renamed."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The possible names of the package, the shortest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +82,16 @@ class Folder:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"folder:{Path(self.path).resolve()}"
 
     @property
     def names(self) -> list[str]:
+        """The possible names of the package, the shortest first."""
         return tails(Path(self.path).resolve().parts)
 
     def fetch(self, cache: Path) -> None:
+        """Nothing to fetch. CodesageError when the folder does not exist."""
         if not Path(self.path).exists():
             raise CodesageError(f"{self.path}: no such file or folder: give a path that exists")
 
@@ -107,12 +127,17 @@ def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
 class StandardLibrary:
     """The Python standard library of the running interpreter, without its tests and bundled packages."""
 
-    held_out: ClassVar[bool] = False
     names: ClassVar[tuple[str, ...]] = ("python",)
     _LEFT_OUT: ClassVar[tuple[str, ...]] = ("site-packages/", "ensurepip/", "test/", "lib2to3/", "idlelib/", "config-")
 
     @property
+    def held_out(self) -> bool:
+        """The standard library always gives training pairs."""
+        return False
+
+    @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"python:{platform.python_version()}"
 
     def fetch(self, cache: Path) -> None:
@@ -135,13 +160,19 @@ class SitePackages:
 
     path: str
     any_licence: bool = False
-    held_out: ClassVar[bool] = False
+
+    @property
+    def held_out(self) -> bool:
+        """Installed packages always give training pairs."""
+        return False
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"site-packages:{Path(self.path).resolve()}"
 
     def fetch(self, cache: Path) -> None:
+        """Nothing to fetch. CodesageError when no package is installed there."""
         if not self._distributions():
             raise CodesageError(f"{self.path} holds no installed package: give a site-packages folder")
 
@@ -190,6 +221,7 @@ class GitRepository:
 
     @property
     def name(self) -> str:
+        """The shortest possible name of the package."""
         return self.names[0]
 
     @property
@@ -202,9 +234,11 @@ class GitRepository:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         return f"git:{re.sub('(?<=://)[^/@]*@', '', self.url)}@{self.commit}"  # without a password
 
     def fetch(self, cache: Path) -> None:
+        """Fetch the commit into `cache`, unless it is there."""
         address = str(Path(self.url).resolve()) if Path(self.url).exists() else self.url
         clients.once(self._folder(cache), lambda folder: clients.git_fetch(address, self.commit, folder, self.key), self.key)
 
@@ -228,6 +262,7 @@ class GitRepository:
         The nearest licence file in a folder above it decides; "" when that file is not recognised. A licence file in the
         root does not count.
         """
+
         def below_the_root(path: str) -> bool:
             return "/" in path and licences.is_licence_file(path)
 
@@ -258,6 +293,7 @@ class StackParquet:
 
     @property
     def key(self) -> str:
+        """The identity of the source."""
         name = Path(self.name).resolve() if Path(self.name).exists() else self.name
         return f"stack:{name}{f':{self.subset}' if self.subset else ''}"
 
@@ -268,6 +304,7 @@ class StackParquet:
         return files(self.name)
 
     def fetch(self, cache: Path) -> None:
+        """Nothing to fetch. CodesageError when there is no Parquet or a column is missing."""
         from codesage.corpus.sources.stack import check
 
         check(self.name, dict(self.columns), licensed=not self.any_licence)

@@ -1,0 +1,1 @@
+"""Tokenised corpora: what training reads."""

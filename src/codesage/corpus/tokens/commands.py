@@ -1,5 +1,7 @@
 """`codesage tokenizer` and `tokens`: a corpus to the memory-mapped files that training reads."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +23,8 @@ def tokenizer(
     from codesage.corpus.read import read_documents, read_pairs
 
     count = sum(open_artifact(corpus, "corpus").facts["documents"].values())
-    drawn = set(random.Random(seed).sample(range(count), min(documents or count, count)))
-    texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in drawn]
+    rows = set(random.Random(seed).sample(range(count), min(documents or count, count)))
+    texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in rows]
     texts += [pair.text for pair in read_pairs(corpus) if pair.text]
     trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
     typer.echo(f"{out}: {trained.vocab_size:,} entries")
@@ -46,7 +48,7 @@ def tokens_command(
 
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens import tokenised
-    from codesage.encoder.runtime import folder_of
+    from codesage.encoder.folders import folder_of
 
     settings = tokenised.Settings(
         max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,
@@ -62,23 +64,19 @@ def tokens_command(
     typer.echo(f"{out}: {size / 1e6:,.1f} MB in {time.monotonic() - started:.1f} s")
 
 
-def _counting():
-    from contextlib import contextmanager
-
+@contextmanager
+def _counting() -> Iterator[Callable[[str, int], None]]:
+    """Show on stderr how many items of a part are done; gives the function to call with both."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    @contextmanager
-    def counting():
-        columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn(),
-                   TextColumn("{task.fields[rate]}"))  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("documents", total=None, rate="")
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn(),
+               TextColumn("{task.fields[rate]}"))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("documents", total=None, rate="")
 
-            def hear(what: str, done: int) -> None:
-                rate = bar.tasks[task].speed
-                bar.update(task, completed=done, description=what, rate=f"{rate:,.0f}/s" if rate else "")
+        def show(what: str, done: int) -> None:
+            rate = bar.tasks[task].speed
+            bar.update(task, completed=done, description=what, rate=f"{rate:,.0f}/s" if rate else "")
 
-            yield hear
-
-    return counting()
+        yield show

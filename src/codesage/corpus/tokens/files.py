@@ -7,8 +7,10 @@ kinds and sources are held: all else is written as it is added, borders as runni
 
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns
@@ -26,16 +28,19 @@ class Files:
 
     def __init__(self, folder: Path, dtype: str) -> None:
         self._folder, self._ids = folder, np.dtype(dtype).newbyteorder("<")
-        self._open: dict[str, object] = {}
+        self._open: dict[str, BinaryIO] = {}
         self._ends: dict[str, int] = {}
         self._counts: dict[str, int] = {}
-        self._numbers = {"language": {name: i for i, name in enumerate(LANGUAGES)},
-                         "kind": {name: i for i, name in enumerate(KINDS)}, "source": {}}  # fmt: skip
+        self._numbers: dict[str, dict[str, int]] = {
+            "language": {name: number for number, name in enumerate(LANGUAGES)},
+            "kind": {name: number for number, name in enumerate(KINDS)},
+            "source": {},
+        }
 
     def __enter__(self) -> "Files":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for file in self._open.values():
             file.close()
 
@@ -68,7 +73,7 @@ class Files:
         self._counts[part] += len(columns["language"])
         return self._counts[part]
 
-    def _write(self, name: str, values) -> None:
+    def _write(self, name: str, values: ArrayLike) -> None:
         self._open[name].write(np.asarray(values).astype(_TYPES.get(name.rpartition(".")[2], self._ids), copy=False).tobytes())
 
     def facts(self) -> dict:

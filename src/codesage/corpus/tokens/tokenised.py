@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,8 @@ def write(
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
         files = stack.enter_context(Files(folder, facts["dtype"]))
-        pool = stack.enter_context(_pool(settings.workers or os.cpu_count() or 1, tokenizer, limits, settings.naming))
+        workers = settings.workers or os.cpu_count() or 1
+        pool = stack.enter_context(_pool(workers, tokenizer, limits, settings.naming))
         parts = (
             ("documents", _sampled(documents, settings), lambda document: len(document.text)),
             ("pairs", _sampled_pairs(pairs, settings), _pair_size),
@@ -156,7 +158,7 @@ def write(
         )
         for name, records, size in parts:
             files.open(name)
-            for columns in _mapped(pool, name == "documents", _units(records, size)):
+            for columns in _mapped(pool, name == "documents", _units(records, size), most=3 * workers):
                 progress(name, files.add(name, columns))
         facts |= files.facts()
     return open_artifact(out, "tokens", verify=False)
@@ -177,7 +179,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
         ids = np.dtype(facts["dtype"]).newbyteorder("<")
         counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
         fixed = {name: int(facts[name]) for name in _FIXED}
-        listed = {name: tuple(facts[name]) for name in ("languages", "kinds", "newline")}
+        languages, kinds, newline = (tuple(facts[name]) for name in ("languages", "kinds", "newline"))
     except (KeyError, TypeError, ValueError) as error:
         raise CodesageError(f"{path} states no {error}: make it again with 'codesage tokens'") from None
     folder, documents = artifact.path, counts["documents"]
@@ -189,7 +191,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
         names=read_items(folder / "documents.named.names", "<u2", len(named.ids)),
         language=read_items(folder / "documents.language", "u1", documents),
         pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
-        sources=sources, **listed, **fixed,
+        sources=sources, languages=languages, kinds=kinds, newline=newline, **fixed,
     )  # fmt: skip
 
 
@@ -204,15 +206,16 @@ def _check(settings: Settings) -> None:
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
-    return PairTokens(
-        **{side: read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES},
-        **{key: read_items(folder / f"{name}.{key}", "u1", count) for key in ("language", "kind")},
-        source=read_items(folder / f"{name}.source", "<u4", count),
-        **{f"{key}_key": read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")},
+    text, code, body, description = (read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES)
+    text_key, body_key, group_key = (
+        read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")
     )
+    language, kind = (read_items(folder / f"{name}.{column}", "u1", count) for column in ("language", "kind"))
+    source = read_items(folder / f"{name}.source", "<u4", count)
+    return PairTokens(text, code, body, description, language, kind, source, text_key, body_key, group_key)
 
 
-def _units(records: Iterable, size: Callable[[object], int]) -> Iterator[list]:
+def _units(records: Iterable, size: Callable[[Any], int]) -> Iterator[list]:
     unit, characters = [], 0
     for record in records:
         unit.append(record)
@@ -278,8 +281,8 @@ def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int], naming: Na
             yield pool
 
 
-def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> Iterator[Columns]:
-    """Columns of all units in their order, with a bounded number of units under way."""
+def _mapped(pool: Executor | None, documents: bool, units: Iterator[list], *, most: int) -> Iterator[Columns]:
+    """Columns of all units in their order. At most `most` units are in work at a time."""
     if pool is None:
         yield from (_work(unit, documents) for unit in units)
         return
@@ -287,7 +290,7 @@ def _mapped(pool: Executor | None, documents: bool, units: Iterator[list]) -> It
     try:
         for unit in units:
             pending.append(pool.submit(_work, unit, documents))
-            if len(pending) >= 3 * pool._max_workers:
+            if len(pending) >= most:
                 yield pending.pop(0).result()
         while pending:
             yield pending.pop(0).result()

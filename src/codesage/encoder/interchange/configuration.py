@@ -1,6 +1,7 @@
 """What AutoConfig gives for the model type "codesage"; importing this registers it."""
 
 from dataclasses import fields
+from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -17,7 +18,7 @@ class CodesageConfig(PreTrainedConfig):
         vocab_size: int = 49_154, max_position_embeddings: int = 2048, intermediate_size: int = 0,
         activation_function: str = "gelu_new", layer_norm_epsilon: float = 1e-5, initializer_range: float = 0.02,
         embedding_dropout_prob: float = 0.1, attention_dropout_prob: float = 0.1, residual_dropout_prob: float = 0.1,
-        **others,
+        **others: Any,
     ) -> None:  # fmt: skip
         shape = shapes.Config(
             hidden_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings, intermediate_size or 0,

@@ -5,6 +5,8 @@ published ones and there is one forward, that without padding. Shapes: B documen
 width, V vocabulary.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +21,7 @@ from codesage.encoder.model import Encoder, Layout
 class _Pretrained(PreTrainedModel):
     config_class = CodesageConfig
     base_model_prefix = "transformer"
-    _no_split_modules = ("Block",)
+    _no_split_modules = ["Block"]  # noqa: RUF012
     _supports_sdpa = True
 
     @torch.no_grad()
@@ -36,6 +38,8 @@ class _Pretrained(PreTrainedModel):
 class CodesageModel(_Pretrained):
     """Token ids to last hidden states: what AutoModel gives."""
 
+    wte: nn.Embedding
+
     def __init__(self, config: CodesageConfig) -> None:
         super().__init__(config)
         for name, module in _published_layout(Encoder(config.shape())).named_children():
@@ -50,10 +54,10 @@ class CodesageModel(_Pretrained):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding."""
-        self.wte = value
+        self.wte = cast(nn.Embedding, value)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused: object
     ) -> BaseModelOutput | tuple[Tensor]:  # fmt: skip
         """Hidden states (B, L, D) of ids (B, L); 0 where `attention_mask` is 0. Padding may be on either side.
 
@@ -82,7 +86,7 @@ class CodesageForMaskedLM(_Pretrained):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
-        return_dict: bool = True, **_unused,
+        return_dict: bool = True, **_unused: object,
     ) -> MaskedLMOutput | tuple[Tensor, ...]:  # fmt: skip
         """Logits (B, L, V); with `labels` (B, L), -100 where there is none, also the mean cross entropy."""
         hidden_BLD = self.transformer(input_ids, attention_mask).last_hidden_state

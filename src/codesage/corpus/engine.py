@@ -9,9 +9,10 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from codesage.corpus.build.pool import Pool
+from codesage.corpus.build.units import Runner, U
 from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
@@ -20,21 +21,16 @@ from codesage.errors import CodesageError
 _TICK = 0.2  # seconds between checks of how long an item has taken
 
 
-class Unit(Protocol):
-    """A picklable piece of work; `weight` says how long it takes, in any unit."""
-
-    weight: int
-
-
-class Engine(Protocol):
+class Engine(Runner, Protocol):
     """Runs a task over units and compares their results. It is a context manager, since it owns processes."""
 
     workers: int
-    judge: Judge
     shares_machine: bool  # whether all workers can read the cache of this machine
 
-    def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = ...) -> Iterator[object]:
-        """Results of `task(unit, guard)` in the order of `units`. `heard` is called with each result as soon as it is ready."""
+    @property
+    def judge(self) -> Judge:
+        """What compares the rows of the units."""
+        ...
 
     def __enter__(self) -> "Engine": ...
     def __exit__(self, *error: object) -> None: ...
@@ -45,11 +41,14 @@ class LocalEngine:
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
         self.workers = workers or os.cpu_count() or 1
-        self.judge, self.shares_machine = OneMachine(), True
+        self.judge: Judge = OneMachine()
+        self.shares_machine = True
         self._limits = limits
         self._pool: list[Worker] = []
 
-    def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
+    def map(
+        self, task: Task[U], units: Sequence[U], *, on_result: Callable[[Any], None] = lambda result: None
+    ) -> Iterator[Any]:
         """Results in the order of `units`. Raises what a task raises, and CodesageError when workers keep dying."""
         waiting = sorted(range(len(units)), key=lambda index: (units[index].weight, -index))
         while len(self._pool) < min(self.workers, len(units)):
@@ -67,7 +66,7 @@ class LocalEngine:
                 if answer is not None:
                     results[busy.pop(worker)] = answer[0]
                     idle.append(worker)
-                    heard(answer[0])
+                    on_result(answer[0])
             while next_unit in results:
                 yield results.pop(next_unit)
                 next_unit += 1
@@ -101,9 +100,11 @@ class RayEngine:
             _start(ray, workers)
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
         self._pool = Pool(self.workers, limits)
-        self.judge = Cluster(self._pool)
+        self.judge: Judge = Cluster(self._pool)
 
-    def map(self, task: Task, units: Sequence[Unit], *, heard: Callable[[object], None] = lambda result: None):
+    def map(
+        self, task: Task[U], units: Sequence[U], *, on_result: Callable[[Any], None] = lambda result: None
+    ) -> Iterator[Any]:
         """Results in the order of `units`. Raises what a task raises, and CodesageError when workers keep dying."""
         order = sorted(range(len(units)), key=lambda index: (-units[index].weight, index))
         shared_task = self._pool.put(pickle.dumps(task))
@@ -113,7 +114,7 @@ class RayEngine:
             if kind == "failed":
                 raise value
             results[order[number]] = value
-            heard(value)
+            on_result(value)
             while next_unit in results:
                 yield results.pop(next_unit)
                 next_unit += 1
@@ -127,7 +128,7 @@ class RayEngine:
             self._ray.shutdown()
 
 
-def _start(ray, workers: int) -> None:
+def _start(ray: Any, workers: int) -> None:
     """Join the running cluster or start one here. Tries twice, since a busy machine can fail once; then CodesageError."""
     options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
     for last in (False, True):

@@ -11,7 +11,6 @@ from functools import lru_cache
 from codesage.corpus.sources.licences import copyleft_header
 from codesage.syntax import is_cplusplus
 
-REASONS = ("vendored", "generated", "minified", "data", "C++", "copyleft header", "test")
 _HEAD = 1_000  # characters at the start that are searched for the mark of a generator
 _ENOUGH = 2_000  # characters; counts mean nothing for shorter texts
 _LINE = 200  # mean characters in a line; code stays below 60
@@ -71,8 +70,9 @@ def is_prose(path: str) -> bool:
 
 
 def reason(name: str, text: str) -> str:
-    """Why the file `name` should not be learned from: one of REASONS, or "" when it is a good source.
+    """Why the file `name` should not be learned from, or "" when it is a good source.
 
+    The reasons are "vendored", "generated", "minified", "data", "C++", "copyleft header" and "test".
     "test" has the lowest priority, since tests are read for separate pairs: it is returned only when no other reason
     applies. "copyleft header" has the next lowest. "C++" is a C++ header with the file name of a C header.
     """

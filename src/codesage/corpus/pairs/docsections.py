@@ -1,0 +1,101 @@
+"""Sections in docstrings: `Args:` of Google, underlined headers of NumPy, and `Returns:` in comments of C."""
+
+import re
+
+from codesage.corpus.pairs.docreader import UNDERLINE, BlockReader, indent, without_annotation
+
+_SECTIONS = {
+    header: kind
+    for kind, headers in (
+        ("param", "args,arguments,parameters,params,keyword args,keyword arguments,other parameters,attributes"),
+        ("return", "returns,return,yields,yield"),
+        ("raise", "raises,raise,throws,exceptions"),
+        ("text", "note,notes,example,examples,usage,warning,warnings,details,description,remarks"),
+        ("skip", "see also,references,todo,methods,warns,receives,author,authors"),
+    )
+    for header in headers.split(",")
+}
+_C_SECTION = re.compile(r"([A-Za-z]{3,12}(?: [A-Za-z]{2,12})?)\s*:(?!:)\s*(.*)$", re.DOTALL)
+_C_SECTIONS = {
+    header: kind
+    for kind, headers in (
+        ("return", "return,returns,return value,return values,result,results,retval"),
+        ("text", "note,notes,description,purpose,summary,abstract,synopsis,comment,comments,remarks,brief,desc"),
+        ("param", "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
+                  "args,parameter,parameters,params,in,out,options database"),
+        ("skip", "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
+                 "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence"),
+    )
+    for header in headers.split(",")
+}  # fmt: skip
+_ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
+_TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
+
+
+class SectionReader(BlockReader):
+    """Reads sections and their entries. Each method returns the number of the next line, or 0 when the line is not one."""
+
+    def _sectioned(self, at: int, line: str, stripped: str) -> int:
+        """Google's `Args:` and NumPy's underlined sections."""
+        column = indent(line)
+        if after := self._section_header(at, column, stripped):
+            return after
+        if not self.section and "):" in stripped and (match := _TYPED_ENTRY.match(stripped)):
+            self.section, self.numpy, self.section_indent = "param", False, column  # a list of parameters without header
+            self._open("param", match.group(1), match.group(2))
+            return at + 1
+        if self.section in ("", "text", "skip"):
+            if self.section == "skip" and not self.texts:
+                self.kind = "skip"
+            return 0
+        return self._numpy_entry(at, column, stripped) if self.numpy else self._google_entry(at, column, stripped)
+
+    def _section_header(self, at: int, column: int, stripped: str) -> int:
+        section = _SECTIONS.get(stripped.lower().rstrip(":")) if len(stripped) < 24 else None
+        if not section:
+            return 0
+        below = self.lines[at + 1] if at + 1 < len(self.lines) else ""
+        underlined = bool(UNDERLINE.match(below.strip()))
+        if not underlined and not stripped.endswith(":"):
+            return 0
+        self._open(section)
+        self.section, self.numpy, self.section_indent = section, underlined, column if underlined else -1 - column
+        return at + 1 + underlined
+
+    def _numpy_entry(self, at: int, column: int, stripped: str) -> int:
+        if column > self.section_indent:
+            return 0
+        if self.lines[at + 1 : at + 2] and UNDERLINE.match(self.stripped[at + 1]):
+            self.section = ""  # a section with a name of its own
+            return 0
+        self._open(self.section, stripped.partition(":")[0].strip() if self.section != "return" else "")
+        return at + 1
+
+    def _google_entry(self, at: int, column: int, stripped: str) -> int:
+        if self.section_indent < 0:  # the first entry sets the column, the header's own is -1 - section_indent
+            if column <= -1 - self.section_indent:
+                return self._end_section()
+            self.section_indent = column
+        if column < self.section_indent:
+            return self._end_section()
+        if column == self.section_indent and (match := _ENTRY.match(stripped)):
+            if self.section == "return":
+                self._open("return", "", match.group(2) if not self.texts else "")
+            else:
+                self._open(self.section, match.group(1).lstrip("*"), match.group(2))
+            return at + 1
+        return 0
+
+    def _end_section(self) -> int:
+        self.section = ""
+        self._open("text")
+        return 0
+
+    def _c_section(self, at: int, stripped: str) -> int:
+        """A line such as `Returns: text` in a comment of C."""
+        match = _C_SECTION.match(stripped) if ":" in stripped[:28] else None
+        kind = _C_SECTIONS.get(match.group(1).lower()) if match else None
+        if match is None or not kind or (kind == "param" and match.group(2)):
+            return 0
+        self._open(kind, "", without_annotation(match.group(2)))
+        return at + 1

@@ -1,0 +1,95 @@
+"""Tasks from a corpus and from small benchmarks in plain JSON lines.
+
+In: a corpus or a benchmark folder. Out: tasks. Benchmarks are read in place, never copied.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from codesage.corpus.read import read_pairs
+from codesage.errors import CodesageError
+from codesage.evaluate.rows import answered, read_rows, unique
+from codesage.evaluate.tasks import ClassificationTask, RetrievalTask
+from codesage.words import split_words
+
+
+def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
+    """Search body-only code by docstring, over `limit` functions of held-out packages with distinct texts and bodies.
+
+    CodesageError when the corpus has no held-out pairs.
+    """
+    texts, bodies, chosen = set(), set(), []
+    pairs = list(read_pairs(corpus, held_out=True, kinds=("function",)))
+    for index in np.random.default_rng(seed).permutation(len(pairs)):
+        pair = pairs[index]
+        if pair.text not in texts and pair.bare_body not in bodies:
+            texts.add(pair.text)
+            bodies.add(pair.bare_body)
+            chosen.append(pair)
+    if not chosen:
+        raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
+    chosen = chosen[:limit]
+    return RetrievalTask("held-out pairs", [p.text for p in chosen], [p.bare_body for p in chosen], list(range(len(chosen))))
+
+
+def cosqa(folder: Path | str) -> RetrievalTask:
+    """CoSQA (Python, web queries): the queries and code base in `folder`. CodesageError when they are missing."""
+    folder = Path(folder)
+    code = list(read_rows(folder / "codebase.jsonl", "code_id", "code"))
+    queries = list(read_rows(folder / "queries.jsonl", "query", "code_id"))
+    row_of = unique(code, "code_id", folder / "codebase.jsonl")
+    answers = answered([row["code_id"] for row in queries], row_of, folder / "queries.jsonl")
+    return RetrievalTask("CoSQA", [row["query"] for row in queries], [row["code"] for row in code], answers)
+
+
+def mbxp(folder: Path | str, query_language: str, code_language: str) -> RetrievalTask:
+    """Search code in one language with the same task's code in another (MBXP). The entry point's name is masked in both.
+
+    The languages share the translated name, so unmasked scores would measure name matching.
+    """
+    folder = Path(folder)
+    sides = [
+        {row["task"]: _masked(row["code"], row["entry_point"]) for row in read_rows(folder / f"{language}.jsonl", "task",
+                                                                                "entry_point", "code")}
+        for language in (query_language, code_language)
+    ]  # fmt: skip
+    candidates = sorted(sides[1])
+    shared = [task for task in sorted(sides[0]) if task in sides[1]]
+    row_of = {task: row for row, task in enumerate(candidates)}
+    return RetrievalTask(
+        f"MBXP {query_language} to {code_language}", [sides[0][task] for task in shared],
+        [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code", (query_language, code_language),
+    )  # fmt: skip
+
+
+def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
+    """`mbxp` for all ordered pairs of languages in `folder`. CodesageError when it has fewer than two languages."""
+    languages = sorted(file.stem for file in Path(folder).glob("*.jsonl"))
+    if len(languages) < 2:
+        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
+    return [mbxp(folder, one, other) for one in languages for other in languages if one != other]
+
+
+def java_csharp(folder: Path | str) -> list[RetrievalTask]:
+    """Search C# ports with Java code, and the reverse (CodeXGLUE code-to-code-trans): two tasks."""
+    rows = list(read_rows(Path(folder) / "valid.jsonl", "java", "csharp"))
+    sides = {language: [row[language] for row in rows] for language in ("java", "csharp")}
+    own = list(range(len(rows)))
+    return [
+        RetrievalTask(f"{one} to {other}", sides[one], sides[other], own, "code", (one, other))
+        for one, other in (("java", "csharp"), ("csharp", "java"))
+    ]
+
+
+def codecomplex(folder: Path | str) -> ClassificationTask:
+    """CodeComplex: programs in Java and Python, seven classes of complexity, evaluated over five folds."""
+    rows = list(read_rows(Path(folder) / "test.jsonl", "code", "label"))
+    return ClassificationTask("CodeComplex", [row["code"] for row in rows], [str(row["label"]) for row in rows])
+
+
+def _masked(code: str, name: str) -> str:
+    words = split_words(name)
+    spelled = "[_]?".join(re.escape(word) for word in words)
+    return re.sub(rf"(?<![A-Za-z0-9]){spelled}(?![A-Za-z0-9])", "f", code, flags=re.IGNORECASE) if words else code

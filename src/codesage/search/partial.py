@@ -1,0 +1,63 @@
+"""Similarities while the encoder has not read every chunk: known where it has, estimated from static vectors elsewhere.
+
+In: an index, what is asked as a vector of the encoder and as a static one. Out: a similarity for every chunk. The most
+promising chunks that are not encoded are encoded at once, as many as the time allows; their vectors go into the cache of all
+repositories, so that the next update has them. The others get what known ones of their static similarity have on average.
+Shapes: N chunks, D the width of the vectors.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from codesage.records import Encoder
+from codesage.search.index import Index
+from codesage.search.pieces import pieces
+from codesage.search.vectors import Vectors
+from codesage.search.view import View
+
+_MOST = 48  # chunks that one question has encoded
+_AT_ONCE = 8  # between two looks at the clock
+_FEWEST = 8  # known pairs of similarities that an estimate is made from
+_SLOPE = 0.5  # with fewer
+
+
+def similarities(
+    index: Index, view: View, encoder: Encoder, vector_D: np.ndarray, static_D: np.ndarray | None,
+    order: Callable[[np.ndarray], list[int]], seconds: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """float32 (N,) similarities, and bool (N,): which of them are the encoder's.
+
+    `order` gives places, the most promising first, for similarities. About `seconds` go into encoding.
+    """
+    scores_N, known_N = view.similarities(vector_D).copy(), view.encoded_N.copy()
+    static_N = np.zeros(len(scores_N), np.float32)
+    if static_D is not None and view.statics_ND is not None and view.statics_ND.shape[1] == len(static_D):
+        static_N = view.statics_ND @ static_D
+    wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
+    started, cache = time.monotonic(), Vectors(encoder)
+    for start in range(0, len(wanted), _AT_ONCE):
+        if start and time.monotonic() - started >= seconds:
+            break
+        some = wanted[start : start + _AT_ONCE]
+        scores_N[some] = _encoded(index, view, encoder, cache, some, vector_D)
+        known_N[some] = True
+    cache.close()
+    return _estimated(scores_N, static_N, known_N), known_N
+
+
+def _encoded(index: Index, view: View, encoder: Encoder, cache: Vectors, places: list[int], vector_D: np.ndarray) -> np.ndarray:
+    """The similarity of each of the chunks at `places`."""
+    texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
+    scores = cache.encode([text for one in texts for text in one]).astype(np.float32) @ vector_D
+    return np.maximum.reduceat(scores, np.cumsum([0, *map(len, texts[:-1])]))
+
+
+def _estimated(scores_N: np.ndarray, static_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
+    """`scores_N` where they are known; elsewhere the line through the known ones over their static similarities."""
+    both_N = known_N & (static_N != 0)
+    slope, level = _SLOPE, 0.0
+    if np.count_nonzero(both_N) >= _FEWEST and static_N[both_N].std() > 0:
+        slope, level = np.polyfit(static_N[both_N], scores_N[both_N], 1)
+    return np.where(known_N, scores_N, max(slope, 0.0) * static_N + level).astype(np.float32)

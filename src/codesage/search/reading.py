@@ -1,0 +1,171 @@
+"""Files to chunks and their words, half of the work of an index; in a second process where there is much to read.
+
+In: files in batches. Out: for each batch, in order, what an index stores of it. The second process runs this module and is
+spoken to in pickles over its standard input and output. Where it cannot start, or ends, this process reads by itself; what is
+read is the same.
+Shapes: N chunks, W words of all of them end to end.
+"""
+
+import os
+import pickle
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from codesage.records import Chunk, Document
+from codesage.search.chunks import chunks
+from codesage.search.terms import indexed_words
+from codesage.syntax import language_in
+from codesage.walk import Skipped, Text, read_text
+
+File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
+FIELDS = 3  # of a chunk that have words: its name, its path, its text
+_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
+_MUCH = 1_500_000  # bytes that are worth a second process
+_OWN = 5  # of so many batches this process reads one, as it has the index to write too
+_AHEAD = 4  # batches of the second process that may wait in this one
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of N chunks: word i is vocabulary[numbers_W[i]]; field f of chunk n has sizes[n * FIELDS + f] of them."""
+
+    vocabulary: list[str]
+    numbers_W: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks they are of."""
+        return len(self.sizes) // FIELDS
+
+    def lengths(self) -> np.ndarray:
+        """Words of each chunk, (N,)."""
+        return self.sizes.reshape(-1, FIELDS).sum(axis=1)
+
+
+def words_of(fields: list[list[str]]) -> Words:
+    """Words from the lists of all fields of all chunks."""
+    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+    sizes = np.fromiter(map(len, fields), np.int64, len(fields))
+    numbers_W = np.fromiter(map(numbers.__getitem__, chain.from_iterable(fields)), np.int32, sizes.sum())
+    return Words(list(numbers), numbers_W, sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was read of some files: name, stamp and reason for a skip ("" for none) of each; the chunks and their words."""
+
+    files: list[tuple[str, str, str]]
+    chunks: list[Chunk]
+    words: Words
+
+
+def read_batch(files: list[File]) -> Batch:
+    """Read files, cut them into chunks, take their words."""
+    found: list[Chunk] = []
+    states = []
+    for path, name, stamp in files:
+        read = read_text(path, name=name)
+        if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
+            read = Skipped(name, "secret")
+        states.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
+        if isinstance(read, Text):
+            found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
+    fields = [indexed_words(storable(field)) for chunk in found for field in (chunk.name, chunk.path, chunk.text)]
+    return Batch(states, found, words_of(fields))
+
+
+def storable(text: str) -> str:
+    """`text` without what UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def batches(files: list[File], size: int) -> Iterator[Batch]:
+    """What is read of `files`, `size` at a time and in order."""
+    lists = [files[start : start + size] for start in range(0, len(files), size)]
+    worth_it = len(lists) > _OWN and _processors() > 1 and sum(map(_bytes_of, files)) >= _MUCH
+    helper = _Helper([some for at, some in enumerate(lists) if at % _OWN]) if worth_it else None
+    try:
+        for at, some in enumerate(lists):
+            read = helper.answer() if helper is not None and at % _OWN else None
+            yield read_batch(some) if read is None else read
+    finally:
+        if helper is not None:
+            helper.close()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _bytes_of(file: File) -> int:
+    size = file[2].partition(":")[0]
+    return int(size) if size else 0
+
+
+class _Helper:
+    """A second process that reads some batches in order; its answer is None where it cannot."""
+
+    def __init__(self, lists: list[list[File]]) -> None:
+        self._answers: queue.SimpleQueue = queue.SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._process = self._thread = None
+        path = os.pathsep.join(filter(None, sys.path))
+        command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                             stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+        except OSError:
+            self._answers.put(None)
+            return
+        self._thread = threading.Thread(target=self._listen, args=(lists,), daemon=True)
+        self._thread.start()
+
+    def _listen(self, lists: list[list[File]]) -> None:
+        """Hand over what to read, then take answers, a few more than are needed yet."""
+        try:
+            pickle.dump(lists, self._process.stdin)
+            self._process.stdin.flush()
+            for _ in lists:
+                self._room.acquire()
+                self._answers.put(pickle.load(self._process.stdout))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._answers.put(None)
+
+    def answer(self) -> Batch | None:
+        """The next batch."""
+        found = self._answers.get()
+        if found is None:
+            self._answers.put(None)  # and so are all that follow
+        self._room.release()
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        if self._thread is not None:
+            self._process.kill()
+            self._room.release()
+            self._thread.join()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(OSError):
+                    pipe.close()
+            self._process.wait()
+
+
+def serve() -> None:
+    """The second process: read the batches that it is given, and end."""
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        for files in pickle.load(sys.stdin.buffer):
+            pickle.dump(read_batch(files), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+            sys.stdout.buffer.flush()

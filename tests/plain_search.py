@@ -1,0 +1,145 @@
+"""Search in plain loops, words by SQLite's FTS5: the reference that the tests of ranking compare with."""
+
+import hashlib
+import re
+import sqlite3
+from collections import defaultdict
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from codesage.encoder.queries import read_query
+from codesage.search import ranking
+from codesage.search.kinds import kind_of
+from codesage.search.ranking import Rules
+from codesage.search.terms import indexed_words, query_words
+
+DEPTH = 200
+QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
+
+
+def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_weight=2.0, rules=None):
+    """(path, line, name, score, parts, alike) of each hit."""
+    rules = rules or Rules()
+    rows = rows_of(index)
+    chunks = {number: row for number, *row in rows
+              if (not language or row[1] == language) and (not glob or fnmatchcase(row[0], glob))}  # fmt: skip
+    if not query.strip() or not chunks:
+        return []
+    rankings = [[number for number in words_ranked(rows, query) if number in chunks][:DEPTH]]
+    if dense_weight:
+        rankings.append([number for number in vectors_ranked(index, encoder, query) if number in chunks][:DEPTH])
+    fused = ranking.reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
+    first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
+    name = ranking.asked_name(query)
+    scores = {number: score / first for number, score in fused}
+    if name and rules.name:
+        for number, row in chunks.items():
+            if row[3] and row[3].rpartition(".")[2].lower() == name.lower():
+                scores.setdefault(number, 0.0)
+    parts = parts_of(rows, chunks, query, name, scores, rules)
+    totals = {number: sum(own.values()) for number, own in parts.items()}
+    shared(rows, chunks, query, totals, parts, rules)
+    return folded(chunks, spread(totals, chunks, rules.later), parts, top)
+
+
+def rows_of(index):
+    """All chunks in order."""
+    columns = "id, path, language, kind, name, start_line, text"
+    return index.connection.execute(f"SELECT {columns} FROM chunks ORDER BY id").fetchall()
+
+
+def words_ranked(rows, query):
+    """Numbers of chunks by BM25 of FTS5, best first."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE VIRTUAL TABLE words USING fts5 (name, path, text, tokenize = 'unicode61 remove_diacritics 0')")
+    for number, path, _, _, name, _, text in rows:
+        words = [" ".join(indexed_words(part)) for part in (name, path, text)]
+        connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
+    asked = " OR ".join(f'"{word}"' for word in query_words(query))
+    found = connection.execute(
+        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (asked,)
+    ) if asked else ()  # fmt: skip
+    return [number for (number,) in found]
+
+
+def vectors_ranked(index, encoder, query):
+    """Numbers of chunks by the similarity of their best piece, best first."""
+    stored = index.connection.execute("SELECT chunk, vector FROM pieces JOIN vectors USING (row) ORDER BY chunk, pieces.rowid")
+    numbers, vectors = zip(*stored, strict=True)
+    rows = np.stack([np.frombuffer(vector, np.float16) for vector in vectors]).astype(np.float32)
+    scores = {}
+    for number, score in zip(numbers, (rows @ encoder.encode([query], kind="text")[0]).tolist(), strict=True):
+        scores[number] = max(score, scores.get(number, -2))
+    return sorted(scores, key=lambda number: (-scores[number], number))
+
+
+def parts_of(rows, chunks, query, name, scores, rules):
+    """What each rule adds to each candidate."""
+    words = ranking.content_words(query)
+    sizes, best = defaultdict(int), defaultdict(list)
+    for row in rows:
+        sizes[row[1]] += 1
+    for number, score in scores.items():
+        best[chunks[number][0]].append(score)
+    wanted = [next(filter(None, found.groups())) for found in QUOTED.finditer(query)]
+    if not wanted and len(query.split()) >= 4:
+        wanted = [query.strip()]
+    found = {}
+    for number, score in scores.items():
+        path, _, kind, own, _, text = chunks[number]
+        named = max(ranking.named(query, own, kind), 0.8 * defined(text, name)) if name else 0.0
+        parts = {
+            "words and vectors": score,
+            "file": rules.file * sum(sorted(best[path], reverse=True)[:3]) / min(3, sizes[path]),
+            "name": rules.name * named,
+            "words in path": rules.path * ranking.words_in_path(words, path),
+            "words in name": 0.0 if name else rules.part * ranking.words_in_name(words, own),
+            "literal": rules.literal * (bool(wanted) and all(one in text for one in wanted)),
+        }
+        found[number] = {rule: value for rule, value in parts.items() if value}
+    return found
+
+
+def defined(text, name):
+    """Whether the text defines the name."""
+    words = "class|interface|type|struct|enum|union|trait|module|const|let|var|def|function|func|define|namespace|record"
+    return bool(re.search(rf"\b(?:{words})\s+(?:[\w.]+::)?{re.escape(name)}\b", text))
+
+
+def shared(rows, chunks, query, totals, parts, rules):
+    """Bring scores down to the share that a kind of file and another language than the one named keep."""
+    asked = ranking.kinds_asked(query)
+    spoken = set(read_query(query).languages) & {row[2] for row in rows}
+    for number in totals:
+        kind = kind_of(chunks[number][0])
+        share = ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
+        share *= 0.7 if spoken and chunks[number][1] not in spoken else 1.0
+        if share != 1:
+            totals[number] *= share
+            parts[number]["share of its kind"] = share
+
+
+def spread(totals, chunks, later):
+    """Best first, each further chunk of a file brought down."""
+    seen, found = defaultdict(int), []
+    for number, score in sorted(totals.items(), key=lambda item: -item[1]):
+        path = chunks[number][0]
+        found.append((number, score * later ** seen[path]))
+        seen[path] += 1
+    return sorted(found, key=lambda item: -item[1])
+
+
+def folded(chunks, ranked, parts, top):
+    """The best, equal texts folded into the first of them."""
+    found, alike = [], {}
+    for number, score in ranked:
+        path, _, _, name, line, text = chunks[number]
+        key = hashlib.sha256(" ".join(text.split()).encode()).digest()
+        alike[key] = alike.get(key, -1) + 1
+        if not alike[key]:
+            if len(found) == top:
+                break
+            own = {rule: round(value, 9) for rule, value in parts[number].items()}
+            found.append((key, (path, line, name, round(score, 9), own)))
+    return [(*hit, alike[key]) for key, hit in found]

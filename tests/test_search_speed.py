@@ -1,0 +1,207 @@
+"""What makes search fast changes no answer: ranking and words equal plain code, views are shared, segments merge."""
+
+import random
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from codesage.encoder.centring import without_language
+from codesage.search import index as index_station
+from codesage.search import postings, reading
+from codesage.search import view as view_station
+from codesage.search.index import Index
+from codesage.search.query import search
+from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
+from codesage.search.similar import similar
+from codesage.search.terms import parts_of, query_words, stem
+from codesage.search.view import View
+from plain_search import plain_search, rows_of, words_ranked
+from test_search import ENCODER
+
+WORDS = [
+    "open", "file", "parse", "http", "header", "socket", "reader", "table", "config", "rows", "the", "of", "größe", "Token"
+]  # fmt: skip
+QUERIES = [
+    "open the file", "parse http header", "Reader", "reader.openFile", "ConfigTable", "LIMIT", "tests of the socket", "of",
+    "read a table in go", '"return parse(file)"', "return the rows of config", "docs config", "größe", "nothing like it",
+    "the of", "where is 'open the header' said", "Table.open",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+
+def written(root, *, files=60, seed=0):
+    """A project of random files in several languages, kinds and folders, with equal texts among them."""
+    random.seed(seed)
+    for number in range(files):
+        folder = random.choice(["src", "tests", "docs", "src/http", "legacy", "vendor/reader"])
+        name, suffix = random.choice(WORDS), random.choice([".py", ".py", ".go", ".md", ".toml"])
+        text = "".join(map(function if suffix == ".py" else line, range(random.randint(1, 9))))
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / f"{name.lower()}{number}{suffix}").write_text(text, encoding="utf-8")
+    return root
+
+
+def function(number):
+    name, words = random.choice(WORDS) + random.choice(["", "File", "_rows"]), random.choices(WORDS, k=4)
+    if random.random() < 0.2:
+        own = f"    {words[0]} = 1\n\n    def open(self):\n        return 2\n\n\n"
+        return f"LIMIT = {number}\nclass {name.title()}Table(Reader):\n{own}"
+    return f"def {name}({words[0]}):\n    # {' '.join(words)}\n    return {words[1]}({words[2]})\n\n\n"
+
+
+def line(number):
+    return " ".join(random.choices(WORDS, k=6)) + ("\n" if number % 3 else "\nconst LIMIT = 1\n")
+
+
+def found(hits):
+    return [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, round(hit.score, 9),
+             {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = Index.open(written(tmp_path / "code"), folder=tmp_path / "index", encoder=ENCODER)
+    index.update(ENCODER)
+    return index
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top": 60}, {"language": "python"}, {"glob": "src/*"}, {"dense_weight": 0.0}, {"dense_weight": 1e6},
+     {"rules": Rules(file=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})}, {"rules": Rules(later=0.3)}],
+)  # fmt: skip
+def test_ranking_equals_the_plain_one(index, options):
+    for query in QUERIES:
+        assert found(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
+
+
+def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, monkeypatch):
+    def ranked(query):
+        view = index.view()
+        scores_N = view.postings.scores(index.connection, query_words(query))
+        return [int(view.numbers_N[place]) for place in best(scores_N, int(np.count_nonzero(scores_N)))]
+
+    for number, file in enumerate(sorted((tmp_path / "code").rglob("*.*"))):
+        if number % 3 == 0:
+            file.unlink()
+    written(tmp_path / "code", files=20, seed=1)
+    index.update(ENCODER)
+    segments = "SELECT count(*) FROM segments"
+    for merged in (False, True):
+        assert (index.connection.execute(segments).fetchone()[0] == 1) == merged
+        for query in QUERIES:
+            assert ranked(query) == words_ranked(rows_of(index), query), query
+        monkeypatch.setattr(postings, "_MOST_SEGMENTS", 0)
+        with index._writing():
+            postings.merge(index.connection)
+
+
+def test_segments_hold_chunks_far_apart(index, monkeypatch):
+    monkeypatch.setattr(postings, "_SPAN", 100)
+    monkeypatch.setattr(postings, "_MOST_SEGMENTS", -100)
+    before = [found(search(index, ENCODER, query)) for query in QUERIES]
+    with index._writing():
+        postings.merge(index.connection)
+        assert index.connection.execute("SELECT count(*) FROM segments").fetchone()[0] == 3
+    assert [found(search(index, ENCODER, query)) for query in QUERIES] == before
+
+
+def test_best_of_equal_scores_are_the_first():
+    scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0, -np.inf])
+    assert best(scores, 4) == [1, 3, 2, 4] and best(scores, 0) == [] and best(scores, 7) == [1, 3, 2, 4, 5, 0, 6]
+    assert best(np.array([]), 5) == []
+
+
+def test_names_are_told_apart_by_their_stems():
+    names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
+    for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
+        words = content_words(query)
+        for name in names:
+            own = {stem(part) for part in parts_of(name)}
+            both = own & set(words)
+            assert words_in_name(words, name) == (len(both) / len(own) if both else 0.0)
+            if "/" not in name:
+                held = [word for word in words if word in own or (len(word) > 3 and word in name.lower())]
+                assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
+
+
+def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
+    other = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
+    view = index.view()
+    assert other.view() is view and view.centred_PD is view.centred_PD
+    (tmp_path / "code" / "late.py").write_text("def very_late():\n    return 1\n")
+    other.update(ENCODER)
+    assert index.view() is not view and index.view() is other.view() and "very_late" in index.view().names
+    Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER, rebuild=True)
+    fresh = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
+    assert fresh.view().names == []
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.3, 3.0])
+def test_the_scan_in_7_bits_finds_the_same_nearest(monkeypatch, spread):
+    """With vectors close together nearly all may be among the nearest: then all are compared."""
+    random, pieces = np.random.default_rng(0), 6_000
+    centres = random.standard_normal((40, 64))
+    vectors = (centres[random.integers(40, size=pieces)] + spread * random.standard_normal((pieces, 64))).astype(np.float32)
+    vectors[random.integers(pieces, size=500)] = vectors[7]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    starts = np.unique(np.append(0, random.integers(pieces, size=4_000)))
+    columns = [["x"] * len(starts)] * 4
+    view = View(np.arange(len(starts)), *columns, None, vectors, starts, np.ones(len(starts), bool), None)
+    for depth, allowed in ((10, None), (200, None), (200, random.random(len(starts)) < 0.1), (3, np.arange(len(starts)) < 2)):
+        asked = vectors[3] + 0.1 * random.standard_normal(64).astype(np.float32)
+        monkeypatch.setattr(view_station, "_ASKED", 1_000)
+        plain = view.nearest(asked, depth, allowed)
+        monkeypatch.setattr(view_station, "_ASKED", 0)
+        scores = view.similarities(asked)
+        assert scores[view.nearest(asked, depth, allowed)] == pytest.approx(scores[plain], abs=1e-6)
+        rough, error = view._scan.approximate(asked)
+        assert np.abs(rough - vectors @ asked).max() < error < 0.2
+
+
+def test_code_is_compared_without_the_mean_of_its_language(index):
+    view = index.view()
+    place = view.languages.index("go")
+    line = index.chunks_of([int(view.numbers_N[place])])[0].start_line
+    pieces_N = np.diff([*view.starts_N, len(view.vectors_PD)])
+    plain = without_language(view.vectors_PD, np.repeat(view.languages, pieces_N).tolist())
+    best = [float(max(plain[start:end] @ plain[view.starts_N[place]]))
+            for start, end in pairwise([*view.starts_N, len(plain)])]  # fmt: skip
+    hits = similar(index, view.paths[place], line, top=20)
+    numbers = {(hit.chunk.path, hit.chunk.start_line): hit.score for hit in hits}
+    for other, chunk in enumerate(index.chunks_of(view.numbers_N.tolist())):
+        if (chunk.path, chunk.start_line) in numbers:
+            assert numbers[chunk.path, chunk.start_line] == pytest.approx(best[other], abs=1e-5)
+    assert len(hits) == 20
+
+
+@pytest.mark.parametrize("helper", ["works", "is missing", "ends at once", "ends later"])
+def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
+    """`index` was read by one process, as it is small."""
+    monkeypatch.setattr(reading, "_MUCH", 0)
+    monkeypatch.setattr(reading, "_processors", lambda: 2)
+    monkeypatch.setattr(index_station, "_FILES_A_BATCH", 4)
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **options):
+            broken = "import codesage.search.reading as r; r._PRIVATE_KEY = None; " + command[2]
+            program = {"is missing": ["/nowhere/python"], "ends at once": [sys.executable, "-c", "raise SystemExit"],
+                       "ends later": [*command[:2], broken], "works": command}[helper]  # fmt: skip
+            started.append(program)
+            super().__init__(program, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    other = Index.open(tmp_path / "code", folder=tmp_path / "other", encoder=ENCODER)
+    assert other.update(ENCODER)["read"] == index.status().files and len(started) == 1
+    for query in ("SELECT * FROM chunks ORDER BY id", "SELECT path, reason FROM files ORDER BY path"):
+        assert other.connection.execute(query).fetchall() == index.connection.execute(query).fetchall()
+    for query in QUERIES:
+        assert found(search(other, ENCODER, query)) == found(search(index, ENCODER, query))

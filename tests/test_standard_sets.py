@@ -1,0 +1,214 @@
+"""Standard data sets in the layouts of their authors, the published preparation of code, and figures that follow from them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from codesage import CodesageError
+from codesage.classify import training
+from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
+from codesage.evaluate import sets, stage
+from codesage.evaluate.commands import evaluate
+from codesage.evaluate.comments import without_comments
+from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
+
+WORDS = ["read a file", "open the door", "sum two numbers", "sort the list"]
+CODE = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
+        "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip
+
+
+def lines(file, rows):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+
+
+def described(first=0):
+    return [{"docstring_tokens": text.split(), "code_tokens": code.split(), "url": f"u{first + i}", "idx": i}
+            for i, (text, code) in enumerate(zip(WORDS, CODE, strict=True))]  # fmt: skip
+
+
+def write_sets(folder):
+    lines(folder / "advtest/test.jsonl", [{**row, "function_tokens": row["code_tokens"]} for row in described()])
+    for language in ("go", "ruby"):
+        lines(folder / f"codesearchnet/{language}/test.jsonl", described()[:3])
+        lines(folder / f"codesearchnet/{language}/codebase.jsonl", described()[::-1])
+        lines(folder / f"codenet/{language}_with_func.jsonl",
+              [{"func": code + f"  // {i}", "label": str(i % 2), "index": f"{language}{i}"} for i, code in enumerate(CODE)])
+    lines(folder / "cosqa/code_idx_map.txt", [{code: i + 7 for i, code in enumerate(CODE)}])
+    lines(folder / "cosqa/cosqa-retrieval-test-500.json",
+          [json.dumps([{"idx": "q", "doc": text, "code": "", "retrieval_idx": i + 7} for i, text in enumerate(WORDS)])])
+    lines(folder / "poj104/test.jsonl", [{"label": str(i % 2), "index": str(i), "code": CODE[i % 2]} for i in range(4)])
+    lines(folder / "bigclonebench/data.jsonl", [{"func": code, "idx": str(i)} for i, code in enumerate(CODE + CODE)])
+    lines(folder / "bigclonebench/valid.txt", ["0\t4\t1", "1\t5\t1", "0\t1\t0"])
+    lines(folder / "bigclonebench/test.txt", ["2\t6\t1", "3\t7\t1", "2\t3\t0"])
+    rows = [{"func": f"{CODE[i % 2]} # {i}", "target": i % 2} for i in range(12)]
+    lines(folder / "defect/function.json", [json.dumps(rows)])
+    for part, own in (("train", range(8)), ("valid", range(8, 10)), ("test", range(10, 12))):
+        lines(folder / f"defect/{part}.txt", map(str, own))
+        labels = ["No_Error"] * 6 + ["KeyError", "EOFError"] if part == "train" else ["No_Error", "KeyError"]
+        lines(folder / f"runtime-error/{part}_balanced.json",
+              [{"code": f"{CODE[label != 'No_Error']} # {i}", "target_label": label} for i, label in enumerate(labels)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_sets(tmp_path_factory.mktemp("sets"))
+
+
+def test_every_layout_is_read(data):
+    tasks = sets.read(None, data, [], say=lambda line: pytest.fail(line))
+    assert list(tasks) == [
+        "CoSQA", "AdvTest", "CodeSearchNet", "CodeNet", "POJ-104", "BigCloneBench", "Defect", "Runtime error"
+    ]  # fmt: skip
+    assert [task.name for task in tasks["CodeSearchNet"]] == ["go", "ruby"]
+    assert tasks["CodeSearchNet"][0].relevant == [3, 2, 1] and tasks["AdvTest"][0].queries == WORDS
+    assert tasks["CoSQA"][0].candidates == CODE and tasks["CoSQA"][0].relevant == [0, 1, 2, 3]
+    assert [task.name for task in tasks["CodeNet"]] == ["go to go", "go to ruby", "ruby to go", "ruby to ruby"]
+    assert tasks["CodeNet"][0].queries[1] == CODE[1] and tasks["CodeNet"][3].queries[1] == CODE[1] + " // 1"  # as published
+    assert tasks["Defect"][0].parts == ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
+    assert sets.sizes(tasks)["Runtime error"] == {"rows": 8, "labels": 3, "training programs without an error": 4}
+    assert sets.sizes(tasks)["CodeNet"] == {"tasks": 4, "queries": 16, "candidates": 16, "queries without an answer": 0}
+
+
+def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
+    app = typer.Typer()
+    app.command()(evaluate)
+    done = CliRunner().invoke(app, ["default", "static", "--data", str(data), "--out", str(tmp_path / "r.json"),
+                                    "--width", "64", "--plots", str(tmp_path / "plots")])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "| MRR x 100 | CoSQA | AdvTest | CodeSearchNet |" in done.output
+    assert "| MAP x 100 | CodeNet | POJ-104 |" in done.output and "| F1 x 100 | BigCloneBench |" in done.output
+    assert "| static + BM25 |" in done.output
+    assert "CodeNet, default + BM25: MAP x 100" in done.output and "| | go | ruby |" in done.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["encoding"]["default, width 64"]["width"] == 64 and report["encoding"]["default"]["milliseconds"] > 0
+    drawn = {file.name for file in (tmp_path / "plots").iterdir()}
+    assert {"quality-and-time.png", "quality-and-width.png", "codenet-default---bm25.png"} <= drawn
+    assert report["clones"]["BigCloneBench"]["default"]["F1"] == 100.0
+    assert set(report["parts"]["CodeNet"]["default"]) == {"go to go", "go to ruby", "ruby to go", "ruby to ruby"}
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "want"),
+    [
+        ("python", 'def f(x):\n    """Doc."""\n    y = "# no" # yes\n    return y', 'def f(x): y = "# no" return y'),
+        ("python", '"""Module."""\nx = 1', "x = 1"),
+        ("python", "def f(:\n  '", "def f(: '"),
+        ("ruby", "x = 1 # stays", "x = 1 # stays"),
+        ("java", 'a(); // b\n/* c\n d */ e("// no", \'"\');', 'a(); e("// no", \'"\');'),
+        ("c", "x /* open", "x /* open"),
+    ],
+)
+def test_comments_go_as_published(language, code, want):
+    assert " ".join(without_comments(code, language).split()) == want
+
+
+class Given:
+    """An encoder with a vector for each text."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def encode(self, texts, *, kind):
+        return np.array([self.vectors[text] for text in texts], np.float32)
+
+
+def test_map_equals_a_plain_loop_and_skips_the_query_itself():
+    rng = np.random.default_rng(0)
+    names = [f"t{i}" for i in range(30)]
+    vectors = {name: vector / np.linalg.norm(vector) for name, vector in zip(names, rng.normal(size=(30, 8)), strict=True)}
+    labels = rng.integers(0, 5, 30).astype(str).tolist()
+    task = GroupTask("x", names, labels, names, names, labels, names, ("go", "go"))
+    got = stage.precise({"m": Given(vectors)}, task)["m"]
+    want = []
+    for i, name in enumerate(names):
+        order = sorted((j for j in range(30) if j != i), key=lambda j: -float(vectors[name] @ vectors[names[j]]))
+        found, total = 0, 0.0
+        for rank, j in enumerate(order, start=1):
+            if labels[j] == labels[i]:
+                found += 1
+                total += found / rank
+        if found:
+            want.append(total / found)
+    assert got == pytest.approx(want)
+
+
+def test_the_threshold_of_clones_comes_from_the_validation_pairs():
+    rng = np.random.default_rng(1)
+    scores, same = rng.random(200).round(2), rng.random(200) < 0.3
+    best = stage.best_threshold(scores, same)
+
+    def f1(threshold):
+        called = scores >= threshold
+        return 2 * (called & same).sum() / (called.sum() + same.sum())
+
+    assert f1(best) == pytest.approx(max(f1(one) for one in set(scores.tolist())))
+    vectors = {"a": [1, 0], "b": [1, 0.01], "c": [0.6, 0.8], "d": [0, 1]}
+    task = CloneTask("x", list(vectors), [(0, 1, True), (0, 2, False)], [(0, 1, True), (2, 3, True), (0, 3, False)])
+    figures = stage.clones_told({"m": Given(vectors)}, task)["m"]
+    assert (figures["F1"], figures["precision"], figures["recall"]) == (66.67, 100.0, 50.0)
+
+
+def small_encoder():
+    torch.manual_seed(0)
+    return Encoder(Config(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+                          max_position_embeddings=16))  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [training.FROZEN, training.FINE_TUNED])
+def test_a_classifier_learns_as_the_paper_trains_it(protocol):
+    """Which of two tokens a document holds: learned by both forms, at a rate for so few steps."""
+    rng = np.random.default_rng(0)
+    labels = [str(i % 2) for i in range(96)]
+    documents = [[*rng.integers(4, 32, 2).tolist(), *[2 + int(label)] * 3, 1] for label in labels]
+    parts = ["train"] * 64 + ["valid"] * 16 + ["test"] * 16
+    quick = replace(protocol, learning_rate=3e-2 if protocol.learns_encoder else 3e-1, epochs=20, seeds=2)
+    encoder = small_encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    figures = training.trained(encoder, documents, labels, parts, quick)
+    assert len(figures.macro_f1) == 2 and min(figures.macro_f1) > 0.9
+    assert all((value == before[name]).all() for name, value in encoder.state_dict().items())  # the caller's is untouched
+    folds = training.trained(encoder, documents, labels, (), replace(quick, seeds=1, epochs=1))
+    assert len(folds.macro_f1) == training.FOLDS
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("advtest", "test.jsonl", '{"docstring_tokens": ["a"], "url": 1}\n', r"codebase|test.jsonl:1: none of the fields"),
+        ("advtest", "test.jsonl", '{"docstring_tokens": [], "code_tokens": [], "url": 1}\n' * 2, "test.jsonl:2: url 1 is in"),
+        ("codesearchnet", "go/codebase.jsonl", '{"code_tokens": [], "url": "z"}\n', "test.jsonl:1: the answer u0 is not"),
+        ("codenet", "go_with_func.jsonl", '{"func": "x", "label": 1}\n', r"go_with_func.jsonl:1: no index"),
+        ("bigclonebench", "valid.txt", "0\t99\t1\n", r"valid.txt:1: '0\\t99\\t1': expected two functions"),
+        ("bigclonebench", "valid.txt", "0\t1\t0\n", "no validation pair is a clone"),
+        ("defect", "train.txt", "0\n12\n", r"train.txt:2: '12' is not a row"),
+        ("defect", "function.json", "{}", "expected a list"),
+        ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields label"),
+        ("cosqa", "code_idx_map.txt", "{", "is not JSON"),
+        ("poj104", "test.jsonl", '["x"]\n', "test.jsonl:1: not an object"),
+        ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "no query has an answer"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_set_is_one_line(tmp_path, name, file, content, message):
+    (write_sets(tmp_path) / name / file).write_text(content)
+    with pytest.raises(CodesageError, match=message):
+        tasks = sets.read(None, tmp_path, [name], say=pytest.fail)
+        for group in tasks.values():
+            if isinstance(group[0], CloneTask):
+                stage.clones_told({}, group[0])
+            else:
+                stage.compare({}, group)
+
+
+def test_a_label_only_in_the_test_part_counts_as_never_found():
+    vectors = {"a": [1.0, 0], "b": [0, 1.0], "c": [0.5, 0.5]}
+    task = ClassificationTask("x", ["a", "b", "a", "b", "c"], ["1", "2", "1", "2", "3"], ["train"] * 2 + ["test"] * 3)
+    figures = stage.classified({"m": Given(vectors)}, task)["m"]
+    assert figures["accuracy"] == pytest.approx(66.67) and figures["macro F1"] < 66.7

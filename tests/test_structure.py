@@ -1,0 +1,78 @@
+"""The shape of the source tree: imports that form no circle, and functions that are short and take few parameters."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
+MOST_LINES, MOST_PARAMETERS = 80, 8
+WIDE = {"encoder.interchange.configuration.__init__", "search.query.search"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package by its name below `codesage`."""
+    names = {file: file.relative_to(PACKAGE).with_suffix("").as_posix() for file in PACKAGE.rglob("*.py")}
+    return {name.removesuffix("/__init__").replace("/", "."): ast.parse(file.read_text()) for file, name in names.items()}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Modules of the package that a module imports at any place: at the top, in functions, and for types alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("codesage"):
+            base = node.module.removeprefix("codesage").lstrip(".")
+            for alias in node.names:
+                below = f"{base}.{alias.name}".lstrip(".")
+                if below in modules() or base in modules():
+                    yield below if below in modules() else base
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def folder(name: str) -> str:
+    """The folder of a module. A station's commands stand above it; those of the corpus have folders of their own."""
+    parts = name.split(".")
+    if parts[-1] == "commands":
+        return name
+    return ".".join(parts[: 2 if parts[0] == "corpus" and len(parts) > 2 else 1]) if len(parts) > 1 else name
+
+
+def test_no_imports_form_a_circle():
+    graph = {name: set(imported(tree)) - {name} for name, tree in modules().items()}
+    assert sum(map(len, graph.values())) > 300
+    assert circle_in(graph) == []
+
+
+def test_no_folders_import_each_other():
+    graph: dict[str, set[str]] = {}
+    for name, tree in modules().items():
+        graph.setdefault(folder(name), set()).update({folder(other) for other in imported(tree)} - {folder(name)})
+    assert {"search", "training", "corpus.pairs", "corpus.build", "search.commands"} <= set(graph)
+    assert circle_in(graph) == []
+
+
+def test_circles_are_found():
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}) and not circle_in({"a": {"b"}, "b": {"c"}})
+
+
+def test_functions_are_short_and_take_few_parameters():
+    """Commands have a parameter for each option, and a configuration of transformers has one for each field."""
+    long, wide = [], []
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                if node.end_lineno - node.lineno >= MOST_LINES:
+                    long.append(f"{name}.{node.name}")
+                if sum(argument.arg not in ("self", "cls") for argument in given) > MOST_PARAMETERS:
+                    wide.append(f"{name}.{node.name}")
+    assert long == []
+    assert {name for name in wide if ".commands." not in name} <= WIDE

@@ -1,0 +1,226 @@
+"""Answers before the encoder has read everything: words and static vectors find it, and a complete index answers as ever."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import codesage
+from codesage.search import index as index_station
+from codesage.search import partial
+from codesage.search.index import Index
+from codesage.search.query import search
+from codesage.search.reading import words_of
+from codesage.search.similar import similar
+from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
+from codesage.search.terms import indexed_words, parts_of
+from test_search import HashingEncoder
+
+TEXTS = {
+    "files.py": "def read_text(path):\n    with open(path) as file:\n        return file.read()\n",
+    "sums.py": "def total(numbers):\n    result = 0\n    for number in numbers:\n        result += number\n    return result\n",
+    "net.py": "def connect(host, port):\n    sock = socket.create_connection((host, port))\n    return sock\n",
+    "colours.py": "def parse_colour(text):\n    return int(text, 16)\n",
+    "notes.md": "# Notes\n\nHow the zebra crosses the road.\n",
+}
+
+
+class Tokens(HashingEncoder):
+    """An encoder that shows its tokens: one for each part of a word, as many vectors as there are bytes."""
+
+    fingerprint, vocab_size = "tokens:1", 256
+
+    def __init__(self):
+        self.encoded = 0
+
+    def whole_ids(self, texts):
+        return [[sum(word.encode()) % self.vocab_size for word in parts_of(text)] or [0] for text in texts]
+
+    def encode_ids(self, documents):
+        table = np.random.default_rng(0).standard_normal((self.vocab_size, self.width)).astype(np.float32)
+        return np.stack([table[ids].sum(0) / np.linalg.norm(table[ids].sum(0)) for ids in documents])
+
+    def encode(self, texts, *, kind="code"):
+        self.encoded += len(texts) if kind == "code" else 0
+        return super().encode(texts, kind=kind)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+
+@pytest.fixture
+def encoder():
+    return Tokens()
+
+
+@pytest.fixture
+def code(tmp_path):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def opened(code, tmp_path, encoder, name="index"):
+    return Index.open(code, folder=tmp_path / name, encoder=encoder)
+
+
+def read_only(index, encoder, monkeypatch):
+    """Read all files and encode nothing."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "_encode", lambda *arguments: None)
+        index.update(encoder)
+
+
+def answers(index, encoder, query, **options):
+    return [(hit.chunk.path, round(hit.score, 9), hit.tier) for hit in search(index, encoder, query, top=20, **options)]
+
+
+def test_what_is_not_encoded_is_found_and_says_what_it_rests_on(code, tmp_path, encoder, monkeypatch):
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    assert index.unencoded == index.status().unencoded == index.status().chunks == 5 and index.pending == 0
+    monkeypatch.setattr(partial, "_MOST", 0)
+    assert answers(index, encoder, "zebra")[0][::2] == ("notes.md", "static")
+    assert {tier for _, _, tier in answers(index, encoder, "read the text of a file")} == {"static"}
+    assert {tier for _, _, tier in answers(index, encoder, "read the text", dense_weight=0.0)} == {"words"}
+    assert encoder.encoded == 0
+    assert answers(index, encoder, "read the text of a file")[0][0] == "files.py"
+
+
+def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    monkeypatch.setattr(partial, "_AT_ONCE", 1)
+    tiers = [tier for _, _, tier in answers(index, encoder, "read the text of a file", seconds=0.0)]
+    assert encoder.encoded == 1 and tiers.count("encoder") == 1
+    tiers = [tier for _, _, tier in answers(index, encoder, "read the text of a file", seconds=60.0)]
+    assert set(tiers) == {"encoder"} and encoder.encoded == 5
+    assert index.unencoded == 5  # a search writes no index
+    index.update(encoder)
+    assert index.unencoded == 0 and encoder.encoded == 5
+
+
+def test_an_update_out_of_time_goes_on_where_it_was_and_ends_as_a_fresh_index(code, tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(index_station, "_HURRIED", 1)
+    index = opened(code, tmp_path, encoder)
+    counts = [(index.update(encoder, seconds=0.0)["read"], index.unencoded) for _ in range(5)]
+    assert counts == [(5, 4), (0, 3), (0, 2), (0, 1), (0, 0)]
+    assert index.connection.execute("SELECT count(*) FROM statics").fetchone()[0] == 0
+    fresh = opened(code, tmp_path, encoder, "fresh")
+    fresh.update(encoder)
+    for query in ("read the text of a file", "total", "zebra", "open a socket to a host", "parse_colour"):
+        assert answers(index, encoder, query) == answers(fresh, encoder, query)
+        assert {tier for _, _, tier in answers(index, encoder, query)} == {"encoder"}
+    files = [hit.chunk.path for hit in similar(index, "sums.py", 2)]
+    assert files == [hit.chunk.path for hit in similar(fresh, "sums.py", 2)]
+
+
+def test_partly_encoded_indexes_rank_all_of_it(code, tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(index_station, "_HURRIED", 2)
+    monkeypatch.setattr(partial, "_MOST", 0)
+    index = opened(code, tmp_path, encoder)
+    index.update(encoder, seconds=0.0)
+    found = answers(index, encoder, "read text total number connect host colour zebra")
+    assert len(found) == 5 and sorted(tier for _, _, tier in found) == ["encoder"] * 2 + ["static"] * 3
+    assert index.view().encoded_N.sum() == 2 and not index.view().complete
+    (code / "late.py").write_text("def very_late(clock):\n    return clock.now() - 1\n")
+    index.update(encoder, seconds=0.0)
+    assert answers(index, encoder, "very late")[0][0] == "late.py"
+
+
+def test_an_encoder_without_tokens_leaves_words(code, tmp_path, monkeypatch):
+    plain = HashingEncoder()
+    index = opened(code, tmp_path, plain)
+    read_only(index, plain, monkeypatch)
+    monkeypatch.setattr(partial, "_MOST", 0)
+    assert answers(index, plain, "zebra")[0][::2] == ("notes.md", "words") and statics_of(plain) is None
+
+
+def test_similar_code_is_found_before_it_is_encoded(code, tmp_path, encoder, monkeypatch):
+    (code / "more.py").write_text(TEXTS["sums.py"].replace("total", "add_up").replace("result", "sum_of_all"))
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    best = similar(index, "sums.py", 2)[0]
+    assert (best.chunk.path, best.tier) == ("more.py", "static") and encoder.encoded == 0
+    best = similar(index, "sums.py", 2, encoder=encoder)[0]
+    assert (best.chunk.path, best.tier) == ("more.py", "encoder") and encoder.encoded > 0
+
+
+def test_unknown_similarities_are_those_of_known_ones_alike():
+    static = np.linspace(-0.2, 0.8, 20).astype(np.float32)
+    scores = 0.5 * static + 0.1
+    known = np.arange(20) % 2 == 0
+    assert partial._estimated(np.where(known, scores, 0), static, known) == pytest.approx(scores, abs=1e-6)
+    assert partial._estimated(np.zeros(20), static, np.zeros(20, bool)) == pytest.approx(0.5 * static)
+    falling = partial._estimated(np.where(known, -scores, 0), static, known)
+    assert falling[~known] == pytest.approx(np.full(10, falling[1]))  # more alike is never less likely
+
+
+def test_static_vectors_are_sums_of_weighted_words(encoder):
+    statics = StaticVectors(encoder, np.random.default_rng(1).standard_normal((256, 9)).astype(np.float32))
+    texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
+    words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
+    plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
+    found = statics.encode_words(words)
+    assert np.array_equal(statics.encode(texts), found)
+    assert found[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
+    assert not found[-2].any() and np.linalg.norm(found[-1]) == pytest.approx(1)
+
+
+def test_a_table_is_made_once_and_a_damaged_one_again(encoder, tmp_path):
+    table = _table(encoder)
+    (file,) = (tmp_path / "xdg").rglob("static-*.npz")
+    stored = file.read_bytes()
+    encoder.encode_ids = None
+    assert np.array_equal(_table(encoder), table) and table.shape == (256, 63)
+    file.write_bytes(stored[:1000])
+    assert np.array_equal(_table(Tokens()), table) and len(file.read_bytes()) == len(stored)
+    flipped = distilled(np.random.default_rng(2).standard_normal((50, 20)).astype(np.float32))
+    assert flipped.shape == (50, 19)
+
+
+def test_the_bundled_model_brings_its_table():
+    encoder = codesage.load()
+    file = encoder.folder / table_name(encoder)
+    assert file.is_file(), f"run: python scripts/static_table.py {encoder.folder}"
+    assert {found.name for found in encoder.folder.glob("static-*")} == {file.name}
+    with np.load(file) as stored:
+        assert stored["rows"].shape == (encoder.vocab_size, 96)
+
+
+def test_the_bundled_model_finds_by_meaning_without_its_encoder(tmp_path, monkeypatch):
+    code, encoder = tmp_path / "project", codesage.load()
+    code.mkdir()
+    for number in range(30):
+        (code / f"other{number}.py").write_text(f"def other{number}(a, b):\n    return a.pop(b, {number})\n")
+    (code / "a.py").write_text("def fetch(url):\n    return urllib.request.urlopen(url).read()\n")
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    monkeypatch.setattr(partial, "_MOST", 0)
+    best = search(index, encoder, "download web page")[0]
+    assert (best.chunk.path, best.tier) == ("a.py", "static")
+
+
+def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeypatch):
+    def run(*arguments):
+        command = [sys.executable, "-m", "codesage", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    encoder = codesage.load()
+    place = [code, "--index-dir", tmp_path / "index"]
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    found = run("search", "read the text of a file", *place, "--json", "--no-update")
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert lines[0]["path"] == "files.py" and all(line["partial"] and line["tier"] == "encoder" for line in lines)
+    assert found.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in found.stderr
+    assert "state: partial: 5 of 5 chunks are not encoded yet" in run("status", *place).stdout
+    index.update(encoder)
+    found = run("search", "read the text of a file", *place, "--json")
+    assert not json.loads(found.stdout.splitlines()[0])["partial"] and not found.stderr
