@@ -1,4 +1,4 @@
-"""What all tests share: long files begin, a worker of several keeps to one core, runs draw no pictures, caches are apart."""
+"""Settings for all tests: long files run first, parallel workers use one core, runs draw no curves, caches are separate."""
 
 import os
 import sys
@@ -12,15 +12,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Caches go into a folder of the tests' own: neither is the user's written, nor does it change a result."""
+    """Put caches into a separate folder, so that tests neither write to the user's cache nor depend on it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 @pytest.fixture(autouse=True, scope="module")
-def undrawn() -> Iterator[Callable | None]:
-    """A run of training that lasts a second spends two thirds of it on its picture: none is drawn but with `drawn`."""
+def no_curves() -> Iterator[Callable | None]:
+    """Draw no curves, which take two thirds of a training run of one second. The fixture `with_curves` switches them on."""
     loop = sys.modules.get("codesage.training.loop")
     if loop is None:
         yield None
@@ -31,14 +31,14 @@ def undrawn() -> Iterator[Callable | None]:
 
 
 @pytest.fixture
-def drawn(undrawn: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of this test draw their curves, as they do for a person."""
-    monkeypatch.setattr("codesage.training.curves.draw", undrawn)
+def with_curves(no_curves: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the curves of training runs in this test."""
+    monkeypatch.setattr("codesage.training.curves.draw", no_curves)
 
 
 LONGEST = ("test_stages", "test_cluster", "test_corpus", "test_training", "test_processes", "test_interchange")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: a worker takes one file after the other, and none must come last and alone."""
+    """Run long files first, so that none is left running alone at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

@@ -1,4 +1,4 @@
-"""Units and a task that hurt the process they run in: for tests of the engines, which import them in other processes."""
+"""Tasks that harm the process they run in. Tests of the engines import them in other processes."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ from codesage.errors import CodesageError
 
 @dataclass(frozen=True)
 class Words:
-    """A unit: what each word does is in `harm`."""
+    """A unit of words; `harm` says what each word does."""
 
     words: tuple[str, ...]
     weight: int = 1
 
 
 def harm(unit, guard):
-    """A task: words back, and why one was stepped around."""
-    told = []
+    """A task: returns each word with the reason why it was skipped, or ""."""
+    results = []
     for index, word in enumerate(unit.words):
         why = guard.begin(index)
         if not why and word == "sleep":
@@ -34,11 +34,11 @@ def harm(unit, guard):
             np.ones(1 << 40)
         if not why and word == "raise":
             raise CodesageError("the words are wrong")
-        told.append((word, why))
-    return told
+        results.append((word, why))
+    return results
 
 
 def kill_the_caller(unit, guard):
-    """A task: the process that waits for it dies."""
+    """A task: kills the process that waits for it."""
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)

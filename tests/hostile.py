@@ -1,6 +1,6 @@
-"""A folder of files that harm readers and parsers: over two hundred of them, each of one known kind of harm.
+"""Creates over two hundred files that are hostile to readers and parsers, each in one known way.
 
-`plant(folder)` writes them and gives their names. Archives and Parquet that harm are in test_sources.py.
+`plant(folder)` writes them and returns their paths. Hostile archives and Parquet files are in test_sources.py.
 """
 
 import os
@@ -15,9 +15,9 @@ _BODY = "x = 1;\ny = x + 2;\n"
 
 
 def _texts(language: str) -> dict[str, bytes]:
-    """By name: what harms in any language."""
+    """Hostile texts in any language, by name."""
     comment = "#" if language in ("python", "ruby") else "//"
-    head = "<?php\n" * (language == "php") + f"{comment} {language}\n"  # unlike in every language: none is another's copy
+    head = "<?php\n" * (language == "php") + f"{comment} {language}\n"  # different in every language, so that none is a copy
     forms = {
         "brackets": "(" * 200_000,
         "closing": ")" * 200_000,
@@ -71,12 +71,12 @@ def _texts(language: str) -> dict[str, bytes]:
 
 
 def _wrapped(text: str) -> str:
-    """`text` in lines of 60 characters: walkers leave out long lines, and parsers are to see this."""
+    """`text` in lines of 60 characters. Walkers skip long lines, but these files should reach the parsers."""
     return "\n".join(text[start : start + 60] for start in range(0, min(len(text), 120_000), 60))
 
 
 def plant(folder: Path) -> list[str]:
-    """Write every hostile file below `folder`; the answer are the paths of those that a walker is to see."""
+    """Write every hostile file below `folder`; returns the paths of those that a walker should see."""
     names = []
     for language, suffix in SUFFIXES.items():
         (folder / language).mkdir(parents=True)
@@ -89,7 +89,7 @@ def plant(folder: Path) -> list[str]:
 def _special(folder: Path) -> list[str]:
     os.mkfifo(folder / "pipe.py")
     with socket.socket(socket.AF_UNIX) as bound:
-        at = os.open(folder, os.O_RDONLY)  # a socket's path may have 108 bytes: name it from its folder
+        at = os.open(folder, os.O_RDONLY)  # a socket's path is limited to 108 bytes, so use a relative one
         here = os.open(".", os.O_RDONLY)
         os.fchdir(at)
         bound.bind("socket.py")

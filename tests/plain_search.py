@@ -1,4 +1,4 @@
-"""Search in plain loops, words by SQLite's FTS5: the reference that the tests of ranking compare with."""
+"""Search in plain loops, with SQLite's FTS5 for words: the reference for tests of ranking."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 
 
 def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_weight=2.0, rules=None):
-    """(path, line, name, score, parts, alike) of each hit."""
+    """Returns (path, line, name, score, parts, alike) of each hit."""
     rules = rules or Rules()
     rows = rows_of(index)
     chunks = {number: row for number, *row in rows
@@ -50,17 +50,17 @@ def rows_of(index):
 
 
 def words_ranked(rows, query):
-    """Numbers of chunks by BM25 of FTS5, best first."""
+    """Numbers of chunks by FTS5's BM25, best first."""
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE VIRTUAL TABLE words USING fts5 (name, path, text, tokenize = 'unicode61 remove_diacritics 0')")
     for number, path, _, _, name, _, text in rows:
         words = [" ".join(indexed_words(part)) for part in (name, path, text)]
         connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
-    asked = " OR ".join(f'"{word}"' for word in query_words(query))
-    found = connection.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (asked,)
-    ) if asked else ()  # fmt: skip
-    return [number for (number,) in found]
+    match_query = " OR ".join(f'"{word}"' for word in query_words(query))
+    matches = connection.execute(
+        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (match_query,)
+    ) if match_query else ()  # fmt: skip
+    return [number for (number,) in matches]
 
 
 def vectors_ranked(index, encoder, query):
@@ -75,17 +75,17 @@ def vectors_ranked(index, encoder, query):
 
 
 def parts_of(rows, chunks, query, name, scores, rules):
-    """What each rule adds to each candidate."""
+    """The score that each rule adds to each candidate."""
     words = ranking.content_words(query)
     sizes, best = defaultdict(int), defaultdict(list)
     for row in rows:
         sizes[row[1]] += 1
     for number, score in scores.items():
         best[chunks[number][0]].append(score)
-    wanted = [next(filter(None, found.groups())) for found in QUOTED.finditer(query)]
+    wanted = [next(filter(None, parts_by_number.groups())) for parts_by_number in QUOTED.finditer(query)]
     if not wanted and len(query.split()) >= 4:
         wanted = [query.strip()]
-    found = {}
+    parts_by_number = {}
     for number, score in scores.items():
         path, _, kind, own, _, text = chunks[number]
         named = max(ranking.named(query, own, kind), 0.8 * defined(text, name)) if name else 0.0
@@ -97,8 +97,8 @@ def parts_of(rows, chunks, query, name, scores, rules):
             "words in name": 0.0 if name else rules.part * ranking.words_in_name(words, own),
             "literal": rules.literal * (bool(wanted) and all(one in text for one in wanted)),
         }
-        found[number] = {rule: value for rule, value in parts.items() if value}
-    return found
+        parts_by_number[number] = {rule: value for rule, value in parts.items() if value}
+    return parts_by_number
 
 
 def defined(text, name):
@@ -108,38 +108,38 @@ def defined(text, name):
 
 
 def shared(rows, chunks, query, totals, parts, rules):
-    """Bring scores down to the share that a kind of file and another language than the one named keep."""
-    asked = ranking.kinds_asked(query)
-    spoken = set(read_query(query).languages) & {row[2] for row in rows}
+    """Reduce scores by kind of file, and if the language is not the one that the query names."""
+    kinds = ranking.kinds_asked(query)
+    languages = set(read_query(query).languages) & {row[2] for row in rows}
     for number in totals:
         kind = kind_of(chunks[number][0])
-        share = ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
-        share *= 0.7 if spoken and chunks[number][1] not in spoken else 1.0
+        share = ranking.ASKED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
+        share *= 0.7 if languages and chunks[number][1] not in languages else 1.0
         if share != 1:
             totals[number] *= share
             parts[number]["share of its kind"] = share
 
 
 def spread(totals, chunks, later):
-    """Best first, each further chunk of a file brought down."""
-    seen, found = defaultdict(int), []
+    """Candidates, best first, with the scores of further chunks of a file reduced."""
+    seen, ranked = defaultdict(int), []
     for number, score in sorted(totals.items(), key=lambda item: -item[1]):
         path = chunks[number][0]
-        found.append((number, score * later ** seen[path]))
+        ranked.append((number, score * later ** seen[path]))
         seen[path] += 1
-    return sorted(found, key=lambda item: -item[1])
+    return sorted(ranked, key=lambda item: -item[1])
 
 
 def folded(chunks, ranked, parts, top):
-    """The best, equal texts folded into the first of them."""
-    found, alike = [], {}
+    """The best candidates, with equal texts folded into the first."""
+    hits, alike = [], {}
     for number, score in ranked:
         path, _, _, name, line, text = chunks[number]
         key = hashlib.sha256(" ".join(text.split()).encode()).digest()
         alike[key] = alike.get(key, -1) + 1
         if not alike[key]:
-            if len(found) == top:
+            if len(hits) == top:
                 break
             own = {rule: round(value, 9) for rule, value in parts[number].items()}
-            found.append((key, (path, line, name, round(score, 9), own)))
-    return [(*hit, alike[key]) for key, hit in found]
+            hits.append((key, (path, line, name, round(score, 9), own)))
+    return [(*hit, alike[key]) for key, hit in hits]

@@ -1,7 +1,7 @@
-"""An object store that speaks S3, in memory: what Arrow's client asks of one, with signatures checked.
+"""An S3-compatible object store in memory, with the operations that Arrow's client uses. It checks signatures.
 
-Run: python tests/s3_server.py PORT BUCKET. In: requests signed with KEY and SECRET (Signature Version 4). Out: as S3
-answers: objects whole or by range, listings in pages, uploads in parts, deletions one by one or many at a time.
+Run: python tests/s3_server.py PORT BUCKET. Requests are signed with KEY and SECRET (Signature Version 4). The server supports
+objects as a whole or by range, listings in pages, uploads in parts, and single and multiple deletions.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 KEY, SECRET = "access-key-of-the-tests", "secret-key-of-the-tests"
-_PAGE = 10  # entries of a listing: few, so that tests see more than one page
+_PAGE = 10  # entries of a listing; few, so that tests get several pages
 
 
 class Store(ThreadingHTTPServer):
-    """The server, with its objects: bucket -> key -> bytes. `with Store(("127.0.0.1", 0), "bucket")` serves in a thread."""
+    """The server and its objects: bucket -> key -> bytes. `with Store(("127.0.0.1", 0), "bucket")` serves in a thread."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -33,7 +33,7 @@ class Store(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client needs: variables that every S3 client reads."""
+        """The environment variables that S3 clients need."""
         address = f"http://127.0.0.1:{self.server_port}"
         return {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
                 "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
@@ -54,10 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Store
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def handle_expect_100(self) -> bool:
-        """Answer at once: output is buffered, and clients wait a second for this before they send."""
+        """Answer at once. Output is buffered, and clients would wait a second for this before they send."""
         goes_on = super().handle_expect_100()
         self.wfile.flush()
         return goes_on
@@ -65,11 +65,11 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except (ConnectionError, TimeoutError):  # a client that was killed
+        except (ConnectionError, TimeoutError):  # the client was killed
             self.close_connection = True
 
     def _answer(self) -> None:
-        """One request: who asks, for which bucket and key, and what the method does to it."""
+        """Handle one request: check it, find its bucket and key, and run the method."""
         self.body = self._read_body()
         parts = urlsplit(self.path)
         self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -136,10 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, _xml("Error", "<Code>NoSuchKey</Code><Message>The key does not exist.</Message>"), {}
         data = self.objects[self.key]
         headers = {"ETag": _tag(data), "Last-Modified": formatdate(usegmt=True), "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not asked:
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not requested:
             return 200, data, headers
-        first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+        first, last = int(requested[1]), min(int(requested[2] or len(data)), len(data) - 1)
         return 206, data[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
 
     def _listing(self) -> bytes:
@@ -176,14 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _refusal(method: str, parts: object, headers: object) -> str:
-    """Why a request is refused, as S3 names it, or "": its signature is made again and compared."""
-    found = re.fullmatch(
+    """S3's name of the error of a request, or "". Computes the signature again and compares it."""
+    match = re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=([^/]+)/([^/]+)/([^/]+)/s3/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w+)",
         headers.get("Authorization", ""),
     )
-    if not found:
+    if not match:
         return "AccessDenied"
-    key, day, region, signed, signature = found.groups()
+    key, day, region, signed, signature = match.groups()
     if key != KEY:
         return "InvalidAccessKeyId"
     query = "&".join(sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
@@ -199,14 +199,14 @@ def _refusal(method: str, parts: object, headers: object) -> str:
 
 
 def _unchunked(data: bytes) -> bytes:
-    """The payload of a body in aws-chunked encoding: sizes in hexadecimal, then the chunks, then trailing headers."""
-    found, at = [], 0
+    """The payload of a body in aws-chunked encoding: chunks with their sizes in hexadecimal, then trailing headers."""
+    chunks, at = [], 0
     while True:
         end = data.index(b"\r\n", at)
         size = int(data[at:end].split(b";")[0], 16)
         if not size:
-            return b"".join(found)
-        found.append(data[end + 2 : end + 2 + size])
+            return b"".join(chunks)
+        chunks.append(data[end + 2 : end + 2 + size])
         at = end + 2 + size + 2
 
 

@@ -1,4 +1,4 @@
-"""The server for agents, spoken to by the SDK's own client: in process, over standard input and output, and over HTTP."""
+"""The server for agents, tested with the SDK's client in process, over standard input and output, and over HTTP."""
 
 import asyncio
 import json
@@ -78,9 +78,9 @@ def test_tools_are_read_only_described_and_free_of_unions(folders):
 
 
 def test_an_answer_is_compact_text_and_the_same_structured(folders, tree):
-    found = call(server_of(folders), "search", query="read the text of a file", limit=2, lines=2)
-    text, answer = found.content[0].text, found.structured_content
-    assert text.startswith(f"{tree}/files.py:1-3 read_text\n    def read_text(path):\n    ") and not found.is_error
+    result = call(server_of(folders), "search", query="read the text of a file", limit=2, lines=2)
+    text, answer = result.content[0].text, result.structured_content
+    assert text.startswith(f"{tree}/files.py:1-3 read_text\n    def read_text(path):\n    ") and not result.is_error
     assert answer["root"] == str(tree) and answer["files_indexed"] == 3 and answer["partial"] == ""
     best = answer["results"][0]
     assert (best["path"], best["name"], best["start_line"], best["kind"]) == ("files.py", "read_text", 1, "function")
@@ -95,17 +95,17 @@ def test_filters_act_and_changes_are_seen(folders, tree):
     assert set(names) == {"sub/sums.go"}
     assert call(server, "search", query="total", glob="*.rs").content[0].text == "nothing found"
     (tree / "new.py").write_text("def parse_colour(text):\n    return int(text, 16)\n")
-    found = call(server, "search", query="parse a colour", limit=1).structured_content["results"]
-    assert found[0]["name"] == "parse_colour"
+    hits = call(server, "search", query="parse a colour", limit=1).structured_content["results"]
+    assert hits[0]["name"] == "parse_colour"
 
 
 def test_similar_finds_the_port_in_another_language(folders, encoder):
-    found = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
-    assert found[0]["path"] == "sub/sums.go" and found[0]["name"] == "Total"
-    assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in found)
+    results = call(server_of(folders), "similar", path="files.py", line=8).structured_content["results"]
+    assert results[0]["path"] == "sub/sums.go" and results[0]["name"] == "Total"
+    assert all(hit["name"] != "total" and hit["path"] != "sub/notes.md" for hit in results)
     index = folders.opened(folders.roots[0])
     hits = similar(index, "files.py", 8, top=5)
-    assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in found]
+    assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in results]
     assert np.diff([hit.score for hit in hits]).max() <= 0
     with pytest.raises(CodesageError, match="files.py:99 is not in the index"):
         similar(index, "files.py", 99)
@@ -124,11 +124,11 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
         ("similar", {"path": "files.py", "line": 999}, "files.py:999 is not in the index"),
     ],
 )
-def test_what_is_foreseen_is_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):
+def test_expected_errors_are_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):
     (tmp_path / "outside").mkdir()
     (tree / "link").symlink_to(tmp_path / "outside")
-    found = call(server_of(folders), tool, **arguments)
-    assert found.is_error and message in found.content[0].text and "\n" not in found.content[0].text
+    result = call(server_of(folders), tool, **arguments)
+    assert result.is_error and message in result.content[0].text and "\n" not in result.content[0].text
 
 
 @pytest.mark.parametrize("arguments", [{"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 51}, {}])
@@ -138,19 +138,19 @@ def test_arguments_out_of_range_are_refused(folders, arguments):
 
 def test_a_question_does_not_wait_for_the_whole_index(tree, encoder, tmp_path, monkeypatch):
     folders = Folders([tree], lambda: encoder, index_dir=tmp_path / "index", patience=0.5, fresh=0.0)
-    go_on, update = threading.Event(), Index.update
+    proceed, update = threading.Event(), Index.update
 
     def slow(self, encoder, *, progress, encoding):
         progress(1, 3)
-        go_on.wait(20)
+        proceed.wait(20)
         return update(self, encoder, progress=progress, encoding=encoding)
 
     monkeypatch.setattr(Index, "update", slow)
     deadline = time.monotonic() + 20
     while (answer := folders.search("read a file")).partial == "indexing is under way, ask again later for all":
-        assert time.monotonic() < deadline  # a busy machine may take longer than `patience` to open the index
+        assert time.monotonic() < deadline  # opening the index may take longer than `patience` on a busy machine
     assert answer.hits == [] and answer.partial == "indexing is under way: 1 of 3 files, ask again later for all"
-    go_on.set()
+    proceed.set()
     deadline = time.monotonic() + 20
     while (answer := folders.search("read a file")).partial and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -164,7 +164,7 @@ def test_a_question_does_not_wait_for_the_whole_index(tree, encoder, tmp_path, m
     assert answer.hits and answer.partial.startswith("another process is indexing this folder")
 
 
-def test_folders_that_cannot_be_are_one_line(tmp_path, encoder):
+def test_impossible_folders_are_one_line(tmp_path, encoder):
     with pytest.raises(CodesageError, match="none: no such folder"):
         Folders([tmp_path / "none"], lambda: encoder)
     with pytest.raises(CodesageError, match="the index of one root"):
@@ -181,12 +181,12 @@ def test_an_agent_starts_the_server_over_standard_input_and_output(tree, tmp_pat
     async def ask():
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         async with Client(stdio_client(StdioServerParameters(command=program, args=arguments, env=environment))) as client:
-            found = await client.call_tool("search", {"query": "add up numbers", "language": "python"})
+            result = await client.call_tool("search", {"query": "add up numbers", "language": "python"})
             state = await client.call_tool("status", {})
-            return found, state
+            return result, state
 
-    found, state = asyncio.run(ask())
-    assert "files.py:6-10 total" in found.content[0].text
+    result, state = asyncio.run(ask())
+    assert "files.py:6-10 total" in result.content[0].text
     assert state.structured_content["folders"][0]["files"] == 3 and "3 files" in state.content[0].text
 
 

@@ -1,4 +1,4 @@
-"""Code is compared over languages without the direction that tells the language."""
+"""Code in different languages is compared without the direction that marks the language."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_what_code_does_decides_when_the_language_is_taken_off() -> None:
+def test_meaning_decides_without_the_direction_of_the_language() -> None:
     chance = np.random.default_rng(0)
     meaning = chance.normal(size=(200, 32))
     directions = {"php": 2 * chance.normal(size=32), "go": 2 * chance.normal(size=32)}
@@ -18,13 +18,13 @@ def test_what_code_does_decides_when_the_language_is_taken_off() -> None:
     mixed = np.concatenate([php, go])
     languages = ["php"] * 200 + ["go"] * 200
 
-    def found(vectors: np.ndarray) -> float:
+    def recall(vectors: np.ndarray) -> float:
         scores = vectors[:200] @ vectors.T  # php searches in both languages
         np.fill_diagonal(scores[:, :200], -1)
         return float((scores.argmax(1) == np.arange(200, 400)).mean())
 
-    assert found(mixed) < 0.2
-    assert found(without_language(mixed, languages)) > 0.9
+    assert recall(mixed) < 0.2
+    assert recall(without_language(mixed, languages)) > 0.9
 
 
 def test_small_sets_keep_their_vectors() -> None:
@@ -40,6 +40,6 @@ def test_rows_are_of_unit_length_and_names_match() -> None:
     vectors = _unit(np.random.default_rng(2).normal(size=(50, 8)) + 2)
     centred = without_language(vectors, ["java"] * 50)
     np.testing.assert_allclose(np.linalg.norm(centred, axis=1), 1, atol=1e-6)
-    assert np.isfinite(without_language(np.repeat(vectors[:1], 40, 0), ["c"] * 40)).all()  # all alike
+    assert np.isfinite(without_language(np.repeat(vectors[:1], 40, 0), ["c"] * 40)).all()  # all vectors equal
     with pytest.raises(ValueError, match="50 vectors, but 1 languages"):
         without_language(vectors, ["java"])

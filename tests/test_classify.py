@@ -1,4 +1,4 @@
-"""Labels from frozen vectors: the head against its own conditions, folds, files that cannot be read, and the commands."""
+"""Labels from frozen vectors: the optimum of the head, folds, unreadable files, and the commands."""
 
 import json
 
@@ -12,7 +12,7 @@ from codesage.classify.commands import app
 
 
 def clouds(rows=60, width=5, labels=("ant", "bee", "cow"), seed=0, spread=0.3):
-    """Vectors around one centre for each label."""
+    """Vectors around one centre per label."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(len(labels), width))
     names = [labels[row % len(labels)] for row in range(rows)]
@@ -24,7 +24,7 @@ def test_the_head_is_the_minimum_of_its_loss():
     trained = head.fit(vectors, labels, strength=0.05)
     x = (vectors - vectors.mean(0)) / vectors.std(0)
     one_hot = np.array([[label == name for name in trained.labels] for label in labels], float)
-    error = trained.probabilities(vectors) - one_hot  # of a minimum the gradient vanishes
+    error = trained.probabilities(vectors) - one_hot  # at a minimum the gradient is zero
     np.testing.assert_allclose(error.T @ x / len(x) + 0.05 * trained.weight_CD, 0, atol=1e-5)
     np.testing.assert_allclose(error.mean(0), 0, atol=1e-5)
     assert trained.probabilities(vectors).sum(1) == pytest.approx(1)
@@ -39,7 +39,7 @@ def test_scale_and_offset_of_the_vectors_do_not_matter():
     np.testing.assert_allclose(head.fit(constant, labels).probabilities(constant), shares, atol=1e-4)
 
 
-def test_a_head_returns_from_disk_and_tells_another_width(tmp_path):
+def test_a_head_is_loaded_and_refuses_another_width(tmp_path):
     vectors, labels = clouds()
     trained = head.fit(vectors, labels)
     head.save(trained, tmp_path / "head", settings={}, facts={"model": "m"})
@@ -61,7 +61,7 @@ def test_a_head_returns_from_disk_and_tells_another_width(tmp_path):
         (np.array([[np.nan, 1], [1, 2]]), ["a", "b"], "not finite"),
     ],
 )
-def test_what_cannot_be_learned_is_one_line(vectors, labels, message):
+def test_unlearnable_labels_are_one_line(vectors, labels, message):
     with pytest.raises(CodesageError, match=message):
         head.fit(vectors, labels)
 
@@ -71,15 +71,15 @@ def test_folds_have_their_share_of_every_label_and_predict_rows_they_have_not_se
     fold = folds.stratified(labels, 5, seed=3)
     assert all(np.bincount(fold[np.array(labels) == name]).tolist() == [6] * 5 for name in set(labels))
     assert (fold != folds.stratified(labels, 5, seed=4)).any()
-    found = folds.validated(vectors, labels)
-    assert found.figures()["macro F1"] > 95 and len(found.macro_f1) == 5
-    noise = np.random.default_rng(1).permutation(labels).tolist()  # nothing to learn: about a third are right by chance
+    result = folds.validated(vectors, labels)
+    assert result.figures()["macro F1"] > 95 and len(result.macro_f1) == 5
+    noise = np.random.default_rng(1).permutation(labels).tolist()  # nothing to learn: about a third is right by chance
     assert folds.validated(vectors, noise).figures()["macro F1"] < 60
     with pytest.raises(CodesageError, match="label 'rare' has 1 rows"):
         folds.stratified([*labels, "rare"], 5, seed=0)
 
 
-def test_tables_are_read_and_what_is_missing_names_its_line(tmp_path):
+def test_tables_are_read_and_errors_name_the_line(tmp_path):
     lines = tmp_path / "a.jsonl"
     lines.write_text('{"code": "x = 1", "label": 3}\n\n{"code": "y", "label": "b"}\n')
     assert data.read(lines) == data.Labelled(["x = 1", "y"], ["3", "b"])
@@ -115,7 +115,7 @@ def test_train_then_apply_from_the_command_line(tmp_path):
     lines = done.output.splitlines()
     assert lines[0].startswith(f"{source}: file (") and lines[1].startswith(f"{table}:1: loop (") and len(lines) == 25
     done = run(app, ["apply", str(tmp_path / "head"), str(source), "--json"])
-    found = json.loads(done.output)
-    assert found["label"] == "file" and sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    answer = json.loads(done.output)
+    assert answer["label"] == "file" and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     done = run(app, ["apply", str(tmp_path / "head"), str(tmp_path / "none.py")])
     assert isinstance(done.exception, CodesageError)

@@ -1,4 +1,4 @@
-"""The corpus beyond one machine: comparison on a Ray cluster, units on an object store, and what goes wrong there."""
+"""The corpus on several machines: comparison on a Ray cluster, units on an object store, and failures."""
 
 import gc
 import os
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 @pytest.fixture(scope="module")
 def store():
-    """An S3-compatible server on this machine, with one bucket, and the variables by which all processes find it."""
+    """An S3-compatible server on this machine with one bucket, and the environment variables for its clients."""
     with pytest.MonkeyPatch.context() as patch, Store(("127.0.0.1", 0), "bucket") as served:
         for name, value in served.environment.items():
             patch.setenv(name, value)
         patch.setattr(lease, "_SETTLE", 0.05)
         patch.setattr(lease, "_BEAT", 0.1)
-        patch.setattr(lease, "_PATIENCE", 3.0)  # a busy machine may not renew for a second
+        patch.setattr(lease, "_PATIENCE", 3.0)  # a busy machine may renew a lease late
         places._s3.cache_clear()
         yield served
     places._s3.cache_clear()
 
 
 class SharedEngine(RayEngine):
-    """An engine that outlives the builds it is given to, which end it otherwise."""
+    """An engine that stays open after the builds that use it."""
 
     def __exit__(self, *error: object) -> None:
         pass
@@ -55,7 +55,7 @@ class SharedEngine(RayEngine):
 
 @pytest.fixture(scope="module")
 def ray(store):
-    """A cluster of two workers, started once for all tests here."""
+    """A cluster of two workers, started once for all tests in this file."""
     with pytest.MonkeyPatch.context() as patch:  # its processes import the tasks of engine_tasks.py
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])))
         engine = SharedEngine(2, limits=Limits(seconds=60))
@@ -65,7 +65,7 @@ def ray(store):
 
 @pytest.fixture
 def tree(tmp_path):
-    """Three packages with files and functions that are equal, nearly equal and held out."""
+    """Three packages with equal, nearly equal and held-out files and functions."""
     for name in ("alpha", "beta", "gamma"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "code.py").write_text("".join(_function(name, i) for i in range(8)))
@@ -85,7 +85,7 @@ def _sources(tree: Path) -> list[Folder]:
 
 
 def _planted(counts: list[int], seed: int) -> list[dict[str, np.ndarray]]:
-    """Keys of units with rows that are equal, near each other in chains, or alike in one band only; some are held out."""
+    """Keys of units with rows that are equal, near in chains, or equal in one band only. Some are held out."""
     chance, rows = np.random.default_rng(seed), sum(counts)
     signature = chance.integers(0, 1 << 32, (rows, 128), dtype=np.uint32)
     digest = chance.integers(0, 1 << 63, (rows, 4), dtype=np.uint64)
@@ -99,7 +99,7 @@ def _planted(counts: list[int], seed: int) -> list[dict[str, np.ndarray]]:
             signature[row] = signature[other]
             signature[row, changed] = chance.integers(0, 1 << 32, len(changed), dtype=np.uint32)
         elif draw < 0.6:
-            signature[row, bands()[int(chance.integers(3))]] = 7  # more unlike rows in a bucket than are told apart
+            signature[row, bands()[int(chance.integers(3))]] = 7  # more different rows in a bucket than the rule compares
         if chance.random() < 0.1:
             text[row] = text[other]
     held, side = chance.random(rows) < 0.1, chance.integers(0, 3, rows).astype(np.uint8)
@@ -117,17 +117,17 @@ def test_the_cluster_gives_the_verdicts_of_one_machine(ray, tmp_path):
         written[-1].mkdir()
         write_keys(written[-1], unit)
     keys = list(map(read_keys, written))
-    assert set(keys[0]) == {"held", "side"}  # what the build keeps: neither digests nor signatures
+    assert set(keys[0]) == {"held", "side"}  # the build keeps neither digests nor signatures
     held = [{"held": key["held"]} for key in keys]
     documents, pairs = OneMachine().documents(written, held), OneMachine().pairs(written, keys)
     assert set(np.concatenate(documents)) == {0, EQUAL, NEAR}
     assert set(np.concatenate(pairs)) == {0, EQUAL, NEAR, HELD_TEXT, HELD_BODY}
-    for expected, found in ((documents, ray.judge.documents(written, held)), (pairs, ray.judge.pairs(written, keys))):
-        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+    for expected, verdicts in ((documents, ray.judge.documents(written, held)), (pairs, ray.judge.pairs(written, keys))):
+        assert [part.tolist() for part in verdicts] == [part.tolist() for part in expected]
 
 
 class _Collected:
-    """An object in a cycle, so that the collector runs its `__del__`, in which another thread may take over."""
+    """An object in a cycle: the collector runs its `__del__`, in which another thread may take over."""
 
     def __init__(self) -> None:
         self.cycle = self
@@ -150,8 +150,8 @@ def test_keys_are_read_in_many_threads(tmp_path):
     assert all((unit["body"] == 1).all() for unit in columns)
 
 
-def test_a_bucket_is_what_agrees_in_the_whole_band():
-    """Rows whose keys agree in the upper bits only share no bucket, however many rows there are and however they lie."""
+def test_rows_share_a_bucket_if_the_whole_band_agrees():
+    """Rows whose keys agree only in the upper bits share no bucket, whatever their number and order."""
     from codesage.corpus.distinct.duplicates import _buckets
 
     upper = np.uint64(0xABCDEF << 40)
@@ -161,13 +161,13 @@ def test_a_bucket_is_what_agrees_in_the_whole_band():
     assert sorted(group.tolist() for group in groups if len(group) > 1) == [[10, 12, 15], [11, 14]]
     chance = np.random.default_rng(0)
     signature = chance.integers(0, 2, (30, 128), dtype=np.uint32)[chance.integers(0, 30, 400)]  # few values: large buckets
-    signature ^= chance.random(signature.shape) < 0.15  # about 0.75 of two rows of one origin agree
+    signature ^= chance.random(signature.shape) < 0.15  # two rows with one origin agree in about 0.75
     expected = _plain(signature)
     assert near_duplicates(signature, threshold=0.7).tolist() == expected and not all(expected)
 
 
 def _plain(signature: np.ndarray) -> list[bool]:
-    """The rule in plain loops: band after band, each bucket's first row, then the first that differs, sixteen times."""
+    """The rule in plain loops: in each band, compare with a bucket's first row, then the first that differs, 16 times."""
     keep = [True] * len(signature)
     for band in bands(threshold=0.7):
         buckets: dict[bytes, list[int]] = {}
@@ -245,10 +245,10 @@ def remote(request, store):
 def _filled(place, text: str = "x"):
     with result(place) as (folder, report):
         (folder / "file").write_text(text)
-        report["said"] = text
+        report["text"] = text
 
 
-def test_a_unit_is_there_whole_or_not_at_all(remote):
+def test_a_unit_is_written_completely_or_not_at_all(remote):
     whole, broken = remote / "kind" / "whole", remote / "kind" / "broken"
     _filled(whole)
     with pytest.raises(RuntimeError, match="killed"), result(broken) as (folder, _):
@@ -256,16 +256,16 @@ def test_a_unit_is_there_whole_or_not_at_all(remote):
         raise RuntimeError("killed")
     (broken / "0123").write(b"an attempt that was killed before it was committed")
     assert committed([whole, broken, remote / "other" / "gone"], REPORT) == {str(whole)}
-    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"said": "x"}
+    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"text": "x"}
     with pytest.raises(FileNotFoundError):
         (broken / "file").open()
     _filled(whole, "an attempt that came too late")
-    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"said": "x"}
+    assert (whole / "file").open().read() == b"x" and read_report(whole) == {"text": "x"}
 
 
 def test_work_at_an_address_is_found_again_and_removed_at_the_end(remote, tmp_path):
     with pytest.raises(RuntimeError, match="killed"), open_work(tmp_path / "out", str(remote)) as work:
-        for number in range(25):  # more than a page of a listing
+        for number in range(25):  # more than one page of a listing
             (work.place("kind", number) / places.COMMITTED).write(b"a")
         raise RuntimeError("killed")
     with open_work(tmp_path / "out", str(remote)) as work:
@@ -283,7 +283,7 @@ def test_one_build_at_a_time_uses_a_work_address(store, tmp_path, monkeypatch):
         assert Remote(address).below() == ["lock"]
     assert Remote(address).below() == []
     killed = Lease(Remote(address))
-    killed._stopped.set()  # its lock stays, and beats no more
+    killed._stopped.set()  # its lock stays, without a heartbeat
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-machine")
     started = time.monotonic()
     taken = Lease(Remote(address))
@@ -293,7 +293,7 @@ def test_one_build_at_a_time_uses_a_work_address(store, tmp_path, monkeypatch):
     with pytest.raises(CodesageError, match="another build has taken over"):
         taken.check()
     taken.release(remove=True)
-    assert Remote(address).below() == ["lock"]  # it is the third's
+    assert Remote(address).below() == ["lock"]  # it belongs to the third
     Remote(address).remove()
 
 
@@ -310,18 +310,18 @@ def test_a_folder_of_other_things_is_never_used_for_work(store, tmp_path, local)
     assert (tmp_path / "mine" / "photos" / "one.png").exists() if local else Remote(address).below() == ["photos/one.png"]
 
 
-def test_what_a_store_refuses_is_one_line(store, tmp_path):
+def test_refusals_of_a_store_are_one_line(store, tmp_path):
     def refusal(address: str = "s3://bucket/work", **variables: str) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(places, "_ATTEMPTS", 1)
             for name, value in variables.items():
                 patch.setenv(name, value)
             places._s3.cache_clear()
-            with pytest.raises(CodesageError) as told, open_work(tmp_path / "out", address):
+            with pytest.raises(CodesageError) as error, open_work(tmp_path / "out", address):
                 pass
         places._s3.cache_clear()
-        assert "\n" not in str(told.value)
-        return str(told.value)
+        assert "\n" not in str(error.value)
+        return str(error.value)
 
     assert "there is no such bucket: create it" in refusal("s3://nowhere/work")
     assert "check AWS_SECRET_ACCESS_KEY" in refusal(AWS_SECRET_ACCESS_KEY="wrong")

@@ -1,4 +1,4 @@
-"""Stage II: losses against a plain loop over the paper's formula, cached gradients, filtering, the stage itself."""
+"""Stage II: losses compared with a plain loop over the paper's formula, cached gradients, filtering, and whole runs."""
 
 import math
 from dataclasses import replace
@@ -161,7 +161,7 @@ def tiny(*, dropout=0.1, seed=0):
     torch.manual_seed(seed)
     shape = Config(16, 2, 2, vocab_size=50, max_position_embeddings=32)
     encoder = Encoder(shape if dropout else shape.without_dropout()).double().train()
-    with torch.no_grad():  # a fresh encoder's vectors are nearly alike; tell them apart
+    with torch.no_grad():  # a fresh encoder's vectors are nearly equal; spread them
         encoder.wte.weight.mul_(20)
     return encoder
 
@@ -176,21 +176,21 @@ def ragged(rows):
 
 
 def gradients(encoder):
-    found = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    gradients_by_name = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
     encoder.zero_grad()
-    return found
+    return gradients_by_name
 
 
-def test_the_short_way_through_the_embedding_is_the_same_function():
-    for batch in (documents(3), documents(400)):  # a compact table of ids, and the whole one
-        encoder, found = tiny(dropout=0), []
+def test_the_compact_embedding_is_the_same_function():
+    for batch in (documents(3), documents(400)):  # a compact table of ids, and the full one
+        encoder, results = tiny(dropout=0), []
         ahead = torch.randn(len(batch), 16, dtype=torch.float64)
         lists = [batch[i].tolist() for i in range(len(batch))]
         for vectors_BD in (encoder.embed(lists, depth=0), embed(encoder, batch, depth=0)):
             (vectors_BD * ahead).sum().backward()
-            found.append((vectors_BD.detach(), gradients(encoder)))
-        torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-8, atol=1e-10)
+            results.append((vectors_BD.detach(), gradients(encoder)))
+        torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-8, atol=1e-10)
     with pytest.raises(ValueError, match="expected 1 to 32"):
         embed(encoder, ragged([np.zeros(33, np.uint16)]), depth=0)
 
@@ -203,7 +203,7 @@ def test_vectors_come_in_the_order_given(depth):
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
 
 
-def test_micro_batches_fill_a_budget_with_like_lengths():
+def test_micro_batches_fill_a_budget_with_similar_lengths():
     lengths = [3, 50, 4, 9, 1, 9, 9]
     assert cached.micro_batches(lengths, tokens=20) == [[1], [3, 5], [6, 2, 0, 4]]
     assert cached.micro_batches(lengths, tokens=0) == [[1, 3, 5, 6, 2, 0, 4]]
@@ -222,7 +222,7 @@ def test_rows_are_taken_and_stacked():
 @pytest.mark.parametrize("dims", [(), (4, 8, 16)])
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims):
-    encoder, batch, found = tiny(), documents(14), []
+    encoder, batch, results = tiny(), documents(14), []
     rows = cached.micro_batches(batch.lengths.tolist(), tokens=30)
     assert len(rows) > 3 and len({len(micro) for micro in rows}) > 1
     loss = lambda a, b: tiled.tiled_loss(a, b, negatives=negatives)  # noqa: E731
@@ -232,25 +232,25 @@ def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims)
             lambda micro: embed(encoder, taken(batch, micro)), rows,
             lambda v_ND: matryoshka_loss(*v_ND.chunk(2), loss=loss, dims=dims), cached=keep,
         )  # fmt: skip
-        found.append((value, gradients(encoder), torch.rand(3)))
-    torch.manual_seed(1)  # and without this file at all
+        results.append((value, gradients(encoder), torch.rand(3)))
+    torch.manual_seed(1)  # and without this file
     parts = torch.cat([embed(encoder, taken(batch, micro)) for micro in rows])
     places = torch.tensor([row for micro in rows for row in micro]).argsort()
     plain = matryoshka_loss(*parts[places].chunk(2), loss=lambda a, b: contrastive_loss(a, b, negatives=negatives), dims=dims)
     plain.backward()
-    found.append((plain.detach(), gradients(encoder), torch.rand(3)))
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-8, atol=1e-10)
+    results.append((plain.detach(), gradients(encoder), torch.rand(3)))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-8, atol=1e-10)
     torch.manual_seed(2)
     different = embed(encoder, batch)
     assert (different - parts[places]).abs().max() > 1e-3  # dropout was on
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own tracing looks at it
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
 @pytest.mark.parametrize("dropout", [0, 0.1])
 def test_compiled_blocks_leave_cached_gradients_as_they_are(dropout):
     torch._dynamo.reset()
-    batch, found = documents(14), []
+    batch, results = documents(14), []
     rows = cached.micro_batches(batch.lengths.tolist(), tokens=30)
     for compiled, keep in ((False, False), (True, False), (True, True)):
         encoder, embedded = tiny(dropout=dropout), {}
@@ -264,9 +264,9 @@ def test_compiled_blocks_leave_cached_gradients_as_they_are(dropout):
 
         torch.manual_seed(1)
         value = cached.backward(once_more, rows, lambda v_ND: tiled.tiled_loss(*v_ND.chunk(2)), cached=keep)
-        found.append((value, gradients(encoder), torch.rand(3)))
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-8, atol=1e-10)
+        results.append((value, gradients(encoder), torch.rand(3)))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-8, atol=1e-10)
 
 
 WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
@@ -274,7 +274,7 @@ WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A tokenizer, and tokens of 20 pairs that are held out too."""
+    """A tokenizer, and tokens of 20 pairs that are also the held-out pairs."""
     folder = tmp_path_factory.mktemp("contrast")
     pairs = some_pairs()
     texts = [pair.text + pair.bare_body for pair in pairs]
@@ -303,8 +303,8 @@ def shape(tokenizer, *, dropout=False):
 
 
 def phase(steps=40, rate=5e-3, **options):
-    drawn = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
-    return stage.Settings(loops.Settings(steps, 4, rate, evaluations=2), **{"batches": drawn, **options})
+    sampling = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
+    return stage.Settings(loops.Settings(steps, 4, rate, evaluations=2), **{"batches": sampling, **options})
 
 
 def test_two_phases_learn_the_pairs(prepared, tmp_path):
@@ -322,16 +322,16 @@ def test_two_phases_learn_the_pairs(prepared, tmp_path):
     texts = [f"{verb.capitalize()} the {noun}" for verb, noun in WORDS]
     bodies = [f"{n}.{v}()\n{v} += {i}" for i, (v, n) in enumerate(WORDS)]
     for dims in (None, 8):
-        found = model.encode(texts, kind="text", dims=dims) @ model.encode(bodies, dims=dims).T
-        assert (found.argmax(1) == np.arange(20)).mean() > 0.8
-    again = Encoder(shape(tokenizer))  # all phases are done: the checkpoints give the same model at once
+        scores = model.encode(texts, kind="text", dims=dims) @ model.encode(bodies, dims=dims).T
+        assert (scores.argmax(1) == np.arange(20)).mean() > 0.8
+    again = Encoder(shape(tokenizer))  # all phases are done, so the checkpoints give the same model at once
     stage.run(settings, tokens, again, tokenizer=tokenizer, out=tmp_path / "n", checkpoints=tmp_path / "c")
     assert open_artifact(tmp_path / "n", "model").facts["contrast"]["steps"] == 40
     torch.testing.assert_close(dict(again.named_parameters()), dict(encoder.named_parameters()), rtol=0, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-@pytest.mark.parametrize(("micro_tokens", "graphs"), [(0, 2), (10**6, 4), (60, 4)])  # whole; one micro-batch, several
+@pytest.mark.parametrize(("micro_tokens", "graphs"), [(0, 2), (10**6, 4), (60, 4)])  # whole; one micro-batch; several
 def test_stage_two_compiles_nothing_after_the_clock_starts(prepared, tmp_path, monkeypatch, micro_tokens, graphs):
     tokenizer, tokens = prepared
     torch._dynamo.reset()
@@ -365,7 +365,7 @@ def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
     tokenizer, tokens = prepared
     encoder = Encoder(shape(tokenizer))
     before = encoder.h[1].mlp.c_proj.weight.detach().clone()
-    for out in ("m", "n"):  # the second run finds the first one done
+    for out in ("m", "n"):  # the second run finds the first one complete
         settings = phase(1, 1e-9, residual_scale=0.5)
         stage.run(settings, tokens, encoder, tokenizer=tokenizer, out=tmp_path / out, checkpoints=tmp_path / "c")
         torch.testing.assert_close(encoder.h[1].mlp.c_proj.weight.detach(), before / 2, rtol=1e-4, atol=1e-8)
@@ -387,7 +387,7 @@ def test_residuals_are_scaled_once_before_their_phase(prepared, tmp_path):
         ("0 of 20 pairs", {"batches": batches.Settings(8, 32, 48, kinds={"test": 1.0})}, {}),
     ],
 )
-def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, config):
+def test_impossible_settings_are_refused_at_once(prepared, tmp_path, message, options, config):
     tokenizer, tokens = prepared
     encoder = Encoder(replace(shape(tokenizer), **config))
     with pytest.raises(CodesageError, match=message):
@@ -395,12 +395,12 @@ def test_what_cannot_work_is_said_at_once(prepared, tmp_path, message, options, 
     assert not (tmp_path / "m").exists()
 
 
-def test_what_a_run_costs_is_told_before_it_starts(prepared):
+def test_the_cost_of_a_run_is_estimated_before_it_starts(prepared):
     tokenizer, tokens = prepared
     encoder, first = Encoder(shape(tokenizer)), phase(20, depth=0)
-    found = stage.expected(phase(40, first=first, micro_tokens=50), tokens, encoder)
-    assert list(found) == ["shallow", "contrast"] and found["contrast"].parameters == encoder.config.parameters()
-    assert 0 < found["shallow"].seconds < found["contrast"].seconds and found["shallow"].steps == 20
+    estimates = stage.expected(phase(40, first=first, micro_tokens=50), tokens, encoder)
+    assert list(estimates) == ["shallow", "contrast"] and estimates["contrast"].parameters == encoder.config.parameters()
+    assert 0 < estimates["shallow"].seconds < estimates["contrast"].seconds and estimates["shallow"].steps == 20
     bounded = replace(phase(40), loop=loops.Settings(10**9, 4, 1e-3, seconds=60.0))
     whole = stage.expected(bounded, tokens, encoder)["contrast"]
     assert whole.seconds == pytest.approx(60.0, rel=1e-3) and whole.steps < 10**9 and "parameters" in whole.lines()[0]
@@ -429,12 +429,12 @@ def test_dropout_positives_pull_an_input_to_itself(prepared):
     batch = batches.Batches(tokens, settings.batches).at(0)
     torch.manual_seed(3)
     loss, counted = stage.gradients(encoder, settings, batch)
-    found = gradients(encoder)
+    taken = gradients(encoder)
     torch.manual_seed(3)
     text, code, text_again, code_again = embed(encoder, stacked(*(batch.texts, batch.codes) * 2)).chunk(4)
     want = (contrastive_loss(text, text_again, temperature=0.5) + contrastive_loss(code, code_again, temperature=0.5)) / 2
     want.backward()
-    torch.testing.assert_close((loss, found), (want.detach(), gradients(encoder)), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close((loss, taken), (want.detach(), gradients(encoder)), rtol=1e-8, atol=1e-10)
     assert counted == 2 * (len(batch.texts.ids) + len(batch.codes.ids)) and (text - text_again).abs().max() > 1e-4
 
 
@@ -442,16 +442,16 @@ def share_of_two(rank, world, init, path, out):
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world, init_method=init)
     from codesage.training import processes
 
-    tokens, found = token_files.open_tokens(path), []
+    tokens, steps = token_files.open_tokens(path), []
     for settings, step in global_batches():
         encoder = wide(tokens)
         batch = drawn_from(tokens, settings).at(step, rank=rank, world=world)
         loss, count = stage.gradients(encoder, settings, batch)
         processes.sum_gradients(encoder)
         loss, count = processes.total([float(loss), count])
-        found.append((loss, count, gradients(encoder)))
+        steps.append((loss, count, gradients(encoder)))
     if rank == 0:
-        torch.save(found, out)
+        torch.save(steps, out)
     torch.distributed.destroy_process_group()
 
 
@@ -461,17 +461,17 @@ def wide(tokens):
 
 
 def drawn_from(tokens, settings):
-    mined = np.arange(len(tokens.pairs))[:, None] % 7  # whatever they are: few numbers, so that some are passed over
+    mined = np.arange(len(tokens.pairs))[:, None] % 7  # few different numbers, so that some are skipped
     return batches.Batches(tokens, settings.batches, mined=mined.astype(np.int32))
 
 
 def global_batches():
-    """Settings and a step: documented pairs, then each entry of a mixture, one of them with mined negatives."""
-    drawn = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
-    mixed = replace(drawn, batch_pairs=5, mix={"function": 1.0, "parallel": 1.0}, mined_negatives=1)
+    """Pairs of settings and a step: documented pairs, then the entries of a mixture, one with mined negatives."""
+    plain = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
+    mixed = replace(plain, batch_pairs=5, mix={"function": 1.0, "parallel": 1.0}, mined_negatives=1)
     options = {"negatives": "mean_one", "matryoshka_dims": (4, 16), "micro_tokens": 40}
     steps = loops.Settings(3, 1, 1e-3)
-    return [(stage.Settings(steps, part, **options), step) for part, step in ((drawn, 1), (mixed, 0), (mixed, 1), (mixed, 2))]
+    return [(stage.Settings(steps, part, **options), step) for part, step in ((plain, 1), (mixed, 0), (mixed, 1), (mixed, 2))]
 
 
 def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
@@ -479,14 +479,14 @@ def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
     alike = [Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
              for i, (word, noun) in enumerate(WORDS) for language in ("go", "java")]  # fmt: skip
     tokens = tokenised(some_pairs() + alike, tokenizer, tmp_path / "tokens")
-    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "found.pt"))
+    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "steps.pt"))
     torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)
     sizes = []
-    for (settings, step), (loss, count, found) in zip(global_batches(), torch.load(tmp_path / "found.pt"), strict=True):
+    for (settings, step), (loss, count, summed) in zip(global_batches(), torch.load(tmp_path / "steps.pt"), strict=True):
         encoder, batch = wide(tokens), drawn_from(tokens, settings).at(step)
         want, own_count = stage.gradients(encoder, settings, batch)
         assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
-        torch.testing.assert_close(found, gradients(encoder), rtol=1e-8, atol=1e-11)
+        torch.testing.assert_close(summed, gradients(encoder), rtol=1e-8, atol=1e-11)
         sizes.append((len(batch.pair_P), batch.pair_P.tolist() == batch.partner_P.tolist()))
     assert (9, True) in sizes and (5, False) in sizes and any(size > 5 and same for size, same in sizes[1:])
 
@@ -504,7 +504,7 @@ def trained(prepared, tmp_path_factory):
 def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, top, pool, one_language):
     tokenizer, _ = prepared
     pairs = [replace(pair, language="go" if i % 4 == 0 else "python") for i, pair in enumerate(some_pairs())]
-    for i in (2, 5, 8, 13):  # texts that belong to another pair
+    for i in (2, 5, 8, 13):  # texts of other pairs
         pairs[i] = replace(pairs[i], text=some_pairs()[i - 2].text)
     pairs[7] = replace(pairs[7], bare_body="")
     tokens = tokenised(pairs, tokenizer, tmp_path / "tokens")
@@ -523,14 +523,14 @@ def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, to
         assert not keep[[2, 5, 8, 13]].any() and keep.sum() > 12
 
 
-def test_a_filter_is_kept_beside_and_checked(prepared, trained, tmp_path):
+def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
     tokenizer, tokens = prepared
-    heard = []
+    calls = []
     settings = filtering.Settings(top=1, pool=8)
-    artifact = filtering.write(trained, tokens, tmp_path / "f", settings, progress=lambda *now: heard.append(now))
+    artifact = filtering.write(trained, tokens, tmp_path / "f", settings, progress=lambda *now: calls.append(now))
     keep = filtering.read(tmp_path / "f", tokens)
-    assert keep.sum() == artifact.facts["kept"] == artifact.facts["of_language"]["python"][0] == heard[-1][1]
-    assert heard[-1][0] == 20 == artifact.facts["of_language"]["python"][1] and artifact.settings["pool"] == 8
+    assert keep.sum() == artifact.facts["kept"] == artifact.facts["of_language"]["python"][0] == calls[-1][1]
+    assert calls[-1][0] == 20 == artifact.facts["of_language"]["python"][1] and artifact.settings["pool"] == 8
     other = tokenised(some_pairs()[:6], tokenizer, tmp_path / "other")
     with pytest.raises(CodesageError, match="other tokens"):
         filtering.read(tmp_path / "f", other)

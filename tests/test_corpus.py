@@ -1,4 +1,4 @@
-"""The corpus station as a whole: counts, equal bytes whatever happens, workers that are killed and builds that are."""
+"""Corpus builds as a whole: counts, equal bytes in all circumstances, killed workers and killed builds."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nin
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two packages of a dozen unlike functions each, and files that must not be read."""
+    """Two packages with a dozen different functions each, and files that must not be read."""
     for name in ("alpha", "beta"):
         (tmp_path / name).mkdir()
         code = "".join(_function(name, i) for i in range(12))
@@ -114,7 +114,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_build_goes_on_and_gives_the_same_bytes(tree):
+def test_a_killed_build_resumes_and_gives_the_same_bytes(tree):
     whole = built(tree, "whole", workers=2)
     (tree / "build.py").write_text(BUILD)
     command = [sys.executable, str(tree / "build.py"), str(tree / "killed"), str(tree / "alpha"), str(tree / "beta")]
@@ -135,7 +135,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(tree):
     assert sorted(path.name for path in tree.iterdir() if path.name.startswith((".", "killed"))) == ["killed", "killed.cache"]
 
 
-def test_a_second_builder_and_a_foreign_target_are_told(tree):
+def test_a_second_builder_and_a_foreign_target_are_refused(tree):
     import fcntl
 
     (tree / "a.building").mkdir()
@@ -150,20 +150,20 @@ def test_a_second_builder_and_a_foreign_target_are_told(tree):
         built(tree, "mine")
 
 
-def test_workers_step_around_what_hurts_them():
+def test_workers_skip_harmful_items():
     units = [Words(("a", "crash", "b", "eat")), Words(("spin", "c"), 3), Words(()), Words(("d",), 2)]
     expected = [[("a", ""), ("crash", "crash"), ("b", ""), ("eat", "memory")], [("spin", "time"), ("c", "")], [], [("d", "")]]
-    heard = []
+    results = []
     with LocalEngine(2, limits=Limits(seconds=0.5)) as engine:
-        assert list(engine.map(harm, units, on_result=heard.append)) == expected
-        assert sorted(map(len, heard)) == [0, 1, 2, 4]
+        assert list(engine.map(harm, units, on_result=results.append)) == expected
+        assert sorted(map(len, results)) == [0, 1, 2, 4]
         with pytest.raises(CodesageError, match="the words are wrong"):
             list(engine.map(harm, [Words(("raise",))]))
     with LocalEngine(1, limits=Limits(seconds=0.1)) as engine:
         assert list(engine.map(harm, [Words(("sleep", "e"))])) == [[("sleep", "time"), ("e", "")]]
 
 
-def test_two_hundred_hostile_files_are_read_or_named(tree):
+def test_two_hundred_hostile_files_are_read_or_reported(tree):
     names = hostile.plant(tree / "hostile")
     sources = [Folder(str(tree / name)) for name in ("alpha", "hostile", "beta")]
     engine = LocalEngine(2, limits=Limits(seconds=5, memory=3 << 30))
@@ -200,22 +200,22 @@ def _namespaces() -> bool:
 
 @pytest.mark.skipif(not _namespaces(), reason="the kernel lets nobody mount a file system of their own")
 def test_a_small_disk_that_fills_up_anywhere(tree):
-    """A real one: too small for documents, for shards, for the card; then grown, where the build goes on."""
+    """A real disk, too small for the documents, then for the shards, then for the card. It grows and the build resumes."""
     (tree / "disk").mkdir()
     command = f"{sys.executable} -m codesage corpus build alpha beta --out disk/c --cache cache --workers 1"
     stops = "".join(
-        f"mount -o remount,size={size}k disk; {command} 2>>said; echo status $? >>said\n" for size in (20, 80, 240, 20_000)
+        f"mount -o remount,size={size}k disk; {command} 2>>output; echo status $? >>output\n" for size in (20, 80, 240, 20_000)
     )
     script = f"mount -t tmpfs -o size=20k tmpfs disk\n{stops}cp disk/c/manifest.json .\n"
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
     subprocess.run(inside, cwd=tree, check=True, capture_output=True)
-    said = (tree / "said").read_text()
-    assert "Traceback" not in said and said.count("free some space") == 3, said
-    assert said.count("status 2") == 3 and said.endswith("status 0\n"), said
+    output = (tree / "output").read_text()
+    assert "Traceback" not in output and output.count("free some space") == 3, output
+    assert output.count("status 2") == 3 and output.endswith("status 0\n"), output
     assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 
-def test_every_command_of_the_station_answers(tree):
+def test_every_corpus_command_works(tree):
     run = [sys.executable, "-m", "codesage", "corpus"]
     options = ["--out", "c", "--cache", "cache", "--workers", "1", "--held-out", "beta"]
     done = subprocess.run([*run, "build", "alpha", "beta", *options], cwd=tree, capture_output=True, text=True, check=True)

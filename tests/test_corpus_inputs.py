@@ -1,4 +1,4 @@
-"""What a corpus is built from: Parquet, archives, pins, repositories, files of other languages, sources of one name."""
+"""Inputs of a corpus: Parquet, archives, pins, repositories, files in other languages, and sources with equal names."""
 
 import bz2
 import gzip
@@ -52,21 +52,21 @@ def built(tmp_path: Path, *paths, **settings):
 
 
 def command(tmp_path: Path, *arguments) -> subprocess.CompletedProcess:
-    """`codesage corpus ...` in `tmp_path`, as a person runs it."""
+    """Run `codesage corpus ...` in `tmp_path`, as a user does."""
     run = [sys.executable, "-m", "codesage", "corpus", *arguments]
     return subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
 def documents_of(source, cache: Path = Path("none")) -> list[str]:
-    return [found.path for found in source.documents(cache) if isinstance(found, Document)]
+    return [item.path for item in source.documents(cache) if isinstance(item, Document)]
 
 
 def skips_of(source, cache: Path = Path("none")) -> list[tuple[str, str]]:
-    return [(found.path, found.reason) for found in source.documents(cache) if isinstance(found, Skipped)]
+    return [(item.path, item.reason) for item in source.documents(cache) if isinstance(item, Skipped)]
 
 
 def others_of(source, cache: Path = Path("none")) -> dict[str, int]:
-    return {found.kind: found.count for found in source.documents(cache) if isinstance(found, OtherFiles)}
+    return {item.kind: item.count for item in source.documents(cache) if isinstance(item, OtherFiles)}
 
 
 def test_every_kind_of_path_is_built_by_one_command(tmp_path):
@@ -81,13 +81,13 @@ def test_every_kind_of_path_is_built_by_one_command(tmp_path):
     paths = ("the-stack/", "made.tgz", "bare.git", "own")
     done = command(tmp_path, "build", *paths, "--out", "corpus", "--cache", "cache", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    found = Counter(pair.package for pair in read_pairs(tmp_path / "corpus"))
-    assert found == {"me/it": 2, "made": 1, "bare": 1, "own": 1}
+    packages = Counter(pair.package for pair in read_pairs(tmp_path / "corpus"))
+    assert packages == {"me/it": 2, "made": 1, "bare": 1, "own": 1}
     line = "Not read, since not in one of the nine languages: 1 C++ file, 1 Rust file."
     assert line in done.stdout and line in (tmp_path / "corpus/README.md").read_text()
     facts = open_artifact(tmp_path / "corpus", "corpus").facts
     assert facts["other_languages"] == {"C++": 1, "Rust": 1} and line in _tables(facts)
-    del facts["other_languages"]  # a corpus of an earlier version
+    del facts["other_languages"]  # as in a corpus of an earlier version
     assert "Not read" not in _tables(facts)
 
 
@@ -155,7 +155,7 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [('[[parquet]]\npath = "a"\nhub = "b"\n', "either path, or hub"), ("[[parquet]]\n", "either path, or hub"),
      ('[[parquet]]\npath = "a"\nsubset = "b"\n', "either path, or hub"),
      ('[[parquet]]\nhub = "a"\nlanguages = ["cobol"]\n', "parquet a: unknown language 'cobol'"),
@@ -164,26 +164,26 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
      ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
      ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'")],
 )  # fmt: skip
-def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, said):
+def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [({"x": [1]}, "no column of content (expected content or code, found x)"),
      ({"content": ["x"], "size": [1]}, "no column of path (expected max_stars_repo_path or path, found content, size)"),
      ({"content": ["x"], "path": ["a.py"]}, "--any-licence"),
      ({"blob_id": ["x"], "path": ["a.py"], "detected_licenses": [["MIT"]]}, "no column of content"),
      ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected text:")],
 )  # fmt: skip
-def test_parquet_of_another_layout_is_one_line(tmp_path, table, said):
+def test_parquet_of_another_layout_is_one_line(tmp_path, table, message):
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
     with pytest.raises(CodesageError) as error:
         built(tmp_path, "a.parquet")
-    assert said in str(error.value) and "a.parquet" in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "a.parquet" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_parquet_beside_source_files_is_named_and_not_read(tmp_path):
@@ -196,7 +196,7 @@ def test_parquet_beside_source_files_is_named_and_not_read(tmp_path):
 
 
 def harmed(data: bytes) -> dict[str, bytes]:
-    """The bytes of a file, harmed in every way that a download or a disk harms one."""
+    """The bytes of a file with every damage that a download or a disk may cause."""
     size = len(data)
     cuts = {f"cut at {share}": data[: int(size * share)] for share in (0.02, 0.3, 0.6, 0.9, 0.99)} | {"last": data[:-2]}
     return {"empty": b"", "a page": b"<!DOCTYPE html><html>404 Not Found</html>" * 40, **cuts}
@@ -240,9 +240,9 @@ def test_archives_are_read_from_a_path(tmp_path, name):
     (tmp_path / name).write_bytes(WHOLE[name])
     (source,) = sources_of([tmp_path / name])
     assert source == Archive(str(tmp_path / name))
-    found = [found for found in source.documents(tmp_path) if isinstance(found, Document)]
-    assert [document.path for document in found] == ["p-1/a.py", "p-1/c.py", "p-1/d.py"]
-    assert {document.package for document in found} == {name[0]}
+    documents = [documents for documents in source.documents(tmp_path) if isinstance(documents, Document)]
+    assert [document.path for document in documents] == ["p-1/a.py", "p-1/c.py", "p-1/d.py"]
+    assert {document.package for document in documents} == {name[0]}
 
 
 def test_a_cut_archive_stops_the_build(tmp_path):
@@ -257,7 +257,7 @@ def test_every_damage_of_an_archive_stops_with_one_line(tmp_path, name):
     file = tmp_path / name
     for fault, data in harmed(WHOLE[name]).items():
         if name in ("a.tar", "a.tar.zst") and fault in ("cut at 0.9", "cut at 0.99", "last"):
-            continue  # the zeros at the end of a tar, or its checksum: nothing is lost
+            continue  # the zeros at the end of a tar, or a checksum: nothing is lost
         file.write_bytes(data)
         with pytest.raises(CodesageError, match=f"{name} is (cut off|empty|damaged|not an archive).*: give a") as error:
             list(source_at(file).documents(tmp_path))
@@ -265,22 +265,22 @@ def test_every_damage_of_an_archive_stops_with_one_line(tmp_path, name):
         assert ("is empty:" in str(error.value)) == (fault == "empty"), fault
 
 
-@pytest.mark.parametrize("name", [name for name in WHOLE if name != "a.tar"])  # it has no checksum of its contents
-def test_a_flipped_bit_never_changes_what_is_read_in_silence(tmp_path, name):
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "a.tar"])  # a plain tar has no checksum of its contents
+def test_a_flipped_bit_never_silently_changes_documents(tmp_path, name):
     file, whole = tmp_path / name, WHOLE[name]
     file.write_bytes(whole)
-    expected = [(found.path, found.text) for found in source_at(file).documents(tmp_path) if isinstance(found, Document)]
+    expected = [(items.path, items.text) for items in source_at(file).documents(tmp_path) if isinstance(items, Document)]
     stopped = 0
     for at in range(0, len(whole), len(whole) // 60):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
         try:
-            found = list(source_at(file).documents(tmp_path))
+            items = list(source_at(file).documents(tmp_path))
         except CodesageError as error:
             stopped += 1
             assert "\n" not in str(error)
             continue
-        read = [(item.path, item.text) for item in found if isinstance(item, Document)]
-        assert read == expected or any(isinstance(item, Skipped) for item in found), at
+        read = [(item.path, item.text) for item in items if isinstance(item, Document)]
+        assert read == expected or any(isinstance(item, Skipped) for item in items), at
     assert stopped > 3
 
 
@@ -294,7 +294,7 @@ def test_a_checksum_behind_the_last_member_is_compared(tmp_path):
 
 
 def cached(cache: Path, source, **files: bytes) -> None:
-    """Lay files into the cache as a client would have."""
+    """Put files into the cache as a client would."""
     source.folder(cache).mkdir(parents=True)
     for name, data in files.items():
         (source.folder(cache) / name.replace("__", ".")).write_bytes(data)
@@ -331,7 +331,7 @@ def test_a_damaged_package_in_the_cache_stops_the_build(tmp_path, name):
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_damaged_package_of_an_old_cache_stops_too(tmp_path, name):
-    """Where nothing says what was fetched, reading finds it."""
+    """Without a record of what was fetched, the damage is found while reading."""
     source, files = PACKAGES[name]
     cached(tmp_path, source, **files)
     (tmp_path / source.client / f"{source.folder(tmp_path).name}.sha256").unlink()
@@ -354,7 +354,7 @@ def test_the_exit_code_of_a_build_on_a_damaged_package_is_not_zero(tmp_path):
     assert done.returncode == 2 and "was damaged after it was fetched" in done.stderr and not (tmp_path / "d").exists()
 
 
-def test_what_a_client_fetched_is_written_down(tmp_path, monkeypatch):
+def test_fetched_files_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(NpmPackage, "_download", lambda self, folder, cache: (folder / "p-1.tgz").write_bytes(tar(NPM, *FILES)))
     source = NpmPackage("p", "1", licence="MIT")
     source.fetch(tmp_path)
@@ -374,7 +374,7 @@ def recipe(client: str, name: str, more: str = "") -> str:
 
 @pytest.fixture
 def pinned(tmp_path):
-    """A recipe of a wheel, an npm package and a Debian source package with several archives, all in the cache."""
+    """A recipe with a wheel, an npm package and a Debian source package of several archives, all in the cache."""
     for client in ("pip", "npm"):
         source, files = PACKAGES[client]
         cached(tmp_path / "cache", source, **files)
@@ -390,8 +390,8 @@ def pinned(tmp_path):
 
 def test_pins_are_written_below_the_versions_and_checked(tmp_path, pinned):
     before = pinned.read_text()
-    found = pin(pinned, tmp_path / "cache")
-    assert found.added == ["p 1", "p 1", "thing 1.0-1"] and not found.changed and not found.kept
+    pins = pin(pinned, tmp_path / "cache")
+    assert pins.added == ["p 1", "p 1", "thing 1.0-1"] and not pins.changed and not pins.kept
     assert "\n".join(line for line in pinned.read_text().splitlines() if "sha256" not in line) + "\n" == before
     packages = read_recipe(pinned).sources()[:3]
     for package in packages:
@@ -401,7 +401,7 @@ def test_pins_are_written_below_the_versions_and_checked(tmp_path, pinned):
         listed = subprocess.run(["sha256sum", *package.folder(tmp_path / "cache").iterdir()], capture_output=True, text=True,
                                 check=True).stdout  # fmt: skip
         assert digest in listed and (package.client != "debian" or f"{digest}  {tmp_path}" in listed.replace("\n", " "))
-    assert pin(pinned, tmp_path / "cache").kept == found.added
+    assert pin(pinned, tmp_path / "cache").kept == pins.added
     after = pinned.read_text()
     done = command(tmp_path, "pin", "r.toml", "--cache", "cache")
     assert done.stdout == "r.toml: 0 pins added, 0 changed, 3 kept\n" and pinned.read_text() == after
@@ -415,14 +415,14 @@ def test_a_wrong_pin_is_one_line_with_both_hashes(tmp_path, pinned):
         wrong = next(source for source in read_recipe(pinned).sources() if source.key == package.key)
         with pytest.raises(CodesageError) as error:
             wrong.fetch(tmp_path / "cache")
-        said = str(error.value)
-        assert package.key in said and right in said and HASH in said and "remove" in said and "\n" not in said
+        message = str(error.value)
+        assert package.key in message and right in message and HASH in message and "remove" in message and "\n" not in message
         with pytest.raises(CodesageError, match="to another SHA-256 than was fetched"):
             pin(pinned, tmp_path / "cache")
         assert pin(pinned, tmp_path / "cache", others="add").changed == [f"{package.name} {package.version}"]
         both = next(source for source in read_recipe(pinned).sources() if source.key == package.key)
         assert both.sha256 == (HASH, right)
-        both.fetch(tmp_path / "cache")  # any of them is right
+        both.fetch(tmp_path / "cache")  # either hash is right
         pinned.write_text(pinned.read_text().replace(right, "f" * 64))  # a list, over several lines
         assert len(pin(pinned, tmp_path / "cache", others="replace").changed) == 1
         assert next(s for s in read_recipe(pinned).sources() if s.key == package.key).sha256 == (right,)
@@ -438,7 +438,7 @@ def test_a_tarball_behind_a_pinned_dsc_is_checked(tmp_path, pinned):
 
 
 @pytest.mark.parametrize("value", ['"abc"', f'["{HASH}", "x"]', f'"{HASH.upper()}"', "3", "[3]"])
-def test_a_pin_that_is_no_hash_is_one_line(tmp_path, value):
+def test_a_pin_that_is_not_a_hash_is_one_line(tmp_path, value):
     (tmp_path / "r.toml").write_text(recipe("pip", "p", f"sha256 = {value}\n"))
     with pytest.raises(CodesageError, match="package p: sha256 is .*: expected") as error:
         read_recipe(tmp_path / "r.toml")
@@ -454,7 +454,7 @@ def test_the_release_recipe_and_the_benchmark_pin_every_package():
     assert all(pins[source.key] == source.sha256 for source in benchmark)
 
 
-# Files of other languages
+# Files in other languages
 
 OTHERS = {"a.rs": "Rust", "b.RS": "Rust", "c.cpp": "C++", "d.hpp": "C++", "e.kt": "Kotlin", "f.swift": "Swift",
           "g.scala": "Scala", "h.lua": "Lua", "i.sh": "Shell", "j.hs": "Haskell", "k.dart": "Dart", "l.R": "R",
@@ -496,7 +496,7 @@ def test_files_that_a_recipe_leaves_out_are_not_counted(tmp_path):
     assert others_of(source, tmp_path) == {"Rust": 1}
 
 
-def test_nothing_readable_says_what_was_seen(tmp_path):
+def test_nothing_readable_lists_the_files_seen(tmp_path):
     (tmp_path / "rust").mkdir()
     for number in range(100):
         (tmp_path / "rust" / f"{number}.rs").write_text("fn main() {}\n")
@@ -513,8 +513,8 @@ def test_counting_costs_nothing_noticeable():
     started = time.process_time()
     for path in paths:
         others.add(path)
-    found = list(others.found())
-    assert time.process_time() - started < 0.5 and len(found) <= 31 and sum(item.count for item in found) == 100_000
+    counts = list(others.found())
+    assert time.process_time() - started < 0.5 and len(counts) <= 31 and sum(item.count for item in counts) == 100_000
 
 
 # Repositories
@@ -566,15 +566,15 @@ def test_repositories_of_every_form_are_read_at_head(tmp_path, origin):
     for name, path in _repositories(tmp_path, origin).items():
         (source,) = sources_of([path])
         source.fetch(tmp_path / "cache")
-        found = [item for item in source.documents(tmp_path / "cache") if isinstance(item, Document)]
-        assert [(item.path, item.text) for item in found] == [(f"{n}.py", code(n).decode()) for n in (1, 2)], name
-        assert {(item.package, item.version) for item in found} == {(name.partition(".")[0], head)}, name
-    assert documents_of(sources_of([origin])[0]) == ["1.py", "2.py"]  # a working tree is read as it lies there
+        documents = [item for item in source.documents(tmp_path / "cache") if isinstance(item, Document)]
+        assert [(item.path, item.text) for item in documents] == [(f"{n}.py", code(n).decode()) for n in (1, 2)], name
+        assert {(item.package, item.version) for item in documents} == {(name.partition(".")[0], head)}, name
+    assert documents_of(sources_of([origin])[0]) == ["1.py", "2.py"]  # a working tree is read as it is
     assert next(sources_of([origin])[0].documents(tmp_path)).text == code(99).decode()
     assert [item.text for item in sources_of([tmp_path / "tree"])[0].documents(tmp_path)] == [code(n).decode() for n in (1, 2)]
 
 
-def test_repositories_without_a_commit_at_head_say_how(tmp_path, origin):
+def test_repositories_without_a_commit_at_head_say_what_to_do(tmp_path, origin):
     git(tmp_path, "init", "-q", "--bare", "empty.git")
     with pytest.raises(CodesageError, match=r"empty\.git: the repository has no commit: commit something first") as error:
         built(tmp_path, "empty.git")
@@ -596,7 +596,7 @@ def test_repositories_without_a_commit_at_head_say_how(tmp_path, origin):
         built(tmp_path, "lost/.git")
 
 
-def test_submodules_and_nested_repositories_are_passed_over_and_named(tmp_path, origin):
+def test_submodules_and_nested_repositories_are_skipped_and_reported(tmp_path, origin):
     top = tmp_path / "top"
     git(top, "init", "-q")
     git(top, "submodule", "add", "-q", str(origin), "deps/sub")
@@ -633,10 +633,10 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
         for at in range(12, len(whole) - 20, 7):
             packed.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
             try:
-                found = [item for item in one.documents(tmp_path / "cache") if isinstance(item, Document)]
+                documents = [item for item in one.documents(tmp_path / "cache") if isinstance(item, Document)]
             except CodesageError:
                 continue
-            assert [item.text for item in found] == [code(n).decode() for n in (1, 2)], at  # the flip was in a commit before
+            assert [item.text for item in documents] == [code(n).decode() for n in (1, 2)], at  # the flip was in a parent
     git(origin, "bundle", "create", "-q", "../made.bundle", "HEAD")
     bundle = tmp_path / "made.bundle"
     for share in (0.2, 0.6, 0.95):
@@ -646,10 +646,10 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
         assert "\n" not in str(error.value)
 
 
-# Sources of equal name
+# Sources with equal names
 
 
-def test_names_are_the_shortest_that_tell_sources_apart():
+def test_names_are_the_shortest_unique_ones():
     one, two = "1" * 40, "2" * 40
     sources = [
         Folder("/w/a/src"), Folder("/w/b/src"), Folder("/v/b/src"), Folder("/w/alone"), Folder("/x/python"), StandardLibrary(),
@@ -701,7 +701,7 @@ def test_packages_found_under_one_name_stay_apart_in_the_card(tmp_path):
     (site / "p.py").write_bytes(code(8))
     cached(tmp_path / "cache", PACKAGES["npm"][0], p__tgz=tar(NPM, *FILES))
     sources = [PACKAGES["npm"][0], SitePackages(str(site))]
-    for part in ("one", "two"):  # a repository whose files lie in two parts of a data set is one package
+    for part in ("one", "two"):  # a repository with files in two parts of a data set is one package
         shard(tmp_path / f"{part}.parquet", "the-stack", start=len(part) * 100 + ord(part[0]))
         sources.append(StackParquet(str(tmp_path / f"{part}.parquet")))
     facts = build(Settings(workers=1), sources, tmp_path / "corpus", cache=tmp_path / "cache").facts

@@ -1,4 +1,4 @@
-"""C++ in a header named like one of C: told from the text, cut into windows by search, left out of the corpus."""
+"""C++ in `.h` files: it is recognised from the text, cut into windows by search, and left out of the corpus."""
 
 import pytest
 
@@ -65,9 +65,9 @@ def test_only_headers_are_looked_at():
 
 def test_search_cuts_cplusplus_into_windows(tmp_path):
     text = "namespace a {\n" + "int f(int x) { return x; }\n" * 60 + "}\n"
-    found = chunks(Document("a.h", language_in("a.h", text), text, ""))
-    assert {chunk.kind for chunk in found} == {"window"} and {chunk.language for chunk in found} == {""}
-    assert [(chunk.start_line, chunk.end_line) for chunk in found] == [(1, 40), (41, 62)]
+    windows = chunks(Document("a.h", language_in("a.h", text), text, ""))
+    assert {chunk.kind for chunk in windows} == {"window"} and {chunk.language for chunk in windows} == {""}
+    assert [(chunk.start_line, chunk.end_line) for chunk in windows] == [(1, 40), (41, 62)]
 
 
 def test_a_large_header_takes_no_time():

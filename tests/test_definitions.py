@@ -1,6 +1,6 @@
-"""What counts as a definition in each language: its name, its lines, its code and the text that documents it.
+"""The definitions in each language: names, lines, code and documentation.
 
-A case is a source and what it defines, one line each: kind, qualified name, first and last line, docstring.
+A case is a source and its definitions, one per line: kind, qualified name, first and last line, docstring.
 """
 
 import pytest
@@ -49,7 +49,7 @@ JAVA = {
     ),
 }  # fmt: skip
 
-ECMA = {  # JavaScript, and TypeScript too
+ECMA = {  # JavaScript and TypeScript
     "two names on one line": (
         "/** Goes up. */\nlet up = () => { a(); }, down = async function* () { b(); };\n",
         ["function up 2-2 'Goes up.'", "function down 2-2 ''"],
@@ -275,9 +275,9 @@ def shown(function: Function) -> str:
 def test_definitions(language, case):
     text, expected = CASES[language][case]
     tree = parse(text, language)
-    found = functions(tree)
-    assert [shown(function) for function in found] == expected
-    for function in found:
+    definitions = functions(tree)
+    assert [shown(function) for function in definitions] == expected
+    for function in definitions:
         whole = tree.source[function.start_byte : function.end_byte].decode()
         assert whole.startswith(function.signature) and whole.endswith(function.body)
         assert tree.source[: function.start_byte].count(b"\n") + 1 == function.start_line
@@ -320,5 +320,5 @@ def test_code_of_a_definition(language, text, codes):
     ],
 )
 def test_bare_bodies(language, text, bare):
-    found = [function for function in functions(parse(text, language)) if function.kind == "function"]
-    assert [" ".join(function.bare_body.split()) for function in found] == [bare]
+    matches = [function for function in functions(parse(text, language)) if function.kind == "function"]
+    assert [" ".join(function.bare_body.split()) for function in matches] == [bare]

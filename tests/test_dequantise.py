@@ -1,4 +1,4 @@
-"""Training starts from what an exported folder holds."""
+"""Training can start from an exported folder."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_an_exported_model_gives_its_weights_back(encoder: Encoder, tmp_path, na
     loaded = load_encoder(tmp_path / "m").state_dict()
     for key, tensor in encoder.state_dict().items():
         matrix = tensor.reshape(len(tensor), -1)
-        step = matrix.abs().max(dim=1, keepdim=True).values / 63  # one scale a row of a table, of a linear's output
+        step = matrix.abs().max(dim=1, keepdim=True).values / 63  # one scale per row of a table or output of a layer
         bound = (steps * step + 1e-6) if tensor.ndim == 2 else torch.full_like(matrix, 1e-7)
         assert ((loaded[key].reshape(len(tensor), -1) - matrix).abs() <= bound).all(), key
 

@@ -1,4 +1,4 @@
-"""The text that documents a definition: what stands between, what is no documentation, marks, Python's literals, line ends."""
+"""The documentation of definitions: lines between, other comments, marks, Python's literals, and line ends."""
 
 import ast
 import re
@@ -185,7 +185,7 @@ DOCUMENTATION = {"ruby": "# Adds one.\n", "csharp": "/// Adds one.\n", "go": "//
 
 
 @pytest.mark.parametrize(("language", "line"), CASES)
-def test_what_stands_between_is_looked_past_and_documents_nothing(language, line):
+def test_lines_between_comment_and_definition_are_skipped(language, line):
     above = DOCUMENTATION.get(language, "/** Adds one. */\n")
     assert docstring(above + line, language) == "Adds one."
     assert docstring(above + f"{line}\n{line}", language) == "Adds one."
@@ -241,13 +241,13 @@ def test_prose_that_begins_like_a_directive_is_kept(language, prose):
         ("java", "/** Adds one. */\n/* package */", "Adds one."),
         ("java", "/** Adds one. */\n// a note\n// CHECKSTYLE:OFF", "Adds one."),
         ("csharp", "/// Adds one.\n// a note", "Adds one."),
-        ("c", "/* Adds one. */\n// a note", "a note"),  # neither is marked: the nearest
+        ("c", "/* Adds one. */\n// a note", "a note"),  # neither has a documentation mark, so the nearest counts
         ("c", "/* Adds one. */\n#define LIMIT 3", ""),  # it documents the macro
         ("c", "/* Adds one. */\n#include <a.h>", ""),
         ("c", "/* Adds one. */\nint x;", ""),
         ("c", "int x; /* a count */", ""),
         ("c", "int x; // a count\n// NOLINT", ""),
-        ("c", "/* a count */\n#endif", ""),  # of what the condition holds
+        ("c", "/* a count */\n#endif", ""),  # about the code under the condition
         ("javascript", "/*! banner */\n// Adds one.", "Adds one."),
         ("ruby", "# Adds one.\n#--\n# internal note\n#++\n# It is slow.", "Adds one.\nIt is slow."),
         ("ruby", "#--\n# Adds one.\n#++", "Adds one."),
@@ -310,14 +310,14 @@ MARKS = {  # language, comment, text
 @pytest.mark.parametrize("name", MARKS)
 def test_marks_are_stripped_as_the_language_writes_them(name):
     language, comment, text = MARKS[name]
-    found = docstring(comment, language)
+    text_read = docstring(comment, language)
     if text is None:
-        assert "Adds one." in found and "Or two." in found
+        assert "Adds one." in text_read and "Or two." in text_read
     else:
-        assert found == text
+        assert text_read == text
 
 
-def test_indented_comments_are_read_as_others():
+def test_indented_comments_are_read_like_others():
     text = "class C {\n\t/*\n\t** Adds one,\n\t** or two.\n\t*/\n\tint f(int a) { return a; } }"
     assert functions(parse(text, "java"))[-1].docstring == "Adds one,\nor two."
 
@@ -347,7 +347,7 @@ def test_the_first_byte_is_that_of_the_documentation():
 )  # fmt: skip
 def test_python_literals_are_read_as_python_does(literal):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of escapes that there are not
+        warnings.simplefilter("ignore")  # about invalid escapes
         tree = ast.parse(f"({literal}\n)")
     assert python_docstring(literal) == (ast.get_docstring(tree) or "")
 
@@ -356,7 +356,7 @@ def test_a_lone_surrogate_stays_an_escape():
     assert python_docstring(r'"a \ud800 b"') == r"a \ud800 b"
 
 
-def test_python_docstrings_are_those_of_inspect():
+def test_python_docstrings_equal_those_of_inspect():
     files = [file for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")) if file.stat().st_size < 60_000][:80]
     compared = 0
     for file in files:
@@ -379,9 +379,9 @@ def test_python_docstrings_are_those_of_inspect():
             piece = lines[first.lineno - 1 : first.end_lineno]
             piece[-1] = piece[-1][: first.end_col_offset]
             literal = b"".join(piece)[first.col_offset :].decode()
-            found = ast.get_docstring(node) or ""
-            assert python_docstring(literal) == found, (file, node.name)
-            compared += bool(found)
+            expected = ast.get_docstring(node) or ""
+            assert python_docstring(literal) == expected, (file, node.name)
+            compared += bool(expected)
     assert compared > 700
 
 
@@ -391,7 +391,7 @@ BREAKS = {"CRLF": "\r\n", "CR": "\r"}
 def _with_breaks(text: str, breaks: str) -> str:
     if breaks in BREAKS:
         return text.replace("\n", BREAKS[breaks])
-    lines = text.split("\n")  # mixed; no lone CR before an empty line that ends in LF, which would be CRLF
+    lines = text.split("\n")  # mixed, but no lone CR before an empty line that ends in LF: this would be CRLF
     ends = ["\r\n" if number % 3 == 0 else "\n" if number % 3 == 1 or not following else "\r"
             for number, following in enumerate([*lines[1:], ""])]  # fmt: skip
     return "".join(line + end for line, end in zip(lines, [*ends[:-1], ""], strict=False))
@@ -406,7 +406,7 @@ def test_line_ends_change_nothing(sample, breaks, tmp_path):
     assert b"\r" in copy.read_bytes()
     read, original = read_text(copy, name=sample.name), read_text(sample, name=sample.name)
     assert read.text == original.text == text and read.sha256 != original.sha256
-    documents = [Document(sample.name, language, found.text, "") for found in (read, original)]
+    documents = [Document(sample.name, language, bytes_read.text, "") for bytes_read in (read, original)]
     trees = [parse(document.text, language) for document in documents]
     assert functions(trees[0]) == functions(trees[1]) and identifiers(trees[0]) == identifiers(trees[1])
     assert chunks(documents[0]) == chunks(documents[1])
@@ -417,7 +417,7 @@ def test_line_ends_change_nothing(sample, breaks, tmp_path):
     assert np.array_equal(rows[0], rows[1])
 
 
-def test_line_ends_are_read_alike_in_every_encoding():
+def test_line_ends_are_read_equally_in_every_encoding():
     text = "a\r\nb\rc\n\r\nd\r\r\u2028e\x0cf\x0b\x85g"
     want = "a\nb\nc\n\nd\n\n\u2028e\x0cf\x0b\x85g"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):

@@ -28,9 +28,9 @@ GENERATED = {"commands.md"}
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[bool, str]]:
-    """(whether it runs, text) of the blocks in some languages."""
-    found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [(not mark, text) for mark, language, text in found if language in languages]
+    """Returns (whether it runs, text) of the blocks in the given languages."""
+    matches = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(not mark, text) for mark, language, text in matches if language in languages]
 
 
 def command_tree() -> click.Group:
@@ -90,10 +90,10 @@ def test_the_recipe_of_the_guide_is_read(tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks(page, tmp_path):
-    found = blocks(page, "python")
-    for _, text in found:
+    code_blocks = blocks(page, "python")
+    for _, text in code_blocks:
         ast.parse(text)
-    code = "\n\n".join(text for run, text in found if run)
+    code = "\n\n".join(text for run, text in code_blocks if run)
     if code:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""Near duplicates, masking of secrets, and benchmark items: plain loops as oracles, planted finds, hostile input."""
+"""Near duplicates, masking of secrets, and benchmark items: compared with plain loops, on planted and hostile input."""
 
 import ast
 import json
@@ -65,7 +65,7 @@ def test_signatures_estimate_the_jaccard_of_token_shingles() -> None:
 
 @pytest.mark.parametrize("tokens", [4, 12, 30, 60, 120, 400])
 def test_estimates_err_no_more_than_minhash_whatever_the_size(tokens: int) -> None:
-    """sqrt(J (1 - J) / 128) is the error of MinHash; a text and a shorter one are estimated as well as two of a size."""
+    """The error of MinHash is sqrt(J (1 - J) / 128). Texts of different lengths are estimated as well as equal ones."""
     chance, errors, expected = random.Random(tokens), [], []
     texts = [[f"w{chance.randrange(5_000)}" for _ in range(tokens)] for _ in range(300)]
     shorter = [" ".join(text[: len(text) - index % 3]) for index, text in enumerate(texts)]
@@ -96,8 +96,8 @@ def test_short_texts_are_compared_exactly() -> None:
     assert near_duplicates(signatures(texts)).tolist() == [True, True, False, True, False, True, True, True, True, True, True]
 
 
-def test_near_duplicates_drop_what_is_near_an_earlier_row_and_nothing_else() -> None:
-    """Against all pairs in plain loops: clear duplicates go, clear strangers stay, the first of each stays."""
+def test_only_rows_near_an_earlier_row_are_dropped() -> None:
+    """Compared with all pairs in plain loops: clear duplicates go, clearly different rows stay, and so do first copies."""
     chance = random.Random(2)
     bases = [text[:3_000] for text in _sources(40) if len(text) > 3_000]
     near = [_edited(text, 2, chance) for text in bases]
@@ -111,7 +111,7 @@ def test_near_duplicates_drop_what_is_near_an_earlier_row_and_nothing_else() -> 
     assert keep[: len(bases)].all() and not keep[len(bases) : 2 * len(bases)].any() and keep[2 * len(bases) :].all()
 
 
-def test_many_unlike_rows_in_one_bucket_do_not_cost_a_square() -> None:
+def test_many_different_rows_in_one_bucket_take_no_quadratic_time() -> None:
     rows = np.random.default_rng(0).integers(0, 1 << 32, (30_000, 128), dtype=np.uint32)
     rows[:, :7] = 1  # all share the first band
     rows[20_000:] = rows[10_000:20_000]
@@ -141,7 +141,7 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
         for seed in ("0", "1", "77")
     }  # fmt: skip
     assert len(outputs) == 1
-    assert signatures(["def f(x): return x"])[0, :3].tolist() == GOLDEN  # equal on every machine
+    assert signatures(["def f(x): return x"])[0, :3].tolist() == GOLDEN  # the same on every machine
 
 
 def test_hostile_texts_cost_no_more_than_their_length() -> None:
@@ -173,7 +173,7 @@ def _indented(text: str) -> str:
     return "\n\n".join("\t\t" + line.strip().replace(" = ", "=").replace(", ", " ,") for line in text.split("\n"))
 
 
-def test_planted_items_are_found_wherever_they_lie() -> None:
+def test_planted_items_are_found_anywhere() -> None:
     host = _sources(6)[5]
     short = "function swap(a, b) { return [b, a]; } // it"
     benchmarks = Benchmarks({"code": [ITEM, short], "queries": ["how to read a file"]})
@@ -182,10 +182,10 @@ def test_planted_items_are_found_wherever_they_lie() -> None:
         assert benchmarks.match(host[:at] + _indented(short) + host[at:]) == "code"
     assert benchmarks.match("How to  read a file?") == "queries"
     assert not benchmarks.match(host) and not benchmarks.match("how to read a file in python")
-    assert not benchmarks.match("") and not Benchmarks({}).match(host) and not Benchmarks({"s": ["name"]}).contain("name")
+    assert not benchmarks.match("") and not Benchmarks({}).match(host) and not Benchmarks({"s": ["name"]}).match("name")
 
 
-def test_any_certain_number_of_common_bytes_is_found_and_fewer_than_a_run_never() -> None:
+def test_long_enough_common_text_is_always_found_and_shorter_never() -> None:
     chance = random.Random(3)
     item = "".join(chance.choices("abcdefghijklmnop(){}=+-*/.,:;", k=700))
     benchmarks = Benchmarks({"s": ["x = 1 " + item]})
@@ -195,7 +195,7 @@ def test_any_certain_number_of_common_bytes_is_found_and_fewer_than_a_run_never(
         assert not benchmarks.match(before + item[at : at + 95] + "ZZZ")
 
 
-def test_the_frame_of_a_set_and_rulers_are_no_items() -> None:
+def test_the_frame_of_a_set_and_rulers_are_not_items() -> None:
     head = "using System;\nusing System.Collections.Generic;\nusing System.Linq;\nusing System.Text.RegularExpressions;\n" * 2
     frame = "public class Program { public static void Main(string[] args) { var reader = new Reader(In); reader.Skip(); "
     items = [f"{head}{frame * 2} int answer = {number} * compute(); }} }}" for number in range(20)]
@@ -208,10 +208,10 @@ def test_the_frame_of_a_set_and_rulers_are_no_items() -> None:
 def test_unrelated_code_is_kept() -> None:
     benchmarks = Benchmarks({"s": [ITEM, *(text[2_000:4_000] for text in _sources(20))]})
     others = [file.read_text(encoding="utf-8") for file in sorted((STDLIB / "json").glob("*.py"))]
-    assert not any(map(benchmarks.contain, others))
+    assert not any(map(benchmarks.match, others))
 
 
-def test_read_benchmarks_names_sets_and_refuses_what_is_no_json(tmp_path: Path) -> None:
+def test_read_benchmarks_names_sets_and_refuses_invalid_json(tmp_path: Path) -> None:
     (tmp_path / "cosqa").mkdir()
     rows = [{"code": ITEM, "id": 3, "url": "x" * 200}, {"parts": [{"query": "how to read a file"}]}]
     (tmp_path / "cosqa" / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
@@ -267,7 +267,7 @@ def test_secrets_are_masked_and_code_still_parses(kind: str, secret: str) -> Non
         f"secret => '{_R[:20]}'", f'config["DB_PASSWORD"] = "{_R[:16]}"', f"İ; client_secret := `{_R[:28]}`",
     ],
 )  # fmt: skip
-def test_random_values_assigned_to_telling_names_are_masked(line: str) -> None:
+def test_random_values_with_secret_names_are_masked(line: str) -> None:
     masked, finds = redact(line)
     assert finds == {"assigned secret": 1} and "REDACTED_ASSIGNED_SECRET" in masked and _R[:12] not in masked
 
@@ -286,8 +286,8 @@ def test_what_only_looks_like_a_secret_stays(line: str) -> None:
     assert redact(line) == (line, {})
 
 
-def test_texts_are_ruled_out_together_as_they_are_one_by_one() -> None:
-    secrets = [f"x = '{secret}'\n" for found in SECRETS.values() for secret in found]
+def test_texts_are_checked_together_as_one_by_one() -> None:
+    secrets = [f"x = '{secret}'\n" for samples in SECRETS.values() for secret in samples]
     assigned = [f'{name} {equals}{blank}"{_R[:24]}"' for name in ("PASSWORD", "self.api_key", "to\u212aen", "x-Secret-Id")
                 for equals in ("=", ":=", "=>", ": str =", ":") for blank in ("", " ", "\xa0", "\n", "\u2028")]  # fmt: skip
     texts = ["", "plain", *secrets, *assigned, "a task-list, eyJ, me@a.org", f"é{secrets[0]}", "\udc80 " + secrets[0]]
@@ -305,7 +305,7 @@ def test_the_standard_library_has_addresses_but_no_secrets_and_still_parses() ->
             assert len(masked.split("\n")) == len(text.split("\n"))
 
 
-def test_texts_that_many_definitions_share_go_with_all_of_them():
+def test_texts_that_many_definitions_share_are_dropped_everywhere():
     from codesage.corpus.distinct.verdicts import SHARED, drop_shared
 
     units = [
@@ -313,8 +313,8 @@ def test_texts_that_many_definitions_share_go_with_all_of_them():
         {"summary": np.array([1, 2, 1, 3, 1], np.uint64), "held": np.array([0, 0, 0, 0, 1], bool)},
     ]
     before = [np.array([0, 0, 0, 0, 0, 0], np.uint8), np.array([0, 0, 2, 0, 0], np.uint8)]
-    found = [verdict.tolist() for verdict in drop_shared(units, before, most=2)]
-    # three of text 1 stand and are for training; the fourth was dropped before, the fifth is held out
-    assert found == [[SHARED, SHARED, 0, 0, 0, 0], [SHARED, 0, 2, 0, 0]]
+    verdicts = [verdict.tolist() for verdict in drop_shared(units, before, most=2)]
+    # three of text 1 are kept and for training; the fourth is dropped, the fifth held out
+    assert verdicts == [[SHARED, SHARED, 0, 0, 0, 0], [SHARED, 0, 2, 0, 0]]
     assert [verdict.tolist() for verdict in drop_shared(units, before, most=3)] == [verdict.tolist() for verdict in before]
     assert [verdict.tolist() for verdict in drop_shared(units, before, most=0)] == [verdict.tolist() for verdict in before]

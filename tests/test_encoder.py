@@ -1,4 +1,4 @@
-"""The encoder against its published counts and against transformers' GPT-2 as an oracle; weights in and out."""
+"""The encoder compared with published counts and with transformers' GPT-2; loading and saving of weights."""
 
 import inspect
 import json
@@ -35,7 +35,7 @@ def test_parameter_counts_are_the_published_ones(size, count):
         assert sum(p.numel() for p in Encoder(config).parameters()) == count == config.parameters()
 
 
-def test_own_sizes_keep_their_promise():
+def test_our_sizes_have_the_promised_parameter_counts():
     assert SIZES["nano"].parameters() <= 10_000_000
     assert 33_000_000 <= SIZES["mini"].parameters() <= 37_000_000
 
@@ -57,7 +57,7 @@ def test_equals_gpt2_with_a_full_mask(encoder):
     assert not unexpected and all("bias" in name for name in missing)
     for document in documents([1, 7, 33]):
         ids = torch.tensor([document])
-        full = torch.zeros(1, 1, len(document), len(document))  # additive: nothing is hidden, no causality
+        full = torch.zeros(1, 1, len(document), len(document))  # additive: nothing is masked, no causality
         with torch.no_grad():
             want = oracle(input_ids=ids, attention_mask=full).last_hidden_state[0]
             got = encoder(ids[0], Layout.of([len(document)]))
@@ -78,13 +78,13 @@ def test_states_of_some_tokens_are_those_of_all(depth, rows):
     torch.manual_seed(0)
     encoder = Encoder(Config(32, 2, 4, vocab_size=100, max_position_embeddings=64).without_dropout()).double()
     layout, ids_T, rows_M = Layout.of([3, 3, 7, 9, 1]), torch.randint(0, 100, (23,)), torch.tensor(rows, dtype=torch.int64)
-    found = []
+    results = []
     for states_MD in (encoder(ids_T, layout, depth=depth)[rows_M], encoder(ids_T, layout, depth=depth, rows_M=rows_M)):
         encoder.zero_grad()
         (states_MD.sin() * torch.arange(1, 33)).sum().backward()
-        found.append([states_MD, *(p.grad.clone() for p in encoder.parameters() if p.grad is not None)])
-    for whole, asked in zip(*found, strict=True):
-        torch.testing.assert_close(asked, whole, rtol=1e-9, atol=1e-9)
+        results.append([states_MD, *(p.grad.clone() for p in encoder.parameters() if p.grad is not None)])
+    for whole, some in zip(*results, strict=True):
+        torch.testing.assert_close(some, whole, rtol=1e-9, atol=1e-9)
 
 
 def test_attention_is_bidirectional(encoder):
@@ -92,7 +92,7 @@ def test_attention_is_bidirectional(encoder):
     changed = [*document[:-1], (document[-1] + 1) % 97]
     with torch.no_grad():
         a, b = (encoder(torch.tensor(ids), Layout.of([8])) for ids in (document, changed))
-    assert (a[0] - b[0]).abs().max() > 1e-5  # the first token sees the last
+    assert (a[0] - b[0]).abs().max() > 1e-5  # the first token attends to the last
 
 
 def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
@@ -102,7 +102,7 @@ def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
     assert list(called.arguments)[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
     assert called.arguments.get("is_causal", False) is False
     assert tuple(called.arguments.get("window_size", (-1, -1))) == (-1, -1)
-    schema = torch.ops.aten._flash_attention_forward.default._schema  # what takes its place where there is dropout
+    schema = torch.ops.aten._flash_attention_forward.default._schema  # used in its place if there is dropout
     assert [argument.name for argument in schema.arguments if not argument.kwarg_only] == [
         "query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal", "return_debug_mask",
     ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
 
 @pytest.mark.parametrize("rows", [None, [0, 1, 5, 6, 12, 22]])
 def test_varlen_attention_gets_the_borders_of_queries_and_keys(monkeypatch, rows):
-    """What it computes, by its documentation, in a plain loop: equal to our attention elsewhere."""
+    """The documented computation in a plain loop is equal to our attention on other devices."""
     varlen = pytest.importorskip("torch.nn.attention.varlen")
 
     def plain(q_MHK, k_THK, v_THK, of_q, of_k, max_q, max_k):
@@ -140,16 +140,16 @@ def test_autocast_takes_one_flash_attention_a_layer(encoder, dropout):
     for block in encoder.h:
         block.attn.dropout = dropout
     with torch.profiler.profile(acc_events=True) as profile, torch.autocast("cuda", torch.bfloat16):
-        found = encoder(ids, layout)
+        states = encoder(ids, layout)
     flash = [event for event in profile.key_averages() if event.key == "aten::_flash_attention_forward"]
     assert sum(event.count for event in flash) == len(encoder.h)
     if dropout == 0.0:
-        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+        torch.testing.assert_close(states, expected, rtol=0.05, atol=0.05)
     else:
         with torch.autocast("cuda", torch.bfloat16), torch.no_grad():
             mean = torch.stack([encoder(ids, layout) for _ in range(400)]).mean(0)
-        assert not torch.equal(found, expected) and (mean - expected).abs().mean() < 0.05
-    found.sum().backward()
+        assert not torch.equal(states, expected) and (mean - expected).abs().mean() < 0.05
+    states.sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
 
 
@@ -209,7 +209,7 @@ def broken(folder, kind):
         return folder / "nowhere"
     if kind == "no config":
         (folder / "config.json").unlink()
-    elif kind == "config is no JSON":
+    elif kind == "config is not JSON":
         (folder / "config.json").write_text("{")
     elif kind == "foreign config":
         (folder / "config.json").write_text(json.dumps({"hidden_size": 32, "model_type": "bert"}))
@@ -229,7 +229,7 @@ def broken(folder, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing folder", "no config", "config is no JSON", "foreign config", "other shape", "negative",
+    ["missing folder", "no config", "config is not JSON", "foreign config", "other shape", "negative",
      "truncated weights", "no weights"],
 )  # fmt: skip
 def test_a_bad_folder_is_one_clear_line(encoder, tmp_path, kind):

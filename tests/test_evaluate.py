@@ -1,4 +1,4 @@
-"""Evaluation: all benchmarks by one command, intervals and differences, reports against each other, and bad data."""
+"""Evaluation: all benchmarks in one command, intervals and differences, comparison of reports, and bad data."""
 
 import json
 
@@ -20,22 +20,22 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
         low, high = intervals.interval(intervals.bootstrap([values]))
         assert low < values.mean() < high
         widths.append(high - low)
-    expected = [2 * 1.96 * values.std() / len(values) ** 0.5 for values in (few, many)]  # of the normal approximation
+    expected = [2 * 1.96 * values.std() / len(values) ** 0.5 for values in (few, many)]  # by the normal approximation
     assert widths == pytest.approx(expected, rel=0.1)
 
 
-def test_tasks_count_alike_whatever_their_size_and_systems_are_drawn_alike():
+def test_tasks_have_equal_weight_and_systems_share_resamples():
     one, other = np.zeros(10), np.ones(1000)
     assert intervals.bootstrap([one, other]) == pytest.approx(0.5)
     values = np.random.default_rng(1).random(300)
     moved = intervals.bootstrap([values + 0.1]) - intervals.bootstrap([values])
-    assert moved == pytest.approx(0.1)  # paired: the draws are the same
+    assert moved == pytest.approx(0.1)  # paired: both use the same draws
     assert intervals.chance(moved) == 1 / intervals.SAMPLES
     assert intervals.chance(intervals.bootstrap([values - values.mean()])) > 0.3
 
 
 def benchmarks(folder):
-    """The layout of the four benchmarks, a few rows each."""
+    """A few rows in the layout of each of the four benchmarks."""
     words = ["read a file", "open the door", "sum two numbers", "sort the list"]
     code = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
             "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip
@@ -64,7 +64,7 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)))
 
 
-def test_one_command_measures_all_that_is_there_and_compares_with_a_report(data, tmp_path):
+def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_path):
     done = run("default", "--benchmarks", data, "--out", tmp_path / "a.json")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
@@ -95,7 +95,7 @@ def test_differences_are_judged_by_their_interval():
         (("--against", "none.json"), "not readable"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(data, words, message):
+def test_impossible_evaluations_are_one_line(data, words, message):
     given = ("--benchmarks", data) if words else ()
     assert message in str(run("default", *given, *words).exception)
 

@@ -1,4 +1,4 @@
-"""The examples run, and the notebook still gives the outputs it shows."""
+"""The examples run, and the notebook still gives the outputs that it shows."""
 
 import contextlib
 import io
@@ -32,7 +32,7 @@ def test_search_a_repository(tmp_path, capsys):
 def test_train_on_your_code(tmp_path, capsys):
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for a model this small, threads that share a core wait for each other
+    torch.set_num_threads(1)  # with such a small model, threads on one core only wait for each other
     (tmp_path / "code").mkdir()
     (tmp_path / "code/numbers.py").write_text("\n\n".join(CODE.format(name) for name in NAMES))
     main_of("train_on_your_code.py")(str(tmp_path / "code"), str(tmp_path / "out"), "1", "4")

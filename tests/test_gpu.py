@@ -1,4 +1,4 @@
-"""On a GPU: what is fast there computes what the processor computes. Without one, all of it is skipped."""
+"""On a GPU, the fast code computes the same as on a CPU. Without a GPU, these tests are skipped."""
 
 import copy
 from functools import partial
@@ -43,16 +43,16 @@ def documents(count=20):
 
 
 def gradients(encoder):
-    found = torch.cat([parameter.grad.flatten().cpu() for parameter in encoder.parameters() if parameter.grad is not None])
+    flat = torch.cat([parameter.grad.flatten().cpu() for parameter in encoder.parameters() if parameter.grad is not None])
     encoder.zero_grad(set_to_none=True)
-    return found
+    return flat
 
 
-def alike(found, expected):
-    return (found - expected).norm() / expected.norm()
+def alike(value, expected):
+    return (value - expected).norm() / expected.norm()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # from torch.compile
 @pytest.mark.parametrize("compiled", [False, True])
 def test_stage_one_in_bf16_has_the_gradients_of_fp32(compiled):
     host, device = encoders(CONFIG.without_dropout())
@@ -62,19 +62,19 @@ def test_stage_one_in_bf16_has_the_gradients_of_fp32(compiled):
     for windows in (9, 14):
         expected, _ = stage.gradients(host, batch(windows), micro_tokens=10**6)
         with BF16():
-            found, _ = stage.gradients(device, batch(windows), micro_tokens=600)
-        assert found.item() == pytest.approx(expected.item(), rel=2e-3)
+            loss, _ = stage.gradients(device, batch(windows), micro_tokens=600)
+        assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
         assert alike(gradients(device), gradients(host)) < 0.02
 
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_the_tiled_loss_equals_the_plain_one(negatives):
     sides = [torch.randn(300, 64, device="cuda", requires_grad=True) for _ in range(2)]
-    found = []
+    results = []
     for loss in (contrastive_loss, partial(tiled_loss, tile=128)):
         value = loss(*sides, negatives=negatives)
-        found.append([value, *torch.autograd.grad(value, sides)])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
+        results.append([value, *torch.autograd.grad(value, sides)])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")
@@ -86,15 +86,15 @@ def test_cached_gradients_replay_the_dropout_of_the_device(compiled):
         precision.compile_blocks(encoder)
     rows = cached.micro_batches(documents().lengths.tolist(), tokens=500)
     weights = torch.randn(20, 128, device="cuda")
-    found = []
+    results = []
     for keep in (True, False):
         torch.manual_seed(3)
         with BF16():
             loss = cached.backward(lambda micro: embed(encoder, taken(documents(), micro)), rows,
                                    lambda vectors: (vectors * weights).sum(), cached=keep)  # fmt: skip
-        found.append((loss.item(), gradients(encoder)))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
-    assert alike(found[0][1], found[1][1]) < 0.01
+        results.append((loss.item(), gradients(encoder)))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-3)
+    assert alike(results[0][1], results[1][1]) < 0.01
 
 
 def test_the_embedding_alone_is_that_of_the_processor():

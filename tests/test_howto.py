@@ -1,4 +1,4 @@
-"""Titles and tags with the code that does what they name, and code that does the same in several languages."""
+"""Titles and tags with the code that does what they name, and code that does the same thing in several languages."""
 
 import subprocess
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_tag_names_the_code_between_its_marks() -> None:
     )
     assert outer.code.startswith("def upload_blob(bucket_name, source):") and "[START" not in outer.code
     assert outer.bare_body.startswith("def f1(bucket_name, source):")
-    assert (inner.text, inner.group) == ("storage client", "")  # two words may mean several tasks
+    assert (inner.text, inner.group) == ("storage client", "")  # two words may name different tasks
     assert inner.code == "client = storage.Client()\nbucket = client.bucket(bucket_name)"
     assert (outer.start_line, inner.start_line) == (5, 11)
 
@@ -184,15 +184,15 @@ def test_a_heading_names_the_code_below_it(path: str, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "# Sort a dict\n\n```\n+----+----+\n| a  | b  |\n```\n",  # output, without a language
-        "# Sort a dict\n\n```rust\nfn main() { sort(); }\nfn x() {}\n```\n",  # outside the nine languages
+        "# Sort a dict\n\n```\n+----+----+\n| a  | b  |\n```\n",  # output without a language
+        "# Sort a dict\n\n```rust\nfn main() { sort(); }\nfn x() {}\n```\n",  # not one of the nine languages
         "# Sort a dict\n\n```python\nx = 1\n```\n",  # one line
         "# Usage\n\n## Example\n\n```python\nx = f(1)\ny = f(2)\n```\n",  # no heading says anything
         "# Sort a dict\n\n```python\n$ pip install x\nx = (1)\n```\n",  # a shell session
         "# Sort a dict\n\nfor each item\n    do it\n",  # pseudo-code without a fence
     ],
 )
-def test_what_is_no_sample_gives_no_pair(text: str) -> None:
+def test_unsuitable_code_gives_no_pair(text: str) -> None:
     assert not list(articles_of(_document("usage.md", text)))
 
 
@@ -227,7 +227,7 @@ def test_imports_and_headers_are_cut_off(code: str, bare: str) -> None:
     assert without_preamble(code) == bare
 
 
-def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
+def test_names_that_code_defines_are_hidden_everywhere() -> None:
     code = "def fib(n):\n    return fib(n - 1) + fibonacci(n)\n\nclass Fib:\n    def __init__(self): self.fib = fib\n"
     assert without_names(code, "python") == (
         "def f1(n):\n    return f1(n - 1) + fibonacci(n)\n\nclass f2:\n    def __init__(self): self.f1 = f1\n"
@@ -247,22 +247,24 @@ def test_names_that_code_defines_are_hidden_wherever_they_stand() -> None:
         ("aws-py-routes/handler.py", "aws-go-routes/handler.go"),
     ],
 )  # fmt: skip
-def test_paths_that_differ_in_their_language_alone_are_aligned(one: str, other: str) -> None:
+def test_paths_that_differ_only_in_their_language_are_aligned(one: str, other: str) -> None:
     assert aligned_key(one) == aligned_key(other) != ""
 
 
 def test_groups_have_two_languages_and_one_file_of_each() -> None:
-    def found(*paths: str) -> list[list[str]]:
+    def groups(*paths: str) -> list[list[str]]:
         files = [File(path, language_of(path), 0, row) for row, path in enumerate(paths)]
         return [[file.path for file in members] for members in groups_of(files).values()]
 
-    assert found("python/two-sum.py", "go/two-sum.go", "rust/two-sum.rs") == [["python/two-sum.py", "go/two-sum.go"]]
-    assert found("python/two-sum.py") == found("a/two-sum.ts", "a/two-sum.js") == found("python/index.py", "go/index.go") == []
-    assert found("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [
+    assert groups("python/two-sum.py", "go/two-sum.go", "rust/two-sum.rs") == [["python/two-sum.py", "go/two-sum.go"]]
+    assert (
+        groups("python/two-sum.py") == groups("a/two-sum.ts", "a/two-sum.js") == groups("python/index.py", "go/index.go") == []
+    )
+    assert groups("x/send-sms.9.x.py", "x/send-sms.10.x.py", "x/send-sms.6.x.rb") == [
         ["x/send-sms.10.x.py", "x/send-sms.6.x.rb"]
     ]
-    assert found("tests/python/two_sum.py", "tests/go/two_sum.go") == []
-    assert found("euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c") == [
+    assert groups("tests/python/two_sum.py", "tests/go/two_sum.go") == []
+    assert groups("euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c") == [
         ["euclid/code/java/Gcd.java", "euclid/code/c/euclidean.c"]
     ]
 
@@ -332,7 +334,7 @@ def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_p
     }  # fmt: skip
     assert len({pair.group for pair in pairs if pair.text == "binary search"}) == 1
     assert {pair.licence for pair in pairs} == {"MIT"}
-    assert built.facts["skipped"]["licence"] == 2  # the README and the code of the folder under the GPL
+    assert built.facts["skipped"]["licence"] == 2  # the README and the code in the folder under the GPL
 
 
 def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: list[int]) -> dict[str, np.ndarray]:
@@ -357,7 +359,7 @@ def _judged(keys: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:
 def test_groups_of_one_and_groups_of_copies_are_dropped(tmp_path) -> None:
     keys = _keys(["parallel"] * 5 + ["howto"], [1, 1, 2, 3, 3, 4], [1, 2, 3, 4, 4, 6], [0, 1, 0, 2, 2, 0])
     (verdict,) = drop_alone([keys], _judged(keys, tmp_path))
-    assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second of the copies repeats the first, which is then alone
+    assert verdict.tolist() == [0, 0, ALONE, ALONE, 1, 0]  # the second copy repeats the first, which is then alone
 
 
 def test_equal_code_in_two_languages_is_kept(tmp_path) -> None:
@@ -378,7 +380,7 @@ def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "docs/Change-Log.rst", "HISTORY.adoc", "release_notes.md"])
-def test_logs_of_changes_are_no_articles(name: str) -> None:
+def test_change_logs_are_not_articles(name: str) -> None:
     text = "# Read the rows\n\n```python\nrows = read(path)\nprint(rows)\n```\n"
     assert all(list(articles_of(_document(other, text))) for other in ("docs/rows.md", "docs/history-api.md"))
     assert not list(articles_of(_document(name, text)))
@@ -393,7 +395,7 @@ def test_logs_of_changes_are_no_articles(name: str) -> None:
         ("int fd = open_it(path, 0);\nreturn close_it(fd);", True),
     ],
 )
-def test_prototypes_alone_are_no_sample_of_c(code: str, shows: bool) -> None:
+def test_prototypes_alone_are_not_a_sample_of_c(code: str, shows: bool) -> None:
     assert is_sample(Sample("c", code, 1)) == shows
 
 
@@ -405,7 +407,7 @@ def test_prototypes_alone_are_no_sample_of_c(code: str, shows: bool) -> None:
         ("sort/heap-sort.{}", "heap sort"),
     ],
 )
-def test_a_path_that_only_says_what_is_done_says_of_what_too(path: str, text: str) -> None:
+def test_a_path_that_ends_in_an_action_also_names_its_object(path: str, text: str) -> None:
     code = "rows = client.fetch(1)\nprint(rows)\n"
     members = [_document(path.format(suffix), code) for suffix in ("py", "rb")]
     assert {pair.text for pair in pairs_of_group("k", members, "")} == {text}

@@ -1,4 +1,4 @@
-"""Folders for transformers and sentence-transformers, there and back, and models for MTEB, checked with the real libraries."""
+"""Export to and import from transformers and sentence-transformers, and models for MTEB, with the real libraries."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def hub(source):
     export_hub(source, source.parent / "hub", name="my-model")
-    with warnings.catch_warnings():  # what other people's libraries deprecate when they are imported
+    with warnings.catch_warnings():  # deprecation warnings of other libraries on import
         warnings.simplefilter("ignore")
         import sentence_transformers  # noqa: F401
 
@@ -91,9 +91,9 @@ def test_masked_lm_gives_our_logits_and_loss_and_trains(hub, tmp_path):
     ids_L = torch.arange(5, 25)
     want = F.linear(encoder(ids_L, Layout.of([20])), encoder.wte.weight)
     labels = torch.where(ids_L % 3 == 0, ids_L, -100)
-    found = model(ids_L[None], labels=labels[None])
-    torch.testing.assert_close(found.logits[0], want, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.loss, torch.nn.functional.cross_entropy(want, labels))
+    output = model(ids_L[None], labels=labels[None])
+    torch.testing.assert_close(output.logits[0], want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(want, labels))
     model.train()(ids_L[None], labels=labels[None]).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     model.eval().save_pretrained(tmp_path)  # names with the prefix "transformer."
@@ -146,11 +146,11 @@ def test_the_card_has_front_matter_and_the_folder_a_manifest(hub):
 
 def test_the_example_of_the_card_runs_and_gives_what_codesage_gives(source, hub):
     example = (hub / "README.md").read_text().split("```python\n")[1].split("```")[0].replace('"my-model"', f'"{hub}"')
-    found: dict = {}
-    exec(example, found)
+    namespace: dict = {}
+    exec(example, namespace)
     ours = codesage.load(source)
-    np.testing.assert_allclose(found["query"], ours.encode(["how to add two numbers in python"], kind="text"), atol=1e-5)
-    np.testing.assert_allclose(found["code"], ours.encode(["def add(a, b): return a + b"]), atol=1e-5)
+    np.testing.assert_allclose(namespace["query"], ours.encode(["how to add two numbers in python"], kind="text"), atol=1e-5)
+    np.testing.assert_allclose(namespace["code"], ours.encode(["def add(a, b): return a + b"]), atol=1e-5)
 
 
 def test_vectors_can_be_cut(source):
@@ -178,8 +178,8 @@ def test_bad_sources_are_one_line(source, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["codesage", "transformers.models.auto.modeling_auto"])
-def test_importing_codesage_is_all_that_the_auto_classes_need(hub, first):
-    """In whatever order, in a process of its own: nothing has been registered there."""
+def test_the_auto_classes_only_need_codesage_to_be_imported(hub, first):
+    """In any order, in a separate process in which nothing is registered yet."""
     code = (
         f"import sys, {first}, codesage; from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"
         "for auto in (AutoConfig, AutoModel, AutoModelForMaskedLM): print(type(auto.from_pretrained(sys.argv[1])).__name__)"
@@ -221,7 +221,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def adapters():
-    """Imported late: MTEB imports sentence-transformers, which this file needs anyway."""
+    """Import MTEB late: it imports sentence-transformers, which this file needs anyway."""
     from codesage.evaluate import mteb
 
     return mteb
@@ -233,17 +233,17 @@ def task():
 
 
 def test_mteb_gives_the_encoder_the_scores_of_our_own_evaluation(adapters, encoder, task):
-    found = adapters.scores(adapters.MtebEncoder(encoder), adapters.task_of(task))
+    scores = adapters.scores(adapters.MtebEncoder(encoder), adapters.task_of(task))
     ranks = stage.ranked({"own": encoder}, task)["own"]
-    assert found["mrr_at_10"] == pytest.approx(float(np.mean(1 / ranks)), abs=1e-3)
-    assert found["ndcg_at_10"] == pytest.approx(float(np.mean(1 / np.log2(1 + ranks))), abs=1e-3)
+    assert scores["mrr_at_10"] == pytest.approx(float(np.mean(1 / ranks)), abs=1e-3)
+    assert scores["ndcg_at_10"] == pytest.approx(float(np.mean(1 / np.log2(1 + ranks))), abs=1e-3)
 
 
 def test_mteb_searches_with_the_engine(adapters, encoder, task):
     engine = adapters.MtebSearch(encoder)
-    found = adapters.scores(engine, adapters.task_of(task))
+    scores = adapters.scores(engine, adapters.task_of(task))
     engine.close()
-    assert found["recall_at_5"] == 1.0 and found["mrr_at_10"] > 0.7
+    assert scores["recall_at_5"] == 1.0 and scores["mrr_at_10"] > 0.7
 
 
 def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):

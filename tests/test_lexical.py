@@ -1,4 +1,4 @@
-"""The lexical start: words counted as a loop does, rows of the right shape, and a bag of words from the first step."""
+"""Lexical initialisation: word counts equal to a loop, rows of the right shape, and a bag of words from the first step."""
 
 import math
 
@@ -43,23 +43,23 @@ def test_document_frequencies_are_those_of_a_loop(tokenizer):
     rows = ragged(tokenizer, TEXTS)
     words_V = lexical.words_of(tokenizer)
     names = sorted({word for words in words_V for word in words})
-    found = lexical.inverse_document_frequency(words_V, names, (rows, rows))
-    for name, rarity in zip(names, found, strict=True):
+    frequencies = lexical.inverse_document_frequency(words_V, names, (rows, rows))
+    for name, rarity in zip(names, frequencies, strict=True):
         holding = 2 * sum(any(name in words_V[token] for token in rows[i]) for i in range(len(rows)))
         total = 2 * len(rows)
         assert rarity == pytest.approx(math.log(1 + (total - holding + 0.5) / (holding + 0.5)) / math.log(1 + total))
 
 
-def test_special_tokens_and_parts_of_characters_hold_no_word(encoder, tokenizer):
+def test_special_tokens_and_parts_of_characters_have_no_word(encoder, tokenizer):
     words_V = lexical.words_of(tokenizer)
     parts = [token for token in range(tokenizer.vocab_size) if tokenizer.decode([token]) == "\N{REPLACEMENT CHARACTER}"]
-    assert len(parts) == 128  # a byte of its own for every half of a character
+    assert len(parts) == 128  # a separate byte for every half of a character
     for token in (tokenizer.end_id, tokenizer.mask_id, tokenizer.pad_id, *parts):
         assert words_V[token] == [] and encoder.wte.weight[token, :-2].norm() < 0.05
     assert words_V[tokenizer.encode_pieces(["socket"])[0][0]] == ["socket"]
 
 
-def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, tokenizer):
+def test_rows_have_unit_length_and_weightless_tokens_point_to_the_sink(encoder, tokenizer):
     rows = encoder.wte.weight.detach()
     assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-5)
     assert torch.equal(rows[:, -2], -rows[:, -1]) and not encoder.ln_f.weight[-2:].any() and not encoder.wpe.weight.any()
@@ -67,7 +67,7 @@ def test_rows_have_unit_length_and_sinks_carry_what_weighs_nothing(encoder, toke
     assert rows[comma, :-2].norm() < 0.05 < 0.2 < rows[word, :-2].norm()
 
 
-def test_positions_start_at_random_directions_of_the_length_asked_for(tokenizer):
+def test_positions_start_as_random_directions_of_the_requested_length(tokenizer):
     rows = (ragged(tokenizer, TEXTS),)
     config = Config(**{**{name: getattr(SHAPE, name) for name in SHAPE.__slots__}, "vocab_size": tokenizer.vocab_size})
     starts = [("lexical", 0.5, 0), ("normal", 0.5, 0), ("lexical", 0.5, 1), ("lexical", 0.0, 0), ("normal", 0.0, 0)]
@@ -85,7 +85,7 @@ def test_positions_start_at_random_directions_of_the_length_asked_for(tokenizer)
     assert bare.wpe.weight.detach().std() == pytest.approx(config.initializer_range, rel=0.1)
 
 
-def test_words_that_are_spelled_alike_begin_alike(tokenizer):
+def test_words_with_similar_spelling_start_similar(tokenizer):
     words = [["socket"], ["socket"], ["sockets"], ["header"]]
     rows = lexical.embedding(words, {"socket": 0.5, "sockets": 0.5, "header": 0.5}, width=256)[:, :-2]
     cosine = (rows @ rows.T) / np.outer(*[np.linalg.norm(rows, axis=1)] * 2)
@@ -103,7 +103,7 @@ def test_the_untrained_encoder_is_a_bag_of_words_at_any_depth(encoder, tokenizer
         assert scores.argmax(1).tolist() == [0, 1, 2]
 
 
-def test_the_start_is_a_function_of_the_seed_and_named_in_errors(tokenizer):
+def test_initialisation_depends_on_the_seed_and_is_named_in_errors(tokenizer):
     first, again, other = (lexical.embedding([["a"], ["b"]], {"a": 0.5, "b": 0.5}, width=32, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     with pytest.raises(CodesageError, match="expected one of normal, lexical"):

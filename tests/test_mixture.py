@@ -1,4 +1,4 @@
-"""Stage II on a mixture: groups of code that does the same, entries and their weights, and what the texts look like."""
+"""Stage II on a mixture: groups of equivalent code, entries and their weights, and changes of the texts."""
 
 import json
 from dataclasses import replace
@@ -40,13 +40,13 @@ def member(group, language, solution=0, *, package="puzzles"):
 
 
 def mixed_pairs():
-    """60 functions in two languages, 20 questions of two sources, 30 groups in three or four languages, 12 with clones."""
-    found = [documented(i, language=LANGUAGES[i % 2]) for i in range(60)]
-    found += [documented(100 + i, kind="howto", language="go", package=("cook/book", "recipes")[i % 2]) for i in range(20)]
+    """60 functions in two languages, 20 questions from two sources, 30 groups in three or four languages, 12 with clones."""
+    pairs = [documented(i, language=LANGUAGES[i % 2]) for i in range(60)]
+    pairs += [documented(100 + i, kind="howto", language="go", package=("cook/book", "recipes")[i % 2]) for i in range(20)]
     for group in range(30):
-        found += [member(group, language) for language in LANGUAGES[: 3 + group % 2]]
-        found += [member(group, "python", solution) for solution in (1, 2)] if group < 12 else []
-    return found
+        pairs += [member(group, language) for language in LANGUAGES[: 3 + group % 2]]
+        pairs += [member(group, "python", solution) for solution in (1, 2)] if group < 12 else []
+    return pairs
 
 
 PAIRS = mixed_pairs()
@@ -73,7 +73,7 @@ def tokenised(pairs, tokenizer, out, *, held_out=()):
 # Pairs and tokens
 
 
-def test_groups_survive_parquet_and_older_pairs_are_in_none(tmp_path):
+def test_groups_survive_parquet_and_older_pairs_have_none(tmp_path):
     schema, pairs = schema_of(Pair), [documented(1), member(2, "go")]
     assert schema.names[-1] == "group"
     with Writer(tmp_path / "new.parquet", schema) as writer:
@@ -97,7 +97,7 @@ def test_tokens_carry_kind_source_language_and_group(tokens, tokenizer, tmp_path
         assert (key == 0) == (pair.group == "") and numbers.setdefault(pair.group, key) == key
     assert len(set(numbers.values())) == 31
     assert tokenizer.decode(held.code[len(PAIRS) - 1]) == PAIRS[-1].code and len(held.text[len(PAIRS) - 1]) == 0
-    # Names of groups are compared exactly; a pair without a body is known by its code.
+    # Names of groups must be equal; a pair without a body is identified by its code.
     alike = [member(1, "go"), replace(member(1, "java"), group="GROUP  1"), replace(documented(1), bare_body="")]
     other = tokenised(alike, tokenizer, tmp_path / "t").pairs
     assert len(set(other.group_key.tolist())) == 3 == len(set(other.body_key.tolist()))
@@ -125,8 +125,8 @@ def test_tokens_of_an_older_version_are_one_line(tokenizer, tmp_path):
 def test_questions_and_groups_are_kinds_that_can_be_kept(tokenizer, tmp_path):
     settings = token_files.Settings(pair_kinds=("howto", "parallel"), workers=1)
     token_files.write([], PAIRS, tokenizer, tmp_path / "t", settings=settings)
-    found = token_files.open_tokens(tmp_path / "t")
-    assert {found.kinds[i] for i in np.unique(found.pairs.kind)} == {"howto", "parallel"}
+    kept = token_files.open_tokens(tmp_path / "t")
+    assert {kept.kinds[i] for i in np.unique(kept.pairs.kind)} == {"howto", "parallel"}
 
 
 # Entries and their weights
@@ -140,14 +140,14 @@ def settings(mix=None, *, size=8, **options):
     return Settings(size, **lengths, mix=MIX if mix is None else mix, **options)
 
 
-def drawn(tokens, steps, mix=None, **options):
+def batches_of(tokens, steps, mix=None, **options):
     made = Batches(tokens, settings(mix, **options))
     return [made.at(step) for step in range(steps)]
 
 
 def test_a_table_is_read_from_a_line():
-    found = entries.parsed("function=40, howto:a/b=2.5,parallel/across=1e1,")
-    assert found == {"function": 40, "howto:a/b": 2.5, "parallel/across": 10}
+    table = entries.parsed("function=40, howto:a/b=2.5,parallel/across=1e1,")
+    assert table == {"function": 40, "howto:a/b": 2.5, "parallel/across": 10}
     assert entries.parsed("howto:x==2") == {"howto:x=": 2}
 
 
@@ -162,7 +162,7 @@ def test_a_table_is_read_from_a_line():
         ("howto=1,howto=2", "'howto' occurs twice"),
     ],
 )
-def test_a_line_that_is_no_table_is_told(line, message):
+def test_an_invalid_table_line_is_refused(line, message):
     with pytest.raises(CodesageError, match=message):
         entries.parsed(line)
 
@@ -186,7 +186,7 @@ def test_a_line_that_is_no_table_is_told(line, message):
         ({"parallel:puzzles/ruby": 1}, "'parallel:puzzles/ruby'.* 0 groups"),
     ],
 )
-def test_entries_that_cannot_be_are_one_line(tokens, mix, message):
+def test_impossible_entries_are_one_line(tokens, mix, message):
     with pytest.raises(CodesageError, match=message) as error:
         Batches(tokens, settings(mix, size=16))
     assert "\n" not in str(error.value)
@@ -218,7 +218,7 @@ def test_an_entry_names_its_pairs(tokens, name, chosen):
     assert entries.rows_of(entry, tokens).tolist() == [i for i, pair in enumerate(PAIRS) if chosen(pair)]
 
 
-def test_a_package_that_ends_like_a_language_is_a_package(tokenizer, tmp_path):
+def test_a_package_named_like_a_language_is_a_package(tokenizer, tmp_path):
     pairs = [documented(i, package=("tracks/python", "tracks")[i % 2]) for i in range(8)]
     held = tokenised(pairs, tokenizer, tmp_path / "t")
     (entry,) = entries.entries_of({"function:tracks/python": 1}, held)
@@ -236,7 +236,7 @@ def test_weights_are_honoured_at_every_step(tokens):
     assert kinds == [{names[entry].split("/")[0]} for entry in entry_S[:60]]
     assert (made.entries(200) == entry_S[:200]).all()
     assert (Batches(tokens, settings(seed=1)).entries(200) != entry_S[:200]).any()
-    other = Batches(tokens, settings(dict(reversed(MIX.items()))))  # neither order nor scale of the table matters
+    other = Batches(tokens, settings(dict(reversed(MIX.items()))))  # neither the order nor the scale of the table matters
     assert (other.entries(200) == entry_S[:200]).all() and (other.at(7).pair_P == made.at(7).pair_P).all()
 
 
@@ -256,7 +256,7 @@ def test_batches_are_a_function_of_seed_and_step(tokens, tokenizer):
     options = {"augment": augment.Settings(share=0.7), "token_dropout": 0.1, "hard_positives": 0.5}
     made = Batches(tokens, settings(**options), tokenizer=tokenizer)
     for step in (0, 3, 37):
-        again = Batches(tokens, settings(**options), tokenizer=tokenizer).at(step)  # from anywhere
+        again = Batches(tokens, settings(**options), tokenizer=tokenizer).at(step)  # at any step first
         batch = made.at(step)
         shares = [made.at(step, rank=rank, world=3) for rank in range(3)]
         for name in ("texts", "codes"):
@@ -265,7 +265,7 @@ def test_batches_are_a_function_of_seed_and_step(tokens, tokenizer):
             for row in range(len(rows)):
                 assert getattr(shares[row % 3], name)[row // 3].tolist() == rows[row].tolist()
         assert sum(len(share.pair_P) for share in shares) == 8
-    # by value: what the seed gives today must be what it gives tomorrow
+    # fixed values: a seed must always give the same batches
     assert [made.entries(8).tolist(), made.at(0).pair_P.tolist(), made.at(1).partner_P.tolist()] == GOLDEN
 
 
@@ -277,17 +277,17 @@ GOLDEN = [[0, 2, 0, 0, 2, 0, 3, 1], [22, 54, 48, 20, 26, 56, 50, 0], [119, 141, 
 
 def test_the_sides_of_a_batch_are_of_one_language_each_and_share_a_group_row_by_row(tokens):
     seen = set()
-    for batch in drawn(tokens, 200, {"parallel/across": 1}):
+    for batch in batches_of(tokens, 200, {"parallel/across": 1}):
         anchors, partners = ([PAIRS[row] for row in rows] for rows in (batch.pair_P, batch.partner_P))
         ((one,), (other,)) = ({pair.language for pair in side} for side in (anchors, partners))
         assert one != other and [pair.group for pair in anchors] == [pair.group for pair in partners]
         assert len({pair.group for pair in anchors}) == len(anchors) == 8
         seen.add((one, other))
-    assert len(seen) == 12  # each pair of four languages, both ways round
+    assert len(seen) == 12  # each pair of four languages, in both orders
 
 
 def test_both_sides_are_code(tokens, tokenizer):
-    batch = drawn(tokens, 1, {"parallel": 1})[0]
+    batch = batches_of(tokens, 1, {"parallel": 1})[0]
     for rows, numbers in ((batch.texts, batch.pair_P), (batch.codes, batch.partner_P)):
         for row, number in enumerate(numbers):
             assert rows[row].tolist() == tokenizer.encode([PAIRS[number].code], max_tokens=CODE_TOKENS)[0]
@@ -295,17 +295,17 @@ def test_both_sides_are_code(tokens, tokenizer):
 
 def test_solutions_in_one_language_are_two_different_ones(tokens):
     seen = set()
-    for batch in drawn(tokens, 60, {"parallel/within": 1}):
+    for batch in batches_of(tokens, 60, {"parallel/within": 1}):
         for one, other in zip(batch.pair_P, batch.partner_P, strict=True):
             assert one != other and PAIRS[one].code != PAIRS[other].code
             assert PAIRS[one].group == PAIRS[other].group and PAIRS[one].language == PAIRS[other].language == "python"
             seen.add((one, other))
-    assert len(seen) == 12 * 6  # every two of three, both ways round: drawn anew each epoch
+    assert len(seen) == 12 * 6  # every two of three, in both orders: chosen anew in each epoch
 
 
 def test_pairs_of_languages_are_as_frequent_as_the_groups_that_have_both(tokens):
     counts = {}
-    for batch in drawn(tokens, 1000, {"parallel": 1}, size=4):
+    for batch in batches_of(tokens, 1000, {"parallel": 1}, size=4):
         key = tuple(sorted({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}))
         counts[key] = counts.get(key, 0) + 1
     held = {}
@@ -325,7 +325,7 @@ def test_groups_with_equal_code_never_meet(tokenizer, tmp_path):
     pairs = [replace(pair, code=pairs[0].code) if pair.group in ("group 3", "group 5") and pair.language == "go" else pair
              for pair in pairs]  # fmt: skip
     held = tokenised(pairs, tokenizer, tmp_path / "t")
-    for batch in drawn(held, 40, {"parallel": 1}, size=4):
+    for batch in batches_of(held, 40, {"parallel": 1}, size=4):
         both = [pairs[row].code for row in (*batch.pair_P, *batch.partner_P)]
         assert len(set(both)) == 8
 
@@ -343,12 +343,12 @@ def test_pairs_of_languages_with_too_few_groups_are_joined_and_counted(tokens):
         assert made.parts[0].facts["rows"] == 30
         planned = [made.at(step) for step in range(made.parts[0].facts["batches"])]
         assert all(len({PAIRS[row].group for row in batch.pair_P}) == options["size"] for batch in planned)
-        found = sum(len({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}) > 2 for batch in planned)
-        assert made.parts[0].facts["mixed_batches"] == found
-        return found, made.lines()[0]
+        count = sum(len({PAIRS[row].language for row in (*batch.pair_P, *batch.partner_P)}) > 2 for batch in planned)
+        assert made.parts[0].facts["mixed_batches"] == count
+        return count, made.lines()[0]
 
-    # 15 groups have ruby, so three pairs of languages have 15: different groups that fill no batch of 20, but one of 16
-    # together with the 12 that have two solutions in python
+    # 15 groups have ruby, so three pairs of languages have 15 groups. These do not fill a batch of 20, but they fill one of
+    # 16 together with the 12 groups that have two solutions in python.
     count, line = mixed(mix={"parallel/across": 1}, size=20)
     assert count == 0 and line == "parallel/across: 100.0% of the batches, 30 groups, 5 batches an epoch"
     assert mixed(mix={"parallel": 1}, size=16)[0] > 0 and "in several languages" in mixed(mix={"parallel": 1}, size=16)[1]
@@ -359,10 +359,10 @@ def test_pairs_of_languages_with_too_few_groups_are_joined_and_counted(tokens):
 
 def test_batches_of_texts_are_of_one_language_and_what_is_left_is_joined(tokens):
     def languages(steps, **options):
-        found = drawn(tokens, steps, {"function": 1}, **options)
-        return [len({PAIRS[row].language for row in batch.pair_P}) for batch in found]
+        made = batches_of(tokens, steps, {"function": 1}, **options)
+        return [len({PAIRS[row].language for row in batch.pair_P}) for batch in made]
 
-    # 30 pairs of each: three whole batches, and 6 left of each: one that is mixed
+    # 30 pairs of each: three full batches, and one mixed batch of the 6 left of each
     assert sum(count == 2 for count in languages(70)) == 10
     assert sum(count == 2 for count in languages(70, one_language=False)) > 60
     made = Batches(tokens, settings({"function": 1}))
@@ -440,14 +440,14 @@ def test_augmented_batches_show_what_the_rule_says(tokens, tokenizer):
     changed, variants = 0, {}
     for step in range(120):
         batch = made.at(step)
-        assert batch.codes.ids.tolist() == plain.at(step).codes.ids.tolist()  # nothing else is touched
+        assert batch.codes.ids.tolist() == plain.at(step).codes.ids.tolist()  # nothing else changes
         for row, number in enumerate(batch.pair_P):
             text = tokenizer.decode(batch.texts[row][:-1])
             assert batch.texts[row][-1] == tokenizer.end_id and len(batch.texts[row]) <= TEXT_TOKENS
             changed += text != PAIRS[number].text
             variants.setdefault(number, set()).add(text)
-    assert 0.4 < changed / 960 < 0.52  # not every text that may be changed is
-    assert np.mean([len(texts) for texts in variants.values()]) > 4  # drawn anew every epoch
+    assert 0.4 < changed / 960 < 0.52  # not every text that may change does
+    assert np.mean([len(texts) for texts in variants.values()]) > 4  # chosen anew in every epoch
     assert any(text.startswith("how to compute") for texts in variants.values() for text in texts)
     long = Batches(tokens, replace(settings(mix, augment=EVERYTHING), text_tokens=6), tokenizer=tokenizer).at(0)
     assert set(long.texts.lengths.tolist()) == {6}
@@ -459,7 +459,7 @@ def test_augmented_batches_show_what_the_rule_says(tokens, tokenizer):
 def encoder_of(tokenizer):
     torch.manual_seed(0)
     config = Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=48)
-    return Encoder(config)  # with dropout: random state matters
+    return Encoder(config)  # with dropout, so random state matters
 
 
 def phase(steps, batches, **options):
@@ -501,7 +501,7 @@ def test_a_mixture_resumes_to_the_last_bit(tokens, tokenizer, tmp_path, monkeypa
 
 
 def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
-    batches = settings({"parallel:puzzles/within": 1}, size=12)  # an epoch is one batch, its members drawn anew
+    batches = settings({"parallel:puzzles/within": 1}, size=12)  # an epoch is one batch with newly chosen members
     batch = Batches(tokens, batches).at(0)
     encoder, run = encoder_of(tokenizer), phase(30, batches)
 
@@ -531,8 +531,8 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
                "--learning-rate", 3e-4, "--warm-up", 0.5, "--hard-positives", 0.2, "--documented", 0, "--mixed-languages",
                "--negatives", "mean_one")  # fmt: skip
     assert done.exit_code == 0, done.output
-    said = done.stderr.splitlines()
-    assert said[0] == "codesage: contrast: function: 60.0% of the batches, 60 pairs, 7 batches an epoch"
+    lines = done.stderr.splitlines()
+    assert lines[0] == "codesage: contrast: function: 60.0% of the batches, 60 pairs, 7 batches an epoch"
     model = open_artifact(tmp_path / "a", "model")
     settings = model.settings["contrast"]
     batches = settings["batches"]
@@ -541,7 +541,7 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     assert batches["mix"] == {"function": 60, "parallel": 40} and batches["kinds"] == {} and not batches["one_language"]
     assert (batches["augment"]["share"], batches["hard_positives"], batches["documented"]) == (0.5, 0.2, 0)
     assert (batches["batch_pairs"], batches["text_tokens"], batches["code_tokens"]) == (8, 16, 32)
-    # a model that has had Stage II is trained in one phase from then on
+    # a model with Stage II is trained further in one phase
     again = run("b", "--model", tmp_path / "a", "--batch-pairs", 8)
     assert again.exit_code == 0 and "shallow" not in again.stderr
     facts = open_artifact(tmp_path / "b", "model").facts
@@ -558,7 +558,7 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
 
 
 class Judge:
-    """A model whose vectors stand in a table: one row for the text and one for the code of each pair."""
+    """A model with its vectors in a table: one row for the text and one for the code of each pair."""
 
     width, max_tokens, fingerprint = 24, 64, "judge"
 
@@ -578,10 +578,10 @@ class Judge:
 def test_mined_negatives_are_those_of_a_loop(tokens, options):
     judge = Judge(tokens)
     rules = mining.Settings(**{"first": 3, "last": 12, "keep": 4, **options})
-    found = mining.mined(judge, tokens, rules)
+    negatives = mining.mined(judge, tokens, rules)
     pairs, counted = tokens.pairs, 0
     rows = [row for row, pair in enumerate(PAIRS) if pair.kind != "parallel"]
-    assert (found[[row for row in range(len(PAIRS)) if row not in set(rows)]] == -1).all()
+    assert (negatives[[row for row in range(len(PAIRS)) if row not in set(rows)]] == -1).all()
     texts, codes = filtering.vectors_of(judge, tokens, np.array(rows), side="body", text_tokens=64, code_tokens=64)
     scores = dict(zip(rows, texts @ codes.T, strict=True))
     place = {row: number for number, row in enumerate(rows)}
@@ -593,24 +593,24 @@ def test_mined_negatives_are_those_of_a_loop(tokens, options):
             ranked = sorted(pool.tolist(), key=lambda other: -score[place[other]])[rules.first - 1 : rules.last]
             most = score[place[row]] - (1 - rules.most_similar) * abs(score[place[row]])
             want = {other for other in ranked if score[place[other]] <= most and other != row}
-            got = [number for number in found[row].tolist() if number >= 0]
+            got = [number for number in negatives[row].tolist() if number >= 0]
             assert len(set(got)) == len(got) == min(len(want), rules.keep) and set(got) <= want
             counted += len(got)
-    assert counted > 10 and (mining.mined(judge, tokens, rules) == found).all()
+    assert counted > 10 and (mining.mined(judge, tokens, rules) == negatives).all()
 
 
-def test_codes_that_share_a_text_are_no_negatives(tokenizer, tmp_path):
+def test_codes_that_share_a_text_are_not_negatives(tokenizer, tmp_path):
     pairs = [replace(documented(i), text=f"Text {i // 4}") for i in range(24)]
     held = tokenised(pairs, tokenizer, tmp_path / "t")
-    found = mining.mined(Judge(held), held, mining.Settings(1, 24, 24))
-    for row, others in enumerate(found.tolist()):
+    negatives = mining.mined(Judge(held), held, mining.Settings(1, 24, 24))
+    for row, others in enumerate(negatives.tolist()):
         assert all(pairs[other].text != pairs[row].text for other in others if other >= 0)
 
 
 def test_mined_negatives_join_their_batch_as_pairs(tokens):
-    found = mining.mined(Judge(tokens), tokens, mining.Settings(2, 20, 6))
+    negatives = mining.mined(Judge(tokens), tokens, mining.Settings(2, 20, 6))
     mix = {"function": 1.0, "parallel": 1.0}
-    made = Batches(tokens, settings(mix, mined_negatives=2), mined=found)
+    made = Batches(tokens, settings(mix, mined_negatives=2), mined=negatives)
     plain, joined, more = Batches(tokens, settings(mix)), [], set()
     for step in range(60):
         batch, own = made.at(step), plain.at(step).pair_P
@@ -624,23 +624,24 @@ def test_mined_negatives_join_their_batch_as_pairs(tokens):
         assert batch.partner_P.tolist() == batch.pair_P.tolist() and len(batch.texts) == len(batch.codes) == 8 + len(rest)
         for side in ("text", "bare_body"):
             assert len({getattr(PAIRS[row], side) for row in batch.pair_P}) == 8 + len(rest)
-        assert set(rest) <= set(found[own].ravel().tolist()) and all(PAIRS[row].kind == "function" for row in rest)
+        assert set(rest) <= set(negatives[own].ravel().tolist()) and all(PAIRS[row].kind == "function" for row in rest)
         shares = [made.at(step, rank=rank, world=2).pair_P for rank in range(2)]
         assert sorted(np.concatenate(shares).tolist()) == sorted(batch.pair_P.tolist())
         assert made.at(step).codes.ids.tolist() == batch.codes.ids.tolist()
     assert 4 < np.mean(joined) <= 16 and len(more) > 30
     with pytest.raises(CodesageError, match="mined_negatives is 7, but 6"):
-        Batches(tokens, settings(mined_negatives=7), mined=found)
+        Batches(tokens, settings(mined_negatives=7), mined=negatives)
     with pytest.raises(CodesageError, match="mined_negatives is 1, but 0 .*--mined"):
         Batches(tokens, settings(mined_negatives=1))
 
 
-def test_mined_negatives_are_kept_beside_and_checked(tokens, tokenizer, tmp_path):
-    heard = []
+def test_mined_negatives_are_saved_and_checked(tokens, tokenizer, tmp_path):
+    calls = []
     rules = mining.Settings(2, 20, 3)
-    artifact = mining.write(Judge(tokens), tokens, tmp_path / "m", rules, progress=lambda *now: heard.append(now))
-    found = mining.read(tmp_path / "m", tokens)
-    assert heard[-1] == (80, (found >= 0).sum()) and artifact.facts["negatives"] == heard[-1][1] and found.shape == (209, 3)
+    artifact = mining.write(Judge(tokens), tokens, tmp_path / "m", rules, progress=lambda *now: calls.append(now))
+    negatives = mining.read(tmp_path / "m", tokens)
+    assert calls[-1] == (80, (negatives >= 0).sum()) and artifact.facts["negatives"] == calls[-1][1]
+    assert negatives.shape == (209, 3)
     other = tokenised(PAIRS[:6], tokenizer, tmp_path / "other")
     with pytest.raises(CodesageError, match="other tokens.*codesage mine"):
         mining.read(tmp_path / "m", other)

@@ -1,4 +1,4 @@
-"""Docstrings of every convention in plain words, the pair rules, and pairs of examples, comments and tests."""
+"""Docstrings of every convention as plain text, the pair rules, and pairs of examples, comments and tests."""
 
 import time
 from collections import Counter
@@ -316,7 +316,7 @@ Geeft de waarde terug van het veld|Maakt een nieuwe lijst|Controleert of het bes
 Zwraca sumę elementów|Toplamı döndürür|Returnerar värdet av fältet"""
 
 
-def test_english_is_told_from_eleven_other_languages():
+def test_english_is_distinguished_from_eleven_other_languages():
     english = ENGLISH.replace("\n", "|").split("|")
     foreign = FOREIGN.replace("\n", "|").split("|")
     assert [text for text in english if not is_english(text)] == []
@@ -329,7 +329,7 @@ def test_languages_and_unicode():
     assert repair_unicode("a\x00b\u202ec\ufffd") == "abc"
 
 
-def test_code_is_told_from_prose():
+def test_code_is_distinguished_from_prose():
     code = (
         "x = foo(bar);",
         "if (a == b) {",
@@ -477,7 +477,7 @@ def test_comments_above_blocks(language):
         "# Gibt die Summe der Werte zurück",
     ],
 )
-def test_comments_that_are_no_prose(comment):
+def test_comments_that_are_not_prose(comment):
     assert passages(f"def f(a):\n    {comment}\n    a.drop()\n    a.move()\n    return a\n", "python", "comment") == []
 
 
@@ -506,12 +506,12 @@ def test_examples_of_markdown_and_rest():
         "```sh\npip install x\nrun\n```\n\nRead the file in one go:\n\n```\nlet a = 1\nread(a)\n```\n\n"
         "Example:\n\n```js\na()\nb()\n```\n"
     )
-    found = list(examples_in_prose(text, "doc/README.md", language="javascript", package="p"))
-    assert [(pair.text, pair.language) for pair in found] == [
+    pairs = list(examples_in_prose(text, "doc/README.md", language="javascript", package="p"))
+    assert [(pair.text, pair.language) for pair in pairs] == [
         ("Open a file and read its lines", "python"),
         ("Read the file in one go", "javascript"),
     ]
-    assert {pair.kind for pair in found} == {"example"} and found[0].package == "p"
+    assert {pair.kind for pair in pairs} == {"example"} and pairs[0].package == "p"
     text = (
         "Loading the config\n==================\n\nRead the file with a loader::\n\n    $l = new Loader();\n    $l->read();\n\n"
         ".. code-block:: yaml\n\n    a: b\n"
@@ -576,10 +576,10 @@ def test_tests_are_matched_with_what_they_test(language):
     (pair,) = match_tests([test], {"parse_header": [(function, "lib")]}, drops)
     assert (pair.kind, pair.text, pair.path, pair.name, pair.code) == ("test", text, "lib", "parse_header", code.rstrip("\n"))
     both = {"parse_header": [(function, "lib"), (function, "other")]}
-    assert match_tests([test], both, drops) == [] and drops == {UNMATCHED: 1}  # which of two is called cannot be told
+    assert match_tests([test], both, drops) == [] and drops == {UNMATCHED: 1}  # it is unclear which of the two is called
 
 
-def test_calls_that_only_pass_by_are_not_what_is_tested():
+def test_incidental_calls_are_not_the_tested_function():
     source = "def test_requests_win_over_config(self):\n    c = config()\n    self.run(c)\n"
     (test,) = tested.tested_of(parse(source, "python"), Document("t", "python", source, ""))
     (function,) = functions(parse("def config():\n    a = 1\n    b = 2\n    return a, b\n", "python"))
@@ -687,9 +687,9 @@ def test_hostile_bodies_take_linear_time(language, inner):
     tree = parse(source, language)
     document = Document("a", language, source, "")
     started = time.process_time()
-    found = functions(tree)
-    list(passages_of(tree, document, found=found))
-    match_tests(tested.tested_of(tree, document, found=found), {}, Counter())
+    definitions = functions(tree)
+    list(passages_of(tree, document, definitions=definitions))
+    match_tests(tested.tested_of(tree, document, definitions=definitions), {}, Counter())
     assert time.process_time() - started < 3
 
 

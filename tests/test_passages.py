@@ -5,18 +5,18 @@ import pytest
 from codesage.corpus.pairs.introductions import introduction
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
-from codesage.corpus.pairs.verbs import deed
+from codesage.corpus.pairs.verbs import stated_action
 from codesage.languages import LANGUAGES
 from codesage.records import Document
 from codesage.syntax import parse
 
 
 def comments(source, language):
-    found = passages_of(parse(source, language), Document("a", language, source, ""))
-    return [(pair.text, pair.code) for pair in found if pair.kind == "comment"]
+    pairs = passages_of(parse(source, language), Document("a", language, source, ""))
+    return [(pair.text, pair.code) for pair in pairs if pair.kind == "comment"]
 
 
-ONE_LINE = {  # each has one line of code, whatever stands around it
+ONE_LINE = {  # each has one line of code, whatever is around it
     "python": ["x = 1", "# two\nx = 1\n", "try:\n    x = 1\nfinally:\n    pass", "x = [\n]"],
     "ruby": [
         "x = 1\nend",
@@ -46,18 +46,18 @@ TWO_LINES = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_lines_of_code_are_counted_alike(language):
+def test_lines_of_code_are_counted_equally_in_all_languages(language):
     for code in ONE_LINE[language]:
         assert has_lines(code, 1, language) and not has_lines(code, 2, language), code
     assert has_lines(TWO_LINES[language], 2, language) and not has_lines(TWO_LINES[language], 3, language)
 
 
 @pytest.mark.parametrize("code", ["", "\n \n", "}\n});\n]", "end\nend", "# a\n# b", "else\nbegin\nrescue"])
-def test_brackets_block_keywords_and_comments_are_no_lines_of_code(code):
+def test_brackets_block_keywords_and_comments_are_not_lines_of_code(code):
     assert not has_lines(code, 1, "ruby")
 
 
-# In each language a comment first in a block, one inside a branch that another branch ends, and one that another ends.
+# In each language: a comment at the start of a block, one in a branch before another branch, and one before another comment.
 BLOCKS = {
     "python": (
         "def f(a):\n    if a:\n        # Drop the old rows\n        x = drop(\n            a)\n        y(x)\n"
@@ -117,9 +117,9 @@ BLOCKS = {
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_the_code_below_a_comment_is_whole_statements(language):
     source, codes = BLOCKS[language]
-    found = comments(source, language)
-    assert found == [("Drop the old rows", codes[0]), ("Count the new rows", codes[1])]
-    for _, code in found:
+    pairs = comments(source, language)
+    assert pairs == [("Drop the old rows", codes[0]), ("Count the new rows", codes[1])]
+    for _, code in pairs:
         assert all(code.count(opening) == code.count(closing) for opening, closing in ("()", "{}", "[]"))
 
 
@@ -167,14 +167,14 @@ AROUND = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_comments_that_document_definitions_are_no_pairs(language):
+def test_comments_that_document_definitions_give_no_pairs(language):
     mark = "#" if language in ("python", "ruby") else "//"
     for definition in DEFINITIONS[language]:
         around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
         assert comments(around % (f"{mark} Drop all of the rows", definition), language) == [], definition
 
 
-def test_comments_of_members_arguments_and_elements_are_no_pairs():
+def test_comments_on_members_arguments_and_elements_give_no_pairs():
     for inner in (
         "run({\n    // Drop all of the rows\n    a: 1,\n    b: 2,\n  });",
         "run({\n    // Drop all of the rows\n    a() {\n      x();\n    },\n  });",
@@ -187,7 +187,7 @@ def test_comments_of_members_arguments_and_elements_are_no_pairs():
     assert comments(enum, "java") == []
 
 
-DEEDS = {
+ACTIONS = {
     "Drop the rows that have no name": "Drop the rows that have no name",
     "Drops the rows. They may be many.": "Drops the rows.",
     "Dropping the old rows": "Dropping the old rows",
@@ -204,10 +204,10 @@ DEEDS = {
     "Cache the result of the query": "Cache the result of the query",
     "Set foo.bar to its default": "Set foo.bar to its default",
 }
-NO_DEEDS = (
+NO_ACTIONS = (
     "Cache size of the table",  # a noun
     "Set of all nodes",
-    "The caller may not know the name",  # why
+    "The caller may not know the name",  # a reason
     "This should never happen here",
     "It is too late to stop",
     "We are behind the first bucket",
@@ -220,17 +220,17 @@ NO_DEEDS = (
     "Sort them when the list is ready ----------",
     "helpers",
     "03-Feb-2017, tatu: Copy the rows",
-    "If the name is missing",  # no deed follows
-    "Cache the rows for later",  # for another place
+    "If the name is missing",  # no action follows
+    "Cache the rows for later",  # about other code
     "Sort the rows because the caller reads them",
     "Keep the rows since they may be needed",
     "Skip the rows, as they were read",
     "Read the rows so we know their names",
     "Rows should be sorted by name",
-    "Update has failed on a row",  # a sentence, its first word is a noun
+    "Update has failed on a row",  # a sentence whose first word is a noun
     "Rounding errors can cause gaps",
-    "Find your name in the list of rows",  # to the reader
-    "Remove this from the list of rows",  # what it is done to stands elsewhere
+    "Find your name in the list of rows",  # addresses the reader
+    "Remove this from the list of rows",  # the object is named elsewhere
     "Skip it and read the next row",
     "Do the same for the rest of the rows",
     "Read the rows again",
@@ -242,8 +242,8 @@ NO_DEEDS = (
 
 
 def test_comments_say_what_the_code_does():
-    assert {text: deed(text) for text in DEEDS} == DEEDS
-    assert [text for text in NO_DEEDS if deed(text)] == []
+    assert {text: stated_action(text) for text in ACTIONS} == ACTIONS
+    assert [text for text in NO_ACTIONS if stated_action(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_lists_of_changes_imports_and_declarations_give_no_examples():
     assert len(list(examples_in_prose(read % ("c", "FILE *f;\nf = open_it(name, 1);"), "guide.md"))) == 1
 
 
-CHECKS = {  # code that checks something and goes through something, and code that only prepares for it
+CHECKS = {  # code that checks or iterates, and code that only prepares for it
     "python": (
         "if not rows:\n        raise E(rows)\n    for row in rows:\n        row.x()",
         "path = join(rows, a)\n    name = open(path)",
@@ -346,7 +346,7 @@ def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, 
     mark = "#" if language in ("python", "ruby") else "//"
     around = AROUND.get(language, "function f() {\n  %s\n  %s\n}\n")
     does, prepares = CHECKS[language]
-    assert [found for found, _ in comments(around % (f"{mark} {text}", does), language)] == [text]
+    assert [comment for comment, _ in comments(around % (f"{mark} {text}", does), language)] == [text]
     assert comments(around % (f"{mark} {text}", prepares), language) == []
 
 
@@ -354,15 +354,15 @@ def test_the_code_below_a_comment_has_a_sign_of_what_the_comment_says(language, 
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("Count the rows", "x = 1;\n  y = 2;"),  # only values are set
-        ("Release the sockets", "x = first(a, b);\n  y = second(x);"),  # no word of it in the code
+        ("Count the rows", "x = 1;\n  y = 2;"),  # only sets values
+        ("Release the sockets", "x = first(a, b);\n  y = second(x);"),  # the code has none of its words
         ("Delete the rows", "rows = first(a);\n  name = second(rows);"),
         ("Print the rows", "rows = first(a);\n  name = second(rows);"),
         ("Send the rows", "rows = first(a);\n  name = second(rows);"),
-        ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # much more than the comment says
+        ("Sort the rows", "\n  ".join(f"rows.x{number}();" for number in range(9))),  # the code does much more
     ],
 )
-def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):
+def test_code_that_only_prepares_or_does_more_gives_no_pair(language, text, code):
     mark = "#" if language in ("python", "ruby") else "//"
     if language in ("python", "ruby"):
         code = code.replace(";", "").replace("\n  ", "\n    " if language == "python" else "\n  ")
@@ -372,7 +372,7 @@ def test_code_that_only_prepares_or_goes_on_is_no_pair(language, text, code):
     assert comments(around % (f"{mark} {text}", code), language) == []
 
 
-def test_examples_that_are_left_out_in_part_wrong_or_declarations_are_none():
+def test_partial_wrong_and_declaring_examples_give_no_pairs():
     read = "Open the file and read its rows:\n\n```%s\n%s\n```\n"
     for fence, code in (
         ("python", "f = open('x')\n...\nf.read()"),
@@ -387,12 +387,12 @@ def test_examples_that_are_left_out_in_part_wrong_or_declarations_are_none():
         assert list(examples_in_prose(read % (fence, code), "guide.md")) == [], code
 
 
-def test_the_prompts_and_the_output_of_a_session_are_no_code():
+def test_prompts_and_output_of_a_session_are_not_code():
     text = "Open the file and read its rows:\n\n```python\n>>> f = open('x')\n>>> f.read(\n...     1)\n'a'\n```\n"
     assert [pair.code for pair in examples_in_prose(text, "guide.md")] == ["f = open('x')\nf.read(\n    1)"]
 
 
-def test_what_stands_before_a_list_introduces_the_code_below_the_list():
+def test_text_above_a_list_introduces_the_code_below_it():
     steps = "Read the rows of a file by name.\n\n%s\n```python\nf = open('x')\nf.read()\n```\n"
     for items, text in (
         ("- Use `open` for the file.\n- Call `read` on the file.\n", "Read the rows of a file by name"),
@@ -401,7 +401,7 @@ def test_what_stands_before_a_list_introduces_the_code_below_the_list():
         assert [pair.text for pair in examples_in_prose(steps % items, "guide.md")] == [text]
 
 
-def test_a_comment_on_a_resource_does_not_tell_what_is_done_with_it():
+def test_a_comment_about_opening_does_not_describe_later_use():
     uses = "\n".join(f"    client.send{number}(a);" for number in range(6))
     body = "// Initialize the client\n  try (Client client = Client.create()) {\n%s\n  }"
     assert comments("class A { void f() {\n  " + body % uses + "\n} }", "java") == []

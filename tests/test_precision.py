@@ -1,6 +1,6 @@
-"""Training in bf16, as it runs where the processor has it: asked for by CODESAGE_PRECISION, emulated where it has not.
+"""Training in bf16, requested with CODESAGE_PRECISION. It is emulated on processors without bf16.
 
-rounding.py derives the bounds. Processes in bf16 are in test_processes.py, resumed runs in test_training.py.
+rounding.py derives the bounds. test_processes.py tests several processes in bf16, test_training.py resumed runs.
 """
 
 import copy
@@ -40,7 +40,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 @pytest.fixture(autouse=True, scope="module")
 def in_bf16():
-    """Every run of this file is in bf16, on every processor."""
+    """All runs in this file are in bf16, on every processor."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(precision.VARIABLE, "bf16")
         yield
@@ -49,7 +49,7 @@ def in_bf16():
 def encoder_of(config=CONFIG):
     torch.manual_seed(0)
     encoder = Encoder(config).train()
-    with torch.no_grad():  # a fresh encoder's vectors are nearly alike; tell them apart
+    with torch.no_grad():  # a fresh encoder's vectors are nearly equal; spread them
         encoder.wte.weight.mul_(20)
     return encoder
 
@@ -85,24 +85,24 @@ STEPS = {
 
 
 def flat(encoder):
-    found = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+    values = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
     encoder.zero_grad(set_to_none=True)
-    return found
+    return values
 
 
 def step_of(encoder, gradients_of, name):
-    """Loss and gradients of a step in a precision, as the loop computes them."""
+    """Loss and gradients of a step in a given precision, computed as in the loop."""
     with precision.autocast(name, CPU)():
         loss, _ = gradients_of(encoder)
     return loss.item(), flat(encoder)
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("asked", ["", "auto", "bf16", "fp32"])
-def test_the_environment_answers_for_the_processor_and_a_run_for_itself(monkeypatch, native, asked):
-    monkeypatch.setenv(precision.VARIABLE, asked)
+@pytest.mark.parametrize("requested", ["", "auto", "bf16", "fp32"])
+def test_the_environment_sets_the_default_precision_and_a_run_its_own(monkeypatch, native, requested):
+    monkeypatch.setenv(precision.VARIABLE, requested)
     monkeypatch.setattr(precision, "native_bf16", lambda device: native)
-    has = {"bf16": True, "fp32": False}.get(asked, native)
+    has = {"bf16": True, "fp32": False}.get(requested, native)
     assert precision.has_bf16(CPU) == has and precision.fast_dtype("fp32", CPU) == torch.float32
     assert precision.fast_dtype("auto", CPU) == DTYPES["bf16" if has else "fp32"]
     assert precision.environment()["precision"] == ("bf16" if has else "fp32")
@@ -114,7 +114,7 @@ def test_the_environment_answers_for_the_processor_and_a_run_for_itself(monkeypa
             precision.autocast("bf16", CPU)
 
 
-def test_a_precision_that_is_none_is_one_line(monkeypatch):
+def test_an_unknown_precision_is_one_line(monkeypatch):
     monkeypatch.setenv(precision.VARIABLE, "fp16")
     with pytest.raises(CodesageError, match="CODESAGE_PRECISION is 'fp16', expected one of auto, bf16, fp32"):
         precision.has_bf16(CPU)
@@ -133,9 +133,10 @@ def test_muon_iterates_in_the_precision_of_its_run(monkeypatch, name):
 
 
 def bounds(stage):
-    """Of the loss and of the gradient. A score of Stage II is a cosine over the temperature, of two vectors in bf16: its
+    """Bounds for the loss and the gradient.
 
-    error is sqrt(2) / temperature times theirs, is that of the loss, and of the factor e^score in every gradient.
+    A score of Stage II is the cosine of two vectors in bf16, divided by the temperature. So its error is sqrt(2) / temperature
+    times theirs. The loss has the same error, and so has the factor e^score in every gradient.
     """
     loss, gradient = bf16_rounding(CONFIG)
     if stage == "pretrain":
@@ -150,7 +151,7 @@ def test_loss_and_gradients_are_those_of_fp32_within_the_rounding(stage):
     (loss, gradient), (expected_loss, expected) = (step_of(encoder, STEPS[stage], name) for name in DTYPES)
     of_loss, of_gradient = bounds(stage)
     assert loss == pytest.approx(expected_loss, rel=of_loss)
-    assert UNIT / 64 < distance(gradient, expected) < of_gradient  # bf16 indeed, and no further from fp32 than it rounds
+    assert UNIT / 64 < distance(gradient, expected) < of_gradient  # it is bf16, and differs from fp32 only by rounding
     assert gradient.dtype == torch.float32
 
 
@@ -162,11 +163,11 @@ def test_micro_batches_leave_the_gradients_of_the_whole_batch_in_bf16(stage):
     for tokens in (60, 40):
         micro_loss, micro = step_of(encoder, partial(STEPS[stage], micro_tokens=tokens), "bf16")
         assert micro_loss == pytest.approx(loss, rel=2 * of_loss)
-        assert distance(micro, whole) < 2 * of_gradient  # each is so far from the one in fp32
+        assert distance(micro, whole) < 2 * of_gradient  # each has this distance from the gradient in fp32
 
 
 def test_cached_gradients_are_the_direct_ones_to_the_last_bit_in_bf16():
-    encoder, batch, found = encoder_of(), documents(14), []  # with dropout
+    encoder, batch, results = encoder_of(), documents(14), []  # with dropout
     rows = cached.micro_batches(batch.lengths.tolist(), tokens=40)
     weights = torch.randn(14, 32)
     for keep in (False, True):
@@ -174,11 +175,11 @@ def test_cached_gradients_are_the_direct_ones_to_the_last_bit_in_bf16():
         with precision.autocast("auto", CPU)():
             loss = cached.backward(lambda micro: embed(encoder, taken(batch, micro)), rows,
                                    lambda vectors: (vectors.float() * weights).sum(), cached=keep)  # fmt: skip
-        found.append((loss, flat(encoder)))
-    assert len(rows) > 3 and torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+        results.append((loss, flat(encoder)))
+    assert len(rows) > 3 and torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own tracing looks at it
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
 def test_compiled_blocks_compute_in_bf16_what_plain_ones_do():
     torch._dynamo.reset()
     plain = encoder_of(CONFIG.without_dropout())
@@ -192,18 +193,18 @@ def test_compiled_blocks_compute_in_bf16_what_plain_ones_do():
 def test_the_vocabulary_loss_leaves_float64_alone():
     torch.manual_seed(0)
     states, weight, labels = torch.randn(10, 8).double(), torch.randn(50, 8).double(), torch.randint(0, 50, (10,))
-    found = []
+    results = []
     for context in (precision.Autocast(CPU, None), precision.autocast("bf16", CPU)):
         x, w = states.clone().requires_grad_(), weight.clone().requires_grad_()
         with context():
             value = summed_cross_entropy(x, w, labels)
         value.backward()
-        found.append([value.detach(), x.grad, w.grad])
-    assert all(torch.equal(*sides) and sides[0].dtype == torch.float64 for sides in zip(*found, strict=True))
+        results.append([value.detach(), x.grad, w.grad])
+    assert all(torch.equal(*sides) and sides[0].dtype == torch.float64 for sides in zip(*results, strict=True))
 
 
 class Same:
-    """The same batch in every step."""
+    """Gives the same batch in every step."""
 
     def __init__(self, batch):
         self.batch = batch
@@ -219,7 +220,7 @@ BY_HEART = {
 
 
 @pytest.mark.parametrize("stage", BY_HEART)
-def test_one_batch_is_learned_by_heart_in_bf16(tmp_path, stage):
+def test_one_batch_is_memorised_in_bf16(tmp_path, stage):
     batch, step, bound = BY_HEART[stage]
     encoder = encoder_of(CONFIG.without_dropout())
     run = loop.Run(stage, tmp_path, Same(batch), gradients_of=lambda _: step(encoder))
@@ -242,19 +243,19 @@ TEXTS, BODIES = [pair.text for pair in PAIRS], [pair.bare_body for pair in PAIRS
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Its folder, beside that of Stage I, the checkpoints of both, and what was exported."""
+    """The folder of the model; it also has that of Stage I, the checkpoints of both, and the exports."""
     root = tmp_path_factory.mktemp("bf16")
     tokenizer = train_tokenizer(TEXTS + BODIES, root / "tokenizer", settings=TokenizerSettings(vocab_size=320))
     sources = [Document(f"a{i}.py", "python", "\n".join(BODIES[i:]), "") for i in range(6)]
     options = tokenised.Settings(text_tokens=32, code_tokens=48, workers=1)
     tokenised.write(sources, PAIRS, tokenizer, root / "tokens", held_out=PAIRS, settings=options)
     tokens, shape = tokenised.open_tokens(root / "tokens"), replace(CONFIG, vocab_size=tokenizer.vocab_size).without_dropout()
-    drawn = examples.Settings(max_tokens=64, batch_tokens=256)
-    settings = pretrain.Settings(shape, drawn, loop.Settings(10, 2, 5e-3, evaluations=1))
+    sampling = examples.Settings(max_tokens=64, batch_tokens=256)
+    settings = pretrain.Settings(shape, sampling, loop.Settings(10, 2, 5e-3, evaluations=1))
     before = pretrain.run(settings, tokens, tokenizer, root / "stage1", checkpoints=root / "kept")
-    drawn = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
-    shallow = contrast.Settings(loop.Settings(20, 4, 2e-2, evaluations=0), drawn, depth=0, negatives="uniform")
-    settings = contrast.Settings(loop.Settings(30, 4, 5e-3, evaluations=1), drawn, negatives="mean_one", micro_tokens=150,
+    sampling = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
+    shallow = contrast.Settings(loop.Settings(20, 4, 2e-2, evaluations=0), sampling, depth=0, negatives="uniform")
+    settings = contrast.Settings(loop.Settings(30, 4, 5e-3, evaluations=1), sampling, negatives="mean_one", micro_tokens=150,
                                  residual_scale=0.1, first=shallow)  # fmt: skip
     contrast.run(settings, tokens, load_encoder(before.path), tokenizer=tokenizer, out=root / "model",
                  prepared=contrast.Prepared(before), checkpoints=root / "kept")  # fmt: skip
@@ -283,12 +284,12 @@ def test_a_model_trained_in_bf16_scores_exports_and_loads(model):
     assert (vectors["torch"] * vectors["fp32"]).sum(1).min() >= 0.9999
     assert (vectors["torch"] * vectors["int8"]).sum(1).min() >= 0.99
     for name, one in loaded.items():
-        found = one.encode(TEXTS, kind="text") @ vectors[name].T
-        assert (found.argmax(1) == np.arange(20)).mean() > 0.8, name
+        scores = one.encode(TEXTS, kind="text") @ vectors[name].T
+        assert (scores.argmax(1) == np.arange(20)).mean() > 0.8, name
 
 
 def test_vectors_in_bf16_are_those_of_fp32_within_the_rounding(model):
-    """So a score while training, which is taken in bf16, is that of the model that is loaded later."""
+    """So the score during training, computed in bf16, is also that of the model when it is loaded later."""
     encoder, tokenizer = load_encoder(model).eval(), codesage.tokenizer.load(model)
     ids = tokenizer.encode(BODIES, max_tokens=48)
     with torch.no_grad():

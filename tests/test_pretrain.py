@@ -1,4 +1,4 @@
-"""Stage I: what is hidden, how windows are packed, and that the loss falls."""
+"""Stage I: hiding of tokens, packing of windows, and runs whose loss falls."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import load_encoder
 from codesage.pretrain import examples, stage
-from codesage.pretrain.masking import deobfuscate, draws_at, random_mask, softened
+from codesage.pretrain.masking import deobfuscate, draws_at, random_mask, revealed, softened
 from codesage.records import Document
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
@@ -64,7 +64,7 @@ def keys(count, seed=0):
 
 
 def windows(batch):
-    """(inputs, labels, hidden) of each window, labels equal to inputs where nothing is hidden."""
+    """Returns (inputs, labels, hidden) of each window; labels equal inputs except at hidden tokens."""
     labels, hidden = batch.inputs_T.copy(), np.zeros(len(batch.inputs_T), bool)
     labels[batch.hidden_M], hidden[batch.hidden_M] = batch.labels_M, True
     ends = np.cumsum(batch.lengths)[:-1]
@@ -91,13 +91,13 @@ def test_random_masking_is_exact_on_average_uniform_and_never_empty():
     assert not random_mask(np.zeros(9, int), np.array([9]), rate=0.5, keep_id=0, key_B=keys(1)).any()
 
 
-def test_rates_are_drawn_between_two():
+def test_rates_are_random_between_two():
     hidden = random_mask(np.ones(1_000_000, int), np.full(1_000, 1_000), rate=(0.1, 0.5), keep_id=0, key_B=keys(1_000))
     share = hidden.reshape(1_000, 1_000).mean(1)
     assert 0.1 <= share.min() < 0.11 and 0.49 < share.max() <= 0.5 and share.mean() == pytest.approx(0.3, abs=0.01)
 
 
-def test_a_window_is_masked_alike_whatever_stands_beside_it():
+def test_a_window_is_masked_equally_in_any_batch():
     ids, names, key_B = np.arange(1, 61), np.arange(60) % 7, keys(3)
     lengths = np.array([20, 10, 30])
     for mask in (
@@ -142,18 +142,53 @@ def test_deobfuscation_golden(write, tokenizer):
 
 def test_a_cap_hides_whole_names_and_at_least_one():
     names = np.tile([0, 1, 1, 2, 0, 2, 3, 0, 0, 0], 200)
-    names[:10] = 1  # one name that is the whole window
+    names[:10] = 1  # one name fills the whole window
     hidden = deobfuscate(names, np.full(200, 10), max_share=0.3, key_B=keys(200)).reshape(200, 10)
     assert hidden[0].all() and (hidden[1:].sum(1) <= 3).all() and (hidden.sum(1) > 0).all()
     chosen = set()
     for row, of in zip(hidden[1:], names.reshape(200, 10)[1:], strict=True):
         assert all(row[of == name].all() for name in set(of[row]))
         chosen.add(tuple(sorted(set(of[row].tolist()))))
-    assert chosen == {(1,), (2,), (1, 3), (2, 3)}  # until the next would pass, which 3 after anything never does
+    assert chosen == {(1,), (2,), (1, 3), (2, 3)}  # until the next would exceed the share; 3 never does
     assert deobfuscate(names, np.full(200, 10), key_B=keys(200)).tolist() == (names > 0).tolist()
 
 
-def test_what_cannot_be_parsed_takes_random_masking(write):
+def test_two_shares_draw_one_for_each_window():
+    names = np.tile(np.arange(1, 101), 300)
+    hidden = deobfuscate(names, np.full(300, 100), max_share=(0.1, 0.6), key_B=keys(300)).reshape(300, 100).mean(1)
+    assert hidden.min() >= 0.1 and hidden.max() <= 0.6 and hidden.mean() == pytest.approx(0.35, abs=0.02)
+    with pytest.raises(CodesageError, match="a lower and a higher"):
+        examples.Settings(deobfuscation_share=(0.5, 0.1))
+    with pytest.raises(CodesageError, match="revealed"):
+        examples.Settings(revealed=1.5)
+
+
+def test_revealed_sub_tokens_are_the_beginnings_of_names_at_every_occurrence():
+    window = [0, 1, 1, 1, 0, 2, 0, 1, 1, 1, 3, 3]
+    names = np.tile(window, 400)
+    shown = revealed(names, np.full(400, 12), share=0.5, key_B=keys(400)).reshape(400, 12)
+    assert not shown[:, np.array(window) == 0].any() and not shown[:, 5].any()  # one sub-token: never shown
+    assert (shown[:, 1:4] == shown[:, 7:10]).all() and not shown[:, [3, 9, 11]].any()
+    assert (shown[:, 1] >= shown[:, 2]).all()
+    counts = np.bincount(shown[:, 1:4].sum(1)) / 400  # nothing: half, and a third of the rest
+    assert counts == pytest.approx([2 / 3, 1 / 6, 1 / 6], abs=0.07)
+    assert not revealed(names, np.full(400, 12), share=0.0, key_B=keys(400)).any()
+    assert not revealed(np.zeros(5, np.uint16), np.array([5]), share=1.0, key_B=keys(1)).any()
+
+
+def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path):
+    tokens = write([Document(f"{i}.py", "python", SOURCE, "") for i in range(4)])
+    drawn = examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-9, evaluations=0))
+    stage.run(settings, tokens, tokenizer, tmp_path / "first")
+    other = replace(settings, encoder=replace(CONFIG, num_hidden_layers=1))  # the shape is that of the model
+    artifact = stage.run(other, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first")
+    assert artifact.facts["stages"] == ["pretrain", "pretrain"]
+    first, second = (load_encoder(tmp_path / name).state_dict() for name in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+def test_unparsable_documents_get_random_masking(write):
     settings = examples.Settings(objective="deobfuscation", max_tokens=64, batch_tokens=64)
     made = examples.Batches(write([Document("deep.py", "python", "(\n" * 5_000, "")]), settings)
     for step in range(9):
@@ -204,7 +239,7 @@ def test_random_offsets_cut_whole_documents_elsewhere_in_each_epoch(tokens, toke
             spans.sort()
             total = len(stream[document]) - end_each
             assert spans[0][0] == 0 and all(a + b == c for (a, b), (c, _) in pairwise(spans))
-            assert total - 8 < sum(spans[-1]) <= total  # all but a remainder too short to learn from
+            assert total - 8 < sum(spans[-1]) <= total  # everything but a remainder that is too short
             assert total > 32 - end_each or len(spans) == 1
             first.append(spans[0][1])
         assert cut.count_D.sum() == sum(map(len, seen.values()))
@@ -212,7 +247,7 @@ def test_random_offsets_cut_whole_documents_elsewhere_in_each_epoch(tokens, toke
     assert firsts[0] != firsts[1] and len(set(firsts[0])) > 5
 
 
-def test_every_window_ends_as_a_text_that_is_cut_for_embedding(tokens, tokenizer):
+def test_every_window_ends_like_a_text_cut_for_embedding(tokens, tokenizer):
     settings = examples.Settings(objective="masking", max_tokens=32, batch_tokens=1_000, mask_rate=0.5, end_each=True)
     made, step, seen = examples.Batches(tokens, settings), 0, set()
     for step in range(len(made._epochs.planned(0))):
@@ -253,7 +288,7 @@ def test_the_shares_of_processes_are_the_batch(tokens, world, changes):
     for step in range(3):
         whole = sorted((i.tolist(), h.tolist()) for i, _, h in windows(made.at(step)))
         shares = [made.at(step, rank=rank, world=world) for rank in range(world)]
-        parts = [windows(share) for share in shares if share.lengths]  # more processes than windows: some have none
+        parts = [windows(share) for share in shares if share.lengths]  # with more processes than windows, some have none
         assert sorted((i.tolist(), h.tolist()) for i, _, h in chain.from_iterable(parts)) == whole
         assert sum(len(share.hidden_M) for share in shares) == len(made.at(step).hidden_M)
 
@@ -274,7 +309,7 @@ def test_objectives(tokens, tokenizer, write):
     assert one.at(7).inputs_T.tolist() == after.at(2).inputs_T.tolist()
     halved, one = shares("sequential", range(3))
     one.switch(5)
-    one.switch(8)  # a run bounded by time tells again, and only an earlier step counts
+    one.switch(8)  # a run limited by time calls it again; only an earlier step counts
     assert [len(b.hidden_M) / len(b.inputs_T) for b in map(one.at, range(10))] == sequential and halved == sequential[:3]
     shares("sequential", [0], masking_steps=2)[1].switch(1)
     assert shares("sequential", [1], masking_steps=2)[0] == sequential[1:2]
@@ -337,7 +372,7 @@ def test_stage_one_overfits_one_document_and_loads_again(write, tokenizer, tmp_p
     assert len((tmp_path / "model" / "metrics.jsonl").read_text().splitlines()) >= 150
 
 
-def test_a_sequential_run_changes_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
+def test_a_sequential_run_switches_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
     shares = {}
     at = examples.Batches.at
 
@@ -348,13 +383,13 @@ def test_a_sequential_run_changes_at_half_of_its_steps(write, tokenizer, tmp_pat
         return batch
 
     monkeypatch.setattr(examples.Batches, "at", noted)
-    drawn = examples.Settings(objective="sequential", max_tokens=64, batch_tokens=512)
-    settings = stage.Settings(CONFIG, drawn, loop.Settings(7, 1, 1e-3, evaluations=0), position_scale=1.0)
+    sampling = examples.Settings(objective="sequential", max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, sampling, loop.Settings(7, 1, 1e-3, evaluations=0), position_scale=1.0)
     stage.run(settings, write([Document(f"{i}.py", "python", SOURCE, "") for i in range(9)]), tokenizer, tmp_path / "model")
     assert [share > 0.2 for _, share in sorted(shares.items())] == [False] * 4 + [True] * 3
 
 
-def test_windows_longer_than_the_encoder_are_said_before(write, tokenizer, tmp_path):
+def test_windows_longer_than_the_encoder_are_refused_early(write, tokenizer, tmp_path):
     settings = stage.Settings(CONFIG, examples.Settings(max_tokens=65), loop.Settings(1, 0, 1e-3))
     with pytest.raises(CodesageError, match="65 tokens"):
         stage.run(settings, write(DOCUMENTS[:2]), tokenizer, tmp_path / "model")

@@ -1,8 +1,8 @@
-"""Two processes on one machine (gloo) against one: equal losses, gradients and weights, and one clear line on a death.
+"""Two processes on one machine (gloo) compared with one: equal losses, gradients and weights; a clear line if one dies.
 
-Equality is shown in float64, with precision fp32: there a difference is a fault, not a rounding. What users get where the
-processor has bf16 is compared too, within the rounding of bf16. This file is also the program of the two processes, which
-are started once and run all of PROGRAMS in turn: `python test_processes.py FOLDER`, with torchrun's environment.
+Equality is tested in float64, with precision fp32, where a difference is a bug and not rounding. Runs in bf16 are also
+compared, within the rounding of bf16. This file is also the program of the two processes. They are started once and run all
+of PROGRAMS in turn: `python test_processes.py FOLDER`, with torchrun's environment.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64).without_dr
 
 
 class Windows:
-    """Global batches of Stage I by step: windows of many lengths, a fifth of each hidden."""
+    """Global batches of Stage I by step: windows of many lengths, with a fifth of each hidden."""
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         rng = np.random.default_rng((3, step))
@@ -45,7 +45,7 @@ class Windows:
         windows, hidden, labels, at = [], [], [], 0
         for i, length in enumerate(lengths):
             ids = (rng.integers(0, 60) + np.arange(length)) % 90
-            gone = np.sort(rng.choice(length, size=1 + i, replace=False))  # so that shares hide unequal numbers
+            gone = np.sort(rng.choice(length, size=1 + i, replace=False))  # so that shares hide different numbers of tokens
             if i in chosen:
                 labels.append(ids[gone])
                 hidden.append(at + gone)
@@ -60,12 +60,12 @@ class Share:
 
 
 def made() -> Encoder:
-    torch.manual_seed(processes.rank())  # unequal on purpose: the first process's weights must reach the others
-    return Encoder(CONFIG).double()  # in float32, Adam makes a step of any size from the rounding of a gradient near zero
+    torch.manual_seed(processes.rank())  # different on purpose: all must get the first process's weights
+    return Encoder(CONFIG).double()  # in float32, Adam turns rounding of a near-zero gradient into a step
 
 
 def gradients_into(folder: Path, *, sharded: bool, bf16: bool = False) -> None:
-    """The gradients of one global batch, by micro-batches, as process 0 has them in the end."""
+    """Save the gradients of one global batch, computed in micro-batches, from process 0."""
     encoder = made().float() if bf16 else made()
     processes.same_weights(encoder)
     if sharded and processes.world() > 1:
@@ -74,14 +74,14 @@ def gradients_into(folder: Path, *, sharded: bool, bf16: bool = False) -> None:
         loss, tokens = stage.gradients(encoder, Share().at(0), micro_tokens=40)
     processes.sum_gradients(encoder)
     loss, tokens = processes.total([float(loss), tokens])
-    found = {name: processes.whole(p.grad).clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    tensors = {name: processes.whole(p.grad).clone() for name, p in encoder.named_parameters() if p.grad is not None}
     if processes.rank() == 0:
-        found["loss"] = torch.tensor([loss, tokens], dtype=torch.float64)
-        save_file(found, folder / "gradients.safetensors")
+        tensors["loss"] = torch.tensor([loss, tokens], dtype=torch.float64)
+        save_file(tensors, folder / "gradients.safetensors")
 
 
 def run_into(folder: Path, *, sharded: bool, compiled: bool = False, before=lambda step: None) -> None:
-    """A run of some steps with checkpoints; metrics and weights stay in `folder`."""
+    """Train a few steps with checkpoints; metrics and weights are left in `folder`."""
     encoder, count = made(), iter(range(1000))
     settings = loop.Settings(12, 2, 1e-2, precision="fp32", checkpoint_steps=4, shard=sharded, compile=compiled)
 
@@ -99,7 +99,7 @@ def run_into(folder: Path, *, sharded: bool, compiled: bool = False, before=lamb
 
 
 def gathered_into(folder: Path) -> None:
-    """Gradients of a loss over all rows, each process having computed the rows of its own queries."""
+    """Save the gradients of a loss over all rows, when each process computes the rows of its own queries."""
     rows = torch.arange(20.0).reshape(5, 4).sin()
     own = rows[processes.rank() :: processes.world()].clone().requires_grad_()
     everything = processes.gather_with_gradient(own)
@@ -109,7 +109,7 @@ def gathered_into(folder: Path) -> None:
 
 
 def taught_into(folder: Path) -> None:
-    """Gradients of Stage II's loss with a teacher, with respect to the vectors of each process's own pairs."""
+    """Save the gradients of Stage II's loss with a teacher, for the vectors of each process's own pairs."""
     own = [side[processes.rank() :: processes.world()] for side in lesson()]
     vectors = torch.cat(own[:2]).clone().requires_grad_()
     settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
@@ -118,13 +118,13 @@ def taught_into(folder: Path) -> None:
 
 
 def lesson() -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors of seven texts, of their codes, and the teacher's of the texts."""
+    """Vectors of seven texts, of their codes, and the teacher's vectors of the texts."""
     rows = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return rows[0], rows[1], torch.nn.functional.normalize(rows[2], dim=-1)
 
 
 def die(folder: Path) -> None:
-    """Process 1 is killed in step 6."""
+    """Kill process 1 in step 6."""
 
     def before(step: int) -> None:
         if step == 6 and processes.rank() == 1:
@@ -134,7 +134,7 @@ def die(folder: Path) -> None:
 
 
 def phases_into(folder: Path) -> None:
-    """Two sharded phases of one encoder, as Stage II has them, on the same batches."""
+    """Run two sharded phases of one encoder on the same batches, as in Stage II."""
     encoder = made()
     for name in ("shallow", "contrast"):
         out = folder / f"{name}{processes.rank()}"
@@ -147,7 +147,7 @@ def phases_into(folder: Path) -> None:
 
 
 def compiled_into(folder: Path) -> None:
-    """A sharded run of compiled blocks, all of them compiled before its first step."""
+    """Run sharded with compiled blocks, which are all compiled before the first step."""
     counted, rate_at = [], loop.rate_at
     plain = partial(precision.compile_blocks, backend="aot_eager")
     with (
@@ -163,7 +163,7 @@ class Interrupted(Exception):
 
 
 def twice(folder: Path) -> None:
-    """A sharded run that ends in step 6 and goes on from its checkpoint."""
+    """Run sharded, stop in step 6, and resume from the checkpoint."""
 
     def before(step: int) -> None:
         if step == 6:
@@ -185,13 +185,13 @@ PROGRAMS = {
     "sharded run, resumed": twice,
     "sharded run, compiled": compiled_into,
     "sharded phases": phases_into,
-    "die": die,  # the last one: it ends both processes
+    "die": die,  # must be last: it ends both processes
 }
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    curves.draw = lambda metrics, out: None  # two thirds of the time of so small a run
+    curves.draw = lambda metrics, out: None  # they would take two thirds of such a small run
     try:
         processes.start(timeout_seconds=60)
         for name, program in PROGRAMS.items():
@@ -202,7 +202,7 @@ def main() -> None:
 
 
 def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
-    """Run all programs in `world` processes, each in its part of `folder`; (exit status, stderr) of each process."""
+    """Run all programs in `world` processes, each in its part of `folder`. Returns (exit status, stderr) per process."""
     for name in PROGRAMS:
         (folder / name).mkdir()
     with socket.socket() as free:
@@ -217,8 +217,8 @@ def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
             process = ending.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own))
             ending.callback(process.kill)
             started.append(process)
-        said = [process.communicate(timeout=600)[1] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+        output = [process.communicate(timeout=600)[1] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, output, strict=True)]
 
 
 def losses(folder: Path) -> list[float]:
@@ -227,7 +227,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """One process, in this one."""
+    """The results of a single process, which is this one."""
     folder = tmp_path_factory.mktemp("alone")
     for name in ("gradients", "bf16 gradients", "run", "phases"):
         (folder / name).mkdir()
@@ -239,37 +239,37 @@ def alone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said_by_two(tmp_path_factory):
-    """Two processes have run all programs, and the second was killed in the last: their folder, what the first said."""
+def two_processes(tmp_path_factory):
+    """Returns (folder, stderr of the first process) after two processes ran all programs and the last killed the second."""
     folder = tmp_path_factory.mktemp("two")
-    (_, said), (killed, other) = launch(folder, world=2)
-    assert killed == -signal.SIGKILL, said[-2000:] + other[-2000:]
-    return folder, said
+    (_, output), (killed, other) = launch(folder, world=2)
+    assert killed == -signal.SIGKILL, output[-2000:] + other[-2000:]
+    return folder, output
 
 
 @pytest.fixture(scope="module")
-def two(said_by_two):
-    return said_by_two[0]
+def two(two_processes):
+    return two_processes[0]
 
 
 @pytest.mark.parametrize("what", ["gradients", "sharded gradients"])
-def test_two_processes_find_the_gradients_of_one(alone, two, what):
-    found, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "gradients"))
-    assert expected.keys() == found.keys() and expected["loss"][1] == found["loss"][1]
+def test_two_processes_compute_the_gradients_of_one(alone, two, what):
+    shared, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "gradients"))
+    assert expected.keys() == shared.keys() and expected["loss"][1] == shared["loss"][1]
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(shared[name], expected[name], atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("what", ["bf16 gradients", "sharded bf16 gradients"])
-def test_two_processes_find_the_gradients_of_one_in_bf16(alone, two, what):
-    """The bound is that of bf16_rounding: each side differs by it from the gradient in fp32, and so twice from the other."""
-    found, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "bf16 gradients"))
+def test_two_processes_compute_the_gradients_of_one_in_bf16(alone, two, what):
+    """Each side differs from the gradient in fp32 by the bound of bf16_rounding, so from the other by twice the bound."""
+    shared, expected = (load_file(folder / "gradients.safetensors") for folder in (two / what, alone / "bf16 gradients"))
     exact = load_file(alone / "gradients" / "gradients.safetensors")
-    assert expected.keys() == found.keys() and expected["loss"][1] == found["loss"][1]
+    assert expected.keys() == shared.keys() and expected["loss"][1] == shared["loss"][1]
     loss, gradient = bf16_rounding(CONFIG)
-    assert found.pop("loss")[0].item() == pytest.approx(expected.pop("loss")[0].item(), rel=2 * loss)
-    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
-    sides = [torch.cat([side[name].double().flatten() for name in sorted(found)]) for side in (found, expected, exact)]
+    assert shared.pop("loss")[0].item() == pytest.approx(expected.pop("loss")[0].item(), rel=2 * loss)
+    assert {tensor.dtype for tensor in shared.values()} == {torch.float32}
+    sides = [torch.cat([side[name].double().flatten() for name in sorted(shared)]) for side in (shared, expected, exact)]
     assert distance(sides[0], sides[1]) < 2 * gradient and UNIT / 64 < distance(sides[0], sides[2]) < gradient
 
 
@@ -277,21 +277,21 @@ def test_two_processes_find_the_gradients_of_one_in_bf16(alone, two, what):
 def test_two_processes_take_the_steps_of_one(alone, two, what):
     np.testing.assert_allclose(losses(two / what), losses(alone / "run"), rtol=1e-9)
     assert not (two / what / "out1" / "metrics.jsonl").exists()
-    found, expected = (load_file(folder / "weights.safetensors") for folder in (two / what, alone / "run"))
+    shared, expected = (load_file(folder / "weights.safetensors") for folder in (two / what, alone / "run"))
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], atol=1e-9, rtol=1e-7)
+        torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
 
 
-def test_a_second_phase_goes_on_with_a_sharded_encoder(alone, two):
-    found, expected = (load_file(folder / "weights.safetensors") for folder in (two / "sharded phases", alone / "phases"))
+def test_a_second_phase_continues_with_a_sharded_encoder(alone, two):
+    shared, expected = (load_file(folder / "weights.safetensors") for folder in (two / "sharded phases", alone / "phases"))
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], atol=1e-9, rtol=1e-7)
+        torch.testing.assert_close(shared[name], expected[name], atol=1e-9, rtol=1e-7)
 
 
-def test_one_process_goes_on_where_two_were_killed(alone, said_by_two):
-    folder, said = said_by_two
-    assert "process 0 of 2 lost another one during pretrain" in said and "resumes from the last checkpoint" in said
-    assert "Traceback" not in said
+def test_one_process_resumes_where_two_were_killed(alone, two_processes):
+    folder, output = two_processes
+    assert "process 0 of 2 lost another one during pretrain" in output and "resumes from the last checkpoint" in output
+    assert "Traceback" not in output
     run_into(folder / "die", sharded=False)
     np.testing.assert_allclose(losses(folder / "die"), losses(alone / "run"), rtol=1e-9)
 
@@ -300,9 +300,9 @@ def test_gathered_rows_carry_the_gradient_of_all(two):
     rows = torch.arange(20.0).reshape(5, 4).sin().requires_grad_()
     loss = (rows @ rows.T).exp().sum() / 5
     loss.backward()
-    found = [load_file(two / "gather" / f"rank{rank}.safetensors") for rank in range(2)]
-    assert sum(part["loss"].item() for part in found) == pytest.approx(loss.item(), rel=1e-6)
-    for rank, part in enumerate(found):
+    parts = [load_file(two / "gather" / f"rank{rank}.safetensors") for rank in range(2)]
+    assert sum(part["loss"].item() for part in parts) == pytest.approx(loss.item(), rel=1e-6)
+    for rank, part in enumerate(parts):
         torch.testing.assert_close(part["gradient"], rows.grad[rank::2])
 
 
@@ -312,20 +312,20 @@ def test_two_processes_learn_from_a_teacher_as_one(two):
     settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
     contrast.loss_of(vectors, settings=settings, teacher_PW=teacher).backward()
     for rank in range(2):
-        found = load_file(two / "teacher" / f"rank{rank}.safetensors")["gradient"]
+        gradient = load_file(two / "teacher" / f"rank{rank}.safetensors")["gradient"]
         expected = torch.cat([side[rank::2] for side in vectors.grad.chunk(2)])
-        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-9)
 
 
 def test_micro_batches_leave_the_gradients_of_the_whole_batch():
-    encoder, found = made(), []
+    encoder, results = made(), []
     for most in (10**6, 40, 30):
         encoder.zero_grad()
         loss, tokens = stage.gradients(encoder, Windows().at(1), micro_tokens=most)
-        found.append((loss, tokens, [p.grad.clone() for p in encoder.parameters()]))
-    for loss, tokens, gradients in found[1:]:
-        assert tokens == found[0][1] and loss.item() == pytest.approx(found[0][0].item(), rel=1e-6)
-        for gradient, whole in zip(gradients, found[0][2], strict=True):
+        results.append((loss, tokens, [p.grad.clone() for p in encoder.parameters()]))
+    for loss, tokens, gradients in results[1:]:
+        assert tokens == results[0][1] and loss.item() == pytest.approx(results[0][0].item(), rel=1e-6)
+        for gradient, whole in zip(gradients, results[0][2], strict=True):
             torch.testing.assert_close(gradient, whole, atol=1e-6, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What the project promises about itself: import direction, a light core, a quick command line, documented names."""
+"""Promises of the project: import direction, a light core, a quick command line, documented names."""
 
 import ast
 import resource
@@ -12,8 +12,8 @@ import codesage
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
     {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"corpus"},
-    {"training"}, {"pretrain", "contrast"}, {"search", "classify"}, {"agents"}, {"serve", "evaluate"}, {"recipes"}, {"cli"},
-    {"__main__", "__init__", "registration"},
+    {"training"}, {"pretrain", "contrast"}, {"search", "classify"}, {"agents"}, {"serve", "evaluate"}, {"recipes", "ablate"},
+    {"cli"}, {"__main__", "__init__", "registration"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -36,7 +36,7 @@ def test_no_station_imports_one_above_it():
     files = sorted(PACKAGE.rglob("*.py"))
     assert len(files) > 30
     for file in files:
-        if file.name == "commands.py" or station(file) == "__init__":  # the faces of the stations
+        if file.name == "commands.py" or station(file) == "__init__":  # the public side of a package
             continue
         own = LEVEL[station(file)]
         upward = {name for name in imports(file) if LEVEL[name] > own}
@@ -69,7 +69,7 @@ def test_help_is_quick():
         subprocess.run([sys.executable, "-m", "codesage", "--help"], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.6  # a promise of 0.3 s on an idle machine; benchmarks/startup.py measures it
+    assert min(times) < 0.6  # 0.3 s are promised on an idle machine; benchmarks/startup.py measures it
 
 
 def test_public_functions_are_documented():

@@ -1,4 +1,4 @@
-"""Queries as people type them, in the encoder's form; the same rule in every caller."""
+"""Queries as people type them are brought into the encoder's form, by the same rule in every caller."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_a_query_gets_the_form_of_documentation(typed: str, text: str, languages
     assert read_query(typed) == (text, languages)
 
 
-def test_the_form_of_a_form_is_itself() -> None:
+def test_the_form_is_idempotent() -> None:
     for typed in ("how to reverse a list in python", "python sort dict", "how to how to sort a list", "Read a file"):
         once = query_form(query_form(typed))
         assert query_form(once) == once

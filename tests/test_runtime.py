@@ -1,4 +1,4 @@
-"""The three runtimes hold together; order, batches, hostile input and broken folders of `codesage.load`."""
+"""`codesage.load`: agreement of the three runtimes, order, batches, hostile input and broken folders."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     config = Config(64, 3, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=256).without_dropout()
     encoder = Encoder(config).eval()
     with torch.no_grad():
-        for parameter in encoder.parameters():  # away from initialisation, where vectors hardly differ
+        for parameter in encoder.parameters():  # move away from the initialisation, where vectors hardly differ
             parameter.add_(torch.randn_like(parameter) * 0.05)
     export(encoder, tokenizer, root / "model", settings={}, facts={"max_tokens": 200})
     return root / "model"
@@ -49,7 +49,7 @@ def test_runtimes_agree(models):
     assert cosine["fp32"] >= 0.9999
     assert cosine["int8"] >= 0.99
     spread = vectors["torch"] @ vectors["torch"].T
-    assert spread.min() < 0.98  # the texts are told apart, so agreement means something
+    assert spread.min() < 0.98  # the vectors differ, so agreement means something
 
 
 @pytest.mark.parametrize("precision", ["torch", "fp32", "int8"])
@@ -71,7 +71,7 @@ def test_texts_are_cut_sooner_than_code(models):
     np.testing.assert_allclose(model.encode([long], kind="text"), model.encode([long * 9], kind="text"), atol=1e-6)
 
 
-def test_fingerprints_tell_precisions_apart(models):
+def test_fingerprints_differ_by_precision(models):
     assert len({model.fingerprint for model in models.values()}) == 3
 
 
@@ -101,7 +101,7 @@ def test_published_checkpoint_folder_loads(folder, tmp_path, models):
     from codesage.encoder.weights import load_encoder
     from codesage.tokenizer import load as load_tokenizer
 
-    save_weights(load_encoder(folder), tmp_path)  # no manifest, no ONNX: as published
+    save_weights(load_encoder(folder), tmp_path)  # no manifest and no ONNX, as in published folders
     load_tokenizer(folder).save(tmp_path)
     np.testing.assert_allclose(codesage.load(tmp_path).encode(CODE[:1]), models["torch"].encode(CODE[:1]), atol=1e-6)
 
@@ -120,7 +120,7 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, file, harm):
             if harm == "flipped":
                 data[len(data) // 2] ^= 0xFF
         (copy / source.name).write_bytes(data)
-    if (file, harm) == ("manifest.json", "missing"):  # then it is a plain folder, as published ones are
+    if (file, harm) == ("manifest.json", "missing"):  # then it is a plain folder, like published ones
         assert codesage.load(copy).width == 64
         return
     with pytest.raises(CodesageError) as error:

@@ -1,4 +1,4 @@
-"""Chunks, index and command line: what is found, what is kept, and what bad input gets."""
+"""Chunks, index and command line: results, stored state, and bad input."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ from codesage.words import split_words
 
 
 class HashingEncoder:
-    """Bag of words, hashed: deterministic, and related texts are near."""
+    """A hashed bag of words: deterministic, and similar texts are near."""
 
     width, fingerprint = 64, "hashing:1"
 
@@ -93,7 +93,7 @@ def content(index):
     return rows.fetchall()
 
 
-def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, tmp_path):
+def test_code_comes_before_its_tests_unless_the_query_asks_for_tests(root, tmp_path):
     (root / "tests").mkdir()
     (root / "tests" / "test_http.py").write_text("def parse_http_header_test():\n    return 'parse http header'\n")
     index = opened(root, tmp_path)
@@ -104,7 +104,7 @@ def test_what_is_tested_comes_before_its_tests_unless_they_are_asked_for(root, t
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
+def test_a_language_in_the_query_is_a_hint_and_not_a_filter(tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     body = "({0}) {{\n  const table = open({0});\n  return table.rows;\n}}\n"
@@ -113,13 +113,13 @@ def test_a_language_in_the_query_is_a_hint_and_no_filter(tmp_path):
     index = opened(project, tmp_path)
     index.update(ENCODER)
 
-    def found(query: str) -> list[str]:
+    def paths(query: str) -> list[str]:
         return [hit.chunk.path for hit in search(index, ENCODER, query, top=9)]
 
-    assert found("read table in python")[0] == found("python read table")[0] == "b.py"
-    assert found("read table in javascript")[0] == found("how to read table with js")[0] == "a.js"
-    assert sorted(found("read table in python")) == ["a.js", "b.py"]
-    assert sorted(found("read table in ruby")) == ["a.js", "b.py"]  # a language that the index lacks
+    assert paths("read table in python")[0] == paths("python read table")[0] == "b.py"
+    assert paths("read table in javascript")[0] == paths("how to read table with js")[0] == "a.js"
+    assert sorted(paths("read table in python")) == ["a.js", "b.py"]
+    assert sorted(paths("read table in ruby")) == ["a.js", "b.py"]  # a language that is not in the index
 
 
 def test_finds_by_words_and_by_filters(root, tmp_path):
@@ -139,12 +139,12 @@ def test_every_line_is_in_a_chunk():
         "import os\n\n\ndef f():\n    return 1\n\nx = 2\n\nclass A:\n    y = 1\n\n    def g(self):\n        pass\n"
         + "z = 1\n" * 100
     )
-    found = chunks(Document("a.py", "python", text, ""))
-    covered = "\n".join(chunk.text for chunk in found)
+    pieces = chunks(Document("a.py", "python", text, ""))
+    covered = "\n".join(chunk.text for chunk in pieces)
     assert all(line in covered for line in text.splitlines())
-    assert [(c.kind, c.name) for c in found if c.kind != "window"] == [("function", "f"), ("class", "A"), ("function", "A.g")]
-    assert "def g" not in next(c.text for c in found if c.kind == "class")
-    assert all(c.end_line - c.start_line < 120 for c in found)
+    assert [(c.kind, c.name) for c in pieces if c.kind != "window"] == [("function", "f"), ("class", "A"), ("function", "A.g")]
+    assert "def g" not in next(c.text for c in pieces if c.kind == "class")
+    assert all(c.end_line - c.start_line < 120 for c in pieces)
 
 
 def test_only_what_changed_is_read_again(root, tmp_path):
@@ -156,7 +156,7 @@ def test_only_what_changed_is_read_again(root, tmp_path):
     (root / "other" / "pkg" / "shapes.py").write_text((root / "pkg" / "shapes.py").read_text())
     (root / "notes.md").unlink()
     assert index.update(ENCODER) == {"read": 1, "gone": 1}
-    assert index.rows == rows - 1  # equal texts are not embedded twice, and that of what is gone goes away
+    assert index.rows == rows - 1  # equal texts are embedded once, and removed texts lose their row
     assert "notes.md" not in {path for path, *_ in content(index)}
 
 
@@ -181,18 +181,18 @@ index = Index.open(Path(sys.argv[1]), folder=Path(sys.argv[2]), encoder=ENCODER)
 calls, step = 0, getattr(index, sys.argv[3])
 def counted(*arguments):
     global calls
-    found = step(*arguments)
+    result = step(*arguments)
     calls += 1
     if calls == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)  # the transaction has not ended
-    return found
+    return result
 setattr(index, sys.argv[3], counted)
 index.update(ENCODER)
 """
 
 
 @pytest.mark.parametrize(("step", "at"), [("_add", 1), ("_add", 3), ("_missing", 1), ("_missing", 4)])
-def test_killed_while_indexing_goes_on_where_it_was(root, tmp_path, step, at):
+def test_killed_while_indexing_resumes_where_it_left_off(root, tmp_path, step, at):
     here = os.path.dirname(__file__)
     arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), step, str(at), here]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
@@ -236,7 +236,7 @@ def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
     assert of_other_models(index.folder, first.fingerprint) == [folders[1]]
 
 
-def test_a_folder_that_is_no_index_is_never_removed(root, tmp_path):
+def test_a_folder_that_is_not_an_index_is_never_removed(root, tmp_path):
     with pytest.raises(CodesageError, match="not an index"):
         Index.open(root, folder=root / "pkg", encoder=ENCODER, rebuild=True)
     assert (root / "pkg" / "shapes.py").exists()
@@ -250,7 +250,7 @@ def test_searches_at_once_share_the_first_index(root, tmp_path):
     assert len({out for out, _ in answers}) == 1
 
 
-def test_an_index_that_another_process_began_meanwhile_stays(root, tmp_path):
+def test_an_index_that_another_process_just_created_is_kept(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
     index_station._create(tmp_path / "index" / "index.sqlite", root, ENCODER)
@@ -293,8 +293,8 @@ def test_lines_are_counted_as_editors_count_them(root, tmp_path):
     (root / "pkg" / "pages.py").write_bytes(text)
     index = opened(root, tmp_path)
     index.update(ENCODER)
-    (found,) = [hit.chunk for hit in search(index, ENCODER, "on line seven") if hit.chunk.name == "on_line_seven"]
-    assert (found.start_line, found.end_line) == (7, 8)
+    (chunk,) = [hit.chunk for hit in search(index, ENCODER, "on line seven") if hit.chunk.name == "on_line_seven"]
+    assert (chunk.start_line, chunk.end_line) == (7, 8)
 
 
 def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch):
@@ -302,10 +302,10 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch
 
     class Walker:
         def __init__(self, *arguments, **options):
-            self.found = iter([root, OSError("IO error: Permission denied"), root / "pkg" / "shapes.py"])
+            self.entries = iter([root, OSError("IO error: Permission denied"), root / "pkg" / "shapes.py"])
 
         def __next__(self):
-            if isinstance(entry := next(self.found), OSError):
+            if isinstance(entry := next(self.entries), OSError):
                 raise entry
             return entry
 
@@ -315,8 +315,8 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch
 
 def test_answers_reach_a_terminal_that_cannot_show_them(root, tmp_path):
     (root / "sizes.py").write_text("def größe():\n    return 1\n", encoding="utf-8")
-    found = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
-    assert found.returncode == 0 and "sizes.py:1" in found.stdout
+    done = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "sizes.py:1" in done.stdout
 
 
 def test_loading_a_model_asks_its_library_to_send_nothing():
@@ -324,7 +324,7 @@ def test_loading_a_model_asks_its_library_to_send_nothing():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
-def test_a_language_that_is_none_is_told(root, tmp_path):
+def test_an_unknown_language_is_refused(root, tmp_path):
     unknown = run("search", "x", root, "--index-dir", tmp_path / "i", "--language", "cobol")
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "javascript" in unknown.stderr
     assert run("search", "listen", root, "--index-dir", tmp_path / "i", "--language", "Go").returncode == 0
@@ -346,7 +346,7 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         assert wrong.returncode == 2 and message in wrong.stderr and wrong.stderr.count("\n") == 1
 
 
-def test_a_second_writer_is_told(root, tmp_path):
+def test_a_second_writer_is_refused(root, tmp_path):
     index = opened(root, tmp_path)
     with FileLock(tmp_path / "index" / "lock"), pytest.raises(CodesageError, match="another process"):
         index.update(ENCODER)
@@ -415,7 +415,7 @@ def test_secrets_are_known_by_their_names(name, secret):
     assert (text_of(b"x = 1", name=name) == Skipped(name, "secret")) == secret
 
 
-def test_a_long_line_is_found_wherever_it_lies_and_whatever_ends_it():
+def test_a_long_line_is_found_anywhere_with_any_line_end():
     pieces = ["", "\n", "x\n" * 3_000, "x" * 4_999 + "\n", "x" * 5_000, "x" * 5_001, "\r", "\u2028" + "x" * 2_500]
     for parts in product(pieces, repeat=3):
         text = "y" + "".join(parts)
@@ -426,7 +426,7 @@ def test_a_long_line_is_found_wherever_it_lies_and_whatever_ends_it():
 def test_languages_are_known_by_suffixes_as_paths_have_them():
     for name in ("a.py", "A.PY", ".py", "a/.py", "a.py/b", "a.b.py", "a.", "py", "", "a/", "é.rb", "a.d.ts"):
         suffix = PurePosixPath(name).suffix.lower()
-        assert language_of(name) == next((found.name for found in LANGUAGES.values() if suffix in found.suffixes), "")
+        assert language_of(name) == next((item.name for item in LANGUAGES.values() if suffix in item.suffixes), "")
 
 
 def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
@@ -436,7 +436,7 @@ def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
     assert index.status().skipped == {"huge": 1, "encoding": 1}
-    assert "deep.py" in {path for path, *_ in content(index)}  # as windows
+    assert "deep.py" in {path for path, *_ in content(index)}  # in windows
     assert names(index, "parse http header")[0] == "parse_http_header"
 
 
@@ -467,27 +467,27 @@ def test_command_line_answers_with_the_bundled_model(root, tmp_path):
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 7
 
 
-def test_a_search_beside_a_writer_answers_from_what_is_committed(root, tmp_path):
+def test_a_search_beside_a_writer_sees_committed_state(root, tmp_path):
     folder = tmp_path / "i"
     assert run("index", root, "--index-dir", folder).returncode == 0
     (root / "pkg" / "late.py").write_text("def very_late():\n    return 1\n")
     with FileLock(folder / "lock"):
-        found = run("search", "area of the circle", root, "--index-dir", folder)
+        done = run("search", "area of the circle", root, "--index-dir", folder)
         for again in (run("index", root, "--index-dir", folder), run("index", root, "--index-dir", folder, "--rebuild")):
             assert again.returncode == 2 and "another process is indexing" in again.stderr
-    assert found.returncode == 0 and "Circle" in found.stdout
-    assert "another process is indexing" in found.stderr and "3 files indexed so far" in found.stderr
+    assert done.returncode == 0 and "Circle" in done.stdout
+    assert "another process is indexing" in done.stderr and "3 files indexed so far" in done.stderr
     assert "very_late" in run("search", "very late", root, "--index-dir", folder).stdout
 
 
 @pytest.mark.parametrize("command", [("search", "area", "--no-update"), ("status",)])
-def test_what_is_not_indexed_is_told_from_what_is_not_found(root, tmp_path, command):
+def test_not_indexed_is_distinguished_from_not_found(root, tmp_path, command):
     missing = run(*command, root, "--index-dir", tmp_path / "i")
     assert missing.returncode == 2 and "has no index" in missing.stderr and f"--index-dir {tmp_path / 'i'}" in missing.stderr
 
 
 @pytest.mark.parametrize("command", ["index", "search", "status"])
-def test_command_line_says_what_is_wrong_in_one_line(tmp_path, command):
+def test_command_line_errors_are_one_line(tmp_path, command):
     query = ["query"] if command == "search" else []
     missing = run(command, *query, tmp_path / "nowhere", "--index-dir", tmp_path / "i")
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1 and missing.stderr.startswith("codesage: ")
@@ -531,8 +531,8 @@ def test_equal_texts_are_one_hit_that_counts_the_others(root, tmp_path):
         (root / f"{name}.py").write_text("def quagga(a):\n    return a + 17\n")
     index = opened(root, tmp_path)
     index.update(ENCODER)
-    found = [hit for hit in search(index, ENCODER, "quagga") if hit.chunk.name == "quagga"]
-    assert [hit.alike for hit in found] == [2]
+    hits = [hit for hit in search(index, ENCODER, "quagga") if hit.chunk.name == "quagga"]
+    assert [hit.alike for hit in hits] == [2]
 
 
 def test_every_token_of_a_long_function_is_in_some_piece():
@@ -545,10 +545,10 @@ def test_every_token_of_a_long_function_is_in_some_piece():
     lines = [f"    word{line} = other{line} + 1" for line in range(100)]
     body = "\n".join([*lines, "    " + " ".join(f"w{n}" for n in range(150))])
     chunk = Chunk("a/b/c.py", "python", "function", "long", 1, 101, "def long(a):\n" + body)
-    (found,) = pieces([chunk], Counting())
-    assert len(found) > 8 and all(len(piece.split()) < 64 for piece in found)
-    assert all(piece.startswith("b/c.py\nlong\ndef long(a):") for piece in found)
-    assert set(body.split()) <= set(" ".join(found).split())
+    (parts,) = pieces([chunk], Counting())
+    assert len(parts) > 8 and all(len(piece.split()) < 64 for piece in parts)
+    assert all(piece.startswith("b/c.py\nlong\ndef long(a):") for piece in parts)
+    assert set(body.split()) <= set(" ".join(parts).split())
 
 
 def test_a_clone_and_a_second_index_encode_nothing_again(root, tmp_path):
@@ -583,7 +583,7 @@ def test_secrets_stay_out_and_an_index_is_its_owners(root, tmp_path):
     assert (tmp_path / "index").stat().st_mode & 0o77 == 0
 
 
-def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(root, tmp_path):
+def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_path):
     program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     (root / "evil.py").write_text("def evil():\n    return '\x1b]0;owned\x07 \u202e'\n")
@@ -593,7 +593,7 @@ def test_search_starts_without_fcntl_and_a_terminal_hears_no_control_characters(
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == f"{root}/evil.py"
 
 
-def test_an_update_that_was_cut_off_says_so(root, tmp_path, monkeypatch):
+def test_an_interrupted_update_says_so(root, tmp_path, monkeypatch):
     index = opened(root, tmp_path)
 
     def broken(*arguments):

@@ -1,4 +1,4 @@
-"""What makes search fast changes no answer: ranking and words equal plain code, views are shared, segments merge."""
+"""Fast search gives the same answers: ranking and words equal plain code, views are shared, segments merge."""
 
 import random
 import subprocess
@@ -37,7 +37,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def written(root, *, files=60, seed=0):
-    """A project of random files in several languages, kinds and folders, with equal texts among them."""
+    """A project of random files in several languages, kinds and folders, some with equal texts."""
     random.seed(seed)
     for number in range(files):
         folder = random.choice(["src", "tests", "docs", "src/http", "legacy", "vendor/reader"])
@@ -60,7 +60,7 @@ def line(number):
     return " ".join(random.choices(WORDS, k=6)) + ("\n" if number % 3 else "\nconst LIMIT = 1\n")
 
 
-def found(hits):
+def summarised(hits):
     return [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, round(hit.score, 9),
              {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
 
@@ -79,7 +79,7 @@ def index(tmp_path):
 )  # fmt: skip
 def test_ranking_equals_the_plain_one(index, options):
     for query in QUERIES:
-        assert found(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
+        assert summarised(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
 
 
 def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, monkeypatch):
@@ -106,11 +106,11 @@ def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, m
 def test_segments_hold_chunks_far_apart(index, monkeypatch):
     monkeypatch.setattr(postings, "_SPAN", 100)
     monkeypatch.setattr(postings, "_MOST_SEGMENTS", -100)
-    before = [found(search(index, ENCODER, query)) for query in QUERIES]
+    before = [summarised(search(index, ENCODER, query)) for query in QUERIES]
     with index._writing():
         postings.merge(index.connection)
         assert index.connection.execute("SELECT count(*) FROM segments").fetchone()[0] == 3
-    assert [found(search(index, ENCODER, query)) for query in QUERIES] == before
+    assert [summarised(search(index, ENCODER, query)) for query in QUERIES] == before
 
 
 def test_best_of_equal_scores_are_the_first():
@@ -119,7 +119,7 @@ def test_best_of_equal_scores_are_the_first():
     assert best(np.array([]), 5) == []
 
 
-def test_names_are_told_apart_by_their_stems():
+def test_names_are_compared_by_their_stems():
     names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
     for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
         words = content_words(query)
@@ -132,7 +132,7 @@ def test_names_are_told_apart_by_their_stems():
                 assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
 
 
-def test_a_view_is_loaded_once_for_a_state_and_shared(index, tmp_path):
+def test_a_view_is_loaded_once_per_state_and_shared(index, tmp_path):
     other = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=ENCODER)
     view = index.view()
     assert other.view() is view and view.centred_PD is view.centred_PD
@@ -204,4 +204,4 @@ def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
     for query in ("SELECT * FROM chunks ORDER BY id", "SELECT path, reason FROM files ORDER BY path"):
         assert other.connection.execute(query).fetchall() == index.connection.execute(query).fetchall()
     for query in QUERIES:
-        assert found(search(other, ENCODER, query)) == found(search(index, ENCODER, query))
+        assert summarised(search(other, ENCODER, query)) == summarised(search(index, ENCODER, query))

@@ -1,4 +1,4 @@
-"""The HTTP server, spoken to by the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
+"""The HTTP server, tested with the openai client, plain sockets and a browser; batching, refusals, and a full queue."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def served(encoder, tmp_path_factory):
-    """A server in this process: its URL and its service."""
+    """A server in this process. Returns (its URL, its service)."""
     tree = tmp_path_factory.mktemp("serve") / "tree"
     for name, text in CODE.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +73,9 @@ def test_the_openai_client_gets_the_vectors_of_encode(served, encoder):
     with openai.OpenAI(base_url=f"{served[0]}/v1", api_key=TOKEN, max_retries=0) as client:
         assert [model.id for model in client.models.list()] == ["codesage", "codesage-query"]
         texts = ["def f(x): return x", "a < b"]
-        found = client.embeddings.create(model="codesage", input=texts)  # base64 on the wire
-        np.testing.assert_allclose([one.embedding for one in found.data], encoder.encode(texts), atol=1e-6)
-        assert found.usage.prompt_tokens == sum(map(len, encoder.token_ids(texts))) == found.usage.total_tokens
+        answer = client.embeddings.create(model="codesage", input=texts)  # base64 on the wire
+        np.testing.assert_allclose([one.embedding for one in answer.data], encoder.encode(texts), atol=1e-6)
+        assert answer.usage.prompt_tokens == sum(map(len, encoder.token_ids(texts))) == answer.usage.total_tokens
         question = client.embeddings.create(model="codesage-query", input="how to add in python", encoding_format="float")
         want = encoder.encode(["how to add in python"], kind="text")
         np.testing.assert_allclose([question.data[0].embedding], want, atol=1e-6)
@@ -113,17 +113,17 @@ def test_bad_requests_are_one_line(client, body, message):
 
 def test_documents_are_reranked(client):
     documents = ["class Dog: pass", "def add(a, b):\n    return a + b", "import os"]
-    found = client.post("/rerank", json={"query": "add two numbers", "documents": documents, "top_n": 2}).json()["results"]
-    assert found[0]["index"] == 1 and len(found) == 2
-    assert found[0]["relevance_score"] > found[1]["relevance_score"]
+    results = client.post("/rerank", json={"query": "add two numbers", "documents": documents, "top_n": 2}).json()["results"]
+    assert results[0]["index"] == 1 and len(results) == 2
+    assert results[0]["relevance_score"] > results[1]["relevance_score"]
 
 
 # Search
 
 
 def test_search_similar_map_and_status(client, served):
-    found = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
-    assert found["results"][0]["name"] == "total" and found["files_indexed"] == 3
+    answer = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
+    assert answer["results"][0]["name"] == "total" and answer["files_indexed"] == 3
     near = client.get("/similar", params={"path": "files.py", "line": 8}).json()["results"]
     assert near[0]["path"] == "sub/sums.go"
     points = client.get("/map").json()["points"]
@@ -145,12 +145,12 @@ def test_bad_questions_are_one_line(client, address, message):
 
 
 def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
-    service, go_on, waiting = served[1], threading.Event(), threading.Semaphore(0)
+    service, proceed, waiting = served[1], threading.Event(), threading.Semaphore(0)
     search = service.folders.search
 
     def slow(*arguments, **options):
         waiting.release()
-        go_on.wait(20)
+        proceed.wait(20)
         return search(*arguments, **options)
 
     monkeypatch.setattr(service.folders, "search", slow)
@@ -162,12 +162,12 @@ def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
         started = time.monotonic()
         refused = client.get("/search?q=x")
         assert refused.status_code == 429 and refused.headers["retry-after"] == "1" and time.monotonic() - started < 2
-        go_on.set()
+        proceed.set()
         assert [one.result().status_code for one in held] == [200, 200]
     assert client.get("/search?q=x").status_code == 200
 
 
-# What may not come in
+# Requests that are refused
 
 
 def test_foreign_hosts_origins_and_wrong_tokens_are_refused(served):
@@ -194,7 +194,7 @@ def test_large_bodies_are_refused_with_and_without_a_length(client):
     assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
 
 
-def test_a_slow_body_ends_in_time_and_holds_up_nobody(served, client):
+def test_a_slow_body_times_out_and_blocks_nobody(served, client):
     host, port = served[0].removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
         lines = ("POST /v1/embeddings HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKEN}", "Content-Length: 9",
@@ -209,27 +209,27 @@ def test_a_slow_body_ends_in_time_and_holds_up_nobody(served, client):
 
 
 class Slow:
-    """Encodes nothing while `go_on` is not set; remembers the size of each batch."""
+    """Waits for `proceed` before it encodes; remembers the size of each batch."""
 
     def __init__(self):
-        self.go_on, self.sizes = threading.Event(), []
+        self.proceed, self.sizes = threading.Event(), []
 
     def __call__(self, documents):
-        self.go_on.wait(20)
+        self.proceed.wait(20)
         self.sizes.append(len(documents))
         if any(document == [666] for document in documents):
             raise ValueError("a bad document")
         return np.array([[sum(document)] for document in documents], np.float32)
 
 
-def test_requests_that_wait_are_encoded_together_and_keep_their_order():
+def test_waiting_requests_are_encoded_together_and_keep_their_order():
     encode = Slow()
     with Batcher(encode, batch_tokens=10) as batcher:
         first = batcher.submit([[1]])
         while batcher.waiting_tokens:
             time.sleep(0.001)
         others = [batcher.submit([[number], [number, 1]]) for number in range(2, 7)]  # 3 tokens each
-        encode.go_on.set()
+        encode.proceed.set()
         wait([first, *others])
         assert first.result().tolist() == [[1]]
         assert [one.result().ravel().tolist() for one in others] == [[number, number + 1] for number in range(2, 7)]
@@ -242,11 +242,11 @@ def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
         held = batcher.submit([[1]])
         while batcher.waiting_tokens:
             time.sleep(0.001)
-        large = batcher.submit([[1] * 50])  # an empty queue takes any request: it could never be taken else
+        large = batcher.submit([[1] * 50])  # an empty queue accepts any request, as it could never be accepted otherwise
         with pytest.raises(Full, match="50 tokens are waiting"):
             batcher.submit([[1]])
         large.cancel()
-        encode.go_on.set()
+        encode.proceed.set()
         held.result(10)
         bad, good = batcher.submit([[666]]), None
         with pytest.raises(ValueError, match="a bad document"):
@@ -270,14 +270,14 @@ def test_many_clients_lose_nothing(served, encoder):
         async with httpx2.AsyncClient(base_url=served[0], headers=headers, timeout=60) as client:
             return await asyncio.gather(*(ask(client, number) for number in range(60)))
 
-    found = np.array(asyncio.run(all_of_them()))
-    assert (found * want).sum(1).min() > 0.999  # int8 vectors depend a little on what they are batched with
+    vectors = np.array(asyncio.run(all_of_them()))
+    assert (vectors * want).sum(1).min() > 0.999  # int8 vectors depend slightly on the rest of the batch
     lines = httpx2.get(f"{served[0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text.splitlines()
     figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together
 
 
-def test_a_stranger_must_bring_a_token():
+def test_other_machines_need_a_token():
     from typer.testing import CliRunner
 
     from codesage import cli
@@ -289,9 +289,9 @@ def test_a_stranger_must_bring_a_token():
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
 def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
-    """As a person sees it: the query of the address is searched, names are shown as text, similar ones can be asked for."""
+    """What a user sees: results for the query in the address, names as plain text, and a way to find similar code."""
     url, service = served
-    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token, on the same port
+    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token and on the same port
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

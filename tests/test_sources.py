@@ -1,4 +1,4 @@
-"""Sources, offline: archives that mean harm, and the real clients on packages made here."""
+"""Sources, offline: hostile archives, and the real clients on packages made here."""
 
 import bz2
 import gzip
@@ -35,7 +35,7 @@ GPL = b"# This program is free software under the terms of the GNU General Publi
 
 
 def tar(*entries, mode="w:gz", **options) -> bytes:
-    """A tar of (name, bytes) or TarInfo entries."""
+    """A tar with (name, bytes) or TarInfo entries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode, **options) as archive:
         for entry in entries:
@@ -65,7 +65,7 @@ def zipped(*entries, mode: int = 0, compression=zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def header(info: tarfile.TarInfo, **fields) -> bytes:
-    """One raw tar header, fields overwritten and the checksum made right again."""
+    """A raw tar header with overwritten fields and a correct checksum."""
     raw = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
     for start, data in fields.get("at", {}).items():
         raw[start : start + len(data)] = data
@@ -94,7 +94,7 @@ def bad_checksum() -> bytes:
 
 
 def ar(*parts, **fields) -> bytes:
-    """An ar archive of (name, bytes) parts; fields of the last header may lie: size, end, cut bytes."""
+    """An ar archive with (name, bytes) parts. The last header may have a false size or end, or may be cut."""
     out = b"!<arch>\n"
     for name, data in parts:
         last = (name, data) == parts[-1]
@@ -110,7 +110,7 @@ def deb(*entries, mode="w:xz", name="data.tar.xz", control=b"odd", **fields) -> 
 
 
 GOOD = ("p/good.py", CODE)
-DAMAGED = "damaged"  # raised, not skipped
+DAMAGED = "damaged"  # an error, not a skip
 PLAIN = tar(GOOD, ("p/b.py", b"y" * 5000), mode="w")
 ZEROS = b"\0" * 1024
 FORGED = b"\x80" + b"\0" * 3 + b"\x7f" * 8  # base-256: 9 * 10^18 bytes
@@ -152,7 +152,7 @@ HOSTILE = {
     "xz wants memory": (b"\x5d\0\0\0\xff" + b"\xff" * 8 + bytes(200), DAMAGED),
     "xz wrong header": (lzma.compress(b"x")[:6] + os.urandom(200), DAMAGED),
     "bz2 empty stream": (bz2.compress(b""), DAMAGED),
-    "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", DAMAGED)),  # as a reader is there or not
+    "zst damaged": (b"\x28\xb5\x2f\xfd" + b"\xff" * 300, ("unreadable", DAMAGED)),  # depending on whether a reader is installed
     "no archive": (b"hello", DAMAGED),
     "empty file": (b"", DAMAGED),
     "deb symbolic link": (deb(GOOD, special("./p/l.py", tarfile.SYMTYPE, "/etc/passwd")), "link"),
@@ -174,7 +174,7 @@ HOSTILE = {
     "deb without data": (ar(("debian-binary", b"2.0\n"), ("control.tar.xz", b"x")), DAMAGED),
     "deb that is another ar archive": (ar(("a.o", b"x"), ("data.tar", PLAIN)), DAMAGED),
     "deb many members": (ar(("debian-binary", b"2.0\n"), *(("x", b"") for _ in range(60))), "bomb"),
-    "deb data is no tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), DAMAGED),
+    "deb data is not a tar": (ar(("debian-binary", b"2.0\n"), ("data.tar.xz", b"no tar at all" * 100)), DAMAGED),
     "deb in a deb": (ar(("debian-binary", b"2.0\n"), ("data.tar", deb(GOOD))), DAMAGED),
     "zip symbolic link": (zipped(("p/l.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
     "zip pipe": (zipped(("p/l.py", b""), mode=stat.S_IFIFO | 0o600), "device"),
@@ -200,19 +200,19 @@ SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 def test_hostile_archives_are_refused_and_counted(tmp_path, name):
     data, expected = HOSTILE[name]
     (tmp_path / "a.bin").write_bytes(data)
-    found = []
+    items = []
     try:
-        found += members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL)
-        reasons = Counter(item.reason for item in found if isinstance(item, Skipped))
+        items += members(tmp_path / "a.bin", lambda member: member.endswith(".py"), limits=SMALL)
+        reasons = Counter(item.reason for item in items if isinstance(item, Skipped))
     except DamagedArchive as error:
         reasons = Counter([DAMAGED])
         assert "a.bin" in str(error) and "\n" not in str(error)
     assert list(reasons.values()) == [1] and set(reasons) <= ({expected} if isinstance(expected, str) else set(expected))
-    read = [item for item in found if isinstance(item, Member)]
+    read = [item for item in items if isinstance(item, Member)]
     assert all(member.data in (CODE, b"") or not member.name.endswith("good.py") for member in read)
     assert not any(".." in member.name or member.name.startswith("/") for member in read)
     if name not in NOTHING_BEFORE:
-        assert read  # what came before is kept
+        assert read  # everything before it is kept
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
@@ -236,14 +236,14 @@ def test_long_and_unicode_names_are_read(tmp_path):
 
 
 def read(source: Source, cache: Path) -> tuple[list, Counter]:
-    """Documents, and reasons of skips, of a source that also survives a pickle."""
+    """Returns the documents of a source and the reasons of skips. Also pickles the source."""
     source = pickle.loads(pickle.dumps(source))
     assert isinstance(source, Source)
     source.fetch(cache)
-    source.fetch(cache)  # again does no harm
-    found = list(source.documents(cache))
-    assert found == list(source.documents(cache))
-    return [d for d in found if isinstance(d, Document)], Counter(s.reason for s in found if isinstance(s, Skipped))
+    source.fetch(cache)  # fetching twice does no harm
+    items = list(source.documents(cache))
+    assert items == list(source.documents(cache))
+    return [d for d in items if isinstance(d, Document)], Counter(s.reason for s in items if isinstance(s, Skipped))
 
 
 def test_folders_keep_tests_and_prose(tmp_path):
@@ -258,7 +258,7 @@ def test_folders_keep_tests_and_prose(tmp_path):
 
 
 def test_standard_library_and_site_packages(tmp_path):
-    first = next(d for d in StandardLibrary().documents(tmp_path) if not isinstance(d, Skipped))  # all of it takes seconds
+    first = next(d for d in StandardLibrary().documents(tmp_path) if not isinstance(d, Skipped))  # all would take seconds
     assert first.licence == "PSF-2.0" and first.path.startswith("python/")
     for name, licence in (("fine", "MIT"), ("tied", "GPL-3.0-only")):
         info = tmp_path / f"{name}-1.dist-info"
@@ -285,7 +285,7 @@ def make_wheel(folder: Path, licence: str) -> None:
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A local folder that pip looks into, and nothing else."""
+    """A local folder as pip's only index."""
     folder = tmp_path / "index"
     folder.mkdir()
     for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(folder)), ("CONFIG_FILE", os.devnull)):
@@ -328,7 +328,7 @@ def test_npm_package_is_packed_without_scripts(tmp_path):
     (tmp_path / "made/src/a.ts").write_text("export function f(x: number) { return x + 1 }\n")
     source = NpmPackage("@me/thing", "1.0.0", licence="MIT")
 
-    def fill(folder: Path) -> None:  # npm_pack on the folder in place of the registry's name@version
+    def fill(folder: Path) -> None:  # npm pack on a folder, instead of the registry's name@version
         if shutil.which("npm"):
             options = ["--ignore-scripts", "--pack-destination", str(folder), "--silent"]
             run(["npm", "pack", str(tmp_path / "made"), *options], what="npm", cwd=tmp_path)
@@ -361,7 +361,7 @@ License: Homemade
 
 
 def make_debian(folder: Path) -> None:
-    """A source package with two orig tarballs in a flat repository, as the tools would lay it out."""
+    """A source package with two orig tarballs in a flat repository, laid out as by the tools."""
     names = ("src/a.c", "src/tied/b.c", "src/own.c", "other1.c", "debian/x.c")
     files = {
         "thing_1.0.orig.tar.gz": tar(*((f"thing-1.0/{name}", b"int f(void);\n") for name in names), ("thing-1.0/in.tgz", b"x")),
@@ -384,7 +384,7 @@ INSTALLED_COPYRIGHT = COPYRIGHT.replace("src/own.c", "lib/own.rb").replace(
 
 
 def make_binary(folder: Path) -> bytes:
-    """A binary package of Ruby in a flat repository."""
+    """A binary Ruby package in a flat repository."""
     place = "usr/lib/ruby/vendor_ruby"
     names = (f"{place}/thing.rb", f"{place}/thing/bound.rb", f"{place}/other1.rb", f"{place}/own.rb", f"{place}/vendor/x.rb",
              "usr/share/doc/thing/README.md", f"{place}/thing/spec/a_spec.rb", "etc/thing.rb", "usr/bin/thing")  # fmt: skip
@@ -401,7 +401,7 @@ def make_binary(folder: Path) -> bytes:
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A repository of plain files, and an apt configuration that knows only it, as a deb line and as a stanza."""
+    """A repository of plain files, and an apt configuration with only this repository, as a deb line and as a stanza."""
     if not shutil.which("apt-get"):
         pytest.skip("apt is not installed")
     folder, etc = tmp_path / "mirror", tmp_path / "etc"
@@ -524,7 +524,7 @@ def _stack_shard(folder: Path) -> None:
 
 
 def test_a_hub_is_streamed_through_its_client(tmp_path, monkeypatch):
-    """By datasets itself, from a folder, which it streams as it streams a hub; and a hub that cannot be reached."""
+    """The datasets library streams a folder in the same way as a hub. Also tests an unreachable hub."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "data").mkdir()
     _stack_shard(tmp_path / "data")
@@ -569,7 +569,7 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
      (PipPackage, "a", "1/../2"),
      (PipPackage, "a", ""), (NpmPackage, "@a/b", "^1"), (PipPackage, "a;b", "1")],
 )  # fmt: skip
-def test_names_that_are_none_are_refused(client, name, version):
+def test_invalid_names_are_refused(client, name, version):
     with pytest.raises(CodesageError, match="is not a valid (name|version)"):
         client(name, version)
 
@@ -660,7 +660,7 @@ def test_a_recipe_gives_sources(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [(PACKAGE.replace('version = "1"\n', ""), "package a: version is missing"),
      (PACKAGE + 'colour = "red"\n', "unknown key 'colour'"),
      (PACKAGE * 2, "pip:a is listed twice"), (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"), ("x = 1", "unknown key 'x'"),
@@ -675,14 +675,14 @@ def test_a_recipe_gives_sources(tmp_path):
      (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
      ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"), ("[[folder]]\n", "path is missing")],
 )  # fmt: skip
-def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, said):
+def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_names_of_generated_and_minified_files_pass_the_plain_words_looked_for_first():
+def test_the_quick_check_passes_all_generated_and_minified_names():
     generated = """a.pb.go a.pb.cc a_pb2_grpc.pyi a_pb.js a.pb.ts a.g.i.cs x/AssemblyInfo.cs x/zz_generated a_gen.go a.gen.ts
         a.generated.x a-generated.js generated/a x/generated-sources/a lex.yy.h a.tab.c b.yy.h parsetab.py lextab.py
         yacctab.py LexerListener.x ParserBaseVisitor.java bindata.go moc_a.cpp qrc_b.cpp x/ui_a.h"""

@@ -1,4 +1,4 @@
-"""Corpus, pairs, tokenizer, Stage II, evaluation and the smoke run: the stations behind the model."""
+"""The parts behind the model: corpus, pairs, tokenizer, Stage II, evaluation and the smoke run."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_metrics_golden_and_against_loops():
     precisions = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool))
     assert precisions == pytest.approx([(1 + 2 / 3) / 2, 1.0, np.nan, (1 / 2 + 2 / 3) / 2], nan_ok=True)
     at_r = metrics.average_precisions(similar, labels[:, None] == labels, np.eye(4, dtype=bool), at_r=True)
-    assert at_r == pytest.approx([1 / 2, 1.0, np.nan, (1 / 2) / 2], nan_ok=True)  # two answers: two ranks count
+    assert at_r == pytest.approx([1 / 2, 1.0, np.nan, (1 / 2) / 2], nan_ok=True)  # with two answers, two ranks count
     flat = metrics.average_precisions(np.zeros((1, 4)), np.array([[1, 0, 0, 0]], bool), np.zeros((1, 4), bool))
     assert flat == pytest.approx([1 / 4])  # ties count against the answer
     with pytest.raises(CodesageError, match="finite"):
@@ -121,13 +121,13 @@ def test_benchmark_loaders(tmp_path):
 
 
 class Counting:
-    """An encoder of one-hot vectors by length, that counts what it is asked."""
+    """An encoder with one-hot vectors by length of the text; it counts its inputs."""
 
     def __init__(self):
-        self.asked = 0
+        self.encoded = 0
 
     def encode(self, texts, *, kind):
-        self.asked += len(texts)
+        self.encoded += len(texts)
         return np.eye(8, dtype=np.float32)[[len(text) % 8 for text in texts]]
 
 
@@ -135,14 +135,14 @@ def test_systems_are_compared_over_tasks_and_encoded_once():
     one = tasks.RetrievalTask("a", ["read file", "open door!"], ["def read_file", "def open_door"], [0, 1])
     other = tasks.RetrievalTask("b", ["read file", "open door!"], ["def open_door", "def read_file"], [1, 0])
     model = Counting()
-    found, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
-    assert model.asked == 2 + 2 and list(found) == ["BM25", "m", "m + BM25"]
-    assert found["BM25"]["mrr"] == found["m + BM25"]["mrr"] == 100 and found["m"]["mrr"] < 100
-    assert found["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
+    scores, reciprocal = stage.compare({"m": stage.CachedEncoder(model)}, [one, other, one], dense_weight=0.0)
+    assert model.encoded == 2 + 2 and list(scores) == ["BM25", "m", "m + BM25"]
+    assert scores["BM25"]["mrr"] == scores["m + BM25"]["mrr"] == 100 and scores["m"]["mrr"] < 100
+    assert scores["m"] == stage.compare({"m": model}, [one], dense_weight=1.0)[0]["m"]
     assert [part.tolist() for part in reciprocal["BM25"]] == [[1, 1]] * 3
 
 
-def test_smoke_run_walks_the_whole_path(tmp_path):
+def test_smoke_run_covers_the_whole_path(tmp_path):
     environment = {**os.environ, "OUT": str(tmp_path / "smoke"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", str(ROOT / "runs" / "smoke.sh")], env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Standard data sets in the layouts of their authors, the published preparation of code, and figures that follow from them."""
+"""Standard data sets in their published layouts, the published preparation of code, and the resulting figures."""
 
 import json
 from dataclasses import replace
@@ -89,8 +89,8 @@ def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
     assert "CodeNet, default + BM25: MAP x 100" in done.output and "| | go | ruby |" in done.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["encoding"]["default, width 64"]["width"] == 64 and report["encoding"]["default"]["milliseconds"] > 0
-    drawn = {file.name for file in (tmp_path / "plots").iterdir()}
-    assert {"quality-and-time.png", "quality-and-width.png", "codenet-default---bm25.png"} <= drawn
+    plots = {file.name for file in (tmp_path / "plots").iterdir()}
+    assert {"quality-and-time.png", "quality-and-width.png", "codenet-default---bm25.png"} <= plots
     assert report["clones"]["BigCloneBench"]["default"]["F1"] == 100.0
     assert set(report["parts"]["CodeNet"]["default"]) == {"go to go", "go to ruby", "ruby to go", "ruby to ruby"}
 
@@ -130,13 +130,13 @@ def test_map_equals_a_plain_loop_and_skips_the_query_itself():
     want = []
     for i, name in enumerate(names):
         order = sorted((j for j in range(30) if j != i), key=lambda j: -float(vectors[name] @ vectors[names[j]]))
-        found, total = 0, 0.0
+        hits, total = 0, 0.0
         for rank, j in enumerate(order, start=1):
             if labels[j] == labels[i]:
-                found += 1
-                total += found / rank
-        if found:
-            want.append(total / found)
+                hits += 1
+                total += hits / rank
+        if hits:
+            want.append(total / hits)
     assert got == pytest.approx(want)
 
 
@@ -164,7 +164,7 @@ def small_encoder():
 
 @pytest.mark.parametrize("protocol", [training.FROZEN, training.FINE_TUNED])
 def test_a_classifier_learns_as_the_paper_trains_it(protocol):
-    """Which of two tokens a document holds: learned by both forms, at a rate for so few steps."""
+    """Both forms learn which of two tokens a document contains, at a learning rate for few steps."""
     rng = np.random.default_rng(0)
     labels = [str(i % 2) for i in range(96)]
     documents = [[*rng.integers(4, 32, 2).tolist(), *[2 + int(label)] * 3, 1] for label in labels]
@@ -174,7 +174,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     figures = training.trained(encoder, documents, labels, parts, quick)
     assert len(figures.macro_f1) == 2 and min(figures.macro_f1) > 0.9
-    assert all((value == before[name]).all() for name, value in encoder.state_dict().items())  # the caller's is untouched
+    assert all((value == before[name]).all() for name, value in encoder.state_dict().items())  # the caller's is unchanged
     folds = training.trained(encoder, documents, labels, (), replace(quick, seeds=1, epochs=1))
     assert len(folds.macro_f1) == training.FOLDS
 
@@ -196,7 +196,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
         ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "no query has an answer"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_set_is_one_line(tmp_path, name, file, content, message):
+def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
     (write_sets(tmp_path) / name / file).write_text(content)
     with pytest.raises(CodesageError, match=message):
         tasks = sets.read(None, tmp_path, [name], say=pytest.fail)

@@ -1,4 +1,4 @@
-"""The shape of the source tree: imports that form no circle, and functions that are short and take few parameters."""
+"""The structure of the source tree: no cyclic imports, and short functions with few parameters."""
 
 import ast
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ WIDE = {"encoder.interchange.configuration.__init__", "search.query.search"}
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of the package by its name below `codesage`."""
+    """All modules of the package by their names below `codesage`."""
     names = {file: file.relative_to(PACKAGE).with_suffix("").as_posix() for file in PACKAGE.rglob("*.py")}
     return {name.removesuffix("/__init__").replace("/", "."): ast.parse(file.read_text()) for file, name in names.items()}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Modules of the package that a module imports at any place: at the top, in functions, and for types alone."""
+    """Modules of the package that a module imports anywhere: at the top, in functions, or only for types."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("codesage"):
             base = node.module.removeprefix("codesage").lstrip(".")
@@ -38,14 +38,14 @@ def circle_in(graph: dict[str, set[str]]) -> list[str]:
 
 
 def folder(name: str) -> str:
-    """The folder of a module. A station's commands stand above it; those of the corpus have folders of their own."""
+    """The folder of a module. The commands of a station count as above it; those of the corpus have separate folders."""
     parts = name.split(".")
     if parts[-1] == "commands":
         return name
     return ".".join(parts[: 2 if parts[0] == "corpus" and len(parts) > 2 else 1]) if len(parts) > 1 else name
 
 
-def test_no_imports_form_a_circle():
+def test_there_are_no_cyclic_imports():
     graph = {name: set(imported(tree)) - {name} for name, tree in modules().items()}
     assert sum(map(len, graph.values())) > 300
     assert circle_in(graph) == []
@@ -59,12 +59,12 @@ def test_no_folders_import_each_other():
     assert circle_in(graph) == []
 
 
-def test_circles_are_found():
+def test_cycles_are_found():
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}) and not circle_in({"a": {"b"}, "b": {"c"}})
 
 
 def test_functions_are_short_and_take_few_parameters():
-    """Commands have a parameter for each option, and a configuration of transformers has one for each field."""
+    """Exempt are commands, with a parameter per option, and the transformers configuration, with one per field."""
     long, wide = [], []
     for name, tree in modules().items():
         for node in ast.walk(tree):

@@ -1,7 +1,7 @@
-"""Functions and identifiers of all nine languages against golden files, invariants, and hostile texts.
+"""Functions and identifiers of all nine languages: golden files, invariants, and hostile texts.
 
-tests/samples/ holds one source a language and, beside it, what was read by eye once: `.hidden` is the source with
-every hidden name in «», `.functions` the kind, parent, name, lines, docstring and bare body of every definition.
+tests/samples/ has one source per language with the expected results, which were checked by eye: `.hidden` is the source with
+every hidden name in «», `.functions` has the kind, parent, name, lines, docstring and bare body of every definition.
 """
 
 import ast
@@ -58,9 +58,9 @@ def test_spans_are_true(sample):
     text = "\ufeff# 🎉 ünï\r\n" if sample.suffix in (".py", ".rb") else "// 🎉 ünï\r\n"
     text = ("<?php " + text if sample.suffix == ".php" else text) + sample.read_text().replace("\n", "\r\n")
     tree = parse(text, language_of(sample.name))
-    found, lines = identifiers(tree), tree.source.split(b"\n")
-    assert found
-    for identifier, after in zip(found, [*found[1:], None], strict=True):
+    occurrences, lines = identifiers(tree), tree.source.split(b"\n")
+    assert occurrences
+    for identifier, after in zip(occurrences, [*occurrences[1:], None], strict=True):
         assert tree.source[identifier.start_byte : identifier.end_byte].decode() == identifier.name
         assert after is None or identifier.end_byte <= after.start_byte
     for f in functions(tree):
@@ -71,7 +71,7 @@ def test_spans_are_true(sample):
         assert f.name.encode() in b"\n".join(lines[f.start_line - 1 : f.end_line])
 
 
-def test_python_definitions_are_those_of_the_ast_module():
+def test_python_definitions_equal_those_of_the_ast_module():
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:40]
     compared = 0
     for file in files:
@@ -106,14 +106,14 @@ def test_tsx_is_a_dialect():
         ("ruby", "def total = @total\nx = {total: 1}", ["total", "total", "x", "total"]),
     ],
 )
-def test_what_a_file_defines(language, text, names):
+def test_names_that_a_file_defines(language, text, names):
     assert [identifier.name for identifier in identifiers(parse(text, language))] == names
 
 
 @pytest.mark.parametrize(
     ("language", "text"),
     [
-        # a name that an annotation only uses stays
+        # a name that is only used in an annotation stays
         ("python", "def «f»(«x»: dict[str, int], *«more»: List[Mine]) -> tuple[str, ...]: «y»: "
                    "list[«C»] = int(«x»)\nclass «C»: pass"),
         ("python", "class «C»[«T»: int, *«Ts», **«P»](Base[str]): pass\ndef «f»[«U»](«a»: «U»): pass"),
@@ -176,7 +176,7 @@ def test_what_a_file_defines(language, text, names):
         ("go", "package p\nimport \"a/b\"\nfunc «f»(«self» int, «base» a) { «outer»: for { break «outer» }; _ = «self» }"),
     ],
 )  # fmt: skip
-def test_what_is_hidden_of_a_construct(language, text):
+def test_hidden_names_of_constructs(language, text):
     tree = parse(text.replace("«", "").replace("»", ""), language)
     assert marked(tree) == text
 
@@ -205,7 +205,7 @@ def test_receivers_and_special_methods_are_hidden_on_request(language, text, set
     )
 
 
-def test_python_builtins_stay_where_a_file_does_not_bind_them():
+def test_python_builtins_stay_unless_a_file_binds_them():
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     seen = 0
     for file in files:
@@ -236,7 +236,7 @@ def test_comments_before_a_definition(text, docstring):
     assert function.docstring == docstring
 
 
-def test_nested_returns_go_with_the_outer_ones():
+def test_nested_returns_are_removed_with_the_outer_ones():
     text = "def f(a):\n    def g(b):\n        return b\n    if a:\n        return g(\n            a)\n    return 1\n"
     outer, inner = functions(parse(text, "python"))
     assert outer.bare_body == "def g(b):\nif a:"

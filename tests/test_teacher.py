@@ -1,4 +1,4 @@
-"""A teacher in Stage II: its loss against a plain loop, its vectors on disk, a run that learns from it, and bad teachers."""
+"""A teacher in Stage II: the loss compared with a plain loop, vectors on disk, a run with a teacher, and bad teachers."""
 
 import json
 import math
@@ -23,15 +23,15 @@ WIDTH = 5
 
 
 class Lessons:
-    """A teacher whose vectors are a hash of the words of a text; `change` may spoil them."""
+    """A teacher whose vectors are hashes of the words of a text; `change` may corrupt them."""
 
     name, fingerprint = "lessons", "0123"
 
     def __init__(self, change=lambda vectors: vectors):
-        self.change, self.heard = change, []
+        self.change, self.texts = change, []
 
     def encode(self, texts):
-        self.heard += texts
+        self.texts += texts
         rows = [np.random.default_rng(sum(map(ord, text))).normal(size=WIDTH) for text in texts]
         return self.change(np.array(rows) * 3)
 
@@ -85,10 +85,10 @@ def test_the_loss_has_the_gradient_of_finite_differences():
         assert text.grad[place].item() == pytest.approx(slope, rel=0.02, abs=1e-4)
 
 
-def test_the_teacher_hears_each_text_once_as_it_was_written(tokens, tokenizer, tmp_path):  # noqa: F811
-    lessons, heard = Lessons(), []
-    teacher.write(lessons, tokens, tokenizer, tmp_path / "t", progress=lambda *now: heard.append(now))
-    assert lessons.heard == [pair.text for pair in PAIRS if pair.text] and heard == [(80, 80)]
+def test_the_teacher_gets_each_text_once_unchanged(tokens, tokenizer, tmp_path):  # noqa: F811
+    lessons, calls = Lessons(), []
+    teacher.write(lessons, tokens, tokenizer, tmp_path / "t", progress=lambda *now: calls.append(now))
+    assert lessons.texts == [pair.text for pair in PAIRS if pair.text] and calls == [(80, 80)]
     vectors = teacher.read(tmp_path / "t", tokens).texts_PW
     norms = np.linalg.norm(vectors.astype(float), axis=1)
     assert norms == pytest.approx([float(bool(pair.text)) for pair in PAIRS], abs=1e-3)
@@ -97,7 +97,7 @@ def test_the_teacher_hears_each_text_once_as_it_was_written(tokens, tokenizer, t
 
 
 @pytest.mark.parametrize("mined", [0, 1])
-def test_a_batch_of_texts_brings_the_teachers_rows_and_one_of_groups_none(tokens, taught, mined):  # noqa: F811
+def test_batches_of_texts_have_the_teachers_rows_and_those_of_groups_none(tokens, taught, mined):  # noqa: F811
     negatives = np.full((len(PAIRS), 1), -1, np.int32)
     negatives[:60, 0] = (np.arange(60) + 2) % 60
     batches = Batches(tokens, settings(mined_negatives=mined), mined=negatives, teacher_PW=taught.texts_PW)
@@ -158,14 +158,14 @@ def test_vectors_of_other_tokens_or_damaged_ones_are_one_line(tokens, tokenizer,
         teacher.read(tmp_path / "t", tokens)
 
 
-def test_a_teacher_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_teacher_is_one_line(tmp_path):
     with pytest.raises(CodesageError, match="is not a folder: give 'minilm'"):
         sentence.load(str(tmp_path / "none"))
     with pytest.raises(CodesageError, match="is not a sentence-transformers model|is not installed"):
         sentence.load(str(tmp_path))
 
 
-def test_weights_and_temperatures_that_are_none_are_one_line(tokens):  # noqa: F811
+def test_invalid_weights_and_temperatures_are_one_line(tokens):  # noqa: F811
     for options in ({"teacher_weight": -1}, {"teacher_temperature": 0}):
         with pytest.raises(CodesageError, match="teacher_"):
             phase(1, settings(), **options)

@@ -1,4 +1,4 @@
-"""Tests with the functions they test: which of several, by the class, the module or the folder that a test is for."""
+"""Tests with the functions that they test: the choice among several, by the class, module or folder of a test."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from codesage.corpus.pairs.tested import module_of, plain
 from codesage.records import Document
 from codesage.syntax import functions, parse
 
-PARSERS = {  # a file with the function, and one with another of its name
+PARSERS = {  # a file with the function, and one with another function of the same name
     "python": "class {0}:\n    def parse_line(self, text):\n        parts = text.split()\n        log(parts)\n"
     "        return parts\n",
     "java": "class {0} {{ List parseLine(String t) {{\n  List p = split(t);\n  log(p);\n  return p;\n}} }}",
@@ -55,13 +55,13 @@ SUFFIXES = {"python": "py", "csharp": "cs", "ruby": "rb", "javascript": "js", "t
 
 
 def definitions(*files):
-    """By name: the functions of (source, path, language)."""
-    found: dict = {}
+    """The functions in (source, path, language) files, by name."""
+    by_name: dict = {}
     for source, path, language in files:
         for function in functions(parse(source, language)):
             if function.kind == "function":
-                found.setdefault(function.name, []).append((function, path))
-    return found
+                by_name.setdefault(function.name, []).append((function, path))
+    return by_name
 
 
 def found_in(source, path, language):
@@ -69,20 +69,20 @@ def found_in(source, path, language):
 
 
 @pytest.mark.parametrize("language", sorted(TESTS))
-def test_the_class_the_module_or_the_folder_tells_which_of_several_is_tested(language):
+def test_class_module_or_folder_decide_which_function_is_tested(language):
     source, path = TESTS[language]
     end = SUFFIXES.get(language, language)
     right, wrong = (PARSERS[language].format(name) for name in ("Reader", "Writer"))
-    found = definitions((wrong, f"other/writer.{end}", language), (right, f"lib/reader.{end}", language))
+    functions = definitions((wrong, f"other/writer.{end}", language), (right, f"lib/reader.{end}", language))
     drops: Counter = Counter()
-    (pair,) = match_tests(found_in(source, path, language), found, drops)
+    (pair,) = match_tests(found_in(source, path, language), functions, drops)
     assert (pair.path, pair.kind, drops) == (f"lib/reader.{end}", "test", {})
     assert "without words" in pair.text and "log" in pair.code.lower()
     twice = definitions((wrong, f"a/writer.{end}", language), (wrong, f"b/writer.{end}", language))
     assert match_tests(found_in(source, path, language), twice, drops) == [] and drops == {UNMATCHED: 1}
 
 
-def test_names_of_tests_name_modules_and_classes():
+def test_names_of_tests_give_modules_and_classes():
     named = ("test_foo_bar.py", "foo_bar_test.go", "FooBarTest.java", "foo-bar.spec.ts", "TestFooBar.cs", "foo_bar_spec.rb")
     assert {module_of(f"a/{name}") for name in named} == {"foobar"}
     assert module_of("lib/foo/index.ts") == module_of("foo/__init__.py") == "foo"
@@ -96,26 +96,26 @@ WRITER = "class Writer:\n    def {0}(self, text):\n        parts = text.split()\
     ("name", "function", "reason"),
     [
         ("parse_line_without_words", "parse_line", ""),
-        ("parse_1", "parse", "none"),  # no test: too few words
+        ("parse_1", "parse", "none"),  # too few words
         ("basic_parse_works", "parse", UNTOLD),
         ("parse_works_correctly", "parse", UNTOLD),
         ("works_for_all_cases", "works_for_all_cases", UNTOLD),
         ("long_text_is_split", "parse", UNMATCHED),
         ("parse_empty_text", "__init__", UNMATCHED),
-        ("long_text_is_split", "_", UNMATCHED),  # names without a word, as of gettext
+        ("long_text_is_split", "_", UNMATCHED),  # a name without words, as in gettext
         ("long_text_is_split", "__", UNMATCHED),
     ],
 )
-def test_the_words_of_the_test_must_tell_something_of_the_function(name, function, reason):
+def test_a_tests_name_must_say_something_about_the_function(name, function, reason):
     source = f"class TestWriter:\n    def test_{name}(self):\n        Writer().{function}('')\n"
     drops: Counter = Counter()
-    found = definitions((WRITER.format(function), "lib/writer.py", "python"))
-    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    functions = definitions((WRITER.format(function), "lib/writer.py", "python"))
+    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), functions, drops)
     assert (len(pairs), drops) == (int(not reason), {reason: 1} if reason in DROPS else {})
 
 
-def test_a_function_outside_of_what_is_tested_must_be_named_whole():
-    """One word, or most of the words, of a name that the package defines once are said by chance."""
+def test_a_function_outside_the_tested_module_must_be_named_in_full():
+    """A test's name may contain one word, or most words, of a name that the package defines once, by chance."""
     for called, name, pairs in (
         ("path_graph", "path_graph_of_one_node", 1),
         ("path_graph", "centroid_of_path_and_graph", 0),
@@ -123,27 +123,27 @@ def test_a_function_outside_of_what_is_tested_must_be_named_whole():
     ):
         source = f"def test_{name}():\n    g = {called}(3)\n    assert g\n"
         code = f"def {called}(n):\n    g = empty(n)\n    g.add(n)\n    return g\n"
-        found = definitions((code, "lib/classic.py", "python"))
-        assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), found, Counter())) == pairs
+        functions = definitions((code, "lib/classic.py", "python"))
+        assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), functions, Counter())) == pairs
 
 
-def test_of_several_tests_the_one_that_says_most_stays():
+def test_the_most_informative_of_several_tests_is_kept():
     source = "class TestWriter:\n" + "".join(
         f"    def test_{name}(self):\n        Writer().parse_line('')\n"
         for name in ("parse_line_fails", "parse_line_keeps_words_in_order", "parse_line_without_words")
     )
     drops: Counter = Counter()
-    found = definitions((WRITER.format("parse_line"), "lib/writer.py", "python"))
-    (pair,) = match_tests(found_in(source, "tests/test_writer.py", "python"), found, drops)
+    functions = definitions((WRITER.format("parse_line"), "lib/writer.py", "python"))
+    (pair,) = match_tests(found_in(source, "tests/test_writer.py", "python"), functions, drops)
     assert pair.text == "parse line keeps words in order" and drops == {AGAIN: 1, UNTOLD: 1}
 
 
-def test_tests_and_constructors_outside_of_test_folders_are_not_what_is_tested():
+def test_tests_and_constructors_are_never_the_tested_function():
     source = "class WriterTest { [Test] public void LoadRowsInOrder() {\n  new Writer().LoadRows(a);\n} }"
     code = "class {0} {{ void {1}() {{\n  var p = Split(t);\n  Log(p);\n}} }}"
     for parent, name, pairs in (("Writer", "LoadRows", 1), ("WriterTest", "LoadRows", 0), ("LoadRows", "LoadRows", 0)):
-        found = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
-        assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), found, Counter())) == pairs
+        functions = definitions((code.format(parent, name), "lib/Writer.cs", "csharp"))
+        assert len(match_tests(found_in(source, "test/WriterTest.cs", "csharp"), functions, Counter())) == pairs
 
 
 @pytest.mark.parametrize("language", ["javascript", "typescript", "ruby"])
@@ -156,9 +156,9 @@ def test_an_escaped_quote_does_not_end_the_name_of_a_test(language, quote):
     assert test.text == f"doesn{quote}t keep empty lines"
 
 
-@pytest.mark.parametrize(("said", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
-def test_a_constructor_of_go_is_tested_only_when_the_name_says_new(said, tested):
-    source = f"package p\nfunc Test{said}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
+@pytest.mark.parametrize(("name", "tested"), [("FileReaderSkipsBlankLines", 0), ("NewFileReaderSkipsBlankLines", 1)])
+def test_a_go_constructor_is_tested_only_if_the_name_says_new(name, tested):
+    source = f"package p\nfunc Test{name}(t *testing.T) {{\n\tr := NewFileReader(a)\n\tcheck(r)\n}}\n"
     code = "package p\nfunc NewFileReader(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
-    found = definitions((code, "p/reader.go", "go"))
-    assert len(match_tests(found_in(source, "p/reader_test.go", "go"), found, Counter())) == tested
+    functions = definitions((code, "p/reader.go", "go"))
+    assert len(match_tests(found_in(source, "p/reader_test.go", "go"), functions, Counter())) == tested

@@ -117,7 +117,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize(("language", "docstring", "text"), BLOCKS)
-def test_what_stands_before_and_after_the_sentence(language, docstring, text):
+def test_text_before_and_after_the_sentence(language, docstring, text):
     assert summary(docstring, language) == text
 
 
@@ -140,7 +140,7 @@ STAMPED = [
 
 
 @pytest.mark.parametrize("docstring", STAMPED)
-def test_what_is_in_front_of_the_sentence_is_left_out(docstring):
+def test_leads_before_the_sentence_are_left_out(docstring):
     language = "java" if "@see" not in docstring else "c"
     assert summary(docstring, language) == "Opens the file"
 
@@ -231,7 +231,7 @@ RESULTS = [
 
 
 @pytest.mark.parametrize(("language", "docstring", "text"), RESULTS)
-def test_prose_of_the_result_alone(language, docstring, text):
+def test_only_the_result_is_documented(language, docstring, text):
     assert summary(docstring, language) == text
     assert text not in description(docstring, language) or not text
 

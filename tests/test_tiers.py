@@ -1,4 +1,4 @@
-"""Answers before the encoder has read everything: words and static vectors find it, and a complete index answers as ever."""
+"""Answers before everything is encoded: words and static vectors find code, and a complete index answers as usual."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ TEXTS = {
 
 
 class Tokens(HashingEncoder):
-    """An encoder that shows its tokens: one for each part of a word, as many vectors as there are bytes."""
+    """An encoder that gives its tokens: one per part of a word, with as many vectors as there are bytes."""
 
     fingerprint, vocab_size = "tokens:1", 256
 
@@ -71,7 +71,7 @@ def opened(code, tmp_path, encoder, name="index"):
 
 
 def read_only(index, encoder, monkeypatch):
-    """Read all files and encode nothing."""
+    """Read all files without encoding anything."""
     with monkeypatch.context() as patch:
         patch.setattr(Index, "_encode", lambda *arguments: None)
         index.update(encoder)
@@ -81,7 +81,7 @@ def answers(index, encoder, query, **options):
     return [(hit.chunk.path, round(hit.score, 9), hit.tier) for hit in search(index, encoder, query, top=20, **options)]
 
 
-def test_what_is_not_encoded_is_found_and_says_what_it_rests_on(code, tmp_path, encoder, monkeypatch):
+def test_unencoded_chunks_are_found_and_name_their_evidence(code, tmp_path, encoder, monkeypatch):
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
     assert index.unencoded == index.status().unencoded == index.status().chunks == 5 and index.pending == 0
@@ -93,7 +93,7 @@ def test_what_is_not_encoded_is_found_and_says_what_it_rests_on(code, tmp_path, 
     assert answers(index, encoder, "read the text of a file")[0][0] == "files.py"
 
 
-def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):
+def test_the_best_hits_are_encoded_in_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
     monkeypatch.setattr(partial, "_AT_ONCE", 1)
@@ -101,12 +101,12 @@ def test_the_best_are_encoded_within_the_time_and_not_again_by_the_update(code, 
     assert encoder.encoded == 1 and tiers.count("encoder") == 1
     tiers = [tier for _, _, tier in answers(index, encoder, "read the text of a file", seconds=60.0)]
     assert set(tiers) == {"encoder"} and encoder.encoded == 5
-    assert index.unencoded == 5  # a search writes no index
+    assert index.unencoded == 5  # a search does not write to the index
     index.update(encoder)
     assert index.unencoded == 0 and encoder.encoded == 5
 
 
-def test_an_update_out_of_time_goes_on_where_it_was_and_ends_as_a_fresh_index(code, tmp_path, encoder, monkeypatch):
+def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, encoder, monkeypatch):
     monkeypatch.setattr(index_station, "_HURRIED", 1)
     index = opened(code, tmp_path, encoder)
     counts = [(index.update(encoder, seconds=0.0)["read"], index.unencoded) for _ in range(5)]
@@ -126,8 +126,8 @@ def test_partly_encoded_indexes_rank_all_of_it(code, tmp_path, encoder, monkeypa
     monkeypatch.setattr(partial, "_MOST", 0)
     index = opened(code, tmp_path, encoder)
     index.update(encoder, seconds=0.0)
-    found = answers(index, encoder, "read text total number connect host colour zebra")
-    assert len(found) == 5 and sorted(tier for _, _, tier in found) == ["encoder"] * 2 + ["static"] * 3
+    hits = answers(index, encoder, "read text total number connect host colour zebra")
+    assert len(hits) == 5 and sorted(tier for _, _, tier in hits) == ["encoder"] * 2 + ["static"] * 3
     assert index.view().encoded_N.sum() == 2 and not index.view().complete
     (code / "late.py").write_text("def very_late(clock):\n    return clock.now() - 1\n")
     index.update(encoder, seconds=0.0)
@@ -152,14 +152,14 @@ def test_similar_code_is_found_before_it_is_encoded(code, tmp_path, encoder, mon
     assert (best.chunk.path, best.tier) == ("more.py", "encoder") and encoder.encoded > 0
 
 
-def test_unknown_similarities_are_those_of_known_ones_alike():
+def test_unknown_similarities_equal_those_of_similar_known_ones():
     static = np.linspace(-0.2, 0.8, 20).astype(np.float32)
     scores = 0.5 * static + 0.1
     known = np.arange(20) % 2 == 0
     assert partial._estimated(np.where(known, scores, 0), static, known) == pytest.approx(scores, abs=1e-6)
     assert partial._estimated(np.zeros(20), static, np.zeros(20, bool)) == pytest.approx(0.5 * static)
     falling = partial._estimated(np.where(known, -scores, 0), static, known)
-    assert falling[~known] == pytest.approx(np.full(10, falling[1]))  # more alike is never less likely
+    assert falling[~known] == pytest.approx(np.full(10, falling[1]))  # a higher similarity never gives a lower probability
 
 
 def test_static_vectors_are_sums_of_weighted_words(encoder):
@@ -167,10 +167,10 @@ def test_static_vectors_are_sums_of_weighted_words(encoder):
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
     words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
     plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
-    found = statics.encode_words(words)
-    assert np.array_equal(statics.encode(texts), found)
-    assert found[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
-    assert not found[-2].any() and np.linalg.norm(found[-1]) == pytest.approx(1)
+    vectors = statics.encode_words(words)
+    assert np.array_equal(statics.encode(texts), vectors)
+    assert vectors[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)
+    assert not vectors[-2].any() and np.linalg.norm(vectors[-1]) == pytest.approx(1)
 
 
 def test_a_table_is_made_once_and_a_damaged_one_again(encoder, tmp_path):
@@ -189,7 +189,7 @@ def test_the_bundled_model_brings_its_table():
     encoder = codesage.load()
     file = encoder.folder / table_name(encoder)
     assert file.is_file(), f"run: python scripts/static_table.py {encoder.folder}"
-    assert {found.name for found in encoder.folder.glob("static-*")} == {file.name}
+    assert {path.name for path in encoder.folder.glob("static-*")} == {file.name}
     with np.load(file) as stored:
         assert stored["rows"].shape == (encoder.vocab_size, 96)
 

@@ -1,4 +1,4 @@
-"""Tokenised corpora: what lies in the files, that any number of workers writes the same, and what damage says."""
+"""Tokenised corpora: contents of the files, equal files with any number of workers, and messages about damage."""
 
 import json
 import multiprocessing
@@ -77,13 +77,13 @@ def test_both_streams_are_the_text(tokens, tokenizer):
         assert tokens.plain[row].tolist() == tokenizer.encode([text], max_tokens=10**6)[0]
         text += "<|endoftext|>"
         assert tokenizer.decode(tokens.plain[row]) == text
-        if document.path in ("notes.md", "deep.py"):  # no grammar, no parse: nothing to hide
+        if document.path in ("notes.md", "deep.py"):  # no grammar or no parse, so nothing to hide
             assert len(tokens.named[row]) == 0
         else:
             assert tokenizer.decode(tokens.named[row]) == text
         assert (tokens.languages[tokens.language[row]]) == document.language
     assert tokens.plain.ids.dtype == np.uint16 and not tokens.plain.ids.flags.writeable
-    assert tokens.mask_id not in tokens.plain.ids  # "<mask>" in a file is text
+    assert tokens.mask_id not in tokens.plain.ids  # "<mask>" in a file is ordinary text
 
 
 def test_names_mark_whole_identifiers(tokens, tokenizer):
@@ -96,8 +96,8 @@ def test_names_mark_whole_identifiers(tokens, tokenizer):
             words.setdefault(int(names[start]), set()).add(tokenizer.decode(ids[start:end]))
     assert sorted(words.items()) == [(1, {"total_price"}), (2, {"items"}), (3, {"tax_rate"}), (4, {"subtotal"}), (5, {"item"})]
     for row in (0, 5):
-        assert ids[names == 1].tolist() == tokenizer.encode_pieces(["total_price"])[0]  # on its own, not in its context
-        assert tokens.names[tokens.named.borders[row + 1] - 1] == 0  # the end token is no name
+        assert ids[names == 1].tolist() == tokenizer.encode_pieces(["total_price"])[0]  # by itself, without context
+        assert tokens.names[tokens.named.borders[row + 1] - 1] == 0  # the end token is not part of a name
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_names_mark_whole_identifiers(tokens, tokenizer):
         (Naming(with_space=True), [" C", " f", " a", "a", " b", " a"]),
     ],
 )
-def test_what_an_identifier_is_can_be_set(tokenizer, tmp_path, naming, names):
+def test_kinds_of_identifiers_can_be_set(tokenizer, tmp_path, naming, names):
     text = "class C:\n  def f(self, a):\n    def __init__(): self.a\n    b  = a\n"
     settings = Settings(workers=2 if naming.with_space else 1, naming=naming)
     write([Document("c.py", "python", text, "")], [], tokenizer, tmp_path / "t", settings=settings)
@@ -132,14 +132,14 @@ def test_pairs_are_cut_without_end_and_keyed(tokenizer, tmp_path):
     assert sides.body[2].tolist() == tokenizer.encode([pairs[2].bare_body], max_tokens=32)[0][:-1]
 
 
-def test_workers_and_units_do_not_show(tokenizer, folder, tmp_path, monkeypatch):
+def test_workers_and_units_do_not_change_the_result(tokenizer, folder, tmp_path, monkeypatch):
     one = open_tokens(folder).fingerprint
     monkeypatch.setattr(station, "_UNIT", 1)
-    heard = []
+    calls = []
     write(DOCUMENTS, PAIRS, tokenizer, tmp_path / "a", held_out=PAIRS[:3], settings=Settings(workers=2),
-          progress=lambda what, done: heard.append((what, done)))  # fmt: skip
+          progress=lambda what, done: calls.append((what, done)))  # fmt: skip
     assert open_tokens(tmp_path / "a").fingerprint == one
-    assert heard[len(DOCUMENTS) - 1] == ("documents", len(DOCUMENTS)) and heard[-1] == ("held_out", 3)
+    assert calls[len(DOCUMENTS) - 1] == ("documents", len(DOCUMENTS)) and calls[-1] == ("held_out", 3)
 
 
 def test_large_vocabularies_and_empty_corpora(tokenizer, tmp_path):
@@ -183,7 +183,7 @@ def test_a_shard_cut_short_is_one_line(tokenizer, tmp_path, cut):
     stated = json.loads(manifest.read_text())
     stated["files"][cut]["bytes"] -= len(whole) - file.stat().st_size
     manifest.write_text(json.dumps(stated))
-    with pytest.raises(CodesageError, match=f"{cut} has .*'codesage tokens"):  # the manifest agrees, the facts do not
+    with pytest.raises(CodesageError, match=f"{cut} has .*'codesage tokens"):  # the manifest matches, the facts do not
         open_tokens(tmp_path / "t", verify=False)
 
 
@@ -229,7 +229,7 @@ def test_words_give_the_ids_of_the_library(tokenizer):
     assert words.encode([])[0].tolist() == []
 
 
-def test_tokenizers_that_split_otherwise_are_left_to_the_library(tokenizer):
+def test_tokenizers_that_split_differently_use_the_library(tokenizer):
     from tokenizers import Tokenizer as Bpe
     from tokenizers import pre_tokenizers
 
@@ -249,7 +249,7 @@ def test_a_tokenizer_travels_to_another_process(tokenizer):
 
 
 def test_draws_are_splitmix_and_orders_permute():
-    assert order.draws(1234567, np.arange(3)).tolist() == [  # outputs published with the generator, for this seed
+    assert order.draws(1234567, np.arange(3)).tolist() == [  # the published outputs of the generator for this seed
         6457827717110365317, 3203168211198807973, 9817491932198370423,
     ]  # fmt: skip
     first = order.permutation(1000, seed=3, epoch=0)
@@ -281,7 +281,7 @@ def test_pair_batches_are_pure_and_an_epoch_has_each_pair_once(tokens, folder):
     assert sorted(flat(made.at(step).pair_P.tolist() for step in range(5, 10))) == list(range(40))
     assert made.at(5).pair_P.tolist() != epoch[0]
     again = contrast.Batches(open_tokens(folder), settings)
-    assert again.at(12).codes.ids.tolist() == made.at(12).codes.ids.tolist()  # from anywhere
+    assert again.at(12).codes.ids.tolist() == made.at(12).codes.ids.tolist()  # at any step first
     assert again.at(0).pair_P.tolist() == epoch[0]
     shares = [made.at(3, rank=rank, world=3) for rank in range(3)]
     assert sorted(flat(share.pair_P.tolist() for share in shares)) == sorted(epoch[3])
@@ -305,7 +305,7 @@ def test_views(tokens, tokenizer):
              zip(mixed.at(step).pair_P, shown(tokenizer, mixed.at(step)), strict=True)]  # fmt: skip
     assert np.mean([code == p.bare_body for p, code in views]) == pytest.approx(0.5, abs=0.05)
     assert np.mean([code.startswith("More.") for p, code in views if p.description]) == pytest.approx(0.25, abs=0.06)
-    assert len({code for p, code in views if p is PAIRS[1]}) == 3  # anew every epoch
+    assert len({code for p, code in views if p is PAIRS[1]}) == 3  # chosen anew in every epoch
 
 
 def test_sides_are_cut_and_the_description_leaves_room(tokens, tokenizer, tmp_path):
@@ -322,7 +322,7 @@ def test_sides_are_cut_and_the_description_leaves_room(tokens, tokenizer, tmp_pa
         assert len(row) == 30 and "def f" in tokenizer.decode(row)
 
 
-def test_no_pair_stands_beside_its_double(tokenizer, tmp_path):
+def test_no_batch_has_a_pair_and_its_duplicate(tokenizer, tmp_path):
     doubles = [pair(i, text=f"Same text {i % 10}", body=f"same = body_{i % 7}") for i in range(60)]
     doubles += [pair(i) for i in range(60, 100)]
     write([], doubles, tokenizer, tmp_path / "t", settings=Settings(workers=1))
@@ -340,19 +340,19 @@ def test_no_pair_stands_beside_its_double(tokenizer, tmp_path):
 
 
 def test_kinds_languages_and_consistency_choose(tokens):
-    def drawn(settings, steps, **options):
+    def batches_of(settings, steps, **options):
         made = contrast.Batches(tokens, settings, **options)
         return [made.at(step).pair_P.tolist() for step in range(steps)]
 
     weighted = contrast.Settings(batch_pairs=4, kinds={"class": 2, "test": 0.5})
-    kinds = [PAIRS[i].kind for i in flat(drawn(weighted, 300))]
+    kinds = [PAIRS[i].kind for i in flat(batches_of(weighted, 300))]
     assert set(kinds) == {"class", "test"} and kinds.count("class") / kinds.count("test") == pytest.approx(4, rel=0.1)
-    rows = drawn(contrast.Settings(batch_pairs=5, one_language=True), 16)
+    rows = batches_of(contrast.Settings(batch_pairs=5, one_language=True), 16)
     languages = [{PAIRS[i].language for i in row} for row in rows]
     assert all(len(one) == 1 for one in languages) and languages.count({"go"}) == 8
     keep = np.arange(40) % 4 == 0
-    assert set(flat(drawn(contrast.Settings(batch_pairs=5), 2, consistent=keep))) == set(np.flatnonzero(keep).tolist())
-    assert len(drawn(contrast.Settings(batch_pairs=99), 1)[0]) == 40  # fewer pairs than a batch: all of them
+    assert set(flat(batches_of(contrast.Settings(batch_pairs=5), 2, consistent=keep))) == set(np.flatnonzero(keep).tolist())
+    assert len(batches_of(contrast.Settings(batch_pairs=99), 1)[0]) == 40  # fewer pairs than a batch: all of them
     for settings, options, message in (
         (contrast.Settings(kinds={"poem": 1}), {}, "'poem'"),
         (contrast.Settings(kinds={"comment": 1}), {}, "0 of 40 pairs"),
@@ -432,8 +432,8 @@ def test_a_corpus_becomes_tokens_by_the_command(corpus, tokenizer, tmp_path):
     assert len(tokens.pairs.description[0]) > 0 and tokens.facts["corpus"]
 
 
-def test_a_script_without_a_guard_is_told_so(tokenizer, tmp_path):
-    """Workers run the script once more to import it, and die of what they find: the first process must not wait for them."""
+def test_a_script_without_a_main_guard_gets_a_clear_error(tokenizer, tmp_path):
+    """Workers import the script, which runs it again, and fail. The first process must not wait for them."""
     (tmp_path / "tokenizer").mkdir()
     tokenizer.save(tmp_path / "tokenizer")
     script = tmp_path / "script.py"

@@ -31,14 +31,14 @@ from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 from rounding import bf16_rounding
 
-CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64)  # with dropout: random state matters
+CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64)  # with dropout, so random state matters
 SETTINGS = loop.Settings(40, 4, 1e-2, checkpoint_steps=5)
 KILL = Path(__file__).parent.parent / "benchmarks" / "kill_training.py"
 
 
 @dataclass
 class Numbers:
-    """Batches of numbers that follow each other, so that there is something to learn."""
+    """Batches of consecutive numbers, so that there is something to learn."""
 
     calls: list[int]
     stop_at: int = -1
@@ -50,7 +50,7 @@ class Numbers:
 
 
 def trained(out: Path, settings: loop.Settings = SETTINGS, *, before=None, calls=None, change=None, **options):
-    """One small run; `before(step)` is called in each step, `change(step, loss)` alters its loss."""
+    """A small run. `before(step)` is called in each step, and `change(step, loss)` changes the loss."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     encoder, layout, steps = Encoder(CONFIG), Layout.of([8] * 4), iter(range(10**9))
@@ -95,7 +95,7 @@ def killing(at: int):
 
 @pytest.fixture(params=["fp32", "bf16"])
 def computed_in(request, monkeypatch):
-    """A precision, on every processor: bf16 is emulated where there is none."""
+    """Each precision, on every processor; bf16 is emulated if the processor lacks it."""
     monkeypatch.setenv(precision.VARIABLE, request.param)
     return request.param
 
@@ -104,7 +104,7 @@ def computed_in(request, monkeypatch):
 def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(tmp_path, optimizer, computed_in):
     settings = replace(SETTINGS, optimizer=optimizer, decay="cosine", precision=computed_in)
     _, whole = trained(tmp_path / "whole", settings)
-    for at in (3, 17, 38) if computed_in == "fp32" else (17,):  # before the first checkpoint, and after some
+    for at in (3, 17, 38) if computed_in == "fp32" else (17,):  # before the first checkpoint, and after several
         home = tmp_path / f"kept{at}"
         with pytest.raises(Killed):
             trained(tmp_path / f"a{at}", settings, before=killing(at), checkpoints=home)
@@ -115,19 +115,19 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_last_bit(tmp_path, op
         assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
-def test_half_of_a_run_is_told_by_steps_or_time_and_again_after_a_kill(tmp_path, monkeypatch):
-    told = []
-    trained(tmp_path / "steps", at_half=told.append)
-    assert told == [21]  # the batch of step 20, of 40, is made already
+def test_half_of_a_run_is_reported_by_steps_or_time_and_again_after_a_kill(tmp_path, monkeypatch):
+    halves = []
+    trained(tmp_path / "steps", at_half=halves.append)
+    assert halves == [21]  # the batch of step 20 (of 40) is already made
     monkeypatch.setattr(loop, "share_used", lambda settings, progress: progress.step / 20)  # time for 20 steps
-    told.clear()
+    halves.clear()
     seen = []
-    options = {"checkpoints": tmp_path / "home", "at_half": told.append, "calls": seen}
+    options = {"checkpoints": tmp_path / "home", "at_half": halves.append, "calls": seen}
     with pytest.raises(RuntimeError):
         trained(tmp_path / "time", before=lambda step: _killed(step == 17), **options)
-    assert told == [11]
+    assert halves == [11]
     trained(tmp_path / "time", start=15, **options)
-    assert told == [11, 11] and max(seen) == 20
+    assert halves == [11, 11] and max(seen) == 20
 
 
 def _killed(now: bool) -> None:
@@ -135,7 +135,7 @@ def _killed(now: bool) -> None:
         raise RuntimeError
 
 
-def test_a_finished_run_is_not_run_again_and_can_be_prolonged_or_begun_anew(tmp_path):
+def test_a_finished_run_is_kept_and_can_be_extended_or_restarted(tmp_path):
     home = tmp_path / "kept"
     first, _ = trained(tmp_path / "a", checkpoints=home)
     calls: list[int] = []
@@ -180,12 +180,12 @@ HARMS = {
 
 @pytest.mark.parametrize("name", [*sorted({checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.STATE}), "manifest.json"])
 @pytest.mark.parametrize("harm", HARMS)
-def test_damaged_checkpoints_are_named_and_passed_over(tmp_path, kept, capsys, name, harm):
+def test_damaged_checkpoints_are_named_and_skipped(tmp_path, kept, capsys, name, harm):
     home = tmp_path / "kept"
     shutil.copytree(kept, home)
     HARMS[harm](home / "x" / "step-000000040" / name)
     assert checkpoints.newest(home / "x").path.name == "step-000000035"
-    assert "step-000000040" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert "step-000000040" in (output := capsys.readouterr().err) and output.count("\n") == 1
     HARMS[harm](home / "x" / "step-000000035" / name)
     with pytest.raises(CodesageError, match="none of the 2 checkpoints"):
         trained(tmp_path / "b", checkpoints=home)
@@ -206,7 +206,7 @@ def test_a_damaged_checkpoint_is_written_again_when_its_step_comes(tmp_path, kep
     assert checkpoints.newest(home / "x").path.name == "step-000000040"
 
 
-def test_checkpoints_hold_nothing_pickled_and_settings_stand_beside(kept):
+def test_checkpoints_have_no_pickles_and_their_settings_beside_them(kept):
     newest = checkpoints.newest(kept / "x")
     assert {file.suffix for file in newest.path.iterdir()} == {".safetensors", ".json"}
     assert json.loads((kept / "x" / "settings.json").read_text())["loop"]["learning_rate"] == 0.01
@@ -220,7 +220,7 @@ def test_steps_that_are_not_finite_never_reach_the_weights(tmp_path):
     assert facts["skipped"] == 2 and all(torch.isfinite(p).all() for p in encoder.parameters())
     named = [line for line in lines(tmp_path / "a") if line.get("skipped")]
     assert [line["step"] for line in named] == [10, 11] and "not finite" in named[0]["skipped"]
-    assert named[0]["loss"] is None  # JSON knows no NaN
+    assert named[0]["loss"] is None  # JSON has no NaN
     with pytest.raises(CodesageError, match="lower the learning rate"):
         trained(tmp_path / "b", change=lambda step, loss: loss * math.inf)
 
@@ -233,7 +233,7 @@ def test_spikes_are_left_out(tmp_path):
     assert facts["skipped"] == 1 and "gradient spike" in lines(tmp_path / "b")[30]["skipped"]
 
 
-def test_the_guard_bears_noise_and_forgets_old_skips():
+def test_the_guard_tolerates_noise_and_forgets_old_skips():
     guard, rng = Guard(GuardSettings()), np.random.default_rng(0)
     assert not any(guard.reason(step, 3 + 0.3 * rng.normal(), abs(rng.normal()) + 0.5) for step in range(3000))
     for step in range(3000, 23000, 1000):
@@ -242,7 +242,7 @@ def test_the_guard_bears_noise_and_forgets_old_skips():
     assert guard.skipped_in_all == 20
 
 
-def test_looking_more_often_takes_the_same_steps(tmp_path):
+def test_more_evaluations_take_the_same_steps(tmp_path):
     trained(tmp_path / "a")
     calls = iter(range(100))
     facts, _ = trained(
@@ -253,7 +253,7 @@ def test_looking_more_often_takes_the_same_steps(tmp_path):
     assert [line["step"] for line in lines(tmp_path / "b") if "evaluation" in line] == [10, 20, 30, 39]
 
 
-def test_curves_are_drawn(tmp_path, drawn):
+def test_curves_are_drawn(tmp_path, with_curves):
     trained(tmp_path, evaluate=lambda: {"mrr": 0.5})
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "empty.jsonl").write_text("")
@@ -275,24 +275,24 @@ def test_rates_warm_up_and_decay():
     [({"steps": 0}, "steps 0"), ({"decay": "none"}, "linear, cosine"), ({"optimizer": "sgd"}, "adamw, muon"),
      ({"precision": "fp8"}, "auto, bf16, fp32"), ({"keep": 0}, "keep 0")],
 )  # fmt: skip
-def test_settings_that_cannot_be_are_refused(changes, message):
+def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(CodesageError, match=message):
         replace(SETTINGS, **changes)
 
 
 def test_the_score_while_training_counts_ties_against_it():
     texts = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
-    codes = torch.tensor([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # the first and the last are the same direction
+    codes = torch.tensor([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # the first and the last have the same direction
     assert retrieval.mean_reciprocal_rank(texts, codes) == pytest.approx(100 * (1 / 2 + 1 + 1 / 3) / 3)
 
 
 def test_the_score_is_the_same_under_autocast():
     torch.manual_seed(0)
-    texts = torch.randn(200, 64) + 5  # a common direction: cosines differ by less than bf16 can tell
+    texts = torch.randn(200, 64) + 5  # a common direction: differences of cosines are below the resolution of bf16
     codes = texts + torch.randn(200, 64)
     with torch.autocast("cpu", torch.bfloat16):
-        found = retrieval.mean_reciprocal_rank(texts, codes)
-    assert found == retrieval.mean_reciprocal_rank(texts, codes) > 50
+        score = retrieval.mean_reciprocal_rank(texts, codes)
+    assert score == retrieval.mean_reciprocal_rank(texts, codes) > 50
 
 
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
@@ -303,31 +303,31 @@ def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
     assert precision.autocast("auto", torch.device("cpu")).fast_dtype is None
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own tracing looks at it
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's tracing reads it
 def test_compiled_blocks_compute_the_same_with_few_graphs():
     torch._dynamo.reset()
     torch.manual_seed(0)
     encoder = Encoder(CONFIG.without_dropout())
     layouts = [Layout.of(lengths) for lengths in ([5, 5, 7], [3], [9, 10, 11], [20] * 3)]
     ids = [torch.randint(0, 100, (sum(layout.lengths),)) for layout in layouts]
-    asked = [torch.arange(0, len(i), 2) for i in ids]
+    some_rows = [torch.arange(0, len(i), 2) for i in ids]
     before = [
-        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, asked, strict=True)
+        (encoder(i, layout), encoder(i, layout, rows_M=rows)) for i, layout, rows in zip(ids, layouts, some_rows, strict=True)
     ]
     counted = precision.graphs()
     precision.compile_blocks(encoder, backend="aot_eager")
-    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, asked, strict=True):
+    for (expected, of_rows), i, layout, rows in zip(before, ids, layouts, some_rows, strict=True):
         torch.testing.assert_close(encoder(i, layout), expected)
         torch.testing.assert_close(encoder(i, layout, rows_M=rows), of_rows)
-    assert precision.graphs() - counted == 3  # before attention, for all tokens or for those asked; after it
+    assert precision.graphs() - counted == 3  # before attention, for all or for the requested tokens; after it
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
-    """In fp32, where it is exact enough to tell other dropout masks; test_precision.py compiles in bf16."""
+    """In fp32, which is exact enough to show a different dropout mask. test_precision.py compiles in bf16."""
     torch._dynamo.reset()
     monkeypatch.setattr(precision, "compile_blocks", partial(precision.compile_blocks, backend="aot_eager"))
-    settings = replace(SETTINGS, steps=4, precision="fp32")  # with dropout: compiling must not draw from the run's random state
+    settings = replace(SETTINGS, steps=4, precision="fp32")  # with dropout: compiling must not use the run's random state
     for compiled in (False, True):
         trained(tmp_path / str(compiled), replace(settings, compile=compiled), checkpoints=tmp_path / f"kept{compiled}")
     assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-4)
@@ -335,14 +335,14 @@ def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
     assert facts["steps"] == 6 and losses(tmp_path / "longer")[:4] == losses(tmp_path / "True")
 
 
-def test_a_compiler_that_is_not_there_is_one_line():
+def test_a_missing_compiler_is_one_line():
     with pytest.raises(CodesageError, match=r"torch\.compile failed.*no compiler.*--no-compile"), precision.compiling():
         raise torch._dynamo.exc.InternalTorchDynamoError("no compiler\nhere")
     with pytest.raises(ValueError, match="mine"), precision.compiling():
         raise ValueError("mine")
 
 
-def test_a_gpu_without_memory_left_is_one_line():
+def test_a_full_gpu_is_one_line():
     full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end other")
     with full, options.training_processes(0):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
@@ -369,21 +369,21 @@ def test_micro_batches_are_for_the_memory_that_weights_and_optimizer_leave(size,
 def test_the_chunked_head_equals_the_plain_one(rows):
     torch.manual_seed(0)
     states, weight, labels = torch.randn(10, 8), torch.randn(50, 8), torch.randint(0, 50, (10,))
-    found = []
+    results = []
     for loss in (lambda x, w: F.cross_entropy(x @ w.T, labels, reduction="sum"),
                  lambda x, w: summed_cross_entropy(x, w, labels, rows=rows)):  # fmt: skip
         x, w = states.clone().requires_grad_(), weight.clone().requires_grad_()
         value = loss(x, w)
         (value / 7).backward()
-        found.append((value, x.grad, w.grad))
-    for plain, chunked in zip(*found, strict=True):
+        results.append((value, x.grad, w.grad))
+    for plain, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, plain)
 
 
 def test_muon_takes_the_steps_of_the_library():
     torch.manual_seed(0)
     start, gradients = [torch.randn(6, 9), torch.randn(9, 4)], [[torch.randn(6, 9), torch.randn(9, 4)] for _ in range(5)]
-    found = []
+    results = []
     for made in (partial(muon.Muon, dtype=torch.bfloat16), partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")):
         parameters = [torch.nn.Parameter(matrix.clone()) for matrix in start]
         optimizer = made(parameters, lr=0.02, weight_decay=0.1)
@@ -391,8 +391,8 @@ def test_muon_takes_the_steps_of_the_library():
             for parameter, gradient in zip(parameters, step, strict=True):
                 parameter.grad = gradient.clone()
             optimizer.step()
-        found.append(parameters)
-    for ours, theirs in zip(*found, strict=True):
+        results.append(parameters)
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="expected matrices"):
         muon.Muon([torch.nn.Parameter(torch.zeros(3))], lr=1.0, weight_decay=0.0)
@@ -411,19 +411,19 @@ def test_estimates_count_what_the_paper_counts():
     head = 6 * 0.25 * small.vocab_size * 1024
     assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
-    found = estimate.estimate(
+    cost = estimate.estimate(
         CONFIG, estimate.Step(1000, 1e9, 100, head_floats=10**6), steps=10**9, seconds=60, device=torch.device("cpu"),
         bf16=False, keep=2,
     )  # fmt: skip
     activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
-    assert found.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
-    assert found.parameters == CONFIG.parameters() and 1 <= found.steps < 10**9 and found.seconds <= 61
+    assert cost.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
+    assert cost.parameters == CONFIG.parameters() and 1 <= cost.steps < 10**9 and cost.seconds <= 61
     with pytest.raises(CodesageError, match="GB free"):
         estimate.require_disk(Path("/nowhere/at/all"), 10**18)
 
 
 def test_sigterm_saves_and_names_the_command_that_resumes(tmp_path):
-    handler = signal.getsignal(signal.SIGTERM)  # another library of the same process may have set one
+    handler = signal.getsignal(signal.SIGTERM)  # another library in this process may have set one
 
     def before(step: int) -> None:
         if step == 7:
@@ -443,7 +443,7 @@ KILLED = {"steps": 2, "saving": 12, "corruption": 60}
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """What benchmarks/kill_training.py says of all its parts: its exit status, its results by part, its stderr."""
+    """Returns (exit status, results by part, stderr) of benchmarks/kill_training.py with all its parts."""
     command = [sys.executable, str(KILL), *KILLED, "--trials", *map(str, KILLED.values()), "--seed", "1"]
     command += ["--folder", str(tmp_path_factory.mktemp("killed"))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -454,12 +454,12 @@ def killed(tmp_path_factory):
 
 @pytest.mark.parametrize("part", KILLED)
 def test_sigkill_and_corruption_lose_nothing(killed, part):
-    status, results, said = killed
-    assert part in results, said[-2000:]
+    status, results, output = killed
+    assert part in results, output[-2000:]
     assert results[part]["trials"] == KILLED[part] and results[part]["failures"] == [] and status == 0
 
 
-# Stage I as a person runs it.
+# Stage I as a user runs it.
 
 SOURCE = "".join(
     f"def area_{i}(width, height):\n    total = width * height + {i}\n"
@@ -470,7 +470,7 @@ SOURCE = "".join(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with a tokenizer and tokens, and their opened forms."""
+    """Returns (folder with a tokenizer and tokens, the tokenizer, the tokens)."""
     folder = tmp_path_factory.mktemp("made")
     tokenizer = tokenizers.train([SOURCE], folder / "tokenizer", settings=tokenizers.Settings(vocab_size=320))
     documents = [Document(f"a{i}.py", "python", SOURCE[i * 40 :], "") for i in range(6)]
@@ -490,8 +490,8 @@ def stage_settings(**changes) -> stage.Settings:
     return replace(stage.Settings(shape, examples_settings, loop.Settings(60, 5, 1e-2), micro_tokens=256), **changes)
 
 
-def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, drawn):
-    """In both precisions; in bf16 the first losses agree within its rounding, later ones follow other weights."""
+def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, with_curves):
+    """In bf16 the first losses agree within rounding; later losses differ because the weights do."""
     _, tokenizer, tokens = made
     steps = {"fp32": 60, "bf16": 30}[computed_in]
     settings = stage_settings(loop=loop.Settings(steps, 5, 1e-2, precision=computed_in, evaluations=2))
@@ -501,12 +501,12 @@ def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, draw
     assert {"curves.png", "metrics.jsonl", "model.safetensors"} <= {file.name for file in artifact.path.iterdir()}
     again = stage.run(replace(settings, micro_tokens=512), tokens, tokenizer, tmp_path / "again")
     assert again.facts["pretrain"]["tokens"] == facts["tokens"]
-    found, expected = losses(tmp_path / "again"), losses(tmp_path / "model")
+    repeated, expected = losses(tmp_path / "again"), losses(tmp_path / "model")
     if computed_in == "fp32":
-        assert found == pytest.approx(expected, rel=1e-3)
+        assert repeated == pytest.approx(expected, rel=1e-3)
     else:
         of_loss, _ = bf16_rounding(settings.encoder)
-        assert found[0] == pytest.approx(expected[0], rel=2 * of_loss) and again.facts["pretrain"]["loss"] < 3.5
+        assert repeated[0] == pytest.approx(expected[0], rel=2 * of_loss) and again.facts["pretrain"]["loss"] < 3.5
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
@@ -520,7 +520,7 @@ def test_stage_one_compiles_nothing_after_the_clock_starts(made, tmp_path, monke
     assert counted[1:] == [counted[0] + 3] * 6 and precision.graphs() == counted[1]
 
 
-def test_what_cannot_be_trained_is_said_before(made, tmp_path, monkeypatch):
+def test_impossible_training_is_refused_early(made, tmp_path, monkeypatch):
     _, tokenizer, tokens = made
     other = tokenizers.train([SOURCE], tmp_path / "other", settings=tokenizers.Settings(vocab_size=300))
     with pytest.raises(CodesageError, match="another tokenizer"):
@@ -562,9 +562,9 @@ def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
     while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 2):
         time.sleep(0.02)
     process.terminate()
-    said = process.communicate()[1]
-    assert process.returncode == 2 and "Traceback" not in said
-    assert shlex.join(["codesage", *words]) in said.splitlines()[-1]
+    output = process.communicate()[1]
+    assert process.returncode == 2 and "Traceback" not in output
+    assert shlex.join(["codesage", *words]) in output.splitlines()[-1]
     done = codesage(*words)
     assert "resuming from" in done.stderr and "steps 12" in done.stdout
     assert [line["step"] for line in lines(tmp_path / "model") if "loss" in line] == list(range(12))

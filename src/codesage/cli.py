@@ -59,6 +59,7 @@ def _options(
 
 
 def _mount() -> None:
+    from codesage.ablate.commands import ablate
     from codesage.agents.commands import app as agents
     from codesage.classify.commands import app as classify
     from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
@@ -66,6 +67,7 @@ def _mount() -> None:
     from codesage.corpus.tokens.commands import tokenizer, tokens_command
     from codesage.encoder.commands import export, export_hub, initialise
     from codesage.evaluate.commands import evaluate
+    from codesage.names.commands import names
     from codesage.pretrain.commands import pretrain
     from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch, workspace
     from codesage.serve.commands import serve
@@ -75,11 +77,11 @@ def _mount() -> None:
     app.add_typer(agents, name="mcp")
     app.add_typer(workspace, name="workspace")
     for command, name in (
-        (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"),
+        (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"), (names, "names"),
         (status, "status"), (watch, "watch"), (clear, "clear"), (doctor, "doctor"), (models, "models"),
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
-        (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
+        (ablate, "ablate"), (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
     ):  # fmt: skip
         app.command(name)(command)
 

@@ -79,6 +79,20 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float
     )
 
 
+def naming(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> pretrain.Settings:
+    """Stage I for `codesage names`: deobfuscation alone, with a part of the names hidden, half of which show their beginning.
+
+    Meant to go on from a model (`codesage pretrain --names --model`): the rate is that of fine-tuning, the table of tokens
+    moves little. The other arguments are those of `pretraining`.
+    """
+    settings = pretraining(size, seconds=seconds, seed=seed, memory=memory)
+    drawn = {"objective": "deobfuscation", "deobfuscation_share": (0.05, 0.4), "revealed": 0.5, "max_tokens": 256}
+    return replace(
+        settings, examples=replace(settings.examples, **drawn),
+        loop=replace(settings.loop, steps=1_000, warmup_steps=50, learning_rate=5e-4, embedding_rate=0.1, optimizer="adamw"),
+    )  # fmt: skip
+
+
 def contrasting(
     size: str, *, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0, version: int = 1
 ) -> contrast.Settings:

@@ -45,10 +45,11 @@ def export(
     model: Annotated[Path, typer.Argument(help="A trained model folder, or a published checkpoint folder.")],
     out: options.Out,
     int8_only: Annotated[bool, typer.Option(help="Write only the int8 file: the smallest folder that search can use.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="Write only the file that 'codesage names' reads.")] = False,
 ) -> None:
     """Convert a model to ONNX (int8 and fp32), which runs without torch."""
     from codesage.encoder.export import export_folder
 
-    export_folder(model, out, int8_only=int8_only)
+    export_folder(model, out, int8_only=int8_only, names=names)
     for file in sorted(out.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")

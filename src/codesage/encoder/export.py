@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from codesage.artifacts import Artifact, open_artifact, publish
-from codesage.encoder.folders import FP32, INT8
+from codesage.encoder.folders import FP32, INT8, TOKENS
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
@@ -60,13 +60,15 @@ class _Graph:
         return self.add("DynamicQuantizeMatMul", x, self.constant(quantised), self.constant(scale_O[0]), "", bias,
                         domain="com.microsoft")  # fmt: skip
 
-    def lookup(self, table: nn.Embedding, indices: str) -> str:
+    def lookup(self, table: nn.Embedding, indices: str) -> tuple[str, tuple[str, ...]]:
+        """The rows of a table at `indices`, and the table's own weights."""
         rows = _array(table.weight)
         if not self.int8:
-            return self.add("Gather", self.constant(rows), indices)
-        quantised, scale = quantise(rows, axis=1, steps=127)
-        values = self.add("Cast", self.add("Gather", self.constant(quantised), indices), to=TensorProto.FLOAT)
-        return self.add("Mul", values, self.add("Gather", self.constant(scale), indices))
+            weights = (self.constant(rows),)
+            return self.add("Gather", weights[0], indices), weights
+        weights = tuple(map(self.constant, quantise(rows, axis=1, steps=127)))
+        values = self.add("Cast", self.add("Gather", weights[0], indices), to=TensorProto.FLOAT)
+        return self.add("Mul", values, self.add("Gather", weights[1], indices)), weights
 
     def norm(self, x: str, layer: nn.LayerNorm) -> str:
         weight, bias = self.constant(_array(layer.weight)), self.constant(_array(layer.bias))
@@ -86,11 +88,43 @@ def quantise(weight: np.ndarray, *, axis: int, steps: int = _STEPS) -> tuple[np.
 def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
     """The ONNX model of `encoder` (paper appendix A), including mean pooling and normalisation."""
     graph = _Graph(int8)
+    hidden, _ = _hidden(graph, encoder)
+    weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT),
+                       graph.constant(np.array([2], np.int64)))  # fmt: skip
+    axis = graph.constant(np.array([1], np.int64))
+    summed = graph.add("ReduceSum", graph.add("Mul", hidden, weight), axis, keepdims=0)  # the mean's divisor cancels
+    graph.nodes.append(helper.make_node("LpNormalization", [summed], ["vectors"], axis=-1, p=2))
+    return _model(graph, [], {"vectors": ["B", encoder.config.hidden_size]})
+
+
+def build_tokens(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
+    """The ONNX model of Stage I: what predicts hidden tokens.
+
+    A further input, rows int64 (M,): which of the B * L tokens are asked for, counted row by row. Outputs: states float32
+    (M, D), their last hidden states, and table float32 (V, D), which does not depend on the inputs: states @ table.T are the
+    scores over the vocabulary, since the head is tied.
+    """
+    graph, width = _Graph(int8), encoder.config.hidden_size
+    hidden, table = _hidden(graph, encoder)
+    flat = graph.add("Reshape", hidden, graph.constant(np.array([-1, width], np.int64)))
+    graph.nodes.append(helper.make_node("Gather", [flat, "rows"], ["states"], axis=0))
+    if int8:
+        quantised, scale = table
+        graph.nodes.append(helper.make_node("Mul", [graph.add("Cast", quantised, to=TensorProto.FLOAT), scale], ["table"]))
+    else:
+        graph.nodes.append(helper.make_node("Identity", [table[0]], ["table"]))
+    rows = helper.make_tensor_value_info("rows", TensorProto.INT64, ["M"])
+    return _model(graph, [rows], {"states": ["M", width], "table": [encoder.config.vocab_size, width]})
+
+
+def _hidden(graph: _Graph, encoder: Encoder) -> tuple[str, tuple[str, ...]]:
+    """The last hidden states (B, L, D), and the weights of the token table: rows, and for int8 their scales."""
     config = encoder.config
     zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
     length = graph.add("Squeeze", graph.add("Shape", "ids", start=1, end=2))
     reach = graph.add("Range", zero, length, one)
-    x = graph.add("Add", graph.lookup(encoder.wte, "ids"), graph.lookup(encoder.wpe, reach))
+    tokens, table = graph.lookup(encoder.wte, "ids")
+    x = graph.add("Add", tokens, graph.lookup(encoder.wpe, reach)[0])
     for block in encoder.h:
         qkv = graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn)
         q, k, v = graph.add_several("Split", qkv, outputs=3, axis=-1, num_outputs=3)
@@ -99,19 +133,17 @@ def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
         x = graph.add("Add", x, graph.linear(attended, block.attn.c_proj))
         inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh")
         x = graph.add("Add", x, graph.linear(inner, block.mlp.c_proj))
-    hidden = graph.norm(x, encoder.ln_f)
-    weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT),
-                       graph.constant(np.array([2], np.int64)))  # fmt: skip
-    axis = graph.constant(np.array([1], np.int64))
-    summed = graph.add("ReduceSum", graph.add("Mul", hidden, weight), axis, keepdims=0)  # the mean's divisor cancels
-    graph.nodes.append(helper.make_node("LpNormalization", [summed], ["vectors"], axis=-1, p=2))
+    return graph.norm(x, encoder.ln_f), table
+
+
+def _model(graph: _Graph, further: list, outputs: dict[str, list]) -> onnx.ModelProto:
     inputs = [
         helper.make_tensor_value_info("ids", TensorProto.INT64, ["B", "L"]),
         helper.make_tensor_value_info("mask", TensorProto.INT32, ["B", "L"]),
     ]
-    output = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["B", config.hidden_size])
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
     return helper.make_model(
-        helper.make_graph(graph.nodes, "codesage", inputs, [output], graph.weights),
+        helper.make_graph(graph.nodes, "codesage", inputs + further, results, graph.weights),
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)],
         ir_version=10,
         producer_name="codesage",
@@ -135,14 +167,18 @@ def export(
             encoder.config.save(folder)
         tokenizer.save(folder)
         for name in precisions:
-            onnx.save(build(encoder, int8=name == INT8), folder / name)
+            model = build_tokens(encoder, int8=True) if name == TOKENS else build(encoder, int8=name == INT8)
+            onnx.save(model, folder / name)
         for name, text in (files or {}).items():
             (folder / name).write_text(text, encoding="utf-8")
     return open_artifact(out, "model")
 
 
-def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False) -> Artifact:
-    """Export a trained or published model folder. `int8_only`: write only the int8 file, for the smallest folder."""
+def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False, names: bool = False) -> Artifact:
+    """Export a trained or published model folder. `int8_only`: write only the int8 file, for the smallest folder.
+
+    `names`: write only the int8 file that `codesage names` reads.
+    """
     source = Path(source)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
     if tokenizer.vocab_size > encoder.config.vocab_size:
@@ -155,8 +191,8 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     card = source / "README.md"
     files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
     return export(
-        encoder, tokenizer, out, settings=settings, facts=facts, torch_weights=not int8_only,
-        precisions=(INT8,) if int8_only else (FP32, INT8), files=files,
+        encoder, tokenizer, out, settings=settings, facts=facts, torch_weights=not (int8_only or names),
+        precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8), files=files,
     )  # fmt: skip
 
 

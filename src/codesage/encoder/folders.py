@@ -3,6 +3,7 @@
 from pathlib import Path
 
 FP32, INT8 = "model.onnx", "model.int8.onnx"
+TOKENS = "tokens.int8.onnx"  # of Stage I: what predicts hidden tokens
 BUNDLED = Path(__file__).parent.parent / "models" / "default"
 
 

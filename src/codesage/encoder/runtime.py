@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
@@ -159,7 +163,8 @@ def _json(file: Path) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _onnx_forward(file: Path, pad_id: int) -> Forward:
+def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
+    """An onnxruntime session of `file` on the CPU. CodesageError when it cannot be loaded."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import; disables telemetry
     import onnxruntime
 
@@ -168,17 +173,28 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits uses no processor
     options.log_severity_level = 4  # failures are raised, so they need not be logged too
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's errors have no common public base
         raise CodesageError(f"{file} cannot be loaded ({str(error)[:120]!r}): export or copy the model again") from None
 
+
+
+def padded(documents: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids int64 (B, L), filled up on the right, and int32 (B, L), 1 for tokens and 0 for padding."""
+    longest = max(map(len, documents))
+    ids_BL = np.full((len(documents), longest), pad_id, np.int64)
+    mask_BL = np.zeros((len(documents), longest), np.int32)
+    for row, document in enumerate(documents):
+        ids_BL[row, : len(document)] = document
+        mask_BL[row, : len(document)] = 1
+    return ids_BL, mask_BL
+
+
+def _onnx_forward(file: Path, pad_id: int) -> Forward:
+    session = onnx_session(file)
+
     def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
-        longest = max(map(len, documents))
-        ids_BL = np.full((len(documents), longest), pad_id, np.int64)
-        mask_BL = np.zeros((len(documents), longest), np.int32)
-        for row, document in enumerate(documents):
-            ids_BL[row, : len(document)] = document
-            mask_BL[row, : len(document)] = 1
+        ids_BL, mask_BL = padded(documents, pad_id)
         return np.asarray(session.run(None, {"ids": ids_BL, "mask": mask_BL})[0])
 
     return forward

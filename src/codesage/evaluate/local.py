@@ -49,27 +49,32 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
 
     The languages share the translated name, so unmasked scores would measure name matching.
     """
-    folder = Path(folder)
-    sides = [
-        {row["task"]: _masked(row["code"], row["entry_point"]) for row in read_rows(folder / f"{language}.jsonl", "task",
-                                                                                "entry_point", "code")}
-        for language in (query_language, code_language)
-    ]  # fmt: skip
-    candidates = sorted(sides[1])
-    shared = [task for task in sorted(sides[0]) if task in sides[1]]
-    row_of = {task: row for row, task in enumerate(candidates)}
+    return _between(*((language, _named_f(Path(folder) / f"{language}.jsonl")) for language in (query_language, code_language)))
+
+
+def _named_f(file: Path) -> dict[str, str]:
+    """The code of each task of a language, its entry point called f."""
+    return {row["task"]: _masked(row["code"], row["entry_point"]) for row in read_rows(file, "task", "entry_point", "code")}
+
+
+def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]) -> RetrievalTask:
+    """The task of two languages, each given with the code of its tasks."""
+    (query_language, queries), (code_language, candidates) = query, code
+    names = sorted(candidates)
+    shared = [task for task in sorted(queries) if task in candidates]
+    row_of = {task: row for row, task in enumerate(names)}
     return RetrievalTask(
-        f"MBXP {query_language} to {code_language}", [sides[0][task] for task in shared],
-        [sides[1][task] for task in candidates], [row_of[task] for task in shared], "code", (query_language, code_language),
+        f"MBXP {query_language} to {code_language}", [queries[task] for task in shared], [candidates[task] for task in names],
+        [row_of[task] for task in shared], "code", (query_language, code_language),
     )  # fmt: skip
 
 
 def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
     """`mbxp` for all ordered pairs of languages in `folder`. CodesageError when it has fewer than two languages."""
-    languages = sorted(file.stem for file in Path(folder).glob("*.jsonl"))
+    languages = {file.stem: _named_f(file) for file in sorted(Path(folder).glob("*.jsonl"))}
     if len(languages) < 2:
         raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
-    return [mbxp(folder, one, other) for one in languages for other in languages if one != other]
+    return [_between(one, other) for one in languages.items() for other in languages.items() if one[0] != other[0]]
 
 
 def java_csharp(folder: Path | str) -> list[RetrievalTask]:

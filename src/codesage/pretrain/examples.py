@@ -1,11 +1,11 @@
-"""Tokenised documents to packed batches of Stage I examples.
+"""Packs tokenised documents into batches of Stage I examples.
 
-In: Tokens (corpus.tokens), mapped. Out: `Batches.at(step)`, flat token ids with what is hidden in them. A batch is a
-pure function of (seed, step): in an epoch each document takes an objective by a coin, from its plain stream (random
-masking) or its named one (deobfuscation), and is cut into windows of `max_tokens`; all windows of the epoch are
-shuffled and packed, in that order, into batches of at most `batch_tokens`. What a window hides is drawn from (seed,
-epoch, window). Resuming needs the step and nothing else. Positions restart in each window: a batch has no blocks in
-which they could run on, and every text that is embedded later starts at position 0 too.
+The input is Tokens (corpus.tokens), memory-mapped. The output is `Batches.at(step)`: flat token ids and the tokens hidden in
+them. A batch is a pure function of (seed, step), so resuming only needs the step. In each epoch, a coin toss assigns each
+document an objective: random masking of its plain stream, or deobfuscation of its named stream. Documents are cut into
+windows of `max_tokens`. The windows of the epoch are shuffled and then packed in this order into batches of at most
+`batch_tokens`. The tokens that a window hides depend on (seed, epoch, window). Positions start at 0 in each window, as they
+do in every text that is embedded later.
 """
 
 import sys
@@ -19,22 +19,23 @@ from codesage.pretrain import masking
 from codesage.training import order
 
 OBJECTIVES = ("parallel", "masking", "deobfuscation", "sequential")
-_SHORTEST = 8  # tokens; a window's remainder under this teaches nothing
-_COIN, _MASKS, _SHIFT = 1, 2, 3  # what a key is for
+_SHORTEST = 8  # tokens of a window; shorter remainders teach nothing
+_COIN, _MASKS, _SHIFT = 1, 2, 3  # purposes of random keys
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an example is. Published: mask_rate, max_tokens 1024, the coin of 1/2; the rest is our choice."""
+    """Settings of the examples. The paper gives mask_rate, max_tokens 1024 and the coin of 1/2; the rest is our choice."""
 
-    objective: str = "parallel"  # "parallel": a coin per document; or one of the two alone; or one after the other
-    masking_steps: int = 0  # "sequential": steps of masking before those of deobfuscation; 0: half of the run
-    mask_rate: float | tuple[float, float] = 0.15  # two: each window draws its rate between them
-    mask_style: str = "full"  # of random masking: "full", or "80-10-10"
-    deobfuscation_share: float = 1.0  # cap on the share of tokens deobfuscation hides; 1: no cap
+    objective: str = "parallel"  # "parallel": a coin per document; "sequential": masking, then deobfuscation
+    masking_steps: int = 0  # of "sequential": steps of masking before deobfuscation; 0: half of the run
+    mask_rate: float | tuple[float, float] = 0.15  # two numbers: each window gets a random rate between them
+    mask_style: str = "full"  # of random masking: "full" or "80-10-10"
+    deobfuscation_share: float | tuple[float, float] = 1.0  # largest share of tokens that deobfuscation hides; 1: no limit
+    revealed: float = 0.0  # share of the hidden names that show their first sub-tokens
     max_tokens: int = 1024  # of a window
-    random_offsets: bool = False  # cut each document at another place in every epoch
-    end_each: bool = False  # end every window with the end token, as a text cut for embedding ends; else only the last
+    random_offsets: bool = False  # cut each document at different places in every epoch
+    end_each: bool = False  # add the end token to every window, as in texts cut for embedding; else only the last
     batch_tokens: int = 2048 * 1024
     seed: int = 0
 
@@ -45,8 +46,12 @@ class Settings:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
         if not 0 < low <= high <= 1:
             raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
-        if not 0 < self.deobfuscation_share <= 1:
-            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1]")
+        least, most = _both(self.deobfuscation_share)
+        if not 0 < least <= most <= 1:
+            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1], or a lower "
+                                "and a higher one")  # fmt: skip
+        if not 0 <= self.revealed <= 1:
+            raise CodesageError(f"revealed is {self.revealed}: expected a share in [0, 1]")
         if not _SHORTEST + self.end_each <= self.max_tokens <= masking.MOST_TOKENS:
             raise CodesageError(f"max_tokens is {self.max_tokens}: expected {_SHORTEST} to {masking.MOST_TOKENS:,}")
         if not self.max_tokens <= self.batch_tokens < _SHORTEST * masking.MOST_WINDOWS:
@@ -56,38 +61,42 @@ class Settings:
     @property
     def rates(self) -> tuple[float, float]:
         """The lowest and the highest mask rate."""
-        low, high = (self.mask_rate,) * 2 if isinstance(self.mask_rate, (int, float)) else self.mask_rate
-        return low, high
+        return _both(self.mask_rate)
+
+
+def _both(rate: float | tuple[float, float]) -> tuple[float, float]:
+    low, high = (rate, rate) if isinstance(rate, (int, float)) else rate
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows end to end, shortest first: T tokens of them, M of which are hidden. No window at all: no tokens."""
+    """Windows end to end, shortest first, with T tokens in all and M hidden ones. A batch may be empty."""
 
     inputs_T: np.ndarray  # int64, <mask> where a token is hidden
     labels_M: np.ndarray  # int64, the hidden tokens
-    hidden_M: np.ndarray  # int64, where they stand among the T, ascending
-    lengths: list[int]  # of the windows, as Layout.of takes them
+    hidden_M: np.ndarray  # int64, their positions among the T tokens, ascending
+    lengths: list[int]  # of the windows, for Layout.of
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
     """How an epoch cuts its D documents into windows: window k of a document is [k * longest - shift, ... + longest).
 
-    A shift over 0 leaves the first window shorter, which moves all the cuts after it.
+    A shift over 0 makes the first window shorter and moves all later cuts.
     """
 
-    length_D: np.ndarray  # tokens of each document, without its end token where every window gets one
+    length_D: np.ndarray  # tokens of each document, without the end token if every window gets one
     shift_D: np.ndarray
     longest: int
 
     @property
     def count_D(self) -> np.ndarray:
-        """Windows of each document; a remainder under _SHORTEST tokens is left out."""
+        """Number of windows of each document; a remainder under _SHORTEST tokens is left out."""
         return (self.length_D + self.shift_D + self.longest - _SHORTEST) // self.longest
 
     def spans(self, document_B: np.ndarray, place_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First token and length of windows, by their documents and their places in them."""
+        """(first token, length) of windows, given their documents and their places within these."""
         start_B = place_B * self.longest - self.shift_D[document_B]
         end_B = np.minimum(start_B + self.longest, self.length_D[document_B])
         start_B = np.maximum(start_B, 0)
@@ -96,11 +105,11 @@ class _Cut:
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    """Where the windows of an epoch are, by batch: D documents, W windows numbered document by document."""
+    """The windows of an epoch by batch: W windows of D documents, numbered document by document."""
 
-    named_D: np.ndarray  # bool: takes the named stream
+    named_D: np.ndarray  # bool: whether the document uses its named stream
     cut: _Cut
-    first_D: np.ndarray  # D + 1: number of the first window of each document
+    first_D: np.ndarray  # number of the first window of each document; D + 1 entries
     order_W: np.ndarray  # window numbers in the order of training
     borders: np.ndarray  # of the batches in order_W: batch b is order_W[borders[b]:borders[b + 1]]
 
@@ -108,17 +117,17 @@ class _Epoch:
         return len(self.borders) - 1
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of the B windows of a batch: number, document, first token in the document, and tokens of the document."""
+        """(number, document, first token in the document, length) of the B windows of a batch."""
         window_B = self.order_W[self.borders[batch] : self.borders[batch + 1]]
         document_B = np.searchsorted(self.first_D, window_B, "right") - 1
         return window_B, document_B, *self.cut.spans(document_B, window_B - self.first_D[document_B])
 
 
 class Batches:
-    """All batches of Stage I, by step, without end."""
+    """An endless sequence of Stage I batches, by step."""
 
     def __init__(self, tokens: Tokens, settings: Settings) -> None:
-        """Raises CodesageError when no document has a window to learn from."""
+        """Raises CodesageError if no document has a window to learn from."""
         self._tokens, self._settings = tokens, settings
         self._plain_D, self._named_D = tokens.plain.lengths, tokens.named.lengths
         special = [tokens.end_id, tokens.mask_id, tokens.pad_id]
@@ -134,9 +143,10 @@ class Batches:
                                 "build a corpus with 'codesage corpus build'") from None  # fmt: skip
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
-        """The batch of `step` (from 0), or the share of it that process `rank` of `world` takes (training.order.share).
+        """The batch of `step` (from 0), or the part of it for process `rank` of `world` (training.order.share).
 
-        The first call in an epoch plans it, and the first after a resume all epochs before: 0.4 s for a million windows.
+        The first call in an epoch plans that epoch, and the first call after a resume plans all epochs up to it. Planning
+        takes 0.4 s for a million windows.
         """
         if self._after is not None and step >= self._masking_steps:
             return self._after.at(step - self._masking_steps, rank=rank, world=world)
@@ -149,7 +159,7 @@ class Batches:
         return self._hide(epoch, window_B[chosen], named_B[chosen], start_B[chosen], length_B[chosen])
 
     def switch(self, step: int) -> None:
-        """Where `masking_steps` is 0: "sequential" goes on with deobfuscation at `step`, or where it was told before."""
+        """Make "sequential" switch to deobfuscation at `step`, unless it switches earlier or `masking_steps` is set."""
         if not self._settings.masking_steps:
             self._masking_steps = min(self._masking_steps, step)
 
@@ -164,7 +174,9 @@ class Batches:
             ids_T, names_T, length_B = np.insert(ids_T, ends_B, tokens.end_id), np.insert(names_T, ends_B, 0), length_B + 1
         key_B = order.draws(order.key(settings.seed, epoch, _MASKS), window_B)
         hidden_T = masking.deobfuscate(names_T, length_B, max_share=settings.deobfuscation_share, key_B=key_B)
-        # A plain window, and a window of a file in which none of its names stands, takes random masking.
+        if settings.revealed:
+            hidden_T &= ~masking.revealed(names_T, length_B, share=settings.revealed, key_B=key_B)
+        # Plain windows, and named windows without any of their file's names, get random masking.
         random_B = ~np.logical_or.reduceat(names_T > 0, np.cumsum(length_B) - length_B)
         random_T = np.repeat(random_B, length_B)
         if random_B.any():
@@ -186,7 +198,7 @@ class Batches:
 
     def _plan(self, epoch: int) -> _Epoch:
         settings = self._settings
-        named_D = self._named_D > 0  # empty: nothing to hide
+        named_D = self._named_D > 0  # an empty named stream has nothing to hide
         if settings.objective in ("masking", "sequential"):
             named_D[:] = False
         elif settings.objective == "parallel":
@@ -207,15 +219,15 @@ class Batches:
         if settings.random_offsets:
             draw_D = order.uniform(order.key(settings.seed, epoch, _SHIFT), np.arange(len(length_D)))
             shift_D = (draw_D * longest).astype(np.int64)
-            # A document that fits a window is not cut, and no first window is too short to learn from.
+            # A document that fits into a window is not cut, and the first window must not be too short to learn from.
             shift_D[(length_D <= longest) | (shift_D > longest - _SHORTEST)] = 0
         return _Cut(length_D, shift_D, longest)
 
 
 def _packed(length_W: np.ndarray, budget: int) -> np.ndarray:
-    """Borders of batches of at most `budget` tokens: each takes what comes next while it fits, int64."""
+    """Borders, int64, of batches of at most `budget` tokens. Each batch takes the next windows as long as they fit."""
     end_W = np.cumsum(length_W)
-    after_W = np.searchsorted(end_W, end_W - length_W + budget, "right").tolist()  # where a batch that starts here ends
+    after_W = np.searchsorted(end_W, end_W - length_W + budget, "right").tolist()  # end of a batch that starts here
     borders, at = [0], 0
     while at < len(length_W):
         at = after_W[at]

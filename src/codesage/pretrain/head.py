@@ -1,8 +1,8 @@
-"""The vocabulary loss in chunks of rows: logits of a few rows at a time, gradients in the same pass.
+"""The vocabulary loss in chunks of rows, with the gradients computed in the same pass.
 
-In: hidden states of the hidden tokens, the tied embedding, the labels. Out: the sum of their cross entropies. Logits
-of all rows at once would be the largest tensor of a step (a million rows of 49,154 floats: 200 GB); here a chunk's
-logits become its gradient and are gone, and backward only scales what forward has found.
+The inputs are the hidden states of the hidden tokens, the tied embedding and the labels. The output is the sum of the cross
+entropies. The logits of all rows at once would be the largest tensor of a step (a million rows of 49,154 floats: 200 GB).
+Here the logits of one chunk are turned into its gradient and then freed. The backward pass only scales these gradients.
 """
 
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Rows of a chunk: on a CPU as many as stay near the cache, on CUDA enough that adding up the table's gradient is cheap.
+# Rows of a chunk: few enough for the cache on a CPU, and on CUDA enough to make adding up the table's gradient cheap.
 _ROWS = {"cpu": 512, "cuda": 4096}
 
 
 def chunk_rows(device: torch.device) -> int:
-    """Rows of a chunk on a device."""
+    """Number of rows of a chunk on a device."""
     return _ROWS.get(device.type, 4096)
 
 
 def chunk_floats(rows: float, vocab_size: int) -> float:
-    """Floats that a chunk of so many rows takes at its peak, beside the gradients: its logits, twice."""
+    """Peak memory, in floats, of a chunk of `rows` rows without the gradients: twice its logits."""
     return 2 * rows * vocab_size
 
 
@@ -58,7 +58,7 @@ class _Summed(torch.autograd.Function):
 def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = 0) -> Tensor:
     """Sum over M tokens of the cross entropy (natural log) of states @ weight.T against `labels_M`, a scalar.
 
-    Peak memory beside the gradients is that of `rows` rows (0: those of `chunk_rows`): `chunk_floats`. Under autocast
-    products are in its dtype, except those of float64 states, which stay float64; sums in fp32 at least.
+    `rows` is the number of rows of a chunk (0: `chunk_rows`). `chunk_floats` gives the peak memory without the gradients.
+    Under autocast, products have its dtype, except that float64 states stay float64. Sums are at least in fp32.
     """
     return _Summed.apply(states_MD, weight_VD, labels_M, rows or chunk_rows(states_MD.device))

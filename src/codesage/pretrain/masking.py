@@ -1,8 +1,8 @@
-"""What Stage I hides: random masking and identifier deobfuscation (paper section 3.1), a whole batch at a time.
+"""Chooses the tokens that Stage I hides: random masking and identifier deobfuscation (paper section 3.1), by batch.
 
-In: the tokens of B windows, end to end, T in all, the length of each window, and a key for each (training.order).
-Out: which tokens are hidden, bool (T,), and what replaces them. A window hides the same tokens whatever stands
-beside it: what is drawn depends on its key alone. No loop runs over windows or tokens.
+The inputs are the tokens of B windows end to end, T in all, the length of each window, and a random key for each window
+(training.order). The outputs are the hidden tokens, bool (T,), and their replacements. The choice depends only on the key of
+the window, so a window hides the same tokens in any batch. There is no loop over windows or tokens.
 """
 
 import numpy as np
@@ -18,20 +18,20 @@ MOST_WINDOWS = 1 << 24  # of a batch
 def random_mask(
     ids_T: np.ndarray, lengths_B: np.ndarray, *, rate: float | tuple[float, float], keep_id: int, key_B: np.ndarray
 ) -> np.ndarray:
-    """Hide a share `rate` of the tokens of each window, or a share drawn per window between the two rates given.
+    """Hide a share `rate` of the tokens of each window; with two rates, a random share between them for each window.
 
-    Tokens equal to `keep_id` (the end token) are never hidden. The number hidden is rate * tokens rounded up or down
-    at random so that its mean is exact, and at least 1 where a token can be hidden. Returns hidden_T, bool.
+    Tokens equal to `keep_id` (the end token) are never hidden. The number of hidden tokens is rate * tokens, randomly rounded
+    up or down so that its mean is exact; it is at least 1 if a token can be hidden. Returns hidden_T, bool.
     """
     start_B = np.cumsum(lengths_B) - lengths_B
     window_T = np.repeat(np.arange(len(lengths_B), dtype=np.uint64), lengths_B)
     position_T = np.arange(len(ids_T), dtype=np.uint64) - np.repeat(start_B.astype(np.uint64), lengths_B)
     free_T = ids_T != keep_id
     free_B = np.add.reduceat(free_T, start_B, dtype=np.int64)
-    rate_B = rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, 1), start_B * 0) if isinstance(rate, tuple) else rate
+    rate_B = _drawn(rate, key_B, 1, start_B)
     count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + uniform(_other(key_B, 2), start_B * 0)).astype(np.int64)))
-    # Sorted, each window's tokens are where they were, in random order, those that are kept last: the first count_B
-    # of a window are those up to its count-th value. Positions make values distinct, so the count is exact.
+    # Sorting by these values puts the tokens of each window in random order, with those that must not be hidden last. The
+    # first count_B tokens of a window are hidden. Positions make the values distinct, so the count is exact.
     value_T = draws(np.repeat(key_B, lengths_B), position_T) >> np.uint64(41)
     value_T |= np.uint64(1 << 23) * ~free_T
     value_T <<= _POSITION
@@ -41,17 +41,21 @@ def random_mask(
     return (value_T <= np.repeat(limit_B, lengths_B)) & free_T
 
 
-def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float = 1.0, key_B: np.ndarray) -> np.ndarray:
-    """Hide identifiers: each sub-token of each occurrence, so that k sub-tokens give k masks.
+def deobfuscate(
+    names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float | tuple[float, float] = 1.0, key_B: np.ndarray
+) -> np.ndarray:
+    """Hide identifiers: every sub-token of every occurrence, so that k sub-tokens give k masks.
 
-    names_T: 0 where a token is no part of an identifier, else the number of the name within its file: equal numbers
-    are occurrences of one name, and are hidden together. When more than `max_share` of a window would be hidden,
-    names are drawn at random, whole, until the next one would pass it; at least one is always hidden. Returns
-    hidden_T, bool: nothing is hidden in a window without identifiers.
+    names_T is the number of the name within its file, or 0 if the token is not part of an identifier. Tokens with equal
+    numbers are occurrences of one name and are hidden together. If more than `max_share` of a window would be hidden, whole
+    names are chosen in random order until the next one would exceed it; at least one name is always hidden. If `max_share`
+    is two numbers, each window gets a random share between them. Returns hidden_T, bool. In a window without identifiers,
+    nothing is hidden.
     """
     hidden_T = names_T > 0
     start_B = np.cumsum(lengths_B) - lengths_B
-    limit_B = max_share * lengths_B
+    share_B = _drawn(max_share, key_B, 4, start_B)
+    limit_B = share_B * lengths_B
     over_B = np.add.reduceat(hidden_T, start_B, dtype=np.int64) > limit_B
     if not over_B.any():
         return hidden_T
@@ -61,7 +65,7 @@ def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float 
     of_window = groups >> 16
     order = np.lexsort((draws(key_B[of_window], groups & 0xFFFF), of_window))  # names of a window in random order
     ends = np.cumsum(sizes[order])
-    first = np.concatenate(([True], np.diff(of_window) > 0))  # windows stay in place: also the first in `order`
+    first = np.concatenate(([True], np.diff(of_window) > 0))  # windows are in the same places in `order`
     before = np.repeat((ends - sizes[order])[first], np.diff(np.append(np.flatnonzero(first), len(groups))))
     kept = np.empty(len(groups), bool)
     kept[order] = (ends - before <= limit_B[of_window]) | first
@@ -69,22 +73,51 @@ def deobfuscate(names_T: np.ndarray, lengths_B: np.ndarray, *, max_share: float 
     return hidden_T
 
 
-def softened(labels_M: np.ndarray, *, mask_id: int, ordinary: np.ndarray, draw_M: np.ndarray) -> np.ndarray:
-    """What replaces hidden tokens under 80-10-10 (BERT's rule, an ablation of the paper), int64 (M,).
+def revealed(names_T: np.ndarray, lengths_B: np.ndarray, *, share: float, key_B: np.ndarray) -> np.ndarray:
+    """Sub-tokens of names that stay visible although their name is hidden, bool (T,): what a name begins with.
 
-    `mask_id` for 80% of them, one of the `ordinary` ids at random for 10%, the token itself for 10%; draw_M: uint64.
+    A `share` of the names of a window shows its first sub-tokens at every occurrence, up to all but one: any number of
+    them is equally likely. Whoever fills a name from left to right meets names in this form. `names_T` as in deobfuscate.
     """
-    tenth_M = (draw_M >> np.uint64(32)) * np.uint64(10) >> np.uint64(32)  # high bits: which; low bits: what
+    shown_T = np.zeros(len(names_T), bool)
+    window_T = np.repeat(np.arange(len(lengths_B)), lengths_B)
+    number_T = window_T << 16 | names_T.astype(np.int64)
+    first = np.flatnonzero((names_T > 0) & np.append(True, number_T[1:] != number_T[:-1]))  # of each occurrence
+    if not len(first):
+        return shown_T
+    border = np.flatnonzero(np.append(number_T[1:] != number_T[:-1], True))
+    length = border[np.searchsorted(border, first)] + 1 - first
+    window, name = window_T[first], names_T[first].astype(np.int64)
+    takes = uniform(_other(key_B, 5)[window], name) < share
+    count = np.where(takes, (uniform(_other(key_B, 6)[window], name) * length).astype(np.int64), 0)
+    within = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+    shown_T[np.repeat(first, count) + within] = True
+    return shown_T
+
+
+def softened(labels_M: np.ndarray, *, mask_id: int, ordinary: np.ndarray, draw_M: np.ndarray) -> np.ndarray:
+    """The replacements of hidden tokens under 80-10-10 (BERT's rule, an ablation in the paper), int64 (M,).
+
+    80% become `mask_id`, 10% a random id of `ordinary`, and 10% stay unchanged. draw_M holds random numbers, uint64.
+    """
+    tenth_M = (draw_M >> np.uint64(32)) * np.uint64(10) >> np.uint64(32)  # high bits: which rule; low bits: which id
     chosen_M = (draw_M & np.uint64(0xFFFFFFFF)) * np.uint64(len(ordinary)) >> np.uint64(32)
     return np.select([tenth_M < 8, tenth_M == 8], [mask_id, ordinary[chosen_M.astype(np.int64)]], labels_M)
 
 
 def draws_at(at_M: np.ndarray, lengths_B: np.ndarray, *, key_B: np.ndarray) -> np.ndarray:
-    """A uniform number, uint64 (M,), for each of the tokens at positions at_M of the batch; not those of random_mask."""
+    """Random numbers, uint64 (M,), for the tokens at positions at_M of the batch; independent of random_mask."""
     start_B = np.cumsum(lengths_B) - lengths_B
     window_M = np.searchsorted(start_B, at_M, "right") - 1
     return draws(_other(key_B, 3)[window_M], at_M - start_B[window_M])
 
 
+def _drawn(rate: float | tuple[float, float], key_B: np.ndarray, purpose: int, start_B: np.ndarray) -> float | np.ndarray:
+    """`rate` itself, or one for each window between the two given."""
+    if not isinstance(rate, tuple | list):
+        return rate
+    return rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, purpose), start_B * 0)
+
+
 def _other(key_B: np.ndarray, purpose: int) -> np.ndarray:
-    return draws(key_B, np.full(len(key_B), -purpose))  # far from the positions, which count from 0
+    return draws(key_B, np.full(len(key_B), -purpose))  # negative, so never a position

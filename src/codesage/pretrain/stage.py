@@ -1,8 +1,8 @@
-"""Stage I: token-level denoising (paper section 3.1). Tokens in, a pretrained encoder out.
+"""Stage I: token-level denoising (paper section 3.1). It pretrains an encoder on tokens.
 
-The loss is the mean cross entropy over the hidden tokens of the global batch, and over nothing else. The batch is cut
-into micro-batches that fit the memory, and shared by all processes; each part is divided by the global number of
-hidden tokens, so that gradients add up to those of the whole batch, however it was cut.
+The loss is the mean cross entropy over the hidden tokens of the global batch. The batch is shared among all processes and cut
+into micro-batches that fit into memory. The loss of each part is divided by the global number of hidden tokens, so that the
+gradients always add up to those of the whole batch.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codesage.artifacts import Artifact, open_artifact
+from codesage.artifacts import MANIFEST, Artifact, open_artifact
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
-from codesage.encoder.weights import save_weights
+from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
@@ -30,15 +30,15 @@ from codesage.training import estimate, loop, precision, processes, retrieval
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A run of Stage I: the encoder's shape, its examples, its optimisation."""
+    """Settings of a Stage I run: the encoder's shape, the examples and the optimisation."""
 
     encoder: Config
     examples: examples.Settings
     loop: loop.Settings
-    micro_tokens: int = 65_536  # of one forward and backward; a larger batch is cut, to the same gradients
-    evaluation_pairs: int = 500  # held-out pairs of the retrieval score
-    initial: str = "normal"  # N(0, initializer_range), as published; or "lexical", see encoder.lexical
-    position_scale: float = 0.0  # positions start as random directions of this length; 0: as `initial` has them
+    micro_tokens: int = 65_536  # per forward and backward pass; a larger batch is cut, with the same gradients
+    evaluation_pairs: int = 500  # held-out pairs for the retrieval score
+    initial: str = "normal"  # N(0, initializer_range), as in the paper; or "lexical" (encoder.lexical)
+    position_scale: float = 0.0  # positions start as random directions of this length; 0: as with `initial`
 
     def __post_init__(self) -> None:
         if self.micro_tokens < self.examples.max_tokens:
@@ -51,25 +51,30 @@ class Settings:
 
 def run(
     settings: Settings, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *, checkpoints: Path | None = None,
-    resume: bool = True,
+    resume: bool = True, before: Path | None = None,
 ) -> Artifact:  # fmt: skip
     """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
-    The vocabulary of the encoder is the tokenizer's. `checkpoints` and `resume` as in training.loop.train. Raises
-    CodesageError when the tokens are of another tokenizer or hold nothing to learn from, windows are longer than the
-    encoder's positions, or the disk is too small, before any training time is spent.
+    The encoder has the tokenizer's vocabulary. `before` is the folder of a model to start from instead of untrained weights;
+    the encoder then has its shape. `checkpoints` and `resume` are as in training.loop.train. Raises CodesageError before
+    training if the tokens were made with another tokenizer or contain nothing to learn from, if windows are longer than the
+    encoder's positions, or if the disk is too small.
     """
+    started = None if before is None else load_encoder(before)
+    if started is not None:
+        settings = replace(settings, encoder=started.config)
     settings = checked(settings, tokens, tokenizer)
     batches = _Shares(examples.Batches(tokens, settings.examples))
     batches.batches.switch(-(-settings.loop.steps // 2))
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
-    encoder = lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
-                            position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
+    encoder = started or lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
+                                       position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
-    facts: dict = {"stages": ["pretrain"], "max_tokens": settings.examples.max_tokens, "tokens": tokens.fingerprint}
+    facts: dict = {"stages": [*stages_of(before), "pretrain"], "max_tokens": settings.examples.max_tokens,
+                   "tokens": tokens.fingerprint}  # fmt: skip
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
         facts["pretrain"] = loop.train(encoder, settings.loop, loop.Run(
             batches=batches,
@@ -82,7 +87,7 @@ def run(
             evaluate=retrieval.scorer(encoder, tokens, text_tokens=settings.examples.max_tokens,
                                       code_tokens=settings.examples.max_tokens, pairs=settings.evaluation_pairs),
             identity={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
-                      "tokenizer": tokenizer.fingerprint},
+                      "tokenizer": tokenizer.fingerprint, **({} if before is None else {"before": _content(before)})},
             resume=resume,
             flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
         ))  # fmt: skip
@@ -93,8 +98,19 @@ def run(
     return open_artifact(out, "model")
 
 
+def stages_of(model: Path | None) -> list[str]:
+    """The stages that a model has been through; [] for none and for a folder of another origin."""
+    if model is None or not (model / MANIFEST).is_file():
+        return []
+    return list(open_artifact(model, "model", verify=False).facts.get("stages", ()))
+
+
+def _content(model: Path) -> str:
+    return open_artifact(model, "model", verify=False).fingerprint if (model / MANIFEST).is_file() else str(model)
+
+
 def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Settings:
-    """The settings with the tokenizer's vocabulary; CodesageError when they do not fit the tokens."""
+    """The settings with the tokenizer's vocabulary. Raises CodesageError if they do not fit the tokens."""
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
         raise CodesageError(f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
                             "the one it was made with")  # fmt: skip
@@ -107,7 +123,7 @@ def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Setting
 
 
 def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimate.Estimate:
-    """What a run would cost, from its first batch and the peak of this device."""
+    """Estimate the cost of a run from its first batch and the peak speed of this device."""
     settings = checked(settings, tokens, tokenizer)
     batch, device = examples.Batches(tokens, settings.examples).at(0), processes.device()
     length, head_share = shape_of(batch)
@@ -124,22 +140,22 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimat
 
 
 def shape_of(batch: examples.Batch) -> tuple[float, float]:
-    """Mean number of tokens that a token attends to, and the share of tokens that are hidden; of a batch."""
+    """Returns (mean number of tokens that a token attends to, share of hidden tokens) of a batch."""
     total = max(1, len(batch.inputs_T))
     return sum(length * length for length in batch.lengths) / total, len(batch.hidden_M) / total
 
 
 def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> tuple[Tensor, int]:
-    """Return the part of the loss of the global batch for this process, and its tokens; leave the gradients in `.grad`.
+    """Returns (this process's part of the global loss, its number of tokens), and leaves the gradients in `.grad`.
 
-    `batch` is the process's share; the parts of all processes add up to the mean cross entropy (natural log) over
-    the hidden tokens of the global batch, and so do the gradients.
+    `batch` is the share of this process. The parts of all processes add up to the mean cross entropy (natural log) over the
+    hidden tokens of the global batch, and the gradients add up in the same way.
     """
     (hidden,) = processes.total([len(batch.hidden_M)])
     parts = list(_micro_batches(batch, micro_tokens))
     rounds = max(processes.gather_objects(len(parts))) if processes.is_sharded(encoder) else len(parts)
     loss = torch.zeros((), dtype=encoder.wte.weight.dtype, device=encoder.wte.weight.device)
-    for part in [*parts, *[_NOTHING] * (rounds - len(parts))]:  # sharded: every process must run equally often
+    for part in [*parts, *[_NOTHING] * (rounds - len(parts))]:  # sharded: every process must run the same number of times
         summed = summed_loss(encoder, part) / hidden
         summed.backward()
         loss += summed.detach()
@@ -147,7 +163,7 @@ def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> 
 
 
 def warm_up(encoder: Encoder, batch: examples.Batch) -> None:
-    """`gradients` of one window, the longest of a batch, which runs the blocks in all the forms a step does."""
+    """Run `gradients` on one window, the longest of a batch. This runs the blocks in all forms that a step uses."""
     (window,) = [*_micro_batches(batch, 1)][-1:] or [_NOTHING]
     gradients(encoder, window, micro_tokens=1)
 
@@ -156,7 +172,7 @@ _NOTHING = examples.Batch(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros
 
 
 def summed_loss(encoder: Encoder, batch: examples.Batch) -> Tensor:
-    """Sum of the cross entropies (natural log) of the hidden tokens of a batch: their rows alone see the vocabulary."""
+    """Sum of the cross entropies (natural log) of a batch. Logits are computed only for the hidden tokens."""
     device = encoder.wte.weight.device
     inputs_T, labels_M, hidden_M = (torch.from_numpy(x).to(device) for x in (batch.inputs_T, batch.labels_M, batch.hidden_M))
     states_MD = encoder(inputs_T, Layout.of(batch.lengths, device), rows_M=hidden_M)
@@ -164,7 +180,7 @@ def summed_loss(encoder: Encoder, batch: examples.Batch) -> Tensor:
 
 
 def _micro_batches(batch: examples.Batch, most: int) -> Iterator[examples.Batch]:
-    """The windows of a batch in parts of at most `most` tokens, in order."""
+    """Yields the windows of a batch, in order, in parts of at most `most` tokens or one window."""
     ends = np.cumsum(batch.lengths)
     borders = [0]  # window numbers
     while borders[-1] < len(batch.lengths):
@@ -180,7 +196,7 @@ def _micro_batches(batch: examples.Batch, most: int) -> Iterator[examples.Batch]
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """The share of each batch that is this process's."""
+    """The batches, cut to the share of this process."""
 
     batches: examples.Batches
 

@@ -4,7 +4,7 @@ In: the words of new chunks, later the words of a query. Out: the BM25 score of 
 which takes ten times as long for a question in plain words (docs/log.md). Each commit of an index adds a segment: for each word
 one row with the chunks that hold it. Chunks that are gone stay in their segments and are left out of answers; `merge` joins the
 segments and drops them.
-Shapes: N chunks of the index, W words of a segment, each with each of its chunks once.
+Shapes: N chunks of the index, C of them that are asked about, W words of a segment, each with each of its chunks once.
 """
 
 import sqlite3
@@ -95,14 +95,15 @@ class Postings:
             scores_N[places] += max(idf, _LEAST_IDF) * gains
         return scores_N
 
-    def hold_all(self, connection: sqlite3.Connection, words: Iterable[str]) -> np.ndarray:
-        """Bool (N,): the chunks that hold each of `words`."""
-        found_N = np.ones(len(self._numbers_N), bool)
+    def hold_all(self, connection: sqlite3.Connection, words: Iterable[str], places_C: np.ndarray) -> np.ndarray:
+        """Which of the chunks at `places_C` hold each of `words`, bool (C,)."""
+        found_C = np.ones(len(places_C), bool)
         for word in words:
-            holding_N = np.zeros(len(found_N), bool)
-            holding_N[self.holders(connection, word)[0]] = True
-            found_N &= holding_N
-        return found_N
+            holders, _ = self.holders(connection, word)
+            if not len(holders):
+                return np.zeros(len(places_C), bool)
+            found_C &= holders[np.minimum(np.searchsorted(holders, places_C), len(holders) - 1)] == places_C
+        return found_C
 
 
 def merge(connection: sqlite3.Connection) -> None:

@@ -171,7 +171,7 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
 
 def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
     """1.0 for each candidate whose text is `wanted`, which no text is that lacks one of `words`; else 0.0."""
-    possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words))[places_C]
+    possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words), places_C)
     numbers = view.numbers_N[places_C[possible_C]].tolist()
     texts = index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
     found = {number for number, text in texts if wanted(text)}

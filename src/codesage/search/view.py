@@ -21,6 +21,7 @@ from codesage.search.ranking import best
 from codesage.search.scan import Scan
 
 _ASKED, _MANY = 2, 4_096  # questions and pieces from which on it pays to make a scan
+_BLOCK = 64  # values of which only the highest is looked at
 _KEPT = 4  # views of this process, the last used of as many indexes
 
 
@@ -113,32 +114,41 @@ class View:
         allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
         depth = min(depth, allowed)
         self.asked[0] += 1
-        scores_N = None
         if self.asked[0] > _ASKED and len(self.vectors_PD) >= _MANY:
-            scores_N = self._scanned(vector_D, depth, allowed_N)
-        if scores_N is None:
-            scores_N = self.similarities(vector_D)
+            found = self._scanned(vector_D, depth, allowed_N)
+            if found is not None:
+                return found
+        scores_N = self.similarities(vector_D)
         return best(scores_N if allowed_N is None else np.where(allowed_N, scores_N, -np.inf), depth)
 
-    def _scanned(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None) -> np.ndarray | None:
-        """Similarities, exact for chunks that can be among the `depth` nearest, -inf elsewhere; None where most of them can."""
+    def _scanned(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None) -> list[int] | None:
+        """As `nearest`, by comparing exactly only what can be among the nearest; None where that is most of it."""
         rough_P, error = self._scan.approximate(vector_D)
         rough_N = self.best_pieces(rough_P)
-        if allowed_N is not None:
-            rough_N = np.where(allowed_N, rough_N, -np.inf)
-        least = np.partition(rough_N, -depth)[-depth] - 2 * error
+        least = _at_most(rough_N if allowed_N is None else np.where(allowed_N, rough_N, -np.inf), depth) - 2 * error
         pieces = np.flatnonzero(rough_P >= least)
+        if allowed_N is not None:
+            pieces = pieces[allowed_N[self.owner_P[pieces]]]
         if len(pieces) > len(rough_P) // 4:
             return None
-        scores_N = np.full(len(rough_N), -np.inf, np.float32)
-        np.maximum.at(scores_N, self.owner_P[pieces], self._scan.exact(vector_D, pieces))
-        return scores_N
+        owners = self.owner_P[pieces]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        scores = np.maximum.reduceat(self._scan.exact(vector_D, pieces), starts)
+        return owners[starts][best(scores, depth)].tolist()
 
     def best_pieces(self, scores_P: np.ndarray) -> np.ndarray:
         """The best score of each chunk among those of its pieces, (N,)."""
         if len(scores_P) == len(self.starts_N):
             return scores_P
         return np.maximum.reduceat(scores_P, self.starts_N)
+
+
+def _at_most(values_N: np.ndarray, depth: int) -> float:
+    """A number that at least `depth` of the values reach, close to the last of the `depth` highest: of blocks, where few."""
+    blocks = values_N[: len(values_N) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(axis=1)
+    if len(blocks) < 4 * depth:
+        blocks = values_N
+    return float(np.partition(blocks, -depth)[-depth])
 
 
 def _coded(values: Sequence[str]) -> tuple[np.ndarray, list[str]]:

@@ -1,4 +1,4 @@
-"""Source text to functions, docstrings and identifiers, from one tree-sitter parse."""
+"""Functions, docstrings and identifiers of source text, read from one tree-sitter parse."""
 
 from codesage.syntax.cplusplus import is_cplusplus, language_in
 from codesage.syntax.functions import functions

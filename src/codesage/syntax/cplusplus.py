@@ -1,8 +1,8 @@
-"""Whether a header that is named like one of C holds C++.
+"""Decides whether a header with the suffix `.h` contains C or C++.
 
-Both languages share the suffix `.h`. C++ is told by what no C compiler reads: `namespace`, `template <`, `public:`, `::`
-and their like, outside comments, strings and macros, and outside what `#ifdef __cplusplus` keeps from C (the usual
-`extern "C" {` leaves a header C). A header of which nothing is left for C is C++ too.
+A header is C++ if it contains syntax that a C compiler rejects, such as `namespace`, `template <`, `public:` or `::`.
+Comments, strings, macros and code under `#ifdef __cplusplus` do not count, so the usual `extern "C" {` leaves a header C. A
+header that has no code left for C is C++ too.
 """
 
 import re
@@ -10,7 +10,7 @@ import re
 from codesage.languages import language_of
 
 _SUFFIXES = (".h", ".H")
-_MARKS = [  # (plain text that is there whenever the expression finds something, expression)
+_MARKS = [  # (plain text that is part of every match, pattern)
     ("::", re.compile(r"::(?=[A-Za-z_~*])")),
     ("namespace", re.compile(r"^[ \t]*(?:inline[ \t]+|using[ \t]+)?namespace\b[ \t]*\w*", re.MULTILINE)),
     ("template", re.compile(r"^[ \t]*(?:extern[ \t]+)?template[ \t]*[<\w]", re.MULTILINE)),
@@ -31,12 +31,12 @@ _NOT_CPLUSPLUS = re.compile(r"!\s*(?:defined\s*)?\(?\s*__cplusplus")
 
 
 def language_in(path: str, text: str) -> str:
-    """Name of the language that a file is written in: that of its suffix, but "" for a `.h` that holds C++."""
+    """Name of the language of a file, by its suffix; "" for a `.h` file that contains C++."""
     return "" if is_cplusplus(path, text) else language_of(path)
 
 
 def is_cplusplus(path: str, text: str) -> bool:
-    """Whether a file is a `.h` that holds C++."""
+    """Whether a file is a `.h` file that contains C++."""
     marks = [mark for hint, mark in _MARKS if hint in text] if path.endswith(_SUFFIXES) else []
     if not marks:
         return False
@@ -52,14 +52,14 @@ def _marked(code: str, marks: list[re.Pattern]) -> bool:
 
 
 def _blank(match: re.Match) -> str:
-    """What stands for a comment, a string or a continued line: enough not to join what is around it."""
+    """The replacement for a comment, a string or a line continuation; it keeps the text on both sides apart."""
     return '""' if match.group()[0] in "\"'" else " "
 
 
 def _read_by_c(text: str) -> str:
-    """The lines that a C compiler compiles: no directives, and no branches that ask for `__cplusplus`."""
+    """The lines that a C compiler compiles, without directives and without branches for `__cplusplus`."""
     lines: list[str] = []
-    branches: list[tuple[bool, bool]] = []  # of open conditions: whether the branch is for C++ only, and its `#else`
+    branches: list[tuple[bool, bool]] = []  # per open condition: whether its branch, and its `#else`, is only for C++
     for line in text.split("\n"):
         match = _DIRECTIVE.match(line) if "#" in line else None
         word = match.group(1) if match is not None else ""
@@ -78,7 +78,7 @@ def _read_by_c(text: str) -> str:
 
 
 def _readers(word: str, condition: str) -> tuple[bool, bool]:
-    """Whether only C++ reads the branch of a condition, and whether only C++ reads its `#else`."""
+    """Returns (whether the branch of a condition is only for C++, whether its `#else` is only for C++)."""
     if "__cplusplus" not in condition:
         return False, False
     if word == "ifndef" or _NOT_CPLUSPLUS.search(condition):

@@ -1,10 +1,10 @@
-"""The definitions of a tree: what each is called, where its code begins and ends, which node is its body.
+"""Finds the definitions in a syntax tree: their names, where their code begins and ends, and their bodies.
 
-One query per language captures candidates in a single pass over the tree. A candidate is a definition when it has a
-name (names.py) and a body, and when error recovery did not make it up (soundness.py).
+One query per language captures candidates in a single pass over the tree. A candidate is a definition if it has a name
+(names.py) and a body, and if it is not an artefact of error recovery (soundness.py).
 
-A statement can define several names (`let up = () => {}, down = () => {}`, Go's `type (...)`). Each is a definition of
-its own. The first one begins where the statement does, if it stands on the first line of the statement.
+A statement can define several names (`let up = () => {}, down = () => {}`, Go's `type (...)`). Each name is a separate
+definition. The code of the first one begins where the statement begins, if the name is on the statement's first line.
 """
 
 import re
@@ -18,8 +18,8 @@ from codesage.syntax.soundness import Errors, reserved
 from codesage.syntax.tree import SourceTree
 
 _FUNCTION = "(arrow_function) (function_expression) (generator_function)"
-# What a name can be bound to: a function or class itself, or one in brackets, given to a wrapper (`memoize(() => {})`),
-# or bound (`(...).bind(x)`).
+# Values that a name can be bound to: a function or class, also in brackets, passed to a wrapper (`memoize(() => {})`), or
+# with `.bind(x)`.
 _VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
  (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
  (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
@@ -72,7 +72,7 @@ _DYNAMIC_QUERY = """
  (#any-of? @_maker "Struct" "Class" "Module" "Data")) @class
 """
 
-# Nodes that only wrap a definition: its code begins where they begin.
+# Nodes that only wrap a definition; its code begins where they begin.
 _WRAPPERS = {
     "javascript": {"export_statement", "lexical_declaration", "variable_declaration", "expression_statement",
                    "assignment_expression", "variable_declarator"},
@@ -81,7 +81,7 @@ _WRAPPERS = {
     "ruby": {"argument_list", "call"},
 }  # fmt: skip
 _WRAPPERS["typescript"] = _WRAPPERS["javascript"]
-# A node's parent is dear to ask for. These have no wrapper, or none when they are the first of their line.
+# Looking up a node's parent is slow. These kinds have no wrapper; those in _LEADING have none at the start of a line.
 _UNWRAPPABLE = {"method_definition", "pair", "field_definition", "public_field_definition", "function_definition",
                 "method_declaration"}  # fmt: skip
 _LEADING = {"function_declaration", "generator_function_declaration", "class_declaration", "abstract_class_declaration",
@@ -89,14 +89,14 @@ _LEADING = {"function_declaration", "generator_function_declaration", "class_dec
             "assignment"}  # fmt: skip
 _DECORATED = {"method_definition", "field_definition", "public_field_definition", "class_declaration",
               "abstract_class_declaration"}  # fmt: skip
-_MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # stand for one name of a statement
-_VALUE_FIELDS = {"assignment_expression": "right"}  # of nodes that bind a name; the others: "value"
+_MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # nodes for one name of a statement
+_VALUE_FIELDS = {"assignment_expression": "right"}  # field with the value in nodes that bind a name; elsewhere "value"
 _ECMA_LANGUAGES = {"javascript", "typescript"}
 _IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
 _GIVEN = {*_IS_FUNCTION, "call_expression"}
 _IS_DEFINED = {*_IS_FUNCTION, "class"}
 _UNWRAPPED = {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
-# Functions that return the function they are given, in some form. Of most other calls (`map`, `then`) that is not true.
+# Functions that return their argument, wrapped in some way. Most other calls (`map`, `then`) return something else.
 _WRAPPING = re.compile(
     rb"memo(?:ize\w*)?|forwardRef|use(?:Callback|Event|EffectEvent)|(?:make)?[dD]ual|[fF]n|fnUntraced|debounced?|throttled?|once"
     rb"|curry(?:N|Right)?|wrap\w*|promisify|callbackify|deprecate\w*|observer|action|asyncHandler|catchAsync|coroutine|unbound"
@@ -110,52 +110,52 @@ _PLACE = itemgetter(0, 1, 2)
 
 
 class Definition(NamedTuple):
-    """One definition. In their order, what is around comes first."""
+    """One definition. Sorted, an outer definition comes before those inside it."""
 
     start: int  # of `node`, in bytes
-    last: int  # the end of `node`, negative
+    last: int  # end of `node` in bytes, negated
     kind: str  # "function" or "class"
     name: str
     node: Node
     body: Node
-    begin: int  # of the code, with what wraps it: decorators, `export`, `const`
+    begin: int  # of the code, including decorators, `export` and `const`, in bytes
     end: int
-    row: int  # of `begin`, from 0
+    row: int  # line of `begin`, from 0
 
 
-class Found(NamedTuple):
-    """What one pass over a tree finds."""
+class Scan(NamedTuple):
+    """The results of one pass over a tree."""
 
     definitions: list[Definition]  # in source order
-    returns: list[tuple[int, int]]  # (start, end) of return statements in source order, the ends negative
+    returns: list[tuple[int, int]]  # (start, negated end) of return statements in source order
 
 
-def find(tree: SourceTree) -> Found:
-    """The definitions of a tree, and the return statements that their records leave out."""
-    found = tree.found(_query(tree))
-    errors = Errors(tree, found["error"]) if "error" in found else None
-    decorated = {inner.id: node for node in found.get("wrapper", ())
+def scan(tree: SourceTree) -> Scan:
+    """The definitions and the return statements of a tree."""
+    captures = tree.unsorted_captures(_query(tree))
+    errors = Errors(tree, captures["error"]) if "error" in captures else None
+    decorated = {inner.id: node for node in captures.get("wrapper", ())
                  if (inner := node.child_by_field_name("definition")) is not None}  # fmt: skip
     definitions: list[Definition | None] = []
     for kind in ("class", "function"):
-        definitions += [_definition(tree, node, kind, node, decorated, errors) for node in found.get(kind, ())]
-    for node in dict.fromkeys(found.get("repeated", ())):  # captured once for each accessor, hook or value
+        definitions += [_definition(tree, node, kind, node, decorated, errors) for node in captures.get(kind, ())]
+    for node in dict.fromkeys(captures.get("repeated", ())):  # captured once for each accessor, hook or value
         if node.type == "var_spec":
             definitions += _of_var_spec(tree, node)
         else:
             definitions.append(_definition(tree, node, "function", node, decorated, errors))
-    for node in dict.fromkeys(found.get("bound", ())):
+    for node in dict.fromkeys(captures.get("bound", ())):
         value = _bound_to(tree, node.child_by_field_name(_VALUE_FIELDS.get(node.type, "value")))
         if value is not None:
             kind = "class" if value.type == "class" else "function"
             definitions.append(_definition(tree, node, kind, value, decorated, errors))
-    returns = sorted([(node.start_byte, -node.end_byte) for node in found.get("return", ())])
-    return Found(sorted(filter(None, definitions), key=_PLACE), returns)
+    returns = sorted([(node.start_byte, -node.end_byte) for node in captures.get("return", ())])
+    return Scan(sorted(filter(None, definitions), key=_PLACE), returns)
 
 
 def _query(tree: SourceTree) -> str:
     query = QUERIES[tree.language]
-    if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # calls are everywhere in Ruby: looking at each is dear
+    if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # Ruby code is full of calls: checking each is slow
         query += _DYNAMIC_QUERY
     return query + _ERRORS if tree.has_errors else query
 
@@ -180,7 +180,7 @@ def _definition(
 
 
 def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:
-    """The function or class that a value stands for: behind brackets, casts and wrapping calls."""
+    """The function or class in a value: itself, or inside brackets, casts and wrapping calls."""
     while value is not None and value.type not in _IS_DEFINED:
         if value.type == "call_expression":
             value = _wrapped(tree, value)
@@ -190,7 +190,7 @@ def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:
 
 
 def _wrapped(tree: SourceTree, call: Node) -> Node | None:
-    """The function that a call returns in some form: an argument of a wrapper, or what `bind` is called on."""
+    """The function that a call returns in some form: the argument of a wrapper, or the object of `.bind(...)`."""
     function = call.child_by_field_name("function")
     callee = tree.source[function.start_byte : function.end_byte].rpartition(b".")[2] if function is not None else b""
     if function is not None and callee == b"bind":
@@ -204,14 +204,14 @@ def _wrapped(tree: SourceTree, call: Node) -> Node | None:
 def _body(node: Node) -> Node | None:
     field = _BODY_FIELDS.get(node.type, "body")
     body = node.child_by_field_name(field)
-    if body is not None and node.type in ("assignment", "call"):  # of Ruby: the body of a block
+    if body is not None and node.type in ("assignment", "call"):  # in Ruby, the body of the block
         block = body.child_by_field_name("block") if node.type == "assignment" else body
         return None if block is None else block.child_by_field_name("body")
     return _last_block(node) if body is None else body
 
 
 def _last_block(node: Node) -> Node | None:
-    """The body of a node that has no field for it: expression-bodied members of C#, hooks of PHP."""
+    """The body of a node without a field for it: expression-bodied members in C#, hooks in PHP."""
     for child in reversed(node.named_children):
         if child.type in _BLOCKS:
             return child
@@ -219,25 +219,25 @@ def _last_block(node: Node) -> Node | None:
 
 
 def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
-    """The functions that a `var` of Go binds: of several in one specification, each with its own value."""
+    """The functions that a Go `var` binds; several names in one specification have one value each."""
     names, value = node.children_by_field_name("name"), node.child_by_field_name("value")
     values = [] if value is None else value.named_children
     if len(names) != len(values):
         return []
-    found = []
+    definitions = []
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
             first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
-            found.append(Definition(
+            definitions.append(Definition(
                 value.start_byte, -value.end_byte, "function", tree.text(name), value, body, first.start_byte,
                 final.end_byte, first.start_point.row,
             ))  # fmt: skip
-    return found
+    return definitions
 
 
 def _statement(tree: SourceTree, node: Node, decorated: dict[int, Node]) -> tuple[Node, Node]:
-    """The nodes that the code of a definition begins and ends with."""
+    """The first and the last node of a definition's code."""
     language, kind = tree.language, node.type
     if language == "python":
         first = decorated.get(node.id, node)
@@ -267,7 +267,7 @@ def _climb(node: Node, wrappers: set[str]) -> tuple[Node, Node]:
 
 
 def _is_alone(member: Node, statement: Node) -> bool:
-    """Whether a statement defines one name, and what documents that name does not stand inside it."""
+    """Whether a statement defines only one name and has no comment about that name inside it."""
     if statement.named_child_count == 1:
         return True
     if sum([child.type in _MEMBERS for child in statement.named_children]) > 1:
@@ -284,12 +284,12 @@ def _is_first(member: Node) -> bool:
 
 
 def _leads(source: bytes, start: int) -> bool:
-    """Whether nothing but white space stands before `start` on its line."""
+    """Whether there is only white space before `start` on its line."""
     return not source[source.rfind(b"\n", 0, start) + 1 : start].strip()
 
 
 def _follows_decorator(source: bytes, start: int) -> bool:
-    """Whether a decorator can stand before `start`: not behind a bracket, a separator or a comment."""
+    """Whether a decorator may precede `start`: not if a bracket, a separator or a comment does."""
     start -= 1
     while start >= 0 and source[start] in b" \t\r\n":
         start -= 1

@@ -1,9 +1,9 @@
-r"""Comments that speak to a tool, not to a reader: orders to linters, formatters, compilers, editors.
+r"""Recognises comments that are directives for linters, formatters, compilers and editors, and not text for readers.
 
-A table has a row for the directives of a tool: its languages, how they start, and what follows. What follows is as
+The table has a row for each group of directives: the languages, their starts, and a pattern for the rest. The pattern is as
 strict as the tool is, so that prose with the same first word is kept: "type: ignore" is a directive, "Type: the kind of
-token" is not. Some tools read only what is glued to the mark of a line comment (`//go:noinline`), some only a whole
-block comment (`/* global a, b */`): these have tables of their own.
+token" is not. Some tools only read text directly after the mark of a line comment (`//go:noinline`), and some only whole
+block comments (`/* global a, b */`). These directives have separate tables.
 """
 
 import re
@@ -12,10 +12,10 @@ from functools import cache
 
 _ECMA = "javascript typescript "
 _END, _WORD, _LABEL = r"\s*$", r"(?![\w-])", r"\s*:"
-_NAMES = r"(?:\s+[@\w/.-]+(?:\s*,\s*[@\w/.-]+)*,?)?\s*(?:--.*)?$"  # of rules, then the reason
+_NAMES = r"(?:\s+[@\w/.-]+(?:\s*,\s*[@\w/.-]+)*,?)?\s*(?:--.*)?$"  # names of rules, then a reason
 _SWITCH = r"\s*[: ]\s*(?:on|off|skip|disable|enable)\b"
 
-_DIRECTIVES = (  # languages ("": all), starts, what follows
+_DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     # Linters, checkers and editors of many languages
     ("", "NOSONAR nosemgrep nosem skipcq", r"(?:\s*[(:-].*|\s*)$"),
     ("", "noinspection @noinspection goland:noinspection", _WORD),
@@ -113,12 +113,12 @@ _DIRECTIVES = (  # languages ("": all), starts, what follows
     ("python", "nosec", r"(?:\s*:?\s*B\d+.*|\s*)$"),
     ("python", "sourcery", r" skip\b"),
 )  # fmt: skip
-_GLUED = {  # to the mark of a line comment; the first of Go is the rule of its go/ast package
+_GLUED = {  # directly after the mark of a line comment; Go's first pattern is that of its go/ast package
     "go": re.compile(r"[a-z0-9]+:[a-z0-9]|(?:line|extern|export) |sysn?b?\s+\w+\("),
     "ruby": re.compile(r": ?[(\[{].*->|: -> "),
     "c": re.compile(r"lint\s"),
 } | dict.fromkeys(_ECMA.split(), re.compile("::"))
-_BLOCKS = dict.fromkeys(  # the whole comment, from its first word
+_BLOCKS = dict.fromkeys(  # whole block comments, from the first word
     _ECMA.split(),
     re.compile(
         r"(?:eslint(?:-(?:disable|enable)(?:-next-line|-line)?|-env)?|js[hl]int)(?:\s+[@\w/.-]+\s*[,:]|\s*\n|[^\S\n]+[@\w/.-]+\s*$)"
@@ -128,7 +128,7 @@ _BLOCKS = dict.fromkeys(  # the whole comment, from its first word
 
 
 def is_directive(text: str, language: str) -> bool:
-    """Whether a line of a comment, without its mark, is for a tool."""
+    """Whether a line of a comment, without its mark, is a directive."""
     text = text.lstrip()
     matches = _matches(language)
     match = matches.get(text[:2]) or matches.get(text[:1])
@@ -136,20 +136,20 @@ def is_directive(text: str, language: str) -> bool:
 
 
 def is_glued_directive(text: str, language: str) -> bool:
-    """Whether a line comment is for a tool, given all that follows its mark, white space included."""
+    """Whether a line comment is a directive; `text` is everything after its mark, including white space."""
     glued = _GLUED.get(language)
     return glued is not None and not text.startswith(" ") and glued.match(text) is not None
 
 
 def is_block_directive(text: str, language: str) -> bool:
-    """Whether a whole block comment is for a tool, given what it says from its first word on."""
+    """Whether a block comment is a directive; `text` is its content from the first word on."""
     block = _BLOCKS.get(language)
     return block is not None and block.match(text) is not None
 
 
 @cache
 def _matches(language: str) -> dict[str, Callable]:
-    """The expressions of a language by the first characters of what they match: two, or one."""
+    """The patterns of a language by the first two characters (or the only one) of the texts that they match."""
     rows: dict[str, list[str]] = {}
     for languages, starts, rest in _DIRECTIVES:
         if language in (languages or language).split():
@@ -157,4 +157,4 @@ def _matches(language: str) -> dict[str, Callable]:
                 rows.setdefault(start[:2], []).append(f"{re.escape(start)}(?:{rest})")
     for start in [start for start in rows if len(start) == 2]:
         rows[start] += rows.get(start[0], [])
-    return {start: re.compile("|".join(found)).match for start, found in rows.items()}
+    return {start: re.compile("|".join(patterns)).match for start, patterns in rows.items()}

@@ -1,8 +1,8 @@
-"""The comment or string that documents a definition, without its marks.
+"""Finds the comment or string that documents a definition, and removes its marks.
 
-Python's docstring is the first statement of the body; in the other eight languages it is the block of comments that
-ends on the line before the definition. A blank line between the two detaches them. Directives to tools and a plain
-comment below a documentation comment (`/** ... */`) may stand between; preprocessor.py knows about conditions.
+In Python the docstring is the first statement of the body. In the other eight languages it is the block of comments that ends
+on the line before the definition. A blank line between the two detaches the comment. There may be directives between them,
+and a plain comment below a documentation comment (`/** ... */`). preprocessor.py handles preprocessor conditions.
 """
 
 import re
@@ -27,39 +27,39 @@ _ESCAPED = {"\n": "", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t"
 _LINE_MARKS = {"ruby": (b"#",), "php": (b"//", b"#")}
 _LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
 _DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
-_NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" documents and "/*" notes
-_BETWEEN = {  # lines of code that may stand between documentation and definition
+_NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" is documentation and "/*" a note
+_BETWEEN = {  # lines of code allowed between documentation and definition
     "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
     "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
 }
-_OPENINGS = 16  # "/*" inside one comment ("src/*.js") that are looked past before giving up
+_OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
 _OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$))?")
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
 _STARS = re.compile(r"[ \t]*(\*+)")
-_NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does" where the other lines have " * "
+_NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does", while the other lines have " * "
 _FLUSH = re.compile(r"\n\S")
 _RULER_PARTS = ("---", "===", "***", "###", "~~~", "___", "///", "- - ", "* * ", "= = ", "-=-", "=-=", "*-*", "-*-", "=*=")
 _RULER = re.compile(r"(?!~{3,9}$)(?:[-=*#~_/][ \t]?){3,}$")
-_TITLE = re.compile(  # in a ruler: "==== Title ====", "---- Title", "Title ----"
+_TITLE = re.compile(  # a title in a ruler: "==== Title ====", "---- Title", "Title ----"
     r"(?:[-*~/]{3,}\s+|[-*~/]{4,}|[=#]{7,})\s*(\w.*?)\s*[-=*#~/]*$|[-=*#~/]{2,}\s+(\w.*?)\s+[-=*#~/]{3,}$"
     r"|(\w.*?)\s+[-=*#~/]{4,}$"
 )
-_LONGEST_TITLE = 200  # characters: its expression takes the square of them
+_LONGEST_TITLE = 200  # characters; the pattern takes quadratic time
 _ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
 
 
 class _Comment(NamedTuple):
     text: str
     first: int  # byte
-    documents: bool  # by its mark: "/**", not "/*"
+    documents: bool  # whether its mark is that of documentation: "/**", not "/*"
 
 
 def python_docstring(literal: str) -> str:
-    """The text of a Python docstring as inspect.getdoc gives it, from its source: literals, joined where there are several.
+    """The text of a Python docstring, as inspect.getdoc returns it. `literal` is its source: one or more string literals.
 
-    "" for what Python does not take as a docstring: bytes, f-strings and other expressions. The escape of a lone surrogate
-    stays as it is written, since no file can hold that character.
+    Returns "" for expressions that are not docstrings in Python, such as bytes and f-strings. The escape of a lone surrogate
+    is left as it is, because a file cannot contain that character.
     """
     match = _PLAIN_STRING.match(literal)
     if match and match.group(1) not in match.group(2):
@@ -76,7 +76,7 @@ def python_docstring(literal: str) -> str:
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
-    """The end of the match of `pattern` at `start`, or `start` when there is none."""
+    """The end of the match of `pattern` at `start`, or `start` if there is none."""
     match = pattern.match(text, start)
     return start if match is None else match.end()
 
@@ -99,34 +99,34 @@ def _character(match: re.Match) -> str:
 
 
 def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
-    """The comment that documents the definition at byte `start`: (its text without marks, its first byte).
+    """The comment that documents the definition at byte `start`. Returns (its text without marks, its first byte).
 
-    Where there is none, "" and the first byte of the directives above the definition, or `start`. None of these are
-    looked for when a blank line lies between, or when code stands before the definition on its line.
+    If there is none, returns "" and the first byte of the directives above the definition, or `start`. A comment does not
+    count if a blank line separates it from the definition, or if there is code before the definition on its line.
     """
-    line, found, first = _line_start(source, start), None, start
+    line, comment, first = _line_start(source, start), None, start
     if source[line:start].strip():
         return "", start
     while (above := _above(source, line, language)) is not None:
         if above.text:
-            if found is not None and not above.documents:
+            if comment is not None and not above.documents:
                 break
-            found = above
+            comment = above
             if above.documents or language in _NO_DOCUMENTING_BLOCKS:
                 break
-        elif found is None:
+        elif comment is None:
             first = above.first
         line = _line_start(source, above.first)
-    return (found.text, found.first) if found is not None else ("", first)
+    return (comment.text, comment.first) if comment is not None else ("", first)
 
 
 def _above(source: bytes, line: int, language: str) -> _Comment | None:
-    """The comment that ends above the line that starts at byte `line`; its text is "" when it says nothing to a reader."""
+    """The comment that ends above the line that starts at byte `line`. Its text is "" if it is only for tools."""
     marks, between = _LINE_MARKS.get(language, (b"//",)), _BETWEEN.get(language)
     while line > 0:
         previous = _line_start(source, line - 1)
         code = source[previous : line - 1].strip()
-        if code.startswith(marks) and not code.startswith(b"#["):  # the latter is an attribute of PHP
+        if code.startswith(marks) and not code.startswith(b"#["):  # the latter is a PHP attribute
             return _lines(source, line, marks, language)
         if language == "ruby":
             if source.startswith(b"=end", previous):
@@ -140,7 +140,7 @@ def _above(source: bytes, line: int, language: str) -> _Comment | None:
 
 
 def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) -> _Comment:
-    """Line comments below each other, down to the line that starts at byte `line`."""
+    """The adjacent line comments above the line that starts at byte `line`, as one comment."""
     top = first = line
     while top > 0:
         previous = _line_start(source, top - 1)
@@ -164,7 +164,7 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
 
 
 def _shown(texts: list[str]) -> list[str]:
-    """Lines of RDoc without those that it hides, which stand between `--` and `++`; all of them when nothing else is left."""
+    """Lines of an RDoc comment without the parts hidden between `--` and `++`; all lines if nothing else is left."""
     shown, hidden = [], False
     for text in texts:
         if text in ("--", "++"):
@@ -175,7 +175,7 @@ def _shown(texts: list[str]) -> list[str]:
 
 
 def _block(source: bytes, end: int, language: str) -> _Comment | None:
-    """The block comment that ends before byte `end`; None when other text stands before it on its first line."""
+    """The block comment that ends before byte `end`, or None if there is other text before it on its first line."""
     floor = source.rfind(b"*/", 0, end - 2)
     opening = end - 1
     for _ in range(_OPENINGS):
@@ -198,14 +198,14 @@ def _block(source: bytes, end: int, language: str) -> _Comment | None:
 
 
 def _documents(text: str, language: str) -> bool:
-    """Whether a block comment is one of documentation by its mark, in a language that has notes too."""
+    """Whether the mark of a block comment is that of documentation, in a language that also has a mark for notes."""
     if language in _NO_DOCUMENTING_BLOCKS or not text.startswith(("*", "!")):
         return False
     return text[1:2] != "*" and (text[0] == "*" or language == "c")
 
 
 def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[str], int]:
-    """The notes in one-line block comments in the same column right above byte `opening`, and their first byte."""
+    """The one-line block comments directly above byte `opening` in the same column, and their first byte."""
     line, texts = _line_start(source, opening), []
     column = opening - line
     while line > 0:
@@ -222,7 +222,7 @@ def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[s
 
 
 def _block_lines(text: str) -> list[str]:
-    """The lines between "/*" and "*/", without these marks and those in front of each line."""
+    """The lines between "/*" and "*/", without these marks and without the mark before each line."""
     text = text[_end(_OPENING, text) :].rstrip("*").rstrip()
     bare, count = _STAR.subn("\n", text)
     lines = bare.split("\n")
@@ -230,28 +230,28 @@ def _block_lines(text: str) -> list[str]:
 
 
 def _joined(lines: list[str], language: str) -> str:
-    """The text of a block comment from its lines: without directives, boxes, rulers and common indentation."""
+    """The text of a block comment with these lines, without directives, boxes, rulers and common indentation."""
     lines = _without_edges([line for line in lines if not is_directive(line, language)])
     return _cleaned("\n".join(_without_rulers(lines))).strip()
 
 
 def _without_stars(lines: list[str]) -> list[str]:
-    """The lines of a block comment in which not each line has exactly one star in front.
+    """The lines, without marks, of a block comment in which some line does not begin with exactly one star.
 
-    Either the block has marks, which are as wide as most of them ("** " in some projects), or its stars are those of a
-    list, which stand no further left than the text before them.
+    Either the stars are marks, of the width that most of them have ("** " in some projects), or they are those of a list.
+    Stars of a list are not further left than the text above them.
     """
     lines = [line.expandtabs() for line in lines]
     if (first := _NAME_LINE.match("\n".join(lines))) is not None:
         lines[1] = f"{first[1]}* {first[2]}"
     stars = [_STARS.match(line) for line in lines]
     inked = [(line, star) for line, star in zip(lines[1:], stars[1:], strict=True) if line.strip()]
-    found = [star for _, star in inked if star]
-    if not found or (inked[0][1] is None and found[0].start(1) >= len(inked[0][0]) - len(inked[0][0].lstrip())):
+    marks = [star for _, star in inked if star]
+    if not marks or (inked[0][1] is None and marks[0].start(1) >= len(inked[0][0]) - len(inked[0][0].lstrip())):
         return lines
-    free = Counter(len(star[1]) for star in found if not star.string[star.end() :][:1].strip())
-    width = max(sorted(free), key=free.__getitem__, default=int(min(len(star[1]) for star in found) == 1))
-    margin = found[0].start(1) + width + 1  # columns, of the text
+    free = Counter(len(star[1]) for star in marks if not star.string[star.end() :][:1].strip())
+    width = max(sorted(free), key=free.__getitem__, default=int(min(len(star[1]) for star in marks) == 1))
+    margin = marks[0].start(1) + width + 1  # column of the text
     bare = [line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ") if star
             else line[min(margin, len(line) - len(line.lstrip())) :]
             for line, star in zip(lines[1:], stars[1:], strict=True)]  # fmt: skip
@@ -259,7 +259,7 @@ def _without_stars(lines: list[str]) -> list[str]:
 
 
 def _without_edges(lines: list[str]) -> list[str]:
-    """The lines of a box without its sides; a side is the same mark on every line."""
+    """The lines of a box without its sides. A side is the same mark on every line."""
     top = next((bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)), "")
     if not top or (top[0] not in "|#/" and top[-1] not in "*|#"):
         return lines
@@ -274,7 +274,7 @@ def _without_edges(lines: list[str]) -> list[str]:
 
 
 def _without_rulers(lines: list[str]) -> list[str]:
-    """Lines without rulers; one that underlines a heading inside the text stays."""
+    """Lines without rulers, except those that underline a heading within the text."""
     text = "\n".join(lines)
     if not any([part in text for part in _RULER_PARTS]):
         return lines
@@ -292,13 +292,13 @@ def _without_rulers(lines: list[str]) -> list[str]:
 
 
 def _is_underline(ruler: str, above: list[str]) -> bool:
-    """Whether a ruler is as long as the lone line above it."""
+    """Whether a ruler is about as long as the line above it, and that line stands alone."""
     alone = bool(above) and bool(above[-1].strip()) and not "".join(above[-2:-1]).strip()
     return alone and abs(len(ruler) - len(above[-1].strip())) <= 2
 
 
 def _cleaned(text: str) -> str:
-    """What inspect.cleandoc gives; lines are measured only where none is flush, which is half of its time."""
+    """The same as inspect.cleandoc in half the time: lines are only measured if all of them are indented."""
     text = text.expandtabs()
     first, broken, rest = text.partition("\n")
     if broken and not _FLUSH.search(text):
@@ -309,7 +309,7 @@ def _cleaned(text: str) -> str:
 
 
 def _begin_end(source: bytes, end: int) -> _Comment | None:
-    """Ruby's block comment, `=begin` and `=end` each at the start of a line; `end` is where `=end` starts."""
+    """Ruby's block comment from `=begin` to `=end`, both at the start of a line; `end` is the first byte of `=end`."""
     opening = source.rfind(b"=begin", 0, end)
     if opening < 0 or _line_start(source, opening) != opening or b"\n=end" in source[opening : end - 1]:
         return None

@@ -1,7 +1,7 @@
-"""A parsed text to its functions, methods and classes, with signature, body, docstring and the hard positive.
+"""Lists the functions, methods and classes of a parsed text, with signature, body, docstring and hard positive.
 
-definitions.py finds them in one pass over the tree. Everything after that is byte ranges, and the texts of bodies are
-made of them when they are read.
+definitions.py finds them in one pass over the tree. The records store byte ranges, and the texts of bodies are made from them
+on access.
 """
 
 import re
@@ -10,7 +10,7 @@ from bisect import bisect_left
 from tree_sitter import Node
 
 from codesage.records import Function
-from codesage.syntax.definitions import Definition, Found, find
+from codesage.syntax.definitions import Definition, Scan, scan
 from codesage.syntax.docstrings import comment_before, python_docstring
 from codesage.syntax.names import receiver_of
 from codesage.syntax.overloads import comment_above_overloads
@@ -18,7 +18,7 @@ from codesage.syntax.preprocessor import above_conditions
 from codesage.syntax.tree import SourceTree
 
 _BLOCKS = {"block", "body_statement", "block_body"}
-_PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF(#\\")  # of a body with a docstring, or a comment before it
+_PYTHON_FIRST = tuple(bytes([byte]) for byte in b"'\"rRuUbBfF(#\\")  # of a body with a docstring or with a comment before it
 _STATEMENT = "expression_statement"
 _AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
@@ -29,22 +29,22 @@ _ATTRIBUTED = {"java", "csharp", "php", "typescript", "javascript"}
 def functions(tree: SourceTree) -> list[Function]:
     """Functions, methods, constructors and classes with a body, in source order (a class before its methods).
 
-    Function expressions count where they are bound to a name. A definition without a name or a body is left out.
+    Function expressions count if they are bound to a name. Definitions without a name or a body are left out.
     """
-    found = find(tree)
-    around: list[tuple[int, str]] = []  # (end, name of the nearest class) of the definitions around
+    scanned = scan(tree)
+    around: list[tuple[int, str]] = []  # (end, name of the nearest class) of the enclosing definitions
     result: list[Function] = []
-    for definition in found.definitions:
+    for definition in scanned.definitions:
         while around and around[-1][0] <= definition.start:
             around.pop()
         parent = around[-1][1] if around else ""
         receiver = receiver_of(tree, definition.node) if tree.language == "go" and not parent else ""
-        result.append(_function(tree, definition, parent or receiver, found))
+        result.append(_function(tree, definition, parent or receiver, scanned))
         around.append((-definition.last, definition.name if definition.kind == "class" else parent))
     return result
 
 
-def _function(tree: SourceTree, definition: Definition, parent: str, found: Found) -> Function:
+def _function(tree: SourceTree, definition: Definition, parent: str, scanned: Scan) -> Function:
     source, body, start, row = tree.source, definition.body, definition.begin, definition.row
     opening = body.start_byte
     inner, docstring, doc_start = opening, "", start
@@ -57,12 +57,12 @@ def _function(tree: SourceTree, definition: Definition, parent: str, found: Foun
     return Function(
         definition.kind, definition.name, parent, tree.language, source[start:opening].decode("utf-8", "replace"), docstring,
         row + 1, definition.node.end_point.row + 1, start, definition.end, doc_start, inner,
-        _bare(source, definition, inner, found.returns), source,
+        _bare(source, definition, inner, scanned.returns), source,
     )  # fmt: skip
 
 
 def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, int]:
-    """The comment that documents a definition, the first byte of the comment, and that of the definition."""
+    """Returns (documentation comment, first byte of the comment, first byte of the definition)."""
     source, language, start = tree.source, tree.language, definition.begin
     docstring, first = comment_before(source, start, language)
     if docstring:
@@ -72,20 +72,20 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
         docstring, first = comment_before(source, above_conditions(source, definition, start), language)
     elif language == "typescript" and definition.kind == "function":
         docstring, first = comment_above_overloads(tree, definition)
-    if not docstring and language in _ATTRIBUTED and (behind := _behind_attributes(source, definition)) > start:
-        docstring, first = comment_before(source, behind, language)
-        start = behind if docstring else start  # the code leaves the attributes out, as it would repeat the comment
+    if not docstring and language in _ATTRIBUTED and (header := _after_inner_block(source, definition)) > start:
+        docstring, first = comment_before(source, header, language)
+        start = header if docstring else start  # leave out the attributes: with them the code would repeat the comment
     return (docstring, first, start) if docstring else ("", start, start)
 
 
 def _repeats(source: bytes, docstring: str, definition: Definition) -> bool:
-    """Whether the header says the documentation again: in the type of a constant, where it documents the overloads."""
+    """Whether the header repeats the documentation, as in the type of a constant with documented overloads."""
     start, opening = definition.begin, definition.body.start_byte
     return source.find(b"*/", start, opening) > 0 and docstring.partition("\n")[0].encode() in source[start:opening]
 
 
-def _behind_attributes(source: bytes, definition: Definition) -> int:
-    """Where the header goes on behind a documentation block that stands between attributes and header, else `begin`."""
+def _after_inner_block(source: bytes, definition: Definition) -> int:
+    """First byte after a documentation block between the attributes and the rest of the header, or else `begin`."""
     start, opening = definition.begin, definition.body.start_byte
     if source[start : start + 1] not in (b"@", b"[", b"#"):
         return start
@@ -97,7 +97,7 @@ def _behind_attributes(source: bytes, definition: Definition) -> int:
 
 
 def _python_docstring(tree: SourceTree, body: Node) -> tuple[str, int]:
-    """The docstring of a Python body and where the body goes on behind it; ("", start of the body) when there is none."""
+    """Returns (docstring of a Python body, first byte after it), or ("", start of the body) if there is none."""
     statement = body.named_child(0)
     while statement is not None and statement.type == "comment":
         statement = statement.next_named_sibling
@@ -114,18 +114,17 @@ def _python_docstring(tree: SourceTree, body: Node) -> tuple[str, int]:
 
 
 def _skip_blank(source: bytes, start: int, end: int) -> int:
-    """First byte after the docstring that is neither blank nor a line break: the body goes on there."""
+    """Index of the first byte from `start` on that is not white space or a semicolon."""
     while start < end and source[start] in b" \t\r\n;":
         start += 1
     return start
 
 
 def _bare(source: bytes, definition: Definition, inner: int, returns: list[tuple[int, int]]) -> tuple[int, ...]:
-    """Where the pieces of the body start and end that stay without outer braces and return statements.
+    """Start and end, in turn, of each piece of the body that is left without outer braces and return statements.
 
-    Return statements of nested functions go too. (Their results are as telling as its own, and what is left is the same
-    whoever owns them.) A class keeps its methods whole. A body that is one expression is itself the returned value:
-    nothing is left of it.
+    Return statements of nested functions are removed too, because their results reveal as much as the function's own. The
+    methods of a class stay whole. A body that is a single expression is itself the returned value, so nothing is left of it.
     """
     body, start, end = definition.body, inner, definition.body.end_byte
     if source.startswith((b"struct", b"interface"), start) and body.type in ("struct_type", "interface_type"):  # Go
@@ -141,7 +140,7 @@ def _bare(source: bytes, definition: Definition, inner: int, returns: list[tuple
         first, last = returns[index]
         if first >= end:
             break
-        if first >= position:  # else it lies inside one that is already cut
+        if first >= position:  # else it is inside one that is already cut
             position = -last
             borders += first, position
     return (*borders, end)

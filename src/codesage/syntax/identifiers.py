@@ -1,11 +1,10 @@
-"""The names a file defines, at every place they stand: what deobfuscation hides (paper section 3.1).
+"""Finds all occurrences of the names that a file defines. Deobfuscation hides them (paper section 3.1).
 
-In: a parsed source text. Out: the occurrences of the names it defines. One query a language (name_queries) finds the
-places where a name can stand, the definitions, and the names that an import binds. A place is hidden when its name is
-defined in the file and not bound by an import: imported names, aliases included, are somebody else's and stay, like
-builtins, `self` and its kin, dunder names, keywords, strings, comments and attributes or keyword arguments the file
-does not define. Import statements and package clauses stay as they are. Marks such as `$`, `@` and `:` stay; the name
-behind them is hidden.
+One query per language (name_queries) captures all occurrences of names, the definitions, and the names that imports bind. An
+occurrence is hidden if the file defines its name and no import binds it. Imported names (also under an alias) belong to other
+files and stay visible. So do builtins, `self` and similar names, dunder names, keywords, strings, comments, and attributes
+and keyword arguments that the file does not define. Import statements and package clauses stay unchanged. Marks such as `$`,
+`@` and `:` stay, and the name after them is hidden.
 """
 
 import re
@@ -17,9 +16,9 @@ from codesage.syntax.name_queries import QUERIES
 from codesage.syntax.tree import SourceTree
 
 _SIGILS = "$@:#"
-# The receiver of a method, where it is a name and no keyword.
+# The receiver of a method, in languages where it is an ordinary name and not a keyword.
 _RECEIVERS = {"python": {"self", "cls"}, "php": {"this"}}
-# Names of methods that the language calls itself.
+# Names of methods that the language itself calls.
 _SPECIAL = re.compile(r"__\w+__")
 _SPECIAL_OF = {
     "javascript": re.compile(r"constructor|__\w+__"),
@@ -30,7 +29,7 @@ _SPECIAL_OF = {
         r"|set_state|debugInfo)|__\w+__"
     ),
 }
-# Names that the language gives a meaning wherever they stand.
+# Names with a fixed meaning in the language.
 _KEPT = {
     "javascript": {"arguments", "prototype", "exports"},
     "typescript": {"arguments", "prototype", "exports"},
@@ -39,12 +38,12 @@ _KEPT = {
 
 
 def identifiers(tree: SourceTree, *, hide_self: bool = False, hide_special: bool = False) -> list[Identifier]:
-    """Every occurrence, in source order and never overlapping, of the names the file of `tree` defines.
+    """All occurrences of the names that the file of `tree` defines, in source order and without overlaps.
 
-    `hide_self` also hides `self`, `cls` and PHP's `$this`; `hide_special` the methods that a language calls by
-    itself (`__init__`, `constructor`, `initialize`), where the file defines them. The paper's figure 8 hides both.
+    `hide_self` also hides `self`, `cls` and PHP's `$this`. `hide_special` also hides methods that the language itself calls
+    (`__init__`, `constructor`, `initialize`), if the file defines them. The paper's figure 8 hides both.
     """
-    captures = tree.found(QUERIES[tree.language])
+    captures = tree.unsorted_captures(QUERIES[tree.language])
     source = tree.source
     hidden = _defined(source, captures) - _imported(tree, captures) - _KEPT.get(tree.language, set()) - {"", "_"}
     if not hide_self:
@@ -53,7 +52,7 @@ def identifiers(tree: SourceTree, *, hide_self: bool = False, hide_special: bool
         special = _SPECIAL_OF.get(tree.language, _SPECIAL)
         hidden = {name for name in hidden if not special.fullmatch(name)}
     spans = [_name(source, node.start_byte, node.end_byte) for node in captures.get("leaf", [])]
-    for node in captures.get("raw", []):  # the body of a C macro is text to the parser
+    for node in captures.get("raw", []):  # the parser leaves the body of a C macro as text
         spans += _names_in_macro(source, node.start_byte, node.end_byte)
     return _occurrences(spans, hidden, _outside(source, captures, hidden))
 
@@ -73,7 +72,7 @@ def _imported(tree: SourceTree, captures: dict[str, list[tree_sitter.Node]]) -> 
 
 
 def _outside(source: bytes, captures: dict[str, list[tree_sitter.Node]], hidden: set[str]) -> list[tuple[int, int]]:
-    """Where nothing is hidden: imports and package clauses, and every place the path of a module is written out."""
+    """(start, end) of the places where nothing is hidden: imports, package clauses, and full module paths."""
     spans = [(node.start_byte, node.end_byte) for node in captures.get("outside", [])]
     paths = {source[node.start_byte : node.end_byte] for node in captures.get("path", [])}
     for path in paths:
@@ -82,19 +81,19 @@ def _outside(source: bytes, captures: dict[str, list[tree_sitter.Node]], hidden:
             continue
         tail = b"".join(b"(?:\\." + re.escape(part) for part in others[1:]) + b"\\b)?" * len(others[1:])
         written = re.compile(rb"(?<![\w.])" + re.escape(first) + rb"\." + re.escape(others[0]) + rb"\b" + tail)
-        spans += [found.span() for found in written.finditer(source)]
+        spans += [match.span() for match in written.finditer(source)]
     return spans
 
 
 def _occurrences(spans: list[tuple[str, int]], hidden: set[str], outside: list[tuple[int, int]]) -> list[Identifier]:
     marks = sorted([(start, 1, len(name.encode()), name) for name, start in spans if name in hidden]
                    + [(start, 0, end - start, "") for start, end in outside])  # fmt: skip
-    found, end = [], 0
+    occurrences, end = [], 0
     for start, is_name, length, name in marks:
         if is_name and start >= end:
-            found.append(Identifier(name, start, start + length))
+            occurrences.append(Identifier(name, start, start + length))
         end = max(end, start + length)
-    return found
+    return occurrences
 
 
 _MACRO_TOKEN = re.compile(rb'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|//.*|/\*.*?\*/|[A-Za-z_]\w*', re.DOTALL)
@@ -112,7 +111,7 @@ def _name(source: bytes, start: int, end: int) -> tuple[str, int]:
 
 
 def _go_packages(source: bytes) -> set[str]:
-    """Go names an imported package by the last part of its path."""
+    """The names of imported Go packages: the last parts of their paths."""
     block = re.search(rb"^import\s*(\([^)]*\)|[^\n]*)", source, re.MULTILINE)
     paths = re.findall(rb'"([^"\n]+)"', block.group(1)) if block else []
     return {path.rsplit(b"/", 1)[-1].decode("utf-8", "replace") for path in paths}

@@ -1,10 +1,9 @@
-"""Where names stand and where they are defined, as one tree-sitter query a language: what identifiers() reads.
+"""One tree-sitter query per language for the occurrences and definitions of names. identifiers() uses them.
 
-In: nothing. Out: queries with these captures. `leaf`: every place a name can stand; `name`: a definition; `candidate`:
-a definition unless the same place is also a `use` (a key among the options of a call belongs to whom it calls);
-`dotted`: a definition of each part; `import`: a name that an import binds; `outside`: import statements and package
-clauses, in which nothing is hidden; `path`: the path of a module, which is not hidden wherever it is written out;
-`raw`: text that the parser leaves as it is.
+The captures are: `leaf`, any occurrence of a name; `name`, a definition; `candidate`, a definition unless the same node is
+also a `use` (a key in the options of a call belongs to the called function); `dotted`, a definition of each of its parts;
+`import`, a name that an import binds; `outside`, import statements and package clauses, in which nothing is hidden; `path`,
+the path of a module, which is never hidden where it is written out in full; `raw`, text that the parser does not parse.
 """
 
 _ECMA = """

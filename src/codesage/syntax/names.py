@@ -1,7 +1,7 @@
-"""What a definition is called: the name that its users write, "" when it has none.
+"""The name of a definition as its users write it; "" if it has none.
 
-String and number keys give the name, computed keys do not, except the well-known symbols (`[Symbol.iterator]`). C# gives
-operators no name, so they are called as they are written: "operator +", "operator int", "this" for an indexer.
+String and number keys are names; computed keys are not, except well-known symbols (`[Symbol.iterator]`). Operators in C# have
+no name, so their source is used: "operator +", "operator int", and "this" for an indexer.
 """
 
 import re
@@ -12,7 +12,7 @@ from codesage.syntax.tree import SourceTree
 
 _C_IDENTIFIERS = {"identifier", "field_identifier", "type_identifier"}
 _C_BRACKETS = {"parenthesized_declarator", "attributed_declarator"}
-_ECMA_FIELDS = {"assignment_expression": "left", "pair": "key", "field_definition": "property"}  # the others: "name"
+_ECMA_FIELDS = {"assignment_expression": "left", "pair": "key", "field_definition": "property"}  # elsewhere "name"
 _PATTERNS = {"object_pattern", "array_pattern"}
 _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
 _MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
@@ -44,19 +44,19 @@ object operator out override params private protected public readonly ref return
 string struct switch throw try typeof uint ulong unchecked unsafe ushort using virtual void volatile while
 """,
     "c": _C_WORDS,
-    "ruby": "",  # `def` and `function` stand before every name, so that a method can be called like a keyword
+    "ruby": "",  # names follow `def` or `function`, so a method's name can be a keyword
     "php": "",
     "go": """
 break case chan const continue default defer else fallthrough for func go goto if import interface map package range return
 select struct switch type var
 """,
 }
-# Words that no definition is called. Those that only some places reserve ("match", "get") are not among them.
+# Words that cannot be the name of a definition, without those that are only reserved in some places ("match", "get").
 RESERVED = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 
 
 def name_of(tree: SourceTree, node: Node) -> str:
-    """The name of a definition's node in any language."""
+    """The name of the definition at `node`, in any language; "" if it has none."""
     namer = _NAMERS.get(tree.language)
     if namer is not None:
         return namer(tree, node)
@@ -65,7 +65,7 @@ def name_of(tree: SourceTree, node: Node) -> str:
 
 
 def receiver_of(tree: SourceTree, node: Node) -> str:
-    """The type that a method of Go belongs to, without pointers and type parameters; "" for a function."""
+    """The type that a Go method belongs to, without pointers and type parameters; "" for a function."""
     receiver = node.child_by_field_name("receiver") if node.type == "method_declaration" else None
     if receiver is None:
         return ""
@@ -90,7 +90,7 @@ def _ecma(tree: SourceTree, node: Node) -> str:
 
 
 def _literal(text: str) -> str:
-    """The text of a string, "" for other texts and for a string with escapes, interpolation or line breaks."""
+    """The text of a string literal; "" for other texts and for strings with escapes, interpolation or line breaks."""
     return text[1:-1] if _LITERAL.fullmatch(text) else ""
 
 
@@ -106,17 +106,17 @@ def _c(tree: SourceTree, node: Node) -> str:
         if declarator.type == "function_declarator":
             called = declarator
         declarator = _inner(declarator)
-    if declarator is None or called is None:  # `MACRO(name) {` declares no function
+    if declarator is None or called is None:  # `MACRO(name) {` does not declare a function
         return ""
     name = tree.text(declarator)
-    if name in RESERVED["c"]:  # `API void (name)(int)`: the macro is taken for the type, and the type for the name
+    if name in RESERVED["c"]:  # `API void (name)(int)`: the parser takes the macro for the type and the type for the name
         match = _MACRO_BEFORE_TYPE.match(tree.source, declarator.end_byte)
         name = match.group(1).decode() if match else name
     return name
 
 
 def _c_type(tree: SourceTree, node: Node) -> str:
-    """The tag of a struct, union or enum, else what a typedef calls it: a plain name before a pointer or an array."""
+    """The tag of a struct, union or enum, or else its name in a typedef; plain names come before pointers and arrays."""
     name = node.child_by_field_name("name")
     if name is not None:
         return tree.text(name)

@@ -1,4 +1,4 @@
-"""Overloads of TypeScript: signatures above an implementation, whose comments document it."""
+"""TypeScript overloads: signatures above an implementation, whose comments also document the implementation."""
 
 from tree_sitter import Node
 
@@ -12,7 +12,10 @@ _SIGNATURES = {"function_signature", "method_signature"}
 
 
 def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[str, int]:
-    """The comment above the first documented overload of a definition that has none itself, and its first byte."""
+    """Returns (comment above the first documented overload, its first byte), for a definition without a comment.
+
+    Without such an overload, returns "" and the start of the definition.
+    """
     docstring, first = "", definition.begin
     if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, definition.begin):
         return docstring, first
@@ -28,7 +31,7 @@ def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[s
 
 
 def _follows_text(source: bytes, start: int) -> bool:
-    """Whether something else than a bracket stands before `start`, as a signature would: asking the tree is dearer."""
+    """Whether the text before `start` may be a signature, as it is not a brace. This test is cheaper than the tree."""
     start -= 1
     while start >= 0 and source[start] in b" \t\r\n":
         start -= 1

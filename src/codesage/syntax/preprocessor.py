@@ -1,4 +1,4 @@
-"""Lines of the C preprocessor that stand between a comment and the definition it documents."""
+"""Lines of the C preprocessor between a comment and the definition that it documents."""
 
 import re
 
@@ -12,9 +12,9 @@ _NO_ITEMS = ("comment", "preproc_else", "preproc_elif", "preproc_elifdef")
 
 
 def above_conditions(source: bytes, definition: Definition, start: int) -> int:
-    """The start of the first of the lines above `start` that belong to the definition: `#ifdef X`, `EXPORT_SYMBOL(name);`.
+    """The start of the lines above `start` that belong to the definition, such as `#ifdef X` and `EXPORT_SYMBOL(name);`.
 
-    A condition belongs to it when nothing else depends on it: else the comment above is about all of that.
+    A condition belongs to the definition if nothing else is under it. Otherwise the comment above it is about all of that.
     """
     node, name = definition.node, definition.name.encode()
     while (line := source.rfind(b"\n", 0, start) + 1) > 0:
@@ -32,7 +32,7 @@ def above_conditions(source: bytes, definition: Definition, start: int) -> int:
 
 
 def _names(line: bytes, name: bytes) -> bool:
-    """Whether a line is a macro call about `name`."""
+    """Whether a line is a macro call with `name` among its arguments."""
     match = _MACRO.fullmatch(line)
     return match is not None and match.group(1) is not None and name in re.findall(rb"\w+", match.group(1))
 

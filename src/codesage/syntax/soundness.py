@@ -1,8 +1,8 @@
-"""Which definitions of a text with syntax errors are sound, and which ones error recovery made up.
+"""Decides which definitions in a text with syntax errors are real, and which are artefacts of error recovery.
 
-tree-sitter recovers by leaving out text (ERROR) and by inventing tokens (MISSING). One brace too many can put the rest
-of a file into one ERROR node, whose functions are as good as any others; a macro before a function is an ERROR in its
-header. So what counts is the definition itself: its name, its header, and where its body ends.
+tree-sitter recovers by skipping text (ERROR) and by inserting tokens (MISSING). One superfluous brace can put the rest of a
+file into an ERROR node, although the functions in it are fine. A macro before a function is an ERROR in the function's header.
+So the decision depends on the definition itself: its name, its header, and where its body ends.
 """
 
 import re
@@ -16,14 +16,14 @@ from codesage.syntax.tree import SourceTree
 
 _STATEMENT = re.compile(rb"^[ \t}]*(?:if|else|for|while|switch|case|return|throw|do|break|goto|try|typedef)\b", re.MULTILINE)
 _GAP = re.compile(rb".*(?:\*/|[;}]|//[^\n]*\n|\n[ \t]*\r?\n)\s*", re.DOTALL)
-_TRAILING = 2  # brackets that can stand between the parameters and the body of a C function, as in `UNUSED(a) NOTHROW(b)`
+_TRAILING = 2  # brackets allowed between parameters and body of a C function: `UNUSED(a) NOTHROW(b)`
 _PAIRS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 _BRACED = {"java", "javascript", "typescript", "csharp", "c", "go", "php"}
 _MEMBERS = {"class_body", "object", "interface_body"}
 
 
 def reserved(tree: SourceTree, node: Node, name: str) -> bool:
-    """Whether a name is a keyword where it cannot be one: JavaScript allows them as keys of classes and objects."""
+    """Whether a name is a keyword that cannot be a name here. JavaScript allows keywords as keys of classes and objects."""
     if name not in RESERVED[tree.language]:
         return False
     if tree.language not in ("javascript", "typescript"):
@@ -34,14 +34,14 @@ def reserved(tree: SourceTree, node: Node, name: str) -> bool:
 
 
 class Errors:
-    """The places of a tree where the parser recovered."""
+    """The places in a tree where the parser recovered from an error."""
 
     def __init__(self, tree: SourceTree, nodes: Sequence[Node]) -> None:
         self._tree = tree
         self._spans = sorted([(node.start_byte, node.end_byte) for node in nodes])
 
     def sound(self, node: Node, name: str, body: Node) -> bool:
-        """Whether the definition `node`, which has errors inside, stands in the text as the tree has it."""
+        """Whether the definition `node`, which contains errors, is in the text as the tree shows it."""
         source, start, opening, end = self._tree.source, node.start_byte, body.start_byte, body.end_byte
         if self._between(start, opening):
             declarator = node.child_by_field_name("declarator")
@@ -52,7 +52,7 @@ class Errors:
         return not self._between(opening, end) or _closes(self._tree, node, body)
 
     def start(self, node: Node, body: Node) -> int:
-        """Where the code of a definition starts: in C behind a macro that the parser takes for the type."""
+        """First byte of a definition's code. In C it is after a macro that the parser takes for the type."""
         start = node.start_byte
         declarator = node.child_by_field_name("declarator") if self._tree.language == "c" else None
         if declarator is None or not self._between(start, body.start_byte):
@@ -61,25 +61,25 @@ class Errors:
         return gap.end() if gap else start
 
     def _between(self, start: int, end: int) -> bool:
-        """Whether an error lies in the bytes from `start` to `end`."""
+        """Whether there is an error in the bytes from `start` to `end`."""
         for index in range(bisect_left(self._spans, (start,)), len(self._spans)):
             first, last = self._spans[index]
             if first >= end:
                 return False
-            if last <= end:  # else it is one that the definition itself lies in
+            if last <= end:  # else it is around the definition
                 return True
         return False
 
 
 def _is_header(header: bytes, name: str) -> bool:
-    """Whether the text between a definition's start and its body can be a header: no statements, brackets in pairs."""
+    """Whether the text before a body can be a header with `name`: it has no statements, and its brackets are balanced."""
     if _STATEMENT.search(header) or any(header.count(opening) != header.count(closing) for opening, closing in _PAIRS):
         return False
     return re.search(rb"(?<![\w$])" + re.escape(name.encode()), header) is not None
 
 
 def _closes(tree: SourceTree, node: Node, body: Node) -> bool:
-    """Whether a body with errors ends where its definition does: no bracket closes earlier at the definition's column."""
+    """Whether a body with errors ends with its definition: no earlier bracket closes at the definition's column."""
     source, start, end = tree.source, body.start_byte, body.end_byte
     line = source.rfind(b"\n", 0, node.start_byte) + 1
     margin = source[line : node.start_byte]

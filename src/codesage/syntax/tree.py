@@ -1,7 +1,7 @@
-"""One parse of one text: what functions() and identifiers() read.
+"""Parses a text into the syntax tree that functions() and identifiers() use.
 
-tree-sitter's C library recurses once per level of nesting and its error recovery can take seconds on text that is no
-code, so hostile text is refused before the parser sees it: too large, a line too long, brackets nested too deep.
+tree-sitter's C library recurses for each level of nesting, and its error recovery can take seconds on text that is not code.
+Hostile text is therefore refused before parsing: texts that are too large, with a line that is too long, or nested too deep.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _STEP[list(b")]}")] = -1
 
 
 class ParseRefused(CodesageError):
-    """A text the parser must not see; `reason` is "size", "line" or "nesting"."""
+    """A text that must not be parsed; `reason` is "size", "line" or "nesting"."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class ParseRefused(CodesageError):
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
-    """A parsed text: its UTF-8 bytes, its tree-sitter tree, its language (and TypeScript's dialect)."""
+    """A parsed text: its UTF-8 bytes, its tree-sitter tree, its language, and whether TypeScript is in the TSX dialect."""
 
     source: bytes
     tree: tree_sitter.Tree
@@ -43,30 +43,30 @@ class SourceTree:
 
     @property
     def has_errors(self) -> bool:
-        """Whether the parser had to recover: what was found is still given."""
+        """Whether the text has syntax errors; the tree has the parts that the parser recovered."""
         return self.tree.root_node.has_error
 
     def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
         """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""
-        found = self.found(query)
-        for nodes in found.values():
+        captures = self.unsorted_captures(query)
+        for nodes in captures.values():
             nodes.sort(key=lambda node: (node.start_byte, -node.end_byte))
-        return found
+        return captures
 
-    def found(self, query: str) -> dict[str, list[tree_sitter.Node]]:
-        """As captures(), in no order: for callers that sort what they make of the nodes."""
+    def unsorted_captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
+        """Like captures(), in no particular order, for callers that sort later."""
         return tree_sitter.QueryCursor(_compiled(self.language, self.tsx, query)).captures(self.tree.root_node)
 
     def text(self, node: tree_sitter.Node | None) -> str:
-        """Source text of a node; "" of None."""
+        """Source text of a node; "" for None."""
         return "" if node is None else self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
-    """Parse `text` as one of languages.LANGUAGES; syntax errors are recovered from.
+    """Parse `text` as one of languages.LANGUAGES. The parser recovers from syntax errors.
 
-    Raises ParseRefused (size: over 2 MB; line: a line over 100 kB; nesting: over 1,000 open brackets or levels of
-    indentation), KeyError for an unknown language.
+    Raises ParseRefused ("size": over 2 MB; "line": a line over 100 kB; "nesting": over 1,000 open brackets or levels of
+    indentation), and KeyError for an unknown language.
     """
     source = text.encode("utf-8", "replace")
     _screen(source)
@@ -75,16 +75,16 @@ def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
 
 def _screen(source: bytes) -> None:
     if len(source) > MAX_BYTES:
-        raise ParseRefused("size", f"a text of {len(source):,} bytes, the parser takes {MAX_BYTES:,}: split the file")
+        raise ParseRefused("size", f"text of {len(source):,} bytes is over the limit of {MAX_BYTES:,}: split the file")
     if _has_long_line(source):
         longest = max(map(len, source.split(b"\n")))
-        raise ParseRefused("line", f"a line of {longest:,} bytes, the parser takes {MAX_LINE:,}: format the file")
+        raise ParseRefused("line", f"line of {longest:,} bytes is over the limit of {MAX_LINE:,}: format the file")
     if _brackets(source) > MAX_NESTING or _indentation(source) > MAX_NESTING:
-        raise ParseRefused("nesting", f"nested over {MAX_NESTING:,} deep, which the parser does not take")
+        raise ParseRefused("nesting", f"text is nested more than {MAX_NESTING:,} levels deep")
 
 
 def _has_long_line(source: bytes) -> bool:
-    """Whether a line is over MAX_LINE: found by hops of that length, each to the last line break within reach."""
+    """Whether a line has over MAX_LINE bytes. Jumps by at most that many bytes, each time to the last line break."""
     start = 0
     while len(source) - start > MAX_LINE:
         start = source.rfind(b"\n", start, start + MAX_LINE + 1) + 1
@@ -94,15 +94,15 @@ def _has_long_line(source: bytes) -> bool:
 
 
 def _brackets(source: bytes) -> int:
-    """The most brackets open at a time, or 0 where there are too few to matter."""
-    brackets = source.translate(None, _NO_BRACKETS)  # one byte in twenty is left
+    """The largest number of open brackets, or 0 if there are too few brackets to matter."""
+    brackets = source.translate(None, _NO_BRACKETS)  # one byte in twenty remains
     if len(brackets) <= MAX_NESTING:
         return 0
     return int(np.cumsum(_STEP[np.frombuffer(brackets, np.uint8)], dtype=np.int32).max())
 
 
 def _indentation(source: bytes) -> int:
-    """Levels of indentation: the number of lines in a row that are each indented deeper than the one before."""
+    """Levels of indentation: the largest number of lines in a row that are each indented deeper than the one before."""
     if len(source) < MAX_NESTING * MAX_NESTING // 2:  # a staircase of n levels has at least n * n / 2 bytes
         return 0
     data = np.frombuffer(source, np.uint8)

@@ -42,6 +42,10 @@ _FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "
          "shard")  # fmt: skip
 
 
+class Stopped(CodesageError):
+    """A signal ended the run after its checkpoint was saved."""
+
+
 class Batches(Protocol[Batch_co]):
     """Data order as a pure function: `at` is called from another thread, one step ahead."""
 
@@ -90,8 +94,8 @@ def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
     """Train `encoder` in place and return facts of the run: steps, tokens, seconds, loss, skipped steps.
 
     A step that `guard` refuses never reaches the optimizer, and is named in metrics.jsonl. SIGTERM and SIGINT save and raise
-    CodesageError with the command that resumes, where there are checkpoints; CodesageError too when the checkpoint there is
-    of another run.
+    Stopped with the command that resumes, where there are checkpoints; CodesageError when the checkpoint there is of another
+    run.
     """
     state = _State(encoder, settings, run)
     with (
@@ -111,7 +115,7 @@ def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
             if run.checkpoints is not None and (stopped or checkpoint_due(settings, state.progress.step, now.unsaved)):
                 path = state.save(metrics)
                 if stopped:
-                    raise CodesageError(_how_to_resume(run.stage, signals, state.progress.step, path))
+                    raise Stopped(_how_to_resume(run.stage, signals, state.progress.step, path))
         state.end(metrics)
     encoder.eval()
     _finish(run.home, run.folder)

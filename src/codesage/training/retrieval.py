@@ -27,7 +27,7 @@ def scorer(
     Both sides are cut to the given number of tokens, end token included; `depth` as in Encoder.forward. The score is
     `mean_reciprocal_rank`, rounded to 2 digits. None when fewer than two pairs are held out.
     """
-    chosen = _distinct(tokens.held_out, most=pairs)
+    chosen = distinct(tokens.held_out, most=pairs)
     if len(chosen) < 2:
         return None
     texts = _side(tokens.held_out.text, chosen, text_tokens, tokens.end_id)
@@ -52,7 +52,7 @@ def mean_reciprocal_rank(texts_PD: Tensor, codes_PD: Tensor) -> float:
     return 100 * (1 / rank_P.double()).mean().item()
 
 
-def _distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
+def distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
     """Row numbers of randomly chosen pairs with distinct texts and distinct bodies, sorted."""
     chosen, texts, bodies = [], set(), set()
     filled = np.flatnonzero((pairs.body.lengths > 0) & (pairs.text.lengths > 0))

@@ -1,1 +1,1 @@
-"""The pairs of text and code in a document, and those between the files of a source."""
+"""Pairs of text and code: those within a document, and those between the files of a source."""

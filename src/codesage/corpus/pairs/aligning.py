@@ -1,4 +1,4 @@
-"""The files of a source that do the same in several languages: what can only be known when all paths are."""
+"""Files of a source that do the same thing in several languages. This step needs all paths of the source."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from codesage.records import Document, Pair
 
 @dataclass(frozen=True, slots=True)
 class AlignFiles:
-    """Task: pairs of kinds "howto" and "parallel" of one source, from files that stand for each other by their paths."""
+    """Task: pairs of kinds "howto" and "parallel" of one source, from files that correspond by their paths."""
 
     held_out: frozenset[str]
     exclude: str
@@ -59,12 +59,12 @@ def _lone_files(files: Iterable[File]) -> dict[str, File]:
     inside: dict[str, list[File]] = defaultdict(list)
     for file in files:
         inside[_folder(file.path)].append(file)
-    found = {}
+    lone = {}
     for folder, members in inside.items():
         code = [file for file in members if file.language]
         if folder and len(code) == 1 and any(is_readme(file.path) for file in members):
-            found[folder] = code[0]
-    return found
+            lone[folder] = code[0]
+    return lone
 
 
 def _folder(path: str) -> str:
@@ -72,7 +72,7 @@ def _folder(path: str) -> str:
 
 
 def _paths(unit: ParseUnit) -> list[tuple[str, str, int]]:
-    """(path, language, row) of the documents of a row group that are kept."""
+    """(path, language, row) of each kept document of a row group."""
     with parquet(unit.documents) as file:
         table = file.read_row_group(unit.group, columns=["path", "language"]).take(pa.array(unit.rows, pa.int64()))
     return list(zip(table["path"].to_pylist(), table["language"].to_pylist(), unit.rows, strict=True))

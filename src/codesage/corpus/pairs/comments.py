@@ -1,9 +1,9 @@
 """Comments with the block of code below them: pairs of kind "comment".
 
-Comments are found in the bytes of function bodies, which is quick. The tree is asked only for a comment whose text may
-become a pair: it says whether that is a comment (a string can look like one), and which statements follow. The code is
-whole statements: the first one after the comment and those below it, up to a blank line, the next comment of the same
-level, or the end of the block around them. A comment that documents a definition gives no pair.
+A search through the bytes of function bodies finds comments quickly. The syntax tree is used only for comments whose text
+may become a pair: it shows whether this is a comment (a string can look like one) and which statements follow. The code
+consists of whole statements: the first one after the comment and those below it, up to a blank line, the next comment of
+the same level, or the end of the enclosing block. A comment that documents a definition gives no pair.
 """
 
 import re
@@ -15,7 +15,7 @@ from codesage.corpus.pairs.evidence import does
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
-from codesage.corpus.pairs.verbs import deed
+from codesage.corpus.pairs.verbs import stated_action
 from codesage.languages import LANGUAGES
 from codesage.records import Function
 from codesage.syntax import SourceTree
@@ -23,10 +23,10 @@ from codesage.syntax import SourceTree
 LEAST_LINES, MOST_LINES = 2, 40  # of the code
 _MOST_INDENTATION = 200  # bytes before a comment on its line
 _MARKS = {"python": rb"#", "ruby": rb"#", "php": rb"//|#(?!\[)"}
-_COMMENT = {  # from the line break before it: (1) a line mark, or (2) the opening of a block comment
+_COMMENT = {  # starts at the line break before a comment; group 1: the mark of a line comment, 2: of a block comment
     language: re.compile(rb"\n[ \t]*(?:(" + _MARKS.get(language, rb"//") + rb")[^\n]*|(/\*))") for language in LANGUAGES
 }
-_ANY_MARK = {language: re.compile(rb"/[/*]") for language in LANGUAGES} | {  # of one literal, which re finds fastest
+_ANY_MARK = {language: re.compile(rb"/[/*]") for language in LANGUAGES} | {  # a single literal is found fastest
     "python": re.compile(rb"#"), "ruby": re.compile(rb"#"), "php": re.compile(rb"/[/*]|#"),
 }  # fmt: skip
 _NO_PROSE = re.compile(
@@ -37,10 +37,10 @@ _NO_PROSE = re.compile(
     re.IGNORECASE,
 )
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
-_NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # how a line begins that no statement begins on
+_NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # beginnings of lines on which no statement starts
 _THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
 
-_CLAUSES = frozenset(  # a label and its statements: one piece of code, and a block around its statements
+_CLAUSES = frozenset(  # a label with its statements: both a statement and a block around statements
     "switch_case switch_default case_statement default_statement expression_case default_case type_case communication_case "
     "switch_section switch_block_statement_group switch_rule when case_clause in_clause".split()
 )
@@ -48,7 +48,7 @@ _BLOCKS = _CLAUSES | frozenset(
     "block module statement_block statement_list program compound_statement constructor_body body_statement block_body "
     "then else ensure begin do rescue colon_block preproc_if preproc_ifdef preproc_else preproc_elif".split()
 )
-_BRANCHES = frozenset("else rescue ensure preproc_else preproc_elif".split())  # beside statements in the tree
+_BRANCHES = frozenset("else rescue ensure preproc_else preproc_elif".split())  # siblings of statements in the tree
 _DEFINITIONS = frozenset(
     "function_definition class_definition decorated_definition function_declaration generator_function_declaration "
     "class_declaration abstract_class_declaration interface_declaration enum_declaration record_declaration "
@@ -68,11 +68,11 @@ _BINDINGS = frozenset(
 _TEST_CALLS = frozenset("it test describe context suite specify scenario feature beforeEach afterEach before after".split())
 
 
-def comments_of(tree: SourceTree, found: Sequence[Function]) -> Iterator[tuple[Function, int, str, str]]:
-    """(the function around it, first byte of the comment, its text, the code below it), in source order."""
+def comments_of(tree: SourceTree, functions: Sequence[Function]) -> Iterator[tuple[Function, int, str, str]]:
+    """Yields (enclosing function, first byte of the comment, its text, the code below it), in source order."""
     end = 0
-    for function in found:
-        if function.kind == "function" and function.start_byte >= end:  # what lies in another function is read with it
+    for function in functions:
+        if function.kind == "function" and function.start_byte >= end:  # nested functions are read with the outer one
             end = function.end_byte
             for first, text, code in _comments_in(tree, function):
                 yield function, first, text, code
@@ -86,7 +86,7 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
         line_break = source.rfind(b"\n", max(first - _MOST_INDENTATION, 0), first)
         match = comment.match(source, line_break) if line_break >= 0 else None
         if match is None or max(match.start(1), match.start(2)) != first:
-            continue  # it trails code
+            continue  # it is behind code on its line
         raw, position = _comment_at(source, match, end, comment)
         start = _indented(source, position)
         if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
@@ -96,14 +96,17 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
 
 
 def _indented(source: bytes, line: int) -> int:
-    """The first byte of a line that is not blank."""
+    """Index of the first byte at or after `line` that is not a space or tab."""
     while source[line : line + 1] in (b" ", b"\t"):
         line += 1
     return line
 
 
 def _header_end(function: Function) -> int:
-    """First byte (or a few before) of the body; Python's and Ruby's trees count comments above it as signature."""
+    """Index of the first byte of the body, or of a few bytes before it.
+
+    The trees of Python and Ruby count comments above the body as part of the signature.
+    """
     signature = function.signature
     if "#" in signature and function.language in ("python", "ruby"):
         match = _COMMENT_IN_HEADER.search(signature, signature.find("def "))
@@ -111,17 +114,17 @@ def _header_end(function: Function) -> int:
     return function.start_byte + len(signature)
 
 
-def _comment_at(source: bytes, found: re.Match[bytes], end: int, comment: re.Pattern[bytes]) -> tuple[str, int]:
-    """(text, first byte of the line after) of the comment of a match; line comments below each other are joined."""
-    if found.group(2):
-        close = source.find(b"*/", found.end(), end)
+def _comment_at(source: bytes, opening: re.Match[bytes], end: int, comment: re.Pattern[bytes]) -> tuple[str, int]:
+    """(text, first byte of the next line) of the comment at a match; adjacent line comments are joined."""
+    if opening.group(2):
+        close = source.find(b"*/", opening.end(), end)
         after = source.find(b"\n", close, end) + 1 if close >= 0 else 0
         if not after or source[close + 2 : after].strip():
-            return "", max(after, found.end())
-        text = source[found.end() : close].decode("utf-8", "replace")
+            return "", max(after, opening.end())
+        text = source[opening.end() : close].decode("utf-8", "replace")
         return "\n".join(line.strip(" \t*\r") for line in text.splitlines()), after
-    lines, after, indent = [], found.end(), found.start(1) - found.start()
-    match: re.Match[bytes] | None = found
+    lines, after, indent = [], opening.end(), opening.start(1) - opening.start()
+    match: re.Match[bytes] | None = opening
     while match and match.group(1) and match.start(1) - match.start() == indent:
         lines.append(source[match.end(1) : match.end()].decode("utf-8", "replace").strip("/#! \t\r"))
         after = match.end()
@@ -130,36 +133,36 @@ def _comment_at(source: bytes, found: re.Match[bytes], end: int, comment: re.Pat
 
 
 def _text(raw: str, language: str) -> str:
-    """The text of a pair, or "" for a comment that is none."""
+    """The text for a pair, or "" if the comment is not suitable."""
     if not _reads_as_prose(raw):
         return ""
-    text = deed(clean(" ".join(raw.split()), language)).rstrip(".: ")
+    text = stated_action(clean(" ".join(raw.split()), language)).rstrip(".: ")
     return "" if refusal(text) else text
 
 
 def _reads_as_prose(text: str) -> bool:
-    """A cheap look before anything is cleaned: three words, no directive, no rule of dashes, no code in any line."""
+    """Whether raw text may be prose, by a cheap test: three words, no directive, no line of dashes, no line of code."""
     if len(text) > 2_000 or not _THREE_WORDS.match(text) or _NO_PROSE.match(text):
         return False
     return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
 
 
 def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
-    """The statements below the comment at byte `first`: they begin at `start`, on the line that begins at `line`."""
+    """The statements below the comment at byte `first`; they begin at byte `start`, on the line that begins at byte `line`."""
     root = tree.tree.root_node
     comment = root.descendant_for_byte_range(first, first + 1)
     if comment is None or "comment" not in comment.type:
         return ""
-    found = _statement_at(root, start)
-    if found is None or _defines(tree, found[0]):
+    statement = _statement_at(root, start)
+    if statement is None or _defines(tree, statement[0]):
         return ""
-    end = _end_of_block(*found)
+    end = _end_of_block(*statement)
     code = _dedented(tree.source, line, start, end) if end else ""
     return code if code.count("\n") < MOST_LINES and has_lines(code, LEAST_LINES, tree.language) else ""
 
 
 def _statement_at(root: Node, start: int) -> tuple[Node, Node] | None:
-    """(the statement that starts at `start`, the block around it)."""
+    """Returns (the statement that starts at byte `start`, its enclosing block), or None."""
     node = root.descendant_for_byte_range(start, start + 1)
     while node is not None and node.start_byte == start:
         parent = node.parent
@@ -195,7 +198,10 @@ def _last(node: Node) -> Node | None:
 
 
 def _end_of_block(statement: Node, block: Node) -> int:
-    """The last byte of the statements from `statement` to a blank line, a comment on a line of its own, or the block's end."""
+    """End of the statements from `statement` up to a blank line, a comment on a line of its own, or the end of the block.
+
+    Returns 0 if they are longer than MOST_LINES.
+    """
     if statement.type in _CLAUSES:
         return statement.end_byte
     cursor = block.walk()
@@ -208,7 +214,7 @@ def _end_of_block(statement: Node, block: Node) -> int:
         if "comment" in node.type:
             if begins > row:
                 break
-            continue  # it trails a statement
+            continue  # it is behind a statement on its line
         if node.type in _BRANCHES:
             break
         end, row = node.end_byte, _last_row(node)

@@ -1,9 +1,10 @@
-"""A docstring to its blocks: paragraphs, parameters, results, errors, and code, whatever convention it is written in.
+"""Splits a docstring of any convention into blocks: paragraphs, parameters, results, errors and code.
 
-One reader goes over the lines once and knows the marks of all line-based conventions (Javadoc, JSDoc and TSDoc,
-PHPDoc, Doxygen, kernel-doc and gtk-doc, godoc, RDoc, YARD and TomDoc, reST, Google and NumPy docstrings); marks that
-mean different things in two languages look at the language. C#'s XML has a reader of its own (docxml.py). Both are
-linear in the text, which is cut at MAX_CHARACTERS. docreader.py reads code, doctags.py tags, docsections.py sections.
+One reader goes over the lines once and knows the marks of all line-based conventions: Javadoc, JSDoc and TSDoc, PHPDoc,
+Doxygen, kernel-doc and gtk-doc, godoc, RDoc, YARD and TomDoc, reST, Google and NumPy docstrings. Where a mark means
+different things in two languages, the reader checks the language. C#'s XML has its own reader (docxml.py). Both readers
+take time linear in the text, which is cut at MAX_CHARACTERS. docreader.py reads code, doctags.py tags, and docsections.py
+sections.
 """
 
 import re
@@ -14,20 +15,20 @@ from codesage.corpus.pairs.docsections import SectionReader
 from codesage.corpus.pairs.doctags import TagReader
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 
-MAX_CHARACTERS = 20_000  # of a docstring that are read
+MAX_CHARACTERS = 20_000  # read of a docstring
 _SIGNATURE_LINE = re.compile(
     r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
 )
 _SENTENCE_STARTS = frozenset(
     "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
     "Calls Takes Sets Gets".split()
-)  # a line that begins with one, below a shorter one, begins a sentence
+)  # such a word at the start of a line, below a short line, begins a sentence
 _NO_END = frozenset("a an the of to in on for with by from and or as at is are be that which this if when per via".split())
-_WIDTH = 60  # columns that a line of running text fills at least
+_WIDTH = 60  # least number of columns in a line of running text
 _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
-_CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # one of them begins every other block of code
+_CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # every other block of code begins with one of them
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
 _PARAGRAPH_TAG = re.compile(
     r"</?p\s*/?>|<br\s*/?>\s*(?:<br\s*/?>|(?-i:(?=[A-Z@{])))|</?(?:ul|ol|dl|div|blockquote)(?:\s[^<>]{0,200})?>|<hr\s*/?>",
@@ -35,15 +36,15 @@ _PARAGRAPH_TAG = re.compile(
 )
 _LINK_TARGET = re.compile(r"\[[^\[\]]{1,100}\]:\s*(?:https?:|\.{0,2}/|#)\S*$")
 _LIST_TAG = re.compile(r"<(?:li|dt|dd)>", re.IGNORECASE)
-_LAST_TAG_ENDS = {"c", "ruby", "python"}  # a blank line ends a tag's text; in the others the next tag does
+_LAST_TAG_ENDS = {"c", "ruby", "python"}  # languages in which a blank line ends a tag's text; elsewhere the next tag does
 
 
-@lru_cache(maxsize=1024)  # summary, description and examples of one docstring are asked for in a row
+@lru_cache(maxsize=1024)  # summary, description and examples of a docstring use its blocks in turn
 def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
-    """The blocks of a docstring (comment marks already gone) in source order; unknown tags and tables are left out."""
+    """The blocks of a docstring without comment marks, in source order; unknown tags and tables are left out."""
     text = docstring[:MAX_CHARACTERS].expandtabs(4).replace("\r", "")
     if "\n" not in text and text[:1].isalpha() and ":" not in text and "<" not in text and text[1:2] != ")":
-        return (Block("text", text.strip()),)  # two of five are such a line
+        return (Block("text", text.strip()),)  # two of five docstrings are such a line
     if "<" in text:
         if is_xml(text):
             return tuple(map(Block._make, read_xml(text)))
@@ -54,16 +55,16 @@ def blocks_of(docstring: str, language: str) -> tuple[Block, ...]:
 
 
 def may_hold_code(docstring: str, language: str) -> bool:
-    """Whether blocks_of can find code in a docstring: plain prose, as of most tests, need not be read for examples."""
+    """Whether blocks_of can find code in a docstring. Plain prose needs no search for examples."""
     marks = (*_CODE_MARKS, "\n ", "\n\t") if language in INDENTED_CODE else _CODE_MARKS
     return any([mark in docstring for mark in marks])
 
 
 class _Reader(TagReader, SectionReader):
-    """Goes over the lines of a docstring."""
+    """Reads the lines of a docstring into blocks."""
 
     def read(self) -> list[Block]:
-        """Go over the lines; each step consumes at least one."""
+        """Read all lines; each step consumes at least one."""
         position = 0
         while position < len(self.lines):
             position = self._step(position)
@@ -93,13 +94,13 @@ class _Reader(TagReader, SectionReader):
         return self._text(at, stripped)
 
     def _end_paragraph(self) -> None:
-        """Close the open block at a blank line, unless its text goes on after one."""
+        """Close the open block at a blank line, unless its text continues below it."""
         in_section = self.section in ("param", "raise") and not self.numpy
         if not in_section and (self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
             self._open("text")
 
     def _text(self, at: int, stripped: str) -> int:
-        """A line of prose, or the heading above an underline; `::` at its end makes code of what is indented below."""
+        """Read a line of prose or a heading above an underline. If it ends in `::`, the indented lines below are code."""
         heading = self.kind == "text" and not self.texts and len(stripped) < 80 and at + 1 < len(self.lines)
         if heading and UNDERLINE.match(self.stripped[at + 1]):
             return at + 2
@@ -114,19 +115,19 @@ class _Reader(TagReader, SectionReader):
         if self.kind == "text":
             if not self.texts:
                 signature = (stripped[-1] in ");:" or "->" in stripped) and _SIGNATURE_LINE.match(stripped)
-                if signature and self._goes_on(at):
+                if signature and self._prose_follows(at):
                     return at + 1
             elif stripped[0].isupper():
                 self._end_sentence(stripped)
         self.texts.append(stripped)
         return at + 1
 
-    def _goes_on(self, at: int) -> bool:
-        """Whether prose stands on the next line."""
+    def _prose_follows(self, at: int) -> bool:
+        """Whether the next line is prose."""
         return at + 1 < len(self.lines) and self.stripped[at + 1][:1].isalpha()
 
     def _end_sentence(self, following: str) -> None:
-        """Give the line before `following` a stop, where the line break seems to stand for it."""
+        """Add a full stop to the line before `following` if the line break seems to end a sentence."""
         before = self.texts[-1]
         if len(before) >= _WIDTH or not (before[-1].isalnum() or before[-1] in ")`'\""):
             return
@@ -134,7 +135,7 @@ class _Reader(TagReader, SectionReader):
             self.texts[-1] = before + "."
 
     def _is_item(self, at: int, stripped: str) -> bool:
-        """Whether a line begins an item of a list, which is then opened; numbers count from 1, one by one."""
+        """Open a block if the line begins a list item; returns whether it does. Numbered items must count up from 0 or 1."""
         match = _ITEM.match(stripped) if self.kind == "text" else None
         if match is None or self._is_indented_code(at, self.lines[at]):
             return False
@@ -145,7 +146,7 @@ class _Reader(TagReader, SectionReader):
         return True
 
     def _marked(self, at: int, stripped: str, first: str) -> int:
-        """A line that begins with a mark: code, tag, field, directive, list item, table. 0: none of these."""
+        """Read a line that begins with a mark: code, tag, field, directive, list item, table. Returns 0 for any other line."""
         if first in "`~" and (match := _FENCE.match(stripped)):
             return self._fenced(at, match.group(1), match.group(2))
         if first == ">" and stripped.startswith(">>>"):
@@ -163,7 +164,7 @@ class _Reader(TagReader, SectionReader):
         return self._left_out(at, stripped, first) or (at + 1 if self._is_item(at, stripped) else 0)
 
     def _left_out(self, at: int, stripped: str, first: str) -> int:
-        """A ruler, heading, table or target of a link, none of which is text. 0: none of these."""
+        """Skip a ruler, heading, table or link target, which are not text. Returns 0 for any other line."""
         if UNDERLINE.match(stripped) or (first in "|+" and stripped[-1] in "|+"):
             self._open(self.kind)
             return at + 1
@@ -178,7 +179,7 @@ class _Reader(TagReader, SectionReader):
         return 0
 
     def _table(self, at: int) -> int:
-        """Leave out a table of HTML."""
+        """Skip an HTML table."""
         self._open(self.kind)
         after = at
         while after < len(self.lines) and "</table" not in self.stripped[after].lower():

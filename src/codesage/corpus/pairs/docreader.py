@@ -1,29 +1,29 @@
-"""What a docstring is read into: blocks, the state of one pass over its lines, and the blocks of code in it."""
+"""The base of the docstring readers: blocks, the state of one pass over the lines, and reading blocks of code."""
 
 import html
 import re
 from typing import NamedTuple
 
-ITEM = "item"  # the name of a text block that is an item of a list
+ITEM = "item"  # the name of a text block that is a list item
 
-_ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # of gtk-doc: (transfer full):
+_ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # gtk-doc: (transfer full):
 _DIRECTIVE = re.compile(r"\.\.\s+(?:([\w:-]{1,40})::\s*(.*)|.*)$", re.DOTALL)
 _CODE_DIRECTIVES = {"code-block", "code", "sourcecode", "ipython", "testcode", "highlight", "prompt"}
 _TEXT_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention", "admonition", "rubric"}
-INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns that make a line code
+INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns of indentation that make a line code
 UNDERLINE = re.compile(r"([-=~^*#\"'+`_])\1{2,}$")
 
 
 class Block(NamedTuple):
-    """One piece of a docstring. `name`: of the parameter or error; the language a fence of code names; ITEM in a list."""
+    """One piece of a docstring. `name` is that of the parameter or error, the language of a code fence, or ITEM in a list."""
 
     kind: str  # "text", "param", "return", "raise", "lead" (title of an example) or "code"
-    text: str  # a paragraph on one line, or lines of code; markup still in it
+    text: str  # a paragraph on one line, or lines of code; still with markup
     name: str = ""
 
 
 class BlockReader:
-    """The state of one pass: the open block (kind, name, texts) and, in Python, the section around it."""
+    """The state of one pass: the open block (kind, name, texts) and, in Python, the enclosing section."""
 
     def __init__(self, lines: list[str], language: str) -> None:
         self.lines, self.stripped, self.language = lines, list(map(str.strip, lines)), language
@@ -34,7 +34,7 @@ class BlockReader:
         self.number = 0  # of the last numbered item
 
     def _open(self, kind: str, name: str = "", text: str = "") -> None:
-        """Close the open block, and open one."""
+        """Close the open block and open a new one."""
         if self.texts and self.kind != "skip" and (joined := " ".join(self.texts).strip()):
             self.blocks.append(Block(self.kind, joined, self.name))
         self.kind, self.name, self.texts = kind, name, [text] if text else []
@@ -47,7 +47,7 @@ class BlockReader:
             self.blocks.append(Block("code", code, language))
 
     def _until(self, at: int, end: str) -> int:
-        """Take the lines up to one that begins with `end` as code."""
+        """Read the lines up to one that begins with `end` as code."""
         after = at + 1
         while after < len(self.lines) and not self.stripped[after].startswith(end):
             after += 1
@@ -104,7 +104,7 @@ class BlockReader:
         columns = INDENTED_CODE.get(self.language, 0)
         if not columns or self.kind != "text" or self.texts or indent(line) < columns:
             return False
-        return bool(self.blocks)  # never the first thing
+        return bool(self.blocks)  # the first block is never code
 
     def _indented(self, at: int, columns: int) -> int:
         after = at
@@ -140,5 +140,5 @@ def _dedent(lines: list[str]) -> str:
 
 
 def without_annotation(text: str) -> str:
-    """`text` after gtk-doc's annotations: `(transfer full): the name`."""
+    """`text` without the gtk-doc annotations before it: "(transfer full): the name" becomes "the name"."""
     return text[match.end() :] if text[:1] == "(" and (match := _ANNOTATION.match(text)) else text

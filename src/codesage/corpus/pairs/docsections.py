@@ -1,4 +1,4 @@
-"""Sections in docstrings: `Args:` of Google, underlined headers of NumPy, and `Returns:` in comments of C."""
+"""Sections in docstrings: `Args:` in Google style, underlined headers in NumPy style, and `Returns:` in C comments."""
 
 import re
 
@@ -33,15 +33,15 @@ _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,8
 
 
 class SectionReader(BlockReader):
-    """Reads sections and their entries. Each method returns the number of the next line, or 0 when the line is not one."""
+    """Reads sections and their entries. Each method returns the number of the next line, or 0 if the line is neither."""
 
     def _sectioned(self, at: int, line: str, stripped: str) -> int:
-        """Google's `Args:` and NumPy's underlined sections."""
+        """Read a line of a section: `Args:` in Google style or underlined in NumPy style."""
         column = indent(line)
         if after := self._section_header(at, column, stripped):
             return after
         if not self.section and "):" in stripped and (match := _TYPED_ENTRY.match(stripped)):
-            self.section, self.numpy, self.section_indent = "param", False, column  # a list of parameters without header
+            self.section, self.numpy, self.section_indent = "param", False, column  # a list of parameters without a header
             self._open("param", match.group(1), match.group(2))
             return at + 1
         if self.section in ("", "text", "skip"):
@@ -66,13 +66,13 @@ class SectionReader(BlockReader):
         if column > self.section_indent:
             return 0
         if self.lines[at + 1 : at + 2] and UNDERLINE.match(self.stripped[at + 1]):
-            self.section = ""  # a section with a name of its own
+            self.section = ""  # a section with a custom name
             return 0
         self._open(self.section, stripped.partition(":")[0].strip() if self.section != "return" else "")
         return at + 1
 
     def _google_entry(self, at: int, column: int, stripped: str) -> int:
-        if self.section_indent < 0:  # the first entry sets the column, the header's own is -1 - section_indent
+        if self.section_indent < 0:  # the first entry sets the column; that of the header is -1 - section_indent
             if column <= -1 - self.section_indent:
                 return self._end_section()
             self.section_indent = column
@@ -92,7 +92,7 @@ class SectionReader(BlockReader):
         return 0
 
     def _c_section(self, at: int, stripped: str) -> int:
-        """A line such as `Returns: text` in a comment of C."""
+        """Read a line such as `Returns: text` in a C comment."""
         match = _C_SECTION.match(stripped) if ":" in stripped[:28] else None
         kind = _C_SECTIONS.get(match.group(1).lower()) if match else None
         if match is None or not kind or (kind == "param" and match.group(2)):

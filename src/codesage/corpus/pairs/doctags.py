@@ -1,4 +1,4 @@
-"""Tags in docstrings: `@param name text` of Javadoc, JSDoc, PHPDoc, YARD and Doxygen, and `:param name: text` of reST."""
+"""Tags in docstrings: `@param name text` in Javadoc, JSDoc, PHPDoc, YARD and Doxygen; `:param name: text` in reST."""
 
 import re
 
@@ -15,7 +15,7 @@ _KINDS = {
     )
     for tag in tags.split()
 }
-_ONE_LINE_TAGS = frozenset(  # their text ends with their line: what follows is prose again
+_ONE_LINE_TAGS = frozenset(  # their text ends with their line; the next line is prose
     "fn def struct class enum union typedef file name ingroup addtogroup defgroup weakgroup memberof relates relatesalso "
     "namespace "
     "package par private public protected static async abstract final readonly override virtual internal hideinitializer "
@@ -29,10 +29,10 @@ _KERNEL_ARGUMENT = re.compile(r"@([\w.\->]+|\.\.\.)\s*:\s*(.*)$", re.DOTALL)
 
 
 class TagReader(BlockReader):
-    """Reads tags and fields."""
+    """Reads tags and fields. Methods that take a line return the number of the next line, or 0 if it is not theirs."""
 
     def _tagged(self, at: int, stripped: str) -> int:
-        """A tag at the start of a line, behind "@" or a backslash; an inline `{@tag}` does not come here."""
+        """Read a tag at the start of a line, after "@" or a backslash. Inline tags (`{@tag}`) are handled elsewhere."""
         if self.language == "c" and (match := _KERNEL_ARGUMENT.match(stripped)) and match.group(1) not in _KINDS:
             text = without_annotation(match.group(2))
             self._open("param", match.group(1).split(".")[-1] if match.group(1) != "..." else "", text)
@@ -43,7 +43,7 @@ class TagReader(BlockReader):
         tag, rest = match.group(1), match.group(2)
         kind = _KINDS.get(tag.lower(), "skip")
         if kind == "skip" and (self.language == "python" or (stripped[0] == "\\" and len(tag) < 3)):
-            return 0  # a decorator in a sentence; \c and \p mark one word
+            return 0  # a decorator in a sentence, or \c and \p, which mark one word
         if kind == "skip" and tag.lower() in _ONE_LINE_TAGS:
             self._open("text")
             return at + 1
@@ -56,7 +56,7 @@ class TagReader(BlockReader):
         return at + 1
 
     def _argument(self, kind: str, rest: str) -> tuple[str, str]:
-        """(name, text) of a tag: types, in braces, brackets or (PHP) before the variable, are left out."""
+        """(name, text) of a tag, without types: those in braces or brackets, and in PHP those before the variable."""
         if kind not in ("param", "return", "raise"):
             return "", rest.lstrip("-–: ")
         rest = rest.lstrip(": ")
@@ -115,7 +115,7 @@ class TagReader(BlockReader):
 
 
 def _without_type(text: str) -> str:
-    """`text` after a type in braces (JSDoc) or brackets (YARD), nested ones too."""
+    """`text` without a leading type in braces (JSDoc) or brackets (YARD), which may be nested."""
     if not text or text[0] not in "{[":
         return text
     opening, closing = text[0], {"{": "}", "[": "]"}[text[0]]
@@ -130,7 +130,7 @@ def _without_type(text: str) -> str:
 
 
 def _without_php_type(text: str) -> str:
-    """`text` after its first word, which may hold spaces within brackets: `array<int, string> the names`."""
+    """`text` without its first word, which may contain spaces in brackets: "array<int, string> the names"."""
     depth = 0
     for position, character in enumerate(text):
         depth += (character in "<({") - (character in ">)}")

@@ -1,7 +1,8 @@
-"""C#'s XML documentation to blocks: (kind, text, name) as in docreader.Block.
+"""Splits C#'s XML documentation into blocks: (kind, text, name) as in docreader.Block.
 
-Hand-written documentation is often no well-formed XML (bare `<`, tags left open, tags in capitals), so tags are taken
-as they come: a known tag opens and closes blocks, an unknown one ("List<T>", HTML) stays in the text.
+Hand-written documentation is often not well-formed XML: it has bare `<`, tags left open and tags in capitals. The reader
+therefore takes each tag by itself: a known tag opens or closes a block, and an unknown one ("List<T>", HTML) stays in the
+text.
 """
 
 import html
@@ -23,7 +24,7 @@ _KINDS = {"summary": "text", "remarks": "text", "param": "param", "typeparam": "
           "seealso": "skip", "permission": "skip"}  # fmt: skip
 _BREAKS = frozenset("para p item list listheader br ul ol li".split())
 _REFERENCES = frozenset(("see", "paramref", "typeparamref", "seealso"))
-_SILENT = frozenset(  # only their tags say something, and not of the code
+_SILENT = frozenset(  # tags with no meaning for the text
     "internalonly include exclude preliminary c description completionlist threadsafety nodoc".split()
 )
 _DROPPED = frozenset("filterpriority author authors date created changed history version since copyright license revision "
@@ -36,7 +37,7 @@ def is_xml(text: str) -> bool:
 
 
 def read_xml(text: str) -> Iterator[tuple[str, str, str]]:
-    """Blocks: text, param, return, raise, lead (of an example), code; the summary first, else in source order."""
+    """Yields blocks of kinds text, param, return, raise, lead and code: the summary first, the others in source order."""
     reader = _Reader()
     for piece in _TAGS.split(text):
         reader.take(piece)
@@ -44,22 +45,22 @@ def read_xml(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 class _Reader:
-    """The state of one pass: the open block (kind, name, texts), code that is collected, and what is skipped."""
+    """The state of one pass: the open block (kind, name, texts), the code collected so far, and the tag being skipped."""
 
     def __init__(self) -> None:
-        self.first: list[tuple[str, str, str]] = []  # of the summary
+        self.first: list[tuple[str, str, str]] = []  # blocks of the summary
         self.blocks: list[tuple[str, str, str]] = []
         self.kind, self.name, self.tag = "text", "", ""
         self.texts: list[str] = []
         self.code: list[str] | None = None
-        self.dropped = ""  # the tag whose text is left out
-        self.pending = ""  # the target of an open reference, until it has a label
+        self.dropped = ""  # the tag whose text is being skipped
+        self.pending = ""  # the target of an open reference that has no label yet
 
     def take(self, piece: str) -> None:
-        """One piece: a tag, or the text between two."""
+        """Process one piece: a tag, or the text between two tags."""
         tag = match.group(1).lower() if piece.startswith("<") and (match := _NAME.match(piece)) else ""
         closing, whole = piece.startswith("</"), piece.endswith("/>")
-        if self.code is not None:  # generics in a block of code look like tags
+        if self.code is not None:  # generics in code look like tags
             self._collect(self.code, piece, ends=tag == "code" and closing)
         elif self.dropped:
             self.dropped = "" if tag == self.dropped and closing else self.dropped
@@ -88,7 +89,7 @@ class _Reader:
             self.texts.append(piece)
 
     def _refers(self, tag: str, piece: str, *, closing: bool, whole: bool) -> bool:
-        """Whether a tag is a reference in a sentence; its target is the text unless a label follows."""
+        """Process a reference in a sentence: its label, or else its target, becomes text. Returns whether the tag is one."""
         if tag == "seealso" and not "".join(self.texts).strip():
             return False
         if closing:
@@ -110,7 +111,7 @@ class _Reader:
         self.name = _reference(attribute.group(1)) if attribute else ""
 
     def _collect(self, pieces: list[str], piece: str, *, ends: bool) -> None:
-        """Add a piece of `<code>`. Code on one line within a sentence is a word of the sentence; other code is a block."""
+        """Add a piece of `<code>`. One line of code within a sentence becomes part of it; other code becomes a block."""
         if not ends:
             pieces.append(piece)
             return
@@ -131,7 +132,7 @@ class _Reader:
         self.texts = []
 
     def finish(self) -> Iterator[tuple[str, str, str]]:
-        """Close what is open; the blocks, those of the summary first."""
+        """Close what is open; returns the blocks, those of the summary first."""
         if self.code:
             code = _code("".join(self.code))
             self._close()
@@ -153,7 +154,7 @@ def _paragraphs(kind: str, texts: list[str], name: str) -> Iterator[tuple[str, s
 
 
 def _reference(target: str) -> str:
-    """`Some.Namespace.Type` as `Type` too, where markup.reference() asks for the kind ("T:")."""
+    """Like markup.reference(), but shortens `Some.Namespace.Type` to `Type` even without the kind ("T:") in front."""
     return reference(target if target[1:2] == ":" or target.startswith("http") else f"T:{target}")
 
 

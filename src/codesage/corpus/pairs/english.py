@@ -1,13 +1,14 @@
-"""Whether a short text beside code is English prose: not another language, not code that was commented out.
+"""Decides whether a short text beside code is English prose, and not another language or commented-out code.
 
-Summaries are terse ("Return the sum"), so there is no model here: letters, then function words and the verbs that
-begin summaries, of English and of the languages whose comments packages carry. Every rule is linear in the text.
+Summaries are terse ("Return the sum"), so no language model is used. The rules look at the letters, then at function words
+and at the verbs that begin summaries, in English and in other languages common in comments. Every rule is linear in the
+text.
 """
 
 import re
 from functools import lru_cache
 
-_WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not the parts of identifiers: el_nodo, es6
+_WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not parts of identifiers: el_nodo, es6
 _LETTERS = bytes([ord(chr(code).lower()) if chr(code).isalnum() or code == 95 else 32 for code in range(128)]).ljust(256)
 _ENGLISH = frozenset(
     "a an the of to in is are be been was were for and or if with this that these those by on as it its not no when from "
@@ -18,7 +19,7 @@ _ENGLISH = frozenset(
     "until otherwise instead here how what who via per between without within over under out up down off same "
     "test tests class method function read write remove update current".split()
 )
-# Words of one of these languages that are no words of English text nor of code; those in _WEAK can be both.
+# Words of other languages that occur neither in English text nor in code, except those in _WEAK, which may.
 _FOREIGN = frozenset(
     # German
     "der das und ein eine einen einem einer eines für mit von vom ist nicht werden wird wurde den dem des auf aus bei "
@@ -51,7 +52,7 @@ _WEAK = frozenset(
     "pas plus sa ses per con non di op te met dit of en ve til fra bu ini of dos su fait an am ou la le du un til ce so "
     "uno sauf sind per hier ob busca crea et au kind valor dal cadena liste lista hat es lit nie ed nova ile".split()
 )
-_TELLING = frozenset(word.encode() for word in _FOREIGN - _ENGLISH if word.isascii())  # the others never outnumber English
+_TELLING = frozenset(word.encode() for word in _FOREIGN - _ENGLISH if word.isascii())  # others never outnumber English words
 _CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]")
 _CODE_START = re.compile(
     r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
@@ -70,18 +71,18 @@ _RULE = re.compile(r"[A-Za-z][\w-]{0,60} ?: ")
 _RULE_TOKEN = re.compile(r"['\"][^'\"]{1,20}['\"],?|[|;?*+()\[\]{}]+|[A-Z][A-Z_]+[*+?]?|<[\w-]+>|\w+[*+?]|\[\S+\]|\S*_\S*")
 _SYNOPSIS = re.compile(r"[A-Z][A-Z_.-]{2,40}(?: [A-Z]{2,}){0,3}(?: (?:[<\[|/.\]>-]\S*|[a-z]+[\])>]?|[A-Z]+)){1,12}$")
 _FUNCTION_WORDS = frozenset("the a an of to in is are and or for with from by on as at be not this that if when which".split())
-_MAY_BE_CODE = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~:]")  # in all that is code below: most prose has none
+_MAY_BE_CODE = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~:]")  # code by the rules below has one of these; most prose has none
 _CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
 
 
-@lru_cache(maxsize=256)  # as is_code
+@lru_cache(maxsize=256)  # for the reason given at is_code
 def is_english(text: str) -> bool:
-    """Whether a short text reads as English: Latin letters, and words of no other language outnumbering English ones.
+    """Whether a short text reads as English: its letters are Latin, and words of other languages do not prevail.
 
-    Meant not to lose terse summaries ("Return the sum"): text in Latin script without telling words passes.
+    Terse summaries ("Return the sum") must not be lost, so text in Latin script without words of other languages passes.
     """
     if text.isascii():
-        words = text.encode().translate(_LETTERS).split()  # many times as quick as _WORD
+        words = text.encode().translate(_LETTERS).split()  # many times faster than _WORD
         if _TELLING.isdisjoint(words):
             return text.lower() != text.upper()
     else:
@@ -95,9 +96,9 @@ def is_english(text: str) -> bool:
     return foreign < 1.0 or foreign <= 0.6 * sum(map(_ENGLISH.__contains__, words))
 
 
-@lru_cache(maxsize=256)  # a summary is judged when it is chosen, and again by the pair rules
+@lru_cache(maxsize=256)  # a summary is checked when it is chosen, and again by the pair rules
 def is_code(text: str) -> bool:
-    """Whether a line or two of comment is code that was commented out, or markup, rather than prose."""
+    """Whether a short comment is commented-out code or markup rather than prose."""
     if not _MAY_BE_CODE.search(text):
         return False
     text = text.strip()
@@ -118,7 +119,7 @@ def is_code(text: str) -> bool:
 
 
 def _is_grammar(text: str) -> bool:
-    """Whether a text is a rule of a grammar: "expr ::= term", "expr: expr '+' term | NAME"."""
+    """Whether a text is a grammar rule: "expr ::= term", "expr: expr '+' term | NAME"."""
     if _GRAMMAR.match(text):
         return True
     rule = _RULE.match(text) if ":" in text[:64] and ("'" in text or '"' in text or "|" in text) else None

@@ -1,8 +1,8 @@
-"""Whether the code below a comment does what the comment says, as far as the words of both can tell.
+"""Decides, by the words of both, whether the code below a comment does what the comment says.
 
-In: the deed a comment states (verbs.py) and the statements below it. Out: yes, or no where the code lacks every sign of it:
-a check without a condition, a loop without one, a removal where nothing is removed. Such a block most often only prepares
-what the comment describes, and the rest stands below a blank line.
+The input is the action that a comment states (verbs.py) and the statements below it. The answer is no if the code shows no
+sign of the action: the comment says "check" and there is no condition, "loop" and there is no loop, "remove" and nothing is
+removed. Such code usually only prepares the action, and the rest follows below a blank line.
 """
 
 import re
@@ -14,7 +14,7 @@ _CONDITION = (
     r"[=!<>]=|filter|where|reject"
 )
 _LOOP = r"\b(?:for|while|until|foreach|do|loop|times|select)\b|each|\bmap\b|walk|iter|travers|range|visit|recurs|\bgoto\b"
-_SIGNS_OF = {  # verbs, and what the code has, in any case, that does what they say
+_SIGNS_OF = {  # verbs, and what code that does them contains, in upper or lower case
     "check verify ensure test validate assert confirm enforce require compare examine": (
         r"\b(?:if|unless|switch|match|case|while|catch|except|rescue)\b|assert|expect|require|verif|check|ensure|valid|should|"
         r"raise|throw|fail|panic|error|[=!]=|confirm|vrfy|must\w*\("
@@ -67,7 +67,7 @@ _PLAIN = re.compile(
     r"[\w\s.$:>\[\]*&@,()-]*?[\w\]]\s*:?=\s*[-\w.$\"'\[\]{}>&*:]*;?\s*(?:(?://|#|/\*).*)?$|[\w\s.*<>,\[\]]+;$|(?:return|"
     r"break|continue|next)\b[\s\w.]*;?$"
 )
-_LONG = 200  # characters of a line that assigns a value and does nothing else
+_LONG = 200  # characters; a longer line is never taken for a plain assignment
 _OPENS = re.compile(r"(?:try|using|with)\b.*[(:]")
 _MAKES = frozenset("create initialize init instantiate open make construct connect start".split())
 _FEW = 6
@@ -78,7 +78,7 @@ _ASSIGNS = frozenset(
 )
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]{2,}")
 _PART = re.compile(r"[a-z]{3,}|\d+")
-_COMMON = frozenset(  # verbs that stand in the names of all sorts of code
+_COMMON = frozenset(  # verbs that are in the names of all kinds of code
     "get set create make add use run test check call init initialize put read write load save send handle find build update "
     "return start open ensure verify try define specify construct retrieve creates adds gets sets creating adding getting "
     "setting using".split()
@@ -97,7 +97,7 @@ _LEADS = re.compile(r"(?:\w+ly|always|only|first|then|now)\s+(?=\w)", re.IGNOREC
 
 
 def does(text: str, code: str) -> bool:
-    """Whether nothing speaks against it that `code` is what `text`, a deed, says."""
+    """Whether `code` shows signs of the action that `text` states."""
     lines = [line for line in code.splitlines() if line.strip()]
     top = [line for line in lines if line[0] not in " \t})]"]
     words = text.split()
@@ -105,7 +105,7 @@ def does(text: str, code: str) -> bool:
         return False
     verbs = _verbs(text)
     if len(lines) > _FEW and _OPENS.match(lines[0]) and not _MAKES.isdisjoint(verbs):
-        return False  # the whole use of what is made
+        return False  # the code also uses what is created
     for verb in verbs:
         if (signs := _SIGNS.get(verb)) and not signs.search(code):
             return False
@@ -119,12 +119,12 @@ def does(text: str, code: str) -> bool:
 
 
 def _branches(top: list[str]) -> int:
-    """How many statements with a block begin on these lines, but those that only handle an error."""
+    """Number of statements with a block that begin on these lines, not counting those that only handle an error."""
     return sum(_BRANCHES.match(line) is not None and not _GUARD.match(line) for line in top)
 
 
 def _names(words: list[str], code: str) -> bool:
-    """Whether some word of a text that is not vague, or its first letters, stands in the code (in lower case)."""
+    """Whether the code, in lower case, contains the first four letters of a word that is neither vague nor common."""
     parts = _PART.findall(" ".join(words).lower())
     return any(part[:4] in code for part in parts if part not in VAGUE and part not in _COMMON)
 

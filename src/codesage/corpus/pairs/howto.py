@@ -1,11 +1,11 @@
 """Titles and tags with the code that does what they name: pairs of kind "howto".
 
-Two places have them. Samples of documentation lie between tags in source files (`[START storage_upload_file]`), and the
-tag names the task. Articles in Markdown, reStructuredText or AsciiDoc have a heading and blocks of code; blocks in
-several languages with no prose between them are tabs that do the same, so they share a `group`. Samples of one tag
-share a group too, over files, languages and repositories.
+They come from two places. First, source files mark samples for the documentation with tags
+(`[START storage_upload_file]`), and the tag names the task. Second, articles in Markdown, reStructuredText or AsciiDoc have
+headings with blocks of code below them. Blocks in several languages without prose between them are tabs that do the same
+thing, so they share a `group`. Samples with the same tag also share a group, across files, languages and repositories.
 
-Everything here is linear in the text. Limits: MOST_LINES for the lines of a sample, _MOST_OPEN for tags open at a time.
+Everything here takes time linear in the text. MOST_LINES limits the lines of a sample, _MOST_OPEN the tags open at a time.
 """
 
 import re
@@ -25,7 +25,7 @@ from codesage.words import split_words
 LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
 ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
 _LEAST_WORDS, _MOST_WORDS = 2, 24  # of a title
-_GROUP_WORDS = 3  # a tag of fewer words ("quickstart") may mean different tasks
+_GROUP_WORDS = 3  # tags of fewer words ("quickstart") may name different tasks
 _MOST_OPEN = 50
 
 _TAG = re.compile(
@@ -53,7 +53,7 @@ _NO_TITLE = frozenset({
 _NUMBER = re.compile(
     r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*\\?[.):\s-]+\s*", re.IGNORECASE
 )
-_PREAMBLE = re.compile(  # comments, imports and headers before the first line that does something
+_PREAMBLE = re.compile(  # comments, imports and headers before the first statement
     r"(?:[ \t]*(?:"
     r"(?:import|from[ \t]+\S+[ \t]+import)[ \t]*\([^()]{0,4000}\)[^\n]*"
     r"|(?:import|const|var|let)[ \t]*\{[^{}]{0,4000}\}[ \t]*(?:from|=[ \t]*require)[^\n]*"
@@ -63,7 +63,7 @@ _PREAMBLE = re.compile(  # comments, imports and headers before the first line t
     r"|(?:const|var|let)\b[^\n=]{1,200}=[ \t]*require\()[^\n]*"
     r"|/\*(?s:.*?)\*/[ \t]*|[rRuU]?\"{3}(?s:.*?)\"{3}[ \t]*)?\n)+"
 )
-_POINTS = re.compile(  # a sentence that only makes sense beside the one before it, or beside the code
+_POINTS = re.compile(  # beginnings of sentences that need the sentence before them or the code
     r"(?:for (?:example|instance)|e\.g|then|the (?:same|following|above|below|next)|here|this|these|that|those|as|now|next"
     r"|finally|also|you can also|note|in (?:this|the following)|below|above|it|its|they|otherwise|however|so|but|and|or|see"
     r"|let's|first|second|similarly|alternatively|instead|if (?:you|this|the above))\b",
@@ -86,7 +86,7 @@ _KEPT_NAMES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Code of one language, as it stands in a document."""
+    """Code in one language, with the line of the document where it begins (from 1)."""
 
     language: str
     code: str
@@ -94,11 +94,11 @@ class Sample:
 
 
 def tagged_of(document: Document) -> Iterator[Pair]:
-    """A pair for each tagged region of a source file: the words of the tag, with its code.
+    """Yields a pair for each tagged region of a source file: the words of the tag and its code.
 
-    A tag that never ends gives nothing, nor does one whose code is too short or too long, or whose words say too little.
+    A tag gives no pair if it is never closed, if its code is too short or too long, or if its words say too little.
     """
-    open_tags: dict[str, int] = {}  # tag -> where the line after it starts
+    open_tags: dict[str, int] = {}  # tag -> start of the next line, in characters
     breaks: list[int] = []
     for match in _TAG.finditer(document.text):
         tag = match["google"] or match["aws"] or match["ascii"] or match["azure"]
@@ -130,7 +130,7 @@ def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pa
 
 
 def articles_of(document: Document) -> Iterator[Pair]:
-    """A pair for each heading of an article with the code below it; tabs of several languages share a group."""
+    """Yields a pair for each heading of an article with the code below it; tabs in several languages share a group."""
     path = PurePosixPath(document.path)
     if path.suffix.lower() not in ARTICLES or _CHANGES.match(path.stem):
         return
@@ -142,12 +142,12 @@ def articles_of(document: Document) -> Iterator[Pair]:
         several = len({sample.language for sample in samples}) > 1
         group = f"article:{document.package}:{document.path}#{number}" if several else ""
         for index, sample in enumerate(samples):
-            text = lead if lead and (not title or (several and index % 2)) else title  # both texts are used, each code once
+            text = lead if lead and (not title or (several and index % 2)) else title  # tabs take turns with the two texts
             yield howto(document, text, sample, name=PurePosixPath(document.path).stem, group=group)
 
 
 def howto(document: Document, text: str, sample: Sample, *, name: str, group: str) -> Pair:
-    """The pair of a title and a sample; in `bare_body` the names that the sample defines are hidden."""
+    """The pair of a title and a sample. Its `bare_body` is the code with the names that it defines hidden."""
     return Pair(
         text=text, code=sample.code, bare_body=without_names(sample.code, sample.language), description="",
         language=sample.language, name=name, kind="howto" if text else "parallel", path=document.path,
@@ -156,7 +156,7 @@ def howto(document: Document, text: str, sample: Sample, *, name: str, group: st
 
 
 def title_of(stated: str) -> str:
-    """A heading or tag as a text, or "" when it says too little: numbers in front, marks and languages do not count."""
+    """A heading or tag as the text of a pair, or "" if it says too little without leading numbers, marks and languages."""
     text = clean(_NUMBER.sub("", _ANCHOR.sub("", stated.strip()[:300]))).strip(" .:#*_-–")
     words = split_words(text)
     text = text if " " in text else " ".join(words)
@@ -167,7 +167,7 @@ def title_of(stated: str) -> str:
 
 
 def is_sample(sample: Sample) -> bool:
-    """Whether code is long enough to show something and short enough to be one thing, and is no output or shell session."""
+    """Whether code is long enough to show something, short enough to do one thing, and not output or a shell session."""
     code = sample.code
     if not has_lines(code, LEAST_LINES, sample.language) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
         return False
@@ -177,7 +177,7 @@ def is_sample(sample: Sample) -> bool:
 
 
 def _is_declared_only(code: str) -> bool:
-    """Whether C code only declares functions, as a synopsis does."""
+    """Whether C code only declares functions, like a synopsis."""
     statements = [part for part in _COMMENT.sub("", code).split(";") if part.strip()]
     return all(_PROTOTYPE.fullmatch(part) for part in statements)
 
@@ -195,7 +195,7 @@ def without_preamble(code: str) -> str:
 def without_names(code: str, language: str) -> str:
     """`code` with the names of the functions and classes that it defines replaced by f1, f2, ...
 
-    Entry points often carry the title. `code` itself when the parser refuses it.
+    The names often repeat the title. Returns `code` unchanged if it cannot be parsed.
     """
     try:
         tree = parse("<?php " + code if language == "php" and "<?" not in code else code, language)
@@ -212,7 +212,7 @@ def without_names(code: str, language: str) -> str:
 
 @dataclass(slots=True)
 class _Run:
-    """Blocks of code with no prose between them, and the texts above them."""
+    """Blocks of code without prose between them, and the texts above them."""
 
     title: str
     lead: str
@@ -235,7 +235,7 @@ _TAB = re.compile(  # markup around tabs, and labels that name a language
 
 
 class _Reader:
-    """One pass over the lines of an article: headings, paragraphs, and runs of blocks of code."""
+    """Reads an article in one pass over its lines: headings, paragraphs, and runs of code blocks."""
 
     def __init__(self, document: Document) -> None:
         text = document.text
@@ -250,11 +250,11 @@ class _Reader:
         if not self._titles[0]:
             self._titles[0] = " ".join(split_words(PurePosixPath(document.path).stem))
         self._paragraph: list[str] = []
-        self._first = self._last = ""  # paragraph below the heading, and the latest one
+        self._first = self._last = ""  # the first paragraph below the heading, and the latest one
         self._samples: list[Sample] = []
 
     def read(self) -> Iterator[_Run]:
-        """The runs of the article, in order."""
+        """Yields the runs of the article in order."""
         while self._at < len(self._lines):
             run = self._step()
             if run:
@@ -313,7 +313,7 @@ class _Reader:
         self._at = at + 1
 
     def _sourced(self, stated: str, *, directive: bool) -> None:
-        """A block of AsciiDoc, between rulers on the next lines, or a directive of reST with the lines indented below it."""
+        """Read a block of AsciiDoc between rulers, or a directive of reST with the indented lines below it."""
         at = self._at + 1
         if not directive:
             fence = self._lines[at].strip() if at < len(self._lines) else ""
@@ -343,7 +343,7 @@ class _Reader:
         return run
 
     def _title(self) -> str:
-        """The nearest heading that says something; a short one is read with the heading above it."""
+        """The nearest heading that says something; a short heading is joined with the one above it."""
         stated = [self._titles[level] for level in sorted(self._titles) if self._titles[level]]
         chosen: list[str] = []
         for heading in reversed(stated):
@@ -356,6 +356,6 @@ class _Reader:
 
 
 def _lead(paragraph: str) -> str:
-    """The first sentence of a paragraph, or "" when it says nothing."""
+    """The first sentence of a paragraph, or "" if it says nothing."""
     text = clean(first_sentence(paragraph[:2_000])).rstrip(": ")
     return "" if refusal(text) or _POINTS.match(text) or not title_of(text) else text

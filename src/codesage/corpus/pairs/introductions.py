@@ -6,7 +6,7 @@ from codesage.corpus.pairs.prose import clean, count_tokens, first_sentence
 from codesage.corpus.pairs.verbs import begins_with_verb, hangs
 
 _MOST_WORDS = 35
-_MOST_TOKENS = 100  # a longer paragraph is cut to the sentences that fit
+_MOST_TOKENS = 100  # of a paragraph; a longer one is cut at a sentence
 # Words of a paragraph that only points at the code below it ("For example:", "You can use it like this:").
 _POINTS = frozenset(
     "a an the this that these those it its you your we our they here's there is are be been was will would can could may might "
@@ -26,16 +26,16 @@ _EXAMPLE_TAIL = re.compile(
     r"(?:,? the (?:following )?code)?|examples?|usage|like (?:so|this)|as follows|as below|see below)[\s.,:]*$",
     re.IGNORECASE,
 )
-_NO_EXAMPLE = re.compile(  # of its last sentence: what follows is output, a declaration, a setting or a mistake
+_NO_EXAMPLE = re.compile(  # last sentences that introduce output, a declaration, a setting or a mistake
     r"\b(?:outputs?(?: (?:is|are|will|would|looks?|might)\b.*)?$|prototypes?|signatures?|grammar|wrong way|bad example|"
     r"do not use|don't do|error message|stack ?trace|deprecated|has been removed|"
     r"install(?:ed|ing|s)?\b.{0,60}(?:is|with|by|using|via))\b|^[\w-]+: [\w-]+$",
     re.IGNORECASE,
 )
-_NO_PROSE = re.compile(  # markup that is no text, a label, a setting, a heading
+_NO_PROSE = re.compile(  # markup, a label, a setting, a heading
     r"\[!|\[[A-Z]\w+\]|[<>{}|]|%}|\w+:#|::|^\W*\w+(?:[-_:]\w+)+\W*$|^\w+(?: \w+)?: ?\w+(?: \(default\))?$|\bsnip\b|&\w+;|\\\w"
 )
-_NOTE = re.compile(  # remarks, restrictions, and what hangs on the text before it
+_NOTE = re.compile(  # remarks, restrictions, and text that depends on the text before it
     r"\b(?:must|should|shouldn't|cannot|can't|won't|might|may not|beware|caution|warning|note|notice|important|deprecated|"
     r"however|unlike|"
     r"although|though|unfortunately|in contrast|equivalent|the same (?:as|way|thing|result)|similar(?:ly)?|above|below|"
@@ -60,7 +60,7 @@ _HANGS = re.compile(
     r"result|output|returned|expected|following|throws?|raises?|will|would|can|could|is|are|was|has|have|had|be|been)\b(?!-)",
     re.IGNORECASE,
 )
-_SHOWS = re.compile(  # "The following example shows how to read a file": what follows is what the code does
+_SHOWS = re.compile(  # "The following example shows how to": the text behind it says what the code does
     r"(?:(?:here(?:'s| is| are)|(?:this|the|the following|the next|a|an|another)(?: (?:\w+ ){0,2})|following )?"
     r"(?:examples?|code|snippet|program|sample|listing|script)\b(?: code| snippet| program| below| function| above)?,? ?"
     r"(?:that |which )?(?:(?:also )?(?:shows?|demonstrates?|illustrates?|describes?|explains?)(?: you)?|of|is of)"
@@ -105,10 +105,10 @@ _LAST_SENTENCE = re.compile(r"(?:^|(?<=[.!?] ))[^.!?](?:[^.!?]|[.!?](?! ))*$")
 
 
 def introduction(paragraph: str, language: str) -> str | None:
-    """What a paragraph says of the example below it: its first sentences that fit _MOST_TOKENS, at least one, cleaned.
+    """What a paragraph says about the example below it, cleaned. Reads the sentences that fit _MOST_TOKENS, at least one.
 
-    "" where it only points at the example ("For example:"), None where it says that no code to learn from follows ("The
-    output is:").
+    Returns "" if the paragraph only points at the example ("For example:"), and None if what follows is not an example
+    ("The output is:").
     """
     paragraph = paragraph[:4_000]
     end = len(first := first_sentence(paragraph))
@@ -128,7 +128,7 @@ def introduction(paragraph: str, language: str) -> str | None:
 
 
 def task(sentence: str) -> str:
-    """What a sentence says that an example does, without "The following example shows how to" before it, or ""."""
+    """What a sentence says that an example does, without a lead such as "The following example shows how to"; or ""."""
     text = sentence.strip().rstrip(".,:; ")
     shows = _SHOWS.match(text)
     text = text[shows.end() :] if shows else text
@@ -154,5 +154,5 @@ def task(sentence: str) -> str:
 
 
 def _says(text: str) -> bool:
-    """Whether a paragraph says more than that an example follows."""
+    """Whether a text says more than that an example follows."""
     return len({word for word in _WORDS.findall(text.lower()) if word not in _POINTS}) >= 2

@@ -1,4 +1,4 @@
-"""The tests of a source with the functions they test: what can only be known when all of its files are parsed."""
+"""Matches the tests of a source with the functions they test. This step needs all files of the source to be parsed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,21 +39,21 @@ class JoinUnit:
 
 @dataclass(frozen=True, slots=True)
 class JoinTests:
-    """Task: pairs of kind "test" of a source: its tests, each with the function of its package that it tests."""
+    """Task: the pairs of kind "test" of a source: each test with the function of its package that it tests."""
 
     held_out: frozenset[str]
     exclude: str
 
     def __call__(self, unit: JoinUnit, guard: Guard) -> str:
-        """Fill the unit's place; its name is the answer."""
+        """Write the pairs of the source; returns the folder."""
         tests: dict[str, list[Tested]] = defaultdict(list)  # by package
         for test in _tests(unit.parsed):
             tests[test.package].append(test)
         definitions = _definitions(unit.parsed, tests)
         copied, drops, pairs = Counter(), Counter(), []
         for package, own in tests.items():
-            found = match_tests(own, definitions.get(package, {}), drops)
-            pairs += without_benchmarks(self.exclude, found, copied)
+            matched = match_tests(own, definitions.get(package, {}), drops)
+            pairs += without_benchmarks(self.exclude, matched, copied)
         with result(unit.folder) as (folder, report):
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
             report |= {"benchmark pairs": copied, "dropped": drops}
@@ -71,17 +71,17 @@ def _tests(parsed: tuple[ParseUnit, ...]) -> Iterator[Tested]:
 def _definitions(
     parsed: tuple[ParseUnit, ...], tests: Mapping[str, Sequence[Tested]]
 ) -> dict[str, dict[str, list[Definition]]]:
-    """By package and name: every function outside tests that a test may test.
+    """By package and name: the functions outside tests that a test of the package may test.
 
-    Those are functions that a test calls, defined once in the package, or in a class, a module or a folder that tests
-    are for. They are few: so their bodies are read from the documents, and no body of any other is written anywhere.
+    Such a function is called by a test, and is defined once in the package or lies in a class, module or folder that tests
+    are for. There are few of them, so only their bodies are read from the documents.
     """
     called = pa.array(sorted({name for own in tests.values() for test in own for name in test.calls}), pa.string())
     homes = {package: {*(name for test in own for name in test.subjects), *(dirname(test.path) for test in own)}
              for package, own in tests.items()}  # fmt: skip
     tables = [_called(part.folder, called) for part in parsed]
     times = Counter(key for table in tables for key in zip(*_columns(table, "package", "name"), strict=True))
-    found: dict[str, dict[str, list[Definition]]] = defaultdict(lambda: defaultdict(list))
+    definitions: dict[str, dict[str, list[Definition]]] = defaultdict(lambda: defaultdict(list))
     for part, table in zip(parsed, tables, strict=True):
         stays = [
             times[package, name] == 1
@@ -91,12 +91,12 @@ def _definitions(
         table = table.filter(pa.array(stays, pa.bool_()))
         if len(table):
             for function, path, package in _functions(table, part):
-                found[package][function.name].append((function, path))
-    return found
+                definitions[package][function.name].append((function, path))
+    return definitions
 
 
 def _called(folder: Place, called: pa.Array) -> pa.Table:
-    """The functions of a row group outside tests whose names are called."""
+    """The functions of a row group, outside tests, whose names are in `called`."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
     table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], "function")))
     tests = pa.array(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
@@ -113,7 +113,7 @@ def _columns(table: pa.Table, *names: str) -> list[list]:
 
 
 def _functions(table: pa.Table, part: ParseUnit) -> Iterator[tuple[Function, str, str]]:
-    """(function, path, package) of each row."""
+    """Yields (function, path, package) for each row."""
     with parquet(part.documents) as file:
         texts = file.read_row_group(part.group, columns=["text"])["text"]
     sources = {row: texts[row].as_py().encode("utf-8", "replace") for row in set(table["row"].to_pylist())}

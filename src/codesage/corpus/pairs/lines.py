@@ -1,7 +1,7 @@
-"""Lines of code: which lines count when a body is measured.
+"""Counts lines of code when the length of a body is measured.
 
-A blank line, a line of comment, and a line of brackets or block keywords alone (`end`, `}`, `});`, `} else {`, `begin`,
-`#endif`) are no lines of code: they say nothing of what a function does. The count is the same in all nine languages.
+Blank lines, comments, and lines of only brackets or block keywords (`end`, `}`, `});`, `} else {`, `begin`, `#endif`) do not
+count: they say nothing about what a function does. The count works the same in all nine languages.
 """
 
 import re
@@ -23,19 +23,19 @@ def has_lines(code: str, least: int, language: str) -> bool:
     if language == "ruby" and "=begin" in code:
         code = _RUBY_COMMENT.sub("", code)
     no_code = _NO_CODE["#" if language in _HASH else _PHP if language == "php" else "//"]
-    position, found, commented = 0, 0, False
-    while found < least and position < len(code):
+    position, count, commented = 0, 0, False
+    while count < least and position < len(code):
         end = code.find("\n", position)
         end = len(code) if end < 0 else end
         line, position = code[position:end].strip(), end + 1
         if language not in _HASH:
             line, commented = _without_block_comment(line, commented)
-        found += no_code.match(line) is None
-    return found >= least
+        count += no_code.match(line) is None
+    return count >= least
 
 
 def _without_block_comment(line: str, commented: bool) -> tuple[str, bool]:
-    """(what follows the block comments at the start of a line, whether one of them is still open at its end)."""
+    """Returns (the line without block comments at its start, whether a comment is still open at its end)."""
     position = 0
     while commented or line.startswith("/*", position):
         close = line.find("*/", position if commented else position + 2)

@@ -1,7 +1,7 @@
-"""Inline markup to the words it shows: HTML, doc tags, roles, links and marks of emphasis, URLs, broken Unicode.
+"""Replaces inline markup by the words that it shows: HTML, doc tags, roles, links, emphasis, URLs and broken Unicode.
 
-clean() works on one paragraph or sentence, whatever convention it is written in; marks that mean different things in
-two languages look at the language. Every pattern is linear in its text.
+clean() works on one paragraph or sentence of any convention. Where a mark means different things in two languages, it checks
+the language. Every pattern takes time linear in the text.
 """
 
 import html
@@ -64,7 +64,7 @@ _KERNEL_SIGIL = re.compile(
     r"(?<![\w&%@#:])(?:[%@&]|::|#(?!define|include|if|el|end|undef|pragma|error|line|warning))(?=[A-Za-z_])(?:struct |"
     r"enum |union |typedef )?"
 )
-_C_SIGIL = re.compile(r"[\\@%&#]|::")  # one of them is in every find of the expressions above, which are slow to find nothing
+_C_SIGIL = re.compile(r"[\\@%&#]|::")  # every match of the patterns above has one; without one they need not run
 _ESCAPED = re.compile(r"\\(?=[<>@{}*_`\[\]])")
 _URL = re.compile(
     r"[(<]?\b(?:https?|ftp|file)://[^\s<>\"']{1,2000}[)>]?|\bwww\.[^\s<>]{1,2000}|"
@@ -83,12 +83,12 @@ _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _EMPTY_BRACKETS = re.compile(r"\s?\((?:\s|see|see also|cf\.?|e\.g\.|at|[:,;])*\)(?=\s|$|[.,;:])", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")
 _MOJIBAKE = ("Ã", "â€", "Â", "â\x80", "ï»¿")
-_SYMBOLS = "\u2300"  # above it are emoji, boxes and selectors of variants; below it letters, accents, arrows, degrees
+_SYMBOLS = "\u2300"  # from here on: emoji, boxes and variation selectors; before: letters, accents, arrows, degrees
 _MARKED = re.compile(r"[<`{\[+*&|\\@%#:/\x1b_]")  # prose without one of these has no markup
 
 
 def clean(text: str, language: str = "") -> str:
-    """Strip URLs, HTML and doc tags, give inline markup its text, repair Unicode, collapse white space, drop the stop."""
+    """Remove URLs, HTML, doc tags, inline markup and the final full stop; repair Unicode; collapse white space."""
     if not text.isascii() or not text.isprintable():
         text = repair_unicode(text)
     if _MARKED.search(text):
@@ -147,7 +147,7 @@ def _html(match: re.Match) -> str:
 
 
 def _without_roles(text: str) -> str:
-    """`text` with the roles, links and default roles of reST replaced by the words that Sphinx shows for them."""
+    """`text` with reST's roles, default roles and links replaced by the words that Sphinx shows for them."""
     if ":`" in text:
         text = _ROLE.sub(
             lambda match: _last_part(match.group(2)) if "~" in match.group(1) else match.group(2).lstrip("."), text
@@ -172,7 +172,7 @@ def _without_rdoc(text: str) -> str:
 
 
 def _without_urls(text: str) -> str:
-    """A text without URLs and addresses of mail, and without the words that only led to one at its end."""
+    """A text without URLs and mail addresses, and without words at its end that only lead to one."""
     bare = _URL.sub("\ufffc", text)
     if bare == text:
         return text
@@ -182,8 +182,8 @@ def _without_urls(text: str) -> str:
 
 
 def _inline_tags(text: str) -> str:
-    """`{@code x}` and its like by what they show; braces may nest, and a tag that is never closed loses its mark."""
-    pieces, opened, at = [""], [], 0  # opened: the tag of each open brace, "" for a brace of the text
+    """Replace `{@code x}` and similar tags by what they show. Braces may nest; an unclosed tag loses its mark."""
+    pieces, opened, at = [""], [], 0  # opened: the tag of each open brace, "" for a plain brace
     for match in _BRACE.finditer(text):
         pieces[-1] += text[at : match.start()]
         at = match.end()
@@ -213,7 +213,7 @@ def _inline(tag: str, text: str) -> str:
 
 
 def reference(target: str) -> str:
-    """A reference as a reader calls it: `T:A.Type` is `Type`, `M:A.B.Do(System.Int32)` `B.Do`, `Node#next()` `Node.next`."""
+    """The readable form of a reference: `T:A.Type`: `Type`, `M:A.B.Do(System.Int32)`: `B.Do`, `Node#next()`: `Node.next`."""
     if target.startswith(("http:", "https:")):
         return ""
     kind, target = (target[0], target[2:]) if target[1:2] == ":" and target[2:3] != ":" else ("", target)
@@ -225,13 +225,13 @@ def reference(target: str) -> str:
 
 
 def repair_unicode(text: str) -> str:
-    """Undo UTF-8 read as Windows-1252 where that is reversible, normalise to NFC, drop control characters and emoji."""
+    """Repair UTF-8 that was decoded as Windows-1252 if possible; normalise to NFC; drop control characters and emoji."""
     if "\x1b" in text:
         text = _ANSI.sub("", text)
     if text.isascii():
         return text if text.isprintable() else "".join(c for c in text if c.isprintable() or c in "\n\t")
     if any(mark in text for mark in _MOJIBAKE):
-        with suppress(UnicodeError):  # not that kind of damage: the text stays as it is
+        with suppress(UnicodeError):  # other damage: the text stays unchanged
             text = text.encode("cp1252").decode("utf-8")
     text = unicodedata.normalize("NFC", text).replace("\ufffd", "").replace("\u00a0", " ")
     if text.isprintable() and max(text, default="") < _SYMBOLS:
@@ -240,6 +240,6 @@ def repair_unicode(text: str) -> str:
 
 
 def _is_dropped(character: str) -> bool:
-    """Whether a character is no text: control characters, marks without width, symbols such as emoji and arrows of boxes."""
+    """Whether a character is not text: control characters, marks without width, symbols such as emoji and boxes."""
     category = unicodedata.category(character)
     return category[0] == "C" or (character >= _SYMBOLS and category in ("So", "Mn", "Sk"))

@@ -1,9 +1,9 @@
 """Tests with the functions they test: pairs of kind "test".
 
-A test gives a pair when one of the names that it calls leads to one function, and the words of the test's name cover
-that name. A name leads to one function when the package defines it once, or defines it once in the class or module
-that the test is for (Go: in the folder of the test). All other tests give no pair: the body of a test is a poor
-match for the test's name (docs/log.md).
+A test gives a pair if one of the names that it calls identifies one function and the words of the test's name cover that
+name. A name identifies one function if the package defines it once, or defines it once in the class or module that the test
+is for (Go: in the folder of the test). Other tests give no pair, because the body of a test is a poor match for the test's
+name (docs/log.md).
 """
 
 from collections import Counter
@@ -19,31 +19,31 @@ from codesage.words import split_words
 
 UNMATCHED, UNTOLD, AGAIN = "test of no known function", "test name says nothing", "function with another test"
 DROPS = (UNMATCHED, UNTOLD, AGAIN)
-Definition = tuple[Function, str]  # with its path
+Definition = tuple[Function, str]  # a function and its path
 _LEAST_LINES = 2
 _TEST_WORDS = ("test", "mock", "fake", "stub")
 
 
 def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Definition]], drops: Counter) -> list[Pair]:
-    """The pairs of a package's tests, in order; what is left out is counted in `drops` under one of DROPS.
+    """The pairs of a package's tests, in order. Each test without a pair is counted in `drops` under one of DROPS.
 
-    `definitions` holds, by simple name, the functions and methods that the package defines outside tests. Of several
-    functions that a test may test, the one that shares most words with the test's name wins, then the one with the
-    longer name, then the one called first. Of several tests of one function, the one that says most about it stays.
+    `definitions` holds, by simple name, the functions and methods that the package defines outside tests. If a test may
+    test several functions, the function that shares the most words with the test's name is chosen, then the one with the
+    longer name, then the one called first. If a function has several tests, the one that says the most about it is kept.
     """
     best: dict[tuple, tuple[int, Pair]] = {}
     for test in tests:
-        found = _target(test, definitions)
-        count = _telling_words(test.text, found[0].name) if found else 0
-        if found is None or not count:
-            drops[UNMATCHED if found is None else UNTOLD] += 1
+        target = _target(test, definitions)
+        count = _telling_words(test.text, target[0].name) if target else 0
+        if target is None or not count:
+            drops[UNMATCHED if target is None else UNTOLD] += 1
             continue
-        function, path = found
-        place = (path, function.start_byte)
-        if place in best:
+        function, path = target
+        key = (path, function.start_byte)
+        if key in best:
             drops[AGAIN] += 1
-        if place not in best or count > best[place][0]:
-            best[place] = count, _pair(test, function, path)
+        if key not in best or count > best[key][0]:
+            best[key] = count, _pair(test, function, path)
     return [pair for _, pair in best.values()]
 
 
@@ -56,7 +56,7 @@ def _pair(test: Tested, function: Function, path: str) -> Pair:
 
 
 def _telling_words(text: str, name: str) -> int:
-    """Number of words in which a test's name says something: 0 where it says too little of the function `name`."""
+    """Number of meaningful words in a test's name; 0 if it says too little about the function `name`."""
     words = {word for word in _stems(text) if len(word) > 1 and not word.isdigit()} - _EMPTY_WORDS
     more = words.difference(_stems(name))
     return len(words) if len(words) >= 3 or (len(words) == 2 and more) else 0
@@ -68,36 +68,40 @@ def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> De
         named = _stems(call)
         shared = _shared(words, named) if call in definitions else 0
         score = shared, len(call)
-        if shared and score > best_score and (found := _resolve(test, definitions[call], whole=_contains(words, named))):
-            best, best_score = found, score
+        if shared and score > best_score and (target := _resolve(test, definitions[call], whole=_contains(words, named))):
+            best, best_score = target, score
     return best
 
 
 def _resolve(test: Tested, candidates: Sequence[Definition], *, whole: bool) -> Definition | None:
-    """The one of several functions of a name that a test tests, or None where that cannot be told.
+    """The one of several functions with the same name that a test tests, or None if that is unclear.
 
-    One that is not in the class, module or folder that the test is for counts only if the test's name says the `whole`
-    name of the function.
+    A function outside the class, module or folder that the test is for counts only if the test's name contains the
+    function's `whole` name.
     """
-    if candidates := _at_home(test, candidates) or (candidates if whole else ()):
-        function, path = max(candidates, key=lambda found: found[0].end_byte - found[0].start_byte)  # of overloads the longest
+    if candidates := _in_subjects(test, candidates) or (candidates if whole else ()):
+        function, path = max(candidates, key=_length)  # the longest overload
         alone = len({(path, function.parent) for function, path in candidates}) == 1
         if alone and _is_target(function, path):
             return function, path
     return None
 
 
-def _at_home(test: Tested, candidates: Sequence[Definition]) -> list[Definition]:
-    """The candidates in the class or, where no class is named so, the module that the test is for."""
-    classes = [found for found in candidates if plain(found[0].parent) in test.subjects]
-    modules = [found for found in candidates if module_of(found[1]) in test.subjects]
-    both = [found for found in classes if found in modules]
-    folder = [found for found in candidates if dirname(found[1]) == dirname(test.path)] if test.language == "go" else []
+def _length(candidate: Definition) -> int:
+    return candidate[0].end_byte - candidate[0].start_byte
+
+
+def _in_subjects(test: Tested, candidates: Sequence[Definition]) -> list[Definition]:
+    """The candidates in the class that the test is for, or else those in the module (in Go, the folder)."""
+    classes = [item for item in candidates if plain(item[0].parent) in test.subjects]
+    modules = [item for item in candidates if module_of(item[1]) in test.subjects]
+    both = [item for item in classes if item in modules]
+    folder = [item for item in candidates if dirname(item[1]) == dirname(test.path)] if test.language == "go" else []
     return both or classes or modules or folder
 
 
 def _is_target(function: Function, path: str) -> bool:
-    """Whether a function has enough code, is no constructor, and is itself no test outside the folders of tests."""
+    """Whether a function has enough code, and is neither a constructor nor part of a test or mock."""
     if function.name in (function.parent, "__init__", "constructor", "initialize", "__construct"):
         return False
     names = split_words(f"{function.parent} {path.rsplit('/', 1)[-1]}")
@@ -107,24 +111,25 @@ def _is_target(function: Function, path: str) -> bool:
 
 
 def _contains(words: Sequence[str], named: Sequence[str]) -> bool:
-    """Whether a name of at least two words occurs as it stands."""
+    """Whether a name of at least two words occurs unchanged in `words`."""
     return len(named) > 1 and f" {' '.join(named)} " in f" {' '.join(words)} "
 
 
-@lru_cache(maxsize=4096)  # the same names are called by one test after the other
+@lru_cache(maxsize=4096)  # many tests call the same names
 def _stems(text: str) -> tuple[str, ...]:
     return tuple([_stem(word) for word in split_words(text)])
 
 
 def _shared(words: Sequence[str], called: Sequence[str]) -> int:
-    """Number of words the names share; 0 when that says little.
+    """Number of words that a test's name shares with a called name; 0 if they are too few to mean anything.
 
-    More than half of the called name must be said, and a name of one word must be among the first two that are said
-    ("each" in "each never yields", not "config" in "requests win over config"): half of the matches were wrong without.
-    A constructor (NewFileReader) must be called new: a test often makes the object before it tests a method of it.
+    The test's name must contain more than half of the called name. A called name of one word must be among its first two
+    words ("each" in "each never yields", not "config" in "requests win over config"); without this rule, half of the
+    matches were wrong. For a constructor (NewFileReader), the test's name must contain "new", because tests often create an
+    object only to test one of its methods.
     """
     shared = len(set(called).intersection(words))
-    if not called or (called[0] == "new" and "new" not in words):  # a name such as `_` has no words
+    if not called or (called[0] == "new" and "new" not in words):  # `_` has no words
         return 0
     if len(called) == 1:
         return int(called[0] in words[:2] and len(called[0]) > 2)
@@ -133,7 +138,7 @@ def _shared(words: Sequence[str], called: Sequence[str]) -> int:
 
 @lru_cache(maxsize=4096)
 def _stem(word: str) -> str:
-    """Enough of a word to let "parses" and "parsing" meet "parse"."""
+    """The stem of a word, so that "parses" and "parsing" are equal to "parse"."""
     for ending in ("ing", "ies", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]

@@ -1,8 +1,8 @@
-"""A sentence of documentation without the name of what it documents ("ParseURL parses a URL" is "Parses a URL").
+"""Removes the name of a definition from its documentation ("ParseURL parses a URL" becomes "Parses a URL").
 
-The code side of a pair hides the name, so the text must not begin with it: a model would match names, not meanings.
-Every rule works on a cleaned sentence, asks for the name to be the subject or a title, and leaves a sentence alone
-where the first word only happens to be the name ("Sort keys by value" of `sort`).
+The code of a pair hides the name, so the text must not begin with it: a model would match names instead of meanings. Every
+rule works on a cleaned sentence. It removes the name only as the subject or a title of the sentence, and leaves a sentence
+alone whose first word only happens to be the name ("Sort keys by value" for `sort`).
 """
 
 import re
@@ -23,18 +23,18 @@ _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
     r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
     r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"
 )
-_BEFORE = 60  # characters that may stand before the name: an article, a noun, qualifiers
+_BEFORE = 60  # characters that may come before the name: an article, a noun, qualifiers
 _QUALIFIER = re.compile(r"\.|::|#|->|\\")
 _COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
 _WORD = re.compile(
     r"\s+(?:(?:also|always|just|only|simply|then|first|recursively|atomically|automatically)\s+)?([A-Za-z][\w'-]*)"
 )
 _MODALS = frozenset("has have does do can could may might must shall should will would contains".split())
-_NO_VERB = frozenset(  # what may follow a name that is no subject of a verb
+_NO_VERB = frozenset(  # words that may follow a name but are not its verb
     "and or nor for of to in on at as by with without from into onto over under between that which who whose where when "
     "while if unless but so than then not no only the a an this its it each all any via per up out off i".split()
 )
-# Verbs of a third person that are no plural nouns of code; those of _GO_VERBS are, and Go's convention tells them apart.
+# Verbs in the third person that are not also plural nouns in code. Those in _GO_VERBS are; in Go they are verbs by convention.
 _VERBS = frozenset(
     "returns creates provides implements represents contains determines checks computes calculates converts constructs "
     "defines describes generates gets initializes initialises performs adds appends applies attempts builds closes "
@@ -60,7 +60,7 @@ _NOUN_TOO = frozenset(  # a plain name before one of these can be a verb with it
 
 
 def without_name(sentence: str, name: str, language: str) -> str:
-    """`sentence` without `name` as its title or subject; "" when it is no more than the name or a signature."""
+    """`sentence` without `name` as its title or subject; "" if it is only the name or a signature."""
     if not name:
         return sentence
     head, own = sentence[: len(name) + _BEFORE].lower(), name.lower()
@@ -73,7 +73,7 @@ def without_name(sentence: str, name: str, language: str) -> str:
 
 
 def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
-    """What a sentence says after the match of its subject; the sentence where that is not its subject after all."""
+    """The sentence without the matched subject, or the whole sentence if the match is not its subject after all."""
     rest = sentence[match.end() :]
     certain = bool(match.group("call")) or _is_identifier(match.group("name"))
     if not rest.strip(" .:-;,"):
@@ -97,7 +97,7 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
 
 
 def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
-    """Whether `word` after a plain name is its verb: "sort sorts", "Add returns", but not "sort keys", "count lists"."""
+    """Whether `word` after a plain name is its verb: yes in "sort sorts" and "Add returns", no in "sort keys"."""
     own = name.lower().lstrip("_")
     if word in (own + "s", own + "es", own[:-1] + "ies") or word in _MODALS:
         return True
@@ -107,18 +107,18 @@ def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
 
 
 def _may_be_verb(word: str) -> bool:
-    """Whether a word after an identifier is its verb rather than an adjective or a noun ("Foo objects", "foo equivalent")."""
+    """Whether a word after an identifier may be its verb, and not an adjective or noun ("foo equivalent", "Foo objects")."""
     third = word in _VERBS or word in _GO_VERBS or word in _MODALS or word in _OTHER_VERBS
     return third or _third_person(word) or (word.endswith("s") and not word.endswith(("ss", "us", "ts", "ns", "es", "rs")))
 
 
 def _third_person(word: str) -> bool:
-    """Whether a word is the plain form of one of _VERBS."""
+    """Whether a word is the base form of a verb in _VERBS."""
     return word + "s" in _VERBS or word + "es" in _VERBS or word[:-1] + "ies" in _VERBS
 
 
 def tells_what_it_does(sentence: str) -> bool:
-    """Whether a sentence begins as those do that tell what code does: "Returns", "Check", "This method opens"."""
+    """Whether a sentence begins like one that says what code does: "Returns", "Check", "This method opens"."""
     if not sentence[:1].isupper() or sentence.count(" ") < 2:
         return False
     match = _THIS.match(sentence)
@@ -132,17 +132,17 @@ def tells_what_it_does(sentence: str) -> bool:
 
 
 def _without_stale_name(sentence: str) -> str:
-    """Go documentation begins with the name; where the name was changed later, an old one is left there."""
+    """Remove an outdated name: Go documentation begins with the name, and sometimes keeps the old one after a renaming."""
     first, _, rest = sentence.partition(" ")
     if _is_identifier(first) and first.isidentifier() and rest.partition(" ")[0] in _VERBS:
         return _capitalised(rest)
     return sentence
 
 
-def _is_own(found: str, name: str) -> bool:
-    """Whether a name in a text, perhaps qualified, is the name of a definition, but for case and underscores."""
-    own, last = _bare(name), _QUALIFIER.split(found)[-1]
-    return _bare(last) == own or _bare(found) == own
+def _is_own(written: str, name: str) -> bool:
+    """Whether a name written in a text, perhaps qualified, is `name`, apart from case and underscores."""
+    own, last = _bare(name), _QUALIFIER.split(written)[-1]
+    return _bare(last) == own or _bare(written) == own
 
 
 def _bare(name: str) -> str:
@@ -150,7 +150,7 @@ def _bare(name: str) -> str:
 
 
 def _is_identifier(word: str) -> bool:
-    """Whether a word looks like a name in code rather than like a word of English: fooBar, foo_bar, Foo2, a.b."""
+    """Whether a word looks like a name in code and not like an English word: fooBar, foo_bar, Foo2, a.b."""
     inner = word[1:]
     return "_" in word or "." in word or ":" in word or (inner != inner.lower() and not word.isupper())
 

@@ -1,10 +1,10 @@
-"""Code that does the same thing, found by where it lies: groups of parallel code within one source.
+"""Groups code of one source that does the same thing in several languages, by the paths of the files.
 
-Repositories with clients, solutions or samples in several languages lay them out alike: `python/two-sum.py` beside
-`go/two-sum.go`, `sort/heap/java/HeapSort.java` beside `sort/heap/c/heap.c`, `send-sms/send-sms.9.x.py` beside
-`send-sms/send-sms.6.x.cs`. aligned_key() takes the language out of a path, and files with equal keys form a group: whole
-files where they are short, functions of equal names where they are long. The words of the path, or the title of the
-README beside the file, are the text.
+Repositories with clients, solutions or samples in several languages use parallel paths: `python/two-sum.py` and
+`go/two-sum.go`, `sort/heap/java/HeapSort.java` and `sort/heap/c/heap.c`, `send-sms/send-sms.9.x.py` and
+`send-sms/send-sms.6.x.cs`. aligned_key() removes the language from a path, and files with equal keys form a group. Short
+files give pairs as a whole, long files give their functions with equal names. The text is the words of the path or the title
+of the README in the same folder.
 """
 
 import re
@@ -31,8 +31,8 @@ _COMMON = frozenset({
 })  # fmt: skip
 _ACTIONS = frozenset({"create", "delete", "get", "instance", "list", "patch", "post", "put", "read", "update"})
 _VERSION = re.compile(r"(?:[.-]v?\d+(?:\.[\dx]+)*)+$")
-_TWINS = {"javascript", "typescript"}  # often one file compiled, or the other with types
-_MOST_MEMBERS = 27  # three a language: more files than that share a layout, not a task
+_TWINS = {"javascript", "typescript"}  # one is often compiled from the other or has its types added
+_MOST_MEMBERS = 27  # three per language; more files share a layout and not a task
 _LEAST_FUNCTION_LINES = 3
 _README = re.compile(r"(?:^|/)readme(?:\.\w+)?$", re.IGNORECASE)
 _HEADING = re.compile(r"^(?:\#{1,3}[ \t]+)?(\S.{0,200}?)[ \t#]*$", re.MULTILINE)
@@ -40,19 +40,19 @@ _HEADING = re.compile(r"^(?:\#{1,3}[ \t]+)?(\S.{0,200}?)[ \t#]*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What alignment looks at: a path, and where the document is."""
+    """A file as alignment sees it: its path, and where its document is stored."""
 
     path: str
     language: str
-    part: int  # row group of the source
-    row: int  # in its row group
+    part: int  # number of the row group in the source
+    row: int  # number of the row in its row group
 
 
 def aligned_key(path: str) -> str:
-    """`path` without what names its language: equal for files that stand for each other, "" when it says too little.
+    """`path` without its language; equal for files that correspond to each other, "" if the rest says too little.
 
-    Folders and words that name one of the nine languages go, so do places such as `src`, versions and suffixes; the
-    rest is compared as words, so `two-sum`, `TwoSum` and `two_sum` are equal.
+    Folders and words that name one of the nine languages are removed, and so are folders such as `src`, versions and
+    suffixes. The rest is split into words, so `two-sum`, `TwoSum` and `two_sum` give equal keys.
     """
     *folders, name = path.split("/")
     stem = _VERSION.sub("", name.rpartition(".")[0] or name)
@@ -63,14 +63,14 @@ def aligned_key(path: str) -> str:
 
 
 def _words(part: str) -> list[str]:
-    """The words of one part of a path that do not name a language; numbers without leading zeros."""
+    """The words of one part of a path, without those that name a language; numbers have no leading zeros."""
     if language_named(part) or part.lower() in _PLACES:
         return []
     return [word.lstrip("0") or "0" for word in split_words(part) if not language_named(word)]
 
 
 def folder_key(path: str) -> str:
-    """The folder above a folder that names the language (`heap/java/HeapSort.java`: `heap`), or "" when there is none."""
+    """A key made of the folder above the language's folder (`heap/java/HeapSort.java`: `heap`), or "" if there is none."""
     folders = path.split("/")[:-1]
     for depth in range(len(folders) - 1, 0, -1):
         if language_named(folders[depth]):
@@ -79,11 +79,11 @@ def folder_key(path: str) -> str:
 
 
 def groups_of(files: Iterable[File]) -> dict[str, list[File]]:
-    """Groups of files that stand for each other, by key; each file is in one group at most, in the order of `files`.
+    """Groups of corresponding files by key, in the order of `files`. Each file is in at most one group.
 
-    A group has two languages or more, which are not JavaScript and TypeScript alone, and one file of each: of several
-    versions the last one. Where a folder has a subfolder for each language with a single file in it, these files form a
-    group whatever their names.
+    A group has one file in each of at least two languages, not counting JavaScript with TypeScript; of several versions, the
+    latest is used. If a folder has a subfolder for each language with a single file in it, these files form a group whatever
+    their names are.
     """
     files = [file for file in files if file.language and not is_test(file.path)]
     groups = _grouped(files, aligned_key)
@@ -96,12 +96,12 @@ def groups_of(files: Iterable[File]) -> dict[str, list[File]]:
 
 
 def _grouped(files: Sequence[File], key_of: Callable[[str], str]) -> dict[str, list[File]]:
-    found: dict[str, list[File]] = defaultdict(list)
+    by_key: dict[str, list[File]] = defaultdict(list)
     for file in files:
         if key := key_of(file.path):
-            found[key].append(file)
+            by_key[key].append(file)
     groups = {}
-    for key, members in found.items():
+    for key, members in by_key.items():
         newest = {file.language: file for file in sorted(members, key=lambda file: _natural(file.path))}
         if len(newest) > 1 and not set(newest) <= _TWINS and len(members) <= _MOST_MEMBERS:
             groups[key] = [file for file in members if newest[file.language] is file]
@@ -113,71 +113,72 @@ def _natural(path: str) -> list:
 
 
 def pairs_of_group(key: str, members: Sequence[Document], title: str) -> Iterator[Pair]:
-    """The pairs of one group of files: of the files themselves, or of their functions where a file is too long.
+    """Yields the pairs of one group of files: one for each file, or, if a file is too long, pairs of their functions.
 
-    `title`: of the README beside them, or "". Fewer than two members that hold code give nothing.
+    `title` is that of the README in the same folder, or "". Whole files give pairs only if at least two are usable samples.
     """
     samples = [Sample(member.language, without_preamble(member.text), 1) for member in members]
     package = members[0].package
     if all(len(sample.code) <= MOST_CHARACTERS for sample in samples):
-        found = [(member, sample) for member, sample in zip(members, samples, strict=True) if is_sample(sample)]
-        text = title or title_of(" ".join(_title_words(found[0][0].path))) if found else ""
-        if len(found) > 1:
-            for member, sample in found:
+        usable = [(member, sample) for member, sample in zip(members, samples, strict=True) if is_sample(sample)]
+        text = title or title_of(" ".join(_title_words(usable[0][0].path))) if usable else ""
+        if len(usable) > 1:
+            for member, sample in usable:
                 yield howto(member, text, sample, name=member.path.rpartition("/")[2], group=f"path:{package}:{key}")
         return
     yield from _functions(key, members, package)
 
 
 def _title_words(path: str) -> list[str]:
-    """The words of the last part of a path that says something; where it only says what is done, of the parts above too.
+    """The words of the last meaningful part of a path. If they only name an action, those of the parts above are added.
 
-    So "activities/list/get/example-1" gives "activities list get".
+    For example, "activities/list/get/example-1" gives "activities list get".
     """
     *folders, name = path.split("/")
-    found: list[str] = []
+    title: list[str] = []
     for part in (_VERSION.sub("", name.rpartition(".")[0] or name), *reversed(folders)):
         words = [word for word in _words(part) if not word.isdigit()]
         if not any(word not in _COMMON for word in words):
             continue
-        found = [word for word in words if word not in found] + found
-        if any(word not in _COMMON | _ACTIONS for word in found):
-            return found
+        title = [word for word in words if word not in title] + title
+        if any(word not in _COMMON | _ACTIONS for word in title):
+            return title
     return []
 
 
 def _functions(key: str, members: Sequence[Document], package: str) -> Iterator[Pair]:
-    """Functions that have the same name, in words, once in each of at least two members."""
+    """Yields the pairs of functions whose name, in words, occurs once in each of at least two members."""
     named: dict[str, list[tuple[Document, Sample]]] = defaultdict(list)
     for member in members:
         for name, samples in _by_name(member).items():
             if len(samples) == 1:
                 named[name].append((member, samples[0]))
-    for name, found in named.items():
-        if len({member.language for member, _ in found}) > 1 and not {member.language for member, _ in found} <= _TWINS:
+    for name, versions in named.items():
+        languages = {member.language for member, _ in versions}
+        if len(languages) > 1 and not languages <= _TWINS:
             text = title_of(name)
-            for member, sample in found:
+            for member, sample in versions:
                 yield howto(member, text, sample, name=name, group=f"path:{package}:{key}:{name}")
 
 
 def _by_name(document: Document) -> dict[str, list[Sample]]:
-    found: dict[str, list[Sample]] = defaultdict(list)
+    samples: dict[str, list[Sample]] = defaultdict(list)
     try:
         tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
     except ParseRefused:
-        return found
+        return samples
     for function in functions(tree):
         long = function.end_line - function.start_line >= _LEAST_FUNCTION_LINES
         if function.kind == "function" and function.name != "main" and long:
             sample = Sample(document.language, function.signature + function.body, function.start_line)
             if is_sample(sample):
-                found[" ".join(split_words(function.name))].append(sample)
-    return found
+                samples[" ".join(split_words(function.name))].append(sample)
+    return samples
 
 
-def numbered_solutions(document: Document, found: Sequence[Function]) -> Iterator[Pair]:
-    """Classes `Solution`, `Solution2`, ... among the definitions of one file: other ways to do the same."""
-    classes = [function for function in found if function.kind == "class" and re.fullmatch(r"Solution_?\d*", function.name)]
+def numbered_solutions(document: Document, definitions: Sequence[Function]) -> Iterator[Pair]:
+    """Yields the pairs of classes `Solution`, `Solution2`, ... in one file, which solve the same task in different ways."""
+    classes = [item for item in definitions if item.kind == "class" and re.fullmatch(r"Solution_?\d*", item.name)]
     samples = [Sample(document.language, item.signature + item.body, item.start_line) for item in classes]
     samples = [sample for sample in samples if is_sample(sample)]
     if len(samples) > 1:
@@ -187,18 +188,18 @@ def numbered_solutions(document: Document, found: Sequence[Function]) -> Iterato
 
 
 def readme_title(text: str) -> str:
-    """The title of a README as a text, or ""."""
+    """The title of a README as the text of a pair, or ""."""
     heading = _HEADING.search(text[:2_000].lstrip())
     return title_of(heading.group(1)) if heading else ""
 
 
 def is_readme(path: str) -> bool:
-    """Whether a path is that of a folder's README."""
+    """Whether a path is that of a README."""
     return _README.search(path) is not None
 
 
 def titled(documents: Sequence[Document], title: str) -> Iterator[Pair]:
-    """The pair of a folder's README title and its only file of code; more files than one give nothing."""
+    """Yields the pair of a README's title and the only file of code in its folder; several files give nothing."""
     if len(documents) != 1 or not title:
         return
     document = documents[0]

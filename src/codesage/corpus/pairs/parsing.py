@@ -1,7 +1,7 @@
-"""Documents to functions, pairs and tests: what a worker does with one row group.
+"""Parses the documents of one row group into functions, pairs and tests.
 
-Everything that reads a document's tree is done here, while it is there. A document that cannot be parsed, or shares
-text with a benchmark, is named in the report and leaves nothing else.
+Everything that needs a document's syntax tree happens here, so that each document is parsed once. A document that cannot be
+parsed, or that shares text with a benchmark, is listed in the report and gives nothing else.
 """
 
 from collections import Counter
@@ -33,9 +33,9 @@ from codesage.syntax import ParseRefused, functions, parse
 _KIND_CODES = {kind: code for code, kind in enumerate(PAIR_KINDS)}
 PAIRS = schema_of(Pair)
 PAIRS_FILE = "pairs.parquet"
-FUNCTIONS = schema_of(Function, without=("source",), path=str, package=str, row=int)  # row: of the document, in its group
+FUNCTIONS = schema_of(Function, without=("source",), path=str, package=str, row=int)  # row: of the document, in its row group
 FUNCTIONS_FILE, HELD_FUNCTIONS_FILE = "functions.parquet", "held_functions.parquet"
-TESTS = schema_of(Tested, without=("calls", "subjects"), calls=str, subjects=str)  # names, one a line
+TESTS = schema_of(Tested, without=("calls", "subjects"), calls=str, subjects=str)  # names, one per line
 TESTS_FILE = "tests.parquet"
 
 
@@ -45,23 +45,23 @@ class ParseUnit:
 
     documents: Place
     group: int
-    rows: tuple[int, ...]  # within the group: those that are kept
-    held_out: bool  # all of it, whatever the package
-    language: str  # of most of the source: that of an example in its documentation that does not say
+    rows: tuple[int, ...]  # numbers of the kept rows within the group
+    held_out: bool  # whether everything is held out, whatever the package
+    language: str  # main language of the source; used for examples in its documentation that name none
     folder: Place
     weight: int  # characters of text
 
 
 @dataclass(slots=True)
-class _Found:
-    """What the documents of a row group gave, as it is gathered."""
+class _Results:
+    """The results of a row group, collected document by document."""
 
     functions: list[tuple] = field(default_factory=list)  # (Function, path, package, row)
     held_functions: list[tuple] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     tests: list[Tested] = field(default_factory=list)
-    read: list[int] = field(default_factory=list)  # rows that belong into the shards of files
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)  # rows that go into the file shards
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
     dropped: Counter = field(default_factory=Counter)
     counts: dict[str, Counter] = field(default_factory=lambda: {
         name: Counter() for name in ("functions", "documented", "benchmark files", "benchmark pairs")
@@ -70,101 +70,101 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Parse:
-    """Task: functions, pairs, tests and keys of a row group. What is held out gives no files and no functions."""
+    """Task: functions, pairs, tests and keys of a row group. Held-out documents give no files and no functions."""
 
     held_out: frozenset[str]  # packages
     exclude: str  # folder of benchmark items, or ""
 
     def __call__(self, unit: ParseUnit, guard: Guard) -> str:
-        """Fill the unit's place; its name is the answer."""
+        """Write the results of the row group; returns the folder."""
         with parquet(unit.documents) as file:
             table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
-        found = _Found()
+        results = _Results()
         documents = list(records_of(table, Document))
         copied = benchmarks_in(self.exclude, [document.text for document in documents])
         for index, document in enumerate(documents):
-            why = guard.begin(index) or self._read(document, unit.rows[index], unit, copied[index], found)
+            why = guard.begin(index) or self._read(document, unit.rows[index], unit, copied[index], results)
             if why:
-                found.skipped.append((document.path, why))
+                results.skipped.append((document.path, why))
         guard.rest()
         with result(unit.folder) as (folder, report):
-            for name, rows in ((FUNCTIONS_FILE, found.functions), (HELD_FUNCTIONS_FILE, found.held_functions)):
+            for name, rows in ((FUNCTIONS_FILE, results.functions), (HELD_FUNCTIONS_FILE, results.held_functions)):
                 definitions, paths, packages, numbers = zip(*rows, strict=True) if rows else ((),) * 4
                 _write(folder / name, table_of(FUNCTIONS, definitions, path=paths, package=packages, row=numbers))
-            names = {column: ["\n".join(getattr(test, column)) for test in found.tests] for column in ("calls", "subjects")}
-            _write(folder / TESTS_FILE, table_of(TESTS, found.tests, **names))
-            pairs = without_benchmarks(self.exclude, found.pairs, found.counts["benchmark pairs"])
+            names = {column: ["\n".join(getattr(test, column)) for test in results.tests] for column in ("calls", "subjects")}
+            _write(folder / TESTS_FILE, table_of(TESTS, results.tests, **names))
+            pairs = without_benchmarks(self.exclude, results.pairs, results.counts["benchmark pairs"])
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
-            report |= {"skipped": found.skipped, "dropped": found.dropped, "read": found.read, "tests": len(found.tests),
-                       **found.counts}  # fmt: skip
+            report |= {"skipped": results.skipped, "dropped": results.dropped, "read": results.read,
+                       "tests": len(results.tests), **results.counts}  # fmt: skip
         return str(unit.folder)
 
-    def _read(self, document: Document, row: int, unit: ParseUnit, copied: str, found: _Found) -> str:
-        """Add what a document gives; the answer is why it is skipped, or ""; `copied`: the benchmark set it copies."""
+    def _read(self, document: Document, row: int, unit: ParseUnit, copied: str, results: _Results) -> str:
+        """Add the results of a document; returns why it was skipped, or "". `copied` is the benchmark set that it copies."""
         if copied:
-            found.counts["benchmark files"][copied] += 1
+            results.counts["benchmark files"][copied] += 1
             return "benchmark item"
         try:
             if not document.language:
-                found.pairs += examples_in_prose(
+                results.pairs += examples_in_prose(
                     document.text, document.path, language=unit.language, package=document.package,
                     version=document.version, licence=document.licence,
                 )  # fmt: skip
-                found.pairs += articles_of(document)
+                results.pairs += articles_of(document)
                 return ""
-            self._parse(document, row, unit.held_out or document.package in self.held_out, found)
+            self._parse(document, row, unit.held_out or document.package in self.held_out, results)
         except ParseRefused as refused:
             return refused.reason
         except MemoryError:
             raise
         except RecursionError:
             return "recursion"
-        except Exception as error:  # a mistake of ours, which a build of hours must survive: it is counted and named
+        except Exception as error:  # a bug must not stop a build of hours: the report lists it
             return f"error ({type(error).__name__})"
         return ""
 
-    def _parse(self, document: Document, row: int, held: bool, found: _Found) -> None:
+    def _parse(self, document: Document, row: int, held: bool, results: _Results) -> None:
         tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
         definitions = functions(tree)
         dropped, tests, pairs = Counter(), [], []
         if is_test(document.path):
-            tests = list(tested_of(tree, document, found=definitions))
+            tests = list(tested_of(tree, document, definitions=definitions))
         else:
             pairs = list(pairs_of(definitions, document, dropped, classes=True))
-        pairs += passages_of(tree, document, found=definitions)
+        pairs += passages_of(tree, document, definitions=definitions)
         pairs += tagged_of(document)
         pairs += numbered_solutions(document, definitions)
-        found.pairs += pairs
-        found.tests += tests
-        found.dropped.update(dropped)
-        functions_found = found.held_functions if held else found.functions
-        functions_found += [(function, document.path, document.package, row) for function in definitions]
+        results.pairs += pairs
+        results.tests += tests
+        results.dropped.update(dropped)
+        kept = results.held_functions if held else results.functions
+        kept += [(function, document.path, document.package, row) for function in definitions]
         if not held:
-            found.read.append(row)
-            found.counts["functions"][document.language] += len(definitions)
-            found.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
+            results.read.append(row)
+            results.counts["functions"][document.language] += len(definitions)
+            results.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
 
 
 def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> list[Pair]:
-    """`pairs` but for those that share text with an item of the folder `exclude`, which are counted by set."""
+    """`pairs` without those that share text with an item in the folder `exclude`; these are added to `counts` by set."""
     pairs = list(pairs)
     if not (exclude and pairs):
         return pairs
     names = [""] * len(pairs)
-    for strict in (False, True):  # solutions of tasks are short, and so is what they share with a benchmark
+    for strict in (False, True):  # solutions of tasks are short, so is the text they share with a benchmark
         rows = [row for row, pair in enumerate(pairs) if (pair.kind in ("howto", "parallel")) == strict]
         sides = [benchmarks_in(exclude, [getattr(pairs[row], side) for row in rows], strict=strict)
                  for side in ("code", "bare_body", "text")]  # fmt: skip
-        for row, *found in zip(rows, *sides, strict=True):
-            names[row] = next(filter(None, found), "")
+        for row, *matches in zip(rows, *sides, strict=True):
+            names[row] = next(filter(None, matches), "")
     counts.update(name for name in names if name)
     return [pair for pair, name in zip(pairs, names, strict=True) if not name]
 
 
 def benchmarks_in(exclude: str, texts: Sequence[str], *, strict: bool = False) -> list[str]:
-    """The benchmark set under the folder `exclude` that each text shares an item with, or ""; "" for all without a folder.
+    """For each text, the benchmark set in the folder `exclude` that it shares an item with, or "". Without a folder, all "".
 
-    `strict`: 55 characters in common count, not 135.
+    With `strict`, 55 characters in common are enough; otherwise 135 are needed.
     """
     return _benchmarks(exclude, strict).match_all(texts) if exclude else [""] * len(texts)
 
@@ -175,7 +175,7 @@ def _benchmarks(folder: str, strict: bool) -> Benchmarks:
 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *, everything: bool) -> None:
-    """pairs.parquet, and the keys that decide on pairs, and count them, without their texts."""
+    """Write pairs.parquet and the keys with which later steps choose and count pairs without reading their texts."""
     _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
     bodies = [pair.bare_body for pair in pairs]
     write_keys(folder, {
@@ -195,14 +195,14 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
 
 
 def _summary_key(pair: Pair) -> bytes:
-    """Equal for documented definitions with equal texts; zeros for other pairs."""
+    """A key of 8 bytes, equal for documented definitions with equal texts; zeros for other pairs."""
     return digest(pair.text.lower())[:8] if pair.kind in ("function", "class") else bytes(8)
 
 
 def side_of(pair: Pair) -> int:
-    """Number of the set of pairs among which equal and nearly equal code is dropped: pairs of its kind.
+    """Number of the set of pairs within which duplicate and near-duplicate code is dropped: the pairs of the same kind.
 
-    For kinds that form groups it is those of its language too: code carried over to another language is their point.
+    For kinds that form groups, only pairs in the same language: the groups exist to show code in several languages.
     """
     kind = _KIND_CODES[pair.kind]
     return kind + len(PAIR_KINDS) * (1 + CODES[pair.language]) if pair.kind in ("howto", "parallel") else kind

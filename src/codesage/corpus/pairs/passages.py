@@ -1,8 +1,8 @@
-"""Pairs of kinds of their own: the other places where people write plain language next to code.
+"""Pairs of kinds "example" and "comment": other places where people write plain language next to code.
 
-"example": a paragraph of documentation with the example that follows it, in docstrings and in Markdown or reST files;
+"example": a paragraph of documentation with the example below it, in docstrings and in Markdown or reST files.
 "comment": a comment in a function with the statements below it (comments.py). Names of tests are in tested.py.
-An example is parsed, unless a fence names its language: what has syntax errors is output, a table or a drawing.
+Unless a fence names its language, an example must parse: text with syntax errors is output, a table or a drawing.
 """
 
 import re
@@ -19,7 +19,7 @@ from codesage.corpus.pairs.rules import qualified, refusal
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, SourceTree, functions, parse
 
-LEAST_LINES, MOST_LINES = 2, 80  # of an example
+LEAST_LINES, MOST_LINES = 2, 80  # of an example's code
 _FENCES = {
     "python": "python py python3 pycon ipython ipython3 sage", "java": "java", "javascript": "javascript js jsx mjs node",
     "typescript": "typescript ts tsx", "csharp": "csharp c# cs", "c": "c", "ruby": "ruby rb irb erb", "go": "go golang",
@@ -29,9 +29,9 @@ _LANGUAGE_OF_FENCE = {fence: language for language, fences in _FENCES.items() fo
 _CHANGES = re.compile(
     r"(?:^|/)(?:change(?:s|log)|upgrad\w*|migrat\w*|history|news|release[-_ ]?notes?|whats?[-_ ]?new)\b", re.IGNORECASE
 )
-_DOES = re.compile(r"[{=]|^\s*[\w>.-]+\s?\(", re.MULTILINE)  # more than declarations of C
+_DOES = re.compile(r"[{=]|^\s*[\w>.-]+\s?\(", re.MULTILINE)  # C code that does more than declare
 _IMPORT_LINE = re.compile(r"\s*(?:import|from|require|require_once|use|using|include|#include|package|namespace|<\?php|#|//|$)")
-_PARTIAL = re.compile(  # left out in part, or shown as what not to write
+_PARTIAL = re.compile(  # code with omissions, or shown as good or bad style
     r"^[ \t]*(?:\.{3,}|…)[ \t]*$|^[ \t]*(?:#|//)[ \t]*(?:bad|good|wrong|right|correct|incorrect|before|after|not ok)\b[\s:.]*$|"
     r"^[ \t]*(?:#|//) (?:@|/)?(?:bad|good)\b|</?pre>|\{%|^[ \t]*[$%] \w",
     re.IGNORECASE | re.MULTILINE,
@@ -47,14 +47,17 @@ _DECLARES = re.compile(
 _ELLIPSIS = re.compile(r"^[ \t]*(?:#|//)?[ \t]*(?:\.\.\.|…)[ \t]*$", re.MULTILINE)
 
 
-def passages_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Pair]:
-    """Pairs of kinds "example" and "comment" of a parsed document; `found` are its functions when known already."""
-    found = functions(tree) if found is None else found
-    for function in found:
+def passages_of(tree: SourceTree, document: Document, *, definitions: Sequence[Function] | None = None) -> Iterator[Pair]:
+    """Yields the pairs of kinds "example" and "comment" of a parsed document.
+
+    `definitions` are its functions and classes, if the caller already has them.
+    """
+    definitions = functions(tree) if definitions is None else definitions
+    for function in definitions:
         if function.docstring:
             yield from _examples_of(function, document)
     line, counted = 1, 0
-    for function, first, text, code in comments_of(tree, found):
+    for function, first, text, code in comments_of(tree, definitions):
         line, counted = line + tree.source.count(b"\n", counted, first), first
         yield _pair("comment", text, code, document, name=qualified(function), line=line)
 
@@ -75,13 +78,16 @@ def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
 
 
 def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterator[tuple[str, str, str]]:
-    """(text, code, language) of each example; one that no paragraph introduces takes `whole`, once, or is left out."""
+    """Yields (text, code, language) of each example.
+
+    The first example that no paragraph introduces gets the text `whole`; others without an introduction are left out.
+    """
     lead, head, items, used = "", "", 0, False
     for block in blocks:
         if block.kind in ("text", "lead"):
             items = items + 1 if block.name == ITEM else 0
             head = block.text if not items else head
-            lead = head if items > 1 else block.text  # each item of a list tells a part; what stands before it the whole
+            lead = head if items > 1 else block.text  # items tell parts, the text above them the whole
             continue
         if block.kind != "code":
             lead, head, items = "", "", 0
@@ -98,7 +104,7 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
 
 
 def _without_prompts(code: str) -> str:
-    """The statements of a session of Python, without its prompts and its output; other code as it is."""
+    """The statements of an interactive Python session, without prompts and output. Other code is returned unchanged."""
     lines = code.splitlines()
     if not any(line.startswith(">>> ") for line in lines):
         return code
@@ -106,7 +112,7 @@ def _without_prompts(code: str) -> str:
 
 
 def _is_example(code: str, language: str, *, named: bool) -> bool:
-    """Whether a block is worth a pair: enough lines, not too many, and, unless a fence named its language, code of it."""
+    """Whether a block is a usable example: not too short or long, and, unless a fence `named` its language, valid code."""
     if not has_lines(code, LEAST_LINES, language) or code.count("\n") >= MOST_LINES or len(code) > 8_000:
         return False
     if all(map(_IMPORT_LINE.match, code.splitlines())) or (language == "c" and not _DOES.search(code)):
@@ -118,7 +124,7 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     if named:
         return True
     words = code.split()
-    if sum(map(str.isalpha, words)) > 0.6 * len(words):  # Ruby parses prose
+    if sum(map(str.isalpha, words)) > 0.6 * len(words):  # Ruby's parser accepts prose
         return False
     text = _ELLIPSIS.sub("", code)
     try:
@@ -129,17 +135,17 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
 
 
 def _declares_only(code: str) -> bool:
-    """Whether code is data or declarations: settings, an interface, a structure, a schema."""
+    """Whether code is only data or declarations: settings, an interface, a structure, a schema."""
     return (code[0] in "{[<" and not _CALL.search(code)) or (_DECLARES.match(code) is not None and not _RETURNS.search(code))
 
 
 def examples_in_prose(
     text: str, path: str, *, language: str = "", package: str = "", version: str = "", licence: str = ""
 ) -> Iterator[Pair]:
-    """Pairs of kind "example" of a Markdown or reST file: each paragraph with the block of code that follows it.
+    """Yields the pairs of kind "example" of a Markdown or reST file: paragraphs with the block of code below them.
 
-    A fence must name one of the nine languages, or name none in a package of `language`; other paths give nothing, nor
-    do lists of changes, which say what was otherwise before.
+    A fence must name one of the nine languages; a fence that names none has code in `language`. Files with other suffixes
+    give nothing, nor do change logs, which describe what has changed and not what the code does.
     """
     suffix = PurePosixPath(path).suffix.lower()
     if suffix not in (".md", ".markdown", ".mdx", ".rst", ".rdoc", ".txt") or _CHANGES.search(path):
@@ -152,7 +158,7 @@ def examples_in_prose(
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
-    """Pieces of a long document that blocks_of reads whole, cut at blank lines outside fences, with their first line."""
+    """Yields (number of the first line, text) of pieces short enough for blocks_of, cut at blank lines outside fences."""
     lines, first, size, fenced = [], 1, 0, False
     for number, line in enumerate(text.splitlines(), start=1):
         fenced ^= line.lstrip().startswith(("```", "~~~"))

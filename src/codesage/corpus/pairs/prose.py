@@ -1,7 +1,8 @@
-"""Docstrings to plain language: the summary sentence, the rest in plain words, and what counts as saying nothing.
+"""Turns docstrings into plain language: the summary sentence, and a description with the rest.
 
-In: a docstring without comment marks (syntax.docstrings) and its language. Out: text without URLs, HTML, doc tags and
-inline markup, with broken Unicode repaired. Blocks come from docblocks.py; every pattern here is linear in its text.
+The input is a docstring without comment marks (syntax.docstrings) and its language. The output is text without URLs, HTML,
+doc tags and inline markup, with broken Unicode repaired. docblocks.py makes the blocks. Every pattern takes time linear in
+the text.
 """
 
 import re
@@ -32,7 +33,7 @@ _NAME_PARTS = re.compile(r"[_\W]+")
 _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see|same)\b", re.IGNORECASE)
 _CONDITION = re.compile(r"(?:if|when|on|in|for|unless|whenever|because|to|where|as)\b", re.IGNORECASE)
 _RETURNS = re.compile(r"(?:returns?|yields?)\s+", re.IGNORECASE)
-_NO_RESULT = re.compile(  # what is said of a result that does not say what the code does
+_NO_RESULT = re.compile(  # descriptions of a result that do not say what the code does
     r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|"
     r"which|that|to|"
     r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|"
@@ -46,31 +47,32 @@ _RESULT_TYPE = re.compile(
 _ENDS_IN_AIR = re.compile(
     r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE
 )
-_LEAD_IN = re.compile(  # what leads to a list or to code that is no part of the sentence
+_LEAD_IN = re.compile(  # words at the end that lead to a list or code outside the sentence
     r"[\s,;(-]*(?:\b(?:that is|namely|as follows|for example|for instance|e\.g\.?|i\.e\.?|such as|including|"
     r"as in|see|examples?|ex|usage|in the following (?:way|manner|order|form|format))\b)?\s*:+$",
     re.IGNORECASE,
 )
 _DANGLING = ("e.g", "i.e", "such as", "for example", "that is", "namely")
 _DANGLES = re.compile(r"[\s,;(]*\b(?:e\.g|i\.e|such as|for example|that is|namely)$", re.IGNORECASE)
-_MOST_WORDS_OF_LIST = 40  # of a sentence whose end is a list
-_MOST_TRIED = 8  # sentences of one paragraph that say nothing, before the next paragraph
+_MOST_WORDS_OF_LIST = 40  # of a sentence that ends with a list
+_MOST_TRIED = 8  # sentences that say nothing; then the rest of the paragraph is skipped
 
 
 class Opening(NamedTuple):
-    """Where the summary of a docstring stands: its block, the sentence, what follows it there."""
+    """The summary of a docstring and its position: its block, the sentence, and the rest of the block."""
 
-    number: int  # of the block; paragraphs before it are left out
+    number: int  # of the block; the paragraphs before it are left out
     sentence: str
     rest: str
-    template: str  # what was passed over as saying nothing, cleaned
+    template: str  # the first skipped sentence that says nothing, cleaned
 
 
 def summary(docstring: str, language: str, *, name: str = "") -> str:
-    """The first sentence of a docstring that says more than a name, a signature or a template does, cleaned.
+    """The first sentence of a docstring that says more than a name, a signature or a template, cleaned.
 
-    `name` is that of the definition: a sentence that begins with it loses it. Where no paragraph says anything, "Returns"
-    and what is said of the result; then the template or the name there is; "" when there is no paragraph at all.
+    `name` is that of the definition; it is removed from the beginning of the sentence. If no paragraph says anything, the
+    summary is "Returns" with the description of the result, or else the template or the name in the docstring. It is "" if
+    there is no paragraph at all.
     """
     opening = _opening(docstring, language, name)
     if opening.sentence or opening.template:
@@ -80,7 +82,7 @@ def summary(docstring: str, language: str, *, name: str = "") -> str:
 
 
 def description(docstring: str, language: str, *, name: str = "") -> str:
-    """What follows the summary in plain sentences: paragraphs, parameters, results, errors; no code. "" when nothing."""
+    """The rest of a docstring in plain sentences: paragraphs, parameters, results and errors, without code. It may be ""."""
     opening = _opening(docstring, language, name)
     sentences = []
     for number, block in enumerate(blocks_of(docstring, language)):
@@ -95,7 +97,7 @@ def description(docstring: str, language: str, *, name: str = "") -> str:
     return " ".join(sentences)
 
 
-@lru_cache(maxsize=1024)  # as blocks_of
+@lru_cache(maxsize=1024)  # summary and description both use it
 def _opening(docstring: str, language: str, name: str) -> Opening:
     blocks = blocks_of(docstring, language)
     template, sure = "", True
@@ -117,9 +119,10 @@ def _opening(docstring: str, language: str, name: str) -> Opening:
 
 
 def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
-    """Of a paragraph: (first sentence that says something, what follows it, the first that says nothing, still sure).
+    """Returns (first sentence that says something, rest, first sentence that says nothing, whether still sure).
 
-    Not `sure`, after a sentence that says nothing: only one that tells what the code does is then the summary, no note.
+    After a sentence that says nothing the search is no longer `sure`: what follows may be a note, so a sentence becomes the
+    summary only if it says what the code does.
     """
     template = ""
     for _ in range(_MOST_TRIED):
@@ -139,7 +142,7 @@ def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tup
 
 
 def _completed(sentence: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
-    """A summary that does not end in the air: a list that its colon opens is joined to it, where it is short, or left out."""
+    """A summary with a proper end. If it ends with a colon before a list, a short list is appended and a long one dropped."""
     if sentence.isupper() and sentence.count(" ") > 2:
         return sentence.capitalize()
     if sentence[-1] != ":":
@@ -153,11 +156,11 @@ def _completed(sentence: str, blocks: tuple[Block, ...], number: int, language: 
             break
         items.append(clean(block.text, language))
     joined = f"{shorter}: {'; '.join(items)}"
-    return joined if items and len(joined.split()) <= _MOST_WORDS_OF_LIST else ""  # "... one of the following" says nothing
+    return joined if items and len(joined.split()) <= _MOST_WORDS_OF_LIST else ""  # "one of the following" alone says nothing
 
 
 def _result(text: str, language: str) -> str:
-    """The summary that the description of a result gives: "Returns the number of files"; "" when it names only a type."""
+    """The summary made of the description of a result: "Returns the number of files"; "" if it only names a type."""
     sentence = clean(first_sentence(text), language).rstrip(":")
     sentence = sentence[match.end() :] if (match := _RETURNS.match(sentence)) else sentence
     sentence = sentence[match.end() :] if (match := _RESULT_TYPE.match(sentence)) else sentence
@@ -168,7 +171,7 @@ def _result(text: str, language: str) -> str:
 
 
 def _plain(block: Block, language: str) -> str:
-    """One block as a sentence; "" when it says no more than its name does."""
+    """A block as a sentence, or "" if it says no more than its name."""
     if block.kind in ("code", "lead"):
         return ""
     text = clean(block.text, language)
@@ -190,7 +193,7 @@ def _lower_first(text: str) -> str:
 
 
 def _without_signature(text: str, language: str) -> str:
-    """A first paragraph without the name it begins with (kernel-doc, TomDoc); "" when it is only a name or signature."""
+    """A paragraph without the name at its beginning (kernel-doc, TomDoc); "" if it is only a name or a signature."""
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):
         return ""
@@ -203,5 +206,5 @@ def _without_signature(text: str, language: str) -> str:
 
 
 def count_tokens(text: str) -> int:
-    """Words and marks of a text: the unit of the paper's limits of 3 and 256, counted without a tokenizer."""
+    """Number of words and punctuation marks in a text. The paper's limits of 3 and 256 tokens are counted this way."""
     return len(_TOKEN.findall(text))

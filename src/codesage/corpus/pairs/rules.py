@@ -1,10 +1,10 @@
-"""Functions and classes to (text, code) pairs: the pair rules of the paper (section 2.2), each drop under a name.
+"""Turns functions and classes into (text, code) pairs by the rules of the paper (section 2.2), and counts the drops.
 
-In order: the text is the first sentence of the docstring, with URLs, HTML and doc tags stripped and bad Unicode
-repaired. A pair is dropped when the text is code or says nothing, is not English, or has under 3 or over 256 tokens
-(words and marks); when the body has one line of code or less (lines.py); when nothing is left of it without its returns;
-when it only raises an error. The language check, the sentence splitter, what counts as a line, the last rule and the
-place of the stripping (before the lengths are counted) are our choices, the paper names none.
+The text is the first sentence of the docstring, without URLs, HTML and doc tags and with broken Unicode repaired. A pair is
+dropped if the text is code, says nothing, is not English, or has fewer than 3 or more than 256 tokens (words and punctuation
+marks). It is also dropped if the body has at most one line of code (lines.py), has nothing left without its returns, or only
+raises an error. The paper leaves some details open. Our choices are the language check, the sentence splitter, the definition
+of a line, the rule about errors, and cleaning the text before its length is counted.
 """
 
 import re
@@ -20,30 +20,30 @@ MIN_TOKENS, MAX_TOKENS = 3, 256
 DROPS = ("class", "no docstring", "no sentence", "says nothing", "code", "not English", "too short", "too long",
          "one line", "only returns", "stub")  # fmt: skip
 _RAISE = re.compile(r"(?:(?:#|//)[^\n]*\n\s*)*(?:raise|throw|panic)\b")
-_ONLY_IF = re.compile(r"[\w)\"'\]]\s+(?:if|unless)\s")  # Ruby's modifiers
+_ONLY_IF = re.compile(r"[\w)\"'\]]\s+(?:if|unless)\s")  # a modifier in Ruby
 
 
 def pairs_of(functions: Iterable[Function], document: Document, drops: Counter, *, classes: bool = False) -> Iterator[Pair]:
-    """The pairs of one document's definitions; what is left out is counted in `drops` under one of DROPS.
+    """Yields the pairs of one document's definitions. Each definition without a pair is counted in `drops` under one of DROPS.
 
-    With `classes` those of classes too (as V2 of the published models): the code is the class, the bare body its body.
+    With `classes`, classes give pairs too (as in V2 of the published models): the code is the class, the bare body its body.
     """
     for function in functions:
-        found = "class" if function.kind == "class" and not classes else _pair(function, document)
-        if isinstance(found, Pair):
-            yield found
+        outcome = "class" if function.kind == "class" and not classes else _pair(function, document)
+        if isinstance(outcome, Pair):
+            yield outcome
         else:
-            drops[found] += 1
+            drops[outcome] += 1
 
 
 def _pair(function: Function, document: Document) -> Pair | str:
-    """The pair of one definition, or why there is none: one of DROPS."""
+    """The pair of one definition, or the reason why there is none (one of DROPS)."""
     if not function.docstring:
         return "no docstring"
     text = summary(function.docstring, function.language, name=function.name)
     if reason := refusal(text):
         return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
-    if function.kind == "class" and function.language == "c" and is_title(text):  # of the table that a struct is
+    if function.kind == "class" and function.language == "c" and is_title(text):  # of the table that it describes
         return "says nothing"
     body = function.body
     if not has_lines(body, 2, function.language):
@@ -63,18 +63,18 @@ def _pair(function: Function, document: Document) -> Pair | str:
 
 
 def is_stub(bare_body: str) -> bool:
-    """Whether a body only raises an error, always: what its documentation says is done elsewhere, or not at all."""
+    """Whether a body only raises an error, without a condition. It then does not do what its documentation says."""
     start = _RAISE.match(bare_body)
     return start is not None and not _ONLY_IF.search(bare_body, start.end())
 
 
 def qualified(function: Function) -> str:
-    """`Parent.name`, or the name alone where there is no class around it."""
+    """`Parent.name`, or only the name if the function is not in a class."""
     return f"{function.parent}.{function.name}" if function.parent else function.name
 
 
 def refusal(text: str) -> str:
-    """Why a cleaned text may not stand beside code (one of DROPS), or "": the rules that look at the text alone."""
+    """Why a cleaned text cannot be the text of a pair (one of DROPS), or "". Only the text matters here."""
     if not text:
         return "no sentence"
     if says_nothing(text):
@@ -83,6 +83,6 @@ def refusal(text: str) -> str:
         return "code"
     if not is_english(text):
         return "not English"
-    if len(text.split(maxsplit=MIN_TOKENS)) < MIN_TOKENS and count_tokens(text) < MIN_TOKENS:  # a word is a token at least
+    if len(text.split(maxsplit=MIN_TOKENS)) < MIN_TOKENS and count_tokens(text) < MIN_TOKENS:  # a word is at least one token
         return "too short"
     return "too long" if len(text) > MAX_TOKENS and count_tokens(text) > MAX_TOKENS else ""

@@ -1,13 +1,14 @@
-"""The first sentence of a paragraph: where a stop ends a sentence, and where it belongs to an abbreviation or a number.
+"""Finds the first sentence of a paragraph.
 
-The splitter looks at the word before each stop and at the word after it. It is linear in the text.
+A full stop may end a sentence or belong to an abbreviation or a number. The splitter checks the word before each stop and
+the word after it. It takes time linear in the text.
 """
 
 import re
 
 _STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
 _NEVER_ENDS = frozenset("e.g i.e eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
-_SELDOM_ENDS = frozenset(  # only where a word that begins sentences follows
+_SELDOM_ENDS = frozenset(  # these end a sentence only if the next word is one of _STARTERS
     "etc no al max min sec fig figs eq eqs inc ltd co corp st jr sr ver vol ch pp ed ref refs nr dept est orig temp "
     "jan feb mar apr jun jul aug sep sept oct nov dec u.s".split()
 )
@@ -20,15 +21,15 @@ _STARTERS = frozenset(
 _LOWER_STARTERS = frozenset(
     "this it if note returns return when otherwise use used also see we you they these the then".split()
 )
-_LOOK = 40  # characters after a stop that are looked at
-_CLOSES_WITHIN = 200  # a bracket that closes later than this many characters was never meant to
+_LOOK = 40  # characters before and after a stop that are checked
+_CLOSES_WITHIN = 200  # characters after a stop; a bracket that does not close within them is ignored
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a paragraph, its stop included; the whole paragraph when it has no end."""
+    """The first sentence of a paragraph with its full stop; the whole paragraph if no sentence ends in it."""
     if text.find(".") in (-1, len(text) - 1) and "? " not in text and "! " not in text and text.isascii():
         return text
-    number = 0  # of the list item that was passed last
+    number = 0  # of the latest list item
     for match in _STOP.finditer(text):
         start, end = match.span()
         if text[start] in "。！？":
@@ -46,12 +47,12 @@ def first_sentence(text: str) -> str:
 
 
 def _lists(before: str, number: int) -> bool:
-    """Whether a number after `before` numbers an item of a list: at the start, after a colon, or after another item."""
+    """Whether a number after `before` is that of a list item: at the start, after a colon, or after another item."""
     return number > 0 or not before.strip() or before.rstrip()[-1] in ":;"
 
 
 def _ends(word: str, stop: str, following: str) -> bool:
-    """Whether `stop` between `word` and `following` ends a sentence."""
+    """Whether the mark `stop` between `word` and `following` ends a sentence."""
     first = following.lstrip("\"'(`{<:@[*_“‘")[:1]
     if not first:
         return following[0] not in ":*"
@@ -68,7 +69,7 @@ def _ends(word: str, stop: str, following: str) -> bool:
 
 
 def _is_inside(text: str, end: int) -> bool:
-    """Whether the stop before `end` stands within brackets or an inline tag that close soon."""
+    """Whether the stop before `end` is within brackets or an inline tag that close soon."""
     if "(" in text and text.count("(", 0, end) > text.count(")", 0, end):
         return ")" in text[end : end + _CLOSES_WITHIN]
     return "{@" in text and text.rfind("{@", 0, end) > text.rfind("}", 0, end) and "}" in text[end : end + _CLOSES_WITHIN]

@@ -1,14 +1,14 @@
-"""Documentation that says nothing of the code: templates of editors, placeholders, stamps, pointers elsewhere, grammar.
+"""Recognises documentation that says nothing about the code: editor templates, placeholders, stamps, pointers elsewhere.
 
-says_nothing() judges a cleaned sentence; without_stamp() takes dates, initials and issue numbers from the front of a
-paragraph. Every pattern is linear in its text.
+says_nothing() checks a cleaned sentence. without_stamp() removes dates, initials and issue numbers from the beginning of a
+paragraph. Every pattern takes time linear in the text.
 """
 
 import re
 from functools import lru_cache
 
 _KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace|object|type|exception)"
-_BEGINNINGS = (  # whatever follows
+_BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
     r"\(?non[- ]javadoc\b.*",
     r"(?:code |file |automatically )?(?:auto-?)?generated (?:by|from|code)\b.*",
@@ -79,9 +79,9 @@ _WHOLES = (
     r"(?:fix(?:es|ed)?|closes?|issue|bug|ticket|resolves?|gh|pr)[ #:-]+(?:[a-z]{1,10}[-#])?\d+",
     r"(?:[a-z]{2,12}-\d+[,\s]*)+",
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
-    r"(\w+)(?: \1)+",  # one word, over and over
+    r"(\w+)(?: \1)+",  # one word, repeated
 )
-_CONTEXT = re.compile(  # when it is called, or by whom, in place of what it does
+_CONTEXT = re.compile(  # says when it is called or by whom, and not what it does
     r"(?:(?:this|the|an?) )?"
     r"(?:(?:\w+ )?(?:method|function|routine|callback|hook|handler|event)(?: (?:that|which))?(?: is| gets| will be)? )?"
     r"(?:automatically |only |internally |usually |typically )?"
@@ -89,7 +89,7 @@ _CONTEXT = re.compile(  # when it is called, or by whom, in place of what it doe
     r"automatically|only|internally|just|immediately|prior|right|via|as|in)\b"
     r"|(?:is )?used (?:by|internally|only|when|during|here)\b"
 )
-_VAGUE = re.compile(  # a deed on a thing that every program has
+_VAGUE = re.compile(  # an action on something that every program has
     r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
     r"finish|prepare|configure|register|reset|validate|check|create|return|get|set|add|parse|read|write|save|send)(?:s|es)? "
     r"(?:(?:the|this|an?|all|any|its|our|your|some|given|actual|main|current|specified|provided|new|console|internal|required|"
@@ -100,11 +100,11 @@ _VAGUE = re.compile(  # a deed on a thing that every program has
     r"property|field|attribute|list|array|string|number|node|model)s?[\s.!]*$"
 )
 _COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
-_MOST_WORDS = 10  # of a text that one of _WHOLES matches
+_MOST_WORDS = 10  # longer texts are not matched with _WHOLES
 _END = r"[\s.:;!\])]*$"
 _LONG = re.compile(f"(?:{'|'.join(_BEGINNINGS)}){_END}", re.DOTALL)
 _SHORT = re.compile(f"(?:{'|'.join((*_BEGINNINGS, *_WHOLES))}){_END}", re.DOTALL)
-_TELLS = frozenset(  # a text that begins with one of these says something: they begin two of five
+_TELLS = frozenset(  # a text that begins with one of these says something; two of five texts do
     "check checks adds convert converts register registers removes determines determine generates generate compute "
     "computes represents provides remove writes write reads read parse parses verify verifies find finds validates "
     "validate call calls "
@@ -140,7 +140,7 @@ _LABEL = re.compile(
 
 
 def without_stamp(paragraph: str) -> str:
-    """A paragraph without the dates, authors, initials, issue numbers and labels ("Purpose:") in front of what it says."""
+    """A paragraph without dates, authors, initials, issue numbers and labels ("Purpose:") at its beginning."""
     if paragraph[0] in "0123456789[($#JFMASOND":
         paragraph = paragraph[match.end() :] if (match := _STAMP.match(paragraph)) else paragraph
         paragraph = paragraph[match.end() :] if (match := _INITIALS.match(paragraph)) else paragraph
@@ -151,15 +151,15 @@ def without_stamp(paragraph: str) -> str:
 
 
 def is_title(text: str) -> bool:
-    """Whether a text is the heading of a table or a page ("USB Hub Descriptor"): two to seven words, none in lower case."""
+    """Whether a text looks like a heading ("USB Hub Descriptor"): two to seven words, none beginning in lower case."""
     words = text.split()
     return 2 <= len(words) <= 7 and not any(word[0].islower() for word in words)
 
 
-@lru_cache(maxsize=256)  # a summary is judged when it is chosen, and again by the pair rules
+@lru_cache(maxsize=256)  # a summary is checked when it is chosen, and again by the pair rules
 def says_nothing(text: str) -> bool:
     """Whether a cleaned summary is a template or a placeholder ("Constructor", "TODO", "See Foo", "{@inheritDoc}")."""
-    head = text[:300].lower()  # the expressions are in lower case: without IGNORECASE they take half of the time
+    head = text[:300].lower()  # the patterns are in lower case: without IGNORECASE they take half the time
     word = head.partition(" ")[0]
     if ("ed " in head and _CONTEXT.match(head)) or ("o(" in head and _COMPLEXITY.match(head)):
         return True

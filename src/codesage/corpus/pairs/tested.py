@@ -1,7 +1,7 @@
-"""Tests and what they name: their names as plain language, the functions they call, the module or class they are for.
+"""Reads tests: their names in plain language, the functions that they call, and the module or class that they are for.
 
-A test's name says what some function does ("returns empty list when missing"). tested_of() reads one document;
-matching.py finds the function, once all files of the package are parsed.
+A test's name says what some function does ("returns empty list when missing"). tested_of() reads one document. When all
+files of the package are parsed, matching.py finds the function.
 """
 
 import re
@@ -18,33 +18,33 @@ from codesage.syntax import SourceTree, functions
 from codesage.words import split_words
 
 _LEAST_WORDS = 3
-_MOST_CHARACTERS = 8_000  # of a test's body that are searched for calls
+_MOST_CHARACTERS = 8_000  # of a test's body; the rest is not searched for calls
 _MARKED = {
     "java": re.compile(r"@(?:Test|ParameterizedTest|RepeatedTest)\b"),
     "csharp": re.compile(r"\[(?:\w+\.)*(?:Test|Fact|Theory|TestMethod|TestCase|DataTestMethod)\b"),
     "php": re.compile(r"#\[(?:\w+\\)*Test\b"),
 }
 _NAMED = re.compile(r"(?:test|Test)(?=[_A-Z\d])_*|(?:it|should)_(?=[a-z])")
-_SPOKEN = {  # calls whose first argument is the name of a test, or of a group of tests
+_TITLED = {  # calls whose first argument is the name of a test, or of a group of tests
     "javascript": re.compile(rb"\b(it|test|specify|describe|context|suite)(?:\.\w+)?\(\s{0,80}([\"'`])"),
     "ruby": re.compile(rb"\b(it|specify|test|should|scenario|example|describe|context|feature)[ (]\s{0,80}([\"'])"),
 }
-_SPOKEN["typescript"] = _SPOKEN["javascript"]
+_TITLED["typescript"] = _TITLED["javascript"]
 _GROUPS = {b"describe", b"context", b"suite", b"feature"}
-# Both begin with one literal, which re finds ten times as fast as a name: so what is before a bracket is read backwards.
+# Both begin with a literal, which re finds ten times faster than a name. So the name before a bracket is read backwards.
 _CALLED = re.compile(r"\([ \t]{0,2}(\w*+(?<=[A-Za-z_]))")
 _METHOD = re.compile(r"\.(?<=[.\w)]\.)([a-z_]\w*+[?!]?)\.?")
 _DESCRIBED = re.compile(rb"\b(?:describe|context)[ (]\s{0,20}(?:\w+::)*([A-Z]\w*)")
 _TEST_AFFIXES = frozenset(("test", "tests", "spec", "specs", "testcase", "case", "cases", "it", "unit"))
 _ESCAPE = re.compile(r"\\(.)")
-_STRINGS = {  # the rest of a string after the quote that opens it; an escaped quote does not end it
+_STRINGS = {  # the rest of a string after its opening quote; escaped quotes do not end it
     quote: re.compile(rb"((?:[^\\\n" + quote + rb"]|\\.)*+)" + quote) for quote in (b'"', b"'", b"`")
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One test: its name in words, and what tells the function that it tests."""
+    """One test: its name in words, and what helps to find the function that it tests."""
 
     text: str
     language: str
@@ -52,41 +52,42 @@ class Tested:
     package: str
     version: str
     licence: str
-    calls: tuple[str, ...]  # names that its groups name or its body calls, in that order, each once
-    subjects: tuple[str, ...]  # modules and classes that its file, its class and its groups are named after, as plain()
+    calls: tuple[str, ...]  # names given by its groups, then names called in its body; each once
+    subjects: tuple[str, ...]  # what its file, class and groups are named after, as returned by plain()
 
 
-@lru_cache(maxsize=4096)  # the same classes and files are asked about by one definition after the other
+@lru_cache(maxsize=4096)  # many definitions have the same class and file
 def plain(name: str) -> str:
-    """A name without case and marks, and without what makes it a test's: "FooBarTest" and "test_foo_bar" are "foobar"."""
+    """A name without case, marks and words such as "test": "FooBarTest" and "test_foo_bar" give "foobar"."""
     return "".join([word for word in split_words(name) if word not in _TEST_AFFIXES])
 
 
 @lru_cache(maxsize=4096)
 def module_of(path: str) -> str:
-    """What a file is named after, as plain(): the folder for "index.ts" and "__init__.py"."""
+    """The module of a file, as returned by plain(): its stem, or its folder for "index.ts" and "__init__.py"."""
     *folders, name = path.split("/")
     stem = name.partition(".")[0]
     return plain(folders[-1] if folders and stem in ("index", "__init__", "main") else stem)
 
 
-def tested_of(tree: SourceTree, document: Document, *, found: Sequence[Function] | None = None) -> Iterator[Tested]:
-    """The tests of a document whose names say something in English; `found` are its functions when known already.
+def tested_of(tree: SourceTree, document: Document, *, definitions: Sequence[Function] | None = None) -> Iterator[Tested]:
+    """Yields the tests of a document whose names say something in English.
 
-    Methods by name or annotation (unittest, pytest, JUnit, NUnit, xUnit, PHPUnit, minitest, Go, check) and, in
-    JavaScript, TypeScript and Ruby, calls that take a string (Jest, Mocha, RSpec, Rails), with their groups before it.
+    Tests are functions with a certain name or annotation (unittest, pytest, JUnit, NUnit, xUnit, PHPUnit, minitest, Go,
+    check). In JavaScript, TypeScript and Ruby they are also calls with a string (Jest, Mocha, RSpec, Rails); names of groups
+    are put before the string. `definitions` are the document's functions and classes, if the caller already has them.
     """
-    found = functions(tree) if found is None else found
+    definitions = functions(tree) if definitions is None else definitions
     module = module_of(document.path)
-    for function in found:
-        if function.kind == "function" and (text := _spoken_name(function)):
+    for function in definitions:
+        if function.kind == "function" and (text := _name_in_words(function)):
             yield _tested(text, function.bare_body, document, subjects=(module, plain(function.parent)))
-    if pattern := _SPOKEN.get(tree.language):
+    if pattern := _TITLED.get(tree.language):
         yield from _titled_tests(tree, document, pattern)
 
 
-def _spoken_name(function: Function) -> str:
-    """The name of a test function as words, "" when it is no test or says too little."""
+def _name_in_words(function: Function) -> str:
+    """The name of a test function as words, or "" if it is not a test or says too little."""
     name, marked = function.name, _MARKED.get(function.language)
     match = _NAMED.match(name)
     if not match and not (marked and marked.search(function.signature)):
@@ -101,7 +102,7 @@ def _spoken_name(function: Function) -> str:
 def _titled_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> Iterator[Tested]:
     source, root = tree.source, tree.tree.root_node
     named = {module_of(document.path), *(plain(match.group(1).decode()) for match in _DESCRIBED.finditer(source))}
-    groups: list[tuple[int, str]] = []  # (end, name) of the groups around
+    groups: list[tuple[int, str]] = []  # (end, name) of the enclosing groups
     for match in pattern.finditer(source):
         start = match.start(1)
         title = _string(source, match.end(), match.group(2))
@@ -123,19 +124,19 @@ def _titled_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> 
 
 
 def _subject(group: str) -> str:
-    """The class or module a group of tests is named after: the last name of its first word."""
+    """The class or module that a group of tests is named after: the last part of its first word."""
     return plain(re.split(r"[.:#]", group.partition(" ")[0].rstrip(".:#()"))[-1])
 
 
 def _string(source: bytes, start: int, quote: bytes) -> str:
-    """The text of a string that starts at `start`, on one line and without interpolation, else ""."""
+    """The text of the string at byte `start`, or "" if it spans several lines or has interpolation."""
     match = _STRINGS[quote].match(source, start, start + 300)
     text = match.group(1).decode("utf-8", "replace") if match else ""
     return "" if "\n" in text or "${" in text or "#{" in text else _ESCAPE.sub(r"\1", text)
 
 
 def _call_at(root: Node, start: int) -> Node | None:
-    """The call expression that starts at `start`."""
+    """The call expression that starts at byte `start`, or None."""
     node = root.descendant_for_byte_range(start, start + 1)
     for _ in range(4):
         if node is None or node.start_byte != start:
@@ -147,7 +148,7 @@ def _call_at(root: Node, start: int) -> Node | None:
 
 
 def _callback(tree: SourceTree, call: Node) -> str:
-    """The body of the function or block that a test's call is given, without its braces."""
+    """The body, without braces, of the function or block that is passed to a test's call; or ""."""
     block = call.child_by_field_name("block")
     arguments = call.child_by_field_name("arguments")
     if block is None and arguments is not None:
@@ -170,7 +171,7 @@ def _dedented(text: str) -> str:
 
 
 def _tested(text: str, body: str, document: Document, *, subjects: Iterable[str], groups: Iterable[str] = ()) -> Tested:
-    """`groups`: names of groups, which RSpec and Jest write as the method's ("#parse", ".call")."""
+    """`groups` are the names of the groups; in RSpec and Jest they may be a method's name ("#parse", ".call")."""
     named = [group.lstrip("#.:").partition("(")[0] for group in groups]
     calls = [group for group in named if group.isidentifier()]
     searched = body[:_MOST_CHARACTERS]

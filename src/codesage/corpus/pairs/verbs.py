@@ -1,8 +1,8 @@
-"""Comments that say what the code below them does, by their first word.
+"""Recognises comments that say what the code below them does, by their first word.
 
 A comment that begins with a verb ("Drop the rows", "Sorts by name", "Adding handlers", "If it is empty, return") nearly
-always describes its block. One that begins otherwise explains why ("The caller may not know ..."), names a thing, or
-points elsewhere. docs/log.md has the measurement. Only the first sentence is taken: what follows it explains.
+always describes its block. Other comments explain a reason ("The caller may not know ..."), name a thing or point elsewhere.
+docs/log.md has the measurement. Only the first sentence is used, because the others explain it.
 """
 
 import re
@@ -39,7 +39,7 @@ _VERBS = frozenset(
     "unfold uninstall union unload unlock unmap unmarshal unpack unregister unset unsubscribe unwrap unzip update upgrade "
     "upload use validate verify visit wait walk warn wire wrap write yank yield zero zip".split()
 )
-_ALSO_NOUNS = frozenset(  # a verb only before an article or a pronoun: in "cache the result", not in "cache size"
+_ALSO_NOUNS = frozenset(  # verbs only before a word of _AFTER_VERB: "cache the result", not "cache size"
     "access backup block boot branch cache cancel center chain change cleanup color commit count crop cut default delay "
     "display dump end escape estimate exchange exit factor filter flag flip fold force format group hash index init issue "
     "jump kill label launch link list lock log look lookup loop lower map mark mask match name order pad patch place plot "
@@ -67,7 +67,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?(?![\w.(/'-])")
-_REASONS = frozenset(  # of why, of what should be, and of other places: the block alone does not tell them
+_REASONS = frozenset(  # words about reasons, wishes or other places, which are not visible in the code
     "i i'm i've above hack hacks hacky workaround workarounds todo fixme xxx kludge see sadly unfortunately hopefully "
     "legacy ever  never would bug bugs issue ugly annoying stupid weird historical historically because since should "
     "shouldn't must might may  could couldn't cannot can't won't needn't probably actually anyway although though "
@@ -81,18 +81,18 @@ _EXPLAINS = re.compile(
     r", (?:as|but|so|which|where|however|only|it|this|they|we|even|hence|thus|therefore|unlike|not)\b|[-=*]{4}|- - -|"
     r"\.\.\.| [-—–] |\b2[.)]\s|: \w+ \w+ \w+|<<|>>|<>|><|\d-[A-Za-z]{3}-\d{4}|CVE-\d",
 )
-_RUNS_ON = re.compile(  # lines of a comment that were joined where a sentence ended without a stop
+_RUNS_ON = re.compile(  # joined lines, the first of which ended a sentence without a full stop
     r"[a-z)] (?:This|The|We|It|If|That|Note|So|Also|To|There|When|These|They|In|For|Then|Only|Not|But|And|As|Set|Get|Use|"
     r"Check|Determine)"
     r" [a-z]|\w\. [a-z]"
 )
-_HANGS = re.compile(  # on what the page around it says: "remove it", "handle this", "do the same for the rest"
+_HANGS = re.compile(  # needs the text around it: "remove it", "handle this", "do the same for the rest"
     r"(?!if|when|unless|while|until)(?:\w+ly )?\w+(?: (?:up|out|over|through|in|on|off|sure|if|that|all|of|for|with|to|the))* "
     r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|"
     r"him|rest|others?|same|remaining|here|there)(?![\w-])(?! (?:class|method|function|object|element|file|module|node)\b)",
     re.IGNORECASE,
 )
-_STATES = re.compile(  # a sentence whose first word is a noun: "rounding errors can cause problems", "update has failed"
+_STATES = re.compile(  # the first word is a noun: "rounding errors can cause problems", "update has failed"
     r"(?!(?:if|when|unless|ensure|check|verify|make|assert|confirm|test|determine|wait|validate|while|until|for)(?:s|"
     r"ing)?\b)[\w-]+ "
     r"(?:(?!(?:if|that|whether|what|which|how|where|who|whose|when|until|while|once|after|before|unless|as|and|"
@@ -100,7 +100,7 @@ _STATES = re.compile(  # a sentence whose first word is a noun: "rounding errors
     r"(?:can|will|is|are|was|were|has|have|does|do|did|had|requires|contains|needs|means)\b",
     re.IGNORECASE,
 )
-VAGUE = frozenset(  # words that many blocks have in common; a deed of these alone tells none of them from another
+VAGUE = frozenset(  # words that fit many blocks; an action in these words alone describes none of them
     "a an and the of to for from in on with by as is are be any all each every new our its own some current given actual "
     "real request requests response responses result results value values data object objects variable variables var vars "
     "parameter parameters param params argument arguments arg args test tests case cases setup sample code work job app "
@@ -112,8 +112,8 @@ VAGUE = frozenset(  # words that many blocks have in common; a deed of these alo
 _MOST_WORDS = 30
 
 
-def deed(text: str) -> str:
-    """What a cleaned comment says that the code below it does, without "Now", "Step 1:" or "We" before it, or ""."""
+def stated_action(text: str) -> str:
+    """The action that a cleaned comment states, without a lead such as "Now", "Step 1:" or "We"; "" if it states none."""
     for _ in range(3):
         lead = _LEAD.match(text)
         if lead is None:
@@ -126,7 +126,7 @@ def deed(text: str) -> str:
 
 
 def _stands_alone(text: str) -> bool:
-    """Whether a deed names what it is done to, in one sentence."""
+    """Whether an action is complete in one sentence: it names the object and needs no other text."""
     words = text.lower().replace(",", " ").split()
     if (
         len(words) > _MOST_WORDS
@@ -138,12 +138,12 @@ def _stands_alone(text: str) -> bool:
 
 
 def hangs(text: str) -> bool:
-    """Whether a deed is done to something that only the text around it names, or is no deed: its first word is a noun."""
+    """Whether the object of an action is only named in the text around it, or the first word is a noun and no verb."""
     return bool(_HANGS.match(text) or _STATES.match(text))
 
 
 def begins_with_verb(text: str) -> bool:
-    """Whether the first word is a verb, not a noun that is written like one ("Cache size of the table")."""
+    """Whether the first word is a verb, and not a noun with the same spelling ("Cache size of the table")."""
     return _begins_with_verb(text, _ALSO_NOUNS)
 
 
@@ -161,7 +161,7 @@ def _begins_with_verb(text: str, also_nouns: frozenset[str]) -> bool:
 
 
 def bases(word: str) -> tuple[str, ...]:
-    """What the word can be a form of: "copies" of "copy", "dropping" of "drop"."""
+    """Candidates for the base form of a word: "copies" may be a form of "copy", "dropping" of "drop"."""
     if word.endswith("ing") and len(word) > 5:
         stem = word[:-3]
         return word, stem, stem + "e", stem[:-1]

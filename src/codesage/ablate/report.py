@@ -1,0 +1,178 @@
+"""Tables and sentences from the records of a grid.
+
+In: a plan and the records of its finished runs. Out: report.md and report.json in the folder of the grid. Each figure has the
+95% interval of its mean over seeds. A claim is a difference of two rows: it agrees when the interval of the difference lies
+above 0, disagrees when it lies below, and is no difference otherwise.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from codesage.ablate import measure, published, seeds
+from codesage.ablate.cells import Plan
+from codesage.ablate.grid import Claim, Row
+from codesage.evaluate.reports import environment
+
+_STAGES = {"stage1": "Stage I alone", "stage2": "after Stage II"}
+_WORDS = {"agrees": "agrees", "disagrees": "disagrees", "none": "no difference"}
+
+Figures = dict[str, dict[str, list[float]]]  # by stage, by title: one figure for each finished seed
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The written report."""
+
+    text: str
+    finished: int  # runs
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the measurement says of a claim on one task."""
+
+    stage: str
+    title: str
+    difference: seeds.Estimate
+    verdict: str
+
+
+def write(plan: Plan) -> Report:
+    """Write report.md and report.json of all finished runs."""
+    records = {name: record for name in plan.cells if (record := plan.record(name)) is not None}
+    figures = {row.name: figures_of(plan, row, records) for row in plan.grid.rows}
+    judged = [judge(claim, figures) for claim in plan.grid.claims]
+    text = markdown(plan, records, figures, judged)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    _replace(plan.folder / "report.md", text + "\n")
+    _replace(plan.folder / "report.json", json.dumps(_json(plan, records, figures, judged), indent=1) + "\n")
+    return Report(text, len(records))
+
+
+def figures_of(plan: Plan, row: Row, records: dict[str, dict]) -> Figures:
+    """The figures of a row's finished runs, by stage and title."""
+    found: Figures = {}
+    for seed in row.seeds:
+        for stage, name in plan.of_row[row.name, seed].items():
+            for title, value in records.get(name, {}).get("figures", {}).items():
+                found.setdefault(stage, {}).setdefault(title, []).append(value)
+    return found
+
+
+def judge(claim: Claim, figures: dict[str, Figures]) -> list[Judged]:
+    """What the figures say of a claim, one by one. [] when a row has no figures yet."""
+    higher, lower = figures[claim.higher], figures[claim.lower]
+    stages = [claim.stage] if claim.stage else [stage for stage in ("stage2", "stage1") if stage in higher and stage in lower]
+    found = []
+    for stage in stages[:1]:
+        for title, values in higher.get(stage, {}).items():
+            others = lower.get(stage, {}).get(title, [])
+            if others and (not claim.metrics or title in claim.metrics):
+                gap = seeds.difference(values, others)
+                verdict = "none" if not gap.decided else "agrees" if gap.value > 0 else "disagrees"
+                found.append(Judged(stage, title, gap, verdict))
+    return found
+
+
+def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> str:
+    """The whole report as text."""
+    failed = [record for record in records.values() if "failed" in record]
+    measured = [stage for stage in _STAGES if any(stage in found for found in figures.values())]
+    parts = [f"# {plan.grid.title or 'Component analysis'}", _summary(plan, records), "## Scores",
+             *(_scores(plan, figures, stage) for stage in measured)]  # fmt: skip
+    if failed:
+        parts += ["## Failed runs", "\n".join(f"- {one['row']}, {one['stage']}, seed {one['seed']}: {one['failed']}"
+                                              for one in failed)]  # fmt: skip
+    for title, of_paper in (("What the paper found, and what this grid finds", True), ("Our own questions", False)):
+        lines = [_sentence(plan, claim, found) for claim, found in zip(plan.grid.claims, judged, strict=True)
+                 if claim.published == of_paper]  # fmt: skip
+        parts += [f"## {title}", "\n".join(lines)] if lines else []
+    parts += ["## Published scores of the objectives of Stage I", published.table()]
+    return "\n\n".join(parts)
+
+
+def _summary(plan: Plan, records: dict) -> str:
+    budget = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in plan.grid.budget.items())
+    seconds = sum(record.get("training_seconds", 0) + record.get("measuring_seconds", 0) for record in records.values())
+    return (f"{len(records)} of {len(plan.cells)} runs are finished, {seconds / 60:.0f} minutes in all. Budget of every run: "
+            f"{budget}. Scores are times 100: the mean over seeds and half of its 95% interval (Student's t). A difference "
+            "whose own interval (Welch) holds 0 is called no difference. Nothing is corrected for the number of comparisons: "
+            "of twenty true zeros about one looks like a difference.")  # fmt: skip
+
+
+def _scores(plan: Plan, figures: dict[str, Figures], stage: str) -> str:
+    rows = [row for row in plan.grid.rows if figures[row.name].get(stage)]
+    titles = list(dict.fromkeys(title for row in rows for title in figures[row.name][stage]))
+    lines = [f"### {_STAGES[stage][:1].upper()}{_STAGES[stage][1:]}", "",
+             "| group | row | seeds | " + " | ".join(measure.TITLES.get(title, title) for title in titles) + " |",
+             "|---|---|---:|" + "---:|" * len(titles)]  # fmt: skip
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        names = tuple(plan.of_row[row.name, seed].get(stage, "") for seed in row.seeds)
+        if names in seen:  # rows that share this stage
+            continue
+        seen.add(names)
+        found = figures[row.name][stage]
+        count = max(map(len, found.values()))
+        label = f"**{row.label}**" if row.headline else row.label
+        cells = " | ".join(_cell(found.get(title, [])) for title in titles)
+        lines.append(f"| {row.group} | {label} | {count} of {len(row.seeds)} | {cells} |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    found = seeds.mean(values)
+    return f"{found.value:.1f}" + (f" ± {found.high - found.value:.1f}" if found.count > 1 else "")
+
+
+def _sentence(plan: Plan, claim: Claim, judged: list[Judged]) -> str:
+    source = f" ({claim.source})" if claim.source else ""
+    if not judged:
+        return f"- **{claim.says}**{source}: not measured yet."
+    groups = {}
+    for one in judged:
+        groups.setdefault(one.verdict, []).append(f"{measure.TITLES.get(one.title, one.title)} {_gap(one.difference)}")
+    said = "; ".join(f"{_WORDS[verdict]}: {', '.join(parts)}" for verdict, parts in groups.items())
+    return f"- **{claim.says}**{source}, {_STAGES[judged[0].stage]}: {said}."
+
+
+def _gap(found: seeds.Estimate) -> str:
+    return f"{found.value:+.1f}" + (f" ({found.low:+.1f} to {found.high:+.1f})" if found.count > 1 else " (one seed)")
+
+
+def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> dict:
+    rows = [{"name": row.name, "label": row.label, "group": row.group, "headline": row.headline,
+             "runs": {str(seed): plan.of_row[row.name, seed] for seed in row.seeds}, "figures": figures[row.name],
+             "means": {stage: {title: _estimate(seeds.mean(values)) for title, values in found.items()}
+                       for stage, found in figures[row.name].items()}} for row in plan.grid.rows]  # fmt: skip
+    claims = [{**asdict(claim), "found": [{"stage": one.stage, "metric": one.title, "verdict": one.verdict,
+                                           "difference": _estimate(one.difference)} for one in found]}
+              for claim, found in zip(plan.grid.claims, judged, strict=True)]  # fmt: skip
+    return {**environment(), "title": plan.grid.title, "budget": plan.grid.budget, "runs": len(plan.cells),
+            "finished": len(records), "base": plan.grid.base, "evaluation": plan.grid.evaluation, "rows": rows,
+            "claims": claims, "published": published.OBJECTIVES}  # fmt: skip
+
+
+def _estimate(found: seeds.Estimate) -> dict:
+    """JSON has no infinity: an unknown interval is null."""
+    known = found.count > 1
+    return {"value": round(found.value, 3), "low": round(found.low, 3) if known else None,
+            "high": round(found.high, 3) if known else None, "seeds": found.count}  # fmt: skip
+
+
+def listed(plan: Plan) -> list[str]:
+    """A line for each run, and how many are left."""
+    done = {name: (plan.folder / "runs" / f"{name}.json").is_file() for name in plan.cells}
+    lines = [f"{'finished' if done[cell.name] else 'to do':8}  {cell.name}  {cell.row.name}, seed {cell.seed}"
+             for cell in plan.cells.values()]  # fmt: skip
+    return [*lines, f"{sum(done.values())} of {len(done)} runs are finished"]
+
+
+def _replace(file: Path, text: str) -> None:
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, file)

@@ -1,0 +1,43 @@
+"""`codesage names`: names for identifiers of obfuscated or badly named code."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def names(
+    file: Annotated[Path, typer.Argument(help="A source file in one of the nine languages.")],
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only identifiers of this name; may be given again.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All identifiers that the file defines, not only those whose names say "
+                                        "nothing, such as t, a2, var3 and _0x1f.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the new names into FILE.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the renamed file here; - prints it.", allow_dash=True)] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Print the changes as a unified diff.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    model: Annotated[Path | None, typer.Option(help="A folder of 'codesage pretrain --names' or of its export.")] = None,
+    language: Annotated[str, typer.Option(help="Language of the file. Default: by its suffix.")] = "",
+    most: Annotated[int, typer.Option(min=1, help="Name at most so many identifiers, those that occur most often.")] = 200,
+    least: Annotated[float, typer.Option(min=0, max=1, help="Rename only where the mean probability of a sub-token is at least "
+                                         "this.")] = 0.0,
+    beam: Annotated[int, typer.Option(min=1, help="Beginnings of a name that are followed up.")] = 4,
+) -> None:  # fmt: skip
+    """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
+    from codesage.names import run
+
+    options = run.Options(tuple(only or ()), every, most=most, least=least, beam=beam, language=language, model=model)
+    done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True))
+    if diff or write or out is not None:
+        text = done.renamed()
+        if diff:
+            typer.echo(done.diff(text), nl=False)
+        if write:
+            run.write(file, text, like=file)
+        if out is not None:
+            typer.echo(text, nl=False) if str(out) == "-" else run.write(out, text, like=file)
+    elif as_json:
+        for row in done.rows():
+            typer.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        typer.echo(done.table())

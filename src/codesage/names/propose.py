@@ -1,0 +1,148 @@
+"""Names for the identifiers of a file.
+
+In: a parsed file and a Stage I model. Out: a proposal for each identifier that was asked for. All of them are hidden at once.
+In each round every name that is still hidden is scored, and the surer half is written into the file, where it helps the others.
+A name is never proposed twice where both can be seen, and it is never a keyword, a builtin or a word of its scope.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codesage.names import beam
+from codesage.names.filler import Filler
+from codesage.names.units import Found, Unit, is_placeholder
+from codesage.names.windows import Text, Window
+from codesage.names.words import taken
+from codesage.syntax.tree import SourceTree
+from codesage.tokenizer import Tokenizer
+
+_NAME = re.compile(r"[^\W\d]\w*")
+_CASED = {"go", "ruby"}  # a capital letter makes a name an exported one, or a constant
+_FEW = 8  # names that are left are all filled at once
+_HOLES = 16  # of a window that are asked for; the others are hidden and count as alike
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How names are searched for. The defaults are chosen, not compared."""
+
+    search: beam.Settings = field(default_factory=beam.Settings)
+    windows: int = 2  # of the file that a name is judged by
+    window_tokens: int = 192  # tokens of a window, at most what the model takes
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A new name for a unit, "" where no name is free; `probability`: of a sub-token, in the geometric mean."""
+
+    unit: Unit
+    name: str
+    probability: float
+    others: tuple[str, ...] = ()  # next best
+
+
+class Proposer:
+    """A model with the tokens that can stand in a name."""
+
+    def __init__(self, filler: Filler, settings: Settings | None = None) -> None:
+        self.filler, self.settings = filler, settings or Settings()
+        self._first_V, self._later_V = name_tokens(filler.tokenizer)
+
+    def candidates(self, text: Text, unit: int) -> list[tuple[str, float]]:
+        """Names for one unit of `text` and their scores, best first, each name once; what is taken is not left out."""
+        limit = min(self.settings.window_tokens, self.filler.max_tokens)
+        windows = text.around(unit, limit=limit, most_windows=self.settings.windows, reserve=self.settings.search.most_tokens)
+        found = beam.search(lambda begun: self._next(windows, begun), self.settings.search, first=self._first_V,
+                            later=self._later_V)  # fmt: skip
+        scores: dict[str, float] = {}
+        for one in found:
+            scores.setdefault(self.filler.tokenizer.decode(one.ids), one.score)
+        return [(name, score) for name, score in scores.items() if _NAME.fullmatch(name)]
+
+    def _next(self, windows: Sequence[Window], begun: Sequence[beam.Begun]) -> list[np.ndarray]:
+        """For beginnings, the mean over all holes of the log-probabilities of the sub-token that follows."""
+        mask = self.filler.tokenizer.mask_id
+        filled, positions = [], []
+        for one in begun:
+            for window in windows:
+                ids, starts = window.filled([*one.ids, *[mask] * (one.length - len(one.ids))])
+                filled.append(ids)
+                positions.append([start + len(one.ids) for start in starts[:_HOLES]])
+        scores = self.filler.log_probabilities(filled, positions)
+        size = len(windows)
+        return [np.concatenate(scores[row * size : (row + 1) * size]).mean(axis=0) for row in range(len(begun))]
+
+
+def name_tokens(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens that a name can begin with, and those that can stand inside of it: bool (V,) each."""
+    special = {tokenizer.end_id, tokenizer.mask_id, tokenizer.pad_id}
+    texts = ["" if token in special else tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
+    later = [re.fullmatch(r"\w+", text, re.ASCII) is not None for text in texts]
+    first = [ok and not text[0].isdigit() for ok, text in zip(later, texts, strict=True)]
+    return np.array(first), np.array(later)
+
+
+def propose(
+    proposer: Proposer, tree: SourceTree, found: Found, chosen: Sequence[int], *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Proposal]:  # fmt: skip
+    """A proposal for each of the units `found.units[chosen]`, in their order. `progress` hears how many are named."""
+    text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
+    names = Names(tree, found.units)
+    for unit in chosen:
+        text.show(unit, None)
+    left, done = list(chosen), {}
+    while left:
+        scored = {unit: proposer.candidates(text, unit) for unit in left}
+        ranked = sorted(left, key=lambda unit: -max((score for _, score in scored[unit]), default=-math.inf))
+        for unit in ranked[: len(ranked) if len(ranked) <= _FEW else (len(ranked) + 1) // 2]:
+            done[unit] = _chosen(names, unit, found.units[unit], scored[unit])
+            shown = done[unit].name or found.units[unit].name
+            text.show(unit, proposer.filler.tokenizer.encode_pieces([shown])[0])
+        left = [unit for unit in left if unit not in done]
+        progress(len(done))
+    return [done[unit] for unit in chosen]
+
+
+def _chosen(names: "Names", number: int, unit: Unit, candidates: Sequence[tuple[str, float]]) -> Proposal:
+    free = [(name, score) for name, score in candidates if names.free(number, name)]
+    if not free:
+        return Proposal(unit, "", 0.0)
+    name, score = free[0]
+    names.take(number, name)
+    return Proposal(unit, name, math.exp(score), tuple(other for other, _ in free[1:4]))
+
+
+class Names:
+    """Which names are free for a unit: those of its own scope, and new names of units whose scopes meet it, are taken."""
+
+    def __init__(self, tree: SourceTree, units: Sequence[Unit]) -> None:
+        self._units, self._language = units, tree.language
+        self._given: dict[str, list[int]] = {}
+        self._places: dict[str, list[int]] = {}
+        for word in re.finditer(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*", tree.source):
+            self._places.setdefault(word.group().decode("utf-8", "replace"), []).append(word.start())
+
+    def free(self, number: int, name: str) -> bool:
+        """Whether unit `number` can be called `name`; its own name is free where it does not change."""
+        unit = self._units[number]
+        if name in taken(self._language) or is_placeholder(name):
+            return False
+        if self._language in _CASED and name[0].isupper() != unit.name[0].isupper():
+            return False
+        low, high = unit.scope
+        if name != unit.name and any(low <= place < high for place in self._places.get(name, ())):
+            return False
+        return all(_apart(unit.scope, self._units[other].scope) for other in self._given.get(name, ()) if other != number)
+
+    def take(self, number: int, name: str) -> None:
+        """Give the name to the unit."""
+        self._given.setdefault(name, []).append(number)
+
+
+def _apart(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[1] <= other[0] or other[1] <= one[0]

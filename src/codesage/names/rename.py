@@ -1,0 +1,54 @@
+"""Write the new names into a file, and check that nothing else changed.
+
+In: the parsed file and a new name for some of its units. Out: its text with these names. The new text is parsed again: it must
+have no syntax errors, the same tree, and units that are the same occurrences of the same things (equal but for names).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from codesage import syntax
+from codesage.errors import CodesageError
+from codesage.names.units import Found, Unit, units
+from codesage.syntax.tree import SourceTree
+
+
+def renamed(tree: SourceTree, found: Found, names: Mapping[Unit, str]) -> str:
+    """The text of `tree` with `names` for units of `found`. CodesageError when the result is not equal but for names."""
+    edits = sorted((start, end, name) for unit, name in names.items() for start, end in unit.spans)
+    parts, place = [], 0
+    for start, end, name in edits:
+        parts += [tree.source[place:start], name.encode()]
+        place = end
+    text = b"".join([*parts, tree.source[place:]]).decode("utf-8", "replace")
+    after = syntax.parse(text, tree.language, tsx=tree.tsx)
+    if after.has_errors and not tree.has_errors:
+        raise CodesageError("the new names would make a text that does not parse, so nothing is written")
+    if _shape(tree) != _shape(after) or _moved(found.units, edits) != [unit.spans for unit in units(after).units]:
+        raise CodesageError("the new names would change more than names, so nothing is written")
+    return text
+
+
+def _moved(before: Sequence[Unit], edits: Sequence[tuple[int, int, str]]) -> list[tuple[tuple[int, int], ...]]:
+    """The occurrences of all units, where the edits have moved them to."""
+    longer = {start: len(name.encode()) - (end - start) for start, end, name in edits}
+    starts = sorted(span for unit in before for span in unit.spans)
+    shifts = accumulate((longer.get(start, 0) for start, _ in starts), initial=0)
+    moved = {span: (span[0] + shift, span[1] + shift + longer.get(span[0], 0))
+             for span, shift in zip(starts, shifts, strict=False)}  # fmt: skip
+    return [tuple(moved[span] for span in unit.spans) for unit in before]
+
+
+def _shape(tree: SourceTree) -> list[tuple[str, int]]:
+    """The types of all nodes in order, and how many children each has."""
+    shape, cursor = [], tree.tree.walk()
+    while True:
+        node = cursor.node
+        shape.append((node.type, node.child_count))
+        if cursor.goto_first_child() or cursor.goto_next_sibling():
+            continue
+        while cursor.goto_parent():
+            if cursor.goto_next_sibling():
+                break
+        else:
+            return shape

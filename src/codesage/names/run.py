@@ -1,0 +1,164 @@
+"""A file to its proposals: what `codesage names` does.
+
+In: a path and options. Out: proposals, as rows, as a table, as a renamed text or as a diff. Whatever is left out is counted.
+"""
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from codesage import syntax
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES, language_named
+from codesage.names import filler, rename
+from codesage.names.propose import Proposal, Proposer, Settings, propose
+from codesage.names.units import Found, is_placeholder, units
+from codesage.syntax.tree import MAX_BYTES, MAX_LINE, SourceTree
+from codesage.walk import Skipped, read_text
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for; see `codesage names --help`."""
+
+    only: tuple[str, ...] = ()
+    every: bool = False
+    most: int = 200
+    least: float = 0.0
+    beam: int = 4
+    language: str = ""
+    model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The proposals for a file."""
+
+    file: Path
+    tree: SourceTree
+    found: Found
+    proposals: tuple[Proposal, ...]
+    least: float
+
+    def accepted(self) -> dict:
+        """The new name of each unit that changes."""
+        changed = [one for one in self.proposals if one.name not in ("", one.unit.name)]
+        return {one.unit: one.name for one in changed if one.probability >= self.least}
+
+    def renamed(self) -> str:
+        """The text with the new names. CodesageError when the file has syntax errors or would not be equal but for names."""
+        if self.tree.has_errors:
+            raise CodesageError(f"{self.file} has a syntax error {_error_at(self.tree)}: names are only written into a file "
+                                "that parses, run without --write, --out and --diff to see them")  # fmt: skip
+        return rename.renamed(self.tree, self.found, self.accepted())
+
+    def diff(self, text: str) -> str:
+        """A unified diff from the file to `text`."""
+        lines = [part.splitlines(keepends=True) for part in (self.tree.source.decode("utf-8", "replace"), text)]
+        return "".join(difflib.unified_diff(*lines, f"a/{self.file.name}", f"b/{self.file.name}"))
+
+    def rows(self) -> list[dict]:
+        """One dictionary for each proposal."""
+        source = self.tree.source
+        return [{"line": source.count(b"\n", 0, one.unit.spans[0][0]) + 1, "kind": one.unit.kind, "name": one.unit.name,
+                 "occurrences": len(one.unit.spans), "proposed": one.name, "probability": round(one.probability, 4),
+                 "others": list(one.others)} for one in self.proposals]  # fmt: skip
+
+    def table(self) -> str:
+        """A line for each proposal, with its first line in the file."""
+        rows = [(str(row["line"]), row["kind"], row["name"], row["proposed"] or "-", f"{row['probability']:.0%}",
+                 str(row["occurrences"]), ", ".join(row["others"])) for row in self.rows()]  # fmt: skip
+        head = ("line", "kind", "name", "proposed", "sure", "times", "or")
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        right = (0, 4, 5)
+        lines = ["  ".join(cell.rjust(width) if column in right else cell.ljust(width)
+                           for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+                 for row in (head, *rows)]  # fmt: skip
+        return "\n".join(lines)
+
+
+def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] = lambda line: None) -> Done:
+    """Proposals for `file`. `notice` hears a line about what is left out.
+
+    CodesageError when the file cannot be read or parsed, its language is not one of the nine, it defines no name, or nothing of
+    it is asked for.
+    """
+    tree = parsed(file, options.language)
+    if tree.has_errors:
+        notice(f"{file} has a syntax error {_error_at(tree)}: names near it may be missed")
+    found = units(tree)
+    if not found.names:
+        raise CodesageError(f"{file} defines no names: there is nothing to rename")
+    chosen = _asked_for(file, found, options, notice)
+    settings = Settings()
+    settings = replace(settings, search=replace(settings.search, beam=options.beam))
+    proposer = Proposer(filler.load(options.model), settings)
+    return Done(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
+
+
+def parsed(file: Path, language: str = "") -> SourceTree:
+    """The parse of a file. CodesageError when it cannot be read, or its language is unknown."""
+    read = read_text(file, name=file.name, max_bytes=MAX_BYTES, max_line=MAX_LINE)
+    if isinstance(read, Skipped):
+        raise CodesageError(f"{file} cannot be read ({read.reason}): expected code in UTF-8, at most {MAX_BYTES / 1e6:.0f} MB")
+    named = language_named(language) if language else syntax.language_in(file.name, read.text)
+    if named not in LANGUAGES:
+        what = f"language {language!r}" if language else "its suffix"
+        raise CodesageError(f"{file}: {what} is none of {', '.join(LANGUAGES)}: give --language")
+    return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"))
+
+
+def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str], None]) -> list[int]:
+    """Numbers of the units to name, in order; what of it is left out is said."""
+    wanted = set(options.only)
+    stay = [name for name in found.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
+    if stay:
+        notice(f"{len(stay):,} names stay, they also stand where they cannot change (as keys or keyword arguments): "
+               f"{', '.join(stay[:5])}")  # fmt: skip
+    missing = wanted - {unit.name for unit in found.units} - set(found.fixed)
+    if missing:
+        raise CodesageError(f"{file} defines no {', '.join(sorted(missing))}: give --only a name that the file defines")
+    chosen = [number for number, unit in enumerate(found.units)
+              if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))]  # fmt: skip
+    if not chosen:
+        raise CodesageError(f"{file}: no name that can change says nothing, such as t, a2 and var3: give --only NAME or --all")
+    if len(chosen) > options.most:
+        notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers are left as they are: raise --most to name more")
+        often = sorted(chosen, key=lambda number: -len(found.units[number].spans))[: options.most]
+        chosen = sorted(often)
+    return chosen
+
+
+def _error_at(tree: SourceTree) -> str:
+    node = tree.tree.root_node
+    while True:
+        child = next((child for child in node.children if child.has_error or child.is_missing), None)
+        if child is None:
+            return f"in line {node.start_point[0] + 1}"
+        node = child
+
+
+def write(file: Path, text: str, *, like: Path) -> None:
+    """Write `text` to `file` whole or not at all, with the line breaks of `like`.
+
+    CodesageError when it cannot be written, or `like` is not UTF-8 without a mark or mixes line breaks, which would be lost.
+    """
+    try:
+        before = like.read_bytes()
+        returns = before.count(b"\r")
+        if returns:
+            text = text.replace("\n", "\r\n")
+        if before.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+            raise CodesageError(f"{like} has a byte order mark: save it without one first")
+        if returns and (returns != before.count(b"\r\n") or returns != before.count(b"\n")):
+            raise CodesageError(f"{like} mixes line breaks: save it with one kind first")
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.absolute().parent, delete=False) as staged:
+            staged.write(text)
+        if file.exists():
+            os.chmod(staged.name, file.stat().st_mode & 0o777)
+        os.replace(staged.name, file)
+    except OSError as error:
+        raise CodesageError(f"{file} cannot be written ({error.strerror})") from None

@@ -1,0 +1,329 @@
+"""Names for identifiers: the search, what may be renamed, the written file, and a model that has learned one file by heart."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from codesage import CodesageError, syntax
+from codesage.names import beam, rename, run, words
+from codesage.names.commands import names as names_command
+from codesage.names.propose import Names, Proposer, Settings
+from codesage.names.units import Unit, is_placeholder, units
+from codesage.names.windows import Text
+
+# What the table of a language's builtins guards against, code with every kind of name, and how minifiers leave it.
+PYTHON = '''def total_price(items, tax_rate):
+    """Sum of all prices."""
+    subtotal = sum(item.price for item in items)
+    return print(subtotal * tax_rate)
+'''
+HIDDEN = PYTHON.replace("subtotal", "v1")
+SAMPLES = {
+    "python": PYTHON,
+    "javascript": "function f(e,t){var n=[];for(const r of e){n.push(t(r))}return n}\n"
+    "class Q{a(e){this.i=e.i}b(e){return e.url}}\n",
+    "typescript": "interface A{b:string}\nfunction f(e:A,t=1):A{const n=(x:A)=>x.b+t;return n(e)}\n",
+    "java": "class A { int a; A(int a) { this.a = a; } int b(int c) { int d = c + a; return d * c; }\n"
+    "int e(int c) { return c; } }\n",
+    "csharp": "class A { int a; int B(int c) { var d = c + a; foreach (var e in f) { d += e; } return d; } }\n",
+    "c": "struct s { int a; };\nstatic int f(struct s *p, int b) { int c = b; return p->a + c; }\n",
+    "ruby": "class A\n  def b(c)\n    @d = c\n    c.each { |e| puts e }\n  end\nend\n",
+    "go": "package p\n\nfunc f(a int, b []int) int {\n\tc := a\n\tfor _, d := range b {\n\t\tc += d\n\t}\n\treturn c\n}\n",
+    "php": "<?php\nclass A { private $a; function b($c) { $d = $this->a; return $d + $c; } }\n",
+}
+
+
+def tree_of(text, language):
+    return syntax.parse(text, language)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wide_beam_is_the_same_as_trying_all_names(seed, power):
+    rng = np.random.default_rng(seed)
+    vocabulary, longest = 5, 3
+    tables = {}
+
+    def next_of(begun):
+        for one in begun:  # any function of the beginning and the length
+            logits = 2 * rng.normal(size=vocabulary)
+            tables.setdefault((one.length, one.ids), logits - np.log(np.exp(logits).sum()))
+        return [tables[one.length, one.ids] for one in begun]
+
+    first, later = np.array([True, True, False, True, True]), np.array([True, True, True, True, False])
+    settings = beam.Settings(longest, beam=vocabulary**longest, keep=6, power=power)
+    found = beam.search(next_of, settings, first=first, later=later)
+    every = []
+    for length in range(1, longest + 1):
+        for ids in itertools.product(range(vocabulary), repeat=length):
+            if first[ids[0]] and all(later[token] for token in ids[1:]):
+                total = 0.0
+                for at, token in enumerate(ids):
+                    total += next_of([beam.Begun(length, ids[:at])])[0][token]
+                every.append((total / length**power, ids))
+    best = sorted(every, key=lambda one: (-one[0], one[1]))[:6]
+    assert [one.ids for one in found] == [ids for _, ids in best]
+    assert [one.score for one in found] == pytest.approx([score for score, _ in best])
+
+
+def test_a_narrow_beam_finds_what_greedy_search_misses():
+    scores = {(): [0.5, 0.4, 0.1], (0,): [0.4, 0.3, 0.3], (1,): [0.0, 0.0, 1.0]}
+    with np.errstate(divide="ignore"):
+        find = lambda width: beam.search(  # noqa: E731
+            lambda begun: [np.log(np.array(scores[one.ids] if one.length == 2 else [0.0, 0.0, 0.0])) for one in begun],
+            beam.Settings(2, beam=width, keep=1), first=np.ones(3, bool), later=np.ones(3, bool))  # fmt: skip
+        assert find(1)[0].ids == (0, 0) and find(2)[0].ids == (1, 2)
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_a_renamed_file_is_equal_but_for_names(language):
+    tree = tree_of(SAMPLES[language], language)
+    found = units(tree)
+    names = {unit: f"{'F' if unit.name.isupper() else 'f'}resh{number}" for number, unit in enumerate(found.units)}
+    text = rename.renamed(tree, found, names)
+    again = units(tree_of(text, language))
+    assert [unit.name for unit in again.units] == list(names.values()) and not tree_of(text, language).has_errors
+    assert [unit.kind for unit in again.units] == [unit.kind for unit in found.units]
+    olds = {unit: old.name for unit, old in zip(again.units, found.units, strict=True)}
+    assert rename.renamed(tree_of(text, language), again, olds) == SAMPLES[language]
+    outside = [re.sub(r"\w+", "", one) for one in (SAMPLES[language], text)]
+    assert outside[0] == outside[1] and text != SAMPLES[language]
+
+
+def test_functions_have_names_of_their_own_and_members_of_others_stay():
+    tree = tree_of(SAMPLES["javascript"], "javascript")
+    found = units(tree)
+    named = [(unit.name, unit.kind, len(unit.spans)) for unit in found.units]
+    assert named.count(("e", "parameter", 2)) == 3 and ("i", "member", 2) in named
+    assert not any(unit.name == "url" for unit in found.units)
+    tree = tree_of("function f(x){return event.x + x}\nfunction g(y){return {y}}\nfunction h(z){z = 1}\n", "javascript")
+    found = units(tree)
+    spans = {unit.name: len(unit.spans) for unit in found.units}
+    assert spans["x"] == 2 and found.fixed == ("y",) and "y" not in spans
+    text = rename.renamed(tree, found, {unit: "width" for unit in found.units if unit.name == "x"})
+    assert "function f(width){return event.x + width}" in text
+    found = units(tree_of("def f(size, other):\n    return g(size=size) + other\n", "python"))
+    assert found.fixed == ("size",)
+    found = units(tree_of("var e = 1; function f() { return e } function g(e) { return e }", "javascript"))
+    assert [len(unit.spans) for unit in found.units if unit.name == "e"] == [2, 2]
+
+
+def test_a_change_that_is_more_than_names_is_refused():
+    tree = tree_of("function f(a, b) { return a - b }", "javascript")
+    found = units(tree)
+    a, b = (next(unit for unit in found.units if unit.name == name) for name in "ab")
+    with pytest.raises(CodesageError, match="more than names"):
+        rename.renamed(tree, found, {a: "b"})
+    with pytest.raises(CodesageError, match="more than names"):
+        rename.renamed(tree, found, {a: "same", b: "same"})
+    with pytest.raises(CodesageError, match="does not parse|more than names"):
+        rename.renamed(tree, found, {a: "if"})
+
+
+def test_names_that_are_taken_are_not_given():
+    text = "function f(e) { const used = e; return go(used) }\nfunction g(e, t) { return e + t }\n"
+    tree = tree_of(text, "javascript")
+    found = units(tree)
+    names = Names(tree, found.units)
+    number = {(unit.name, unit.scope[0]): place for place, unit in enumerate(found.units)}
+    first, second, third = number["e", 0], number["e", text.index("function g")], number["t", text.index("function g")]
+    assert not names.free(first, "used") and names.free(second, "used")  # a word of f alone
+    assert not any(names.free(second, word) for word in ("if", "let", "Array", "console", "t", "a1"))
+    names.take(first, "value")
+    assert names.free(second, "value") and not names.free(number["f", 0], "value")  # apart, and around
+    names.take(second, "value")
+    assert not names.free(third, "value") and names.free(second, "value")
+    tree = tree_of(SAMPLES["go"], "go")
+    assert not Names(tree, units(tree).units).free(0, "Run") and Names(tree, units(tree).units).free(0, "run")
+    assert {"class", "print", "None"} <= words.taken("python") and all(words.taken(language) for language in SAMPLES)
+
+
+def test_which_names_say_nothing():
+    nothing = ["t", "e", "a2", "var3", "_0x1f3a", "func_1234_a", "field_100_b", "p_5_", "iVar1", "FUN_00401000", "arg0", "tmp"]
+    assert [name for name in nothing if not is_placeholder(name)] == []
+    telling = ["i", "x", "id", "size", "ab_test", "utf8", "sha256", "base64", "index"]
+    assert [name for name in telling if is_placeholder(name)] == []
+
+
+class _Bytes:
+    """A tokenizer with a token for each character."""
+
+    mask_id, end_id, pad_id, vocab_size = 126, 125, 124, 127
+
+    def encode_pieces(self, pieces):
+        return [[ord(letter) for letter in piece] for piece in pieces]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_windows_hold_all_holes_and_stay_within_their_limit():
+    source = ("alpha = beta + 1\n" * 30 + "beta = alpha\n").encode()
+    found = units(tree_of(source.decode(), "python"))
+    text = Text(source, found.units, found.names, _Bytes())
+    alpha = next(place for place, unit in enumerate(found.units) if unit.name == "alpha")
+    whole = text.around(alpha, limit=10_000, most_windows=3, reserve=5)
+    ids, starts = whole[0].filled(list(map(ord, "alpha")))
+    assert len(whole) == 1 and bytes(ids) == source and len(starts) == 31
+    windows = text.around(alpha, limit=50, most_windows=4, reserve=6)
+    assert len(windows) == 4
+    for window in windows:
+        ids, starts = window.filled([_Bytes.mask_id] * 6)
+        assert len(ids) <= 50 and len(ids) > 40 and len(starts) >= 2
+        filled, starts = window.filled(list(map(ord, "alpha")))
+        assert bytes(filled) in source and all(bytes(filled[start : start + 5]) == b"alpha" for start in starts)
+    beta = next(place for place, unit in enumerate(found.units) if unit.name == "beta")
+    text.show(beta, None)
+    ids, _ = text.around(alpha, limit=30, most_windows=1, reserve=6)[0].filled(list(map(ord, "alpha")))
+    assert _Bytes.mask_id in ids and b"beta" not in bytes(ids)
+    assert text.around(alpha, limit=3, most_windows=1, reserve=6)[0].filled([1, 2]) == ([1, 2], [0])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny model that knows one file by heart."""
+    torch = pytest.importorskip("torch")
+    from codesage import recipes
+    from codesage.corpus.tokens import tokenised
+    from codesage.encoder.config import Config
+    from codesage.pretrain import stage
+    from codesage.records import Document
+    from codesage.tokenizer import Settings as TokenizerSettings
+    from codesage.tokenizer import train
+    from codesage.training import loop
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("names")
+    tokenizer = train([PYTHON] * 5, folder / "tokenizer", settings=TokenizerSettings(vocab_size=300))
+    tokenised.write([Document(f"{number}.py", "python", PYTHON, "") for number in range(4)], [], tokenizer, folder / "tokens",
+                    settings=tokenised.Settings(workers=1))  # fmt: skip
+    recipe = recipes.naming("toy")
+    settings = replace(
+        recipe, encoder=Config(32, 2, 4, max_position_embeddings=256).without_dropout(), micro_tokens=4_096, initial="normal",
+        examples=replace(recipe.examples, batch_tokens=256), loop=loop.Settings(70, 5, 1e-2, evaluations=0),
+    )  # fmt: skip
+    stage.run(settings, tokenised.open_tokens(folder / "tokens"), tokenizer, folder / "model")
+    torch.set_num_threads(threads)
+    return folder / "model"
+
+
+def test_a_model_that_knows_a_file_recovers_its_names(model, tmp_path):
+    file = tmp_path / "price.py"
+    file.write_text(HIDDEN)
+    done = run.propose_file(file, run.Options(model=model))
+    assert {one.unit.name: one.name for one in done.proposals} == {"v1": "subtotal"}
+    assert done.renamed() == PYTHON and all(one.probability > 0.5 for one in done.proposals)
+    rows = {row["name"]: row for row in done.rows()}
+    assert (rows["v1"]["line"], rows["v1"]["kind"], rows["v1"]["occurrences"]) == (3, "variable", 2)
+    assert not run.propose_file(file, run.Options(model=model, least=1.0)).accepted()
+
+
+def test_the_exported_model_gives_the_names_of_its_weights(model, tmp_path):
+    from codesage.encoder.export import export_folder
+    from codesage.names import filler
+
+    export_folder(model, tmp_path / "exported", names=True)
+    assert not (tmp_path / "exported/model.safetensors").exists()
+    one, other = filler.load(model), filler.load(tmp_path / "exported")
+    ids = one.tokenizer.encode([PYTHON], max_tokens=80)[0]
+    asked = ([ids, ids[:20]], [[3, 9], [0, 5, 19]])
+    for ours, exported in zip(one.log_probabilities(*asked), other.log_probabilities(*asked), strict=True):
+        assert np.exp(ours).sum(1) == pytest.approx(1) and np.abs(np.exp(ours) - np.exp(exported)).max() < 0.1
+    alone = one.log_probabilities([ids[:20]], [[0, 5, 19]])[0]
+    np.testing.assert_allclose(one.log_probabilities(*asked)[1], alone, atol=1e-4)  # whatever stands beside it
+    proposer = Proposer(other, Settings())
+    found = units(tree_of(PYTHON, "python"))
+    text = Text(PYTHON.encode(), found.units, found.names, other.tokenizer)
+    for number, unit in enumerate(found.units):
+        assert proposer.candidates(text, number)[0][0] == unit.name
+
+
+def command(*arguments):
+    app = typer.Typer()
+    app.command()(names_command)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_the_command_prints_writes_and_compares(model, tmp_path):
+    file = tmp_path / "price.py"
+    file.write_bytes(HIDDEN.replace("\n", "\r\n").encode())
+    table = command(file, "--model", model).output.splitlines()
+    assert table[0].split() == ["line", "kind", "name", "proposed", "sure", "times", "or"] and len(table) == 2
+    rows = [json.loads(line) for line in command(file, "--model", model, "--json").output.splitlines()]
+    assert [row["proposed"] for row in rows] == ["subtotal"]
+    diff = command(file, "--model", model, "--diff").output
+    assert "-    return print(v1 * tax_rate)" in diff and "+    return print(subtotal * tax_rate)" in diff
+    assert command(file, "--model", model, "--out", "-").output == PYTHON
+    command(file, "--model", model, "--out", tmp_path / "new.py")
+    assert (tmp_path / "new.py").read_bytes() == PYTHON.replace("\n", "\r\n").encode()
+    command(file, "--model", model, "--write")
+    assert file.read_bytes() == (tmp_path / "new.py").read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["new.py", "price.py"]
+
+
+def refusal(file, content, **options):
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(CodesageError) as error:
+        run.propose_file(file, run.Options(**options))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_cannot_be_named_is_one_line(tmp_path, model):
+    assert "cannot be read (empty)" in refusal(tmp_path / "a.py", "")
+    assert "cannot be read (binary)" in refusal(tmp_path / "a.py", b"a\0b")
+    assert "none of python" in refusal(tmp_path / "a.txt", "x = 1")
+    assert "language 'cobol'" in refusal(tmp_path / "a.py", "x = 1", language="cobol")
+    assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
+    assert "says nothing" in refusal(tmp_path / "a.py", "value = 1\n")
+    assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
+    assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
+    with pytest.raises(CodesageError, match="cannot be read"):
+        run.parsed(tmp_path / "none.py")
+    broken = tmp_path / "broken.py"
+    broken.write_text(HIDDEN + "def (:\n")
+    notes = []
+    done = run.propose_file(broken, run.Options(model=model), notice=notes.append)
+    assert "syntax error in line 5" in notes[0] and done.proposals
+    with pytest.raises(CodesageError, match="syntax error in line 5"):
+        done.renamed()
+
+
+def test_a_model_after_stage_two_is_refused(model, tmp_path):
+    import shutil
+
+    from codesage.names import filler
+
+    copy = shutil.copytree(model, tmp_path / "tuned")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["facts"]["stages"].append("contrast")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CodesageError, match="last stage is 'codesage pretrain'"):
+        filler.load(copy)
+
+
+def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
+    file = tmp_path / "many.py"
+    file.write_text("".join(f"v{number} = 1\n" for number in range(5_000)))
+    monkeypatch.setattr(run, "propose", lambda proposer, tree, found, chosen: [])
+    notes = []
+    done = run.propose_file(file, run.Options(model=model), notice=notes.append)
+    assert notes == ["4,800 of 5,000 identifiers are left as they are: raise --most to name more"] and done.proposals == ()
+
+
+def test_more_names_than_asked_for_are_left(tmp_path, model):
+    file = tmp_path / "many.py"
+    file.write_text("".join(f"v{number} = {number} + v0\n" for number in range(6)))
+    notes = []
+    done = run.propose_file(file, run.Options(model=model, most=3), notice=notes.append)
+    assert len(done.proposals) == 3 and done.proposals[0].unit.name == "v0" and notes[0].startswith("3 of 6")
+    given = [one.name for one in done.proposals if one.name]
+    assert len(set(given)) == len(given)
+    assert isinstance(done.proposals[0].unit, Unit)
