@@ -26,7 +26,7 @@ def test_search_a_repository(tmp_path, capsys):
     (tmp_path / "code").mkdir()
     (tmp_path / "code/files.py").write_text("def read(path):\n    return open(path).read()\n")
     main_of("search_a_repository.py")("read a file", str(tmp_path / "code"), str(tmp_path / "index"))
-    assert capsys.readouterr().out.startswith("files.py:1: read")
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/code/files.py:1: read")
 
 
 def test_train_on_your_code(tmp_path, capsys):

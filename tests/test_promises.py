@@ -45,7 +45,9 @@ def test_no_station_imports_one_above_it():
 
 
 def test_public_names():
-    assert set(codesage.__all__) == {"CodesageError", "__version__", "load", "query_form"}
+    assert set(codesage.__all__) == {
+        "CodesageError", "Index", "__version__", "load", "query_form", "search", "similar"
+    }  # fmt: skip
     for name in codesage.__all__:
         assert getattr(codesage, name)
     others = {name for name, value in vars(codesage).items() if not (name.startswith("_") or isinstance(value, ModuleType))}

@@ -216,11 +216,11 @@ def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeyp
     place = [code, "--index-dir", tmp_path / "index"]
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
-    done = run("search", "read the text of a file", *place, "--json", "--no-update")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert lines[0]["path"] == "files.py" and all(line["partial"] and line["tier"] == "encoder" for line in lines)
-    assert done.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in done.stderr
+    found = run("search", "read the text of a file", *place, "--jsonl", "--no-update")
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert lines[0]["path"] == f"{code}/files.py" and all(line["partial"] and line["tier"] == "encoder" for line in lines)
+    assert found.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in found.stderr
     assert "state: partial: 5 of 5 chunks are not encoded yet" in run("status", *place).stdout
     index.update(encoder)
-    done = run("search", "read the text of a file", *place, "--json")
-    assert not json.loads(done.stdout.splitlines()[0])["partial"] and not done.stderr
+    found = run("search", "read the text of a file", *place, "--jsonl")
+    assert not json.loads(found.stdout.splitlines()[0])["partial"] and not found.stderr

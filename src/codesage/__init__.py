@@ -9,22 +9,27 @@ from codesage.errors import CodesageError
 from codesage.registration import watch as _watch
 
 __version__ = "0.1.0"
-__all__ = ["CodesageError", "__version__", "load", "query_form"]
+__all__ = ["CodesageError", "Index", "__version__", "load", "query_form", "search", "similar"]
 
 if typing.TYPE_CHECKING:
     from codesage.encoder.queries import query_form
     from codesage.encoder.runtime import load
+    from codesage.search.face import Index, search, similar
 
 _watch()
 
 
-def __getattr__(name: str) -> object:  # `import codesage` stays light: the runtime is imported when it is first asked for
-    if name == "load":
-        from codesage.encoder.runtime import load
+_LAZY = {  # `import codesage` stays light: what it offers is imported when it is first asked for
+    "load": "codesage.encoder.runtime", "query_form": "codesage.encoder.queries", "Index": "codesage.search.face",
+    "similar": "codesage.search.face",
+}  # fmt: skip
 
-        return load
-    if name == "query_form":
-        from codesage.encoder.queries import query_form
 
-        return query_form
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "search":
+        return import_module("codesage.search")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'codesage' has no attribute {name!r}")

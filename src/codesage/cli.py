@@ -1,16 +1,42 @@
 """The command line: it mounts the commands of the stations, and turns failures into one line."""
 
+import errno
 import io
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
+import typer.core
 
 from codesage.errors import CodesageError
 
+if TYPE_CHECKING:
+    import click
+
+
+class _Group(typer.core.TyperGroup):
+    """The commands; a reader that has enough (`| head`) is a success, and what cannot be written is one line."""
+
+    def invoke(self, ctx: "click.Context") -> object:
+        """Run a command and flush what it printed."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            _to_nowhere(sys.stdout)
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            print_error("interrupted; what was indexed or written before is kept")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
-    help="Train, measure and use encoders of source code.", no_args_is_help=True,
+    cls=_Group, help="Train, measure and use encoders of source code.", no_args_is_help=True,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
@@ -43,14 +69,16 @@ def _mount() -> None:
     from codesage.evaluate.commands import evaluate
     from codesage.names.commands import names
     from codesage.pretrain.commands import pretrain
-    from codesage.search.commands import index, search, similar, status
+    from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch, workspace
     from codesage.serve.commands import serve
 
     app.add_typer(corpus, name="corpus")
     app.add_typer(classify, name="classify")
     app.add_typer(agents, name="mcp")
+    app.add_typer(workspace, name="workspace")
     for command, name in (
-        (index, "index"), (search, "search"), (similar, "similar"), (names, "names"), (status, "status"),
+        (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"), (names, "names"),
+        (status, "status"), (watch, "watch"), (clear, "clear"), (doctor, "doctor"), (models, "models"),
         (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
         (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
         (ablate, "ablate"), (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
@@ -60,6 +88,7 @@ def _mount() -> None:
 
 def main() -> None:
     """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # print what the terminal cannot show in another form
@@ -68,18 +97,36 @@ def main() -> None:
         app(standalone_mode=True)
     except CodesageError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        print("codesage: interrupted; what was indexed or written before is kept", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if os.environ.get("CODESAGE_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            _to_nowhere(sys.stdout)
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (set CODESAGE_DEBUG=1 for the traceback)")
 
 
+def print_error(message: str) -> None:
+    """One line on stderr, which may be closed."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"codesage: {message}", file=sys.stderr)
+
+
 def _fail(message: str) -> None:
-    print(f"codesage: {message}", file=sys.stderr)
+    print_error(message)
     sys.exit(2)
+
+
+def _open_closed() -> None:
+    """Standard streams that the caller closed: no file that is opened later may take their numbers, and be written into."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
+def _to_nowhere(stream: TextIO | None) -> None:
+    """What is left in a stream that cannot be written goes nowhere: Python would try again, and complain, at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

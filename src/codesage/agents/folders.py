@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codesage.errors import CodesageError
-from codesage.languages import LANGUAGES
 from codesage.records import Encoder, Hit
 from codesage.search import query as station
+from codesage.search.filters import filter_of
 from codesage.search.index import Busy, Index, Status, default_folder
 from codesage.search.similar import similar
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most
-_DEEP = 200  # hits that are looked through where a folder below the root is asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +70,9 @@ class Folders:
         """The best chunks for `query` below `path` ("": the first root). CodesageError for a path outside the roots."""
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
-        if language and language not in LANGUAGES:
-            raise CodesageError(f"unknown language {language!r}: expected one of {', '.join(LANGUAGES)}")
         root, below = self.locate(path)
-
-        def ask(index: Index) -> list[Hit]:
-            hits = station.search(index, self.encoder(), query, top=_DEEP if below else top, language=language, glob=glob)
-            return [hit for hit in hits if not below or _is_below(hit.chunk.path, below)][:top]
-
-        return self._answer(root, ask)
+        where = filter_of([language] if language else [], [glob] if glob else [], below=below)
+        return self._answer(root, lambda index: station.search(index, self.encoder(), query, top=top, where=where))
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
         """The chunks most similar to the one at `line` of the file `path`."""
@@ -173,7 +166,3 @@ class Folders:
             with upkeep.lock:
                 upkeep.running, upkeep.ended = None, time.monotonic()
             upkeep.read.set()
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")

@@ -1,1 +1,18 @@
-"""Search: an index of chunks and vectors, queries and ranking."""
+"""Search: an index of chunks and vectors, queries and ranking.
+
+This package can be called: `codesage.search("retry a call", "src")`, see search.face.
+"""
+
+import sys
+from types import ModuleType
+
+
+class _Callable(ModuleType):
+    def __call__(self, query, path=".", **options):
+        """See search.face.search."""
+        from codesage.search.face import search
+
+        return search(query, path, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,205 +1,317 @@
-"""`codesage index`, `search`, `similar` and `status`: search from the command line."""
+"""Search from the command line, with ripgrep's manners: `codesage search`, `similar`, `clones`, `index` and their care."""
 
-import json
-import os
-import sys
-import unicodedata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from codesage.errors import CodesageError
-from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD
 
-_SECONDS = 0.7  # in which a search updates the index and encodes what is left
-_Path = Annotated[Path, typer.Argument(help="Folder or file to search.")]
+_Path = Annotated[Path, typer.Argument(help="Folder or file.")]
+_Paths = Annotated[list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .",
+                                                    show_default=False)]  # fmt: skip
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
+_Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
+_Types = Annotated[list[str] | None, typer.Option("--type", "-t", "--language", metavar="LANGUAGE",
+                                                  help="Only this language or type: py, js, md; repeatable.")]  # fmt: skip
+_Globs = Annotated[list[str] | None, typer.Option("--glob", "-g", metavar="GLOB",
+                                                  help="Only paths that match, or not with ! before; repeatable.")]  # fmt: skip
+_Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or config; or all.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+_JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for each answer.")]
+_Context = Annotated[int | None, typer.Option("--context", "-C", min=0, metavar="N",
+                                              help="Lines around the place, with their numbers.")]  # fmt: skip
+_OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
+_Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
+_Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+_NoUpdate = Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")]
 
 
 def index(
-    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
+    paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
 ) -> None:  # fmt: skip
-    """Index the code under PATH, reading only what is new or changed."""
-    _refresh(*_open(path, index_dir, model, rebuild=rebuild))
+    """Index the code under each PATH, reading only what is new or changed."""
+    from codesage.encoder.runtime import load
+    from codesage.search.index import Index
+    from codesage.search.places import places_of
+    from codesage.search.refresh import refresh
+
+    encoder = load(model)
+    for place in places_of(paths or ["."], encoder, index_dir=index_dir, own=True):
+        opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
+        refresh(opened, encoder)
+        opened.connection.close()
 
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words or code.")],
-    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")] = 10,
-    language: Annotated[str, typer.Option(help="Only this language.")] = "",
-    glob: Annotated[str, typer.Option(help="Only paths that match.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    paths: _Paths = None, top: _Top = 10, types: _Types = None, glob: _Globs = None, content: _Content = "all",
+    regexp: Annotated[list[str] | None, typer.Option("--regexp", "-e", metavar="REGEX",
+                      help="Only code with a line that matches, ranked by the query; repeatable.")] = None,
+    context: _Context = None, only_paths: _OnlyPaths = False, null: _Null = False, as_json: _Json = False,
+    jsonl: _JsonLines = False, color: _Colour = "auto",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
-    only_paths: Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")] = False,
-    no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
+    no_update: _NoUpdate = False,
+    dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    index_dir: _IndexDir = None, model: _Model = None,
 ) -> None:  # fmt: skip
-    """Search the code under PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
-    from codesage.languages import LANGUAGES
-    from codesage.search import query as station
+    """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
+    from codesage.search.filters import filter_of
 
-    language = language.lower()
-    if language and language not in LANGUAGES:
-        raise CodesageError(f"unknown language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    opened, encoder = _open(path, index_dir, model, create=not no_update)
-    if not no_update:
-        _refresh_or_share(opened, encoder)
-    hits = station.search(opened, encoder, query, top=top, language=language, glob=glob, dense_weight=dense_weight)
-    partial = _say_if_partial(opened, path)
-    if only_paths:
-        for file in dict.fromkeys(hit.chunk.path for hit in hits):
-            typer.echo(printable(file))
-    for hit in () if only_paths else hits:
-        typer.echo(_as_json(hit, explain, partial) if as_json else _as_text(hit, explain))
-    if not hits:
-        typer.echo("nothing found", err=True)
-        raise typer.Exit(1)
+    where = filter_of(types or (), glob or (), content, regexp or ())
+    form = _Form(color, as_json, jsonl, only_paths, null, context, explain)
+    asker = _asker(paths, index_dir, model, update=not no_update)
+    form.show(asker.search(_readable(query), where, top=top, dense_weight=dense_weight), where.patterns)
 
 
 def similar(
     place: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A line of the function to compare with.")],
-    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    no_update: Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")] = False,
+    paths: _Paths = None, top: _Top = 10, types: _Types = None, glob: _Globs = None, context: _Context = None,
+    only_paths: _OnlyPaths = False, null: _Null = False, as_json: _Json = False, jsonl: _JsonLines = False,
+    color: _Colour = "auto", no_update: _NoUpdate = False, index_dir: _IndexDir = None, model: _Model = None,
 ) -> None:  # fmt: skip
     """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as of search."""
-    from codesage.search.similar import similar as station
+    from codesage.search.filters import filter_of
+    from codesage.search.places import place_in
 
-    file, _, line = place.rpartition(":")
-    if not file or not line.isdigit():
-        raise CodesageError(f"{place!r} is not a place: expected FILE:LINE, such as src/main.py:12")
-    real = Path(file).resolve()
-    below = real.relative_to(path.resolve()).as_posix() if real.is_relative_to(path.resolve()) else file
-    opened, encoder = _open(path, index_dir, model, create=not no_update)
-    if not no_update:
-        _refresh_or_share(opened, encoder)
-    hits = station(opened, below, int(line), top=top, encoder=encoder)
-    partial = _say_if_partial(opened, path)
-    for hit in hits:
-        typer.echo(_as_json(hit, False, partial) if as_json else _as_text(hit, False))
-    if not hits:
-        typer.echo("nothing found", err=True)
+    where = filter_of(types or (), glob or ())
+    form = _Form(color, as_json, jsonl, only_paths, null, context, False)
+    file, line = place_in(place)
+    form.show(_asker(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
+
+
+def status(
+    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
+    skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
+) -> None:  # fmt: skip
+    """Say what the index of PATH holds, and which indexes of other models are there."""
+    from codesage.search.index import of_other_models
+    from codesage.search.refresh import lacking, listed
+    from codesage.search.show import printable
+
+    asker = _asker([str(path)], index_dir, model, update=False)
+    with asker.opened(asker.places[0]) as opened:
+        held = opened.status()
+        if skipped:
+            rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
+            for name, reason in rows:
+                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}")
+            return
+        typer.echo(f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
+                   f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
+                   f"state: {lacking(opened) or 'complete'}")  # fmt: skip
+        for folder in () if index_dir else of_other_models(opened.folder, opened.model):
+            typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
+
+
+def clones(
+    paths: _Paths = None, types: _Types = None, glob: _Globs = None,
+    threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = THRESHOLD,
+    min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = MIN_LINES,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
+    across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,
+    as_json: _Json = False, color: _Colour = "auto", no_update: _NoUpdate = False, index_dir: _IndexDir = None,
+    model: _Model = None,
+) -> None:  # fmt: skip
+    """List groups of functions under PATH that do the same, within and across languages. Exit codes as of search."""
+    from codesage.search.filters import filter_of
+    from codesage.search.show import Screen
+
+    where, screen = filter_of(types or (), glob or ()), Screen(color)
+    asker = _asker(paths, index_dir, model, update=not no_update, whole=True)
+    groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
+    if across:
+        groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
+    if as_json:
+        screen.json({"groups": len(groups), "results": [group.as_json() for group in groups[:top]]})
+    else:
+        screen.groups(groups, top)
+    if not groups:
+        _say("nothing found")
         raise typer.Exit(1)
 
 
-def status(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
-    """Say what the index of PATH holds, and which indexes of other models are there."""
-    from codesage.search.index import of_other_models
+def clear(
+    paths: _Paths = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that is in the cache: indexes, vectors and clones.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
+    index_dir: _IndexDir = None,
+) -> None:  # fmt: skip
+    """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
+    from codesage.search.care import remove, remove_clones, remove_vectors, to_clear
+    from codesage.search.show import printable
 
-    opened, _ = _open(path, index_dir, model, create=False)
-    held = opened.status()
-    typer.echo(f"root: {held.root}\nindex: {held.folder}\nmodel: {held.model}\nfiles: {held.files:,}\n"
-               f"chunks: {held.chunks:,}\nskipped: {_listed(held.skipped) or 'none'}\n"
-               f"state: {_partial(opened) or 'complete'}")  # fmt: skip
-    for folder in () if index_dir else of_other_models(opened.folder, opened.model):
-        typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
+    freed = 0
+    for kept in to_clear(list(map(Path, paths or [])), everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
+        size = remove(kept.folder)
+        freed += size
+        typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
+    if everything:
+        size = remove_clones()
+        freed += size
+        typer.echo(f"clones: {size / 1e6:,.1f} MB")
+    if everything or vectors:
+        size = remove_vectors()
+        freed += size
+        typer.echo(f"vectors: {size / 1e6:,.1f} MB")
+    typer.echo(f"{freed / 1e6:,.1f} MB freed")
 
 
-def _open(path: Path, index_dir: Path | None, model: Path | None, *, create: bool = True, rebuild: bool = False):
-    """The index of `path` and the encoder it is written by; where there is none, a new one if `create`, else an error."""
+def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
+    """Check the installation, the cache and the index of PATH. Exit code 0: all is well, 1: something is not."""
+    from codesage.search.care import checked
+    from codesage.search.show import printable
+
+    faults = 0
+    for finding in checked(path, model, index_dir):
+        faults += bool(finding.remedy)
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        typer.echo(f"{'FAULT' if finding.remedy else 'ok':<6}{finding.part}: {printable(finding.state + remedy)}")
+    if faults:
+        raise typer.Exit(1)
+
+
+def models(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders that hold models; default: the working folder.",
+                                                         show_default=False)] = None,
+    as_json: _Json = False,
+) -> None:  # fmt: skip
+    """List the bundled model and those in each FOLDER: width, tokens at a time, size, fingerprint."""
+    from dataclasses import asdict
+
+    from codesage.search.care import models_at_hand
+    from codesage.search.show import Screen, printable
+
+    found = list(models_at_hand(folders or [Path(".")]))
+    if as_json:
+        return Screen().json({"models": [asdict(one) for one in found]})
+    typer.echo(f"{'width':>5}  {'tokens':>6}  {'MB':>7}  {'fingerprint':<24}  model")
+    for one in found:
+        typer.echo(f"{one.width:>5}  {one.max_tokens:>6}  {one.size / 1e6:>7,.1f}  {one.fingerprint:<24}  {printable(one.name)}"
+                   + (f" (cannot be loaded: {printable(one.fault)})" if one.fault else ""))  # fmt: skip
+
+
+def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None) -> None:
+    """Keep the index of each PATH fresh while files change, until Ctrl-C. It needs the extra `watch`."""
+    import signal
+    from dataclasses import replace
+
+    from codesage.search.refresh import refresh
+    from codesage.search.watching import watch as station
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asker = _asker(paths, index_dir, model, update=True, own=True)
+    try:
+        station(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
+    except KeyboardInterrupt:
+        _say("stopped; the index is kept")
+
+
+workspace = typer.Typer(help="Names for several paths, which search takes as @NAME.", no_args_is_help=True)
+
+
+@workspace.command("add")
+def add_workspace(
+    name: Annotated[str, typer.Argument(help="The name.")],
+    paths: Annotated[list[str], typer.Argument(help="Folders, files or addresses of git repositories.")],
+) -> None:  # fmt: skip
+    """Give the name NAME to each PATH together, instead of what it stood for before."""
+    from codesage.search.remote import set_workspace
+
+    set_workspace(name, paths)
+
+
+@workspace.command("remove")
+def remove_workspace(name: Annotated[str, typer.Argument(help="The name.")]) -> None:
+    """Take a name away. Indexes stay."""
+    from codesage.search.remote import set_workspace
+
+    set_workspace(name, [])
+
+
+@workspace.command("list")
+def list_workspaces() -> None:
+    """List the names and their paths."""
+    from codesage.search.remote import workspaces
+    from codesage.search.show import printable
+
+    for name, paths in sorted(workspaces().items()):
+        typer.echo(f"@{name}: {printable(' '.join(paths))}")
+
+
+class _Form:
+    """How answers are shown. CodesageError for options that do not go together."""
+
+    def __init__(self, color: str, as_json: bool, jsonl: bool, only_paths: bool, null: bool, context: int | None,
+                 explain: bool) -> None:  # fmt: skip
+        from codesage.search.show import Screen
+
+        if color not in ("auto", "always", "never"):
+            raise CodesageError(f"--color is {color!r}: expected auto, always or never")
+        if as_json + jsonl + only_paths > 1:
+            raise CodesageError("give one of --json, --jsonl and -l")
+        if null and not only_paths:
+            raise CodesageError("-0 goes with -l: it says how paths are separated")
+        self._as_json, self._jsonl, self._only_paths, self._null = as_json, jsonl, only_paths, null
+        self._context, self._explain, self._screen = context, explain, Screen(color)
+
+    def show(self, answer, patterns) -> None:
+        """Print an answer; raises typer.Exit(1) when it is empty, after saying why."""
+        from codesage.search.refresh import say
+        from codesage.search.show import as_json
+
+        for lack in answer.partial:
+            say(lack)
+        records = [as_json(hit, patterns=patterns, explain=self._explain, stale=hit.chunk.path in answer.stale,
+                           partial=bool(answer.partial))
+                   for hit in answer.hits] if self._as_json or self._jsonl else []  # fmt: skip
+        if self._as_json:
+            self._screen.json({"partial": bool(answer.partial), "results": records})
+        elif self._jsonl:
+            for record in records:
+                self._screen.json(record)
+        elif self._only_paths:
+            self._screen.paths((hit.chunk.path for hit in answer.hits), null=self._null)
+        else:
+            for hit in answer.hits:
+                self._screen.hit(hit, patterns=patterns, context=self._context, explain=self._explain,
+                                 stale=hit.chunk.path in answer.stale)  # fmt: skip
+        if not answer.hits:
+            for option in answer.idle:
+                say(f"{option} matches none of the {answer.files:,} indexed files")
+            say("nothing found")
+            raise typer.Exit(1)
+
+
+def _say(message: str) -> None:
+    from codesage.search.refresh import say
+
+    say(message)
+
+
+def _asker(
+    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False, whole: bool = False
+):  # fmt: skip
     from codesage.encoder.runtime import load
-    from codesage.search.index import Index, default_folder
+    from codesage.search.ask import Asker
+    from codesage.search.places import places_of
+    from codesage.search.refresh import refresh, refresh_or_share
 
-    if not path.exists():
-        raise CodesageError(f"{path}: no such file or folder: give a path that exists")
+    bring = refresh if whole else refresh_or_share
     encoder = load(model)
-    folder = index_dir or default_folder(path, encoder.fingerprint)
-    if not create and not (folder / "index.sqlite").exists():
-        place = f" --index-dir {index_dir}" if index_dir else ""
-        raise CodesageError(f"{path} has no index of this model in {folder}: run 'codesage index {path}{place}'")
-    return Index.open(path, folder=index_dir, encoder=encoder, rebuild=rebuild), encoder
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, own=own)
+    return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
 
-def _partial(opened) -> str:
-    """What an index lacks, "" for nothing."""
-    if opened.pending:
-        return f"partial: {opened.pending:,} files are not indexed yet"
-    held = opened.status()
-    return f"partial: {held.unencoded:,} of {held.chunks:,} chunks are not encoded yet" if held.unencoded else ""
+def _readable(query: str) -> str:
+    """A query without the bytes that the terminal's encoding cannot hold."""
+    from codesage.search.refresh import say
 
-
-def _say_if_partial(opened, path: Path) -> bool:
-    """What answers rest on, one line on stderr, while the encoder has not read everything; False when it has."""
-    if lacking := _partial(opened):
-        typer.echo(f"{lacking}: ranked by words, static vectors, and the encoder for the best; "
-                   f"'codesage index {printable(str(path))}' completes it", err=True)  # fmt: skip
-    return bool(lacking)
-
-
-def _refresh(opened, encoder, *, seconds: float | None = None) -> None:
-    """Bring an index up to date, and say on stderr what was new; `seconds` as in Index.update."""
-    changes = _update(opened, encoder, seconds)
-    held = opened.status()
-    if changes["read"] or changes["gone"]:
-        skipped = sum(held.skipped.values())
-        reasons = f": {_listed(held.skipped)}" if skipped else ""
-        typer.echo(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}", err=True)
-    if not held.files:
-        typer.echo(f"{held.root} holds no text file to index", err=True)
-
-
-def _refresh_or_share(opened, encoder) -> None:
-    """As _refresh; while another process does the same, what it has committed must do, once there is something."""
-    from codesage.search.index import Busy
-
-    busy = f"another process is indexing {opened.root}"
-    while True:
-        try:
-            return _refresh(opened, encoder, seconds=_SECONDS)
-        except Busy:
-            if files := opened.status().files:
-                return typer.echo(f"{busy}: answers come from the {files:,} files indexed so far", err=True)
-        typer.echo(f"{busy}: waiting for it", err=True)
-        opened.wait()
-
-
-def _update(opened, encoder, seconds: float | None):
-    if sys.stderr is None or not sys.stderr.isatty():
-        return opened.update(encoder, seconds=seconds)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("indexing", total=None)
-
-        def show(what: str):
-            return lambda done, total: bar.update(task, description=what, completed=done, total=total)
-
-        return opened.update(encoder, progress=show("reading files"), encoding=show("encoding"), seconds=seconds)
-
-
-def _as_json(hit, explain: bool, partial: bool) -> str:
-    chunk = hit.chunk
-    return json.dumps({"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line,
-                       "language": chunk.language, "name": chunk.name, "kind": chunk.kind,
-                       "score": round(hit.score, 6), "alike": hit.alike, "tier": hit.tier, "partial": partial,
-                       "snippet": chunk.text,
-                       **({"parts": hit.parts} if explain else {})}, ensure_ascii=False)  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """`text` without characters that a terminal obeys: each is shown as an escape."""
-    return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf") else
-                   letter.encode("unicode_escape").decode() for letter in text)  # fmt: skip
-
-
-def _as_text(hit, explain: bool) -> str:
-    chunk = hit.chunk
-    head = typer.style(f"{printable(chunk.path)}:{chunk.start_line}", bold=_colour())
-    snippet = "\n".join(f"    {printable(line[:160])}" for line in chunk.text.splitlines()[:4])
-    more = f"  (and {hit.alike} alike)" if hit.alike else ""
-    parts = "\n    = " + ", ".join(f"{rule} {value:.3f}" for rule, value in hit.parts.items()) if explain else ""
-    return f"{head}: {printable(chunk.name) or chunk.kind}  {hit.score:.4f}{more}{parts}\n{snippet}"
-
-
-def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+    readable = query.encode("utf-8", "ignore").decode()
+    if readable != query:
+        say("the query holds bytes that are not UTF-8: they are left out")
+    return readable

@@ -41,3 +41,14 @@ def kind_of(path: str) -> str:
 def order_of(kind: str) -> int:
     """What is encoded first: code, then tests and examples, then the rest."""
     return _FIRST[kind]
+
+
+CONTENTS = ("code", "docs", "config")
+
+
+@lru_cache(maxsize=65_536)
+def content_of(path: str) -> str:
+    """What a file holds, wherever it stands: "code", "docs" (prose) or "config" (settings and data)."""
+    if language_of(path) or _CODE.search(path):
+        return "code"
+    return "docs" if _DOCS.search(path) else "config"

@@ -5,15 +5,15 @@ Shapes: N chunks of the index, C candidates (the best of both rankings, and chun
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial, ranking
+from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
@@ -29,10 +29,10 @@ _AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 
 def search(
-    index: Index, encoder, query: str, *, top: int = 10, language: str = "", glob: str = "",
+    index: Index, encoder, query: str, *, top: int = 10, where: Filter = ALL,
     dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 0.5,
 ) -> list[Hit]:  # fmt: skip
-    """The `top` best chunks for `query`, best first; `language` and `glob` (of paths) restrict before ranking.
+    """The `top` best chunks for `query`, best first, of those that `where` lets pass.
 
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
@@ -41,7 +41,7 @@ def search(
     """
     with index.unmoved():
         view = index.view()
-        allowed_N = _allowed(view, language, glob)
+        allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
         rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
@@ -93,15 +93,11 @@ def _ranked(
     return _hits(index, view, candidates, rules, top)
 
 
-def _allowed(view: View, language: str, glob: str) -> np.ndarray | None:
-    if not language and not glob:
-        return None
-    allowed_N = np.ones(len(view.paths), bool)
-    if language:
-        allowed_N &= np.array([spoken == language for spoken in view.languages], bool)
-    if glob:
-        allowed_N &= np.array([fnmatchcase(path, glob) for path in view.distinct_paths], bool)[view.path_N]
-    return allowed_N
+def texts_of(index: Index, view: View, places: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Yield (place, text) of places in the view."""
+    numbers = ",".join(map(str, view.numbers_N[list(places)].tolist()))
+    for number, text in index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({numbers})"):
+        yield view.place[number], text
 
 
 @dataclass(frozen=True, slots=True)

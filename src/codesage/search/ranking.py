@@ -18,6 +18,8 @@ from codesage.search.terms import parts_of, stem
 Key = TypeVar("Key", bound=Hashable)
 
 ASKED_SHARE = 1.3  # of its score, for a file of the kind that the query asks for
+THRESHOLD = 0.8  # lowest cosine of two functions that count as doing the same (docs/log.md)
+MIN_LINES = 5  # of such functions: shorter ones, such as getters, are alike everywhere
 DENSE_WEIGHT = 2.0  # what the ranking by vectors counts beside full text
 K = 30.0  # of the fusion: 60, its usual value, hardly tells the first from the tenth
 _LATER_BEST = 3  # chunks of a file that speak for it

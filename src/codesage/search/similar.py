@@ -9,19 +9,23 @@ import numpy as np
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search import partial
+from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
+from codesage.search.query import texts_of
 from codesage.search.view import View
 
 _MOST = 48  # chunks that look most similar, to encode
 
 
-def similar(index: Index, path: str, line: int, *, top: int = 10, encoder=None, seconds: float = 0.5) -> list[Hit]:
-    """The `top` chunks most similar to the one that holds `line` (from 1) of the file `path`, best first.
+def similar(
+    index: Index, path: str, line: int, *, top: int = 10, where: Filter = ALL, encoder=None, seconds: float = 0.5
+) -> list[Hit]:
+    """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
 
-    The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same definition are
-    left out, and code is compared with code. Where the index is not encoded in full, static vectors stand in, and `encoder` has
-    about `seconds` to encode the best. CodesageError when the index does not hold the place.
+    Best first. The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same
+    definition are left out, and code is compared with code. Where the index is not encoded in full, static vectors stand in,
+    and `encoder` has about `seconds` to encode the best. CodesageError when the index does not hold the place.
     """
     with index.unmoved():
         found = index.connection.execute(
@@ -39,6 +43,9 @@ def similar(index: Index, path: str, line: int, *, top: int = 10, encoder=None, 
         is_code_N = np.array(view.languages) != ""
         same_N = (np.array(view.paths) == view.paths[own]) & (np.array(view.names) == view.names[own])
         scores_N[(is_code_N != is_code_N[own]) | same_N] = -np.inf
+        allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
+        if allowed_N is not None:
+            scores_N[~allowed_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
         return [Hit(chunk, float(scores_N[place]), tier="encoder" if known_N[place] else "static")
                 for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)]  # fmt: skip

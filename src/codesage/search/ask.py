@@ -1,0 +1,170 @@
+"""Questions to one or several places at once, for the command line and for Python.
+
+In: places and a question. Out: an Answer: hits whose paths open from where the user stands, and what is to be said about
+them. Every index is brought up to date first, unless told otherwise.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from codesage.errors import CodesageError
+from codesage.records import Encoder, Hit
+from codesage.search import query as station
+from codesage.search.clones import Group
+from codesage.search.clones import clones as station_clones
+from codesage.search.filters import ALL, Filter
+from codesage.search.index import Index, default_folder
+from codesage.search.places import Place
+from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.refresh import lacking
+from codesage.search.similar import similar as station_similar
+
+Refresh = Callable[[Index], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The hits of a question, best first."""
+
+    hits: list[Hit]  # paths as Place.shown gives them
+    partial: list[str]  # what indexes lack, each with the command that completes it
+    stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
+    files: int  # indexed, in all places
+    idle: list[str]  # options of the filter that no file of any place passes
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The places, the encoder and the settings of a question."""
+
+    places: Sequence[Place]
+    encoder: Encoder
+    refresh: Refresh | None = None  # None: answer from what is indexed
+    index_dir: Path | None = None
+    kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
+
+    def search(self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT) -> Answer:
+        """The `top` best chunks of all places. CodesageError when a place has no index and none may be made."""
+        if not query.strip():
+            raise CodesageError("the query is empty: say what to look for")
+
+        def ask(index: Index, own: Filter) -> list[Hit]:
+            return station.search(index, self.encoder, query, top=top, where=own, dense_weight=dense_weight)
+
+        vector_D = self.encoder.encode([query], kind="text")[0] if len(self.places) > 1 else None
+        return self._answer(ask, where, top, vector_D)
+
+    def similar(self, file: Path, line: int, where: Filter = ALL, *, top: int = 10) -> Answer:
+        """The chunks most similar to the one at a line of `file`, which one of the places must hold."""
+        real = file.resolve()
+        holder = next((place for place in self.places if real.is_relative_to(place.root.resolve())), None)
+        if holder is None:
+            raise CodesageError(f"{file} is in none of the folders that are searched: give one that holds it")
+        root = holder.root.resolve()
+        name = real.name if real == root else real.relative_to(root).as_posix()
+        return replace(self, places=[holder])._answer(
+            lambda index, own: station_similar(index, name, line, top=top, where=own, encoder=self.encoder), where, top, None
+        )
+
+    def clones(self, where: Filter = ALL, **settings) -> list[Group]:
+        """Groups of functions that do the same, each group within one place; `settings` are those of search.clones."""
+        found = []
+        for place in self.places:
+            own = replace(where, below=place.below, named=place.read_by_globs())
+            with self.opened(place) as index:
+                groups = station_clones(index, where=own, **settings)
+            found += [replace(group, chunks=[replace(chunk, path=place.shown(chunk.path)) for chunk in group.chunks])
+                      for group in groups]  # fmt: skip
+        return sorted(found, key=lambda group: -group.similarity)
+
+    def _answer(self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D) -> Answer:
+        lists, partial, files, stale, idle = [], [], 0, set(), None
+        for place in self.places:
+            own = replace(where, below=place.below, named=place.read_by_globs())
+            with self.opened(place) as index:
+                hits = ask(index, own)
+                if lack := lacking(index):
+                    partial.append(f"{lack}: ranked by words, static vectors, and the encoder for the best; "
+                                   f"'codesage index {place.root}' completes it")  # fmt: skip
+                files += index.status().files
+                unused = set(own.idle(index.view())) if not hits else set()
+                idle = unused if idle is None else idle & unused
+                stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
+                best = nearest(index, vector_D, hits) if vector_D is not None and hits else 0.0
+            shown = [replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits]
+            lists.append((shown, best))
+        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(idle or ()))
+
+    @contextmanager
+    def opened(self, place: Place):
+        """The index of a place, up to date, for the block."""
+        folder = self.index_dir or default_folder(place.root, self.encoder.fingerprint)
+        if self.refresh is None and not (folder / "index.sqlite").exists():
+            option = f" --index-dir {self.index_dir}" if self.index_dir else ""
+            raise CodesageError(f"{place.root} has no index of this model in {folder}: "
+                                f"run 'codesage index {place.root}{option}'")  # fmt: skip
+        index = self.kept.get(place) if self.kept is not None else None
+        index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder)
+        if self.kept is not None:
+            self.kept[place] = index
+        try:
+            if self.refresh is not None:
+                self.refresh(index)
+            yield index
+        finally:
+            if self.kept is None:
+                index.connection.close()
+
+
+_TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared
+
+
+def merged(lists: Sequence[tuple[list[Hit], float]]) -> list[Hit]:
+    """Hits of several places in one order: scores count less where the nearest hit of a place is further from the query."""
+    if len(lists) == 1:
+        return lists[0][0]
+    best = max(near for _, near in lists)
+    found = [replace(hit, score=hit.score * float(np.exp((near - best) / _TOLERANCE))) for hits, near in lists for hit in hits]
+    return sorted(found, key=lambda hit: -hit.score)
+
+
+def nearest(index: Index, vector_D: np.ndarray, hits: Sequence[Hit]) -> float:
+    """The highest cosine of the query with a hit."""
+    view = index.view()
+    scores_N = view.similarities(vector_D)
+    wanted = {(hit.chunk.path, hit.chunk.start_line, hit.chunk.end_line) for hit in hits}
+    numbers = [row for one in wanted for row in index.connection.execute(
+        "SELECT id FROM chunks WHERE path = ? AND start_line = ? AND end_line = ?", one)]  # fmt: skip
+    return max(float(scores_N[view.place[number]]) for (number,) in numbers)
+
+
+def changed(index: Index, paths: set[str]) -> set[str]:
+    """Those of `paths` whose files are gone, or of another size or time than when they were indexed."""
+    root = index.root
+    found = set()
+    for path in paths:
+        row = index.connection.execute("SELECT stamp FROM files WHERE path = ?", (path,)).fetchone()
+        try:
+            status = os.stat(openable(str(root if root.is_file() else root / path)))
+        except OSError:
+            found.add(path)
+            continue
+        if row and not row[0].startswith(f"{status.st_size}:{status.st_mtime_ns}:"):
+            found.add(path)
+    return found
+
+
+def openable(path: str) -> str:
+    r"""The name on disk of a path whose bytes are not UTF-8 (it is indexed as `caf\xe9`), else the path itself."""
+    if "\\x" not in path or os.path.lexists(path):
+        return path
+    try:
+        raw = path.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+    except UnicodeError:
+        return path
+    return os.fsdecode(raw) if os.path.lexists(raw) else path

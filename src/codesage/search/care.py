@@ -1,0 +1,311 @@
+"""The care of what search keeps: what lies in the cache, what may go, and whether all of it is sound.
+
+In: paths, or nothing for everything. Out: folders with their sizes, findings with their remedies, models with their figures.
+"""
+
+import importlib.util
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from codesage.artifacts import MANIFEST
+from codesage.encoder import runtime
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES
+from codesage.search.index import SCHEMA, Index, default_folder
+from codesage.search.refresh import lacking
+from codesage.search.remote import clones_folder
+from codesage.search.vectors import cache_folder
+from codesage.search.view import load as load_view
+from codesage.walk import walk
+
+_OWN = ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16", "lock")
+_EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles"}
+_SNIPPETS = {"python": "def f():\n    return 1\n", "php": "<?php function f() { return 1; }\n",
+             "go": "package p\nfunc f() int { return 1 }\n", "ruby": "def f\n  1\nend\n", "c": "int f() { return 1; }\n",
+             "java": "class A { int f() { return 1; } }\n", "csharp": "class A { int F() { return 1; } }\n"}  # fmt: skip
+_LITTLE = 200_000_000  # bytes of free space
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part that was looked at. `remedy` is empty where all is well."""
+
+    part: str
+    state: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An index in the cache."""
+
+    folder: Path
+    root: str  # "" where the index cannot be read
+    size: int  # bytes
+
+
+def kept_indexes() -> list[Kept]:
+    """All indexes in the user's cache."""
+    place = default_folder(Path("."), "").parent
+    folders = sorted(path for path in place.glob("*") if (path / "index.sqlite").exists()) if place.is_dir() else []
+    return [Kept(folder, _root_of(folder), size_of(folder)) for folder in folders]
+
+
+def to_clear(
+    paths: list[Path], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None
+) -> list[Kept]:  # fmt: skip
+    """The indexes that are meant. CodesageError when the options do not go together, or a path has no index."""
+    if sum(map(bool, (paths, everything, gone, vectors))) > 1 or (index_dir and (everything or gone or vectors)):
+        raise CodesageError("give paths, or one of --all, --gone and --vectors")
+    if index_dir is not None:
+        if not (index_dir / "index.sqlite").exists():
+            raise CodesageError(f"{index_dir} is not an index: give the folder that --index-dir named before")
+        return [Kept(index_dir, _root_of(index_dir), size_of(index_dir))]
+    if vectors:
+        return []
+    kept = kept_indexes()
+    if everything or gone:
+        return [one for one in kept if everything or (one.root and not Path(one.root).exists())]
+    found = []
+    for path in paths or [Path(".")]:
+        beginning = default_folder(path, "").name  # the fingerprint of a model follows
+        own = [one for one in kept if one.folder.name.startswith(beginning)]
+        if not own:
+            raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' says what is there")
+        found += own
+    return found
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def remove(folder: Path) -> int:
+    """Remove an index, and nothing else that lies in its folder; bytes that were freed.
+
+    CodesageError when another process is writing it.
+    """
+    freed = 0
+    try:
+        with FileLock(folder / "lock", timeout=0.5):
+            for name in _OWN[:-1]:
+                freed += (folder / name).stat().st_size if (folder / name).exists() else 0
+                (folder / name).unlink(missing_ok=True)
+    except Timeout:
+        raise CodesageError(f"another process is writing {folder}: wait for it") from None
+    (folder / "lock").unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return freed
+
+
+def remove_vectors() -> int:
+    """Remove the cache of vectors of all models; bytes that were freed."""
+    folder = cache_folder()
+    freed = size_of(folder) if folder.is_dir() else 0
+    shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def remove_clones() -> int:
+    """Remove the clones of repositories elsewhere; bytes that were freed."""
+    folder = clones_folder()
+    freed = size_of(folder) if folder.is_dir() else 0
+    shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def _root_of(folder: Path) -> str:
+    try:
+        connection = sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)
+        try:
+            return dict(connection.execute("SELECT key, value FROM meta")).get("root", "")
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return ""
+
+
+def checked(path: Path, model: Path | None = None, index_dir: Path | None = None) -> Iterator[Finding]:
+    """Findings about the installation, the cache and the index of `path`, one at a time."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", version, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer")
+    encoder = None
+    try:
+        encoder = runtime.load(model)
+        yield _model_finding(encoder)
+    except CodesageError as error:
+        yield Finding("model", str(error), "install codesage again" if model is None else "export or copy the model again")
+    yield from map(_grammar_finding, LANGUAGES)
+    yield _cache_finding()
+    yield _vectors_finding()
+    missing = [name for name, module in _EXTRAS.items() if importlib.util.find_spec(module) is None]
+    yield Finding("extras", f"not installed, and not needed for search: {', '.join(missing)}" if missing else "all installed")
+    if not path.exists():
+        yield Finding("path", f"{path}: no such file or folder", "give a path that exists")
+    elif encoder is not None:
+        yield from _index_findings(path, index_dir, encoder)
+        yield from _tree_findings(path)
+
+
+def _model_finding(encoder) -> Finding:
+    vectors = encoder.encode(["def add(a, b): return a + b", "read a file"])
+    norms = np.linalg.norm(vectors, axis=1)
+    if not np.allclose(norms, 1, atol=1e-3):
+        return Finding("model", f"its vectors have lengths {norms.round(3).tolist()}, expected 1", "install onnxruntime again")
+    return Finding("model", f"{encoder.fingerprint}, width {encoder.width}, reads {encoder.max_tokens} tokens at a time")
+
+
+def _grammar_finding(language: str) -> Finding:
+    from codesage.syntax import functions, parse
+
+    package = LANGUAGES[language].grammar[0].replace("_", "-")
+    try:
+        found = list(functions(parse(_SNIPPETS.get(language, "function f() { return 1; }\n"), language)))
+    except Exception as error:  # a broken wheel can raise anything
+        return Finding(f"grammar of {language}", f"{type(error).__name__}: {error}", f"pip install --force-reinstall {package}")
+    if not any(function.kind == "function" for function in found):
+        return Finding(f"grammar of {language}", "it finds no function", f"pip install --force-reinstall {package}")
+    return Finding(f"grammar of {language}", "finds functions")
+
+
+def _cache_finding() -> Finding:
+    folder = cache_folder().parent
+    above = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(above).free
+    state = f"{folder}, {free / 1e9:,.1f} GB free, {len(kept_indexes()):,} indexes"
+    if not os.access(above, os.W_OK):
+        return Finding("cache", f"{folder} cannot be written", f"make {above} writable, or set XDG_CACHE_HOME")
+    return Finding("cache", state, "free some space, or run 'codesage clear --gone'" if free < _LITTLE else "")
+
+
+def _vectors_finding() -> Finding:
+    files = sorted(cache_folder().glob("*.sqlite")) if cache_folder().is_dir() else []
+    for file in files:
+        if fault := _sqlite_fault(file):
+            return Finding("cache of vectors", f"{file}: {fault}", "run 'codesage clear --vectors'")
+    return Finding("cache of vectors", f"{sum(file.stat().st_size for file in files) / 1e6:,.1f} MB, sound")
+
+
+def _sqlite_fault(file: Path) -> str:
+    """What is wrong with a database, "" for nothing."""
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == "ok" else found
+
+
+def _index_findings(path: Path, index_dir: Path | None, encoder) -> Iterator[Finding]:
+    folder = index_dir or default_folder(path, encoder.fingerprint)
+    option = f" --index-dir {index_dir}" if index_dir else ""
+    repair = f"run 'codesage index {path}{option} --rebuild'"
+    if not (folder / "index.sqlite").exists():
+        yield Finding("index", f"{path} has none yet", f"run 'codesage index {path}{option}'")
+        return
+    fault = _sqlite_fault(folder / "index.sqlite")
+    if fault:
+        yield Finding("index", f"{folder / 'index.sqlite'}: {fault}", repair)
+        return
+    try:
+        index = Index.open(path, folder=index_dir, encoder=encoder)
+    except CodesageError as error:
+        message, _, remedy = str(error).rpartition(": ")
+        yield Finding("index", message, remedy)
+        return
+    try:
+        yield from _content_findings(index, f"codesage index {path}{option}", repair)
+    finally:
+        index.connection.close()
+
+
+def _content_findings(index: Index, command: str, repair: str) -> Iterator[Finding]:
+    held = index.status()
+    size = size_of(index.folder) / 1e6
+    yield Finding("index", f"version {SCHEMA}, {held.files:,} files, {held.chunks:,} chunks, {size:,.1f} MB")
+    try:
+        words = index.connection.execute("SELECT count(DISTINCT word) FROM words").fetchone()[0]
+        torn = index.connection.execute("SELECT count(*) FROM words"
+                                        " WHERE length(distances) != 2 * length(counts)").fetchone()[0]  # fmt: skip
+        lost = index.connection.execute("SELECT count(*) FROM chunks WHERE NOT EXISTS (SELECT 1 FROM segments"
+                                        " WHERE id >= first AND id < first + 65536)").fetchone()[0]  # fmt: skip
+        fault = f"{torn:,} damaged rows, {lost:,} chunks without words" if torn or lost else ""
+        yield Finding("index, words", fault or f"{words:,} words", repair if fault else "")
+    except sqlite3.Error as error:
+        yield Finding("index, words", str(error), repair)
+    try:
+        view = load_view(index.connection, index.width)  # afresh, as it is on disk
+        norms = np.linalg.norm(view.vectors_PD[view.encoded_N[view.owner_P]], axis=1)
+        bad = int((~np.isclose(norms, 1, atol=0.01)).sum())
+        fault = f"{bad:,} damaged vectors" if bad else ""
+        yield Finding("index, vectors", fault or f"{len(norms):,} pieces", repair if fault else "")
+    except (ValueError, IndexError, sqlite3.Error) as error:
+        yield Finding("index, vectors", str(error), repair)
+    lack = lacking(index)
+    yield Finding("index, state", lack or "complete", f"run '{command}'" if lack else "")
+
+
+def _tree_findings(path: Path) -> Iterator[Finding]:
+    nested: list[Path] = []
+    files = sum(1 for _ in walk(path, nested=nested))
+    named = ", ".join(str(folder) for folder in nested[:3]) + (", ..." if len(nested) > 3 else "")
+    left_out = f"; {len(nested):,} nested repositories are not part of it (give them as paths): {named}" if nested else ""
+    yield Finding("tree", f"{files:,} files that git does not ignore{left_out}")
+    if path.is_dir():
+        closed = [folder for folder, _, _ in os.walk(path) if not os.access(folder, os.R_OK | os.X_OK)]
+        if closed:
+            yield Finding("tree", f"{len(closed):,} folders cannot be read, such as {closed[0]}",
+                          "give yourself the right to read them")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model at hand; `fault` says why it cannot be loaded."""
+
+    name: str
+    width: int = 0
+    max_tokens: int = 0
+    size: int = 0  # bytes on disk
+    fingerprint: str = ""
+    fault: str = ""
+
+
+def models_at_hand(folders: list[Path]) -> Iterator[Model]:
+    """The bundled model, and the models in `folders` or up to two folders below them."""
+    yield _model("default (bundled)", runtime.folder_of(None))
+    for start in folders:
+        for pattern in (MANIFEST, f"*/{MANIFEST}", f"*/*/{MANIFEST}"):
+            for manifest in sorted(start.glob(pattern)):
+                if _is_model(manifest):
+                    yield _model(str(manifest.parent), manifest.parent)
+
+
+def _is_model(manifest: Path) -> bool:
+    import json
+
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8")).get("kind") == "model"
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _model(name: str, folder: Path) -> Model:
+    size = size_of(folder) if folder.is_dir() else 0
+    try:
+        encoder = runtime.load(folder)
+    except CodesageError as error:
+        return Model(name, size=size, fault=str(error))
+    return Model(name, encoder.width, encoder.max_tokens, size, encoder.fingerprint)

@@ -1,0 +1,102 @@
+"""Groups of functions that do the same, within and across languages.
+
+In: an index. Out: groups of chunks, the closest first. Each function is the mean of its pieces' vectors, without the mean of
+its language (encoder.centring). In a group every two functions are at least as similar as the threshold (complete linkage),
+so that a chain of small steps joins nothing. docs/log.md has the measurement behind the default threshold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesage.encoder.centring import without_language
+from codesage.records import Chunk
+from codesage.search.filters import ALL, Filter
+from codesage.search.index import Index
+from codesage.search.query import texts_of
+from codesage.search.ranking import MIN_LINES, THRESHOLD
+from codesage.search.view import View
+
+_BLOCK = 1024  # rows of the matrix of similarities at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Functions that do the same. `similarity`: the lowest cosine of two of them."""
+
+    chunks: list[Chunk]
+    similarity: float
+
+    def as_json(self) -> dict:
+        """The group as JSON holds it."""
+        return {"similarity": round(self.similarity, 4), "functions": [
+            {"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line, "name": chunk.name,
+             "language": chunk.language} for chunk in self.chunks
+        ]}  # fmt: skip
+
+
+def clones(
+    index: Index, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES, where: Filter = ALL
+) -> list[Group]:  # fmt: skip
+    """Groups of functions of at least `min_lines` lines that hold something, the largest similarity first.
+
+    `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
+    left out.
+    """
+    with index.unmoved():
+        view = index.view()
+        places = _candidates(index, view, where, min_lines)
+        if len(places) < 2:
+            return []
+        vectors_ND = vectors_of(view, places)
+        found = [Group(index.chunks_of([int(view.numbers_N[places[row]]) for row in rows]), similarity)
+                 for rows, similarity in groups_of(vectors_ND, threshold)]  # fmt: skip
+    return sorted(found, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
+
+
+def vectors_of(view: View, places: Sequence[int]) -> np.ndarray:
+    """float32 (N, D), rows of unit length: the mean of each chunk's pieces, without the mean of its language."""
+    ends_N = np.append(view.starts_N[1:], len(view.vectors_PD))
+    means = np.stack([view.vectors_PD[view.starts_N[place] : ends_N[place]].mean(axis=0) for place in places])
+    means /= np.linalg.norm(means, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    languages = [view.languages[place] for place in places]
+    return without_language(means, languages) if len(set(languages)) > 1 else means
+
+
+def groups_of(vectors_ND: np.ndarray, threshold: float) -> list[tuple[list[int], float]]:
+    """Groups of two or more rows in which every two have at least cosine `threshold`, with the lowest cosine of each."""
+    pairs = sorted(_pairs(vectors_ND, threshold), key=lambda pair: (-pair[0], pair[1], pair[2]))
+    linked = {(one, other) for _, one, other in pairs}
+    group = {row: [row] for _, one, other in pairs for row in (one, other)}
+    for _, one, other in pairs:
+        ours, theirs = group[one], group[other]
+        if ours is not theirs and all((min(a, b), max(a, b)) in linked for a in ours for b in theirs):
+            ours += theirs
+            for row in theirs:
+                group[row] = ours
+    unique = {id(rows): sorted(rows) for rows in group.values() if len(rows) > 1}
+    return [(rows, float((vectors_ND[rows] @ vectors_ND[rows].T).min())) for rows in unique.values()]
+
+
+def _pairs(vectors_ND: np.ndarray, threshold: float):
+    for start in range(0, len(vectors_ND), _BLOCK):
+        scores_BN = vectors_ND[start : start + _BLOCK] @ vectors_ND[start:].T
+        for row, column in np.argwhere(scores_BN >= threshold).tolist():
+            if column > row:
+                yield float(scores_BN[row, column]), start + row, start + column
+
+
+def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list[int]:
+    allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
+    places = [place for place, kind in enumerate(view.kinds)
+              if kind == "function" and view.encoded_N[place] and (allowed_N is None or allowed_N[place])]  # fmt: skip
+    lines, parts = {}, {}
+    for start in range(0, len(places), _BLOCK):
+        for place, text in texts_of(index, view, places[start : start + _BLOCK]):
+            lines[place] = sum(1 for line in text.splitlines() if line.strip())
+    for place in places:
+        key = (view.paths[place], view.names[place])
+        parts[key] = parts.get(key, 0) + 1
+    return [place for place in places
+            if lines[place] >= min_lines and parts[view.paths[place], view.names[place]] == 1]  # fmt: skip

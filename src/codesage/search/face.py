@@ -1,0 +1,112 @@
+"""Search from Python: `codesage.search`, `codesage.similar` and `codesage.Index`.
+
+In: questions and paths. Out: lists of Hits, best first, whose paths open from the working folder. An index is made where there
+is none and is kept in the user's cache. Nothing is printed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from codesage.encoder.runtime import Embedder, load
+from codesage.records import Hit
+from codesage.search.ask import Asker
+from codesage.search.filters import filter_of
+from codesage.search.index import Busy, Status
+from codesage.search.index import Index as Store
+from codesage.search.places import place_in, places_of
+from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.refresh import SECONDS
+
+Paths = Path | str | Sequence[Path | str]
+Model = Embedder | Path | str | None
+
+
+class Index:
+    """The indexes of one or several paths, kept open for many questions. For one thread; use `with`, or `close` it.
+
+    `path`: a folder or file, or several. `model`: a loaded one, its folder, or None for the bundled one. `index_dir`: where the
+    index of a single path lives, None for the user's cache. CodesageError when a path is missing or an index is damaged.
+    """
+
+    def __init__(self, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None) -> None:
+        encoder = model if model is not None and not isinstance(model, (str, Path)) else _loaded(model)
+        folder = None if index_dir is None else Path(index_dir)
+        paths = [path] if isinstance(path, (str, Path)) else list(path)
+        self._asker = Asker(places_of(paths, encoder, index_dir=folder), encoder, index_dir=folder, kept={})
+
+    def update(self) -> None:
+        """Read what is new or changed, and encode all of it.
+
+        While another process does so, what it has written must do; where that is nothing, wait.
+        """
+        asker = replace(self._asker, refresh=lambda index: self._refresh(index, None))
+        for place in asker.places:
+            with asker.opened(place):
+                pass
+
+    def search(
+        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, **only
+    ) -> list[Hit]:  # fmt: skip
+        """The `top` best chunks for `query`, in plain words or code.
+
+        `update`: look for changes first. `only` restricts, before the best are chosen: types=["py"], globs=["src/**"],
+        content="code", patterns=[regular expressions]. CodesageError for an empty query, or a filter that is none.
+        """
+        return self._asking(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight).hits
+
+    def similar(self, place: str, *, top: int = 10, update: bool = True, **only) -> list[Hit]:
+        """The `top` chunks most similar to the code at "FILE:LINE", in any language. `update` and `only` as in `search`."""
+        file, line = place_in(place)
+        return self._asking(update).similar(file, line, filter_of(**only), top=top).hits
+
+    def status(self) -> list[Status]:
+        """What the index of each path holds."""
+        found = []
+        for place in self._asker.places:
+            with self._asker.opened(place) as index:
+                found.append(index.status())
+        return found
+
+    def close(self) -> None:
+        """Close the indexes."""
+        for index in self._asker.kept.values():
+            index.connection.close()
+        self._asker.kept.clear()
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *reason) -> None:
+        self.close()
+
+    def _asking(self, update: bool) -> Asker:
+        return replace(self._asker, refresh=self._refresh if update else None)
+
+    def _refresh(self, index: Store, seconds: float | None = SECONDS) -> None:
+        while True:
+            try:
+                index.update(self._asker.encoder, seconds=seconds)
+                return
+            except Busy:
+                if index.status().files:
+                    return
+            index.wait()
+
+
+def search(query: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options) -> list[Hit]:
+    """The best chunks for `query` under `path`, a folder, file or several. `options` are those of `Index.search`."""
+    with Index(path, model=model, index_dir=index_dir) as index:
+        return index.search(query, **options)
+
+
+def similar(place: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options) -> list[Hit]:
+    """The chunks under `path` most similar to the code at "FILE:LINE". `options` are those of `Index.similar`."""
+    with Index(path, model=model, index_dir=index_dir) as index:
+        return index.similar(place, **options)
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: Path | str | None) -> Embedder:
+    return load(model)

@@ -1,0 +1,127 @@
+"""Which chunks a question is about: restrictions on language, path, content and text, applied before anything is ranked.
+
+In: a view of an index. Out: one boolean a chunk. Types are named as in ripgrep: those of the nine languages follow the
+language that was recognised, the others the ending of the name.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES, language_named
+from codesage.search.globs import Globs
+from codesage.search.kinds import CONTENTS, content_of
+from codesage.search.view import View
+
+TYPES = {
+    "asciidoc": "adoc asciidoc", "clojure": "clj cljs cljc edn", "cpp": "cpp cc cxx c++ hpp hh hxx h++ ino h", "css": "css",
+    "csv": "csv tsv", "cuda": "cu cuh", "dart": "dart", "elixir": "ex exs", "elm": "elm", "erlang": "erl hrl",
+    "fsharp": "fs fsi fsx", "haskell": "hs lhs", "html": "html htm xhtml", "ini": "ini cfg conf", "json": "json jsonl json5",
+    "julia": "jl", "kotlin": "kt kts", "lua": "lua", "markdown": "md markdown mdx mdown", "nim": "nim", "notebook": "ipynb",
+    "objc": "m mm", "ocaml": "ml mli", "perl": "pl pm t", "powershell": "ps1 psm1", "protobuf": "proto", "r": "r rmd",
+    "rst": "rst", "rust": "rs", "sass": "sass scss less", "scala": "scala sbt", "shell": "sh bash zsh fish ksh", "sql": "sql",
+    "svelte": "svelte", "swift": "swift", "terraform": "tf tfvars", "tex": "tex bib", "toml": "toml", "txt": "txt",
+    "visualbasic": "vb", "vue": "vue", "xml": "xml xsd xsl", "yaml": "yaml yml", "zig": "zig",
+}  # fmt: skip
+_NAMES = {
+    "c++": "cpp", "bash": "shell", "ex": "elixir", "hs": "haskell", "ipynb": "notebook", "jl": "julia", "kt": "kotlin",
+    "md": "markdown", "objective-c": "objc", "ml": "ocaml", "proto": "protobuf", "ps": "powershell", "ps1": "powershell",
+    "rs": "rust", "scss": "sass", "sh": "shell", "text": "txt", "tf": "terraform", "vb": "visualbasic", "yml": "yaml",
+}  # fmt: skip
+_ENDINGS = {name: frozenset(endings.split()) for name, endings in TYPES.items()}
+_AT_ONCE = 10_000  # texts that are looked through between two questions to the index
+
+Texts = Callable[[Sequence[int]], Iterable[tuple[int, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Restrictions that hold together; each one that is empty restricts nothing. Make it with `filter_of`."""
+
+    types: tuple[str, ...] = ()  # any of these, see type_named
+    globs: Globs | None = None
+    content: str = "all"  # or "code", "docs", "config"
+    patterns: tuple[re.Pattern, ...] = ()  # some line of the chunk matches any of these
+    below: str = ""  # this file or folder within the root
+    named: Callable[[str], str] = str  # from a path of the index to what globs read
+
+    def allowed(self, view: View, texts: Texts) -> np.ndarray | None:
+        """Bool (N,): the chunks that pass, None for all; `texts` gives (place, text) of places in `view`."""
+        if not (self.types or self.globs or self.patterns or self.below or self.content != "all"):
+            return None
+        seen: dict[tuple[str, str], bool] = {}
+        allowed_N = np.zeros(len(view.paths), bool)
+        for place, key in enumerate(zip(view.paths, view.languages, strict=True)):
+            if key not in seen:
+                seen[key] = self._passes(*key)
+            allowed_N[place] = seen[key]
+        if self.patterns:
+            places = np.flatnonzero(allowed_N).tolist()
+            allowed_N[:] = False
+            for start in range(0, len(places), _AT_ONCE):
+                allowed_N[[place for place, text in texts(places[start : start + _AT_ONCE]) if self.matches(text)]] = True
+        return allowed_N
+
+    def matches(self, text: str) -> bool:
+        """Whether any of the patterns is found in `text`."""
+        return any(pattern.search(text) for pattern in self.patterns)
+
+    def idle(self, view: View) -> list[str]:
+        """The options, as they are typed, that no file of the index passes."""
+        files = {file for file in zip(view.paths, view.languages, strict=True) if _is_below(file[0], self.below)}
+        found = [f"-g {glob}" for glob in (self.globs.idle([self.named(path) for path, _ in files]) if self.globs else ())]
+        found += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
+        if self.content != "all" and not any(content_of(path) == self.content for path, _ in files):
+            found.append(f"--content {self.content}")
+        return found
+
+    def _passes(self, path: str, language: str) -> bool:
+        return (
+            _is_below(path, self.below)
+            and (not self.types or any(_is_type(name, path, language) for name in self.types))
+            and (self.content == "all" or content_of(path) == self.content)
+            and (self.globs is None or self.globs.allow(self.named(path)))
+        )
+
+
+ALL = Filter()
+
+
+def filter_of(
+    types: Iterable[str] = (), globs: Sequence[str] = (), content: str = "all", patterns: Iterable[str] = (), *,
+    below: str = "", named: Callable[[str], str] = str,
+) -> Filter:  # fmt: skip
+    """The filter of what a person gave. CodesageError for a type, pattern or content that is not known, which it names."""
+    if content not in ("all", *CONTENTS):
+        raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")
+    compiled = []
+    for pattern in patterns:
+        try:
+            compiled.append(re.compile(pattern, re.MULTILINE))
+        except re.error as error:
+            raise CodesageError(f"the regular expression {pattern!r} cannot be read: {error}") from None
+    return Filter(tuple(map(type_named, types)), Globs(globs) if globs else None, content, tuple(compiled), below, named)
+
+
+def type_named(name: str) -> str:
+    """The type that a person means by `name`: a language ("py", "C#") or an ending ("md"). CodesageError for another."""
+    small = name.lower().removeprefix(".")
+    found = small if small in LANGUAGES else language_named(small) or (small if small in TYPES else _NAMES.get(small, ""))
+    if not found:
+        raise CodesageError(f"unknown language {name!r}: expected one of {', '.join(sorted((*LANGUAGES, *TYPES)))}")
+    return found
+
+
+def _is_type(name: str, path: str, language: str) -> bool:
+    """Whether a file is of a type; `language` is what its text was recognised as."""
+    ending = path.rpartition(".")[2].lower()
+    if name in LANGUAGES:
+        return language == name
+    return ending in _ENDINGS[name] and (ending != "h" or language != "c")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(f"{folder}/")

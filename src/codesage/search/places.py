@@ -1,0 +1,134 @@
+"""What people type as a path to the indexes that answer for it.
+
+In: folders and files as typed. Out: Places, each a root with an index of its own, the part of it that is meant, and how its
+paths are shown: as ripgrep shows them, so that they open from where the user stands. A folder that lies in one whose index is
+complete is answered from there. A folder of clones is searched as several repositories.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesage.errors import CodesageError
+from codesage.search.index import Index, default_folder
+from codesage.search.remote import folders_of
+
+_DEPTH = 2  # folders below one that holds clones in which they are looked for, as in owner/name
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path that is searched."""
+
+    root: Path  # what the index holds
+    below: str = ""  # the file or folder within the root that is meant; "": all of it
+    prefix: str = ""  # what is shown before the path of a file below the root, or below `below`
+
+    def shown(self, path: str) -> str:
+        """A path of the index as the user can open it."""
+        if self.below:
+            path = "" if path == self.below else path[len(self.below) + 1 :]
+        elif self.root.is_file():
+            path = ""
+        return os.path.join(self.prefix, path) if path else self.prefix
+
+    def read_by_globs(self) -> Callable[[str], str]:
+        """From a path of the index to what patterns read: below the working folder, or the root where that is elsewhere."""
+        here, root = Path.cwd(), self.root.resolve()
+        root = root.parent if root.is_file() else root
+        if root != here and root.is_relative_to(here):
+            before = f"{root.relative_to(here).as_posix()}/"
+            return lambda path: before + path
+        inside = f"{here.relative_to(root).as_posix()}/" if root != here and here.is_relative_to(root) else ""
+        return lambda path: path.removeprefix(inside)
+
+
+def places_of(
+    paths: Sequence[Path | str], encoder, *, index_dir: Path | None = None, own: bool = False
+) -> list[Place]:  # fmt: skip
+    """The places of `paths`, each once. With `own` each has its own index, whatever holds it, and clones are fetched again.
+
+    A path may be the address of a git repository, or `@` and the name of a workspace (search.remote).
+    CodesageError when a path is missing, or several would share `index_dir`.
+    """
+    given: dict[Path, str] = {}
+    for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=own)]:
+        if not os.path.exists(path):
+            raise CodesageError(f"{path}: no such file or folder: give a path that exists")
+        given.setdefault(Path(path).resolve(), os.path.normpath(path))
+    if index_dir is None:
+        for real, typed in list(given.items()):
+            given |= {clone.resolve(): os.path.join(typed, clone.relative_to(real)) for clone in clones_below(real)}
+    kept = {real: typed for real, typed in given.items() if not _is_held(real, given)}
+    if index_dir is not None and len(kept) > 1:
+        raise CodesageError("--index-dir holds the index of one path: leave it out, or give one path")
+    return [_place(real, "" if typed == "." else typed, encoder, own or index_dir is not None) for real, typed in kept.items()]
+
+
+def place_in(text: str) -> tuple[Path, int]:
+    """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
+    file, _, line = text.rpartition(":")
+    if not file or not (line.isascii() and line.isdigit()):
+        raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
+    return Path(file), int(line)
+
+
+def clones_below(folder: Path) -> list[Path]:
+    """The repositories in a folder that is in no repository itself."""
+    if not folder.is_dir() or any((above / ".git").exists() for above in (folder, *folder.parents)):
+        return []
+    found, layer = [], [folder]
+    for _ in range(_DEPTH):
+        layer = [inner for outer in layer for inner in _folders_in(outer)]
+        clones = [inner for inner in layer if (inner / ".git").exists()]
+        found += clones
+        layer = [inner for inner in layer if inner not in clones]
+    return sorted(found)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]  # fmt: skip
+    except OSError:
+        return []
+
+
+def _is_held(real: Path, given: dict[Path, str]) -> bool:
+    """Whether another of the given paths holds this one, and no repository of its own begins between them."""
+    above = [parent for parent in real.parents if parent in given]
+    return any(not any((between / ".git").exists() for between in _between(real, parent)) for parent in above)
+
+
+def _between(real: Path, above: Path) -> list[Path]:
+    return [real, *(parent for parent in real.parents if parent.is_relative_to(above) and parent != above)]
+
+
+def _place(real: Path, typed: str, encoder, own: bool) -> Place:
+    root = Path(typed or ".")
+    if not own and not _has_index(real, encoder):
+        for above in real.parents:
+            below = real.relative_to(above).as_posix()
+            if _has_index(above, encoder) and _answers_for(above, below, encoder):
+                return Place(above, below, typed)
+    return Place(root, "", typed)
+
+
+def _has_index(root: Path, encoder) -> bool:
+    return (default_folder(root, encoder.fingerprint) / "index.sqlite").exists()
+
+
+def _answers_for(root: Path, below: str, encoder) -> bool:
+    """Whether the index of `root` is complete, and holds files of the part of it that is meant."""
+    try:
+        index = Index.open(root, folder=None, encoder=encoder)
+    except CodesageError:
+        return False
+    try:
+        held = index.connection.execute("SELECT 1 FROM files WHERE path = ? OR (path > ? AND path < ?) LIMIT 1",
+                                        (below, f"{below}/", f"{below}0")).fetchone()  # fmt: skip
+        return held is not None and not index.pending
+    finally:
+        index.connection.close()

@@ -1,0 +1,97 @@
+"""Bring an index up to date while somebody watches: what is said on stderr meanwhile and after."""
+
+import sys
+import time
+
+import typer
+
+from codesage.records import Encoder
+from codesage.search.index import Busy, Index
+
+SECONDS = 0.7  # in which a search updates the index and encodes what is left
+_EVERY = 5.0  # seconds between two lines off a terminal
+
+
+def say(message: str) -> None:
+    """One line on stderr, which may be closed."""
+    if sys.stderr is not None:
+        typer.echo(message, err=True)
+
+
+def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> None:
+    """Bring an index up to date, and say what was new; `seconds` as in Index.update. Interrupted, it says what is kept."""
+    try:
+        changes = _update(index, encoder, seconds)
+    except KeyboardInterrupt:
+        index.connection.rollback()
+        lack = lacking(index) or "complete"
+        say(f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): "
+            "the next run goes on from there")  # fmt: skip
+        raise typer.Exit(130) from None
+    held = index.status()
+    if changes["read"] or changes["gone"]:
+        skipped = sum(held.skipped.values())
+        reasons = f": {listed(held.skipped)}" if skipped else ""
+        say(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}")
+    if not held.files:
+        say(f"{held.root} holds no text file to index")
+
+
+def refresh_or_share(index: Index, encoder: Encoder) -> None:
+    """As `refresh`; while another process does the same, what it has committed must do, once there is something."""
+    busy = f"another process is indexing {index.root}"
+    while True:
+        try:
+            return refresh(index, encoder, seconds=SECONDS)
+        except Busy:
+            if files := index.status().files:
+                return say(f"{busy}: answers come from the {files:,} files indexed so far")
+        say(f"{busy}: waiting for it")
+        index.wait()
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts by reason, the largest first."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def lacking(index: Index) -> str:
+    """What an index lacks, "" for nothing."""
+    if index.pending:
+        return f"partial: {index.pending:,} files are not indexed yet"
+    held = index.status()
+    return f"partial: {held.unencoded:,} of {held.chunks:,} chunks are not encoded yet" if held.unencoded else ""
+
+
+def _update(index: Index, encoder: Encoder, seconds: float | None):
+    if sys.stderr is None or not sys.stderr.isatty():
+        reading, encoding = _Lines("indexing", "files"), _Lines("encoding", "chunks")
+        return index.update(encoder, progress=reading, encoding=encoding, seconds=seconds)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {what: bar.add_task(what, total=None, visible=False) for what in ("reading files", "encoding chunks")}
+
+        def show(what: str):
+            return lambda done, total: bar.update(tasks[what], completed=done, total=total, visible=True)
+
+        return index.update(encoder, progress=show("reading files"), encoding=show("encoding chunks"), seconds=seconds)
+
+
+class _Lines:
+    """Progress off a terminal: a line every few seconds, with the time that is left."""
+
+    def __init__(self, doing: str, things: str) -> None:
+        self._doing, self._things = doing, things
+        self._started = self._said = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self._started:
+            self._started = self._said = now
+        if now - self._said >= _EVERY and done < total:
+            self._said = now
+            left = f", about {(now - self._started) * (total - done) / done:,.0f} s left" if done else ""
+            say(f"{self._doing}: {done:,} of {total:,} {self._things}{left}")

@@ -1,0 +1,113 @@
+"""Paths that are no folders: addresses of git repositories, and names of workspaces.
+
+In: what a person typed. Out: folders. A repository is cloned without its history into the user's cache, once; `fetch` brings it
+up to date. A workspace is a name for several paths, kept in the user's configuration and typed as `@NAME`.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from codesage.errors import CodesageError
+
+_URL = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
+_NAME = re.compile(r"[\w.-]+")
+_SAFE = ("-c", "protocol.ext.allow=never", "-c", f"core.hooksPath={os.devnull}", "-c", "core.symlinks=false")
+
+
+def is_url(text: str) -> bool:
+    """Whether a person means a git repository elsewhere."""
+    return _URL.fullmatch(text) is not None and not os.path.exists(text)
+
+
+def clones_folder() -> Path:
+    """Where repositories are cloned to."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("codesage", appauthor=False)) / "clones"
+
+
+def cloned(url: str, *, fetch: bool = False) -> Path:
+    """The folder of a clone of `url`, made where there is none. CodesageError when git is missing or fails."""
+    name = re.sub(r"[^\w.-]", "-", url.rstrip("/").removesuffix(".git").rpartition("/")[2]).strip("-.") or "repository"
+    folder = clones_folder() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    if folder.is_dir():
+        if fetch:
+            _git(url, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "origin", "HEAD")
+            _git(url, "-C", str(folder), "reset", "--quiet", "--hard", "FETCH_HEAD")
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as staging:
+        _git(url, "clone", "--quiet", "--depth", "1", "--no-tags", "--", url, f"{staging}/clone")
+        try:
+            os.rename(f"{staging}/clone", folder)
+        except OSError:  # another process was first
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _git(url: str, *arguments: str) -> None:
+    if shutil.which("git") is None:
+        raise CodesageError(f"{_public(url)} needs git, which is not installed: install it, or give a folder")
+    done = subprocess.run(["git", *_SAFE, *arguments], capture_output=True, text=True, errors="replace", check=False,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})  # fmt: skip
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["git failed"])[-1].replace(url, _public(url))
+        raise CodesageError(f"{_public(url)} cannot be cloned ({reason}): check the address and your access to it")
+
+
+def _public(url: str) -> str:
+    """An address without its password."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", url)
+
+
+def _file() -> Path:
+    from platformdirs import user_config_dir
+
+    return Path(user_config_dir("codesage", appauthor=False)) / "workspaces.json"
+
+
+def workspaces() -> dict[str, list[str]]:
+    """The paths of each workspace. CodesageError when the file that holds them is damaged."""
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+        return {str(name): [str(path) for path in paths] for name, paths in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CodesageError(f"{_file()} cannot be read ({error}): repair or remove it") from None
+
+
+def set_workspace(name: str, paths: list[str]) -> None:
+    """Give `paths` a name, or take the name away where there are none. CodesageError for a name or path that is none."""
+    name = name.removeprefix("@")
+    held = workspaces()
+    if not _NAME.fullmatch(name):
+        raise CodesageError(f"{name!r} is no name for a workspace: expected letters, digits, '.', '-' and '_'")
+    if not paths and name not in held:
+        raise CodesageError(f"there is no workspace {name}: 'codesage workspace list' lists them")
+    for path in paths:
+        if not is_url(path) and not os.path.exists(path):
+            raise CodesageError(f"{path}: no such file or folder: give a path that exists")
+    held[name] = [path if is_url(path) else str(Path(path).resolve()) for path in paths]
+    file = _file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(f".new-{os.getpid()}")
+    fresh.write_text(json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(file)
+
+
+def folders_of(text: str, *, fetch: bool = False) -> list[str]:
+    """The folders and files that a path, an address or the name of a workspace stands for."""
+    if text.startswith("@") and not os.path.exists(text):
+        held = workspaces()
+        if text[1:] not in held:
+            raise CodesageError(f"there is no workspace {text[1:]}: 'codesage workspace add {text[1:]} PATH...' makes it")
+        return [folder for path in held[text[1:]] for folder in folders_of(path, fetch=fetch)]
+    return [str(cloned(text, fetch=fetch))] if is_url(text) else [text]

@@ -1,0 +1,171 @@
+"""Clones, and the care of indexes: clear, doctor, models, watch."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codesage.search.care import checked, kept_indexes
+from codesage.search.clones import groups_of
+from codesage.search.index import Index, default_folder
+from test_search import ENCODER, HashingEncoder
+from test_search_commands import root, run
+
+__all__ = ["root"]  # the fixture
+
+SUM = "def {0}(numbers):\n    total = 0\n    for number in numbers:\n        total += number\n    return total\n"
+
+
+def test_groups_are_those_of_complete_linkage():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((60, 8)).astype(np.float32)
+    vectors[30:45] = vectors[:15] + 0.2 * rng.standard_normal((15, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = vectors @ vectors.T
+    for threshold in (0.6, 0.8, 0.95):
+        found = groups_of(vectors, threshold)
+        members = [row for rows, _ in found for row in rows]
+        assert len(members) == len(set(members))
+        for rows, lowest in found:
+            assert scores[np.ix_(rows, rows)].min() == pytest.approx(lowest) and lowest >= threshold - 1e-6
+        pairs = [(scores[a, b], a, b) for a in range(60) for b in range(a) if scores[a, b] >= threshold]
+        _, one, other = max(pairs)
+        assert any({one, other} <= set(rows) for rows, _ in found)  # the closest two are together
+        group = {row: number for number, (rows, _) in enumerate(found) for row in rows}
+        for _, a, b in pairs:  # no two groups could be joined
+            ours, theirs = ([row for row in range(60) if row == x or group.get(row, -1) == group.get(x, -2)] for x in (a, b))
+            assert group.get(a, -1) == group.get(b, -2) or scores[np.ix_(ours, theirs)].min() < threshold
+    assert groups_of(vectors[:0], 0.8) == groups_of(vectors[:1], 0.8) == []
+
+
+def test_a_chain_of_small_steps_is_no_group():
+    angles = np.deg2rad([0, 30, 60, 90])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert [rows for rows, _ in groups_of(vectors, 0.8)] == [[0, 1], [2, 3]]
+
+
+def test_clones_are_listed_with_their_places(root):
+    for name in ("one", "two"):
+        (root / f"{name}.py").write_text(SUM.format(f"sum_{name}"))
+    (root / "short.py").write_text("def a(x):\n    return x\n\n\ndef b(x):\n    return x\n")
+    (root / "go.go").write_text("package p\n\nfunc Sum(numbers []int) int {\n\ttotal := 0\n\tfor _, number := range numbers {\n"
+                                "\t\ttotal += number\n\t}\n\treturn total\n}\n")  # fmt: skip
+    found = json.loads(run("clones", "--json", "-t", "py", "--threshold", 0.5).stdout)
+    assert found["groups"] == 1
+    assert {(one["path"], one["start_line"], one["name"]) for one in found["results"][0]["functions"]} == {
+        ("one.py", 1, "sum_one"), ("two.py", 1, "sum_two")
+    }  # fmt: skip
+    text = run("clones", "-t", "py", "--threshold", 0.5).stdout.splitlines()
+    assert re.fullmatch(r"2 functions, similarity 0\.\d\d", text[0]) and "    one.py:1: sum_one  (5 lines)" in text
+    assert run("clones", "-t", "py", "--across").returncode == 1 and run("clones", "--min-lines", 50).returncode == 1
+    short = json.loads(run("clones", "--json", "-t", "py", "--min-lines", 1, "-g", "short.py", "--threshold", 0.3).stdout)
+    assert short["groups"] == 1 and run("clones", "--threshold", 2).returncode == 2
+
+
+def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
+    assert run("index", "src", "docs").returncode == 0 and len(kept_indexes()) == 2
+    refused = run("clear", ".")
+    assert refused.returncode == 2 and "has no index in the cache" in refused.stderr
+    done = run("clear", "src")
+    assert done.returncode == 0 and str(root / "src") in done.stdout and re.search(r"\d MB freed", done.stdout)
+    assert [kept.root for kept in kept_indexes()] == [str(root / "docs")] and (root / "src/retry.py").exists()
+    shutil.rmtree(root / "docs")
+    assert run("index", ".").returncode == 0 and str(root / "docs") in run("clear", "--gone").stdout
+    assert [kept.root for kept in kept_indexes()] == [str(root)]
+    assert "vectors: " in run("clear", "--all").stdout and kept_indexes() == []
+    assert run("index", "src", "--index-dir", tmp_path / "own").returncode == 0
+    (tmp_path / "own" / "thesis.txt").write_text("mine")
+    assert run("clear", "--index-dir", tmp_path / "own").returncode == 0
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["thesis.txt"]
+    for wrong in (("--index-dir", root), ("src", "--all"), ("--gone", "--vectors")):
+        assert run("clear", *wrong).returncode == 2
+    assert (root / "src/retry.py").exists()
+
+
+def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
+    monkeypatch.setattr(HashingEncoder, "max_tokens", 64, raising=False)
+
+    def faults():
+        return {finding.part: finding for finding in checked(Path("."), None, None) if finding.remedy}
+
+    assert "codesage index ." in faults()["index"].remedy
+    assert run("index").returncode == 0
+    assert run("doctor").returncode == 0 and not faults()
+    folder = default_folder(root, ENCODER.fingerprint)
+    index = Index.open(root, folder=None, encoder=ENCODER)
+    with index.connection:
+        index.connection.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE row = 1")
+        index.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', '7')")
+        index.connection.execute("UPDATE words SET counts = zeroblob(99) WHERE word = 'retry'")
+    index.connection.close()
+    found = faults()
+    assert set(found) == {"index, vectors", "index, words", "index, state"} and "7 files" in found["index, state"].state
+    assert "--rebuild" in found["index, vectors"].remedy and "--rebuild" in found["index, words"].remedy
+    sick = run("doctor")
+    assert sick.returncode == 1 and sick.stdout.count("FAULT ") == 3
+    assert run("index", "--rebuild").returncode == 0 and not faults()
+    data = bytearray((folder / "index.sqlite").read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    for suffix in ("-wal", "-shm"):
+        (folder / f"index.sqlite{suffix}").unlink(missing_ok=True)
+    (folder / "index.sqlite").write_bytes(data)
+    assert "--rebuild" in faults()["index"].remedy
+    assert run("index", "--rebuild").returncode == 0 and not faults()
+
+
+def test_models_at_hand(root, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    from codesage.encoder.runtime import folder_of
+
+    shutil.copytree(folder_of(None), tmp_path / "models" / "mine")
+    shutil.copytree(folder_of(None), tmp_path / "models" / "broken")
+    (tmp_path / "models" / "broken" / "config.json").write_text("{")
+    found = json.loads(run("models", "--json").stdout)["models"]
+    assert [one["name"] for one in found] == ["default (bundled)", "models/broken", "models/mine"]
+    assert found[0]["fingerprint"] == found[2]["fingerprint"] != "" and found[1]["fault"] and found[0]["size"] > 1_000_000
+    assert run("models", "models/mine").stdout.count("\n") == 3
+
+
+WATCHED = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import codesage.encoder.runtime
+from test_search import ENCODER, HashingEncoder
+codesage.encoder.runtime.load = lambda model=None: ENCODER
+from codesage.cli import main
+main()
+"""
+
+
+def test_watch_follows_a_folder(root):
+    command = [sys.executable, "-c", WATCHED, os.path.dirname(__file__), "watch", "src"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        signal.alarm(60)  # a line that never comes fails the test
+        try:
+            lines = [child.stderr.readline(), child.stderr.readline()]
+            assert lines[0].startswith("3 files indexed") and lines[1].startswith(f"watching {root}/src "), lines
+            (root / "src" / "late.py").write_text("def quagga():\n    return 1\n")
+            assert child.stderr.readline().startswith("4 files indexed")
+            found = run("search", "quagga", "src", "-l", "-k", 1, "--no-update")
+            (root / "src" / "late.py").unlink()
+            assert child.stderr.readline().startswith("3 files indexed")
+            child.send_signal(signal.SIGTERM)
+            assert child.stderr.read() == "stopped; the index is kept\n"
+        finally:
+            signal.alarm(0)
+            child.kill()
+    assert child.returncode == 0 and found.stdout == "src/late.py\n"
+
+
+def test_watch_names_the_library_that_it_lacks(root, monkeypatch):
+    monkeypatch.setattr("codesage.search.watching.find_spec", lambda name: None)
+    refused = run("watch")
+    assert refused.returncode == 2 and "codesage[watch]" in refused.stderr and refused.stderr.count("\n") == 1

@@ -1,0 +1,315 @@
+"""Search as people type it: paths, filters, forms of output, and what a terminal, a pipe and a signal get."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+import rignore
+
+import codesage
+from codesage import CodesageError, cli
+from codesage.search.filters import filter_of, type_named
+from codesage.search.globs import Globs
+from codesage.search.show import printable
+from test_search import ENCODER, HashingEncoder
+
+FILES = {
+    "src/retry.py": "import time\n\n\ndef retry(call):\n    for pause in (1, 2):\n        time.sleep(pause)\n    return call\n",
+    "src/pkg/http.js": "function fetchPage(address) {\n  return open(address).read();\n}\n",
+    "src/pkg/http.rs": "fn fetch_page(address: &str) -> String {\n    open(address)\n}\n",
+    "docs/retry.md": "# Retry\n\nHow often a call is repeated.\n",
+    "settings.yaml": "retry: 3\npause: 2\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: ENCODER)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    folder = tmp_path / "project"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream that keeps what is written, and may pass for a terminal."""
+
+    def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
+        self.kept, self._terminal = io.BytesIO(), terminal
+        super().__init__(self.kept, encoding=encoding)
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def data(self) -> bytes:
+        self.flush()
+        return self.kept.getvalue()
+
+
+def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool = True):
+    """Run a command in this process, as `python -m codesage` would."""
+    out, err = Stream(terminal=terminal, encoding=encoding), Stream()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["codesage", *map(str, arguments)])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        if "search" in {command.name for command in cli.app.registered_commands}:
+            patch.setattr(cli, "_mount", lambda: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    found = (out.data(), err.data())
+    texts = [part.decode(encoding if part is found[0] else "utf-8") for part in found] if text else found
+    return subprocess.CompletedProcess(arguments, ended.value.code, *texts)
+
+
+def on_terminal(*arguments) -> str:
+    """What a command writes to a terminal."""
+    return run(*arguments, terminal=True).stdout
+
+
+def paths_of(found) -> list[str]:
+    assert found.returncode in (0, 1), found.stderr
+    return found.stdout.splitlines()
+
+
+PATTERNS = """
+*.py src/*.py src/** **/src/*.py **/a.py src/**/a.py /a.py a.py *.{py,js} {src,lib}/**/*.py [ab].py [!a].js src/pkg src !src
+!src/ !**/src/ !*.py src/pkg/* ** **/* * ?.py a[-]b.py \\{z\\}.py {a,b}.{py,js} src/*/a.py */a.py !src/pkg/** *,y.txt [[]k].py
+**.py src** {**/,}a.py [a-c]*.py
+"""
+TREE = """
+a.py b.js src/a.py src/b.ts src/pkg/a.py src/pkg/deep/c.py lib/src/a.py docs/x.md docs/src test/a_test.py x,y.txt src/{z}.py
+a-b.py src/[k].py Src/A.PY
+"""
+
+
+def test_globs_choose_what_ripgreps_own_library_chooses(tmp_path):
+    files, alone = TREE.split(), PATTERNS.split()
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    pairs = list(permutations(alone, 2))[::11]
+    for patterns in [*((pattern,) for pattern in alone), *pairs]:
+        theirs = {entry.relative_to(tmp_path).as_posix()
+                  for entry in map(Path, rignore.Walker(tmp_path, ignore_hidden=False, overrides=list(patterns)))
+                  if entry.is_file()}  # fmt: skip
+        globs = Globs(patterns)
+        assert {name for name in files if globs.allow(name)} == theirs, patterns
+
+
+def test_globs_take_folders_and_the_working_folder_as_people_type_them():
+    def chosen(*patterns):
+        return [name for name in ("x/a.py", "x/y/b.py", "z/x/c.py", "x.py") if Globs(patterns).allow(name)]
+
+    assert chosen("x/") == ["x/a.py", "x/y/b.py", "z/x/c.py"] and chosen("./x/") == ["x/a.py", "x/y/b.py"]
+    assert chosen("./x.py") == ["x.py"] and chosen("./x/*.py") == ["x/a.py"]
+    assert chosen("!y/") == ["x/a.py", "z/x/c.py", "x.py"] and chosen("*.py", "!z") == ["x/a.py", "x/y/b.py", "x.py"]
+    for wrong in ("[a", "{a,b", "a}", "a\\", "!", "./"):
+        with pytest.raises(CodesageError, match="pattern"):
+            Globs([wrong])
+
+
+def test_types_have_the_names_that_people_use():
+    assert [type_named(name) for name in ("py", "JS", "c#", "golang", ".md", "rs", "yml")] == [
+        "python", "javascript", "csharp", "go", "markdown", "rust", "yaml"
+    ]  # fmt: skip
+    with pytest.raises(CodesageError, match="unknown language 'cobol'.*python"):
+        type_named("cobol")
+    for wrong in ({"content": "prose"}, {"patterns": ["("]}, {"globs": ["["]}):
+        with pytest.raises(CodesageError):
+            filter_of(**wrong)
+
+
+def test_filters_act_before_the_best_are_chosen(root):
+    def found(*options):
+        return set(paths_of(run("search", "retry a call", "-l", "-k", 1, *options)))
+
+    assert found("-t", "js") == {"src/pkg/http.js"} and found("-t", "rust") == {"src/pkg/http.rs"}
+    assert found("-t", "md") == found("--content", "docs") == {"docs/retry.md"}
+    assert found("--content", "config") == {"settings.yaml"} and found("-g", "src/*") == {"src/retry.py"}
+    both = paths_of(run("search", "fetch page", "-l", "-t", "js", "-t", "rs", "-g", "!*.rs"))
+    assert both == ["src/pkg/http.js"]
+    assert found("-e", r"open\(", "-e", "nowhere") <= {"src/pkg/http.js", "src/pkg/http.rs"} != set()
+
+
+def test_a_filter_that_no_file_passes_is_told_from_no_hit(root):
+    nothing = run("search", "retry", "-g", "*.foo", "-g", "lib/**", "-t", "php", "--content", "code")
+    assert nothing.returncode == 1 and not nothing.stdout
+    for option in ("-g *.foo", "-g lib/**", "-t php"):
+        assert f"{option} matches none of the 5 indexed files" in nothing.stderr
+    assert "--content" not in nothing.stderr
+    empty = run("search", "retry", "-e", "no such text")
+    assert empty.returncode == 1 and empty.stderr.splitlines()[-1] == "nothing found" and "matches none" not in empty.stderr
+
+
+def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):
+    for folder, given in ((root, ["."]), (root, ["src"]), (root / "docs", ["../src"]), (tmp_path, [root / "src"]),
+                          (root, ["./src/retry.py"]), (root / "src", []), (root, [])):  # fmt: skip
+        monkeypatch.chdir(folder)
+        found = paths_of(run("search", "retry a call with pauses", "-t", "py", "-l", *given))
+        assert [os.path.realpath(folder / path) for path in found] == [str(root / "src/retry.py")], (folder, given)
+    monkeypatch.chdir(root)
+    several = paths_of(run("search", "retry", "src", "docs", "src/pkg", "-l", "-k", 3))
+    assert set(several) <= {"src/retry.py", "docs/retry.md", "src/pkg/http.js", "src/pkg/http.rs"}
+    assert several[0] in ("src/retry.py", "docs/retry.md") and {"src/retry.py", "docs/retry.md"} <= set(several)
+
+
+def test_globs_count_from_the_working_folder(root, monkeypatch):
+    assert run("index", ".").returncode == 0
+    assert paths_of(run("search", "retry", "src", "-l", "-g", "src/*.py")) == ["src/retry.py"]
+    assert run("search", "retry", "src", "-l", "-g", "./*.py").returncode == 1
+    monkeypatch.chdir(root / "src")
+    assert paths_of(run("search", "retry", "-l", "-g", "./*.py")) == ["retry.py"]
+
+
+def test_a_part_of_an_indexed_folder_needs_no_index_of_its_own(root, tmp_path):
+    assert run("index", ".").returncode == 0
+    found = run("search", "fetch page", "src/pkg", "-l")
+    assert set(found.stdout.splitlines()) == {"src/pkg/http.js", "src/pkg/http.rs"} and not found.stderr
+    assert len(list((tmp_path / "cache/codesage/indexes").iterdir())) == 1
+
+
+def test_a_folder_of_clones_is_searched_as_several_repositories(root, tmp_path, monkeypatch):
+    for name in ("one", "group/two"):
+        (tmp_path / "clones" / name / ".git").mkdir(parents=True)
+        (tmp_path / "clones" / name / ".gitignore").write_text("!*.py\n")
+        (tmp_path / "clones" / name / "code.py").write_text(f"def of_{name[-3:]}():\n    return 1\n")
+    (tmp_path / "clones" / ".gitignore").write_text("*.py\n")
+    monkeypatch.chdir(tmp_path)
+    found = run("search", "of", "clones", "-l", "-t", "py")
+    assert set(found.stdout.splitlines()) == {"clones/one/code.py", "clones/group/two/code.py"}, found.stderr
+
+
+def test_forms_of_output(root):
+    document = json.loads(run("search", "retry", "--json", "--explain").stdout)
+    lines = list(map(json.loads, run("search", "retry", "--jsonl", "-e", "sleep").stdout.splitlines()))
+    assert document["partial"] == 0 and document["results"][0]["path"] == "src/retry.py"
+    assert document["results"][0]["parts"] and document["results"][0]["stale"] is False
+    assert [(one["path"], one["matching_lines"]) for one in lines] == [("src/retry.py", [6])]
+    around = run("search", "retry", "-t", "py", "-k", 1, "-C", 1).stdout.splitlines()
+    assert around[0].startswith("src/retry.py:4: retry  ") and around[1:] == [
+        "    3  ", "    4: def retry(call):", "    5      for pause in (1, 2):"]  # fmt: skip
+    matching = run("search", "retry", "-e", "sleep").stdout.splitlines()
+    assert matching[0].startswith("src/retry.py:6: retry") and matching[1:] == ["    6:         time.sleep(pause)"]
+    assert json.loads(run("search", "retry", "--json", "-e", "no such text").stdout) == {"partial": 0, "results": []}
+    for wrong in (("--json", "-l"), ("-0",), ("--color", "red"), ("--content", "all", "-t", "cobol")):
+        refused = run("search", "retry", *wrong)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and not refused.stdout
+    assert run("search", " ").returncode == 2
+
+
+def test_what_changed_since_is_marked(root):
+    assert run("index", ".").returncode == 0
+    (root / "src/retry.py").write_text("# new\n")
+    (found,) = json.loads(run("search", "retry a call", "-t", "py", "--json", "--no-update").stdout)["results"][:1]
+    assert found["stale"] is True
+    assert "(changed since)" in run("search", "retry a call", "-t", "py", "--no-update", "-C", 1).stdout
+
+
+def test_colours_are_for_terminals(root, monkeypatch):
+    assert "\x1b[" in on_terminal("search", "retry", "-t", "py")
+    assert "\x1b[" in run("search", "retry", "--color", "always").stdout
+    assert "\x1b" not in run("search", "retry").stdout + on_terminal("search", "retry", "--color", "never")
+    for name, value in (("TERM", "dumb"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+        plain = on_terminal("search", "retry", "-t", "py")
+        assert "src/retry.py:4: retry" in plain and "\x1b" not in plain
+
+
+def test_a_terminal_hears_no_control_characters_and_a_pipe_gets_names_as_they_are(root, monkeypatch):
+    evil = "ev\x1b]0;owned\x07il.py"
+    (root / evil).write_text("def quagga():\n    return '\x1b]52;c;AAAA\x07 \u202e \x9b31m'\n")
+    (root / os.fsdecode(b"caf\xe9.py")).write_text("def quagga_two():\n    return 2\n")
+    assert "\x1b]" not in on_terminal("search", "quagga", "-t", "py")  # colours, and nothing else
+    monkeypatch.setenv("NO_COLOR", "1")
+    for options in ((), ("-l",), ("-C", 2), ("-e", "return"), ("--json",), ("--jsonl",), ("--explain",)):
+        shown = on_terminal("search", "quagga", "-t", "py", *options)
+        assert "quagga" in shown or options == ("-l",)
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", shown), options
+    raw = run("search", "quagga", "-t", "py", "-l", "-0", text=False).stdout
+    assert {os.fsencode(evil), b"caf\xe9.py"} <= set(raw.split(b"\0")) and all(map(os.path.exists, raw.split(b"\0")[:-1]))
+    assert printable("a\tb é 中") == "a\tb é 中" and printable("\x1b\u2028") == "\\x1b\\u2028"
+
+
+def test_streams_that_are_closed_full_or_left_are_no_tracebacks(root):
+    for index in range(40):
+        (root / f"many_{index}.py").write_text(f"def retry_{index}():\n" + "".join(f"    x{n} = {n}\n" for n in range(60)))
+    program = f"{sys.executable} -m codesage search retry -k 100 -C 100"
+    for command, code in ((f"set -o pipefail; {program} | head -n 1", 0), (f"{program} >&-", 0), (f"{program} nowhere 2>&-", 2),
+                          (f"{program} >/dev/full", 2)):  # fmt: skip
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.count("\n")) == (code, int("head" in command)), done.stderr
+        lines = [line for line in done.stderr.splitlines() if "index" not in line]
+        assert len(lines) == ("full" in command) and "Traceback" not in done.stderr, done.stderr
+
+
+def test_json_is_valid_in_any_encoding(root):
+    (root / "names.py").write_text("def größe():\n    return 'é 中 😀'\n", encoding="utf-8")
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        done = run("search", "größe", "--json", "-t", "py", encoding=encoding, text=False)
+        results = json.loads(done.stdout.decode(encoding))["results"]
+        assert "é 中 😀" in results[0]["snippet"] and results[0]["name"] == "größe"
+
+
+def test_a_query_that_is_not_utf8(root):
+    done = run("search", os.fsdecode(b"retry caf\xe9"), "-l")
+    assert done.returncode == 0 and "src/retry.py" in done.stdout and "not UTF-8" in done.stderr
+
+
+def test_control_c_says_what_is_kept(root, monkeypatch):
+    class Interrupted(HashingEncoder):
+        def encode(self, texts, *, kind="code"):
+            if any("Retry" in text for text in texts):
+                raise KeyboardInterrupt
+            return super().encode(texts, kind=kind)
+
+    for name in ("_CHUNKS_A_BATCH", "_HURRIED"):
+        monkeypatch.setattr(f"codesage.search.index.{name}", 1)
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: Interrupted())
+    for command in (("index",), ("search", "retry")):
+        stopped = run(*command)
+        assert stopped.returncode == 130 and stopped.stderr.count("\n") == 1 and not stopped.stdout
+        assert "interrupted: 5 files are indexed and kept (partial: 2 of 6 chunks are not encoded yet)" in stopped.stderr
+    assert "partial: 2 of 6 chunks are not encoded yet" in run("status").stdout
+    stopped = run("search", "Retry", "-t", "js", "--no-update")  # while the query is encoded
+    assert stopped.returncode == 130 and stopped.stderr == "codesage: interrupted; what was indexed or written before is kept\n"
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: ENCODER)
+    assert run("index").returncode == 0 and "state: complete" in run("status").stdout
+
+
+def test_skipped_files_are_named_with_their_reason(root):
+    (root / ".env").write_text("TOKEN=1")
+    (root / "data.bin").write_bytes(b"\0\1")
+    assert run("index").returncode == 0
+    assert run("status", "--skipped", "-").returncode == 2
+    assert run("status", "--skipped").stdout.splitlines() == [".env: secret", "data.bin: binary"]
+
+
+def test_search_from_python(root):
+    hit = codesage.search("retry a call", types=["py"], model=ENCODER)[0]
+    assert (hit.chunk.path, hit.chunk.name) == ("src/retry.py", "retry")
+    assert {hit.chunk.path for hit in codesage.search("retry", ["src/pkg", "docs"], model=ENCODER)} == {
+        "src/pkg/http.js", "src/pkg/http.rs", "docs/retry.md"
+    }  # fmt: skip
+    assert "fetchPage" in [hit.chunk.name for hit in codesage.similar("src/retry.py:5", model=ENCODER)]
+    with codesage.Index("src", model=ENCODER) as index:
+        assert index.search("retry", update=False, globs=["*.py"])[0].chunk.path == "src/retry.py"
+        (root / "src/late.py").write_text("def quagga():\n    return 1\n")
+        assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
+        index.update()
+        assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 6
+    for wrong in (lambda: codesage.search("x", "nowhere", model=ENCODER), lambda: codesage.similar("x", model=ENCODER),
+                  lambda: codesage.search(" ", model=ENCODER), lambda: codesage.search("x", types=["cobol"], model=ENCODER)):
+        with pytest.raises(CodesageError):
+            wrong()

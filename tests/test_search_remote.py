@@ -1,0 +1,74 @@
+"""Addresses of git repositories and named workspaces as paths."""
+
+import subprocess
+
+import pytest
+
+from codesage import CodesageError
+from codesage.search.remote import cloned, clones_folder, is_url, set_workspace, workspaces
+from test_search_commands import root, run
+
+__all__ = ["root"]  # the fixture
+
+
+@pytest.fixture
+def origin(root, tmp_path, monkeypatch):
+    """The address of a repository with one commit."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "someone")
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    (folder / "code.py").write_text("def quagga():\n    return 1\n")
+    commit(folder, "init", "-q")
+    return f"file://{folder}", folder
+
+
+def commit(folder, *before):
+    for arguments in (before, ("add", "."), ("commit", "-qm", "more")):
+        if arguments:
+            subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+def test_a_repository_elsewhere_is_cloned_once_and_searched(origin):
+    url, folder = origin
+    found = run("search", "quagga", url, "src", "-l", "-t", "py", "-k", 1)
+    (clone,) = [path for path in clones_folder().iterdir()]
+    assert found.stdout == f"{clone}/code.py\n", found.stderr
+    (folder / "late.py").write_text("def okapi():\n    return 2\n")
+    commit(folder)
+    assert "late.py" not in run("search", "okapi", url, "-l").stdout  # as it was
+    assert run("index", url).returncode == 0  # fetches
+    assert f"{clone}/late.py\n" in run("search", "okapi", url, "-l").stdout
+    assert "clones: " in run("clear", "--all").stdout and not clones_folder().exists()
+
+
+@pytest.mark.parametrize("url", ["file:///nowhere/at/all", "ext::sh -c 'touch owned'", "file://user:secret@/nowhere"])
+def test_an_address_that_leads_nowhere_is_one_line(root, url):
+    refused = run("search", "x", url)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "secret" not in refused.stderr
+    assert not (root / "owned").exists() and not any(path for path in clones_folder().glob("*"))
+
+
+def test_addresses_are_told_from_paths(root):
+    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b", "ssh://host/a", "file:///a")))
+    assert not any(map(is_url, ("src", "./a:b", "C:\\code", "ext::sh", "https:/host", "@name")))
+    with pytest.raises(CodesageError):
+        cloned("file:///nowhere")
+
+
+def test_workspaces_name_several_paths(origin, root, tmp_path, monkeypatch):
+    url, _ = origin
+    assert run("workspace", "add", "mine", "src", url).returncode == 0
+    assert run("workspace", "list").stdout == f"@mine: {root / 'src'} {url}\n"
+    monkeypatch.chdir(tmp_path)
+    found = run("search", "quagga retry", "@mine", "-l", "-t", "py").stdout.splitlines()
+    assert str(root / "src/retry.py") in found and any(path.endswith("/code.py") for path in found)
+    for wrong in (("search", "x", "@other"), ("workspace", "add", "a/b", "."), ("workspace", "add", "new", "nowhere"),
+                  ("workspace", "remove", "other")):  # fmt: skip
+        refused = run(*wrong)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    set_workspace("@mine", [])
+    assert workspaces() == {}
+    (tmp_path / "config/codesage/workspaces.json").write_text("[1]")
+    assert "workspaces.json cannot be read" in run("workspace", "list").stderr
