@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 MOST_LINES, MOST_PARAMETERS = 80, 8
-WIDE = {"encoder.interchange.configuration.__init__", "search.query.search"}
+WIDE = {"encoder.interchange.configuration.__init__"}
 
 
 @cache

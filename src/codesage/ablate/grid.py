@@ -100,7 +100,7 @@ class Grid:
     def _loop(self, stage: str, table: dict, per_step: int, seed: int, where: str) -> schedule.Settings:
         if fixed := {"steps", "warmup_steps", "seconds"} & set(table):
             raise CodesageError(f"{where}.loop sets {min(fixed)}: the budget is the same for all rows, set it in [budget]")
-        steps, total = (self.budget.get(f"{stage}_{unit}") for unit in _UNITS[stage])
+        steps, total = (self.budget.get(f"{stage}_{unit}", 0) for unit in _UNITS[stage])
         steps = steps or max(1, round(total / per_step))
         warmup = max(1, round(steps * self.budget.get("warm_up", 0.05)))
         settings = {"evaluations": 0, "checkpoint_seconds": 60.0, "keep": 1, **table}
@@ -143,7 +143,8 @@ def parsed(table: Mapping) -> Grid:
     claims = tuple(_claim(claim, names) for claim in table.get("claims", ()))
     grid = Grid(table.get("title", ""), budget, base, dict(table.get("evaluation", {})), rows, claims)
     for row in rows:
-        grid.pretraining(row, 0), grid.contrasting(row, 0)
+        grid.pretraining(row, 0)
+        grid.contrasting(row, 0)
         judge = grid.stage2(row).get("filter", {}).get("row", "") if row.stage2 is not None else ""
         if judge and judge not in names[: names.index(row.name)]:
             raise CodesageError(f"{row.name}: filter.row is {judge!r}: expected a row above it")

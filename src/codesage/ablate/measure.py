@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class Settings:
 def settings_of(table: dict) -> Settings:
     """Settings from the table `evaluation` of a grid. CodesageError when it cannot work."""
     try:
-        return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+        return Settings(**given)
     except TypeError as error:
         raise CodesageError(f"evaluation: {error}") from None
 
@@ -109,14 +111,14 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
     for title, side in (("held-out", "code"), ("held-out bodies", "body")):
         texts_PD, codes_PD = filtering.vectors_of(embedder, held, rows, side=side, text_tokens=settings.text_tokens,
                                                   code_tokens=settings.code_tokens)  # fmt: skip
-        found[title] = stage.measure(ranks(texts_PD @ codes_PD.T, np.arange(len(rows))))["mrr"]
+        found[title] = stage.measure(ranks(texts_PD @ codes_PD.T, range(len(rows))))["mrr"]
     return found
 
 
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:
     """An embedder like that of `codesage.load`, on the device of the encoder."""
 
-    def forward(documents: list[list[int]]) -> np.ndarray:
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
         with torch.inference_mode():
             return F.normalize(encoder.embed(documents).float(), dim=-1).cpu().numpy()
 

@@ -80,7 +80,7 @@ def _onnx(file: Path, tokenizer: tokenizers.Tokenizer) -> tuple[States, np.ndarr
 
     def run(output: str, windows: list[list[int]], rows_M: np.ndarray) -> np.ndarray:
         ids_BL, mask_BL = padded(windows, tokenizer.pad_id)
-        return session.run([output], {"ids": ids_BL, "mask": mask_BL, "rows": rows_M})[0]
+        return np.asarray(session.run([output], {"ids": ids_BL, "mask": mask_BL, "rows": rows_M})[0])
 
     table_VD = run("table", [[tokenizer.end_id]], np.zeros(1, np.int64))
     return lambda windows, rows_M: run("states", windows, rows_M), table_VD

@@ -42,8 +42,7 @@ def _moved(before: Sequence[Unit], edits: Sequence[tuple[int, int, str]]) -> lis
 def _shape(tree: SourceTree) -> list[tuple[str, int]]:
     """The types of all nodes in order, and how many children each has."""
     shape, cursor = [], tree.tree.walk()
-    while True:
-        node = cursor.node
+    while (node := cursor.node) is not None:
         shape.append((node.type, node.child_count))
         if cursor.goto_first_child() or cursor.goto_next_sibling():
             continue
@@ -52,3 +51,4 @@ def _shape(tree: SourceTree) -> list[tuple[str, int]]:
                 break
         else:
             return shape
+    return shape

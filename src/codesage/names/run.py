@@ -58,7 +58,8 @@ class Done:
     def diff(self, text: str) -> str:
         """A unified diff from the file to `text`."""
         lines = [part.splitlines(keepends=True) for part in (self.tree.source.decode("utf-8", "replace"), text)]
-        return "".join(difflib.unified_diff(*lines, f"a/{self.file.name}", f"b/{self.file.name}"))
+        names = {"fromfile": f"a/{self.file.name}", "tofile": f"b/{self.file.name}"}
+        return "".join(difflib.unified_diff(*lines, **names))
 
     def rows(self) -> list[dict]:
         """One dictionary for each proposal."""

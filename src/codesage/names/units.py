@@ -157,20 +157,20 @@ def _declares(node: Node) -> bool:
 
 
 def _enclosing(node: Node, functions: set[str]) -> tuple[int, int] | None:
-    while (node := node.parent) is not None:
-        if node.type in functions:
-            return node.start_byte, node.end_byte
-    return None
+    above = node.parent
+    while above is not None and above.type not in functions:
+        above = above.parent
+    return None if above is None else (above.start_byte, above.end_byte)
 
 
 def _scope_of(node: Node, scopes: set) -> tuple[int, int] | None:
     """The innermost of the functions that declares the name at `node`; None where none does."""
     if not scopes - {None}:
         return None
-    while (node := node.parent) is not None:
-        if (node.start_byte, node.end_byte) in scopes:
-            return node.start_byte, node.end_byte
-    return None
+    above = node.parent
+    while above is not None and (above.start_byte, above.end_byte) not in scopes:
+        above = above.parent
+    return None if above is None else (above.start_byte, above.end_byte)
 
 
 def _is_member(node: Node) -> bool:
@@ -191,4 +191,4 @@ def _is_fixed(node: Node) -> bool:
 def _is_field_in(node: Node, fields: dict[str, str]) -> bool:
     parent = node.parent
     field = None if parent is None else fields.get(parent.type)
-    return field is not None and parent.child_by_field_name(field) == node
+    return parent is not None and field is not None and parent.child_by_field_name(field) == node

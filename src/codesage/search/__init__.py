@@ -5,10 +5,15 @@ This package can be called: `codesage.search("retry a call", "src")`, see search
 
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codesage.records import Hit
+    from codesage.search.face import Paths
 
 
 class _Callable(ModuleType):
-    def __call__(self, query, path=".", **options):
+    def __call__(self, query: str, path: "Paths" = ".", **options: Any) -> "list[Hit]":
         """See search.face.search."""
         from codesage.search.face import search
 

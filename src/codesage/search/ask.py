@@ -5,10 +5,11 @@ them. Every index is brought up to date first, unless told otherwise.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Asker:
             lambda index, own: station_similar(index, name, line, top=top, where=own, encoder=self.encoder), where, top, None
         )
 
-    def clones(self, where: Filter = ALL, **settings) -> list[Group]:
+    def clones(self, where: Filter = ALL, **settings: Any) -> list[Group]:
         """Groups of functions that do the same, each group within one place; `settings` are those of search.clones."""
         found = []
         for place in self.places:
@@ -82,7 +83,9 @@ class Asker:
                       for group in groups]  # fmt: skip
         return sorted(found, key=lambda group: -group.similarity)
 
-    def _answer(self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D) -> Answer:
+    def _answer(
+        self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
+    ) -> Answer:
         lists, partial, files, stale, idle = [], [], 0, set(), None
         for place in self.places:
             own = replace(where, below=place.below, named=place.read_by_globs())
@@ -101,7 +104,7 @@ class Asker:
         return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(idle or ()))
 
     @contextmanager
-    def opened(self, place: Place):
+    def opened(self, place: Place) -> Iterator[Index]:
         """The index of a place, up to date, for the block."""
         folder = self.index_dir or default_folder(place.root, self.encoder.fingerprint)
         if self.refresh is None and not (folder / "index.sqlite").exists():

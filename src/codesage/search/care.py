@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -25,6 +26,9 @@ from codesage.search.remote import clones_folder
 from codesage.search.vectors import cache_folder
 from codesage.search.view import load as load_view
 from codesage.walk import walk
+
+if TYPE_CHECKING:
+    from codesage.encoder.runtime import Embedder
 
 _OWN = ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16", "lock")
 _EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles"}
@@ -157,7 +161,7 @@ def checked(path: Path, model: Path | None = None, index_dir: Path | None = None
         yield from _tree_findings(path)
 
 
-def _model_finding(encoder) -> Finding:
+def _model_finding(encoder: "Embedder") -> Finding:
     vectors = encoder.encode(["def add(a, b): return a + b", "read a file"])
     norms = np.linalg.norm(vectors, axis=1)
     if not np.allclose(norms, 1, atol=1e-3):
@@ -209,7 +213,7 @@ def _sqlite_fault(file: Path) -> str:
     return "" if found == "ok" else found
 
 
-def _index_findings(path: Path, index_dir: Path | None, encoder) -> Iterator[Finding]:
+def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> Iterator[Finding]:
     folder = index_dir or default_folder(path, encoder.fingerprint)
     option = f" --index-dir {index_dir}" if index_dir else ""
     repair = f"run 'codesage index {path}{option} --rebuild'"

@@ -5,7 +5,7 @@ its language (encoder.centring). In a group every two functions are at least as 
 so that a chain of small steps joins nothing. docs/log.md has the measurement behind the default threshold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ def groups_of(vectors_ND: np.ndarray, threshold: float) -> list[tuple[list[int],
     return [(rows, float((vectors_ND[rows] @ vectors_ND[rows].T).min())) for rows in unique.values()]
 
 
-def _pairs(vectors_ND: np.ndarray, threshold: float):
+def _pairs(vectors_ND: np.ndarray, threshold: float) -> Iterator[tuple[float, int, int]]:
     for start in range(0, len(vectors_ND), _BLOCK):
         scores_BN = vectors_ND[start : start + _BLOCK] @ vectors_ND[start:].T
         for row, column in np.argwhere(scores_BN >= threshold).tolist():

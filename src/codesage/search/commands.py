@@ -1,12 +1,17 @@
 """Search from the command line, with ripgrep's manners: `codesage search`, `similar`, `clones`, `index` and their care."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesage.errors import CodesageError
 from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD
+
+if TYPE_CHECKING:
+    from codesage.search.ask import Answer, Asker
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file.")]
 _Paths = Annotated[list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .",
@@ -259,7 +264,7 @@ class _Form:
         self._as_json, self._jsonl, self._only_paths, self._null = as_json, jsonl, only_paths, null
         self._context, self._explain, self._screen = context, explain, Screen(color)
 
-    def show(self, answer, patterns) -> None:
+    def show(self, answer: "Answer", patterns: Sequence[re.Pattern]) -> None:
         """Print an answer; raises typer.Exit(1) when it is empty, after saying why."""
         from codesage.search.refresh import say
         from codesage.search.show import as_json
@@ -295,7 +300,7 @@ def _say(message: str) -> None:
 
 def _asker(
     paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False, whole: bool = False
-):  # fmt: skip
+) -> "Asker":  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
     from codesage.search.places import places_of

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from codesage.encoder.runtime import Embedder, load
 from codesage.records import Hit
@@ -47,7 +48,7 @@ class Index:
                 pass
 
     def search(
-        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, **only
+        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, **only: Any
     ) -> list[Hit]:  # fmt: skip
         """The `top` best chunks for `query`, in plain words or code.
 
@@ -56,7 +57,7 @@ class Index:
         """
         return self._asking(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight).hits
 
-    def similar(self, place: str, *, top: int = 10, update: bool = True, **only) -> list[Hit]:
+    def similar(self, place: str, *, top: int = 10, update: bool = True, **only: Any) -> list[Hit]:
         """The `top` chunks most similar to the code at "FILE:LINE", in any language. `update` and `only` as in `search`."""
         file, line = place_in(place)
         return self._asking(update).similar(file, line, filter_of(**only), top=top).hits
@@ -78,7 +79,7 @@ class Index:
     def __enter__(self) -> "Index":
         return self
 
-    def __exit__(self, *reason) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.close()
 
     def _asking(self, update: bool) -> Asker:
@@ -95,13 +96,17 @@ class Index:
             index.wait()
 
 
-def search(query: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options) -> list[Hit]:
+def search(
+    query: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options: Any
+) -> list[Hit]:
     """The best chunks for `query` under `path`, a folder, file or several. `options` are those of `Index.search`."""
     with Index(path, model=model, index_dir=index_dir) as index:
         return index.search(query, **options)
 
 
-def similar(place: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options) -> list[Hit]:
+def similar(
+    place: str, path: Paths = ".", *, model: Model = None, index_dir: Path | str | None = None, **options: Any
+) -> list[Hit]:
     """The chunks under `path` most similar to the code at "FILE:LINE". `options` are those of `Index.similar`."""
     with Index(path, model=model, index_dir=index_dir) as index:
         return index.similar(place, **options)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.errors import CodesageError
+from codesage.records import Encoder
 from codesage.search.index import Index, default_folder
 from codesage.search.remote import folders_of
 
@@ -45,7 +46,7 @@ class Place:
 
 
 def places_of(
-    paths: Sequence[Path | str], encoder, *, index_dir: Path | None = None, own: bool = False
+    paths: Sequence[Path | str], encoder: Encoder, *, index_dir: Path | None = None, own: bool = False
 ) -> list[Place]:  # fmt: skip
     """The places of `paths`, each once. With `own` each has its own index, whatever holds it, and clones are fetched again.
 
@@ -106,7 +107,7 @@ def _between(real: Path, above: Path) -> list[Path]:
     return [real, *(parent for parent in real.parents if parent.is_relative_to(above) and parent != above)]
 
 
-def _place(real: Path, typed: str, encoder, own: bool) -> Place:
+def _place(real: Path, typed: str, encoder: Encoder, own: bool) -> Place:
     root = Path(typed or ".")
     if not own and not _has_index(real, encoder):
         for above in real.parents:
@@ -116,11 +117,11 @@ def _place(real: Path, typed: str, encoder, own: bool) -> Place:
     return Place(root, "", typed)
 
 
-def _has_index(root: Path, encoder) -> bool:
+def _has_index(root: Path, encoder: Encoder) -> bool:
     return (default_folder(root, encoder.fingerprint) / "index.sqlite").exists()
 
 
-def _answers_for(root: Path, below: str, encoder) -> bool:
+def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
     """Whether the index of `root` is complete, and holds files of the part of it that is meant."""
     try:
         index = Index.open(root, folder=None, encoder=encoder)

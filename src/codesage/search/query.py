@@ -29,7 +29,7 @@ _AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 
 def search(
-    index: Index, encoder, query: str, *, top: int = 10, where: Filter = ALL,
+    index: Index, encoder: Encoder, query: str, *, top: int = 10, where: Filter = ALL,
     dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 0.5,
 ) -> list[Hit]:  # fmt: skip
     """The `top` best chunks for `query`, best first, of those that `where` lets pass.

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import typer
 
@@ -63,7 +65,7 @@ def lacking(index: Index) -> str:
     return f"partial: {held.unencoded:,} of {held.chunks:,} chunks are not encoded yet" if held.unencoded else ""
 
 
-def _update(index: Index, encoder: Encoder, seconds: float | None):
+def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
     if sys.stderr is None or not sys.stderr.isatty():
         reading, encoding = _Lines("indexing", "files"), _Lines("encoding", "chunks")
         return index.update(encoder, progress=reading, encoding=encoding, seconds=seconds)
@@ -74,7 +76,7 @@ def _update(index: Index, encoder: Encoder, seconds: float | None):
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {what: bar.add_task(what, total=None, visible=False) for what in ("reading files", "encoding chunks")}
 
-        def show(what: str):
+        def show(what: str) -> Callable[[int, int], None]:
             return lambda done, total: bar.update(tasks[what], completed=done, total=total, visible=True)
 
         return index.update(encoder, progress=show("reading files"), encoding=show("encoding chunks"), seconds=seconds)

@@ -19,7 +19,14 @@ _MOST = 48  # chunks that look most similar, to encode
 
 
 def similar(
-    index: Index, path: str, line: int, *, top: int = 10, where: Filter = ALL, encoder=None, seconds: float = 0.5
+    index: Index,
+    path: str,
+    line: int,
+    *,
+    top: int = 10,
+    where: Filter = ALL,
+    encoder: Encoder | None = None,
+    seconds: float = 0.5,
 ) -> list[Hit]:
     """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
 
