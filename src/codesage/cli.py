@@ -5,21 +5,18 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 import typer.core
 
 from codesage.errors import CodesageError
 
-if TYPE_CHECKING:
-    import click
-
 
 class _Group(typer.core.TyperGroup):
     """The commands; a reader that has enough (`| head`) is a success, and what cannot be written is one line."""
 
-    def invoke(self, ctx: "click.Context") -> object:
+    def invoke(self, ctx: Any) -> object:
         """Run a command and flush what it printed."""
         try:
             try:
@@ -128,5 +125,6 @@ def _open_closed() -> None:
 
 def _to_nowhere(stream: TextIO | None) -> None:
     """What is left in a stream that cannot be written goes nowhere: Python would try again, and complain, at its end."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

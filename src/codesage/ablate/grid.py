@@ -156,8 +156,9 @@ def merged(base: Mapping, changes: Mapping) -> dict:
     found = dict(base)
     for name, value in changes.items():
         old = found.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and name not in ("mix", "kinds")
-        found[name] = merged(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and name not in ("mix", "kinds"):
+            value = merged(old, value)
+        found[name] = value
     return found
 
 

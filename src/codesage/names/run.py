@@ -58,8 +58,8 @@ class Done:
     def diff(self, text: str) -> str:
         """A unified diff from the file to `text`."""
         lines = [part.splitlines(keepends=True) for part in (self.tree.source.decode("utf-8", "replace"), text)]
-        names = {"fromfile": f"a/{self.file.name}", "tofile": f"b/{self.file.name}"}
-        return "".join(difflib.unified_diff(*lines, **names))
+        before, after = lines
+        return "".join(difflib.unified_diff(before, after, f"a/{self.file.name}", f"b/{self.file.name}"))
 
     def rows(self) -> list[dict]:
         """One dictionary for each proposal."""

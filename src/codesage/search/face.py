@@ -72,9 +72,10 @@ class Index:
 
     def close(self) -> None:
         """Close the indexes."""
-        for index in self._asker.kept.values():
+        kept = self._asker.kept or {}
+        for index in kept.values():
             index.connection.close()
-        self._asker.kept.clear()
+        kept.clear()
 
     def __enter__(self) -> "Index":
         return self

@@ -105,6 +105,8 @@ def _regex(glob: str) -> str:
             found.append(text)
             continue
         token = _TOKEN.match(glob, place)
+        if token is None:
+            raise ValueError("it cannot be read")
         letter, place = token["other"] or "", token.end()
         depth += _BRACES.get(letter, 0)
         if depth < 0:

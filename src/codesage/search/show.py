@@ -10,6 +10,8 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -154,7 +156,7 @@ def _lines_around(chunk: Chunk) -> dict[int, str]:
 def _file_lines(path: str) -> list[str]:
     from codesage.walk import Text, read_text
 
-    read = read_text(openable(path), name=path)
+    read = read_text(Path(openable(path)), name=path)
     return read.text.split("\n") if isinstance(read, Text) else []
 
 
@@ -165,7 +167,7 @@ def _highlighted(chunk: Chunk, lines: list[str]) -> list[str]:
     from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
     from pygments.util import ClassNotFound
 
-    options = {"stripnl": False, "ensurenl": False, "startinline": True}
+    options: dict[str, Any] = {"stripnl": False, "ensurenl": False, "startinline": True}
     try:
         find = (get_lexer_by_name, chunk.language) if chunk.language else (get_lexer_for_filename, chunk.path)
         lexer = find[0](find[1], **options)
