@@ -1,7 +1,7 @@
 """How well `codesage clones` tells functions that do the same, by threshold.
 
-    python benchmarks/clones.py /work/shared/benchmarks/java-csharp [--out FILE.json]
-    python benchmarks/clones.py /work/shared/benchmarks/mbxp --tasks 120
+    python benchmarks/clones.py path/to/benchmarks/java-csharp [--out FILE.json]
+    python benchmarks/clones.py path/to/benchmarks/mbxp --tasks 120
 
 Each function is written into a file of its own, with a name that says nothing, and indexed. A pair is right when both are
 of one task (MBXP: solutions in seven languages, names masked) or one line (Java and its port in C#). Precision counts all other
@@ -17,8 +17,8 @@ from itertools import combinations
 from pathlib import Path
 
 import codesage
+from codesage.evaluate.local import java_csharp
 from codesage.evaluate.reports import environment
-from codesage.evaluate.tasks import java_csharp
 from codesage.languages import LANGUAGES
 from codesage.search.clones import groups_of, vectors_of
 from codesage.search.index import Index

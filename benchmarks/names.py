@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from codesage.corpus.documents.recognise import reason
 
 from codesage import __version__, syntax
 from codesage.artifacts import open_artifact
+from codesage.corpus.sources.recognise import reason
 from codesage.corpus.tokens.tokenised import sample
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_of

@@ -12,6 +12,7 @@ from codesage.encoder.centring import without_language
 from codesage.search import index as index_station
 from codesage.search import postings, reading
 from codesage.search import view as view_station
+from codesage.search.filters import filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
@@ -74,12 +75,16 @@ def index(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"top": 60}, {"language": "python"}, {"glob": "src/*"}, {"dense_weight": 0.0}, {"dense_weight": 1e6},
+    [{}, {"top": 60}, {"language": "python"}, {"glob": "src/**"}, {"dense_weight": 0.0}, {"dense_weight": 1e6},
      {"rules": Rules(file=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})}, {"rules": Rules(later=0.3)}],
 )  # fmt: skip
 def test_ranking_equals_the_plain_one(index, options):
+    names = {"language": "types", "glob": "globs"}
+    filters = {names[name]: [value] for name, value in options.items() if name in names}
+    others = {name: value for name, value in options.items() if name not in names}
     for query in QUERIES:
-        assert summarised(search(index, ENCODER, query, **options)) == plain_search(index, ENCODER, query, **options), query
+        hits = search(index, ENCODER, query, where=filter_of(**filters), **others)
+        assert summarised(hits) == plain_search(index, ENCODER, query, **options), query
 
 
 def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, monkeypatch):
