@@ -436,9 +436,13 @@ def test_line_ends_are_read_equally_in_every_encoding():
 )  # fmt: skip
 def test_hostile_comments_take_linear_time(comment):
     source = comment.rstrip("\n").encode() + b"\n"
-    started = time.process_time()
-    comment_before(source, len(source), "c")
-    assert time.process_time() - started < 1
+
+    def seconds() -> float:
+        started = time.process_time()
+        comment_before(source, len(source), "c")
+        return time.process_time() - started
+
+    assert any(seconds() < 1 for _ in range(3))  # another test's garbage may be collected meanwhile
 
 
 def test_hostile_literals_take_linear_time():
