@@ -48,7 +48,10 @@ def trained(
     validation, and the others are for training; one run a fold and seed.
     """
     labels_N = np.asarray(labels)
-    found = [_Run(encoder, documents, protocol, seed).figures(labels_N, part_N)
+    longest = min(protocol.max_tokens, encoder.config.max_position_embeddings)
+    documents = [one if len(one) <= longest else [*one[: longest - 1], one[-1]] for one in documents]
+    frozen_ND = None if protocol.learns_encoder else _all_vectors(encoder, documents)  # once for all seeds and folds
+    found = [_Run(encoder, documents, frozen_ND, protocol, seed).figures(labels_N, part_N)
              for seed in range(protocol.seeds) for part_N in _splits(labels, parts, seed)]  # fmt: skip
     return Validated([], tuple(f1 for f1, _ in found), tuple(accuracy for _, accuracy in found))
 
@@ -60,16 +63,25 @@ def _splits(labels: Sequence[str], parts: Sequence[str], seed: int) -> list[np.n
     return [np.where(fold_N == fold, "test", np.where(fold_N == (fold + 1) % FOLDS, "valid", "train")) for fold in range(FOLDS)]
 
 
-class _Run:
-    """One training run: an encoder of its own, a linear layer, and the vectors of all documents."""
+@torch.no_grad()
+def _all_vectors(encoder: Encoder, documents: Sequence[Sequence[int]]) -> Tensor:
+    """Pooled vectors (N, D) of all documents, unnormalised."""
+    order = sorted(range(len(documents)), key=lambda row: len(documents[row]))
+    size = max(1, _MICRO_TOKENS // max(map(len, documents)))
+    parts = [encoder.embed([documents[row] for row in order[start : start + size]]) for start in range(0, len(order), size)]
+    return torch.cat(parts)[torch.tensor(order).argsort()]
 
-    def __init__(self, encoder: Encoder, documents: Sequence[Sequence[int]], protocol: Protocol, seed: int) -> None:
+
+class _Run:
+    """One training run: a linear layer on an encoder of its own, or on the vectors `frozen_ND` of all documents."""
+
+    def __init__(
+        self, encoder: Encoder, documents: Sequence[Sequence[int]], frozen_ND: Tensor | None, protocol: Protocol, seed: int
+    ) -> None:
         torch.manual_seed(seed)
         self.protocol, self.rng = protocol, np.random.default_rng(seed)
         self.encoder = deepcopy(encoder).requires_grad_(protocol.learns_encoder) if protocol.learns_encoder else encoder
-        longest = min(protocol.max_tokens, encoder.config.max_position_embeddings)
-        self.documents = [one if len(one) <= longest else [*one[: longest - 1], one[-1]] for one in documents]
-        self.frozen_ND = None if protocol.learns_encoder else self._all_vectors()
+        self.documents, self.frozen_ND = documents, frozen_ND
 
     def figures(self, labels_N: np.ndarray, part_N: np.ndarray) -> tuple[float, float]:
         """Train on the training part; macro F1 and accuracy on the test part, in 0..1, of the epoch that is best on "valid"."""
@@ -107,14 +119,6 @@ class _Run:
     def _vectors(self, rows: np.ndarray) -> Tensor:
         """Pooled vectors (B, D), unnormalised."""
         return self.encoder.embed([self.documents[row] for row in rows]) if self.frozen_ND is None else self.frozen_ND[rows]
-
-    @torch.no_grad()
-    def _all_vectors(self) -> Tensor:
-        order = sorted(range(len(self.documents)), key=lambda row: len(self.documents[row]))
-        size = max(1, _MICRO_TOKENS // max(map(len, self.documents)))
-        parts = [self.encoder.embed([self.documents[row] for row in order[start : start + size]])
-                 for start in range(0, len(order), size)]  # fmt: skip
-        return torch.cat(parts)[torch.tensor(order).argsort()]
 
     @torch.no_grad()
     def _scores(self, labels_N: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
