@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from itertools import product
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -234,6 +235,40 @@ def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
         assert index.update(encoder)["read"] == read
         folders.append(index.folder)
     assert of_other_models(index.folder, first.fingerprint) == [folders[1]]
+
+
+def written_by_version(index: Index, version: str) -> Path:
+    """Close an index and make it that of another version, whose tables nobody here can read."""
+    with index.connection:
+        index.connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
+        index.connection.execute("ALTER TABLE chunks RENAME TO passages")
+    index.connection.close()
+    return index.folder
+
+
+def test_an_index_of_an_older_version_is_built_anew(root, tmp_path):
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    folder = written_by_version(index, "2")
+    with pytest.raises(CodesageError, match=f"has version 2, expected .*: run 'codesage index .* --index-dir {folder} --rebuild'"):
+        Index.open(root, folder=folder, encoder=ENCODER, upgrade=False)  # as --no-update and doctor do
+    with pytest.raises(CodesageError, match=r"has version 2, expected|is the index of"):
+        Index.open(root / "pkg", folder=folder, encoder=ENCODER)  # it is the index of another root
+    command = [sys.executable, "-m", "codesage", "search", "area of the circle", str(root), "--index-dir", str(tmp_path / "i")]
+    subprocess.run(command, check=True, capture_output=True)
+    clean = subprocess.run(command, check=True, capture_output=True).stdout
+    with sqlite3.connect(tmp_path / "i" / "index.sqlite") as connection:
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+        connection.execute("DROP TABLE chunks")
+    connection.close()
+    searches = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [search.communicate()[0] for search in searches] == [clean.decode()] * 2
+
+
+def test_an_index_of_a_newer_version_is_left_alone(root, tmp_path):
+    folder = written_by_version(opened(root, tmp_path), "999")
+    with pytest.raises(CodesageError, match="has version 999, expected"):
+        Index.open(root, folder=folder, encoder=ENCODER)
 
 
 def test_a_folder_that_is_not_an_index_is_never_removed(root, tmp_path):

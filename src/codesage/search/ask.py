@@ -112,7 +112,8 @@ class Asker:
             raise CodesageError(f"{place.root} has no index of this model in {folder}: "
                                 f"run 'codesage index {place.root}{option}'")  # fmt: skip
         index = self.kept.get(place) if self.kept is not None else None
-        index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder)
+        upgrade = self.refresh is not None
+        index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder, upgrade=upgrade)
         if self.kept is not None:
             self.kept[place] = index
         try:

@@ -225,7 +225,7 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
         yield Finding("index", f"{folder / 'index.sqlite'}: {fault}", repair)
         return
     try:
-        index = Index.open(path, folder=index_dir, encoder=encoder)
+        index = Index.open(path, folder=index_dir, encoder=encoder, upgrade=False)
     except CodesageError as error:
         message, _, remedy = str(error).rpartition(": ")
         yield Finding("index", message, remedy)

@@ -95,15 +95,18 @@ class Index:
     def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection) -> None:
         self.root, self.folder, self.connection = root, folder, connection
         self._opened = os.stat(folder / "index.sqlite")
-        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        meta = _meta(connection)
         self.width, self.model, self._origin = int(meta["width"]), meta["model"], meta["origin"]
 
     @classmethod
-    def open(cls, root: Path | str, *, folder: Path | None, encoder: Encoder, rebuild: bool = False) -> "Index":
+    def open(
+        cls, root: Path | str, *, folder: Path | None, encoder: Encoder, rebuild: bool = False, upgrade: bool = True
+    ) -> "Index":
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
-        Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of another model:
-        each names the command that repairs it. With `rebuild` an index that was there is replaced by an empty one.
+        With `rebuild` an existing index is replaced by an empty one. So is an index that an older CodeSage wrote, unless
+        `upgrade` is False. Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of
+        another model: each names the command that repairs it.
         """
         root = Path(root)
         if not root.exists():
@@ -120,7 +123,12 @@ class Index:
                 _create(file, root, encoder)
             _private(folder)
             connection = _connect(file)
-            meta = dict(connection.execute("SELECT key, value FROM meta"))
+            meta = _meta(connection)
+            if upgrade and _is_older(meta, root):
+                connection.close()
+                _upgrade(folder, root, encoder)
+                connection = _connect(file)
+                meta = _meta(connection)
         except (sqlite3.DatabaseError, OSError) as error:
             raise CodesageError(f"{file} is not a readable index ({error}): {repair}") from None
         if meta.get("schema") != SCHEMA:
@@ -383,17 +391,40 @@ def _create(file: Path, root: Path, encoder: Encoder) -> None:
     fresh.unlink(missing_ok=True)
 
 
-def _remove(folder: Path, root: Path) -> bool:
-    """Delete an index, and nothing else that lies in its folder; False where there is none.
+def _meta(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta"))
 
-    The database goes after its journal: another process may begin a new one at once, whose journal must stay.
-    """
+
+def _is_older(meta: dict[str, str], root: Path) -> bool:
+    """Whether an older CodeSage wrote this index of `root`."""
+    schema = meta.get("schema", "")
+    return schema.isdecimal() and int(schema) < int(SCHEMA) and meta.get("root", str(root.resolve())) == str(root.resolve())
+
+
+def _upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
+    """Replace an older version's index by an empty one, unless another process has just done so."""
+    with _lock(folder, root):
+        connection = _connect(folder / "index.sqlite")
+        older = _is_older(_meta(connection), root)
+        connection.close()
+        if older:
+            _unlink(folder)
+            _create(folder / "index.sqlite", root, encoder)
+
+
+def _remove(folder: Path, root: Path) -> bool:
+    """Delete an index, and nothing else that lies in its folder; False where there is none."""
     if not (folder / "index.sqlite").exists():
         return False
     with _lock(folder, root):
-        for name in ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16"):
-            (folder / name).unlink(missing_ok=True)
+        _unlink(folder)
     return True
+
+
+def _unlink(folder: Path) -> None:
+    """Delete the files of an index. The database goes last: another process may begin a new one, whose journal must stay."""
+    for name in ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _require_own(folder: Path) -> None:

@@ -124,7 +124,7 @@ def _has_index(root: Path, encoder: Encoder) -> bool:
 def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
     """Whether the index of `root` is complete, and holds files of the part of it that is meant."""
     try:
-        index = Index.open(root, folder=None, encoder=encoder)
+        index = Index.open(root, folder=None, encoder=encoder, upgrade=False)
     except CodesageError:
         return False
     try:
