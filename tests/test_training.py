@@ -26,7 +26,7 @@ from codesage.encoder.model import Encoder, Layout
 from codesage.pretrain import examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule
+from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule, uncompiled
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 from rounding import bf16_rounding
@@ -378,6 +378,23 @@ def test_the_chunked_head_equals_the_plain_one(rows):
         results.append((value, x.grad, w.grad))
     for plain, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, plain)
+
+
+def test_adamw_takes_the_steps_of_the_library():
+    moved = []
+    for kind in (uncompiled.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        parameter = torch.nn.Parameter(torch.randn(5, 3))
+        optimizer = kind([{"params": [parameter], "weight_decay": 0.1}], lr=0.1, fused=True)
+        for step in range(4):
+            parameter.grad = torch.randn(5, 3)
+            optimizer.step()
+            optimizer.zero_grad()
+            assert parameter.grad is None
+            if step == 1:
+                optimizer.load_state_dict(optimizer.state_dict())
+        moved.append(parameter.detach())
+    assert torch.equal(*moved)
 
 
 def test_muon_takes_the_steps_of_the_library():

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from codesage.classify.folds import Validated, macro_f1, stratified
 from codesage.encoder.model import Encoder
+from codesage.training.uncompiled import AdamW
 
 _MICRO_TOKENS = 8192  # tokens of one forward
 FOLDS = 5
@@ -92,7 +93,7 @@ class _Run:
         nn.init.zeros_(self.layer.bias)
         target_N = torch.tensor([self.names.index(label) if label in self.names else -1 for label in labels_N.tolist()])
         learning = [*self.layer.parameters(), *(self.encoder.parameters() if self.protocol.learns_encoder else ())]
-        optimizer = torch.optim.AdamW(learning, lr=self.protocol.learning_rate, weight_decay=self.protocol.weight_decay)
+        optimizer = AdamW(learning, lr=self.protocol.learning_rate, weight_decay=self.protocol.weight_decay)
         steps = self.protocol.epochs * -(-len(train) // self.protocol.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
         best, kept = -1.0, self._state()

@@ -6,13 +6,16 @@ torch's weights-only reader, which runs no code. Published linears are Conv1D, (
 search, such as the bundled model, the weights come from its ONNX file.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from codesage.artifacts import MANIFEST, open_artifact
-from codesage.encoder.config import Config, load_config
+from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
@@ -44,9 +47,9 @@ def load_encoder(folder: Path | str) -> Encoder:
     if (folder / MANIFEST).is_file():
         open_artifact(folder, "model")
     config = load_config(folder)
-    state = _from_published(_read_state(folder), config, folder)
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutValues():
         encoder = Encoder(config)
+    state = _from_published(_read_state(folder), encoder, folder)
     encoder.load_state_dict(state, assign=True)
     for parameter in encoder.parameters():
         parameter.requires_grad_(True)
@@ -80,10 +83,18 @@ def _read_state(folder: Path) -> dict[str, Tensor]:
     raise CodesageError(f"{folder} holds none of {SAFETENSORS}, {PICKLE}, {FP32} and {INT8}: expected the folder of an encoder")
 
 
-def _from_published(state: dict[str, Tensor], config: Config, folder: Path) -> dict[str, Tensor]:
+class _WithoutValues(TorchFunctionMode):
+    """Skip the initial values of parameters: on the meta device they would load torch's compiler, which takes two seconds."""
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else None
+        return function(*args, **(kwargs or {}))
+
+
+def _from_published(state: dict[str, Tensor], encoder: Encoder, folder: Path) -> dict[str, Tensor]:
     """Convert to our parameter names and orientation; drop the tied head and the buffers of old checkpoints."""
-    with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     known = {}
     for name, tensor in state.items():
         name = name.removeprefix(_PREFIX)

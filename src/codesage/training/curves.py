@@ -27,19 +27,21 @@ def draw(metrics: Path, out: Path) -> None:
         return
     scored = any("evaluation" in line for _, lines in stages for line in lines)
     panels = _PANELS if scored else _PANELS[:-1]
-    figure = Figure(figsize=(5.2 * len(stages) + 0.6, 1.9 * len(panels) + 0.6), layout="constrained")
+    width, height = 5.2 * len(stages) + 0.6, 1.9 * len(panels) + 0.6
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(panels), len(stages), squeeze=False, sharex="col")
+    margins = {"left": 0.85 / width, "right": 1 - 0.2 / width, "bottom": 0.5 / height, "top": 1 - 0.3 / height}
+    grid = figure.subplots(len(panels), len(stages), squeeze=False, sharex="col", gridspec_kw=margins)
     for column, (stage, lines) in enumerate(stages):
         for row, panel in enumerate(panels):
             axis = grid[row][column]
             _PAINT[panel](axis, lines)
             axis.set_ylabel(panel if column == 0 else "")
+            axis.yaxis.set_label_coords(-0.13, 0.5)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(alpha=0.25)
         grid[0][column].set_title(stage, color=_INK, loc="left", fontweight="bold")
         grid[-1][column].set_xlabel("million tokens")
-    figure.align_ylabels()
     figure.savefig(out, dpi=110)
 
 
@@ -94,6 +96,8 @@ def _rate(axis: "Axes", lines: list[dict]) -> None:
 
 
 def _speed(axis: "Axes", lines: list[dict]) -> None:
+    from matplotlib.ticker import EngFormatter
+
     steps = _steps(lines)
     stride = max(1, len(steps) // 100)
     marks = steps[::stride]
@@ -101,6 +105,7 @@ def _speed(axis: "Axes", lines: list[dict]) -> None:
     rates = [(b["tokens"] - a["tokens"]) / (b["seconds"] - a["seconds"]) for a, b in pairs]
     axis.plot(_tokens([b for _, b in pairs]), rates, color=_BLUE, linewidth=1.0)
     axis.set_ylim(bottom=0)
+    axis.yaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _retrieval(axis: "Axes", lines: list[dict]) -> None:
@@ -114,7 +119,7 @@ def _retrieval(axis: "Axes", lines: list[dict]) -> None:
         axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
     if scores:
         axis.legend(frameon=False, fontsize=8)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * max(value for points in scores.values() for _, value in points) or 1.0)
 
 
 _PAINT = {"loss": _loss, "gradient norm": _norm, "learning rate": _rate, "tokens/s": _speed, "retrieval": _retrieval}

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from codesage.training.uncompiled import Uncompiled
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic with the largest slope at zero
 _ITERATIONS = 5
 _TINY = 1e-7
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Uncompiled):
     """Muon with Nesterov momentum. Parameters must be unsharded matrices."""
 
     def __init__(

@@ -14,6 +14,7 @@ from codesage.errors import CodesageError
 from codesage.training import precision, processes
 from codesage.training.muon import Muon
 from codesage.training.schedule import Settings
+from codesage.training.uncompiled import AdamW, Uncompiled
 
 
 def build(encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -32,16 +33,16 @@ def build(encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     return Together([muon, _adamw([table], [positions], vectors, settings)])
 
 
-def _adamw(table: list, matrices: list, vectors: list, settings: Settings) -> torch.optim.AdamW:
+def _adamw(table: list, matrices: list, vectors: list, settings: Settings) -> AdamW:
     groups = [
         {"params": table, "weight_decay": 0.0, "multiple": settings.embedding_rate},
         {"params": matrices, "weight_decay": settings.weight_decay, "multiple": 1.0},
         {"params": vectors, "weight_decay": 0.0, "multiple": 1.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
+    return AdamW(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
 
 
-class Together(torch.optim.Optimizer):
+class Together(Uncompiled):
     """Several optimizers over disjoint parameters that act as one, with a shared list of groups and a shared state."""
 
     def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
