@@ -64,7 +64,8 @@ def test_the_core_never_imports_torch():
 
 def test_training_starts_without_the_compiler():
     code = (
-        "import sys, torch; from codesage.encoder.weights import load_encoder; from codesage.training import optimizers, schedule;"
+        "import sys, torch; from codesage.encoder.weights import load_encoder;"
+        "from codesage.training import optimizers, schedule;"
         "encoder = load_encoder('default');"
         "made = [optimizers.build(encoder, schedule.Settings(3, 1, 1e-2, optimizer=name)) for name in ('adamw', 'muon')];"
         "[parameter.sum().backward() for parameter in encoder.parameters()]; [each.step() for each in made];"

@@ -250,7 +250,7 @@ def test_an_index_of_an_older_version_is_built_anew(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
     folder = written_by_version(index, "2")
-    with pytest.raises(CodesageError, match=f"has version 2, expected .*: run 'codesage index .* --index-dir {folder} --rebuild'"):
+    with pytest.raises(CodesageError, match=f"has version 2, expected .* --index-dir {folder} --rebuild'"):
         Index.open(root, folder=folder, encoder=ENCODER, upgrade=False)  # as --no-update and doctor do
     with pytest.raises(CodesageError, match=r"has version 2, expected|is the index of"):
         Index.open(root / "pkg", folder=folder, encoder=ENCODER)  # it is the index of another root
