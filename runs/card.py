@@ -22,7 +22,8 @@ def main() -> None:
     before = open_artifact(sys.argv[5], "model").facts if len(sys.argv) > 5 else {}
     held_out = sorted({pair.package for pair in read_pairs(corpus.path, held_out=True)})
     counts = ", ".join(f"{count:,} {language}" for language, count in sorted(data["pairs"].items()))
-    text = f"""---
+    text = (
+        f"""---
 license: apache-2.0
 tags: [code, feature-extraction, codesage]
 ---
@@ -47,7 +48,9 @@ Packages, with version and licence as stated by each: {packages_of(data, held_ou
 {table(measured["figures"])}
 
 {table(measured["classification"], "macro F1") if measured.get("classification") else ""}
-""".rstrip() + "\n"
+""".rstrip()
+        + "\n"
+    )
     (model.path / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -55,8 +58,10 @@ def stages_of(facts: dict, before: dict) -> str:
     """A line for each stage: what it saw, and how long; first those of the model it started from."""
     lines = [_stages(before) + "\n- then from these weights:"] if before else []
     lines.append(_stages({name: value for name, value in facts.items() if not before or before.get(name) != value}))
-    lines += [f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
-              for part in facts.get("mixture", ())]  # fmt: skip
+    lines += [
+        f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
+        for part in facts.get("mixture", ())
+    ]
     if teacher := facts.get("teacher"):
         lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
     return "\n".join(lines)
@@ -72,8 +77,9 @@ def packages_of(data: dict, held_out: list[str]) -> str:
     """Name, version and licence of every package that training pairs and documents came from."""
     return ", ".join(
         f"{name} {origin['version']} ({' and '.join(origin['licences'])})".replace(" ()", "")
-        for name, origin in sorted(data["packages"].items()) if name not in held_out
-    )  # fmt: skip
+        for name, origin in sorted(data["packages"].items())
+        if name not in held_out
+    )
 
 
 if __name__ == "__main__":

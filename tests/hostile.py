@@ -8,9 +8,16 @@ import socket
 from pathlib import Path
 
 SUFFIXES = {
-    "python": "py", "java": "java", "javascript": "js", "typescript": "ts", "csharp": "cs", "c": "c", "ruby": "rb", "go": "go",
+    "python": "py",
+    "java": "java",
+    "javascript": "js",
+    "typescript": "ts",
+    "csharp": "cs",
+    "c": "c",
+    "ruby": "rb",
+    "go": "go",
     "php": "php",
-}  # fmt: skip
+}
 _BODY = "x = 1;\ny = x + 2;\n"
 
 

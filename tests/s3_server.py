@@ -35,8 +35,13 @@ class Store(ThreadingHTTPServer):
     def environment(self) -> dict[str, str]:
         """The environment variables that S3 clients need."""
         address = f"http://127.0.0.1:{self.server_port}"
-        return {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
-                "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+        return {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
     def __enter__(self) -> "Store":
         Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -151,10 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
             name = prefix + head + cut if cut else key
             size = len(self.objects[key])
             entries[name] = (
-                f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" if cut else
-                f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-                "</Contents>"
-            )  # fmt: skip
+                f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
+                if cut
+                else f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size>"
+                "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            )
         names = [name for name in sorted(entries) if name > after]
         shown = names[: min(_PAGE, int(self.query.get("max-keys", _PAGE)))]
         more = len(names) > len(shown)
@@ -186,8 +192,12 @@ def _refusal(method: str, parts: object, headers: object) -> str:
     key, day, region, signed, signature = match.groups()
     if key != KEY:
         return "InvalidAccessKeyId"
-    query = "&".join(sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
-                            for name, value in parse_qsl(parts.query, keep_blank_values=True)))  # fmt: skip
+    query = "&".join(
+        sorted(
+            f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        )
+    )
     lines = "".join(f"{name}:{' '.join(headers.get(name, '').split())}\n" for name in signed.split(";"))
     request = f"{method}\n{parts.path}\n{query}\n{lines}\n{signed}\n{headers['x-amz-content-sha256']}"
     scope = f"{day}/{region}/s3/aws4_request"

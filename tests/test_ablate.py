@@ -94,21 +94,44 @@ def folder(tmp_path_factory):
     """A tokenizer, tokens with documents, pairs and held-out pairs, and a grid."""
     home = tmp_path_factory.mktemp("ablate")
     pairs = [
-        Pair(text=f"{verb.capitalize()} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()",
-             bare_body=f"{noun}.{verb}()\n{verb} += {i}", description="", language="python", name=verb, kind="function",
-             path="a.py", start_line=1) for i, (verb, noun) in enumerate(WORDS)
-    ]  # fmt: skip
+        Pair(
+            text=f"{verb.capitalize()} the {noun}",
+            code=f"def {verb}():\n    {noun}.{verb}()",
+            bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+            description="",
+            language="python",
+            name=verb,
+            kind="function",
+            path="a.py",
+            start_line=1,
+        )
+        for i, (verb, noun) in enumerate(WORDS)
+    ]
     tokenizer = train([p.text + p.code for p in pairs], home / "tokenizer", settings=TokenizerSettings(vocab_size=300))
     documents = [Document(f"{i}.py", "python", pair.code * 3, "") for i, pair in enumerate(pairs)]
-    tokenised.write(documents, pairs, tokenizer, home / "tokens", held_out=pairs,
-                    settings=tokenised.Settings(text_tokens=32, code_tokens=48, workers=1))  # fmt: skip
+    tokenised.write(
+        documents,
+        pairs,
+        tokenizer,
+        home / "tokens",
+        held_out=pairs,
+        settings=tokenised.Settings(text_tokens=32, code_tokens=48, workers=1),
+    )
     (home / "grid.toml").write_text(GRID)
     return home
 
 
 def request(folder, out, **changes):
-    return runs.Request(**{"grid": folder / "grid.toml", "tokens": folder / "tokens", "tokenizer": folder / "tokenizer",
-                           "out": out, "threads": 1} | changes)  # fmt: skip
+    return runs.Request(
+        **{
+            "grid": folder / "grid.toml",
+            "tokens": folder / "tokens",
+            "tokenizer": folder / "tokenizer",
+            "out": out,
+            "threads": 1,
+        }
+        | changes
+    )
 
 
 def edited(folder, text, name="other.toml"):
@@ -140,8 +163,14 @@ def test_cells_equal_direct_runs_of_the_stations(finished, tmp_path):
     plan, inputs, _ = finished
     row = plan.grid.rows[1]
     first = pretrain.run(plan.grid.pretraining(row, 1), inputs.tokens, inputs.tokenizer, tmp_path / "first")
-    second = contrast.run(plan.grid.contrasting(row, 1), inputs.tokens, load_encoder(first.path), tokenizer=inputs.tokenizer,
-                          out=tmp_path / "second", prepared=contrast.Prepared(first))  # fmt: skip
+    second = contrast.run(
+        plan.grid.contrasting(row, 1),
+        inputs.tokens,
+        load_encoder(first.path),
+        tokenizer=inputs.tokenizer,
+        out=tmp_path / "second",
+        prepared=contrast.Prepared(first),
+    )
     settings = measure.settings_of(plan.grid.evaluation)
     for stage, artifact, part in (("stage1", first, "pretrain"), ("stage2", second, "contrast")):
         record = plan.record(plan.of_row["masking", 1][stage])
@@ -162,11 +191,16 @@ def test_a_finished_grid_does_nothing_again_and_an_edited_row_alone_is_run(finis
 def test_a_killed_grid_resumes_within_a_cell(folder, tmp_path):
     """SIGKILL in the middle of a training: its checkpoint is used, and the results are those of an undisturbed run."""
     out, slow = tmp_path / "out", folder / "slow.toml"
-    slow.write_text(GRID.replace("stage1_steps = 4", "stage1_steps = 30").replace("seeds = [0, 1]", "seeds = [0]")
-                    .replace("[stage2]\n", "checkpoint_steps = 5\n[stage2]\n"))  # fmt: skip
+    slow.write_text(
+        GRID.replace("stage1_steps = 4", "stage1_steps = 30")
+        .replace("seeds = [0, 1]", "seeds = [0]")
+        .replace("[stage2]\n", "checkpoint_steps = 5\n[stage2]\n")
+    )
     paths = ", ".join(f"Path({str(path)!r})" for path in (slow, folder / "tokens", folder / "tokenizer", out))
-    script = ("from pathlib import Path; from codesage.ablate import runs; "
-              f"asked = runs.Request({paths}, threads=1); runs.run(asked, *asked.opened())")  # fmt: skip
+    script = (
+        "from pathlib import Path; from codesage.ablate import runs; "
+        f"asked = runs.Request({paths}, threads=1); runs.run(asked, *asked.opened())"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     while not list(out.glob("checkpoints/*/pretrain/step-*")) and process.poll() is None:
         time.sleep(0.01)
@@ -256,8 +290,11 @@ stage2 = {initial = "lexical"}
 
 
 def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder, tmp_path):
-    file = edited(folder, '[[rows]]\nname = "long"\nstage1 = {micro_tokens = 128, examples = {max_tokens = 128, '
-                          'batch_tokens = 128}}\n', "long.toml")  # fmt: skip
+    file = edited(
+        folder,
+        '[[rows]]\nname = "long"\nstage1 = {micro_tokens = 128, examples = {max_tokens = 128, batch_tokens = 128}}\n',
+        "long.toml",
+    )
     plan, inputs = request(folder, tmp_path, grid=file).opened()
     assert runs.work(plan, inputs)
     first, second = (plan.record(plan.of_row["long", 0][stage]) for stage in ("stage1", "stage2"))
@@ -278,21 +315,35 @@ def test_the_report_says_what_differs(finished):
     assert "| **base** | 2 of 2 |" in found.text and "25.8 / 23.3 / 30.5" in found.text
 
 
-@pytest.mark.parametrize(("higher", "lower", "verdict"), [
-    ([10.0, 11, 12], [1.0, 2, 3], "agrees"), ([1.0, 2, 3], [10.0, 11, 12], "disagrees"), ([1.0, 5, 9], [2.0, 4, 8], "none"),
-    ([10.0], [1.0], "none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("higher", "lower", "verdict"),
+    [
+        ([10.0, 11, 12], [1.0, 2, 3], "agrees"),
+        ([1.0, 2, 3], [10.0, 11, 12], "disagrees"),
+        ([1.0, 5, 9], [2.0, 4, 8], "none"),
+        ([10.0], [1.0], "none"),
+    ],
+)
 def test_claims_are_judged_by_intervals(higher, lower, verdict):
     claim = grids.Claim("one beats the other", "one", "other")
     (judged,) = report.judge(claim, {"one": {"stage2": {"held-out": higher}}, "other": {"stage2": {"held-out": lower}}})
     assert judged.verdict == verdict
 
 
-@pytest.mark.parametrize(("share", "freedom", "t"), [  # tables of Student's distribution; 1 and 2 in closed form
-    (0.975, 1, math.tan(math.pi * 0.475)), (0.975, 2, 0.95 * math.sqrt(2 / (1 - 0.95**2))), (0.975, 3, 3.182446),
-    (0.975, 4, 2.776445), (0.975, 10, 2.228139), (0.975, 30, 2.042272), (0.95, 5, 2.015048), (0.995, 8, 3.355387),
-    (0.5, 7, 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("share", "freedom", "t"),
+    [  # tables of Student's distribution; 1 and 2 in closed form
+        (0.975, 1, math.tan(math.pi * 0.475)),
+        (0.975, 2, 0.95 * math.sqrt(2 / (1 - 0.95**2))),
+        (0.975, 3, 3.182446),
+        (0.975, 4, 2.776445),
+        (0.975, 10, 2.228139),
+        (0.975, 30, 2.042272),
+        (0.95, 5, 2.015048),
+        (0.995, 8, 3.355387),
+        (0.5, 7, 0.0),
+    ],
+)
 def test_quantiles_of_t(share, freedom, t):
     assert seeds.t_quantile(share, freedom) == pytest.approx(t, rel=1e-6, abs=1e-9)
 
@@ -320,19 +371,22 @@ def test_intervals_by_hand():
             call()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (("stage1_steps = 4", ""), "needs stage1_steps or stage1_tokens"),
-    (("stage1_steps = 4", "stage1_steps = 4\nstage1_tokens = 9"), "needs stage1_steps or stage1_tokens"),
-    (('name = "masking"', 'name = "base"'), "two rows are called 'base'"),
-    (('objective = "masking"', 'objective = "maksing"'), "masking: stage1.examples: objective is 'maksing'"),
-    (('objective = "masking"', 'objektive = "masking"'), "unknown setting 'objektive'"),
-    (('negatives = "softmax"', 'loop = {steps = 9}'), "scratch: stage2.loop sets steps: the budget is the same"),
-    (('lower = "masking"', 'lower = "nothing"'), "names the row 'nothing'"),
-    (('[[claims]]', '[[klaims]]'), "unknown table 'klaims'"),
-    (("seeds = [0, 1]", "seeds = [0, 0]"), "seeds are"),
-    (('negatives = "softmax"', 'filter = {row = "later"}'), "filter.row is 'later'"),
-    (("seeds", "seeds = = 1\nseeds"), "is not TOML"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("stage1_steps = 4", ""), "needs stage1_steps or stage1_tokens"),
+        (("stage1_steps = 4", "stage1_steps = 4\nstage1_tokens = 9"), "needs stage1_steps or stage1_tokens"),
+        (('name = "masking"', 'name = "base"'), "two rows are called 'base'"),
+        (('objective = "masking"', 'objective = "maksing"'), "masking: stage1.examples: objective is 'maksing'"),
+        (('objective = "masking"', 'objektive = "masking"'), "unknown setting 'objektive'"),
+        (('negatives = "softmax"', "loop = {steps = 9}"), "scratch: stage2.loop sets steps: the budget is the same"),
+        (('lower = "masking"', 'lower = "nothing"'), "names the row 'nothing'"),
+        (("[[claims]]", "[[klaims]]"), "unknown table 'klaims'"),
+        (("seeds = [0, 1]", "seeds = [0, 0]"), "seeds are"),
+        (('negatives = "softmax"', 'filter = {row = "later"}'), "filter.row is 'later'"),
+        (("seeds", "seeds = = 1\nseeds"), "is not TOML"),
+    ],
+)
 def test_a_wrong_grid_is_refused_in_one_line(tmp_path, change, message):
     assert change[0] in GRID
     (tmp_path / "grid.toml").write_text(GRID.replace(*change, 1))

@@ -103,8 +103,14 @@ def _planted(counts: list[int], seed: int) -> list[dict[str, np.ndarray]]:
         if chance.random() < 0.1:
             text[row] = text[other]
     held, side = chance.random(rows) < 0.1, chance.integers(0, 3, rows).astype(np.uint8)
-    whole = {"sha256": digest.view(np.uint8).reshape(-1, 32), "signature": signature, "body": digest[:, :2], "text": text,
-             "held": held, "side": side}  # fmt: skip
+    whole = {
+        "sha256": digest.view(np.uint8).reshape(-1, 32),
+        "signature": signature,
+        "body": digest[:, :2],
+        "text": text,
+        "held": held,
+        "side": side,
+    }
     starts = np.cumsum([0, *counts])
     return [{name: column[start:end] for name, column in whole.items()} for start, end in pairwise(starts)]
 

@@ -229,9 +229,11 @@ def test_cached_gradients_are_the_uncached_ones_with_dropout_on(negatives, dims)
     for keep in (False, True):
         torch.manual_seed(1)
         value = cached.backward(
-            lambda micro: embed(encoder, taken(batch, micro)), rows,
-            lambda v_ND: matryoshka_loss(*v_ND.chunk(2), loss=loss, dims=dims), cached=keep,
-        )  # fmt: skip
+            lambda micro: embed(encoder, taken(batch, micro)),
+            rows,
+            lambda v_ND: matryoshka_loss(*v_ND.chunk(2), loss=loss, dims=dims),
+            cached=keep,
+        )
         results.append((value, gradients(encoder), torch.rand(3)))
     torch.manual_seed(1)  # and without this file
     parts = torch.cat([embed(encoder, taken(batch, micro)) for micro in rows])
@@ -284,11 +286,19 @@ def prepared(tmp_path_factory):
 
 def some_pairs():
     return [
-        Pair(text=f"{verb.capitalize()} the {noun}", code=f"def {verb}():\n    {noun}.{verb}()",
-             bare_body=f"{noun}.{verb}()\n{verb} += {i}",
-             description="", language="python", name=verb, kind="class" if i % 2 else "function", path="a.py", start_line=1)
+        Pair(
+            text=f"{verb.capitalize()} the {noun}",
+            code=f"def {verb}():\n    {noun}.{verb}()",
+            bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+            description="",
+            language="python",
+            name=verb,
+            kind="class" if i % 2 else "function",
+            path="a.py",
+            start_line=1,
+        )
         for i, (verb, noun) in enumerate(WORDS)
-    ]  # fmt: skip
+    ]
 
 
 def tokenised(pairs, tokenizer, out):
@@ -416,8 +426,9 @@ def test_another_tokenizer_is_refused(prepared, tmp_path):
 def test_a_mask_keeps_pairs_out(prepared, tmp_path):
     tokenizer, tokens = prepared
     keep = np.arange(20) < 6
-    facts = stage.run(phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m",
-                      prepared=stage.Prepared(keep=keep)).facts  # fmt: skip
+    facts = stage.run(
+        phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", prepared=stage.Prepared(keep=keep)
+    ).facts
     assert facts["contrast"]["pairs_seen"] == 3 * 6
 
 
@@ -476,8 +487,11 @@ def global_batches():
 
 def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
     tokenizer, _ = prepared
-    alike = [Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
-             for i, (word, noun) in enumerate(WORDS) for language in ("go", "java")]  # fmt: skip
+    alike = [
+        Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
+        for i, (word, noun) in enumerate(WORDS)
+        for language in ("go", "java")
+    ]
     tokens = tokenised(some_pairs() + alike, tokenizer, tmp_path / "tokens")
     arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "steps.pt"))
     torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)

@@ -41,8 +41,10 @@ def _function(name: str, seed: int) -> str:
     random = np.random.default_rng([seed, *name.encode()])
     words = [f"{name}_{_NUMBERS[i]}" for i in random.permutation(12)]
     lines = "".join(f"    {a} = {b}.{c}({seed}, {a!r})\n" for a, b, c in zip(words, words[3:], words[5:], strict=False))
-    return f'def {words[0]}_{seed}(value):\n    """Compute the {words[1]} of the {words[2]} number {seed}."""\n{lines}' \
-           f"    return {words[3]}\n\n\n"  # fmt: skip
+    return (
+        f'def {words[0]}_{seed}(value):\n    """Compute the {words[1]} of the {words[2]} number {seed}."""\n{lines}'
+        f"    return {words[3]}\n\n\n"
+    )
 
 
 def built(tree, out, *names, workers=1, **options):

@@ -104,10 +104,16 @@ LAYOUTS = {  # content, path, repository, licences, commit
 def shard(file: Path, layout: str, start: int = 0, licence: str = "MIT") -> None:
     content, path, repository, licences, commit = LAYOUTS[layout]
     rows = [
-        {content: code(start + i).decode(), path: f"/src/{start + i}.{suffix}", repository: "me/it", "other": 1,
-         licences: licence if licences == "license" else [licence]} | ({commit: "abc"} if commit else {})
+        {
+            content: code(start + i).decode(),
+            path: f"/src/{start + i}.{suffix}",
+            repository: "me/it",
+            "other": 1,
+            licences: licence if licences == "license" else [licence],
+        }
+        | ({commit: "abc"} if commit else {})
         for i, suffix in enumerate(("py", "py", "rs"))
-    ]  # fmt: skip
+    ]
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), file)
 
@@ -131,10 +137,13 @@ def test_parquet_of_known_layouts_is_read_from_a_path(tmp_path, layout):
 
 
 def test_a_recipe_chooses_rows_of_parquet(tmp_path):
-    table = pa.table({
-        "text": [code(i).decode() for i in range(4)], "file": ["a.py", "b.py", "c.go", "d.py"],
-        "license": ["MIT", "GPL-3.0", "MIT", ""],
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "text": [code(i).decode() for i in range(4)],
+            "file": ["a.py", "b.py", "c.go", "d.py"],
+            "license": ["MIT", "GPL-3.0", "MIT", ""],
+        }
+    )
     pq.write_table(table, tmp_path / "a.parquet")
 
     def read(more: str) -> list[str]:
@@ -156,14 +165,17 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('[[parquet]]\npath = "a"\nhub = "b"\n', "either path, or hub"), ("[[parquet]]\n", "either path, or hub"),
-     ('[[parquet]]\npath = "a"\nsubset = "b"\n', "either path, or hub"),
-     ('[[parquet]]\nhub = "a"\nlanguages = ["cobol"]\n', "parquet a: unknown language 'cobol'"),
-     ('[[parquet]]\nhub = "a"\ncolumns = { text = "x" }\n', "columns has 'text'"),
-     ('[[parquet]]\nhub = "a"\ncolumns = { path = 1 }\n', "columns has 'path'"),
-     ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
-     ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'")],
-)  # fmt: skip
+    [
+        ('[[parquet]]\npath = "a"\nhub = "b"\n', "either path, or hub"),
+        ("[[parquet]]\n", "either path, or hub"),
+        ('[[parquet]]\npath = "a"\nsubset = "b"\n', "either path, or hub"),
+        ('[[parquet]]\nhub = "a"\nlanguages = ["cobol"]\n', "parquet a: unknown language 'cobol'"),
+        ('[[parquet]]\nhub = "a"\ncolumns = { text = "x" }\n', "columns has 'text'"),
+        ('[[parquet]]\nhub = "a"\ncolumns = { path = 1 }\n', "columns has 'path'"),
+        ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
+        ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'"),
+    ],
+)
 def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:
@@ -173,12 +185,14 @@ def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [({"x": [1]}, "no column of content (expected content or code, found x)"),
-     ({"content": ["x"], "size": [1]}, "no column of path (expected max_stars_repo_path or path, found content, size)"),
-     ({"content": ["x"], "path": ["a.py"]}, "--any-licence"),
-     ({"blob_id": ["x"], "path": ["a.py"], "detected_licenses": [["MIT"]]}, "no column of content"),
-     ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected text:")],
-)  # fmt: skip
+    [
+        ({"x": [1]}, "no column of content (expected content or code, found x)"),
+        ({"content": ["x"], "size": [1]}, "no column of path (expected max_stars_repo_path or path, found content, size)"),
+        ({"content": ["x"], "path": ["a.py"]}, "--any-licence"),
+        ({"blob_id": ["x"], "path": ["a.py"], "detected_licenses": [["MIT"]]}, "no column of content"),
+        ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected text:"),
+    ],
+)
 def test_parquet_of_another_layout_is_one_line(tmp_path, table, message):
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
     with pytest.raises(CodesageError) as error:
@@ -220,8 +234,10 @@ NPM = ("package/package.json", b'{"name": "p", "version": "1", "license": "MIT"}
 
 
 def archives() -> dict[str, bytes]:
-    whole = {f"a.tar{suffix}": tar(*FILES, mode=f"w:{mode}") for suffix, mode in
-             ((".gz", "gz"), (".bz2", "bz2"), (".xz", "xz"), ("", ""))}  # fmt: skip
+    whole = {
+        f"a.tar{suffix}": tar(*FILES, mode=f"w:{mode}")
+        for suffix, mode in ((".gz", "gz"), (".bz2", "bz2"), (".xz", "xz"), ("", ""))
+    }
     whole |= {"a.zip": zipped(*FILES), "a.whl": zipped(*FILES, METADATA), "a.deb": deb(*FILES)}
     whole["b.deb"] = deb(*FILES, mode="w:gz", name="data.tar.gz")
     whole["a.tgz"] = tar(*FILES)
@@ -398,8 +414,9 @@ def test_pins_are_written_below_the_versions_and_checked(tmp_path, pinned):
         package.fetch(tmp_path / "cache")
         assert documents_of(package, tmp_path / "cache")
         (digest,) = package.sha256
-        listed = subprocess.run(["sha256sum", *package.folder(tmp_path / "cache").iterdir()], capture_output=True, text=True,
-                                check=True).stdout  # fmt: skip
+        listed = subprocess.run(
+            ["sha256sum", *package.folder(tmp_path / "cache").iterdir()], capture_output=True, text=True, check=True
+        ).stdout
         assert digest in listed and (package.client != "debian" or f"{digest}  {tmp_path}" in listed.replace("\n", " "))
     assert pin(pinned, tmp_path / "cache").kept == pins.added
     after = pinned.read_text()
@@ -459,8 +476,20 @@ def test_the_release_recipe_and_the_benchmark_pin_every_package():
 OTHERS = {"a.rs": "Rust", "b.RS": "Rust", "c.cpp": "C++", "d.hpp": "C++", "e.kt": "Kotlin", "f.swift": "Swift",
           "g.scala": "Scala", "h.lua": "Lua", "i.sh": "Shell", "j.hs": "Haskell", "k.dart": "Dart", "l.R": "R",
           "m.json": ".json", "n": "other", ".env": "other", "o.1234": "other", "x.y/p": "other"}  # fmt: skip
-COUNTED = {"Rust": 2, "C++": 2, "Kotlin": 1, "Swift": 1, "Scala": 1, "Lua": 1, "Shell": 1, "Haskell": 1, "Dart": 1, "R": 1,
-           ".json": 1, "other": 4}  # fmt: skip
+COUNTED = {
+    "Rust": 2,
+    "C++": 2,
+    "Kotlin": 1,
+    "Swift": 1,
+    "Scala": 1,
+    "Lua": 1,
+    "Shell": 1,
+    "Haskell": 1,
+    "Dart": 1,
+    "R": 1,
+    ".json": 1,
+    "other": 4,
+}
 
 
 def _sources_of_others(tmp_path: Path) -> dict:
@@ -478,9 +507,15 @@ def _sources_of_others(tmp_path: Path) -> dict:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     deb_source = PACKAGES["debian"][0]
     cached(tmp_path, deb_source, p_1_all__deb=deb(*files))
-    return {"folder": Folder(str(tmp_path / "tree")), "archive": Archive(str(tmp_path / "a.tar.gz")), "pip": wheel, "npm": npm,
-            "git": GitHead(str(tmp_path / "tree/.git")), "parquet": StackParquet(str(tmp_path / "a.parquet")),
-            "debian": deb_source}  # fmt: skip
+    return {
+        "folder": Folder(str(tmp_path / "tree")),
+        "archive": Archive(str(tmp_path / "a.tar.gz")),
+        "pip": wheel,
+        "npm": npm,
+        "git": GitHead(str(tmp_path / "tree/.git")),
+        "parquet": StackParquet(str(tmp_path / "a.parquet")),
+        "debian": deb_source,
+    }
 
 
 def test_every_source_counts_files_of_other_languages(tmp_path):
@@ -522,8 +557,16 @@ def test_counting_costs_nothing_noticeable():
 
 def git(folder: Path, *arguments: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always",
-                "-c", "init.defaultBranch=main"]  # fmt: skip
+    identity = [
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "-c",
+        "protocol.file.allow=always",
+        "-c",
+        "init.defaultBranch=main",
+    ]
     return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -556,9 +599,15 @@ def _repositories(tmp_path: Path, origin: Path) -> dict[str, Path]:
     git(tmp_path, "clone", "-q", "origin", "detached")
     git(tmp_path / "detached", "checkout", "-q", "--detach", "HEAD")
     git(origin, "bundle", "create", "-q", "../made.bundle", "HEAD")
-    return {"bare.git": tmp_path / "bare.git", "plain": tmp_path / "plain", "origin": origin / ".git",
-            "tree": tmp_path / "tree/.git", "shallow": tmp_path / "shallow/.git", "detached": tmp_path / "detached/.git",
-            "made.bundle": tmp_path / "made.bundle"}  # fmt: skip
+    return {
+        "bare.git": tmp_path / "bare.git",
+        "plain": tmp_path / "plain",
+        "origin": origin / ".git",
+        "tree": tmp_path / "tree/.git",
+        "shallow": tmp_path / "shallow/.git",
+        "detached": tmp_path / "detached/.git",
+        "made.bundle": tmp_path / "made.bundle",
+    }
 
 
 def test_repositories_of_every_form_are_read_at_head(tmp_path, origin):
@@ -652,12 +701,25 @@ def test_a_damaged_repository_or_bundle_stops_with_one_line(tmp_path, origin):
 def test_names_are_the_shortest_unique_ones():
     one, two = "1" * 40, "2" * 40
     sources = [
-        Folder("/w/a/src"), Folder("/w/b/src"), Folder("/v/b/src"), Folder("/w/alone"), Folder("/x/python"), StandardLibrary(),
-        PipPackage("same", "1"), NpmPackage("same", "1"), PipPackage("only", "1"),
-        GitRepository("https://host.org/me/samples.git", one), GitRepository("git@host.org:you/samples", one),
-        GitRepository("https://host.org/me/twice", one), GitRepository("https://host.org/me/twice", two),
-        Archive("/w/p.zip"), Archive("/w/p.tar.gz"), GitHead("/w/r.git"), GitHead("/v/r/.git"), SitePackages("/w/site"),
-    ]  # fmt: skip
+        Folder("/w/a/src"),
+        Folder("/w/b/src"),
+        Folder("/v/b/src"),
+        Folder("/w/alone"),
+        Folder("/x/python"),
+        StandardLibrary(),
+        PipPackage("same", "1"),
+        NpmPackage("same", "1"),
+        PipPackage("only", "1"),
+        GitRepository("https://host.org/me/samples.git", one),
+        GitRepository("git@host.org:you/samples", one),
+        GitRepository("https://host.org/me/twice", one),
+        GitRepository("https://host.org/me/twice", two),
+        Archive("/w/p.zip"),
+        Archive("/w/p.tar.gz"),
+        GitHead("/w/r.git"),
+        GitHead("/v/r/.git"),
+        SitePackages("/w/site"),
+    ]
     expected = [
         "a/src", "w/b/src", "v/b/src", "alone", "x/python", "python", "pip/same", "npm/same", "only", "me/samples",
         "you/samples", f"host.org/me/twice@{one}", f"host.org/me/twice@{two}", "/w/p.zip", "/w/p.tar.gz", "w/r", "v/r", None,

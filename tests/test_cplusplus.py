@@ -27,8 +27,8 @@ CPLUSPLUS = {
     "the other branch": "#ifndef __cplusplus\n#error C++ only\n#else\nclass A { int x; };\n#endif\n",
 }
 C = {
-    "extern C": "#ifdef __cplusplus\nextern \"C\" {\n#endif\nint f(int x);\n#ifdef __cplusplus\n}\n#endif\n",
-    "defined": "#if defined(__cplusplus)\nextern \"C\" {\n#endif\nint f(int x);\n",
+    "extern C": '#ifdef __cplusplus\nextern "C" {\n#endif\nint f(int x);\n#ifdef __cplusplus\n}\n#endif\n',
+    "defined": '#if defined(__cplusplus)\nextern "C" {\n#endif\nint f(int x);\n',
     "a wrapper for C++": "int f(int x);\n#ifdef __cplusplus\nnamespace a { inline int g() { return ::f(1); } }\n#endif\n",
     "the other branch": "#ifdef __cplusplus\nclass A;\n#else\ntypedef struct A A;\n#endif\nint f(A *a);\n",
     "not for C++": "#if !defined(__cplusplus) || X\ntypedef int bool;\n#else\nusing b = bool;\n#endif\nint f(bool a);\n",
@@ -40,7 +40,7 @@ C = {
     "a field called class": "struct a {\n  int class;\n  unsigned private : 1;\n};\n",
     "labels": "static int f(int x) { if (x) goto public_; public_: return x ? x : 1; }\n",
     "empty": "",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", CPLUSPLUS.values(), ids=CPLUSPLUS)

@@ -12,14 +12,25 @@ PYTHON = {
     "joined strings document": (
         'def f():\n    "Adds " "two\\n"\n    return 1\ndef g():\n    ("Adds "\n     r"a\\b")\n    return 1\n'
         "def h(): 'One' \\\n    ' two'\nclass C:\n    (('In brackets'))\n    x = 1\n",
-        ["function f 1-3 'Adds two'", "function g 4-7 'Adds a\\\\b'", "function h 8-9 'One two'",
-         "class C 10-12 'In brackets'"],
+        [
+            "function f 1-3 'Adds two'",
+            "function g 4-7 'Adds a\\\\b'",
+            "function h 8-9 'One two'",
+            "class C 10-12 'In brackets'",
+        ],
     ),
     "other literals do not": (
         'def f():\n    f"a {x}"\ndef g():\n    "a" f"b"\ndef h():\n    b"a"\ndef i():\n    "a",\ndef j():\n    "a" + b\n'
         'def k():\n    "a".strip()\ndef l():\n    "a" b"b"\n',
-        ["function f 1-2 ''", "function g 3-4 ''", "function h 5-6 ''", "function i 7-8 ''", "function j 9-10 ''",
-         "function k 11-12 ''", "function l 13-14 ''"],
+        [
+            "function f 1-2 ''",
+            "function g 3-4 ''",
+            "function h 5-6 ''",
+            "function i 7-8 ''",
+            "function j 9-10 ''",
+            "function k 11-12 ''",
+            "function l 13-14 ''",
+        ],
     ),
     "decorators and branches": (
         '@a\n# why\n@b(1)\nasync def f():\n    """F."""\ntry:\n    class C:\n        def m(self): "M."\n'
@@ -30,7 +41,7 @@ PYTHON = {
         "def f():\n    return 1\nx = = 2\ndef g():\n    return 3\n",
         ["function f 1-2 ''", "function g 4-5 ''"],
     ),
-}  # fmt: skip
+}
 
 JAVA = {
     "records, constructors, annotation types": (
@@ -40,14 +51,14 @@ JAVA = {
     ),
     "annotations": (
         "class C {\n  /** Above. */\n  @A\n  // why\n  public void f() { x(); }\n\n  @A\n  /** Between. */\n"
-        "  public void g() { y(); }\n\n  @A(\"/** no */\")\n  void h() { z(); }\n}\n",
+        '  public void g() { y(); }\n\n  @A("/** no */")\n  void h() { z(); }\n}\n',
         ["class C 1-13 ''", "function C.f 3-5 'Above.'", "function C.g 9-9 'Between.'", "function C.h 11-12 ''"],
     ),
     "errors": (
         "class C {\n  void f() { a(); }\n  if (x) { b(); }\n  while (y) { c(); }\n  void g() { d(); }\n}\n",
         ["class C 1-6 ''", "function C.f 2-2 ''", "function C.g 5-5 ''"],
     ),
-}  # fmt: skip
+}
 
 ECMA = {  # JavaScript and TypeScript
     "two names on one line": (
@@ -115,8 +126,8 @@ TYPESCRIPT = {
         ["function f 5-5 'First.'", "class A 6-15 ''", "function A.m 10-10 'Method.'", "function A.o 14-14 ''"],
     ),
     "an implementation with a comment of its own": (
-        "/** First. */\nfunction f(a: string): void;\n/** Own. */\nfunction f(a: any): void { x(); }\n"
-        "", ["function f 4-4 'Own.'"],
+        "/** First. */\nfunction f(a: string): void;\n/** Own. */\nfunction f(a: any): void { x(); }\n",
+        ["function f 4-4 'Own.'"],
     ),
     "casts": (
         "const f = (function () { a(); } as any);\nconst g = (() => { b(); }) as Handler;\nconst h = <T,>(x: T) => { c(); };\n"
@@ -131,7 +142,7 @@ TYPESCRIPT = {
         "/** A box. */\ninterface Box<in out A> { a: A }\nfunction f(a: number) { b(); }\n",
         ["class Box 2-2 'A box.'", "function f 3-3 ''"],
     ),
-}  # fmt: skip
+}
 
 CSHARP = {
     "members": (
@@ -142,10 +153,22 @@ CSHARP = {
         "  /// P.\n  public int P { get { return p; } set => p = value; }\n  public int Q => 5;\n"
         "  public int Auto { get; set; } = 3;\n  /// E.\n  public event H E { add { x += value; } remove { x -= value; } }\n"
         "  public event H F, G;\n  ~A() { x(); }\n  int I.Bar() { x(); }\n  A() { int inner() => 1; }\n}\n",
-        ["class A 1-20 ''", "function A.operator + 3-3 'Adds.'", "function A.operator checked ++ 4-4 ''",
-         "function A.operator int 5-5 ''", "function A.operator List<B> 6-6 ''", "function A.this 8-8 'At.'",
-         "function A.this 9-9 ''", "function A.P 11-11 'P.'", "function A.Q 12-12 ''", "function A.E 15-15 'E.'",
-         "function A.~A 17-17 ''", "function A.Bar 18-18 ''", "function A.A 19-19 ''", "function A.inner 19-19 ''"],
+        [
+            "class A 1-20 ''",
+            "function A.operator + 3-3 'Adds.'",
+            "function A.operator checked ++ 4-4 ''",
+            "function A.operator int 5-5 ''",
+            "function A.operator List<B> 6-6 ''",
+            "function A.this 8-8 'At.'",
+            "function A.this 9-9 ''",
+            "function A.P 11-11 'P.'",
+            "function A.Q 12-12 ''",
+            "function A.E 15-15 'E.'",
+            "function A.~A 17-17 ''",
+            "function A.Bar 18-18 ''",
+            "function A.A 19-19 ''",
+            "function A.inner 19-19 ''",
+        ],
     ),
     "attributes, records": (
         "/// <summary>R.</summary>\n[A]\nrecord struct R(int X) { void Q() { x(); } }\nrecord S(int X);\nclass T {\n  [A]\n"
@@ -156,15 +179,21 @@ CSHARP = {
         "class C {\n  void F() { a(); }\n  foreach (var x in y) { b(); }\n  if (x) { c(); }\n  void G() { d(); }\n}\n",
         ["class C 1-6 ''", "function C.F 2-2 ''", "function C.G 5-5 ''"],
     ),
-}  # fmt: skip
+}
 
 C = {
     "names": (
         "int (foo)(void) { a(); }\nvoid (*signal(int n, void (*f)(int)))(int) { a(); }\nchar *(*fp(void))[3] { a(); }\n"
         "API void (lua_register)(int L) { a(); }\nint *(bar)(void) { a(); }\nMACRO(name) { a(); }\n"
         "int old(a, b) int a; char b; { c(); }\n",
-        ["function foo 1-1 ''", "function signal 2-2 ''", "function fp 3-3 ''", "function lua_register 4-4 ''",
-         "function bar 5-5 ''", "function old 7-7 ''"],
+        [
+            "function foo 1-1 ''",
+            "function signal 2-2 ''",
+            "function fp 3-3 ''",
+            "function lua_register 4-4 ''",
+            "function bar 5-5 ''",
+            "function old 7-7 ''",
+        ],
     ),
     "declarators": (
         "/* S. */\nstruct s { int a; } x, *y;\n/* T. */\ntypedef struct { int a; } T, *TP;\n/* D. */\n"
@@ -184,8 +213,14 @@ C = {
         "static int h(int a) { c(); }\n/* Symbol. */\nEXPORT_SYMBOL(i);\nint i(void) { d(); }\n/* Other. */\n"
         "EXPORT_SYMBOL(k);\n"
         "int j(void) { e(); }\nvoid l(int a UNUSED) { m(); }\n",
-        ["function f 2-2 'Exported.'", "function g 4-5 'Long.'", "function h 9-9 'Helper.'", "function i 12-12 'Symbol.'",
-         "function j 15-15 ''", "function l 16-16 ''"],
+        [
+            "function f 2-2 'Exported.'",
+            "function g 4-5 'Long.'",
+            "function h 9-9 'Helper.'",
+            "function i 12-12 'Symbol.'",
+            "function j 15-15 ''",
+            "function l 16-16 ''",
+        ],
     ),
     "a brace too many": (
         "int e(void) { a(); }\n\nvoid f(int a)\n{\n#ifdef X\n  if (a) {\n#else\n  if (b) {\n#endif\n    c();\n  }\n}\n\n"
@@ -197,7 +232,7 @@ C = {
         "int f(void) { a(); }\n}\nelse if (x) {\n  b();\n}\nwhile (y) {\n  c();\n}\nint g(void) { d(); }\n",
         ["function f 1-1 ''", "function g 9-9 ''"],
     ),
-}  # fmt: skip
+}
 
 RUBY = {
     "wrapping calls": (
@@ -230,8 +265,14 @@ GO = {
         "\tC struct { y int }\n)\n"
         "// Not.\ntype (\n\t// D is d.\n\tD struct { z int }\n)\n// E is e.\ntype E[T any] struct { t T }\n// F is f.\n"
         "type F = struct { w int }\n",
-        ["class A 5-5 'A is a.'", "class B 6-6 ''", "class C 9-10 'One.'", "class D 15-15 'D is d.'", "class E 18-18 'E is e.'",
-         "class F 20-20 'F is f.'"],
+        [
+            "class A 5-5 'A is a.'",
+            "class B 6-6 ''",
+            "class C 9-10 'One.'",
+            "class D 15-15 'D is d.'",
+            "class E 18-18 'E is e.'",
+            "class F 20-20 'F is f.'",
+        ],
     ),
     "function values": (
         "package p\n// All.\nvar (\n\t// G is g.\n\tg = func() { a() }\n\th, i = func() { b() }, func() { c() }\n\tn = 1\n)\n"
@@ -242,10 +283,16 @@ GO = {
         "package p\nfunc (q *Queue[T]) Push() { a() }\nfunc (Map[K, V]) Pop() { a() }\nfunc (r *(R)) Par() { a() }\n"
         "func (*S) Get() { a() }\n"
         "func (s S) Do() { type local struct { x int } }\n",
-        ["function Queue.Push 2-2 ''", "function Map.Pop 3-3 ''", "function R.Par 4-4 ''", "function S.Get 5-5 ''",
-         "function S.Do 6-6 ''", "class local 6-6 ''"],
+        [
+            "function Queue.Push 2-2 ''",
+            "function Map.Pop 3-3 ''",
+            "function R.Par 4-4 ''",
+            "function S.Get 5-5 ''",
+            "function S.Do 6-6 ''",
+            "class local 6-6 ''",
+        ],
     ),
-}  # fmt: skip
+}
 
 PHP = {
     "hooks": (
@@ -260,10 +307,19 @@ PHP = {
         "  function foo() { x(); }\n}\n",
         ["class A 2-9 ''", "function A.list 4-5 'Above.'", "function A.ref 8-8 'Between.'", "function foo 12-12 'Foo.'"],
     ),
-}  # fmt: skip
+}
 
-CASES = {"python": PYTHON, "java": JAVA, "javascript": ECMA, "typescript": TYPESCRIPT, "csharp": CSHARP, "c": C, "ruby": RUBY,
-         "go": GO, "php": PHP}  # fmt: skip
+CASES = {
+    "python": PYTHON,
+    "java": JAVA,
+    "javascript": ECMA,
+    "typescript": TYPESCRIPT,
+    "csharp": CSHARP,
+    "c": C,
+    "ruby": RUBY,
+    "go": GO,
+    "php": PHP,
+}
 
 
 def shown(function: Function) -> str:

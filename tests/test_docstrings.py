@@ -22,9 +22,10 @@ from codesage.syntax.docstrings import comment_before, python_docstring
 from codesage.walk import read_text, text_of
 
 SAMPLES = [
-    path for path in sorted((Path(__file__).parent / "samples").glob("sample.*"))
+    path
+    for path in sorted((Path(__file__).parent / "samples").glob("sample.*"))
     if path.suffix not in (".functions", ".hidden")
-]  # fmt: skip
+]
 DEFINITIONS = {
     "c": "int f(int a) { return a; }",
     "csharp": "class C {{\n{0}\nint F(int a) {{ return a; }} }}",
@@ -392,8 +393,10 @@ def _with_breaks(text: str, breaks: str) -> str:
     if breaks in BREAKS:
         return text.replace("\n", BREAKS[breaks])
     lines = text.split("\n")  # mixed, but no lone CR before an empty line that ends in LF: this would be CRLF
-    ends = ["\r\n" if number % 3 == 0 else "\n" if number % 3 == 1 or not following else "\r"
-            for number, following in enumerate([*lines[1:], ""])]  # fmt: skip
+    ends = [
+        "\r\n" if number % 3 == 0 else "\n" if number % 3 == 1 or not following else "\r"
+        for number, following in enumerate([*lines[1:], ""])
+    ]
     return "".join(line + end for line, end in zip(lines, [*ends[:-1], ""], strict=False))
 
 
@@ -410,8 +413,10 @@ def test_line_ends_change_nothing(sample, breaks, tmp_path):
     trees = [parse(document.text, language) for document in documents]
     assert functions(trees[0]) == functions(trees[1]) and identifiers(trees[0]) == identifiers(trees[1])
     assert chunks(documents[0]) == chunks(documents[1])
-    pairs = [[*pairs_of(functions(tree), document, Counter(), classes=True), *passages_of(tree, document)]
-             for tree, document in zip(trees, documents, strict=True)]  # fmt: skip
+    pairs = [
+        [*pairs_of(functions(tree), document, Counter(), classes=True), *passages_of(tree, document)]
+        for tree, document in zip(trees, documents, strict=True)
+    ]
     assert pairs[0] == pairs[1]
     rows = signatures([document.text for document in documents])
     assert np.array_equal(rows[0], rows[1])
@@ -427,13 +432,21 @@ def test_line_ends_are_read_equally_in_every_encoding():
 @pytest.mark.parametrize(
     "comment",
     [
-        "/*" + "\n" * 20_000 + "*/", "/*" + "\n** a" * 20_000 + "\n*/", "/* a */\n" * 20_000, "// a ---\n" * 20_000,
-        "// NOLINT\n" * 20_000, "/* NOLINT */\n" * 20_000, "#ifdef A\n" * 20_000, "/*" + " \n" * 20_000 + "- a */",
-        "// ---- a" + " " * 90_000 + "b\n", "/* " + "- " * 40_000 + "a */", "/*" + "/" * 90_000 + "a */",
+        "/*" + "\n" * 20_000 + "*/",
+        "/*" + "\n** a" * 20_000 + "\n*/",
+        "/* a */\n" * 20_000,
+        "// a ---\n" * 20_000,
+        "// NOLINT\n" * 20_000,
+        "/* NOLINT */\n" * 20_000,
+        "#ifdef A\n" * 20_000,
+        "/*" + " \n" * 20_000 + "- a */",
+        "// ---- a" + " " * 90_000 + "b\n",
+        "/* " + "- " * 40_000 + "a */",
+        "/*" + "/" * 90_000 + "a */",
         "/*\n" + "*" * 90_000 + "\n a */",
     ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_hostile_comments_take_linear_time(comment):
     source = comment.rstrip("\n").encode() + b"\n"
 

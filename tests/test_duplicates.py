@@ -23,11 +23,25 @@ from codesage.errors import CodesageError
 STDLIB = Path(sysconfig.get_path("stdlib"))
 GOLDEN = [129397442, 176841843, 242526994]
 HOSTILE = (
-    "", " \n", "\0" * 5, "a" * 1_000_000, "((" * 500_000, "\ud800 lone", "İ@" * 200_000, "a.b@" * 250_000, "token=" * 160_000,
-    "://" * 300_000, "-----BEGIN " * 90_000, "-----BEGIN PRIVATE KEY-----" * 40_000, "eyJ" * 300_000,
-    "eyJabcdefghijk." * 60_000, "sk_live_" * 100_000, "@" + "a." * 500_000, "x" * 500_000 + "@" + "y" * 500_000,
+    "",
+    " \n",
+    "\0" * 5,
+    "a" * 1_000_000,
+    "((" * 500_000,
+    "\ud800 lone",
+    "İ@" * 200_000,
+    "a.b@" * 250_000,
+    "token=" * 160_000,
+    "://" * 300_000,
+    "-----BEGIN " * 90_000,
+    "-----BEGIN PRIVATE KEY-----" * 40_000,
+    "eyJ" * 300_000,
+    "eyJabcdefghijk." * 60_000,
+    "sk_live_" * 100_000,
+    "@" + "a." * 500_000,
+    "x" * 500_000 + "@" + "y" * 500_000,
     "password = '" * 80_000,
-)  # fmt: skip
+)
 
 
 def _sources(count: int) -> list[str]:
@@ -136,10 +150,15 @@ def test_results_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
         "      [redact(t + ' me@a.org')[1] for t in texts])"
     )
     outputs = {
-        subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=os.environ | {"PYTHONHASHSEED": seed},
-                       capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for seed in ("0", "1", "77")
-    }  # fmt: skip
+    }
     assert len(outputs) == 1
     assert signatures(["def f(x): return x"])[0, :3].tolist() == GOLDEN  # the same on every machine
 
@@ -245,7 +264,7 @@ SECRETS = {
     "private key": ["-----BEGIN RSA PRIVATE KEY-----\\n" + _R * 8 + "\\n-----END RSA PRIVATE KEY-----"],
     "address password": ["postgresql://scott:tiger7@db.internal:5432/base"],
     "e-mail address": ["jane.doe+list@mail.company.co.uk"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("kind", "secret"), [(kind, secret) for kind, secrets in SECRETS.items() for secret in secrets])
@@ -263,10 +282,14 @@ def test_secrets_are_masked_and_code_still_parses(kind: str, secret: str) -> Non
 @pytest.mark.parametrize(
     "line",
     [
-        f'password = "{_R[:20]}"', f"'api_key': '{_R[:24]}',", f'const authToken: string = "{_R[:32]}";',
-        f"secret => '{_R[:20]}'", f'config["DB_PASSWORD"] = "{_R[:16]}"', f"İ; client_secret := `{_R[:28]}`",
+        f'password = "{_R[:20]}"',
+        f"'api_key': '{_R[:24]}',",
+        f'const authToken: string = "{_R[:32]}";',
+        f"secret => '{_R[:20]}'",
+        f'config["DB_PASSWORD"] = "{_R[:16]}"',
+        f"İ; client_secret := `{_R[:28]}`",
     ],
-)  # fmt: skip
+)
 def test_random_values_with_secret_names_are_masked(line: str) -> None:
     masked, finds = redact(line)
     assert finds == {"assigned secret": 1} and "REDACTED_ASSIGNED_SECRET" in masked and _R[:12] not in masked
@@ -275,21 +298,39 @@ def test_random_values_with_secret_names_are_masked(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "@pytest.mark.parametrize", "git@github.com:owner/name.git", "x = a @ b.c", "w@x.transpose(1)", "icon@2x.png",
-        "user@example.com", "10.0.0.1", "https://host:8080/path@2", "[@ref](mailto:)", "key = 'abc'", "ghp_" + "a" * 10,
-        'password = "correct horse battery"', 'token = "NAME_OF_A_TOKEN_TYPE"', "secret = os.environ['SECRET_NAME_2024']",
-        "sk-learn-contrib-and-more-words-and-more", "hf_hub_download_of_a_file", "npm_config_x",
-        "password = getpass('Password for user1: ')", 'token_url = "https://host.org/oauth2/token"',
+        "@pytest.mark.parametrize",
+        "git@github.com:owner/name.git",
+        "x = a @ b.c",
+        "w@x.transpose(1)",
+        "icon@2x.png",
+        "user@example.com",
+        "10.0.0.1",
+        "https://host:8080/path@2",
+        "[@ref](mailto:)",
+        "key = 'abc'",
+        "ghp_" + "a" * 10,
+        'password = "correct horse battery"',
+        'token = "NAME_OF_A_TOKEN_TYPE"',
+        "secret = os.environ['SECRET_NAME_2024']",
+        "sk-learn-contrib-and-more-words-and-more",
+        "hf_hub_download_of_a_file",
+        "npm_config_x",
+        "password = getpass('Password for user1: ')",
+        'token_url = "https://host.org/oauth2/token"',
     ],
-)  # fmt: skip
+)
 def test_what_only_looks_like_a_secret_stays(line: str) -> None:
     assert redact(line) == (line, {})
 
 
 def test_texts_are_checked_together_as_one_by_one() -> None:
     secrets = [f"x = '{secret}'\n" for samples in SECRETS.values() for secret in samples]
-    assigned = [f'{name} {equals}{blank}"{_R[:24]}"' for name in ("PASSWORD", "self.api_key", "to\u212aen", "x-Secret-Id")
-                for equals in ("=", ":=", "=>", ": str =", ":") for blank in ("", " ", "\xa0", "\n", "\u2028")]  # fmt: skip
+    assigned = [
+        f'{name} {equals}{blank}"{_R[:24]}"'
+        for name in ("PASSWORD", "self.api_key", "to\u212aen", "x-Secret-Id")
+        for equals in ("=", ":=", "=>", ": str =", ":")
+        for blank in ("", " ", "\xa0", "\n", "\u2028")
+    ]
     texts = ["", "plain", *secrets, *assigned, "a task-list, eyJ, me@a.org", f"é{secrets[0]}", "\udc80 " + secrets[0]]
     assert redact_all(texts) == list(map(redact, texts))
     assert redact_all(texts[:-1]) == list(map(redact, texts[:-1]))

@@ -49,9 +49,15 @@ def test_equals_gpt2_with_a_full_mask(encoder):
     from transformers import GPT2Config, GPT2Model
 
     config = GPT2Config(
-        vocab_size=97, n_positions=64, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0,
+        vocab_size=97,
+        n_positions=64,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        bos_token_id=0,
+        eos_token_id=0,
         attn_implementation="eager",
-    )  # fmt: skip
+    )
     oracle = GPT2Model(config).eval()
     missing, unexpected = oracle.load_state_dict(gpt2_state(encoder), strict=False)
     assert not unexpected and all("bias" in name for name in missing)
@@ -104,8 +110,17 @@ def test_varlen_attention_is_called_as_this_torch_wants_and_bidirectional():
     assert tuple(called.arguments.get("window_size", (-1, -1))) == (-1, -1)
     schema = torch.ops.aten._flash_attention_forward.default._schema  # used in its place if there is dropout
     assert [argument.name for argument in schema.arguments if not argument.kwarg_only] == [
-        "query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal", "return_debug_mask",
-    ]  # fmt: skip
+        "query",
+        "key",
+        "value",
+        "cum_seq_q",
+        "cum_seq_k",
+        "max_q",
+        "max_k",
+        "dropout_p",
+        "is_causal",
+        "return_debug_mask",
+    ]
     assert schema.returns[0].name == "output" and torch._C._dispatch_has_kernel_for_dispatch_key(schema.name, "Autograd")
 
 
@@ -229,9 +244,17 @@ def broken(folder, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing folder", "no config", "config is not JSON", "foreign config", "other shape", "negative",
-     "truncated weights", "no weights"],
-)  # fmt: skip
+    [
+        "missing folder",
+        "no config",
+        "config is not JSON",
+        "foreign config",
+        "other shape",
+        "negative",
+        "truncated weights",
+        "no weights",
+    ],
+)
 def test_a_bad_folder_is_one_clear_line(encoder, tmp_path, kind):
     save_weights(encoder, tmp_path)
     with pytest.raises(CodesageError) as error:

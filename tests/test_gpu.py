@@ -90,8 +90,12 @@ def test_cached_gradients_replay_the_dropout_of_the_device(compiled):
     for keep in (True, False):
         torch.manual_seed(3)
         with BF16():
-            loss = cached.backward(lambda micro: embed(encoder, taken(documents(), micro)), rows,
-                                   lambda vectors: (vectors * weights).sum(), cached=keep)  # fmt: skip
+            loss = cached.backward(
+                lambda micro: embed(encoder, taken(documents(), micro)),
+                rows,
+                lambda vectors: (vectors * weights).sum(),
+                cached=keep,
+            )
         results.append((loss.item(), gradients(encoder)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-3)
     assert alike(results[0][1], results[1][1]) < 0.01

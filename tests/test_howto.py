@@ -163,18 +163,30 @@ def test_tabs_of_an_article_share_a_group_and_both_texts() -> None:
     ("path", "text"),
     [
         ("a.md", "# Sort a dict by value\n\n```py\nitems = sorted(d.items(), key=second)\nreturn dict(items)\n```\n"),
-        ("a.rst", "Sort a dict by value\n====================\n\n.. code-block:: python\n\n"
-                  "    items = sorted(d.items(), key=second)\n"
-                  "    return dict(items)\n"),
-        ("a.adoc", "= Sort a dict by value\n\n[source,python]\n----\nitems = sorted(d.items(), key=second)\n"
-                   "return dict(items)\n----\n"),
-        ("a.mdx", "---\ntitle: Sort a dict by value\n---\nimport X from 'y'\n\n<Tabs>\n\n```python title=x\n"
-                  "items = sorted(d.items(), key=second)\nreturn dict(items)\n```\n\n</Tabs>\n"),
-        ("a.md", "# Sort a dict by value\n\n## Example\n\n```python\n>>> items = sorted(d.items(), key=second)\n"
-                 ">>> return dict(items)\n"
-                 "{1: 2}\n```\n"),
+        (
+            "a.rst",
+            "Sort a dict by value\n====================\n\n.. code-block:: python\n\n"
+            "    items = sorted(d.items(), key=second)\n"
+            "    return dict(items)\n",
+        ),
+        (
+            "a.adoc",
+            "= Sort a dict by value\n\n[source,python]\n----\nitems = sorted(d.items(), key=second)\n"
+            "return dict(items)\n----\n",
+        ),
+        (
+            "a.mdx",
+            "---\ntitle: Sort a dict by value\n---\nimport X from 'y'\n\n<Tabs>\n\n```python title=x\n"
+            "items = sorted(d.items(), key=second)\nreturn dict(items)\n```\n\n</Tabs>\n",
+        ),
+        (
+            "a.md",
+            "# Sort a dict by value\n\n## Example\n\n```python\n>>> items = sorted(d.items(), key=second)\n"
+            ">>> return dict(items)\n"
+            "{1: 2}\n```\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_heading_names_the_code_below_it(path: str, text: str) -> None:
     (pair,) = articles_of(_document(path, text))
     assert (pair.text, pair.language, pair.group) == ("Sort a dict by value", "python", "")
@@ -201,12 +213,20 @@ def test_unsuitable_code_gives_no_pair(text: str) -> None:
     [
         ("1. Two Sum", "Two Sum"),
         ("136\\. Single Number", "Single Number"),
-        ("Step 3: Create a table", "Create a table"), ("toSnakeCase", "to snake case"),
-        ("method: Page.click on a link", "Page.click on a link"), ("Create the client {#client}", "Create the client"),
-        ("Example", ""), ("Bug fixes", ""), ("Breaking changes", ""), ("Fixed bug in the parser", "Fixed bug in the parser"),
-        ("Python Java Node.js", ""), ("Überblick über alles", ""), ("42", ""), ("Sort", ""),
+        ("Step 3: Create a table", "Create a table"),
+        ("toSnakeCase", "to snake case"),
+        ("method: Page.click on a link", "Page.click on a link"),
+        ("Create the client {#client}", "Create the client"),
+        ("Example", ""),
+        ("Bug fixes", ""),
+        ("Breaking changes", ""),
+        ("Fixed bug in the parser", "Fixed bug in the parser"),
+        ("Python Java Node.js", ""),
+        ("Überblick über alles", ""),
+        ("42", ""),
+        ("Sort", ""),
     ],
-)  # fmt: skip
+)
 def test_titles(stated: str, text: str) -> None:
     assert title_of(stated) == text
 
@@ -217,12 +237,12 @@ def test_titles(stated: str, text: str) -> None:
         ("# (c) x\nimport os\nfrom a import (\n    b,\n    c,\n)\n\nx = 1\n", "x = 1"),
         ("/* (c) */\npackage a;\nimport b.C;\n\nclass D {}\n", "class D {}"),
         ("<?php\nrequire 'x.php';\nuse A\\B;\n\nf();\n", "f();"),
-        ("package main\n\nimport (\n    \"fmt\"\n)\n\nfunc main() {}\n", "func main() {}"),
+        ('package main\n\nimport (\n    "fmt"\n)\n\nfunc main() {}\n', "func main() {}"),
         ("'use strict';\nconst {a} = require('b');\nconst c = require('d');\nimport {\n  e,\n} from 'f';\n\ng();\n", "g();"),
         ("#include <stdio.h>\n\nint main() {}\n", "int main() {}"),
         ("    x = 1\n    y = 2\n", "x = 1\ny = 2"),
     ],
-)  # fmt: skip
+)
 def test_imports_and_headers_are_cut_off(code: str, bare: str) -> None:
     assert without_preamble(code) == bare
 
@@ -246,7 +266,7 @@ def test_names_that_code_defines_are_hidden_everywhere() -> None:
         ("clients/python/src/user_api.py", "clients/go/pkg/user_api.go"),
         ("aws-py-routes/handler.py", "aws-go-routes/handler.go"),
     ],
-)  # fmt: skip
+)
 def test_paths_that_differ_only_in_their_language_are_aligned(one: str, other: str) -> None:
     assert aligned_key(one) == aligned_key(other) != ""
 
@@ -282,8 +302,9 @@ def test_long_files_are_aligned_by_the_names_of_their_functions() -> None:
     go = _document("clients/go/user.go", "package user\n\n" + GO.format("FindFirstUser"))
     pairs = list(pairs_of_group("clients/user", [python, go], ""))
     assert [(pair.language, pair.text, pair.kind) for pair in pairs] == [
-        ("python", "find first user", "howto"), ("go", "find first user", "howto"),
-    ]  # fmt: skip
+        ("python", "find first user", "howto"),
+        ("go", "find first user", "howto"),
+    ]
     assert len({pair.group for pair in pairs}) == 1
 
 
@@ -318,20 +339,26 @@ def _repository(tmp_path, files: dict[str, str]) -> GitRepository:
 
 def test_a_corpus_finds_parallel_code_and_keeps_to_the_licences_of_folders(tmp_path) -> None:
     body = "\n    for item in items:\n        if item > 3:\n            print(item)\n"
-    source = _repository(tmp_path, {
-        "python/binary-search.py": PYTHON.format("binary_search"),
-        "go/binary-search.go": "package x\n" + GO.format("BinarySearch"),
-        "recipes/one/README.md": "# Print the large items\n", "recipes/one/recipe.py": f"def large(items):{body}",
-        "recipes/two/README.md": "# Print items of another kind\n",
-        "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
-        "recipes/two/LICENSE": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
-        "ruby/lonely-thing.rb": "def lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
-    })  # fmt: skip
+    source = _repository(
+        tmp_path,
+        {
+            "python/binary-search.py": PYTHON.format("binary_search"),
+            "go/binary-search.go": "package x\n" + GO.format("BinarySearch"),
+            "recipes/one/README.md": "# Print the large items\n",
+            "recipes/one/recipe.py": f"def large(items):{body}",
+            "recipes/two/README.md": "# Print items of another kind\n",
+            "recipes/two/recipe.py": f"def other(items):{body}    return 9\n",
+            "recipes/two/LICENSE": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
+            "ruby/lonely-thing.rb": "def lonely(a)\n  b = a + 1\n  puts(b)\nend\n",
+        },
+    )
     built = build(Settings(workers=1), [source], tmp_path / "corpus", cache=tmp_path / "cache")
     pairs = [pair for pair in read_pairs(built.path) if pair.kind in ("howto", "parallel")]
     assert {(pair.language, pair.text) for pair in pairs} == {
-        ("python", "binary search"), ("go", "binary search"), ("python", "Print the large items"),
-    }  # fmt: skip
+        ("python", "binary search"),
+        ("go", "binary search"),
+        ("python", "Print the large items"),
+    }
     assert len({pair.group for pair in pairs if pair.text == "binary search"}) == 1
     assert {pair.licence for pair in pairs} == {"MIT"}
     assert built.facts["skipped"]["licence"] == 2  # the README and the code in the folder under the GPL
@@ -342,13 +369,14 @@ def _keys(kinds: list[str], groups: list[int], bodies: list[int], languages: lis
     chance = np.random.default_rng(0)
     wide = lambda values: np.repeat(np.array(values, np.uint64)[:, None], 2, 1)  # noqa: E731
     return {
-        "body": wide(bodies), "text": wide(range(100, 100 + count)), "group": np.array(groups, np.uint64),
+        "body": wide(bodies),
+        "text": wide(range(100, 100 + count)),
+        "group": np.array(groups, np.uint64),
         "held": np.zeros(count, bool),
         "signature": chance.integers(0, 2**32, (count, 64), dtype=np.uint32),
-
         "kind": np.array([list(PAIR_KINDS).index(k) for k in kinds], np.uint8),
         "side": np.array(languages, np.uint8),
-    }  # fmt: skip
+    }
 
 
 def _judged(keys: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:

@@ -33,8 +33,15 @@ def source(tmp_path_factory):
     torch.manual_seed(0)
     encoder = Encoder(Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=64)).eval()
     card = "---\nlicense: mit\ntags: [x]\n---\n# Old title\n\nTrained on nothing.\n"
-    export(encoder, tokenizer, folder, settings={}, facts={"stages": ["pretrain"], "max_tokens": 40}, precisions=(),
-           files={"README.md": card})  # fmt: skip
+    export(
+        encoder,
+        tokenizer,
+        folder,
+        settings={},
+        facts={"stages": ["pretrain"], "max_tokens": 40},
+        precisions=(),
+        files={"README.md": card},
+    )
     return folder
 
 
@@ -195,8 +202,13 @@ def test_a_transformers_without_our_names_is_warned_of_and_still_imported(tmp_pa
         (folder / "__init__.py").touch()
     (package / "modeling_auto.py").write_text("loaded = True")
     code = "import codesage; from transformers.models.auto import modeling_auto; print(modeling_auto.loaded)"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
     assert done.stdout == "True\n" and "pip install --upgrade 'codesage[hub]'" in done.stderr
 
 

@@ -15,9 +15,13 @@ from codesage.errors import CodesageError
 
 SHAPE = Config(64, 2, 2, max_position_embeddings=64).without_dropout()
 TEXTS = [
-    "parse the header of a request", "def parseHeader(self): return header", "open a file and read the lines",
-    "def read_lines(path): return open(path).readlines()", "close the socket", "def closeSocket(socket): socket.close()",
-] * 2  # fmt: skip
+    "parse the header of a request",
+    "def parseHeader(self): return header",
+    "open a file and read the lines",
+    "def read_lines(path): return open(path).readlines()",
+    "close the socket",
+    "def closeSocket(socket): socket.close()",
+] * 2
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,18 @@ TEXT_TOKENS, CODE_TOKENS = 32, 48
 
 
 def documented(number, *, kind="function", language="python", package="pack"):
-    return Pair(f"Compute the value of number {number}.", f"def f{number}(x):\n    y = x + {number}\n    return y",
-                f"y = x + {number}", "", language, f"f{number}", kind, "a.py", 1, package)  # fmt: skip
+    return Pair(
+        f"Compute the value of number {number}.",
+        f"def f{number}(x):\n    y = x + {number}\n    return y",
+        f"y = x + {number}",
+        "",
+        language,
+        f"f{number}",
+        kind,
+        "a.py",
+        1,
+        package,
+    )
 
 
 def member(group, language, solution=0, *, package="puzzles"):
@@ -322,8 +332,10 @@ def test_pairs_of_languages_are_as_frequent_as_the_groups_that_have_both(tokens)
 
 def test_groups_with_equal_code_never_meet(tokenizer, tmp_path):
     pairs = [member(group, language) for group in range(12) for language in ("go", "java")]
-    pairs = [replace(pair, code=pairs[0].code) if pair.group in ("group 3", "group 5") and pair.language == "go" else pair
-             for pair in pairs]  # fmt: skip
+    pairs = [
+        replace(pair, code=pairs[0].code) if pair.group in ("group 3", "group 5") and pair.language == "go" else pair
+        for pair in pairs
+    ]
     held = tokenised(pairs, tokenizer, tmp_path / "t")
     for batch in batches_of(held, 40, {"parallel": 1}, size=4):
         both = [pairs[row].code for row in (*batch.pair_P, *batch.partner_P)]
@@ -367,15 +379,18 @@ def test_batches_of_texts_are_of_one_language_and_what_is_left_is_joined(tokens)
     assert sum(count == 2 for count in languages(70, one_language=False)) > 60
     made = Batches(tokens, settings({"function": 1}))
     assert made.parts[0].facts == {"entry": "function", "share": 1, "rows": 60, "batches": 7, "mixed_batches": 1}
-    assert sorted(row for step in range(7) for row in made.at(step).pair_P) == sorted({
-        row for step in range(7) for row in made.at(step).pair_P})  # fmt: skip
+    assert sorted(row for step in range(7) for row in made.at(step).pair_P) == sorted(
+        {row for step in range(7) for row in made.at(step).pair_P}
+    )
 
 
 def test_without_a_mixture_documented_pairs_are_learned_and_the_others_named(tokens):
     made = Batches(tokens, Settings(8, TEXT_TOKENS, CODE_TOKENS))
     assert {PAIRS[row].kind for step in range(9) for row in made.at(step).pair_P} == {"function"}
-    assert made.lines()[1:] == ["howto: 20 pairs are not used: name them in the mixture to learn from them",
-                                "parallel: 129 pairs are not used: name them in the mixture to learn from them"]  # fmt: skip
+    assert made.lines()[1:] == [
+        "howto: 20 pairs are not used: name them in the mixture to learn from them",
+        "parallel: 129 pairs are not used: name them in the mixture to learn from them",
+    ]
 
 
 def test_a_filter_reaches_every_entry(tokens):
@@ -491,8 +506,10 @@ def test_a_mixture_resumes_to_the_last_bit(tokens, tokenizer, tmp_path, monkeypa
     stage.run(run, tokens, again, out=tmp_path / "model", **given)
     assert next(calls) == 12 + 7  # from step 10 on
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
-    losses = [[json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-              for name in ("whole", "model")]  # fmt: skip
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "model")
+    ]
     assert losses[0] == losses[1] and len(losses[0]) == 16
     for change, message in (({"mix": {"function": 1.0}}, "mix"), ({"augment": augment.Settings()}, "augment.share 0.5, now 0")):
         other = replace(run, batches=replace(run.batches, **change))
@@ -647,8 +664,15 @@ def test_mined_negatives_are_saved_and_checked(tokens, tokenizer, tmp_path):
         mining.read(tmp_path / "m", other)
     with pytest.raises(CodesageError, match="no pairs of texts and codes"):
         mining.mined(Judge(other), tokenised(PAIRS[90:], tokenizer, tmp_path / "groups"))
-    for options in ({"first": 0}, {"first": 9, "last": 3}, {"keep": 0}, {"pool": 1}, {"most_similar": 0}, {"side": "text"},
-                    {"code_tokens": 1}):  # fmt: skip
+    for options in (
+        {"first": 0},
+        {"first": 9, "last": 3},
+        {"keep": 0},
+        {"pool": 1},
+        {"most_similar": 0},
+        {"side": "text"},
+        {"code_tokens": 1},
+    ):
         with pytest.raises(CodesageError, match="expected"):
             mining.Settings(**options)
 

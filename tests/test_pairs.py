@@ -695,9 +695,14 @@ def test_hostile_bodies_take_linear_time(language, inner):
 
 @pytest.mark.parametrize(
     ("text", "kept"),
-    [("USB Hub Descriptor", False), ("Table 170 - TPMS_SIGNATURE Structure", False), ("Hub", False), ("A hub of the USB", True),
-     ("State of one hub", True)],
-)  # fmt: skip
+    [
+        ("USB Hub Descriptor", False),
+        ("Table 170 - TPMS_SIGNATURE Structure", False),
+        ("Hub", False),
+        ("A hub of the USB", True),
+        ("State of one hub", True),
+    ],
+)
 def test_a_struct_in_c_is_more_than_the_title_of_its_table(text, kept):
     source = f"/* {text} */\nstruct hub {{\n    int ports;\n    int power;\n}};\n"
     document = Document("hub.h", "c", source, "")

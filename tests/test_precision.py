@@ -173,8 +173,12 @@ def test_cached_gradients_are_the_direct_ones_to_the_last_bit_in_bf16():
     for keep in (False, True):
         torch.manual_seed(3)
         with precision.autocast("auto", CPU)():
-            loss = cached.backward(lambda micro: embed(encoder, taken(batch, micro)), rows,
-                                   lambda vectors: (vectors.float() * weights).sum(), cached=keep)  # fmt: skip
+            loss = cached.backward(
+                lambda micro: embed(encoder, taken(batch, micro)),
+                rows,
+                lambda vectors: (vectors.float() * weights).sum(),
+                cached=keep,
+            )
         results.append((loss, flat(encoder)))
     assert len(rows) > 3 and torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
 
@@ -233,11 +237,19 @@ def test_one_batch_is_memorised_in_bf16(tmp_path, stage):
 
 WORDS = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
 PAIRS = [
-    Pair(text=f"{verb.capitalize()} the {noun}",
-         code=f"def {verb}():\n    {noun}.{verb}()", bare_body=f"{noun}.{verb}()\n{verb} += {i}",
-         description="", language="python", name=verb, kind="function", path="a.py", start_line=1)
+    Pair(
+        text=f"{verb.capitalize()} the {noun}",
+        code=f"def {verb}():\n    {noun}.{verb}()",
+        bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+        description="",
+        language="python",
+        name=verb,
+        kind="function",
+        path="a.py",
+        start_line=1,
+    )
     for i, (verb, noun) in enumerate(WORDS)
-]  # fmt: skip
+]
 TEXTS, BODIES = [pair.text for pair in PAIRS], [pair.bare_body for pair in PAIRS]
 
 
@@ -255,10 +267,23 @@ def model(tmp_path_factory):
     before = pretrain.run(settings, tokens, tokenizer, root / "stage1", checkpoints=root / "kept")
     sampling = batches.Settings(batch_pairs=16, text_tokens=32, code_tokens=48)
     shallow = contrast.Settings(loop.Settings(20, 4, 2e-2, evaluations=0), sampling, depth=0, negatives="uniform")
-    settings = contrast.Settings(loop.Settings(30, 4, 5e-3, evaluations=1), sampling, negatives="mean_one", micro_tokens=150,
-                                 residual_scale=0.1, first=shallow)  # fmt: skip
-    contrast.run(settings, tokens, load_encoder(before.path), tokenizer=tokenizer, out=root / "model",
-                 prepared=contrast.Prepared(before), checkpoints=root / "kept")  # fmt: skip
+    settings = contrast.Settings(
+        loop.Settings(30, 4, 5e-3, evaluations=1),
+        sampling,
+        negatives="mean_one",
+        micro_tokens=150,
+        residual_scale=0.1,
+        first=shallow,
+    )
+    contrast.run(
+        settings,
+        tokens,
+        load_encoder(before.path),
+        tokenizer=tokenizer,
+        out=root / "model",
+        prepared=contrast.Prepared(before),
+        checkpoints=root / "kept",
+    )
     export_folder(root / "model", root / "exported")
     return root / "model"
 
@@ -266,8 +291,11 @@ def model(tmp_path_factory):
 def test_weights_and_moments_stay_in_fp32(model):
     kept = model.parent / "kept"
     files = [model / "model.safetensors", model.parent / "stage1" / "model.safetensors"]
-    files += [checkpoints.newest(kept / stage).path / name for stage in ("pretrain", "contrast")
-              for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER)]  # fmt: skip
+    files += [
+        checkpoints.newest(kept / stage).path / name
+        for stage in ("pretrain", "contrast")
+        for name in (checkpoints.WEIGHTS, checkpoints.OPTIMIZER)
+    ]
     for file in files:
         for name, tensor in load_file(file).items():
             if tensor.is_floating_point() and tensor.numel() > 1000:

@@ -82,8 +82,9 @@ def test_random_masking_hides_the_rate_exactly_and_no_end_token():
 
 
 def test_random_masking_is_exact_on_average_uniform_and_never_empty():
-    hidden = random_mask(np.arange(1, 11).repeat(20_000).reshape(10, -1).T.ravel(), np.full(20_000, 10), rate=0.15,
-                         keep_id=0, key_B=keys(20_000)).reshape(-1, 10)  # fmt: skip
+    hidden = random_mask(
+        np.arange(1, 11).repeat(20_000).reshape(10, -1).T.ravel(), np.full(20_000, 10), rate=0.15, keep_id=0, key_B=keys(20_000)
+    ).reshape(-1, 10)
     assert hidden.sum(1).mean() == pytest.approx(1.5, abs=0.02) and set(hidden.sum(1)) == {1, 2}
     np.testing.assert_allclose(hidden.mean(0), 0.15, atol=0.01)
     together = (hidden[:, 0] & hidden[:, 1]).mean()  # two of ten, half of the time
@@ -105,8 +106,10 @@ def test_a_window_is_masked_equally_in_any_batch():
         lambda part, lengths, key_B: deobfuscate(names[part], lengths, max_share=0.3, key_B=key_B),
     ):
         whole = mask(slice(0, 60), lengths, key_B)
-        alone = [mask(slice(start, start + length), np.array([length]), key_B[i : i + 1])
-                 for i, (start, length) in enumerate(zip((0, 20, 30), lengths, strict=True))]  # fmt: skip
+        alone = [
+            mask(slice(start, start + length), np.array([length]), key_B[i : i + 1])
+            for i, (start, length) in enumerate(zip((0, 20, 30), lengths, strict=True))
+        ]
         assert whole.tolist() == np.concatenate(alone).tolist()
 
 
@@ -135,9 +138,10 @@ def test_deobfuscation_golden(write, tokenizer):
     masks = {name: "<mask>" * count for name, count in pieces.items()}  # k sub-tokens, k masks
     assert tokenizer.decode(inputs) == want.format(**masks) + "<|endoftext|>"
     assert batch.labels_M.tolist() == [
-        token for name in ("total_price", "items", "tax_rate", "subtotal", "item", "item", "items", "subtotal", "tax_rate")
+        token
+        for name in ("total_price", "items", "tax_rate", "subtotal", "item", "item", "items", "subtotal", "tax_rate")
         for token in tokenizer.encode_pieces([name])[0]
-    ]  # fmt: skip
+    ]
 
 
 def test_a_cap_hides_whole_names_and_at_least_one():
@@ -260,8 +264,9 @@ def test_every_window_ends_like_a_text_cut_for_embedding(tokens, tokenizer):
 
 
 def test_batches_are_a_function_of_seed_and_step(tokens):
-    settings = examples.Settings(max_tokens=32, batch_tokens=500, mask_style="80-10-10", mask_rate=(0.1, 0.5),
-                                 random_offsets=True, end_each=True)  # fmt: skip
+    settings = examples.Settings(
+        max_tokens=32, batch_tokens=500, mask_style="80-10-10", mask_rate=(0.1, 0.5), random_offsets=True, end_each=True
+    )
 
     def taken(steps, opened=tokens, **changes):
         made = examples.Batches(opened, replace(settings, **changes))

@@ -11,10 +11,20 @@ import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
-    {"errors", "records", "languages", "words", "artifacts", "walk"}, {"syntax"}, {"tokenizer"}, {"encoder"}, {"corpus"},
-    {"training"}, {"pretrain", "contrast"}, {"search", "classify", "names"}, {"agents"}, {"serve", "evaluate"},
-    {"recipes", "ablate"}, {"cli"}, {"__main__", "__init__", "registration"},
-]  # fmt: skip
+    {"errors", "records", "languages", "words", "artifacts", "walk"},
+    {"syntax"},
+    {"tokenizer"},
+    {"encoder"},
+    {"corpus"},
+    {"training"},
+    {"pretrain", "contrast"},
+    {"search", "classify", "names"},
+    {"agents"},
+    {"serve", "evaluate"},
+    {"recipes", "ablate"},
+    {"cli"},
+    {"__main__", "__init__", "registration"},
+]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -45,9 +55,7 @@ def test_no_station_imports_one_above_it():
 
 
 def test_public_names():
-    assert set(codesage.__all__) == {
-        "CodesageError", "Index", "__version__", "load", "query_form", "search", "similar"
-    }  # fmt: skip
+    assert set(codesage.__all__) == {"CodesageError", "Index", "__version__", "load", "query_form", "search", "similar"}
     for name in codesage.__all__:
         assert getattr(codesage, name)
     others = {name for name, value in vars(codesage).items() if not (name.startswith("_") or isinstance(value, ModuleType))}

@@ -188,11 +188,24 @@ HOSTILE = {
     "zip damaged member": (bad_checksum(), DAMAGED),
 }
 NOTHING_BEFORE = {
-    "gz damaged", "gz no tar", "xz wants memory", "xz wrong header", "bz2 empty stream", "zst damaged", "no archive",
-    "empty file", "bz2 cut", "zip many members", "zip symbolic link", "zip pipe", "zip encrypted", "zip cut",
-    "zip damaged member", *(name for name in HOSTILE if name.startswith("deb ") and HOSTILE[name][1] == DAMAGED),
+    "gz damaged",
+    "gz no tar",
+    "xz wants memory",
+    "xz wrong header",
+    "bz2 empty stream",
+    "zst damaged",
+    "no archive",
+    "empty file",
+    "bz2 cut",
+    "zip many members",
+    "zip symbolic link",
+    "zip pipe",
+    "zip encrypted",
+    "zip cut",
+    "zip damaged member",
+    *(name for name in HOSTILE if name.startswith("deb ") and HOSTILE[name][1] == DAMAGED),
     "deb many members",
-} - {"deb cut inside data.tar"}  # fmt: skip
+} - {"deb cut inside data.tar"}
 SMALL = Limits(members=50, total=12_000_000, ratio=60, free=4_000_000)
 
 
@@ -386,8 +399,17 @@ INSTALLED_COPYRIGHT = COPYRIGHT.replace("src/own.c", "lib/own.rb").replace(
 def make_binary(folder: Path) -> bytes:
     """A binary Ruby package in a flat repository."""
     place = "usr/lib/ruby/vendor_ruby"
-    names = (f"{place}/thing.rb", f"{place}/thing/bound.rb", f"{place}/other1.rb", f"{place}/own.rb", f"{place}/vendor/x.rb",
-             "usr/share/doc/thing/README.md", f"{place}/thing/spec/a_spec.rb", "etc/thing.rb", "usr/bin/thing")  # fmt: skip
+    names = (
+        f"{place}/thing.rb",
+        f"{place}/thing/bound.rb",
+        f"{place}/other1.rb",
+        f"{place}/own.rb",
+        f"{place}/vendor/x.rb",
+        "usr/share/doc/thing/README.md",
+        f"{place}/thing/spec/a_spec.rb",
+        "etc/thing.rb",
+        "usr/bin/thing",
+    )
     files = [("usr/share/doc/thing/copyright", INSTALLED_COPYRIGHT.encode()), *((name, b"def f; end\n") for name in names)]
     data = deb(*files)
     (folder / "thing_1.0-1_all.deb").write_bytes(data)
@@ -435,9 +457,12 @@ def test_debian_binary_through_apt(tmp_path, mirror):
     source = DebianSource("thing", "1.0-1", kind="binary", licence="MIT", languages=("ruby",))
     documents, skipped = read(source, cache)
     assert [(d.path, d.licence) for d in documents] == [
-        ("ruby/vendor_ruby/thing.rb", "MIT"), ("ruby/vendor_ruby/own.rb", "MIT"), ("doc/thing/README.md", "MIT"),
-        ("ruby/vendor_ruby/thing/spec/a_spec.rb", "MIT"), ("etc/thing.rb", "MIT"),
-    ]  # fmt: skip
+        ("ruby/vendor_ruby/thing.rb", "MIT"),
+        ("ruby/vendor_ruby/own.rb", "MIT"),
+        ("doc/thing/README.md", "MIT"),
+        ("ruby/vendor_ruby/thing/spec/a_spec.rb", "MIT"),
+        ("etc/thing.rb", "MIT"),
+    ]
     assert skipped == {"licence": 2, "vendored": 1} and documents[0].version == "1.0-1"
     assert (cache / "debian/thing-1.0-1/thing_1.0-1_all.deb").read_bytes() == data
     chosen = DebianSource("thing", "1.0-1", kind="binary", licence="MIT", include=("ruby/*",), exclude=("*spec/",))
@@ -516,10 +541,16 @@ def _stack_shard(folder: Path) -> None:
     import pyarrow.parquet as pq
 
     rows = [
-        {"content": CODE.decode(), "lang": "Python", "max_stars_repo_path": f"{i}.{'py' if i < 3 else 'xyz'}", "hexsha": "h",
-         "max_stars_repo_name": "me/it", "max_stars_repo_licenses": ["GPL-3.0"] if i == 1 else ["MIT", "Apache-2.0"]}
+        {
+            "content": CODE.decode(),
+            "lang": "Python",
+            "max_stars_repo_path": f"{i}.{'py' if i < 3 else 'xyz'}",
+            "hexsha": "h",
+            "max_stars_repo_name": "me/it",
+            "max_stars_repo_licenses": ["GPL-3.0"] if i == 1 else ["MIT", "Apache-2.0"],
+        }
         for i in range(4)
-    ]  # fmt: skip
+    ]
     pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
 
 
@@ -565,10 +596,16 @@ def test_stack_parquet_is_read_batch_by_batch(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("client", "name", "version"),
-    [(PipPackage, "--index-url=x", "1"), (NpmPackage, "../../etc", "1"), (DebianSource, "a b", "1"),
-     (PipPackage, "a", "1/../2"),
-     (PipPackage, "a", ""), (NpmPackage, "@a/b", "^1"), (PipPackage, "a;b", "1")],
-)  # fmt: skip
+    [
+        (PipPackage, "--index-url=x", "1"),
+        (NpmPackage, "../../etc", "1"),
+        (DebianSource, "a b", "1"),
+        (PipPackage, "a", "1/../2"),
+        (PipPackage, "a", ""),
+        (NpmPackage, "@a/b", "^1"),
+        (PipPackage, "a;b", "1"),
+    ],
+)
 def test_invalid_names_are_refused(client, name, version):
     with pytest.raises(CodesageError, match="is not a valid (name|version)"):
         client(name, version)
@@ -661,20 +698,30 @@ def test_a_recipe_gives_sources(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(PACKAGE.replace('version = "1"\n', ""), "package a: version is missing"),
-     (PACKAGE + 'colour = "red"\n', "unknown key 'colour'"),
-     (PACKAGE * 2, "pip:a is listed twice"), (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"), ("x = 1", "unknown key 'x'"),
-     (PACKAGE.replace("MIT", "GPL-3.0"), "package a: licence 'GPL-3.0' is not permissive"), ("[[package]", "cannot be read"),
-     (PACKAGE.replace("MIT", "Mystery"), "not permissive"), (PACKAGE.replace('"pip"', '"gem"'), "client 'gem'"),
-     ("", "names no source"),
-     (PACKAGE.replace('["python"]', '"python"'), "expected a list"),
-     (PACKAGE.replace('["python"]', '["cobol"]'), "language 'cobol'"),
-     (PACKAGE.replace('"1"', "1"), "version is 1: expected a string"), (PACKAGE + "held_out = 1\n", "true or false"),
-     (PACKAGE + 'kind = "egg"\n', "kind 'egg'"), (PACKAGE + 'kind = "binary"\n', "packages of pip: any, wheel, sdist"),
-     (PACKAGE.replace("pip", "npm") + 'kind = "any"\n', "packages of npm: none"), ("package = [3]", "expected a table"),
-     (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
-     ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"), ("[[folder]]\n", "path is missing")],
-)  # fmt: skip
+    [
+        (PACKAGE.replace('version = "1"\n', ""), "package a: version is missing"),
+        (PACKAGE + 'colour = "red"\n', "unknown key 'colour'"),
+        (PACKAGE * 2, "pip:a is listed twice"),
+        (PACKAGE + PACKAGE.replace('"1"', '"2"'), "twice"),
+        ("x = 1", "unknown key 'x'"),
+        (PACKAGE.replace("MIT", "GPL-3.0"), "package a: licence 'GPL-3.0' is not permissive"),
+        ("[[package]", "cannot be read"),
+        (PACKAGE.replace("MIT", "Mystery"), "not permissive"),
+        (PACKAGE.replace('"pip"', '"gem"'), "client 'gem'"),
+        ("", "names no source"),
+        (PACKAGE.replace('["python"]', '"python"'), "expected a list"),
+        (PACKAGE.replace('["python"]', '["cobol"]'), "language 'cobol'"),
+        (PACKAGE.replace('"1"', "1"), "version is 1: expected a string"),
+        (PACKAGE + "held_out = 1\n", "true or false"),
+        (PACKAGE + 'kind = "egg"\n', "kind 'egg'"),
+        (PACKAGE + 'kind = "binary"\n', "packages of pip: any, wheel, sdist"),
+        (PACKAGE.replace("pip", "npm") + 'kind = "any"\n', "packages of npm: none"),
+        ("package = [3]", "expected a table"),
+        (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
+        ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"),
+        ("[[folder]]\n", "path is missing"),
+    ],
+)
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:

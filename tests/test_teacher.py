@@ -119,8 +119,14 @@ def test_a_run_moves_the_texts_towards_the_teacher_and_names_it(tokens, tokenize
     distances = {}
     for weight in (0.0, 3.0):
         encoder = encoder_of(tokenizer)
-        artifact = stage.run(phase(25, batches, teacher_weight=weight, micro_tokens=200), tokens, encoder, tokenizer=tokenizer,
-                             out=tmp_path / str(weight), prepared=stage.Prepared(teacher=taught))  # fmt: skip
+        artifact = stage.run(
+            phase(25, batches, teacher_weight=weight, micro_tokens=200),
+            tokens,
+            encoder,
+            tokenizer=tokenizer,
+            out=tmp_path / str(weight),
+            prepared=stage.Prepared(teacher=taught),
+        )
         encoder.eval()
         rows = [[*row.tolist(), tokenizer.end_id] for row in list(tokens.pairs.text)[:40]]
         with torch.no_grad():
@@ -189,6 +195,7 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
         model = open_artifact(tmp_path / out, "model")
         assert model.facts["teacher"]["name"] == "lessons" and model.settings["contrast"]["teacher_weight"] == 0.5
     assert (tmp_path / "b.teacher-minilm").is_dir()
-    losses = [[json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-              for name in "ab"]  # fmt: skip
+    losses = [
+        [json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"
+    ]
     assert losses[0] == losses[1]

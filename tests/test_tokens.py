@@ -40,12 +40,23 @@ DOCUMENTS = [
 
 
 def pair(number, *, text="", body="", kind="function", language="python", description=""):
-    return Pair(text or f"Do thing number {number}", f"def f{number}(x):\n    y = x + {number}\n    return y",
-                body or f"y = x + {number}", description, language, f"f{number}", kind, "a.py", 1)  # fmt: skip
+    return Pair(
+        text or f"Do thing number {number}",
+        f"def f{number}(x):\n    y = x + {number}\n    return y",
+        body or f"y = x + {number}",
+        description,
+        language,
+        f"f{number}",
+        kind,
+        "a.py",
+        1,
+    )
 
 
-PAIRS = [pair(i, kind=("function", "class", "test")[i % 3], language=("python", "go")[i % 2], description="More." * (i % 2))
-         for i in range(40)]  # fmt: skip
+PAIRS = [
+    pair(i, kind=("function", "class", "test")[i % 3], language=("python", "go")[i % 2], description="More." * (i % 2))
+    for i in range(40)
+]
 
 
 def flat(rows):
@@ -115,8 +126,11 @@ def test_kinds_of_identifiers_can_be_set(tokenizer, tmp_path, naming, names):
     write([Document("c.py", "python", text, "")], [], tokenizer, tmp_path / "t", settings=settings)
     tokens = open_tokens(tmp_path / "t")
     ids, borders = tokens.named.ids, np.flatnonzero(np.diff(tokens.names, prepend=0))
-    parts = [(int(tokens.names[start]), tokenizer.decode(ids[start:end]))
-             for start, end in zip(borders, [*borders[1:], len(ids)], strict=True) if tokens.names[start]]  # fmt: skip
+    parts = [
+        (int(tokens.names[start]), tokenizer.decode(ids[start:end]))
+        for start, end in zip(borders, [*borders[1:], len(ids)], strict=True)
+        if tokens.names[start]
+    ]
     assert [part for _, part in parts] == names and tokenizer.decode(ids) == text + "<|endoftext|>"
     assert len({number for number, part in parts if part.strip() == "a"}) == 1  # one name, with or without a space
 
@@ -136,8 +150,15 @@ def test_workers_and_units_do_not_change_the_result(tokenizer, folder, tmp_path,
     one = open_tokens(folder).fingerprint
     monkeypatch.setattr(station, "_UNIT", 1)
     calls = []
-    write(DOCUMENTS, PAIRS, tokenizer, tmp_path / "a", held_out=PAIRS[:3], settings=Settings(workers=2),
-          progress=lambda what, done: calls.append((what, done)))  # fmt: skip
+    write(
+        DOCUMENTS,
+        PAIRS,
+        tokenizer,
+        tmp_path / "a",
+        held_out=PAIRS[:3],
+        settings=Settings(workers=2),
+        progress=lambda what, done: calls.append((what, done)),
+    )
     assert open_tokens(tmp_path / "a").fingerprint == one
     assert calls[len(DOCUMENTS) - 1] == ("documents", len(DOCUMENTS)) and calls[-1] == ("held_out", 3)
 
@@ -250,8 +271,10 @@ def test_a_tokenizer_travels_to_another_process(tokenizer):
 
 def test_draws_are_splitmix_and_orders_permute():
     assert order.draws(1234567, np.arange(3)).tolist() == [  # the published outputs of the generator for this seed
-        6457827717110365317, 3203168211198807973, 9817491932198370423,
-    ]  # fmt: skip
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
     first = order.permutation(1000, seed=3, epoch=0)
     assert sorted(first.tolist()) == list(range(1000)) and (first == order.permutation(1000, seed=3, epoch=0)).all()
     for other in (order.permutation(1000, seed=3, epoch=1), order.permutation(1000, seed=4, epoch=0)):
@@ -285,8 +308,10 @@ def test_pair_batches_are_pure_and_an_epoch_has_each_pair_once(tokens, folder):
     assert again.at(0).pair_P.tolist() == epoch[0]
     shares = [made.at(3, rank=rank, world=3) for rank in range(3)]
     assert sorted(flat(share.pair_P.tolist() for share in shares)) == sorted(epoch[3])
-    code = (f"from codesage.corpus.tokens.tokenised import open_tokens; from codesage.contrast.batches import *; "
-            f"print(Batches(open_tokens({str(folder)!r}), Settings(batch_pairs=8)).at(12).codes.ids.tolist())")  # fmt: skip
+    code = (
+        f"from codesage.corpus.tokens.tokenised import open_tokens; from codesage.contrast.batches import *; "
+        f"print(Batches(open_tokens({str(folder)!r}), Settings(batch_pairs=8)).at(12).codes.ids.tolist())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == made.at(12).codes.ids.tolist()
 
@@ -295,14 +320,19 @@ def test_views(tokens, tokenizer):
     for settings, code_of in (
         (contrast.Settings(batch_pairs=40), lambda p: p.bare_body),
         (contrast.Settings(batch_pairs=40, hard_positives=0), lambda p: p.code),
-        (contrast.Settings(batch_pairs=40, hard_positives=0, documented=1),
-         lambda p: p.description + "\n" * bool(p.description) + p.code),
-    ):  # fmt: skip
+        (
+            contrast.Settings(batch_pairs=40, hard_positives=0, documented=1),
+            lambda p: p.description + "\n" * bool(p.description) + p.code,
+        ),
+    ):
         batch = contrast.Batches(tokens, settings).at(0)
         assert shown(tokenizer, batch) == [(PAIRS[i].text, code_of(PAIRS[i])) for i in batch.pair_P]
     mixed = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0.5, documented=0.25))
-    views = [(PAIRS[i], code) for step in range(25) for i, (_, code) in
-             zip(mixed.at(step).pair_P, shown(tokenizer, mixed.at(step)), strict=True)]  # fmt: skip
+    views = [
+        (PAIRS[i], code)
+        for step in range(25)
+        for i, (_, code) in zip(mixed.at(step).pair_P, shown(tokenizer, mixed.at(step)), strict=True)
+    ]
     assert np.mean([code == p.bare_body for p, code in views]) == pytest.approx(0.5, abs=0.05)
     assert np.mean([code.startswith("More.") for p, code in views if p.description]) == pytest.approx(0.25, abs=0.06)
     assert len({code for p, code in views if p is PAIRS[1]}) == 3  # chosen anew in every epoch
@@ -402,11 +432,13 @@ def corpus(tmp_path_factory):
     root = tmp_path_factory.mktemp("corpus")
     (root / "code").mkdir()
     for name in ("alpha", "beta"):
-        (root / "code" / f"{name}.py").write_text("".join(
-            f'def {name}_{i}(value):\n    """Compute the {name} number {i} of the value.\n\n    Takes a while on large '
-            f'values.\n    """\n    result = value + {i} * len("{name}")\n    other = result * {i}\n    return other\n\n\n'
-            for i in range(12)
-        ))  # fmt: skip
+        (root / "code" / f"{name}.py").write_text(
+            "".join(
+                f'def {name}_{i}(value):\n    """Compute the {name} number {i} of the value.\n\n    Takes a while on large '
+                f'values.\n    """\n    result = value + {i} * len("{name}")\n    other = result * {i}\n    return other\n\n\n'
+                for i in range(12)
+            )
+        )
     build(CorpusSettings(workers=1), [Folder(root / "code")], root / "corpus", cache=root / "cache")
     return root / "corpus"
 

@@ -161,14 +161,20 @@ def test_time_used_outlives_a_kill(tmp_path):
 
 def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
     trained(tmp_path / "a", checkpoints=tmp_path / "kept", identity={"encoder": {"hidden_size": 32}, "tokens": "abc"})
-    for run, message in (({"encoder": {"hidden_size": 64}, "tokens": "abc"}, "encoder.hidden_size 32, now 64"),
-                         ({"encoder": {"hidden_size": 32}, "tokens": "xyz"}, "tokens abc, now xyz")):  # fmt: skip
+    for run, message in (
+        ({"encoder": {"hidden_size": 64}, "tokens": "abc"}, "encoder.hidden_size 32, now 64"),
+        ({"encoder": {"hidden_size": 32}, "tokens": "xyz"}, "tokens abc, now xyz"),
+    ):
         with pytest.raises(CodesageError, match=message) as error:
             trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=run)
         assert "--fresh" in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
-        trained(tmp_path / "b", replace(SETTINGS, learning_rate=0.02), checkpoints=tmp_path / "kept",
-                identity={"encoder": {"hidden_size": 32}, "tokens": "abc"})  # fmt: skip
+        trained(
+            tmp_path / "b",
+            replace(SETTINGS, learning_rate=0.02),
+            checkpoints=tmp_path / "kept",
+            identity={"encoder": {"hidden_size": 32}, "tokens": "abc"},
+        )
 
 
 HARMS = {
@@ -272,9 +278,14 @@ def test_rates_warm_up_and_decay():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"steps": 0}, "steps 0"), ({"decay": "none"}, "linear, cosine"), ({"optimizer": "sgd"}, "adamw, muon"),
-     ({"precision": "fp8"}, "auto, bf16, fp32"), ({"keep": 0}, "keep 0")],
-)  # fmt: skip
+    [
+        ({"steps": 0}, "steps 0"),
+        ({"decay": "none"}, "linear, cosine"),
+        ({"optimizer": "sgd"}, "adamw, muon"),
+        ({"precision": "fp8"}, "auto, bf16, fp32"),
+        ({"keep": 0}, "keep 0"),
+    ],
+)
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(CodesageError, match=message):
         replace(SETTINGS, **changes)
@@ -358,8 +369,10 @@ def test_a_gpu_trains_the_published_sizes_as_published_and_compiled(size):
         assert on_small == replace(on_gpu, micro_tokens=on_small.micro_tokens)
 
 
-@pytest.mark.parametrize(("size", "memory", "share"), [("nano", 8e9, 0.1), ("base", 24e9, 0.24), ("large", 32e9, 0.18),
-                                                       ("large", 24e9, 1 / 16), ("large", 8e9, 1 / 16)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "memory", "share"),
+    [("nano", 8e9, 0.1), ("base", 24e9, 0.24), ("large", 32e9, 0.18), ("large", 24e9, 1 / 16), ("large", 8e9, 1 / 16)],
+)
 def test_micro_batches_are_for_the_memory_that_weights_and_optimizer_leave(size, memory, share):
     large, small = (recipes.pretraining(size, memory=here).micro_tokens for here in (80e9, memory))
     assert small == pytest.approx(share * large, rel=0.05)
@@ -370,8 +383,10 @@ def test_the_chunked_head_equals_the_plain_one(rows):
     torch.manual_seed(0)
     states, weight, labels = torch.randn(10, 8), torch.randn(50, 8), torch.randint(0, 50, (10,))
     results = []
-    for loss in (lambda x, w: F.cross_entropy(x @ w.T, labels, reduction="sum"),
-                 lambda x, w: summed_cross_entropy(x, w, labels, rows=rows)):  # fmt: skip
+    for loss in (
+        lambda x, w: F.cross_entropy(x @ w.T, labels, reduction="sum"),
+        lambda x, w: summed_cross_entropy(x, w, labels, rows=rows),
+    ):
         x, w = states.clone().requires_grad_(), weight.clone().requires_grad_()
         value = loss(x, w)
         (value / 7).backward()
@@ -429,9 +444,14 @@ def test_estimates_count_what_the_paper_counts():
     assert estimate.flops_per_token(small, head_share=0.25) == 6 * (5 * 12 + last) * 1024**2 + head
     assert estimate.checkpoint_bytes(small) > 12 * 128_010_240
     cost = estimate.estimate(
-        CONFIG, estimate.Step(1000, 1e9, 100, head_floats=10**6), steps=10**9, seconds=60, device=torch.device("cpu"),
-        bf16=False, keep=2,
-    )  # fmt: skip
+        CONFIG,
+        estimate.Step(1000, 1e9, 100, head_floats=10**6),
+        steps=10**9,
+        seconds=60,
+        device=torch.device("cpu"),
+        bf16=False,
+        keep=2,
+    )
     activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
     assert cost.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)
     assert cost.parameters == CONFIG.parameters() and 1 <= cost.steps < 10**9 and cost.seconds <= 61
@@ -492,10 +512,19 @@ def made(tmp_path_factory):
     tokenizer = tokenizers.train([SOURCE], folder / "tokenizer", settings=tokenizers.Settings(vocab_size=320))
     documents = [Document(f"a{i}.py", "python", SOURCE[i * 40 :], "") for i in range(6)]
     pairs = [
-        Pair(text=f"compute the area of {i} items", code=f"def f():\n    return {i}", bare_body=f"total = {i} * height",
-             description="", language="python", name="f", kind="function", path="a.py", start_line=1)
+        Pair(
+            text=f"compute the area of {i} items",
+            code=f"def f():\n    return {i}",
+            bare_body=f"total = {i} * height",
+            description="",
+            language="python",
+            name="f",
+            kind="function",
+            path="a.py",
+            start_line=1,
+        )
         for i in range(8)
-    ]  # fmt: skip
+    ]
     settings = tokens_station.Settings(workers=1)
     tokens_station.write(documents, pairs, tokenizer, folder / "tokens", held_out=pairs, settings=settings)
     return folder, tokenizer, tokens_station.open_tokens(folder / "tokens")
@@ -555,16 +584,33 @@ def test_impossible_training_is_refused_early(made, tmp_path, monkeypatch):
 
 def codesage(*words: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    done = subprocess.run([sys.executable, "-m", "codesage", *map(str, words)], capture_output=True, text=True, timeout=200,
-                          check=False, env=environment)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "codesage", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=environment,
+    )
     assert not check or done.returncode == 0, done.stderr
     return done
 
 
 def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     folder, _, _ = made
-    done = codesage("pretrain", folder / "tokens", "--tokenizer", folder / "tokenizer", "--size", "toy", "--steps", "100",
-                    "--out", tmp_path / "model", "--dry-run")  # fmt: skip
+    done = codesage(
+        "pretrain",
+        folder / "tokens",
+        "--tokenizer",
+        folder / "tokenizer",
+        "--size",
+        "toy",
+        "--steps",
+        "100",
+        "--out",
+        tmp_path / "model",
+        "--dry-run",
+    )
     words = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert words.keys() == {"parameters", "memory", "disk", "tokens", "device", "time"} and "100 steps" in words["tokens"]
     assert list(tmp_path.iterdir()) == []
@@ -572,8 +618,20 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
 
 def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
     folder, _, _ = made
-    words = ["pretrain", str(folder / "tokens"), "--tokenizer", str(folder / "tokenizer"), "--size", "toy", "--steps", "12",
-             "--out", str(tmp_path / "model"), "--threads", "1"]  # fmt: skip
+    words = [
+        "pretrain",
+        str(folder / "tokens"),
+        "--tokenizer",
+        str(folder / "tokenizer"),
+        "--size",
+        "toy",
+        "--steps",
+        "12",
+        "--out",
+        str(tmp_path / "model"),
+        "--threads",
+        "1",
+    ]
     process = subprocess.Popen([sys.executable, "-m", "codesage", *words], stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "model.checkpoints" / "pretrain" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 2):

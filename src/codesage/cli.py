@@ -33,9 +33,12 @@ class _Group(typer.core.TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Group, help="Train, measure and use encoders of source code.", no_args_is_help=True,
-    pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
+    cls=_Group,
+    help="Train, measure and use encoders of source code.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def _print_version(requested: bool) -> None:

@@ -88,9 +88,10 @@ def naming(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float = 0.
     settings = pretraining(size, seconds=seconds, seed=seed, memory=memory)
     drawn = {"objective": "deobfuscation", "deobfuscation_share": (0.05, 0.4), "revealed": 0.5, "max_tokens": 256}
     return replace(
-        settings, examples=replace(settings.examples, **drawn),
+        settings,
+        examples=replace(settings.examples, **drawn),
         loop=replace(settings.loop, steps=1_000, warmup_steps=50, learning_rate=5e-4, embedding_rate=0.1, optimizer="adamw"),
-    )  # fmt: skip
+    )
 
 
 def contrasting(
@@ -110,22 +111,42 @@ def contrasting(
     if size in _OURS and memory:
         return contrast.Settings(
             loop.Settings(20_000, 600, 1e-3, seconds=seconds, optimizer="muon", compile=True, seed=seed),
-            BatchSettings(batch_pairs=2_048, text_tokens=64, code_tokens=256, hard_positives=0.4, documented=0.3,
-                          token_dropout=0.1, kinds=_KINDS, seed=seed),
-            negatives="uniform", micro_tokens=_micro_tokens(size, memory),
-        )  # fmt: skip
+            BatchSettings(
+                batch_pairs=2_048,
+                text_tokens=64,
+                code_tokens=256,
+                hard_positives=0.4,
+                documented=0.3,
+                token_dropout=0.1,
+                kinds=_KINDS,
+                seed=seed,
+            ),
+            negatives="uniform",
+            micro_tokens=_micro_tokens(size, memory),
+        )
     if size in _OURS:
-        batch = {"text_tokens": 32, "hard_positives": 0.4, "documented": 0.3, "token_dropout": 0.2, "kinds": _KINDS,
-                 "seed": seed}  # fmt: skip
+        batch = {
+            "text_tokens": 32,
+            "hard_positives": 0.4,
+            "documented": 0.3,
+            "token_dropout": 0.2,
+            "kinds": _KINDS,
+            "seed": seed,
+        }
         steps = max(50, min(100_000, _EPOCHS * pairs // _SHALLOW_PAIRS))
         first = contrast.Settings(
             loop.Settings(steps, max(1, steps // 30), 3e-3, seconds=0.5 * seconds, weight_decay=0.0, seed=seed),
-            BatchSettings(batch_pairs=_SHALLOW_PAIRS, code_tokens=128, **batch), negatives="uniform", depth=0,
-        )  # fmt: skip
+            BatchSettings(batch_pairs=_SHALLOW_PAIRS, code_tokens=128, **batch),
+            negatives="uniform",
+            depth=0,
+        )
         return contrast.Settings(
             loop.Settings(100_000, 3_000, 2e-5, seconds=0.5 * seconds, seed=seed),
-            BatchSettings(batch_pairs=256, code_tokens=64, **batch), negatives="uniform", residual_scale=0.002, first=first,
-        )  # fmt: skip
+            BatchSettings(batch_pairs=256, code_tokens=64, **batch),
+            negatives="uniform",
+            residual_scale=0.002,
+            first=first,
+        )
     return contrast.Settings(
         loop.Settings(20_000, 500, 5e-6, seconds=seconds, compile=memory > 0, seed=seed),
         BatchSettings(kinds=_PUBLISHED_KINDS[version], seed=seed),
@@ -141,10 +162,17 @@ def fine_tuning(*, pairs: int, seconds: float = 0.0, seed: int = 0, memory: floa
     steps = max(20, min(100_000, _EPOCHS * pairs // _FINE_PAIRS))
     return contrast.Settings(
         loop.Settings(steps, max(1, steps // 20), 3e-4, seconds=seconds, compile=memory > 0, seed=seed),
-        BatchSettings(batch_pairs=_FINE_PAIRS, text_tokens=48, code_tokens=128, hard_positives=0.5, documented=0.0,
-                      kinds=_KINDS, seed=seed),
+        BatchSettings(
+            batch_pairs=_FINE_PAIRS,
+            text_tokens=48,
+            code_tokens=128,
+            hard_positives=0.5,
+            documented=0.0,
+            kinds=_KINDS,
+            seed=seed,
+        ),
         negatives="uniform",
-    )  # fmt: skip
+    )
 
 
 def _micro_tokens(size: str, memory: float) -> int:

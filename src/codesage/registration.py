@@ -45,5 +45,6 @@ def _register(name: str) -> None:
     try:
         importlib.import_module(_OURS[name])
     except ImportError as error:  # importing transformers must not fail because of us
-        warnings.warn(f"this transformers cannot load codesage models ({error}): pip install --upgrade 'codesage[hub]'",
-                      stacklevel=2)  # fmt: skip
+        warnings.warn(
+            f"this transformers cannot load codesage models ({error}): pip install --upgrade 'codesage[hub]'", stacklevel=2
+        )

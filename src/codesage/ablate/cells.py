@@ -34,8 +34,18 @@ from codesage.pretrain import stage as pretrain
 from codesage.tokenizer import Tokenizer
 from codesage.training import processes
 
-_FREE = {"micro_tokens", "cached", "compile", "checkpoint_steps", "checkpoint_seconds", "keep", "tensorboard", "evaluations",
-         "evaluation_pairs", "shard"}  # settings that do not change what is learned  # fmt: skip
+_FREE = {
+    "micro_tokens",
+    "cached",
+    "compile",
+    "checkpoint_steps",
+    "checkpoint_seconds",
+    "keep",
+    "tensorboard",
+    "evaluations",
+    "evaluation_pairs",
+    "shard",
+}  # settings that do not change what is learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,9 @@ class Plan:
 
     def awaited(self, name: str) -> bool:
         """Whether a cell without a record starts from this one's model."""
-        return any(name in cell.needs and not (self.folder / "runs" / f"{cell.name}.json").is_file()
-                   for cell in self.cells.values())  # fmt: skip
+        return any(
+            name in cell.needs and not (self.folder / "runs" / f"{cell.name}.json").is_file() for cell in self.cells.values()
+        )
 
     def model(self, name: str) -> Path:
         """The folder of a cell's model."""
@@ -98,8 +109,12 @@ def plan(grid: Grid, inputs: Inputs, folder: Path) -> Plan:
     """The cells of all rows and seeds, in the order of the rows. CodesageError when a row needs what is not given."""
     cells: dict[str, Cell] = {}
     of_row: dict[tuple[str, int], dict[str, str]] = {}
-    shared = {"tokens": inputs.tokens.fingerprint, "tokenizer": inputs.tokenizer.fingerprint,
-              "evaluation": grid.evaluation, "benchmarks": sorted(inputs.benchmarks)}  # fmt: skip
+    shared = {
+        "tokens": inputs.tokens.fingerprint,
+        "tokenizer": inputs.tokenizer.fingerprint,
+        "evaluation": grid.evaluation,
+        "benchmarks": sorted(inputs.benchmarks),
+    }
     for row in grid.rows:
         for seed in row.seeds:
             names: dict[str, str] = {}
@@ -161,9 +176,14 @@ def run(plan: Plan, cell: Cell, inputs: Inputs) -> dict:
     trained, settings = time.perf_counter(), measure.settings_of(plan.grid.evaluation)
     figures = measure.scores(encoder, inputs.tokens, inputs.tokenizer, settings, inputs.benchmarks)
     facts = artifact.facts["pretrain" if cell.stage == "stage1" else "contrast"]
-    record |= {"figures": figures, "facts": facts, "parameters": encoder.config.parameters(),
-               "device": str(processes.device()), "training_seconds": round(trained - started, 1),
-               "measuring_seconds": round(time.perf_counter() - trained, 1)}  # fmt: skip
+    record |= {
+        "figures": figures,
+        "facts": facts,
+        "parameters": encoder.config.parameters(),
+        "device": str(processes.device()),
+        "training_seconds": round(trained - started, 1),
+        "measuring_seconds": round(time.perf_counter() - trained, 1),
+    }
     write(plan, record)
     shutil.rmtree(plan.folder / "checkpoints" / cell.name, ignore_errors=True)
     return record
@@ -200,13 +220,21 @@ def contrasted(plan: Plan, cell: Cell, inputs: Inputs, out: Path) -> Artifact:
         before, encoder = open_artifact(plan.model(start), "model"), load_encoder(plan.model(start))
     else:
         shape = replace(config, vocab_size=inputs.tokenizer.vocab_size)
-        encoder = lexical.fresh(shape, inputs.tokenizer, inputs.tokens.counted(), initial=table.get("initial", "normal"),
-                                seed=cell.seed)  # fmt: skip
+        encoder = lexical.fresh(
+            shape, inputs.tokenizer, inputs.tokens.counted(), initial=table.get("initial", "normal"), seed=cell.seed
+        )
     encoder = with_dropout(encoder, table.get("dropout", 0.0)).to(processes.device())
     teacher = inputs.teacher if table.get("teacher") else None
     prepared = contrast.Prepared(before, keep=_kept(plan, cell, inputs), teacher=teacher)
-    return contrast.run(settings, inputs.tokens, encoder, tokenizer=inputs.tokenizer, out=out, prepared=prepared,
-                        checkpoints=plan.folder / "checkpoints" / cell.name)  # fmt: skip
+    return contrast.run(
+        settings,
+        inputs.tokens,
+        encoder,
+        tokenizer=inputs.tokenizer,
+        out=out,
+        prepared=prepared,
+        checkpoints=plan.folder / "checkpoints" / cell.name,
+    )
 
 
 def with_dropout(encoder: Encoder, share: float) -> Encoder:

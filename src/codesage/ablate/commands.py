@@ -10,19 +10,25 @@ def ablate(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder with documents, pairs and held-out pairs.")],
     out: Annotated[Path, typer.Option(help="Folder of the records, logs and tables. The same folder resumes.")],
     grid: Annotated[str, typer.Option(help="reduced, full, or a TOML file like those in codesage/ablate/grids.")] = "reduced",
-    tokenizer: Annotated[Path, typer.Option(help="The tokenizer or model folder the tokens were made with. 'default': that of "
-                                            "the bundled model.")] = Path("default"),
-    teacher: Annotated[Path | None, typer.Option(help="Vectors from 'codesage teach', for rows that learn from a "
-                                                 "teacher.")] = None,
-    benchmarks: Annotated[Path | None, typer.Option(help="Also measure on the data sets in this folder (see 'codesage "
-                                                    "evaluate'); the grid says on which.")] = None,
+    tokenizer: Annotated[
+        Path,
+        typer.Option(help="The tokenizer or model folder the tokens were made with. 'default': that of the bundled model."),
+    ] = Path("default"),
+    teacher: Annotated[
+        Path | None, typer.Option(help="Vectors from 'codesage teach', for rows that learn from a teacher.")
+    ] = None,
+    benchmarks: Annotated[
+        Path | None,
+        typer.Option(help="Also measure on the data sets in this folder (see 'codesage evaluate'); the grid says on which."),
+    ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Number of runs at a time, on one GPU or one CPU.")] = 1,
-    minutes: Annotated[float, typer.Option(min=0, help="Stop after this many minutes; the same command goes on. 0: no "
-                                           "limit.")] = 0.0,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Stop after this many minutes; the same command goes on. 0: no limit.")
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of each run; 0: an equal share of the cores.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and which are finished.")] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only write the tables from the finished runs.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Train a grid of small models that differ in one thing, and say which differences are real.
 
     Every run has the same budget. A finished run is one JSON file in OUT/runs, and a killed grid goes on where it was.
@@ -34,8 +40,16 @@ def ablate(
     from codesage.encoder.runtime import folder_of
 
     file = FOLDER / f"{grid}.toml" if (FOLDER / f"{grid}.toml").is_file() else Path(grid)
-    request = runs.Request(file, tokens, folder_of(tokenizer), out, teacher, benchmarks, 60 * minutes,
-                           threads or max(1, (os.cpu_count() or 1) // parallel))  # fmt: skip
+    request = runs.Request(
+        file,
+        tokens,
+        folder_of(tokenizer),
+        out,
+        teacher,
+        benchmarks,
+        60 * minutes,
+        threads or max(1, (os.cpu_count() or 1) // parallel),
+    )
     plan, inputs = request.opened()
     if dry_run:
         typer.echo("\n".join(report.listed(plan)))

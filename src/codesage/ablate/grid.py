@@ -174,8 +174,15 @@ def _row(table: Mapping, seeds: tuple[int, ...]) -> Row:
     chosen = tuple(table.get("seeds", seeds))
     if not chosen or len(set(chosen)) != len(chosen):
         raise CodesageError(f"{name}: seeds are {list(chosen)}: expected at least one, each once")
-    return Row(name, str(table.get("group", "")), str(table.get("label", name)), bool(table.get("headline", False)), chosen,
-               dict(table.get("model", {})), **stages)  # fmt: skip
+    return Row(
+        name,
+        str(table.get("group", "")),
+        str(table.get("label", name)),
+        bool(table.get("headline", False)),
+        chosen,
+        dict(table.get("model", {})),
+        **stages,
+    )
 
 
 def _claim(table: Mapping, names: list[str]) -> Claim:

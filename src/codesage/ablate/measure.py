@@ -45,8 +45,10 @@ class Settings:
         if unknown := set(self.sets) - set(sets.SETS):
             raise CodesageError(f"unknown data set {min(unknown)!r}: expected {', '.join(sets.SETS)}")
         if self.held_out < 2 or min(self.text_tokens, self.code_tokens) < 2:
-            raise CodesageError(f"held_out {self.held_out}, text_tokens {self.text_tokens}, code_tokens {self.code_tokens}: "
-                                "expected at least 2 each")  # fmt: skip
+            raise CodesageError(
+                f"held_out {self.held_out}, text_tokens {self.text_tokens}, code_tokens {self.code_tokens}: "
+                "expected at least 2 each"
+            )
 
 
 def settings_of(table: dict) -> Settings:
@@ -66,8 +68,10 @@ def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[
     if not there:
         raise CodesageError(f"{benchmarks} holds none of {', '.join(settings.sets)}: give a folder with a folder for each set")
     found = sets.read(None, benchmarks, there, say=lambda line: None)
-    return {title: [sampled(task, settings) for task in group[:: -(-len(group) // (settings.most_tasks or len(group)))]]
-            for title, group in found.items()}  # fmt: skip
+    return {
+        title: [sampled(task, settings) for task in group[:: -(-len(group) // (settings.most_tasks or len(group)))]]
+        for title, group in found.items()
+    }
 
 
 def sampled(task: Task, settings: Settings) -> Task:
@@ -84,8 +88,12 @@ def sampled(task: Task, settings: Settings) -> Task:
     most = settings.most_candidates or len(task.candidates)
     rows = sorted(answers + rest[: max(0, most - len(answers))])
     row_of = {row: number for number, row in enumerate(rows)}
-    return replace(task, queries=[task.queries[query] for query in kept], candidates=[task.candidates[row] for row in rows],
-                   relevant=[row_of[task.relevant[query]] for query in kept])  # fmt: skip
+    return replace(
+        task,
+        queries=[task.queries[query] for query in kept],
+        candidates=[task.candidates[row] for row in rows],
+        relevant=[row_of[task.relevant[query]] for query in kept],
+    )
 
 
 def scores(
@@ -104,13 +112,16 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
     """MRR x 100 of texts of held-out functions that search whole definitions, and that search bodies."""
     rows = retrieval.distinct(tokens.held_out, most=settings.held_out)
     if len(rows) < 2:
-        raise CodesageError(f"{tokens.path} holds out {len(rows)} pairs, expected two or more to measure: build a corpus with "
-                            "--held-out PACKAGE")  # fmt: skip
+        raise CodesageError(
+            f"{tokens.path} holds out {len(rows)} pairs, expected two or more to measure: build a corpus with "
+            "--held-out PACKAGE"
+        )
     held = replace(tokens, pairs=tokens.held_out)
     found = {}
     for title, side in (("held-out", "code"), ("held-out bodies", "body")):
-        texts_PD, codes_PD = filtering.vectors_of(embedder, held, rows, side=side, text_tokens=settings.text_tokens,
-                                                  code_tokens=settings.code_tokens)  # fmt: skip
+        texts_PD, codes_PD = filtering.vectors_of(
+            embedder, held, rows, side=side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
+        )
         found[title] = stage.measure(ranks(texts_PD @ codes_PD.T, range(len(rows))))["mrr"]
     return found
 

@@ -80,14 +80,23 @@ def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: lis
     """The whole report as text."""
     failed = [record for record in records.values() if "failed" in record]
     measured = [stage for stage in _STAGES if any(stage in found for found in figures.values())]
-    parts = [f"# {plan.grid.title or 'Component analysis'}", _summary(plan, records), "## Scores",
-             *(_scores(plan, figures, stage) for stage in measured)]  # fmt: skip
+    parts = [
+        f"# {plan.grid.title or 'Component analysis'}",
+        _summary(plan, records),
+        "## Scores",
+        *(_scores(plan, figures, stage) for stage in measured),
+    ]
     if failed:
-        parts += ["## Failed runs", "\n".join(f"- {one['row']}, {one['stage']}, seed {one['seed']}: {one['failed']}"
-                                              for one in failed)]  # fmt: skip
+        parts += [
+            "## Failed runs",
+            "\n".join(f"- {one['row']}, {one['stage']}, seed {one['seed']}: {one['failed']}" for one in failed),
+        ]
     for title, of_paper in (("What the paper found, and what this grid finds", True), ("Our own questions", False)):
-        lines = [_sentence(plan, claim, found) for claim, found in zip(plan.grid.claims, judged, strict=True)
-                 if claim.published == of_paper]  # fmt: skip
+        lines = [
+            _sentence(plan, claim, found)
+            for claim, found in zip(plan.grid.claims, judged, strict=True)
+            if claim.published == of_paper
+        ]
         parts += [f"## {title}", "\n".join(lines)] if lines else []
     parts += ["## Published scores of the objectives of Stage I", published.table()]
     return "\n\n".join(parts)
@@ -96,18 +105,23 @@ def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: lis
 def _summary(plan: Plan, records: dict) -> str:
     budget = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in plan.grid.budget.items())
     seconds = sum(record.get("training_seconds", 0) + record.get("measuring_seconds", 0) for record in records.values())
-    return (f"{len(records)} of {len(plan.cells)} runs are finished, {seconds / 60:.0f} minutes in all. Budget of every run: "
-            f"{budget}. Scores are times 100: the mean over seeds and half of its 95% interval (Student's t). A difference "
-            "whose own interval (Welch) holds 0 is called no difference. Nothing is corrected for the number of comparisons: "
-            "of twenty true zeros about one looks like a difference.")  # fmt: skip
+    return (
+        f"{len(records)} of {len(plan.cells)} runs are finished, {seconds / 60:.0f} minutes in all. Budget of every run: "
+        f"{budget}. Scores are times 100: the mean over seeds and half of its 95% interval (Student's t). A difference "
+        "whose own interval (Welch) holds 0 is called no difference. Nothing is corrected for the number of comparisons: "
+        "of twenty true zeros about one looks like a difference."
+    )
 
 
 def _scores(plan: Plan, figures: dict[str, Figures], stage: str) -> str:
     rows = [row for row in plan.grid.rows if figures[row.name].get(stage)]
     titles = list(dict.fromkeys(title for row in rows for title in figures[row.name][stage]))
-    lines = [f"### {_STAGES[stage][:1].upper()}{_STAGES[stage][1:]}", "",
-             "| group | row | seeds | " + " | ".join(measure.TITLES.get(title, title) for title in titles) + " |",
-             "|---|---|---:|" + "---:|" * len(titles)]  # fmt: skip
+    lines = [
+        f"### {_STAGES[stage][:1].upper()}{_STAGES[stage][1:]}",
+        "",
+        "| group | row | seeds | " + " | ".join(measure.TITLES.get(title, title) for title in titles) + " |",
+        "|---|---|---:|" + "---:|" * len(titles),
+    ]
     seen: set[tuple[str, ...]] = set()
     for row in rows:
         names = tuple(plan.of_row[row.name, seed].get(stage, "") for seed in row.seeds)
@@ -145,30 +159,63 @@ def _gap(found: seeds.Estimate) -> str:
 
 
 def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> dict:
-    rows = [{"name": row.name, "label": row.label, "group": row.group, "headline": row.headline,
-             "runs": {str(seed): plan.of_row[row.name, seed] for seed in row.seeds}, "figures": figures[row.name],
-             "means": {stage: {title: _estimate(seeds.mean(values)) for title, values in found.items()}
-                       for stage, found in figures[row.name].items()}} for row in plan.grid.rows]  # fmt: skip
-    claims = [{**asdict(claim), "found": [{"stage": one.stage, "metric": one.title, "verdict": one.verdict,
-                                           "difference": _estimate(one.difference)} for one in found]}
-              for claim, found in zip(plan.grid.claims, judged, strict=True)]  # fmt: skip
-    return {**environment(), "title": plan.grid.title, "budget": plan.grid.budget, "runs": len(plan.cells),
-            "finished": len(records), "base": plan.grid.base, "evaluation": plan.grid.evaluation, "rows": rows,
-            "claims": claims, "published": published.OBJECTIVES}  # fmt: skip
+    rows = [
+        {
+            "name": row.name,
+            "label": row.label,
+            "group": row.group,
+            "headline": row.headline,
+            "runs": {str(seed): plan.of_row[row.name, seed] for seed in row.seeds},
+            "figures": figures[row.name],
+            "means": {
+                stage: {title: _estimate(seeds.mean(values)) for title, values in found.items()}
+                for stage, found in figures[row.name].items()
+            },
+        }
+        for row in plan.grid.rows
+    ]
+    claims = [
+        {
+            **asdict(claim),
+            "found": [
+                {"stage": one.stage, "metric": one.title, "verdict": one.verdict, "difference": _estimate(one.difference)}
+                for one in found
+            ],
+        }
+        for claim, found in zip(plan.grid.claims, judged, strict=True)
+    ]
+    return {
+        **environment(),
+        "title": plan.grid.title,
+        "budget": plan.grid.budget,
+        "runs": len(plan.cells),
+        "finished": len(records),
+        "base": plan.grid.base,
+        "evaluation": plan.grid.evaluation,
+        "rows": rows,
+        "claims": claims,
+        "published": published.OBJECTIVES,
+    }
 
 
 def _estimate(found: seeds.Estimate) -> dict:
     """JSON has no infinity: an unknown interval is null."""
     known = found.count > 1
-    return {"value": round(found.value, 3), "low": round(found.low, 3) if known else None,
-            "high": round(found.high, 3) if known else None, "seeds": found.count}  # fmt: skip
+    return {
+        "value": round(found.value, 3),
+        "low": round(found.low, 3) if known else None,
+        "high": round(found.high, 3) if known else None,
+        "seeds": found.count,
+    }
 
 
 def listed(plan: Plan) -> list[str]:
     """A line for each run, and how many are left."""
     done = {name: (plan.folder / "runs" / f"{name}.json").is_file() for name in plan.cells}
-    lines = [f"{'finished' if done[cell.name] else 'to do':8}  {cell.name}  {cell.row.name}, seed {cell.seed}"
-             for cell in plan.cells.values()]  # fmt: skip
+    lines = [
+        f"{'finished' if done[cell.name] else 'to do':8}  {cell.name}  {cell.row.name}, seed {cell.seed}"
+        for cell in plan.cells.values()
+    ]
     return [*lines, f"{sum(done.values())} of {len(done)} runs are finished"]
 
 

@@ -73,8 +73,10 @@ def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> b
         for process in processes:
             process.join()
     if dead := [process.exitcode for process in processes if process.exitcode]:
-        raise CodesageError(f"{len(dead)} of {parallel} processes died (exit code {dead[0]}): if memory was full, lower "
-                            "--parallel, and repeat the command")  # fmt: skip
+        raise CodesageError(
+            f"{len(dead)} of {parallel} processes died (exit code {dead[0]}): if memory was full, lower "
+            "--parallel, and repeat the command"
+        )
     return not _left(plan)
 
 

@@ -13,10 +13,16 @@ from codesage.errors import CodesageError
 
 OPENINGS = ("how to {}", "how do i {}", "how can i {}", "how do you {}")
 NAMES = {
-    "python": ("python",), "java": ("java",), "javascript": ("javascript", "js"),
-    "typescript": ("typescript", "ts"), "csharp": ("c#",), "c": ("c",), "ruby": ("ruby",), "go": ("go", "golang"),
+    "python": ("python",),
+    "java": ("java",),
+    "javascript": ("javascript", "js"),
+    "typescript": ("typescript", "ts"),
+    "csharp": ("c#",),
+    "c": ("c",),
+    "ruby": ("ruby",),
+    "go": ("go", "golang"),
     "php": ("php",),
-}  # fmt: skip
+}
 FORMS = ("{text} in {name}", "{name} {text}", "{text} {name}")
 _OPENED = re.compile(r"(?:how to|how (?:do|can|could|should|would) (?:i|you|we|one))\s+(?=\S)", re.IGNORECASE)
 _QUESTION = re.compile(r"(?:how|what|why|when|where|which|who|is|are|can|does|do|should)\b", re.IGNORECASE)

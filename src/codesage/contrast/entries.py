@@ -87,8 +87,10 @@ def _entry(name: str, weight: float, tokens: Tokens) -> Entry:
     if language and not _is_language(language):
         raise CodesageError(f"unknown language {language!r} in {name!r} of the mixture: expected {', '.join(LANGUAGES)}")
     if GROUPS in entry.kinds and len(entry.kinds) > 1:
-        raise CodesageError(f"{name!r} of the mixture joins {GROUPS!r} with other kinds, but {GROUPS!r} compares code with "
-                            "code: give it an entry of its own")  # fmt: skip
+        raise CodesageError(
+            f"{name!r} of the mixture joins {GROUPS!r} with other kinds, but {GROUPS!r} compares code with "
+            "code: give it an entry of its own"
+        )
     if language in (ACROSS, WITHIN) and not entry.groups:
         raise CodesageError(f"{name!r} of the mixture: only {GROUPS!r} can be {ACROSS!r} or {WITHIN!r}")
     return entry
@@ -129,7 +131,8 @@ def _available(of_kind_P: np.ndarray, tokens: Tokens, entry: Entry) -> str:
     largest = [tokens.sources[number] for number in numbers[np.argsort(-counts, kind="stable")][:8]]
     languages = [tokens.languages[number] for number in np.unique(tokens.pairs.language[of_kind_P])]
     return f"its pairs of {'+'.join(entry.kinds)} are in {', '.join(languages)}, from {', '.join(largest)}" + (
-        f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")  # fmt: skip
+        f" and {len(numbers) - 8} more" if len(numbers) > 8 else ""
+    )
 
 
 def seed_of(entry: Entry, seed: int) -> int:

@@ -58,9 +58,12 @@ class Settings:
 
 
 def consistent(
-    embedder: EmbedsIds, tokens: Tokens, settings: Settings | None = None, *,
+    embedder: EmbedsIds,
+    tokens: Tokens,
+    settings: Settings | None = None,
+    *,
     progress: Callable[[int, int], None] = lambda done, kept: None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Which pairs of `tokens` the model finds consistent: bool, one per pair.
 
     A pair is kept if fewer than `top` codes of its pool are more similar to its text, by cosine, than its own code. Equal
@@ -76,8 +79,9 @@ def consistent(
     keep[judged] = False
     done = len(pairs) - len(judged)
     for rows in _pools(pairs.language, judged, settings):
-        texts_PD, codes_PD = vectors_of(embedder, tokens, rows, side=settings.side, text_tokens=settings.text_tokens,
-                                        code_tokens=settings.code_tokens)  # fmt: skip
+        texts_PD, codes_PD = vectors_of(
+            embedder, tokens, rows, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
+        )
         keep[rows] = _better(texts_PD, codes_PD) < settings.top
         done += len(rows)
         progress(done, int(keep.sum()))
@@ -90,9 +94,13 @@ def of_texts(tokens: Tokens) -> np.ndarray:
 
 
 def write(
-    embedder: EmbedsIds, tokens: Tokens, out: Path | str, settings: Settings | None = None, *,
+    embedder: EmbedsIds,
+    tokens: Tokens,
+    out: Path | str,
+    settings: Settings | None = None,
+    *,
     progress: Callable[[int, int], None] = lambda done, kept: None,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """Run `consistent` and publish the mask and the counts per language at `out` (an artifact of kind "filter")."""
     settings = settings or Settings()
     keep = consistent(embedder, tokens, settings, progress=progress)
@@ -100,8 +108,13 @@ def write(
         name: [int(keep[tokens.pairs.language == number].sum()), int((tokens.pairs.language == number).sum())]
         for number, name in enumerate(tokens.languages)
     }
-    facts = {"pairs": len(keep), "kept": int(keep.sum()), "of_language": {name: of for name, of in kept.items() if of[1]},
-             "tokens": tokens.fingerprint, "model": embedder.fingerprint}  # fmt: skip
+    facts = {
+        "pairs": len(keep),
+        "kept": int(keep.sum()),
+        "of_language": {name: of for name, of in kept.items() if of[1]},
+        "tokens": tokens.fingerprint,
+        "model": embedder.fingerprint,
+    }
     with publish(out, "filter", settings=asdict(settings), facts=facts) as folder:
         np.save(folder / FILE, keep, allow_pickle=False)
     return open_artifact(out, "filter")
@@ -161,7 +174,9 @@ def _vectors(
 def _better(texts_PD: np.ndarray, codes_PD: np.ndarray) -> np.ndarray:
     """For each text, the number of codes that are more similar to it than its own code."""
     own_P = np.einsum("pd,pd->p", texts_PD, codes_PD)
-    return np.concatenate([
-        (texts_PD[start : start + _BLOCK] @ codes_PD.T > own_P[start : start + _BLOCK, None] + 1e-6).sum(1)
-        for start in range(0, len(texts_PD), _BLOCK)  # 1e-6: equal codes differ by rounding
-    ])  # fmt: skip
+    return np.concatenate(
+        [
+            (texts_PD[start : start + _BLOCK] @ codes_PD.T > own_P[start : start + _BLOCK, None] + 1e-6).sum(1)
+            for start in range(0, len(texts_PD), _BLOCK)  # 1e-6: equal codes differ by rounding
+        ]
+    )

@@ -41,8 +41,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.first <= self.last or self.keep < 1 or self.pool < 2:
-            raise CodesageError(f"ranks {self.first} to {self.last}, {self.keep} kept, pools of {self.pool}: expected ranks "
-                                "of at least 1 in rising order, at least 1 kept, pools of at least 2")  # fmt: skip
+            raise CodesageError(
+                f"ranks {self.first} to {self.last}, {self.keep} kept, pools of {self.pool}: expected ranks "
+                "of at least 1 in rising order, at least 1 kept, pools of at least 2"
+            )
         if not 0 < self.most_similar <= 1:
             raise CodesageError(f"most_similar is {self.most_similar}: expected a share over 0 and at most 1")
         if self.side not in SIDES:
@@ -52,9 +54,12 @@ class Settings:
 
 
 def mined(
-    embedder: EmbedsIds, tokens: Tokens, settings: Settings | None = None, *,
+    embedder: EmbedsIds,
+    tokens: Tokens,
+    settings: Settings | None = None,
+    *,
     progress: Callable[[int, int], None] = lambda done, found: None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """For each pair, the row numbers of pairs whose codes are hard negatives of its text: int32 (pairs, keep), padded by NONE.
 
     Members of groups have none. `progress` is called with the number of pairs done and of negatives found so far. The tokens
@@ -66,8 +71,9 @@ def mined(
         raise CodesageError(f"{tokens.path} holds no pairs of texts and codes to mine: build a larger corpus")
     found, done = np.full((len(pairs), settings.keep), NONE, np.int32), 0
     for pool in pools_of(rows, pairs.language[rows], size=settings.pool, seed=settings.seed):
-        texts_PD, codes_PD = vectors_of(embedder, tokens, pool, side=settings.side, text_tokens=settings.text_tokens,
-                                        code_tokens=settings.code_tokens)  # fmt: skip
+        texts_PD, codes_PD = vectors_of(
+            embedder, tokens, pool, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
+        )
         found[pool] = _negatives(texts_PD, codes_PD, pairs, pool, settings)
         done += len(pool)
         progress(done, int((found >= 0).sum()))
@@ -107,14 +113,23 @@ def _ranked(texts_TD: np.ndarray, codes_PD: np.ndarray, last: int) -> tuple[np.n
 
 
 def write(
-    embedder: EmbedsIds, tokens: Tokens, out: Path | str, settings: Settings | None = None, *,
+    embedder: EmbedsIds,
+    tokens: Tokens,
+    out: Path | str,
+    settings: Settings | None = None,
+    *,
     progress: Callable[[int, int], None] = lambda done, found: None,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """Run `mined` and publish the negatives at `out` (an artifact of kind "mined")."""
     settings = settings or Settings()
     found = mined(embedder, tokens, settings, progress=progress)
-    facts = {"pairs": len(found), "with_negatives": int((found[:, 0] >= 0).sum()), "negatives": int((found >= 0).sum()),
-             "tokens": tokens.fingerprint, "model": embedder.fingerprint}  # fmt: skip
+    facts = {
+        "pairs": len(found),
+        "with_negatives": int((found[:, 0] >= 0).sum()),
+        "negatives": int((found >= 0).sum()),
+        "tokens": tokens.fingerprint,
+        "model": embedder.fingerprint,
+    }
     with publish(out, "mined", settings=asdict(settings), facts=facts) as folder:
         np.save(folder / FILE, found, allow_pickle=False)
     return open_artifact(out, "mined")
@@ -130,6 +145,7 @@ def read(path: Path | str, tokens: Tokens) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage mine' again") from None
     if found.dtype != np.int32 or found.ndim != 2 or len(found) != len(tokens.pairs):
-        raise CodesageError(f"{artifact.path / FILE} does not hold the negatives of {len(tokens.pairs)} pairs: run 'codesage "
-                            "mine' again")  # fmt: skip
+        raise CodesageError(
+            f"{artifact.path / FILE} does not hold the negatives of {len(tokens.pairs)} pairs: run 'codesage mine' again"
+        )
     return found

@@ -129,8 +129,10 @@ class OfGroups:
             cells_I2 = cells_I2[order.permutation(len(cells_I2), seed=order.key(self._seed, _ORDER), epoch=epoch)]
             full += [(batch, True) for batch in self._batches(cells_I2, epoch, first)]
         swap = order.uniform(order.key(self._seed, epoch, _SIDES), np.arange(len(full))) < 0.5
-        planned = [Planned(item_B, b, a, mixed) if swapped else Planned(item_B, a, b, mixed)
-                   for ((item_B, a, b), mixed), swapped in zip(full, swap, strict=True)]  # fmt: skip
+        planned = [
+            Planned(item_B, b, a, mixed) if swapped else Planned(item_B, a, b, mixed)
+            for ((item_B, a, b), mixed), swapped in zip(full, swap, strict=True)
+        ]
         return _shuffled(planned, self._seed, epoch)
 
     def _batches(self, cells_I2: np.ndarray, epoch: int, first: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -61,14 +61,19 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
         if self.temperature <= 0 or self.residual_scale <= 0 or self.micro_tokens < 0:
-            raise CodesageError(f"temperature {self.temperature}, residual_scale {self.residual_scale}, micro_tokens "
-                                f"{self.micro_tokens}: expected the first two over 0 and the last 0 or more")  # fmt: skip
+            raise CodesageError(
+                f"temperature {self.temperature}, residual_scale {self.residual_scale}, micro_tokens "
+                f"{self.micro_tokens}: expected the first two over 0 and the last 0 or more"
+            )
         if self.teacher_weight < 0 or self.teacher_temperature <= 0:
-            raise CodesageError(f"teacher_weight {self.teacher_weight}, teacher_temperature {self.teacher_temperature}: "
-                                "expected a weight of 0 or more and a temperature over 0")  # fmt: skip
+            raise CodesageError(
+                f"teacher_weight {self.teacher_weight}, teacher_temperature {self.teacher_temperature}: "
+                "expected a weight of 0 or more and a temperature over 0"
+            )
         if self.depth == 0 and self.residual_scale != 1:
-            raise CodesageError(f"residual_scale is {self.residual_scale}, but depth 0 uses no blocks: set it in "
-                                "the phase that uses the blocks")  # fmt: skip
+            raise CodesageError(
+                f"residual_scale is {self.residual_scale}, but depth 0 uses no blocks: set it in the phase that uses the blocks"
+            )
 
     def phases(self) -> dict[str, "Settings"]:
         """All phases by name, in order: "shallow" for depth 0, else "contrast"; repeated names are numbered from 2."""
@@ -100,9 +105,16 @@ def one_phase(settings: Settings) -> Settings:
 
 
 def run(
-    settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer, out: Path | str,
-    prepared: Prepared = Prepared(), checkpoints: Path | None = None, resume: bool = True,
-) -> Artifact:  # fmt: skip
+    settings: Settings,
+    tokens: Tokens,
+    encoder: Encoder,
+    *,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    prepared: Prepared = Prepared(),
+    checkpoints: Path | None = None,
+    resume: bool = True,
+) -> Artifact:
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
     `checkpoints` and `resume`: as in training.loop.train. Raises CodesageError before training starts when there are fewer
@@ -112,8 +124,14 @@ def run(
     batches = {}
     for name, phase in phases.items():
         check(phase, tokens, encoder, tokenizer)
-        batches[name] = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined,
-                                teacher_PW=None if teacher is None else teacher.texts_PW)  # fmt: skip
+        batches[name] = Batches(
+            tokens,
+            phase.batches,
+            consistent=prepared.keep,
+            tokenizer=tokenizer,
+            mined=prepared.mined,
+            teacher_PW=None if teacher is None else teacher.texts_PW,
+        )
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts: dict[str, Any] = dict(before.facts) if before else {"stages": []}
@@ -122,11 +140,15 @@ def run(
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
     facts["matryoshka_dims"] = list(settings.matryoshka_dims)
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
-    origin = {"encoder": asdict(encoder.config), "tokens": tokens.fingerprint, "tokenizer": tokenizer.fingerprint,
-              "before": before.fingerprint if before else "",
-              "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
-              "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
-              "teacher": "" if teacher is None else teacher.fingerprint}  # fmt: skip
+    origin = {
+        "encoder": asdict(encoder.config),
+        "tokens": tokens.fingerprint,
+        "tokenizer": tokenizer.fingerprint,
+        "before": before.fingerprint if before else "",
+        "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
+        "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
+        "teacher": "" if teacher is None else teacher.fingerprint,
+    }
     _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
@@ -136,12 +158,22 @@ def run(
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
             with _bypassed(encoder, phase.depth):
-                done = loop.train(encoder, phase.loop, loop.Run(
-                    batches=_Share(batches[name]), gradients_of=partial(gradients, encoder, phase),
-                    warm_up=partial(warm_up, encoder, phase), folder=folder, stage=name, checkpoints=checkpoints, resume=resume,
-                    evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
-                    identity={**origin, "settings": _identity(phase)}, flops_per_token=_flops(encoder, phase, batches[name]),
-                ))  # fmt: skip
+                done = loop.train(
+                    encoder,
+                    phase.loop,
+                    loop.Run(
+                        batches=_Share(batches[name]),
+                        gradients_of=partial(gradients, encoder, phase),
+                        warm_up=partial(warm_up, encoder, phase),
+                        folder=folder,
+                        stage=name,
+                        checkpoints=checkpoints,
+                        resume=resume,
+                        evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
+                        identity={**origin, "settings": _identity(phase)},
+                        flops_per_token=_flops(encoder, phase, batches[name]),
+                    ),
+                )
             if name in facts:  # of the model it started from
                 facts[f"{name}-before"] = facts[name]
             facts[name] = {**done, "pairs_seen": done["steps"] * batches[name].at(0).pair_P.size}
@@ -160,9 +192,13 @@ def _print_sources(batches: dict[str, Batches]) -> None:
 
 
 def expected(
-    settings: Settings, tokens: Tokens, encoder: Encoder, *, tokenizer: Tokenizer | None = None,
+    settings: Settings,
+    tokens: Tokens,
+    encoder: Encoder,
+    *,
+    tokenizer: Tokenizer | None = None,
     prepared: Prepared = Prepared(),
-) -> dict[str, Estimate]:  # fmt: skip
+) -> dict[str, Estimate]:
     """The cost of each phase, by name, as `--dry-run` prints it. Nothing is trained.
 
     If the tokenizer is given, raises CodesageError as `run` does when settings, tokens and encoder do not fit each other.
@@ -178,10 +214,15 @@ def expected(
         loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # every process computes that of all pairs
         micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
         estimates[name] = estimate.estimate(
-            config, estimate.Step(step_tokens, blocks + world * loss, micro_tokens),
-            steps=phase.loop.steps, seconds=phase.loop.seconds, device=device, keep=phase.loop.keep, world=world,
+            config,
+            estimate.Step(step_tokens, blocks + world * loss, micro_tokens),
+            steps=phase.loop.steps,
+            seconds=phase.loop.seconds,
+            device=device,
+            keep=phase.loop.keep,
+            world=world,
             bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
-        )  # fmt: skip
+        )
     return estimates
 
 
@@ -200,9 +241,11 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
         most = max(processes.gather_objects(len(rows)))
         rows = cached.micro_batches(documents.lengths.tolist(), tokens=settings.micro_tokens, at_least=most)
     loss = cached.backward(
-        lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth), rows,
-        partial(loss_of, settings=settings, teacher_PW=_on_device(batch.teacher_PW, encoder)), cached=settings.cached,
-    )  # fmt: skip
+        lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth),
+        rows,
+        partial(loss_of, settings=settings, teacher_PW=_on_device(batch.teacher_PW, encoder)),
+        cached=settings.cached,
+    )
     return loss, len(documents.ids)
 
 
@@ -212,8 +255,13 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
     This runs the blocks in every form that a step may use, including without gradients.
     """
     rows = np.arange(len(batch.pair_P))[:2]
-    few = Batch(taken(batch.texts, rows), taken(batch.codes, rows), batch.pair_P[rows], batch.partner_P[rows],
-                None if batch.teacher_PW is None else batch.teacher_PW[rows])  # fmt: skip
+    few = Batch(
+        taken(batch.texts, rows),
+        taken(batch.codes, rows),
+        batch.pair_P[rows],
+        batch.partner_P[rows],
+        None if batch.teacher_PW is None else batch.teacher_PW[rows],
+    )
     gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few)
 
 
@@ -245,23 +293,30 @@ def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Token
     """CodesageError when a phase, the tokens, the encoder and the tokenizer do not fit each other."""
     config, pairs = encoder.config, settings.batches
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
-                            "with the model's tokenizer")  # fmt: skip
+        raise CodesageError(
+            f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
+            "with the model's tokenizer"
+        )
     if tokenizer.vocab_size != config.vocab_size:
-        raise CodesageError(f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "
-                            "encoder's own tokenizer")  # fmt: skip
+        raise CodesageError(
+            f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "
+            "encoder's own tokenizer"
+        )
     longest = max(pairs.text_tokens, pairs.code_tokens)
     if longest > config.max_position_embeddings:
-        raise CodesageError(f"texts of {longest} tokens, but the encoder has {config.max_position_embeddings} positions: "
-                            "lower code_tokens")  # fmt: skip
+        raise CodesageError(
+            f"texts of {longest} tokens, but the encoder has {config.max_position_embeddings} positions: lower code_tokens"
+        )
     if settings.depth is not None and not 0 <= settings.depth <= config.num_hidden_layers:
         raise CodesageError(f"depth is {settings.depth}, expected 0 to {config.num_hidden_layers}, the encoder's layers")
     dropouts = [config.embedding_dropout_prob]
     if settings.depth != 0:
         dropouts += [config.attention_dropout_prob, config.residual_dropout_prob]
     if settings.positives == "dropout" and not any(dropouts):
-        raise CodesageError("positives are 'dropout', but the encoder has no dropout, so both vectors would be equal: set "
-                            "the encoder's dropout or use positives 'pairs'")  # fmt: skip
+        raise CodesageError(
+            "positives are 'dropout', but the encoder has no dropout, so both vectors would be equal: set "
+            "the encoder's dropout or use positives 'pairs'"
+        )
     if pairs.batch_pairs < 2 * processes.world():
         raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 per process")
     check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.hidden_size)

@@ -57,9 +57,13 @@ class Teacher:
 
 
 def write(
-    teacher: TeachesTexts, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *,
+    teacher: TeachesTexts,
+    tokens: Tokens,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:  # fmt: skip
+) -> None:
     """Encode the texts of all pairs and publish the vectors at `out`.
 
     Texts are decoded from the tokens, so they are cut like the tokens; byte-level ids decode to the original text. `progress`
@@ -103,8 +107,9 @@ def read(path: Path | str, tokens: Tokens) -> Teacher:
     except (OSError, ValueError) as error:
         raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage teach' again") from None
     if vectors_PW.dtype != np.float16 or vectors_PW.ndim != 2 or len(vectors_PW) != len(tokens.pairs):
-        raise CodesageError(f"{artifact.path / FILE} does not hold the vectors of {len(tokens.pairs)} texts: run 'codesage "
-                            "teach' again")  # fmt: skip
+        raise CodesageError(
+            f"{artifact.path / FILE} does not hold the vectors of {len(tokens.pairs)} texts: run 'codesage teach' again"
+        )
     return Teacher(str(artifact.facts.get("name")), str(artifact.facts.get("model")), vectors_PW)
 
 

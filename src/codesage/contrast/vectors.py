@@ -55,8 +55,10 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
     """
     device, norm, lengths = encoder.wte.weight.device, encoder.ln_f, documents.lengths
     if not len(lengths) or lengths.min() < 1 or lengths.max() > encoder.config.max_position_embeddings:
-        raise ValueError(f"documents of {lengths.min(initial=0)} to {lengths.max(initial=0)} tokens, expected 1 to "
-                         f"{encoder.config.max_position_embeddings}")  # fmt: skip
+        raise ValueError(
+            f"documents of {lengths.min(initial=0)} to {lengths.max(initial=0)} tokens, expected 1 to "
+            f"{encoder.config.max_position_embeddings}"
+        )
     ends, longest = lengths.cumsum(), int(lengths.max())
     starts_B = torch.from_numpy(ends - lengths).to(device)
     positions_T = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).to(device)

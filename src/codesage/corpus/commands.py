@@ -28,13 +28,19 @@ def build(
     any_licence: Annotated[bool, typer.Option("--any-licence", help="Packages and Parquet rows under any licence.")] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Package to use for evaluation pairs only.")] = None,
     exclude_benchmarks: Annotated[Path | None, typer.Option(help="Folder of benchmark items to keep out (JSON lines).")] = None,
-    most_shared: Annotated[int, typer.Option(min=0, help="Leave out functions and classes if more than this many share one "
-                                             "text, since such a text says little; 0: leave out none.")] = 5,
+    most_shared: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Leave out functions and classes if more than this many share one "
+            "text, since such a text says little; 0: leave out none.",
+        ),
+    ] = 5,
     cache: Annotated[Path | None, typer.Option(help="Folder for downloads; default: the user's cache.")] = None,
     work: Annotated[str, typer.Option(help="Folder or s3://... for unfinished work; default: beside --out.")] = "",
     engine: Annotated[str, typer.Option(help="local: the cores of this machine; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and parse; 0: one for each core.")] = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Build a corpus: files, functions and (text, code) pairs as Parquet.
 
     A card lists its content, what was left out, and why.

@@ -65,9 +65,15 @@ class Settings:
 
 
 def build(
-    settings: Settings, sources: Sequence[Source], out: Path | str, *, engine: Engine | None = None,
-    cache: Path | str = "cache", work: str = "", progress: Callable[[Progress], None] = lambda progress: None,
-) -> Artifact:  # fmt: skip
+    settings: Settings,
+    sources: Sequence[Source],
+    out: Path | str,
+    *,
+    engine: Engine | None = None,
+    cache: Path | str = "cache",
+    work: str = "",
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Artifact:
     """Build a corpus from `sources` and publish it at `out`; `progress` is called with the state of the build.
 
     Finished units are kept in `work`, a folder or an address, until then; "": beside `out`.
@@ -110,9 +116,14 @@ class _Build:
     """One build under way: its phases in order, each a method that takes what the one before gives."""
 
     def __init__(
-        self, settings: Settings, sources: tuple[Source, ...], cache: Path, work: Work, engine: Engine,
+        self,
+        settings: Settings,
+        sources: tuple[Source, ...],
+        cache: Path,
+        work: Work,
+        engine: Engine,
         progress: Callable[[Progress], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._settings, self._sources, self._cache = settings, sources, cache
         self._work, self._engine, self._progress = work, engine, progress
         self._report = Report()
@@ -207,9 +218,11 @@ class _Build:
         units = [group.unit for group in groups]
         advance = self._phase("parse", len(units), sum(unit.weight for unit in units), sum(len(unit.rows) for unit in units))
         reports = self._work.run(
-            self._engine, Parse(self._held_out, self._settings.exclude), units,
+            self._engine,
+            Parse(self._held_out, self._settings.exclude),
+            units,
             on_done=lambda unit, fresh: advance(unit.weight, len(unit.rows), fresh),
-        )  # fmt: skip
+        )
         for group, report in zip(groups, reports, strict=True):
             self._report.add_parsed(group.source.source, report, group.keys)
         return reports

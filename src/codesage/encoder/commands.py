@@ -22,10 +22,12 @@ def export_hub(
 
 
 def initialise(
-    tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")], out: options.Out, size: options.Size = "nano",
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer folder.")],
+    out: options.Out,
+    size: options.Size = "nano",
     tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose words the lexical start of nano counts.")] = None,
     seed: options.Seed = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Write an untrained encoder (random weights or a lexical start), the baseline that training has to beat."""
     from codesage import recipes
     from codesage import tokenizer as tokenizers
@@ -37,8 +39,7 @@ def initialise(
     opened = None if tokens is None else open_tokens(tokens, tokenizer=loaded)
     encoder = recipes.untrained(size, loaded, opened, seed=seed).eval()
     limit = recipes.pretraining(size).examples.max_tokens
-    publish_encoder(encoder, loaded, out, settings={"seed": seed}, facts={"stages": [], "max_tokens": limit},
-                    precisions=())  # fmt: skip
+    publish_encoder(encoder, loaded, out, settings={"seed": seed}, facts={"stages": [], "max_tokens": limit}, precisions=())
 
 
 def export(

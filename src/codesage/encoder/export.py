@@ -57,8 +57,9 @@ class _Graph:
         if not self.int8:
             return self.add("Add", self.add("MatMul", x, self.constant(weight)), bias)
         quantised, scale_O = quantise(weight, axis=0)
-        return self.add("DynamicQuantizeMatMul", x, self.constant(quantised), self.constant(scale_O[0]), "", bias,
-                        domain="com.microsoft")  # fmt: skip
+        return self.add(
+            "DynamicQuantizeMatMul", x, self.constant(quantised), self.constant(scale_O[0]), "", bias, domain="com.microsoft"
+        )
 
     def lookup(self, table: nn.Embedding, indices: str) -> tuple[str, tuple[str, ...]]:
         """The rows of a table at `indices`, and the table's own weights."""
@@ -89,8 +90,7 @@ def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
     """The ONNX model of `encoder` (paper appendix A), including mean pooling and normalisation."""
     graph = _Graph(int8)
     hidden, _ = _hidden(graph, encoder)
-    weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT),
-                       graph.constant(np.array([2], np.int64)))  # fmt: skip
+    weight = graph.add("Unsqueeze", graph.add("Cast", "mask", to=TensorProto.FLOAT), graph.constant(np.array([2], np.int64)))
     axis = graph.constant(np.array([1], np.int64))
     summed = graph.add("ReduceSum", graph.add("Mul", hidden, weight), axis, keepdims=0)  # the mean's divisor cancels
     graph.nodes.append(helper.make_node("LpNormalization", [summed], ["vectors"], axis=-1, p=2))
@@ -128,8 +128,9 @@ def _hidden(graph: _Graph, encoder: Encoder) -> tuple[str, tuple[str, ...]]:
     for block in encoder.h:
         qkv = graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn)
         q, k, v = graph.add_several("Split", qkv, outputs=3, axis=-1, num_outputs=3)
-        attended = graph.add("MultiHeadAttention", q, k, v, "", "mask", num_heads=config.num_attention_heads,
-                             domain="com.microsoft")  # fmt: skip
+        attended = graph.add(
+            "MultiHeadAttention", q, k, v, "", "mask", num_heads=config.num_attention_heads, domain="com.microsoft"
+        )
         x = graph.add("Add", x, graph.linear(attended, block.attn.c_proj))
         inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh")
         x = graph.add("Add", x, graph.linear(inner, block.mlp.c_proj))
@@ -151,10 +152,16 @@ def _model(graph: _Graph, further: list, outputs: dict[str, list]) -> onnx.Model
 
 
 def export(
-    encoder: Encoder, tokenizer: Tokenizer, out: Path | str, *,
-    settings: dict, facts: dict, torch_weights: bool = True, precisions: tuple[str, ...] = (FP32, INT8),
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    *,
+    settings: dict,
+    facts: dict,
+    torch_weights: bool = True,
+    precisions: tuple[str, ...] = (FP32, INT8),
     files: dict[str, str] | None = None,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """Publish `encoder` at `out` as a model folder that works without torch: config, tokenizer, ONNX files.
 
     `torch_weights`: also write model.safetensors. `precisions`: the ONNX file names to write. `files`: additional text files
@@ -182,8 +189,10 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     source = Path(source)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
     if tokenizer.vocab_size > encoder.config.vocab_size:
-        raise CodesageError(f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
-                            f"{encoder.config.vocab_size}: copy the matching tokenizer")  # fmt: skip
+        raise CodesageError(
+            f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
+            f"{encoder.config.vocab_size}: copy the matching tokenizer"
+        )
     settings, facts = {}, {}
     if (source / "manifest.json").is_file():
         artifact = open_artifact(source, "model")
@@ -191,9 +200,15 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     card = source / "README.md"
     files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
     return export(
-        encoder, tokenizer, out, settings=settings, facts=facts, torch_weights=not (int8_only or names),
-        precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8), files=files,
-    )  # fmt: skip
+        encoder,
+        tokenizer,
+        out,
+        settings=settings,
+        facts=facts,
+        torch_weights=not (int8_only or names),
+        precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8),
+        files=files,
+    )
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -37,20 +37,35 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
     source, out = Path(source), Path(out)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
     if tokenizer.vocab_size > encoder.config.vocab_size:
-        raise CodesageError(f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
-                            f"{encoder.config.vocab_size}: copy the matching tokenizer")  # fmt: skip
+        raise CodesageError(
+            f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
+            f"{encoder.config.vocab_size}: copy the matching tokenizer"
+        )
     artifact = open_artifact(source, "model") if (source / MANIFEST).is_file() else None
     settings, facts = (artifact.settings, artifact.facts) if artifact else ({}, {})
     longest = min(facts.get("max_tokens", CODE_TOKENS), encoder.config.max_position_embeddings)
     header, story = _card_of(source)
     with publish(out, "model", settings=settings, facts={**facts, "max_tokens": longest}) as folder:
         save_weights(encoder, folder)
-        _add(folder / CONFIG, architectures=["CodesageModel"], dtype="float32", tie_word_embeddings=True,
-             bos_token_id=tokenizer.end_id, eos_token_id=tokenizer.end_id, pad_token_id=tokenizer.pad_id)  # fmt: skip
+        _add(
+            folder / CONFIG,
+            architectures=["CodesageModel"],
+            dtype="float32",
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.end_id,
+            eos_token_id=tokenizer.end_id,
+            pad_token_id=tokenizer.pad_id,
+        )
         _save_tokenizer(tokenizer, folder, longest)
         _save_modules(folder, encoder.config.hidden_size, longest)
-        text = card(encoder.config, facts, name=name or out.name, licence=licence or header.get("license", ""),
-                    max_tokens=longest, story=story)  # fmt: skip
+        text = card(
+            encoder.config,
+            facts,
+            name=name or out.name,
+            licence=licence or header.get("license", ""),
+            max_tokens=longest,
+            story=story,
+        )
         (folder / "README.md").write_text(text, encoding="utf-8")
     return open_artifact(out, "model")
 
@@ -58,8 +73,11 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
 def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: int, story: str = "") -> str:
     """README.md of a model: YAML front matter, a description, how to load it. `story`: the text of the source's card."""
     front = ["license: " + licence] if licence else []
-    front += ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity",
-              "tags: [code, code-search, sentence-similarity, sentence-transformers, codesage]"]  # fmt: skip
+    front += [
+        "library_name: sentence-transformers",
+        "pipeline_tag: sentence-similarity",
+        "tags: [code, code-search, sentence-similarity, sentence-transformers, codesage]",
+    ]
     stages = " and ".join(facts.get("stages", [])) or "unknown"
     dims = facts.get("matryoshka_dims")
     cut = f" Vectors may be cut to {', '.join(map(str, dims))} and normalised again.\n" if dims else ""
@@ -96,24 +114,35 @@ def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
 
     tokenizer.save(folder)
     bpe = Bpe.from_file(str(folder / TOKENIZER))
-    bpe.post_processor = TemplateProcessing(single=f"$A {END}", pair=f"$A {END} $B:1 {END}:1",
-                                            special_tokens=[(END, tokenizer.end_id)])  # fmt: skip
+    bpe.post_processor = TemplateProcessing(
+        single=f"$A {END}", pair=f"$A {END} $B:1 {END}:1", special_tokens=[(END, tokenizer.end_id)]
+    )
     bpe.save(str(folder / TOKENIZER))
     special = {"bos_token": END, "eos_token": END, "unk_token": END, "pad_token": PAD, "mask_token": MASK}
     _write(folder / "special_tokens_map.json", special)
-    _write(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", **special, "model_max_length": longest, "padding_side": "right",
-        "truncation_side": "right", "split_special_tokens": True, "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-    })  # fmt: skip
+    _write(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **special,
+            "model_max_length": longest,
+            "padding_side": "right",
+            "truncation_side": "right",
+            "split_special_tokens": True,
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],
+        },
+    )
 
 
 def _save_modules(folder: Path, width: int, longest: int) -> None:
     modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(_MODULES)]
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
-    _write(folder / "config_sentence_transformers.json",
-           {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"})  # fmt: skip
+    _write(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
     for path, _ in _MODULES[1:]:
         (folder / path).mkdir()
     _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})

@@ -34,9 +34,15 @@ class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str,
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        forward: Forward,
+        *,
+        width: int,
+        max_tokens: int,
+        fingerprint: str,
         folder: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._tokenizer, self._forward, self.folder = tokenizer, forward, folder
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
@@ -149,8 +155,7 @@ def _foreign_length(folder: Path) -> int:
     modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
     mode = pooling.get("pooling_mode", modes[0].removeprefix("pooling_mode_") if modes else "mean")
     if mode not in ("mean", "mean_tokens"):
-        raise CodesageError(f"{folder / '1_Pooling'} sets {mode} pooling, expected mean: load it with "
-                            "sentence-transformers")  # fmt: skip
+        raise CodesageError(f"{folder / '1_Pooling'} sets {mode} pooling, expected mean: load it with sentence-transformers")
     length = tokenizer.get("model_max_length")
     return min(CODE_TOKENS, int(length)) if isinstance(length, (int, float)) and length >= 1 else CODE_TOKENS
 
@@ -201,8 +206,10 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
 
 def _torch_forward(folder: Path) -> Forward:
     if find_spec("torch") is None or find_spec("safetensors") is None:
-        raise CodesageError(f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
-                            "pip install 'codesage[train]', or export the model where torch is installed")  # fmt: skip
+        raise CodesageError(
+            f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
+            "pip install 'codesage[train]', or export the model where torch is installed"
+        )
     import torch
 
     from codesage.encoder.weights import load_encoder

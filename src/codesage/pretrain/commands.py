@@ -9,16 +9,29 @@ from codesage.training import options
 
 
 def pretrain(
-    tokens: options.Tokens, out: options.Out,
+    tokens: options.Tokens,
+    out: options.Out,
     tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
     model: Annotated[Path | None, typer.Option(help="Go on from the weights of this model, of the same tokenizer.")] = None,
-    names: Annotated[bool, typer.Option("--names", help="Learn to name identifiers, for 'codesage names': hide some of "
-                                        "them, whole or after their first sub-tokens.")] = False,
-    size: options.Size = "nano", minutes: options.Minutes = 0.0, steps: options.Steps = 0, seed: options.Seed = 0,
-    fresh: options.Fresh = False, checkpoints: options.Checkpoints = None, dry_run: options.DryRun = False,
-    optimizer: options.Optimizer = "", compile: options.Compile = None,
-    tensorboard: options.TensorBoard = False, threads: options.Threads = 0,
-) -> None:  # fmt: skip
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names",
+            help="Learn to name identifiers, for 'codesage names': hide some of them, whole or after their first sub-tokens.",
+        ),
+    ] = False,
+    size: options.Size = "nano",
+    minutes: options.Minutes = 0.0,
+    steps: options.Steps = 0,
+    seed: options.Seed = 0,
+    fresh: options.Fresh = False,
+    checkpoints: options.Checkpoints = None,
+    dry_run: options.DryRun = False,
+    optimizer: options.Optimizer = "",
+    compile: options.Compile = None,
+    tensorboard: options.TensorBoard = False,
+    threads: options.Threads = 0,
+) -> None:
     """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command resumes where it left off."""
     from dataclasses import replace
 

@@ -48,15 +48,18 @@ class Settings:
             raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
         least, most = _both(self.deobfuscation_share)
         if not 0 < least <= most <= 1:
-            raise CodesageError(f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1], or a lower "
-                                "and a higher one")  # fmt: skip
+            raise CodesageError(
+                f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1], or a lower and a higher one"
+            )
         if not 0 <= self.revealed <= 1:
             raise CodesageError(f"revealed is {self.revealed}: expected a share in [0, 1]")
         if not _SHORTEST + self.end_each <= self.max_tokens <= masking.MOST_TOKENS:
             raise CodesageError(f"max_tokens is {self.max_tokens}: expected {_SHORTEST} to {masking.MOST_TOKENS:,}")
         if not self.max_tokens <= self.batch_tokens < _SHORTEST * masking.MOST_WINDOWS:
-            raise CodesageError(f"batch_tokens is {self.batch_tokens}: a batch must hold a window of max_tokens "
-                                f"({self.max_tokens}) and at most {_SHORTEST * masking.MOST_WINDOWS:,} tokens")  # fmt: skip
+            raise CodesageError(
+                f"batch_tokens is {self.batch_tokens}: a batch must hold a window of max_tokens "
+                f"({self.max_tokens}) and at most {_SHORTEST * masking.MOST_WINDOWS:,} tokens"
+            )
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -139,8 +142,10 @@ class Batches:
         try:
             self._epochs = order.Epochs(self._plan)
         except ValueError:
-            raise CodesageError(f"{tokens.path} holds no document of {_SHORTEST} tokens or more to learn from: "
-                                "build a corpus with 'codesage corpus build'") from None  # fmt: skip
+            raise CodesageError(
+                f"{tokens.path} holds no document of {_SHORTEST} tokens or more to learn from: "
+                "build a corpus with 'codesage corpus build'"
+            ) from None
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the part of it for process `rank` of `world` (training.order.share).

@@ -42,17 +42,24 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.micro_tokens < self.examples.max_tokens:
-            raise CodesageError(f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens "
-                                f"({self.examples.max_tokens})")  # fmt: skip
+            raise CodesageError(
+                f"micro_tokens is {self.micro_tokens}: it must hold a window of max_tokens ({self.examples.max_tokens})"
+            )
         lexical.check(self.initial)
         if self.position_scale < 0:
             raise CodesageError(f"position_scale is {self.position_scale}: expected a length of at least 0")
 
 
 def run(
-    settings: Settings, tokens: Tokens, tokenizer: Tokenizer, out: Path | str, *, checkpoints: Path | None = None,
-    resume: bool = True, before: Path | None = None,
-) -> Artifact:  # fmt: skip
+    settings: Settings,
+    tokens: Tokens,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    *,
+    checkpoints: Path | None = None,
+    resume: bool = True,
+    before: Path | None = None,
+) -> Artifact:
     """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
     The encoder has the tokenizer's vocabulary. `before` is the folder of a model to start from instead of untrained weights;
@@ -69,28 +76,51 @@ def run(
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
-    encoder = started or lexical.fresh(settings.encoder, tokenizer, tokens.counted(), initial=settings.initial,
-                                       position_scale=settings.position_scale, seed=settings.loop.seed)  # fmt: skip
+    encoder = started or lexical.fresh(
+        settings.encoder,
+        tokenizer,
+        tokens.counted(),
+        initial=settings.initial,
+        position_scale=settings.position_scale,
+        seed=settings.loop.seed,
+    )
     encoder.to(processes.device())
     length, head_share = shape_of(batches.at(0))
-    facts: dict = {"stages": [*stages_of(before), "pretrain"], "max_tokens": settings.examples.max_tokens,
-                   "tokens": tokens.fingerprint}  # fmt: skip
+    facts: dict = {
+        "stages": [*stages_of(before), "pretrain"],
+        "max_tokens": settings.examples.max_tokens,
+        "tokens": tokens.fingerprint,
+    }
     with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
-        facts["pretrain"] = loop.train(encoder, settings.loop, loop.Run(
-            batches=batches,
-            at_half=batches.batches.switch,
-            gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
-            warm_up=partial(warm_up, encoder),
-            folder=folder,
-            stage="pretrain",
-            checkpoints=checkpoints,
-            evaluate=retrieval.scorer(encoder, tokens, text_tokens=settings.examples.max_tokens,
-                                      code_tokens=settings.examples.max_tokens, pairs=settings.evaluation_pairs),
-            identity={"encoder": asdict(settings.encoder), "examples": asdict(settings.examples), "tokens": tokens.fingerprint,
-                      "tokenizer": tokenizer.fingerprint, **({} if before is None else {"before": _content(before)})},
-            resume=resume,
-            flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
-        ))  # fmt: skip
+        facts["pretrain"] = loop.train(
+            encoder,
+            settings.loop,
+            loop.Run(
+                batches=batches,
+                at_half=batches.batches.switch,
+                gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
+                warm_up=partial(warm_up, encoder),
+                folder=folder,
+                stage="pretrain",
+                checkpoints=checkpoints,
+                evaluate=retrieval.scorer(
+                    encoder,
+                    tokens,
+                    text_tokens=settings.examples.max_tokens,
+                    code_tokens=settings.examples.max_tokens,
+                    pairs=settings.evaluation_pairs,
+                ),
+                identity={
+                    "encoder": asdict(settings.encoder),
+                    "examples": asdict(settings.examples),
+                    "tokens": tokens.fingerprint,
+                    "tokenizer": tokenizer.fingerprint,
+                    **({} if before is None else {"before": _content(before)}),
+                },
+                resume=resume,
+                flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
+            ),
+        )
         whole = processes.unsharded(encoder)
         if processes.rank() == 0:
             save_weights(whole, folder)
@@ -112,13 +142,17 @@ def _content(model: Path) -> str:
 def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Settings:
     """The settings with the tokenizer's vocabulary. Raises CodesageError if they do not fit the tokens."""
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
-                            "the one it was made with")  # fmt: skip
+        raise CodesageError(
+            f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
+            "the one it was made with"
+        )
     if not len(tokens.plain):
         raise CodesageError(f"{tokens.path} holds no documents to pretrain on: build a corpus with 'codesage corpus build'")
     if settings.examples.max_tokens > settings.encoder.max_position_embeddings:
-        raise CodesageError(f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
-                            f"{settings.encoder.max_position_embeddings} positions: lower max_tokens")  # fmt: skip
+        raise CodesageError(
+            f"windows of {settings.examples.max_tokens} tokens, but the encoder has "
+            f"{settings.encoder.max_position_embeddings} positions: lower max_tokens"
+        )
     return replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
 
 
@@ -130,13 +164,21 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimat
     encoder, step_tokens = settings.encoder, len(batch.inputs_T)
     hidden = head_share * min(step_tokens, settings.micro_tokens)
     step = estimate.Step(
-        step_tokens, step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
-        settings.micro_tokens, chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
-    )  # fmt: skip
+        step_tokens,
+        step_tokens * estimate.flops_per_token(encoder, head_share=head_share, length=length),
+        settings.micro_tokens,
+        chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
+    )
     return estimate.estimate(
-        encoder, step, steps=settings.loop.steps, seconds=settings.loop.seconds, device=device, keep=settings.loop.keep,
-        world=processes.world(), bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
-    )  # fmt: skip
+        encoder,
+        step,
+        steps=settings.loop.steps,
+        seconds=settings.loop.seconds,
+        device=device,
+        keep=settings.loop.keep,
+        world=processes.world(),
+        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
+    )
 
 
 def shape_of(batch: examples.Batch) -> tuple[float, float]:

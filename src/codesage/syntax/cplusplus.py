@@ -23,7 +23,7 @@ _MARKS = [  # (plain text that is part of every match, pattern)
     ("_cast", re.compile(r"\b(?:static|reinterpret|dynamic|const)_cast[ \t]*<")),
     ("operator", re.compile(r"\boperator[ \t]*(?:[-+*/%^&|~!=<>]{1,3}|\(\)|\[\])[ \t]*\(")),
     ("typename", re.compile(r"[<,][ \t]*typename\b")),
-]  # fmt: skip
+]
 _NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\\\r?\n', re.DOTALL)
 _DIRECTIVE = re.compile(r"[ \t]*#[ \t]*(\w*)(.*)")
 _ANY_DIRECTIVE = re.compile(r"^[ \t]*#.*", re.MULTILINE)

@@ -74,21 +74,49 @@ _DYNAMIC_QUERY = """
 
 # Nodes that only wrap a definition; its code begins where they begin.
 _WRAPPERS = {
-    "javascript": {"export_statement", "lexical_declaration", "variable_declaration", "expression_statement",
-                   "assignment_expression", "variable_declarator"},
+    "javascript": {
+        "export_statement",
+        "lexical_declaration",
+        "variable_declaration",
+        "expression_statement",
+        "assignment_expression",
+        "variable_declarator",
+    },
     "c": {"type_definition"},
     "go": {"type_declaration", "var_declaration", "var_spec_list"},
     "ruby": {"argument_list", "call"},
-}  # fmt: skip
+}
 _WRAPPERS["typescript"] = _WRAPPERS["javascript"]
 # Looking up a node's parent is slow. These kinds have no wrapper; those in _LEADING have none at the start of a line.
-_UNWRAPPABLE = {"method_definition", "pair", "field_definition", "public_field_definition", "function_definition",
-                "method_declaration"}  # fmt: skip
-_LEADING = {"function_declaration", "generator_function_declaration", "class_declaration", "abstract_class_declaration",
-            "interface_declaration", "enum_declaration", "method", "singleton_method", "call", "class", "module",
-            "assignment"}  # fmt: skip
-_DECORATED = {"method_definition", "field_definition", "public_field_definition", "class_declaration",
-              "abstract_class_declaration"}  # fmt: skip
+_UNWRAPPABLE = {
+    "method_definition",
+    "pair",
+    "field_definition",
+    "public_field_definition",
+    "function_definition",
+    "method_declaration",
+}
+_LEADING = {
+    "function_declaration",
+    "generator_function_declaration",
+    "class_declaration",
+    "abstract_class_declaration",
+    "interface_declaration",
+    "enum_declaration",
+    "method",
+    "singleton_method",
+    "call",
+    "class",
+    "module",
+    "assignment",
+}
+_DECORATED = {
+    "method_definition",
+    "field_definition",
+    "public_field_definition",
+    "class_declaration",
+    "abstract_class_declaration",
+}
 _MEMBERS = {"variable_declarator", "type_spec", "type_alias", "var_spec"}  # nodes for one name of a statement
 _VALUE_FIELDS = {"assignment_expression": "right"}  # field with the value in nodes that bind a name; elsewhere "value"
 _ECMA_LANGUAGES = {"javascript", "typescript"}
@@ -102,9 +130,14 @@ _WRAPPING = re.compile(
     rb"|curry(?:N|Right)?|wrap\w*|promisify|callbackify|deprecate\w*|observer|action|asyncHandler|catchAsync|coroutine|unbound"
 )
 _BODY_FIELDS = {
-    "type_spec": "type", "type_alias": "type", "assignment": "right", "call": "block", "indexer_declaration": "accessors",
-    "property_declaration": "accessors", "event_declaration": "accessors",
-}  # fmt: skip
+    "type_spec": "type",
+    "type_alias": "type",
+    "assignment": "right",
+    "call": "block",
+    "indexer_declaration": "accessors",
+    "property_declaration": "accessors",
+    "event_declaration": "accessors",
+}
 _BLOCKS = {"block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list", "property_hook_list"}
 _PLACE = itemgetter(0, 1, 2)
 
@@ -134,8 +167,9 @@ def scan(tree: SourceTree) -> Scan:
     """The definitions and the return statements of a tree."""
     captures = tree.unsorted_captures(_query(tree))
     errors = Errors(tree, captures["error"]) if "error" in captures else None
-    decorated = {inner.id: node for node in captures.get("wrapper", ())
-                 if (inner := node.child_by_field_name("definition")) is not None}  # fmt: skip
+    decorated = {
+        inner.id: node for node in captures.get("wrapper", ()) if (inner := node.child_by_field_name("definition")) is not None
+    }
     definitions: list[Definition | None] = []
     for kind in ("class", "function"):
         definitions += [_definition(tree, node, kind, node, decorated, errors) for node in captures.get(kind, ())]
@@ -229,10 +263,19 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
             first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
-            definitions.append(Definition(
-                value.start_byte, -value.end_byte, "function", tree.text(name), value, body, first.start_byte,
-                final.end_byte, first.start_point.row,
-            ))  # fmt: skip
+            definitions.append(
+                Definition(
+                    value.start_byte,
+                    -value.end_byte,
+                    "function",
+                    tree.text(name),
+                    value,
+                    body,
+                    first.start_byte,
+                    final.end_byte,
+                    first.start_point.row,
+                )
+            )
     return definitions
 
 

@@ -57,8 +57,11 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     (_ECMA, "@__ #__", r"[A-Z_]+__"),
     (_ECMA, "<reference <amd-module <amd-dependency", r"\b[^>]*>$"),
     # Java and C#
-    ("java csharp", "CHECKSTYLE Checkstyle checkstyle",
-     r"\s*[:. ]\s*(?i:off|on|ignore|stop|start|resume|disable|enable|suppress)\b"),
+    (
+        "java csharp",
+        "CHECKSTYLE Checkstyle checkstyle",
+        r"\s*[:. ]\s*(?i:off|on|ignore|stop|start|resume|disable|enable|suppress)\b",
+    ),
     ("java csharp", "CHECKSTYLE", r":\s*[A-Z]"),
     ("java csharp", "SUPPRESS", r" CHECKSTYLE\b"),
     ("java csharp", "CSOFF CSON CSIGNORE NOPMD NOSPOTBUGS", r"(?:\s*[:(-].*|\s*)$"),
@@ -83,8 +86,11 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("c", "@{ @} \\{ \\}", _END),
     ("c", "@", r"[-+=]?[\w-]+@$"),  # Splint
     # The end of a case
-    (_ECMA + "c java php csharp go", "fall falls FALL fallthrough FALLTHROUGH Fallthrough FALLTHRU fallthru Fall falls-through",
-     r"(?:[- ]?(?:through|THROUGH|thru|THRU))?\s*[.*]?$"),
+    (
+        _ECMA + "c java php csharp go",
+        "fall falls FALL fallthrough FALLTHROUGH Fallthrough FALLTHRU fallthru Fall falls-through",
+        r"(?:[- ]?(?:through|THROUGH|thru|THRU))?\s*[.*]?$",
+    ),
     # Go
     ("go", "nolint", r"(?::[\w,\s-]+)?\s*(?://.*)?$"),
     ("go", "nosec #nosec", r"(?:\s+G\d+.*|\s*--.*|\s*)$"),
@@ -112,7 +118,7 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("python", "pyre-ignore pyre-fixme pyre-strict pyre-unsafe", r"\b"),
     ("python", "nosec", r"(?:\s*:?\s*B\d+.*|\s*)$"),
     ("python", "sourcery", r" skip\b"),
-)  # fmt: skip
+)
 _GLUED = {  # directly after the mark of a line comment; Go's first pattern is that of its go/ast package
     "go": re.compile(r"[a-z0-9]+:[a-z0-9]|(?:line|extern|export) |sysn?b?\s+\w+\("),
     "ruby": re.compile(r": ?[(\[{].*->|: -> "),
@@ -124,7 +130,7 @@ _BLOCKS = dict.fromkeys(  # whole block comments, from the first word
         r"(?:eslint(?:-(?:disable|enable)(?:-next-line|-line)?|-env)?|js[hl]int)(?:\s+[@\w/.-]+\s*[,:]|\s*\n|[^\S\n]+[@\w/.-]+\s*$)"
         r"|(?:globals?|exported)\s+[\w$]+(?:\s*:\s*\w+)?(?:\s*,\s*[\w$]+(?:\s*:\s*\w+)?)*\s*,?\s*$|::"
     ),
-) | {"php": re.compile(r"@var\s[^\n]*\$\w+\s*$")}  # fmt: skip
+) | {"php": re.compile(r"@var\s[^\n]*\$\w+\s*$")}
 
 
 def is_directive(text: str, language: str) -> bool:

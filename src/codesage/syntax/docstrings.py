@@ -150,8 +150,7 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
         top, first = previous, top - len(comment)
     comments = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
     rests = [(each, each[_end(_LINE_MARK, each) :]) for each in comments]
-    rests = [(each, rest) for each, rest in rests
-             if not (is_directive(rest, language) or is_glued_directive(rest, language))]  # fmt: skip
+    rests = [(each, rest) for each, rest in rests if not (is_directive(rest, language) or is_glued_directive(rest, language))]
     documenting = _DOCUMENTING_LINES.get(language)
     documents = documenting is not None and any([documenting.match(each) for each, _ in rests])
     kept = [rest for each, rest in rests if documenting is None or not documents or documenting.match(each)]
@@ -252,9 +251,12 @@ def _without_stars(lines: list[str]) -> list[str]:
     free = Counter(len(star[1]) for star in marks if not star.string[star.end() :][:1].strip())
     width = max(sorted(free), key=free.__getitem__, default=int(min(len(star[1]) for star in marks) == 1))
     margin = marks[0].start(1) + width + 1  # column of the text
-    bare = [line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ") if star
-            else line[min(margin, len(line) - len(line.lstrip())) :]
-            for line, star in zip(lines[1:], stars[1:], strict=True)]  # fmt: skip
+    bare = [
+        line[star.start(1) + min(width, len(star[1])) :].removeprefix(" ")
+        if star
+        else line[min(margin, len(line) - len(line.lstrip())) :]
+        for line, star in zip(lines[1:], stars[1:], strict=True)
+    ]
     return [lines[0], *bare]
 
 

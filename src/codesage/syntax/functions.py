@@ -55,10 +55,21 @@ def _function(tree: SourceTree, definition: Definition, parent: str, scanned: Sc
         docstring, doc_start, start = _documentation(tree, definition)
         row += source.count(b"\n", definition.begin, start) if start != definition.begin else 0
     return Function(
-        definition.kind, definition.name, parent, tree.language, source[start:opening].decode("utf-8", "replace"), docstring,
-        row + 1, definition.node.end_point.row + 1, start, definition.end, doc_start, inner,
-        _bare(source, definition, inner, scanned.returns), source,
-    )  # fmt: skip
+        definition.kind,
+        definition.name,
+        parent,
+        tree.language,
+        source[start:opening].decode("utf-8", "replace"),
+        docstring,
+        row + 1,
+        definition.node.end_point.row + 1,
+        start,
+        definition.end,
+        doc_start,
+        inner,
+        _bare(source, definition, inner, scanned.returns),
+        source,
+    )
 
 
 def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, int]:

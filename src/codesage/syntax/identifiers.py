@@ -86,8 +86,10 @@ def _outside(source: bytes, captures: dict[str, list[tree_sitter.Node]], hidden:
 
 
 def _occurrences(spans: list[tuple[str, int]], hidden: set[str], outside: list[tuple[int, int]]) -> list[Identifier]:
-    marks = sorted([(start, 1, len(name.encode()), name) for name, start in spans if name in hidden]
-                   + [(start, 0, end - start, "") for start, end in outside])  # fmt: skip
+    marks = sorted(
+        [(start, 1, len(name.encode()), name) for name, start in spans if name in hidden]
+        + [(start, 0, end - start, "") for start, end in outside]
+    )
     occurrences, end = [], 0
     for start, is_name, length, name in marks:
         if is_name and start >= end:

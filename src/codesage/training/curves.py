@@ -66,8 +66,15 @@ def _loss(axis: "Axes", lines: list[dict]) -> None:
     _trend(axis, lines, "loss")
     skipped = [line for line in _steps(lines) if line["skipped"]]
     if skipped:
-        axis.plot(_tokens(skipped), [0.02] * len(skipped), "x", color=_RED, markersize=5, label=f"skipped: {len(skipped)}",
-                  transform=axis.get_xaxis_transform())  # fmt: skip
+        axis.plot(
+            _tokens(skipped),
+            [0.02] * len(skipped),
+            "x",
+            color=_RED,
+            markersize=5,
+            label=f"skipped: {len(skipped)}",
+            transform=axis.get_xaxis_transform(),
+        )
         axis.legend(frameon=False, fontsize=8)
 
 

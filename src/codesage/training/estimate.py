@@ -15,8 +15,22 @@ from codesage.encoder.config import Config
 from codesage.errors import CodesageError
 
 # Dense bf16 peaks in 10^12 operations per second, from the vendor's data sheets.
-_GPUS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "B200": 2250, "GH200": 989, "A100": 312, "L40S": 362, "L40": 181,
-         "L4": 121, "A10": 125, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65}  # fmt: skip
+_GPUS = {
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100": 989,
+    "B200": 2250,
+    "GH200": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L40": 181,
+    "L4": 121,
+    "A10": 125,
+    "RTX 4090": 165,
+    "RTX 3090": 71,
+    "V100": 125,
+    "T4": 65,
+}
 
 
 def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 0.0) -> float:
@@ -81,8 +95,10 @@ def require_disk(folder: Path, needed: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise CodesageError(f"{folder} has {free / 1e9:.2f} GB free, the run needs about {needed / 1e9:.2f} GB for its "
-                            "checkpoints and model: free some space or choose another --out")  # fmt: skip
+        raise CodesageError(
+            f"{folder} has {free / 1e9:.2f} GB free, the run needs about {needed / 1e9:.2f} GB for its "
+            "checkpoints and model: free some space or choose another --out"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,10 @@ class Guard:
     def refuse_too_many(self) -> None:
         """Raise CodesageError when more of the last 1,000 steps were skipped than the settings allow."""
         if len(self.skipped) > self.settings.most_skipped:
-            raise CodesageError(f"{len(self.skipped)} of the last {_MEMORY} steps were not finite or spikes, the last at "
-                                f"step {self.skipped[-1]} (see metrics.jsonl): lower the learning rate")  # fmt: skip
+            raise CodesageError(
+                f"{len(self.skipped)} of the last {_MEMORY} steps were not finite or spikes, the last at "
+                f"step {self.skipped[-1]} (see metrics.jsonl): lower the learning rate"
+            )
 
     def _judge(self, loss: float, norm: float) -> str:
         if not math.isfinite(loss):

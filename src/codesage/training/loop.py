@@ -38,8 +38,7 @@ Batch = TypeVar("Batch")
 Batch_co = TypeVar("Batch_co", covariant=True)
 # Settings that a resumed run may change. The first two prolong it, the next move no weight; the last two compute the same
 # in another order, so the run is not the same to the last bit, and compiled blocks draw other dropout masks.
-_FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile",
-         "shard")  # fmt: skip
+_FREE = ("steps", "seconds", "checkpoint_steps", "checkpoint_seconds", "keep", "evaluations", "tensorboard", "compile", "shard")
 
 
 class Stopped(CodesageError):
@@ -157,8 +156,9 @@ class _State(Generic[Batch]):
         flops, peak = self.run.flops_per_token, 0.0
         if flops:
             peak = estimate.peak_flops(self.device, bf16=self.autocast.fast_dtype is not None) * processes.world()
-        return Metrics(self.run.home / FILE, stage=self.run.stage, tensorboard=self.settings.tensorboard, flops_per_token=flops,
-                       peak=peak)  # fmt: skip
+        return Metrics(
+            self.run.home / FILE, stage=self.run.stage, tensorboard=self.settings.tensorboard, flops_per_token=flops, peak=peak
+        )
 
     def compile(self) -> None:
         """Compile the blocks before the clock starts: a schedule by time would lose its warm-up to the compiler."""
@@ -197,10 +197,12 @@ class _State(Generic[Batch]):
         norm, skipped = self._descend(step, loss, rate)
         progress.step, progress.tokens = step + 1, progress.tokens + int(tokens)
         progress.seconds = time.perf_counter() - self._started
-        metrics.write(step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens, seconds=progress.seconds,
-                      skipped=skipped)  # fmt: skip
-        metrics.show(step, loss=loss, tokens=progress.tokens, seconds=progress.seconds,
-                     used=share_used(self.settings, progress))  # fmt: skip
+        metrics.write(
+            step, loss=loss, gradient_norm=norm, rate=rate, tokens=progress.tokens, seconds=progress.seconds, skipped=skipped
+        )
+        metrics.show(
+            step, loss=loss, tokens=progress.tokens, seconds=progress.seconds, used=share_used(self.settings, progress)
+        )
         self.guard.refuse_too_many()
         return bool(stopped)
 
@@ -237,8 +239,15 @@ class _State(Generic[Batch]):
         """Write a checkpoint; returns its folder."""
         metrics.sync()
         state = {"progress": asdict(self.progress), "guard": self.guard.state()}
-        path = disk.save(self.run.home, self.encoder, self.optimizer, step=self.progress.step, state=state, run=self.identity,
-                         keep=self.settings.keep)  # fmt: skip
+        path = disk.save(
+            self.run.home,
+            self.encoder,
+            self.optimizer,
+            step=self.progress.step,
+            state=state,
+            run=self.identity,
+            keep=self.settings.keep,
+        )
         self._saved, self._saved_step = time.perf_counter(), self.progress.step
         return path
 
@@ -254,8 +263,14 @@ class _State(Generic[Batch]):
     def facts(self) -> dict:
         """What the run came to."""
         progress, tail = self.progress, self.guard.losses[-20:] or [math.nan]
-        return {"steps": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1),
-                "skipped": self.guard.skipped_in_all, "loss": round(fmean(tail), 4), **progress.evaluation}  # fmt: skip
+        return {
+            "steps": progress.step,
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 1),
+            "skipped": self.guard.skipped_in_all,
+            "loss": round(fmean(tail), 4),
+            **progress.evaluation,
+        }
 
     def _resume(self) -> None:
         """Load the newest checkpoint into everything, or clear its home for a fresh start."""
@@ -276,8 +291,10 @@ class _State(Generic[Batch]):
         processes.barrier()
 
     def _load(self, found: disk.Checkpoint) -> None:
-        was, now = ({**run, "loop": {name: value for name, value in run["loop"].items() if name not in _FREE}}
-                    for run in (found.run, self.identity))  # fmt: skip
+        was, now = (
+            {**run, "loop": {name: value for name, value in run["loop"].items() if name not in _FREE}}
+            for run in (found.run, self.identity)
+        )
         if difference := disk.first_difference(was, now):
             raise CodesageError(f"{found.path} belongs to another run ({difference}): use --fresh, or another --out")
         disk.restore(found, self.encoder, self.optimizer)

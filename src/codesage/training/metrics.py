@@ -92,8 +92,13 @@ class Metrics:
         rate = (tokens - before) / (now - since) if tokens > before else tokens / max(seconds, 1e-9)
         share = f" ({rate * self.flops_per_token / self.peak:.0%} of peak)" if self.peak else ""
         left = seconds * (1 - used) / used
-        print(f"{self.stage}  step {step:,}  loss {loss:.3f}  {rate:,.0f} tokens/s{share}  {used:.0%} done, "
-              f"{left / 60:.1f} min left", end="   \r" if terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"{self.stage}  step {step:,}  loss {loss:.3f}  {rate:,.0f} tokens/s{share}  {used:.0%} done, "
+            f"{left / 60:.1f} min left",
+            end="   \r" if terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _board(folder: Path) -> Any:

@@ -28,8 +28,12 @@ def build(encoder: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     if processes.is_sharded(encoder):
         raise CodesageError("Muon does not work with a sharded encoder: use adamw, or do not shard")
     dtype = precision.fast_dtype(settings.precision, table.device)
-    muon = Muon([{"params": matrices, "multiple": settings.muon_rate}], lr=settings.learning_rate,
-                weight_decay=settings.weight_decay, dtype=dtype)  # fmt: skip
+    muon = Muon(
+        [{"params": matrices, "multiple": settings.muon_rate}],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        dtype=dtype,
+    )
     return Together([muon, _adamw([table], [positions], vectors, settings)])
 
 

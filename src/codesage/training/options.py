@@ -28,8 +28,9 @@ Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or re
 Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics. Default: OUT.checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the estimated cost of the run.")]
 Optimizer = Annotated[str, typer.Option(help="adamw or muon. Default: that of the size.")]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile. "
-                                               "Default: only on a GPU.")]  # fmt: skip
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Compile the blocks with torch.compile. Default: only on a GPU.")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files beside the checkpoints.")]
 Threads = Annotated[int, typer.Option(min=0, help="Number of CPU threads; 0: one per core.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data order, masks and initial weights.")]
@@ -68,8 +69,9 @@ def training_processes(threads: int) -> Iterator["torch.device"]:
             yield processes.start()
     except torch.OutOfMemoryError as error:
         reason = ". ".join(str(error).split(". ")[:2])
-        raise CodesageError(f"the GPU's memory is full ({reason}): end other programs that use it, or train a smaller "
-                            "size into another --out") from None  # fmt: skip
+        raise CodesageError(
+            f"the GPU's memory is full ({reason}): end other programs that use it, or train a smaller size into another --out"
+        ) from None
     finally:
         processes.stop()
 
@@ -88,8 +90,10 @@ def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tok
     if _is_corpus(tokens):
         corpus, tokens = tokens, out.with_name(f"{out.name}.tokens")
         if processes.world() > 1 and not tokens.exists():
-            raise CodesageError(f"{corpus} is a corpus: run 'codesage tokens {corpus} --tokenizer {tokenizer} --out {tokens}' "
-                                "first, because several processes need tokens")  # fmt: skip
+            raise CodesageError(
+                f"{corpus} is a corpus: run 'codesage tokens {corpus} --tokenizer {tokenizer} --out {tokens}' "
+                "first, because several processes need tokens"
+            )
         if not _fresh_tokens(tokens, corpus, loaded):
             typer.echo(f"tokenising {corpus} into {tokens}", err=True)
             station.build(corpus, loaded, tokens)

@@ -76,8 +76,11 @@ def autocast(name: str, device: torch.device) -> Autocast:
 def environment() -> dict[str, str | bool]:
     """Facts about this processor that affect training speed and rounding, to record with a measurement."""
     device = torch.device("cpu")
-    return {"capability": torch.backends.cpu.get_cpu_capability(), "native_bf16": native_bf16(device),
-            "precision": "bf16" if has_bf16(device) else "fp32"}  # fmt: skip
+    return {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "native_bf16": native_bf16(device),
+        "precision": "bf16" if has_bf16(device) else "fp32",
+    }
 
 
 def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:

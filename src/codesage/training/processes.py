@@ -43,8 +43,9 @@ def start(*, timeout_seconds: float = 600.0) -> torch.device:
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CodesageError(f"process {os.environ.get('RANK')} cannot join the others ({reason}): restart all "
-                                "with torchrun") from None  # fmt: skip
+            raise CodesageError(
+                f"process {os.environ.get('RANK')} cannot join the others ({reason}): restart all with torchrun"
+            ) from None
     return here
 
 
@@ -83,8 +84,10 @@ def guarded(what: str) -> Iterator[None]:
         if world() == 1 or not _LOST.search(str(error)):
             raise
         reason = " ".join(str(error).split())[:160]
-        raise CodesageError(f"process {rank()} of {world()} lost another one during {what} ({reason}): run the same "
-                            "command again, it resumes from the last checkpoint") from None  # fmt: skip
+        raise CodesageError(
+            f"process {rank()} of {world()} lost another one during {what} ({reason}): run the same "
+            "command again, it resumes from the last checkpoint"
+        ) from None
 
 
 def barrier() -> None:

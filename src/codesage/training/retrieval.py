@@ -21,7 +21,7 @@ _MICRO_TOKENS = 16_384  # tokens embedded at a time
 
 def scorer(
     encoder: Encoder, tokens: Tokens, *, text_tokens: int, code_tokens: int, pairs: int = PAIRS, depth: int | None = None
-) -> Callable[[], dict] | None:  # fmt: skip
+) -> Callable[[], dict] | None:
     """A function that scores `encoder` in its current state, on at most `pairs` pairs with distinct texts and bodies.
 
     Both sides are cut to the given number of tokens, end token included; `depth` as in Encoder.forward. The score is

@@ -45,13 +45,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.warmup_steps < 0 or self.learning_rate <= 0 or self.seconds < 0:
-            raise CodesageError(f"steps {self.steps}, warm-up {self.warmup_steps}, rate {self.learning_rate}, seconds "
-                                f"{self.seconds}: expected steps and rate over 0, the others not negative")  # fmt: skip
+            raise CodesageError(
+                f"steps {self.steps}, warm-up {self.warmup_steps}, rate {self.learning_rate}, seconds "
+                f"{self.seconds}: expected steps and rate over 0, the others not negative"
+            )
         if self.keep < 1 or self.checkpoint_steps < 0 or self.checkpoint_seconds < 0:
-            raise CodesageError(f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
-                                f"{self.checkpoint_seconds}: expected keep over 0, the others not negative")  # fmt: skip
-        for name, value, allowed in (("decay", self.decay, DECAYS), ("optimizer", self.optimizer, OPTIMIZERS),
-                                     ("precision", self.precision, precision.PRECISIONS)):  # fmt: skip
+            raise CodesageError(
+                f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
+                f"{self.checkpoint_seconds}: expected keep over 0, the others not negative"
+            )
+        for name, value, allowed in (
+            ("decay", self.decay, DECAYS),
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("precision", self.precision, precision.PRECISIONS),
+        ):
             if value not in allowed:
                 raise CodesageError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
 

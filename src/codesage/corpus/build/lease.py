@@ -94,8 +94,13 @@ class Lease:
 
     def _write(self, *, ended: bool = False) -> None:
         self._beats += 1
-        holder = {"name": self._name, "machine": socket.gethostname(), "process": os.getpid(), "beats": self._beats,
-                  "ended": ended}  # fmt: skip
+        holder = {
+            "name": self._name,
+            "machine": socket.gethostname(),
+            "process": os.getpid(),
+            "beats": self._beats,
+            "ended": ended,
+        }
         self._lock.write(json.dumps(holder).encode())
 
     def _refusal(self) -> CodesageError:

@@ -81,9 +81,11 @@ class Remote:
             for file in sorted(folder.iterdir()):
                 _make_folder(system, f"{path}/{attempt}")
                 arrow_fs.copy_files(
-                    str(file), f"{path}/{attempt}/{file.name}",
-                    source_filesystem=arrow_fs.LocalFileSystem(), destination_filesystem=system,
-                )  # fmt: skip
+                    str(file),
+                    f"{path}/{attempt}/{file.name}",
+                    source_filesystem=arrow_fs.LocalFileSystem(),
+                    destination_filesystem=system,
+                )
         if not self.committed():
             (self / COMMITTED).write(attempt.encode("ascii"))
 
@@ -198,9 +200,11 @@ def _s3() -> arrow_fs.FileSystem:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""  # Arrow reads neither
     scheme, _, host = endpoint.rpartition("://")
     return arrow_fs.S3FileSystem(
-        endpoint_override=host or None, scheme=scheme or None, connect_timeout=_CONNECT,
+        endpoint_override=host or None,
+        scheme=scheme or None,
+        connect_timeout=_CONNECT,
         retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-    )  # fmt: skip
+    )
 
 
 def _other(address: str) -> tuple[arrow_fs.FileSystem, str]:

@@ -189,9 +189,13 @@ def _units(table: pa.Table) -> Iterator[_Unit]:
     columns = (table[name].to_pylist() for name in ("place", "start", "held", "side", "verdict", "shared"))
     for place, start, held, side, verdict, shared in zip(*columns, strict=True):
         yield _Unit(
-            place_of(place), start, np.frombuffer(held, bool), np.frombuffer(side or bytes(len(held)), np.uint8),
-            np.frombuffer(verdict, np.uint8), np.frombuffer(shared, np.uint32),
-        )  # fmt: skip
+            place_of(place),
+            start,
+            np.frombuffer(held, bool),
+            np.frombuffer(side or bytes(len(held)), np.uint8),
+            np.frombuffer(verdict, np.uint8),
+            np.frombuffer(shared, np.uint32),
+        )
 
 
 # ---- reading: tasks make a record for each value that rows may share ----
@@ -248,8 +252,12 @@ def _candidates_of(unit: _Unit) -> Iterator[dict[str, np.ndarray]]:
         chosen = (unit.shared >> np.uint32(number)) & np.uint32(1) == 1
         rows = np.flatnonzero(chosen)
         sides = unit.side[rows].astype(np.uint16)
-        yield {"key": _bucket_keys(signatures, band, rows, unit.side), "table": np.uint16(number << 8) | sides,
-               "order": unit.order(chosen), "signature": signatures[rows]}  # fmt: skip
+        yield {
+            "key": _bucket_keys(signatures, band, rows, unit.side),
+            "table": np.uint16(number << 8) | sides,
+            "order": unit.order(chosen),
+            "signature": signatures[rows],
+        }
 
 
 def _bucket_keys(signatures: np.ndarray, band: slice, rows: np.ndarray, sides: np.ndarray) -> np.ndarray:

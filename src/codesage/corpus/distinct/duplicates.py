@@ -104,9 +104,7 @@ def _least(shingles: np.ndarray, sizes: np.ndarray, permutations: int) -> np.nda
     return least.T
 
 
-def near_duplicates(
-    signatures: np.ndarray, *, threshold: float = THRESHOLD, order: np.ndarray | None = None
-) -> np.ndarray:  # fmt: skip
+def near_duplicates(signatures: np.ndarray, *, threshold: float = THRESHOLD, order: np.ndarray | None = None) -> np.ndarray:
     """Which rows to keep, bool (n,): False where an earlier row agrees in at least `threshold` of the entries.
 
     `order` has the rows to compare, the earliest first; default: all rows. The other rows are kept. The signatures are not

@@ -19,8 +19,14 @@ from codesage.records import PAIR_KINDS
 
 EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED = 1, 2, 3, 4, 5, 6
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
-PAIR_REASONS = {EQUAL: "equal body", NEAR: "near duplicate", HELD_TEXT: "text is held out", HELD_BODY: "body is held out",
-                ALONE: "alone in its group", SHARED: "text of many others"}  # fmt: skip
+PAIR_REASONS = {
+    EQUAL: "equal body",
+    NEAR: "near duplicate",
+    HELD_TEXT: "text is held out",
+    HELD_BODY: "body is held out",
+    ALONE: "alone in its group",
+    SHARED: "text of many others",
+}
 _READERS = 8  # units read at a time
 
 
@@ -120,8 +126,10 @@ def _gathered(places: Sequence[Place], counts: Sequence[int], names: Sequence[st
     if not places:
         return {}
     starts = np.cumsum([0, *counts])
-    whole = {name: np.empty((starts[-1], *column.shape[1:]), column.dtype)
-             for name, column in read_sketches(places[0], names).items()}  # fmt: skip
+    whole = {
+        name: np.empty((starts[-1], *column.shape[1:]), column.dtype)
+        for name, column in read_sketches(places[0], names).items()
+    }
 
     def fill(unit: int) -> None:
         for name, column in read_sketches(places[unit], names).items():

@@ -68,8 +68,13 @@ class ReadSource:
                     writer.flush()
             if keys:
                 write_keys(folder, {name: np.concatenate([key[name] for key in keys]) for name in keys[0]})
-            report |= {"documents": sum(len(key["test"]) for key in keys), "skipped": skipped, "masked": dict(masked),
-                       "packages": list(packages), "other files": dict(others)}  # fmt: skip
+            report |= {
+                "documents": sum(len(key["test"]) for key in keys),
+                "skipped": skipped,
+                "masked": dict(masked),
+                "packages": list(packages),
+                "other files": dict(others),
+            }
         return str(unit.folder)
 
     def _documents(self, source: Source, guard: Guard, skipped: list, others: Counter) -> Iterator[Document]:

@@ -38,17 +38,32 @@ _TOKENS = (  # name, literal at the start, pattern for the rest; no letter or di
 )
 _UNSPECIFIC = ("sk-", "SG.", "sk_live_", "rk_live_", "pk_live_", "sk_test_", "whsec_")  # ordinary words may begin like this
 _WITHIN = (  # name, literal at the start, pattern for the rest; group 1 is the secret
-    ("private key", "-----BEGIN ",
-     r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----((?:[^-]|-(?!----)){0,20000}+)-----END "),
+    (
+        "private key",
+        "-----BEGIN ",
+        r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----((?:[^-]|-(?!----)){0,20000}+)-----END ",
+    ),
     ("slack token", "hooks.slack.com/services/", r"(T[A-Za-z0-9_]{8,14}/B[A-Za-z0-9_]{8,14}/[A-Za-z0-9]{20,32})"),
     ("address password", "://", r"[A-Za-z0-9_.%+~-]{0,64}:([^\s:/?#@\"'<>{}$%()\[\]|`*\\]{3,128})@[A-Za-z0-9\[]"),
-)  # fmt: skip
+)
 _PATTERNS = (  # name, literal at the start, pattern from there on, whether it is a token
     *((name, start, re.compile(rf"({re.escape(start)}{rest})(?![A-Za-z0-9_-])"), True) for name, start, rest in _TOKENS),
     *((name, start, re.compile(re.escape(start) + rest), False) for name, start, rest in _WITHIN),
 )
-_ASSIGNED = ("passw", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "accesskey",
-             "private_key", "auth_key", "credential")  # fmt: skip
+_ASSIGNED = (
+    "passw",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_key",
+    "accesskey",
+    "private_key",
+    "auth_key",
+    "credential",
+)
 _VALUE = re.compile(
     r"[A-Za-z0-9_-]{1,48}[\"']?\]?[ \t]{0,8}(?::[ \t]{0,4}(?:str|[Ss]tring)[ \t]{0,8}(?==))?"
     r"(?:=>|:=|=|:)\s{0,8}[@bru]?[\"'`]([A-Za-z0-9+/=_.~!@#$%^&*-]{12,256})[\"'`]"
@@ -56,12 +71,16 @@ _VALUE = re.compile(
 # One expression for the starts of all secrets except e-mail addresses. RE2 searches for all of them in one pass, at 2 ns a
 # byte; searching for one literal after the other takes 25 ns a byte. It may match too much, but it misses no secret.
 _BLANK = r"[\pZ\x09-\x0d\x1c-\x20\x{85}]*"
-_SUSPECT = "|".join((
-    rf"(?:^|[^A-Za-z0-9_/+-])(?:{'|'.join(sorted({re.escape(start) for _, start, _ in _TOKENS}))})[A-Za-z0-9_+/=-]",
-    "-----BEGIN ", r"hooks\.slack\.com/services/", "://[A-Za-z0-9_.%+~-]*:",
-    rf"(?i:{'|'.join(map(re.escape, _ASSIGNED))})[A-Za-z0-9_-]*[\"']?\]?[ \t]*(?::[ \t]*(?:str|[Ss]tring)[ \t]*)?"
-    rf"(?:=>|:=|=|:){_BLANK}[@bru]?[\"'`][A-Za-z0-9+/=_.~!@#$%^&*-]",
-))  # fmt: skip
+_SUSPECT = "|".join(
+    (
+        rf"(?:^|[^A-Za-z0-9_/+-])(?:{'|'.join(sorted({re.escape(start) for _, start, _ in _TOKENS}))})[A-Za-z0-9_+/=-]",
+        "-----BEGIN ",
+        r"hooks\.slack\.com/services/",
+        "://[A-Za-z0-9_.%+~-]*:",
+        rf"(?i:{'|'.join(map(re.escape, _ASSIGNED))})[A-Za-z0-9_-]*[\"']?\]?[ \t]*(?::[ \t]*(?:str|[Ss]tring)[ \t]*)?"
+        rf"(?:=>|:=|=|:){_BLANK}[@bru]?[\"'`][A-Za-z0-9+/=_.~!@#$%^&*-]",
+    )
+)
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,4}([A-Za-z]{2,24}))(?![A-Za-z0-9_@(\[]|:[A-Za-z0-9~/]|[.-][A-Za-z0-9_])")
 _LOCAL = re.compile(r"[A-Za-z0-9._%+-]")
 _FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "py", "html", "json", "so", "zip", "tgz", "mark"}

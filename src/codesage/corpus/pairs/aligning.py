@@ -25,8 +25,9 @@ class AlignFiles:
 
     def __call__(self, unit: JoinUnit, guard: Guard) -> str:
         """Write the pairs of the source; returns the folder."""
-        files = [File(path, language, part, row)
-                 for part, parsed in enumerate(unit.parsed) for path, language, row in _paths(parsed)]  # fmt: skip
+        files = [
+            File(path, language, part, row) for part, parsed in enumerate(unit.parsed) for path, language, row in _paths(parsed)
+        ]
         groups = groups_of(files)
         lone = _lone_files(files)
         readmes = {_folder(file.path): file for file in files if is_readme(file.path)}

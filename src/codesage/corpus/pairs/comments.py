@@ -27,8 +27,10 @@ _COMMENT = {  # starts at the line break before a comment; group 1: the mark of 
     language: re.compile(rb"\n[ \t]*(?:(" + _MARKS.get(language, rb"//") + rb")[^\n]*|(/\*))") for language in LANGUAGES
 }
 _ANY_MARK = {language: re.compile(rb"/[/*]") for language in LANGUAGES} | {  # a single literal is found fastest
-    "python": re.compile(rb"#"), "ruby": re.compile(rb"#"), "php": re.compile(rb"/[/*]|#"),
-}  # fmt: skip
+    "python": re.compile(rb"#"),
+    "ruby": re.compile(rb"#"),
+    "php": re.compile(rb"/[/*]|#"),
+}
 _NO_PROSE = re.compile(
     r"(?:todo|fixme|xxx|hack|bug|nb|noqa|type:|pragma|pylint|mypy|ruff|flake8|isort|fmt:|eslint|tslint|jshint|jslint|istanbul|"
     r"prettier|@ts-|ts-ignore|nolint|go:|lint|rubocop|phpcs|phpstan|psalm|@var|@codecoverage|noinspection|suppress|nosonar|"

@@ -21,13 +21,19 @@ _C_SECTIONS = {
     for kind, headers in (
         ("return", "return,returns,return value,return values,result,results,retval"),
         ("text", "note,notes,description,purpose,summary,abstract,synopsis,comment,comments,remarks,brief,desc"),
-        ("param", "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
-                  "args,parameter,parameters,params,in,out,options database"),
-        ("skip", "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
-                 "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence"),
+        (
+            "param",
+            "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
+            "args,parameter,parameters,params,in,out,options database",
+        ),
+        (
+            "skip",
+            "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
+            "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence",
+        ),
     )
     for header in headers.split(",")
-}  # fmt: skip
+}
 _ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
 _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
 

@@ -19,16 +19,31 @@ _KNOWN = re.compile(
     r"include file)",
     re.IGNORECASE,
 )
-_KINDS = {"summary": "text", "remarks": "text", "param": "param", "typeparam": "param", "returns": "return", "return": "return",
-          "value": "text", "exception": "raise", "example": "lead", "devdoc": "text", "doc": "text", "overloads": "text",
-          "seealso": "skip", "permission": "skip"}  # fmt: skip
+_KINDS = {
+    "summary": "text",
+    "remarks": "text",
+    "param": "param",
+    "typeparam": "param",
+    "returns": "return",
+    "return": "return",
+    "value": "text",
+    "exception": "raise",
+    "example": "lead",
+    "devdoc": "text",
+    "doc": "text",
+    "overloads": "text",
+    "seealso": "skip",
+    "permission": "skip",
+}
 _BREAKS = frozenset("para p item list listheader br ul ol li".split())
 _REFERENCES = frozenset(("see", "paramref", "typeparamref", "seealso"))
 _SILENT = frozenset(  # tags with no meaning for the text
     "internalonly include exclude preliminary c description completionlist threadsafety nodoc".split()
 )
-_DROPPED = frozenset("filterpriority author authors date created changed history version since copyright license revision "
-                     "platform platforms owner newpara changelog".split())  # fmt: skip
+_DROPPED = frozenset(
+    "filterpriority author authors date created changed history version since copyright license revision "
+    "platform platforms owner newpara changelog".split()
+)
 
 
 def is_xml(text: str) -> bool:

@@ -76,12 +76,30 @@ _ANCHOR = re.compile(
 _CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)
 _PROTOTYPE = re.compile(r"(?!\s*(?:return|goto|else|case)\b)\s*\w+[\w\s*]*[\s*]\w+\s*\([^()]*\)\s*")
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
-_TAG_ENDS = frozenset({
-    "main", "complete", "full", "decl", "snippet", "example", "code", "sample", "body",
-})  # fmt: skip
-_KEPT_NAMES = frozenset({
-    "main", "constructor", "initialize", "setUp", "tearDown", "new", "toString",
-})  # fmt: skip
+_TAG_ENDS = frozenset(
+    {
+        "main",
+        "complete",
+        "full",
+        "decl",
+        "snippet",
+        "example",
+        "code",
+        "sample",
+        "body",
+    }
+)
+_KEPT_NAMES = frozenset(
+    {
+        "main",
+        "constructor",
+        "initialize",
+        "setUp",
+        "tearDown",
+        "new",
+        "toString",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +167,20 @@ def articles_of(document: Document) -> Iterator[Pair]:
 def howto(document: Document, text: str, sample: Sample, *, name: str, group: str) -> Pair:
     """The pair of a title and a sample. Its `bare_body` is the code with the names that it defines hidden."""
     return Pair(
-        text=text, code=sample.code, bare_body=without_names(sample.code, sample.language), description="",
-        language=sample.language, name=name, kind="howto" if text else "parallel", path=document.path,
-        start_line=sample.line, package=document.package, version=document.version, licence=document.licence, group=group,
-    )  # fmt: skip
+        text=text,
+        code=sample.code,
+        bare_body=without_names(sample.code, sample.language),
+        description="",
+        language=sample.language,
+        name=name,
+        kind="howto" if text else "parallel",
+        path=document.path,
+        start_line=sample.line,
+        package=document.package,
+        version=document.version,
+        licence=document.licence,
+        group=group,
+    )
 
 
 def title_of(stated: str) -> str:

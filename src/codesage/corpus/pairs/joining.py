@@ -77,8 +77,10 @@ def _definitions(
     are for. There are few of them, so only their bodies are read from the documents.
     """
     called = pa.array(sorted({name for own in tests.values() for test in own for name in test.calls}), pa.string())
-    homes = {package: {*(name for test in own for name in test.subjects), *(dirname(test.path) for test in own)}
-             for package, own in tests.items()}  # fmt: skip
+    homes = {
+        package: {*(name for test in own for name in test.subjects), *(dirname(test.path) for test in own)}
+        for package, own in tests.items()
+    }
     tables = [_called(part.folder, called) for part in parsed]
     times = Counter(key for table in tables for key in zip(*_columns(table, "package", "name"), strict=True))
     definitions: dict[str, dict[str, list[Definition]]] = defaultdict(lambda: defaultdict(list))

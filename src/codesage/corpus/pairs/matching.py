@@ -49,10 +49,19 @@ def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Defi
 
 def _pair(test: Tested, function: Function, path: str) -> Pair:
     return Pair(
-        text=test.text, code=function.signature + function.body, bare_body=function.bare_body, description="",
-        language=function.language, name=qualified(function), kind="test", path=path, start_line=function.start_line,
-        package=test.package, version=test.version, licence=test.licence,
-    )  # fmt: skip
+        text=test.text,
+        code=function.signature + function.body,
+        bare_body=function.bare_body,
+        description="",
+        language=function.language,
+        name=qualified(function),
+        kind="test",
+        path=path,
+        start_line=function.start_line,
+        package=test.package,
+        version=test.version,
+        licence=test.licence,
+    )
 
 
 def _telling_words(text: str, name: str) -> int:

@@ -48,7 +48,7 @@ _VERBS = frozenset(
     "splits stands strips supports swaps throws tracks translates traverses truncates unmarshals marshals updates walks works "
     "emits enforces enumerates forwards formats instructs launches lists measures normalizes populates reads writes sets "
     "satisfies shuts terminates toggles triggers unlocks locks reverses sorts signals".split()
-)  # fmt: skip
+)
 _GO_VERBS = frozenset("tests calls prints matches marks maps uses loads hashes counts names caches".split())
 _OTHER_VERBS = frozenset("used called uses responsible allows takes wants understands remembers".split())
 _THIS = re.compile(r"(?:This|The) (?:method|function|class|test|module|interface|struct|type|routine)s? (?:also )?(\w+)")

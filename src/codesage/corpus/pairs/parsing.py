@@ -63,9 +63,9 @@ class _Results:
     read: list[int] = field(default_factory=list)  # rows that go into the file shards
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
     dropped: Counter = field(default_factory=Counter)
-    counts: dict[str, Counter] = field(default_factory=lambda: {
-        name: Counter() for name in ("functions", "documented", "benchmark files", "benchmark pairs")
-    })  # fmt: skip
+    counts: dict[str, Counter] = field(
+        default_factory=lambda: {name: Counter() for name in ("functions", "documented", "benchmark files", "benchmark pairs")}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,13 @@ class Parse:
             _write(folder / TESTS_FILE, table_of(TESTS, results.tests, **names))
             pairs = without_benchmarks(self.exclude, results.pairs, results.counts["benchmark pairs"])
             write_pairs(folder, pairs, self.held_out, everything=unit.held_out)
-            report |= {"skipped": results.skipped, "dropped": results.dropped, "read": results.read,
-                       "tests": len(results.tests), **results.counts}  # fmt: skip
+            report |= {
+                "skipped": results.skipped,
+                "dropped": results.dropped,
+                "read": results.read,
+                "tests": len(results.tests),
+                **results.counts,
+            }
         return str(unit.folder)
 
     def _read(self, document: Document, row: int, unit: ParseUnit, copied: str, results: _Results) -> str:
@@ -107,9 +112,13 @@ class Parse:
         try:
             if not document.language:
                 results.pairs += examples_in_prose(
-                    document.text, document.path, language=unit.language, package=document.package,
-                    version=document.version, licence=document.licence,
-                )  # fmt: skip
+                    document.text,
+                    document.path,
+                    language=unit.language,
+                    package=document.package,
+                    version=document.version,
+                    licence=document.licence,
+                )
                 results.pairs += articles_of(document)
                 return ""
             self._parse(document, row, unit.held_out or document.package in self.held_out, results)
@@ -153,8 +162,10 @@ def without_benchmarks(exclude: str, pairs: Iterable[Pair], counts: Counter) -> 
     names = [""] * len(pairs)
     for strict in (False, True):  # solutions of tasks are short, so is the text they share with a benchmark
         rows = [row for row, pair in enumerate(pairs) if (pair.kind in ("howto", "parallel")) == strict]
-        sides = [benchmarks_in(exclude, [getattr(pairs[row], side) for row in rows], strict=strict)
-                 for side in ("code", "bare_body", "text")]  # fmt: skip
+        sides = [
+            benchmarks_in(exclude, [getattr(pairs[row], side) for row in rows], strict=strict)
+            for side in ("code", "bare_body", "text")
+        ]
         for row, *matches in zip(rows, *sides, strict=True):
             names[row] = next(filter(None, matches), "")
     counts.update(name for name in names if name)
@@ -178,20 +189,25 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
     """Write pairs.parquet and the keys with which later steps choose and count pairs without reading their texts."""
     _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
     bodies = [pair.bare_body for pair in pairs]
-    write_keys(folder, {
-        "body": np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
-        "text": np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(-1, 2),
-        "signature": signatures(bodies),
-        "summary": np.frombuffer(b"".join(map(_summary_key, pairs)), "<u8"),
-        "held": np.array([everything or pair.package in held_out for pair in pairs], bool),
-        "language": np.array([CODES[pair.language] for pair in pairs], np.uint8),
-        "kind": np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
-        "side": np.array([side_of(pair) for pair in pairs], np.uint8),
-        "group": np.frombuffer(b"".join(digest(pair.group)[:8] if pair.group else bytes(8) for pair in pairs), "<u8"),
-        "words": np.array([len(pair.text.split()) for pair in pairs], np.uint32),
-        "lines": np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
-        "characters": np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
-    })  # fmt: skip
+    write_keys(
+        folder,
+        {
+            "body": np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
+            "text": np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(
+                -1, 2
+            ),
+            "signature": signatures(bodies),
+            "summary": np.frombuffer(b"".join(map(_summary_key, pairs)), "<u8"),
+            "held": np.array([everything or pair.package in held_out for pair in pairs], bool),
+            "language": np.array([CODES[pair.language] for pair in pairs], np.uint8),
+            "kind": np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
+            "side": np.array([side_of(pair) for pair in pairs], np.uint8),
+            "group": np.frombuffer(b"".join(digest(pair.group)[:8] if pair.group else bytes(8) for pair in pairs), "<u8"),
+            "words": np.array([len(pair.text.split()) for pair in pairs], np.uint32),
+            "lines": np.array([pair.code.count("\n") + 1 for pair in pairs], np.uint32),
+            "characters": np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
+        },
+    )
 
 
 def _summary_key(pair: Pair) -> bytes:

@@ -21,10 +21,16 @@ from codesage.syntax import ParseRefused, SourceTree, functions, parse
 
 LEAST_LINES, MOST_LINES = 2, 80  # of an example's code
 _FENCES = {
-    "python": "python py python3 pycon ipython ipython3 sage", "java": "java", "javascript": "javascript js jsx mjs node",
-    "typescript": "typescript ts tsx", "csharp": "csharp c# cs", "c": "c", "ruby": "ruby rb irb erb", "go": "go golang",
+    "python": "python py python3 pycon ipython ipython3 sage",
+    "java": "java",
+    "javascript": "javascript js jsx mjs node",
+    "typescript": "typescript ts tsx",
+    "csharp": "csharp c# cs",
+    "c": "c",
+    "ruby": "ruby rb irb erb",
+    "go": "go golang",
     "php": "php html+php",
-}  # fmt: skip
+}
 _LANGUAGE_OF_FENCE = {fence: language for language, fences in _FENCES.items() for fence in fences.split()}
 _CHANGES = re.compile(
     r"(?:^|/)(?:change(?:s|log)|upgrad\w*|migrat\w*|history|news|release[-_ ]?notes?|whats?[-_ ]?new)\b", re.IGNORECASE
@@ -172,6 +178,16 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 def _pair(kind: str, text: str, code: str, document: Document, *, name: str, line: int, language: str = "") -> Pair:
     return Pair(
-        text=text, code=code, bare_body=code, description="", language=language or document.language, name=name, kind=kind,
-        path=document.path, start_line=line, package=document.package, version=document.version, licence=document.licence,
-    )  # fmt: skip
+        text=text,
+        code=code,
+        bare_body=code,
+        description="",
+        language=language or document.language,
+        name=name,
+        kind=kind,
+        path=document.path,
+        start_line=line,
+        package=document.package,
+        version=document.version,
+        licence=document.licence,
+    )

@@ -17,8 +17,17 @@ from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.templates import says_nothing, without_stamp
 
-__all__ = ["clean", "count_tokens", "description", "first_sentence", "is_code", "is_english", "repair_unicode",
-           "says_nothing", "summary"]  # fmt: skip
+__all__ = [
+    "clean",
+    "count_tokens",
+    "description",
+    "first_sentence",
+    "is_code",
+    "is_english",
+    "repair_unicode",
+    "says_nothing",
+    "summary",
+]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")

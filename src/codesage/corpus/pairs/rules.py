@@ -17,8 +17,19 @@ from codesage.corpus.pairs.templates import is_title
 from codesage.records import Document, Function, Pair
 
 MIN_TOKENS, MAX_TOKENS = 3, 256
-DROPS = ("class", "no docstring", "no sentence", "says nothing", "code", "not English", "too short", "too long",
-         "one line", "only returns", "stub")  # fmt: skip
+DROPS = (
+    "class",
+    "no docstring",
+    "no sentence",
+    "says nothing",
+    "code",
+    "not English",
+    "too short",
+    "too long",
+    "one line",
+    "only returns",
+    "stub",
+)
 _RAISE = re.compile(r"(?:(?:#|//)[^\n]*\n\s*)*(?:raise|throw|panic)\b")
 _ONLY_IF = re.compile(r"[\w)\"'\]]\s+(?:if|unless)\s")  # a modifier in Ruby
 
@@ -54,12 +65,19 @@ def _pair(function: Function, document: Document) -> Pair | str:
     if function.kind == "function" and is_stub(bare_body):
         return "stub"
     return Pair(
-        text=text, code=function.signature + body, bare_body=bare_body,
-        description=description(function.docstring, function.language, name=function.name), language=function.language,
+        text=text,
+        code=function.signature + body,
+        bare_body=bare_body,
+        description=description(function.docstring, function.language, name=function.name),
+        language=function.language,
         name=qualified(function),
-        kind=function.kind, path=document.path, start_line=function.start_line, package=document.package,
-        version=document.version, licence=document.licence,
-    )  # fmt: skip
+        kind=function.kind,
+        path=document.path,
+        start_line=function.start_line,
+        package=document.package,
+        version=document.version,
+        licence=document.licence,
+    )
 
 
 def is_stub(bare_body: str) -> bool:

@@ -177,6 +177,12 @@ def _tested(text: str, body: str, document: Document, *, subjects: Iterable[str]
     searched = body[:_MOST_CHARACTERS]
     calls += "\n".join(_CALLED.findall(searched[::-1]))[::-1].split() + _METHOD.findall(searched)
     return Tested(
-        text=text, language=document.language, path=document.path, package=document.package, version=document.version,
-        licence=document.licence, calls=tuple(dict.fromkeys(calls)), subjects=tuple(sorted({*subjects} - {""})),
-    )  # fmt: skip
+        text=text,
+        language=document.language,
+        path=document.path,
+        package=document.package,
+        version=document.version,
+        licence=document.licence,
+        calls=tuple(dict.fromkeys(calls)),
+        subjects=tuple(sorted({*subjects} - {""})),
+    )

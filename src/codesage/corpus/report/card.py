@@ -84,8 +84,10 @@ def _opening(facts: dict) -> str:
         f"classes, {_number(sum(facts['pairs'].values()))} (text, code) pairs from {len(facts['packages']):,} packages."
     ]
     if held_out := sum(facts["held_out_pairs"].values()):
-        lines.append(f"Another {_number(held_out)} pairs are held out for evaluation. No training pair is equal or nearly "
-                     "equal to one of them, or has the same text.")  # fmt: skip
+        lines.append(
+            f"Another {_number(held_out)} pairs are held out for evaluation. No training pair is equal or nearly "
+            "equal to one of them, or has the same text."
+        )
     lines.append("Made by `codesage corpus build`. Equal inputs give equal bytes.")
     return "\n".join(lines)
 

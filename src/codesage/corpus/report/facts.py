@@ -18,8 +18,20 @@ _KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
 _SHOWN = 10  # names listed in a message
 _NAMED = 300  # files listed in the facts; skipped.parquet lists all of them
-_EXPECTED = {"test", "vendored", "generated", "minified", "data", "C++", "licence", "copyleft header", "empty", "excluded",
-             "equal to another", "near duplicate"}  # fmt: skip
+_EXPECTED = {
+    "test",
+    "vendored",
+    "generated",
+    "minified",
+    "data",
+    "C++",
+    "licence",
+    "copyleft header",
+    "empty",
+    "excluded",
+    "equal to another",
+    "near duplicate",
+}
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -105,8 +117,7 @@ class Report:
     def add_pairs(self, units: Sequence[dict], verdicts: Sequence[np.ndarray]) -> None:
         """Add the verdicts on the pairs of all units. `units` has their keys."""
         self._drops.update(counted(verdicts, PAIR_REASONS))
-        keys = {name: np.concatenate([unit[name] for unit in units])
-                for name in ("held", "language", "kind", "words", "lines")}  # fmt: skip
+        keys = {name: np.concatenate([unit[name] for unit in units]) for name in ("held", "language", "kind", "words", "lines")}
         kept = np.concatenate(verdicts) == 0
         for name, held in (("pairs", False), ("held_out_pairs", True)):
             rows = kept & (keys["held"] == held)
@@ -156,8 +167,11 @@ class Report:
 
     def _update_facts(self) -> None:
         self.facts |= {name: dict(sorted(counter.items())) for name, counter in self._tables.items()}
-        self.facts |= {"skipped": dict(sorted(self._skips.items())), "dropped": dict(sorted(self._drops.items())),
-                       "masked": dict(sorted(self._masked.items()))}  # fmt: skip
+        self.facts |= {
+            "skipped": dict(sorted(self._skips.items())),
+            "dropped": dict(sorted(self._drops.items())),
+            "masked": dict(sorted(self._masked.items())),
+        }
         languages = {kind: count for kind, count in self._others.items() if kind in OTHER_LANGUAGES}
         self.facts["other_languages"] = dict(sorted(languages.items(), key=lambda item: (-item[1], item[0])))
         sets = sorted({*self._benchmarks["files"], *self._benchmarks["pairs"]})

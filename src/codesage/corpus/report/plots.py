@@ -9,8 +9,15 @@ from codesage.languages import LANGUAGES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = {"function": "#2a6fbb", "class": "#7fb2e5", "example": "#e0922f", "comment": "#5a9e6f", "test": "#a05195",
-            "howto": "#c44e52", "parallel": "#8c8c8c"}  # fmt: skip
+_COLOURS = {
+    "function": "#2a6fbb",
+    "class": "#7fb2e5",
+    "example": "#e0922f",
+    "comment": "#5a9e6f",
+    "test": "#a05195",
+    "howto": "#c44e52",
+    "parallel": "#8c8c8c",
+}
 _GREY = "#b8b8b8"
 _REASONS = 14  # bars
 
@@ -22,8 +29,10 @@ def draw(folder: Path, facts: dict) -> None:
 
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         for name, size, paint in (
-            ("languages", (9, 4.2), _languages), ("lengths", (9, 4), _lengths), ("reasons", (9, 4.6), _reasons)
-        ):  # fmt: skip
+            ("languages", (9, 4.2), _languages),
+            ("lengths", (9, 4), _lengths),
+            ("reasons", (9, 4.6), _reasons),
+        ):
             figure = Figure(figsize=size, dpi=110, layout="constrained")
             paint(figure, facts)
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})

@@ -35,9 +35,19 @@ _HEADS = (b"PK", _AR, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb
 _AR_HEADER = re.compile(rb"([!-~ ]{16})[\d ]{24}[0-7 ]{8}(\d{1,10}) *`\n")  # 60 bytes: name, dates and owners, mode, size
 _LZMA_MEMORY = 1 << 29  # bytes; the dictionary of `xz -9` takes 65 MB, but a forged header may request 4 GB
 _BROKEN = (
-    EOFError, OSError, ValueError, LookupError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-    NotImplementedError, RuntimeError, OverflowError, RecursionError,
-)  # fmt: skip
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,16 +51,27 @@ def once(folder: Path, fill: Callable[[Path], None], what: str) -> None:
 
 
 def run(
-    command: Sequence[str], *, what: str, cwd: Path | None = None, more: dict[str, str] | None = None,
+    command: Sequence[str],
+    *,
+    what: str,
+    cwd: Path | None = None,
+    more: dict[str, str] | None = None,
     cure: str = "check the name and the version",
-) -> str:  # fmt: skip
+) -> str:
     """Run a client and return its standard output. On failure, CodesageError with the line that says why."""
     environment = os.environ | {"LC_ALL": "C.UTF-8", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"} | (more or {})
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=60 * _MINUTES, check=False,
-        )  # fmt: skip
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60 * _MINUTES,
+            check=False,
+        )
     except FileNotFoundError:
         raise CodesageError(f"{what}: {command[0]} is not installed: install it to read this source") from None
     except subprocess.TimeoutExpired:
@@ -102,10 +113,22 @@ def npm_pack(name: str, version: str, folder: Path) -> None:
     """Download the published archive of one version into `folder` with `npm pack`. Scripts do not run."""
     with tempfile.TemporaryDirectory(prefix="codesage-npm-") as scratch:  # away from the caller's .npmrc and workspace
         run(
-            ["npm", "pack", f"{name}@{version}", "--ignore-scripts", "--pack-destination", str(folder), "--silent",
-             "--no-update-notifier", "--no-audit", "--no-fund", "--loglevel=error"],
-            what=f"npm {name}@{version}", cwd=Path(scratch),
-        )  # fmt: skip
+            [
+                "npm",
+                "pack",
+                f"{name}@{version}",
+                "--ignore-scripts",
+                "--pack-destination",
+                str(folder),
+                "--silent",
+                "--no-update-notifier",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ],
+            what=f"npm {name}@{version}",
+            cwd=Path(scratch),
+        )
 
 
 GIT = (
@@ -120,16 +143,27 @@ def git_fetch(address: str, commit: str, folder: Path, what: str) -> None:
     cure = "check the address and the commit"
     run([*GIT, "init", "--quiet", "--bare", "--template=", str(folder)], what=what)
     run(
-        [*GIT, "-C", str(folder), "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
-         "--no-write-fetch-head", "--end-of-options", address, commit],
-        what=what, cure=cure,
-    )  # fmt: skip
+        [
+            *GIT,
+            "-C",
+            str(folder),
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--end-of-options",
+            address,
+            commit,
+        ],
+        what=what,
+        cure=cure,
+    )
     run([*GIT, "-C", str(folder), "update-ref", "--no-deref", "refs/heads/codesage", commit], what=what)
 
 
-def git_blobs(
-    folder: Path, commit: str, wanted: Callable[[str], bool], what: str, cure: str
-) -> Iterator[Member | Skipped]:  # fmt: skip
+def git_blobs(folder: Path, commit: str, wanted: Callable[[str], bool], what: str, cure: str) -> Iterator[Member | Skipped]:
     """The wanted files of one commit in the git directory `folder`, as committed, in the order of their paths.
 
     Files are read directly from the object store, without a checkout, attributes, filters or hooks. Nothing is fetched.
@@ -138,9 +172,12 @@ def git_blobs(
     command = git_at(folder)
     listed = run([*command, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], what=what, more=GIT_ALONE, cure=cure)
     reader = subprocess.Popen(
-        [*command, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [*command, "cat-file", "--batch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=os.environ | GIT_ALONE,
-    )  # fmt: skip
+    )
     requests, answers = cast(IO[bytes], reader.stdin), cast(IO[bytes], reader.stdout)  # both are pipes
     try:
         for entry in filter(None, listed.split("\0")):
@@ -168,8 +205,13 @@ def git_at(folder: Path) -> list[str]:
     return [*GIT, f"--git-dir={folder}"]
 
 
-GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_REPLACE_OBJECTS": "1",
-             "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # fmt: skip
+GIT_ALONE = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
 
 
 def _blob(requests: IO[bytes], answers: IO[bytes], digest: str) -> bytes | None:

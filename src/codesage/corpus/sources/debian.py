@@ -177,10 +177,12 @@ def stanza_sources(text: str, kind: str = "deb-src") -> str:
 def _options(state: Path, kind: str, what: str) -> list[str]:
     """Write apt's configuration and sources under `state`. Its lists are deleted when the sources have changed."""
     places = dict(
-        re.findall(r"^(\w+)='(.*)'$", run(
-            ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"], what=what
-        ), re.MULTILINE)
-    )  # fmt: skip
+        re.findall(
+            r"^(\w+)='(.*)'$",
+            run(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"], what=what),
+            re.MULTILINE,
+        )
+    )
     main, parts = Path(places.get("LIST", "/nowhere")), Path(places.get("PARTS", "/nowhere"))
     lists = [main] if main.is_file() else []
     lists += sorted(parts.glob("*.list")) if parts.is_dir() else []

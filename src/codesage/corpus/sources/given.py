@@ -52,8 +52,9 @@ def is_git_directory(path: Path) -> bool:
     """Whether `path` is a git directory, or the file in a worktree that points to one."""
     if path.is_file():
         return path.name == ".git"
-    return (path / "HEAD").is_file() and (((path / "objects").is_dir() and (path / "refs").is_dir())
-                                          or (path / "commondir").is_file())  # fmt: skip
+    return (path / "HEAD").is_file() and (
+        ((path / "objects").is_dir() and (path / "refs").is_dir()) or (path / "commondir").is_file()
+    )
 
 
 @dataclass(frozen=True, slots=True)

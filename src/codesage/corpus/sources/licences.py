@@ -44,19 +44,24 @@ _NAMES = tuple(
 _TEXTS = tuple(
     (re.compile(r"\s+".join(pattern.split(" ")), re.IGNORECASE | re.DOTALL), name)
     for pattern, name in (
-        (r"GNU AFFERO GENERAL PUBLIC", "AGPL"), (r"GNU (Lesser|Library) General Public", "LGPL"),
-        (r"GNU GENERAL PUBLIC", "GPL"), (r"Mozilla Public License", "MPL-2.0"), (r"Eclipse Public License", "EPL"),
-        (r"Common Development and Distribution License", "CDDL"), (r"Apache License,? (Version )?2", "Apache-2.0"),
+        (r"GNU AFFERO GENERAL PUBLIC", "AGPL"),
+        (r"GNU (Lesser|Library) General Public", "LGPL"),
+        (r"GNU GENERAL PUBLIC", "GPL"),
+        (r"Mozilla Public License", "MPL-2.0"),
+        (r"Eclipse Public License", "EPL"),
+        (r"Common Development and Distribution License", "CDDL"),
+        (r"Apache License,? (Version )?2", "Apache-2.0"),
         (r"Permission is hereby granted, free of charge, to any person", "MIT"),
         (r"Redistribution and use in source and binary forms.*(?:Neither the name|may not be used to endorse)", "BSD-3-Clause"),
         (r"Redistribution and use in source and binary forms", "BSD-2-Clause"),
         (r"Permission to use, copy, modify,? (and/or|and) distribute this software for any purpose", "ISC"),
         (r"This software is provided ['\"]+as-is['\"]+, without any express or implied warranty", "Zlib"),
-        (r"Boost Software License", "BSL-1.0"), (r"PYTHON SOFTWARE FOUNDATION LICENSE", "PSF-2.0"),
+        (r"Boost Software License", "BSL-1.0"),
+        (r"PYTHON SOFTWARE FOUNDATION LICENSE", "PSF-2.0"),
         (r"Permission to use, copy, modify, and distribute this software and its documentation", "HPND"),
         (r"This is free and unencumbered software released into the public domain", "Unlicense"),
     )
-)  # fmt: skip
+)
 _LICENCE_FILE = re.compile(r"(?:^|/)(?:licen[cs]es?|copying)(?:[.-]\w+)*$", re.IGNORECASE)
 _COPYLEFT_HEADER = re.compile(
     r"GNU\W+(?:\w+\W+){0,3}?General\W+Public\W+Licen[cs]e|(?:Mozilla|Eclipse)\W+Public\W+Licen[cs]e"
@@ -68,8 +73,16 @@ _PERMISSIVE_TOO = re.compile(
     r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
 )
 _DROPPED = ("", "lib/", "src/", "source/", "sample/", "samples/", "examples/")  # folders that an installed path lacks
-_FAMILIES = {"BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD", "BSD-4-Clause": "BSD", "X11": "MIT", "Expat": "MIT",
-             "blessing": "public-domain", "Unlicense": "public-domain", "CC0-1.0": "public-domain"}  # fmt: skip
+_FAMILIES = {
+    "BSD-2-Clause": "BSD",
+    "BSD-3-Clause": "BSD",
+    "BSD-4-Clause": "BSD",
+    "X11": "MIT",
+    "Expat": "MIT",
+    "blessing": "public-domain",
+    "Unlicense": "public-domain",
+    "CC0-1.0": "public-domain",
+}
 
 
 def name_of(stated: str) -> str:

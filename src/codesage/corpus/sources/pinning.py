@@ -57,8 +57,10 @@ def pin(path: Path, cache: Path, *, others: str = "stop", on_fetched: Callable[[
         added = (*package.sha256, digest) if others == "add" else (digest,)
         pins.append(None if kind == "kept" else added)
     if result.changed and others == "stop":
-        raise CodesageError(f"{path} pins {', '.join(result.changed)} to another SHA-256 than was fetched: check the published "
-                            "files, then pass --add (for this machine) or --update (for all)")  # fmt: skip
+        raise CodesageError(
+            f"{path} pins {', '.join(result.changed)} to another SHA-256 than was fetched: check the published "
+            "files, then pass --add (for this machine) or --update (for all)"
+        )
     _write(path, pins)
     return result
 

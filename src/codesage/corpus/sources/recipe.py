@@ -68,14 +68,28 @@ _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
 _KINDS = {"pip": ("any", "wheel", "sdist"), "debian": ("source", "binary")}
 _TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "parquet": list, "repository": list}
 _PACKAGE = {
-    "client": str, "name": str, "version": str, "languages": list, "licence": str, "kind": str, "include": list,
-    "exclude": list, "held_out": bool, "sha256": (str, list),
-}  # fmt: skip
+    "client": str,
+    "name": str,
+    "version": str,
+    "languages": list,
+    "licence": str,
+    "kind": str,
+    "include": list,
+    "exclude": list,
+    "held_out": bool,
+    "sha256": (str, list),
+}
 _FOLDER = {"path": str, "held_out": bool}
 _PARQUET = {
-    "path": str, "hub": str, "subset": str, "languages": list, "licences": list, "any_licence": bool, "columns": dict,
+    "path": str,
+    "hub": str,
+    "subset": str,
+    "languages": list,
+    "licences": list,
+    "any_licence": bool,
+    "columns": dict,
     "held_out": bool,
-}  # fmt: skip
+}
 _REPOSITORY = {"url": str, "commit": str, "licence": str, "include": list, "exclude": list, "held_out": bool}
 
 
@@ -132,10 +146,16 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
         raise CodesageError(f"{where}: unknown kind {entry['kind']!r}: expected for packages of {client}: {known}")
     try:
         return _CLIENTS[client](
-            entry["name"], entry["version"], licence=licence, languages=tuple(entry["languages"]),
-            include=tuple(entry.get("include", ())), exclude=tuple(entry.get("exclude", ())),
-            held_out=entry.get("held_out", False), sha256=tuple(pins), **more,
-        )  # fmt: skip
+            entry["name"],
+            entry["version"],
+            licence=licence,
+            languages=tuple(entry["languages"]),
+            include=tuple(entry.get("include", ())),
+            exclude=tuple(entry.get("exclude", ())),
+            held_out=entry.get("held_out", False),
+            sha256=tuple(pins),
+            **more,
+        )
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
 
@@ -155,9 +175,14 @@ def _parquet(entry: dict, where: str, folder: Path) -> Source:
         raise CodesageError(f"{where}: columns has {wrong[0]!r}: expected column names for some of {', '.join(ALIASES)}")
     name = str(folder / entry["path"]) if "path" in entry else entry["hub"]
     return StackParquet(
-        name, tuple(entry.get("languages", ())), entry.get("any_licence", False), entry.get("held_out", False),
-        licences=tuple(entry.get("licences", ())), columns=tuple(columns.items()), subset=entry.get("subset", ""),
-    )  # fmt: skip
+        name,
+        tuple(entry.get("languages", ())),
+        entry.get("any_licence", False),
+        entry.get("held_out", False),
+        licences=tuple(entry.get("licences", ())),
+        columns=tuple(columns.items()),
+        subset=entry.get("subset", ""),
+    )
 
 
 def _check_languages(entry: dict, where: str) -> None:
@@ -173,9 +198,13 @@ def _repository(entry: dict, where: str, folder: Path) -> Source:
         raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the repository out")
     try:
         return GitRepository(
-            str(local) if local.exists() else entry["url"], entry["commit"], entry.get("held_out", False), licence=licence,
-            include=tuple(entry.get("include", ())), exclude=tuple(entry.get("exclude", ())),
-        )  # fmt: skip
+            str(local) if local.exists() else entry["url"],
+            entry["commit"],
+            entry.get("held_out", False),
+            licence=licence,
+            include=tuple(entry.get("include", ())),
+            exclude=tuple(entry.get("exclude", ())),
+        )
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
 

@@ -106,8 +106,10 @@ def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed:
         elif role in given or role in ("content", "path") or (role == "licences" and licensed):
             cure = "name it under columns in a recipe"
             cure += ", or pass --any-licence (in a recipe: any_licence = true)" if role == "licences" else ""
-            raise CodesageError(f"{what} has no column of {role} (expected {' or '.join(names)}, "
-                                f"found {', '.join(schema.names) or 'none'}): {cure}")  # fmt: skip
+            raise CodesageError(
+                f"{what} has no column of {role} (expected {' or '.join(names)}, "
+                f"found {', '.join(schema.names) or 'none'}): {cure}"
+            )
     for role in ("content", "path"):
         if not _is_text(schema.field(found[role]).type):
             kind = schema.field(found[role]).type
@@ -119,8 +121,16 @@ def _is_text(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(is_one(kind) for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary,
-                                           pa.types.is_large_binary, pa.types.is_string_view))  # fmt: skip
+    return any(
+        is_one(kind)
+        for is_one in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_string_view,
+        )
+    )
 
 
 def _hub_rows(name: str, columns: Mapping[str, str] = {}, *, subset: str = "", licensed: bool = True) -> Iterator[Row]:

@@ -267,8 +267,11 @@ class GitRepository:
             return "/" in path and licences.is_licence_file(path)
 
         files = clients.git_blobs(folder, self.commit, below_the_root, self.key, cure)
-        stated = {file.name.rpartition("/")[0]: licences.of_file(file.data.decode("utf-8", "replace"))
-                  for file in files if isinstance(file, Member)}  # fmt: skip
+        stated = {
+            file.name.rpartition("/")[0]: licences.of_file(file.data.decode("utf-8", "replace"))
+            for file in files
+            if isinstance(file, Member)
+        }
         return lambda path: next((stated[above] for above in _folders_above(path) if above in stated), self.licence)
 
     def _folder(self, cache: Path) -> Path:
@@ -338,9 +341,15 @@ class StackParquet:
 
 
 def committed(
-    folder: Path, commit: str, package: str, key: str, cure: str, *, chosen: Callable[[str], bool] = lambda path: True,
+    folder: Path,
+    commit: str,
+    package: str,
+    key: str,
+    cure: str,
+    *,
+    chosen: Callable[[str], bool] = lambda path: True,
     licence_of: Callable[[str], str] | None = None,
-) -> Iterator[Found]:  # fmt: skip
+) -> Iterator[Found]:
     """The documents of one commit in the git directory `folder`, sorted by path.
 
     Only paths for which `chosen` is true are read. With `licence_of`, files whose licence is not permissive are left out.

@@ -11,10 +11,12 @@ from codesage.training import options
 
 
 def tokenizer(
-    corpus: options.Corpus, out: options.Out, vocab_size: Annotated[int, typer.Option(help="Entries.")] = 16_384,
+    corpus: options.Corpus,
+    out: options.Out,
+    vocab_size: Annotated[int, typer.Option(help="Entries.")] = 16_384,
     documents: Annotated[int, typer.Option(help="Train on this many documents, drawn at random; 0: all.")] = 4_000,
     seed: options.Seed = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Train a byte-level BPE tokenizer on the documents and pair texts of a corpus."""
     import random
 
@@ -36,13 +38,18 @@ def tokens_command(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     max_documents: Annotated[int, typer.Option(min=0, help="A sample of so many, over all languages; 0: all.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; may be given again.")] = None,
-    max_pairs: Annotated[int, typer.Option(min=0, help="Of each kind a sample of so many, over all languages; 0: all. Groups "
-                                           "of code that does the same stay whole.")] = 0,
+    max_pairs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Of each kind a sample of so many, over all languages; 0: all. Groups of code that does the same stay whole.",
+        ),
+    ] = 0,
     text_tokens: Annotated[int, typer.Option(min=2, help="Longest text of a pair.")] = 128,
     code_tokens: Annotated[int, typer.Option(min=2, help="Longest code of a pair.")] = 1024,
     workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Tokenise a corpus once, so that training never parses and never tokenises."""
     import time
 
@@ -51,9 +58,14 @@ def tokens_command(
     from codesage.encoder.folders import folder_of
 
     settings = tokenised.Settings(
-        max_documents=max_documents, pair_kinds=tuple(kind or ()), text_tokens=text_tokens, code_tokens=code_tokens,
-        max_pairs=max_pairs, seed=seed, workers=workers,
-    )  # fmt: skip
+        max_documents=max_documents,
+        pair_kinds=tuple(kind or ()),
+        text_tokens=text_tokens,
+        code_tokens=code_tokens,
+        max_pairs=max_pairs,
+        seed=seed,
+        workers=workers,
+    )
     started = time.monotonic()
     with _counting() as progress:
         facts = tokenised.build(corpus, tokenizers.load(folder_of(tokenizer)), out, settings=settings, progress=progress).facts
@@ -70,8 +82,12 @@ def _counting() -> Iterator[Callable[[str, int], None]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn(),
-               TextColumn("{task.fields[rate]}"))  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed:,} {task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("documents", total=None, rate="")
 

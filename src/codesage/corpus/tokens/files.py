@@ -88,8 +88,9 @@ def read_sources(folder: Path) -> tuple[str, ...]:
     try:
         return tuple(json.loads((folder / SOURCES).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        raise CodesageError(f"{folder} has no readable {SOURCES} (tokens of older versions have none): make it again with "
-                            "'codesage tokens'") from None  # fmt: skip
+        raise CodesageError(
+            f"{folder} has no readable {SOURCES} (tokens of older versions have none): make it again with 'codesage tokens'"
+        ) from None
 
 
 def read_ragged(folder: Path, name: str, rows: int, dtype: np.dtype) -> Ragged:
@@ -106,8 +107,10 @@ def read_items(file: Path, dtype: str | np.dtype, items: int) -> np.ndarray:
     try:
         size = file.stat().st_size
         if size != items * dtype.itemsize:
-            raise CodesageError(f"{file} has {size:,} bytes, expected {items * dtype.itemsize:,} ({items:,} items): "
-                                "make it again with 'codesage tokens'")  # fmt: skip
+            raise CodesageError(
+                f"{file} has {size:,} bytes, expected {items * dtype.itemsize:,} ({items:,} items): "
+                "make it again with 'codesage tokens'"
+            )
         # A plain view of the map: slices of np.memmap cost microseconds each. An empty file cannot be mapped.
         return np.asarray(np.memmap(file, dtype, "r")) if items else np.empty(0, dtype)
     except OSError as error:

@@ -105,9 +105,13 @@ class Tokens:
 
 
 def build(
-    corpus: Path | str, tokenizer: Tokenizer, out: Path | str, *, settings: Settings | None = None,
+    corpus: Path | str,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    *,
+    settings: Settings | None = None,
     progress: Callable[[str, int], None] = lambda what, done: None,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """Tokenise the corpus at `corpus` and publish it at `out`; `progress` is called with the part and how many are done.
 
     Raises CodesageError when the corpus is missing or damaged, a kind of pairs is not known, or a worker dies.
@@ -115,10 +119,15 @@ def build(
     origin = open_artifact(corpus, "corpus", verify=False)
     kinds = (settings or Settings()).pair_kinds or None
     return write(
-        _Read(lambda: read_documents(corpus)), _Read(lambda: read_pairs(corpus, kinds=kinds)), tokenizer, out,
+        _Read(lambda: read_documents(corpus)),
+        _Read(lambda: read_pairs(corpus, kinds=kinds)),
+        tokenizer,
+        out,
         held_out=_Read(lambda: read_pairs(corpus, held_out=True, kinds=kinds)),
-        settings=settings, progress=progress, corpus_fingerprint=origin.fingerprint,
-    )  # fmt: skip
+        settings=settings,
+        progress=progress,
+        corpus_fingerprint=origin.fingerprint,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +141,31 @@ class _Read:
 
 
 def write(
-    documents: Iterable[Document], pairs: Iterable[Pair], tokenizer: Tokenizer, out: Path | str, *,
-    held_out: Iterable[Pair] = (), settings: Settings | None = None, corpus_fingerprint: str = "",
+    documents: Iterable[Document],
+    pairs: Iterable[Pair],
+    tokenizer: Tokenizer,
+    out: Path | str,
+    *,
+    held_out: Iterable[Pair] = (),
+    settings: Settings | None = None,
+    corpus_fingerprint: str = "",
     progress: Callable[[str, int], None] = lambda what, done: None,
-) -> Artifact:  # fmt: skip
+) -> Artifact:
     """`build` from records; `documents` and `pairs` must be iterable twice when a sample of them is asked for."""
     settings = settings or Settings()
     _check(settings)
     facts = {
-        "tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "corpus": corpus_fingerprint,
-        "end_id": tokenizer.end_id, "mask_id": tokenizer.mask_id, "pad_id": tokenizer.pad_id,
-        "newline": tokenizer.encode_pieces(["\n"])[0], "dtype": id_type(tokenizer.vocab_size).name,
-        "text_tokens": settings.text_tokens, "code_tokens": settings.code_tokens,
-    }  # fmt: skip
+        "tokenizer": tokenizer.fingerprint,
+        "vocab_size": tokenizer.vocab_size,
+        "corpus": corpus_fingerprint,
+        "end_id": tokenizer.end_id,
+        "mask_id": tokenizer.mask_id,
+        "pad_id": tokenizer.pad_id,
+        "newline": tokenizer.encode_pieces(["\n"])[0],
+        "dtype": id_type(tokenizer.vocab_size).name,
+        "text_tokens": settings.text_tokens,
+        "code_tokens": settings.code_tokens,
+    }
     limits = {"text": settings.text_tokens, "description": settings.description_tokens}
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
@@ -173,8 +194,10 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     artifact = open_artifact(path, "tokens", verify=verify)
     facts = artifact.facts
     if tokenizer is not None and facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(f"{path} was made with another tokenizer ({str(facts.get('tokenizer'))[:12]}, this one is "
-                            f"{tokenizer.fingerprint[:12]}): run 'codesage tokens' again with this one")  # fmt: skip
+        raise CodesageError(
+            f"{path} was made with another tokenizer ({str(facts.get('tokenizer'))[:12]}, this one is "
+            f"{tokenizer.fingerprint[:12]}): run 'codesage tokens' again with this one"
+        )
     try:
         ids = np.dtype(facts["dtype"]).newbyteorder("<")
         counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
@@ -186,13 +209,21 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     sources = read_sources(folder)
     named = read_ragged(folder, "documents.named", documents, ids)
     return Tokens(
-        path=folder, facts=facts, fingerprint=artifact.fingerprint, named=named,
+        path=folder,
+        facts=facts,
+        fingerprint=artifact.fingerprint,
+        named=named,
         plain=read_ragged(folder, "documents.plain", documents, ids),
         names=read_items(folder / "documents.named.names", "<u2", len(named.ids)),
         language=read_items(folder / "documents.language", "u1", documents),
-        pairs=_pairs(folder, "pairs", counts["pairs"], ids), held_out=_pairs(folder, "held_out", counts["held_out"], ids),
-        sources=sources, languages=languages, kinds=kinds, newline=newline, **fixed,
-    )  # fmt: skip
+        pairs=_pairs(folder, "pairs", counts["pairs"], ids),
+        held_out=_pairs(folder, "held_out", counts["held_out"], ids),
+        sources=sources,
+        languages=languages,
+        kinds=kinds,
+        newline=newline,
+        **fixed,
+    )
 
 
 def _check(settings: Settings) -> None:
@@ -201,8 +232,10 @@ def _check(settings: Settings) -> None:
         raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
     shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens)
     if shortest < 1 or min(settings.max_documents, settings.max_pairs, settings.workers) < 0:
-        raise CodesageError(f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.max_pairs} pairs, "
-                            f"{settings.workers} workers: expected at least 1 token, and no negative number")  # fmt: skip
+        raise CodesageError(
+            f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.max_pairs} pairs, "
+            f"{settings.workers} workers: expected at least 1 token, and no negative number"
+        )
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:

@@ -14,17 +14,35 @@ class CodesageConfig(PreTrainedConfig):
     model_type = "codesage"
 
     def __init__(
-        self, hidden_size: int = 1024, num_hidden_layers: int = 6, num_attention_heads: int = 8,
-        vocab_size: int = 49_154, max_position_embeddings: int = 2048, intermediate_size: int = 0,
-        activation_function: str = "gelu_new", layer_norm_epsilon: float = 1e-5, initializer_range: float = 0.02,
-        embedding_dropout_prob: float = 0.1, attention_dropout_prob: float = 0.1, residual_dropout_prob: float = 0.1,
+        self,
+        hidden_size: int = 1024,
+        num_hidden_layers: int = 6,
+        num_attention_heads: int = 8,
+        vocab_size: int = 49_154,
+        max_position_embeddings: int = 2048,
+        intermediate_size: int = 0,
+        activation_function: str = "gelu_new",
+        layer_norm_epsilon: float = 1e-5,
+        initializer_range: float = 0.02,
+        embedding_dropout_prob: float = 0.1,
+        attention_dropout_prob: float = 0.1,
+        residual_dropout_prob: float = 0.1,
         **others: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         shape = shapes.Config(
-            hidden_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings, intermediate_size or 0,
-            activation_function, layer_norm_epsilon, initializer_range, embedding_dropout_prob, attention_dropout_prob,
+            hidden_size,
+            num_hidden_layers,
+            num_attention_heads,
+            vocab_size,
+            max_position_embeddings,
+            intermediate_size or 0,
+            activation_function,
+            layer_norm_epsilon,
+            initializer_range,
+            embedding_dropout_prob,
+            attention_dropout_prob,
             residual_dropout_prob,
-        )  # fmt: skip
+        )
         for field in fields(shapes.Config):
             setattr(self, field.name, getattr(shape, field.name))
         super().__init__(**{"tie_word_embeddings": True, **others})

@@ -58,7 +58,7 @@ class CodesageModel(_Pretrained):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused: object
-    ) -> BaseModelOutput | tuple[Tensor]:  # fmt: skip
+    ) -> BaseModelOutput | tuple[Tensor]:
         """Hidden states (B, L, D) of ids (B, L); 0 where `attention_mask` is 0. Padding may be on either side.
 
         Positions count from the first real token. The padding is taken out before the encoder and put back after it.
@@ -85,9 +85,13 @@ class CodesageForMaskedLM(_Pretrained):
         self.post_init()
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
-        return_dict: bool = True, **_unused: object,
-    ) -> MaskedLMOutput | tuple[Tensor, ...]:  # fmt: skip
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool = True,
+        **_unused: object,
+    ) -> MaskedLMOutput | tuple[Tensor, ...]:
         """Logits (B, L, V); with `labels` (B, L), -100 where there is none, also the mean cross entropy."""
         hidden_BLD = self.transformer(input_ids, attention_mask).last_hidden_state
         logits_BLV = F.linear(hidden_BLD, self.transformer.wte.weight)
