@@ -9,8 +9,10 @@ import typer
 from codesage.training import options
 
 if TYPE_CHECKING:
+    import torch
+
     from codesage.artifacts import Artifact
-    from codesage.contrast.stage import Settings
+    from codesage.contrast.stage import Prepared, Settings
     from codesage.contrast.teacher import Teacher
     from codesage.corpus.tokens.tokenised import Tokens
     from codesage.encoder.model import Encoder
@@ -229,7 +231,7 @@ def contrast(
     teacher_weight: _TeacherWeight = None,
 ) -> None:
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
-    from codesage.contrast import entries, filtering, mining, stage
+    from codesage.contrast import entries, stage
     from codesage.contrast.augment import Settings as AugmentSettings
     from codesage.errors import CodesageError
     from codesage.training import processes
@@ -239,10 +241,8 @@ def contrast(
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
-        encoder, before = _start(model, size, opened, loaded, seed)
-        encoder = encoder.to(device)
-        keep = filtering.read(filter, opened) if filter else None
-        prepared = stage.Prepared(before, keep, mining.read(mined, opened) if mined else None)
+        encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
+        prepared = _prepared(before, opened, filter, mined)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
@@ -259,10 +259,11 @@ def contrast(
             ),
             own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
         )
-        last = options.given(learning_rate=learning_rate or "")
         settings = replace(
             settings,
-            loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **last),
+            loop=options.changed_loop(
+                settings.loop, steps=steps, warm_up=warm_up, **options.given(learning_rate=learning_rate or "")
+            ),
             batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
         )
         if dry_run:
@@ -277,18 +278,27 @@ def contrast(
 
 
 def _start(
-    model: Path | None, size: str, tokens: "Tokens", tokenizer: "Tokenizer", seed: int
+    model: Path | None, size: str, tokens: "Tokens", tokenizer: "Tokenizer", *, seed: int, device: "torch.device"
 ) -> tuple["Encoder", "Artifact | None"]:
-    """The encoder to train, and the model folder that it comes from (None for random weights)."""
+    """The encoder to train, on `device`, and the model folder that it comes from (None for random weights)."""
     from codesage import recipes
     from codesage.artifacts import open_artifact
     from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_encoder
 
     if model is None:
-        return recipes.untrained(size, tokenizer, tokens, seed=seed), None
+        return recipes.untrained(size, tokenizer, tokens, seed=seed).to(device), None
     before = open_artifact(folder_of(model), "model")
-    return load_encoder(model), before
+    return load_encoder(model).to(device), before
+
+
+def _prepared(before: "Artifact | None", tokens: "Tokens", filter: Path | None, mined: Path | None) -> "Prepared":
+    """What other commands have written for Stage II: the model before, the mask of a filter, hard negatives."""
+    from codesage.contrast import filtering, mining, stage
+
+    return stage.Prepared(
+        before, filtering.read(filter, tokens) if filter else None, mining.read(mined, tokens) if mined else None
+    )
 
 
 def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict) -> "Settings":
