@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -16,14 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 from codesage import CodesageError, recipes
 from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
 from codesage.encoder.model import Encoder, Layout
-from codesage.pretrain import examples, stage
+from codesage.pretrain import commands, examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
 from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule, uncompiled
@@ -614,6 +617,41 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     words = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert words.keys() == {"parameters", "memory", "disk", "tokens", "device", "time"} and "100 steps" in words["tokens"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):
+    folder, _, _ = made
+    used = []
+    monkeypatch.setattr(stage, "run", lambda settings, *_, **__: used.append(settings) or sys.exit(0))
+    app = typer.Typer()
+    app.command()(commands.pretrain)
+    given = [folder / "tokens", "--tokenizer", folder / "tokenizer", "--size", "toy", "--out", tmp_path / "model"]
+
+    def invoke(line):
+        return CliRunner().invoke(app, [*map(str, given), *line.split()])
+
+    invoke("")
+    invoke(
+        "--objective sequential --mask-rate 0.2,0.4 --mask-style 80-10-10 --random-offsets --end-each --max-tokens 48"
+        " --batch-tokens 480 --initial normal --position-scale 1.5 --learning-rate 0.01 --warm-up 0.5 --steps 10"
+    )
+    plain, changed = used
+    assert plain.examples == recipes.pretraining("toy").examples
+    assert (changed.initial, changed.position_scale) == ("normal", 1.5)
+    assert (changed.loop.learning_rate, changed.loop.warmup_steps) == (0.01, 5)
+    examples = changed.examples
+    assert (examples.objective, examples.mask_rate, examples.mask_style) == ("sequential", (0.2, 0.4), "80-10-10")
+    assert examples.random_offsets and examples.end_each
+    assert (examples.max_tokens, examples.batch_tokens) == (48, 480)
+    for line, message in (
+        ("--mask-rate a", "expected a share"),
+        ("--mask-rate 0.1,0.2,0.3", "expected a share"),
+        ("--mask-rate 1.5", "mask_rate is 1.5"),
+        ("--objective both", "expected one of parallel"),
+        ("--initial zero", "initial"),
+    ):
+        assert re.search(message, str(invoke(line).exception)), line
+    assert len(used) == 2
 
 
 def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):

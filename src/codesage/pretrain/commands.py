@@ -7,6 +7,34 @@ import typer
 
 from codesage.training import options
 
+_Objective = Annotated[
+    str,
+    typer.Option(
+        help="parallel (the paper's: a coin per document), masking, deobfuscation, or sequential. Default: that of the size."
+    ),
+]
+_MaskRate = Annotated[
+    str, typer.Option(help="Share of the tokens that masking hides, 0.15 in the paper; two as in 0.15,0.5 give a random share.")
+]
+_MaskStyle = Annotated[str, typer.Option(help="full (the paper's: always the mask token) or 80-10-10.")]
+_RandomOffsets = Annotated[
+    bool | None,
+    typer.Option("--random-offsets/--fixed-offsets", help="Cut documents at different places in every epoch."),
+]
+_EndEach = Annotated[
+    bool | None,
+    typer.Option("--end-each/--end-last", help="Add the end token to every window, or only to the last of a document."),
+]
+_MaxTokens = Annotated[int, typer.Option(min=0, help="Tokens of a window; 0: setting of the size.")]
+_BatchTokens = Annotated[int, typer.Option(min=0, help="Tokens of a batch; 0: setting of the size.")]
+_Initial = Annotated[str, typer.Option(help="Start: normal (as in the paper) or lexical. Default: that of the size.")]
+_PositionScale = Annotated[
+    float | None,
+    typer.Option(min=0, help="Length of the random directions that positions start as; 0: as --initial makes them."),
+]
+_LearningRate = Annotated[float, typer.Option(min=0, help="Peak rate; 0: setting of the size.")]
+_WarmUp = Annotated[float | None, typer.Option(min=0, max=1, help="Share of the run used for warm-up.")]
+
 
 def pretrain(
     tokens: options.Tokens,
@@ -31,6 +59,17 @@ def pretrain(
     compile: options.Compile = None,
     tensorboard: options.TensorBoard = False,
     threads: options.Threads = 0,
+    objective: _Objective = "",
+    mask_rate: _MaskRate = "",
+    mask_style: _MaskStyle = "",
+    random_offsets: _RandomOffsets = None,
+    end_each: _EndEach = None,
+    max_tokens: _MaxTokens = 0,
+    batch_tokens: _BatchTokens = 0,
+    initial: _Initial = "",
+    position_scale: _PositionScale = None,
+    learning_rate: _LearningRate = 0.0,
+    warm_up: _WarmUp = None,
 ) -> None:
     """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command resumes where it left off."""
     from dataclasses import replace
@@ -45,8 +84,24 @@ def pretrain(
         loaded, opened = options.opened_tokens(tokens, tokenizer or model, out)
         recipe = recipes.naming if names else recipes.pretraining
         settings = recipe(size, seconds=60 * minutes, seed=seed, memory=processes.memory(device))
-        changes = options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard)
-        settings = replace(settings, loop=options.changed_loop(settings.loop, steps=steps, **changes))
+        changes = options.given(
+            optimizer=optimizer, compile=compile, tensorboard=tensorboard, learning_rate=learning_rate or ""
+        )
+        shown = options.given(
+            objective=objective,
+            mask_rate=_share(mask_rate) if mask_rate else "",
+            mask_style=mask_style,
+            random_offsets=random_offsets,
+            end_each=end_each,
+            max_tokens=max_tokens or "",
+            batch_tokens=batch_tokens or "",
+        )
+        settings = replace(
+            settings,
+            examples=replace(settings.examples, **shown),
+            loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **changes),
+            **options.given(initial=initial, position_scale=position_scale),
+        )
         if dry_run:
             typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
             return
@@ -54,3 +109,16 @@ def pretrain(
         before = model and folder_of(model)
         run = stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh, before=before)
         options.report(run, "pretrain")
+
+
+def _share(text: str) -> float | tuple[float, float]:
+    """A share, or a lower and a higher one. CodesageError for anything else."""
+    from codesage.errors import CodesageError
+
+    try:
+        first, *rest = map(float, text.split(","))
+    except ValueError:
+        first, rest = 0.0, [0.0, 0.0]
+    if len(rest) > 1:
+        raise CodesageError(f"--mask-rate is {text!r}: expected a share, as in 0.15, or two, as in 0.15,0.5")
+    return (first, rest[0]) if rest else first
