@@ -7,8 +7,8 @@ decide, nothing is read.
 import re
 from functools import lru_cache
 
-from codesage.corpus.sources.recognise import is_test, reason
 from codesage.languages import language_of
+from codesage.paths import is_test, kind_by_path
 
 _TEST = re.compile(
     r"(^|/)(tests?|testing|specs?|benchmarks?|bench|fixtures?|mocks?|__mocks__|e2e)/|(^|/)tests?\.\w+$", re.IGNORECASE
@@ -25,7 +25,7 @@ _FIRST = {"code": 0, "example": 1, "test": 1, "legacy": 1, "generated": 2, "vend
 @lru_cache(maxsize=65_536)
 def kind_of(path: str) -> str:
     """The kind of one file."""
-    found = reason(path, "")
+    found = kind_by_path(path)
     if found in ("vendored", "generated", "minified"):
         return "vendored" if found == "vendored" else "generated"
     if is_test(path) or _TEST.search(path):

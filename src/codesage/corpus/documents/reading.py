@@ -20,9 +20,9 @@ from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.duplicates import signatures
 from codesage.corpus.documents.redact import redact_all
 from codesage.corpus.sources.others import OtherFiles
-from codesage.corpus.sources.recognise import is_test
 from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
+from codesage.paths import is_test
 from codesage.records import Document
 from codesage.walk import Skipped
 

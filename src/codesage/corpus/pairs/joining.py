@@ -23,7 +23,7 @@ from codesage.corpus.pairs.parsing import (
     write_pairs,
 )
 from codesage.corpus.pairs.tested import Tested, module_of, plain
-from codesage.corpus.sources.recognise import is_test
+from codesage.paths import is_test
 from codesage.records import Function
 
 

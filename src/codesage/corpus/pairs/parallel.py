@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from codesage.corpus.pairs.howto import MOST_CHARACTERS, Sample, howto, is_sample, title_of, without_preamble
-from codesage.corpus.sources.recognise import is_test
 from codesage.languages import language_named
+from codesage.paths import is_test
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
 from codesage.words import split_words

@@ -26,7 +26,7 @@ from codesage.corpus.pairs.parallel import numbered_solutions
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
 from codesage.corpus.pairs.rules import pairs_of
 from codesage.corpus.pairs.tested import Tested, tested_of
-from codesage.corpus.sources.recognise import is_test
+from codesage.paths import is_test
 from codesage.records import PAIR_KINDS, Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
 

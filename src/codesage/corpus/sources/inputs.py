@@ -8,9 +8,9 @@ from pathlib import Path
 from codesage.corpus.sources.digests import digests_of
 from codesage.corpus.sources.given import GitHead
 from codesage.corpus.sources.packages import Package
-from codesage.corpus.sources.recognise import is_prose
 from codesage.corpus.sources.trees import Source, StackParquet
 from codesage.languages import language_of
+from codesage.paths import is_prose
 
 
 def state_of(source: Source, cache: Path) -> tuple[int, str]:
