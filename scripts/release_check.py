@@ -40,7 +40,7 @@ def main() -> None:
             if f"-{version}-" not in wheel.name:
                 raise SystemExit(f"{wheel.name} states version {version}")
             found = run(*entry, "search", "read a file", "code", "--index-dir", home / "index", cwd=home)
-            if not found.startswith("files.py:1: read"):
+            if not found.startswith("code/files.py:1: read"):
                 raise SystemExit(f"the search found {found!r}")
     print(f"{wheel.name}: built, checked, installed, and both entry points answer")
 
