@@ -31,7 +31,10 @@ def evaluate(
                                                     "the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
                                                     "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, "
                                                     "runtime-error.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all in "
+                                                   "--benchmarks.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data sets of --task that are not there from where "
+                                           "their authors publish them, into the cache.")] = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
     classifier: Annotated[Classifier, typer.Option(help="exact: a linear head, trained to its minimum; frozen, finetuned: as "
@@ -47,7 +50,7 @@ def evaluate(
     """Compare models with BM25 and with their fusion: search by MRR or MAP, classification by macro F1, clones by F1."""
     from codesage.evaluate import reports, sets, stage
 
-    tasks = sets.read(corpus, benchmarks, task or [], say=lambda line: typer.echo(line, err=True))
+    tasks = sets.read(corpus, benchmarks, task or [], download=download, say=lambda line: typer.echo(line, err=True))
     before = None if against is None else reports.read_ranks(against)
     paths = _named(models)
     loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in paths.items()}

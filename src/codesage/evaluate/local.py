@@ -89,9 +89,15 @@ def java_csharp(folder: Path | str) -> list[RetrievalTask]:
 
 
 def codecomplex(folder: Path | str) -> ClassificationTask:
-    """CodeComplex: programs in Java and Python, seven classes of complexity, evaluated over five folds."""
-    rows = list(read_rows(Path(folder) / "test.jsonl", "code", "label"))
-    return ClassificationTask("CodeComplex", [row["code"] for row in rows], [str(row["label"]) for row in rows])
+    """CodeComplex: programs with one of seven classes of complexity, evaluated over five folds.
+
+    `test.jsonl` with code and label (Java and Python), or the authors' `data.jsonl` with src and complexity (Java).
+    """
+    file, code, label = Path(folder) / "test.jsonl", "code", "label"
+    if not file.is_file() and (Path(folder) / "data.jsonl").is_file():
+        file, code, label = Path(folder) / "data.jsonl", "src", "complexity"
+    rows = list(read_rows(file, code, label))
+    return ClassificationTask("CodeComplex", [row[code] for row in rows], [str(row[label]) for row in rows])
 
 
 def _masked(code: str, name: str) -> str:

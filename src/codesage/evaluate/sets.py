@@ -1,28 +1,42 @@
 """Data sets by name: which folder holds them, what they are called, and how they are read.
 
-In: a corpus, and a folder with one folder per data set. Out: tasks by title, in the order of the paper's tables.
+In: a corpus, and a folder with one folder per data set. A data set that is named and not in the folder comes from the cache, or
+from its hub. Out: tasks by title, in the order of the paper's tables.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.errors import CodesageError
-from codesage.evaluate import local, standard
+from codesage.evaluate import hubs, local, standard
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask, Task
 
-SETS: dict[str, tuple[str, Callable[[Path], Sequence[Task]]]] = {
-    "cosqa": ("CoSQA", lambda folder: [_cosqa(folder)]),
-    "advtest": ("AdvTest", lambda folder: [standard.advtest(folder)]),
-    "codesearchnet": ("CodeSearchNet", standard.codesearchnet),
-    "mbxp": ("MBXP, names masked", local.mbxp_across),
-    "java-csharp": ("Java and C#", local.java_csharp),
-    "codenet": ("CodeNet", standard.codenet),
-    "poj104": ("POJ-104", standard.poj104),
-    "bigclonebench": ("BigCloneBench", lambda folder: [standard.bigclonebench(folder)]),
-    "codecomplex": ("CodeComplex", lambda folder: [local.codecomplex(folder)]),
-    "defect": ("Defect", lambda folder: [standard.defect(folder)]),
-    "runtime-error": ("Runtime error", lambda folder: [standard.runtime_error(folder)]),
-}
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """`files`: what its folder holds, for messages."""
+
+    title: str
+    load: Callable[[Path], Sequence[Task]]
+    files: str
+
+
+SETS = {
+    "cosqa": DataSet("CoSQA", lambda folder: [_cosqa(folder)], "code_idx_map.txt and cosqa-retrieval-test-500.json"),
+    "advtest": DataSet("AdvTest", lambda folder: [standard.advtest(folder)], "test.jsonl"),
+    "codesearchnet": DataSet("CodeSearchNet", standard.codesearchnet, "LANGUAGE/test.jsonl and LANGUAGE/codebase.jsonl"),
+    "mbxp": DataSet("MBXP, names masked", local.mbxp_across, "LANGUAGE.jsonl"),
+    "java-csharp": DataSet("Java and C#", local.java_csharp, "valid.jsonl"),
+    "codenet": DataSet("CodeNet", standard.codenet, "LANGUAGE_with_func.jsonl"),
+    "poj104": DataSet("POJ-104", standard.poj104, "test.jsonl"),
+    "bigclonebench": DataSet("BigCloneBench", lambda folder: [standard.bigclonebench(folder)],
+                             "data.jsonl, valid.txt and test.txt"),
+    "codecomplex": DataSet("CodeComplex", lambda folder: [local.codecomplex(folder)], "test.jsonl or data.jsonl"),
+    "defect": DataSet("Defect", lambda folder: [standard.defect(folder)], "train.jsonl, valid.jsonl and test.jsonl"),
+    "runtime-error": DataSet("Runtime error", lambda folder: [standard.runtime_error(folder)],
+                             "train_balanced.json, valid_balanced.json and test_balanced.json"),
+}  # fmt: skip
 
 
 def _cosqa(folder: Path) -> RetrievalTask:
@@ -30,26 +44,45 @@ def _cosqa(folder: Path) -> RetrievalTask:
 
 
 def read(
-    corpus: Path | None, folder: Path | None, wanted: Sequence[str], *, say: Callable[[str], None]
+    corpus: Path | None, folder: Path | None, wanted: Sequence[str], *, say: Callable[[str], None], download: bool = False
 ) -> dict[str, Sequence[Task]]:
-    """The wanted tasks by title; default: all that exist. `say` is called with a line about what is missing.
+    """The wanted tasks by title; default: all in `folder`. `say` hears a line about what is missing or fetched.
 
-    CodesageError when a name is unknown, a data set that was asked for is missing or damaged, or there is no task.
+    `download`: fetch wanted data sets that are neither in `folder` nor in the cache. CodesageError when a name is unknown, a
+    data set that was asked for is missing, damaged or cannot be fetched, or there is no task.
     """
     if unknown := [name for name in wanted if name not in SETS]:
         raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(SETS)}")
+    if download and not wanted:
+        raise CodesageError(f"--download fetches the data sets of --task: name one or more of {', '.join(hubs.PUBLISHED)}")
     tasks: dict[str, Sequence[Task]] = {}
     if corpus is not None:
         tasks["held-out pairs"] = [local.held_out_pairs(corpus)]
     if folder is not None and not folder.is_dir():
         say(f"{folder} is not there: its tasks are left out")
-    elif folder is not None:
-        for name, (title, load) in SETS.items():
-            if name in wanted or (not wanted and (folder / name).is_dir()):
-                tasks[title] = load(folder / name)
+        folder = None
+    for name, one in SETS.items():
+        if folder is not None and (folder / name).is_dir() and (name in wanted or not wanted):
+            tasks[one.title] = one.load(folder / name)
+        elif name in wanted:
+            tasks[one.title] = one.load(_elsewhere(name, folder, say, download))
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
     return tasks
+
+
+def _elsewhere(name: str, folder: Path | None, say: Callable[[str], None], download: bool) -> Path:
+    """The folder of a data set that --benchmarks lacks: from the cache, or fetched."""
+    found = hubs.cached(name)
+    if found is not None:
+        return found
+    by_hand = f"put {SETS[name].files} into {folder or 'FOLDER'}/{name} and give --benchmarks {folder or 'FOLDER'}"
+    if not download:
+        raise CodesageError(f"{name} is not there: {by_hand}" + (", or --download" if name in hubs.PUBLISHED else ""))
+    try:
+        return hubs.fetched(name, say=say)
+    except CodesageError as error:
+        raise CodesageError(f"{error}; without a network, {by_hand}") from None
 
 
 def sizes(tasks: dict[str, Sequence[Task]]) -> dict[str, dict[str, int]]:

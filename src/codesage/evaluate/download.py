@@ -1,0 +1,102 @@
+"""Fetch a file over the network, whole and verified, from where an earlier try ended.
+
+In: an address and the checksum of its content. Out: the file, or a CodesageError. Bytes go into a file with the suffix `.part`
+beside the target. It gets the name of the target when all bytes are there and the checksum is right, so a file with that name
+is complete, whenever a process was killed.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+
+from codesage.artifacts import sha256_of
+from codesage.errors import CodesageError
+
+_BLOCK = 1 << 20
+_TIMEOUT = 60.0  # seconds without an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file on a hub. `sha256`: of its bytes; `blob`: the object id that git gives it (SHA-1); "" where not known."""
+
+    url: str
+    sha256: str = ""
+    blob: str = ""
+
+
+def fetch(remote: Remote, target: Path, *, say: Callable[[str], None] = lambda line: None) -> None:
+    """Fetch `remote` to `target`, unless it is there. `say` hears a line about each file that is fetched.
+
+    CodesageError when the network fails, the answer ends early, or the bytes are not those that were published. What has
+    arrived is kept and the next call goes on from there; bytes with a wrong checksum are removed.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{part}.lock"):
+            if not target.is_file():
+                _receive(remote.url, part, say)
+                _verify(remote, part)
+                os.replace(part, target)
+    except (OSError, HTTPException, ValueError) as error:
+        raise CodesageError(f"{remote.url} cannot be fetched ({_reason(error)})") from None
+
+
+def _receive(url: str, part: Path, say: Callable[[str], None]) -> None:
+    """Append to `part` what it lacks of `url`. OSError when the answer ends early."""
+    start = part.stat().st_size if part.exists() else 0
+    request = Request(url, headers={"User-Agent": "codesage", **({"Range": f"bytes={start}-"} if start else {})})
+    try:
+        response = urlopen(request, timeout=_TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        if error.code != 416 or not start:  # 416: nothing comes after `start`
+            raise
+        if error.headers.get("Content-Range", "").rpartition("/")[2] != str(start):
+            part.unlink()
+            _receive(url, part, say)
+        return
+    with response, open(part, "ab") as out:
+        if getattr(response, "status", None) != 206:
+            out.truncate(0)
+        length = response.headers.get("Content-Length")
+        say(f"fetching {url}" + (f" ({int(length) / 1e6:,.1f} MB)" if length else ""))
+        missing = int(length or 0)
+        while block := response.read(_BLOCK):
+            out.write(block)
+            missing -= len(block)
+        out.flush()
+        os.fsync(out.fileno())
+        if length and missing > 0:
+            raise OSError(f"the answer ends {missing:,} bytes early: run again to go on")
+
+
+def _verify(remote: Remote, part: Path) -> None:
+    found = sha256_of(part) if remote.sha256 else blob_of(part) if remote.blob else ""
+    expected = remote.sha256 or remote.blob
+    if found != expected:
+        part.unlink()
+        raise OSError(f"its checksum is {found[:12]}, expected {expected[:12]}: other content than was published")
+
+
+def blob_of(file: Path) -> str:
+    """The object id that git gives a file: SHA-1 of "blob", its size and its bytes, hexadecimal."""
+    digest = hashlib.sha1(f"blob {file.stat().st_size}\0".encode(), usedforsecurity=False)
+    with open(file, "rb") as opened:
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        return f"HTTP status {error.code}"
+    return str(getattr(error, "reason", "") or error).strip() or type(error).__name__
