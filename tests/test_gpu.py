@@ -104,3 +104,18 @@ def test_cached_gradients_replay_the_dropout_of_the_device(compiled):
 def test_the_embedding_alone_is_that_of_the_processor():
     host, device = encoders(CONFIG.without_dropout())
     torch.testing.assert_close(shallow(device, documents()).cpu(), shallow(host, documents()), rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_of_a_model_are_those_of_the_cpu(tmp_path):
+    from codesage.encoder.runtime import load
+    from codesage.encoder.weights import save_weights
+    from codesage.tokenizer import Settings, train
+
+    tokenizer = train(["def add(a, b): return a + b", "for (int i = 0; i < n; i++) sum += values[i];"] * 3, tmp_path / "t",
+                      settings=Settings(vocab_size=300))  # fmt: skip
+    torch.manual_seed(0)
+    save_weights(Encoder(Config(64, 2, 2, vocab_size=tokenizer.vocab_size, max_position_embeddings=64)).eval(), tmp_path)
+    tokenizer.save(tmp_path)
+    texts = ["def add(a, b): return a + b", "sum += values[i]", "x"]
+    here, there = (load(tmp_path, device=device).encode(texts) for device in ("cpu", "auto"))
+    assert (here * there).sum(1).min() >= 0.9999

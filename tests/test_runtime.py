@@ -9,7 +9,7 @@ from codesage import CodesageError
 from codesage.encoder.config import Config
 from codesage.encoder.export import export, quantise
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import batches_by_length
+from codesage.encoder.runtime import batches_by_length, device_of
 from codesage.encoder.weights import save_weights
 from codesage.tokenizer import Settings, train
 
@@ -73,6 +73,25 @@ def test_texts_are_cut_sooner_than_code(models):
 
 def test_fingerprints_differ_by_precision(models):
     assert len({model.fingerprint for model in models.values()}) == 3
+
+
+def test_a_device_is_chosen_by_what_is_there(folder, tmp_path, monkeypatch):
+    """auto: a GPU for weights of torch; a folder of ONNX files alone stays on the CPU, as in search."""
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    assert [device_of(name, folder) for name in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(CodesageError, match="torch sees no GPU for device cuda"):
+        codesage.load(folder, device="cuda")
+    with pytest.raises(CodesageError, match="unknown device 'gpu': expected auto, cpu, cuda or cuda:N"):
+        codesage.load(folder, device="gpu")
+    with pytest.raises(CodesageError, match="int8 runs on the CPU only"):
+        codesage.load(folder, precision="int8", device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of(name, folder) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
+    assert device_of("auto", folder, "fp32") == device_of("auto", exported) == "cpu" and device_of("cuda", exported) == "cuda"
+    with pytest.raises(CodesageError, match="torch sees no GPU for device cuda:2"):
+        device_of("cuda:2", folder)
 
 
 def test_batches_keep_every_row_and_the_budget():

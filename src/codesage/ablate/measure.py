@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from codesage.classify import folds
 from codesage.contrast import filtering
@@ -128,12 +126,7 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
 
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:
     """An embedder like that of `codesage.load`, on the device of the encoder."""
-
-    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
-        with torch.inference_mode():
-            return F.normalize(encoder.embed(documents).float(), dim=-1).cpu().numpy()
-
-    return runtime.Embedder(tokenizer, forward, width=encoder.config.hidden_size, max_tokens=max_tokens, fingerprint="grid")
+    return runtime.Embedder(tokenizer, runtime.forward_of(encoder), width=encoder.config.hidden_size, max_tokens=max_tokens, fingerprint="grid")
 
 
 def _score(encoder: stage.CachedEncoder, task: Task) -> float:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="Learn labels of code from examples, and label new code.", no_args_is_help=True)
+_Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of "
+                                   "torch.")]
 _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
 
@@ -15,7 +17,7 @@ _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bu
 def train(
     data: Annotated[Path, typer.Argument(help="CSV or JSON lines with a column of code and one of labels.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: _Model = None, code_column: _CodeColumn = "code",
+    model: _Model = None, device: _Device = "auto", code_column: _CodeColumn = "code",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     folds: Annotated[int, typer.Option(min=0, help="Folds of the cross-validation; 0: do not measure.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
@@ -27,7 +29,7 @@ def train(
     from codesage.classify import head
 
     read = rows.read(data, code=code_column, label=label_column)
-    encoder = codesage.load(model)
+    encoder = codesage.load(model, device=device)
     vectors_ND = encoder.encode(read.texts)
     facts: dict = {"model": encoder.fingerprint, "rows": len(read.texts), "counts": read.counts()}
     if folds:
@@ -45,7 +47,7 @@ def train(
 def apply(
     head: Annotated[Path, typer.Argument(help="A folder that 'codesage classify train' wrote.")],
     inputs: Annotated[list[Path], typer.Argument(help="Source files, or CSV and JSON lines with a column of code.")],
-    model: _Model = None, code_column: _CodeColumn = "code",
+    model: _Model = None, device: _Device = "auto", code_column: _CodeColumn = "code",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, with all probabilities.")] = False,
 ) -> None:  # fmt: skip
     """Label code: a line for each source file, or for each row of a table."""
@@ -55,10 +57,11 @@ def apply(
     from codesage.errors import CodesageError
 
     trained, facts = heads.load(head)
-    encoder = codesage.load(model)
-    if facts.get("model") != encoder.fingerprint:
-        raise CodesageError(f"{head} was trained on vectors of model {facts.get('model')}, this is {encoder.fingerprint}: give "
-                            "--model, or train the head again")  # fmt: skip
+    fingerprint = str(facts.get("model"))
+    encoder = codesage.load(model, precision="torch" if fingerprint.startswith("torch:") else "auto", device=device)
+    if fingerprint != encoder.fingerprint:
+        raise CodesageError(f"{head} was trained on vectors of model {fingerprint}, this is {encoder.fingerprint}: give --model "
+                            "and --device as in training, or train the head again")  # fmt: skip
     names, texts = [], []
     for file in inputs:
         read = rows.read(file, code=code_column, labelled=False).texts if _is_table(file) else [_text(file)]

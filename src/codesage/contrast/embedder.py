@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from codesage.contrast.filtering import EmbedsIds
 from codesage.encoder import runtime
@@ -20,17 +18,16 @@ class OnDevice:
     """An encoder with the interface of `codesage.load()`; vectors are computed on the encoder's device."""
 
     def __init__(self, encoder: Encoder, *, max_tokens: int, fingerprint: str) -> None:
-        self._encoder, self.width = encoder.eval(), encoder.config.hidden_size
+        encoder.eval()
+        self.width = encoder.config.hidden_size
         self.max_tokens, self.fingerprint = max_tokens, fingerprint
-        self._autocast = precision.autocast("auto", encoder.wte.weight.device)
+        self._forward = runtime.forward_of(encoder, precision.autocast("auto", encoder.wte.weight.device))
 
     def encode_ids(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
         """Unit vectors, float32 (n, width), of documents given as token ids, each with its end token."""
         vectors = np.empty((len(documents), self.width), np.float32)
-        with torch.inference_mode(), self._autocast():
-            for rows in runtime.batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
-                pooled_ND = self._encoder.embed([list(documents[row]) for row in rows])
-                vectors[rows] = F.normalize(pooled_ND.float(), dim=-1).cpu().numpy()
+        for rows in runtime.batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
+            vectors[rows] = self._forward([documents[row] for row in rows])
         return vectors
 
 

@@ -2,12 +2,14 @@
 
 In: texts in any order. Out: float32 rows of unit length in the same order. Texts are tokenised once, sorted by number of
 tokens, run in batches within a token budget, and put back in order. A model folder with ONNX files runs without torch. A
-published checkpoint folder runs with torch (the `train` extra).
+published checkpoint folder runs with torch (the `train` extra), which also runs on a GPU.
 """
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +26,12 @@ from codesage.errors import CodesageError
 if TYPE_CHECKING:
     import onnxruntime
 
+    from codesage.encoder.model import Encoder
+
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
+_GPU_TOKENS = 65_536  # the same on a GPU
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 
@@ -34,16 +40,10 @@ class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
-        self,
-        tokenizer: tokenizers.Tokenizer,
-        forward: Forward,
-        *,
-        width: int,
-        max_tokens: int,
-        fingerprint: str,
-        folder: Path | None = None,
-    ) -> None:
-        self._tokenizer, self._forward, self.folder = tokenizer, forward, folder
+        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str,
+        folder: Path | None = None, batch_tokens: int = _BATCH_TOKENS,
+    ) -> None:  # fmt: skip
+        self._tokenizer, self._forward, self.folder, self._batch_tokens = tokenizer, forward, folder, batch_tokens
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
@@ -95,7 +95,7 @@ class Embedder:
         if dims is not None and not 1 <= dims <= self.width:
             raise ValueError(f"dims is {dims}, expected 1 to {self.width}, the width of this model's vectors")
         vectors = np.empty((len(documents), dims or self.width), np.float32)
-        for rows in batches_by_length([len(document) for document in documents], budget=_BATCH_TOKENS):
+        for rows in batches_by_length([len(document) for document in documents], budget=self._batch_tokens):
             vectors[rows] = self._forward([documents[row] for row in rows])[:, :dims]
         if dims is not None:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
@@ -114,11 +114,12 @@ def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[i
         order = order[size:]
 
 
-def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder:
+def load(path: Path | str | None = None, *, precision: str = "auto", device: str = "cpu") -> Embedder:
     """Load the bundled model (None or "default") or the model at `path`, an exported or a published checkpoint folder.
 
-    precision: "int8", "fp32" or "torch"; "auto" uses the first of these that the folder offers. Raises CodesageError when
-    the folder is missing or truncated, is not a model, or needs the `train` extra.
+    precision: "int8", "fp32" or "torch"; "auto" uses the first of these that the folder offers. device: see `device_of`; a GPU
+    runs torch. Raises CodesageError when the folder is missing or truncated, is not a model, or needs the `train` extra, and
+    when the device is not there or does not run that precision.
     """
     folder = folder_of(path)
     if not folder.is_dir():
@@ -127,11 +128,12 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
     config = load_config(folder)
     tokenizer = tokenizers.load(folder)
     offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]
-    chosen = offered[0] if precision == "auto" else precision
+    place = device_of(device, folder, precision)
+    chosen = precision if precision != "auto" else offered[0] if place == "cpu" else "torch"
     if chosen not in offered:
         raise CodesageError(f"{folder} offers {', '.join(offered)}, not {precision}: run 'codesage export' on it")
     if chosen == "torch":
-        forward, content = _torch_forward(folder), _fingerprint(folder, artifact)
+        forward, content = _torch_forward(folder, place), _fingerprint(folder, artifact)
     else:
         file = folder / (INT8 if chosen == "int8" else FP32)
         forward, content = _onnx_forward(file, tokenizer.pad_id), _fingerprint(folder, artifact)
@@ -143,7 +145,34 @@ def load(path: Path | str | None = None, *, precision: str = "auto") -> Embedder
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,
+        batch_tokens=_BATCH_TOKENS if place == "cpu" else _GPU_TOKENS,
     )
+
+
+def device_of(name: str, folder: Path, precision: str = "auto") -> str:
+    """The device that the model in `folder` runs on: "cpu", "cuda" or "cuda:N".
+
+    `name`: one of these, or "auto": a GPU where there is one and the folder holds weights of torch. A folder with ONNX files
+    alone stays on the CPU, which gives the vectors that search has; its weights run on a GPU where `name` asks for one.
+    CodesageError when the name is unknown, torch sees no such GPU, or `precision` is one of onnxruntime's.
+    """
+    gpu = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if name not in ("auto", "cpu") and not gpu:
+        raise CodesageError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N")
+    onnx = precision not in ("auto", "torch")
+    if gpu and onnx:
+        raise CodesageError(f"{precision} runs on the CPU only: give device cpu, or precision torch and weights of torch")
+    held = any((folder / file).is_file() for file in _WEIGHTS)
+    if name == "cpu" or (name == "auto" and (onnx or not held or find_spec("torch") is None)):
+        return "cpu"
+    _require_torch(folder)
+    import torch
+
+    if torch.cuda.is_available() and (gpu is None or int(gpu[1] or 0) < torch.cuda.device_count()):
+        return "cuda" if name == "auto" else name
+    if name == "auto":
+        return "cpu"
+    raise CodesageError(f"torch sees no GPU for device {name}: give device cpu or auto")
 
 
 def _foreign_length(folder: Path) -> int:
@@ -204,21 +233,26 @@ def _onnx_forward(file: Path, pad_id: int) -> Forward:
     return forward
 
 
-def _torch_forward(folder: Path) -> Forward:
-    if find_spec("torch") is None or find_spec("safetensors") is None:
-        raise CodesageError(
-            f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
-            "pip install 'codesage[train]', or export the model where torch is installed"
-        )
-    import torch
-
+def _torch_forward(folder: Path, device: str) -> Forward:
+    _require_torch(folder)
     from codesage.encoder.weights import load_encoder
 
-    encoder = load_encoder(folder)
+    return forward_of(load_encoder(folder).to(device))
+
+
+def _require_torch(folder: Path) -> None:
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        raise CodesageError(f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
+                            "pip install 'codesage[train]', or export the model where torch is installed")  # fmt: skip
+
+
+def forward_of(encoder: "Encoder", autocast: Callable[[], AbstractContextManager] = nullcontext) -> Forward:
+    """What gives unit vectors, float32 (n, width), of token ids; it computes on the encoder's device, under `autocast`."""
+    import torch
 
     def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
-        with torch.inference_mode():
-            return torch.nn.functional.normalize(encoder.embed(documents), dim=-1).numpy()
+        with torch.inference_mode(), autocast():
+            return torch.nn.functional.normalize(encoder.embed(documents).float(), dim=-1).cpu().numpy()
 
     return forward
 
@@ -226,5 +260,5 @@ def _torch_forward(folder: Path) -> Forward:
 def _fingerprint(folder: Path, artifact: Artifact | None) -> str:
     if artifact:
         return artifact.fingerprint
-    names = ("model.safetensors", "pytorch_model.bin", FP32, INT8)
+    names = (*_WEIGHTS, FP32, INT8)
     return next((sha256_of(folder / name) for name in names if (folder / name).is_file()), "empty")

@@ -36,6 +36,8 @@ def evaluate(
     download: Annotated[bool, typer.Option("--download", help="Fetch the data sets of --task that are not there from where "
                                            "their authors publish them, into the cache.")] = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for folders with weights of "
+                                        "torch.")] = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
     classifier: Annotated[Classifier, typer.Option(help="exact: a linear head, trained to its minimum; frozen, finetuned: as "
                                                    "in the paper, three seeds.")] = Classifier.exact,
@@ -53,7 +55,7 @@ def evaluate(
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=lambda line: typer.echo(line, err=True))
     before = None if against is None else reports.read_ranks(against)
     paths = _named(models)
-    loaded = {name: stage.CachedEncoder(_loaded(path, precision)) for name, path in paths.items()}
+    loaded = {name: stage.CachedEncoder(_loaded(path, precision, device)) for name, path in paths.items()}
     report = reports.Report()
     systems = loaded | {f"{name}, width {cut}": stage.Narrowed(one, cut) for cut in width or () for name, one in loaded.items()}
     for title, group in tasks.items():
@@ -61,7 +63,7 @@ def evaluate(
         if isinstance(first, sets.CloneTask):
             report.add(title, "F1", stage.clones_told(systems, first))
         elif isinstance(first, sets.ClassificationTask):
-            report.add(title, "macro F1", _classified(systems, paths, first, classifier))
+            report.add(title, "macro F1", _classified(systems, paths, first, classifier, device))
         else:
             metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
             searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
@@ -70,7 +72,7 @@ def evaluate(
     typer.echo(report.text())
     if before is not None:
         typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before)]))
-    record = {"precision": precision, "dense_weight": dense_weight, "classifier": classifier.value,
+    record = {"precision": precision, "device": device, "dense_weight": dense_weight, "classifier": classifier.value,
               "keep_language": keep_language, "tasks": sets.sizes(tasks), **report.record(),
               "encoding": {name: one.facts() for name, one in systems.items()}}  # fmt: skip
     if out is not None:
@@ -82,7 +84,7 @@ def evaluate(
 
 
 def _classified(
-    loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier
+    loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier, device: str
 ) -> dict[str, dict[str, float]]:
     """By system. Heads as in the paper need the weights, so they leave other encoders out and say so."""
     from codesage.evaluate import stage
@@ -100,7 +102,8 @@ def _classified(
             continue
         folder = runtime.folder_of(None if path == "default" else path)
         ids = loaded[name].token_ids(task.texts)
-        figures[name] = training.trained(weights.load_encoder(folder), ids, task.labels, task.parts, protocol).figures()
+        encoder = weights.load_encoder(folder).to(runtime.device_of(device, folder, "torch"))
+        figures[name] = training.trained(encoder, ids, task.labels, task.parts, protocol).figures()
     return figures
 
 
@@ -109,14 +112,14 @@ def _named(models: list[str]) -> dict[str, str]:
     return {name: path for name, path in pairs}
 
 
-def _loaded(path: str, precision: str) -> "EncodesTexts":
+def _loaded(path: str, precision: str, device: str) -> "EncodesTexts":
     from codesage.encoder import sentence
     from codesage.encoder.runtime import load
 
     if path == sentence.MINILM:
-        return sentence.load(path, device="cpu")
+        return sentence.load(path, device=None if device == "auto" else device)
     if path == STATIC:
         from codesage.evaluate.stage import StaticEncoder
 
         return StaticEncoder(load(None, precision=precision))
-    return load(None if path == "default" else path, precision=precision)
+    return load(path, precision=precision, device=device)

@@ -17,6 +17,8 @@ def names(
     diff: Annotated[bool, typer.Option("--diff", help="Print the changes as a unified diff.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     model: Annotated[Path | None, typer.Option(help="A folder of 'codesage pretrain --names' or of its export.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one. An exported model runs on the "
+                                        "CPU.")] = "auto",
     language: Annotated[str, typer.Option(help="Language of the file. Default: by its suffix.")] = "",
     most: Annotated[int, typer.Option(min=1, help="Name at most so many identifiers, those that occur most often.")] = 200,
     least: Annotated[float, typer.Option(min=0, max=1, help="Rename only where the mean probability of a sub-token is at least "
@@ -26,7 +28,7 @@ def names(
     """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
     from codesage.names import run
 
-    options = run.Options(tuple(only or ()), every, most=most, least=least, beam=beam, language=language, model=model)
+    options = run.Options(tuple(only or ()), every, most, least, beam, language, model, device)
     done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True))
     if diff or write or out is not None:
         text = done.renamed()

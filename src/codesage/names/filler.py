@@ -15,7 +15,7 @@ from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, open_artifact
 from codesage.encoder.config import load_config
 from codesage.encoder.folders import TOKENS
-from codesage.encoder.runtime import onnx_session, padded
+from codesage.encoder.runtime import device_of, onnx_session, padded
 from codesage.errors import CodesageError
 
 BUNDLED = Path(__file__).parent.parent / "models" / "names"
@@ -53,10 +53,11 @@ class Filler:
             found[row] = part
 
 
-def load(path: Path | str | None = None) -> Filler:
+def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
     """The model that ships (None), or the one at `path`: a folder of Stage I, or one of `codesage export --names`.
 
-    CodesageError when the folder is missing or damaged, or has been through Stage II, which changes what Stage I learned.
+    `device`: see `runtime.device_of`; an exported folder runs on the CPU. CodesageError when the folder is missing or damaged,
+    or has been through Stage II, which changes what Stage I learned, or when the device is not there.
     """
     folder = BUNDLED if path is None else Path(path)
     if path is None and not folder.is_dir():
@@ -71,7 +72,9 @@ def load(path: Path | str | None = None) -> Filler:
                             "last stage is 'codesage pretrain'")  # fmt: skip
     config, tokenizer = load_config(folder), tokenizers.load(folder)
     reach = min(facts.get("max_tokens", config.max_position_embeddings), config.max_position_embeddings)
-    states, table_VD = _onnx(folder / TOKENS, tokenizer) if (folder / TOKENS).is_file() else _torch(folder)
+    exported = (folder / TOKENS).is_file()
+    place = device_of(device, folder, "int8" if exported else "torch")
+    states, table_VD = _onnx(folder / TOKENS, tokenizer) if exported else _torch(folder, place)
     return Filler(tokenizer, states, table_VD, max_tokens=reach)
 
 
@@ -86,7 +89,7 @@ def _onnx(file: Path, tokenizer: tokenizers.Tokenizer) -> tuple[States, np.ndarr
     return lambda windows, rows_M: run("states", windows, rows_M), table_VD
 
 
-def _torch(folder: Path) -> tuple[States, np.ndarray]:
+def _torch(folder: Path, device: str) -> tuple[States, np.ndarray]:
     if find_spec("torch") is None:
         raise CodesageError(f"{folder} holds no {TOKENS}, and torch is not installed: pip install 'codesage[train]', or run "
                             "'codesage export --names' where torch is installed")  # fmt: skip
@@ -95,7 +98,7 @@ def _torch(folder: Path) -> tuple[States, np.ndarray]:
     from codesage.encoder.model import Encoder, Layout
     from codesage.encoder.weights import load_encoder
 
-    encoder: Encoder = load_encoder(folder)
+    encoder: Encoder = load_encoder(folder).to(device)
 
     def states(windows: list[list[int]], rows_M: np.ndarray) -> np.ndarray:
         lengths, longest = np.array([len(window) for window in windows]), max(map(len, windows))
@@ -103,8 +106,9 @@ def _torch(folder: Path) -> tuple[States, np.ndarray]:
         flat_M = (np.cumsum(lengths) - lengths)[window_M] + place_M  # no padding here
         order = np.argsort(flat_M, kind="stable")
         with torch.inference_mode():
-            ids_T = torch.tensor([token for window in windows for token in window])
-            found_MD = encoder(ids_T, Layout.of(lengths.tolist()), rows_M=torch.from_numpy(flat_M[order])).numpy()
+            ids_T = torch.tensor([token for window in windows for token in window], device=device)
+            rows_M = torch.from_numpy(flat_M[order]).to(device)
+            found_MD = encoder(ids_T, Layout.of(lengths.tolist(), ids_T.device), rows_M=rows_M).cpu().numpy()
         return found_MD[np.argsort(order)]
 
-    return states, encoder.wte.weight.detach().numpy()
+    return states, encoder.wte.weight.detach().cpu().numpy()

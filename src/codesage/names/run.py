@@ -31,6 +31,7 @@ class Options:
     beam: int = 4
     language: str = ""
     model: Path | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     chosen = _asked_for(file, found, options, notice)
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
-    proposer = Proposer(filler.load(options.model), settings)
+    proposer = Proposer(filler.load(options.model, device=options.device), settings)
     return Done(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
 
 
