@@ -251,7 +251,7 @@ def test_without_a_network_the_message_says_what_to_put_where(cache, monkeypatch
         sets.read(None, None, ["poj104"], say=str, download=True)
     with pytest.raises(CodesageError, match=rf"cosqa is not there: put .* into {tmp_path}/cosqa .*, or --download"):
         sets.read(None, tmp_path, ["cosqa"], say=str)
-    with pytest.raises(CodesageError, match="runtime-error cannot be fetched: its authors publish tokens .* put train_balanced"):
+    with pytest.raises(CodesageError, match="cannot be fetched: its authors publish tokens .* put train_balanced"):
         sets.read(None, None, ["runtime-error"], say=str, download=True)
     with pytest.raises(CodesageError, match="--download fetches the data sets of --task: name one or more of cosqa, advtest"):
         sets.read(None, tmp_path, [], say=str, download=True)

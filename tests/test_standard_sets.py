@@ -13,7 +13,7 @@ from codesage import CodesageError
 from codesage.classify import training
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
-from codesage.evaluate import sets, stage
+from codesage.evaluate import features, models, sets, stage
 from codesage.evaluate.commands import evaluate
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
@@ -205,6 +205,53 @@ def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
                 stage.clones_told({}, group[0])
             else:
                 stage.compare({}, group)
+
+
+def test_words_are_weighted_as_bm25_scores_them():
+    """The sum of a text's weights of the query's words is its score: against bm25s, whose constants are the same."""
+    texts = ["read the file", "read read file_name of path", "close door", "open the door and the other door"]
+    weights = features.word_weights(texts)
+    words = sorted({word for text in texts for word in features.split_words(text)},
+                   key=lambda word: (-sum(word in features.split_words(text) for text in texts), word))  # fmt: skip
+    for query in ("file", "the door", "path"):
+        ours = weights[:, [words.index(word) for word in query.split()]].sum(1)
+        np.testing.assert_allclose(ours, (features.K1 + 1) * stage.BM25(texts).scores([query])[0], rtol=1e-5)
+
+
+def test_vectors_and_words_are_fused_side_by_side():
+    """What neither the words nor the vectors can tell alone, both can together."""
+    rng = np.random.default_rng(0)
+    texts = [f"{'read' if i & 1 else 'write'} item{i}" for i in range(80)]
+    vectors = {text: [1.0, 0.1 * rng.normal()] if i & 2 else [0.1 * rng.normal(), 1.0] for i, text in enumerate(texts)}
+    task = ClassificationTask("x", texts, [str(i % 4) for i in range(80)], ["train"] * 40 + ["valid"] * 20 + ["test"] * 20)
+    figures = stage.classified({"m": Given(vectors)}, task)
+    assert list(figures) == ["BM25 words", "m", "m + BM25"]
+    assert figures["m + BM25"]["accuracy"] == 100 and max(figures[one]["accuracy"] for one in ("m", "BM25 words")) < 70
+    pairs = [(0, 4, True), (0, 1, False), (0, 2, False)]
+    told = stage.clones_told({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
+    assert told["m + BM25"]["F1"] == 100.0 and told["m"]["precision"] == 50.0
+
+
+def test_a_vector_that_is_not_finite_ends_every_task():
+    vectors = {"a": [1.0, 0], "b": [np.nan, 1.0]}
+    with pytest.raises(CodesageError, match="m gives 9 of 18 texts a vector that is not finite"):
+        stage.classified({"m": Given(vectors)}, ClassificationTask("x", ["a", "b"] * 9, ["1", "2"] * 9))
+    with pytest.raises(CodesageError, match="m gives 1 of 2 texts a vector that is not finite"):
+        stage.clones_told({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
+    with pytest.raises(CodesageError, match="gives 1 of 2 texts a vector that is not finite"):
+        stage.CachedEncoder(Given(vectors)).encode(["a", "b", "a"], kind="code")
+
+
+def test_models_are_told_apart_by_their_folders(tmp_path):
+    assert models.is_sentence_encoder("minilm") and not models.is_sentence_encoder("default")
+    for name, config, theirs in (("bert", {"model_type": "bert"}, True), ("ours", {"model_type": "codesage"}, False)):
+        lines(tmp_path / name / "modules.json", [[]])
+        lines(tmp_path / name / "config.json", [config])
+        assert models.is_sentence_encoder(str(tmp_path / name)) == theirs
+    assert [models.has_weights(name) for name in ("default", "static", "random", "minilm")] == [True, False, False, False]
+    one, other = (models.load("random").encode(["a = 1", "def f(): pass"], kind="code") for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-5)
 
 
 def test_a_label_only_in_the_test_part_counts_as_never_found():

@@ -126,7 +126,8 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
 
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:
     """An embedder like that of `codesage.load`, on the device of the encoder."""
-    return runtime.Embedder(tokenizer, runtime.forward_of(encoder), width=encoder.config.hidden_size, max_tokens=max_tokens, fingerprint="grid")
+    width, forward = encoder.config.hidden_size, runtime.forward_of(encoder)
+    return runtime.Embedder(tokenizer, forward, width=width, max_tokens=max_tokens, fingerprint="grid")
 
 
 def _score(encoder: stage.CachedEncoder, task: Task) -> float:

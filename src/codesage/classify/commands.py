@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="Learn labels of code from examples, and label new code.", no_args_is_help=True)
-_Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of "
-                                   "torch.")]
+_Device = Annotated[
+    str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of torch.")
+]
 _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
 
@@ -60,8 +61,8 @@ def apply(
     fingerprint = str(facts.get("model"))
     encoder = codesage.load(model, precision="torch" if fingerprint.startswith("torch:") else "auto", device=device)
     if fingerprint != encoder.fingerprint:
-        raise CodesageError(f"{head} was trained on vectors of model {fingerprint}, this is {encoder.fingerprint}: give --model "
-                            "and --device as in training, or train the head again")  # fmt: skip
+        raise CodesageError(f"{head} was trained on vectors of model {fingerprint}, this is {encoder.fingerprint}: give "
+                            "--model and --device as in training, or train the head again")  # fmt: skip
     names, texts = [], []
     for file in inputs:
         read = rows.read(file, code=code_column, labelled=False).texts if _is_table(file) else [_text(file)]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from codesage.encoder.unit import unit_length
+
 _TRUST = 16.0  # with this many vectors in a language, half of their mean is subtracted
 
 
@@ -26,4 +28,4 @@ def without_language(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.nda
         rows = np.flatnonzero(names == name)
         if len(rows) > 1:
             centred[rows] -= centred[rows].mean(axis=0) * (len(rows) / (len(rows) + _TRUST))
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    return unit_length(centred)

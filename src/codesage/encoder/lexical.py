@@ -23,6 +23,7 @@ import torch
 
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
+from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.words import split_words
@@ -143,8 +144,7 @@ def _holding(rows: Texts, chosen: np.ndarray, word_E: np.ndarray, first_V: np.nd
 def embedding(words_V: list[list[str]], rarity: dict[str, float], *, width: int, seed: int = 0) -> np.ndarray:
     """Rows of unit length, float32 (V, D): direction of a token's words, weight as the angle to the sink columns."""
     random = np.random.default_rng(seed)
-    directions_BD = random.standard_normal((_BUCKETS, width - _SINKS), np.float32)
-    directions_BD /= np.linalg.norm(directions_BD, axis=1, keepdims=True)
+    directions_BD = unit_length(random.standard_normal((_BUCKETS, width - _SINKS), np.float32))
     vectors = {word: np.float32(weight) * _word_vector(word, directions_BD) for word, weight in rarity.items()}
     rows_VD = np.zeros((len(words_V), width - _SINKS), np.float32)
     for row, words in enumerate(words_V):
@@ -153,7 +153,7 @@ def embedding(words_V: list[list[str]], rarity: dict[str, float], *, width: int,
     weight_V = np.linalg.norm(rows_VD, axis=1)
     bare = weight_V == 0
     rows_VD[bare] = random.standard_normal((bare.sum(), width - _SINKS), np.float32)
-    rows_VD /= np.linalg.norm(rows_VD, axis=1, keepdims=True)
+    rows_VD = unit_length(rows_VD)
     weight_V = np.clip(weight_V, _LEAST, 1)[:, None]
     sink_V = np.sqrt((1 - weight_V**2) / _SINKS)
     return np.concatenate([rows_VD * weight_V, sink_V, -sink_V], axis=1)

@@ -21,6 +21,7 @@ from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.queries import query_form
+from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Embedder:
         for rows in batches_by_length([len(document) for document in documents], budget=self._batch_tokens):
             vectors[rows] = self._forward([documents[row] for row in rows])[:, :dims]
         if dims is not None:
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+            vectors = unit_length(vectors)
         return vectors
 
 

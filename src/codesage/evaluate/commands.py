@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codesage.evaluate.stage import EncodesTexts
     from codesage.evaluate.tasks import ClassificationTask
-
-
-STATIC = "static"  # in place of a model's folder: the static vectors of the bundled model
 
 
 class Classifier(StrEnum):
@@ -23,9 +19,10 @@ class Classifier(StrEnum):
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names. "
-                                                "'default': the bundled model; 'static': its token vectors without context; "
-                                                "'minilm': a general encoder.")],
+    models: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Model folders with optional names, "
+                                                "also of sentence-transformers. 'default': the bundled model; 'static': its "
+                                                "token vectors without context; 'random': random weights; 'minilm': a general "
+                                                "encoder.")],
     corpus: Annotated[Path | None, typer.Option(help="Search the held-out packages of this corpus.")] = None,
     benchmarks: Annotated[Path | None, typer.Option("--benchmarks", "--data", help="Folder with a folder for each data set, in "
                                                     "the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
@@ -50,12 +47,15 @@ def evaluate(
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:  # fmt: skip
     """Compare models with BM25 and with their fusion: search by MRR or MAP, classification by macro F1, clones by F1."""
+    from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
 
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=lambda line: typer.echo(line, err=True))
     before = None if against is None else reports.read_ranks(against)
     paths = _named(models)
-    loaded = {name: stage.CachedEncoder(_loaded(path, precision, device)) for name, path in paths.items()}
+    loaded = {
+        name: stage.CachedEncoder(encoders.load(path, precision=precision, device=device)) for name, path in paths.items()
+    }
     report = reports.Report()
     systems = loaded | {f"{name}, width {cut}": stage.Narrowed(one, cut) for cut in width or () for name, one in loaded.items()}
     for title, group in tasks.items():
@@ -92,15 +92,16 @@ def _classified(
     if classifier == Classifier.exact:
         return stage.classified(loaded, task)
     from codesage.classify import training
-    from codesage.encoder import runtime, sentence, weights
+    from codesage.encoder import runtime, weights
+    from codesage.evaluate.models import has_weights
 
     protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
     figures = {}
     for name, path in paths.items():
-        if path in (sentence.MINILM, STATIC):
+        if not has_weights(path):
             typer.echo(f"{name}: left out of {task.name}: --classifier {classifier.value} needs a CodeSage encoder", err=True)
             continue
-        folder = runtime.folder_of(None if path == "default" else path)
+        folder = runtime.folder_of(path)
         ids = loaded[name].token_ids(task.texts)
         encoder = weights.load_encoder(folder).to(runtime.device_of(device, folder, "torch"))
         figures[name] = training.trained(encoder, ids, task.labels, task.parts, protocol).figures()
@@ -110,16 +111,3 @@ def _classified(
 def _named(models: list[str]) -> dict[str, str]:
     pairs = (model.partition("=")[::2] if "=" in model else (Path(model).name, model) for model in models)
     return {name: path for name, path in pairs}
-
-
-def _loaded(path: str, precision: str, device: str) -> "EncodesTexts":
-    from codesage.encoder import sentence
-    from codesage.encoder.runtime import load
-
-    if path == sentence.MINILM:
-        return sentence.load(path, device=None if device == "auto" else device)
-    if path == STATIC:
-        from codesage.evaluate.stage import StaticEncoder
-
-        return StaticEncoder(load(None, precision=precision))
-    return load(path, precision=precision, device=device)

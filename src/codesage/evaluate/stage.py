@@ -1,14 +1,14 @@
 """Evaluate systems on a task: an encoder, BM25 over identifier words, and the fusion of both.
 
 In: a task and models. Out: for retrieval, the rank of each query's answer, or its average precision, in each system; for
-clones, F1; for classification, the figures of a linear head on frozen vectors. The fusion is the same as in codesage.search,
-over full rankings. Shapes: Q queries, C candidates, q queries of a block, P pairs, N texts, D width.
+clones, F1; for classification, the figures of a linear head on frozen features. Rankings are fused as in codesage.search, over
+full rankings; features are fused side by side (features.py). Shapes: Q queries, C candidates, q queries of a block, P pairs,
+N texts, D width.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from codesage.classify import folds
 from codesage.encoder.centring import without_language
 from codesage.encoder.queries import query_form
 from codesage.encoder.runtime import Embedder
+from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
+from codesage.evaluate.features import K1, B, EncodesTexts, checked, features_of
 from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
 from codesage.search.statics import statics_of
@@ -26,17 +28,8 @@ from codesage.words import split_words
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
-K1, B = 1.2, 0.75  # BM25's usual constants
 FUSION_K = 60.0
 _BLOCK = 512  # queries that are scored at a time
-
-
-class EncodesTexts(Protocol):
-    """The part of `codesage.load()`'s result that evaluation needs."""
-
-    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
-        """Unit vectors, float32 (n, width)."""
-        ...
 
 
 class CachedEncoder:
@@ -54,7 +47,7 @@ class CachedEncoder:
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
         if new:
             started = time.perf_counter()
-            vectors = self._encoder.encode(new, kind=kind)
+            vectors = checked(self._encoder.encode(new, kind=kind), "the model")
             self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
             self.width = vectors.shape[1]
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
@@ -80,7 +73,7 @@ class Narrowed:
         vectors = self._encoder.encode(texts, kind=kind)
         if vectors.shape[1] < self.width:
             raise CodesageError(f"the vectors have width {vectors.shape[1]}: --width must be at most that, not {self.width}")
-        return _unit(vectors[:, : self.width])
+        return unit_length(vectors[:, : self.width])
 
     def facts(self) -> dict[str, float]:
         """As of the encoder whose vectors these are, with the width."""
@@ -236,13 +229,12 @@ def compare(
 def clones_told(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
     """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs.
 
-    Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The baseline
-    is the cosine of bags of words.
+    Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The systems are
+    those of `features_of`; the cosine of the fusion is the mean of both.
     """
-    features = {"bag of words": _unit(word_features(task.texts))}
-    features |= {name: model.encode(task.texts, kind="code") for name, model in models.items()}
     found = {}
-    for name, vectors_ND in features.items():
+    for name, vectors_ND in features_of(models, task.texts).items():
+        vectors_ND = unit_length(vectors_ND)
         valid, test = (_cosines(vectors_ND, pairs) for pairs in (task.valid, task.test))
         threshold = best_threshold(valid, np.array([same for *_, same in task.valid]))
         figures = _f1(test >= threshold, np.array([same for *_, same in task.test]))
@@ -267,10 +259,6 @@ def _cosines(vectors_ND: np.ndarray, pairs: Sequence[tuple[int, int, bool]]) -> 
     return np.concatenate([np.einsum("pd,pd->p", vectors_ND[block[:, 0]], vectors_ND[block[:, 1]]) for block in blocks])
 
 
-def _unit(vectors_ND: np.ndarray) -> np.ndarray:
-    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True).clip(1e-12)
-
-
 def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
     hits = int((called_P & same_P).sum())
     precision, recall = hits / max(1, int(called_P.sum())), hits / max(1, int(same_P.sum()))
@@ -279,27 +267,14 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
 
 
 def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """By system: macro F1 and accuracy of a linear head on frozen vectors, times 100: the exact minimum of its loss.
+    """By system: macro F1 and accuracy of a linear head on frozen features, times 100: the exact minimum of its loss.
 
-    Figures are of five folds, or of the test part of a task with parts. The baseline is a bag of words: the log frequencies
-    of the 1,000 most common words of split identifiers.
+    Figures are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
+    standardises each column, so that words and vectors count alike.
     """
-    features = {"bag of words": word_features(task.texts)}
-    features |= {name: model.encode(task.texts, kind="code") for name, model in models.items()}
-    if task.parts:
-        return {name: folds.tested(vectors, task.labels, task.parts).figures() for name, vectors in features.items()}
-    return {name: folds.validated(vectors, task.labels, seed=seed).figures() for name, vectors in features.items()}
-
-
-def word_features(texts: Sequence[str], *, words: int = 1000) -> np.ndarray:
-    """log(1 + frequency) of the words that occur in the most texts, float64 (N, at most `words`)."""
-    counts = [Counter(split_words(text)) for text in texts]
-    held = Counter(word for count in counts for word in count)
-    common = sorted(held, key=lambda word: (-held[word], word))[:words]
-    columns = {word: column for column, word in enumerate(common)}
-    features = np.zeros((len(texts), len(columns)))
-    for row, count in enumerate(counts):
-        for word, times in count.items():
-            if word in columns:
-                features[row, columns[word]] = np.log1p(times)
-    return features
+    found = {}
+    for name, features in features_of(models, task.texts).items():
+        told = (folds.tested(features, task.labels, task.parts) if task.parts
+                else folds.validated(features, task.labels, seed=seed))  # fmt: skip
+        found[name] = told.figures()
+    return found

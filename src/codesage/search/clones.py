@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesage.encoder.centring import without_language
+from codesage.encoder.unit import unit_length
 from codesage.records import Chunk
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
@@ -58,8 +59,7 @@ def clones(
 def vectors_of(view: View, places: Sequence[int]) -> np.ndarray:
     """float32 (N, D), rows of unit length: the mean of each chunk's pieces, without the mean of its language."""
     ends_N = np.append(view.starts_N[1:], len(view.vectors_PD))
-    means = np.stack([view.vectors_PD[view.starts_N[place] : ends_N[place]].mean(axis=0) for place in places])
-    means /= np.linalg.norm(means, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    means = unit_length(np.stack([view.vectors_PD[view.starts_N[place] : ends_N[place]].mean(axis=0) for place in places]))
     languages = [view.languages[place] for place in places]
     return without_language(means, languages) if len(set(languages)) > 1 else means
 

@@ -6,6 +6,7 @@ the mean of their language (encoder.centring), so that code in another language 
 
 import numpy as np
 
+from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search import partial
@@ -61,8 +62,7 @@ def similar(
 def _scores(view: View, own: int) -> np.ndarray:
     vectors_PD = view.centred_PD
     start, end = np.append(view.starts_N, len(vectors_PD))[own : own + 2]
-    mean_D = vectors_PD[start:end].mean(axis=0)
-    mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
+    mean_D = unit_length(vectors_PD[start:end].mean(axis=0))
     return view.best_pieces(vectors_PD @ mean_D).copy()
 
 
@@ -77,8 +77,7 @@ def _partial(index: Index, view: View, own: int, encoder: Encoder | None, second
     if not view.encoded_N[own]:
         (texts,) = pieces(index.chunks_of([int(view.numbers_N[own])]), encoder)
         vectors_PD = encoder.encode(texts, kind="code")
-    mean_D = vectors_PD.mean(axis=0)
-    mean_D /= np.linalg.norm(mean_D).clip(np.finfo(np.float32).tiny)
+    mean_D = unit_length(vectors_PD.mean(axis=0))
 
     def order(scores_N: np.ndarray) -> list[int]:
         return np.argsort(-scores_N, kind="stable")[: _MOST + 1].tolist()

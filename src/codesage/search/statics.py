@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from codesage.encoder.queries import query_form
+from codesage.encoder.unit import unit_length
 from codesage.records import Encoder
 from codesage.search.reading import Words, words_of
 from codesage.search.terms import indexed_words
@@ -58,7 +59,7 @@ class StaticVectors:
             owners, borders = np.unique(texts_P[start:end], return_index=True)
             rows = vectors_WD[words_P[start:end]] * counts_P[start:end, None].astype(np.float32)
             found[owners] += np.add.reduceat(rows, borders)
-        return found / np.linalg.norm(found, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+        return unit_length(found)
 
     def encode_query(self, query: str) -> np.ndarray:
         """float32 (D,) of a typed query, without what does not say what it is about (encoder.queries)."""

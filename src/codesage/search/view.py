@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.centring import without_language
+from codesage.encoder.unit import unit_length
 from codesage.search.kinds import kind_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
@@ -212,9 +213,8 @@ def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarra
         return np.zeros((len(numbers_N), 0), np.float32)
     chunks = np.array([chunk for chunk, _ in stored], np.int64)
     rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
     statics_ND = np.zeros((len(numbers_N), rows.shape[1]), np.float32)
-    statics_ND[np.searchsorted(numbers_N, chunks)] = rows
+    statics_ND[np.searchsorted(numbers_N, chunks)] = unit_length(rows)
     return statics_ND
 
 

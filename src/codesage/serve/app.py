@@ -29,6 +29,7 @@ from starlette.concurrency import run_in_threadpool
 import codesage
 from codesage.agents.folders import Answer, Folders
 from codesage.encoder.runtime import Embedder
+from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.serve.batching import Batcher, Closed, Full
 from codesage.serve.maps import map_of
@@ -130,7 +131,7 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
         ids = await run_in_threadpool(_token_ids, encoder, request.input, MODELS[request.model])
         vectors = (await service.vectors(ids))[:, :width]
         if width < encoder.width:
-            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+            vectors = unit_length(vectors)
         tokens = sum(map(len, ids))
         data = [{"object": "embedding", "index": number, "embedding": _written(row, request.encoding_format)}
                 for number, row in enumerate(vectors)]  # fmt: skip

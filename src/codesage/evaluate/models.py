@@ -1,0 +1,62 @@
+"""The models that are compared, by folder or by name.
+
+In: a folder, or the name of a baseline. Out: an encoder of texts.
+"""
+
+import json
+from pathlib import Path
+
+from codesage.encoder import runtime, sentence
+from codesage.encoder.config import load_config
+from codesage.encoder.folders import BUNDLED
+from codesage.evaluate.features import EncodesTexts
+
+STATIC = "static"  # the token vectors of the bundled model, without context
+RANDOM = "random"  # the bundled model's size and tokenizer, with random weights
+
+
+def load(path: str, *, precision: str = "auto", device: str = "cpu") -> EncodesTexts:
+    """The encoder at `path`: a CodeSage folder, "default", "static", "random", "minilm", or a sentence-transformers folder.
+
+    CodesageError as in `runtime.load` and `sentence.load`.
+    """
+    if is_sentence_encoder(path):
+        return sentence.load(path, device=None if device == "auto" else device)
+    if path == STATIC:
+        from codesage.evaluate.stage import StaticEncoder
+
+        return StaticEncoder(runtime.load(None))
+    if path == RANDOM:
+        return _random(runtime.device_of(device, BUNDLED, "torch"))
+    return runtime.load(path, precision=precision, device=device)
+
+
+def has_weights(path: str) -> bool:
+    """Whether the encoder at `path` is one of ours with weights that can be trained."""
+    return path not in (STATIC, RANDOM) and not is_sentence_encoder(path)
+
+
+def is_sentence_encoder(path: str) -> bool:
+    """Whether `path` names another library's encoder: "minilm", or a sentence-transformers folder that is not CodeSage's."""
+    if not (Path(path) / "modules.json").is_file():
+        return path == sentence.MINILM
+    try:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return not (isinstance(config, dict) and config.get("model_type") == "codesage")
+
+
+def _random(device: str) -> runtime.Embedder:
+    import torch
+
+    from codesage import tokenizer
+    from codesage.encoder.model import Encoder
+
+    config = load_config(BUNDLED)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = Encoder(config).eval().to(device)
+    longest = min(runtime.CODE_TOKENS, config.max_position_embeddings)
+    return runtime.Embedder(tokenizer.load(BUNDLED), runtime.forward_of(encoder), width=config.hidden_size, max_tokens=longest,
+                            fingerprint=RANDOM)  # fmt: skip
