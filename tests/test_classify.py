@@ -47,6 +47,8 @@ def test_a_head_is_loaded_and_refuses_another_width(tmp_path):
     assert again.predict(vectors) == trained.predict(vectors) == labels and facts["model"] == "m"
     with pytest.raises(CodesageError, match="width 4, but the head was trained on 5"):
         again.predict(vectors[:, :4])
+    with pytest.raises(CodesageError, match="not finite"):
+        again.predict(np.where(vectors > 0, np.nan, vectors))
     with open(tmp_path / "head" / head.FILE, "r+b") as file:
         file.truncate(30)
     with pytest.raises(CodesageError, match="head"):
@@ -88,7 +90,9 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
     assert data.read(table, code="text", label="kind").texts == ["a,\nb", "c"]
     assert data.read(table, code="text", labelled=False).labels == []
     for content, message in (('{"code": "x"}', "a.jsonl:1: no label"), ("[1]", "expected a JSON object"), ("{", "a.jsonl:1:"),
-                             ("", "holds no rows"), ('{"code": "", "label": 1}', "no code")):  # fmt: skip
+                             ("", "holds no rows"), ('{"code": 7, "label": 1}', "a.jsonl:1: expected text in code"),
+                             ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', "a.jsonl:2: expected text in code"),
+                             ('{"code": "", "label": 1}', "no code")):  # fmt: skip
         lines.write_text(content)
         with pytest.raises(CodesageError, match=message):
             data.read(lines)
@@ -97,6 +101,27 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(lines)
     with pytest.raises(CodesageError, match="cannot be read"):
         data.read(tmp_path / "none.csv")
+
+
+def test_a_head_is_applied_in_the_precision_of_its_training(tmp_path, monkeypatch):
+    """A head that was trained on a GPU, so with torch, is applied with torch on a CPU too; another model is refused."""
+    vectors, labels = clouds()
+    head.save(head.fit(vectors, labels), tmp_path / "head", settings={}, facts={"model": "torch:1"})
+    asked = []
+
+    class Encoder:
+        fingerprint = "torch:1"
+
+        def encode(self, texts):
+            return vectors[: len(texts)]
+
+    monkeypatch.setattr("codesage.load", lambda model, **options: asked.append(options) or Encoder())
+    (tmp_path / "a.py").write_text("a = 1\n")
+    words = ["apply", str(tmp_path / "head"), str(tmp_path / "a.py"), "--device", "cpu"]
+    assert CliRunner().invoke(app, words).output.startswith(f"{tmp_path}/a.py: {labels[0]} (")
+    assert asked == [{"precision": "torch", "device": "cpu"}]
+    Encoder.fingerprint = "int8:2"
+    assert "give --model and --device as in training" in str(CliRunner().invoke(app, words).exception)
 
 
 def test_train_then_apply_from_the_command_line(tmp_path):

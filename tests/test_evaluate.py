@@ -1,6 +1,7 @@
 """Evaluation: all benchmarks in one command, intervals and differences, comparison of reports, and bad data."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from codesage import CodesageError
-from codesage.evaluate import intervals, local, reports
+from codesage.evaluate import intervals, local, reports, sets, stage
 from codesage.evaluate.commands import evaluate
 
 
@@ -100,10 +101,62 @@ def test_impossible_evaluations_are_one_line(data, words, message):
     assert message in str(run("default", *given, *words).exception)
 
 
+def test_queries_without_an_answer_are_counted(data):
+    tasks = local.mbxp_across(data / "mbxp")
+    assert sets.sizes({"x": tasks})["x"] == {"tasks": 2, "queries": 8, "candidates": 8}
+    short = [replace(task, queries=task.queries[1:], relevant=task.relevant[1:], unanswered=1) for task in tasks]
+    assert sets.sizes({"x": short})["x"]["queries without an answer"] == 2
+
+
+def test_a_task_of_one_language_is_no_answer_to_another(tmp_path):
+    rows = {"java": (1, 2, 3), "python": (2, 3, 4, 5)}
+    for language, tasks in rows.items():
+        text = "".join(json.dumps({"task": task, "entry_point": "f", "code": f"f{task}"}) + "\n" for task in tasks)
+        (tmp_path / f"{language}.jsonl").write_text(text)
+    to_python, to_java = local.mbxp_across(tmp_path)
+    assert (len(to_python.queries), to_python.unanswered, to_java.unanswered) == (2, 1, 2)
+    (tmp_path / "java.jsonl").write_text('{"task": 1, "entry_point": "f", "code": "x"}\n' * 2)
+    with pytest.raises(CodesageError, match=r"java.jsonl:2: task 1 is in line 1 too"):
+        local.mbxp_across(tmp_path)
+    (tmp_path / "java.jsonl").write_text('{"task": 9, "entry_point": "f", "code": "x"}\n')
+    with pytest.raises(CodesageError, match="MBXP java to python has 0 queries and 4 candidates"):
+        stage.compare({}, local.mbxp_across(tmp_path))
+
+
+def test_two_models_of_one_name_are_refused(data):
+    message = str(run("a/model", "b/model", "--benchmarks", data).exception)
+    assert message == "a/model and b/model are both called 'model': give them names, as in one=b/model"
+    message = str(run("default", "--benchmarks", data, "--task", "cosqa", "--width", "300").exception)
+    assert "the vectors have width 256: --width must be at most that, not 300" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 not a zip"])
+def test_a_damaged_report_is_one_line(tmp_path, content):
+    (tmp_path / "a.ranks.npz").write_bytes(content)
+    with pytest.raises(CodesageError, match="a.ranks.npz is not readable"):
+        reports.read_ranks(tmp_path / "a.json")
+    np.savez(tmp_path / "a.ranks.npz", **{"7": np.zeros(3)})
+    with pytest.raises(CodesageError, match="a.ranks.npz is not readable"):
+        reports.read_ranks(tmp_path / "a.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodesageError, match="file/a.json cannot be written .*: choose another --out"):
+        reports.write(tmp_path / "file" / "a.json", {}, {})
+
+
 def test_bad_rows_name_file_and_line(data, tmp_path):
     (tmp_path / "valid.jsonl").write_text('{"java": "x", "csharp": "y"}\n{"java": "x"}\n')
     with pytest.raises(CodesageError, match=r"valid.jsonl:2: no csharp"):
         local.java_csharp(tmp_path)
+    (tmp_path / "valid.jsonl").write_text('{"java": "x", "csharp": null}\n')
+    with pytest.raises(CodesageError, match=r"valid.jsonl:1: csharp is null, not text"):
+        local.java_csharp(tmp_path)
+    (tmp_path / "codebase.jsonl").write_text('{"code_id": 1, "code": "x"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"query_id": 1, "query": "x", "code_id": 1}\n' * 2)
+    with pytest.raises(CodesageError, match=r"queries.jsonl:2: query_id 1 is in line 1 too"):
+        local.cosqa(tmp_path)
+    (tmp_path / "queries.jsonl").write_text('{"query_id": 1, "query": "x", "code_id": 2}\n')
+    with pytest.raises(CodesageError, match=r"queries.jsonl:1: the answer 2 is not among the 1 candidates"):
+        local.cosqa(tmp_path)
     (tmp_path / "test.jsonl").write_text("not json\n")
     with pytest.raises(CodesageError, match=r"test.jsonl:1: "):
         local.codecomplex(tmp_path)

@@ -37,7 +37,9 @@ def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool
         if missing:
             raise CodesageError(f"{file}:{number}: no {' and no '.join(missing)}: name the columns with --code-column and "
                                 "--label-column")  # fmt: skip
-        texts.append(str(row[code]))
+        if not isinstance(row[code], str) or (labelled and isinstance(row[label], (list, dict))):
+            raise CodesageError(f"{file}:{number}: expected text in {code} and a text or a number in {label}")
+        texts.append(row[code])
         labels += [str(row[label])] if labelled else []
     if not texts:
         raise CodesageError(f"{file} holds no rows: expected code in column {code!r}")

@@ -31,10 +31,15 @@ class Head:
     scale_D: np.ndarray
 
     def probabilities(self, vectors_ND: np.ndarray) -> np.ndarray:
-        """Of each label, float64 (N, C), rows add up to 1. CodesageError when the vectors are of another width."""
+        """Of each label, float64 (N, C), rows add up to 1.
+
+        CodesageError when the vectors are of another width, or one is not finite.
+        """
         if vectors_ND.shape[1] != len(self.mean_D):
             raise CodesageError(f"vectors of width {vectors_ND.shape[1]}, but the head was trained on {len(self.mean_D)}: "
                                 "give the model it was trained with")  # fmt: skip
+        if not np.isfinite(vectors_ND).all():
+            raise CodesageError("a vector is not finite: train or export the model again")
         scores_NC = (vectors_ND - self.mean_D) / self.scale_D @ self.weight_CD.T + self.bias_C
         powers_NC = np.exp(scores_NC - scores_NC.max(axis=1, keepdims=True))
         return powers_NC / powers_NC.sum(axis=1, keepdims=True)

@@ -109,5 +109,12 @@ def _classified(
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    pairs = (model.partition("=")[::2] if "=" in model else (Path(model).name, model) for model in models)
-    return {name: path for name, path in pairs}
+    """Paths by name. CodesageError when two models have one name."""
+    from codesage.errors import CodesageError
+
+    paths: dict[str, str] = {}
+    for model in models:
+        name, path = model.partition("=")[::2] if "=" in model else (Path(model).name, model)
+        if paths.setdefault(name, path) != path:
+            raise CodesageError(f"{paths[name]} and {path} are both called {name!r}: give them names, as in one={path}")
+    return paths

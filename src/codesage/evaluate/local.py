@@ -40,6 +40,8 @@ def cosqa(folder: Path | str) -> RetrievalTask:
     code = list(read_rows(folder / "codebase.jsonl", "code_id", "code"))
     queries = list(read_rows(folder / "queries.jsonl", "query", "code_id"))
     row_of = unique(code, "code_id", folder / "codebase.jsonl")
+    if all("query_id" in row for row in queries):
+        unique(queries, "query_id", folder / "queries.jsonl")
     answers = answered([row["code_id"] for row in queries], row_of, folder / "queries.jsonl")
     return RetrievalTask("CoSQA", [row["query"] for row in queries], [row["code"] for row in code], answers)
 
@@ -54,7 +56,9 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
 
 def _named_f(file: Path) -> dict[str, str]:
     """The code of each task of a language, its entry point called f."""
-    return {row["task"]: _masked(row["code"], row["entry_point"]) for row in read_rows(file, "task", "entry_point", "code")}
+    rows = list(read_rows(file, "task", "entry_point", "code"))
+    row_of = unique(rows, "task", file)
+    return {task: _masked(rows[row]["code"], rows[row]["entry_point"]) for task, row in row_of.items()}
 
 
 def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]) -> RetrievalTask:
@@ -65,7 +69,7 @@ def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]
     row_of = {task: row for row, task in enumerate(names)}
     return RetrievalTask(
         f"MBXP {query_language} to {code_language}", [queries[task] for task in shared], [candidates[task] for task in names],
-        [row_of[task] for task in shared], "code", (query_language, code_language),
+        [row_of[task] for task in shared], "code", (query_language, code_language), unanswered=len(queries) - len(shared),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ hardware and intervals, and a file of the reciprocal ranks beside it, so that a 
 import json
 import os
 import platform
+import zipfile
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -122,7 +123,14 @@ def differences(ranks: Ranks, other: Ranks) -> list[str]:
 
 
 def write(out: Path, record: dict, ranks: Ranks) -> None:
-    """Write the record as JSON, and the reciprocal ranks beside it."""
+    """Write the record as JSON, and the reciprocal ranks beside it. CodesageError when they cannot be written."""
+    try:
+        _write(out, record, ranks)
+    except OSError as error:
+        raise CodesageError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
+
+
+def _write(out: Path, record: dict, ranks: Ranks) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {json.dumps([task, system, part]): values for task, systems in ranks.items() for system, parts in systems.items()
@@ -134,11 +142,11 @@ def read_ranks(report: Path) -> Ranks:
     """The reciprocal ranks of a report. CodesageError when they are missing."""
     found: Ranks = {}
     try:
-        with np.load(_beside(report), allow_pickle=False) as arrays:
+        with open(_beside(report), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files, key=lambda name: json.loads(name)[2]):
                 task, system, _ = json.loads(name)
                 found.setdefault(task, {}).setdefault(system, []).append(arrays[name])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise CodesageError(f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate "
                             "--out'") from None  # fmt: skip
     return found

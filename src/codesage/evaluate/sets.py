@@ -99,6 +99,9 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
     searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
     found = {"tasks": len(group), "queries": sum(len(one.queries) for one in searched),
              "candidates": sum(len(one.candidates) for one in searched)}  # fmt: skip
+    unanswered = sum(one.unanswered for one in searched if isinstance(one, RetrievalTask))
+    if unanswered:
+        found["queries without an answer"] = unanswered
     if isinstance(first, GroupTask):
         found["queries without an answer"] = sum(_unanswered(one) for one in group if isinstance(one, GroupTask))
     return found

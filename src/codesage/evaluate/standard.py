@@ -12,7 +12,7 @@ import numpy as np
 
 from codesage.errors import CodesageError
 from codesage.evaluate.comments import without_comments
-from codesage.evaluate.rows import answered, read_lines, read_rows, unique
+from codesage.evaluate.rows import TEXTS, answered, once, read_lines, read_rows, require, unique
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
 
 _CODE, _LABEL = ("code", "func", "src"), ("label", "target", "complexity", "target_label")
@@ -25,7 +25,7 @@ def cosqa_search(folder: Path, *, part: str = "test") -> RetrievalTask:
     """CoSQA as published: `code_idx_map.txt` and `cosqa-retrieval-PART-500.json`."""
     queries = _read_json(folder / f"cosqa-retrieval-{part}-500.json", list)
     codebase = _read_json(folder / "code_idx_map.txt", dict)
-    row_of = {str(identity): row for row, identity in enumerate(codebase.values())}
+    row_of = unique([{"index": identity} for identity in codebase.values()], "index", folder / "code_idx_map.txt")
     _require(queries, ("doc", "retrieval_idx"), folder / f"cosqa-retrieval-{part}-500.json")
     answers = answered([one["retrieval_idx"] for one in queries], row_of, folder / f"cosqa-retrieval-{part}-500.json")
     return RetrievalTask("CoSQA", [_one_line(one["doc"]) for one in queries], [_one_line(code) for code in codebase], answers)
@@ -62,6 +62,7 @@ def poj104(folder: Path) -> list[GroupTask]:
     rows = [(_one_line(row["code"]), str(row["label"]), str(row["index"]))
             for row in read_rows(folder / "test.jsonl", "code", "label", "index")]  # fmt: skip
     columns = tuple(list(column) for column in zip(*rows, strict=True))
+    once(columns[2], "index", folder / "test.jsonl")
     return [GroupTask("POJ-104", *columns, *columns, languages=("c", "c"), at_r=True)]
 
 
@@ -79,12 +80,15 @@ def defect(folder: Path) -> ClassificationTask:
         return _split("Defect", [folder / f"{part}.jsonl" for part in _PARTS])
     functions = _read_json(folder / "function.json", list)
     _require(functions, ("func", "target"), folder / "function.json")
-    chosen, parts = [], []
+    chosen, parts, where = [], [], {}
     for part in _PARTS:
         for number, line in enumerate(read_lines(folder / f"{part}.txt", "one number a line"), start=1):
             if not (line.strip().isdigit() and int(line) < len(functions)):
                 raise CodesageError(f"{folder / part}.txt:{number}: {line[:40]!r} is not a row of function.json "
                                     f"({len(functions):,} rows)")  # fmt: skip
+            if int(line) in where:
+                raise CodesageError(f"{folder / part}.txt:{number}: row {line.strip()} is in {where[int(line)]} too")
+            where[int(line)] = f"{part}.txt:{number}"
             chosen.append(functions[int(line)])
             parts.append(part)
     return ClassificationTask("Defect", [one["func"] for one in chosen], [str(one["target"]) for one in chosen], parts)
@@ -117,9 +121,11 @@ def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
     identity = "url" if all("url" in row for row in [*rows, *code]) else "idx"
     for file, found in ((queries, rows), (codebase, code)):
         _require(found, (identity,), file)
+    if codebase != queries:
+        unique(rows, identity, queries)
     answers = answered([row[identity] for row in rows], unique(code, identity, codebase), queries)
-    return RetrievalTask(name, [_joined(row["docstring_tokens"]) for row in rows],
-                         [_joined(_field(row, ("function_tokens", "code_tokens"), codebase, line))
+    return RetrievalTask(name, [_joined(row, ("docstring_tokens",), queries, line) for line, row in enumerate(rows, start=1)],
+                         [_joined(row, ("function_tokens", "code_tokens"), codebase, line)
                           for line, row in enumerate(code, start=1)], answers)  # fmt: skip
 
 
@@ -129,6 +135,7 @@ def _solutions(file: Path, language: str) -> tuple[list[str], list[str], list[st
         codes.append(_one_line(without_comments(_field(row, ("func", "code"), file, line), language)))
         labels.append(str(row["label"]))
         identities.append(str(row["index"]))
+    once(identities, "index", file)
     return codes, labels, identities
 
 
@@ -152,10 +159,12 @@ def _split(name: str, files: list[Path]) -> ClassificationTask:
     return ClassificationTask(name, texts, labels, parts)
 
 
-def _field(row: dict, names: tuple[str, ...], file: Path, line: int) -> str:
-    found = next((row[name] for name in names if name in row), None)
+def _field(row: dict, names: tuple[str, ...], file: Path, line: int) -> Any:
+    found = next((row[name] for name in names if row.get(name) is not None), None)
     if found is None:
         raise CodesageError(f"{file}:{line}: none of the fields {', '.join(names)}")
+    if TEXTS.issuperset(names) and not isinstance(found, str):
+        raise CodesageError(f"{file}:{line}: the code is {json.dumps(found)[:40]}, not text")
     return found
 
 
@@ -163,6 +172,10 @@ def _require(rows: list, fields: tuple[str, ...], file: Path) -> None:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or any(field not in row for field in fields):
             raise CodesageError(f"{file}: item {number} lacks one of the fields {', '.join(fields)}")
+        try:
+            require(row, fields)
+        except ValueError as error:
+            raise CodesageError(f"{file}: item {number}: {error}") from None
 
 
 def _read_json(file: Path, kind: type) -> Any:
@@ -175,8 +188,14 @@ def _read_json(file: Path, kind: type) -> Any:
     return found
 
 
-def _joined(tokens: list[str] | str) -> str:
-    return " ".join(tokens if isinstance(tokens, list) else tokens.split())
+def _joined(row: dict, names: tuple[str, ...], file: Path, line: int) -> str:
+    """The tokens in one of the fields, a list or a text, with spaces between."""
+    tokens = _field(row, names, file, line)
+    if isinstance(tokens, str):
+        return " ".join(tokens.split())
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise CodesageError(f"{file}:{line}: {json.dumps(tokens)[:40]} is not a list of tokens")
+    return " ".join(tokens)
 
 
 def _one_line(text: str) -> str:

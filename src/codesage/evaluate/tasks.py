@@ -20,6 +20,7 @@ class RetrievalTask:
     relevant: Sequence[int]
     query_kind: str = "text"
     languages: tuple[str, ...] = ()
+    unanswered: int = 0  # queries that are left out since no candidate answers them
 
 
 @dataclass(frozen=True, slots=True)
