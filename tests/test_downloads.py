@@ -114,9 +114,12 @@ def test_a_process_killed_before_the_file_had_its_name(hub, tmp_path, kept):
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("http://127.0.0.1:9/a", "cannot be fetched (.*refused.*)"), ("{hub}/none", "HTTP status 404"),
-     ("nonsense", "unknown url")],
-)  # fmt: skip
+    [
+        ("http://127.0.0.1:9/a", "cannot be fetched (.*refused.*)"),
+        ("{hub}/none", "HTTP status 404"),
+        ("nonsense", "unknown url"),
+    ],
+)
 def test_without_an_answer_there_is_one_line(hub, tmp_path, url, message):
     with pytest.raises(CodesageError, match=message) as error:
         download.fetch(Remote(url.format(hub=hub.url)), tmp_path / "a")
@@ -139,15 +142,20 @@ def zipped(members):
 
 def test_tables_of_the_hub_become_the_files_of_the_authors(hub, cache, monkeypatch):
     """The true addresses and columns; another hub, and fewer rows."""
-    monkeypatch.setattr(hubs, "TABLE_ROWS", {"advtest": {"test": 3}, "poj104": {"test": 4},
-                                             "defect": {"train": 4, "valid": 2, "test": 2}})  # fmt: skip
+    monkeypatch.setattr(
+        hubs, "TABLE_ROWS", {"advtest": {"test": 3}, "poj104": {"test": 4}, "defect": {"train": 4, "valid": 2, "test": 2}}
+    )
     monkeypatch.setenv("HF_ENDPOINT", hub.url + "/")
     base, end = "/datasets/google/code_x_glue_", "-00000-of-00001.parquet"
     advtest = f"{base}tc_nl_code_search_adv/resolve/bad29ae02f4650dffac1bcaeaaad545bfbcc9ec1/data/test{end}"
     poj104 = f"{base}cc_clone_detection_poj104/resolve/main/data/test{end}"
     defect = f"{base}cc_defect_detection/resolve/a618859d5c7a7aed0c495d4b9578fd64b77475b4/data"
-    hub.files[advtest] = parquet([{"id": i, "repo": "", "code_tokens": ["def", f"Func{i}"], "url": f"u{i}",
-                                   "docstring_tokens": ["text", str(i)]} for i in range(3)])  # fmt: skip
+    hub.files[advtest] = parquet(
+        [
+            {"id": i, "repo": "", "code_tokens": ["def", f"Func{i}"], "url": f"u{i}", "docstring_tokens": ["text", str(i)]}
+            for i in range(3)
+        ]
+    )
     hub.files[poj104] = parquet([{"id": i, "code": f"int main() {{ {i}; }}", "label": str(81 + i // 2)} for i in range(4)])
     for part, count in (("train", 4), ("validation", 2), ("test", 2)):
         rows = [{"id": i, "func": f"f{i}", "target": i % 2 == 0, "project": "", "commit_id": ""} for i in range(count)]
@@ -178,18 +186,34 @@ def serve(hub, monkeypatch, name, contents):
     for file, remote in hubs.PUBLISHED[name].files.items():
         path = "/" + remote.url.split("/", 3)[3]
         hub.files[path] = contents[file]
-        files[file] = Remote(hub.url + path, blob=git_blob(contents[file]) if remote.blob else "",
-                             sha256=hashlib.sha256(contents[file]).hexdigest() if remote.sha256 else "")  # fmt: skip
+        files[file] = Remote(
+            hub.url + path,
+            blob=git_blob(contents[file]) if remote.blob else "",
+            sha256=hashlib.sha256(contents[file]).hexdigest() if remote.sha256 else "",
+        )
     monkeypatch.setitem(hubs.PUBLISHED, name, replace(hubs.PUBLISHED[name], files=files))
 
 
 def test_files_of_repositories_are_copied(hub, cache, monkeypatch):
-    serve(hub, monkeypatch, "cosqa", {
-        "code_idx_map.txt": json.dumps({"def f(): pass": 7}).encode(),
-        "cosqa-retrieval-test-500.json": json.dumps([{"doc": "do nothing", "retrieval_idx": 7}]).encode()})  # fmt: skip
-    serve(hub, monkeypatch, "bigclonebench", {
-        "data.jsonl": b'{"func": "a", "idx": "1"}\n{"func": "b", "idx": "2"}\n', "valid.txt": b"1\t2\t1\n",
-        "test.txt": b"2\t1\t0\n"})  # fmt: skip
+    serve(
+        hub,
+        monkeypatch,
+        "cosqa",
+        {
+            "code_idx_map.txt": json.dumps({"def f(): pass": 7}).encode(),
+            "cosqa-retrieval-test-500.json": json.dumps([{"doc": "do nothing", "retrieval_idx": 7}]).encode(),
+        },
+    )
+    serve(
+        hub,
+        monkeypatch,
+        "bigclonebench",
+        {
+            "data.jsonl": b'{"func": "a", "idx": "1"}\n{"func": "b", "idx": "2"}\n',
+            "valid.txt": b"1\t2\t1\n",
+            "test.txt": b"2\t1\t0\n",
+        },
+    )
     serve(hub, monkeypatch, "codecomplex", {"data.jsonl": b'{"src": "class A {}", "complexity": "constant", "problem": "x"}\n'})
     tasks = sets.read(None, None, ["cosqa", "bigclonebench", "codecomplex"], say=str, download=True)
     assert tasks["CoSQA"][0].candidates == ["def f(): pass"] and tasks["BigCloneBench"][0].test == [(1, 0, False)]
@@ -200,19 +224,47 @@ def test_files_of_repositories_are_copied(hub, cache, monkeypatch):
 
 def test_codesearchnet_is_filtered_and_keeps_its_order(hub, cache, monkeypatch):
     monkeypatch.setattr(hubs, "SEARCHNET_ROWS", {"go": (1, 3), "ruby": (2, 2)})
-    monkeypatch.setitem(hubs.PUBLISHED, "codesearchnet", replace(hubs.PUBLISHED["codesearchnet"], files={
-        name: remote for name, remote in hubs.PUBLISHED["codesearchnet"].files.items()
-        if name in ("dataset.zip", "go.zip", "ruby.zip")}))  # fmt: skip
-    contents = {"dataset.zip": zipped({
-        "dataset/preprocess.py": "", "dataset/go/test.txt": "u2\n", "dataset/go/codebase.txt": "u3\nu1\nu2\n",
-        "dataset/ruby/test.txt": "u1\nu2\n", "dataset/ruby/codebase.txt": "u1\nu2\n"})}  # fmt: skip
+    monkeypatch.setitem(
+        hubs.PUBLISHED,
+        "codesearchnet",
+        replace(
+            hubs.PUBLISHED["codesearchnet"],
+            files={
+                name: remote
+                for name, remote in hubs.PUBLISHED["codesearchnet"].files.items()
+                if name in ("dataset.zip", "go.zip", "ruby.zip")
+            },
+        ),
+    )
+    contents = {
+        "dataset.zip": zipped(
+            {
+                "dataset/preprocess.py": "",
+                "dataset/go/test.txt": "u2\n",
+                "dataset/go/codebase.txt": "u3\nu1\nu2\n",
+                "dataset/ruby/test.txt": "u1\nu2\n",
+                "dataset/ruby/codebase.txt": "u1\nu2\n",
+            }
+        )
+    }
     for language in ("go", "ruby"):
-        parts = {part: "".join(json.dumps({"url": f"u{i}", "code_tokens": [language, str(i)], "docstring_tokens": ["d", str(i)],
-                                           "repo": "r"}) + "\n" for i in numbers)
-                 for part, numbers in (("train", (1, 4)), ("test", (2, 3)))}  # fmt: skip
-        contents[f"{language}.zip"] = zipped({f"{language}_licenses.pkl": b"", **{
-            f"{language}/final/jsonl/{part}/{language}_{part}_0.jsonl.gz": gzip.compress(text.encode())
-            for part, text in parts.items()}})  # fmt: skip
+        parts = {
+            part: "".join(
+                json.dumps({"url": f"u{i}", "code_tokens": [language, str(i)], "docstring_tokens": ["d", str(i)], "repo": "r"})
+                + "\n"
+                for i in numbers
+            )
+            for part, numbers in (("train", (1, 4)), ("test", (2, 3)))
+        }
+        contents[f"{language}.zip"] = zipped(
+            {
+                f"{language}_licenses.pkl": b"",
+                **{
+                    f"{language}/final/jsonl/{part}/{language}_{part}_0.jsonl.gz": gzip.compress(text.encode())
+                    for part, text in parts.items()
+                },
+            }
+        )
     serve(hub, monkeypatch, "codesearchnet", contents)
     go, ruby = sets.read(None, None, ["codesearchnet"], say=str, download=True)["CodeSearchNet"]
     assert go.candidates == ["go 3", "go 1", "go 2"] and go.queries == ["d 2"] and go.relevant == [2]
@@ -230,10 +282,16 @@ def tar(members):
 
 
 def test_codenet_takes_the_listed_programs_from_the_archive(hub, cache, monkeypatch):
-    lists = {f"{language}.jsonl": json.dumps({"index": f"s{number}", "label": 3533, "func": ""}).encode() + b"\n"
-             for number, language in enumerate(("java", "python", "ruby"))}  # fmt: skip
-    programs = {"Project_CodeNet/data/p03533/Java/s0.java": b"class A {}", "Project_CodeNet/data/p03533/Java/s9.java": b"no",
-                "Project_CodeNet/data/p03533/Python/s1.py": b"a = '\xff'", "Project_CodeNet/data/p03533/Ruby/s2.rb": b"a"}
+    lists = {
+        f"{language}.jsonl": json.dumps({"index": f"s{number}", "label": 3533, "func": ""}).encode() + b"\n"
+        for number, language in enumerate(("java", "python", "ruby"))
+    }
+    programs = {
+        "Project_CodeNet/data/p03533/Java/s0.java": b"class A {}",
+        "Project_CodeNet/data/p03533/Java/s9.java": b"no",
+        "Project_CodeNet/data/p03533/Python/s1.py": b"a = '\xff'",
+        "Project_CodeNet/data/p03533/Ruby/s2.rb": b"a",
+    }
     serve(hub, monkeypatch, "codenet", {**lists, "Project_CodeNet.tar.gz": tar(programs)})
     tasks = sets.read(None, None, ["codenet"], say=str, download=True)["CodeNet"]
     assert len(tasks) == 9 and tasks[0].queries == ["class A {}"] and tasks[4].queries == ["a = '\ufffd'"]

@@ -38,11 +38,15 @@ def write_sets(folder):
     for language in ("go", "ruby"):
         lines(folder / f"codesearchnet/{language}/test.jsonl", described()[:3])
         lines(folder / f"codesearchnet/{language}/codebase.jsonl", described()[::-1])
-        lines(folder / f"codenet/{language}_with_func.jsonl",
-              [{"func": code + f"  // {i}", "label": str(i % 2), "index": f"{language}{i}"} for i, code in enumerate(CODE)])
+        lines(
+            folder / f"codenet/{language}_with_func.jsonl",
+            [{"func": code + f"  // {i}", "label": str(i % 2), "index": f"{language}{i}"} for i, code in enumerate(CODE)],
+        )
     lines(folder / "cosqa/code_idx_map.txt", [{code: i + 7 for i, code in enumerate(CODE)}])
-    lines(folder / "cosqa/cosqa-retrieval-test-500.json",
-          [json.dumps([{"idx": "q", "doc": text, "code": "", "retrieval_idx": i + 7} for i, text in enumerate(WORDS)])])
+    lines(
+        folder / "cosqa/cosqa-retrieval-test-500.json",
+        [json.dumps([{"idx": "q", "doc": text, "code": "", "retrieval_idx": i + 7} for i, text in enumerate(WORDS)])],
+    )
     lines(folder / "poj104/test.jsonl", [{"label": str(i % 2), "index": str(i), "code": CODE[i % 2]} for i in range(4)])
     lines(folder / "bigclonebench/data.jsonl", [{"func": code, "idx": str(i)} for i, code in enumerate(CODE + CODE)])
     lines(folder / "bigclonebench/valid.txt", ["0\t4\t1", "1\t5\t1", "0\t1\t0"])
@@ -52,8 +56,10 @@ def write_sets(folder):
     for part, own in (("train", range(8)), ("valid", range(8, 10)), ("test", range(10, 12))):
         lines(folder / f"defect/{part}.txt", map(str, own))
         labels = ["No_Error"] * 6 + ["KeyError", "EOFError"] if part == "train" else ["No_Error", "KeyError"]
-        lines(folder / f"runtime-error/{part}_balanced.json",
-              [{"code": f"{CODE[label != 'No_Error']} # {i}", "target_label": label} for i, label in enumerate(labels)])
+        lines(
+            folder / f"runtime-error/{part}_balanced.json",
+            [{"code": f"{CODE[label != 'No_Error']} # {i}", "target_label": label} for i, label in enumerate(labels)],
+        )
     return folder
 
 

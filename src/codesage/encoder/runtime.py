@@ -41,9 +41,16 @@ class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, forward: Forward, *, width: int, max_tokens: int, fingerprint: str,
-        folder: Path | None = None, batch_tokens: int = _BATCH_TOKENS,
-    ) -> None:  # fmt: skip
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        forward: Forward,
+        *,
+        width: int,
+        max_tokens: int,
+        fingerprint: str,
+        folder: Path | None = None,
+        batch_tokens: int = _BATCH_TOKENS,
+    ) -> None:
         self._tokenizer, self._forward, self.folder, self._batch_tokens = tokenizer, forward, folder, batch_tokens
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
 
@@ -243,8 +250,10 @@ def _torch_forward(folder: Path, device: str) -> Forward:
 
 def _require_torch(folder: Path) -> None:
     if find_spec("torch") is None or find_spec("safetensors") is None:
-        raise CodesageError(f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
-                            "pip install 'codesage[train]', or export the model where torch is installed")  # fmt: skip
+        raise CodesageError(
+            f"{folder} holds no {INT8} or {FP32}, and torch is not installed: "
+            "pip install 'codesage[train]', or export the model where torch is installed"
+        )
 
 
 def forward_of(encoder: "Encoder", autocast: Callable[[], AbstractContextManager] = nullcontext) -> Forward:

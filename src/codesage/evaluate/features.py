@@ -44,8 +44,9 @@ def checked(vectors_ND: np.ndarray, name: str) -> np.ndarray:
     """`vectors_ND`. CodesageError when one is not finite."""
     bad = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
     if len(bad):
-        raise CodesageError(f"{name} gives {len(bad):,} of {len(vectors_ND):,} texts a vector that is not finite: train or "
-                            "export it again")  # fmt: skip
+        raise CodesageError(
+            f"{name} gives {len(bad):,} of {len(vectors_ND):,} texts a vector that is not finite: train or export it again"
+        )
     return vectors_ND
 
 

@@ -34,8 +34,14 @@ _SEARCHNET = "datasets/code-search-net/code_search_net/resolve/17cab03e728f4b006
 _ONE = "-00000-of-00001.parquet"
 
 # Queries and candidates by language, as counted by the authors of the filtered set.
-SEARCHNET_ROWS = {"go": (8122, 28120), "java": (10955, 40347), "javascript": (3291, 13981), "php": (14014, 52660),
-                  "python": (14918, 43827), "ruby": (1261, 4360)}  # fmt: skip
+SEARCHNET_ROWS = {
+    "go": (8122, 28120),
+    "java": (10955, 40347),
+    "javascript": (3291, 13981),
+    "php": (14014, 52660),
+    "python": (14918, 43827),
+    "ruby": (1261, 4360),
+}
 # Rows of the tables, as their authors say.
 TABLE_ROWS = {"advtest": {"test": 19210}, "poj104": {"test": 12000}, "defect": {"train": 21854, "valid": 2732, "test": 2732}}
 _CODENET_FILES = {"java": ("Java", ".java"), "python": ("Python", ".py"), "ruby": ("Ruby", ".rb")}
@@ -113,8 +119,9 @@ def _write(file: Path, rows: Iterable[dict], *, expected: int) -> None:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     if count != expected:
-        raise CodesageError(f"{file.parent.name}/{file.name} has {count:,} rows, its authors say {expected:,}: the hub has "
-                            "other data now")  # fmt: skip
+        raise CodesageError(
+            f"{file.parent.name}/{file.name} has {count:,} rows, its authors say {expected:,}: the hub has other data now"
+        )
 
 
 def _from_parquet(data_set: str, columns: dict[str, str]) -> Callable[[Files, Path], None]:
@@ -182,8 +189,10 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 def _codenet(files: Files, out: Path) -> None:
     """The programs that UniXcoder's lists name, from the archive of Project CodeNet (its preprocess.py)."""
-    lists = {language: [json.loads(line) for line in files[f"{language}.jsonl"].read_text(encoding="utf-8").splitlines()]
-             for language in _CODENET_FILES}  # fmt: skip
+    lists = {
+        language: [json.loads(line) for line in files[f"{language}.jsonl"].read_text(encoding="utf-8").splitlines()]
+        for language in _CODENET_FILES
+    }
     place_of = {_program(language, row): row for language, rows in lists.items() for row in rows}
     try:
         _fill(files["Project_CodeNet.tar.gz"], place_of)
@@ -212,34 +221,75 @@ def _github(folder: str, blobs: dict[str, str]) -> dict[str, Remote]:
 
 
 PUBLISHED = {
-    "cosqa": Published(_github(_COCLR, {
-        "code_idx_map.txt": "a9dda4a5fc56ab7b95fb0d7fb90048c00a3bf831",
-        "cosqa-retrieval-test-500.json": "07f1b83205c50a5e805930ffdfc5f05050f07742"}), _copied),
+    "cosqa": Published(
+        _github(
+            _COCLR,
+            {
+                "code_idx_map.txt": "a9dda4a5fc56ab7b95fb0d7fb90048c00a3bf831",
+                "cosqa-retrieval-test-500.json": "07f1b83205c50a5e805930ffdfc5f05050f07742",
+            },
+        ),
+        _copied,
+    ),
     "advtest": Published(
         {"test.parquet": Remote(f"{HUB}/{_ADVTEST}/test{_ONE}")},
-        _from_parquet("advtest", {"docstring_tokens": "docstring_tokens", "function_tokens": "code_tokens", "url": "url",
-                                  "idx": "id"})),
+        _from_parquet(
+            "advtest", {"docstring_tokens": "docstring_tokens", "function_tokens": "code_tokens", "url": "url", "idx": "id"}
+        ),
+    ),
     "codesearchnet": Published(
-        {**_github(f"{_CODEBERT}/GraphCodeBERT/codesearch", {"dataset.zip": "e229c0247430feeb5a3c0f22ffd7acbe3b2165f4"}),
-         **{f"{language}.zip": Remote(f"{HUB}/{_SEARCHNET}/{language}.zip") for language in SEARCHNET_ROWS}}, _codesearchnet),
+        {
+            **_github(f"{_CODEBERT}/GraphCodeBERT/codesearch", {"dataset.zip": "e229c0247430feeb5a3c0f22ffd7acbe3b2165f4"}),
+            **{f"{language}.zip": Remote(f"{HUB}/{_SEARCHNET}/{language}.zip") for language in SEARCHNET_ROWS},
+        },
+        _codesearchnet,
+    ),
     "codenet": Published(
-        {**_github(_ZERO_SHOT, {"java.jsonl": "07a68287839eb11fd925b27c9a7b3a934147a850",
-                                "python.jsonl": "f0f166729eef62dfff48660be025a89b3dc55c36",
-                                "ruby.jsonl": "189124ae5158d5e1611bdf528820cfd66d71158a"}),
-         "Project_CodeNet.tar.gz": Remote(CODENET)}, _codenet),
-    "poj104": Published({"test.parquet": Remote(f"{HUB}/{_POJ104}/test{_ONE}")},
-                        _from_parquet("poj104", {"label": "label", "index": "id", "code": "code"})),
-    "bigclonebench": Published(_github(_CLONES, {"data.jsonl": "21f3cf5b0fb1d57db28b6bf8cacd2933e91f4bbc",
-                                                 "valid.txt": "9175d2fe7f6d5aefa3579ed5027b1b7050bbd7bd",
-                                                 "test.txt": "42f7d44cc954276b12f156a74659b9e0b5ea9feb"}), _copied),
+        {
+            **_github(
+                _ZERO_SHOT,
+                {
+                    "java.jsonl": "07a68287839eb11fd925b27c9a7b3a934147a850",
+                    "python.jsonl": "f0f166729eef62dfff48660be025a89b3dc55c36",
+                    "ruby.jsonl": "189124ae5158d5e1611bdf528820cfd66d71158a",
+                },
+            ),
+            "Project_CodeNet.tar.gz": Remote(CODENET),
+        },
+        _codenet,
+    ),
+    "poj104": Published(
+        {"test.parquet": Remote(f"{HUB}/{_POJ104}/test{_ONE}")},
+        _from_parquet("poj104", {"label": "label", "index": "id", "code": "code"}),
+    ),
+    "bigclonebench": Published(
+        _github(
+            _CLONES,
+            {
+                "data.jsonl": "21f3cf5b0fb1d57db28b6bf8cacd2933e91f4bbc",
+                "valid.txt": "9175d2fe7f6d5aefa3579ed5027b1b7050bbd7bd",
+                "test.txt": "42f7d44cc954276b12f156a74659b9e0b5ea9feb",
+            },
+        ),
+        _copied,
+    ),
     "codecomplex": Published(
-        {"data.jsonl": Remote(f"{HUB}/datasets/codeparrot/codecomplex/resolve/main/data.jsonl",
-                              sha256="0470a3d5ef598b872d47de43a479503cec5450a9e761f66247d47e78ea2251aa")}, _copied),
+        {
+            "data.jsonl": Remote(
+                f"{HUB}/datasets/codeparrot/codecomplex/resolve/main/data.jsonl",
+                sha256="0470a3d5ef598b872d47de43a479503cec5450a9e761f66247d47e78ea2251aa",
+            )
+        },
+        _copied,
+    ),
     "defect": Published(
-        {f"{part}.parquet": Remote(f"{HUB}/{_DEFECT}/{hub}{_ONE}")
-         for part, hub in (("train", "train"), ("valid", "validation"), ("test", "test"))},
-        _from_parquet("defect", {"func": "func", "target": "target", "idx": "id"})),
-}  # fmt: skip
+        {
+            f"{part}.parquet": Remote(f"{HUB}/{_DEFECT}/{hub}{_ONE}")
+            for part, hub in (("train", "train"), ("valid", "validation"), ("test", "test"))
+        },
+        _from_parquet("defect", {"func": "func", "target": "target", "idx": "id"}),
+    ),
+}
 
 UNPUBLISHED = {
     "runtime-error": "its authors publish tokens without source code (TFRecords of google-research/runtime-error-prediction)",

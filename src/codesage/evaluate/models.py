@@ -58,5 +58,6 @@ def _random(device: str) -> runtime.Embedder:
         torch.manual_seed(0)
         encoder = Encoder(config).eval().to(device)
     longest = min(runtime.CODE_TOKENS, config.max_position_embeddings)
-    return runtime.Embedder(tokenizer.load(BUNDLED), runtime.forward_of(encoder), width=config.hidden_size, max_tokens=longest,
-                            fingerprint=RANDOM)  # fmt: skip
+    return runtime.Embedder(
+        tokenizer.load(BUNDLED), runtime.forward_of(encoder), width=config.hidden_size, max_tokens=longest, fingerprint=RANDOM
+    )
