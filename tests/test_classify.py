@@ -73,10 +73,10 @@ def test_folds_have_their_share_of_every_label_and_predict_rows_they_have_not_se
     fold = folds.stratified(labels, 5, seed=3)
     assert all(np.bincount(fold[np.array(labels) == name]).tolist() == [6] * 5 for name in set(labels))
     assert (fold != folds.stratified(labels, 5, seed=4)).any()
-    result = folds.validated(vectors, labels)
+    result = folds.cross_validated(vectors, labels)
     assert result.figures()["macro F1"] > 95 and len(result.macro_f1) == 5
     noise = np.random.default_rng(1).permutation(labels).tolist()  # nothing to learn: about a third is right by chance
-    assert folds.validated(vectors, noise).figures()["macro F1"] < 60
+    assert folds.cross_validated(vectors, noise).figures()["macro F1"] < 60
     with pytest.raises(CodesageError, match="label 'rare' has 1 rows"):
         folds.stratified([*labels, "rare"], 5, seed=0)
 

@@ -65,7 +65,7 @@ def test_a_wide_beam_is_the_same_as_trying_all_names(seed, power):
             if first[ids[0]] and all(later[token] for token in ids[1:]):
                 total = 0.0
                 for at, token in enumerate(ids):
-                    total += next_of([beam.Begun(length, ids[:at])])[0][token]
+                    total += next_of([beam.Prefix(length, ids[:at])])[0][token]
                 every.append((total / length**power, ids))
     best = sorted(every, key=lambda one: (-one[0], one[1]))[:6]
     assert [one.ids for one in found] == [ids for _, ids in best]
@@ -255,7 +255,7 @@ def test_the_command_prints_writes_and_compares(model, tmp_path):
     file = tmp_path / "price.py"
     file.write_bytes(HIDDEN.replace("\n", "\r\n").encode())
     table = command(file, "--model", model).output.splitlines()
-    assert table[0].split() == ["line", "kind", "name", "proposed", "sure", "times", "or"] and len(table) == 2
+    assert table[0].split() == ["line", "kind", "name", "proposed", "probability", "uses", "alternatives"] and len(table) == 2
     rows = [json.loads(line) for line in command(file, "--model", model, "--json").output.splitlines()]
     assert [row["proposed"] for row in rows] == ["subtotal"]
     diff = command(file, "--model", model, "--diff").output
@@ -282,7 +282,7 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "none of python" in refusal(tmp_path / "a.txt", "x = 1")
     assert "language 'cobol'" in refusal(tmp_path / "a.py", "x = 1", language="cobol")
     assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
-    assert "says nothing" in refusal(tmp_path / "a.py", "value = 1\n")
+    assert "is a placeholder" in refusal(tmp_path / "a.py", "value = 1\n")
     assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
     assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
     with pytest.raises(CodesageError, match="cannot be read"):

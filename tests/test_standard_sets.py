@@ -158,7 +158,7 @@ def test_the_threshold_of_clones_comes_from_the_validation_pairs():
     assert f1(best) == pytest.approx(max(f1(one) for one in set(scores.tolist())))
     vectors = {"a": [1, 0], "b": [1, 0.01], "c": [0.6, 0.8], "d": [0, 1]}
     task = CloneTask("x", list(vectors), [(0, 1, True), (0, 2, False)], [(0, 1, True), (2, 3, True), (0, 3, False)])
-    figures = stage.clones_told({"m": Given(vectors)}, task)["m"]
+    figures = stage.clone_detection({"m": Given(vectors)}, task)["m"]
     assert (figures["F1"], figures["precision"], figures["recall"]) == (66.67, 100.0, 50.0)
 
 
@@ -222,7 +222,7 @@ def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
         tasks = sets.read(None, tmp_path, [name], say=pytest.fail)
         for group in tasks.values():
             if isinstance(group[0], CloneTask):
-                stage.clones_told({}, group[0])
+                stage.clone_detection({}, group[0])
             else:
                 stage.compare({}, group)
 
@@ -244,20 +244,20 @@ def test_vectors_and_words_are_fused_side_by_side():
     texts = [f"{'read' if i & 1 else 'write'} item{i}" for i in range(80)]
     vectors = {text: [1.0, 0.1 * rng.normal()] if i & 2 else [0.1 * rng.normal(), 1.0] for i, text in enumerate(texts)}
     task = ClassificationTask("x", texts, [str(i % 4) for i in range(80)], ["train"] * 40 + ["valid"] * 20 + ["test"] * 20)
-    figures = stage.classified({"m": Given(vectors)}, task)
+    figures = stage.classification({"m": Given(vectors)}, task)
     assert list(figures) == ["BM25 words", "m", "m + BM25"]
     assert figures["m + BM25"]["accuracy"] == 100 and max(figures[one]["accuracy"] for one in ("m", "BM25 words")) < 70
     pairs = [(0, 4, True), (0, 1, False), (0, 2, False)]
-    told = stage.clones_told({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
+    told = stage.clone_detection({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
     assert told["m + BM25"]["F1"] == 100.0 and told["m"]["precision"] == 50.0
 
 
 def test_a_vector_that_is_not_finite_ends_every_task():
     vectors = {"a": [1.0, 0], "b": [np.nan, 1.0]}
     with pytest.raises(CodesageError, match="m gives 9 of 18 texts a vector that is not finite"):
-        stage.classified({"m": Given(vectors)}, ClassificationTask("x", ["a", "b"] * 9, ["1", "2"] * 9))
+        stage.classification({"m": Given(vectors)}, ClassificationTask("x", ["a", "b"] * 9, ["1", "2"] * 9))
     with pytest.raises(CodesageError, match="m gives 1 of 2 texts a vector that is not finite"):
-        stage.clones_told({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
+        stage.clone_detection({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
     with pytest.raises(CodesageError, match="gives 1 of 2 texts a vector that is not finite"):
         stage.CachedEncoder(Given(vectors)).encode(["a", "b", "a"], kind="code")
 
@@ -277,5 +277,5 @@ def test_models_are_told_apart_by_their_folders(tmp_path):
 def test_a_label_only_in_the_test_part_counts_as_never_found():
     vectors = {"a": [1.0, 0], "b": [0, 1.0], "c": [0.5, 0.5]}
     task = ClassificationTask("x", ["a", "b", "a", "b", "c"], ["1", "2", "1", "2", "3"], ["train"] * 2 + ["test"] * 3)
-    figures = stage.classified({"m": Given(vectors)}, task)["m"]
+    figures = stage.classification({"m": Given(vectors)}, task)["m"]
     assert figures["accuracy"] == pytest.approx(66.67) and figures["macro F1"] < 66.7

@@ -142,8 +142,8 @@ def _score(encoder: stage.CachedEncoder, task: Task) -> float:
         found = average_precisions(queries_QD @ candidates_CD.T, relevant_QC, own_QC, at_r=task.at_r)
         return float(np.nanmean(found))
     if isinstance(task, CloneTask):
-        return stage.clones_told({"model": encoder}, task)["model"]["F1"] / 100
+        return stage.clone_detection({"model": encoder}, task)["model"]["F1"] / 100
     assert isinstance(task, ClassificationTask)
     vectors_ND = encoder.encode(list(task.texts), kind="code")
-    told = folds.tested(vectors_ND, task.labels, task.parts) if task.parts else folds.validated(vectors_ND, task.labels)
+    told = folds.tested(vectors_ND, task.labels, task.parts) if task.parts else folds.cross_validated(vectors_ND, task.labels)
     return told.figures()["macro F1"] / 100

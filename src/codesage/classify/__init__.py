@@ -1,5 +1,5 @@
 """Classification: labels for code, from the vectors of a frozen encoder and a linear head.
 
-The way of the data: `data.py` reads labelled code, `head.py` learns and applies the head, `folds.py` measures it by
+Data flow: `data.py` reads labelled code, `head.py` learns and applies the head, `folds.py` measures it by
 cross-validation, `commands.py` is `codesage classify`.
 """

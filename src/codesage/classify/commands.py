@@ -21,7 +21,7 @@ def train(
     model: _Model = None, device: _Device = "auto", code_column: _CodeColumn = "code",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     folds: Annotated[int, typer.Option(min=0, help="Folds of the cross-validation; 0: do not measure.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
 ) -> None:  # fmt: skip
     """Train a linear head on the vectors of a model, and report its cross-validation."""
     import codesage
@@ -34,7 +34,7 @@ def train(
     vectors_ND = encoder.encode(read.texts)
     facts: dict = {"model": encoder.fingerprint, "rows": len(read.texts), "counts": read.counts()}
     if folds:
-        validated = measured.validated(vectors_ND, read.labels, folds=folds, seed=seed)
+        validated = measured.cross_validated(vectors_ND, read.labels, folds=folds, seed=seed)
         facts["cross-validation"] = {"folds": folds, **validated.figures()}
         typer.echo(_report(read.labels, validated.predicted))
         typer.echo(f"{folds} folds: " + ", ".join(f"{name} {value}" for name, value in validated.figures().items()))
@@ -92,7 +92,7 @@ def _text(file: Path) -> str:
 
 
 def _report(labels: list[str], predicted: list[str]) -> str:
-    """A line for each label: how many rows it has, how many of them are found, and how many that are called so are."""
+    """A line for each label: its number of rows, its recall and its precision."""
     names = sorted(set(labels))
     width = max(map(len, [*names, "label"]))
     lines = [f"{'label':<{width}}  {'rows':>6}  {'recall':>6}  precision"]

@@ -1,7 +1,7 @@
 """Labelled code: CSV or JSON lines to texts and their labels.
 
-In: a file with a column of code and one of labels. Out: rows in their order. A row that cannot be read ends the reading with
-one line that names file and line: a label that is silently left out would change what is measured.
+In: a file with a column of code and one of labels. Out: rows in their order. A row that cannot be read is an error
+that names file and line, since leaving it out would change what is measured.
 """
 
 import csv

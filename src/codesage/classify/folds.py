@@ -1,8 +1,8 @@
-"""Cross-validation of a head: how well labels are told that it has not seen.
+"""Cross-validation of a head: how well it predicts the labels of rows that it has not seen.
 
-In: vectors and labels. Out: a prediction for every row by a head that was trained on the other folds, and what follows from
-them. Folds are stratified: each has its share of every label. The strength of the penalty is chosen inside each training part,
-never on the rows that are predicted. Shapes: N rows, D width.
+In: vectors and labels. Out: a prediction for every row by a head that was trained on the other folds, and the metrics of these
+predictions. Folds are stratified: each has its share of every label. The strength of the penalty is chosen inside each training
+part, never on the rows that are predicted. Shapes: N rows, D width.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
     return fold_N
 
 
-def validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Validated:
+def cross_validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Validated:
     """Predict every row by a head trained on the other folds."""
     fold_N, labels_N = stratified(labels, folds, seed=seed), np.asarray(labels)
     predicted_N, scores, hits = np.empty(len(labels), object), [], []
@@ -59,7 +59,7 @@ def validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, 
 def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) -> Validated:
     """Predict the test part by a head trained on the training part; the penalty is chosen on the validation part, if any.
 
-    `parts`: "train", "valid" or "test" for each row. A label that only the test part has counts as never found.
+    `parts`: "train", "valid" or "test" for each row. A label that occurs in the test part only has an F1 of 0.
     """
     labels_N, part_N = np.asarray(labels), np.asarray(parts)
     seen, unseen, valid = part_N == "train", part_N == "test", part_N == "valid"
@@ -81,7 +81,10 @@ def macro_f1(predicted: Sequence, labels: Sequence) -> float:
 
 
 def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], *, seed: int = 0) -> float:
-    """The strength of the penalty that predicts a fifth of these rows best, the others seen; ties go to the stronger."""
+    """The strength of the penalty with the best macro F1 on a fifth of these rows, trained on the others.
+
+    Of equal ones, the stronger.
+    """
     labels_N = np.asarray(labels)
     counts = np.unique(labels_N, return_counts=True)[1]
     if counts.min() < 2:

@@ -45,8 +45,8 @@ def trained(
 ) -> Validated:
     """The figures on the test part, one for each seed. `documents`: token ids that the encoder takes, end token included.
 
-    `parts`: "train", "valid" or "test" for each document; empty: five folds, of which one is tested, the next one is for
-    validation, and the others are for training; one run a fold and seed.
+    `parts`: "train", "valid" or "test" for each document. Empty: five folds; one is the test part, the next one the validation
+    part, and the others are the training part; one run for each fold and seed.
     """
     labels_N = np.asarray(labels)
     longest = min(protocol.max_tokens, encoder.config.max_position_embeddings)

@@ -57,13 +57,15 @@ def evaluate(
         name: stage.CachedEncoder(encoders.load(path, precision=precision, device=device)) for name, path in paths.items()
     }
     report = reports.Report()
-    systems = loaded | {f"{name}, width {cut}": stage.Narrowed(one, cut) for cut in width or () for name, one in loaded.items()}
+    systems = loaded | {
+        f"{name}, width {cut}": stage.Truncated(one, cut) for cut in width or () for name, one in loaded.items()
+    }
     for title, group in tasks.items():
         first = group[0]
         if isinstance(first, sets.CloneTask):
-            report.add(title, "F1", stage.clones_told(systems, first))
+            report.add(title, "F1", stage.clone_detection(systems, first))
         elif isinstance(first, sets.ClassificationTask):
-            report.add(title, "macro F1", _classified(systems, paths, first, classifier, device))
+            report.add(title, "macro F1", _classification(systems, paths, first, classifier, device))
         else:
             metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
             searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
@@ -83,14 +85,14 @@ def evaluate(
         typer.echo("\n" + "\n".join(map(str, draw(record, plots))))
 
 
-def _classified(
+def _classification(
     loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier, device: str
 ) -> dict[str, dict[str, float]]:
     """By system. Heads as in the paper need the weights, so they leave other encoders out and say so."""
     from codesage.evaluate import stage
 
     if classifier == Classifier.exact:
-        return stage.classified(loaded, task)
+        return stage.classification(loaded, task)
     from codesage.classify import training
     from codesage.encoder import runtime, weights
     from codesage.evaluate.models import has_weights

@@ -33,7 +33,7 @@ class Remote:
 
 
 def fetch(remote: Remote, target: Path, *, say: Callable[[str], None] = lambda line: None) -> None:
-    """Fetch `remote` to `target`, unless it is there. `say` hears a line about each file that is fetched.
+    """Fetch `remote` to `target`, unless it is there. `say` is called with a line about each file.
 
     CodesageError when the network fails, the answer ends early, or the bytes are not those that were published. What has
     arrived is kept and the next call goes on from there; bytes with a wrong checksum are removed.

@@ -74,7 +74,7 @@ def cached(name: str) -> Path | None:
 
 
 def fetched(name: str, *, say: Callable[[str], None]) -> Path:
-    """The folder of a data set, fetched if it is not in the cache. `say` hears a line about each file.
+    """The folder of a data set, fetched if it is not in the cache. `say` is called with a line about each file.
 
     CodesageError when the data set is not published in a form that can be read, or as in `download.fetch`.
     """

@@ -1,6 +1,6 @@
 """The uncertainty of a figure: bootstrap intervals and paired differences.
 
-In: one value per query and task. Out: the mean, its 95% interval, and the probability of such a difference by chance.
+In: one value per query and task. Out: the mean, its 95% interval, and the p-value of a difference.
 Queries are resampled within each task, and the mean is taken over tasks, as for the figure itself. Systems measured on the
 same queries get the same samples, so their differences are paired. Shapes: S samples.
 """

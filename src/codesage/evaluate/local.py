@@ -51,10 +51,12 @@ def mbxp(folder: Path | str, query_language: str, code_language: str) -> Retriev
 
     The languages share the translated name, so unmasked scores would measure name matching.
     """
-    return _between(*((language, _named_f(Path(folder) / f"{language}.jsonl")) for language in (query_language, code_language)))
+    return _between(
+        *((language, _masked_code(Path(folder) / f"{language}.jsonl")) for language in (query_language, code_language))
+    )
 
 
-def _named_f(file: Path) -> dict[str, str]:
+def _masked_code(file: Path) -> dict[str, str]:
     """The code of each task of a language, its entry point called f."""
     rows = list(read_rows(file, "task", "entry_point", "code"))
     row_of = unique(rows, "task", file)
@@ -75,7 +77,7 @@ def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]
 
 def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
     """`mbxp` for all ordered pairs of languages in `folder`. CodesageError when it has fewer than two languages."""
-    languages = {file.stem: _named_f(file) for file in sorted(Path(folder).glob("*.jsonl"))}
+    languages = {file.stem: _masked_code(file) for file in sorted(Path(folder).glob("*.jsonl"))}
     if len(languages) < 2:
         raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
     return [_between(one, other) for one in languages.items() for other in languages.items() if one[0] != other[0]]

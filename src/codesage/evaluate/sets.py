@@ -46,7 +46,7 @@ def _cosqa(folder: Path) -> RetrievalTask:
 def read(
     corpus: Path | None, folder: Path | None, wanted: Sequence[str], *, say: Callable[[str], None], download: bool = False
 ) -> dict[str, Sequence[Task]]:
-    """The wanted tasks by title; default: all in `folder`. `say` hears a line about what is missing or fetched.
+    """The wanted tasks by title; default: all in `folder`. `say` is called with a line about what is missing or fetched.
 
     `download`: fetch wanted data sets that are neither in `folder` nor in the cache. CodesageError when a name is unknown, a
     data set that was asked for is missing, damaged or cannot be fetched, or there is no task.

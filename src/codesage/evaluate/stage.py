@@ -62,8 +62,8 @@ class CachedEncoder:
         return {"width": self.width, "texts": self.texts, "milliseconds": round(1000 * self.seconds / max(1, self.texts), 3)}
 
 
-class Narrowed:
-    """The leading numbers of another encoder's vectors, scaled to unit length. CodesageError when it has fewer."""
+class Truncated:
+    """Vectors of another encoder, truncated to `width` and scaled to unit length. CodesageError when they are narrower."""
 
     def __init__(self, encoder: CachedEncoder, width: int) -> None:
         self._encoder, self.width = encoder, width
@@ -230,7 +230,7 @@ def compare(
             for system, parts in figures.items()}, values  # fmt: skip
 
 
-def clones_told(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
+def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
     """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs.
 
     Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The systems are
@@ -270,7 +270,9 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
     return {"F1": round(100 * f1, 2), "precision": round(100 * precision, 2), "recall": round(100 * recall, 2)}
 
 
-def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def classification(
+    models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """By system: macro F1 and accuracy of a linear head on frozen features, times 100: the exact minimum of its loss.
 
     Figures are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
@@ -279,6 +281,6 @@ def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, 
     found = {}
     for name, features in features_of(models, task.texts).items():
         told = (folds.tested(features, task.labels, task.parts) if task.parts
-                else folds.validated(features, task.labels, seed=seed))  # fmt: skip
+                else folds.cross_validated(features, task.labels, seed=seed))  # fmt: skip
         found[name] = told.figures()
     return found

@@ -1,6 +1,6 @@
-"""Names for identifiers: what code that is obfuscated or badly named could call them.
+"""Proposes names for identifiers in obfuscated or badly named code.
 
-The way of the data: `units.py` finds what can be renamed and what must stay, `windows.py` hides the occurrences of a name and
+Data flow: `units.py` finds what can be renamed and what must stay, `windows.py` hides the occurrences of a name and
 cuts the windows around them, `filler.py` asks a Stage I model for the hidden tokens, `beam.py` fills the sub-tokens of a name
 together, `propose.py` chooses the names of a file, `rename.py` writes the file and checks it, `commands.py` is the command.
 """

@@ -31,7 +31,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Prefix:
     """The beginning of a name of `length` sub-tokens, and the sum of its log-probabilities."""
 
     length: int
@@ -39,7 +39,7 @@ class Begun:
     total: float = 0.0
 
 
-Next = Callable[[Sequence[Begun]], list[np.ndarray]]
+Next = Callable[[Sequence[Prefix]], list[np.ndarray]]
 
 
 def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.ndarray) -> list[Found]:
@@ -48,17 +48,17 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
     next_of: for beginnings, the log-probabilities of the sub-token that follows each, float (V,). first and later, bool (V,):
     tokens that a name can begin with, and those it can go on with.
     """
-    live, found = [Begun(length) for length in range(1, settings.most_tokens + 1)], []
+    live, found = [Prefix(length) for length in range(1, settings.most_tokens + 1)], []
     while live:
-        grown: list[Begun] = []
+        grown: list[Prefix] = []
         for begun, scores_V in zip(live, next_of(live), strict=True):
             allowed = later if begun.ids else first
             most = settings.keep if len(begun.ids) + 1 == begun.length else settings.beam
-            grown += [Begun(begun.length, (*begun.ids, token), begun.total + score)
+            grown += [Prefix(begun.length, (*begun.ids, token), begun.total + score)
                       for token, score in _best(np.where(allowed, scores_V, -np.inf), most)]  # fmt: skip
         found += [Found(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
         found = sorted(found, key=lambda one: (-one.score, one.ids))[: settings.keep]
-        live = _followed([one for one in grown if len(one.ids) < one.length], found, settings)
+        live = _extended([one for one in grown if len(one.ids) < one.length], found, settings)
     return found
 
 
@@ -71,10 +71,10 @@ def _best(scores_V: np.ndarray, most: int) -> list[tuple[int, float]]:
     return [(int(token), float(scores_V[token])) for token in order]
 
 
-def _followed(grown: list[Begun], found: list[Found], settings: Settings) -> list[Begun]:
+def _extended(grown: list[Prefix], found: list[Found], settings: Settings) -> list[Prefix]:
     """The best beginnings of each length, but none that cannot reach the names found: a total only falls."""
     least = found[-1].score if len(found) == settings.keep else -np.inf
-    kept: list[Begun] = []
+    kept: list[Prefix] = []
     for length in sorted({one.length for one in grown}):
         same = sorted((one for one in grown if one.length == length), key=lambda one: (-one.total, one.ids))
         kept += [one for one in same[: settings.beam] if one.total / length**settings.power >= least]

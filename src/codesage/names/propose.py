@@ -1,8 +1,8 @@
 """Names for the identifiers of a file.
 
 In: a parsed file and a Stage I model. Out: a proposal for each identifier that was asked for. All of them are hidden at once.
-In each round every name that is still hidden is scored, and the surer half is written into the file, where it helps the others.
-A name is never proposed twice where both can be seen, and it is never a keyword, a builtin or a word of its scope.
+In each round every name that is still hidden is scored, and the more probable half is written into the file, where it helps the
+others. Two units with overlapping scopes never get the same name. A name is never a keyword, a builtin or a word of its scope.
 """
 
 import math
@@ -53,7 +53,7 @@ class Proposer:
         self._first_V, self._later_V = name_tokens(filler.tokenizer)
 
     def candidates(self, text: Text, unit: int) -> list[tuple[str, float]]:
-        """Names for one unit of `text` and their scores, best first, each name once; what is taken is not left out."""
+        """Names for one unit of `text` and their scores, best first, without duplicates, taken names included."""
         limit = min(self.settings.window_tokens, self.filler.max_tokens)
         windows = text.around(unit, limit=limit, most_windows=self.settings.windows, reserve=self.settings.search.most_tokens)
         found = beam.search(lambda begun: self._next(windows, begun), self.settings.search, first=self._first_V,
@@ -63,7 +63,7 @@ class Proposer:
             scores.setdefault(self.filler.tokenizer.decode(one.ids), one.score)
         return [(name, score) for name, score in scores.items() if _NAME.fullmatch(name)]
 
-    def _next(self, windows: Sequence[Window], begun: Sequence[beam.Begun]) -> list[np.ndarray]:
+    def _next(self, windows: Sequence[Window], begun: Sequence[beam.Prefix]) -> list[np.ndarray]:
         """For beginnings, the mean over all holes of the log-probabilities of the sub-token that follows."""
         mask = self.filler.tokenizer.mask_id
         filled, positions = [], []
@@ -90,7 +90,7 @@ def propose(
     proposer: Proposer, tree: SourceTree, found: Found, chosen: Sequence[int], *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Proposal]:  # fmt: skip
-    """A proposal for each of the units `found.units[chosen]`, in their order. `progress` hears how many are named."""
+    """A proposal for each of the units `found.units[chosen]`, in their order. `progress`: called with how many are named."""
     text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
     names = Names(tree, found.units)
     for unit in chosen:

@@ -1,4 +1,4 @@
-"""A file to its proposals: what `codesage names` does.
+"""From a file to its proposals: what `codesage names` does.
 
 In: a path and options. Out: proposals, as rows, as a table, as a renamed text or as a diff. Whatever is left out is counted.
 """
@@ -35,7 +35,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Result:
     """The proposals for a file."""
 
     file: Path
@@ -73,7 +73,7 @@ class Done:
         """A line for each proposal, with its first line in the file."""
         rows = [(str(row["line"]), row["kind"], row["name"], row["proposed"] or "-", f"{row['probability']:.0%}",
                  str(row["occurrences"]), ", ".join(row["others"])) for row in self.rows()]  # fmt: skip
-        head = ("line", "kind", "name", "proposed", "sure", "times", "or")
+        head = ("line", "kind", "name", "proposed", "probability", "uses", "alternatives")
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         right = (0, 4, 5)
         lines = ["  ".join(cell.rjust(width) if column in right else cell.ljust(width)
@@ -82,11 +82,11 @@ class Done:
         return "\n".join(lines)
 
 
-def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] = lambda line: None) -> Done:
-    """Proposals for `file`. `notice` hears a line about what is left out.
+def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] = lambda line: None) -> Result:
+    """Proposals for `file`. `notice` is called with a line about what is left out.
 
-    CodesageError when the file cannot be read or parsed, its language is not one of the nine, it defines no name, or nothing of
-    it is asked for.
+    CodesageError when the file cannot be read or parsed, its language is not one of the nine, it defines no name, or no
+    identifier is selected.
     """
     tree = parsed(file, options.language)
     if tree.has_errors:
@@ -98,7 +98,7 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
     proposer = Proposer(filler.load(options.model, device=options.device), settings)
-    return Done(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
+    return Result(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
 
 
 def parsed(file: Path, language: str = "") -> SourceTree:
@@ -114,7 +114,7 @@ def parsed(file: Path, language: str = "") -> SourceTree:
 
 
 def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str], None]) -> list[int]:
-    """Numbers of the units to name, in order; what of it is left out is said."""
+    """Numbers of the units to name, in order. `notice` is called with a line about those that are left out."""
     wanted = set(options.only)
     stay = [name for name in found.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
     if stay:
@@ -126,7 +126,7 @@ def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str
     chosen = [number for number, unit in enumerate(found.units)
               if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))]  # fmt: skip
     if not chosen:
-        raise CodesageError(f"{file}: no name that can change says nothing, such as t, a2 and var3: give --only NAME or --all")
+        raise CodesageError(f"{file}: no renameable name is a placeholder such as t, a2 or var3: give --only NAME or --all")
     if len(chosen) > options.most:
         notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers are left as they are: raise --most to name more")
         often = sorted(chosen, key=lambda number: -len(found.units[number].spans))[: options.most]

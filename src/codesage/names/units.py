@@ -65,7 +65,7 @@ class Found:
 
 
 def is_placeholder(name: str) -> bool:
-    """Whether a name says nothing, as minifiers and decompilers give them: `t`, `a2`, `var3`, `_0x1f`, `func_1234_a`."""
+    """Whether a name is a placeholder, as minifiers and decompilers write them: `t`, `a2`, `var3`, `_0x1f`, `func_1234_a`."""
     return name not in _USUAL and _PLACEHOLDER.fullmatch(name) is not None
 
 
@@ -105,7 +105,7 @@ def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | 
 
 
 def _definitions(tree: SourceTree) -> tuple[dict[str, set], dict[str, Counter]]:
-    """Of each name: the functions that declare it, as as bytes (None: the file), and how often it is of which kind."""
+    """Of each name: the functions that declare it, as bytes (None: the file), and how often it is of which kind."""
     captures = tree.unsorted_captures(QUERIES[tree.language])
     functions = _FUNCTIONS.get(tree.language, set())
     scopes: dict[str, set] = defaultdict(set)
