@@ -284,6 +284,7 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
     assert "is a placeholder" in refusal(tmp_path / "a.py", "value = 1\n")
     assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
+    assert "unknown device 'gpu'" in refusal(tmp_path / "a.py", "t = 1\n", model=model, device="gpu")
     assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
     with pytest.raises(CodesageError, match="cannot be read"):
         run.parsed(tmp_path / "none.py")

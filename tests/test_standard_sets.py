@@ -194,6 +194,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
         ("codenet", "go_with_func.jsonl", '{"func": "x", "label": 1}\n', r"go_with_func.jsonl:1: no index"),
         ("bigclonebench", "valid.txt", "0\t99\t1\n", r"valid.txt:1: '0\\t99\\t1': expected two functions"),
         ("bigclonebench", "valid.txt", "0\t1\t0\n", "no validation pair is a clone"),
+        ("bigclonebench", "test.txt", "", "test.txt:1: '': expected two functions"),
         ("defect", "train.txt", "0\n12\n", r"train.txt:2: '12' is not a row"),
         ("defect", "function.json", "{}", "expected a list"),
         ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields label"),
@@ -211,7 +212,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
         ("codesearchnet", "go/codebase.jsonl", "", "codebase.jsonl:1: "),
         ("defect", "valid.txt", "8\n7\n", "valid.txt:2: row 7 is in train.txt:8 too"),
         ("cosqa", "code_idx_map.txt", '{"a": 1, "b": 1}', "code_idx_map.txt:2: index 1 is in line 1 too"),
-        ("cosqa", "cosqa-retrieval-test-500.json", "[]", "CoSQA has 0 queries and 4 candidates"),
+        ("cosqa", "cosqa-retrieval-test-500.json", "[]", "CoSQA has 0 queries, 4 candidates"),
         ("cosqa", "cosqa-retrieval-test-500.json", '[{"doc": null, "retrieval_idx": 7}]', "item 1: doc is null, not text"),
         ("runtime-error", "train_balanced.json", '{"code": null, "label": 1}\n', "train_balanced.json:1: none of the fields"),
     ],
@@ -250,6 +251,20 @@ def test_vectors_and_words_are_fused_side_by_side():
     pairs = [(0, 4, True), (0, 1, False), (0, 2, False)]
     told = stage.clone_detection({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
     assert told["m + BM25"]["F1"] == 100.0 and told["m"]["precision"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CloneTask("x", ["a"], [(0, 0, True)], []), "x has 1 validation pairs, 0 test pairs"),
+        (lambda: GroupTask("x", [], [], [], ["a"], ["1"], ["1"], ("c", "c")), "x has 0 queries, 1 candidates"),
+        (lambda: ClassificationTask("x", ["a"], ["1"], ["train"]), "x has 1 rows, 1 rows for train, 0 rows for test"),
+        (lambda: ClassificationTask("x", [], []), "x has 0 rows: expected one or more"),
+    ],
+)
+def test_a_task_of_nothing_is_refused(make, message):
+    with pytest.raises(CodesageError, match=message):
+        make()
 
 
 def test_a_vector_that_is_not_finite_ends_every_task():

@@ -206,15 +206,11 @@ def compare(
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
 
-    The value is the reciprocal rank, or the average precision of a GroupTask. CodesageError when no query has an answer, or a
-    task has no queries or no candidates.
+    The value is the reciprocal rank, or the average precision of a GroupTask. CodesageError when no query has an answer.
     """  # fmt: skip
     figures: dict[str, list[dict[str, float]]] = {}
     values: dict[str, list[np.ndarray]] = {}
     for task in tasks:
-        if not len(task.queries) or not len(task.candidates):
-            raise CodesageError(f"{task.name} has {len(task.queries):,} queries and {len(task.candidates):,} candidates: "
-                                "expected one or more of each")  # fmt: skip
         grouped = isinstance(task, GroupTask)
         of_system = (
             precise(models, task, dense_weight=dense_weight, centred=centred)

@@ -1,10 +1,13 @@
 """What an evaluation task is: queries, candidates and answers; code and labels; pairs of code that are clones or not.
 
-In: nothing. Out: the types that the loaders (local.py, standard.py) fill and stage.py measures.
+In: nothing. Out: the types that the loaders (local.py, standard.py) fill and stage.py measures. A task without anything to
+measure is refused with a CodesageError when it is made, since its figures would be of nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from codesage.errors import CodesageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,9 @@ class RetrievalTask:
     query_kind: str = "text"
     languages: tuple[str, ...] = ()
     unanswered: int = 0  # queries that are left out since no candidate answers them
+
+    def __post_init__(self) -> None:
+        _require(self.name, queries=self.queries, candidates=self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,9 @@ class GroupTask:
     languages: tuple[str, str]
     at_r: bool = False
 
+    def __post_init__(self) -> None:
+        _require(self.name, queries=self.queries, candidates=self.candidates)
+
 
 @dataclass(frozen=True, slots=True)
 class CloneTask:
@@ -50,6 +59,9 @@ class CloneTask:
     texts: Sequence[str]
     valid: Sequence[tuple[int, int, bool]]
     test: Sequence[tuple[int, int, bool]]
+
+    def __post_init__(self) -> None:
+        _require(self.name, **{"validation pairs": self.valid, "test pairs": self.test})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,16 @@ class ClassificationTask:
     labels: Sequence[str]
     parts: Sequence[str] = ()
     counted: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
+        _require(self.name, rows=self.texts, **parts)
+
+
+def _require(name: str, **items: Sequence) -> None:
+    if not all(map(len, items.values())):
+        counts = ", ".join(f"{len(found):,} {kind}" for kind, found in items.items())
+        raise CodesageError(f"{name} has {counts}: expected one or more of each")
 
 
 Task = RetrievalTask | GroupTask | CloneTask | ClassificationTask
