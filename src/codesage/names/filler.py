@@ -107,8 +107,8 @@ def _torch(folder: Path, device: str) -> tuple[States, np.ndarray]:
         order = np.argsort(flat_M, kind="stable")
         with torch.inference_mode():
             ids_T = torch.tensor([token for window in windows for token in window], device=device)
-            rows_M = torch.from_numpy(flat_M[order]).to(device)
-            found_MD = encoder(ids_T, Layout.of(lengths.tolist(), ids_T.device), rows_M=rows_M).cpu().numpy()
+            asked_M = torch.from_numpy(flat_M[order]).to(device)
+            found_MD = encoder(ids_T, Layout.of(lengths.tolist(), ids_T.device), rows_M=asked_M).cpu().numpy()
         return found_MD[np.argsort(order)]
 
     return states, encoder.wte.weight.detach().cpu().numpy()
