@@ -41,8 +41,15 @@ def main() -> None:
     rows = [_row(groups_of(vectors_ND, threshold), tasks, right, threshold) for threshold in THRESHOLDS]
     for row in rows:
         print(row, flush=True)
-    record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint,
-              "benchmark": arguments.benchmark.name, "functions": len(tasks), "pairs": right, "thresholds": rows}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "model": encoder.fingerprint,
+        "benchmark": arguments.benchmark.name,
+        "functions": len(tasks),
+        "pairs": right,
+        "thresholds": rows,
+    }
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -52,12 +59,22 @@ def _functions(benchmark: Path, most: int) -> list[tuple[int, str, str]]:
     if benchmark.name == "mbxp":
         rows = [(json.loads(line), file.stem) for file in sorted(benchmark.glob("*.jsonl")) for line in file.open()]
         first = set(sorted({row["task"] for row, _ in rows})[:most])
-        return _shuffled([(row["task"], language, row["code"].replace(row["entry_point"], "solve"))
-                          for row, language in rows if row["task"] in first])  # fmt: skip
+        return _shuffled(
+            [
+                (row["task"], language, row["code"].replace(row["entry_point"], "solve"))
+                for row, language in rows
+                if row["task"] in first
+            ]
+        )
     task = java_csharp(benchmark)[0]
     code = zip(task.queries[:most], task.candidates[:most], strict=True)
-    return _shuffled([(number, language, text) for number, both in enumerate(code)
-                      for language, text in zip(("java", "csharp"), both, strict=True)])  # fmt: skip
+    return _shuffled(
+        [
+            (number, language, text)
+            for number, both in enumerate(code)
+            for language, text in zip(("java", "csharp"), both, strict=True)
+        ]
+    )
 
 
 def _shuffled(rows: list) -> list:
@@ -88,8 +105,13 @@ def _row(groups, tasks: list[int], right: int, threshold: float) -> dict:
     pairs = [(one, other) for rows, _ in groups for one, other in combinations(rows, 2)]
     hits = sum(tasks[one] == tasks[other] for one, other in pairs)
     precision, recall = hits / max(1, len(pairs)), hits / right
-    return {"threshold": threshold, "groups": len(groups), "precision": round(100 * precision, 1),
-            "recall": round(100 * recall, 1), "F1": round(200 * hits / max(1, len(pairs) + right), 1)}  # fmt: skip
+    return {
+        "threshold": threshold,
+        "groups": len(groups),
+        "precision": round(100 * precision, 1),
+        "recall": round(100 * recall, 1),
+        "F1": round(200 * hits / max(1, len(pairs) + right), 1),
+    }
 
 
 if __name__ == "__main__":

@@ -125,11 +125,13 @@ def _rates(verdicts: list[np.ndarray], started: float, before: resource.struct_r
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     rows = sum(map(len, verdicts))
     return {
-        "documents": rows, "seconds": round(seconds, 2), "documents_per_second": round(rows / seconds),
+        "documents": rows,
+        "seconds": round(seconds, 2),
+        "documents_per_second": round(rows / seconds),
         "processor_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2),
         "bytes_a_document": round((after.ru_maxrss - before.ru_maxrss) * 1024 / rows),
         "verdicts": np.bincount(np.concatenate(verdicts), minlength=3).tolist(),
-    }  # fmt: skip
+    }
 
 
 def _table(measured: dict, arguments: argparse.Namespace) -> dict:

@@ -55,12 +55,21 @@ def main() -> None:
         root = Path(temporary) / "code"
         count, size = lay_out(root, arguments.functions)
         rounds = [measured(root, Path(temporary)) for _ in range(arguments.rounds)]
-    medians = {name: {unit: round(statistics.median(one[name][unit] for one in rounds), 2) for unit in ("wall_s", "cpu_s")}
-               for name in rounds[0]}  # fmt: skip
+    medians = {
+        name: {unit: round(statistics.median(one[name][unit] for one in rounds), 2) for unit in ("wall_s", "cpu_s")}
+        for name in rounds[0]
+    }
     ratio = round(statistics.median(one["codesage, cold"]["wall_s"] / one["bm25s"]["wall_s"] for one in rounds), 2)
-    record = {"date": date.today().isoformat(), **environment(), "functions": count, "source_bytes": size,
-              "load": [round(one, 1) for one in os.getloadavg()], "medians": medians, "cold over bm25s": ratio,
-              "rounds": rounds}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "functions": count,
+        "source_bytes": size,
+        "load": [round(one, 1) for one in os.getloadavg()],
+        "medians": medians,
+        "cold over bm25s": ratio,
+        "rounds": rounds,
+    }
     print(json.dumps({key: value for key, value in record.items() if key != "rounds"}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -91,10 +100,11 @@ def measured(root: Path, temporary: Path) -> dict:
     ours = [sys.executable, "-m", "codesage", "search", QUERY, str(root), "--index-dir", str(fresh / "index")]
     environment = {**os.environ, "XDG_CACHE_HOME": str(fresh / "cache")}
     return {
-        "codesage, cold": timed(ours, environment), "codesage, again": timed(ours, environment),
+        "codesage, cold": timed(ours, environment),
+        "codesage, again": timed(ours, environment),
         "bm25s": timed([sys.executable, "-c", BM25S, str(root), QUERY], environment),
         "loop": timed([sys.executable, "-c", LOOP], environment),
-    }  # fmt: skip
+    }
 
 
 def timed(command: list[str], environment: dict) -> dict:

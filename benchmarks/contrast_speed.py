@@ -52,12 +52,23 @@ def main() -> None:
     from codesage.training import precision
 
     used = {**precision.environment(), "precision": steps.same_precision(runs)}
-    record = {"date": date.today().isoformat(), **environment(), **used, **options, "code_tokens": CODE_TOKENS,
-              "losses": checked, "ratios": ratios, "runs": runs}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        **used,
+        **options,
+        "code_tokens": CODE_TOKENS,
+        "losses": checked,
+        "ratios": ratios,
+        "runs": runs,
+    }
     print(f"{record['cpu']}: {used}")
     for form, found in ratios.items():
-        print(f"codesage against {form}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-              + f" (goal: {GOALS[form]} in pairs/s)")  # fmt: skip
+        print(
+            f"codesage against {form}: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            + f" (goal: {GOALS[form]} in pairs/s)"
+        )
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -80,10 +91,19 @@ def _pairs(count: int) -> list[Pair]:
                 found.setdefault(text, (function, file.name))
     chosen = random.Random(0).sample(sorted(found), count)
     return [
-        Pair(text=text, code=found[text][0].bare_body, bare_body=found[text][0].bare_body, description="", language="python",
-             name=found[text][0].name, kind="function", path=found[text][1], start_line=1)
+        Pair(
+            text=text,
+            code=found[text][0].bare_body,
+            bare_body=found[text][0].bare_body,
+            description="",
+            language="python",
+            name=found[text][0].name,
+            kind="function",
+            path=found[text][1],
+            start_line=1,
+        )
         for text in chosen
-    ]  # fmt: skip
+    ]
 
 
 def _prepare(work: Path, pairs: list[Pair], layers: int) -> None:
@@ -182,9 +202,13 @@ def _ours(arguments: argparse.Namespace) -> dict:
 
     encoder, with_cache = load_encoder(arguments.work / "ours"), "cached" in arguments.form
     return steps.measured_ours(
-        encoder, _batches(arguments, arguments.batch), lambda batch: _gradients(encoder, batch, with_cache=with_cache),
-        items=lambda batch: len(batch.pair_P), steps=arguments.steps, stage="contrast",
-    )  # fmt: skip
+        encoder,
+        _batches(arguments, arguments.batch),
+        lambda batch: _gradients(encoder, batch, with_cache=with_cache),
+        items=lambda batch: len(batch.pair_P),
+        steps=arguments.steps,
+        stage="contrast",
+    )
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:
@@ -200,13 +224,22 @@ def _theirs(arguments: argparse.Namespace) -> dict:
     clock.items = [arguments.batch] * (arguments.steps + 1)
     with tempfile.TemporaryDirectory() as out:
         settings = SentenceTransformerTrainingArguments(
-            output_dir=out, per_device_train_batch_size=arguments.batch, max_steps=arguments.steps + 1, learning_rate=1e-5,
-            save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
-            optim="adamw_torch_fused", bf16=precision.has_bf16(torch.device("cpu")),
-        )  # fmt: skip
+            output_dir=out,
+            per_device_train_batch_size=arguments.batch,
+            max_steps=arguments.steps + 1,
+            learning_rate=1e-5,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            optim="adamw_torch_fused",
+            bf16=precision.has_bf16(torch.device("cpu")),
+        )
         clock.watch(model)
-        trainer = SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss,
-                                             callbacks=[clock.callback()])  # fmt: skip
+        trainer = SentenceTransformerTrainer(
+            model=model, args=settings, train_dataset=data, loss=loss, callbacks=[clock.callback()]
+        )
         return steps.measured(clock, trainer.train)
 
 

@@ -44,8 +44,14 @@ def main() -> None:
         rounds = [one_round(arguments, Path(folder) / str(number)) for number in range(arguments.rounds)]
         facts = open_artifact(Path(folder) / "0" / "1", "corpus", verify=False).facts
     medians = {name: statistics.median(one["ratios"][name] for one in rounds) for name in rounds[0]["ratios"]}
-    record = {"date": date.today().isoformat(), **environment(), "ratios, medians": medians,
-              "files": sum(facts["documents"].values()), "pairs": sum(facts["pairs"].values()), "rounds": rounds}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "ratios, medians": medians,
+        "files": sum(facts["documents"].values()),
+        "pairs": sum(facts["pairs"].values()),
+        "rounds": rounds,
+    }
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -56,8 +62,11 @@ def one_round(arguments: argparse.Namespace, folder: Path) -> dict:
     figures = {"bare parse, given": bare_parse(given(arguments)), "1 worker": build(arguments, 1, folder / "1")}
     figures |= {"bare parse, kept": bare_parse(read_documents(folder / "1")), "2 workers": build(arguments, 2, folder / "2")}
     one, two = figures["1 worker"], figures["2 workers"]
-    ratios = {f"pipeline to bare parse of the files {which}, {seconds}": one[seconds] / figures[f"bare parse, {which}"][seconds]
-              for which in ("given", "kept") for seconds in ("clock", "processor")}  # fmt: skip
+    ratios = {
+        f"pipeline to bare parse of the files {which}, {seconds}": one[seconds] / figures[f"bare parse, {which}"][seconds]
+        for which in ("given", "kept")
+        for seconds in ("clock", "processor")
+    }
     ratios["one worker to two, clock"] = one["clock"] / two["clock"]
     same = len({open_artifact(folder / number, "corpus").fingerprint for number in "12"}) == 1
     return {"same bytes": same, "ratios": ratios, "figures": figures}
@@ -79,8 +88,12 @@ def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
     phases[last[1]] += time.perf_counter() - last[0]
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     peak = own + workers * child
-    return {"clock": time.perf_counter() - started, "processor": processor() - before, "phases": dict(phases),
-            "megabytes of memory": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}  # fmt: skip
+    return {
+        "clock": time.perf_counter() - started,
+        "processor": processor() - before,
+        "phases": dict(phases),
+        "megabytes of memory": peak * (1 if sys.platform == "darwin" else 1024) / 1e6,
+    }
 
 
 def given(arguments: argparse.Namespace) -> Iterator[Document]:

@@ -69,15 +69,26 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
             quality[name] = _quality(~keep, best, len(bodies))
     table = {
-        name: {"documents_per_second": round(len(texts) / statistics.median(times)),
-               "codesage_is_faster": round(statistics.median(np.divide(times, seconds["codesage"]).tolist()), 1),
-               **quality[name]}
+        name: {
+            "documents_per_second": round(len(texts) / statistics.median(times)),
+            "codesage_is_faster": round(statistics.median(np.divide(times, seconds["codesage"]).tolist()), 1),
+            **quality[name],
+        }
         for name, times in seconds.items()
-    }  # fmt: skip
+    }
     peers = {name: version(name) for name in ("datasketch", "rensa")}
-    record = {"date": date.today().isoformat(), **environment(), "peers": peers, "rows": len(texts),
-              "megabytes": round(sum(map(len, texts)) / 1e6, 1), "threshold": THRESHOLD, "low": LOW, "high": HIGH,
-              "table": table, "seconds": seconds}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "peers": peers,
+        "rows": len(texts),
+        "megabytes": round(sum(map(len, texts)) / 1e6, 1),
+        "threshold": THRESHOLD,
+        "low": LOW,
+        "high": HIGH,
+        "table": table,
+        "seconds": seconds,
+    }
     print(json.dumps(table, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -46,10 +46,17 @@ def main() -> None:
     arguments = parser.parse_args()
     tokens = open_tokens(arguments.tokens, verify=False)
     peak = estimate.peak_flops(DEVICE, bf16=True)
-    record = {"date": date.today().isoformat(), "device": torch.cuda.get_device_name(), "python": platform.python_version(),
-              "torch": torch.__version__, "cuda": torch.version.cuda, "peak_teraflops": peak / 1e12,
-              "product_teraflops": round(product() / 1e12),
-              "copy_gigabytes_per_second": round(copied() / 1e9), "rows": []}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        "device": torch.cuda.get_device_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "peak_teraflops": peak / 1e12,
+        "product_teraflops": round(product() / 1e12),
+        "copy_gigabytes_per_second": round(copied() / 1e9),
+        "rows": [],
+    }
     print({name: value for name, value in record.items() if name != "rows"}, flush=True)
     for size in arguments.sizes:
         for form in arguments.forms:
@@ -68,12 +75,22 @@ def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     drawn = examples.Batches(tokens, replace(settings.examples, max_tokens=1024, batch_tokens=BATCH_TOKENS))
     batches = Made([drawn.at(step) for step in range(3)])
     encoder = fresh(size)
-    rate, found = timed(encoder, replace(settings.loop, steps=steps + 2, compile=compiled), batches, lambda batch:
-                        pretrain.gradients(encoder, batch, micro_tokens=settings.micro_tokens))  # fmt: skip
+    rate, found = timed(
+        encoder,
+        replace(settings.loop, steps=steps + 2, compile=compiled),
+        batches,
+        lambda batch: pretrain.gradients(encoder, batch, micro_tokens=settings.micro_tokens),
+    )
     length, head_share = pretrain.shape_of(batches.at(0))
     flops = estimate.flops_per_token(encoder.config, head_share=head_share, length=length)
-    return {"stage": 1, "tokens_per_second": round(rate), "share_of_peak": round(rate * flops / peak, 3),
-            "hidden": round(head_share, 3), "attended": round(length), **found}  # fmt: skip
+    return {
+        "stage": 1,
+        "tokens_per_second": round(rate),
+        "share_of_peak": round(rate * flops / peak, 3),
+        "hidden": round(head_share, 3),
+        "attended": round(length),
+        **found,
+    }
 
 
 def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float) -> dict:
@@ -83,13 +100,23 @@ def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     drawn = pairs.Batches(tokens, replace(settings.batches, batch_pairs=BATCH_PAIRS, **lengths))
     batches = Made([drawn.at(step) for step in range(2)])
     encoder = fresh(size)
-    rate, found = timed(encoder, replace(settings.loop, steps=max(2, steps // 2) + 2, compile=compiled), batches, lambda batch:
-                        contrast.gradients(encoder, replace(settings, cached=True), batch))  # fmt: skip
+    rate, found = timed(
+        encoder,
+        replace(settings.loop, steps=max(2, steps // 2) + 2, compile=compiled),
+        batches,
+        lambda batch: contrast.gradients(encoder, replace(settings, cached=True), batch),
+    )
     held = sum(len(side.ids) for batch in batches.made for side in (batch.texts, batch.codes))
     tokens_per_pair = held / sum(len(batch.pair_P) for batch in batches.made)
     flops = estimate.flops_per_token(encoder.config, length=contrast.mean_length(batches.at(0)))
-    return {"stage": 2, "pairs_per_second": round(rate / tokens_per_pair), "tokens_per_second": round(rate),
-            "share_of_peak": round(rate * flops / peak, 3), "tokens_per_pair": round(tokens_per_pair), **found}  # fmt: skip
+    return {
+        "stage": 2,
+        "pairs_per_second": round(rate / tokens_per_pair),
+        "tokens_per_second": round(rate),
+        "share_of_peak": round(rate * flops / peak, 3),
+        "tokens_per_pair": round(tokens_per_pair),
+        **found,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +147,10 @@ def timed(encoder: Encoder, settings: loop.Settings, batches: Made, gradients: C
     if facts["skipped"]:
         raise SystemExit(f"{facts['skipped']} steps were not finite")
     rates = [(line["tokens"] - last["tokens"]) / (line["seconds"] - last["seconds"]) for last, line in pairwise(lines[1:])]
-    return median(rates), {"graphs": precision.graphs() - before,
-                           "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1)}  # fmt: skip
+    return median(rates), {
+        "graphs": precision.graphs() - before,
+        "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
+    }
 
 
 def product(size: int = 8192) -> float:

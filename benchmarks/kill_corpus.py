@@ -51,8 +51,14 @@ def main() -> None:
                 process.wait()
             builds += 1
             equal += open_artifact(out, "corpus").fingerprint == expected
-        record = {"date": date.today().isoformat(), **environment(), "kills": hits, "builds": builds, "equal": equal,
-                  "seconds of a build": round(whole, 1)}  # fmt: skip
+        record = {
+            "date": date.today().isoformat(),
+            **environment(),
+            "kills": hits,
+            "builds": builds,
+            "equal": equal,
+            "seconds of a build": round(whole, 1),
+        }
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -38,9 +38,11 @@ from codesage.training import checkpoints, curves, loop, optimizers
 
 CONFIG = Config(32, 2, 4, vocab_size=300, max_position_embeddings=64)  # dropout on: its random state counts
 SETTINGS = stage.Settings(
-    CONFIG, examples.Settings(max_tokens=32, batch_tokens=256), loop.Settings(60, 6, 5e-3, checkpoint_steps=7),
+    CONFIG,
+    examples.Settings(max_tokens=32, batch_tokens=256),
+    loop.Settings(60, 6, 5e-3, checkpoint_steps=7),
     micro_tokens=128,
-)  # fmt: skip
+)
 
 
 def forked(work) -> tuple[int, int]:
@@ -257,8 +259,16 @@ def run(part: str, trials: int, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         failures, counts = PARTS[part][0](trials, Path(folder), random.Random(options.seed))
     seconds = round(time.perf_counter() - started, 1)
-    result = {"part": part, "trials": trials, **counts, "failures": failures, "seconds": seconds,
-              "seed": options.seed, "torch": torch.__version__, "python": platform.python_version()}  # fmt: skip
+    result = {
+        "part": part,
+        "trials": trials,
+        **counts,
+        "failures": failures,
+        "seconds": seconds,
+        "seed": options.seed,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
     print(json.dumps(result), flush=True)
     return result
 

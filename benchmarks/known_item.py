@@ -28,9 +28,11 @@ from codesage.search.ranking import DENSE_WEIGHT, Rules
 from codesage.syntax import ParseRefused, functions, parse
 
 SYSTEMS = {  # (weight of the vectors, rules)
-    "full text": (0.0, Rules()), "vectors": (1e6, Rules()), "fused": (DENSE_WEIGHT, Rules()),
+    "full text": (0.0, Rules()),
+    "vectors": (1e6, Rules()),
+    "fused": (DENSE_WEIGHT, Rules()),
     "fused, kinds of files ranked alike": (DENSE_WEIGHT, Rules(kinds={})),
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -55,9 +57,14 @@ def main() -> None:
                 print(source.key, packages[source.key], flush=True)
                 for name, ones in ranks.items():
                     found[name] += ones
-    record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint,
-              "queries": len(found["fused"]), "packages": packages,
-              "MRR x 100": {name: round(100 * statistics.mean(ones), 1) for name, ones in found.items()}}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "model": encoder.fingerprint,
+        "queries": len(found["fused"]),
+        "packages": packages,
+        "MRR x 100": {name: round(100 * statistics.mean(ones), 1) for name, ones in found.items()},
+    }
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -75,9 +82,12 @@ def lay_out(source, arguments: argparse.Namespace, root: Path) -> list[tuple[str
             except ParseRefused:
                 continue
     pairs = [
-        pair for document in documents if document.path in parsed
-        for pair in pairs_of(parsed[document.path], document, Counter()) if pair.kind == "function"
-    ]  # fmt: skip
+        pair
+        for document in documents
+        if document.path in parsed
+        for pair in pairs_of(parsed[document.path], document, Counter())
+        if pair.kind == "function"
+    ]
     asked = random.Random(0).sample(pairs, min(arguments.queries, len(pairs)))
     chosen = {(pair.path, pair.start_line, pair.name) for pair in asked}
     for document in documents:

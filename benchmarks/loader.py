@@ -158,9 +158,12 @@ def _tokenising(documents: list[Document], tokenizer: tokenizers.Tokenizer) -> d
 
     rates, ids = {}, {}
     for name, work in (
-        ("parse", parsed), ("plain", lambda: by_words(texts)), ("plain, library", lambda: by_library(texts)),
-        ("named", lambda: by_words(strings)), ("named, library", lambda: by_library(strings)),
-    ):  # fmt: skip
+        ("parse", parsed),
+        ("plain", lambda: by_words(texts)),
+        ("plain, library", lambda: by_library(texts)),
+        ("named", lambda: by_words(strings)),
+        ("named, library", lambda: by_library(strings)),
+    ):
         started = time.process_time()
         ids[name] = work()
         rates[name] = round(megabytes / (time.process_time() - started), 2)

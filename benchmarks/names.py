@@ -117,8 +117,10 @@ def word_f1(guess: str, truth: str) -> float:
 def figures(guesses: list[str], truths: list[str]) -> dict:
     """Exact match and F1 of words, in percent."""
     pairs = list(zip(guesses, truths, strict=True))
-    return {"exact": round(100 * sum(guess == truth for guess, truth in pairs) / len(pairs), 2),
-            "f1": round(100 * sum(word_f1(guess, truth) for guess, truth in pairs) / len(pairs), 2)}  # fmt: skip
+    return {
+        "exact": round(100 * sum(guess == truth for guess, truth in pairs) / len(pairs), 2),
+        "f1": round(100 * sum(word_f1(guess, truth) for guess, truth in pairs) / len(pairs), 2),
+    }
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -144,22 +146,24 @@ def measure(args: argparse.Namespace) -> dict:
         for name, guesses in {**rows, "truth": truths}.items():
             everything[name] += guesses
         languages[language] = {
-            "identifiers": len(drawn), "files skipped": dict(skipped),
+            "identifiers": len(drawn),
+            "files skipped": dict(skipped),
             **{name: figures(guesses, truths) for name, guesses in rows.items()},
             "kinds": dict(Counter(found.units[number].kind for _, found, number in drawn)),
             "milliseconds an identifier": round(1000 * seconds / max(1, len(drawn)), 1),
-        }  # fmt: skip
+        }
         print(language, json.dumps(languages[language]), flush=True)
     truths = everything.pop("truth")
     return {
-        "what": "names of hidden identifiers in held-out packages", "languages": languages,
+        "what": "names of hidden identifiers in held-out packages",
+        "languages": languages,
         "all": {name: figures(guesses, truths) for name, guesses in everything.items()} | {"identifiers": len(truths)},
         "settings": {name: getattr(args, name) for name in _NUMBERS},
         "held out": sorted(f"{language}={Path(folder).name}" for language in folders for folder in folders[language]),
         "model": json.loads((args.model or filler.BUNDLED).joinpath("manifest.json").read_text())["facts"],
         "versions": {"codesage": __version__, "python": platform.python_version()},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

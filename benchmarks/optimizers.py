@@ -44,8 +44,13 @@ def main() -> None:
     for run in figures:
         print(f"| {run['optimizer']} | {run['rate']} | {run['steps']} | {run['loss']:.3f} |")
     if arguments.out:
-        record = {"date": date.today().isoformat(), **environment(), "size": arguments.size, "seconds": arguments.seconds,
-                  "runs": figures}  # fmt: skip
+        record = {
+            "date": date.today().isoformat(),
+            **environment(),
+            "size": arguments.size,
+            "seconds": arguments.seconds,
+            "runs": figures,
+        }
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -54,8 +59,13 @@ def trained(arguments: argparse.Namespace, optimizer: str, rate: float) -> dict:
     torch.set_num_threads(1)
     recipe = recipes.pretraining(arguments.size, seconds=arguments.seconds)
     # The recipe's rate is that of AdamW everywhere; the embedding, which AdamW moves in both, keeps its own.
-    loop = replace(recipe.loop, optimizer=optimizer, learning_rate=rate, evaluations=0,
-                   embedding_rate=recipe.loop.embedding_rate * recipe.loop.learning_rate / rate)  # fmt: skip
+    loop = replace(
+        recipe.loop,
+        optimizer=optimizer,
+        learning_rate=rate,
+        evaluations=0,
+        embedding_rate=recipe.loop.embedding_rate * recipe.loop.learning_rate / rate,
+    )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "model"
         stage.run(replace(recipe, loop=loop), open_tokens(arguments.tokens), tokenizers.load(arguments.tokenizer), out=out)

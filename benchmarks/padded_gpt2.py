@@ -67,10 +67,18 @@ class PaddedForMaskedLM(GPT2PreTrainedModel):
 def padded_config(shape: Config) -> PaddedConfig:
     """The peer's config of a shape of ours, without dropout."""
     return PaddedConfig(
-        vocab_size=shape.vocab_size, n_positions=shape.max_position_embeddings, n_embd=shape.hidden_size,
-        n_layer=shape.num_hidden_layers, n_head=shape.num_attention_heads, n_inner=shape.intermediate_size,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=shape.vocab_size,
+        n_positions=shape.max_position_embeddings,
+        n_embd=shape.hidden_size,
+        n_layer=shape.num_hidden_layers,
+        n_head=shape.num_attention_heads,
+        n_inner=shape.intermediate_size,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
 
 
 def load_masked_lm(folder: Path | str) -> PaddedForMaskedLM:

@@ -53,12 +53,23 @@ def main() -> None:
     from codesage.training import precision
 
     used = {**precision.environment(), "precision": steps.same_precision(runs)}
-    record = {"date": date.today().isoformat(), **environment(), **used, "size": arguments.size, **options, "losses": checked,
-              "ratios": ratios, "runs": runs}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        **used,
+        "size": arguments.size,
+        **options,
+        "losses": checked,
+        "ratios": ratios,
+        "runs": runs,
+    }
     print(f"{record['cpu']}: {used}")
     for form, found in ratios.items():
-        print(f"codesage against {form}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-              + f" (goals: {GOALS[form]} in tokens/s, 0.5 in memory)")  # fmt: skip
+        print(
+            f"codesage against {form}: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            + f" (goals: {GOALS[form]} in tokens/s, 0.5 in memory)"
+        )
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -102,9 +113,7 @@ def _batches(arguments: argparse.Namespace):
     lengths = np.minimum(tokens.plain.lengths, arguments.max_tokens)
     ids = tokens.plain.ids[spans(tokens.plain.borders[:-1], lengths)]
     cut = replace(tokens, plain=Ragged(ids, np.concatenate(([0], lengths.cumsum()))))
-    settings = examples.Settings(
-        objective="masking", max_tokens=arguments.max_tokens, batch_tokens=arguments.batch_tokens
-    )  # fmt: skip
+    settings = examples.Settings(objective="masking", max_tokens=arguments.max_tokens, batch_tokens=arguments.batch_tokens)
     return examples.Batches(cut, settings)
 
 
@@ -152,8 +161,12 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
         blocks = next(_concatenated(batches, arguments.max_tokens, step))
         labels = blocks["labels"].flatten()
         hidden = (labels >= 0).nonzero()[:, 0]
-        as_documents = Batch(blocks["input_ids"].flatten().numpy(), labels[hidden].numpy(), hidden.numpy(),
-                             [arguments.max_tokens] * len(blocks["labels"]))  # fmt: skip
+        as_documents = Batch(
+            blocks["input_ids"].flatten().numpy(),
+            labels[hidden].numpy(),
+            hidden.numpy(),
+            [arguments.max_tokens] * len(blocks["labels"]),
+        )
         for form, batch, given in (("padded", batches.at(step), rows), ("concatenated", as_documents, blocks)):
             mine, other = stage.summed_loss(encoder, batch) / len(batch.hidden_M), peer(**given).loss
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
@@ -167,9 +180,13 @@ def _ours(arguments: argparse.Namespace) -> dict:
 
     encoder, micro = load_encoder(arguments.work / "model"), arguments.micro_tokens or arguments.batch_tokens
     return steps.measured_ours(
-        encoder, _batches(arguments), lambda batch: stage.gradients(encoder, batch, micro_tokens=micro),
-        items=lambda batch: len(batch.inputs_T), steps=arguments.steps, stage="pretrain",
-    )  # fmt: skip
+        encoder,
+        _batches(arguments),
+        lambda batch: stage.gradients(encoder, batch, micro_tokens=micro),
+        items=lambda batch: len(batch.inputs_T),
+        steps=arguments.steps,
+        stage="pretrain",
+    )
 
 
 def _theirs(arguments: argparse.Namespace) -> dict:
@@ -189,14 +206,28 @@ def _theirs(arguments: argparse.Namespace) -> dict:
 
     with tempfile.TemporaryDirectory() as out:
         settings = TrainingArguments(
-            output_dir=out, per_device_train_batch_size=1, max_steps=arguments.steps + 1, learning_rate=1e-5, use_cpu=True,
-            save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
-            remove_unused_columns=False, bf16=precision.has_bf16(torch.device("cpu")),
-        )  # fmt: skip
+            output_dir=out,
+            per_device_train_batch_size=1,
+            max_steps=arguments.steps + 1,
+            learning_rate=1e-5,
+            use_cpu=True,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            optim="adamw_torch_fused",
+            remove_unused_columns=False,
+            bf16=precision.has_bf16(torch.device("cpu")),
+        )
         model = load_masked_lm(arguments.work / "model")
         clock.watch(model)
-        trainer = Trainer(model=model, args=settings, data_collator=collate,
-                          train_dataset=list(range(arguments.steps + 1)), callbacks=[clock.callback()])  # fmt: skip
+        trainer = Trainer(
+            model=model,
+            args=settings,
+            data_collator=collate,
+            train_dataset=list(range(arguments.steps + 1)),
+            callbacks=[clock.callback()],
+        )
         return steps.measured(clock, trainer.train)
 
 

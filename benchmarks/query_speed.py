@@ -91,17 +91,24 @@ def measured(folder: Path, count: int, queries: int) -> dict:
     view = index.view()
     loading = time.perf_counter() - started
     times, recalls = asked_in_turn(index, view, encoder, random.Random(1).sample(asked, queries + WARM))
-    found = {name: {"p50": round(float(np.percentile(ones, 50)), 2), "p95": round(float(np.percentile(ones, 95)), 2)}
-             for name, ones in times.items()}  # fmt: skip
+    found = {
+        name: {"p50": round(float(np.percentile(ones, 50)), 2), "p95": round(float(np.percentile(ones, 95)), 2)}
+        for name, ones in times.items()
+    }
     flat = min(one["p50"] for name, one in found.items() if name.startswith(FLAT))
     return {
-        "chunks": len(view.paths), "pieces": len(view.vectors_PD), "source_bytes": size,
-        "index_bytes": sum(file.stat().st_size for file in (folder / "index").iterdir()), "view_loaded_s": round(loading, 2),
-        "queries": queries, "milliseconds": found,
-        "times as fast as faiss IndexFlatIP": {name: round(flat / one["p50"], 2) for name, one in found.items()
-                                               if name.startswith("vectors")},
+        "chunks": len(view.paths),
+        "pieces": len(view.vectors_PD),
+        "source_bytes": size,
+        "index_bytes": sum(file.stat().st_size for file in (folder / "index").iterdir()),
+        "view_loaded_s": round(loading, 2),
+        "queries": queries,
+        "milliseconds": found,
+        "times as fast as faiss IndexFlatIP": {
+            name: round(flat / one["p50"], 2) for name, one in found.items() if name.startswith("vectors")
+        },
         "recall@10 beside IndexFlatIP": {name: round(statistics.mean(ones), 4) for name, ones in recalls.items()},
-    }  # fmt: skip
+    }
 
 
 def lay_out(root: Path, count: int) -> tuple[list[str], list[str], int]:
@@ -127,8 +134,10 @@ def lay_out(root: Path, count: int) -> tuple[list[str], list[str], int]:
 def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tuple[dict, dict]:
     """Milliseconds of each part and peer, and recall beside faiss, of each query after the first few."""
     vectors = view.vectors_PD
-    flat, quantised = faiss.IndexFlatIP(encoder.width), faiss.IndexScalarQuantizer(encoder.width, faiss.ScalarQuantizer.QT_8bit,
-                                                                                   faiss.METRIC_INNER_PRODUCT)  # fmt: skip
+    flat, quantised = (
+        faiss.IndexFlatIP(encoder.width),
+        faiss.IndexScalarQuantizer(encoder.width, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT),
+    )
     quantised.train(vectors)
     for peer in (flat, quantised):
         peer.add(vectors)
@@ -144,8 +153,11 @@ def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tupl
             "query encoded": lambda query=query: encoder.encode([query], kind="text"),
             "vectors: all compared": lambda vector=vector: best(pieces.similarities(vector), TOP),
             "vectors: 7 bits, then exactly": lambda vector=vector: pieces.nearest(vector, TOP),
-            **{f"{name}, {threads} threads": lambda peer=peer, threads=threads, vector=vector: near(peer, threads, vector)
-               for name, peer in ((FLAT, flat), (QUANTISED, quantised)) for threads in (1, os.cpu_count())},
+            **{
+                f"{name}, {threads} threads": lambda peer=peer, threads=threads, vector=vector: near(peer, threads, vector)
+                for name, peer in ((FLAT, flat), (QUANTISED, quantised))
+                for threads in (1, os.cpu_count())
+            },
             "words: ours": lambda query=query: best(view.postings.scores(index.connection, query_words(query)), DEPTH),
             "words: bm25s": lambda query=query: words.retrieve([query_words(query)], k=DEPTH, show_progress=False),
         }

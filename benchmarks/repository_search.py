@@ -34,12 +34,16 @@ TOP = 10
 OFF = {"file": 0.0, "later": 1.0, "name": 0.0, "path": 0.0, "part": 0.0, "literal": 0.0, "kinds": {}}
 VECTORS_ALONE = 1e6
 SYSTEMS = {  # (weight of the vectors, rules)
-    "full text, no rule": (0.0, Rules(**OFF)), "vectors, no rule": (VECTORS_ALONE, Rules(**OFF)),
-    "fused, no rule": (DENSE_WEIGHT, Rules(**OFF)), "full text": (0.0, Rules()), "vectors": (VECTORS_ALONE, Rules()),
-    "all": (DENSE_WEIGHT, Rules()), "all, weight 2": (2.0, Rules()),
+    "full text, no rule": (0.0, Rules(**OFF)),
+    "vectors, no rule": (VECTORS_ALONE, Rules(**OFF)),
+    "fused, no rule": (DENSE_WEIGHT, Rules(**OFF)),
+    "full text": (0.0, Rules()),
+    "vectors": (VECTORS_ALONE, Rules()),
+    "all": (DENSE_WEIGHT, Rules()),
+    "all, weight 2": (2.0, Rules()),
     **{f"all without {rule}": (DENSE_WEIGHT, Rules(**{rule: off})) for rule, off in OFF.items()},
     **{f"{rule} alone": (DENSE_WEIGHT, Rules(**{**OFF, rule: getattr(Rules(), rule)})) for rule in OFF},
-}  # fmt: skip
+}
 COLD = {"not encoded, words and static vectors": 0, "not encoded, the best encoded for each query": partial._MOST}
 
 
@@ -73,15 +77,23 @@ def main() -> None:
         index = indexed(root, arguments.cache / "indexes", encoder)
         asked = queries[repository["repo"]]
         repositories[repository["repo"]] = {
-            "language": repository["language"], "chunks": index.status().chunks, "queries": len(asked),
+            "language": repository["language"],
+            "chunks": index.status().chunks,
+            "queries": len(asked),
             **{name: round(mean_ndcg(index, encoder, asked, *system), 4) for name, system in systems.items()},
             "published": repository["published_ndcg10"],
-        }  # fmt: skip
+        }
         if arguments.cold:
             repositories[repository["repo"]] |= measured_cold(root, encoder, asked)
         print(repository["repo"], {name: repositories[repository["repo"]][name] for name in names}, flush=True)
-    record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint, "missing": missing,
-              "NDCG@10": summary(repositories, names), "repositories": repositories}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "model": encoder.fingerprint,
+        "missing": missing,
+        "NDCG@10": summary(repositories, names),
+        "repositories": repositories,
+    }
     print(json.dumps({"NDCG@10": record["NDCG@10"], "missing": missing}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -100,8 +112,9 @@ def lay_out(repository: dict, cache: Path) -> Path | None:
         clone = cache / "clones" / name
         if not clone.exists():
             clone.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["git", "clone", "--quiet", "--no-checkout", f"https://github.com/{repository['github']}", clone],
-                           check=True)  # fmt: skip
+            subprocess.run(
+                ["git", "clone", "--quiet", "--no-checkout", f"https://github.com/{repository['github']}", clone], check=True
+            )
         packed = subprocess.run(["git", "-C", clone, "archive", revision, repository["root"]], capture_output=True, check=False)
         if packed.returncode:
             return None
@@ -159,8 +172,10 @@ def summary(repositories: dict, systems: list[str]) -> dict:
     """Means over repositories of each system, and of each that was published for all of them."""
     found = {name: round(statistics.mean(one[name] for one in repositories.values()), 4) for name in systems}
     published = set.intersection(*(set(one["published"]) for one in repositories.values()))
-    return found | {f"{name}, published": round(statistics.mean(one["published"][name] for one in repositories.values()), 4)
-                    for name in sorted(published)}  # fmt: skip
+    return found | {
+        f"{name}, published": round(statistics.mean(one["published"][name] for one in repositories.values()), 4)
+        for name in sorted(published)
+    }
 
 
 if __name__ == "__main__":

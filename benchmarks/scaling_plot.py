@@ -60,30 +60,47 @@ def _draw(record: dict, picture: Path) -> None:
 
     figure = Figure(figsize=(9.2, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = (("thousand tokens/s", lambda found: steps.rate(found, 0) / 1e3),
-            ("peak memory, GB", lambda found: found["peak_bytes"] / 1e9))  # fmt: skip
+    rows = (
+        ("thousand tokens/s", lambda found: steps.rate(found, 0) / 1e3),
+        ("peak memory, GB", lambda found: found["peak_bytes"] / 1e9),
+    )
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, (sweep, shape) in enumerate(SWEEPS.items()):
         for row, (label, height) in enumerate(rows):
             axis = grid[row][column]
             for form, (name, colour) in SIDES.items():
                 points = [found for found in record["points"] if (found["sweep"], found["form"]) == (sweep, form)]
-                axis.plot([found["value"] for found in points], [height(found) for found in points], "o-", color=colour,
-                          label=name, linewidth=2, markersize=5)  # fmt: skip
+                axis.plot(
+                    [found["value"] for found in points],
+                    [height(found) for found in points],
+                    "o-",
+                    color=colour,
+                    label=name,
+                    linewidth=2,
+                    markersize=5,
+                )
             axis.set_xscale("log", base=2)
             axis.set_xticks(shape["values"], [f"{value:,}" for value in shape["values"]])
             axis.set_ylabel(label if column == 0 else "")
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
-        fixed = ", ".join(f"{shape[name]:,} tokens {'a batch' if name == 'batch_tokens' else 'a document at most'}"
-                          for name in SWEEPS if name in shape)  # fmt: skip
+        fixed = ", ".join(
+            f"{shape[name]:,} tokens {'a batch' if name == 'batch_tokens' else 'a document at most'}"
+            for name in SWEEPS
+            if name in shape
+        )
         grid[0][column].set_title(fixed, color=INK, loc="left", fontsize=10)
         grid[1][column].set_xlabel(shape["label"])
     for row in grid:
         row[0].set_ylim(bottom=0)  # when all is drawn: it ends the scaling of the whole row
     grid[0][0].legend(frameon=False, loc="best")
-    figure.suptitle(f"Stage I of {record['size']}, {record['cores']} cores of {record['cpu']}", color=INK, fontweight="bold",
-                    x=0.01, ha="left")  # fmt: skip
+    figure.suptitle(
+        f"Stage I of {record['size']}, {record['cores']} cores of {record['cpu']}",
+        color=INK,
+        fontweight="bold",
+        x=0.01,
+        ha="left",
+    )
     figure.savefig(picture, dpi=120)
 
 

@@ -48,8 +48,14 @@ def main() -> None:
                 if round_:
                     times[name].append(time.perf_counter() - started)
     seconds = {name: round(statistics.median(found), 3) for name, found in times.items()}
-    record = {"date": date.today().isoformat(), **environment(), "functions": count, "index_seconds": round(indexing, 1),
-              "median_seconds": seconds, "runs": times}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "functions": count,
+        "index_seconds": round(indexing, 1),
+        "median_seconds": seconds,
+        "runs": times,
+    }
     print(json.dumps({key: record[key] for key in ("functions", "index_seconds", "median_seconds")}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -129,16 +129,22 @@ def rate(found: dict, unit: int) -> float:
 def ratios(ours: list[dict], theirs: list[dict]) -> dict[str, float]:
     """Medians over rounds, ours over theirs: items a second by clock and by processor, and bytes."""
     rounds = list(zip(ours, theirs, strict=True))
-    speed = {name: statistics.median(rate(mine, unit) / rate(other, unit) for mine, other in rounds)
-             for unit, name in enumerate(("clock", "processor"))}  # fmt: skip
-    return speed | {name: statistics.median(mine[f"{name}_bytes"] / other[f"{name}_bytes"] for mine, other in rounds)
-                    for name in ("peak", "growth")}  # fmt: skip
+    speed = {
+        name: statistics.median(rate(mine, unit) / rate(other, unit) for mine, other in rounds)
+        for unit, name in enumerate(("clock", "processor"))
+    }
+    return speed | {
+        name: statistics.median(mine[f"{name}_bytes"] / other[f"{name}_bytes"] for mine, other in rounds)
+        for name in ("peak", "growth")
+    }
 
 
 def told(found: dict, items: str) -> str:
     """One line of what `measured` found."""
-    return (f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, {found['precision']}, peak "
-            f"{found['peak_bytes'] / 1e9:.2f} GB, {found['growth_bytes'] / 1e9:.2f} GB over before")  # fmt: skip
+    return (
+        f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, {found['precision']}, peak "
+        f"{found['peak_bytes'] / 1e9:.2f} GB, {found['growth_bytes'] / 1e9:.2f} GB over before"
+    )
 
 
 def _resident(name: str) -> int:

@@ -89,10 +89,15 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
     table.write_text('text,kind\n"a,\nb",one\nc,two\n')
     assert data.read(table, code="text", label="kind").texts == ["a,\nb", "c"]
     assert data.read(table, code="text", labelled=False).labels == []
-    for content, message in (('{"code": "x"}', "a.jsonl:1: no label"), ("[1]", "expected a JSON object"), ("{", "a.jsonl:1:"),
-                             ("", "holds no rows"), ('{"code": 7, "label": 1}', "a.jsonl:1: expected text in code"),
-                             ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', "a.jsonl:2: expected text in code"),
-                             ('{"code": "", "label": 1}', "no code")):  # fmt: skip
+    for content, message in (
+        ('{"code": "x"}', "a.jsonl:1: no label"),
+        ("[1]", "expected a JSON object"),
+        ("{", "a.jsonl:1:"),
+        ("", "holds no rows"),
+        ('{"code": 7, "label": 1}', "a.jsonl:1: expected text in code"),
+        ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', "a.jsonl:2: expected text in code"),
+        ('{"code": "", "label": 1}', "no code"),
+    ):
         lines.write_text(content)
         with pytest.raises(CodesageError, match=message):
             data.read(lines)

@@ -57,10 +57,16 @@ def test_every_command_and_option_is_documented():
             assert re.search(rf"{option}\b", sections[name]), f"{name} {option}: run 'python scripts/commands_page.py'"
 
 
-@pytest.mark.parametrize("table, heading", [
-    ("_TOP", "At the top"), ("_PACKAGE", "`[[package]]`"), ("_FOLDER", "`[[folder]]`"), ("_PARQUET", "`[[parquet]]`"),
-    ("_REPOSITORY", "`[[repository]]`"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table, heading",
+    [
+        ("_TOP", "At the top"),
+        ("_PACKAGE", "`[[package]]`"),
+        ("_FOLDER", "`[[folder]]`"),
+        ("_PARQUET", "`[[parquet]]`"),
+        ("_REPOSITORY", "`[[repository]]`"),
+    ],
+)
 def test_every_recipe_setting_is_documented(table, heading):
     guide = (ROOT / "docs" / "corpus-guide.md").read_text(encoding="utf-8")
     section = re.split(r"\n(?=`\[\[|At the top|`codesage)", guide)
@@ -96,8 +102,9 @@ def test_python_blocks(page, tmp_path):
     code = "\n\n".join(text for run, text in code_blocks if run)
     if code:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -135,8 +142,14 @@ def test_one_version_in_one_place():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion(shell):
-    environment = {**os.environ, "_CODESAGE_COMPLETE": f"complete_{shell}", "COMP_WORDS": "codesage sea", "COMP_CWORD": "1",
-                   "_TYPER_COMPLETE_ARGS": "codesage sea", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "_CODESAGE_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "codesage sea",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "codesage sea",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
     program = "import sys; sys.argv = ['codesage']; from codesage.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert "search" in done.stdout, done.stderr
@@ -146,8 +159,9 @@ def test_shell_completion(shell):
 def test_the_wheel_holds_the_package_and_its_model(tmp_path):
     import zipfile
 
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True,
-                   capture_output=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True
+    )
     (wheel,) = tmp_path.glob("codesage-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

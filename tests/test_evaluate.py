@@ -38,8 +38,12 @@ def test_tasks_have_equal_weight_and_systems_share_resamples():
 def benchmarks(folder):
     """A few rows in the layout of each of the four benchmarks."""
     words = ["read a file", "open the door", "sum two numbers", "sort the list"]
-    code = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
-            "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip
+    code = [
+        "def read_file(path): return open(path).read()",
+        "def open_door(door): door.open()",
+        "def sum_numbers(a, b): return a + b",
+        "def sort_list(items): return sorted(items)",
+    ]
     rows = {
         "cosqa/queries": [{"query_id": i, "query": text, "code_id": i} for i, text in enumerate(words)],
         "cosqa/codebase": [{"code_id": i, "code": text} for i, text in enumerate(code)],

@@ -77,7 +77,10 @@ def test_a_narrow_beam_finds_what_greedy_search_misses():
     with np.errstate(divide="ignore"):
         find = lambda width: beam.search(  # noqa: E731
             lambda begun: [np.log(np.array(scores[one.ids] if one.length == 2 else [0.0, 0.0, 0.0])) for one in begun],
-            beam.Settings(2, beam=width, keep=1), first=np.ones(3, bool), later=np.ones(3, bool))  # fmt: skip
+            beam.Settings(2, beam=width, keep=1),
+            first=np.ones(3, bool),
+            later=np.ones(3, bool),
+        )
         assert find(1)[0].ids == (0, 0) and find(2)[0].ids == (1, 2)
 
 
@@ -202,13 +205,22 @@ def model(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("names")
     tokenizer = train([PYTHON] * 5, folder / "tokenizer", settings=TokenizerSettings(vocab_size=300))
-    tokenised.write([Document(f"{number}.py", "python", PYTHON, "") for number in range(4)], [], tokenizer, folder / "tokens",
-                    settings=tokenised.Settings(workers=1))  # fmt: skip
+    tokenised.write(
+        [Document(f"{number}.py", "python", PYTHON, "") for number in range(4)],
+        [],
+        tokenizer,
+        folder / "tokens",
+        settings=tokenised.Settings(workers=1),
+    )
     recipe = recipes.naming("toy")
     settings = replace(
-        recipe, encoder=Config(32, 2, 4, max_position_embeddings=256).without_dropout(), micro_tokens=4_096, initial="normal",
-        examples=replace(recipe.examples, batch_tokens=256), loop=loop.Settings(70, 5, 1e-2, evaluations=0),
-    )  # fmt: skip
+        recipe,
+        encoder=Config(32, 2, 4, max_position_embeddings=256).without_dropout(),
+        micro_tokens=4_096,
+        initial="normal",
+        examples=replace(recipe.examples, batch_tokens=256),
+        loop=loop.Settings(70, 5, 1e-2, evaluations=0),
+    )
     stage.run(settings, tokenised.open_tokens(folder / "tokens"), tokenizer, folder / "model")
     torch.set_num_threads(threads)
     return folder / "model"

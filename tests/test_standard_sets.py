@@ -19,8 +19,12 @@ from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
 
 WORDS = ["read a file", "open the door", "sum two numbers", "sort the list"]
-CODE = ["def read_file(path): return open(path).read()", "def open_door(door): door.open()",
-        "def sum_numbers(a, b): return a + b", "def sort_list(items): return sorted(items)"]  # fmt: skip
+CODE = [
+    "def read_file(path): return open(path).read()",
+    "def open_door(door): door.open()",
+    "def sum_numbers(a, b): return a + b",
+    "def sort_list(items): return sorted(items)",
+]
 
 
 def lines(file, rows):
@@ -29,8 +33,10 @@ def lines(file, rows):
 
 
 def described(first=0):
-    return [{"docstring_tokens": text.split(), "code_tokens": code.split(), "url": f"u{first + i}", "idx": i}
-            for i, (text, code) in enumerate(zip(WORDS, CODE, strict=True))]  # fmt: skip
+    return [
+        {"docstring_tokens": text.split(), "code_tokens": code.split(), "url": f"u{first + i}", "idx": i}
+        for i, (text, code) in enumerate(zip(WORDS, CODE, strict=True))
+    ]
 
 
 def write_sets(folder):
@@ -71,8 +77,15 @@ def data(tmp_path_factory):
 def test_every_layout_is_read(data):
     tasks = sets.read(None, data, [], say=lambda line: pytest.fail(line))
     assert list(tasks) == [
-        "CoSQA", "AdvTest", "CodeSearchNet", "CodeNet", "POJ-104", "BigCloneBench", "Defect", "Runtime error"
-    ]  # fmt: skip
+        "CoSQA",
+        "AdvTest",
+        "CodeSearchNet",
+        "CodeNet",
+        "POJ-104",
+        "BigCloneBench",
+        "Defect",
+        "Runtime error",
+    ]
     assert [task.name for task in tasks["CodeSearchNet"]] == ["go", "ruby"]
     assert tasks["CodeSearchNet"][0].relevant == [3, 2, 1] and tasks["AdvTest"][0].queries == WORDS
     assert tasks["CoSQA"][0].candidates == CODE and tasks["CoSQA"][0].relevant == [0, 1, 2, 3]
@@ -86,8 +99,21 @@ def test_every_layout_is_read(data):
 def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
     app = typer.Typer()
     app.command()(evaluate)
-    done = CliRunner().invoke(app, ["default", "static", "--data", str(data), "--out", str(tmp_path / "r.json"),
-                                    "--width", "64", "--plots", str(tmp_path / "plots")])  # fmt: skip
+    done = CliRunner().invoke(
+        app,
+        [
+            "default",
+            "static",
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "r.json"),
+            "--width",
+            "64",
+            "--plots",
+            str(tmp_path / "plots"),
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "| MRR x 100 | CoSQA | AdvTest | CodeSearchNet |" in done.output
     assert "| MAP x 100 | CodeNet | POJ-104 |" in done.output and "| F1 x 100 | BigCloneBench |" in done.output
@@ -164,8 +190,16 @@ def test_the_threshold_of_clones_comes_from_the_validation_pairs():
 
 def small_encoder():
     torch.manual_seed(0)
-    return Encoder(Config(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-                          max_position_embeddings=16))  # fmt: skip
+    return Encoder(
+        Config(
+            vocab_size=32,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=16,
+        )
+    )
 
 
 @pytest.mark.parametrize("protocol", [training.FROZEN, training.FINE_TUNED])
@@ -216,7 +250,7 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
         ("cosqa", "cosqa-retrieval-test-500.json", '[{"doc": null, "retrieval_idx": 7}]', "item 1: doc is null, not text"),
         ("runtime-error", "train_balanced.json", '{"code": null, "label": 1}\n', "train_balanced.json:1: none of the fields"),
     ],
-)  # fmt: skip
+)
 def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
     (write_sets(tmp_path) / name / file).write_text(content)
     with pytest.raises(CodesageError, match=message):
@@ -232,8 +266,10 @@ def test_words_are_weighted_as_bm25_scores_them():
     """The sum of a text's weights of the query's words is its score: against bm25s, whose constants are the same."""
     texts = ["read the file", "read read file_name of path", "close door", "open the door and the other door"]
     weights = features.word_weights(texts)
-    words = sorted({word for text in texts for word in features.split_words(text)},
-                   key=lambda word: (-sum(word in features.split_words(text) for text in texts), word))  # fmt: skip
+    words = sorted(
+        {word for text in texts for word in features.split_words(text)},
+        key=lambda word: (-sum(word in features.split_words(text) for text in texts), word),
+    )
     for query in ("file", "the door", "path"):
         ours = weights[:, [words.index(word) for word in query.split()]].sum(1)
         np.testing.assert_allclose(ours, (features.K1 + 1) * stage.BM25(texts).scores([query])[0], rtol=1e-5)

@@ -77,12 +77,30 @@ def _mount() -> None:
     app.add_typer(agents, name="mcp")
     app.add_typer(workspace, name="workspace")
     for command, name in (
-        (index, "index"), (search, "search"), (similar, "similar"), (clones, "clones"), (names, "names"),
-        (status, "status"), (watch, "watch"), (clear, "clear"), (doctor, "doctor"), (models, "models"),
-        (tokenizer, "tokenizer"), (tokens_command, "tokens"), (pretrain, "pretrain"), (filter_pairs, "filter"),
-        (mine_negatives, "mine"), (teach, "teach"), (contrast, "contrast"), (initialise, "initialise"), (evaluate, "evaluate"),
-        (ablate, "ablate"), (export, "export"), (export_hub, "export-hub"), (serve, "serve"),
-    ):  # fmt: skip
+        (index, "index"),
+        (search, "search"),
+        (similar, "similar"),
+        (clones, "clones"),
+        (names, "names"),
+        (status, "status"),
+        (watch, "watch"),
+        (clear, "clear"),
+        (doctor, "doctor"),
+        (models, "models"),
+        (tokenizer, "tokenizer"),
+        (tokens_command, "tokens"),
+        (pretrain, "pretrain"),
+        (filter_pairs, "filter"),
+        (mine_negatives, "mine"),
+        (teach, "teach"),
+        (contrast, "contrast"),
+        (initialise, "initialise"),
+        (evaluate, "evaluate"),
+        (ablate, "ablate"),
+        (export, "export"),
+        (export_hub, "export-hub"),
+        (serve, "serve"),
+    ):
         app.command(name)(command)
 
 

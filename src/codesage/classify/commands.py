@@ -18,11 +18,13 @@ _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bu
 def train(
     data: Annotated[Path, typer.Argument(help="CSV or JSON lines with a column of code and one of labels.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: _Model = None, device: _Device = "auto", code_column: _CodeColumn = "code",
+    model: _Model = None,
+    device: _Device = "auto",
+    code_column: _CodeColumn = "code",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     folds: Annotated[int, typer.Option(min=0, help="Folds of the cross-validation; 0: do not measure.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Train a linear head on the vectors of a model, and report its cross-validation."""
     import codesage
     from codesage.classify import data as rows
@@ -48,9 +50,11 @@ def train(
 def apply(
     head: Annotated[Path, typer.Argument(help="A folder that 'codesage classify train' wrote.")],
     inputs: Annotated[list[Path], typer.Argument(help="Source files, or CSV and JSON lines with a column of code.")],
-    model: _Model = None, device: _Device = "auto", code_column: _CodeColumn = "code",
+    model: _Model = None,
+    device: _Device = "auto",
+    code_column: _CodeColumn = "code",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, with all probabilities.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Label code: a line for each source file, or for each row of a table."""
     import codesage
     from codesage.classify import data as rows
@@ -61,8 +65,10 @@ def apply(
     fingerprint = str(facts.get("model"))
     encoder = codesage.load(model, precision="torch" if fingerprint.startswith("torch:") else "auto", device=device)
     if fingerprint != encoder.fingerprint:
-        raise CodesageError(f"{head} was trained on vectors of model {fingerprint}, this is {encoder.fingerprint}: give "
-                            "--model and --device as in training, or train the head again")  # fmt: skip
+        raise CodesageError(
+            f"{head} was trained on vectors of model {fingerprint}, this is {encoder.fingerprint}: give "
+            "--model and --device as in training, or train the head again"
+        )
     names, texts = [], []
     for file in inputs:
         read = rows.read(file, code=code_column, labelled=False).texts if _is_table(file) else [_text(file)]

@@ -35,8 +35,9 @@ def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool
     for number, row in _rows(file):
         missing = [name for name in (code, label) if (labelled or name == code) and row.get(name) in (None, "")]
         if missing:
-            raise CodesageError(f"{file}:{number}: no {' and no '.join(missing)}: name the columns with --code-column and "
-                                "--label-column")  # fmt: skip
+            raise CodesageError(
+                f"{file}:{number}: no {' and no '.join(missing)}: name the columns with --code-column and --label-column"
+            )
         if not isinstance(row[code], str) or (labelled and isinstance(row[label], (list, dict))):
             raise CodesageError(f"{file}:{number}: expected text in {code} and a text or a number in {label}")
         texts.append(row[code])

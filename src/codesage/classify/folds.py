@@ -24,9 +24,11 @@ class Validated:
 
     def figures(self) -> dict[str, float]:
         """Means over the folds times 100, and their standard deviation."""
-        return {"macro F1": round(100 * float(np.mean(self.macro_f1)), 2),
-                "standard deviation": round(100 * float(np.std(self.macro_f1)), 2),
-                "accuracy": round(100 * float(np.mean(self.accuracy)), 2)}  # fmt: skip
+        return {
+            "macro F1": round(100 * float(np.mean(self.macro_f1)), 2),
+            "standard deviation": round(100 * float(np.std(self.macro_f1)), 2),
+            "accuracy": round(100 * float(np.mean(self.accuracy)), 2),
+        }
 
 
 def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
@@ -34,8 +36,10 @@ def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
     names, counts = np.unique(np.asarray(labels), return_counts=True)
     if folds < 2 or counts.min() < folds:
         rarest = str(names[counts.argmin()])
-        raise CodesageError(f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected at least 2 folds, and a "
-                            "row of each label in each: take fewer folds or leave the label out")  # fmt: skip
+        raise CodesageError(
+            f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected at least 2 folds, and a "
+            "row of each label in each: take fewer folds or leave the label out"
+        )
     rng, fold_N = np.random.default_rng(seed), np.empty(len(labels), np.int64)
     for name in names:
         rows = rng.permutation(np.flatnonzero(np.asarray(labels) == name))

@@ -36,8 +36,10 @@ class Head:
         CodesageError when the vectors are of another width, or one is not finite.
         """
         if vectors_ND.shape[1] != len(self.mean_D):
-            raise CodesageError(f"vectors of width {vectors_ND.shape[1]}, but the head was trained on {len(self.mean_D)}: "
-                                "give the model it was trained with")  # fmt: skip
+            raise CodesageError(
+                f"vectors of width {vectors_ND.shape[1]}, but the head was trained on {len(self.mean_D)}: "
+                "give the model it was trained with"
+            )
         if not np.isfinite(vectors_ND).all():
             raise CodesageError("a vector is not finite: train or export the model again")
         scores_NC = (vectors_ND - self.mean_D) / self.scale_D @ self.weight_CD.T + self.bias_C

@@ -70,9 +70,14 @@ def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]
     shared = [task for task in sorted(queries) if task in candidates]
     row_of = {task: row for row, task in enumerate(names)}
     return RetrievalTask(
-        f"MBXP {query_language} to {code_language}", [queries[task] for task in shared], [candidates[task] for task in names],
-        [row_of[task] for task in shared], "code", (query_language, code_language), unanswered=len(queries) - len(shared),
-    )  # fmt: skip
+        f"MBXP {query_language} to {code_language}",
+        [queries[task] for task in shared],
+        [candidates[task] for task in names],
+        [row_of[task] for task in shared],
+        "code",
+        (query_language, code_language),
+        unanswered=len(queries) - len(shared),
+    )
 
 
 def mbxp_across(folder: Path | str) -> list[RetrievalTask]:

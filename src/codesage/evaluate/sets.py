@@ -30,13 +30,17 @@ SETS = {
     "java-csharp": DataSet("Java and C#", local.java_csharp, "valid.jsonl"),
     "codenet": DataSet("CodeNet", standard.codenet, "LANGUAGE_with_func.jsonl"),
     "poj104": DataSet("POJ-104", standard.poj104, "test.jsonl"),
-    "bigclonebench": DataSet("BigCloneBench", lambda folder: [standard.bigclonebench(folder)],
-                             "data.jsonl, valid.txt and test.txt"),
+    "bigclonebench": DataSet(
+        "BigCloneBench", lambda folder: [standard.bigclonebench(folder)], "data.jsonl, valid.txt and test.txt"
+    ),
     "codecomplex": DataSet("CodeComplex", lambda folder: [local.codecomplex(folder)], "test.jsonl or data.jsonl"),
     "defect": DataSet("Defect", lambda folder: [standard.defect(folder)], "train.jsonl, valid.jsonl and test.jsonl"),
-    "runtime-error": DataSet("Runtime error", lambda folder: [standard.runtime_error(folder)],
-                             "train_balanced.json, valid_balanced.json and test_balanced.json"),
-}  # fmt: skip
+    "runtime-error": DataSet(
+        "Runtime error",
+        lambda folder: [standard.runtime_error(folder)],
+        "train_balanced.json, valid_balanced.json and test_balanced.json",
+    ),
+}
 
 
 def _cosqa(folder: Path) -> RetrievalTask:
@@ -97,8 +101,11 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
     if isinstance(first, ClassificationTask):
         return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.counted}
     searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
-    found = {"tasks": len(group), "queries": sum(len(one.queries) for one in searched),
-             "candidates": sum(len(one.candidates) for one in searched)}  # fmt: skip
+    found = {
+        "tasks": len(group),
+        "queries": sum(len(one.queries) for one in searched),
+        "candidates": sum(len(one.candidates) for one in searched),
+    }
     unanswered = sum(one.unanswered for one in searched if isinstance(one, RetrievalTask))
     if unanswered:
         found["queries without an answer"] = unanswered
@@ -111,5 +118,7 @@ def _unanswered(task: GroupTask) -> int:
     identities: dict[str, set[str]] = {}
     for label, identity in zip(task.candidate_labels, task.candidate_identities, strict=True):
         identities.setdefault(label, set()).add(identity)
-    return sum(not identities.get(label, set()) - {identity}
-               for label, identity in zip(task.query_labels, task.query_identities, strict=True))  # fmt: skip
+    return sum(
+        not identities.get(label, set()) - {identity}
+        for label, identity in zip(task.query_labels, task.query_identities, strict=True)
+    )

@@ -207,7 +207,7 @@ def compare(
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).
 
     The value is the reciprocal rank, or the average precision of a GroupTask. CodesageError when no query has an answer.
-    """  # fmt: skip
+    """
     figures: dict[str, list[dict[str, float]]] = {}
     values: dict[str, list[np.ndarray]] = {}
     for task in tasks:
@@ -222,8 +222,10 @@ def compare(
                 raise CodesageError(f"{task.name}: no query has an answer")
             figures.setdefault(system, []).append({"map": 100 * float(found.mean())} if grouped else measure(found))
             values.setdefault(system, []).append(found if grouped else reciprocal_ranks(found))
-    return {system: {metric: round(float(np.mean([one[metric] for one in parts])), 2) for metric in parts[0]}
-            for system, parts in figures.items()}, values  # fmt: skip
+    return {
+        system: {metric: round(float(np.mean([one[metric] for one in parts])), 2) for metric in parts[0]}
+        for system, parts in figures.items()
+    }, values
 
 
 def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
@@ -276,7 +278,10 @@ def classification(
     """
     found = {}
     for name, features in features_of(models, task.texts).items():
-        told = (folds.tested(features, task.labels, task.parts) if task.parts
-                else folds.cross_validated(features, task.labels, seed=seed))  # fmt: skip
+        told = (
+            folds.tested(features, task.labels, task.parts)
+            if task.parts
+            else folds.cross_validated(features, task.labels, seed=seed)
+        )
         found[name] = told.figures()
     return found

@@ -41,8 +41,9 @@ def codesearchnet(folder: Path) -> list[RetrievalTask]:
     languages = sorted(path.parent.name for path in folder.glob("*/test.jsonl"))
     if not languages:
         raise CodesageError(f"{folder} holds no LANGUAGE/test.jsonl: expected CodeSearchNet as filtered for GraphCodeBERT")
-    return [_described(language, folder / language / "test.jsonl", folder / language / "codebase.jsonl")
-            for language in languages]  # fmt: skip
+    return [
+        _described(language, folder / language / "test.jsonl", folder / language / "codebase.jsonl") for language in languages
+    ]
 
 
 def codenet(folder: Path) -> list[GroupTask]:
@@ -59,8 +60,10 @@ def codenet(folder: Path) -> list[GroupTask]:
 
 def poj104(folder: Path) -> list[GroupTask]:
     """POJ-104 (CodeXGLUE): `test.jsonl` with code, label and index; measured by MAP@R."""
-    rows = [(_one_line(row["code"]), str(row["label"]), str(row["index"]))
-            for row in read_rows(folder / "test.jsonl", "code", "label", "index")]  # fmt: skip
+    rows = [
+        (_one_line(row["code"]), str(row["label"]), str(row["index"]))
+        for row in read_rows(folder / "test.jsonl", "code", "label", "index")
+    ]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     once(columns[2], "index", folder / "test.jsonl")
     return [GroupTask("POJ-104", *columns, *columns, languages=("c", "c"), at_r=True)]
@@ -70,8 +73,12 @@ def bigclonebench(folder: Path) -> CloneTask:
     """BigCloneBench (CodeXGLUE): `data.jsonl` with func and idx; `valid.txt` and `test.txt` with idx, idx and 0 or 1."""
     rows = list(read_rows(folder / "data.jsonl", "func", "idx"))
     row_of = unique(rows, "idx", folder / "data.jsonl")
-    return CloneTask("BigCloneBench", [_one_line(row["func"]) for row in rows],
-                     _pairs(folder / "valid.txt", row_of), _pairs(folder / "test.txt", row_of))  # fmt: skip
+    return CloneTask(
+        "BigCloneBench",
+        [_one_line(row["func"]) for row in rows],
+        _pairs(folder / "valid.txt", row_of),
+        _pairs(folder / "test.txt", row_of),
+    )
 
 
 def defect(folder: Path) -> ClassificationTask:
@@ -84,8 +91,9 @@ def defect(folder: Path) -> ClassificationTask:
     for part in _PARTS:
         for number, line in enumerate(read_lines(folder / f"{part}.txt", "one number a line"), start=1):
             if not (line.strip().isdigit() and int(line) < len(functions)):
-                raise CodesageError(f"{folder / part}.txt:{number}: {line[:40]!r} is not a row of function.json "
-                                    f"({len(functions):,} rows)")  # fmt: skip
+                raise CodesageError(
+                    f"{folder / part}.txt:{number}: {line[:40]!r} is not a row of function.json ({len(functions):,} rows)"
+                )
             if int(line) in where:
                 raise CodesageError(f"{folder / part}.txt:{number}: row {line.strip()} is in {where[int(line)]} too")
             where[int(line)] = f"{part}.txt:{number}"
@@ -99,20 +107,29 @@ def runtime_error(folder: Path, *, seed: int = 0) -> ClassificationTask:
 
     Training programs without an error are as many as those with one at most; the others are left out and counted.
     """
-    files = [next((file for name in (f"{part}_balanced.json", f"{part}.jsonl", f"{part}.json")
-                   if (file := folder / name).is_file()), folder / f"{part}.jsonl") for part in _PARTS]  # fmt: skip
+    files = [
+        next(
+            (file for name in (f"{part}_balanced.json", f"{part}.jsonl", f"{part}.json") if (file := folder / name).is_file()),
+            folder / f"{part}.jsonl",
+        )
+        for part in _PARTS
+    ]
     task = _split("Runtime error", files)
-    quiet = [row for row, (label, part) in enumerate(zip(task.labels, task.parts, strict=True))
-             if part == "train" and label in _NO_ERROR]  # fmt: skip
+    quiet = [
+        row
+        for row, (label, part) in enumerate(zip(task.labels, task.parts, strict=True))
+        if part == "train" and label in _NO_ERROR
+    ]
     surplus = len(quiet) - (task.parts.count("train") - len(quiet))
     if surplus <= 0:
         return task
     dropped = set(np.random.default_rng(seed).choice(quiet, surplus, replace=False).tolist())
     kept = [row for row in range(len(task.texts)) if row not in dropped]
     return ClassificationTask(
-        task.name, *([column[row] for row in kept] for column in (task.texts, task.labels, task.parts)),
+        task.name,
+        *([column[row] for row in kept] for column in (task.texts, task.labels, task.parts)),
         counted={"training programs without an error": surplus},
-    )  # fmt: skip
+    )
 
 
 def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
@@ -124,9 +141,12 @@ def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
     if codebase != queries:
         unique(rows, identity, queries)
     answers = answered([row[identity] for row in rows], unique(code, identity, codebase), queries)
-    return RetrievalTask(name, [_joined(row, ("docstring_tokens",), queries, line) for line, row in enumerate(rows, start=1)],
-                         [_joined(row, ("function_tokens", "code_tokens"), codebase, line)
-                          for line, row in enumerate(code, start=1)], answers)  # fmt: skip
+    return RetrievalTask(
+        name,
+        [_joined(row, ("docstring_tokens",), queries, line) for line, row in enumerate(rows, start=1)],
+        [_joined(row, ("function_tokens", "code_tokens"), codebase, line) for line, row in enumerate(code, start=1)],
+        answers,
+    )
 
 
 def _solutions(file: Path, language: str) -> tuple[list[str], list[str], list[str]]:

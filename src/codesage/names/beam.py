@@ -54,8 +54,10 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
         for begun, scores_V in zip(live, next_of(live), strict=True):
             allowed = later if begun.ids else first
             most = settings.keep if len(begun.ids) + 1 == begun.length else settings.beam
-            grown += [Prefix(begun.length, (*begun.ids, token), begun.total + score)
-                      for token, score in _best(np.where(allowed, scores_V, -np.inf), most)]  # fmt: skip
+            grown += [
+                Prefix(begun.length, (*begun.ids, token), begun.total + score)
+                for token, score in _best(np.where(allowed, scores_V, -np.inf), most)
+            ]
         found += [Found(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
         found = sorted(found, key=lambda one: (-one.score, one.ids))[: settings.keep]
         live = _extended([one for one in grown if len(one.ids) < one.length], found, settings)

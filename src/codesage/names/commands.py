@@ -10,21 +10,27 @@ import typer
 def names(
     file: Annotated[Path, typer.Argument(help="A source file in one of the nine languages.")],
     only: Annotated[list[str] | None, typer.Option("--only", help="Only identifiers of this name; can be repeated.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All identifiers that the file defines, not only placeholders such as t, "
-                                        "a2, var3 and _0x1f.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="All identifiers that the file defines, not only placeholders such as t, a2, var3 and _0x1f."
+        ),
+    ] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the new names into FILE.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the renamed file here; - prints it.", allow_dash=True)] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print the changes as a unified diff.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     model: Annotated[Path | None, typer.Option(help="A folder of 'codesage pretrain --names' or of its export.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one. An exported model runs on the "
-                                        "CPU.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one. An exported model runs on the CPU.")
+    ] = "auto",
     language: Annotated[str, typer.Option(help="Language of the file. Default: by its suffix.")] = "",
     most: Annotated[int, typer.Option(min=1, help="Name at most this many identifiers, the most frequent ones.")] = 200,
-    least: Annotated[float, typer.Option(min=0, max=1, help="Rename only if the mean probability of a sub-token is at "
-                                         "least this.")] = 0.0,
+    least: Annotated[
+        float, typer.Option(min=0, max=1, help="Rename only if the mean probability of a sub-token is at least this.")
+    ] = 0.0,
     beam: Annotated[int, typer.Option(min=1, help="Width of the beam search.")] = 4,
-) -> None:  # fmt: skip
+) -> None:
     """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
     from codesage.names import run
 

@@ -61,15 +61,20 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
     """
     folder = BUNDLED if path is None else Path(path)
     if path is None and not folder.is_dir():
-        raise CodesageError("no model for names is installed: train one with 'codesage pretrain TOKENS --model default "
-                            "--names', and give its folder with --model")  # fmt: skip
+        raise CodesageError(
+            "no model for names is installed: train one with 'codesage pretrain TOKENS --model default "
+            "--names', and give its folder with --model"
+        )
     if not folder.is_dir():
-        raise CodesageError(f"{folder}: no such folder: expected a model of 'codesage pretrain --names', give its folder with "
-                            "--model")  # fmt: skip
+        raise CodesageError(
+            f"{folder}: no such folder: expected a model of 'codesage pretrain --names', give its folder with --model"
+        )
     facts = open_artifact(folder, "model").facts if (folder / MANIFEST).is_file() else {}
     if facts.get("stages", ["pretrain"])[-1:] != ["pretrain"]:
-        raise CodesageError(f"{folder} has been through {', '.join(facts['stages']) or 'no stage'}: names need a model whose "
-                            "last stage is 'codesage pretrain'")  # fmt: skip
+        raise CodesageError(
+            f"{folder} has been through {', '.join(facts['stages']) or 'no stage'}: names need a model whose "
+            "last stage is 'codesage pretrain'"
+        )
     config, tokenizer = load_config(folder), tokenizers.load(folder)
     reach = min(facts.get("max_tokens", config.max_position_embeddings), config.max_position_embeddings)
     exported = (folder / TOKENS).is_file()
@@ -91,8 +96,10 @@ def _onnx(file: Path, tokenizer: tokenizers.Tokenizer) -> tuple[States, np.ndarr
 
 def _torch(folder: Path, device: str) -> tuple[States, np.ndarray]:
     if find_spec("torch") is None:
-        raise CodesageError(f"{folder} holds no {TOKENS}, and torch is not installed: pip install 'codesage[train]', or run "
-                            "'codesage export --names' where torch is installed")  # fmt: skip
+        raise CodesageError(
+            f"{folder} holds no {TOKENS}, and torch is not installed: pip install 'codesage[train]', or run "
+            "'codesage export --names' where torch is installed"
+        )
     import torch
 
     from codesage.encoder.model import Encoder, Layout

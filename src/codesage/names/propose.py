@@ -56,8 +56,9 @@ class Proposer:
         """Names for one unit of `text` and their scores, best first, without duplicates, taken names included."""
         limit = min(self.settings.window_tokens, self.filler.max_tokens)
         windows = text.around(unit, limit=limit, most_windows=self.settings.windows, reserve=self.settings.search.most_tokens)
-        found = beam.search(lambda begun: self._next(windows, begun), self.settings.search, first=self._first_V,
-                            later=self._later_V)  # fmt: skip
+        found = beam.search(
+            lambda begun: self._next(windows, begun), self.settings.search, first=self._first_V, later=self._later_V
+        )
         scores: dict[str, float] = {}
         for one in found:
             scores.setdefault(self.filler.tokenizer.decode(one.ids), one.score)
@@ -87,9 +88,13 @@ def name_tokens(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def propose(
-    proposer: Proposer, tree: SourceTree, found: Found, chosen: Sequence[int], *,
+    proposer: Proposer,
+    tree: SourceTree,
+    found: Found,
+    chosen: Sequence[int],
+    *,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[Proposal]:  # fmt: skip
+) -> list[Proposal]:
     """A proposal for each of the units `found.units[chosen]`, in their order. `progress`: called with how many are named."""
     text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
     names = Names(tree, found.units)

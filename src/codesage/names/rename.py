@@ -34,8 +34,9 @@ def _moved(before: Sequence[Unit], edits: Sequence[tuple[int, int, str]]) -> lis
     longer = {start: len(name.encode()) - (end - start) for start, end, name in edits}
     starts = sorted(span for unit in before for span in unit.spans)
     shifts = accumulate((longer.get(start, 0) for start, _ in starts), initial=0)
-    moved = {span: (span[0] + shift, span[1] + shift + longer.get(span[0], 0))
-             for span, shift in zip(starts, shifts, strict=False)}  # fmt: skip
+    moved = {
+        span: (span[0] + shift, span[1] + shift + longer.get(span[0], 0)) for span, shift in zip(starts, shifts, strict=False)
+    }
     return [tuple(moved[span] for span in unit.spans) for unit in before]
 
 

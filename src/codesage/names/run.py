@@ -52,8 +52,10 @@ class Result:
     def renamed(self) -> str:
         """The text with the new names. CodesageError when the file has syntax errors or would not be equal but for names."""
         if self.tree.has_errors:
-            raise CodesageError(f"{self.file} has a syntax error {_error_at(self.tree)}: names are only written into a file "
-                                "that parses, run without --write, --out and --diff to see them")  # fmt: skip
+            raise CodesageError(
+                f"{self.file} has a syntax error {_error_at(self.tree)}: names are only written into a file "
+                "that parses, run without --write, --out and --diff to see them"
+            )
         return rename.renamed(self.tree, self.found, self.accepted())
 
     def diff(self, text: str) -> str:
@@ -65,20 +67,43 @@ class Result:
     def rows(self) -> list[dict]:
         """One dictionary for each proposal."""
         source = self.tree.source
-        return [{"line": source.count(b"\n", 0, one.unit.spans[0][0]) + 1, "kind": one.unit.kind, "name": one.unit.name,
-                 "occurrences": len(one.unit.spans), "proposed": one.name, "probability": round(one.probability, 4),
-                 "others": list(one.others)} for one in self.proposals]  # fmt: skip
+        return [
+            {
+                "line": source.count(b"\n", 0, one.unit.spans[0][0]) + 1,
+                "kind": one.unit.kind,
+                "name": one.unit.name,
+                "occurrences": len(one.unit.spans),
+                "proposed": one.name,
+                "probability": round(one.probability, 4),
+                "others": list(one.others),
+            }
+            for one in self.proposals
+        ]
 
     def table(self) -> str:
         """A line for each proposal, with its first line in the file."""
-        rows = [(str(row["line"]), row["kind"], row["name"], row["proposed"] or "-", f"{row['probability']:.0%}",
-                 str(row["occurrences"]), ", ".join(row["others"])) for row in self.rows()]  # fmt: skip
+        rows = [
+            (
+                str(row["line"]),
+                row["kind"],
+                row["name"],
+                row["proposed"] or "-",
+                f"{row['probability']:.0%}",
+                str(row["occurrences"]),
+                ", ".join(row["others"]),
+            )
+            for row in self.rows()
+        ]
         head = ("line", "kind", "name", "proposed", "probability", "uses", "alternatives")
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         right = (0, 4, 5)
-        lines = ["  ".join(cell.rjust(width) if column in right else cell.ljust(width)
-                           for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                 for row in (head, *rows)]  # fmt: skip
+        lines = [
+            "  ".join(
+                cell.rjust(width) if column in right else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in (head, *rows)
+        ]
         return "\n".join(lines)
 
 
@@ -118,13 +143,18 @@ def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str
     wanted = set(options.only)
     stay = [name for name in found.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
     if stay:
-        notice(f"{len(stay):,} names stay, they also stand where they cannot change (as keys or keyword arguments): "
-               f"{', '.join(stay[:5])}")  # fmt: skip
+        notice(
+            f"{len(stay):,} names stay, they also stand where they cannot change (as keys or keyword arguments): "
+            f"{', '.join(stay[:5])}"
+        )
     missing = wanted - {unit.name for unit in found.units} - set(found.fixed)
     if missing:
         raise CodesageError(f"{file} defines no {', '.join(sorted(missing))}: give --only a name that the file defines")
-    chosen = [number for number, unit in enumerate(found.units)
-              if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))]  # fmt: skip
+    chosen = [
+        number
+        for number, unit in enumerate(found.units)
+        if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))
+    ]
     if not chosen:
         raise CodesageError(f"{file}: no renameable name is a placeholder such as t, a2 or var3: give --only NAME or --all")
     if len(chosen) > options.most:

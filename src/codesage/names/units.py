@@ -22,16 +22,31 @@ from codesage.syntax.tree import SourceTree
 KINDS = ("class", "function", "member", "parameter", "variable")
 _MEMBER_TYPES = {"property_identifier", "private_property_identifier", "field_identifier"}
 _MEMBER_FIELDS = {  # a node, and its field in which a member stands
-    "attribute": "attribute", "field_access": "field", "method_invocation": "name", "member_access_expression": "name",
-    "member_binding_expression": "name", "member_call_expression": "name", "scoped_call_expression": "name",
-    "nullsafe_member_call_expression": "name", "call": "method",
-}  # fmt: skip
+    "attribute": "attribute",
+    "field_access": "field",
+    "method_invocation": "name",
+    "member_access_expression": "name",
+    "member_binding_expression": "name",
+    "member_call_expression": "name",
+    "scoped_call_expression": "name",
+    "nullsafe_member_call_expression": "name",
+    "call": "method",
+}
 _FIXED_TYPES = {"shorthand_property_identifier", "shorthand_property_identifier_pattern", "hash_key_symbol", "simple_symbol"}
 _FIXED_FIELDS = {"keyword_argument": "name", "argument": "name", "keyword_parameter": "name"}
-_ECMA_FUNCTIONS = {"function_declaration", "function_expression", "arrow_function", "method_definition",
-                   "generator_function_declaration", "generator_function"}  # fmt: skip
-_FUNCTIONS = {"javascript": _ECMA_FUNCTIONS, "typescript": _ECMA_FUNCTIONS,
-              "java": {"method_declaration", "constructor_declaration", "lambda_expression"}}  # fmt: skip
+_ECMA_FUNCTIONS = {
+    "function_declaration",
+    "function_expression",
+    "arrow_function",
+    "method_definition",
+    "generator_function_declaration",
+    "generator_function",
+}
+_FUNCTIONS = {
+    "javascript": _ECMA_FUNCTIONS,
+    "typescript": _ECMA_FUNCTIONS,
+    "java": {"method_declaration", "constructor_declaration", "lambda_expression"},
+}
 _KIND_WORDS = (("parameter", "parameter"), ("class", "class"), ("interface", "class"), ("struct", "class"), ("enum", "class"),
                ("trait", "class"), ("module", "class"), ("record", "class"), ("type", "class"), ("function", "function"),
                ("method", "function"), ("constructor", "function"), ("field", "member"), ("property", "member"),
@@ -150,8 +165,16 @@ def _declares(node: Node) -> bool:
     for ancestor in _above(node, 12):
         if ancestor.type in ("assignment_expression", "augmented_assignment_expression"):
             return False
-        if ancestor.type in ("variable_declarator", "formal_parameters", "catch_clause", "arrow_function", "formal_parameter",
-                             "lambda_expression", "resource", "enhanced_for_statement"):  # fmt: skip
+        if ancestor.type in (
+            "variable_declarator",
+            "formal_parameters",
+            "catch_clause",
+            "arrow_function",
+            "formal_parameter",
+            "lambda_expression",
+            "resource",
+            "enhanced_for_statement",
+        ):
             return True
     return True
 
@@ -180,8 +203,12 @@ def _is_member(node: Node) -> bool:
 def _receiverless(node: Node) -> bool:
     """Whether a call has no receiver: `run()` is not `it.run()`."""
     parent = node.parent
-    return (parent is not None and parent.type in ("method_invocation", "call")
-            and parent.child_by_field_name("object") is None and parent.child_by_field_name("receiver") is None)  # fmt: skip
+    return (
+        parent is not None
+        and parent.type in ("method_invocation", "call")
+        and parent.child_by_field_name("object") is None
+        and parent.child_by_field_name("receiver") is None
+    )
 
 
 def _is_fixed(node: Node) -> bool:

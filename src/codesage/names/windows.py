@@ -76,8 +76,7 @@ class Text:
         before = self._taken(range(holes[0] - 1, -1, -1), room - room // 2, back=True)
         after = self._taken(range(holes[-1] + 1, len(self._pieces)), room - len(before), back=False)
         before = self._taken(range(holes[0] - 1, -1, -1), room - len(after), back=True)
-        between = [tuple(token for piece in self._pieces[low + 1 : high] for token in piece)
-                   for low, high in pairwise(holes)]  # fmt: skip
+        between = [tuple(token for piece in self._pieces[low + 1 : high] for token in piece) for low, high in pairwise(holes)]
         return Window((before, *between, after))
 
     def _taken(self, places: range, most: int, *, back: bool) -> tuple[int, ...]:

@@ -27,10 +27,12 @@ _CONTEXTUAL = {
     "php": "true false null self parent static this mixed void iterable object",
     "python": "match case type _",
 }
-_ECMA = ("Array Boolean Date Error Function JSON Map Math Number Object Promise Proxy Reflect RegExp Set String Symbol WeakMap "
-         "WeakSet console document window global globalThis process require module exports parseInt parseFloat isNaN isFinite "
-         "setTimeout setInterval clearTimeout clearInterval fetch alert location history navigator event name self top parent "
-         "status length prototype constructor Buffer URL encodeURIComponent decodeURIComponent escape unescape")  # fmt: skip
+_ECMA = (
+    "Array Boolean Date Error Function JSON Map Math Number Object Promise Proxy Reflect RegExp Set String Symbol WeakMap "
+    "WeakSet console document window global globalThis process require module exports parseInt parseFloat isNaN isFinite "
+    "setTimeout setInterval clearTimeout clearInterval fetch alert location history navigator event name self top parent "
+    "status length prototype constructor Buffer URL encodeURIComponent decodeURIComponent escape unescape"
+)
 _BUILTIN = {
     "javascript": _ECMA,
     "typescript": _ECMA + " Partial Readonly Record Pick Omit Exclude Extract",
