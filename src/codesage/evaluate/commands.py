@@ -18,57 +18,59 @@ class Classifier(StrEnum):
     finetuned = "finetuned"
 
 
+_Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="Model folders with optional names, also of sentence-transformers. 'default': the bundled model; 'static': its "
+        "token vectors without context; 'random': random weights; 'minilm': a general encoder.",
+    ),
+]
+_Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--benchmarks",
+        "--data",
+        help="Folder with a folder for each data set, in the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
+        "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, runtime-error.",
+    ),
+]
+_Task = Annotated[list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all in --benchmarks.")]
+_Download = Annotated[
+    bool,
+    typer.Option(
+        "--download",
+        help="Fetch the data sets of --task that are not there from where their authors publish them, into the cache.",
+    ),
+]
+_Device = Annotated[
+    str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for folders with weights of torch.")
+]
+_ClassifierKind = Annotated[
+    Classifier,
+    typer.Option(help="exact: a linear head, trained to its minimum; frozen, finetuned: as in the paper, three seeds."),
+]
+_KeepLanguage = Annotated[
+    bool,
+    typer.Option(
+        help="Compare code across languages by plain cosine, as published, without removing the language from the vectors."
+    ),
+]
+_Width = Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")]
+
+
 def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NAME=]MODEL...",
-            help="Model folders with optional names, "
-            "also of sentence-transformers. 'default': the bundled model; 'static': its "
-            "token vectors without context; 'random': random weights; 'minilm': a general "
-            "encoder.",
-        ),
-    ],
+    models: _Models,
     corpus: Annotated[Path | None, typer.Option(help="Search the held-out packages of this corpus.")] = None,
-    benchmarks: Annotated[
-        Path | None,
-        typer.Option(
-            "--benchmarks",
-            "--data",
-            help="Folder with a folder for each data set, in "
-            "the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
-            "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, "
-            "runtime-error.",
-        ),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all in --benchmarks.")
-    ] = None,
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download",
-            help="Fetch the data sets of --task that are not there from where their authors publish them, into the cache.",
-        ),
-    ] = False,
+    benchmarks: _Data = None,
+    task: _Task = None,
+    download: _Download = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for folders with weights of torch.")
-    ] = "auto",
+    device: _Device = "auto",
     dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
-    classifier: Annotated[
-        Classifier,
-        typer.Option(help="exact: a linear head, trained to its minimum; frozen, finetuned: as in the paper, three seeds."),
-    ] = Classifier.exact,
-    keep_language: Annotated[
-        bool,
-        typer.Option(
-            help="Compare code across languages by plain cosine, as published, without removing the language from the vectors."
-        ),
-    ] = False,
-    width: Annotated[
-        list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")
-    ] = None,
+    classifier: _ClassifierKind = Classifier.exact,
+    keep_language: _KeepLanguage = False,
+    width: _Width = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
