@@ -3,8 +3,9 @@
     python benchmarks/fine_tuning.py FOLDER [--minutes 10] [--threads 2] [--out FILE.json]
 
 FOLDER is src/Illuminate of a clone of https://github.com/laravel/framework (MIT; the recorded run used commit bd71b45f). Its
-components are published as packages of their own. Four of them (Cache, Console, Mail and Queue) are held out. The commands are those of the training guide. The report has the figures before and after, with 95% intervals and the
-paired test of `codesage evaluate --against`.
+components are published as packages of their own. Four of them (Cache, Console, Mail and Queue) are held out. The commands
+are those of the training guide. The report has the figures before and after, with 95% intervals and the paired test of
+`codesage evaluate --against`.
 """
 
 import argparse
