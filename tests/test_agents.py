@@ -17,7 +17,8 @@ import codesage
 from codesage import CodesageError
 from codesage.agents import install
 from codesage.agents.folders import Folders
-from codesage.search.index import Busy, Index
+from codesage.search.database import Busy
+from codesage.search.index import Index
 from codesage.search.similar import similar
 
 pytest.importorskip("mcp")

@@ -21,7 +21,7 @@ import codesage.walk
 from codesage import CodesageError
 from codesage.languages import LANGUAGES, language_of
 from codesage.records import Chunk, Document
-from codesage.search import index as index_station
+from codesage.search import database
 from codesage.search.chunks import chunks
 from codesage.search.filters import filter_of
 from codesage.search.index import Index, of_other_models
@@ -218,7 +218,7 @@ def test_an_index_of_another_model_or_a_damaged_one_is_refused(root, tmp_path):
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / "index" / f"index.sqlite{suffix}").unlink(missing_ok=True)
     (tmp_path / "index" / "index.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(CodesageError, match="not a readable index.*--rebuild"):
+    with pytest.raises(CodesageError, match="is damaged.*--rebuild"):
         opened(root, tmp_path)
     index = opened(root, tmp_path, rebuild=True)
     index.update(ENCODER)
@@ -288,7 +288,7 @@ def test_searches_at_once_share_the_first_index(root, tmp_path):
 def test_an_index_that_another_process_just_created_is_kept(root, tmp_path):
     index = opened(root, tmp_path)
     index.update(ENCODER)
-    index_station._create(tmp_path / "index" / "index.sqlite", root, ENCODER)
+    database.create(tmp_path / "index" / "index.sqlite", root, ENCODER)
     assert opened(root, tmp_path).status().files == 3
     assert not list((tmp_path / "index").glob("*.new-*"))
 

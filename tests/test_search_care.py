@@ -100,7 +100,7 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     assert run("doctor").returncode == 0 and not faults()
     folder = default_folder(root, ENCODER.fingerprint)
     index = Index.open(root, folder=None, encoder=ENCODER)
-    with index.connection:
+    with index._writing():
         index.connection.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE row = 1")
         index.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', '7')")
         index.connection.execute("UPDATE words SET counts = zeroblob(99) WHERE word = 'retry'")

@@ -14,8 +14,9 @@ from pathlib import Path
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search import query as station
+from codesage.search.database import Busy
 from codesage.search.filters import filter_of
-from codesage.search.index import Busy, Index, Status, default_folder
+from codesage.search.index import Index, Status, default_folder
 from codesage.search.similar import similar
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from codesage.artifacts import MANIFEST
 from codesage.encoder import runtime
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
-from codesage.search.index import SCHEMA, Index, default_folder
+from codesage.search import database
+from codesage.search.database import DATABASE, SCHEMA
+from codesage.search.index import Index, default_folder
 from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder
 from codesage.search.vectors import cache_folder
@@ -30,7 +31,6 @@ from codesage.walk import walk
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
-_OWN = ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16", "lock")
 _EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles"}
 _SNIPPETS = {"python": "def f():\n    return 1\n", "php": "<?php function f() { return 1; }\n",
              "go": "package p\nfunc f() int { return 1 }\n", "ruby": "def f\n  1\nend\n", "c": "int f() { return 1; }\n",
@@ -59,7 +59,7 @@ class Kept:
 def kept_indexes() -> list[Kept]:
     """All indexes in the user's cache."""
     place = default_folder(Path("."), "").parent
-    folders = sorted(path for path in place.glob("*") if (path / "index.sqlite").exists()) if place.is_dir() else []
+    folders = sorted(path for path in place.glob("*") if (path / DATABASE).exists()) if place.is_dir() else []
     return [Kept(folder, _root_of(folder), size_of(folder)) for folder in folders]
 
 
@@ -70,7 +70,7 @@ def to_clear(
     if sum(map(bool, (paths, everything, gone, vectors))) > 1 or (index_dir and (everything or gone or vectors)):
         raise CodesageError("give paths, or one of --all, --gone and --vectors")
     if index_dir is not None:
-        if not (index_dir / "index.sqlite").exists():
+        if not (index_dir / DATABASE).exists():
             raise CodesageError(f"{index_dir} is not an index: give the folder that --index-dir named before")
         return [Kept(index_dir, _root_of(index_dir), size_of(index_dir))]
     if vectors:
@@ -96,20 +96,17 @@ def size_of(folder: Path) -> int:
 def remove(folder: Path) -> int:
     """Remove an index, and nothing else that lies in its folder; bytes that were freed.
 
-    CodesageError when another process is writing it.
+    CodesageError when another process is writing it, or it cannot be removed.
     """
-    freed = 0
+    size = sum((folder / name).stat().st_size for name in database.FILES if (folder / name).exists())
     try:
-        with FileLock(folder / "lock", timeout=0.5):
-            for name in _OWN[:-1]:
-                freed += (folder / name).stat().st_size if (folder / name).exists() else 0
-                (folder / name).unlink(missing_ok=True)
-    except Timeout:
-        raise CodesageError(f"another process is writing {folder}: wait for it") from None
-    (folder / "lock").unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    return freed
+        database.remove(folder, folder)
+        (folder / "lock").unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise database.failure(error, folder, "") from None
+    return size
 
 
 def remove_vectors() -> int:
@@ -130,9 +127,9 @@ def remove_clones() -> int:
 
 def _root_of(folder: Path) -> str:
     try:
-        connection = sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)
+        connection = database.connect(folder / DATABASE)
         try:
-            return dict(connection.execute("SELECT key, value FROM meta")).get("root", "")
+            return database.meta_of(connection).get("root", "")
         finally:
             connection.close()
     except sqlite3.Error:
@@ -203,7 +200,7 @@ def _vectors_finding() -> Finding:
 def _sqlite_fault(file: Path) -> str:
     """What is wrong with a database, "" for nothing."""
     try:
-        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        connection = database.connect(file)
         try:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         finally:
@@ -217,12 +214,8 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
     folder = index_dir or default_folder(path, encoder.fingerprint)
     option = f" --index-dir {index_dir}" if index_dir else ""
     repair = f"run 'codesage index {path}{option} --rebuild'"
-    if not (folder / "index.sqlite").exists():
+    if not (folder / DATABASE).exists():
         yield Finding("index", f"{path} has none yet", f"run 'codesage index {path}{option}'")
-        return
-    fault = _sqlite_fault(folder / "index.sqlite")
-    if fault:
-        yield Finding("index", f"{folder / 'index.sqlite'}: {fault}", repair)
         return
     try:
         index = Index.open(path, folder=index_dir, encoder=encoder, upgrade=False)
@@ -237,6 +230,10 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
 
 
 def _content_findings(index: Index, command: str, repair: str) -> Iterator[Finding]:
+    found = index.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        yield Finding("index", f"{index.folder / DATABASE}: {found}", repair)
+        return
     held = index.status()
     size = size_of(index.folder) / 1e6
     yield Finding("index", f"version {SCHEMA}, {held.files:,} files, {held.chunks:,} chunks, {size:,.1f} MB")

@@ -13,9 +13,10 @@ from typing import Any
 from codesage.encoder.runtime import Embedder, load
 from codesage.records import Hit
 from codesage.search.ask import Asker
+from codesage.search.database import Busy, Unwritable
 from codesage.search.filters import filter_of
-from codesage.search.index import Busy, Status
 from codesage.search.index import Index as Store
+from codesage.search.index import Status
 from codesage.search.places import place_in, places_of
 from codesage.search.ranking import DENSE_WEIGHT
 from codesage.search.refresh import SECONDS
@@ -90,6 +91,10 @@ class Index:
         while True:
             try:
                 index.update(self._asker.encoder, seconds=seconds)
+                return
+            except Unwritable:
+                if seconds is None or not index.status().files:
+                    raise
                 return
             except Busy:
                 if index.status().files:

@@ -10,8 +10,8 @@ before documentation and data.
 import glob
 import hashlib
 import os
+import shlex
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder
-from codesage.search import postings
+from codesage.search import database, postings
+from codesage.search.checksums import Checksums
+from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, File, batches, storable
@@ -32,29 +34,13 @@ from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
 from codesage.walk import name_of, walk
 
-SCHEMA = "3"
 _FILES_A_BATCH = 16
 _CHUNKS_A_BATCH = 64  # encoded between two commits
 _HURRIED = 16  # the same where time is short
-_PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
-    start_line INTEGER, end_line INTEGER, words INTEGER, text TEXT);
-CREATE TABLE statics (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE INDEX chunks_of_file ON chunks (path);
-CREATE TABLE vectors (row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
-CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
-CREATE INDEX pieces_of_chunk ON pieces (chunk);
-CREATE INDEX pieces_of_row ON pieces (row);
-"""
+_TRUSTED = 60.0  # seconds after which a process that opens or writes a file looks again whether it is sound
+_Progress = Callable[[int, int], None]  # (done, of all)
 _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 _VIEWS = Views()
-
-
-class Busy(CodesageError):
-    """Another process is writing the index: what it has committed can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +78,11 @@ def of_other_models(folder: Path, model: str) -> list[Path]:
 class Index:
     """An open index. Use `Index.open`; `update` brings it up to date, `connection` and `vectors` are what query reads."""
 
-    def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection) -> None:
-        self.root, self.folder, self.connection = root, folder, connection
-        self._opened = os.stat(folder / "index.sqlite")
-        meta = _meta(connection)
+    def __init__(self, root: Path, folder: Path, connection: sqlite3.Connection, repair: str) -> None:
+        self.root, self.folder, self.connection, self._repair = root, folder, connection, repair
+        self._opened = os.stat(folder / DATABASE)
+        self._checksums = Checksums(folder / DATABASE, self)
+        meta = database.meta_of(connection)
         self.width, self.model, self._origin = int(meta["width"]), meta["model"], meta["origin"]
 
     @classmethod
@@ -105,39 +92,37 @@ class Index:
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
         With `rebuild` an existing index is replaced by an empty one. So is an index that an older CodeSage wrote, unless
-        `upgrade` is False. Raises CodesageError when `root` is missing, or the index is corrupt, of another version or of
-        another model: each names the command that repairs it.
+        `upgrade` is False. Where nothing can be written, an existing index is opened for reading. Raises CodesageError when
+        `root` is missing, the index cannot be read or made, or it is damaged, of another version or of another model: each says
+        what to do, and only where the index must be built anew, how.
         """
         root = Path(root)
-        if not root.exists():
-            raise CodesageError(f"{root}: no such file or folder: give a path that exists")
-        repair = f"run 'codesage index {root}{f' --index-dir {folder}' if folder else ''} --rebuild'"
+        _require_readable(root)
+        own = f" --index-dir {shlex.quote(str(folder))}" if folder else ""
+        repair = f"run 'codesage index {shlex.quote(str(root))}{own} --rebuild'"
         folder = folder or default_folder(root, encoder.fingerprint)
-        file = folder / "index.sqlite"
-        removed = rebuild and _remove(folder, root)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not file.exists():
-                if not removed:
-                    _require_own(folder)
-                _create(file, root, encoder)
-            _private(folder)
-            connection = _connect(file)
-            meta = _meta(connection)
-            if upgrade and _is_older(meta, root):
+            removed = rebuild and database.remove(folder, root)
+            database.make(folder, root, encoder, own=removed)
+            connection = database.connect(folder / DATABASE)
+            if upgrade and database.is_older(database.meta_of(connection), root):
                 connection.close()
-                _upgrade(folder, root, encoder)
-                connection = _connect(file)
-                meta = _meta(connection)
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise CodesageError(f"{file} is not a readable index ({error}): {repair}") from None
-        if meta.get("schema") != SCHEMA:
-            raise CodesageError(f"{file} has version {meta.get('schema')}, expected {SCHEMA}: {repair}")
-        if meta["root"] != str(root.resolve()):
-            raise CodesageError(f"{folder} is the index of {meta['root']}, not of {root.resolve()}: give another --index-dir")
-        if meta["model"] != encoder.fingerprint:
-            raise CodesageError(f"{folder} was written by model {meta['model']}, this is model {encoder.fingerprint}: {repair}")
-        return cls(root, folder, connection)
+                database.upgrade(folder, root, encoder)
+                connection = database.connect(folder / DATABASE)
+            meta = database.meta_of(connection)
+            if meta["schema"] == SCHEMA:
+                index = cls(root, folder, connection, repair)
+                with index.unmoved():
+                    index._require_sound(seconds=_TRUSTED)
+        except (sqlite3.Error, OSError, LookupError, ValueError) as error:
+            raise database.failure(error, folder, repair) from None
+        if meta["schema"] != SCHEMA:
+            raise CodesageError(f"{folder / DATABASE} has version {meta['schema']}, expected {SCHEMA}: {repair}")
+        if (of := meta.get("root")) != str(root.resolve()):
+            raise CodesageError(f"{folder} is the index of {of}, not of {root.resolve()}: give another --index-dir")
+        if index.model != encoder.fingerprint:
+            raise CodesageError(f"{folder} was written by model {index.model}, this is model {encoder.fingerprint}: {repair}")
+        return index
 
     @property
     def rows(self) -> int:
@@ -149,8 +134,8 @@ class Index:
         if not self.connection.in_transaction:
             with self.unmoved():
                 return self.view()
-        state = (self._origin, self.connection.execute("PRAGMA user_version").fetchone()[0])
-        return _VIEWS.get(self.folder, state, self.connection, self.width)
+        self._require_sound()
+        return _VIEWS.get(self.folder, self._state(), self.connection, self.width)
 
     @contextmanager
     def unmoved(self) -> Iterator[None]:
@@ -159,8 +144,39 @@ class Index:
         self.connection.execute("BEGIN")
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.Error as error:
+            raise database.failure(error, self.folder, self._repair) from None
         finally:
             self.connection.rollback()
+
+    def _state(self) -> str:
+        return f"{self._origin}:{self.connection.execute('PRAGMA user_version').fetchone()[0]}"
+
+    def _require_sound(self, *, seconds: float = float("inf")) -> None:
+        """CodesageError when the file is damaged. Call within a transaction.
+
+        Without checksums of its state, which a killed run leaves, it must be consistent for SQLite; this process looks once.
+        """
+        fault = self._checksums.fault(self._state(), seconds=seconds)
+        if fault is None and not self._checksums.known() and not database.is_being_written(self.folder):
+            found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            fault = "" if found == "ok" else found
+            self._checksums.note(self._state())
+        if fault:
+            raise CodesageError(f"{self.folder / DATABASE} is damaged ({fault}): {self._repair}")
+
+    def _seal(self) -> None:
+        """Store the checksums of the state, unless they are there or other processes read older states."""
+        if self._checksums.are_of(self._state()):
+            return
+        self.connection.execute("PRAGMA busy_timeout = 200")
+        busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        self.connection.execute("PRAGMA busy_timeout = 10000")
+        if not busy:
+            with self.unmoved():
+                self._checksums.write(self._state())
 
     def status(self) -> Status:
         """Counts of what the index holds."""
@@ -170,25 +186,36 @@ class Index:
         return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded)
 
     def update(
-        self, encoder: Encoder, *, progress: Callable[[int, int], None] = lambda done, total: None,
-        encoding: Callable[[int, int], None] = lambda done, total: None, seconds: float | None = None,
+        self, encoder: Encoder, *, progress: _Progress = lambda done, total: None,
+        encoding: _Progress = lambda done, total: None, seconds: float | None = None,
     ) -> Counter:  # fmt: skip
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
         Then encode what is not encoded, at least a little, until about `seconds` after the start (None: to the end). `progress`
         is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
-        process is indexing this root, and CodesageError when the disk is full; what was committed before stays.
+        process is indexing this root, and Unwritable when something is new and cannot be written; what was committed stays.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
-        with _lock(self.folder, self.root):
-            self._require_current()
-            gone, changed = self._changes()
-            try:
-                self._take_in(gone, changed, encoder, progress)
-                self._encode(encoder, encoding, deadline)
-            except (sqlite3.OperationalError, OSError) as error:
-                self.connection.rollback()
-                raise CodesageError(f"cannot write {self.folder} ({error}): free some space and run again") from None
+        try:
+            with database.lock(self.folder, self.root):
+                self._require_current()
+                return self._update(encoder, progress, encoding, deadline)
+        except sqlite3.ProgrammingError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            self.connection.rollback()
+            found = database.failure(error, self.folder, self._repair)
+            if isinstance(found, Unwritable) and not any(self._changes()):
+                return Counter(read=0, gone=0)
+            raise found from None
+
+    def _update(self, encoder: Encoder, progress: _Progress, encoding: _Progress, deadline: float | None) -> Counter:
+        gone, changed = self._changes()
+        with self.unmoved():
+            self._require_sound(seconds=_TRUSTED)
+        self._take_in(gone, changed, encoder, progress)
+        self._encode(encoder, encoding, deadline)
+        self._seal()
         return Counter(read=len(changed), gone=len(gone))
 
     def _changes(self) -> tuple[set[str], list[File]]:
@@ -205,9 +232,10 @@ class Index:
         changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
         return listed - present, changed
 
-    def _take_in(self, gone: set[str], changed: list[File], encoder: Encoder, progress: Callable[[int, int], None]) -> None:
-        with self.connection:
-            self._note(pending=len(changed))
+    def _take_in(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
+        if gone or changed or self.pending:
+            with self._writing():
+                self._note(pending=len(changed))
         self._forget(gone)
         done = 0
         for batch in batches(changed, _FILES_A_BATCH):
@@ -219,7 +247,7 @@ class Index:
                 postings.merge(self.connection)
         progress(len(changed), len(changed))
 
-    def _encode(self, encoder: Encoder, progress: Callable[[int, int], None], deadline: float | None) -> None:
+    def _encode(self, encoder: Encoder, progress: _Progress, deadline: float | None) -> None:
         """Encode chunks that are not encoded, until the time is over."""
         left = self._unencoded()
         size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
@@ -260,7 +288,7 @@ class Index:
     def _require_current(self) -> None:
         """CodesageError when the index was rebuilt since it was opened: its rows are those of another vector file."""
         try:
-            same = os.path.samestat(os.stat(self.folder / "index.sqlite"), self._opened)
+            same = os.path.samestat(os.stat(self.folder / DATABASE), self._opened)
         except FileNotFoundError:
             same = False
         if not same:
@@ -274,7 +302,7 @@ class Index:
     @property
     def pending(self) -> int:
         """Files that the last update, which was cut off or is still running, has not read yet."""
-        return int(dict(self.connection.execute("SELECT key, value FROM meta")).get("pending", 0))
+        return int(database.meta_of(self.connection).get("pending", 0))
 
     @property
     def unencoded(self) -> int:
@@ -356,92 +384,9 @@ def _stamp(path: Path) -> str | None:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def _private(folder: Path) -> None:
-    """The text of an index is for its owner alone, as the text that it was read from may be."""
-    for path in (folder, *folder.glob("index.sqlite*")):
-        try:
-            path.chmod(0o700 if path == folder else 0o600)
-        except OSError:  # another user's index, or a file system without modes
-            continue
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last commits, never the index
-    connection.execute("PRAGMA cache_size = -32768")  # KiB
-    return connection
-
-
-def _create(file: Path, root: Path, encoder: Encoder) -> None:
-    fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
-    connection = sqlite3.connect(fresh)
-    with connection:
-        connection.executescript(_TABLES + postings.TABLES)
-        meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width), "root": str(root.resolve()),
-                "origin": os.urandom(16).hex()}  # fmt: skip
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-    connection.close()
-    try:
-        os.link(fresh, file)  # a rename would take the place of the index that another process has just begun
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        fresh.rename(file)
-    fresh.unlink(missing_ok=True)
-
-
-def _meta(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT key, value FROM meta"))
-
-
-def _is_older(meta: dict[str, str], root: Path) -> bool:
-    """Whether an older CodeSage wrote this index of `root`."""
-    schema = meta.get("schema", "")
-    return schema.isdecimal() and int(schema) < int(SCHEMA) and meta.get("root", str(root.resolve())) == str(root.resolve())
-
-
-def _upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
-    """Replace an older version's index by an empty one, unless another process has just done so."""
-    with _lock(folder, root):
-        connection = _connect(folder / "index.sqlite")
-        older = _is_older(_meta(connection), root)
-        connection.close()
-        if older:
-            _unlink(folder)
-            _create(folder / "index.sqlite", root, encoder)
-
-
-def _remove(folder: Path, root: Path) -> bool:
-    """Delete an index, and nothing else that lies in its folder; False where there is none."""
-    if not (folder / "index.sqlite").exists():
-        return False
-    with _lock(folder, root):
-        _unlink(folder)
-    return True
-
-
-def _unlink(folder: Path) -> None:
-    """Delete the files of an index. The database goes last: another process may begin a new one, whose journal must stay."""
-    for name in ("index.sqlite-wal", "index.sqlite-shm", "index.sqlite", "vectors.f16"):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _require_own(folder: Path) -> None:
-    """CodesageError when a folder without an index holds other things: those of a user."""
-    foreign = [path.name for path in folder.iterdir() if path.name not in ("lock", "vectors.f16") and ".new-" not in path.name]
-    if foreign:
-        raise CodesageError(f"{folder} is not an index, it holds {foreign[0]}: give a new folder with --index-dir")
-
-
-@contextmanager
-def _lock(folder: Path, root: Path) -> Iterator[None]:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=_PATIENCE, poll_interval=0.02)
-    except Timeout:
-        raise Busy(f"another process is indexing {root}: wait for it") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _require_readable(root: Path) -> None:
+    """CodesageError for a root that is missing or closed: its files would seem to be gone."""
+    if not os.path.lexists(root):
+        raise CodesageError(f"{root}: no such file or folder: give a path that exists")
+    if not os.access(root, os.R_OK | (os.X_OK if os.path.isdir(root) else 0)):
+        raise CodesageError(f"{root}: no permission to read it: give yourself this right")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import typer
 
 from codesage.records import Encoder
-from codesage.search.index import Busy, Index
+from codesage.search.database import Busy, Unwritable
+from codesage.search.index import Index
 
 SECONDS = 0.7  # in which a search updates the index and encodes what is left
 _EVERY = 5.0  # seconds between two lines off a terminal
@@ -40,7 +41,10 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
 
 
 def refresh_or_share(index: Index, encoder: Encoder) -> None:
-    """As `refresh`; while another process does the same, what it has committed must do, once there is something."""
+    """As `refresh`; where that is impossible, what is indexed must do, and that is said.
+
+    While another process indexes, wait until it has committed something.
+    """
     busy = f"another process is indexing {index.root}"
     while True:
         try:
@@ -48,6 +52,10 @@ def refresh_or_share(index: Index, encoder: Encoder) -> None:
         except Busy:
             if files := index.status().files:
                 return say(f"{busy}: answers come from the {files:,} files indexed so far")
+        except Unwritable as error:
+            if not (files := index.status().files):
+                raise
+            return say(f"the index could not be updated: {error}; answers come from the {files:,} files indexed so far")
         say(f"{busy}: waiting for it")
         index.wait()
 

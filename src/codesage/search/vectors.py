@@ -2,12 +2,13 @@
 
 In: texts and an encoder. Out: float16 vectors in the order of the texts. One SQLite file for each model holds them by the
 SHA-256 of the text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A
-cache that cannot be read or written costs time, never an answer.
+cache that cannot be read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again.
 """
 
 import hashlib
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -71,7 +72,6 @@ class Vectors:
 
     def _known(self, keys: list[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
-        size = 2 * self._encoder.width
         if self._cache is None:
             return found
         for start in range(0, len(keys), _MANY):
@@ -81,14 +81,21 @@ class Vectors:
                 rows = self._cache.execute(question, some).fetchall()
             except sqlite3.Error:
                 return found
-            found |= {key: vector for key, vector, _ in rows if len(vector) == size}
+            found |= {key: stored[:-4] for key, stored, _ in rows if self._is_sound(key, stored)}
             old = [(_today(), key) for key, _, used in rows if used != _today()]
             if old:
                 self._change("UPDATE vectors SET used = ? WHERE hash = ?", old)
         return found
 
+    def _is_sound(self, key: bytes, stored: object) -> bool:
+        """Whether what is stored is a vector of this model, followed by its checksum."""
+        if not isinstance(stored, bytes) or len(stored) != 2 * self._encoder.width + 4:
+            return False
+        return _checksum(key, stored[:-4]) == stored[-4:]
+
     def _keep(self, new: dict[bytes, bytes]) -> None:
-        self._change("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", [(key, row, _today()) for key, row in new.items()])
+        rows = [(key, row + _checksum(key, row), _today()) for key, row in new.items()]
+        self._change("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
 
     def _change(self, statement: str, rows: list[tuple]) -> None:
         if self._cache is None:
@@ -106,6 +113,10 @@ def _opened(file: Path) -> sqlite3.Connection:
     connection.execute("CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)")
     connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
     return connection
+
+
+def _checksum(key: bytes, vector: bytes) -> bytes:
+    return zlib.crc32(vector, zlib.crc32(key)).to_bytes(4, "little")
 
 
 def _today() -> int:

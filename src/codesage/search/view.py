@@ -161,10 +161,10 @@ class Views:
     """The views of a process: the last state of each of a few indexes, shared by all that open them."""
 
     def __init__(self) -> None:
-        self._kept: dict[Path, tuple[tuple, View]] = {}
+        self._kept: dict[Path, tuple[str, View]] = {}
         self._lock = threading.Lock()
 
-    def get(self, folder: Path, state: tuple, connection: sqlite3.Connection, width: int) -> View:
+    def get(self, folder: Path, state: str, connection: sqlite3.Connection, width: int) -> View:
         """The view of `state`, which the connection sees."""
         with self._lock:
             kept = self._kept.pop(folder, None)

@@ -1,0 +1,240 @@
+"""The files of an index: made, opened and removed, and what a failure means.
+
+index.sqlite is in WAL mode, so readers never wait for a writer. Where nothing can be written (a read-only file system, a full
+disk, somebody else's folder), a complete index is opened for reading alone.
+"""
+
+import errno
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from codesage.errors import CodesageError
+from codesage.records import Encoder
+from codesage.search import checksums, postings
+
+SCHEMA = "3"
+DATABASE = "index.sqlite"
+FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
+_PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
+_PATIENCE_TO_MAKE = 10.0  # seconds: to make an empty index takes a moment
+_PROBE = 1 << 16  # bytes that a disk with some space left can take
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
+    start_line INTEGER, end_line INTEGER, words INTEGER, text TEXT);
+CREATE TABLE statics (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE INDEX chunks_of_file ON chunks (path);
+CREATE TABLE vectors (row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
+CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
+CREATE INDEX pieces_of_chunk ON pieces (chunk);
+CREATE INDEX pieces_of_row ON pieces (row);
+"""
+_CANNOT_WRITE = {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+                 sqlite3.SQLITE_CANTOPEN}  # fmt: skip
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Busy(CodesageError):
+    """Another process is writing the index: what it has committed can be read."""
+
+
+class Unwritable(CodesageError):
+    """The index cannot be written, but perhaps read."""
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open a database; for reading alone where it cannot be written. Errors of SQLite, see `failure`."""
+    address = file.absolute().as_uri()
+    connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last commits, never the index
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if _code(error) not in _CANNOT_WRITE or _has_journal(file):
+            raise
+        connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
+    connection.execute("PRAGMA cache_size = -32768")  # KiB
+    return connection
+
+
+def _has_journal(file: Path) -> bool:
+    """Whether a killed run left changes beside the database."""
+    journal = file.with_name(f"{file.name}-wal")
+    return journal.exists() and journal.stat().st_size > 0
+
+
+def meta_of(connection: sqlite3.Connection) -> dict[str, str]:
+    """What an index says of itself."""
+    return dict(connection.execute("SELECT key, value FROM meta"))
+
+
+def make(folder: Path, root: Path, encoder: Encoder, *, own: bool) -> None:
+    """Make an empty index of `root` where there is none. CodesageError for a folder with other things that is not our `own`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / DATABASE).exists():
+        if not own:
+            _require_own(folder)
+        with lock(folder, root, seconds=_PATIENCE_TO_MAKE):
+            if not (folder / DATABASE).exists():
+                _unlink(folder)  # the journal of a database that was lost would be read into the new one
+                create(folder / DATABASE, root, encoder)
+    _private(folder)
+
+
+def create(file: Path, root: Path, encoder: Encoder) -> None:
+    """Write an empty index to `file`, unless there is one."""
+    fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
+    try:
+        connection = sqlite3.connect(fresh)
+        try:
+            with connection:
+                connection.executescript(_TABLES + postings.TABLES)
+                meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width),
+                        "root": str(root.resolve()), "origin": os.urandom(16).hex()}  # fmt: skip
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        finally:
+            connection.close()
+        _move(fresh, file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _move(fresh: Path, file: Path) -> None:
+    try:
+        os.link(fresh, file)  # a rename would take the place of the index that another process has just begun
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        fresh.rename(file)
+
+
+def is_older(meta: dict[str, str], root: Path) -> bool:
+    """Whether an older CodeSage wrote this index of `root`."""
+    schema = meta.get("schema", "")
+    return schema.isdecimal() and int(schema) < int(SCHEMA) and meta.get("root", str(root.resolve())) == str(root.resolve())
+
+
+def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
+    """Replace an older version's index by an empty one, unless another process has just done so."""
+    with lock(folder, root):
+        connection = connect(folder / DATABASE)
+        older = is_older(meta_of(connection), root)
+        connection.close()
+        if older:
+            _unlink(folder)
+            create(folder / DATABASE, root, encoder)
+
+
+def remove(folder: Path, root: Path) -> bool:
+    """Delete an index, and nothing else that lies in its folder; False where there is none."""
+    if not (folder / DATABASE).exists():
+        return False
+    with lock(folder, root):
+        _unlink(folder)
+    return True
+
+
+def _unlink(folder: Path) -> None:
+    """Delete the files of an index. The journal goes before the database: another process may begin a new one."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _require_own(folder: Path) -> None:
+    """CodesageError when a folder without an index holds other things: those of a user."""
+    foreign = [path.name for path in folder.iterdir() if path.name not in ("lock", *FILES) and ".new-" not in path.name]
+    if foreign:
+        raise CodesageError(f"{folder} is not an index, it holds {foreign[0]}: give a new folder with --index-dir")
+
+
+def _private(folder: Path) -> None:
+    """The text of an index is for its owner alone, as the text that it was read from may be."""
+    for path in (folder, *folder.glob("index.sqlite*")):
+        try:
+            path.chmod(0o700 if path == folder else 0o600)
+        except OSError:  # another user's index, or a file system without modes
+            continue
+
+
+@contextmanager
+def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[None]:
+    """Only one process at a time runs the block. Busy when another one does so for longer than `seconds`."""
+    held = FileLock(folder / "lock")
+    try:
+        held.acquire(timeout=seconds, poll_interval=0.02)
+    except Timeout:
+        raise Busy(f"another process is indexing {root}: wait for it") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a process holds the lock."""
+    held = FileLock(folder / "lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # nobody can write here
+        return False
+    held.release()
+    return False
+
+
+def failure(error: Exception, folder: Path, repair: str) -> CodesageError:
+    """What an error of SQLite or of the system means for the index in `folder`, as one line with its remedy.
+
+    `repair` names the command that builds the index anew. Only a damaged index needs it.
+    """
+    if isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy(f"another process is writing {folder}: wait for it")
+    if not isinstance(error, OSError) and not (isinstance(error, sqlite3.Error) and _code(error) in _CANNOT_WRITE):
+        return CodesageError(f"{folder / DATABASE} is damaged ({error}): {repair}")
+    number = error.errno if isinstance(error, OSError) else _obstacle(folder, error)
+    if number in _FULL:
+        return Unwritable(f"no space is left on the disk of {folder}: free some space and run again")
+    if number == errno.EROFS:
+        return Unwritable(f"{folder} is on a read-only file system: name a folder that can be written with --index-dir")
+    if number in (errno.EACCES, errno.EPERM) and _is_readable(folder):
+        return Unwritable(f"no permission to write {folder}: give yourself this right, or name another folder with --index-dir")
+    if number in (errno.EACCES, errno.EPERM):
+        return CodesageError(f"no permission to read {folder}: give yourself this right, or another folder with --index-dir")
+    return Unwritable(f"{folder} cannot be used ({error}): name another folder with --index-dir")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary code of SQLite, 0 for none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _obstacle(folder: Path, error: sqlite3.Error) -> int:
+    """The number of the system's error that keeps SQLite from reading or writing; 0 for none."""
+    if _code(error) == sqlite3.SQLITE_FULL:
+        return errno.ENOSPC
+    if not _is_readable(folder):
+        return errno.EACCES
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+    except OSError as found:
+        return found.errno or 0
+    return 0 if os.access(folder / DATABASE, os.W_OK) else errno.EACCES
+
+
+def _is_readable(folder: Path) -> bool:
+    """Whether this user may read what there is of the index in `folder`."""
+    if os.path.exists(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        return False
+    return not os.path.exists(folder / DATABASE) or os.access(folder / DATABASE, os.R_OK)
