@@ -262,7 +262,7 @@ def test_lost_or_wrong_checksums_cost_nothing(root, tmp_path):
             sums.write_bytes(content)
         index = opened(root, tmp_path)
         assert index.update(ENCODER) == {"read": 0, "gone": 0} and names(index, QUERY) == wanted
-        assert index._checksums.are_of(index._state())
+        assert index._is_sealed()
         closed(index)
 
 

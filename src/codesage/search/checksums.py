@@ -1,9 +1,9 @@
 """Checksums of a database file: they show damage that SQLite does not see, such as a flipped bit in a vector or in a text.
 
-In: the file, and a name of the state that it holds. Out: a second file beside it with the CRC-32 of each MiB. `write` is called
-at the end of an update, when the journal has been copied into the file, and `fault` before the file is read. Both are called
-within a transaction that has read the state, so that no other process changes the file meanwhile. A file of another state than
-its checksums was left by a killed run, or is being written.
+Beside the file lies a second one with the CRC-32 of each MiB. It is written when SQLite's journal has been copied into the file,
+and compared before the file is read. In between, changes go to the journal, whose own checksums SQLite compares; so what a killed
+run leaves can be checked too. Checksums belong to one version of the file, the number that each commit counts up (PRAGMA
+user_version, in the header).
 """
 
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 
 NAME = "index.checksums"
 _BLOCK = 1 << 20  # bytes
+_VERSION_AT = 60  # in the header of the file (sqlite.org/fileformat.html)
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class _Descriptor:
 
 
 _OPEN: dict[tuple[int, int], _Descriptor] = {}  # by device and inode
-_CHECKED: dict[tuple[int, int], tuple[str, float]] = {}  # the state that was found sound last, and time.monotonic() of it
+_CHECKED: dict[tuple[int, int], tuple[int, float]] = {}  # the version that was found sound last, and time.monotonic() of it
 _LOCK = threading.RLock()
 
 
@@ -38,70 +39,83 @@ class Checksums:
     """The checksums of the database `file`, for as long as `owner` lives, which has a connection to it."""
 
     def __init__(self, file: Path, owner: object) -> None:
-        self._file, self._stored = file, file.with_name(NAME)
+        self._stored = file.with_name(NAME)
         self._inode = _hold(file)
         weakref.finalize(owner, _release, self._inode)
 
-    def are_of(self, state: str) -> bool:
-        """Whether there are checksums of this state."""
-        return self._read(state) is not None
+    def are_current(self) -> bool:
+        """Whether they are of the file as it is."""
+        return self._read(self._version()) is not None
 
-    def fault(self, state: str, *, seconds: float = float("inf")) -> str | None:
-        """What is wrong with the file, "" for nothing, None where its checksums are those of another state.
+    def fault(self, *, seconds: float) -> str | None:
+        """What is wrong with the file, "" for nothing, None where its checksums are missing or of another version.
 
-        A file that this process found sound less than `seconds` ago is not read again.
+        A version that this process found sound less than `seconds` ago is not read again.
         """
-        checked = _CHECKED.get(self._inode)
-        if checked is not None and checked[0] == state and time.monotonic() - checked[1] < seconds:
+        version = self._version()
+        found, when = _CHECKED.get(self._inode, (-1, 0.0))
+        if found == version and time.monotonic() - when < seconds:
             return ""
-        expected = self._read(state)
+        expected = self._read(version)
         if expected is None:
             return None
-        for number, (found, wanted) in enumerate(zip(self._blocks(), [*expected, None], strict=False)):
-            if found != wanted:
-                return f"it differs from its checksums in the {_BLOCK >> 20} MiB from byte {number * _BLOCK:,} on"
-        self.note(state)
+        blocks = list(self._blocks())
+        if blocks != expected:
+            return _difference(blocks, expected) if self._version() == version else None  # else a journal was copied meanwhile
+        self.note()
         return ""
 
-    def known(self) -> bool:
-        """Whether this process has checked some state of the file."""
-        return self._inode in _CHECKED
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(_OPEN[self._inode].number).st_size
 
-    def note(self, state: str) -> None:
-        """Remember that this state is sound."""
-        _CHECKED[self._inode] = (state, time.monotonic())
+    def note(self) -> None:
+        """Remember that the file is sound."""
+        _CHECKED[self._inode] = (self._version(), time.monotonic())
 
-    def write(self, state: str) -> None:
+    def write(self) -> None:
         """Store the checksums of the file as it is. Without space for them there are none."""
-        body = json.dumps({"state": state, "blocks": [*self._blocks()]})
+        body = json.dumps({"version": self._version(), "blocks": list(self._blocks())})
         fresh = self._stored.with_name(f"{NAME}.new-{os.getpid()}-{threading.get_ident()}")
         try:
             fresh.write_text(f"{zlib.crc32(body.encode()):08x} {body}\n", encoding="ascii")
             fresh.chmod(0o600)
             fresh.replace(self._stored)
-            self.note(state)
+            self.note()
         except OSError:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
 
-    def _read(self, state: str) -> list[int] | None:
+    def _read(self, version: int) -> list[int] | None:
         try:
             check, _, body = self._stored.read_text(encoding="ascii").rstrip("\n").partition(" ")
             if f"{zlib.crc32(body.encode()):08x}" != check:
                 return None
             stored = json.loads(body)
-            return stored["blocks"] if stored["state"] == state else None
+            return stored["blocks"] if stored["version"] == version else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _blocks(self) -> Iterator[int | None]:
-        """The checksum of each block, then None."""
-        descriptor = _OPEN[self._inode].number
-        size = os.fstat(descriptor).st_size
-        for start in range(0, size, _BLOCK):
-            with _LOCK:
-                os.lseek(descriptor, start, os.SEEK_SET)
-                yield zlib.crc32(os.read(descriptor, _BLOCK))
+    def _version(self) -> int:
+        return int.from_bytes(self._bytes(_VERSION_AT, 4), "big")
+
+    def _blocks(self) -> Iterator[int]:
+        """The checksum of each block."""
+        for start in range(0, self.size, _BLOCK):
+            yield zlib.crc32(self._bytes(start, _BLOCK))
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        with _LOCK:
+            os.lseek(_OPEN[self._inode].number, start, os.SEEK_SET)
+            return os.read(_OPEN[self._inode].number, size)
+
+
+def _difference(found: list[int], expected: list[int]) -> str:
+    if len(found) != len(expected):
+        return f"it has {len(found):,} MiB, expected {len(expected):,}"
+    block = next(block for block, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1])
+    return f"the bytes from {block * _BLOCK:,} to {(block + 1) * _BLOCK:,} differ from their checksum"
 
 
 def _hold(file: Path) -> tuple[int, int]:

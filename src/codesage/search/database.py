@@ -57,19 +57,22 @@ def connect(file: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last commits, never the index
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # Index._seal copies the journal
     except sqlite3.OperationalError as error:
         connection.close()
-        if _code(error) not in _CANNOT_WRITE or _has_journal(file):
+        if _code(error) not in _CANNOT_WRITE or journal_size(file):
             raise
         connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
     connection.execute("PRAGMA cache_size = -32768")  # KiB
     return connection
 
 
-def _has_journal(file: Path) -> bool:
-    """Whether a killed run left changes beside the database."""
-    journal = file.with_name(f"{file.name}-wal")
-    return journal.exists() and journal.stat().st_size > 0
+def journal_size(file: Path) -> int:
+    """Bytes of the journal, which holds the changes that are not in the file yet."""
+    try:
+        return os.stat(f"{file}-wal").st_size
+    except FileNotFoundError:
+        return 0
 
 
 def meta_of(connection: sqlite3.Connection) -> dict[str, str]:
@@ -177,19 +180,6 @@ def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[No
         yield
     finally:
         held.release()
-
-
-def is_being_written(folder: Path) -> bool:
-    """Whether a process holds the lock."""
-    held = FileLock(folder / "lock")
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:  # nobody can write here
-        return False
-    held.release()
-    return False
 
 
 def failure(error: Exception, folder: Path, repair: str) -> CodesageError:

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,8 @@ _CHUNKS_A_BATCH = 64  # encoded between two commits
 _HURRIED = 16  # the same where time is short
 _TRUSTED = 60.0  # seconds after which a process that opens or writes a file looks again whether it is sound
 _Progress = Callable[[int, int], None]  # (done, of all)
+_WAIT_FOR_READERS = 100  # milliseconds
+_LONG_JOURNAL = 16 << 20  # bytes
 _COLUMNS = "path, language, kind, name, start_line, end_line, text"
 _VIEWS = Views()
 
@@ -113,7 +115,8 @@ class Index:
             if meta["schema"] == SCHEMA:
                 index = cls(root, folder, connection, repair)
                 with index.unmoved():
-                    index._require_sound(seconds=_TRUSTED)
+                    index._require_sound()
+                index._recover()
         except (sqlite3.Error, OSError, LookupError, ValueError) as error:
             raise database.failure(error, folder, repair) from None
         if meta["schema"] != SCHEMA:
@@ -134,7 +137,6 @@ class Index:
         if not self.connection.in_transaction:
             with self.unmoved():
                 return self.view()
-        self._require_sound()
         return _VIEWS.get(self.folder, self._state(), self.connection, self.width)
 
     @contextmanager
@@ -154,29 +156,34 @@ class Index:
     def _state(self) -> str:
         return f"{self._origin}:{self.connection.execute('PRAGMA user_version').fetchone()[0]}"
 
-    def _require_sound(self, *, seconds: float = float("inf")) -> None:
-        """CodesageError when the file is damaged. Call within a transaction.
-
-        Without checksums of its state, which a killed run leaves, it must be consistent for SQLite; this process looks once.
-        """
-        fault = self._checksums.fault(self._state(), seconds=seconds)
-        if fault is None and not self._checksums.known() and not database.is_being_written(self.folder):
+    def _require_sound(self) -> None:
+        """CodesageError when the file is damaged; one without checksums must be consistent for SQLite."""
+        fault = self._checksums.fault(seconds=_TRUSTED)
+        if fault is None:
             found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             fault = "" if found == "ok" else found
-            self._checksums.note(self._state())
+            self._checksums.note()
         if fault:
             raise CodesageError(f"{self.folder / DATABASE} is damaged ({fault}): {self._repair}")
 
+    def _recover(self) -> None:
+        """Take over what a killed run left in the journal, unless another process is writing, or nothing can be written."""
+        if not self._is_sealed():
+            with suppress(CodesageError, sqlite3.Error, OSError), database.lock(self.folder, self.root, seconds=0):
+                self._seal()
+
+    def _is_sealed(self) -> bool:
+        return not database.journal_size(self.folder / DATABASE) and self._checksums.are_current()
+
     def _seal(self) -> None:
-        """Store the checksums of the state, unless they are there or other processes read older states."""
-        if self._checksums.are_of(self._state()):
+        """Copy the journal into the file, and store its checksums, unless a reader needs an older state."""
+        if self._is_sealed():
             return
-        self.connection.execute("PRAGMA busy_timeout = 200")
+        self.connection.execute(f"PRAGMA busy_timeout = {_WAIT_FOR_READERS}")
         busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         self.connection.execute("PRAGMA busy_timeout = 10000")
         if not busy:
-            with self.unmoved():
-                self._checksums.write(self._state())
+            self._checksums.write()
 
     def status(self) -> Status:
         """Counts of what the index holds."""
@@ -212,7 +219,7 @@ class Index:
     def _update(self, encoder: Encoder, progress: _Progress, encoding: _Progress, deadline: float | None) -> Counter:
         gone, changed = self._changes()
         with self.unmoved():
-            self._require_sound(seconds=_TRUSTED)
+            self._require_sound()
         self._take_in(gone, changed, encoder, progress)
         self._encode(encoder, encoding, deadline)
         self._seal()
@@ -318,6 +325,8 @@ class Index:
             yield
             state = self.connection.execute("PRAGMA user_version").fetchone()[0]
             self.connection.execute(f"PRAGMA user_version = {(state + 1) % 2**31}")
+        if database.journal_size(self.folder / DATABASE) > max(_LONG_JOURNAL, self._checksums.size // 4):
+            self._seal()
 
     def _note(self, *, pending: int) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
