@@ -1,8 +1,8 @@
 """Checksums of a database file: they show damage that SQLite does not see, such as a flipped bit in a vector or in a text.
 
-Beside the file lies a second one with the CRC-32 of each MiB. It is written when SQLite's journal has been copied into the file,
-and compared before the file is read. In between, changes go to the journal, whose own checksums SQLite compares; so what a killed
-run leaves can be checked too. Checksums belong to one version of the file, the number that each commit counts up (PRAGMA
+Beside the file lies a second one with the CRC-32 of each MiB. It is written when SQLite's journal has been copied into the
+file, and compared before the file is read. In between, changes go to the journal, whose own checksums SQLite compares; so what
+a killed run leaves is checked too. Checksums belong to one version of the file, the number that each commit counts up (PRAGMA
 user_version, in the header).
 """
 

@@ -122,7 +122,8 @@ class Index:
         if meta["schema"] != SCHEMA:
             raise CodesageError(f"{folder / DATABASE} has version {meta['schema']}, expected {SCHEMA}: {repair}")
         if (of := meta.get("root")) != str(root.resolve()):
-            raise CodesageError(f"{folder} is the index of {of}, not of {root.resolve()}: give another --index-dir")
+            remedy = "give another --index-dir" if own else repair
+            raise CodesageError(f"{folder} is the index of {of}, not of {root.resolve()}: {remedy}")
         if index.model != encoder.fingerprint:
             raise CodesageError(f"{folder} was written by model {index.model}, this is model {encoder.fingerprint}: {repair}")
         return index
@@ -161,7 +162,7 @@ class Index:
         fault = self._checksums.fault(seconds=_TRUSTED)
         if fault is None:
             found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            fault = "" if found == "ok" else found
+            fault = "" if found == "ok" else " ".join(found.split())
             self._checksums.note()
         if fault:
             raise CodesageError(f"{self.folder / DATABASE} is damaged ({fault}): {self._repair}")
