@@ -205,6 +205,53 @@ def test_a_slow_body_times_out_and_blocks_nobody(served, client):
         assert b" 408 " in slow.recv(200)
 
 
+def test_a_full_queue_refuses_before_it_reads_a_request(client, served, monkeypatch):
+    service = served[1]
+    monkeypatch.setattr(service.encoder, "token_ids", None)
+    reserved = service.batcher.reserve(10**9)
+    refused = client.post("/v1/embeddings", content=b"{not json")
+    assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert client.get("/health").status_code == 200
+    reserved.release()
+    assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
+    assert 'codesage_requests_total{path="/v1/embeddings",status="429"} 1.0' in client.get("/metrics").text
+    assert service.batcher._reserved == 0
+
+
+def test_the_bodies_that_are_held_at_a_time_are_bounded():
+    async def answers():
+        first, arrived = asyncio.Event(), asyncio.Event()
+
+        async def app(scope, receive, send):
+            arrived.set()
+            await first.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def ask(*headers):
+            sent = []
+
+            async def receive():
+                return {"type": "http.request", "body": b"x" * 60, "more_body": False}
+
+            async def send(message):
+                sent.append(message.get("status"))
+
+            scope = {"type": "http", "path": "/", "headers": [(b"host", b"here"), *headers]}
+            await guard(scope, receive, send)
+            return sent[0]
+
+        guard = Guard(app, hosts=frozenset({"here"}), most_bytes=80, most_bytes_held=100)
+        held = asyncio.create_task(ask((b"content-length", b"60")))
+        await arrived.wait()
+        refused = [await ask((b"content-length", b"60")), await ask((b"transfer-encoding", b"chunked"))]
+        first.set()
+        return refused, await ask(), await held, await ask((b"content-length", b"60"))
+
+    assert asyncio.run(answers()) == ([429, 429], 200, 200, 200)
+
+
 # Batches
 
 
@@ -245,6 +292,8 @@ def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
         large = batcher.submit([[1] * 50])  # an empty queue accepts any request, as it could never be accepted otherwise
         with pytest.raises(Full, match="50 tokens are waiting"):
             batcher.submit([[1]])
+        with pytest.raises(Full):
+            batcher.reserve(1)
         large.cancel()
         encode.proceed.set()
         held.result(10)
@@ -255,6 +304,23 @@ def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
         assert good.result(10).tolist() == [[5]]
     with pytest.raises(Closed):
         batcher.submit([[1]])
+
+
+def test_room_in_the_queue_is_taken_before_tokens_are_counted():
+    encode = Slow()
+    with Batcher(encode, queue_tokens=10) as batcher:
+        first = batcher.reserve(8)
+        with pytest.raises(Full, match="8 tokens are waiting"):
+            batcher.reserve(3)
+        second = batcher.reserve(2)
+        answer = batcher.submit([[1, 2, 3]], first)  # fewer than it had reserved
+        first.release()
+        second.release()
+        second.release()
+        assert batcher._reserved == 0
+        encode.proceed.set()
+        assert answer.result(10).tolist() == [[6]]
+        batcher.reserve(10)
 
 
 def test_many_clients_lose_nothing(served, encoder):

@@ -2,7 +2,8 @@
 
 In: requests from any thread, each with its texts. Out: their vectors, in order. One thread encodes: it takes the requests that
 wait, up to a budget of tokens, as one batch. Nobody waits for a batch to fill: while one is computed, the next one gathers. The
-queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting time are bounded too.
+queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting time are bounded too. A
+request takes its room in the queue before its texts are read and tokenised, by an estimate, so a full queue costs no work.
 """
 
 import threading
@@ -31,6 +32,19 @@ class _Request:
     answer: Future = field(default_factory=Future)
 
 
+class Reservation:
+    """Room in the queue for a request whose tokens are not counted yet."""
+
+    def __init__(self, batcher: "Batcher", tokens: int) -> None:
+        self._batcher, self.tokens = batcher, tokens
+
+    def release(self) -> None:
+        """Give the room back, once."""
+        with self._batcher._changed:
+            self._batcher._reserved -= self.tokens
+            self.tokens = 0
+
+
 class Batcher:
     """Encodes token ids in a thread of its own. Use it as a context manager, or `close` it."""
 
@@ -45,8 +59,8 @@ class Batcher:
         self._encode, self._on_batch = encode_ids, on_batch
         self._batch_tokens, self._queue_tokens = batch_tokens, queue_tokens
         self._waiting: deque[_Request] = deque()
-        self._tokens, self._open = 0, True
-        self._changed = threading.Condition()
+        self._tokens, self._reserved, self._open = 0, 0, True
+        self._changed = threading.Condition(threading.RLock())
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
@@ -61,18 +75,31 @@ class Batcher:
         """Tokens of the requests that wait."""
         return self._tokens
 
-    def submit(self, documents: list[list[int]]) -> Future:
+    def reserve(self, tokens: int) -> Reservation:
+        """Room for about `tokens`, until it is released or given to `submit`. Raises Full and Closed as `submit` does."""
+        with self._changed:
+            self._require_room(tokens)
+            self._reserved += tokens
+        return Reservation(self, tokens)
+
+    def submit(self, documents: list[list[int]], reservation: Reservation | None = None) -> Future:
         """A future of the vectors of `documents`. Raises Full when the queue has no room, Closed after `close`."""
         request = _Request(documents, sum(map(len, documents)))
         with self._changed:
-            if not self._open:
-                raise Closed("the server is stopping")
-            if self._waiting and self._tokens + request.tokens > self._queue_tokens:
-                raise Full(f"{self._tokens:,} tokens are waiting already: ask again in a second")
+            if reservation is not None:
+                reservation.release()
+            self._require_room(request.tokens)
             self._waiting.append(request)
             self._tokens += request.tokens
             self._changed.notify()
         return request.answer
+
+    def _require_room(self, tokens: int) -> None:
+        if not self._open:
+            raise Closed("the server is stopping")
+        taken = self._tokens + self._reserved
+        if taken and taken + tokens > self._queue_tokens:
+            raise Full(f"{taken:,} tokens are waiting already: ask again in a second")
 
     def close(self, *, timeout: float = 30.0) -> None:
         """Take no more requests, encode those that wait, and end the thread."""

@@ -19,11 +19,16 @@ class Guard:
     """The checks around an ASGI application."""
 
     def __init__(
-        self, app: Callable, *, hosts: frozenset[str], token: str = "", most_bytes: int = 8 << 20, body_seconds: float = 30.0
-    ) -> None:
-        """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none."""
+        self, app: Callable, *, hosts: frozenset[str], token: str = "", most_bytes: int = 8 << 20,
+        most_bytes_held: int = 64 << 20, body_seconds: float = 30.0,
+    ) -> None:  # fmt: skip
+        """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none.
+
+        `most_bytes`: of a body; `most_bytes_held`: of the bodies of all requests that are being read or answered.
+        """
         self._app, self._hosts, self._token = app, hosts, token
         self._most_bytes, self._body_seconds = most_bytes, body_seconds
+        self._held, self._most_bytes_held = 0, most_bytes_held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, read its body, and pass it on; anything else than HTTP passes as it is."""
@@ -34,6 +39,18 @@ class Guard:
         if refused := self._refusal(scope["path"], headers):
             await _error(send, *refused)
             return
+        unknown = self._most_bytes if "transfer-encoding" in headers else 0
+        size = int(headers.get("content-length", unknown))
+        if size and self._held + size > max(self._most_bytes_held, size):
+            await _error(send, 429, "too many large requests at a time: ask again in a second")
+            return
+        self._held += size
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._held -= size
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await asyncio.wait_for(self._body(receive), self._body_seconds)
         except TimeoutError:
@@ -83,7 +100,9 @@ class Guard:
 
 
 async def _error(send: Send, status: int, message: str) -> None:
-    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": status}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+    body = json.dumps({"error": {"message": message, "type": kind, "code": status}}).encode()
+    last = (b"retry-after", b"1") if status == 429 else (b"connection", b"close")
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), last]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
