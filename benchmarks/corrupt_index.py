@@ -23,7 +23,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
+
+import typer
 
 from codesage import cli
 from codesage.encoder import runtime
@@ -39,6 +42,7 @@ from small_trees import Hashed, answers, write_tree
 ENCODER = Hashed()
 FILES = {"index.sqlite": 60, "index.sqlite-wal": 12, "index.sqlite-shm": 6, NAME: 12, "lock": 2, "cache": 8}  # weights
 _REPAIR = re.compile(r"run '(codesage .*)'$")
+_FILES_OF_A_TREE = 24
 _PAGE = 4096
 
 
@@ -82,7 +86,7 @@ class _Trial:
     def __init__(self, folder: Path, drawn: random.Random) -> None:
         self._root, self._other = folder / "tree", folder / "other"
         for root in (self._root, self._other):
-            write_tree(root, drawn, files=24)
+            write_tree(root, drawn, files=_FILES_OF_A_TREE)
         self._kept = folder / "kept"
         self._folder = default_folder(self._root, ENCODER.fingerprint)
         _indexed(self._other)
@@ -161,10 +165,15 @@ def _indexed(root: Path) -> None:
 
 def run(arguments: list[str]) -> None:
     """Run a command of codesage in this process."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        _commands()(arguments, standalone_mode=False)
+
+
+@lru_cache
+def _commands() -> Callable:
     if not cli.app.registered_commands:
         cli._mount()
-    with contextlib.redirect_stderr(io.StringIO()):
-        cli.app(arguments, standalone_mode=False)
+    return typer.main.get_command(cli.app)
 
 
 def _overwritten(file: Path, change: Callable[[bytearray], None]) -> None:

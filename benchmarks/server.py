@@ -4,9 +4,9 @@
 
 `codesage serve` is started with a small queue. Each client asks for embeddings of one to eight functions of the standard
 library, as OpenAI's client does (base64), one request after the other, and sends a refused one again when the answer says so
-(Retry-After). A further client, in a process of its own, asks ten times a second: the 200 clients share one process, where an
-answer waits for the others before its time is taken. Reported: answers by status, the quantiles of their times, the memory of
-the server's process, and whether each vector is the one that `encode` gives.
+(Retry-After). A further client, in a process of its own, sends ten requests a second, whatever the answers: the 200 clients
+share one process, where an answer waits for the others before its time is taken. Reported: answers by status, the quantiles of
+their times, the memory of the server's process, and whether each vector is the one that `encode` gives.
 """
 
 import argparse
@@ -131,14 +131,23 @@ def request_for(texts: list[str]) -> dict:
 
 
 def asked_alone(url: str, texts: list[str], seconds: float) -> list[tuple[int, float]]:
-    """(status, seconds) of the answers to one client, which does not send a refused request again."""
-    answers, end, drawn = [], time.monotonic() + seconds, random.Random(0)
-    with httpx2.Client(base_url=url, timeout=120) as session:
-        while time.monotonic() < end:
-            began = time.monotonic()
-            answer = session.post("/v1/embeddings", json=request_for(drawn.sample(texts, drawn.randint(1, 8))))
-            answers.append((answer.status_code, time.monotonic() - began))
-            time.sleep(_EVERY)
+    """(status, seconds) of the answers to one client that sends a request every `_EVERY` seconds."""
+    answers, drawn = [], random.Random(0)
+
+    async def ask(session: httpx2.AsyncClient) -> None:
+        began = time.monotonic()
+        answer = await session.post("/v1/embeddings", json=request_for(drawn.sample(texts, drawn.randint(1, 8))))
+        answers.append((answer.status_code, time.monotonic() - began))
+
+    async def all_of_them() -> None:
+        async with httpx2.AsyncClient(base_url=url, timeout=120) as session:
+            asked = []
+            for _ in range(int(seconds / _EVERY)):
+                asked.append(asyncio.create_task(ask(session)))
+                await asyncio.sleep(_EVERY)
+            await asyncio.gather(*asked)
+
+    asyncio.run(all_of_them())
     return answers
 
 

@@ -321,3 +321,9 @@ def test_a_vector_that_was_damaged_in_the_cache_is_made_again(tmp_path):
     again = Vectors(encoder, tmp_path)
     assert (again.encode(texts) == wanted).all() and encoder.encoded == 6
     assert (again.encode(texts) == wanted).all() and encoder.encoded == 6
+    again.close()
+    file.write_bytes(b"no database" * 1000)
+    for encoded in (11, 11):
+        again = Vectors(encoder, tmp_path)
+        assert (again.encode(texts) == wanted).all() and encoder.encoded == encoded
+        again.close()

@@ -100,7 +100,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
         connection = sqlite3.connect(fresh)
         try:
             with connection:
-                connection.executescript(_TABLES + postings.TABLES)
+                connection.executescript(f"BEGIN; {_TABLES} {postings.TABLES}")  # else each table would be a commit
                 meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width),
                         "root": str(root.resolve()), "origin": os.urandom(16).hex()}  # fmt: skip
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())

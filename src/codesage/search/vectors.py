@@ -2,7 +2,8 @@
 
 In: texts and an encoder. Out: float16 vectors in the order of the texts. One SQLite file for each model holds them by the
 SHA-256 of the text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A
-cache that cannot be read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again.
+cache that cannot be read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again, and
+so is a damaged file.
 """
 
 import hashlib
@@ -39,9 +40,12 @@ class Vectors:
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         self._encoder = encoder
+        self._file = (folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite"
         self._cache: sqlite3.Connection | None = None
-        with suppress(sqlite3.Error, OSError):
-            self._cache = _opened((folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite")
+        try:
+            self._cache = _opened(self._file)
+        except (sqlite3.Error, OSError) as error:
+            self._discard(error)
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
         """float16 (n, width); `progress` is called with the number of texts done."""
@@ -79,13 +83,23 @@ class Vectors:
             question = f"SELECT hash, vector, used FROM vectors WHERE hash IN ({','.join('?' * len(some))})"
             try:
                 rows = self._cache.execute(question, some).fetchall()
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                self._discard(error)
                 return found
             found |= {key: stored[:-4] for key, stored, _ in rows if self._is_sound(key, stored)}
             old = [(_today(), key) for key, _, used in rows if used != _today()]
             if old:
                 self._change("UPDATE vectors SET used = ? WHERE hash = ?", old)
         return found
+
+    def _discard(self, error: Exception) -> None:
+        """Begin anew where the file is damaged."""
+        self.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            with suppress(sqlite3.Error, OSError):
+                for suffix in ("-wal", "-shm", ""):
+                    self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+                self._cache = _opened(self._file)
 
     def _is_sound(self, key: bytes, stored: object) -> bool:
         """Whether what is stored is a vector of this model, followed by its checksum."""
@@ -108,10 +122,14 @@ def _opened(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
     connection = sqlite3.connect(file, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)")
-    connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)")
+        connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
