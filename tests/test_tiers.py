@@ -1,8 +1,10 @@
 """Answers before everything is encoded: words and static vectors find code, and a complete index answers as usual."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,6 +207,30 @@ def test_the_bundled_model_finds_by_meaning_without_its_encoder(tmp_path, monkey
     monkeypatch.setattr(partial, "_MOST", 0)
     best = search(index, encoder, "download web page")[0]
     assert (best.chunk.path, best.tier) == ("a.py", "static")
+
+
+def test_answers_do_not_depend_on_what_was_encoded_together(tmp_path, monkeypatch):
+    """int8 vectors do, a little: an index that was made in many runs has the ten best of one that was made in one."""
+    code, encoder = tmp_path / "project", codesage.load()
+    code.mkdir()
+    for name in ("sample.py", "sample.go"):
+        shutil.copy(Path(__file__).parent / "samples" / name, code)
+    for name, text in TEXTS.items():
+        (code / name).write_text(text)
+    monkeypatch.setattr(index_station, "_HURRIED", 5)
+    vectors, answered = [], []
+    for seconds in (None, 0.0):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache {seconds}"))
+        index = opened(code, tmp_path, encoder, f"index {seconds}")
+        index.update(encoder, seconds=seconds)
+        while index.unencoded:
+            index.update(encoder, seconds=seconds)
+        vectors.append(index.view().vectors_PD)
+        queries = ("read the text of a file", "sum of numbers", "connect to a host", "parse_colour")
+        answered.append([[(hit.chunk.path, hit.chunk.start_line) for hit in search(index, encoder, query)] for query in queries])
+    cosines = (vectors[0] * vectors[1]).sum(1)
+    assert cosines.min() > 0.999 and not np.array_equal(*vectors)
+    assert answered[0] == answered[1] and all(len(hits) == 10 for hits in answered[0])
 
 
 def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeypatch):

@@ -162,7 +162,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Encoders with equal fingerprints give equal vectors."""
+        """Encoders with equal fingerprints give vectors that may stand in one index: equal ones, or as Embedder says."""
         ...
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> "np.ndarray":

@@ -38,7 +38,12 @@ Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 
 
 class Embedder:
-    """A loaded model. `width`: of its vectors. `max_tokens`: of code. Models with equal `fingerprint` give equal vectors."""
+    """A loaded model. `width`: of its vectors. `max_tokens`: of code.
+
+    Models with equal `fingerprint` give equal vectors for equal batches. With int8 the vector of a text also depends a little
+    on the texts that it is encoded with, since activations are quantised for a batch as a whole: its cosine with the vector of
+    the text alone is above 0.999.
+    """
 
     def __init__(
         self,
