@@ -192,14 +192,14 @@ index.update(ENCODER)
 """
 
 
-@pytest.mark.parametrize(("step", "at"), [("_add", 1), ("_add", 3), ("_missing", 1), ("_missing", 4)])
+@pytest.mark.parametrize(("step", "at"), [("_add", 1), ("_add", 3), ("_new_vectors", 1), ("_new_vectors", 4)])
 def test_killed_while_indexing_resumes_where_it_left_off(root, tmp_path, step, at):
     here = os.path.dirname(__file__)
     arguments = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "index"), step, str(at), here]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     index = opened(root, tmp_path)
     chunks = index.status().chunks
-    assert index.unencoded == chunks - (at - 1 if step == "_missing" else 0)
+    assert index.unencoded == chunks - (at - 1 if step == "_new_vectors" else 0)
     assert index.update(ENCODER)["read"] == (3 - (at - 1) if step == "_add" else 0)
     fresh = Index.open(root, folder=tmp_path / "fresh", encoder=ENCODER)
     fresh.update(ENCODER)

@@ -227,10 +227,11 @@ def test_answers_do_not_depend_on_what_was_encoded_together(tmp_path, monkeypatc
             index.update(encoder, seconds=seconds)
         vectors.append(index.view().vectors_PD)
         queries = ("read the text of a file", "sum of numbers", "connect to a host", "parse_colour")
-        answered.append([[(hit.chunk.path, hit.chunk.start_line) for hit in search(index, encoder, query)] for query in queries])
+        hits = [search(index, encoder, query) for query in queries]
+        answered.append([[(hit.chunk.path, hit.chunk.start_line) for hit in own] for own in hits])
     cosines = (vectors[0] * vectors[1]).sum(1)
     assert cosines.min() > 0.999 and not np.array_equal(*vectors)
-    assert answered[0] == answered[1] and all(len(hits) == 10 for hits in answered[0])
+    assert answered[0] == answered[1] and all(len(own) == 10 for own in answered[0])
 
 
 def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeypatch):

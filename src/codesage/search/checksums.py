@@ -53,8 +53,8 @@ class Checksums:
         A version that this process found sound less than `seconds` ago is not read again.
         """
         version = self._version()
-        found, when = _CHECKED.get(self._inode, (-1, 0.0))
-        if found == version and time.monotonic() - when < seconds:
+        checked, when = _CHECKED.get(self._inode, (-1, 0.0))
+        if checked == version and time.monotonic() - when < seconds:
             return ""
         expected = self._read(version)
         if expected is None:
@@ -111,10 +111,10 @@ class Checksums:
             return os.read(_OPEN[self._inode].number, size)
 
 
-def _difference(found: list[int], expected: list[int]) -> str:
-    if len(found) != len(expected):
-        return f"it has {len(found):,} MiB, expected {len(expected):,}"
-    block = next(block for block, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1])
+def _difference(blocks: list[int], expected: list[int]) -> str:
+    if len(blocks) != len(expected):
+        return f"it has {len(blocks):,} MiB, expected {len(expected):,}"
+    block = next(block for block, pair in enumerate(zip(blocks, expected, strict=True)) if pair[0] != pair[1])
     return f"the bytes from {block * _BLOCK:,} to {(block + 1) * _BLOCK:,} differ from their checksum"
 
 
@@ -135,9 +135,9 @@ def _hold(file: Path) -> tuple[int, int]:
 
 def _release(inode: tuple[int, int]) -> None:
     with _LOCK:
-        held = _OPEN[inode]
-        held.users -= 1
-        if not held.users:
+        descriptor = _OPEN[inode]
+        descriptor.users -= 1
+        if not descriptor.users:
             del _OPEN[inode]
             _CHECKED.pop(inode, None)  # a later file may get the same number
-            os.close(held.number)
+            os.close(descriptor.number)

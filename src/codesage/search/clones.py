@@ -45,7 +45,7 @@ def clones(
     `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
     left out.
     """
-    with index.unmoved():
+    with index.snapshot():
         view = index.view()
         places = _candidates(index, view, where, min_lines)
         if len(places) < 2:

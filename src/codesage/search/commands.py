@@ -147,7 +147,7 @@ def clear(
     index_dir: _IndexDir = None,
 ) -> None:  # fmt: skip
     """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
-    from codesage.search.care import remove, remove_clones, remove_vectors, to_clear
+    from codesage.search.maintenance import remove, remove_clones, remove_vectors, to_clear
     from codesage.search.show import printable
 
     freed = 0
@@ -168,7 +168,7 @@ def clear(
 
 def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
     """Check the installation, the cache and the index of PATH. Exit code 0: all is well, 1: something is not."""
-    from codesage.search.care import checked
+    from codesage.search.maintenance import checked
     from codesage.search.show import printable
 
     faults = 0
@@ -188,7 +188,7 @@ def models(
     """List the bundled model and those in each FOLDER: width, tokens at a time, size, fingerprint."""
     from dataclasses import asdict
 
-    from codesage.search.care import models_at_hand
+    from codesage.search.maintenance import models_at_hand
     from codesage.search.show import Screen, printable
 
     found = list(models_at_hand(folders or [Path(".")]))

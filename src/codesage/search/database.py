@@ -171,15 +171,15 @@ def _private(folder: Path) -> None:
 @contextmanager
 def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[None]:
     """Only one process at a time runs the block. Busy when another one does so for longer than `seconds`."""
-    held = FileLock(folder / "lock")
+    file_lock = FileLock(folder / "lock")
     try:
-        held.acquire(timeout=seconds, poll_interval=0.02)
+        file_lock.acquire(timeout=seconds, poll_interval=0.02)
     except Timeout:
         raise Busy(f"another process is indexing {root}: wait for it") from None
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def failure(error: Exception, folder: Path, repair: str) -> CodesageError:
@@ -218,8 +218,8 @@ def _obstacle(folder: Path, error: sqlite3.Error) -> int:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(_PROBE))
             probe.flush()
-    except OSError as found:
-        return found.errno or 0
+    except OSError as cause:
+        return cause.errno or 0
     return 0 if os.access(folder / DATABASE, os.W_OK) else errno.EACCES
 
 

@@ -74,7 +74,7 @@ def default_folder(root: Path, model: str) -> Path:
 def of_other_models(folder: Path, model: str) -> list[Path]:
     """The default folders of the same root's indexes of other models than that of `folder`."""
     root = folder.name.removesuffix(f"-{model.replace(':', '-')}")
-    return sorted(found for found in folder.parent.glob(f"{glob.escape(root)}*") if found != folder)
+    return sorted(path for path in folder.parent.glob(f"{glob.escape(root)}*") if path != folder)
 
 
 class Index:
@@ -114,7 +114,7 @@ class Index:
             meta = database.meta_of(connection)
             if meta["schema"] == SCHEMA:
                 index = cls(root, folder, connection, repair)
-                with index.unmoved():
+                with index.snapshot():
                     index._require_sound()
                 index._recover()
         except (sqlite3.Error, OSError, LookupError, ValueError) as error:
@@ -136,12 +136,12 @@ class Index:
     def view(self) -> View:
         """The state of the index in memory, loaded again when it has changed. A process loads it once for each folder."""
         if not self.connection.in_transaction:
-            with self.unmoved():
+            with self.snapshot():
                 return self.view()
         return _VIEWS.get(self.folder, self._state(), self.connection, self.width)
 
     @contextmanager
-    def unmoved(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """What is read in the block is of one state, whatever another process commits meanwhile."""
         self._require_current()
         self.connection.execute("BEGIN")
@@ -161,8 +161,8 @@ class Index:
         """CodesageError when the file is damaged; one without checksums must be consistent for SQLite."""
         fault = self._checksums.fault(seconds=_TRUSTED)
         if fault is None:
-            found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            fault = "" if found == "ok" else " ".join(found.split())
+            result = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            fault = "" if result == "ok" else " ".join(result.split())
             self._checksums.note()
         if fault:
             raise CodesageError(f"{self.folder / DATABASE} is damaged ({fault}): {self._repair}")
@@ -212,16 +212,16 @@ class Index:
             raise
         except (sqlite3.Error, OSError) as error:
             self.connection.rollback()
-            found = database.failure(error, self.folder, self._repair)
-            if isinstance(found, Unwritable) and not any(self._changes()):
+            failure = database.failure(error, self.folder, self._repair)
+            if isinstance(failure, Unwritable) and not any(self._changes()):
                 return Counter(read=0, gone=0)
-            raise found from None
+            raise failure from None
 
     def _update(self, encoder: Encoder, progress: _Progress, encoding: _Progress, deadline: float | None) -> Counter:
         gone, changed = self._changes()
-        with self.unmoved():
+        with self.snapshot():
             self._require_sound()
-        self._take_in(gone, changed, encoder, progress)
+        self._read_changes(gone, changed, encoder, progress)
         self._encode(encoder, encoding, deadline)
         self._seal()
         return Counter(read=len(changed), gone=len(gone))
@@ -233,18 +233,18 @@ class Index:
         present, changed = set(), []
         for path in walk(self.root):
             name = name_of(path, self.root)
-            stamp = _stamp(path)
+            stamp = _file_state(path)
             present.add(name)
             if stamp is None or known.get(name) != stamp:
                 changed.append((path, name, stamp or ""))
         changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
         return listed - present, changed
 
-    def _take_in(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
+    def _read_changes(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
         if gone or changed or self.pending:
             with self._writing():
-                self._note(pending=len(changed))
-        self._forget(gone)
+                self._set_pending(pending=len(changed))
+        self._delete_files(gone)
         done = 0
         for batch in batches(changed, _FILES_A_BATCH):
             progress(done, len(changed))
@@ -267,7 +267,7 @@ class Index:
                     return
                 self._encode_some(left[start : start + size], encoder, cache)
             progress(len(left), len(left))
-            self._sweep()
+            self._delete_unused()
             cache.prune()
         finally:
             cache.close()
@@ -282,12 +282,12 @@ class Index:
     def chunks_of(self, numbers: Sequence[int]) -> list[Chunk]:
         """The chunks of these numbers, in this order."""
         rows = self.connection.execute(f"SELECT id, {_COLUMNS} FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
-        found = {number: Chunk(*row) for number, *row in rows}
-        return [found[number] for number in numbers]
+        chunks = {number: Chunk(*row) for number, *row in rows}
+        return [chunks[number] for number in numbers]
 
     def _encode_some(self, numbers: list[int], encoder: Encoder, cache: Vectors) -> None:
         texts = pieces(self.chunks_of(numbers), encoder)
-        vectors = self._missing([text for one in texts for text in one], cache)
+        vectors = self._new_vectors([text for one in texts for text in one], cache)
         owned = [(number, key_of(text)) for number, one in zip(numbers, texts, strict=True) for text in one]
         with self._writing():
             self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
@@ -329,10 +329,10 @@ class Index:
         if database.journal_size(self.folder / DATABASE) > max(_LONG_JOURNAL, self._checksums.size // 4):
             self._seal()
 
-    def _note(self, *, pending: int) -> None:
+    def _set_pending(self, *, pending: int) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
 
-    def _sweep(self) -> None:
+    def _delete_unused(self) -> None:
         """Vectors of text that is gone go away, and static vectors, which nothing needs when all is encoded."""
         owned = "SELECT 1 FROM pieces WHERE row = vectors.row"
         gone = self.connection.execute(f"SELECT row FROM vectors WHERE NOT EXISTS ({owned})").fetchall()
@@ -341,13 +341,13 @@ class Index:
                 self.connection.executemany("DELETE FROM vectors WHERE row = ?", gone)
                 self.connection.execute("DELETE FROM statics")
 
-    def _forget(self, names: Collection[str]) -> None:
+    def _delete_files(self, names: Collection[str]) -> None:
         if names:
             with self._writing():
                 for name in names:
-                    self._drop(name)
+                    self._delete_file(name)
 
-    def _drop(self, name: str) -> None:
+    def _delete_file(self, name: str) -> None:
         for table in ("pieces", "statics"):
             self.connection.execute(f"DELETE FROM {table} WHERE chunk IN (SELECT id FROM chunks WHERE path = ?)", (name,))
         self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
@@ -356,10 +356,10 @@ class Index:
     def _store(self, batch: Batch, encoder: Encoder, *, pending: int) -> None:
         with self._writing():
             for name, stamp, reason in batch.files:
-                self._drop(name)
+                self._delete_file(name)
                 self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
             self._add(batch, encoder)
-            self._note(pending=pending)
+            self._set_pending(pending=pending)
 
     def _add(self, batch: Batch, encoder: Encoder) -> None:
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
@@ -375,7 +375,7 @@ class Index:
             rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
             self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
 
-    def _missing(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
+    def _new_vectors(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
         """The vectors, by key, of the texts that this index lacks."""
         new = {key_of(text): text for text in texts}
         for key in list(new):
@@ -386,7 +386,7 @@ class Index:
         return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
 
 
-def _stamp(path: Path) -> str | None:
+def _file_state(path: Path) -> str | None:
     try:
         status = os.lstat(path)
     except OSError:

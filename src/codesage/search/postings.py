@@ -78,32 +78,32 @@ class Postings:
         return self._known[word]
 
     def _alive(self, numbers: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        places = np.searchsorted(self._numbers_N, numbers).astype(np.int32)
-        there = places < len(self._numbers_N)
-        there[there] = self._numbers_N[places[there]] == numbers[there]
-        return places[there], counts[there]
+        positions = np.searchsorted(self._numbers_N, numbers).astype(np.int32)
+        exist = positions < len(self._numbers_N)
+        exist[exist] = self._numbers_N[positions[exist]] == numbers[exist]
+        return positions[exist], counts[exist]
 
     def scores(self, connection: sqlite3.Connection, words: Iterable[str]) -> np.ndarray:
         """float64 (N,): BM25 of every chunk for distinct `words`, 0 for chunks that hold none of them."""
         total = len(self._numbers_N)
         scores_N = np.zeros(total)
         for word in words:
-            places, counts = self.holders(connection, word)
-            idf = np.log((total - len(places) + 0.5) / (len(places) + 0.5))
+            positions, counts = self.holders(connection, word)
+            idf = np.log((total - len(positions) + 0.5) / (len(positions) + 0.5))
             counts = counts.astype(np.float64)
-            gains = (counts * (_K1 + 1)) / (counts + self._norms_N[places])
-            scores_N[places] += max(idf, _LEAST_IDF) * gains
+            gains = (counts * (_K1 + 1)) / (counts + self._norms_N[positions])
+            scores_N[positions] += max(idf, _LEAST_IDF) * gains
         return scores_N
 
     def hold_all(self, connection: sqlite3.Connection, words: Iterable[str], places_C: np.ndarray) -> np.ndarray:
         """Which of the chunks at `places_C` hold each of `words`, bool (C,)."""
-        found_C = np.ones(len(places_C), bool)
+        hold_C = np.ones(len(places_C), bool)
         for word in words:
             holders, _ = self.holders(connection, word)
             if not len(holders):
                 return np.zeros(len(places_C), bool)
-            found_C &= holders[np.minimum(np.searchsorted(holders, places_C), len(holders) - 1)] == places_C
-        return found_C
+            hold_C &= holders[np.minimum(np.searchsorted(holders, places_C), len(holders) - 1)] == places_C
+        return hold_C
 
 
 def merge(connection: sqlite3.Connection) -> None:
@@ -125,9 +125,9 @@ def merge(connection: sqlite3.Connection) -> None:
 
 def _merged(word: str, rows: list[tuple[int, bytes, bytes]], alive: np.ndarray) -> Iterable[tuple[str, int, bytes, bytes]]:
     numbers, counts = _unpacked(rows)
-    there = numbers < len(alive)
-    there[there] = alive[numbers[there]]
-    numbers, counts = numbers[there], counts[there]
+    exist = numbers < len(alive)
+    exist[exist] = alive[numbers[exist]]
+    numbers, counts = numbers[exist], counts[exist]
     for first in np.unique(numbers // _SPAN * _SPAN):
         own = numbers // _SPAN * _SPAN == first
         yield word, int(first), (numbers[own] - first).astype("<u2").tobytes(), counts[own].tobytes()

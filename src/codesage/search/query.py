@@ -39,7 +39,7 @@ def search(
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
     index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on.
     """
-    with index.unmoved():
+    with index.snapshot():
         view = index.view()
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):

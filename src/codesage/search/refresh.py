@@ -31,13 +31,13 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
         say(f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): "
             "the next run goes on from there")  # fmt: skip
         raise typer.Exit(130) from None
-    held = index.status()
+    status = index.status()
     if changes["read"] or changes["gone"]:
-        skipped = sum(held.skipped.values())
-        reasons = f": {listed(held.skipped)}" if skipped else ""
-        say(f"{held.files:,} files indexed ({held.chunks:,} chunks), {skipped:,} skipped{reasons}")
-    if not held.files:
-        say(f"{held.root} holds no text file to index")
+        skipped = sum(status.skipped.values())
+        reasons = f": {listed(status.skipped)}" if skipped else ""
+        say(f"{status.files:,} files indexed ({status.chunks:,} chunks), {skipped:,} skipped{reasons}")
+    if not status.files:
+        say(f"{status.root} holds no text file to index")
 
 
 def refresh_or_share(index: Index, encoder: Encoder) -> None:
@@ -69,8 +69,8 @@ def lacking(index: Index) -> str:
     """What an index lacks, "" for nothing."""
     if index.pending:
         return f"partial: {index.pending:,} files are not indexed yet"
-    held = index.status()
-    return f"partial: {held.unencoded:,} of {held.chunks:,} chunks are not encoded yet" if held.unencoded else ""
+    status = index.status()
+    return f"partial: {status.unencoded:,} of {status.chunks:,} chunks are not encoded yet" if status.unencoded else ""
 
 
 def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:

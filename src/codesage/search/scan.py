@@ -83,8 +83,8 @@ def _number(number: int, value: int) -> bytes:
 
 def _varint(value: int) -> bytes:
     """Seven bits a byte, the lowest first; all bytes but the last have their highest bit set."""
-    found = bytearray()
+    encoded = bytearray()
     while value > 127:
-        found.append(value & 127 | 128)
+        encoded.append(value & 127 | 128)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*encoded, value])

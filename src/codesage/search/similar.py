@@ -35,7 +35,7 @@ def similar(
     definition are left out, and code is compared with code. Where the index is not encoded in full, static vectors stand in,
     and `encoder` has about `seconds` to encode the best. CodesageError when the index does not hold the place.
     """
-    with index.unmoved():
+    with index.snapshot():
         found = index.connection.execute(
             "SELECT id FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? ORDER BY end_line - start_line LIMIT 1",
             (path, line, line),

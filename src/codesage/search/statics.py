@@ -48,9 +48,9 @@ class StaticVectors:
     def encode_words(self, words: Words) -> np.ndarray:
         """float32 (N, D), rows of unit length, of the words of each chunk; zeros for a chunk without words."""
         count = len(words.vocabulary)
-        found = np.zeros((words.chunks, self._table_VD.shape[1]), np.float32)
+        vectors = np.zeros((words.chunks, self._table_VD.shape[1]), np.float32)
         if not count:
-            return found
+            return vectors
         owners_W = np.repeat(np.arange(words.chunks), words.lengths())
         pairs_P, counts_P = np.unique(owners_W * count + words.numbers_W, return_counts=True)
         texts_P, words_P = np.divmod(pairs_P, count)
@@ -58,8 +58,8 @@ class StaticVectors:
         for start, end in pairwise([*range(0, len(pairs_P), _AT_ONCE), len(pairs_P)]):
             owners, borders = np.unique(texts_P[start:end], return_index=True)
             rows = vectors_WD[words_P[start:end]] * counts_P[start:end, None].astype(np.float32)
-            found[owners] += np.add.reduceat(rows, borders)
-        return unit_length(found)
+            vectors[owners] += np.add.reduceat(rows, borders)
+        return unit_length(vectors)
 
     def encode_query(self, query: str) -> np.ndarray:
         """float32 (D,) of a typed query, without what does not say what it is about (encoder.queries)."""
@@ -138,8 +138,8 @@ def directions(vectors_ND: np.ndarray) -> np.ndarray:
 
 def _stored(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
     try:
-        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as found:
-            rows, scales = found["rows"], found["scales"]
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            rows, scales = stored["rows"], stored["scales"]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None
     return _restored(rows, scales) if rows.shape == shape and rows.dtype == np.int8 else None

@@ -24,7 +24,7 @@ _MANY = 500  # values of one question to SQLite
 
 
 def key_of(text: str) -> bytes:
-    """What a text is found by."""
+    """The key of a text in the cache and in an index: its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
@@ -50,8 +50,8 @@ class Vectors:
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
         """float16 (n, width); `progress` is called with the number of texts done."""
         keys = [key_of(text) for text in texts]
-        found = self._known(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        vectors_by_key = self._known(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors_by_key}
         progress(len(texts) - len(missing))
         order = sorted(missing, key=lambda key: len(missing[key]))
         for start in range(0, len(order), _AT_ONCE):
@@ -59,9 +59,9 @@ class Vectors:
             vectors = self._encoder.encode([missing[key] for key in some], kind="code").astype(np.float16)
             new = dict(zip(some, (vector.tobytes() for vector in vectors), strict=True))
             self._keep(new)
-            found |= new
+            vectors_by_key |= new
             progress(len(texts) - len(missing) + start + len(some))
-        rows = b"".join(found[key] for key in keys)
+        rows = b"".join(vectors_by_key[key] for key in keys)
         return np.frombuffer(rows, np.float16).reshape(len(texts), self._encoder.width)
 
     def prune(self) -> None:
@@ -75,9 +75,9 @@ class Vectors:
             self._cache = None
 
     def _known(self, keys: list[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
+        known: dict[bytes, bytes] = {}
         if self._cache is None:
-            return found
+            return known
         for start in range(0, len(keys), _MANY):
             some = keys[start : start + _MANY]
             question = f"SELECT hash, vector, used FROM vectors WHERE hash IN ({','.join('?' * len(some))})"
@@ -85,12 +85,12 @@ class Vectors:
                 rows = self._cache.execute(question, some).fetchall()
             except sqlite3.Error as error:
                 self._discard(error)
-                return found
-            found |= {key: stored[:-4] for key, stored, _ in rows if self._is_sound(key, stored)}
+                return known
+            known |= {key: stored[:-4] for key, stored, _ in rows if self._is_sound(key, stored)}
             old = [(_today(), key) for key, _, used in rows if used != _today()]
             if old:
                 self._change("UPDATE vectors SET used = ? WHERE hash = ?", old)
-        return found
+        return known
 
     def _discard(self, error: Exception) -> None:
         """Begin anew where the file is damaged."""

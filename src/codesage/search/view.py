@@ -70,11 +70,11 @@ class View:
     @cached_property
     def bearers(self) -> dict[str, list[int]]:
         """By the last part of a name in small letters, the chunks that bear it."""
-        found = defaultdict(list)
+        by_name = defaultdict(list)
         for place, name in enumerate(self.names):
             if name:
-                found[name.rpartition(".")[2].lower()].append(place)
-        return dict(found)
+                by_name[name.rpartition(".")[2].lower()].append(place)
+        return dict(by_name)
 
     @cached_property
     def spoken(self) -> Counter:
@@ -116,9 +116,9 @@ class View:
         depth = min(depth, allowed)
         self.asked[0] += 1
         if self.asked[0] > _ASKED and len(self.vectors_PD) >= _MANY:
-            found = self._scanned(vector_D, depth, allowed_N)
-            if found is not None:
-                return found
+            places = self._scanned(vector_D, depth, allowed_N)
+            if places is not None:
+                return places
         scores_N = self.similarities(vector_D)
         return best(scores_N if allowed_N is None else np.where(allowed_N, scores_N, -np.inf), depth)
 

@@ -185,10 +185,10 @@ def _add_search(app: FastAPI, service: Service) -> None:
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/status")
     async def status() -> dict:
-        found = await run_in_threadpool(service.folders.status)
+        states = await run_in_threadpool(service.folders.status)
         return {"model": service.encoder.fingerprint, "folders": [
-            {"root": held.root, "files": held.files, "chunks": held.chunks, "skipped": held.skipped, "partial": partial}
-            for held, partial in found
+            {"root": index.root, "files": index.files, "chunks": index.chunks, "skipped": index.skipped, "partial": partial}
+            for index, partial in states
         ]}  # fmt: skip
 
     @app.get("/health")

@@ -14,18 +14,18 @@ def map_of(folders: Folders, *, most: int = 5_000) -> dict:
     root = folders.roots[0]
     index = folders.opened(root)
     try:
-        with index.unmoved():
+        with index.snapshot():
             view = index.view()
             lines = dict(index.connection.execute("SELECT id, start_line FROM chunks"))
-            shown = [place for place, kind in enumerate(view.kinds) if kind != "window"]
+            shown = [chunk for chunk, kind in enumerate(view.kinds) if kind != "window"]
     finally:
         index.connection.close()
     shown = [shown[at] for at in np.linspace(0, len(shown) - 1, min(most, len(shown))).astype(int)]
     if len(shown) < 3:
         return {"root": str(root), "points": []}
-    places = _spread(_components(view.centred_PD[view.starts_N[shown]]))
-    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": view.paths[place], "name": view.names[place],
-               "line": lines[int(view.numbers_N[place])]} for (x, y), place in zip(places, shown, strict=True)]  # fmt: skip
+    spots = _spread(_components(view.centred_PD[view.starts_N[shown]]))
+    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": view.paths[chunk], "name": view.names[chunk],
+               "line": lines[int(view.numbers_N[chunk])]} for (x, y), chunk in zip(spots, shown, strict=True)]  # fmt: skip
     return {"root": str(root), "points": points}
 
 

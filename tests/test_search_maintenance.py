@@ -1,4 +1,4 @@
-"""Clones, and the care of indexes: clear, doctor, models, watch."""
+"""Clones, and the maintenance of indexes: clear, doctor, models, watch."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codesage.search.care import checked, kept_indexes
 from codesage.search.clones import groups_of
 from codesage.search.index import Index, default_folder
+from codesage.search.maintenance import checked, kept_indexes
 from test_search import ENCODER, HashingEncoder
 from test_search_commands import root, run
 

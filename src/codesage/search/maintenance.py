@@ -1,4 +1,4 @@
-"""The care of what search keeps: what lies in the cache, what may go, and whether all of it is sound.
+"""Maintenance of what search keeps: what lies in the cache, what may go, and whether all of it is sound.
 
 In: paths, or nothing for everything. Out: folders with their sizes, findings with their remedies, models with their figures.
 """
@@ -58,8 +58,8 @@ class Kept:
 
 def kept_indexes() -> list[Kept]:
     """All indexes in the user's cache."""
-    place = default_folder(Path("."), "").parent
-    folders = sorted(path for path in place.glob("*") if (path / DATABASE).exists()) if place.is_dir() else []
+    indexes = default_folder(Path("."), "").parent
+    folders = sorted(path for path in indexes.glob("*") if (path / DATABASE).exists()) if indexes.is_dir() else []
     return [Kept(folder, _root_of(folder), size_of(folder)) for folder in folders]
 
 
@@ -78,14 +78,14 @@ def to_clear(
     kept = kept_indexes()
     if everything or gone:
         return [one for one in kept if everything or (one.root and not Path(one.root).exists())]
-    found = []
+    matching = []
     for path in paths or [Path(".")]:
         beginning = default_folder(path, "").name  # the fingerprint of a model follows
         own = [one for one in kept if one.folder.name.startswith(beginning)]
         if not own:
             raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' says what is there")
-        found += own
-    return found
+        matching += own
+    return matching
 
 
 def size_of(folder: Path) -> int:
@@ -171,10 +171,10 @@ def _grammar_finding(language: str) -> Finding:
 
     package = LANGUAGES[language].grammar[0].replace("_", "-")
     try:
-        found = list(functions(parse(_SNIPPETS.get(language, "function f() { return 1; }\n"), language)))
+        definitions = list(functions(parse(_SNIPPETS.get(language, "function f() { return 1; }\n"), language)))
     except Exception as error:  # a broken wheel can raise anything
         return Finding(f"grammar of {language}", f"{type(error).__name__}: {error}", f"pip install --force-reinstall {package}")
-    if not any(function.kind == "function" for function in found):
+    if not any(function.kind == "function" for function in definitions):
         return Finding(f"grammar of {language}", "it finds no function", f"pip install --force-reinstall {package}")
     return Finding(f"grammar of {language}", "finds functions")
 
@@ -202,12 +202,12 @@ def _sqlite_fault(file: Path) -> str:
     try:
         connection = database.connect(file)
         try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         finally:
             connection.close()
     except sqlite3.Error as error:
         return str(error)
-    return "" if found == "ok" else found
+    return "" if result == "ok" else result
 
 
 def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> Iterator[Finding]:
@@ -230,13 +230,13 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
 
 
 def _content_findings(index: Index, command: str, repair: str) -> Iterator[Finding]:
-    found = index.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        yield Finding("index", f"{index.folder / DATABASE}: {found}", repair)
+    result = index.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if result != "ok":
+        yield Finding("index", f"{index.folder / DATABASE}: {result}", repair)
         return
-    held = index.status()
+    status = index.status()
     size = size_of(index.folder) / 1e6
-    yield Finding("index", f"version {SCHEMA}, {held.files:,} files, {held.chunks:,} chunks, {size:,.1f} MB")
+    yield Finding("index", f"version {SCHEMA}, {status.files:,} files, {status.chunks:,} chunks, {size:,.1f} MB")
     try:
         words = index.connection.execute("SELECT count(DISTINCT word) FROM words").fetchone()[0]
         torn = index.connection.execute("SELECT count(*) FROM words"
