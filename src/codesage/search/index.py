@@ -112,15 +112,14 @@ class Index:
                 database.upgrade(folder, root, encoder)
                 connection = database.connect(folder / DATABASE)
             meta = database.meta_of(connection)
-            if meta["schema"] == SCHEMA:
-                index = cls(root, folder, connection, repair)
-                with index.snapshot():
-                    index._require_sound()
-                index._recover()
+            if meta["schema"] != SCHEMA:
+                raise CodesageError(f"{folder / DATABASE} has version {meta['schema']}, expected {SCHEMA}: {repair}")
+            index = cls(root, folder, connection, repair)
+            with index.snapshot():
+                index._require_sound()
+            index._recover()
         except (sqlite3.Error, OSError, LookupError, ValueError) as error:
             raise database.failure(error, folder, repair) from None
-        if meta["schema"] != SCHEMA:
-            raise CodesageError(f"{folder / DATABASE} has version {meta['schema']}, expected {SCHEMA}: {repair}")
         if (of := meta.get("root")) != str(root.resolve()):
             remedy = "give another --index-dir" if own else repair
             raise CodesageError(f"{folder} is the index of {of}, not of {root.resolve()}: {remedy}")
