@@ -92,9 +92,7 @@ def started(folder: Path) -> tuple[subprocess.Popen, str]:
     raise SystemExit("the server did not start")
 
 
-async def load_of(
-    url: str, texts: list[str], pid: int, arguments: argparse.Namespace
-) -> tuple[list, list]:
+async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Namespace) -> tuple[list, list]:
     """(status, seconds, rows, content) of each answer, and the server's resident memory in MB each second."""
     answers: list[tuple[int, float, list[int], bytes]] = []
     end = time.monotonic() + arguments.seconds

@@ -374,7 +374,9 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
         assert found.returncode == 0 and found.stdout.startswith(f"{root}/two.go:3: Sum"), found.stderr
     for place, message in (
-        ("one.py", "is not a place"), ("one.py:x", "is not a place"), (root / "one.py:99", "is not in the index"),
+        ("one.py", "is not a place"),
+        ("one.py:x", "is not a place"),
+        (root / "one.py:99", "is not in the index"),
         ("one.py:3", "is in none of the folders"),
     ):
         wrong = run("similar", place, root, "--index-dir", tmp_path / "i")
