@@ -13,6 +13,8 @@ import kill_index
 from codesage.encoder import runtime
 from codesage.search import index as index_station
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # of fork, from Python 3.12 on
+
 
 @pytest.fixture(autouse=True)
 def restored(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from codesage.search.vectors import Vectors
 from test_search import ENCODER, HashingEncoder, names, opened, root
 
 __all__ = ["root"]  # the fixture
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # of fork, from Python 3.12 on
 NEWNS, NEWUSER, MS_RDONLY, MS_REMOUNT = 0x20000, 0x10000000, 1, 32
 QUERY = "area of the circle"
 
