@@ -108,6 +108,7 @@ def _torch(folder: Path, device: str) -> tuple[States, np.ndarray]:
     encoder: Encoder = load_encoder(folder).to(device)
 
     def states(windows: list[list[int]], rows_M: np.ndarray) -> np.ndarray:
+        """The final hidden states (M, D) of the tokens at `rows_M`, counted as in windows padded to the longest."""
         lengths, longest = np.array([len(window) for window in windows]), max(map(len, windows))
         window_M, place_M = np.divmod(rows_M, longest)
         flat_M = (np.cumsum(lengths) - lengths)[window_M] + place_M  # no padding here
