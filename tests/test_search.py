@@ -263,6 +263,7 @@ def test_an_index_of_an_older_version_is_built_anew(root, tmp_path):
     connection.close()
     searches = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [search.communicate()[0] for search in searches] == [clean.decode()] * 2
+    assert (tmp_path / "i" / "index.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_index_of_a_newer_version_is_left_alone(root, tmp_path):

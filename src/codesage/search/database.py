@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -99,6 +99,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
     try:
         connection = sqlite3.connect(fresh)
         try:
+            _restrict(fresh, 0o600)
             with connection:
                 connection.executescript(f"BEGIN; {_TABLES} {postings.TABLES}")  # else each table would be a commit
                 meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width),
@@ -161,11 +162,14 @@ def _require_own(folder: Path) -> None:
 
 def _private(folder: Path) -> None:
     """The text of an index is for its owner alone, as the text that it was read from may be."""
-    for path in (folder, *folder.glob("index.sqlite*")):
-        try:
-            path.chmod(0o700 if path == folder else 0o600)
-        except OSError:  # another user's index, or a file system without modes
-            continue
+    _restrict(folder, 0o700)
+    for path in folder.glob("index.sqlite*"):
+        _restrict(path, 0o600)
+
+
+def _restrict(path: Path, mode: int) -> None:
+    with suppress(OSError):  # another user's index, or a file system without modes
+        path.chmod(mode)
 
 
 @contextmanager
