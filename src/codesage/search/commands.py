@@ -93,6 +93,7 @@ def status(
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
 ) -> None:  # fmt: skip
     """Say what the index of PATH holds, and which indexes of other models are there."""
+    from codesage.search.files import NESTED
     from codesage.search.index import of_other_models
     from codesage.search.refresh import lacking, listed
     from codesage.search.show import printable
@@ -103,11 +104,13 @@ def status(
         if skipped:
             rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
             for name, reason in rows:
-                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}")
+                hint = " (give it as a path to search it)" if reason in NESTED else ""
+                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}{hint}")
             return
+        in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
         typer.echo(f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
                    f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
-                   f"state: {lacking(opened) or 'complete'}")  # fmt: skip
+                   f"{in_part}state: {lacking(opened) or 'complete'}")  # fmt: skip
         for folder in () if index_dir else of_other_models(opened.folder, opened.model):
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 

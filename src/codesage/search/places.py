@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
+from codesage.search.files import NESTED
 from codesage.search.index import Index, default_folder
 from codesage.search.remote import folders_of
 
@@ -128,7 +129,8 @@ def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
     except CodesageError:
         return False
     try:
-        held = index.connection.execute("SELECT 1 FROM files WHERE path = ? OR (path > ? AND path < ?) LIMIT 1",
+        held = index.connection.execute("SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
+                                        f"{('unreadable', *NESTED)} LIMIT 1",
                                         (below, f"{below}/", f"{below}0")).fetchone()  # fmt: skip
         return held is not None and not index.pending
     finally:

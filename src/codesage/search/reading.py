@@ -9,7 +9,6 @@ Shapes: N chunks, W words of all of them end to end.
 import os
 import pickle
 import queue
-import re
 import subprocess
 import sys
 import threading
@@ -23,15 +22,13 @@ from typing import IO, cast
 
 import numpy as np
 
-from codesage.records import Chunk, Document
+from codesage.records import Chunk
 from codesage.search.chunks import chunks
+from codesage.search.files import read
 from codesage.search.terms import indexed_words
-from codesage.syntax import language_in
-from codesage.walk import Skipped, Text, read_text
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 FIELDS = 3  # of a chunk that have words: its name, its path, its text
-_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
 _MUCH = 1_500_000  # bytes that are worth a second process
 _OWN = 5  # of so many batches this process reads one, as it has the index to write too
 _AHEAD = 4  # batches of the second process that may wait in this one
@@ -77,12 +74,10 @@ def read_batch(files: list[File]) -> Batch:
     found: list[Chunk] = []
     states = []
     for path, name, stamp in files:
-        read = read_text(path, name=name)
-        if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
-            read = Skipped(name, "secret")
-        states.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
-        if isinstance(read, Text):
-            found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
+        source = read(path, name)
+        states.append((name, stamp, source.reason))
+        if source.document is not None:
+            found += chunks(source.document)
     fields = [indexed_words(storable(field)) for chunk in found for field in (chunk.name, chunk.path, chunk.text)]
     return Batch(states, found, words_of(fields))
 
@@ -99,8 +94,8 @@ def batches(files: list[File], size: int) -> Iterator[Batch]:
     helper = _Helper([some for at, some in enumerate(lists) if at % _OWN]) if worth_it else None
     try:
         for at, some in enumerate(lists):
-            read = helper.answer() if helper is not None and at % _OWN else None
-            yield read_batch(some) if read is None else read
+            batch = helper.answer() if helper is not None and at % _OWN else None
+            yield read_batch(some) if batch is None else batch
     finally:
         if helper is not None:
             helper.close()

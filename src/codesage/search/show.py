@@ -154,10 +154,10 @@ def _lines_around(chunk: Chunk) -> dict[int, str]:
 
 
 def _file_lines(path: str) -> list[str]:
-    from codesage.walk import Text, read_text
+    from codesage.search.files import read
 
-    read = read_text(Path(openable(path)), name=path)
-    return read.text.split("\n") if isinstance(read, Text) else []
+    document = read(Path(openable(path)), path).document
+    return document.text.split("\n") if document is not None else []
 
 
 def _highlighted(chunk: Chunk, lines: list[str]) -> list[str]:
