@@ -21,7 +21,7 @@ from codesage.search.clones import clones as station_clones
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index, default_folder
 from codesage.search.places import Place
-from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.ranking import DENSE_WEIGHT, Rules
 from codesage.search.refresh import lacking
 from codesage.search.similar import similar as station_similar
 
@@ -49,13 +49,20 @@ class Asker:
     index_dir: Path | None = None
     kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
 
-    def search(self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT) -> Answer:
-        """The `top` best chunks of all places. CodesageError when a place has no index and none may be made."""
+    def search(
+        self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT, weak: bool = False
+    ) -> Answer:  # fmt: skip
+        """The `top` best chunks of all places; `weak`: also of those where no chunk matches the query (search.floor).
+
+        CodesageError when a place has no index and none may be made.
+        """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
 
         def ask(index: Index, own: Filter) -> list[Hit]:
-            return station.search(index, self.encoder, query, top=top, where=own, dense_weight=dense_weight)
+            return station.search(
+                index, self.encoder, query, top=top, where=own, dense_weight=dense_weight, rules=Rules(floor=not weak)
+            )
 
         vector_D = self.encoder.encode([query], kind="text")[0] if len(self.places) > 1 else None
         return self._answer(ask, where, top, vector_D)

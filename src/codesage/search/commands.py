@@ -60,6 +60,7 @@ def search(
     jsonl: _JsonLines = False, color: _Colour = "auto",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     no_update: _NoUpdate = False,
+    weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
     index_dir: _IndexDir = None, model: _Model = None,
 ) -> None:  # fmt: skip
@@ -69,7 +70,8 @@ def search(
     where = filter_of(types or (), glob or (), content, regexp or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, explain)
     asker = _asker(paths, index_dir, model, update=not no_update)
-    form.show(asker.search(_readable(query), where, top=top, dense_weight=dense_weight), where.patterns)
+    answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
+    form.show(answer, where.patterns, hint="" if weak or where.patterns else "; --weak shows the nearest code all the same")
 
 
 def similar(
@@ -267,8 +269,8 @@ class _Form:
         self._as_json, self._jsonl, self._only_paths, self._null = as_json, jsonl, only_paths, null
         self._context, self._explain, self._screen = context, explain, Screen(color)
 
-    def show(self, answer: "Answer", patterns: Sequence[re.Pattern]) -> None:
-        """Print an answer; raises typer.Exit(1) when it is empty, after saying why."""
+    def show(self, answer: "Answer", patterns: Sequence[re.Pattern], hint: str = "") -> None:
+        """Print an answer; raises typer.Exit(1) when it is empty, after saying why. `hint`: what to do about that."""
         from codesage.search.refresh import say
         from codesage.search.show import as_json
 
@@ -291,7 +293,7 @@ class _Form:
         if not answer.hits:
             for option in answer.idle:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
-            say("nothing found")
+            say("nothing found" + (hint if answer.files and not answer.idle else ""))
             raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
-from codesage.search import partial, ranking
+from codesage.search import floor, partial, ranking
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
@@ -37,26 +37,30 @@ def search(
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
-    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on.
+    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on. A
+    query that no chunk matches has no hits (search.floor).
     """
     with index.snapshot():
         view = index.view()
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
+        rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
+        if rules.floor and not where.patterns and not floor.passes(index, view, encoder, query, vector_D):
+            return []
         rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
-        if dense_weight:
-            dense, known_N = _dense(index, view, encoder, query, rankings[0], allowed_N, seconds)
+        if vector_D is not None:
+            dense, known_N = _dense(index, view, encoder, query, vector_D, rankings[0], allowed_N, seconds)
             rankings.append(dense)
-        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules or Rules(), top)
+        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules, top)
         return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
 def _dense(
-    index: Index, view: View, encoder: Encoder, query: str, lexical: list[int], allowed_N: np.ndarray | None, seconds: float
-) -> tuple[list[int], np.ndarray]:
+    index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray, lexical: list[int],
+    allowed_N: np.ndarray | None, seconds: float,
+) -> tuple[list[int], np.ndarray]:  # fmt: skip
     """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
-    vector_D = encoder.encode([query], kind="text")[0]
     if view.complete:
         return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
     statics = statics_of(encoder)

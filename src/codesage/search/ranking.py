@@ -48,6 +48,7 @@ class Rules:
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
     part: float = 0.2  # query words in the name of the chunk
     literal: float = 2.0  # the query as it stands, in the text
+    floor: bool = True  # a query that no chunk matches gets no answer, see search.floor
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
 
 
@@ -80,8 +81,13 @@ def reciprocal_rank_fusion(
 
 def content_words(query: str) -> list[str]:
     """The distinct stems of a query that say what it is about."""
-    words = [word for word in parts_of(query) if word not in _STOP and len(word) > 1]
+    words = [word for word in parts_of(query) if not is_stop_word(word)]
     return list(dict.fromkeys(map(stem, words)))
+
+
+def is_stop_word(word: str) -> bool:
+    """Whether a word of a query does not say what it is about."""
+    return word in _STOP or len(word) < 2
 
 
 def asked_name(query: str) -> str:

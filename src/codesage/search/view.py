@@ -41,6 +41,7 @@ class View:
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
     asked: list[int] = field(default_factory=lambda: [0])  # how often
+    floors: dict[str, float] = field(default_factory=dict)  # see search.floor, by model
 
     @cached_property
     def place(self) -> dict[int, int]:
