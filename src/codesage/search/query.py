@@ -17,14 +17,14 @@ from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
-from codesage.search.terms import indexed_words, query_words
+from codesage.search.terms import composed, indexed_words, query_words
 from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking that enters the fusion
 _OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks names a language in a mixed repository
 _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
-_WHOLE = re.compile(r"(?<=\W)\w+(?=\W)")  # a word that begins and ends within the text
+_WHOLE = re.compile(r"(?<=[^\w\x80-\U0010ffff])[\w\x80-\U0010ffff]+(?=[^\w\x80-\U0010ffff])")  # begins and ends within the text
 _AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
 
 
@@ -169,8 +169,9 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
         wanted = [query.strip()]
     if not wanted:
         return np.zeros(len(places_C))
+    wanted = list(map(composed, wanted))
     words = [word for one in wanted for whole in _WHOLE.findall(one) for word in indexed_words(whole)]
-    return _with_text(index, view, places_C, words, lambda text: all(one in text for one in wanted))
+    return _with_text(index, view, places_C, words, lambda text: all(one in composed(text) for one in wanted))
 
 
 def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
