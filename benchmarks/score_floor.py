@@ -91,7 +91,7 @@ def nonsense() -> dict[str, list[str]]:
 def measured(index, encoder, queries: dict[str, list[str]]) -> tuple[dict, dict[str, list[str]]]:
     """For each kind how many queries are answered and how many there are; and those that are not."""
     counts, without = {}, {}
-    with index.unmoved():
+    with index.snapshot():
         view = index.view()
         for kind, some in queries.items():
             vectors = encoder.encode(some, kind="text")

@@ -598,8 +598,8 @@ def test_names_are_found_in_other_case_and_in_part(tmp_path):
     (project / "b.py").write_text(other + "def session():\n    return 2\n")
     index = opened(project, tmp_path)
     index.update(ENCODER)
-    for query in ("HttpSession.send_request", "HttpSession::send_request", "httpsession.send_request", "HTTPSESSION.SEND_REQUEST",
-                  "httpSession#sendRequest"):  # fmt: skip
+    for query in ("HttpSession.send_request", "HttpSession::send_request", "httpsession.send_request",
+                  "HTTPSESSION.SEND_REQUEST", "httpSession#sendRequest"):  # fmt: skip
         assert names(index, query)[0] == "HttpSession.send_request", query
     for query in ("HttpSession", "httpsession", "HTTP_SESSION", "httpSess"):
         assert names(index, query)[0] == "HttpSession", query

@@ -174,6 +174,18 @@ def test_nonsense_gets_no_answer_unless_asked_for(root):
     assert codesage.search("asdfgh", model=ENCODER) == [] != codesage.search("asdfgh", model=ENCODER, weak=True)
 
 
+def test_a_place_without_code_is_one_clear_line(root):
+    (root / "src/gap.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    (root / "data.bin").write_bytes(b"\0")
+    for place, message in (("src/gap.py:3", "src/gap.py:3 is empty"), ("src/gap.py:99", "is after the last line of code, 6"),
+                           ("data.bin:1", "data.bin is not indexed (binary)"), ("nowhere.py:1", "nowhere.py is not indexed:"),
+                           ("/etc/hosts:1", "is in none of the folders"), ("src/gap.py", "expected FILE:LINE")):  # fmt: skip
+        refused = run("similar", place)
+        assert refused.returncode == 2 and message in refused.stderr and not refused.stdout, place
+        assert len([line for line in refused.stderr.splitlines() if "indexed (" not in line or "not" in line]) == 1
+    assert run("similar", "src/gap.py:2").returncode == 0
+
+
 def test_a_floor_is_measured_for_each_index(root):
     index = Index.open(root, folder=None, encoder=ENCODER)
     index.update(ENCODER)

@@ -9,19 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search import query as station
-from codesage.search.clones import Group
-from codesage.search.clones import clones as station_clones
+from codesage.search.clones import Group, functions_of, grouped
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index, default_folder
 from codesage.search.places import Place
-from codesage.search.ranking import DENSE_WEIGHT, Rules
+from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD, Rules
 from codesage.search.refresh import lacking
 from codesage.search.similar import similar as station_similar
 
@@ -79,16 +77,16 @@ class Asker:
             lambda index, own: station_similar(index, name, line, top=top, where=own, encoder=self.encoder), where, top, None
         )
 
-    def clones(self, where: Filter = ALL, **settings: Any) -> list[Group]:
-        """Groups of functions that do the same, each group within one place; `settings` are those of search.clones."""
-        found = []
+    def clones(self, where: Filter = ALL, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES) -> list[Group]:
+        """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
+        chunks, vectors = [], []
         for place in self.places:
             own = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
-                groups = station_clones(index, where=own, **settings)
-            found += [replace(group, chunks=[replace(chunk, path=place.shown(chunk.path)) for chunk in group.chunks])
-                      for group in groups]  # fmt: skip
-        return sorted(found, key=lambda group: -group.similarity)
+                found, vectors_ND = functions_of(index, where=own, min_lines=min_lines)
+            chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in found]
+            vectors.append(vectors_ND)
+        return grouped(chunks, np.concatenate(vectors), threshold)
 
     def _answer(
         self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None

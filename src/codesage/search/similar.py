@@ -6,6 +6,7 @@ the mean of their language (encoder.centring), so that code in another language 
 
 import numpy as np
 
+from codesage.encoder.centring import minus_means
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
@@ -41,7 +42,7 @@ def similar(
             (path, line, line),
         ).fetchone()
         if found is None:
-            raise CodesageError(f"{path}:{line} is not in the index of {index.root}: give a file and a line that hold code")
+            raise CodesageError(_no_code_at(index, path, line))
         view = index.view()
         own = view.place[found[0]]
         if view.complete:
@@ -59,6 +60,18 @@ def similar(
                 for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)]  # fmt: skip
 
 
+def _no_code_at(index: Index, path: str, line: int) -> str:
+    """Why no chunk of the index holds a line of a file."""
+    known = index.connection.execute("SELECT reason FROM files WHERE path = ?", (path,)).fetchone()
+    last = index.connection.execute("SELECT max(end_line) FROM chunks WHERE path = ?", (path,)).fetchone()[0]
+    if known is None or last is None:
+        reason = f" ({known[0]})" if known and known[0] else ""
+        return f"{path} is not indexed{reason}: 'codesage status {index.root} --skipped' lists what is left out"
+    if line > last:
+        return f"{path}:{line} is after the last line of code, {last}: give a line that holds code"
+    return f"{path}:{line} is empty: give a line that holds code"
+
+
 def _scores(view: View, own: int) -> np.ndarray:
     vectors_PD = view.centred_PD
     start, end = np.append(view.starts_N, len(vectors_PD))[own : own + 2]
@@ -67,19 +80,19 @@ def _scores(view: View, own: int) -> np.ndarray:
 
 
 def _partial(index: Index, view: View, own: int, encoder: Encoder | None, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Similarities, and which of them are the encoder's, by what is encoded: languages are not told apart yet."""
+    """Similarities, and which of them are the encoder's. The mean of each language is that of what is encoded."""
     static_D = None if view.statics_ND is None else view.statics_ND[own]
     if encoder is None:
         scores_N = np.zeros(len(view.paths)) if view.statics_ND is None else view.statics_ND @ static_D
         return scores_N, np.zeros(len(view.paths), bool)
     start, end = np.append(view.starts_N, len(view.vectors_PD))[own : own + 2]
-    vectors_PD = view.vectors_PD[start:end]
+    vectors_PD = view.centred_PD[start:end]
     if not view.encoded_N[own]:
         (texts,) = pieces(index.chunks_of([int(view.numbers_N[own])]), encoder)
-        vectors_PD = encoder.encode(texts, kind="code")
+        vectors_PD = minus_means(encoder.encode(texts, kind="code"), [view.languages[own]] * len(texts), view.means)
     mean_D = unit_length(vectors_PD.mean(axis=0))
 
     def order(scores_N: np.ndarray) -> list[int]:
         return np.argsort(-scores_N, kind="stable")[: _MOST + 1].tolist()
 
-    return partial.similarities(index, view, encoder, mean_D, static_D, order, seconds)
+    return partial.similarities(index, view, encoder, mean_D, static_D, order, seconds, view.means)
