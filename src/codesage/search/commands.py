@@ -27,11 +27,11 @@ _Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for each answer.")]
 _Context = Annotated[int | None, typer.Option("--context", "-C", min=0, metavar="N",
-                                              help="Lines around the place, with their numbers.")]  # fmt: skip
+                                              help="Lines of context around each answer, numbered.")]  # fmt: skip
 _OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
 _Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
 _Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
-_NoUpdate = Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")]
+_NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
 
 
 def index(
@@ -45,7 +45,7 @@ def index(
     from codesage.search.refresh import refresh
 
     encoder = load(model)
-    for place in places_of(paths or ["."], encoder, index_dir=index_dir, own=True):
+    for place in places_of(paths or ["."], encoder, index_dir=index_dir, separate=True):
         opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
         refresh(opened, encoder)
         opened.connection.close()
@@ -211,12 +211,12 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
     from dataclasses import replace
 
     from codesage.search.refresh import refresh
-    from codesage.search.watching import watch as station
+    from codesage.search.watching import watch as watch_places
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    asker = _asker(paths, index_dir, model, update=True, own=True)
+    asker = _asker(paths, index_dir, model, update=True, separate=True)
     try:
-        station(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
+        watch_places(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
     except KeyboardInterrupt:
         _say("stopped; the index is kept")
 
@@ -291,9 +291,9 @@ class _Form:
                 self._screen.hit(hit, patterns=patterns, context=self._context, explain=self._explain,
                                  stale=hit.chunk.path in answer.stale)  # fmt: skip
         if not answer.hits:
-            for option in answer.idle:
+            for option in answer.unused_filters:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
-            say("nothing found" + (hint if answer.files and not answer.idle else ""))
+            say("nothing found" + (hint if answer.files and not answer.unused_filters else ""))
             raise typer.Exit(1)
 
 
@@ -304,7 +304,8 @@ def _say(message: str) -> None:
 
 
 def _asker(
-    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False, whole: bool = False
+    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, separate: bool = False,
+    whole: bool = False,
 ) -> "Asker":  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
@@ -313,7 +314,7 @@ def _asker(
 
     bring = refresh if whole else refresh_or_share
     encoder = load(model)
-    places = places_of(paths or ["."], encoder, index_dir=index_dir, own=own)
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
 

@@ -70,10 +70,10 @@ def _kind_of_repository(folder: Path) -> str:
     if not os.path.lexists(mark):
         return "unreadable"
     try:
-        told = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else ""
+        content = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else ""
     except OSError:
-        told = ""
-    parts = Path(told.removeprefix("gitdir:").strip()).parts
+        content = ""
+    parts = Path(content.removeprefix("gitdir:").strip()).parts
     return "submodule" if "modules" in parts else "worktree" if "worktrees" in parts else "nested repository"
 
 

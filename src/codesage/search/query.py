@@ -1,6 +1,6 @@
-"""A question to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules.
+"""From a query to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules.
 
-Shapes: N chunks of the index, C candidates (the best of both rankings, and chunks that bear the name asked for).
+Shapes: N chunks of the index, C candidates (the best of both rankings, and chunks with the name that the query asks for).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks 
 _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
 _WHOLE = re.compile(r"(?<=[^\w\x80-\U0010ffff])[\w\x80-\U0010ffff]+(?=[^\w\x80-\U0010ffff])")  # begins and ends within the text
-_AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
+_SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
 
 def search(
@@ -127,7 +127,7 @@ class _Candidates:
 def _candidates(
     index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
 ) -> _Candidates:
-    """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
+    """What each rule adds to each candidate; chunks with the name that the query asks for become candidates."""
     words, name = ranking.content_words(query), ranking.asked_name(query) if rules.name else ""
     for place in view.bearers.get(name.lower(), ()) if name else ():
         if allowed_N is None or allowed_N[place]:
@@ -139,7 +139,7 @@ def _candidates(
     paths = [view.distinct_paths[path] for path in distinct]
     named_C = _named(index, view, query, name, places_C) if name else np.zeros(len(names))
     alone = ranking.asked_name(query)
-    held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, own) for own in names])
+    held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, one) for one in names])
     parts = {
         "words and vectors": score_C,
         "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
@@ -155,7 +155,7 @@ def _candidates(
 def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:
     """How well the name of each candidate is the one that was asked for.
 
-    Constants, types and macros are chunks without a name of their own: there the text tells whether it defines `name`.
+    Constants, types and macros are chunks without a name: their text shows whether it defines `name`.
     """
     own_C = np.array([ranking.named(query, view.names[place], view.kinds[place]) for place in places_C.tolist()])
     defining_C = _with_text(index, view, places_C, indexed_words(name), lambda text: ranking.defines(text, name))
@@ -203,7 +203,7 @@ def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: 
     """The best with their places, equal texts folded into the first of them."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
     found, alike = [], {}
-    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _AHEAD):
+    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
         alike[key] = alike.get(key, -1) + 1
         if not alike[key]:
