@@ -377,7 +377,7 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
     for place, message in (
         ("one.py", "is not a place"),
         ("one.py:x", "is not a place"),
-        (root / "one.py:99", "is not in the index"),
+        (root / "one.py:99", "is after the last line of code"),
         ("one.py:3", "is in none of the folders"),
     ):
         wrong = run("similar", place, root, "--index-dir", tmp_path / "i")
