@@ -357,7 +357,11 @@ def test_search_from_python(root):
         assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
         index.update()
         assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 6
-    for wrong in (lambda: codesage.search("x", "nowhere", model=ENCODER), lambda: codesage.similar("x", model=ENCODER),
-                  lambda: codesage.search(" ", model=ENCODER), lambda: codesage.search("x", types=["cobol"], model=ENCODER)):
+    for wrong in (
+        lambda: codesage.search("x", "nowhere", model=ENCODER),
+        lambda: codesage.similar("x", model=ENCODER),
+        lambda: codesage.search(" ", model=ENCODER),
+        lambda: codesage.search("x", types=["cobol"], model=ENCODER),
+    ):
         with pytest.raises(CodesageError):
             wrong()
