@@ -20,7 +20,7 @@ import codesage
 from codesage.evaluate.local import java_csharp
 from codesage.evaluate.reports import environment
 from codesage.languages import LANGUAGES
-from codesage.search.clones import groups_of, vectors_of
+from codesage.search.clones import centred, groups_of, means_of
 from codesage.search.index import Index
 
 THRESHOLDS = [round(0.5 + 0.025 * step, 3) for step in range(20)]
@@ -98,7 +98,9 @@ def _vectors(functions: list[tuple[int, str, str]], folder: Path, encoder):
         if view.kinds[place] == "function" or path not in largest:
             largest[path] = place
     places = sorted(largest.values())
-    return [tasks_of[view.paths[place]] for place in places], vectors_of(view, places)
+    return [tasks_of[view.paths[place]] for place in places], centred(
+        means_of(view, places), [view.languages[place] for place in places]
+    )
 
 
 def _row(groups, tasks: list[int], right: int, threshold: float) -> dict:

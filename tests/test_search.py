@@ -28,6 +28,7 @@ from codesage.search.index import Index, of_other_models
 from codesage.search.pieces import pieces
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion
+from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_words
 
@@ -377,7 +378,7 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
     for place, message in (
         ("one.py", "is not a place"),
         ("one.py:x", "is not a place"),
-        (root / "one.py:99", "is not in the index"),
+        (root / "one.py:99", "is after the last line of code"),
         ("one.py:3", "is in none of the folders"),
     ):
         wrong = run("similar", place, root, "--index-dir", tmp_path / "i")
@@ -550,6 +551,61 @@ def test_names_are_found_as_people_type_them(tmp_path):
     for query, wanted in {"github": "GitHubClient", "oauth2": "readOAuth2Token", "urls": "getURLs", "ipv6": "parseIPv6",
                           "websocket": "WebSocketFrame", "githubclient": "GitHubClient"}.items():  # fmt: skip
         assert names(index, query)[0] == wanted, query
+
+
+def test_words_of_all_scripts_are_found(tmp_path):
+    texts = {
+        "chinese.md": "错误处理失败", "japanese.md": "日本語のテスト", "thai.md": "ภาษาไทยง่าย", "hindi.md": "यह हिन्दी है",
+        "accent.md": "ein cafe\u0301 hier",
+        "greek.md": "η Λέξη μας", "other.md": "处错 理误 न", "git.md": "Git, hub", "ascii.md": "plain words",
+    }  # fmt: skip
+    project = tmp_path / "project"
+    project.mkdir()
+    for name, text in texts.items():
+        (project / name).write_text(text + "\n", encoding="utf-8")
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+    queries = {"错误": "chinese", "处理": "chinese", "テスト": "japanese", "ไทย": "thai", "हिन्दी": "hindi",
+               "café": "accent", "λέξη": "greek", '"误处理失"': "chinese", '"café hier"': "accent",
+               "PLAIN WORDS": "ascii"}  # fmt: skip
+    for query, wanted in queries.items():
+        for weight in (0.0, 2.0):
+            best = search(index, ENCODER, query, dense_weight=weight)[0]
+            assert best.chunk.path == f"{wanted}.md", query
+        assert (best.parts.get("literal", 0) > 0) == query.startswith('"'), query
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("错误处理", "错误 误处 处理"), ("错误code处理", "错误 code 处理"), ("错", "错"), ("हिन्दी", "हिन्दी"),
+        ("cafe\u0301", "café"), ("x\u0302_y", "x\u0302 y"),
+        ("größteZahl", "größte zahl größtezahl"), ("GitHub", "git hub github"), ("OAuth2", "o auth2 oauth2"),
+        ("IPv6", "i pv6 ipv6"),
+        ("WebSocket", "web socket websocket"), ("getURLs", "get urls geturls"), ("userIDs", "user ids userids"),
+    ],
+)  # fmt: skip
+def test_words_are_those_that_people_type(text, words):
+    assert indexed_words(text) == query_words(text) == words.split()
+    assert set(parts_of(text)) <= set(words.split())
+
+
+def test_names_are_found_in_other_case_and_in_part(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    body = "class HttpSession:\n    def send_request(self, data):\n        return data\n\n\n"
+    (project / "a.py").write_text(body + "def request_of(send, data):\n    return send\n")
+    other = "class Other:\n    def send_request(self):\n        return 1\n\n\n"
+    (project / "b.py").write_text(other + "def session():\n    return 2\n")
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+    for query in ("HttpSession.send_request", "HttpSession::send_request", "httpsession.send_request",
+                  "HTTPSESSION.SEND_REQUEST", "httpSession#sendRequest"):  # fmt: skip
+        assert names(index, query)[0] == "HttpSession.send_request", query
+    for query in ("HttpSession", "httpsession", "HTTP_SESSION", "httpSess"):
+        assert names(index, query)[0] == "HttpSession", query
+    for query in ("send_req", "SendRequest", "sendrequest"):
+        assert names(index, query)[0].endswith("send_request"), query
 
 
 def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):

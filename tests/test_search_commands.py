@@ -6,16 +6,20 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rignore
 
 import codesage
 from codesage import CodesageError, cli
+from codesage.search import floor
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
+from codesage.search.index import Index
 from codesage.search.show import printable
 from test_search import ENCODER, HashingEncoder
 
@@ -151,6 +155,50 @@ def test_a_filter_that_no_file_passes_is_told_from_no_hit(root):
     assert "--content" not in nothing.stderr
     empty = run("search", "retry", "-e", "no such text")
     assert empty.returncode == 1 and empty.stderr.splitlines()[-1] == "nothing found" and "matches none" not in empty.stderr
+
+
+def test_nonsense_gets_no_answer_unless_asked_for(root):
+    for nonsense in ("xqzv blorptang", "asdfgh", "the blorptang of xqzv"):
+        nothing = run("search", nonsense)
+        assert nothing.returncode == 1 and not nothing.stdout, nonsense
+        assert nothing.stderr.splitlines()[-1] == "nothing found; --weak shows the nearest code all the same"
+        assert run("search", nonsense, "--weak", "-l", "--no-update").stdout
+        assert run("search", nonsense, "--dense-weight", "0").returncode == 1
+    assert json.loads(run("search", "asdfgh", "--json").stdout)["results"] == []
+    assert run("search", "asdfgh", "-e", "sleep", "-l").stdout == "src/retry.py\n"  # the pattern says what is meant
+    for real in ("retry", "etchPag", "how is this used", "src/pkg"):
+        assert run("search", real, "-l", "--no-update").returncode == 0, real
+    words_alone = json.loads(run("search", "retry", "--dense-weight", "0", "--json").stdout)["results"]
+    assert {hit["path"] for hit in words_alone} == {"src/retry.py", "docs/retry.md", "settings.yaml"}
+    assert {hit["tier"] for hit in words_alone} == {"words"}
+    assert codesage.search("asdfgh", model=ENCODER) == [] != codesage.search("asdfgh", model=ENCODER, weak=True)
+
+
+def test_a_place_without_code_is_one_clear_line(root):
+    (root / "src/gap.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    (root / "data.bin").write_bytes(b"\0")
+    for place, message in (("src/gap.py:3", "src/gap.py:3 is empty"), ("src/gap.py:99", "is after the last line of code, 6"),
+                           ("data.bin:1", "data.bin is not indexed (binary)"), ("nowhere.py:1", "nowhere.py is not indexed:"),
+                           ("/etc/hosts:1", "is in none of the folders"), ("src/gap.py", "expected FILE:LINE")):  # fmt: skip
+        refused = run("similar", place)
+        assert refused.returncode == 2 and message in refused.stderr and not refused.stdout, place
+        assert len([line for line in refused.stderr.splitlines() if "indexed (" not in line or "not" in line]) == 1
+    assert run("similar", "src/gap.py:2").returncode == 0
+
+
+def test_a_floor_is_measured_for_each_index(root):
+    index = Index.open(root, folder=None, encoder=ENCODER)
+    index.update(ENCODER)
+    view = index.view()
+    nearest = sorted(float((view.vectors_PD @ probe_D).max()) for probe_D in ENCODER.encode(floor._PROBES))
+    assert floor._floor(view, ENCODER) == pytest.approx(nearest[-3] + 0.05, abs=1e-6) and view.floors
+    axis_D = np.eye(ENCODER.width, dtype=np.float32)[0]
+    assert not floor.passes(index, view, ENCODER, "blorptang xqzv", axis_D)
+    assert floor.passes(index, view, ENCODER, "blorptang xqzv", view.vectors_PD[0])  # whatever its words
+    assert not floor.passes(index, view, ENCODER, "blorptang xqzv retry", axis_D)  # holds a third of the weight or less
+    assert floor.passes(index, view, ENCODER, "retry call", axis_D)
+    assert not floor.passes(index, replace(view, statics_ND=np.zeros((6, 0))), ENCODER, "blorptang", view.vectors_PD[0])
+    assert floor.passes(index, replace(view, statics_ND=np.zeros((6, 0))), ENCODER, "blorptang xqzv retry", axis_D)
 
 
 def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):
@@ -309,7 +357,11 @@ def test_search_from_python(root):
         assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
         index.update()
         assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 6
-    for wrong in (lambda: codesage.search("x", "nowhere", model=ENCODER), lambda: codesage.similar("x", model=ENCODER),
-                  lambda: codesage.search(" ", model=ENCODER), lambda: codesage.search("x", types=["cobol"], model=ENCODER)):
+    for wrong in (
+        lambda: codesage.search("x", "nowhere", model=ENCODER),
+        lambda: codesage.similar("x", model=ENCODER),
+        lambda: codesage.search(" ", model=ENCODER),
+        lambda: codesage.search("x", types=["cobol"], model=ENCODER),
+    ):
         with pytest.raises(CodesageError):
             wrong()

@@ -69,6 +69,17 @@ def test_clones_are_listed_with_their_places(root):
     assert short["groups"] == 1 and run("clones", "--threshold", 2).returncode == 2
 
 
+def test_groups_span_the_paths_that_are_given(root):
+    for name in ("src/one", "docs/two", "docs/three"):
+        (root / f"{name}.py").write_text(SUM.format(f"sum_{name[-3:]}"))
+    found = json.loads(run("clones", "src", "docs", "--json", "-t", "py", "--threshold", 0.5).stdout)
+    assert {one["path"] for one in found["results"][0]["functions"]} == {"src/one.py", "docs/two.py", "docs/three.py"}
+    assert len(kept_indexes()) == 2
+    assert run("clones", "src", "-t", "py", "--threshold", 0.5).returncode == 1
+    alone = json.loads(run("clones", "docs", "--json", "-t", "py", "--threshold", 0.5).stdout)
+    assert {one["path"] for one in alone["results"][0]["functions"]} == {"docs/two.py", "docs/three.py"}
+
+
 def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
     assert run("index", "src", "docs").returncode == 0 and len(kept_indexes()) == 2
     refused = run("clear", ".")

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from codesage.encoder.centring import without_language
 from codesage.search import index as index_station
-from codesage.search import postings, reading
+from codesage.search import partial, postings, reading
 from codesage.search import view as view_station
 from codesage.search.filters import filter_of
 from codesage.search.index import Index
@@ -18,9 +19,10 @@ from codesage.search.query import search
 from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
 from codesage.search.similar import similar
 from codesage.search.terms import parts_of, query_words, stem
+from codesage.search.vectors import Vectors
 from codesage.search.view import View
 from plain_search import plain_search, rows_of, words_ranked
-from test_search import ENCODER
+from test_search import ENCODER, HashingEncoder
 
 WORDS = [
     "open", "file", "parse", "http", "header", "socket", "reader", "table", "config", "rows", "the", "of", "größe", "Token"
@@ -66,6 +68,9 @@ def summarised(hits):
              {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
 
 
+TWINS = (3, 17, 28)
+
+
 @pytest.fixture
 def index(tmp_path):
     index = Index.open(written(tmp_path / "code"), folder=tmp_path / "index", encoder=ENCODER)
@@ -82,6 +87,7 @@ def test_ranking_equals_the_plain_one(index, options):
     names = {"language": "types", "glob": "globs"}
     filters = {names[name]: [value] for name, value in options.items() if name in names}
     others = {name: value for name, value in options.items() if name not in names}
+    others["rules"] = replace(others.get("rules", Rules()), floor=False)
     for query in QUERIES:
         hits = search(index, ENCODER, query, where=filter_of(**filters), **others)
         assert summarised(hits) == plain_search(index, ENCODER, query, **options), query
@@ -187,10 +193,50 @@ def test_code_is_compared_without_the_mean_of_its_language(index):
     assert len(hits) == 20
 
 
+class Leaning(HashingEncoder):
+    """Vectors of Go lean one way and those of Python another, more than what the code does tells them apart."""
+
+    fingerprint = "leaning:1"
+
+    def encode(self, texts, *, kind="code"):
+        rows = super().encode(texts, kind=kind)
+        rows[:, 0] = [0.7 if "func " in text else 0.0 for text in texts]
+        rows[:, 1] = [0.7 if "def " in text else 0.0 for text in texts]
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_similar_code_of_another_language_is_found_while_the_index_is_partial(tmp_path):
+    (tmp_path / "code").mkdir()
+    for number in range(30):
+        words = " ".join("".join(random.Random(f"{number}/{part}").choices("abcdefgh", k=9)) for part in range(20))
+        (tmp_path / f"code/a{number}.py").write_text(f"def f{number}(a):\n    return '{words}'\n")
+        (tmp_path / f"code/b{number}.go").write_text(f'func G{number}() string {{\n\treturn "{words}"\n}}\n')
+    encoder = Leaning()
+    index = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=encoder)
+    index.update(encoder)
+
+    def twins():
+        """What is most similar to some functions of Python."""
+        return [similar(index, f"a{number}.py", 1, top=1, encoder=encoder)[0].chunk.path for number in TWINS]
+
+    assert twins() == [f"b{number}.go" for number in TWINS]
+    view, cache = index.view(), Vectors(encoder)
+    vector_D = view.centred_PD[0]
+    whole = view.best_pieces(view.centred_PD @ vector_D)
+    some = [view.paths.index(f"b{number}.go") for number in TWINS]
+    now = partial._encoded(index, view, encoder, cache, some, view.means, vector_D)  # as chunks that are not encoded yet
+    assert now == pytest.approx(whole[some], abs=2e-3)
+    cache.close()
+    with index._writing():
+        own = "SELECT id FROM chunks WHERE path IN ('a3.py', 'a17.py', 'a28.py')"
+        index.connection.execute(f"DELETE FROM pieces WHERE chunk IN ({own})")
+    assert not index.view().complete and twins() == [f"b{number}.go" for number in TWINS]
+
+
 @pytest.mark.parametrize("helper", ["works", "is missing", "ends at once", "ends later"])
 def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
     """`index` was read by one process, as it is small."""
-    monkeypatch.setattr(reading, "_MUCH", 0)
+    monkeypatch.setattr(reading, "_LEAST_BYTES", 0)
     monkeypatch.setattr(reading, "_processors", lambda: 2)
     monkeypatch.setattr(index_station, "_FILES_A_BATCH", 4)
     started = []

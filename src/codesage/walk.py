@@ -1,8 +1,8 @@
 """Find the files of a folder and read their text, for corpus and search.
 
 In: a path. Out: files in sorted order, each either read as text or skipped for one of a fixed set of reasons. Nested
-.gitignore files are respected (through rignore, ripgrep's walker). Links are never followed. Pipes, sockets and devices are
-never opened.
+.gitignore files are respected (through rignore, ripgrep's walker). Those above the folder count only up to the root of the git
+repository that holds it. Links are never followed. Pipes, sockets and devices are never opened.
 """
 
 import codecs
@@ -21,6 +21,7 @@ _FOLDERS = {
     ".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".tox", ".idea", ".gradle",
 }  # fmt: skip
+_METADATA = {".git", ".hg", ".svn"}  # of version control
 _SECRETS = {
     ".env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".git-credentials", ".htpasswd", ".my.cnf", "id_rsa",
     "id_dsa", "id_ecdsa", "id_ed25519", "credentials", "kubeconfig",
@@ -48,11 +49,15 @@ class Text:
     sha256: str
 
 
-def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path]:
+def walk(
+    root: Path | str, *, nested: list[Path] | None = None, unreadable: list[Path] | None = None, ignore_file: str = ""
+) -> Iterator[Path]:  # fmt: skip
     """Sorted paths under `root` (or `root` itself if it is a file), except folders and links.
 
     Ignored files and the folders of version control, dependencies and caches are left out. Nested repositories are left out
-    too, because a worktree inside a checkout would give every result twice; their folders are added to `nested`. Raises
+    too, because a worktree inside a checkout would give every result twice; their folders are added to `nested`. Folders that
+    cannot be listed are added to `unreadable`. Files named `ignore_file` overrule .gitignore files, each for its folder; the
+    one in `root` can also let in a folder that is left out by default, by a line such as `!node_modules/`. Raises
     CodesageError when `root` does not exist.
     """
     root = Path(root)
@@ -61,7 +66,7 @@ def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path
     if not root.is_dir():
         yield root
         return
-    entries, all_utf8 = _entries(root)
+    entries, all_utf8, all_listed = _entries(root, ignore_file)
     kinds = {path: _kind(path) for path in entries}
     folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
     if not all_utf8:
@@ -69,6 +74,8 @@ def walk(root: Path | str, *, nested: list[Path] | None = None) -> Iterator[Path
     repositories = tuple(folder + os.sep for folder in folders if os.path.lexists(os.path.join(folder, ".git")))
     if nested is not None:
         nested += sorted(Path(folder) for folder in repositories)
+    if unreadable is not None and not all_listed:
+        unreadable += sorted(Path(folder) for folder in folders if not os.access(folder, os.R_OK | os.X_OK))
     for path in sorted(kinds):
         if kinds[path] not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(repositories):
             yield Path(path)
@@ -81,28 +88,46 @@ def _kind(path: str) -> int:
         return 0
 
 
-def _entries(root: Path) -> tuple[list[str], bool]:
-    """All paths under `root` that are not ignored, folders included, and whether all their names are UTF-8.
+def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
+    """All paths under `root` that are not ignored, folders included; whether all names are UTF-8; whether all could be listed.
 
     Paths whose names are not UTF-8 are missing from the list.
     """
     import rignore
 
+    top = repository_of(root)
+    left_out = _FOLDERS - _let_in(root / ignore_file) if ignore_file else _FOLDERS
     walker = rignore.Walker(
-        root, ignore_hidden=False, read_ignore_files=True, read_parents_ignores=True, read_git_ignore=True,
-        read_global_git_ignore=False, read_git_exclude=True, require_git=False, follow_links=False,
-        overrides=[f"!{name}" for name in sorted(_FOLDERS)],
+        root, ignore_hidden=False, read_ignore_files=True, read_parents_ignores=top not in (None, root.resolve()),
+        read_git_ignore=True, read_global_git_ignore=False, read_git_exclude=True, require_git=top is not None,
+        follow_links=False, additional_ignore_paths=[ignore_file] if ignore_file else [],
+        overrides=[f"!{name}" for name in sorted(left_out)],
     )  # fmt: skip
-    paths, all_utf8 = [], True
+    paths, all_utf8, all_listed = [], True, True
     while True:
         try:
             paths.append(str(next(walker)))
         except StopIteration:
-            return paths[1:], all_utf8  # the first is `root`
+            return paths[1:], all_utf8, all_listed  # the first is `root`
         except ValueError:
             all_utf8 = False
         except OSError:  # a folder that cannot be read or was deleted meanwhile: continue with the others
-            continue
+            all_listed = False
+
+
+def repository_of(folder: Path) -> Path | None:
+    """The root of the git repository that holds `folder`, or None."""
+    real = folder.resolve()
+    return next((above for above in (real, *real.parents) if (above / ".git").exists()), None)
+
+
+def _let_in(file: Path) -> set[str]:
+    """The folders that are left out by default and that an ignore file lets in."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {name for line in lines if line.startswith("!") and (name := line[1:].strip().strip("/")) in _FOLDERS - _METADATA}
 
 
 def _not_utf8(folder: str) -> Iterator[str]:
@@ -176,13 +201,13 @@ def _has_long_line(text: str, most: int) -> bool:
 def _decode(data: bytes) -> str | None:
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return _with_line_feeds(data.decode("utf-16"))
-        return None if b"\0" in data else _with_line_feeds(data.removeprefix(codecs.BOM_UTF8).decode())
+            return with_line_feeds(data.decode("utf-16"))
+        return None if b"\0" in data else with_line_feeds(data.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError:
         return None
 
 
-def _with_line_feeds(text: str) -> str:
+def with_line_feeds(text: str) -> str:
     """`text` with a line feed for each line break that editors count: CR LF, a lone CR, LF. Form feeds are kept."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 

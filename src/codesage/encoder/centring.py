@@ -11,7 +11,7 @@ import numpy as np
 
 from codesage.encoder.unit import unit_length
 
-_TRUST = 16.0  # with this many vectors in a language, half of their mean is subtracted
+TRUST = 16.0  # with this many vectors in a language, half of their mean is subtracted
 
 
 def without_language(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.ndarray:
@@ -22,10 +22,22 @@ def without_language(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.nda
     """
     if len(vectors_ND) != len(languages):
         raise ValueError(f"{len(vectors_ND)} vectors, but {len(languages)} languages: expected one per row")
-    centred = np.array(vectors_ND, np.float32)
-    names = np.asarray(languages)
-    for name in set(languages):
+    return minus_means(vectors_ND, languages, language_means(vectors_ND, languages))
+
+
+def language_means(vectors_ND: np.ndarray, languages: Sequence[str]) -> dict[str, np.ndarray]:
+    """What `without_language` subtracts from the vectors of each language that has two or more: float32 (D,)."""
+    vectors_ND, names, found = np.asarray(vectors_ND, np.float32), np.asarray(languages), {}
+    for name in sorted(set(languages)):
         rows = np.flatnonzero(names == name)
         if len(rows) > 1:
-            centred[rows] -= centred[rows].mean(axis=0) * (len(rows) / (len(rows) + _TRUST))
+            found[name] = vectors_ND[rows].mean(axis=0) * (len(rows) / (len(rows) + TRUST))
+    return found
+
+
+def minus_means(vectors_ND: np.ndarray, languages: Sequence[str], means: dict[str, np.ndarray]) -> np.ndarray:
+    """`vectors_ND` minus the mean of each row's language, where there is one, scaled to unit length: float32 (N, D)."""
+    centred, names = np.array(vectors_ND, np.float32), np.asarray(languages)
+    for name, mean_D in means.items():
+        centred[names == name] -= mean_D
     return unit_length(centred)

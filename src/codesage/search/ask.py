@@ -1,7 +1,7 @@
 """Questions to one or several places at once, for the command line and for Python.
 
-In: places and a question. Out: an Answer: hits whose paths open from where the user stands, and what is to be said about
-them. Every index is brought up to date first, unless told otherwise.
+In: places and a question. Out: an Answer: hits, whose paths open from the working folder, and notes on them. Every index is
+updated first, unless the caller asks for no update.
 """
 
 import os
@@ -9,21 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
-from codesage.search import query as station
-from codesage.search.clones import Group
-from codesage.search.clones import clones as station_clones
+from codesage.search.clones import Group, functions_of, grouped
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index, default_folder
 from codesage.search.places import Place
-from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.query import search as search_in
+from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD, Rules
 from codesage.search.refresh import lacking
-from codesage.search.similar import similar as station_similar
+from codesage.search.similar import similar as similar_in
 
 Refresh = Callable[[Index], None]
 
@@ -36,7 +34,7 @@ class Answer:
     partial: list[str]  # what indexes lack, each with the command that completes it
     stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
     files: int  # indexed, in all places
-    idle: list[str]  # options of the filter that no file of any place passes
+    unused_filters: list[str]  # options of the filter that no file of any place passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,20 @@ class Asker:
     index_dir: Path | None = None
     kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
 
-    def search(self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT) -> Answer:
-        """The `top` best chunks of all places. CodesageError when a place has no index and none may be made."""
+    def search(
+        self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT, weak: bool = False
+    ) -> Answer:  # fmt: skip
+        """The `top` best chunks of all places; `weak`: also of those where no chunk matches the query (search.floor).
+
+        CodesageError when a place has no index and none may be made.
+        """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
 
-        def ask(index: Index, own: Filter) -> list[Hit]:
-            return station.search(index, self.encoder, query, top=top, where=own, dense_weight=dense_weight)
+        def ask(index: Index, narrowed: Filter) -> list[Hit]:
+            return search_in(
+                index, self.encoder, query, top=top, where=narrowed, dense_weight=dense_weight, rules=Rules(floor=not weak)
+            )
 
         vector_D = self.encoder.encode([query], kind="text")[0] if len(self.places) > 1 else None
         return self._answer(ask, where, top, vector_D)
@@ -69,39 +74,42 @@ class Asker:
         root = holder.root.resolve()
         name = real.name if real == root else real.relative_to(root).as_posix()
         return replace(self, places=[holder])._answer(
-            lambda index, own: station_similar(index, name, line, top=top, where=own, encoder=self.encoder), where, top, None
+            lambda index, narrowed: similar_in(index, name, line, top=top, where=narrowed, encoder=self.encoder),
+            where,
+            top,
+            None,
         )
 
-    def clones(self, where: Filter = ALL, **settings: Any) -> list[Group]:
-        """Groups of functions that do the same, each group within one place; `settings` are those of search.clones."""
-        found = []
+    def clones(self, where: Filter = ALL, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES) -> list[Group]:
+        """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
+        chunks, vectors = [], []
         for place in self.places:
-            own = replace(where, below=place.below, named=place.read_by_globs())
+            narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
-                groups = station_clones(index, where=own, **settings)
-            found += [replace(group, chunks=[replace(chunk, path=place.shown(chunk.path)) for chunk in group.chunks])
-                      for group in groups]  # fmt: skip
-        return sorted(found, key=lambda group: -group.similarity)
+                found, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
+            chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in found]
+            vectors.append(vectors_ND)
+        return grouped(chunks, np.concatenate(vectors), threshold)
 
     def _answer(
         self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
     ) -> Answer:
-        lists, partial, files, stale, idle = [], [], 0, set(), None
+        lists, partial, files, stale, unused_filters = [], [], 0, set(), None
         for place in self.places:
-            own = replace(where, below=place.below, named=place.read_by_globs())
+            narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
-                hits = ask(index, own)
+                hits = ask(index, narrowed)
                 if lack := lacking(index):
                     partial.append(f"{lack}: ranked by words, static vectors, and the encoder for the best; "
                                    f"'codesage index {place.root}' completes it")  # fmt: skip
                 files += index.status().files
-                unused = set(own.idle(index.view())) if not hits else set()
-                idle = unused if idle is None else idle & unused
+                unused = set(narrowed.unused(index.view())) if not hits else set()
+                unused_filters = unused if unused_filters is None else unused_filters & unused
                 stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
                 best = nearest(index, vector_D, hits) if vector_D is not None and hits else 0.0
             shown = [replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits]
             lists.append((shown, best))
-        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(idle or ()))
+        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()))
 
     @contextmanager
     def opened(self, place: Place) -> Iterator[Index]:

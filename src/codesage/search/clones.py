@@ -1,8 +1,8 @@
 """Groups of functions that do the same, within and across languages.
 
-In: an index. Out: groups of chunks, the closest first. Each function is the mean of its pieces' vectors, without the mean of
-its language (encoder.centring). In a group every two functions are at least as similar as the threshold (complete linkage),
-so that a chain of small steps joins nothing. docs/log.md has the measurement behind the default threshold.
+In: one or several indexes. Out: groups of chunks, the closest first. Each function is the mean of its pieces' vectors, without
+the mean of its language (encoder.centring). In a group every two functions are at least as similar as the threshold (complete
+linkage), so that a chain of small steps joins nothing. docs/log.md has the measurement behind the default threshold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,23 +45,40 @@ def clones(
     `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
     left out.
     """
+    return grouped(*functions_of(index, min_lines=min_lines, where=where), threshold)
+
+
+def functions_of(index: Index, *, min_lines: int = MIN_LINES, where: Filter = ALL) -> tuple[list[Chunk], np.ndarray]:
+    """The functions of an index that `clones` compares, and their vectors: float32 (N, D), rows of unit length."""
     with index.snapshot():
         view = index.view()
         places = _candidates(index, view, where, min_lines)
-        if len(places) < 2:
-            return []
-        vectors_ND = vectors_of(view, places)
-        found = [Group(index.chunks_of([int(view.numbers_N[places[row]]) for row in rows]), similarity)
-                 for rows, similarity in groups_of(vectors_ND, threshold)]  # fmt: skip
+        found = [chunk for start in range(0, len(places), _BLOCK)
+                 for chunk in index.chunks_of(view.numbers_N[places[start : start + _BLOCK]].tolist())]  # fmt: skip
+        return found, means_of(view, places)
+
+
+def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -> list[Group]:
+    """Groups of functions that do the same, by their vectors, which may come from several indexes."""
+    if len(chunks) < 2:
+        return []
+    vectors_ND = centred(vectors_ND, [chunk.language for chunk in chunks])
+    found = [Group([chunks[row] for row in rows], similarity) for rows, similarity in groups_of(vectors_ND, threshold)]
     return sorted(found, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
 
 
-def vectors_of(view: View, places: Sequence[int]) -> np.ndarray:
-    """float32 (N, D), rows of unit length: the mean of each chunk's pieces, without the mean of its language."""
+def centred(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.ndarray:
+    """The vectors without the mean of their language, where there are several languages."""
+    return without_language(vectors_ND, languages) if len(set(languages)) > 1 else vectors_ND
+
+
+def means_of(view: View, places: Sequence[int]) -> np.ndarray:
+    """float32 (N, D), rows of unit length: the mean of each chunk's pieces."""
     ends_N = np.append(view.starts_N[1:], len(view.vectors_PD))
-    means = unit_length(np.stack([view.vectors_PD[view.starts_N[place] : ends_N[place]].mean(axis=0) for place in places]))
-    languages = [view.languages[place] for place in places]
-    return without_language(means, languages) if len(set(languages)) > 1 else means
+    means = np.zeros((len(places), view.vectors_PD.shape[1]), np.float32)
+    for row, place in enumerate(places):
+        means[row] = view.vectors_PD[view.starts_N[place] : ends_N[place]].mean(axis=0)
+    return unit_length(means)
 
 
 def groups_of(vectors_ND: np.ndarray, threshold: float) -> list[tuple[list[int], float]]:

@@ -27,11 +27,11 @@ _Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for each answer.")]
 _Context = Annotated[int | None, typer.Option("--context", "-C", min=0, metavar="N",
-                                              help="Lines around the place, with their numbers.")]  # fmt: skip
+                                              help="Lines of context around each answer, numbered.")]  # fmt: skip
 _OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
 _Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
 _Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
-_NoUpdate = Annotated[bool, typer.Option("--no-update", help="Do not look for changes first.")]
+_NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
 
 
 def index(
@@ -45,7 +45,7 @@ def index(
     from codesage.search.refresh import refresh
 
     encoder = load(model)
-    for place in places_of(paths or ["."], encoder, index_dir=index_dir, own=True):
+    for place in places_of(paths or ["."], encoder, index_dir=index_dir, separate=True):
         opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
         refresh(opened, encoder)
         opened.connection.close()
@@ -60,6 +60,7 @@ def search(
     jsonl: _JsonLines = False, color: _Colour = "auto",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     no_update: _NoUpdate = False,
+    weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
     index_dir: _IndexDir = None, model: _Model = None,
 ) -> None:  # fmt: skip
@@ -69,7 +70,8 @@ def search(
     where = filter_of(types or (), glob or (), content, regexp or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, explain)
     asker = _asker(paths, index_dir, model, update=not no_update)
-    form.show(asker.search(_readable(query), where, top=top, dense_weight=dense_weight), where.patterns)
+    answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
+    form.show(answer, where.patterns, hint="" if weak or where.patterns else "; --weak shows the nearest code all the same")
 
 
 def similar(
@@ -93,6 +95,7 @@ def status(
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
 ) -> None:  # fmt: skip
     """Say what the index of PATH holds, and which indexes of other models are there."""
+    from codesage.search.files import NESTED
     from codesage.search.index import of_other_models
     from codesage.search.refresh import lacking, listed
     from codesage.search.show import printable
@@ -103,11 +106,13 @@ def status(
         if skipped:
             rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
             for name, reason in rows:
-                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}")
+                hint = " (give it as a path to search it)" if reason in NESTED else ""
+                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}{hint}")
             return
+        in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
         typer.echo(f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
                    f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
-                   f"state: {lacking(opened) or 'complete'}")  # fmt: skip
+                   f"{in_part}state: {lacking(opened) or 'complete'}")  # fmt: skip
         for folder in () if index_dir else of_other_models(opened.folder, opened.model):
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
@@ -206,12 +211,12 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
     from dataclasses import replace
 
     from codesage.search.refresh import refresh
-    from codesage.search.watching import watch as station
+    from codesage.search.watching import watch as watch_places
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    asker = _asker(paths, index_dir, model, update=True, own=True)
+    asker = _asker(paths, index_dir, model, update=True, separate=True)
     try:
-        station(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
+        watch_places(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
     except KeyboardInterrupt:
         _say("stopped; the index is kept")
 
@@ -264,8 +269,8 @@ class _Form:
         self._as_json, self._jsonl, self._only_paths, self._null = as_json, jsonl, only_paths, null
         self._context, self._explain, self._screen = context, explain, Screen(color)
 
-    def show(self, answer: "Answer", patterns: Sequence[re.Pattern]) -> None:
-        """Print an answer; raises typer.Exit(1) when it is empty, after saying why."""
+    def show(self, answer: "Answer", patterns: Sequence[re.Pattern], hint: str = "") -> None:
+        """Print an answer; raises typer.Exit(1) when it is empty, after saying why. `hint`: what to do about that."""
         from codesage.search.refresh import say
         from codesage.search.show import as_json
 
@@ -286,9 +291,9 @@ class _Form:
                 self._screen.hit(hit, patterns=patterns, context=self._context, explain=self._explain,
                                  stale=hit.chunk.path in answer.stale)  # fmt: skip
         if not answer.hits:
-            for option in answer.idle:
+            for option in answer.unused_filters:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
-            say("nothing found")
+            say("nothing found" + (hint if answer.files and not answer.unused_filters else ""))
             raise typer.Exit(1)
 
 
@@ -299,7 +304,8 @@ def _say(message: str) -> None:
 
 
 def _asker(
-    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, own: bool = False, whole: bool = False
+    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, separate: bool = False,
+    whole: bool = False,
 ) -> "Asker":  # fmt: skip
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
@@ -308,7 +314,7 @@ def _asker(
 
     bring = refresh if whole else refresh_or_share
     encoder = load(model)
-    places = places_of(paths or ["."], encoder, index_dir=index_dir, own=own)
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
 

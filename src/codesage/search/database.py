@@ -19,7 +19,7 @@ from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search import checksums, postings
 
-SCHEMA = "3"
+SCHEMA = "4"
 DATABASE = "index.sqlite"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner

@@ -49,14 +49,16 @@ class Index:
                 pass
 
     def search(
-        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, **only: Any
+        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, weak: bool = False,
+        **only: Any,
     ) -> list[Hit]:  # fmt: skip
         """The `top` best chunks for `query`, in plain words or code.
 
-        `update`: look for changes first. `only` restricts, before the best are chosen: types=["py"], globs=["src/**"],
-        content="code", patterns=[regular expressions]. CodesageError for an empty query, or a filter that is none.
+        `update`: look for changes first. `weak`: answer also when no code matches the query. `only` restricts, before the best
+        are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]. CodesageError for an empty
+        query, or a filter that is none.
         """
-        return self._asking(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight).hits
+        return self._asking(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak).hits
 
     def similar(self, place: str, *, top: int = 10, update: bool = True, **only: Any) -> list[Hit]:
         """The `top` chunks most similar to the code at "FILE:LINE", in any language. `update` and `only` as in `search`."""

@@ -69,10 +69,10 @@ class Filter:
         """Whether any of the patterns is found in `text`."""
         return any(pattern.search(text) for pattern in self.patterns)
 
-    def idle(self, view: View) -> list[str]:
+    def unused(self, view: View) -> list[str]:
         """The options, as they are typed, that no file of the index passes."""
         files = {file for file in zip(view.paths, view.languages, strict=True) if _is_below(file[0], self.below)}
-        found = [f"-g {glob}" for glob in (self.globs.idle([self.named(path) for path, _ in files]) if self.globs else ())]
+        found = [f"-g {glob}" for glob in (self.globs.unused([self.named(path) for path, _ in files]) if self.globs else ())]
         found += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
         if self.content != "all" and not any(content_of(path) == self.content for path, _ in files):
             found.append(f"--content {self.content}")

@@ -40,7 +40,7 @@ class Globs:
         verdict = self._verdict(path, folder=False)
         return not self._only if verdict is None else verdict
 
-    def idle(self, paths: Iterable[str]) -> list[str]:
+    def unused(self, paths: Iterable[str]) -> list[str]:
         """The patterns that match none of the files `paths` and none of their folders."""
         left = list(self._patterns)
         for path in paths:

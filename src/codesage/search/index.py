@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -26,13 +26,14 @@ from codesage.records import Chunk, Encoder
 from codesage.search import database, postings
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
+from codesage.search.files import IN_PART, files_of
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, File, batches, storable
 from codesage.search.statics import directions, statics_of
 from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
-from codesage.walk import name_of, walk
+from codesage.walk import name_of
 
 _FILES_A_BATCH = 16
 _CHUNKS_A_BATCH = 64  # encoded between two commits
@@ -47,7 +48,10 @@ _VIEWS = Views()
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an index holds; `skipped` counts files by reason, `unencoded` the chunks without vectors of the encoder."""
+    """What an index holds; `skipped` counts files by reason, `unencoded` the chunks without vectors of the encoder.
+
+    `in_part` counts by reason the files that are not read in full; they are among the `files`.
+    """
 
     root: str
     folder: str
@@ -56,6 +60,7 @@ class Status:
     chunks: int
     skipped: dict[str, int]
     unencoded: int = 0
+    in_part: dict[str, int] = field(default_factory=dict)
 
 
 def default_folder(root: Path, model: str) -> Path:
@@ -187,10 +192,12 @@ class Index:
 
     def status(self) -> Status:
         """Counts of what the index holds."""
-        skipped = dict(self.connection.execute("SELECT reason, count(*) FROM files WHERE reason != '' GROUP BY reason"))
-        files = self.connection.execute("SELECT count(*) FROM files WHERE reason = ''").fetchone()[0]
+        reasons = dict(self.connection.execute("SELECT reason, count(*) FROM files GROUP BY reason"))
+        in_part = {reason.removesuffix(IN_PART): count for reason, count in reasons.items() if reason.endswith(IN_PART)}
+        files = reasons.get("", 0) + sum(in_part.values())
+        skipped = {reason: count for reason, count in reasons.items() if reason and not reason.endswith(IN_PART)}
         pieces = self.connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
-        return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded)
+        return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded, in_part)
 
     def update(
         self, encoder: Encoder, *, progress: _Progress = lambda done, total: None,
@@ -227,17 +234,17 @@ class Index:
 
     def _changes(self) -> tuple[set[str], list[File]]:
         """Names of files that are gone; path, name and stamp of those to read, the most important first."""
-        known = dict(self.connection.execute("SELECT path, stamp FROM files WHERE reason != 'unreadable'"))
-        listed = {path for (path,) in self.connection.execute("SELECT path FROM files")}
+        known = dict(self.connection.execute("SELECT path, stamp FROM files"))
+        unreadable = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'unreadable'")}
         present, changed = set(), []
-        for path in walk(self.root):
+        for path in files_of(self.root):
             name = name_of(path, self.root)
             stamp = _file_state(path)
             present.add(name)
-            if stamp is None or known.get(name) != stamp:
-                changed.append((path, name, stamp or ""))
+            if known.get(name) != stamp or (name in unreadable and os.access(path, os.R_OK)):
+                changed.append((path, name, stamp))
         changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
-        return listed - present, changed
+        return known.keys() - present, changed
 
     def _read_changes(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
         if gone or changed or self.pending:
@@ -385,11 +392,12 @@ class Index:
         return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
 
 
-def _file_state(path: Path) -> str | None:
+def _file_state(path: Path) -> str:
+    """What changes when a file does; "" for a file that is out of reach."""
     try:
         status = os.lstat(path)
     except OSError:
-        return None
+        return ""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 

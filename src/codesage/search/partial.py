@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from codesage.encoder.centring import minus_means
 from codesage.records import Encoder
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
@@ -25,13 +26,15 @@ _SLOPE = 0.5  # with fewer
 
 def similarities(
     index: Index, view: View, encoder: Encoder, vector_D: np.ndarray, static_D: np.ndarray | None,
-    order: Callable[[np.ndarray], list[int]], seconds: float,
+    order: Callable[[np.ndarray], list[int]], seconds: float, means: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """float32 (N,) similarities, and bool (N,): which of them are the encoder's.
 
-    `order` gives places, the most promising first, for similarities. About `seconds` go into encoding.
+    `order` gives places, the most promising first, for similarities. About `seconds` go into encoding. `means` is
+    subtracted from the vectors of each language (View.means); None compares them as they are.
     """
-    scores_N, known_N = view.similarities(vector_D).copy(), view.encoded_N.copy()
+    vectors_PD = view.vectors_PD if means is None else view.centred_PD
+    scores_N, known_N = view.best_pieces(vectors_PD @ vector_D).copy(), view.encoded_N.copy()
     static_N = np.zeros(len(scores_N), np.float32)
     if static_D is not None and view.statics_ND is not None and view.statics_ND.shape[1] == len(static_D):
         static_N = view.statics_ND @ static_D
@@ -41,17 +44,23 @@ def similarities(
         if start and time.monotonic() - started >= seconds:
             break
         some = wanted[start : start + _AT_ONCE]
-        scores_N[some] = _encoded(index, view, encoder, cache, some, vector_D)
+        scores_N[some] = _encoded(index, view, encoder, cache, some, means, vector_D)
         known_N[some] = True
     cache.close()
     return _estimated(scores_N, static_N, known_N), known_N
 
 
-def _encoded(index: Index, view: View, encoder: Encoder, cache: Vectors, places: list[int], vector_D: np.ndarray) -> np.ndarray:
+def _encoded(
+    index: Index, view: View, encoder: Encoder, cache: Vectors, places: list[int], means: dict[str, np.ndarray] | None,
+    vector_D: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """The similarity of each of the chunks at `places`."""
     texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
-    scores = cache.encode([text for one in texts for text in one]).astype(np.float32) @ vector_D
-    return np.maximum.reduceat(scores, np.cumsum([0, *map(len, texts[:-1])]))
+    vectors = cache.encode([text for one in texts for text in one]).astype(np.float32)
+    if means:
+        owners = [view.languages[place] for place, one in zip(places, texts, strict=True) for _ in one]
+        vectors = minus_means(vectors, owners, means)
+    return np.maximum.reduceat(vectors @ vector_D, np.cumsum([0, *map(len, texts[:-1])]))
 
 
 def _estimated(scores_N: np.ndarray, static_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What people type as a path to the indexes that answer for it.
 
-In: folders and files as typed. Out: Places, each a root with an index of its own, the part of it that is meant, and how its
-paths are shown: as ripgrep shows them, so that they open from where the user stands. A folder that lies in one whose index is
-complete is answered from there. A folder of clones is searched as several repositories.
+In: folders and files as typed. Out: Places: each is a root that has an index, the part of it to search, and how its paths
+are shown. Like ripgrep's, they open from the working folder. A folder inside one with a complete index is answered from that
+index. A folder of clones is searched as several repositories.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
+from codesage.search.files import NESTED
 from codesage.search.index import Index, default_folder
 from codesage.search.remote import folders_of
 
@@ -23,7 +24,7 @@ class Place:
     """A path that is searched."""
 
     root: Path  # what the index holds
-    below: str = ""  # the file or folder within the root that is meant; "": all of it
+    below: str = ""  # the file or folder within the root to search; "": all of it
     prefix: str = ""  # what is shown before the path of a file below the root, or below `below`
 
     def shown(self, path: str) -> str:
@@ -46,15 +47,16 @@ class Place:
 
 
 def places_of(
-    paths: Sequence[Path | str], encoder: Encoder, *, index_dir: Path | None = None, own: bool = False
+    paths: Sequence[Path | str], encoder: Encoder, *, index_dir: Path | None = None, separate: bool = False
 ) -> list[Place]:  # fmt: skip
-    """The places of `paths`, each once. With `own` each has its own index, whatever holds it, and clones are fetched again.
+    """The places of `paths`, each once. With `separate` each gets an index, also inside an indexed folder.
 
+    With `separate`, clones of repositories elsewhere are also fetched again.
     A path may be the address of a git repository, or `@` and the name of a workspace (search.remote).
     CodesageError when a path is missing, or several would share `index_dir`.
     """
     given: dict[Path, str] = {}
-    for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=own)]:
+    for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=separate)]:
         if not os.path.exists(path):
             raise CodesageError(f"{path}: no such file or folder: give a path that exists")
         given.setdefault(Path(path).resolve(), os.path.normpath(path))
@@ -64,7 +66,9 @@ def places_of(
     kept = {real: typed for real, typed in given.items() if not _is_held(real, given)}
     if index_dir is not None and len(kept) > 1:
         raise CodesageError("--index-dir holds the index of one path: leave it out, or give one path")
-    return [_place(real, "" if typed == "." else typed, encoder, own or index_dir is not None) for real, typed in kept.items()]
+    return [
+        _place(real, "" if typed == "." else typed, encoder, separate or index_dir is not None) for real, typed in kept.items()
+    ]
 
 
 def place_in(text: str) -> tuple[Path, int]:
@@ -98,7 +102,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _is_held(real: Path, given: dict[Path, str]) -> bool:
-    """Whether another of the given paths holds this one, and no repository of its own begins between them."""
+    """Whether another of the given paths holds this one, and there is no other repository between them."""
     above = [parent for parent in real.parents if parent in given]
     return any(not any((between / ".git").exists() for between in _between(real, parent)) for parent in above)
 
@@ -107,9 +111,9 @@ def _between(real: Path, above: Path) -> list[Path]:
     return [real, *(parent for parent in real.parents if parent.is_relative_to(above) and parent != above)]
 
 
-def _place(real: Path, typed: str, encoder: Encoder, own: bool) -> Place:
+def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:
     root = Path(typed or ".")
-    if not own and not _has_index(real, encoder):
+    if not separate and not _has_index(real, encoder):
         for above in real.parents:
             below = real.relative_to(above).as_posix()
             if _has_index(above, encoder) and _answers_for(above, below, encoder):
@@ -122,13 +126,14 @@ def _has_index(root: Path, encoder: Encoder) -> bool:
 
 
 def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
-    """Whether the index of `root` is complete, and holds files of the part of it that is meant."""
+    """Whether the index of `root` is complete, and holds files of the part to search."""
     try:
         index = Index.open(root, folder=None, encoder=encoder, upgrade=False)
     except CodesageError:
         return False
     try:
-        held = index.connection.execute("SELECT 1 FROM files WHERE path = ? OR (path > ? AND path < ?) LIMIT 1",
+        held = index.connection.execute("SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
+                                        f"{('unreadable', *NESTED)} LIMIT 1",
                                         (below, f"{below}/", f"{below}0")).fetchone()  # fmt: skip
         return held is not None and not index.pending
     finally:

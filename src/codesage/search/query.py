@@ -1,6 +1,6 @@
-"""A question to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules.
+"""From a query to its hits: rankings by vectors and by words, filtered first, then fused and put in order by rules.
 
-Shapes: N chunks of the index, C candidates (the best of both rankings, and chunks that bear the name asked for).
+Shapes: N chunks of the index, C candidates (the best of both rankings, and chunks with the name that the query asks for).
 """
 
 import hashlib
@@ -12,20 +12,20 @@ import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
-from codesage.search import partial, ranking
+from codesage.search import floor, partial, ranking
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
-from codesage.search.terms import indexed_words, query_words
+from codesage.search.terms import composed, indexed_words, query_words
 from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking that enters the fusion
 _OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks names a language in a mixed repository
 _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
-_WHOLE = re.compile(r"(?<=\W)\w+(?=\W)")  # a word that begins and ends within the text
-_AHEAD = 8  # rows beyond the answers that are read at a time, for equal texts
+_WHOLE = re.compile(r"(?<=[^\w\x80-\U0010ffff])[\w\x80-\U0010ffff]+(?=[^\w\x80-\U0010ffff])")  # begins and ends within the text
+_SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
 
 def search(
@@ -37,26 +37,30 @@ def search(
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
-    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on.
+    index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on. A
+    query that no chunk matches has no hits (search.floor).
     """
     with index.snapshot():
         view = index.view()
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
+        rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
+        if rules.floor and not where.patterns and not floor.passes(index, view, encoder, query, vector_D):
+            return []
         rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
-        if dense_weight:
-            dense, known_N = _dense(index, view, encoder, query, rankings[0], allowed_N, seconds)
+        if vector_D is not None:
+            dense, known_N = _dense(index, view, encoder, query, vector_D, rankings[0], allowed_N, seconds)
             rankings.append(dense)
-        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules or Rules(), top)
+        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules, top)
         return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
 def _dense(
-    index: Index, view: View, encoder: Encoder, query: str, lexical: list[int], allowed_N: np.ndarray | None, seconds: float
-) -> tuple[list[int], np.ndarray]:
+    index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray, lexical: list[int],
+    allowed_N: np.ndarray | None, seconds: float,
+) -> tuple[list[int], np.ndarray]:  # fmt: skip
     """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
-    vector_D = encoder.encode([query], kind="text")[0]
     if view.complete:
         return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
     statics = statics_of(encoder)
@@ -123,7 +127,7 @@ class _Candidates:
 def _candidates(
     index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
 ) -> _Candidates:
-    """What each rule adds to each candidate; chunks that bear the name that was asked for become candidates."""
+    """What each rule adds to each candidate; chunks with the name that the query asks for become candidates."""
     words, name = ranking.content_words(query), ranking.asked_name(query) if rules.name else ""
     for place in view.bearers.get(name.lower(), ()) if name else ():
         if allowed_N is None or allowed_N[place]:
@@ -135,7 +139,7 @@ def _candidates(
     paths = [view.distinct_paths[path] for path in distinct]
     named_C = _named(index, view, query, name, places_C) if name else np.zeros(len(names))
     alone = ranking.asked_name(query)
-    held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, own) for own in names])
+    held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, one) for one in names])
     parts = {
         "words and vectors": score_C,
         "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
@@ -151,7 +155,7 @@ def _candidates(
 def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:
     """How well the name of each candidate is the one that was asked for.
 
-    Constants, types and macros are chunks without a name of their own: there the text tells whether it defines `name`.
+    Constants, types and macros are chunks without a name: their text shows whether it defines `name`.
     """
     own_C = np.array([ranking.named(query, view.names[place], view.kinds[place]) for place in places_C.tolist()])
     defining_C = _with_text(index, view, places_C, indexed_words(name), lambda text: ranking.defines(text, name))
@@ -165,8 +169,9 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
         wanted = [query.strip()]
     if not wanted:
         return np.zeros(len(places_C))
+    wanted = list(map(composed, wanted))
     words = [word for one in wanted for whole in _WHOLE.findall(one) for word in indexed_words(whole)]
-    return _with_text(index, view, places_C, words, lambda text: all(one in text for one in wanted))
+    return _with_text(index, view, places_C, words, lambda text: all(one in composed(text) for one in wanted))
 
 
 def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
@@ -198,7 +203,7 @@ def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: 
     """The best with their places, equal texts folded into the first of them."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
     found, alike = [], {}
-    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _AHEAD):
+    for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
         alike[key] = alike.get(key, -1) + 1
         if not alike[key]:

@@ -48,6 +48,7 @@ class Rules:
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
     part: float = 0.2  # query words in the name of the chunk
     literal: float = 2.0  # the query as it stands, in the text
+    floor: bool = True  # a query that no chunk matches gets no answer, see search.floor
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
 
 
@@ -80,8 +81,13 @@ def reciprocal_rank_fusion(
 
 def content_words(query: str) -> list[str]:
     """The distinct stems of a query that say what it is about."""
-    words = [word for word in parts_of(query) if word not in _STOP and len(word) > 1]
+    words = [word for word in parts_of(query) if not is_stop_word(word)]
     return list(dict.fromkeys(map(stem, words)))
+
+
+def is_stop_word(word: str) -> bool:
+    """Whether a word of a query does not say what it is about."""
+    return word in _STOP or len(word) < 2
 
 
 def asked_name(query: str) -> str:
@@ -100,13 +106,13 @@ def named(query: str, name: str, kind: str) -> float:
     asked = _asked(query)
     if not name or asked[-1].lower().replace("_", "") not in name.lower().replace("_", ""):
         return 0.0
-    own = _SEPARATOR.split(name)
-    if tuple(own[-len(asked) :]) == asked:
+    parts = _SEPARATOR.split(name)
+    if tuple(parts[-len(asked) :]) == asked:
         return 1.0 if kind == "class" or len(asked) > 1 else 0.9
-    plain_asked, plain_own = "".join(asked).lower().replace("_", ""), own[-1].lower().replace("_", "")
-    if "".join(own[-len(asked) :]).lower().replace("_", "") == plain_asked:
+    plain_asked, plain_name = "".join(asked).lower().replace("_", ""), parts[-1].lower().replace("_", "")
+    if "".join(parts[-len(asked) :]).lower().replace("_", "") == plain_asked:
         return 0.7
-    return 0.3 if len(plain_asked) >= 4 and plain_asked in plain_own else 0.0
+    return 0.3 if len(plain_asked) >= 4 and plain_asked in plain_name else 0.0
 
 
 @lru_cache(maxsize=64)
@@ -135,12 +141,12 @@ def words_in_path(words: Sequence[str], path: str) -> float:
     """Share of the words that the name of the file holds; those that only a folder is named by count half."""
     if not words or _lacks(words, path):
         return 0.0
-    file, own, stems = _stems_of_path(path)
+    file, file_stems, folder_stems = _stems_of_path(path)
     found = 0.0
     for word in words:
-        if word in own or (len(word) >= 4 and word in file):
+        if word in file_stems or (len(word) >= 4 and word in file):
             found += 1
-        elif word in stems:
+        elif word in folder_stems:
             found += 0.5
     return found / len(words)
 
@@ -161,9 +167,9 @@ def words_in_name(words: Sequence[str], name: str) -> float:
     """How much of a name the words of a query are, times how much of them it is."""
     if _lacks(words, name):
         return 0.0
-    own = _stems_of(name)
-    both = len(own.intersection(words))
-    return both / max(1, len(own)) if both else 0.0
+    stems = _stems_of(name)
+    both = len(stems.intersection(words))
+    return both / max(1, len(stems)) if both else 0.0
 
 
 def best(scores_N: np.ndarray, depth: int) -> list[int]:
@@ -183,8 +189,8 @@ def by_file(score_C: np.ndarray, file_C: np.ndarray, sizes_F: np.ndarray) -> np.
     order, rank_C = _ranked(score_C, file_C)
     sum_F = np.zeros(len(sizes_F))
     for rank in range(_LATER_BEST):
-        own = order[rank_C == rank]
-        sum_F[file_C[own]] += score_C[own]
+        ranked = order[rank_C == rank]
+        sum_F[file_C[ranked]] += score_C[ranked]
     return sum_F / np.minimum(_LATER_BEST, sizes_F)
 
 

@@ -1,15 +1,14 @@
-"""Files to chunks and their words, half of the work of an index; in a second process where there is much to read.
+"""Read files into chunks and their words, half of the work of an index; in a second process if there is much to read.
 
-In: files in batches. Out: for each batch, in order, what an index stores of it. The second process runs this module and is
-spoken to in pickles over its standard input and output. Where it cannot start, or ends, this process reads by itself; what is
-read is the same.
+In: files in batches. Out: for each batch, in order, what an index stores of it. The second process runs this module; requests
+and answers are pickles over its standard input and output. If it cannot start, or ends, this process reads all files itself,
+with the same result.
 Shapes: N chunks, W words of all of them end to end.
 """
 
 import os
 import pickle
 import queue
-import re
 import subprocess
 import sys
 import threading
@@ -23,18 +22,16 @@ from typing import IO, cast
 
 import numpy as np
 
-from codesage.records import Chunk, Document
+from codesage.records import Chunk
 from codesage.search.chunks import chunks
+from codesage.search.files import read
 from codesage.search.terms import indexed_words
-from codesage.syntax import language_in
-from codesage.walk import Skipped, Text, read_text
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 FIELDS = 3  # of a chunk that have words: its name, its path, its text
-_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
-_MUCH = 1_500_000  # bytes that are worth a second process
-_OWN = 5  # of so many batches this process reads one, as it has the index to write too
-_AHEAD = 4  # batches of the second process that may wait in this one
+_LEAST_BYTES = 1_500_000  # to read, for a second process to pay
+_SHARE = 5  # of so many batches this process reads one, because it also writes the index
+_MOST_WAITING = 4  # batches of the second process that wait to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +74,10 @@ def read_batch(files: list[File]) -> Batch:
     found: list[Chunk] = []
     states = []
     for path, name, stamp in files:
-        read = read_text(path, name=name)
-        if isinstance(read, Text) and _PRIVATE_KEY.search(read.text):
-            read = Skipped(name, "secret")
-        states.append((name, stamp, read.reason if isinstance(read, Skipped) else ""))
-        if isinstance(read, Text):
-            found += chunks(Document(name, language_in(name, read.text), read.text, read.sha256))
+        source = read(path, name)
+        states.append((name, stamp, source.reason))
+        if source.document is not None:
+            found += chunks(source.document)
     fields = [indexed_words(storable(field)) for chunk in found for field in (chunk.name, chunk.path, chunk.text)]
     return Batch(states, found, words_of(fields))
 
@@ -95,12 +90,12 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    worth_it = len(lists) > _OWN and _processors() > 1 and sum(map(_bytes_of, files)) >= _MUCH
-    helper = _Helper([some for at, some in enumerate(lists) if at % _OWN]) if worth_it else None
+    worth_it = len(lists) > _SHARE and _processors() > 1 and sum(map(_bytes_of, files)) >= _LEAST_BYTES
+    helper = _Helper([some for at, some in enumerate(lists) if at % _SHARE]) if worth_it else None
     try:
         for at, some in enumerate(lists):
-            read = helper.answer() if helper is not None and at % _OWN else None
-            yield read_batch(some) if read is None else read
+            batch = helper.answer() if helper is not None and at % _SHARE else None
+            yield read_batch(some) if batch is None else batch
     finally:
         if helper is not None:
             helper.close()
@@ -120,7 +115,7 @@ class _Helper:
 
     def __init__(self, lists: list[list[File]]) -> None:
         self._answers: queue.SimpleQueue = queue.SimpleQueue()
-        self._room = threading.Semaphore(_AHEAD)
+        self._room = threading.Semaphore(_MOST_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         path = os.pathsep.join(filter(None, sys.path))

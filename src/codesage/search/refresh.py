@@ -35,7 +35,8 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
     if changes["read"] or changes["gone"]:
         skipped = sum(status.skipped.values())
         reasons = f": {listed(status.skipped)}" if skipped else ""
-        say(f"{status.files:,} files indexed ({status.chunks:,} chunks), {skipped:,} skipped{reasons}")
+        in_part = f"; {sum(status.in_part.values()):,} indexed in part: {listed(status.in_part)}" if status.in_part else ""
+        say(f"{status.files:,} files indexed ({status.chunks:,} chunks), {skipped:,} skipped{reasons}{in_part}")
     if not status.files:
         say(f"{status.root} holds no text file to index")
 

@@ -1,6 +1,6 @@
 r"""Answers on a terminal or in a pipe.
 
-In: hits. Out: lines. On a terminal names and code are coloured, and characters that it would obey are shown as `\x1b`. In a
+In: hits. Out: lines. On a terminal names and code are coloured, and control characters are shown as `\x1b`. In a
 pipe nothing is coloured. NO_COLOR, `TERM=dumb` and `--color` are respected.
 """
 
@@ -25,7 +25,7 @@ _UNSEEN = re.compile("[^\\x20-\\x7e]")
 
 
 def printable(text: str) -> str:
-    r"""`text` without characters that a terminal obeys: each is shown as `\x1b`."""
+    r"""`text` with control characters shown as `\x1b`."""
     if not _UNSEEN.search(text):
         return text
     return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp") else
@@ -147,17 +147,17 @@ def _numbers(chunk: Chunk) -> dict[int, int]:
 def _lines_around(chunk: Chunk) -> dict[int, str]:
     """Lines by number: those of the file, where it still holds the chunk, else those of the chunk."""
     file = _file_lines(chunk.path)
-    own = chunk.text.split("\n")
-    if file[chunk.start_line - 1 : chunk.start_line] == own[:1]:
+    indexed = chunk.text.split("\n")
+    if file[chunk.start_line - 1 : chunk.start_line] == indexed[:1]:
         return dict(enumerate(file, start=1))
-    return {chunk.start_line + place: line for place, line in enumerate(own)}
+    return {chunk.start_line + place: line for place, line in enumerate(indexed)}
 
 
 def _file_lines(path: str) -> list[str]:
-    from codesage.walk import Text, read_text
+    from codesage.search.files import read
 
-    read = read_text(Path(openable(path)), name=path)
-    return read.text.split("\n") if isinstance(read, Text) else []
+    document = read(Path(openable(path)), path).document
+    return document.text.split("\n") if document is not None else []
 
 
 def _highlighted(chunk: Chunk, lines: list[str]) -> list[str]:

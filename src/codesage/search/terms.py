@@ -1,15 +1,24 @@
 """Words as full-text search keeps them: parts of names, and neighbouring parts joined.
 
 In: text. Out: words. `GitHub` gives git, hub and github, `OAuth2` gives o, auth2 and oauth2, `getURLs` gives get, urls and
-geturls: people type such names in one piece. Combining marks are composed (NFC), so that both ways to write an accent meet.
+geturls: people type such names in one piece. Combining marks are composed (NFC), so that both ways to write an accent meet;
+those that stay are a part of their word. Words of scripts without spaces (Chinese, Japanese, Thai, ...) are cut into
+overlapping pairs of letters.
 """
 
 import re
 import unicodedata
+from functools import cache
 from itertools import chain, pairwise
 
 _TOKEN = re.compile(r"[^\W_]+", re.UNICODE)
 _PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+", re.UNICODE)
+_FIRST_MARK, _LAST_MARK = 0x300, 0xFE2F  # those beyond belong to scripts that nobody writes today, and to music
+_BEYOND = re.compile("[\u0300-\u1fff\u3000-\ufe2f\U00020000-\U0003ffff]")  # what may be a mark or of such a script
+_NO_SPACES = (  # Thai and Lao, Burmese, Khmer, Japanese, Chinese
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
 _LONGEST_JOINED = 24
 _MOST_KNOWN = 500_000
 
@@ -18,8 +27,35 @@ def indexed_words(text: str) -> list[str]:
     """Lower-case words of `text` in order; after a name of several parts, each two neighbours joined and the whole."""
     if len(_KNOWN) > _MOST_KNOWN:
         _KNOWN.clear()
-    tokens = _TOKEN.findall(text if text.isascii() else unicodedata.normalize("NFC", text))
-    return list(chain.from_iterable(map(_KNOWN.__getitem__, tokens)))
+    return list(chain.from_iterable(map(_KNOWN.__getitem__, _tokens(text))))
+
+
+def composed(text: str) -> str:
+    """`text` with each accent and its letter in one character, where there is one (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _tokens(text: str) -> list[str]:
+    text = composed(text)
+    return _wide().token.findall(text) if not text.isascii() and _BEYOND.search(text) else _TOKEN.findall(text)
+
+
+class _Wide:
+    """The patterns for text beyond ASCII, where a word goes on over combining marks."""
+
+    def __init__(self) -> None:
+        found = [code for code in range(_FIRST_MARK, _LAST_MARK + 1) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+        starts = [code for before, code in pairwise([0, *found]) if code != before + 1]
+        ends = [code for code, after in pairwise([*found, 0]) if after != code + 1]
+        marks = "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+        self.token = re.compile(rf"[^\W_](?:[^\W_]|[{marks}])*")
+        letter = rf"(?:[^\W\d_A-Z]|[{marks}])"
+        self.part = re.compile(_PART.pattern.replace(r"[^\W\d_A-Z]", letter))
+        self.unit = re.compile(rf"[{_NO_SPACES}][{marks}]*")
+        self.run = re.compile(rf"(?P<pairs>(?:[{_NO_SPACES}][{marks}]*)+)|[^{_NO_SPACES}]+")
+
+
+_wide = cache(_Wide)
 
 
 class _Known(dict):
@@ -34,14 +70,28 @@ _KNOWN = _Known()
 
 
 def _words_of(token: str) -> list[str]:
+    if not token.isascii() and _wide().unit.search(token):
+        return list(chain.from_iterable(map(_of_run, _wide().run.finditer(token))))
     if token.islower() or token.isdigit():
         return [token]
-    words = parts = [part.lower() for part in _PART.findall(token)]
+    words = parts = _parts(token)
     if len(parts) > 1:
         words = [*parts, *dict.fromkeys([a + b for a, b in pairwise(parts)])]
         if len(parts) > 2 and len(token) <= _LONGEST_JOINED:
             words.append(token.lower())
     return words
+
+
+def _of_run(run: re.Match) -> list[str]:
+    """The words of a run of letters with or without spaces between words: pairs of letters, or those of a token."""
+    if not run["pairs"]:
+        return _words_of(run.group())
+    units = _wide().unit.findall(run.group())
+    return [one + other for one, other in pairwise(units)] or units
+
+
+def _parts(token: str) -> list[str]:
+    return [part.lower() for part in (_PART if token.isascii() else _wide().part).findall(token)]
 
 
 def query_words(text: str) -> list[str]:
@@ -51,7 +101,13 @@ def query_words(text: str) -> list[str]:
 
 def parts_of(name: str) -> list[str]:
     """The lower-case parts of a name, nothing joined."""
+    if not name.isascii():
+        return [word for token in _tokens(name) for word in _parts_beyond_ascii(token)]
     return [part.lower() for token in _TOKEN.findall(name) for part in (_PART.findall(token) or [token])]
+
+
+def _parts_beyond_ascii(token: str) -> list[str]:
+    return _words_of(token) if _wide().unit.search(token) else _parts(token) or [token]
 
 
 def stem(word: str) -> str:

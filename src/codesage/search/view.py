@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.encoder.centring import without_language
+from codesage.encoder.centring import TRUST, language_means, minus_means
 from codesage.encoder.unit import unit_length
 from codesage.search.kinds import kind_of
 from codesage.search.postings import Postings
@@ -41,6 +41,7 @@ class View:
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
     asked: list[int] = field(default_factory=lambda: [0])  # how often
+    floors: dict[str, float] = field(default_factory=dict)  # see search.floor, by model
 
     @cached_property
     def place(self) -> dict[int, int]:
@@ -91,11 +92,24 @@ class View:
         """The vectors of all pieces without the mean of their language, where there are several; float32 (P, D)."""
         if len(self.spoken) < 2:
             return self.vectors_PD
-        centred_PD = np.zeros_like(self.vectors_PD)
-        of_encoder_P = self.encoded_N[self.owner_P]
-        languages = np.array(self.languages)[self.owner_P[of_encoder_P]]
-        centred_PD[of_encoder_P] = without_language(self.vectors_PD[of_encoder_P], languages.tolist())
+        centred_PD, of_encoder_P = np.zeros_like(self.vectors_PD), self.encoded_N[self.owner_P]
+        centred_PD[of_encoder_P] = minus_means(self.vectors_PD[of_encoder_P], self._encoded_languages, self.means)
         return centred_PD
+
+    @cached_property
+    def means(self) -> dict[str, np.ndarray]:
+        """What `centred_PD` lacks of each language; nothing where there is only one. Of a language without vectors, of all."""
+        if len(self.spoken) < 2:
+            return {}
+        vectors, languages = self.vectors_PD[self.encoded_N[self.owner_P]], self._encoded_languages
+        found = language_means(vectors, languages)
+        for name in self.spoken.keys() - set(languages) if languages else ():
+            found[name] = vectors.mean(axis=0) * (len(vectors) / (len(vectors) + TRUST))
+        return found
+
+    @property
+    def _encoded_languages(self) -> list[str]:
+        return np.array(self.languages)[self.owner_P[self.encoded_N[self.owner_P]]].tolist()
 
     @cached_property
     def _scan(self) -> Scan:

@@ -1,0 +1,125 @@
+"""Which files search reads, and how: more than a corpus takes, as a file that is read in part can still be found.
+
+In: a root. Out: its files, each with its text or the reason why it is not read. Files that a corpus skips for one fault are
+read without it: undecodable bytes are replaced, overlong lines are left empty, and only the first megabyte of a large file is
+read. Line numbers stay those of the file. Of a notebook the code and the prose are read, without outputs.
+"""
+
+import codecs
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesage.languages import language_named
+from codesage.records import Document
+from codesage.search import notebooks
+from codesage.search.kinds import content_of
+from codesage.syntax import language_in
+from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, read_text, text_of, walk, with_line_feeds
+
+IGNORE_FILE = ".codesageignore"
+IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
+NESTED = ("submodule", "worktree", "nested repository")
+_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
+_NOTEBOOK_BYTES = 50_000_000  # with pictures
+_UNDECODABLE = 0.1  # of the bytes of a file, at most
+_FEWEST_DATA = 0.5  # of the characters of a data file that must be in lines that are not overlong
+_REPAIRED = ("encoding", "huge", "minified")  # reasons of read_text that concern only a part of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was read of a file, None for nothing. `reason` says why not all, "" for all: one of walk.Skipped or NESTED."""
+
+    document: Document | None
+    reason: str = ""
+
+
+def files_of(root: Path) -> Iterator[Path]:
+    """The files of an index of `root`, and the folders that it leaves out: nested repositories and unreadable folders."""
+    nested: list[Path] = []
+    unreadable: list[Path] = []
+    yield from walk(root, nested=nested, unreadable=unreadable, ignore_file=IGNORE_FILE)
+    yield from (folder for folder in nested if not any(above in nested for above in folder.parents))
+    yield from unreadable
+
+
+def read(path: Path, name: str) -> Source:
+    """Read one file as `name`, its path relative to the root. Never raises because of its content."""
+    found = read_text(path, name=name)
+    if isinstance(found, Skipped) and found.reason == "special" and path.is_dir():
+        return Source(None, _kind_of_repository(path))
+    if _is_notebook(name) and not (isinstance(found, Skipped) and found.reason not in _REPAIRED):
+        notebook = notebooks.read(path, _NOTEBOOK_BYTES)
+        if notebook is not None:
+            return _without_faults(notebook.text, name, language_named(notebook.language), "")
+    if isinstance(found, Skipped):
+        return _in_part(path, name, found.reason) if found.reason in _REPAIRED else Source(None, found.reason)
+    return _source(found, language_in(name, found.text), "")
+
+
+def _is_notebook(name: str) -> bool:
+    return name.lower().endswith(".ipynb")
+
+
+def _kind_of_repository(folder: Path) -> str:
+    """What a folder is that is not indexed with the one around it."""
+    mark = folder / ".git"
+    if not os.path.lexists(mark):
+        return "unreadable"
+    try:
+        content = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else ""
+    except OSError:
+        content = ""
+    parts = Path(content.removeprefix("gitdir:").strip()).parts
+    return "submodule" if "modules" in parts else "worktree" if "worktrees" in parts else "nested repository"
+
+
+def _in_part(path: Path, name: str, reason: str) -> Source:
+    """The part of a file that can be read, which `read_text` skipped for `reason`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError:
+        return Source(None, "unreadable")
+    if len(data) > MAX_BYTES:
+        if content_of(name) == "config":
+            return Source(None, "huge")
+        data = data[: data.rfind(b"\n", 0, MAX_BYTES) + 1 + data.startswith(codecs.BOM_UTF16_LE)]
+    text = _decoded(data)
+    if text is None:
+        return Source(None, "binary" if b"\0" in data else reason)
+    return _without_faults(text, name, None, reason)
+
+
+def _decoded(data: bytes) -> str | None:
+    """The text of a file, undecodable bytes replaced; None where they are too many, or it is binary."""
+    found = text_of(data, name="")
+    if isinstance(found, Text):
+        return found.text
+    if b"\0" in data:
+        return data.decode("utf-16", "replace") if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+    text = data.decode("utf-8", "replace")
+    wrong = text.count("\ufffd") - data.count("\ufffd".encode())
+    return text if wrong <= _UNDECODABLE * len(data) else None
+
+
+def _without_faults(text: str, name: str, language: str | None, reason: str) -> Source:
+    """A text with empty lines in place of overlong ones; `language`: None for that of the name."""
+    text = with_line_feeds(text)
+    short = "\n".join("" if len(line) > MAX_LINE else line for line in text.split("\n"))
+    if content_of(name) == "config" and len(short) < _FEWEST_DATA * len(text):
+        return Source(None, "minified")
+    found = text_of(short.encode("utf-8", "replace"), name=name, max_bytes=2 * MAX_BYTES)
+    if isinstance(found, Skipped):
+        return Source(None, reason or found.reason)
+    reason = reason or ("minified" if len(short) < len(text) else "")
+    return _source(found, language_in(name, found.text) if language is None else language, reason and reason + IN_PART)
+
+
+def _source(found: Text, language: str, reason: str) -> Source:
+    if _PRIVATE_KEY.search(found.text):
+        return Source(None, "secret")
+    return Source(Document(found.path, language, found.text, found.sha256), reason)

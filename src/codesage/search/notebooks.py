@@ -1,0 +1,74 @@
+"""The code and the prose of a Jupyter notebook as one text.
+
+In: a notebook. Out: the source lines of its cells, without outputs and pictures. A notebook that is stored with each source
+line on a line of its own, as Jupyter writes it, keeps these line numbers; in any other, the lines of the cells are counted.
+Prose becomes comments.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesage.languages import language_named
+
+_OPEN = re.compile(r'\s*"source": \[\s*')
+_HASH = {"python", "ruby", "r", "julia", "bash"}  # languages with comments that begin with #
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """What a person wrote in a notebook; `language` as the notebook names it, or ""."""
+
+    text: str
+    language: str
+
+
+def read(path: Path, most: int) -> Notebook | None:
+    """The notebook in a file of at most `most` bytes; None when the file is none, or has a format before 4."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+        raw = data.decode() if len(data) <= most else ""
+        return _notebook(json.loads(raw), raw)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _notebook(held: dict, raw: str) -> Notebook:
+    about = held.get("metadata", {})
+    language = str(about.get("language_info", {}).get("name") or about.get("kernelspec", {}).get("language") or "")
+    mark = "# " if (language_named(language) or language.lower()) in _HASH else "// "
+    marks = ["" if cell["cell_type"] == "code" else mark for cell in held["cells"]]
+    sources = ["".join(cell["source"]) for cell in held["cells"]]
+    text = _in_place(raw, sources, marks)
+    if text is None:
+        text = "\n".join(_marked(source, mark) for source, mark in zip(sources, marks, strict=True))
+    return Notebook(text, language)
+
+
+def _in_place(raw: str, sources: list[str], marks: list[str]) -> str | None:
+    """The source lines of the cells where they stand in the file; None where several stand on one line."""
+    lines = iter(raw.split("\n"))
+    found, cells = [], []
+    for line in lines:
+        found.append("")
+        if not _OPEN.fullmatch(line):
+            if line.strip() in ('"source": []', '"source": [],'):
+                cells.append("")
+            continue
+        parts: list[str] = []
+        mark = marks[len(cells)] if len(cells) < len(marks) else ""
+        for inner in lines:
+            inner = inner.strip()
+            if inner.startswith("]"):
+                found.append("")
+                break
+            parts.append(json.loads(inner.removesuffix(",")))
+            found.append(_marked(parts[-1].removesuffix("\n"), mark))
+        cells.append("".join(parts))
+    return "\n".join(found) if cells == sources and not any("\n" in line for line in found) else None
+
+
+def _marked(source: str, mark: str) -> str:
+    return "\n".join(mark + line if line else line for line in source.split("\n")) if mark else source

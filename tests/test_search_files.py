@@ -1,0 +1,209 @@
+"""Which files search reads: ignore files, nested repositories, and files that can be read only in part."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from codesage.search import files as station
+from codesage.search.files import IN_PART, files_of, read
+from codesage.walk import name_of, walk
+from test_search import ENCODER, names, opened
+from test_search_commands import paths_of, root, run
+
+__all__ = ["root"]  # the fixture
+
+
+@pytest.fixture
+def project(tmp_path):
+    return laid_out(tmp_path / "project", {"a.py": "def quagga():\n    return 1\n"})
+
+
+def laid_out(folder: Path, texts: dict[str, str | bytes]) -> Path:
+    """Write files into a folder."""
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder
+
+
+def found(folder: Path) -> set[str]:
+    """The files of an index, ignore files left out."""
+    return {name for path in files_of(folder) if not (name := name_of(path, folder)).endswith("ignore")}
+
+
+def test_a_codesageignore_forces_in_and_out_at_any_depth(tmp_path):
+    texts = ("a.py", "made/b.py", "made/deep/c.py", "node_modules/n.js", ".venv/v.py", "sub/x.log", "sub/y.py", "sub/z.py")
+    folder = laid_out(tmp_path, dict.fromkeys(texts, "x = 1\n"))
+    laid_out(folder, {".gitignore": "made/\n*.log\nnode_modules/\n", "sub/.gitignore": "z.py\n"})
+    assert found(folder) == {"a.py", "sub/y.py"}
+    laid_out(folder, {".codesageignore": "!made/\n!node_modules/\n", "sub/.codesageignore": "!x.log\n!z.py\ny.py\n"})
+    assert found(folder) == {"a.py", "made/b.py", "made/deep/c.py", "node_modules/n.js", "sub/x.log", "sub/z.py"}
+    laid_out(folder, {".codesageignore": "!.git/\n!.git\n", ".git/config.py": "x = 1\n"})
+    assert not [name for name in found(folder) if name.startswith((".git/", "made"))]
+    assert "made/b.py" not in {name_of(path, folder) for path in walk(folder)}  # for corpora it means nothing
+
+
+def test_ignore_files_above_the_root_of_a_repository_mean_nothing(tmp_path):
+    rules = {".gitignore": "*\n", ".ignore": "*.go\n", ".codesageignore": "*.go\n", "repo/.gitignore": "*.log\n"}
+    code = {"repo/a.py": "x = 1\n", "repo/b.go": "package b\n", "repo/pkg/c.py": "x = 1\n", "repo/pkg/d.log": "x\n"}
+    home = laid_out(tmp_path, rules | code)
+    assert found(home / "repo") == {"a.py", "b.go", "pkg/c.py"}  # without a repository none above counts either
+    (home / "repo" / ".git").mkdir()
+    assert found(home / "repo") == {"a.py", "b.go", "pkg/c.py"}
+    assert found(home / "repo" / "pkg") == {"c.py"}  # the rules of its repository count
+    (home / "repo" / ".git").rmdir()
+    (home / ".git").mkdir()
+    assert found(home / "repo") == set()
+
+
+def test_nested_repositories_are_named_and_can_be_searched_as_paths(root, monkeypatch):
+    laid_out(root, {"lib/one/.git": "gitdir: ../../.git/modules/lib/one\n", "lib/one/code.py": "def quagga():\n    return 1\n",
+                    "trees/fix/.git": f"gitdir: {root}/.git/worktrees/fix\n", "trees/fix/retry.py": "def retry(): pass\n",
+                    "other/.git/HEAD": "x", "other/c.py": "def c(): pass\n", "other/inner/.git/HEAD": "x"})  # fmt: skip
+    (root / ".git").mkdir()
+    indexed = run("index")
+    assert "3 skipped: " in indexed.stderr, indexed.stderr
+    skipped = run("status", "--skipped").stdout.splitlines()
+    assert [line.partition(" (give it as a path")[0] for line in skipped] == [
+        "lib/one: submodule", "other: nested repository", "trees/fix: worktree"
+    ]  # fmt: skip
+    assert run("index").stderr == ""  # nothing new
+    assert "lib/one/code.py" in paths_of(run("search", "quagga", "lib/one", "-l"))
+    monkeypatch.chdir(root / "lib")
+    assert "one/code.py" in paths_of(run("search", "quagga", "one", "-l"))
+    (root / "lib/one/.git").unlink()
+    assert paths_of(run("search", "quagga", "..", "-l"))[0].endswith("lib/one/code.py")
+    assert "submodule" not in run("status", "..").stdout
+
+
+def test_what_was_unreadable_is_read_once_it_can_be(project, tmp_path, monkeypatch):
+    index = opened(project, tmp_path)
+    laid_out(project, {"shut.py": "def okapi():\n    return 1\n", "dark/b.py": "def bongo():\n    return 1\n"})
+    reads, access, closed = station.read_text, os.access, {"shut.py", "dark"}
+
+    def refuse(path, *, name, **options):
+        return station.Skipped(name, "unreadable") if name in closed else reads(path, name=name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(station, "read_text", refuse)
+        patch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and access(path, mode))
+        patch.setattr(station, "files_of", files_of)
+        patch.setattr("codesage.search.index.files_of", lambda root: _with_dark_folder(root, files_of))
+        index.update(ENCODER)
+        assert index.status().skipped == {"unreadable": 2} and index.status().files == 1
+        assert not index.update(ENCODER)["read"]  # nothing has changed: views stay as they are
+    assert index.update(ENCODER)["read"] == 2
+    assert index.status().skipped == {} and names(index, "okapi")[0] == "okapi" and names(index, "bongo")[0] == "bongo"
+
+
+def _with_dark_folder(root, all_files):
+    yield from (path for path in all_files(root) if path.parent.name != "dark")
+    yield root / "dark"
+
+
+def test_a_folder_that_cannot_be_listed_is_handed_over(project, monkeypatch):
+    import rignore
+
+    (project / "dark").mkdir()
+    entries = iter([project, project / "a.py", project / "dark", OSError("Permission denied")])
+
+    class Walker:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def __next__(self):
+            if isinstance(entry := next(entries), OSError):
+                raise entry
+            return entry
+
+    monkeypatch.setattr(rignore, "Walker", Walker)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("dark"))
+    assert [path.name for path in files_of(project)] == ["a.py", "dark"]
+    assert read(project / "dark", "dark").reason == "unreadable"
+
+
+LONG = "x" * 6_000
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason", "kept", "lines"),
+    [
+        ("a.py", "def größe():\n    return 'one word'  # and more\n".encode("latin-1"), "encoding", "def gr\ufffd\ufffde", 2),
+        ("a.py", f"a = 1\nb = '{LONG}'\nc = 3\n".encode(), "minified", "a = 1\n\nc = 3", 3),
+        ("a.py", b"a = 1\r\nb = '" + LONG.encode() + b"'\r\nc = 3\r\n", "minified", "a = 1\n\nc = 3", 3),
+        ("a.py", b"abc = 1\n" * 200_000, "huge", "abc = 1", 125_000),
+        ("a.md", b"\xff\xfe" + ("Größe: a word\n" * 40_000).encode("utf-16-le"), "huge", "Größe", 35_714),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_is_read(tmp_path, name, data, reason, kept, lines):
+    (tmp_path / name).write_bytes(data)
+    source = read(tmp_path / name, name)
+    assert source.reason == reason + IN_PART
+    assert kept in source.document.text and source.document.text.count("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.py", "größenänderung äöüß".encode("latin-1"), "encoding"), ("a.py", LONG.encode(), "minified"),
+        ("a.py", b"x" * 2_000_000, "huge"), ("a.csv", b"1,2\n" * 300_000, "huge"),
+        ("a.json", f"{{\n{LONG}\n}}".encode(), "minified"),
+        ("a.py", b"x = 1\n\0", "binary"), ("a.py", b"x = '\xff'\n-----BEGIN RSA PRIVATE KEY-----\n" + b"x = 1\n" * 9, "secret"),
+        (".env", b"\xff" + b"x" * 40, "secret"), ("a.py", b"\n \n", "empty"), ("a.ipynb", b"\0" * 9, "binary"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_has_its_reason(tmp_path, name, data, reason):
+    (tmp_path / name).write_bytes(data)
+    source = read(tmp_path / name, name)
+    assert source.document is None and source.reason == reason
+
+
+def notebook(*cells: tuple[str, list[str]], language: str = "python") -> dict:
+    """A notebook with a picture among its outputs."""
+    picture = {"output_type": "display_data", "data": {"image/png": LONG * 300}, "metadata": {}}
+    return {"cells": [{"cell_type": kind, "metadata": {}, "source": source} | ({"outputs": [picture]} if kind == "code" else {})
+                      for kind, source in cells],
+            "metadata": {"kernelspec": {"language": language}}, "nbformat": 4, "nbformat_minor": 5}  # fmt: skip
+
+
+CELLS = (("markdown", ["# Quaggas\n", "How they run."]), ("code", []),
+         ("code", ["def gallop(quagga):\n", "    return quagga.run()"]))  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [1, 4, None])
+def test_a_notebook_is_its_code_and_prose_without_pictures(tmp_path, indent):
+    raw = json.dumps(notebook(*CELLS), indent=indent)
+    laid_out(tmp_path / "project", {"a.ipynb": raw})
+    source = read(tmp_path / "project/a.ipynb", "a.ipynb")
+    assert source.reason == "" and source.document.language == "python"
+    assert [line for line in source.document.text.split("\n") if line] == [
+        "# # Quaggas", "# How they run.", "def gallop(quagga):", "    return quagga.run()"
+    ]  # fmt: skip
+    index = opened(tmp_path / "project", tmp_path)
+    index.update(ENCODER)
+    assert index.status().files == 1 and names(index, "gallop quagga")[0] == "gallop"
+    if indent:  # the lines are those of the file
+        (start,) = index.connection.execute("SELECT start_line FROM chunks WHERE name = 'gallop'").fetchone()
+        assert "def gallop" in raw.split("\n")[start - 1]
+
+
+def test_a_notebook_of_another_language_or_of_none(tmp_path):
+    laid_out(tmp_path, {"r.ipynb": json.dumps(notebook(*CELLS, language="R"), indent=1),
+                        "text.ipynb": "no notebook, a quagga\n", "odd.ipynb": json.dumps({"cells": 3, "note": "quagga"}),
+                        "joined.ipynb": json.dumps(notebook(("code", ["a = 1\nb = 2\n", "c = 3"])), indent=1)})  # fmt: skip
+    assert read(tmp_path / "r.ipynb", "r.ipynb").document.language == ""
+    assert read(tmp_path / "text.ipynb", "text.ipynb").document.text == "no notebook, a quagga\n"
+    assert "quagga" in read(tmp_path / "odd.ipynb", "odd.ipynb").document.text
+    assert read(tmp_path / "joined.ipynb", "joined.ipynb").document.text == "a = 1\nb = 2\nc = 3"
+
+
+def test_files_in_part_are_named_with_their_reason(root):
+    laid_out(root, {"part.py": f"def okapi():\n    return 1\n\n\nDATA = '{LONG}'\n", "big.csv": b"1,2\n" * 300_000})
+    indexed = run("index")
+    assert "1 skipped: 1 huge; 1 indexed in part: 1 minified" in indexed.stderr
+    assert run("status", "--skipped").stdout.splitlines() == ["big.csv: huge", "part.py: minified, indexed in part"]
+    assert "indexed in part: 1 minified" in run("status").stdout
+    shown = run("search", "okapi", "-k", 1, "-C", 1).stdout
+    assert shown.startswith("part.py:1: okapi") and "2      return 1" in shown
