@@ -62,12 +62,9 @@ def main() -> None:
             "training_wall_s": wall,
             "training_cpu_s": used,
         }
-        facts |= {
-            "training": trained.strip().splitlines()[-1],
-            "before": before["figures"],
-            "after": after["figures"],
-            "text": report,
-        }
+        differences = [line for line in report.splitlines() if line.startswith("held-out pairs, ")]
+        facts |= {"training": trained.strip().splitlines()[-1].partition(": ")[2], "differences": differences}
+        facts |= {"before": before["figures"], "after": after["figures"]}
         given.out.write_text(json.dumps(facts, indent=1) + "\n")
 
 

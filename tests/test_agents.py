@@ -108,7 +108,7 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
     hits = similar(index, "files.py", 8, top=5)
     assert [hit.chunk.path for hit in hits] == [hit["path"] for hit in results]
     assert np.diff([hit.score for hit in hits]).max() <= 0
-    with pytest.raises(CodesageError, match="files.py:99 is not in the index"):
+    with pytest.raises(CodesageError, match="files.py:99 is after the last line of code"):
         similar(index, "files.py", 99)
 
 
@@ -122,7 +122,7 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
         ("search", {"query": "  "}, "the query is empty"),
         ("search", {"query": "x", "language": "cobol"}, "unknown language 'cobol'"),
         ("similar", {"path": "sub", "line": 1}, "sub is not a file"),
-        ("similar", {"path": "files.py", "line": 999}, "files.py:999 is not in the index"),
+        ("similar", {"path": "files.py", "line": 999}, "files.py:999 is after the last line of code"),
     ],
 )
 def test_expected_errors_are_one_line_for_the_model(folders, tree, tmp_path, tool, arguments, message):

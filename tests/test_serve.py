@@ -137,7 +137,7 @@ def test_search_similar_map_and_status(client, served):
 @pytest.mark.parametrize(
     ("address", "message"),
     [("/search?q=x&path=/etc", "not in a folder"), ("/search?q=x&path=..", "not in a folder"), ("/search", "q: Field required"),
-     ("/search?q=x&limit=0", "limit"), ("/similar?path=files.py&line=900", "not in the index")],
+     ("/search?q=x&limit=0", "limit"), ("/similar?path=files.py&line=900", "after the last line of code")],
 )  # fmt: skip
 def test_bad_questions_are_one_line(client, address, message):
     answer = client.get(address)

@@ -30,13 +30,13 @@ _PROBES = (
 def passes(index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
     """Whether the index can answer `query`; `vector_D`: its vector, None where full text alone is asked.
 
-    While chunks are not encoded yet, one word of the query in one of them suffices.
+    While chunks are not encoded yet, every query passes: the answer says that it is partial.
     """
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
-    if not words or _is_part_of_a_name(view, query):
+    if not words or _is_part_of_a_name(view, query) or (vector_D is not None and not view.complete):
         return True
     covered = _coverage(index, view, words)
-    if covered >= _COVERED or vector_D is None or not view.complete:
+    if covered >= _COVERED or vector_D is None:
         return covered > 0
     return float((view.vectors_PD @ vector_D).max(initial=-1.0)) >= _floor(view, encoder)
 
