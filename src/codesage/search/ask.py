@@ -5,6 +5,7 @@ updated first, unless the caller asks for no update.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ class Asker:
                 hits = ask(index, narrowed)
                 if lack := lacking(index):
                     partial.append(f"{lack}: ranked by words, static vectors, and the encoder for the best; "
-                                   f"'codesage index {place.root}' completes it")  # fmt: skip
+                                   f"'{self._index_command(place)}' completes it")  # fmt: skip
                 files += index.status().files
                 unused = set(narrowed.unused(index.view())) if not hits else set()
                 unused_filters = unused if unused_filters is None else unused_filters & unused
@@ -111,14 +112,17 @@ class Asker:
             lists.append((shown, best))
         return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()))
 
+    def _index_command(self, place: Place) -> str:
+        """The command that indexes a place in full."""
+        option = ["--index-dir", str(self.index_dir)] if self.index_dir else []
+        return shlex.join(["codesage", "index", str(place.root), *option])
+
     @contextmanager
     def opened(self, place: Place) -> Iterator[Index]:
         """The index of a place, up to date, for the block."""
         folder = self.index_dir or default_folder(place.root, self.encoder.fingerprint)
         if self.refresh is None and not (folder / "index.sqlite").exists():
-            option = f" --index-dir {self.index_dir}" if self.index_dir else ""
-            raise CodesageError(f"{place.root} has no index of this model in {folder}: "
-                                f"run 'codesage index {place.root}{option}'")  # fmt: skip
+            raise CodesageError(f"{place.root} has no index of this model in {folder}: run '{self._index_command(place)}'")
         index = self.kept.get(place) if self.kept is not None else None
         upgrade = self.refresh is not None
         index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder, upgrade=upgrade)
