@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import pairwise
 
 from codesage.records import Chunk, Document, Function
-from codesage.syntax import ParseRefused, functions, parse
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 WINDOW = 40  # lines of a window, and of a piece of a long function
@@ -18,6 +17,8 @@ _LONGEST = 120  # lines of a function that stays whole
 
 def chunks(document: Document) -> list[Chunk]:
     """Chunks of a document; one whose language has no grammar, or that the parser refuses, is cut into windows."""
+    from codesage.syntax import ParseRefused, functions, parse  # not needed where nothing is read anew
+
     lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
     owners: list[Function | None] = [None]
     owner = [0] * (len(lines) + 1)  # by line, from 1: the innermost definition, by its place in `owners`

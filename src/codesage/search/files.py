@@ -16,7 +16,6 @@ from codesage.languages import language_named
 from codesage.records import Document
 from codesage.search import notebooks
 from codesage.search.kinds import content_of
-from codesage.syntax import language_in
 from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, read_text, text_of, walk, with_line_feeds
 
 IGNORE_FILE = ".codesageignore"
@@ -57,7 +56,7 @@ def read(path: Path, name: str) -> Source:
             return _without_faults(notebook.text, name, language_named(notebook.language), "")
     if isinstance(found, Skipped):
         return _in_part(path, name, found.reason) if found.reason in _REPAIRED else Source(None, found.reason)
-    return _source(found, language_in(name, found.text), "")
+    return _source(found, _language(name, found), "")
 
 
 def _is_notebook(name: str) -> bool:
@@ -116,7 +115,13 @@ def _without_faults(text: str, name: str, language: str | None, reason: str) -> 
     if isinstance(found, Skipped):
         return Source(None, reason or found.reason)
     reason = reason or ("minified" if len(short) < len(text) else "")
-    return _source(found, language_in(name, found.text) if language is None else language, reason and reason + IN_PART)
+    return _source(found, _language(name, found) if language is None else language, reason and reason + IN_PART)
+
+
+def _language(name: str, found: Text) -> str:
+    from codesage.syntax import language_in  # not needed where nothing is read anew
+
+    return language_in(name, found.text)
 
 
 def _source(found: Text, language: str, reason: str) -> Source:
