@@ -1,7 +1,8 @@
-"""An S3-compatible object store in memory, with the operations that Arrow's client uses. It checks signatures.
+"""An S3-compatible object store in memory, with the operations that the clients of Arrow and LanceDB use. It checks signatures.
 
 Run: python tests/s3_server.py PORT BUCKET. Requests are signed with KEY and SECRET (Signature Version 4). The server supports
-objects as a whole or by range, listings in pages, uploads in parts, and single and multiple deletions.
+objects as a whole or by range, listings in pages, uploads in parts, single and multiple deletions, and writing an object only
+if there is none (`If-None-Match: *`), by which LanceDB commits.
 """
 
 import hashlib
@@ -105,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         return data
 
     def _put(self) -> tuple:
+        if self.headers.get("If-None-Match") == "*" and self.key in self.objects:
+            return 412, _xml("Error", "<Code>PreconditionFailed</Code><Message>The key exists.</Message>"), {}
         if "uploadId" in self.query:
             self.server.uploads[self.query["uploadId"]][int(self.query["partNumber"])] = self.body
         else:

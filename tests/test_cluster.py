@@ -22,9 +22,10 @@ from codesage.corpus.build.work import REPORT, open_work, read_report, result
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.distinct.duplicates import bands, near_duplicates
 from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine
-from codesage.corpus.engine import LocalEngine, RayEngine
+from codesage.corpus.engine import LocalEngine, RayEngine, start_ray
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
+from codesage.encoder.runtime import load
 from engine_tasks import Words, harm, kill_the_caller
 from s3_server import Store
 from test_corpus import _function
@@ -55,12 +56,17 @@ class SharedEngine(RayEngine):
 
 @pytest.fixture(scope="module")
 def ray(store):
-    """A cluster of two workers, started once for all tests in this file."""
+    """An engine of two workers on a cluster that is started once for all tests in this file, with room for two more workers."""
+    import ray
+
     with pytest.MonkeyPatch.context() as patch:  # its processes import the tasks of engine_tasks.py
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])))
+        patch.setenv("RAY_worker_niceness", "0")  # 15 otherwise: beside other work, the imports of Ray Data take minutes
+        start_ray(ray, 4)
         engine = SharedEngine(2, limits=Limits(seconds=60))
     yield engine
     RayEngine.__exit__(engine)
+    ray.shutdown()
 
 
 @pytest.fixture
@@ -334,3 +340,67 @@ def test_refusals_of_a_store_are_one_line(store, tmp_path):
     assert "check AWS_ACCESS_KEY_ID" in refusal(AWS_ACCESS_KEY_ID="wrong")
     assert "does not answer: check AWS_ENDPOINT_URL" in refusal(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert "Protocol not known: nonsense" in refusal("nonsense://bucket/work")
+
+
+# ---- a store for search ----
+
+
+def _rows(address: str, encoder) -> list[dict]:
+    """The rows of a store by their ids, without the name of the run."""
+    from codesage.search.store.table import Store as Table
+
+    table = Table.open(address, encoder)._chunks.to_arrow().drop_columns(["run"])
+    return sorted(table.to_pylist(), key=lambda row: (row["id"], row["piece"]))
+
+
+def test_a_store_on_s3_filled_by_two_workers_is_that_of_one_process(ray, store, tree):
+    pytest.importorskip("lancedb")
+    from codesage.search.filters import ALL
+    from codesage.search.store.ask import ask
+    from codesage.search.store.engines import Local, OnRay
+    from codesage.search.store.fill import fill, roots_of
+    from codesage.search.store.table import Store as Table
+
+    for long in ("alpha/code.py", "beta/copy.py", "beta/near.py", "gamma/code.py"):
+        (tree / long).write_text(_function(long, 1) + f"x = {long!r}\n")  # no text twice: vectors depend on their batch
+    encoder, remote, local = load(), "lance://s3://bucket/code", f"lance://{tree}/store"
+    roots = roots_of([str(tree / name) for name in ("alpha", "beta", "gamma")], encoder)
+    cluster, one = OnRay(encoder, None, 2), Local(encoder)
+    assert sum(root.files for root in fill(remote, roots, encoder, cluster)) == 7
+    fill(local, roots, encoder, one)
+    assert _rows(remote, encoder) == _rows(local, encoder) != []
+    answers = [[(hit.chunk, hit.score) for hit in ask(Table.open(address, encoder), encoder, "alpha", ALL).hits]
+               for address in (remote, local)]  # fmt: skip
+    assert answers[0] == answers[1] != []
+    (tree / "beta" / "near.py").unlink()
+    (tree / "beta" / "copy.py").write_text("def renewed():\n    return 1\n")
+    before = {row["id"] for row in _rows(remote, encoder)}
+    fill(remote, roots, encoder, one)
+    fill(local, roots, encoder, one)
+    after = _rows(remote, encoder)
+    assert after == _rows(local, encoder)
+    assert {row["path"] for row in after if row["id"] not in before} == {"copy.py"}
+    assert "near.py" not in {row["path"] for row in after}
+    assert "lock" not in " ".join(Remote("s3://bucket/code").below())
+
+
+def test_refusals_of_a_store_for_search_are_one_line(store, monkeypatch):
+    pytest.importorskip("lancedb")
+    from codesage.search.store import address as addresses
+    from codesage.search.store.table import Store as Table
+
+    monkeypatch.setitem(addresses._RETRIES, "client_max_retries", "0")
+    encoder = load()
+
+    def refusal(address: str, **variables: str) -> str:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(CodesageError) as error:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            Table.open(address, encoder)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "there is no index in lance://s3://bucket/none: run" in refusal("lance://s3://bucket/none")
+    assert "there is no such bucket: create it" in refusal("lance://s3://nowhere/code")
+    assert "check AWS_SECRET_ACCESS_KEY" in refusal("lance://s3://bucket/code", AWS_SECRET_ACCESS_KEY="wrong")
+    assert "does not answer: check AWS_ENDPOINT_URL" in refusal("lance://s3://bucket/code", AWS_ENDPOINT_URL="http://127.0.0.1:9")

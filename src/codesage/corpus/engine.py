@@ -97,7 +97,7 @@ class RayEngine:
             raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
         self._ray, self._started = ray, not ray.is_initialized()
         if self._started:
-            _start(ray, workers)
+            start_ray(ray, workers)
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
         self._pool = Pool(self.workers, limits)
         self.judge: Judge = Cluster(self._pool)
@@ -128,7 +128,7 @@ class RayEngine:
             self._ray.shutdown()
 
 
-def _start(ray: Any, workers: int) -> None:
+def start_ray(ray: Any, workers: int) -> None:
     """Join the running cluster or start one here. Tries twice, since a busy machine can fail once; then CodesageError."""
     options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
     for last in (False, True):

@@ -31,14 +31,23 @@ _Context = Annotated[int | None, typer.Option("--context", "-C", min=0, metavar=
 _OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
 _Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
 _Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+_Store = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A store instead of a local index: lance://FOLDER or "
+                                            "lance://s3://BUCKET/FOLDER.")]  # fmt: skip
 _NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
 
 
 def index(
     paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False, store: _Store = None,
+    engine: Annotated[str, typer.Option(help="With --store. local: this process; ray: a Ray cluster.")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="With --engine ray, how many encoders; default: one a processor.")] = 0,
 ) -> None:  # fmt: skip
     """Index the code under each PATH, reading only what is new or changed."""
+    if store or engine != "local":
+        from codesage.search.store.commands import index_into
+
+        _refuse_both(store, index_dir)
+        return index_into(store or "", paths or ["."], model, engine, workers, rebuild=rebuild)
     from codesage.encoder.runtime import load
     from codesage.search.index import Index
     from codesage.search.places import places_of
@@ -62,13 +71,19 @@ def search(
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
-    index_dir: _IndexDir = None, model: _Model = None,
+    index_dir: _IndexDir = None, model: _Model = None, store: _Store = None,
 ) -> None:  # fmt: skip
     """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
     from codesage.search.filters import filter_of
 
     where = filter_of(types or (), glob or (), content, regexp or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, explain)
+    if store:
+        from codesage.search.store.commands import answer_from
+
+        _refuse_both(store, index_dir)
+        answer = answer_from(store, _readable(query), where, paths or (), model, top=top, dense_weight=dense_weight)
+        return form.show(answer, where.patterns)
     asker = _asker(paths, index_dir, model, update=not no_update)
     answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
     form.show(answer, where.patterns, hint="" if weak or where.patterns else "; --weak shows the nearest code all the same")
@@ -93,8 +108,14 @@ def similar(
 def status(
     path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
+    store: _Store = None,
 ) -> None:  # fmt: skip
-    """Say what the index of PATH holds, and which indexes of other models are there."""
+    """Say what the index of PATH holds, and which indexes of other models are there; or what a store holds."""
+    if store:
+        from codesage.search.store.commands import show_status
+
+        _refuse_both(store, index_dir)
+        return show_status(store)
     from codesage.search.files import NESTED
     from codesage.search.index import of_other_models
     from codesage.search.refresh import lacking, listed
@@ -149,9 +170,14 @@ def clear(
     everything: Annotated[bool, typer.Option("--all", help="All that is in the cache: indexes, vectors and clones.")] = False,
     gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
-    index_dir: _IndexDir = None,
+    index_dir: _IndexDir = None, store: _Store = None,
 ) -> None:  # fmt: skip
     """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
+    if store:
+        from codesage.search.store.commands import clear_from
+
+        _refuse_both(store, index_dir)
+        return clear_from(store, paths or [])
     from codesage.search.maintenance import remove, remove_clones, remove_vectors, to_clear
     from codesage.search.show import printable
 
@@ -295,6 +321,11 @@ class _Form:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
             say("nothing found" + (hint if answer.files and not answer.unused_filters else ""))
             raise typer.Exit(1)
+
+
+def _refuse_both(store: str | None, index_dir: Path | None) -> None:
+    if store and index_dir:
+        raise CodesageError("give one of --store and --index-dir")
 
 
 def _say(message: str) -> None:

@@ -31,7 +31,7 @@ from codesage.walk import walk
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
-_EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles"}
+_EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles", "lance": "lancedb"}
 _SNIPPETS = {"python": "def f():\n    return 1\n", "php": "<?php function f() { return 1; }\n",
              "go": "package p\nfunc f() int { return 1 }\n", "ruby": "def f\n  1\nend\n", "c": "int f() { return 1; }\n",
              "java": "class A { int f() { return 1; } }\n", "csharp": "class A { int F() { return 1; } }\n"}  # fmt: skip

@@ -52,7 +52,7 @@ def search(
         if vector_D is not None:
             dense, known_N = _dense(index, view, encoder, query, vector_D, rankings[0], allowed_N, seconds)
             rankings.append(dense)
-        hits = _ranked(index, view, query, rankings, allowed_N, dense_weight, rules, top)
+        hits = ranked(index, view, query, rankings, allowed_N, dense_weight, rules, top)
         return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
 
 
@@ -80,7 +80,7 @@ def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weig
     return replace(hit, tier="static" if static else "words")
 
 
-def _ranked(
+def ranked(
     index: Index,
     view: View,
     query: str,

@@ -76,7 +76,7 @@ def lacking(index: Index) -> str:
 
 def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
     if sys.stderr is None or not sys.stderr.isatty():
-        reading, encoding = _Lines("indexing", "files"), _Lines("encoding", "chunks")
+        reading, encoding = Lines("indexing", "files"), Lines("encoding", "chunks")
         return index.update(encoder, progress=reading, encoding=encoding, seconds=seconds)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -91,7 +91,7 @@ def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
         return index.update(encoder, progress=show("reading files"), encoding=show("encoding chunks"), seconds=seconds)
 
 
-class _Lines:
+class Lines:
     """Progress off a terminal: a line every few seconds, with the time that is left."""
 
     def __init__(self, doing: str, things: str) -> None:
@@ -99,6 +99,7 @@ class _Lines:
         self._started = self._said = 0.0
 
     def __call__(self, done: int, total: int) -> None:
+        """Say how far it is, if the last line is old enough."""
         now = time.monotonic()
         if not self._started:
             self._started = self._said = now

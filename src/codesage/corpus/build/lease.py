@@ -28,10 +28,14 @@ _SETTLE = 1.0  # seconds to wait before a new lease is read back
 
 
 class Lease:
-    """A lease on a place. Creating one takes the lease, and `release` ends it. CodesageError when another build has it."""
+    """A lease on a place. Creating one takes the lease, and `release` ends it. CodesageError when another `user` has it.
 
-    def __init__(self, place: Remote) -> None:
+    `option`: of the command line, which gives the place.
+    """
+
+    def __init__(self, place: Remote, *, user: str = "build", option: str = "--work") -> None:
         self._lock, self._name, self._beats = place / LOCK, uuid4().hex, 0
+        self._user, self._option = user, option
         self._stopped = threading.Event()
         self.lost = False
         self._wait_for_others()
@@ -43,9 +47,10 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """CodesageError when another build has taken the lease over."""
+        """CodesageError when another user has taken the lease over."""
         if self.lost:
-            raise CodesageError(f"another build has taken over {self._lock.parent}: wait for it, or use another --work")
+            raise CodesageError(f"another {self._user} has taken over {self._lock.parent}: wait for it, or use another "
+                                f"{self._option}")  # fmt: skip
 
     def release(self, *, remove: bool) -> None:
         """Stop renewing. Either `remove` the lock, or mark it as that of a build that ended early: nobody waits for it."""
@@ -90,7 +95,7 @@ class Lease:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise CodesageError(f"{self._lock} is not a lock of a build: choose another --work") from None
+            raise CodesageError(f"{self._lock} is not a lock of a {self._user}: choose another {self._option}") from None
 
     def _write(self, *, ended: bool = False) -> None:
         self._beats += 1
@@ -104,7 +109,8 @@ class Lease:
         self._lock.write(json.dumps(holder).encode())
 
     def _refusal(self) -> CodesageError:
-        return CodesageError(f"another build is using {self._lock.parent}: wait for it, or choose another --work")
+        return CodesageError(f"another {self._user} is using {self._lock.parent}: wait for it, or choose another "
+                             f"{self._option}")  # fmt: skip
 
 
 def _is_dead(holder: dict) -> bool:

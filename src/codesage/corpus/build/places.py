@@ -163,12 +163,12 @@ def _store_errors(place: Remote) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise CodesageError(f"cannot use {place}: {_reason(str(error))}") from None
+        raise CodesageError(f"cannot use {place}: {reason_of(str(error))}") from None
     except Exception as error:  # fsspec's drivers raise their own exceptions
-        raise CodesageError(f"cannot use {place}: {type(error).__name__}: {_reason(str(error))}") from None
+        raise CodesageError(f"cannot use {place}: {type(error).__name__}: {reason_of(str(error))}") from None
 
 
-def _reason(message: str) -> str:
+def reason_of(message: str) -> str:
     """What an error of a store means, and how to fix it."""
     for sign, meaning in _MEANINGS.items():
         if sign.lower() in message.lower():
@@ -178,6 +178,7 @@ def _reason(message: str) -> str:
 
 _MEANINGS = {
     "NO_SUCH_BUCKET": "there is no such bucket: create it first",
+    "NoSuchBucket": "there is no such bucket: create it first",
     "INVALID_ACCESS_KEY": "the store does not know the access key: check AWS_ACCESS_KEY_ID",
     "InvalidAccessKeyId": "the store does not know the access key: check AWS_ACCESS_KEY_ID",
     "SIGNATURE": "the store refuses the secret key: check AWS_SECRET_ACCESS_KEY",
@@ -185,6 +186,7 @@ _MEANINGS = {
     "FORBIDDEN": "the store denies access: check the credentials and their rights on the bucket",
     "HTTP response code 403": "the store denies access: check the credentials and their rights on the bucket",
     "NETWORK_CONNECTION": "the store does not answer: check AWS_ENDPOINT_URL and the network",
+    "ConnectError": "the store does not answer: check AWS_ENDPOINT_URL and the network",
     "curlCode": "the store does not answer: check AWS_ENDPOINT_URL and the network",
 }
 
@@ -216,7 +218,7 @@ def _other(address: str) -> tuple[arrow_fs.FileSystem, str]:
     try:
         system, path = url_to_fs(address)  # fsspec caches the file systems
     except Exception as error:  # its drivers raise their own exceptions
-        raise CodesageError(f"cannot use {address}: {_reason(str(error))}") from None
+        raise CodesageError(f"cannot use {address}: {reason_of(str(error))}") from None
     return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(system)), path
 
 

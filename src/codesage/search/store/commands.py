@@ -1,0 +1,87 @@
+"""What `codesage index`, `search` and `status` do with `--store`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    from codesage.search.ask import Answer
+    from codesage.search.filters import Filter
+
+
+def index_into(address: str, paths: Sequence[str], model: Path | None, engine: str, workers: int, *, rebuild: bool) -> None:
+    """Bring the roots of `paths` up to date in a store, and say what it holds of them."""
+    if not address:
+        raise CodesageError(f"--engine {engine} goes with --store: give lance://FOLDER or lance://s3://BUCKET/FOLDER")
+    _require_extra()
+    from codesage.encoder.runtime import load
+    from codesage.search.refresh import Lines, listed, say
+    from codesage.search.store.engines import ENGINES, Local, OnRay
+    from codesage.search.store.fill import fill, roots_of
+
+    if engine not in ENGINES:
+        raise CodesageError(f"--engine is {engine!r}: expected one of {', '.join(ENGINES)}")
+    encoder = load(model)
+    runner = OnRay(encoder, model, workers) if engine == "ray" else Local(encoder)
+    roots = fill(address, roots_of(paths, encoder), encoder, runner, rebuild=rebuild, progress=Lines("indexing", "files"))
+    for root in roots:
+        say(f"{root.root}: {root.files:,} files in {address}; skipped: {listed(root.skipped) or 'none'}")
+
+
+def answer_from(
+    address: str, query: str, where: "Filter", paths: Sequence[str], model: Path | None, *, top: int, dense_weight: float
+) -> "Answer":  # fmt: skip
+    """What a store answers."""
+    _require_extra()
+    from codesage.encoder.runtime import load
+    from codesage.search.store.ask import ask
+    from codesage.search.store.table import Store
+
+    encoder = load(model)
+    return ask(Store.open(address, encoder), encoder, query, where, paths, top=top, dense_weight=dense_weight)
+
+
+def clear_from(address: str, paths: Sequence[str]) -> None:
+    """Delete the roots that are meant by `paths` from a store. CodesageError when it holds one of them not."""
+    if not paths:
+        raise CodesageError("name what to remove from the store: a folder, or the address of a repository")
+    _require_extra()
+    from codesage.search.remote import is_url, public
+    from codesage.search.store.address import one_writer
+    from codesage.search.store.table import Store
+
+    names = [public(path) if is_url(path) else Path(path).resolve().as_posix() for path in paths]
+    with one_writer(address):
+        store = Store.open(address, None)
+        held = {root.root for root in store.roots()}
+        for path, name in zip(paths, names, strict=True):
+            if name not in held:
+                raise CodesageError(f"{address} holds no root {path}: 'codesage status --store {address}' lists them")
+        for name in names:
+            store.drop(name)
+        store.finish()
+
+
+def show_status(address: str) -> None:
+    """Print what a store holds of each root."""
+    _require_extra()
+    from codesage.search.refresh import listed
+    from codesage.search.show import printable
+    from codesage.search.store.table import Store
+
+    store = Store.open(address, None)
+    typer.echo(f"store: {printable(address)}\nmodel: {store.model}\nchunks: {store.count('piece = 0'):,}")
+    for root in store.roots():
+        state = f"partial: {root.pending:,} files are not indexed yet" if root.pending else "complete"
+        typer.echo(f"{printable(root.root)}: {root.files:,} files, skipped: {listed(root.skipped) or 'none'}, {state}")
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("lancedb") is None or find_spec("pyarrow") is None:
+        raise CodesageError("lancedb is not installed: run pip install 'codesage[lance]'")

@@ -1,0 +1,236 @@
+"""The two tables of a store: `chunks`, with a row for each piece of text, and `roots`, which says how complete each root is.
+
+In: an address and the fingerprint of a model. Out: what a question or a run reads, and the commits of a run. LanceDB gives
+every commit a version of its own: a reader sees one version, and a killed writer leaves the last one. Rows of a changed file
+are added first and the older ones deleted after, so that no reader misses a file; `run` tells them apart.
+Shapes: D the width of the vectors.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from codesage.errors import CodesageError
+from codesage.records import Encoder
+from codesage.search.store.address import connected, is_remote, location_of, store_errors
+from codesage.search.store.rows import schema
+
+VERSION = "1"
+SHOWN = ["id", "root", "path", "file", "language", "kind", "name", "start_line", "end_line", "text", "chunks", "piece"]
+EXACT_UP_TO = 100_000  # rows whose vectors are all compared; above, an index of vectors is made (docs/scaling.md)
+_PROBES, _REFINE = 20, 10  # parts of the index of vectors that are looked at; times as many rows that are compared exactly
+_AT_ONCE = 500  # values in one condition
+_KEPT = timedelta(hours=1)  # older versions stay for readers that have begun
+_ROOTS = pa.schema([("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("skipped", pa.string())])
+_SORTED = ("id", "key", "called", "root")  # columns with an index that finds single values
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What a store says of one root; `pending`: files that are in no row, because the last run was cut off or still runs."""
+
+    root: str
+    files: int
+    pending: int
+    skipped: dict[str, int]  # files of which nothing or not all is indexed, by reason
+
+
+def quoted(value: str) -> str:
+    """A string of SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def listed(values: Iterable[str]) -> str:
+    """The inside of an IN (...)."""
+    return ", ".join(map(quoted, values))
+
+
+class Store:
+    """An open store. Use `Store.open`."""
+
+    def __init__(self, address: str, chunks: Any, roots: Any) -> None:
+        self.address, self._chunks, self._roots = address, chunks, roots
+        self.model = _facts(chunks)["model"]  # the fingerprint
+
+    @classmethod
+    def open(cls, address: str, encoder: Encoder | None, *, create: bool = False, rebuild: bool = False) -> "Store":
+        """Open the store of an address; with `create` an empty one is made where there is none, with `rebuild` in any case.
+
+        Without an encoder, which only questions and runs need, the store of any model is opened.
+
+        CodesageError when there is none, when it is damaged or out of reach, or was written by another model or version.
+        """
+        location = location_of(address)
+        missing = CodesageError(f"there is no index in {address}: run 'codesage index --store {address} PATH'")
+        if not create and not is_remote(location) and not Path(location).is_dir():
+            raise missing
+        database = connected(address)
+        with store_errors(address):
+            there = set(database.list_tables().tables)
+            if create and encoder and (rebuild or not {"chunks", "roots"} <= there):
+                _create(database, encoder, replace=rebuild)
+            elif "chunks" not in there or "roots" not in there:
+                raise missing
+            chunks, roots = database.open_table("chunks"), database.open_table("roots")
+            _require(address, _facts(chunks), encoder)
+            store = cls(address, chunks, roots)
+            if create and not store._indexed("words"):
+                _index_words(chunks)
+            return store
+
+    # ---- what a question reads ----
+
+    def count(self, condition: str = "") -> int:
+        """Rows for which a condition holds."""
+        with store_errors(self.address):
+            return self._chunks.count_rows(condition or None)
+
+    def by_words(self, words: Sequence[str], depth: int, condition: str) -> tuple[list[dict], bool]:
+        """The `depth` best chunks by BM25, best first, each a dict of the columns SHOWN; and whether these are all."""
+        from lancedb import query as queries
+
+        match: Any = queries.MatchQuery  # its fields have defaults that type checkers do not see
+        if not words:
+            return [], True
+        with store_errors(self.address):
+            query = self._chunks.search(match(" ".join(words), "words"), query_type="fts")
+            found = self._found(query, "_score", depth, condition)
+        return found, len(found) < depth
+
+    def by_vector(self, vector_D: np.ndarray, depth: int, condition: str) -> tuple[list[dict], bool]:
+        """About `depth` chunks nearest to a vector, as `by_words`; a chunk is as near as its nearest piece."""
+        rows = 2 * depth  # a chunk may have several
+        with store_errors(self.address):
+            query = self._chunks.search(vector_D.astype(np.float32), vector_column_name="vector").distance_type("dot")
+            if self._indexed("vector"):
+                query = query.nprobes(_PROBES).refine_factor(_REFINE)
+            found = self._found(query, "_distance", rows, condition)
+        first = {}
+        for row in found:
+            first.setdefault(row["id"], row)
+        later = [row["id"] for row in first.values() if row["piece"]]
+        heads = {row["id"]: row for row in self.rows("piece = 0", SHOWN, "id", later)}
+        chunks = [heads.get(number) if row["piece"] else row for number, row in first.items()]
+        return [chunk for chunk in chunks if chunk is not None], len(found) < rows  # None: deleted meanwhile
+
+    def rows(self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
+             ) -> Iterator[dict]:  # fmt: skip
+        """Rows for which a condition holds, with `among` given those whose column `among` has one of `values`."""
+        conditions = [condition]
+        if among:
+            conditions = [f"{among} IN ({listed(some)}) AND ({condition})" for some in batched(values, _AT_ONCE)]
+        for one in conditions:
+            with store_errors(self.address):
+                found = self._chunks.search().where(one).select(columns).limit(most).to_arrow()
+            yield from found.to_pylist()
+
+    def roots(self) -> list[Root]:
+        """All roots, by name."""
+        with store_errors(self.address):
+            found = self._roots.search().limit(None).to_arrow().to_pylist()
+        return sorted((Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in found),
+                      key=lambda root: root.root)  # fmt: skip
+
+    # ---- what a run reads and writes ----
+
+    def known(self, root: str) -> dict[str, str]:
+        """The hash of each file of a root; "" where not all of its rows are there, or older ones too."""
+        with store_errors(self.address):
+            query = self._chunks.search().where(f"root = {quoted(root)}").select(["path", "file", "run", "rows"]).limit(None)
+            groups = query.to_arrow().group_by(["path", "file", "run", "rows"]).aggregate([([], "count_all")]).to_pylist()
+        seen = Counter(group["path"] for group in groups)
+        return {group["path"]: group["file"] if seen[group["path"]] == 1 and group["count_all"] == group["rows"] else ""
+                for group in groups}  # fmt: skip
+
+    def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        """float16 (D,) vectors of those `keys` that the table holds."""
+        found = self.rows("true", ["key", "vector"], "key", keys)
+        return {row["key"]: np.array(row["vector"], np.float16) for row in found}
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, in one commit."""
+        with store_errors(self.address):
+            self._chunks.add(rows)
+
+    def forget(self, root: str, paths: Sequence[str], *, but: str = "") -> None:
+        """Delete the rows of files, save those of the run `but`."""
+        for some in batched(paths, _AT_ONCE):
+            with store_errors(self.address):
+                self._chunks.delete(f"root = {quoted(root)} AND path IN ({listed(some)}) AND run <> {quoted(but)}")
+
+    def drop(self, root: str) -> None:
+        """Delete all of a root."""
+        with store_errors(self.address):
+            for table in (self._chunks, self._roots):
+                table.delete(f"root = {quoted(root)}")
+
+    def note(self, *roots: Root) -> None:
+        """Write what is known of roots."""
+        rows = [{"root": one.root, "files": one.files, "pending": one.pending, "skipped": json.dumps(one.skipped)}
+                for one in roots]  # fmt: skip
+        with store_errors(self.address):
+            merge = self._roots.merge_insert("root").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(pa.Table.from_pylist(rows, schema=_ROOTS))
+
+    def finish(self) -> None:
+        """Make or extend the indexes, join small parts, and drop versions that nobody reads any more."""
+        from lancedb.index import BTree, IvfPq
+
+        with store_errors(self.address):
+            rows = self._chunks.count_rows()
+            for column in _SORTED:
+                if not self._indexed(column):
+                    self._chunks.create_index(column, config=BTree())
+            if rows > EXACT_UP_TO and not self._indexed("vector"):
+                self._chunks.create_index("vector", config=IvfPq(distance_type="dot"))
+            self._chunks.optimize(cleanup_older_than=_KEPT)
+            self._roots.optimize(cleanup_older_than=_KEPT)
+
+    def _indexed(self, column: str) -> bool:
+        return any(column in index.columns for index in self._chunks.list_indices())
+
+    def _found(self, query: Any, score: str, depth: int, condition: str) -> list[dict]:
+        if condition:
+            query = query.where(condition, prefilter=True)
+        return query.select([*SHOWN, score]).limit(depth).to_arrow().to_pylist()
+
+
+def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """`values`, at most `size` at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _create(database: Any, encoder: Encoder, *, replace: bool) -> None:
+    facts = {"codesage": VERSION, "model": encoder.fingerprint}
+    mode: dict[str, Any] = {"mode": "overwrite"} if replace else {"exist_ok": True}
+    database.create_table("roots", schema=_ROOTS, **mode)
+    database.create_table("chunks", schema=schema(encoder.width, facts), **mode)
+
+
+def _index_words(chunks: Any) -> None:
+    """The index of words, made with the table, since a question by words needs one."""
+    from lancedb.index import FTS
+
+    words = FTS(base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False,
+                max_token_length=None)  # fmt: skip
+    chunks.create_index("words", config=words)
+
+
+def _facts(chunks: Any) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (chunks.schema.metadata or {}).items()}
+
+
+def _require(address: str, facts: dict[str, str], encoder: Encoder | None) -> None:
+    if facts.get("codesage") != VERSION:
+        raise CodesageError(f"{address} has version {facts.get('codesage', 'none')}, expected {VERSION}: "
+                            f"add --rebuild to 'codesage index --store {address}', or choose another --store")  # fmt: skip
+    if encoder and facts["model"] != encoder.fingerprint:
+        raise CodesageError(f"{address} was written by model {facts['model']}, this is model {encoder.fingerprint}: "
+                            f"add --rebuild to 'codesage index --store {address}', or choose another --store")  # fmt: skip

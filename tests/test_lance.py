@@ -1,0 +1,242 @@
+"""A LanceDB store in a local folder: the answers of a local index, reruns, killed runs, and refusals."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codesage import CodesageError
+from codesage.search.filters import ALL, filter_of
+from codesage.search.index import Index
+from codesage.search.query import search
+from test_search import HashingEncoder
+
+pytest.importorskip("lancedb")
+
+from codesage.search.store import fill as filling
+from codesage.search.store.address import location_of, one_writer
+from codesage.search.store.ask import ask
+from codesage.search.store.engines import Local
+from codesage.search.store.fill import fill, roots_of
+from codesage.search.store.table import Store
+
+SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
+QUERIES = ["lock", "Index", "fuse rankings", "storable", "split identifiers into words", "secret files", "nearest neighbours",
+           '"another process is indexing"', "in python: hash of a text", "View.nearest"]  # fmt: skip
+
+
+class Counting(HashingEncoder):
+    """Counts the texts that it encodes as code, and fails after `most`. It reads 40 words at a time."""
+
+    max_tokens = 40
+
+    def __init__(self, most=10**9):
+        self.encoded, self.most = 0, most
+
+    def token_counts(self, texts):
+        return [len(text.split()) for text in texts]
+
+    def encode(self, texts, *, kind="code"):
+        if kind == "code":
+            if self.encoded + len(texts) > self.most:
+                raise KeyboardInterrupt
+            self.encoded += len(texts)
+        return super().encode(texts, kind=kind)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A copy of some of our own files, its store and its local index, with vectors in a cache of their own."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "code").mkdir()
+    for name in ("index", "ranking", "reading", "terms", "view", "vectors"):
+        shutil.copy(SOURCE / f"{name}.py", folder / "code")
+    (folder / "code" / "notes.md").write_text("# Notes\n\nHow rankings are fused.\n")
+    (folder / "code" / "empty.py").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        encoder = Counting()
+        index = Index.open(folder / "code", folder=folder / "index", encoder=encoder)
+        index.update(encoder)
+        address = f"lance://{folder}/store"
+        fill(address, roots_of([str(folder / "code")], encoder), encoder, Local(encoder))
+        yield folder / "code", index, Store.open(address, encoder)
+
+
+@pytest.fixture
+def copied(made, tmp_path, monkeypatch):
+    """A copy of code and store that a test may change, its roots, and the encoder. No cache of vectors helps."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "code").mkdir()
+    for name in ("terms.py", "vectors.py", "notes.md", "empty.py"):
+        shutil.copy(made[0] / name, tmp_path / "code")
+    encoder, address = Counting(), f"lance://{tmp_path}/store"
+    return tmp_path / "code", address, {"code": tmp_path / "code"}, encoder
+
+
+def _answers(store, query, where=ALL, **options):
+    return ask(store, HashingEncoder(), query, where, **options)
+
+
+def _plain(hits, root):
+    return [(os.path.relpath(os.path.abspath(hit.chunk.path), root), hit.chunk.start_line, hit.chunk.text) for hit in hits]
+
+
+def _state(address, encoder):
+    """What a store holds, without the names of runs."""
+    rows = Store.open(address, encoder)._chunks.to_arrow().drop_columns(["run"]).to_pylist()
+    return sorted(rows, key=lambda row: (row["id"], row["piece"]))
+
+
+def test_a_store_answers_as_the_local_index(made):
+    root, index, store = made
+    assert store.count("piece = 0") == index.status().chunks and store.count() > store.count("piece = 0")
+    alike = 0
+    for query in QUERIES:
+        expected, found = search(index, HashingEncoder(), query), _answers(store, query)
+        expected = [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
+        assert _plain(found.hits, root)[:1] == expected[:1], query
+        alike += len(set(_plain(found.hits, root)) & set(expected))
+    assert alike >= 9 * len(QUERIES)  # BM25 differs a little where a word stands in a name
+
+
+@pytest.mark.parametrize("options", [{"types": ["md"]}, {"types": ["py"], "globs": ["v*.py"]}, {"content": "docs"},
+                                     {"patterns": [r"FileLock\("]}, {"globs": ["!index.py"]}])  # fmt: skip
+def test_filters_act_before_the_best_are_chosen(made, options):
+    root, index, store = made
+    expected = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=5)
+    found = _answers(store, "index of rankings", filter_of(**options), top=5).hits
+    assert [one[0] for one in _plain(found, root)][:1] == [hit.chunk.path for hit in expected][:1]
+    allowed = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=1000)
+    assert {one[:2] for one in _plain(found, root)} <= {(hit.chunk.path, hit.chunk.start_line) for hit in allowed}
+
+
+def test_paths_restrict_and_options_that_match_nothing_are_named(made):
+    root, _, store = made
+    found = _answers(store, "index", paths=[str(root / "view.py")]).hits
+    assert {path for path, *_ in _plain(found, root)} == {"view.py"}
+    assert _answers(store, "index", paths=[str(root.parent)]).hits
+    with pytest.raises(CodesageError, match=f"^lance://.* holds nothing of {root}x: run 'codesage index --store"):
+        _answers(store, "index", paths=[f"{root}x"])
+    assert _answers(store, "index", filter_of(["rust"])).unused_filters == ["-t rust"]
+    assert _answers(store, "zzzz", dense_weight=0).hits == []
+    with pytest.raises(CodesageError, match="the query is empty"):
+        _answers(store, " ")
+
+
+def test_a_rerun_adds_what_is_new_and_deletes_what_is_gone(copied):
+    code, address, roots, encoder = copied
+    (state,) = fill(address, roots, encoder, Local(encoder))
+    assert (state.files, state.pending, state.skipped) == (3, 0, {"empty": 1})
+    first, before = encoder.encoded, _state(address, encoder)
+    fill(address, roots, encoder, Local(encoder))
+    assert encoder.encoded == first and _state(address, encoder) == before
+    (code / "terms.py").unlink()
+    (code / "vectors.py").write_text((code / "vectors.py").read_text() + "\n\ndef unheard_of():\n    return 'quokka'\n")
+    odd = code / "it's \\ \"odd\".py"
+    odd.write_text("def wombat():\n    return 1\n")
+    fill(address, roots, encoder, Local(encoder))
+    assert encoder.encoded == first + 2  # all other vectors are found by their keys
+    clean = f"{address}-clean"
+    fill(clean, roots, encoder, Local(encoder))
+    assert _state(address, encoder) == _state(clean, encoder)
+    found = _answers(Store.open(address, encoder), "wombat").hits[0].chunk
+    assert found.name == "wombat" and found.path.endswith(odd.name)
+
+
+def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it(copied, monkeypatch):
+    _, address, roots, encoder = copied
+    monkeypatch.setattr(filling, "_ROWS", 1)
+    monkeypatch.setattr(filling, "_FILES", 1)
+    cut = Counting(most=16)
+    with pytest.raises(KeyboardInterrupt):
+        fill(address, roots, cut, Local(cut))
+    store = Store.open(address, encoder)
+    (state,) = store.roots()
+    assert 0 < store.count() <= 16 and state.pending and state.files
+    found = ask(store, encoder, "words", ALL)
+    assert found.hits and found.partial == [f"partial: {state.pending} files of code are not indexed yet; "
+                                            f"'codesage index --store {address} code' completes it"]  # fmt: skip
+    fill(address, roots, encoder, Local(encoder))
+    clean = f"{address}-clean"
+    fill(clean, roots, encoder, Local(encoder))
+    assert _state(address, encoder) == _state(clean, encoder)
+
+
+def test_a_kill_between_adding_and_deleting_is_repaired(copied, monkeypatch):
+    code, address, roots, encoder = copied
+    fill(address, roots, encoder, Local(encoder))
+    (code / "terms.py").write_text("def fresh():\n    return 1\n")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "forget", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        fill(address, roots, encoder, Local(encoder))
+    assert Store.open(address, encoder).known("code")["terms.py"] == ""  # rows of two runs
+    fill(address, roots, encoder, Local(encoder))
+    rows = [row["name"] for row in _state(address, encoder) if row["path"] == "terms.py"]
+    assert rows == ["fresh"]
+
+
+def test_refusals_are_one_line(made, tmp_path):
+    root, _, store = made
+    roots, encoder = {"code": root}, HashingEncoder()
+    other = HashingEncoder()
+    other.fingerprint = "hashing:2"
+    for refused in (lambda: Store.open(store.address, other), lambda: fill(store.address, roots, other, Local(other))):
+        with pytest.raises(CodesageError, match="was written by model hashing:1, this is model hashing:2: add --rebuild"):
+            refused()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CodesageError, match="has version 1, expected 2: add --rebuild"):
+        patch.setattr("codesage.search.store.table.VERSION", "2")
+        Store.open(store.address, encoder)
+    missing = f"lance://{tmp_path}/none"
+    with pytest.raises(CodesageError, match=f"^there is no index in {missing}: run 'codesage index --store {missing} PATH'$"):
+        Store.open(missing, encoder)
+    assert not (tmp_path / "none").exists()
+    for wrong in ("s3://bucket", "lance://", "code"):
+        with pytest.raises(CodesageError, match="is no store: expected lance://FOLDER, or lance://s3://BUCKET/FOLDER"):
+            location_of(wrong)
+    with one_writer(store.address), pytest.raises(CodesageError, match="another process is using lance://.*: wait for it"):
+        fill(store.address, roots, encoder, Local(encoder))
+    manifest = next(Path(shutil.copytree(location_of(store.address), tmp_path / "damaged")).glob("chunks.lance/_versions/*"))
+    for file in manifest.parent.iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(CodesageError, match="^cannot use lance://") as error:
+        Store.open(f"lance://{tmp_path}/damaged", encoder)
+    assert "\n" not in str(error.value)
+
+
+def test_commands_fill_and_ask_a_store(tmp_path, capsys, monkeypatch):
+    from typer.testing import CliRunner
+
+    from codesage import cli
+
+    if not cli.app.registered_commands:
+        cli._mount()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "shapes.py").write_text("def area(radius):\n    return 3 * radius ** 2\n")
+    store = f"lance://{tmp_path}/store"
+
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(cli.app, list(arguments))
+        if isinstance(done.exception, CodesageError):
+            return str(done.exception)
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.output
+
+    monkeypatch.chdir(tmp_path)
+    assert "--engine ray goes with --store" in run("index", "code", "--engine", "ray")
+    assert "one of --store and --index-dir" in run("search", "x", "--store", store, "--index-dir", "here")
+    assert "expected one of local, ray" in run("index", "code", "--store", store, "--engine", "mill")
+    assert f"1 files in {store}; skipped: none" in run("index", "code", "--store", store)
+    (result,) = json.loads(run("search", "area of a circle", "--store", store, "--json"))["results"]
+    assert (result["path"], result["name"], result["stale"], result["partial"]) == ("code/shapes.py", "area", False, False)
+    assert "1 files, skipped: none, complete" in run("status", "--store", store)
+    (tmp_path / "code" / "shapes.py").write_text("def area(side):\n    return side ** 2\n")
+    assert json.loads(run("search", "area", "--store", store, "--jsonl"))["stale"]
+    assert "holds no root other: 'codesage status" in run("clear", "other", "--store", store)
+    run("clear", "code", "--store", store)
+    assert "chunks: 0" in run("status", "--store", store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        assert run("search", "area", "--store", store) == "lancedb is not installed: run pip install 'codesage[lance]'"
