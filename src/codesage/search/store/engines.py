@@ -119,8 +119,6 @@ class Worker:
                                 "install the same version and model on every machine")  # fmt: skip
         self._store: Store | None = None
         self._folder = tempfile.TemporaryDirectory()  # a cache for this worker's life, which encodes in the batches of Local
-        cache = Vectors(self._encoder, Path(self._folder.name))
-        self._embedding = Embedding(self._encoder, cache.encode, self._known if address else _none)
 
     def _known(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         self._store = self._store or Store.open(self._address, self._encoder)
@@ -128,7 +126,9 @@ class Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """A batch of Ray Data: pickled units in the column "unit", what was done with each in "done"."""
-        return {"done": [pickle.dumps(self._embedding(pickle.loads(unit))) for unit in batch["unit"]]}
+        with closing(Vectors(self._encoder, Path(self._folder.name))) as cache:  # of one thread; Ray may call from several
+            embedding = Embedding(self._encoder, cache.encode, self._known if self._address else _none)
+            return {"done": [pickle.dumps(embedding(pickle.loads(unit))) for unit in batch["unit"]]}
 
 
 def _none(keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -143,10 +143,10 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, CodesageError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
+        cause: BaseException = error
+        while inner := getattr(cause, "cause", None) or cause.__cause__:
+            cause = inner
+        if isinstance(cause, CodesageError):
             raise cause from None
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise CodesageError(f"the Ray cluster failed ({lines[-1][:200]}): run the same command again, it resumes") from None
+        reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
+        raise CodesageError(f"the Ray cluster failed ({reason}): run the same command again, it resumes") from None
