@@ -403,4 +403,6 @@ def test_refusals_of_a_store_for_search_are_one_line(store, monkeypatch):
     assert "there is no index in lance://s3://bucket/none: run" in refusal("lance://s3://bucket/none")
     assert "there is no such bucket: create it" in refusal("lance://s3://nowhere/code")
     assert "check AWS_SECRET_ACCESS_KEY" in refusal("lance://s3://bucket/code", AWS_SECRET_ACCESS_KEY="wrong")
-    assert "does not answer: check AWS_ENDPOINT_URL" in refusal("lance://s3://bucket/code", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert "does not answer: check AWS_ENDPOINT_URL" in refusal(
+        "lance://s3://bucket/code", AWS_ENDPOINT_URL="http://127.0.0.1:9"
+    )
