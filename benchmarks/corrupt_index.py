@@ -56,9 +56,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         counts, failures = damaged_often(Path(folder), arguments.damages, arguments.seed)
-    record = {"date": date.today().isoformat(), **environment(), "damages": arguments.damages, "seed": arguments.seed,
-              "outcomes": {kind: dict(counts[kind]) for kind in sorted(counts)},
-              "total": dict(sum(counts.values(), Counter())), "failures": failures}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "damages": arguments.damages,
+        "seed": arguments.seed,
+        "outcomes": {kind: dict(counts[kind]) for kind in sorted(counts)},
+        "total": dict(sum(counts.values(), Counter())),
+        "failures": failures,
+    }
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -243,8 +249,20 @@ def _exchanged(file: Path, drawn: random.Random, other: Path) -> None:
     two.write_bytes(content[0])
 
 
-_DAMAGES = (_one_bit, _one_bit, _one_bit, _twenty_bits, _random_bytes, _a_page_of_zeros, _two_pages_exchanged, _cut_short,
-            _more_at_the_end, _lost, _of_another_index, _exchanged)  # fmt: skip
+_DAMAGES = (
+    _one_bit,
+    _one_bit,
+    _one_bit,
+    _twenty_bits,
+    _random_bytes,
+    _a_page_of_zeros,
+    _two_pages_exchanged,
+    _cut_short,
+    _more_at_the_end,
+    _lost,
+    _of_another_index,
+    _exchanged,
+)
 
 
 if __name__ == "__main__":

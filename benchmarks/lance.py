@@ -33,9 +33,17 @@ from codesage.search.terms import query_words
 
 SOURCE = Path(codesage.__file__).parent
 QUERIES = (
-    "retry with backoff", "read a parquet file", "split identifiers into words", "gradient accumulation", "open a socket",
-    "hash of a file", "parse a header", "nearest neighbours of a vector", "progress bar", "lock",
-)  # fmt: skip
+    "retry with backoff",
+    "read a parquet file",
+    "split identifiers into words",
+    "gradient accumulation",
+    "open a socket",
+    "hash of a file",
+    "parse a header",
+    "nearest neighbours of a vector",
+    "progress bar",
+    "lock",
+)
 CENTRES, SPREAD = 1_000, 0.5  # of the second set: cosine 0.89 of a vector with its centre
 TOP, WARM, ENCODED = 10, 3, 300
 
@@ -71,8 +79,13 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder = Drawn(codesage.load())
     cut, reading = own_rows(encoder)
-    record = {"date": date.today().isoformat(), **environment(), "rows of one chunk": round(reading["rows per chunk"], 3),
-              "cut": reading, "sizes": []}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "rows of one chunk": round(reading["rows per chunk"], 3),
+        "cut": reading,
+        "sizes": [],
+    }
     for rows, _, kind in (one.partition(":") for one in arguments.sets):
         with tempfile.TemporaryDirectory() as folder:
             found = measured(folder, encoder, cut, int(rows), arguments.queries, clustered=kind == "clustered")
@@ -95,10 +108,14 @@ def own_rows(encoder: Drawn) -> tuple[pa.Table, dict]:
     chunks = sum(text is not None for text in rows["text"].to_pylist())
     size = sum(file.stat().st_size for file in files)
     facts = {
-        "files": len(files), "source_bytes": size, "chunks": chunks, "rows per chunk": len(rows) / chunks,
-        "source bytes per chunk": round(size / chunks), "chunks per CPU second, cut": round(chunks / cutting.cpu),
+        "files": len(files),
+        "source_bytes": size,
+        "chunks": chunks,
+        "rows per chunk": len(rows) / chunks,
+        "source bytes per chunk": round(size / chunks),
+        "chunks per CPU second, cut": round(chunks / cutting.cpu),
         "texts per CPU second, encoded": round(len(some) / encoding.cpu, 1),
-    }  # fmt: skip
+    }
     return rows.filter(rows["text"].is_valid()), facts
 
 
@@ -120,14 +137,18 @@ def measured(folder: str, encoder: Drawn, cut: pa.Table, count: int, queries: in
     near, faster = answered(store, encoder, asked)
     recall = np.mean([len(set(one) & set(other)) / TOP for one, other in zip(exact, near, strict=True)])
     return {
-        "rows": count, "vectors": "around 1,000 centres" if clustered else "random",
-        "rows written per second": round(count / writing.wall), "per CPU second": round(count / writing.cpu),
-        "bytes per row": round(bare / count), "bytes per row with indexes of words and keys": round(indexed / count),
+        "rows": count,
+        "vectors": "around 1,000 centres" if clustered else "random",
+        "rows written per second": round(count / writing.wall),
+        "per CPU second": round(count / writing.cpu),
+        "bytes per row": round(bare / count),
+        "bytes per row with indexes of words and keys": round(indexed / count),
         "CPU seconds of the indexes of words and keys": round(sorting.cpu, 2),
         "CPU seconds of the index of vectors": round(training.cpu, 2),
         "bytes per row of the index of vectors": round((bytes_of(folder) - indexed) / count),
-        "milliseconds": {"exact": times, "index of vectors": faster}, "recall@10 of the index": round(float(recall), 4),
-    }  # fmt: skip
+        "milliseconds": {"exact": times, "index of vectors": faster},
+        "recall@10 of the index": round(float(recall), 4),
+    }
 
 
 def drawn(count: int, width: int, clustered: bool) -> np.ndarray:

@@ -22,14 +22,27 @@ from repository_search import indexed, lay_out, read_lines
 
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 DOMAINS = (
-    "recipe for chocolate cake with almonds", "how to prune apple trees in winter", "best goalkeeper of the 1990 world cup",
-    "symptoms of iron deficiency in cats", "cheap flights from Oslo to Lisbon", "history of the Byzantine empire",
-    "how long to boil eggs", "violin concerto in D minor", "why do leaves turn red in autumn",
-    "knitting pattern for baby socks", "mortgage rates for first time buyers", "where do penguins sleep", "cure for hiccups",
-    "paint a watercolour sunset", "how deep is the Mariana trench", "average rainfall in the Amazon",
-    "yoga poses for lower back pain", "when was Mozart born",
-    "how to remove red wine stains from carpet", "marathon training plan for beginners",
-)  # fmt: skip
+    "recipe for chocolate cake with almonds",
+    "how to prune apple trees in winter",
+    "best goalkeeper of the 1990 world cup",
+    "symptoms of iron deficiency in cats",
+    "cheap flights from Oslo to Lisbon",
+    "history of the Byzantine empire",
+    "how long to boil eggs",
+    "violin concerto in D minor",
+    "why do leaves turn red in autumn",
+    "knitting pattern for baby socks",
+    "mortgage rates for first time buyers",
+    "where do penguins sleep",
+    "cure for hiccups",
+    "paint a watercolour sunset",
+    "how deep is the Mariana trench",
+    "average rainfall in the Amazon",
+    "yoga poses for lower back pain",
+    "when was Mozart born",
+    "how to remove red wine stains from carpet",
+    "marathon training plan for beginners",
+)
 THINGS = (
     "giraffe teapot volcano marmalade saxophone umbrella glacier cinnamon trampoline walrus cathedral lavender hammock tornado "
     "pancake orchid bagpipe lighthouse mustard kangaroo violet curtain meadow pepper dolphin"
@@ -63,8 +76,14 @@ def main() -> None:
     for one in repositories.values():
         for kind, (answered, count) in one.items():
             total.update({f"{kind}, answered": answered, f"{kind}, asked": count})
-    record = {"date": date.today().isoformat(), **environment(), "model": encoder.fingerprint, "in all": dict(total),
-              "real queries without an answer": refused, "repositories": repositories}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "model": encoder.fingerprint,
+        "in all": dict(total),
+        "real queries without an answer": refused,
+        "repositories": repositories,
+    }
     print(json.dumps({"in all": record["in all"], "real queries without an answer": refused}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -95,8 +114,11 @@ def measured(index, encoder, queries: dict[str, list[str]]) -> tuple[dict, dict[
         view = index.view()
         for kind, some in queries.items():
             vectors = encoder.encode(some, kind="text")
-            without[kind] = [query for query, vector_D in zip(some, vectors, strict=True)
-                             if not floor.passes(index, view, encoder, query, vector_D)]  # fmt: skip
+            without[kind] = [
+                query
+                for query, vector_D in zip(some, vectors, strict=True)
+                if not floor.passes(index, view, encoder, query, vector_D)
+            ]
             counts[kind] = (len(some) - len(without[kind]), len(some))
     return counts, without
 

@@ -56,10 +56,17 @@ def main() -> None:
         finally:
             process.terminate()
             process.wait(20)
-    record = {"date": date.today().isoformat(), **environment(), "clients": arguments.clients, "seconds": arguments.seconds,
-              "queue_tokens": QUEUE_TOKENS, **summary(answers), "client in a process of its own": summary(alone),
-              "least_cosine": round(min(least(answer, expected) for answer in answers if answer[0] == 200), 5),
-              "server_memory_mb": memory}  # fmt: skip
+    record = {
+        "date": date.today().isoformat(),
+        **environment(),
+        "clients": arguments.clients,
+        "seconds": arguments.seconds,
+        "queue_tokens": QUEUE_TOKENS,
+        **summary(answers),
+        "client in a process of its own": summary(alone),
+        "least_cosine": round(min(least(answer, expected) for answer in answers if answer[0] == 200), 5),
+        "server_memory_mb": memory,
+    }
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -162,10 +169,14 @@ def summary(answers: list[tuple]) -> dict:
         by_status[status].append(1000 * took)
     return {
         "answers": {str(status): len(times) for status, times in sorted(by_status.items())},
-        "milliseconds": {str(status): {name: round(float(np.quantile(times, share)), 1)
-                                       for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))}
-                         for status, times in sorted(by_status.items())},
-    }  # fmt: skip
+        "milliseconds": {
+            str(status): {
+                name: round(float(np.quantile(times, share)), 1)
+                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+            }
+            for status, times in sorted(by_status.items())
+        },
+    }
 
 
 if __name__ == "__main__":

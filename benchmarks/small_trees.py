@@ -75,5 +75,7 @@ def _line(drawn: random.Random) -> str:
 
 def answers(index: Index, encoder: Encoder) -> list:
     """What the index answers to some queries, with scores."""
-    return [[(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, hit.chunk.text, round(hit.score, 9)) for hit in hits]
-            for hits in (search(index, encoder, query, top=8) for query in QUERIES)]  # fmt: skip
+    return [
+        [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, hit.chunk.text, round(hit.score, 9)) for hit in hits]
+        for hits in (search(index, encoder, query, top=8) for query in QUERIES)
+    ]

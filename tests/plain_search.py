@@ -22,8 +22,9 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     """Returns (path, line, name, score, parts, alike) of each hit."""
     rules = rules or Rules()
     rows = rows_of(index)
-    chunks = {number: row for number, *row in rows
-              if (not language or row[1] == language) and (not glob or fnmatchcase(row[0], glob))}  # fmt: skip
+    chunks = {
+        number: row for number, *row in rows if (not language or row[1] == language) and (not glob or fnmatchcase(row[0], glob))
+    }
     if not query.strip() or not chunks:
         return []
     rankings = [[number for number in words_ranked(rows, query) if number in chunks][:DEPTH]]
@@ -57,9 +58,13 @@ def words_ranked(rows, query):
         words = [" ".join(indexed_words(part)) for part in (name, path, text)]
         connection.execute("INSERT INTO words (rowid, name, path, text) VALUES (?, ?, ?, ?)", (number, *words))
     match_query = " OR ".join(f'"{word}"' for word in query_words(query))
-    matches = connection.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (match_query,)
-    ) if match_query else ()  # fmt: skip
+    matches = (
+        connection.execute(
+            "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0, 1.0), rowid", (match_query,)
+        )
+        if match_query
+        else ()
+    )
     return [number for (number,) in matches]
 
 

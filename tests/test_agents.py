@@ -29,12 +29,12 @@ from codesage.agents.server import server_of
 
 CODE = {
     "files.py": "def read_text(path):\n    with open(path) as file:\n        return file.read()\n\n\n"
-                "def total(numbers):\n    result = 0\n"
-                "    for number in numbers:\n        result += number\n    return result\n",
+    "def total(numbers):\n    result = 0\n"
+    "    for number in numbers:\n        result += number\n    return result\n",
     "sub/sums.go": "package sums\n\nfunc Total(numbers []int) int {\n\tresult := 0\n"
-                   "\tfor _, n := range numbers {\n\t\tresult += n\n\t}\n\treturn result\n}\n",
+    "\tfor _, n := range numbers {\n\t\tresult += n\n\t}\n\treturn result\n}\n",
     "sub/notes.md": "# Notes\n\nHow totals are computed.\n",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -369,8 +369,10 @@ def test_a_store_on_s3_filled_by_two_workers_is_that_of_one_process(ray, store, 
     assert sum(root.files for root in fill(remote, roots, encoder, cluster)) == 7
     fill(local, roots, encoder, one)
     assert _rows(remote, encoder) == _rows(local, encoder) != []
-    answers = [[(hit.chunk, hit.score) for hit in ask(Table.open(address, encoder), encoder, "alpha", ALL).hits]
-               for address in (remote, local)]  # fmt: skip
+    answers = [
+        [(hit.chunk, hit.score) for hit in ask(Table.open(address, encoder), encoder, "alpha", ALL).hits]
+        for address in (remote, local)
+    ]
     assert answers[0] == answers[1] != []
     (tree / "beta" / "near.py").unlink()
     (tree / "beta" / "copy.py").write_text("def renewed():\n    return 1\n")

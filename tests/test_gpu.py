@@ -111,8 +111,11 @@ def test_vectors_of_a_model_are_those_of_the_cpu(tmp_path):
     from codesage.encoder.weights import save_weights
     from codesage.tokenizer import Settings, train
 
-    tokenizer = train(["def add(a, b): return a + b", "for (int i = 0; i < n; i++) sum += values[i];"] * 3, tmp_path / "t",
-                      settings=Settings(vocab_size=300))  # fmt: skip
+    tokenizer = train(
+        ["def add(a, b): return a + b", "for (int i = 0; i < n; i++) sum += values[i];"] * 3,
+        tmp_path / "t",
+        settings=Settings(vocab_size=300),
+    )
     torch.manual_seed(0)
     save_weights(Encoder(Config(64, 2, 2, vocab_size=tokenizer.vocab_size, max_position_embeddings=64)).eval(), tmp_path)
     tokenizer.save(tmp_path)

@@ -25,8 +25,18 @@ from codesage.search.store.table import Store
 
 WEAK = Rules(floor=False)  # a store has no floor
 SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
-QUERIES = ["lock", "Index", "fuse rankings", "storable", "split identifiers into words", "secret files", "nearest neighbours",
-           '"another process is indexing"', "in python: hash of a text", "View.nearest"]  # fmt: skip
+QUERIES = [
+    "lock",
+    "Index",
+    "fuse rankings",
+    "storable",
+    "split identifiers into words",
+    "secret files",
+    "nearest neighbours",
+    '"another process is indexing"',
+    "in python: hash of a text",
+    "View.nearest",
+]
 
 
 class Counting(HashingEncoder):
@@ -107,8 +117,16 @@ def test_a_store_answers_as_the_local_index(made):
     assert first >= len(QUERIES) - 1 and alike >= 9 * len(QUERIES)  # BM25 differs a little where a word stands in a name
 
 
-@pytest.mark.parametrize("options", [{"types": ["md"]}, {"types": ["py"], "globs": ["v*.py"]}, {"content": "docs"},
-                                     {"patterns": [r"FileLock\("]}, {"globs": ["!index.py"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"types": ["md"]},
+        {"types": ["py"], "globs": ["v*.py"]},
+        {"content": "docs"},
+        {"patterns": [r"FileLock\("]},
+        {"globs": ["!index.py"]},
+    ],
+)
 def test_filters_act_before_the_best_are_chosen(made, options):
     root, index, store = made
     expected = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=5, rules=WEAK)
@@ -162,8 +180,9 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
     (state,) = store.roots()
     assert store.count() == 4 and state.pending and state.files
     found = ask(store, encoder, "alpha", ALL)
-    assert found.hits and found.partial == [f"partial: {state.pending} files of code are not indexed yet; "
-                                            f"'codesage index --store {address} code' completes it"]  # fmt: skip
+    assert found.hits and found.partial == [
+        f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
+    ]
     fill(address, roots, encoder, Local(encoder))
     clean = f"{address}-clean"
     fill(clean, roots, encoder, Local(encoder))

@@ -238,9 +238,12 @@ def test_a_flipped_bit_anywhere_is_one_clear_line(root, tmp_path, monkeypatch, w
         index.connection.execute("INSERT INTO statics VALUES (1, ?)", (b"statics" * 9,))
     index._seal()
     wanted = names(index, QUERY)
-    part = {"vectors": "SELECT vector FROM vectors LIMIT 1", "words": "SELECT CAST('area' AS BLOB)",
-            "chunks": "SELECT CAST(text AS BLOB) FROM chunks WHERE name = 'Circle.area'",
-            "statics": "SELECT vector FROM statics"}[what]  # fmt: skip
+    part = {
+        "vectors": "SELECT vector FROM vectors LIMIT 1",
+        "words": "SELECT CAST('area' AS BLOB)",
+        "chunks": "SELECT CAST(text AS BLOB) FROM chunks WHERE name = 'Circle.area'",
+        "statics": "SELECT vector FROM statics",
+    }[what]
     ((content,),) = index.connection.execute(part)
     file = closed(index)
     flip(file, file.read_bytes().rindex(content) + 1)

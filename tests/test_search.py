@@ -368,10 +368,12 @@ def test_an_unknown_language_is_refused(root, tmp_path):
 
 
 def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
-    (root / "one.py").write_text("def total(numbers):\n    result = 0\n    for n in numbers:\n        result += n\n"
-                                 "    return result\n")  # fmt: skip
-    (root / "two.go").write_text("package p\n\nfunc Sum(ns []int) int {\n\tr := 0\n\tfor _, n := range ns {\n\t\tr += n\n\t}\n"
-                                 "\treturn r\n}\n")  # fmt: skip
+    (root / "one.py").write_text(
+        "def total(numbers):\n    result = 0\n    for n in numbers:\n        result += n\n    return result\n"
+    )
+    (root / "two.go").write_text(
+        "package p\n\nfunc Sum(ns []int) int {\n\tr := 0\n\tfor _, n := range ns {\n\t\tr += n\n\t}\n\treturn r\n}\n"
+    )
     for place in (f"{root}/../project/one.py:3", root / "one.py:3"):
         found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
         assert found.returncode == 0 and found.stdout.startswith(f"{root}/two.go:3: Sum"), found.stderr
@@ -401,9 +403,7 @@ def test_walk_reads_ignore_files_and_follows_no_link(root):
         (root / folder / "file.py").write_text("x = 1")
     (root / "loop").symlink_to(root)
     (root / "dangling").symlink_to(root / "nowhere")
-    assert [path.relative_to(root).as_posix() for path in walk(root)] == [
-        ".gitignore", "notes.md", "pkg/keep.py", "server.go"
-    ]  # fmt: skip
+    assert [path.relative_to(root).as_posix() for path in walk(root)] == [".gitignore", "notes.md", "pkg/keep.py", "server.go"]
 
 
 def test_names_that_are_not_utf8_are_read_like_others(root):
@@ -419,10 +419,14 @@ def test_names_that_are_not_utf8_are_read_like_others(root):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x00\x01binary", "binary"), ("straße".encode("latin-1"), "encoding"), (b"x" * 1_000_001, "huge"),
-        (b"x" * 10_000, "minified"), (b" \n", "empty"), (b"\xff\xfe\x00", "binary"),
+        (b"\x00\x01binary", "binary"),
+        ("straße".encode("latin-1"), "encoding"),
+        (b"x" * 1_000_001, "huge"),
+        (b"x" * 10_000, "minified"),
+        (b" \n", "empty"),
+        (b"\xff\xfe\x00", "binary"),
     ],
-)  # fmt: skip
+)
 def test_unreadable_texts_have_a_reason(tmp_path, data, reason):
     (tmp_path / "f.py").write_bytes(data)
     assert read_text(tmp_path / "f.py", name="f.py") == Skipped("f.py", reason)
@@ -446,10 +450,19 @@ def test_special_secret_unreadable_and_utf16_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
-        ("a/.env", True), (".env.local", True), ("certs/server.pem", True), ("a/.pem", True), (".key", True), ("id_rsa", True),
-        ("a.pem/b.py", False), ("pem", False), ("key.py", False), ("environment.py", False), ("a/credentials.py", False),
+        ("a/.env", True),
+        (".env.local", True),
+        ("certs/server.pem", True),
+        ("a/.pem", True),
+        (".key", True),
+        ("id_rsa", True),
+        ("a.pem/b.py", False),
+        ("pem", False),
+        ("key.py", False),
+        ("environment.py", False),
+        ("a/credentials.py", False),
     ],
-)  # fmt: skip
+)
 def test_secrets_are_known_by_their_names(name, secret):
     assert (text_of(b"x = 1", name=name) == Skipped(name, "secret")) == secret
 
@@ -491,9 +504,12 @@ def test_words_are_split_at_case_and_underscores():
 
 def run(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "codesage", *map(str, arguments)], capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "codesage", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
 
 
 def test_command_line_answers_with_the_bundled_model(root, tmp_path):
@@ -548,26 +564,47 @@ def test_names_are_found_as_people_type_them(tmp_path):
     (project / "other.py").write_text("".join(f"def {name}(a):\n    return a\n\n\n" for name in ("git", "hub", "web")))
     index = opened(project, tmp_path)
     index.update(ENCODER)
-    for query, wanted in {"github": "GitHubClient", "oauth2": "readOAuth2Token", "urls": "getURLs", "ipv6": "parseIPv6",
-                          "websocket": "WebSocketFrame", "githubclient": "GitHubClient"}.items():  # fmt: skip
+    for query, wanted in {
+        "github": "GitHubClient",
+        "oauth2": "readOAuth2Token",
+        "urls": "getURLs",
+        "ipv6": "parseIPv6",
+        "websocket": "WebSocketFrame",
+        "githubclient": "GitHubClient",
+    }.items():
         assert names(index, query)[0] == wanted, query
 
 
 def test_words_of_all_scripts_are_found(tmp_path):
     texts = {
-        "chinese.md": "错误处理失败", "japanese.md": "日本語のテスト", "thai.md": "ภาษาไทยง่าย", "hindi.md": "यह हिन्दी है",
+        "chinese.md": "错误处理失败",
+        "japanese.md": "日本語のテスト",
+        "thai.md": "ภาษาไทยง่าย",
+        "hindi.md": "यह हिन्दी है",
         "accent.md": "ein cafe\u0301 hier",
-        "greek.md": "η Λέξη μας", "other.md": "处错 理误 न", "git.md": "Git, hub", "ascii.md": "plain words",
-    }  # fmt: skip
+        "greek.md": "η Λέξη μας",
+        "other.md": "处错 理误 न",
+        "git.md": "Git, hub",
+        "ascii.md": "plain words",
+    }
     project = tmp_path / "project"
     project.mkdir()
     for name, text in texts.items():
         (project / name).write_text(text + "\n", encoding="utf-8")
     index = opened(project, tmp_path)
     index.update(ENCODER)
-    queries = {"错误": "chinese", "处理": "chinese", "テスト": "japanese", "ไทย": "thai", "हिन्दी": "hindi",
-               "café": "accent", "λέξη": "greek", '"误处理失"': "chinese", '"café hier"': "accent",
-               "PLAIN WORDS": "ascii"}  # fmt: skip
+    queries = {
+        "错误": "chinese",
+        "处理": "chinese",
+        "テスト": "japanese",
+        "ไทย": "thai",
+        "हिन्दी": "hindi",
+        "café": "accent",
+        "λέξη": "greek",
+        '"误处理失"': "chinese",
+        '"café hier"': "accent",
+        "PLAIN WORDS": "ascii",
+    }
     for query, wanted in queries.items():
         for weight in (0.0, 2.0):
             best = search(index, ENCODER, query, dense_weight=weight)[0]
@@ -578,13 +615,21 @@ def test_words_of_all_scripts_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("错误处理", "错误 误处 处理"), ("错误code处理", "错误 code 处理"), ("错", "错"), ("हिन्दी", "हिन्दी"),
-        ("cafe\u0301", "café"), ("x\u0302_y", "x\u0302 y"),
-        ("größteZahl", "größte zahl größtezahl"), ("GitHub", "git hub github"), ("OAuth2", "o auth2 oauth2"),
+        ("错误处理", "错误 误处 处理"),
+        ("错误code处理", "错误 code 处理"),
+        ("错", "错"),
+        ("हिन्दी", "हिन्दी"),
+        ("cafe\u0301", "café"),
+        ("x\u0302_y", "x\u0302 y"),
+        ("größteZahl", "größte zahl größtezahl"),
+        ("GitHub", "git hub github"),
+        ("OAuth2", "o auth2 oauth2"),
         ("IPv6", "i pv6 ipv6"),
-        ("WebSocket", "web socket websocket"), ("getURLs", "get urls geturls"), ("userIDs", "user ids userids"),
+        ("WebSocket", "web socket websocket"),
+        ("getURLs", "get urls geturls"),
+        ("userIDs", "user ids userids"),
     ],
-)  # fmt: skip
+)
 def test_words_are_those_that_people_type(text, words):
     assert indexed_words(text) == query_words(text) == words.split()
     assert set(parts_of(text)) <= set(words.split())
@@ -599,8 +644,13 @@ def test_names_are_found_in_other_case_and_in_part(tmp_path):
     (project / "b.py").write_text(other + "def session():\n    return 2\n")
     index = opened(project, tmp_path)
     index.update(ENCODER)
-    for query in ("HttpSession.send_request", "HttpSession::send_request", "httpsession.send_request",
-                  "HTTPSESSION.SEND_REQUEST", "httpSession#sendRequest"):  # fmt: skip
+    for query in (
+        "HttpSession.send_request",
+        "HttpSession::send_request",
+        "httpsession.send_request",
+        "HTTPSESSION.SEND_REQUEST",
+        "httpSession#sendRequest",
+    ):
         assert names(index, query)[0] == "HttpSession.send_request", query
     for query in ("HttpSession", "httpsession", "HTTP_SESSION", "httpSess"):
         assert names(index, query)[0] == "HttpSession", query

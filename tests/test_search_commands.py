@@ -105,9 +105,11 @@ def test_globs_choose_what_ripgreps_own_library_chooses(tmp_path):
         (tmp_path / name).touch()
     pairs = list(permutations(alone, 2))[::11]
     for patterns in [*((pattern,) for pattern in alone), *pairs]:
-        theirs = {entry.relative_to(tmp_path).as_posix()
-                  for entry in map(Path, rignore.Walker(tmp_path, ignore_hidden=False, overrides=list(patterns)))
-                  if entry.is_file()}  # fmt: skip
+        theirs = {
+            entry.relative_to(tmp_path).as_posix()
+            for entry in map(Path, rignore.Walker(tmp_path, ignore_hidden=False, overrides=list(patterns)))
+            if entry.is_file()
+        }
         globs = Globs(patterns)
         assert {name for name in files if globs.allow(name)} == theirs, patterns
 
@@ -126,8 +128,14 @@ def test_globs_take_folders_and_the_working_folder_as_people_type_them():
 
 def test_types_have_the_names_that_people_use():
     assert [type_named(name) for name in ("py", "JS", "c#", "golang", ".md", "rs", "yml")] == [
-        "python", "javascript", "csharp", "go", "markdown", "rust", "yaml"
-    ]  # fmt: skip
+        "python",
+        "javascript",
+        "csharp",
+        "go",
+        "markdown",
+        "rust",
+        "yaml",
+    ]
     with pytest.raises(CodesageError, match="unknown language 'cobol'.*python"):
         type_named("cobol")
     for wrong in ({"content": "prose"}, {"patterns": ["("]}, {"globs": ["["]}):
@@ -177,9 +185,14 @@ def test_nonsense_gets_no_answer_unless_asked_for(root):
 def test_a_place_without_code_is_one_clear_line(root):
     (root / "src/gap.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
     (root / "data.bin").write_bytes(b"\0")
-    for place, message in (("src/gap.py:3", "src/gap.py:3 is empty"), ("src/gap.py:99", "is after the last line of code, 6"),
-                           ("data.bin:1", "data.bin is not indexed (binary)"), ("nowhere.py:1", "nowhere.py is not indexed:"),
-                           ("/etc/hosts:1", "is in none of the folders"), ("src/gap.py", "expected FILE:LINE")):  # fmt: skip
+    for place, message in (
+        ("src/gap.py:3", "src/gap.py:3 is empty"),
+        ("src/gap.py:99", "is after the last line of code, 6"),
+        ("data.bin:1", "data.bin is not indexed (binary)"),
+        ("nowhere.py:1", "nowhere.py is not indexed:"),
+        ("/etc/hosts:1", "is in none of the folders"),
+        ("src/gap.py", "expected FILE:LINE"),
+    ):
         refused = run("similar", place)
         assert refused.returncode == 2 and message in refused.stderr and not refused.stdout, place
         assert len([line for line in refused.stderr.splitlines() if "indexed (" not in line or "not" in line]) == 1
@@ -202,8 +215,15 @@ def test_a_floor_is_measured_for_each_index(root):
 
 
 def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):
-    for folder, given in ((root, ["."]), (root, ["src"]), (root / "docs", ["../src"]), (tmp_path, [root / "src"]),
-                          (root, ["./src/retry.py"]), (root / "src", []), (root, [])):  # fmt: skip
+    for folder, given in (
+        (root, ["."]),
+        (root, ["src"]),
+        (root / "docs", ["../src"]),
+        (tmp_path, [root / "src"]),
+        (root, ["./src/retry.py"]),
+        (root / "src", []),
+        (root, []),
+    ):
         monkeypatch.chdir(folder)
         found = paths_of(run("search", "retry a call with pauses", "-t", "py", "-l", *given))
         assert [os.path.realpath(folder / path) for path in found] == [str(root / "src/retry.py")], (folder, given)
@@ -247,7 +267,10 @@ def test_forms_of_output(root):
     assert [(one["path"], one["matching_lines"]) for one in lines] == [("src/retry.py", [6])]
     around = run("search", "retry", "-t", "py", "-k", 1, "-C", 1).stdout.splitlines()
     assert around[0].startswith("src/retry.py:4: retry  ") and around[1:] == [
-        "    3  ", "    4: def retry(call):", "    5      for pause in (1, 2):"]  # fmt: skip
+        "    3  ",
+        "    4: def retry(call):",
+        "    5      for pause in (1, 2):",
+    ]
     matching = run("search", "retry", "-e", "sleep").stdout.splitlines()
     assert matching[0].startswith("src/retry.py:6: retry") and matching[1:] == ["    6:         time.sleep(pause)"]
     assert json.loads(run("search", "retry", "--json", "-e", "no such text").stdout) == {"partial": 0, "results": []}
@@ -294,8 +317,12 @@ def test_streams_that_are_closed_full_or_left_are_no_tracebacks(root):
     for index in range(40):
         (root / f"many_{index}.py").write_text(f"def retry_{index}():\n" + "".join(f"    x{n} = {n}\n" for n in range(60)))
     program = f"{sys.executable} -m codesage search retry -k 100 -C 100"
-    for command, code in ((f"set -o pipefail; {program} | head -n 1", 0), (f"{program} >&-", 0), (f"{program} nowhere 2>&-", 2),
-                          (f"{program} >/dev/full", 2)):  # fmt: skip
+    for command, code in (
+        (f"set -o pipefail; {program} | head -n 1", 0),
+        (f"{program} >&-", 0),
+        (f"{program} nowhere 2>&-", 2),
+        (f"{program} >/dev/full", 2),
+    ):
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.count("\n")) == (code, int("head" in command)), done.stderr
         lines = [line for line in done.stderr.splitlines() if "index" not in line]
@@ -348,8 +375,10 @@ def test_search_from_python(root):
     hit = codesage.search("retry a call", types=["py"], model=ENCODER)[0]
     assert (hit.chunk.path, hit.chunk.name) == ("src/retry.py", "retry")
     assert {hit.chunk.path for hit in codesage.search("retry", ["src/pkg", "docs"], model=ENCODER)} == {
-        "src/pkg/http.js", "src/pkg/http.rs", "docs/retry.md"
-    }  # fmt: skip
+        "src/pkg/http.js",
+        "src/pkg/http.rs",
+        "docs/retry.md",
+    }
     assert "fetchPage" in [hit.chunk.name for hit in codesage.similar("src/retry.py:5", model=ENCODER)]
     with codesage.Index("src", model=ENCODER) as index:
         assert index.search("retry", update=False, globs=["*.py"])[0].chunk.path == "src/retry.py"

@@ -59,16 +59,27 @@ def test_ignore_files_above_the_root_of_a_repository_mean_nothing(tmp_path):
 
 
 def test_nested_repositories_are_named_and_can_be_searched_as_paths(root, monkeypatch):
-    laid_out(root, {"lib/one/.git": "gitdir: ../../.git/modules/lib/one\n", "lib/one/code.py": "def quagga():\n    return 1\n",
-                    "trees/fix/.git": f"gitdir: {root}/.git/worktrees/fix\n", "trees/fix/retry.py": "def retry(): pass\n",
-                    "other/.git/HEAD": "x", "other/c.py": "def c(): pass\n", "other/inner/.git/HEAD": "x"})  # fmt: skip
+    laid_out(
+        root,
+        {
+            "lib/one/.git": "gitdir: ../../.git/modules/lib/one\n",
+            "lib/one/code.py": "def quagga():\n    return 1\n",
+            "trees/fix/.git": f"gitdir: {root}/.git/worktrees/fix\n",
+            "trees/fix/retry.py": "def retry(): pass\n",
+            "other/.git/HEAD": "x",
+            "other/c.py": "def c(): pass\n",
+            "other/inner/.git/HEAD": "x",
+        },
+    )
     (root / ".git").mkdir()
     indexed = run("index")
     assert "3 skipped: " in indexed.stderr, indexed.stderr
     skipped = run("status", "--skipped").stdout.splitlines()
     assert [line.partition(" (give it as a path")[0] for line in skipped] == [
-        "lib/one: submodule", "other: nested repository", "trees/fix: worktree"
-    ]  # fmt: skip
+        "lib/one: submodule",
+        "other: nested repository",
+        "trees/fix: worktree",
+    ]
     assert run("index").stderr == ""  # nothing new
     assert "lib/one/code.py" in paths_of(run("search", "quagga", "lib/one", "-l"))
     monkeypatch.chdir(root / "lib")
@@ -136,7 +147,7 @@ LONG = "x" * 6_000
         ("a.py", b"abc = 1\n" * 200_000, "huge", "abc = 1", 125_000),
         ("a.md", b"\xff\xfe" + ("Größe: a word\n" * 40_000).encode("utf-16-le"), "huge", "Größe", 35_714),
     ],
-)  # fmt: skip
+)
 def test_what_can_be_read_is_read(tmp_path, name, data, reason, kept, lines):
     (tmp_path / name).write_bytes(data)
     source = read(tmp_path / name, name)
@@ -147,13 +158,18 @@ def test_what_can_be_read_is_read(tmp_path, name, data, reason, kept, lines):
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("a.py", "größenänderung äöüß".encode("latin-1"), "encoding"), ("a.py", LONG.encode(), "minified"),
-        ("a.py", b"x" * 2_000_000, "huge"), ("a.csv", b"1,2\n" * 300_000, "huge"),
+        ("a.py", "größenänderung äöüß".encode("latin-1"), "encoding"),
+        ("a.py", LONG.encode(), "minified"),
+        ("a.py", b"x" * 2_000_000, "huge"),
+        ("a.csv", b"1,2\n" * 300_000, "huge"),
         ("a.json", f"{{\n{LONG}\n}}".encode(), "minified"),
-        ("a.py", b"x = 1\n\0", "binary"), ("a.py", b"x = '\xff'\n-----BEGIN RSA PRIVATE KEY-----\n" + b"x = 1\n" * 9, "secret"),
-        (".env", b"\xff" + b"x" * 40, "secret"), ("a.py", b"\n \n", "empty"), ("a.ipynb", b"\0" * 9, "binary"),
+        ("a.py", b"x = 1\n\0", "binary"),
+        ("a.py", b"x = '\xff'\n-----BEGIN RSA PRIVATE KEY-----\n" + b"x = 1\n" * 9, "secret"),
+        (".env", b"\xff" + b"x" * 40, "secret"),
+        ("a.py", b"\n \n", "empty"),
+        ("a.ipynb", b"\0" * 9, "binary"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_has_its_reason(tmp_path, name, data, reason):
     (tmp_path / name).write_bytes(data)
     source = read(tmp_path / name, name)
@@ -163,13 +179,22 @@ def test_what_cannot_be_read_has_its_reason(tmp_path, name, data, reason):
 def notebook(*cells: tuple[str, list[str]], language: str = "python") -> dict:
     """A notebook with a picture among its outputs."""
     picture = {"output_type": "display_data", "data": {"image/png": LONG * 300}, "metadata": {}}
-    return {"cells": [{"cell_type": kind, "metadata": {}, "source": source} | ({"outputs": [picture]} if kind == "code" else {})
-                      for kind, source in cells],
-            "metadata": {"kernelspec": {"language": language}}, "nbformat": 4, "nbformat_minor": 5}  # fmt: skip
+    return {
+        "cells": [
+            {"cell_type": kind, "metadata": {}, "source": source} | ({"outputs": [picture]} if kind == "code" else {})
+            for kind, source in cells
+        ],
+        "metadata": {"kernelspec": {"language": language}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
-CELLS = (("markdown", ["# Quaggas\n", "How they run."]), ("code", []),
-         ("code", ["def gallop(quagga):\n", "    return quagga.run()"]))  # fmt: skip
+CELLS = (
+    ("markdown", ["# Quaggas\n", "How they run."]),
+    ("code", []),
+    ("code", ["def gallop(quagga):\n", "    return quagga.run()"]),
+)
 
 
 @pytest.mark.parametrize("indent", [1, 4, None])
@@ -179,8 +204,11 @@ def test_a_notebook_is_its_code_and_prose_without_pictures(tmp_path, indent):
     source = read(tmp_path / "project/a.ipynb", "a.ipynb")
     assert source.reason == "" and source.document.language == "python"
     assert [line for line in source.document.text.split("\n") if line] == [
-        "# # Quaggas", "# How they run.", "def gallop(quagga):", "    return quagga.run()"
-    ]  # fmt: skip
+        "# # Quaggas",
+        "# How they run.",
+        "def gallop(quagga):",
+        "    return quagga.run()",
+    ]
     index = opened(tmp_path / "project", tmp_path)
     index.update(ENCODER)
     assert index.status().files == 1 and names(index, "gallop quagga")[0] == "gallop"
@@ -190,9 +218,15 @@ def test_a_notebook_is_its_code_and_prose_without_pictures(tmp_path, indent):
 
 
 def test_a_notebook_of_another_language_or_of_none(tmp_path):
-    laid_out(tmp_path, {"r.ipynb": json.dumps(notebook(*CELLS, language="R"), indent=1),
-                        "text.ipynb": "no notebook, a quagga\n", "odd.ipynb": json.dumps({"cells": 3, "note": "quagga"}),
-                        "joined.ipynb": json.dumps(notebook(("code", ["a = 1\nb = 2\n", "c = 3"])), indent=1)})  # fmt: skip
+    laid_out(
+        tmp_path,
+        {
+            "r.ipynb": json.dumps(notebook(*CELLS, language="R"), indent=1),
+            "text.ipynb": "no notebook, a quagga\n",
+            "odd.ipynb": json.dumps({"cells": 3, "note": "quagga"}),
+            "joined.ipynb": json.dumps(notebook(("code", ["a = 1\nb = 2\n", "c = 3"])), indent=1),
+        },
+    )
     assert read(tmp_path / "r.ipynb", "r.ipynb").document.language == ""
     assert read(tmp_path / "text.ipynb", "text.ipynb").document.text == "no notebook, a quagga\n"
     assert "quagga" in read(tmp_path / "odd.ipynb", "odd.ipynb").document.text

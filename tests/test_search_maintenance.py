@@ -55,13 +55,16 @@ def test_clones_are_listed_with_their_places(root):
     for name in ("one", "two"):
         (root / f"{name}.py").write_text(SUM.format(f"sum_{name}"))
     (root / "short.py").write_text("def a(x):\n    return x\n\n\ndef b(x):\n    return x\n")
-    (root / "go.go").write_text("package p\n\nfunc Sum(numbers []int) int {\n\ttotal := 0\n\tfor _, number := range numbers {\n"
-                                "\t\ttotal += number\n\t}\n\treturn total\n}\n")  # fmt: skip
+    (root / "go.go").write_text(
+        "package p\n\nfunc Sum(numbers []int) int {\n\ttotal := 0\n\tfor _, number := range numbers {\n"
+        "\t\ttotal += number\n\t}\n\treturn total\n}\n"
+    )
     found = json.loads(run("clones", "--json", "-t", "py", "--threshold", 0.5).stdout)
     assert found["groups"] == 1
     assert {(one["path"], one["start_line"], one["name"]) for one in found["results"][0]["functions"]} == {
-        ("one.py", 1, "sum_one"), ("two.py", 1, "sum_two")
-    }  # fmt: skip
+        ("one.py", 1, "sum_one"),
+        ("two.py", 1, "sum_two"),
+    }
     text = run("clones", "-t", "py", "--threshold", 0.5).stdout.splitlines()
     assert re.fullmatch(r"2 functions, similarity 0\.\d\d", text[0]) and "    one.py:1: sum_one  (5 lines)" in text
     assert run("clones", "-t", "py", "--across").returncode == 1 and run("clones", "--min-lines", 50).returncode == 1

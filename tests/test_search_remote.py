@@ -64,8 +64,12 @@ def test_workspaces_name_several_paths(origin, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run("search", "quagga retry", "@mine", "-l", "-t", "py").stdout.splitlines()
     assert str(root / "src/retry.py") in found and any(path.endswith("/code.py") for path in found)
-    for wrong in (("search", "x", "@other"), ("workspace", "add", "a/b", "."), ("workspace", "add", "new", "nowhere"),
-                  ("workspace", "remove", "other")):  # fmt: skip
+    for wrong in (
+        ("search", "x", "@other"),
+        ("workspace", "add", "a/b", "."),
+        ("workspace", "add", "new", "nowhere"),
+        ("workspace", "remove", "other"),
+    ):
         refused = run(*wrong)
         assert refused.returncode == 2 and refused.stderr.count("\n") == 1
     set_workspace("@mine", [])

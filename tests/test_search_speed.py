@@ -25,13 +25,40 @@ from plain_search import plain_search, rows_of, words_ranked
 from test_search import ENCODER, HashingEncoder
 
 WORDS = [
-    "open", "file", "parse", "http", "header", "socket", "reader", "table", "config", "rows", "the", "of", "größe", "Token"
-]  # fmt: skip
+    "open",
+    "file",
+    "parse",
+    "http",
+    "header",
+    "socket",
+    "reader",
+    "table",
+    "config",
+    "rows",
+    "the",
+    "of",
+    "größe",
+    "Token",
+]
 QUERIES = [
-    "open the file", "parse http header", "Reader", "reader.openFile", "ConfigTable", "LIMIT", "tests of the socket", "of",
-    "read a table in go", '"return parse(file)"', "return the rows of config", "docs config", "größe", "nothing like it",
-    "the of", "where is 'open the header' said", "Table.open",
-]  # fmt: skip
+    "open the file",
+    "parse http header",
+    "Reader",
+    "reader.openFile",
+    "ConfigTable",
+    "LIMIT",
+    "tests of the socket",
+    "of",
+    "read a table in go",
+    '"return parse(file)"',
+    "return the rows of config",
+    "docs config",
+    "größe",
+    "nothing like it",
+    "the of",
+    "where is 'open the header' said",
+    "Table.open",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +91,17 @@ def line(number):
 
 
 def summarised(hits):
-    return [(hit.chunk.path, hit.chunk.start_line, hit.chunk.name, round(hit.score, 9),
-             {rule: round(value, 9) for rule, value in hit.parts.items()}, hit.alike) for hit in hits]  # fmt: skip
+    return [
+        (
+            hit.chunk.path,
+            hit.chunk.start_line,
+            hit.chunk.name,
+            round(hit.score, 9),
+            {rule: round(value, 9) for rule, value in hit.parts.items()},
+            hit.alike,
+        )
+        for hit in hits
+    ]
 
 
 TWINS = (3, 17, 28)
@@ -80,9 +116,17 @@ def index(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"top": 60}, {"language": "python"}, {"glob": "src/**"}, {"dense_weight": 0.0}, {"dense_weight": 1e6},
-     {"rules": Rules(file=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})}, {"rules": Rules(later=0.3)}],
-)  # fmt: skip
+    [
+        {},
+        {"top": 60},
+        {"language": "python"},
+        {"glob": "src/**"},
+        {"dense_weight": 0.0},
+        {"dense_weight": 1e6},
+        {"rules": Rules(file=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})},
+        {"rules": Rules(later=0.3)},
+    ],
+)
 def test_ranking_equals_the_plain_one(index, options):
     names = {"language": "types", "glob": "globs"}
     filters = {names[name]: [value] for name, value in options.items() if name in names}
@@ -183,8 +227,7 @@ def test_code_is_compared_without_the_mean_of_its_language(index):
     line = index.chunks_of([int(view.numbers_N[place])])[0].start_line
     pieces_N = np.diff([*view.starts_N, len(view.vectors_PD)])
     plain = without_language(view.vectors_PD, np.repeat(view.languages, pieces_N).tolist())
-    best = [float(max(plain[start:end] @ plain[view.starts_N[place]]))
-            for start, end in pairwise([*view.starts_N, len(plain)])]  # fmt: skip
+    best = [float(max(plain[start:end] @ plain[view.starts_N[place]])) for start, end in pairwise([*view.starts_N, len(plain)])]
     hits = similar(index, view.paths[place], line, top=20)
     numbers = {(hit.chunk.path, hit.chunk.start_line): hit.score for hit in hits}
     for other, chunk in enumerate(index.chunks_of(view.numbers_N.tolist())):
@@ -244,8 +287,12 @@ def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
     class Process(subprocess.Popen):
         def __init__(self, command, **options):
             broken = "import codesage.search.reading as r; r._PRIVATE_KEY = None; " + command[2]
-            program = {"is missing": ["/nowhere/python"], "ends at once": [sys.executable, "-c", "raise SystemExit"],
-                       "ends later": [*command[:2], broken], "works": command}[helper]  # fmt: skip
+            program = {
+                "is missing": ["/nowhere/python"],
+                "ends at once": [sys.executable, "-c", "raise SystemExit"],
+                "ends later": [*command[:2], broken],
+                "works": command,
+            }[helper]
             started.append(program)
             super().__init__(program, **options)
 

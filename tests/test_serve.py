@@ -136,9 +136,14 @@ def test_search_similar_map_and_status(client, served):
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("/search?q=x&path=/etc", "not in a folder"), ("/search?q=x&path=..", "not in a folder"), ("/search", "q: Field required"),
-     ("/search?q=x&limit=0", "limit"), ("/similar?path=files.py&line=900", "after the last line of code")],
-)  # fmt: skip
+    [
+        ("/search?q=x&path=/etc", "not in a folder"),
+        ("/search?q=x&path=..", "not in a folder"),
+        ("/search", "q: Field required"),
+        ("/search?q=x&limit=0", "limit"),
+        ("/similar?path=files.py&line=900", "after the last line of code"),
+    ],
+)
 def test_bad_questions_are_one_line(client, address, message):
     answer = client.get(address)
     assert answer.status_code == 400 and message in answer.json()["error"]["message"]
@@ -174,9 +179,12 @@ def test_foreign_hosts_origins_and_wrong_tokens_are_refused(served):
     url = served[0]
     good = {"Authorization": f"Bearer {TOKEN}"}
     for headers, status in (
-        ({"Host": "evil.example"}, 421), ({"Origin": "http://evil.example"}, 403), ({"Authorization": "Bearer x"}, 401),
-        ({"Authorization": ""}, 401), ({"Origin": url}, 200),
-    ):  # fmt: skip
+        ({"Host": "evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Authorization": "Bearer x"}, 401),
+        ({"Authorization": ""}, 401),
+        ({"Origin": url}, 200),
+    ):
         assert httpx2.get(f"{url}/v1/models", headers=good | headers).status_code == status, headers
     assert httpx2.get(f"{url}/health").json() == {"status": "ok"}  # without a token
     assert httpx2.get(f"{url}/metrics").status_code == 401
@@ -197,8 +205,14 @@ def test_large_bodies_are_refused_with_and_without_a_length(client):
 def test_a_slow_body_times_out_and_blocks_nobody(served, client):
     host, port = served[0].removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
-        lines = ("POST /v1/embeddings HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKEN}", "Content-Length: 9",
-                 "", '{"input"')  # fmt: skip
+        lines = (
+            "POST /v1/embeddings HTTP/1.1",
+            f"Host: {host}:{port}",
+            f"Authorization: Bearer {TOKEN}",
+            "Content-Length: 9",
+            "",
+            '{"input"',
+        )
         slow.sendall("\r\n".join(lines).encode())
         assert client.get("/health").status_code == 200
         slow.settimeout(10)
@@ -365,8 +379,16 @@ def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
     server = uvicorn.Server(uvicorn.Config(open_app, host="127.0.0.1", port=port, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom",
-               f"--user-data-dir={tmp_path}", f"http://127.0.0.1:{port}/#add%20up%20numbers"]  # fmt: skip
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path}",
+        f"http://127.0.0.1:{port}/#add%20up%20numbers",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     server.should_exit = True
     thread.join(10)

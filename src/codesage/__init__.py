@@ -20,9 +20,11 @@ _watch()
 
 
 _LAZY = {  # `import codesage` stays light: what it offers is imported when it is first asked for
-    "load": "codesage.encoder.runtime", "query_form": "codesage.encoder.queries", "Index": "codesage.search.face",
+    "load": "codesage.encoder.runtime",
+    "query_form": "codesage.encoder.queries",
+    "Index": "codesage.search.face",
     "similar": "codesage.search.face",
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> object:

@@ -18,14 +18,39 @@ from codesage.errors import CodesageError
 MAX_BYTES = 1_000_000
 MAX_LINE = 5_000  # characters; longer lines are data or minified code
 _FOLDERS = {
-    ".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache",
-    ".pytest_cache", ".tox", ".idea", ".gradle",
-}  # fmt: skip
+    ".git",
+    ".hg",
+    ".svn",
+    "node_modules",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".tox",
+    ".idea",
+    ".gradle",
+}
 _METADATA = {".git", ".hg", ".svn"}  # of version control
 _SECRETS = {
-    ".env", ".envrc", ".netrc", "_netrc", ".pypirc", ".npmrc", ".pgpass", ".git-credentials", ".htpasswd", ".my.cnf", "id_rsa",
-    "id_dsa", "id_ecdsa", "id_ed25519", "credentials", "kubeconfig",
-}  # fmt: skip
+    ".env",
+    ".envrc",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".npmrc",
+    ".pgpass",
+    ".git-credentials",
+    ".htpasswd",
+    ".my.cnf",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "credentials",
+    "kubeconfig",
+}
 _SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks", ".env", ".kubeconfig", ".ppk")
 
 
@@ -51,7 +76,7 @@ class Text:
 
 def walk(
     root: Path | str, *, nested: list[Path] | None = None, unreadable: list[Path] | None = None, ignore_file: str = ""
-) -> Iterator[Path]:  # fmt: skip
+) -> Iterator[Path]:
     """Sorted paths under `root` (or `root` itself if it is a file), except folders and links.
 
     Ignored files and the folders of version control, dependencies and caches are left out. Nested repositories are left out
@@ -98,11 +123,18 @@ def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
     top = repository_of(root)
     left_out = _FOLDERS - _let_in(root / ignore_file) if ignore_file else _FOLDERS
     walker = rignore.Walker(
-        root, ignore_hidden=False, read_ignore_files=True, read_parents_ignores=top not in (None, root.resolve()),
-        read_git_ignore=True, read_global_git_ignore=False, read_git_exclude=True, require_git=top is not None,
-        follow_links=False, additional_ignore_paths=[ignore_file] if ignore_file else [],
+        root,
+        ignore_hidden=False,
+        read_ignore_files=True,
+        read_parents_ignores=top not in (None, root.resolve()),
+        read_git_ignore=True,
+        read_global_git_ignore=False,
+        read_git_exclude=True,
+        require_git=top is not None,
+        follow_links=False,
+        additional_ignore_paths=[ignore_file] if ignore_file else [],
         overrides=[f"!{name}" for name in sorted(left_out)],
-    )  # fmt: skip
+    )
     paths, all_utf8, all_listed = [], True, True
     while True:
         try:

@@ -11,15 +11,16 @@ app = typer.Typer(help="Connect an agent to the search of your code (Model Conte
 
 @app.command()
 def run(
-    root: Annotated[list[Path] | None, typer.Option(help="Folder that may be searched; may be given again. Default: the "
-                                                    "current one.")] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Folder that may be searched; may be given again. Default: the current one.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
     index_dir: Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")] = None,
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
     patience: Annotated[float, typer.Option(min=0, help="Seconds that a question waits for the index.")] = 15.0,
-) -> None:  # fmt: skip
+) -> None:
     """Run the server: the tools search, similar and status. Agents start it by themselves; see 'codesage mcp install'."""
     import codesage
     from codesage.agents.folders import Folders

@@ -49,9 +49,14 @@ class Folders:
     """Allowed roots. Methods may be called from several threads."""
 
     def __init__(
-        self, roots: Sequence[Path], load: Callable[[], Encoder], *, index_dir: Path | None = None, patience: float = 15.0,
+        self,
+        roots: Sequence[Path],
+        load: Callable[[], Encoder],
+        *,
+        index_dir: Path | None = None,
+        patience: float = 15.0,
         fresh: float = 2.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`load()` gives the encoder when it is first needed. CodesageError when a root is missing or two share `index_dir`.
 
         A question waits `patience` seconds for the index, and looks for changes when the last look is `fresh` seconds old.

@@ -37,8 +37,10 @@ AGENTS = {
 
 def entry(project: Path, *, model: str = "") -> dict:
     """How an agent starts the server for `project`: this Python, so that no PATH has to be right."""
-    return {"command": sys.executable, "args": ["-m", "codesage", "mcp", "run", "--root", str(project),
-                                                *(["--model", model] if model else [])]}  # fmt: skip
+    return {
+        "command": sys.executable,
+        "args": ["-m", "codesage", "mcp", "run", "--root", str(project), *(["--model", model] if model else [])],
+    }
 
 
 def install(name: str, project: Path, *, model: str = "") -> Path:

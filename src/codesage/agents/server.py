@@ -97,10 +97,14 @@ def server_of(folders: Folders) -> MCPServer:
     def status() -> Annotated[CallToolResult, State]:
         """Say which folders can be searched, how many files are indexed, and which were left out and why."""
         with _foreseen():
-            found = [Folder(root=held.root, files=held.files, chunks=held.chunks, skipped=held.skipped, partial=partial)
-                     for held, partial in folders.status()]  # fmt: skip
-        lines = [f"{one.root}: {one.files:,} files, {one.chunks:,} pieces" + (f" ({one.partial})" if one.partial else "")
-                 for one in found]  # fmt: skip
+            found = [
+                Folder(root=held.root, files=held.files, chunks=held.chunks, skipped=held.skipped, partial=partial)
+                for held, partial in folders.status()
+            ]
+        lines = [
+            f"{one.root}: {one.files:,} files, {one.chunks:,} pieces" + (f" ({one.partial})" if one.partial else "")
+            for one in found
+        ]
         return _both("\n".join(lines), State(folders=found))
 
     return server
@@ -119,8 +123,16 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
 def _piece(hit: Hit, lines: int) -> Piece:
     chunk = hit.chunk
     text = "\n".join(line[:200] for line in chunk.text.split("\n")[:lines])
-    return Piece(path=chunk.path, start_line=chunk.start_line, end_line=chunk.end_line, kind=chunk.kind, name=chunk.name,
-                 language=chunk.language, score=round(hit.score, 4), text=text)  # fmt: skip
+    return Piece(
+        path=chunk.path,
+        start_line=chunk.start_line,
+        end_line=chunk.end_line,
+        kind=chunk.kind,
+        name=chunk.name,
+        language=chunk.language,
+        score=round(hit.score, 4),
+        text=text,
+    )
 
 
 def _as_text(piece: Piece, root: Path) -> str:

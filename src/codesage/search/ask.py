@@ -50,7 +50,7 @@ class Asker:
 
     def search(
         self, query: str, where: Filter = ALL, *, top: int = 10, dense_weight: float = DENSE_WEIGHT, weak: bool = False
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """The `top` best chunks of all places; `weak`: also of those where no chunk matches the query (search.floor).
 
         CodesageError when a place has no index and none may be made.
@@ -101,8 +101,10 @@ class Asker:
             with self.opened(place) as index:
                 hits = ask(index, narrowed)
                 if lack := lacking(index):
-                    partial.append(f"{lack}: ranked by words, static vectors, and the encoder for the best; "
-                                   f"'{self._index_command(place)}' completes it")  # fmt: skip
+                    partial.append(
+                        f"{lack}: ranked by words, static vectors, and the encoder for the best; "
+                        f"'{self._index_command(place)}' completes it"
+                    )
                 files += index.status().files
                 unused = set(narrowed.unused(index.view())) if not hits else set()
                 unused_filters = unused if unused_filters is None else unused_filters & unused
@@ -154,8 +156,11 @@ def nearest(index: Index, vector_D: np.ndarray, hits: Sequence[Hit]) -> float:
     view = index.view()
     scores_N = view.similarities(vector_D)
     wanted = {(hit.chunk.path, hit.chunk.start_line, hit.chunk.end_line) for hit in hits}
-    numbers = [row for one in wanted for row in index.connection.execute(
-        "SELECT id FROM chunks WHERE path = ? AND start_line = ? AND end_line = ?", one)]  # fmt: skip
+    numbers = [
+        row
+        for one in wanted
+        for row in index.connection.execute("SELECT id FROM chunks WHERE path = ? AND start_line = ? AND end_line = ?", one)
+    ]
     return max(float(scores_N[view.place[number]]) for (number,) in numbers)
 
 

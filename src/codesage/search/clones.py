@@ -31,15 +31,22 @@ class Group:
 
     def as_json(self) -> dict:
         """The group as JSON holds it."""
-        return {"similarity": round(self.similarity, 4), "functions": [
-            {"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line, "name": chunk.name,
-             "language": chunk.language} for chunk in self.chunks
-        ]}  # fmt: skip
+        return {
+            "similarity": round(self.similarity, 4),
+            "functions": [
+                {
+                    "path": chunk.path,
+                    "start_line": chunk.start_line,
+                    "end_line": chunk.end_line,
+                    "name": chunk.name,
+                    "language": chunk.language,
+                }
+                for chunk in self.chunks
+            ],
+        }
 
 
-def clones(
-    index: Index, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES, where: Filter = ALL
-) -> list[Group]:  # fmt: skip
+def clones(index: Index, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES, where: Filter = ALL) -> list[Group]:
     """Groups of functions of at least `min_lines` lines that hold something, the largest similarity first.
 
     `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
@@ -53,8 +60,11 @@ def functions_of(index: Index, *, min_lines: int = MIN_LINES, where: Filter = AL
     with index.snapshot():
         view = index.view()
         places = _candidates(index, view, where, min_lines)
-        found = [chunk for start in range(0, len(places), _BLOCK)
-                 for chunk in index.chunks_of(view.numbers_N[places[start : start + _BLOCK]].tolist())]  # fmt: skip
+        found = [
+            chunk
+            for start in range(0, len(places), _BLOCK)
+            for chunk in index.chunks_of(view.numbers_N[places[start : start + _BLOCK]].tolist())
+        ]
         return found, means_of(view, places)
 
 
@@ -106,8 +116,11 @@ def _pairs(vectors_ND: np.ndarray, threshold: float) -> Iterator[tuple[float, in
 
 def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list[int]:
     allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
-    places = [place for place, kind in enumerate(view.kinds)
-              if kind == "function" and view.encoded_N[place] and (allowed_N is None or allowed_N[place])]  # fmt: skip
+    places = [
+        place
+        for place, kind in enumerate(view.kinds)
+        if kind == "function" and view.encoded_N[place] and (allowed_N is None or allowed_N[place])
+    ]
     lines, parts = {}, {}
     for start in range(0, len(places), _BLOCK):
         for place, text in texts_of(index, view, places[start : start + _BLOCK]):
@@ -115,5 +128,4 @@ def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list
     for place in places:
         key = (view.paths[place], view.names[place])
         parts[key] = parts.get(key, 0) + 1
-    return [place for place in places
-            if lines[place] >= min_lines and parts[view.paths[place], view.names[place]] == 1]  # fmt: skip
+    return [place for place in places if lines[place] >= min_lines and parts[view.paths[place], view.names[place]] == 1]

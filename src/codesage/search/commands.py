@@ -14,34 +14,45 @@ if TYPE_CHECKING:
     from codesage.search.ask import Answer, Asker
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file.")]
-_Paths = Annotated[list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .",
-                                                    show_default=False)]  # fmt: skip
+_Paths = Annotated[
+    list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .", show_default=False)
+]
 _IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
 _Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
-_Types = Annotated[list[str] | None, typer.Option("--type", "-t", "--language", metavar="LANGUAGE",
-                                                  help="Only this language or type: py, js, md; repeatable.")]  # fmt: skip
-_Globs = Annotated[list[str] | None, typer.Option("--glob", "-g", metavar="GLOB",
-                                                  help="Only paths that match, or not with ! before; repeatable.")]  # fmt: skip
+_Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", "-t", "--language", metavar="LANGUAGE", help="Only this language or type: py, js, md; repeatable."),
+]
+_Globs = Annotated[
+    list[str] | None,
+    typer.Option("--glob", "-g", metavar="GLOB", help="Only paths that match, or not with ! before; repeatable."),
+]
 _Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or config; or all.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for each answer.")]
-_Context = Annotated[int | None, typer.Option("--context", "-C", min=0, metavar="N",
-                                              help="Lines of context around each answer, numbered.")]  # fmt: skip
+_Context = Annotated[
+    int | None, typer.Option("--context", "-C", min=0, metavar="N", help="Lines of context around each answer, numbered.")
+]
 _OnlyPaths = Annotated[bool, typer.Option("--files", "-l", help="Only the paths of the files, best first.")]
 _Null = Annotated[bool, typer.Option("--null", "-0", help="With -l: a null byte after each path, for xargs -0.")]
 _Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
-_Store = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A store instead of a local index: lance://FOLDER or "
-                                            "lance://s3://BUCKET/FOLDER.")]  # fmt: skip
+_Store = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A store instead of a local index: lance://FOLDER or lance://s3://BUCKET/FOLDER."),
+]
 _NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
 
 
 def index(
-    paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False, store: _Store = None,
+    paths: _Paths = None,
+    index_dir: _IndexDir = None,
+    model: _Model = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
+    store: _Store = None,
     engine: Annotated[str, typer.Option(help="With --store. local: this process; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="With --engine ray, how many encoders; default: one a processor.")] = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Index the code under each PATH, reading only what is new or changed."""
     if store or engine != "local":
         from codesage.search.store.commands import index_into
@@ -62,17 +73,31 @@ def index(
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words or code.")],
-    paths: _Paths = None, top: _Top = 10, types: _Types = None, glob: _Globs = None, content: _Content = "all",
-    regexp: Annotated[list[str] | None, typer.Option("--regexp", "-e", metavar="REGEX",
-                      help="Only code with a line that matches, ranked by the query; repeatable.")] = None,
-    context: _Context = None, only_paths: _OnlyPaths = False, null: _Null = False, as_json: _Json = False,
-    jsonl: _JsonLines = False, color: _Colour = "auto",
+    paths: _Paths = None,
+    top: _Top = 10,
+    types: _Types = None,
+    glob: _Globs = None,
+    content: _Content = "all",
+    regexp: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--regexp", "-e", metavar="REGEX", help="Only code with a line that matches, ranked by the query; repeatable."
+        ),
+    ] = None,
+    context: _Context = None,
+    only_paths: _OnlyPaths = False,
+    null: _Null = False,
+    as_json: _Json = False,
+    jsonl: _JsonLines = False,
+    color: _Colour = "auto",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
-    index_dir: _IndexDir = None, model: _Model = None, store: _Store = None,
-) -> None:  # fmt: skip
+    index_dir: _IndexDir = None,
+    model: _Model = None,
+    store: _Store = None,
+) -> None:
     """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
     from codesage.search.filters import filter_of
 
@@ -91,10 +116,20 @@ def search(
 
 def similar(
     place: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A line of the function to compare with.")],
-    paths: _Paths = None, top: _Top = 10, types: _Types = None, glob: _Globs = None, context: _Context = None,
-    only_paths: _OnlyPaths = False, null: _Null = False, as_json: _Json = False, jsonl: _JsonLines = False,
-    color: _Colour = "auto", no_update: _NoUpdate = False, index_dir: _IndexDir = None, model: _Model = None,
-) -> None:  # fmt: skip
+    paths: _Paths = None,
+    top: _Top = 10,
+    types: _Types = None,
+    glob: _Globs = None,
+    context: _Context = None,
+    only_paths: _OnlyPaths = False,
+    null: _Null = False,
+    as_json: _Json = False,
+    jsonl: _JsonLines = False,
+    color: _Colour = "auto",
+    no_update: _NoUpdate = False,
+    index_dir: _IndexDir = None,
+    model: _Model = None,
+) -> None:
     """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as of search."""
     from codesage.search.filters import filter_of
     from codesage.search.places import place_in
@@ -106,10 +141,12 @@ def similar(
 
 
 def status(
-    path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None,
+    path: _Path = Path("."),
+    index_dir: _IndexDir = None,
+    model: _Model = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
     store: _Store = None,
-) -> None:  # fmt: skip
+) -> None:
     """Say what the index of PATH holds, and which indexes of other models are there; or what a store holds."""
     if store:
         from codesage.search.store.commands import show_status
@@ -131,22 +168,29 @@ def status(
                 typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}{hint}")
             return
         in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
-        typer.echo(f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
-                   f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
-                   f"{in_part}state: {lacking(opened) or 'complete'}")  # fmt: skip
+        typer.echo(
+            f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
+            f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
+            f"{in_part}state: {lacking(opened) or 'complete'}"
+        )
         for folder in () if index_dir else of_other_models(opened.folder, opened.model):
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
 
 def clones(
-    paths: _Paths = None, types: _Types = None, glob: _Globs = None,
+    paths: _Paths = None,
+    types: _Types = None,
+    glob: _Globs = None,
     threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = THRESHOLD,
     min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = MIN_LINES,
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
     across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,
-    as_json: _Json = False, color: _Colour = "auto", no_update: _NoUpdate = False, index_dir: _IndexDir = None,
+    as_json: _Json = False,
+    color: _Colour = "auto",
+    no_update: _NoUpdate = False,
+    index_dir: _IndexDir = None,
     model: _Model = None,
-) -> None:  # fmt: skip
+) -> None:
     """List groups of functions under PATH that do the same, within and across languages. Exit codes as of search."""
     from codesage.search.filters import filter_of
     from codesage.search.show import Screen
@@ -170,8 +214,9 @@ def clear(
     everything: Annotated[bool, typer.Option("--all", help="All that is in the cache: indexes, vectors and clones.")] = False,
     gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
-    index_dir: _IndexDir = None, store: _Store = None,
-) -> None:  # fmt: skip
+    index_dir: _IndexDir = None,
+    store: _Store = None,
+) -> None:
     """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
     if store:
         from codesage.search.store.commands import clear_from
@@ -212,10 +257,11 @@ def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model =
 
 
 def models(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders that hold models; default: the working folder.",
-                                                         show_default=False)] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders that hold models; default: the working folder.", show_default=False)
+    ] = None,
     as_json: _Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """List the bundled model and those in each FOLDER: width, tokens at a time, size, fingerprint."""
     from dataclasses import asdict
 
@@ -227,8 +273,10 @@ def models(
         return Screen().json({"models": [asdict(one) for one in found]})
     typer.echo(f"{'width':>5}  {'tokens':>6}  {'MB':>7}  {'fingerprint':<24}  model")
     for one in found:
-        typer.echo(f"{one.width:>5}  {one.max_tokens:>6}  {one.size / 1e6:>7,.1f}  {one.fingerprint:<24}  {printable(one.name)}"
-                   + (f" (cannot be loaded: {printable(one.fault)})" if one.fault else ""))  # fmt: skip
+        typer.echo(
+            f"{one.width:>5}  {one.max_tokens:>6}  {one.size / 1e6:>7,.1f}  {one.fingerprint:<24}  {printable(one.name)}"
+            + (f" (cannot be loaded: {printable(one.fault)})" if one.fault else "")
+        )
 
 
 def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None) -> None:
@@ -254,7 +302,7 @@ workspace = typer.Typer(help="Names for several paths, which search takes as @NA
 def add_workspace(
     name: Annotated[str, typer.Argument(help="The name.")],
     paths: Annotated[list[str], typer.Argument(help="Folders, files or addresses of git repositories.")],
-) -> None:  # fmt: skip
+) -> None:
     """Give the name NAME to each PATH together, instead of what it stood for before."""
     from codesage.search.remote import set_workspace
 
@@ -282,8 +330,9 @@ def list_workspaces() -> None:
 class _Form:
     """How answers are shown. CodesageError for options that do not go together."""
 
-    def __init__(self, color: str, as_json: bool, jsonl: bool, only_paths: bool, null: bool, context: int | None,
-                 explain: bool) -> None:  # fmt: skip
+    def __init__(
+        self, color: str, as_json: bool, jsonl: bool, only_paths: bool, null: bool, context: int | None, explain: bool
+    ) -> None:
         from codesage.search.show import Screen
 
         if color not in ("auto", "always", "never"):
@@ -302,9 +351,20 @@ class _Form:
 
         for lack in answer.partial:
             say(lack)
-        records = [as_json(hit, patterns=patterns, explain=self._explain, stale=hit.chunk.path in answer.stale,
-                           partial=bool(answer.partial))
-                   for hit in answer.hits] if self._as_json or self._jsonl else []  # fmt: skip
+        records = (
+            [
+                as_json(
+                    hit,
+                    patterns=patterns,
+                    explain=self._explain,
+                    stale=hit.chunk.path in answer.stale,
+                    partial=bool(answer.partial),
+                )
+                for hit in answer.hits
+            ]
+            if self._as_json or self._jsonl
+            else []
+        )
         if self._as_json:
             self._screen.json({"partial": bool(answer.partial), "results": records})
         elif self._jsonl:
@@ -314,8 +374,9 @@ class _Form:
             self._screen.paths((hit.chunk.path for hit in answer.hits), null=self._null)
         else:
             for hit in answer.hits:
-                self._screen.hit(hit, patterns=patterns, context=self._context, explain=self._explain,
-                                 stale=hit.chunk.path in answer.stale)  # fmt: skip
+                self._screen.hit(
+                    hit, patterns=patterns, context=self._context, explain=self._explain, stale=hit.chunk.path in answer.stale
+                )
         if not answer.hits:
             for option in answer.unused_filters:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
@@ -335,9 +396,14 @@ def _say(message: str) -> None:
 
 
 def _asker(
-    paths: list[str] | None, index_dir: Path | None, model: Path | None, *, update: bool, separate: bool = False,
+    paths: list[str] | None,
+    index_dir: Path | None,
+    model: Path | None,
+    *,
+    update: bool,
+    separate: bool = False,
     whole: bool = False,
-) -> "Asker":  # fmt: skip
+) -> "Asker":
     from codesage.encoder.runtime import load
     from codesage.search.ask import Asker
     from codesage.search.places import places_of

@@ -37,8 +37,13 @@ CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX pieces_of_chunk ON pieces (chunk);
 CREATE INDEX pieces_of_row ON pieces (row);
 """
-_CANNOT_WRITE = {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
-                 sqlite3.SQLITE_CANTOPEN}  # fmt: skip
+_CANNOT_WRITE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -102,8 +107,13 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
             _restrict(fresh, 0o600)
             with connection:
                 connection.executescript(f"BEGIN; {_TABLES} {postings.TABLES}")  # else each table would be a commit
-                meta = {"schema": SCHEMA, "model": encoder.fingerprint, "width": str(encoder.width),
-                        "root": str(root.resolve()), "origin": os.urandom(16).hex()}  # fmt: skip
+                meta = {
+                    "schema": SCHEMA,
+                    "model": encoder.fingerprint,
+                    "width": str(encoder.width),
+                    "root": str(root.resolve()),
+                    "origin": os.urandom(16).hex(),
+                }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         finally:
             connection.close()

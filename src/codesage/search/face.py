@@ -49,9 +49,15 @@ class Index:
                 pass
 
     def search(
-        self, query: str, *, top: int = 10, update: bool = True, dense_weight: float = DENSE_WEIGHT, weak: bool = False,
+        self,
+        query: str,
+        *,
+        top: int = 10,
+        update: bool = True,
+        dense_weight: float = DENSE_WEIGHT,
+        weak: bool = False,
         **only: Any,
-    ) -> list[Hit]:  # fmt: skip
+    ) -> list[Hit]:
         """The `top` best chunks for `query`, in plain words or code.
 
         `update`: look for changes first. `weak`: answer also when no code matches the query. `only` restricts, before the best

@@ -91,9 +91,14 @@ ALL = Filter()
 
 
 def filter_of(
-    types: Iterable[str] = (), globs: Sequence[str] = (), content: str = "all", patterns: Iterable[str] = (), *,
-    below: str = "", named: Callable[[str], str] = str,
-) -> Filter:  # fmt: skip
+    types: Iterable[str] = (),
+    globs: Sequence[str] = (),
+    content: str = "all",
+    patterns: Iterable[str] = (),
+    *,
+    below: str = "",
+    named: Callable[[str], str] = str,
+) -> Filter:
     """The filter of what a person gave. CodesageError for a type, pattern or content that is not known, which it names."""
     if content not in ("all", *CONTENTS):
         raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")

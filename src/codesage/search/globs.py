@@ -113,8 +113,15 @@ def _regex(glob: str) -> str:
             raise ValueError("it has a } without a {")
         if letter == "\\":
             raise ValueError("nothing follows its last backslash")
-        found.append("(?:.*/)?" if token["folders"] else "[^/]*" if token["stars"] else
-                     re.escape(token["plain"]) if token["plain"] else _plain(letter, depth))  # fmt: skip
+        found.append(
+            "(?:.*/)?"
+            if token["folders"]
+            else "[^/]*"
+            if token["stars"]
+            else re.escape(token["plain"])
+            if token["plain"]
+            else _plain(letter, depth)
+        )
     if depth:
         raise ValueError("it has a { without a }")
     return "".join(found)

@@ -200,9 +200,13 @@ class Index:
         return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded, in_part)
 
     def update(
-        self, encoder: Encoder, *, progress: _Progress = lambda done, total: None,
-        encoding: _Progress = lambda done, total: None, seconds: float | None = None,
-    ) -> Counter:  # fmt: skip
+        self,
+        encoder: Encoder,
+        *,
+        progress: _Progress = lambda done, total: None,
+        encoding: _Progress = lambda done, total: None,
+        seconds: float | None = None,
+    ) -> Counter:
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
         Then encode what is not encoded, at least a little, until about `seconds` after the start (None: to the end). `progress`
@@ -371,8 +375,10 @@ class Index:
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
         first = 1 + (last[0] if last else 0)
         lengths = batch.words.lengths().tolist()
-        rows = [(number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, length, storable(one.text))
-                for number, (one, length) in enumerate(zip(batch.chunks, lengths, strict=True), start=first)]  # fmt: skip
+        rows = [
+            (number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, length, storable(one.text))
+            for number, (one, length) in enumerate(zip(batch.chunks, lengths, strict=True), start=first)
+        ]
         self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         postings.add(self.connection, first, batch.words)
         statics = statics_of(encoder)

@@ -15,10 +15,14 @@ _TEST = re.compile(
 )
 _EXAMPLE = re.compile(r"(^|/)(examples?|samples?|demos?|docs_src|tutorials?|playground)/", re.IGNORECASE)
 _LEGACY = re.compile(r"(^|[/_.-])(legacy|deprecated|compat|_?old|obsolete|v0|v[1-9])([/_.-]|$)", re.IGNORECASE)
-_DOCS = re.compile(r"\.(md|markdown|mdx|rst|txt|adoc|org|tex|html?)$|(^|/)(docs?|changelog|readme|licen[cs]e|authors)(/|$)",
-                   re.IGNORECASE)  # fmt: skip
-_CODE = re.compile(r"\.(sh|bash|zsh|ps1|rs|kt|kts|scala|swift|lua|pl|pm|r|jl|ex|exs|erl|hs|ml|clj|dart|vue|svelte|sql|proto|cpp"
-                   r"|cc|cxx|hpp|hh|m|mm|fs|vb|zig|nim|elm|ipynb)$", re.IGNORECASE)  # fmt: skip
+_DOCS = re.compile(
+    r"\.(md|markdown|mdx|rst|txt|adoc|org|tex|html?)$|(^|/)(docs?|changelog|readme|licen[cs]e|authors)(/|$)", re.IGNORECASE
+)
+_CODE = re.compile(
+    r"\.(sh|bash|zsh|ps1|rs|kt|kts|scala|swift|lua|pl|pm|r|jl|ex|exs|erl|hs|ml|clj|dart|vue|svelte|sql|proto|cpp"
+    r"|cc|cxx|hpp|hh|m|mm|fs|vb|zig|nim|elm|ipynb)$",
+    re.IGNORECASE,
+)
 _FIRST = {"code": 0, "example": 1, "test": 1, "legacy": 1, "generated": 2, "vendored": 2, "docs": 2, "data": 3}
 
 

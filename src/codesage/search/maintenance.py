@@ -32,9 +32,15 @@ if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
 _EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles", "lance": "lancedb"}
-_SNIPPETS = {"python": "def f():\n    return 1\n", "php": "<?php function f() { return 1; }\n",
-             "go": "package p\nfunc f() int { return 1 }\n", "ruby": "def f\n  1\nend\n", "c": "int f() { return 1; }\n",
-             "java": "class A { int f() { return 1; } }\n", "csharp": "class A { int F() { return 1; } }\n"}  # fmt: skip
+_SNIPPETS = {
+    "python": "def f():\n    return 1\n",
+    "php": "<?php function f() { return 1; }\n",
+    "go": "package p\nfunc f() int { return 1 }\n",
+    "ruby": "def f\n  1\nend\n",
+    "c": "int f() { return 1; }\n",
+    "java": "class A { int f() { return 1; } }\n",
+    "csharp": "class A { int F() { return 1; } }\n",
+}
 _LITTLE = 200_000_000  # bytes of free space
 
 
@@ -63,9 +69,7 @@ def kept_indexes() -> list[Kept]:
     return [Kept(folder, _root_of(folder), size_of(folder)) for folder in folders]
 
 
-def to_clear(
-    paths: list[Path], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None
-) -> list[Kept]:  # fmt: skip
+def to_clear(paths: list[Path], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None) -> list[Kept]:
     """The indexes that are meant. CodesageError when the options do not go together, or a path has no index."""
     if sum(map(bool, (paths, everything, gone, vectors))) > 1 or (index_dir and (everything or gone or vectors)):
         raise CodesageError("give paths, or one of --all, --gone and --vectors")
@@ -239,10 +243,12 @@ def _content_findings(index: Index, command: str, repair: str) -> Iterator[Findi
     yield Finding("index", f"version {SCHEMA}, {status.files:,} files, {status.chunks:,} chunks, {size:,.1f} MB")
     try:
         words = index.connection.execute("SELECT count(DISTINCT word) FROM words").fetchone()[0]
-        torn = index.connection.execute("SELECT count(*) FROM words"
-                                        " WHERE length(distances) != 2 * length(counts)").fetchone()[0]  # fmt: skip
-        lost = index.connection.execute("SELECT count(*) FROM chunks WHERE NOT EXISTS (SELECT 1 FROM segments"
-                                        " WHERE id >= first AND id < first + 65536)").fetchone()[0]  # fmt: skip
+        torn = index.connection.execute("SELECT count(*) FROM words WHERE length(distances) != 2 * length(counts)").fetchone()[
+            0
+        ]
+        lost = index.connection.execute(
+            "SELECT count(*) FROM chunks WHERE NOT EXISTS (SELECT 1 FROM segments WHERE id >= first AND id < first + 65536)"
+        ).fetchone()[0]
         fault = f"{torn:,} damaged rows, {lost:,} chunks without words" if torn or lost else ""
         yield Finding("index, words", fault or f"{words:,} words", repair if fault else "")
     except sqlite3.Error as error:
@@ -268,8 +274,9 @@ def _tree_findings(path: Path) -> Iterator[Finding]:
     if path.is_dir():
         closed = [folder for folder, _, _ in os.walk(path) if not os.access(folder, os.R_OK | os.X_OK)]
         if closed:
-            yield Finding("tree", f"{len(closed):,} folders cannot be read, such as {closed[0]}",
-                          "give yourself the right to read them")  # fmt: skip
+            yield Finding(
+                "tree", f"{len(closed):,} folders cannot be read, such as {closed[0]}", "give yourself the right to read them"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,15 @@ _SLOPE = 0.5  # with fewer
 
 
 def similarities(
-    index: Index, view: View, encoder: Encoder, vector_D: np.ndarray, static_D: np.ndarray | None,
-    order: Callable[[np.ndarray], list[int]], seconds: float, means: dict[str, np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    index: Index,
+    view: View,
+    encoder: Encoder,
+    vector_D: np.ndarray,
+    static_D: np.ndarray | None,
+    order: Callable[[np.ndarray], list[int]],
+    seconds: float,
+    means: dict[str, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """float32 (N,) similarities, and bool (N,): which of them are the encoder's.
 
     `order` gives places, the most promising first, for similarities. About `seconds` go into encoding. `means` is
@@ -51,9 +57,14 @@ def similarities(
 
 
 def _encoded(
-    index: Index, view: View, encoder: Encoder, cache: Vectors, places: list[int], means: dict[str, np.ndarray] | None,
+    index: Index,
+    view: View,
+    encoder: Encoder,
+    cache: Vectors,
+    places: list[int],
+    means: dict[str, np.ndarray] | None,
     vector_D: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The similarity of each of the chunks at `places`."""
     texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
     vectors = cache.encode([text for one in texts for text in one]).astype(np.float32)

@@ -48,7 +48,7 @@ class Place:
 
 def places_of(
     paths: Sequence[Path | str], encoder: Encoder, *, index_dir: Path | None = None, separate: bool = False
-) -> list[Place]:  # fmt: skip
+) -> list[Place]:
     """The places of `paths`, each once. With `separate` each gets an index, also inside an indexed folder.
 
     With `separate`, clones of repositories elsewhere are also fetched again.
@@ -95,8 +95,9 @@ def clones_below(folder: Path) -> list[Path]:
 def _folders_in(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]  # fmt: skip
+            return [
+                Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            ]
     except OSError:
         return []
 
@@ -132,9 +133,11 @@ def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
     except CodesageError:
         return False
     try:
-        held = index.connection.execute("SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
-                                        f"{('unreadable', *NESTED)} LIMIT 1",
-                                        (below, f"{below}/", f"{below}0")).fetchone()  # fmt: skip
+        held = index.connection.execute(
+            "SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
+            f"{('unreadable', *NESTED)} LIMIT 1",
+            (below, f"{below}/", f"{below}0"),
+        ).fetchone()
         return held is not None and not index.pending
     finally:
         index.connection.close()

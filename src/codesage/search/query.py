@@ -29,9 +29,16 @@ _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
 
 def search(
-    index: Index, encoder: Encoder, query: str, *, top: int = 10, where: Filter = ALL,
-    dense_weight: float = DENSE_WEIGHT, rules: Rules | None = None, seconds: float = 0.5,
-) -> list[Hit]:  # fmt: skip
+    index: Index,
+    encoder: Encoder,
+    query: str,
+    *,
+    top: int = 10,
+    where: Filter = ALL,
+    dense_weight: float = DENSE_WEIGHT,
+    rules: Rules | None = None,
+    seconds: float = 0.5,
+) -> list[Hit]:
     """The `top` best chunks for `query`, best first, of those that `where` lets pass.
 
     The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
@@ -57,9 +64,15 @@ def search(
 
 
 def _dense(
-    index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray, lexical: list[int],
-    allowed_N: np.ndarray | None, seconds: float,
-) -> tuple[list[int], np.ndarray]:  # fmt: skip
+    index: Index,
+    view: View,
+    encoder: Encoder,
+    query: str,
+    vector_D: np.ndarray,
+    lexical: list[int],
+    allowed_N: np.ndarray | None,
+    seconds: float,
+) -> tuple[list[int], np.ndarray]:
     """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
     if view.complete:
         return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
@@ -210,8 +223,10 @@ def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: 
             if len(found) == top:
                 break
             found.append((key, at, chunk, score))
-    return [(int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
-            for key, at, chunk, score in found]  # fmt: skip
+    return [
+        (int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
+        for key, at, chunk, score in found
+    ]
 
 
 def _rows(

@@ -55,11 +55,13 @@ class Rules:
 _KINDS = {"code": 1.0, "legacy": 0.7, "example": 0.6, "test": 0.5, "generated": 0.6, "vendored": 0.5, "docs": 0.8, "data": 0.7}
 _ASKED = {  # words that ask for a kind of file
     "test": {"test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures", "mock", "benchmark"},
-    "example": {"example", "examples", "sample", "demo", "tutorial"}, "generated": {"generated"},
-    "vendored": {"vendor", "vendored"}, "legacy": {"legacy", "deprecated", "compat", "old"},
+    "example": {"example", "examples", "sample", "demo", "tutorial"},
+    "generated": {"generated"},
+    "vendored": {"vendor", "vendored"},
+    "legacy": {"legacy", "deprecated", "compat", "old"},
     "docs": {"docs", "documentation", "readme", "changelog", "guide", "license", "licence"},
     "data": {"yaml", "toml", "workflow", "dockerfile"},
-}  # fmt: skip
+}
 
 
 def reciprocal_rank_fusion(

@@ -121,8 +121,13 @@ class _Helper:
         path = os.pathsep.join(filter(None, sys.path))
         command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+            )
         except OSError:
             self._answers.put(None)
             return

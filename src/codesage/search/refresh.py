@@ -28,8 +28,10 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
     except KeyboardInterrupt:
         index.connection.rollback()
         lack = lacking(index) or "complete"
-        say(f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): "
-            "the next run goes on from there")  # fmt: skip
+        say(
+            f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): "
+            "the next run goes on from there"
+        )
         raise typer.Exit(130) from None
     status = index.status()
     if changes["read"] or changes["gone"]:

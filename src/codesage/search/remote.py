@@ -55,8 +55,15 @@ def cloned(url: str, *, fetch: bool = False) -> Path:
 def _git(url: str, *arguments: str) -> None:
     if shutil.which("git") is None:
         raise CodesageError(f"{public(url)} needs git, which is not installed: install it, or give a folder")
-    done = subprocess.run(["git", *_SAFE, *arguments], capture_output=True, text=True, errors="replace", check=False,
-                          stdin=subprocess.DEVNULL, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})  # fmt: skip
+    done = subprocess.run(
+        ["git", *_SAFE, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+    )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["git failed"])[-1].replace(url, public(url))
         raise CodesageError(f"{public(url)} cannot be cloned ({reason}): check the address and your access to it")

@@ -28,8 +28,12 @@ def printable(text: str) -> str:
     r"""`text` with control characters shown as `\x1b`."""
     if not _UNSEEN.search(text):
         return text
-    return "".join(letter if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp") else
-                   letter.encode("unicode_escape").decode() for letter in text)  # fmt: skip
+    return "".join(
+        letter
+        if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp")
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 class Screen:
@@ -65,8 +69,15 @@ class Screen:
         if len(groups) > top:
             self._echo(f"and {len(groups) - top:,} more groups (-k shows more)")
 
-    def hit(self, hit: Hit, *, patterns: Sequence[re.Pattern] = (), context: int | None = None, explain: bool = False,
-            stale: bool = False) -> None:  # fmt: skip
+    def hit(
+        self,
+        hit: Hit,
+        *,
+        patterns: Sequence[re.Pattern] = (),
+        context: int | None = None,
+        explain: bool = False,
+        stale: bool = False,
+    ) -> None:
         """Print one answer: its place, name and score, then lines of it."""
         chunk = hit.chunk
         matching = matching_lines(chunk, patterns) or [chunk.start_line]
@@ -102,14 +113,25 @@ class Screen:
         return typer.style(place, fg="magenta", bold=True) if self.colour else place
 
 
-def as_json(hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False,
-            partial: bool = False) -> dict:  # fmt: skip
+def as_json(
+    hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False, partial: bool = False
+) -> dict:
     """A hit as JSON holds it."""
     chunk = hit.chunk
-    found = {"path": chunk.path, "start_line": chunk.start_line, "end_line": chunk.end_line, "language": chunk.language,
-             "name": chunk.name, "kind": chunk.kind, "score": round(hit.score, 6), "alike": hit.alike, "stale": stale,
-             "tier": hit.tier, "partial": partial,
-             "snippet": chunk.text}  # fmt: skip
+    found = {
+        "path": chunk.path,
+        "start_line": chunk.start_line,
+        "end_line": chunk.end_line,
+        "language": chunk.language,
+        "name": chunk.name,
+        "kind": chunk.kind,
+        "score": round(hit.score, 6),
+        "alike": hit.alike,
+        "stale": stale,
+        "tier": hit.tier,
+        "partial": partial,
+        "snippet": chunk.text,
+    }
     if patterns:
         found["matching_lines"] = matching_lines(chunk, patterns)
     if explain:

@@ -56,8 +56,10 @@ def similar(
         if allowed_N is not None:
             scores_N[~allowed_N] = -np.inf
         best = [place for place in np.argsort(-scores_N, kind="stable")[:top] if np.isfinite(scores_N[place])]
-        return [Hit(chunk, float(scores_N[place]), tier="encoder" if known_N[place] else "static")
-                for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)]  # fmt: skip
+        return [
+            Hit(chunk, float(scores_N[place]), tier="encoder" if known_N[place] else "static")
+            for place, chunk in zip(best, index.chunks_of(view.numbers_N[best].tolist()), strict=True)
+        ]
 
 
 def _no_code_at(index: Index, path: str, line: int) -> str:

@@ -197,10 +197,17 @@ def load(connection: sqlite3.Connection, width: int) -> View:
     numbers_N = np.array(columns[0], np.int64)
     vectors_PD, starts_N, encoded_N = _vectors(connection, numbers_N, width)
     return View(
-        numbers_N, list(columns[1]), list(columns[2]), list(columns[3]), list(columns[4]),
-        Postings(numbers_N, np.array(columns[5], np.float64)), vectors_PD, starts_N, encoded_N,
+        numbers_N,
+        list(columns[1]),
+        list(columns[2]),
+        list(columns[3]),
+        list(columns[4]),
+        Postings(numbers_N, np.array(columns[5], np.float64)),
+        vectors_PD,
+        starts_N,
+        encoded_N,
         None if encoded_N.all() else _statics(connection, numbers_N),
-    )  # fmt: skip
+    )
 
 
 def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -80,8 +80,12 @@ class _Metrics:
         self.requests = Counter("codesage_requests", "Requests.", ["path", "status"], registry=self.registry)
         self.seconds = Histogram("codesage_request_seconds", "Time of a request.", ["path"], registry=self.registry)
         self.tokens = Counter("codesage_tokens", "Tokens encoded.", registry=self.registry)
-        self.batch = Histogram("codesage_batch_requests", "Requests encoded together.", registry=self.registry,
-                               buckets=(1, 2, 4, 8, 16, 32, 64, 128))  # fmt: skip
+        self.batch = Histogram(
+            "codesage_batch_requests",
+            "Requests encoded together.",
+            registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+        )
         waiting = Gauge("codesage_waiting_tokens", "Tokens that wait.", registry=self.registry)
         waiting.set_function(lambda: batcher().waiting_tokens)
 
@@ -145,20 +149,26 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
         if width < encoder.width:
             vectors = unit_length(vectors)
         tokens = sum(map(len, ids))
-        data = [{"object": "embedding", "index": number, "embedding": _written(row, request.encoding_format)}
-                for number, row in enumerate(vectors)]  # fmt: skip
-        return _json({"object": "list", "data": data, "model": request.model,
-                      "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})  # fmt: skip
+        data = [
+            {"object": "embedding", "index": number, "embedding": _written(row, request.encoding_format)}
+            for number, row in enumerate(vectors)
+        ]
+        return _json(
+            {"object": "list", "data": data, "model": request.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+        )
 
     @app.get("/v1/models")
     async def models() -> dict:
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codesage"}
-                                           for name in MODELS]}  # fmt: skip
+        return {
+            "object": "list",
+            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codesage"} for name in MODELS],
+        }
 
     @app.post("/rerank")
     async def rerank(request: RerankRequest) -> dict:
-        ids = await service.tokenised(lambda: [*encoder.token_ids([request.query], kind="text"),
-                                               *encoder.token_ids(request.documents)])  # fmt: skip
+        ids = await service.tokenised(
+            lambda: [*encoder.token_ids([request.query], kind="text"), *encoder.token_ids(request.documents)]
+        )
         vectors = await service.vectors(ids)
         scores = vectors[1:] @ vectors[0]
         best = np.argsort(-scores, kind="stable")[: request.top_n or None]
@@ -168,9 +178,12 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
 def _add_search(app: FastAPI, service: Service) -> None:
     @app.get("/search")
     async def search(
-        q: Annotated[str, Query(min_length=1, max_length=10_000)], path: str = "", language: str = "", glob: str = "",
+        q: Annotated[str, Query(min_length=1, max_length=10_000)],
+        path: str = "",
+        language: str = "",
+        glob: str = "",
         limit: _Limit = 10,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         return await service.ask(lambda: service.folders.search(q, path=path, language=language, glob=glob, top=limit))
 
     @app.get("/similar")
@@ -186,10 +199,13 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/status")
     async def status() -> dict:
         states = await run_in_threadpool(service.folders.status)
-        return {"model": service.encoder.fingerprint, "folders": [
-            {"root": index.root, "files": index.files, "chunks": index.chunks, "skipped": index.skipped, "partial": partial}
-            for index, partial in states
-        ]}  # fmt: skip
+        return {
+            "model": service.encoder.fingerprint,
+            "folders": [
+                {"root": index.root, "files": index.files, "chunks": index.chunks, "skipped": index.skipped, "partial": partial}
+                for index, partial in states
+            ],
+        }
 
     @app.get("/health")
     async def health() -> dict:
@@ -296,10 +312,20 @@ def _written(row: np.ndarray, form: str) -> str | list[float]:
 
 def _answer(answer: Answer) -> dict:
     return {
-        "root": str(answer.root), "files_indexed": answer.files, "partial": answer.partial,
+        "root": str(answer.root),
+        "files_indexed": answer.files,
+        "partial": answer.partial,
         "results": [
-            {"path": hit.chunk.path, "start_line": hit.chunk.start_line, "end_line": hit.chunk.end_line, "kind": hit.chunk.kind,
-             "name": hit.chunk.name, "language": hit.chunk.language, "score": round(hit.score, 6), "text": hit.chunk.text}
+            {
+                "path": hit.chunk.path,
+                "start_line": hit.chunk.start_line,
+                "end_line": hit.chunk.end_line,
+                "kind": hit.chunk.kind,
+                "name": hit.chunk.name,
+                "language": hit.chunk.language,
+                "score": round(hit.score, 6),
+                "text": hit.chunk.text,
+            }
             for hit in answer.hits
         ],
-    }  # fmt: skip
+    }

@@ -49,9 +49,13 @@ class Batcher:
     """Encodes token ids in a thread of its own. Use it as a context manager, or `close` it."""
 
     def __init__(
-        self, encode_ids: Callable[[Sequence[Sequence[int]]], np.ndarray], *, batch_tokens: int = 8_192,
-        queue_tokens: int = 262_144, on_batch: Callable[[int, int], None] = lambda requests, tokens: None,
-    ) -> None:  # fmt: skip
+        self,
+        encode_ids: Callable[[Sequence[Sequence[int]]], np.ndarray],
+        *,
+        batch_tokens: int = 8_192,
+        queue_tokens: int = 262_144,
+        on_batch: Callable[[int, int], None] = lambda requests, tokens: None,
+    ) -> None:
         """`encode_ids` gives float32 (n, D) of n documents. `batch_tokens`: of a batch, unless one request alone has more.
 
         `queue_tokens`: that may wait, beside those being encoded. `on_batch` is called with the requests and tokens of a batch.

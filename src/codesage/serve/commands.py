@@ -16,12 +16,17 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8764,
     name: Annotated[list[str] | None, typer.Option(help="Another host name that requests may address, with its port.")] = None,
-    token: Annotated[str, typer.Option(help="Bearer token that requests must bring; needed for an address that others can "
-                                       "reach.", envvar="CODESAGE_TOKEN")] = "",
-    queue_tokens: Annotated[int, typer.Option(min=1, help="Tokens that may wait to be encoded; more is answered with "
-                                              "429.")] = 262_144,
+    token: Annotated[
+        str,
+        typer.Option(
+            help="Bearer token that requests must bring; needed for an address that others can reach.", envvar="CODESAGE_TOKEN"
+        ),
+    ] = "",
+    queue_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that may wait to be encoded; more is answered with 429.")
+    ] = 262_144,
     patience: Annotated[float, typer.Option(min=0, help="Seconds that a search waits for the index.")] = 2.0,
-) -> None:  # fmt: skip
+) -> None:
     """Serve embeddings (as OpenAI's), search and a web page over HTTP."""
     import codesage
     from codesage.agents.folders import Folders
@@ -41,9 +46,15 @@ def serve(
     service = Service(encoder, folders, queue_tokens=queue_tokens)
     hosts = frozenset([f"{one}:{port}" for one in dict.fromkeys([*_LOCAL, host])] + [one.lower() for one in name or []])
     typer.echo(f"codesage: http://{host}:{port} serves {', '.join(map(str, folders.roots))}", err=True)
-    config = uvicorn.Config(Guard(app_of(service), hosts=hosts, token=token), host=host, port=port,
-                            log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning", timeout_keep_alive=10,
-                            limit_concurrency=512, timeout_graceful_shutdown=10)  # fmt: skip
+    config = uvicorn.Config(
+        Guard(app_of(service), hosts=hosts, token=token),
+        host=host,
+        port=port,
+        log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
+        timeout_keep_alive=10,
+        limit_concurrency=512,
+        timeout_graceful_shutdown=10,
+    )
     try:
         uvicorn.Server(config).run()
     finally:

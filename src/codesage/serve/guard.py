@@ -19,9 +19,15 @@ class Guard:
     """The checks around an ASGI application."""
 
     def __init__(
-        self, app: Callable, *, hosts: frozenset[str], token: str = "", most_bytes: int = 8 << 20,
-        most_bytes_held: int = 64 << 20, body_seconds: float = 30.0,
-    ) -> None:  # fmt: skip
+        self,
+        app: Callable,
+        *,
+        hosts: frozenset[str],
+        token: str = "",
+        most_bytes: int = 8 << 20,
+        most_bytes_held: int = 64 << 20,
+        body_seconds: float = 30.0,
+    ) -> None:
         """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none.
 
         `most_bytes`: of a body; `most_bytes_held`: of the bodies of all requests that are being read or answered.

@@ -24,8 +24,16 @@ def map_of(folders: Folders, *, most: int = 5_000) -> dict:
     if len(shown) < 3:
         return {"root": str(root), "points": []}
     spots = _spread(_components(view.centred_PD[view.starts_N[shown]]))
-    points = [{"x": round(float(x), 4), "y": round(float(y), 4), "path": view.paths[chunk], "name": view.names[chunk],
-               "line": lines[int(view.numbers_N[chunk])]} for (x, y), chunk in zip(spots, shown, strict=True)]  # fmt: skip
+    points = [
+        {
+            "x": round(float(x), 4),
+            "y": round(float(y), 4),
+            "path": view.paths[chunk],
+            "name": view.names[chunk],
+            "line": lines[int(view.numbers_N[chunk])],
+        }
+        for (x, y), chunk in zip(spots, shown, strict=True)
+    ]
     return {"root": str(root), "points": points}
 
 

@@ -49,8 +49,9 @@ class Lease:
     def check(self) -> None:
         """CodesageError when another user has taken the lease over."""
         if self.lost:
-            raise CodesageError(f"another {self._user} has taken over {self._lock.parent}: wait for it, or use another "
-                                f"{self._option}")  # fmt: skip
+            raise CodesageError(
+                f"another {self._user} has taken over {self._lock.parent}: wait for it, or use another {self._option}"
+            )
 
     def release(self, *, remove: bool) -> None:
         """Stop renewing. Either `remove` the lock, or mark it as that of a build that ended early: nobody waits for it."""
@@ -109,8 +110,9 @@ class Lease:
         self._lock.write(json.dumps(holder).encode())
 
     def _refusal(self) -> CodesageError:
-        return CodesageError(f"another {self._user} is using {self._lock.parent}: wait for it, or choose another "
-                             f"{self._option}")  # fmt: skip
+        return CodesageError(
+            f"another {self._user} is using {self._lock.parent}: wait for it, or choose another {self._option}"
+        )
 
 
 def _is_dead(holder: dict) -> bool:

@@ -38,8 +38,10 @@ from codesage.search.view import View
 _DEPTH = 200  # of each ranking; search.query takes as many
 _MOST = 12_800  # candidates that are looked at, where a filter that LanceDB does not know lets few pass
 _BEARERS = 1_000  # chunks of one name
-_TABLE = ("CREATE TABLE chunks (id INTEGER PRIMARY KEY, path TEXT, language TEXT, kind TEXT, name TEXT, start_line INTEGER, "
-          "end_line INTEGER, text TEXT)")  # fmt: skip
+_TABLE = (
+    "CREATE TABLE chunks (id INTEGER PRIMARY KEY, path TEXT, language TEXT, kind TEXT, name TEXT, start_line INTEGER, "
+    "end_line INTEGER, text TEXT)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,15 @@ class Question:
 
 
 def ask(
-    store: Store, encoder: Encoder, text: str, where: Filter, paths: Sequence[str] = (), *, top: int = 10,
+    store: Store,
+    encoder: Encoder,
+    text: str,
+    where: Filter,
+    paths: Sequence[str] = (),
+    *,
+    top: int = 10,
     dense_weight: float = DENSE_WEIGHT,
-) -> Answer:  # fmt: skip
+) -> Answer:
     """The `top` best chunks of a store, below `paths` where some are given.
 
     `globs` of the filter count from each root. CodesageError for an empty question, or a path that the store does not hold.
@@ -71,12 +79,21 @@ def ask(
     found, cut = _candidates(store, encoder, question, dense_weight)
     hits = _ranked(store, question, found, dense_weight, top) if found.rows else []
     roots = store.roots()
-    partial = [f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
-               f"{one.root}' completes it" for one in roots if one.pending] + cut  # fmt: skip
+    partial = [
+        f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
+        f"{one.root}' completes it"
+        for one in roots
+        if one.pending
+    ] + cut
     stale = frozenset(_shown(row) for row in (found.rows[at] for at, _ in hits) if _changed(row))
     unused = _unused(store, where, below) if not hits else []
-    return Answer([replace(hit, chunk=replace(hit.chunk, path=_shown(found.rows[at]))) for at, hit in hits], partial, stale,
-                  sum(one.files for one in roots), unused)  # fmt: skip
+    return Answer(
+        [replace(hit, chunk=replace(hit.chunk, path=_shown(found.rows[at]))) for at, hit in hits],
+        partial,
+        stale,
+        sum(one.files for one in roots),
+        unused,
+    )
 
 
 class _Candidates:
@@ -173,9 +190,20 @@ class _View(View):
         whole = tuple(f"{row['root']}\0{row['path']}" for row in rows)
         postings = _Any(numbers_C, np.ones(len(rows)))
         return cls(
-            numbers_C, paths, languages, kinds, names, postings, none, numbers_C, np.ones(len(rows), bool), None,
-            whole=whole, counts=tuple(row["chunks"] for row in rows), there=there,
-        )  # fmt: skip
+            numbers_C,
+            paths,
+            languages,
+            kinds,
+            names,
+            postings,
+            none,
+            numbers_C,
+            np.ones(len(rows), bool),
+            None,
+            whole=whole,
+            counts=tuple(row["chunks"] for row in rows),
+            there=there,
+        )
 
     @cached_property
     def _numbered(self) -> dict[str, int]:
@@ -234,8 +262,9 @@ def _in_folder(folder: Path) -> str:
     conditions = [f"root = {quoted(whole)}", f"starts_with(root, {quoted(whole.rstrip('/') + '/')})"]
     for above in folder.parents:
         part = folder.relative_to(above).as_posix()
-        conditions.append(f"(root = {quoted(above.as_posix())} AND (path = {quoted(part)} OR "
-                          f"starts_with(path, {quoted(part + '/')})))")  # fmt: skip
+        conditions.append(
+            f"(root = {quoted(above.as_posix())} AND (path = {quoted(part)} OR starts_with(path, {quoted(part + '/')})))"
+        )
     return f"({' OR '.join(conditions)})"
 
 
@@ -244,8 +273,7 @@ def _unused(store: Store, where: Filter, below: str) -> list[str]:
     options = {f"-t {name}": _of_type(name) for name in where.types}
     if where.content != "all":
         options[f"--content {where.content}"] = f"content = {quoted(where.content)}"
-    return [option for option, condition in options.items()
-            if not store.count(" AND ".join(filter(None, [below, condition])))]  # fmt: skip
+    return [option for option, condition in options.items() if not store.count(" AND ".join(filter(None, [below, condition])))]
 
 
 # ---- files of hits, where they can be seen from here ----

@@ -34,7 +34,7 @@ def index_into(address: str, paths: Sequence[str], model: Path | None, engine: s
 
 def answer_from(
     address: str, query: str, where: "Filter", paths: Sequence[str], model: Path | None, *, top: int, dense_weight: float
-) -> "Answer":  # fmt: skip
+) -> "Answer":
     """What a store answers."""
     _require_extra()
     from codesage.encoder.runtime import load

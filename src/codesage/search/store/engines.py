@@ -115,8 +115,10 @@ class Worker:
     def __init__(self, model: Path | None, fingerprint: str, address: str) -> None:
         self._encoder, self._address = load(model), address
         if self._encoder.fingerprint != fingerprint:
-            raise CodesageError(f"the model on {socket.gethostname()} is {self._encoder.fingerprint}, not {fingerprint}: "
-                                "install the same version and model on every machine")  # fmt: skip
+            raise CodesageError(
+                f"the model on {socket.gethostname()} is {self._encoder.fingerprint}, not {fingerprint}: "
+                "install the same version and model on every machine"
+            )
         self._store: Store | None = None
         self._folder = tempfile.TemporaryDirectory()  # a cache for this worker's life, which encodes in the batches of Local
 

@@ -40,9 +40,14 @@ def roots_of(paths: Sequence[str], encoder: Encoder) -> dict[str, Path]:
 
 
 def fill(
-    address: str, roots: dict[str, Path], encoder: Encoder, engine: Engine, *, rebuild: bool = False,
+    address: str,
+    roots: dict[str, Path],
+    encoder: Encoder,
+    engine: Engine,
+    *,
+    rebuild: bool = False,
     progress: Progress = lambda done, total: None,
-) -> list[Root]:  # fmt: skip
+) -> list[Root]:
     """Bring `roots` up to date in the store of an address; returns what the store now says of them.
 
     CodesageError when the store cannot be written, belongs to another model or version, or another process is writing it.

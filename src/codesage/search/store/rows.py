@@ -26,8 +26,21 @@ from codesage.search.terms import indexed_words
 _NAME_WEIGHT = 4  # of a word in the name of a chunk; search.postings counts so too
 _KEY = 32  # hexadecimal digits of a key
 _TEXTS = (
-    "id", "root", "path", "file", "run", "language", "ending", "content", "kind", "name", "called", "text", "words", "key",
-)  # fmt: skip
+    "id",
+    "root",
+    "path",
+    "file",
+    "run",
+    "language",
+    "ending",
+    "content",
+    "kind",
+    "name",
+    "called",
+    "text",
+    "words",
+    "key",
+)
 _NUMBERS = ("chunks", "rows", "piece", "start_line", "end_line")
 
 Known = Callable[[Sequence[str]], dict[str, np.ndarray]]  # from keys to the vectors that a table holds
@@ -99,9 +112,17 @@ class Embedding:
         """The rows of one file, without vectors."""
         cut = chunks(document)
         texts = pieces(cut, self._encoder)
-        shared = {"root": unit.root, "path": document.path, "file": document.sha256, "run": unit.run, "chunks": len(cut),
-                  "rows": sum(map(len, texts)), "language": document.language, "content": content_of(document.path),
-                  "ending": document.path.rpartition(".")[2].lower()}  # fmt: skip
+        shared = {
+            "root": unit.root,
+            "path": document.path,
+            "file": document.sha256,
+            "run": unit.run,
+            "chunks": len(cut),
+            "rows": sum(map(len, texts)),
+            "language": document.language,
+            "content": content_of(document.path),
+            "ending": document.path.rpartition(".")[2].lower(),
+        }
         found = []
         for at, (chunk, own) in enumerate(zip(cut, texts, strict=True)):
             place = "\0".join((unit.root, document.path, str(at), document.sha256))
@@ -133,8 +154,13 @@ def _root_of(unit: Unit) -> Path:
 
 
 def _columns(chunk: Chunk) -> dict:
-    return {"kind": chunk.kind, "name": storable(chunk.name), "called": storable(called(chunk.name)),
-            "start_line": chunk.start_line, "end_line": chunk.end_line}  # fmt: skip
+    return {
+        "kind": chunk.kind,
+        "name": storable(chunk.name),
+        "called": storable(called(chunk.name)),
+        "start_line": chunk.start_line,
+        "end_line": chunk.end_line,
+    }
 
 
 def _words(chunk: Chunk) -> str:

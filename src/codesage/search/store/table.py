@@ -120,8 +120,9 @@ class Store:
         chunks = [heads.get(number) if row["piece"] else row for number, row in first.items()]
         return [chunk for chunk in chunks if chunk is not None], len(found) < rows  # None: deleted meanwhile
 
-    def rows(self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
-             ) -> Iterator[dict]:  # fmt: skip
+    def rows(
+        self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
+    ) -> Iterator[dict]:
         """Rows for which a condition holds, with `among` given those whose column `among` has one of `values`."""
         conditions = [condition]
         if among:
@@ -135,8 +136,10 @@ class Store:
         """All roots, by name."""
         with store_errors(self.address):
             found = self._roots.search().limit(None).to_arrow().to_pylist()
-        return sorted((Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in found),
-                      key=lambda root: root.root)  # fmt: skip
+        return sorted(
+            (Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in found),
+            key=lambda root: root.root,
+        )
 
     # ---- what a run reads and writes ----
 
@@ -146,8 +149,10 @@ class Store:
             query = self._chunks.search().where(f"root = {quoted(root)}").select(["path", "file", "run", "rows"]).limit(None)
             groups = query.to_arrow().group_by(["path", "file", "run", "rows"]).aggregate([([], "count_all")]).to_pylist()
         seen = Counter(group["path"] for group in groups)
-        return {group["path"]: group["file"] if seen[group["path"]] == 1 and group["count_all"] == group["rows"] else ""
-                for group in groups}  # fmt: skip
+        return {
+            group["path"]: group["file"] if seen[group["path"]] == 1 and group["count_all"] == group["rows"] else ""
+            for group in groups
+        }
 
     def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """float16 (D,) vectors of those `keys` that the table holds."""
@@ -173,8 +178,9 @@ class Store:
 
     def note(self, *roots: Root) -> None:
         """Write what is known of roots."""
-        rows = [{"root": one.root, "files": one.files, "pending": one.pending, "skipped": json.dumps(one.skipped)}
-                for one in roots]  # fmt: skip
+        rows = [
+            {"root": one.root, "files": one.files, "pending": one.pending, "skipped": json.dumps(one.skipped)} for one in roots
+        ]
         with store_errors(self.address):
             merge = self._roots.merge_insert("root").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist(rows, schema=_ROOTS))
@@ -218,8 +224,14 @@ def _index_words(chunks: Any) -> None:
     """The index of words, made with the table, since a question by words needs one."""
     from lancedb.index import FTS
 
-    words = FTS(base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False,
-                max_token_length=None)  # fmt: skip
+    words = FTS(
+        base_tokenizer="whitespace",
+        lower_case=False,
+        stem=False,
+        remove_stop_words=False,
+        ascii_folding=False,
+        max_token_length=None,
+    )
     chunks.create_index("words", config=words)
 
 
@@ -229,8 +241,12 @@ def _facts(chunks: Any) -> dict[str, str]:
 
 def _require(address: str, facts: dict[str, str], encoder: Encoder | None) -> None:
     if facts.get("codesage") != VERSION:
-        raise CodesageError(f"{address} has version {facts.get('codesage', 'none')}, expected {VERSION}: "
-                            f"add --rebuild to 'codesage index --store {address}', or choose another --store")  # fmt: skip
+        raise CodesageError(
+            f"{address} has version {facts.get('codesage', 'none')}, expected {VERSION}: "
+            f"add --rebuild to 'codesage index --store {address}', or choose another --store"
+        )
     if encoder and facts["model"] != encoder.fingerprint:
-        raise CodesageError(f"{address} was written by model {facts['model']}, this is model {encoder.fingerprint}: "
-                            f"add --rebuild to 'codesage index --store {address}', or choose another --store")  # fmt: skip
+        raise CodesageError(
+            f"{address} was written by model {facts['model']}, this is model {encoder.fingerprint}: "
+            f"add --rebuild to 'codesage index --store {address}', or choose another --store"
+        )
