@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 
 from codesage import CodesageError
-from codesage.corpus.build import lease, places
 from codesage.corpus.build.keys import read_keys, read_sketches, write_keys
-from codesage.corpus.build.lease import Lease
-from codesage.corpus.build.places import Remote, committed, place_of
 from codesage.corpus.build.work import REPORT, open_work, read_report, result
 from codesage.corpus.build.worker import Limits
 from codesage.corpus.distinct.duplicates import bands, near_duplicates
 from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR, OneMachine
-from codesage.corpus.engine import LocalEngine, RayEngine, start_ray
+from codesage.corpus.engine import LocalEngine, RayEngine
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
 from codesage.encoder.runtime import load
+from codesage.remote import cluster, lease, places
+from codesage.remote.lease import Lease
+from codesage.remote.places import Remote, committed, place_of
 from engine_tasks import Words, harm, kill_the_caller
 from s3_server import Store
 from test_corpus import _function
@@ -62,7 +62,7 @@ def ray(store):
     with pytest.MonkeyPatch.context() as patch:  # its processes import the tasks of engine_tasks.py
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])))
         patch.setenv("RAY_worker_niceness", "0")  # 15 otherwise: beside other work, the imports of Ray Data take minutes
-        start_ray(ray, 4)
+        cluster.start(ray, 4)
         engine = SharedEngine(2, limits=Limits(seconds=60))
     yield engine
     RayEngine.__exit__(engine)

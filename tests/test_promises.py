@@ -11,7 +11,7 @@ import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
-    {"errors", "records", "languages", "words", "artifacts", "walk", "paths"},
+    {"errors", "records", "languages", "words", "artifacts", "walk", "paths", "remote"},
     {"syntax"},
     {"tokenizer"},
     {"encoder"},

@@ -17,6 +17,7 @@ from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
 from codesage.errors import CodesageError
+from codesage.remote import cluster
 
 _TICK = 0.2  # seconds between checks of how long an item has taken
 
@@ -97,7 +98,7 @@ class RayEngine:
             raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
         self._ray, self._started = ray, not ray.is_initialized()
         if self._started:
-            start_ray(ray, workers)
+            cluster.start(ray, workers)
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
         self._pool = Pool(self.workers, limits)
         self.judge: Judge = Cluster(self._pool)
@@ -126,19 +127,3 @@ class RayEngine:
         self._pool.close()
         if self._started:
             self._ray.shutdown()
-
-
-def start_ray(ray: Any, workers: int) -> None:
-    """Join the running cluster or start one here. Tries twice, since a busy machine can fail once; then CodesageError."""
-    options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
-    for last in (False, True):
-        try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR")
-            return
-        except Exception as error:  # Ray raises bare Exceptions too
-            ray.shutdown()
-            if isinstance(error, ValueError):
-                options = {}  # `ray start` has started a cluster here, and its size is already set
-            if last:
-                reason = " ".join(str(error).split())
-                raise CodesageError(f"cannot start Ray: {reason}: try again, or use --engine local") from None

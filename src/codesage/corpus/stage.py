@@ -26,7 +26,6 @@ import pyarrow as pa
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
 from codesage.corpus.build.keys import read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
-from codesage.corpus.build.places import Place, Remote
 from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
 from codesage.corpus.distinct.verdicts import drop_alone, drop_shared
@@ -43,6 +42,7 @@ from codesage.corpus.sources.trees import Source
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import Function
+from codesage.remote.places import Place, Remote
 
 _DOWNLOADS = 4  # at a time
 _SKIPPED = pa.schema([("source", pa.string()), ("path", pa.string()), ("reason", pa.string())])

@@ -11,7 +11,7 @@ from threading import Lock
 
 import numpy as np
 
-from codesage.corpus.build.places import Place, Remote
+from codesage.remote.places import Place, Remote
 
 Keys = dict[str, np.ndarray]  # column name -> array with one row for each document or pair
 KEYS_FILE, SKETCHES_FILE = "keys.npz", "sketches.npz"

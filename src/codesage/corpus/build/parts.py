@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import Writer
 from codesage.corpus.build.work import Work, result
 from codesage.corpus.build.worker import Guard
+from codesage.remote.places import Place, parquet
 
 PART_CHARACTERS = 128 << 20  # approximate characters of text in a shard
 PART_FILE = "part.parquet"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from codesage.corpus.build.places import Place
 from codesage.corpus.build.worker import Task
+from codesage.remote.places import Place
 
 
 class Unit(Protocol):

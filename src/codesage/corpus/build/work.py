@@ -19,11 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codesage.corpus.build.lease import LOCK, Lease
-from codesage.corpus.build.places import Place, Remote, committed, place_of
 from codesage.corpus.build.units import Runner, U
 from codesage.corpus.build.worker import Task
 from codesage.errors import CodesageError
+from codesage.remote.lease import LOCK, Lease
+from codesage.remote.places import Place, Remote, committed, place_of
 
 REPORT = "report.json"
 _REQUESTS = 16  # sent to an object store at a time

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.corpus.build.keys import Keys, read_sketches
-from codesage.corpus.build.places import Place, place_of
 from codesage.corpus.build.pool import Pool
 from codesage.corpus.distinct.duplicates import PERMUTATIONS, band_keys, bands, drop_repeats
 from codesage.corpus.distinct.verdicts import EQUAL, HELD_BODY, HELD_TEXT, NEAR
+from codesage.remote.places import Place, place_of
 
 _BLOCK_ROWS = 1 << 21  # documents or pairs that one call reads; their bands take 0.7 GB
 _PARTITION_RECORDS = 1 << 24  # records that one call collects: 0.3 GB

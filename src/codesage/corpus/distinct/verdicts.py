@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from codesage.corpus.build.keys import Keys, read_sketches
-from codesage.corpus.build.places import Place
 from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
+from codesage.remote.places import Place
 
 EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED = 1, 2, 3, 4, 5, 6
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}

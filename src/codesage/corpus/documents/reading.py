@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from codesage.corpus.build.keys import write_keys
-from codesage.corpus.build.places import Place
 from codesage.corpus.build.tables import GROUP_BYTES, Writer, schema_of, table_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
@@ -24,6 +23,7 @@ from codesage.corpus.sources.trees import Source
 from codesage.languages import LANGUAGES
 from codesage.paths import is_test
 from codesage.records import Document
+from codesage.remote.places import Place
 from codesage.walk import Skipped
 
 DOCUMENTS = schema_of(Document, test=bool)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from codesage.corpus.build.places import parquet
 from codesage.corpus.build.tables import records_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
@@ -14,6 +13,7 @@ from codesage.corpus.pairs.joining import JoinUnit
 from codesage.corpus.pairs.parallel import File, groups_of, is_readme, pairs_of_group, readme_title, titled
 from codesage.corpus.pairs.parsing import ParseUnit, without_benchmarks, write_pairs
 from codesage.records import Document, Pair
+from codesage.remote.places import parquet
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from posixpath import dirname
 
 import pyarrow as pa
 
-from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import compute
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
@@ -25,6 +24,7 @@ from codesage.corpus.pairs.parsing import (
 from codesage.corpus.pairs.tested import Tested, module_of, plain
 from codesage.paths import is_test
 from codesage.records import Function
+from codesage.remote.places import Place, parquet
 
 
 @dataclass(frozen=True, slots=True)

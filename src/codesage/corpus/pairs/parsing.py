@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.corpus.build.keys import write_keys
-from codesage.corpus.build.places import Place, parquet
 from codesage.corpus.build.tables import Writer, records_of, schema_of, table_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
@@ -28,6 +27,7 @@ from codesage.corpus.pairs.rules import pairs_of
 from codesage.corpus.pairs.tested import Tested, tested_of
 from codesage.paths import is_test
 from codesage.records import PAIR_KINDS, Document, Function, Pair
+from codesage.remote.places import Place, parquet
 from codesage.syntax import ParseRefused, functions, parse
 
 _KIND_CODES = {kind: code for code, kind in enumerate(PAIR_KINDS)}

@@ -63,7 +63,7 @@ def store_errors(address: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        from codesage.corpus.build.places import reason_of
+        from codesage.remote.places import reason_of
 
         message = str(error).partition(", location: Location")[0]
         raise CodesageError(f"cannot use {address}: {reason_of(message)[:300]}") from None
@@ -77,8 +77,8 @@ def one_writer(address: str) -> Iterator[Callable[[], None]]:
     """
     location = location_of(address)
     if is_remote(location):
-        from codesage.corpus.build.lease import Lease
-        from codesage.corpus.build.places import Remote
+        from codesage.remote.lease import Lease
+        from codesage.remote.places import Remote
 
         lease, done = Lease(Remote(location), user="process", option="--store"), False
         try:

@@ -79,11 +79,11 @@ class OnRay:
         self._model = None if model is None else model.absolute()
 
     def __enter__(self) -> "OnRay":
-        from codesage.corpus.engine import start_ray
+        from codesage.remote import cluster
 
         self._started = not self._ray.is_initialized()
         if self._started:
-            start_ray(self._ray, self._workers)
+            cluster.start(self._ray, self._workers)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -18,8 +18,8 @@ import threading
 import time
 from uuid import uuid4
 
-from codesage.corpus.build.places import Remote
 from codesage.errors import CodesageError
+from codesage.remote.places import Remote
 
 LOCK = "lock"
 _BEAT = 5.0  # seconds between renewals
