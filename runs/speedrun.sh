@@ -12,7 +12,10 @@ DOCUMENTS=${DOCUMENTS:-3000} TOKENIZER_DOCUMENTS=${TOKENIZER_DOCUMENTS:-3000} AB
 BENCHMARKS=${BENCHMARKS:-../shared/benchmarks}
 site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 exclude=(); bench=()
-if [ -d "$BENCHMARKS" ]; then exclude=(--exclude-benchmarks "$BENCHMARKS") bench=(--benchmarks "$BENCHMARKS"); fi
+if [ -d "$BENCHMARKS" ]; then
+  exclude=(--exclude-benchmarks "$BENCHMARKS")
+  bench=(--benchmarks "$BENCHMARKS" ${TASKS:---task cosqa})
+fi
 if [ -n "${SOURCES:-}" ]; then read -ra sources <<<"$SOURCES"; else sources=(--stdlib --packages "$site"); fi
 held=(); for package in ${HELD_OUT-networkx pyarrow}; do held+=(--held-out "$package"); done
 started=$SECONDS
@@ -43,7 +46,7 @@ if [ "${BASELINES:-1}" = 1 ]; then
   systems=(random="$OUT/random" untrained="$OUT/untrained" "${systems[@]}")
 fi
 step retrieval.json evaluate "${systems[@]}" $PEERS \
-  --corpus "$OUT/corpus" "${bench[@]}" ${TASKS:---task cosqa} --out "$OUT/retrieval.json"
+  --corpus "$OUT/corpus" "${bench[@]}" --out "$OUT/retrieval.json"
 # 7. write a card beside the weights and beside the exported model
 python runs/card.py "$OUT/model" "$OUT/corpus" "$OUT/retrieval.json" both
 cp "$OUT/model/README.md" "$OUT/both/README.md"

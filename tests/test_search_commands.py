@@ -165,7 +165,9 @@ def test_a_filter_that_no_file_passes_is_told_from_no_hit(root):
     assert empty.returncode == 1 and empty.stderr.splitlines()[-1] == "nothing found" and "matches none" not in empty.stderr
 
 
-def test_nonsense_gets_no_answer_unless_asked_for(root):
+def test_nonsense_gets_no_answer_unless_asked_for(root, monkeypatch):
+    assert run("search", "xqzv blorptang", "-l").stdout  # the nearest of so few chunks tells little
+    monkeypatch.setattr(floor, "_FEWEST", 0)
     for nonsense in ("xqzv blorptang", "asdfgh", "the blorptang of xqzv"):
         nothing = run("search", nonsense)
         assert nothing.returncode == 1 and not nothing.stdout, nonsense
@@ -199,7 +201,8 @@ def test_a_place_without_code_is_one_clear_line(root):
     assert run("similar", "src/gap.py:2").returncode == 0
 
 
-def test_a_floor_is_measured_for_each_index(root):
+def test_a_floor_is_measured_for_each_index(root, monkeypatch):
+    monkeypatch.setattr(floor, "_FEWEST", 0)
     index = Index.open(root, folder=None, encoder=ENCODER)
     index.update(ENCODER)
     view = index.view()

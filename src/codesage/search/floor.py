@@ -18,6 +18,7 @@ from codesage.search.view import View
 _COVERED = 0.5  # share of the weight of the query's words that one chunk holds
 _MARGIN = 0.05  # of cosines
 _THIRD = 3  # highest of the probes, as one or two may meet something by chance
+_FEWEST = 50  # chunks: in fewer the nearest to a good question may be far from it
 _LETTERS = 3  # of a word that may be a part of a name
 _PROBES = (
     "wqzjvk", "plimrath dorvex", "ogubnelt", "xkqv wzzt prq", "hjdfk sdlfj", "brontiva melusk", "qqxz ulbrefost", "zzpl mnkw",
@@ -30,10 +31,12 @@ _PROBES = (
 def passes(index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
     """Whether the index can answer `query`; `vector_D`: its vector, None where full text alone is asked.
 
-    While chunks are not encoded yet, every query passes: the answer says that it is partial.
+    Every query passes in an index of few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
     """
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
-    if not words or _is_part_of_a_name(view, query) or (vector_D is not None and not view.complete):
+    if not words or _is_part_of_a_name(view, query):
+        return True
+    if vector_D is not None and (len(view.paths) < _FEWEST or not view.complete):
         return True
     covered = _coverage(index, view, words)
     if covered >= _COVERED or vector_D is None:
