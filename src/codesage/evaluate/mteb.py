@@ -26,6 +26,7 @@ from codesage.evaluate.tasks import RetrievalTask
 from codesage.languages import LANGUAGES
 from codesage.search import query as engine
 from codesage.search.index import Index
+from codesage.search.ranking import Rules
 
 _SUFFIXES = {name: language.suffixes[0] for name, language in LANGUAGES.items()}
 
@@ -135,7 +136,7 @@ class MtebSearch:
 
     def _ranked(self, index: Index, query: str, top_k: int, only: list[str] | None) -> dict[str, float]:
         found: dict[str, float] = {}
-        for hit in engine.search(index, self._encoder, query, top=2 * top_k):
+        for hit in engine.search(index, self._encoder, query, top=2 * top_k, rules=Rules(floor=False)):
             found.setdefault(self._identities[hit.chunk.path], float(hit.score))
         allowed = {identity: score for identity, score in found.items() if only is None or identity in only}
         return dict(list(allowed.items())[:top_k])
