@@ -34,12 +34,12 @@ def passes(index: Index, view: View, encoder: Encoder, query: str, vector_D: np.
     Every query passes in an index of few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
     """
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
-    if not words or _is_part_of_a_name(view, query):
-        return True
-    if vector_D is not None and (len(view.paths) < _FEWEST or not view.complete):
+    if not words or (vector_D is not None and (len(view.paths) < _FEWEST or not view.complete)):
         return True
     covered = _coverage(index, view, words)
-    if covered >= _COVERED or vector_D is None:
+    if covered >= _COVERED or _is_part_of_a_name(view, query):  # the names are read last: there may be many
+        return True
+    if vector_D is None:
         return covered > 0
     return float((view.vectors_PD @ vector_D).max(initial=-1.0)) >= _floor(view, encoder)
 
