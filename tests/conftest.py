@@ -1,13 +1,27 @@
-"""Settings for all tests: long files run first, parallel workers use one core, runs draw no curves, caches are separate."""
+"""Settings for all tests: long files run first, parallel workers use one core, runs draw no pictures, caches are separate.
+
+Temporary files are kept in memory if there is room. On a disk, every removed file and every fsync may take milliseconds.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy read it
+
+# Where Matplotlib keeps its list of fonts. It would make the list again in the separate cache of each process.
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+os.environ.setdefault("MPLCONFIGDIR", os.path.join(CACHE, "matplotlib"))
+
+MEMORY, ROOM = "/dev/shm", 4 << 30
+with suppress(OSError, AttributeError):
+    room = os.statvfs(MEMORY)
+    if room.f_bavail * room.f_frsize >= ROOM and os.access(MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -18,22 +32,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+PICTURES = {"codesage.training.curves": lambda metrics, out: None, "codesage.corpus.report.card": lambda folder, facts: None}
+
+
 @pytest.fixture(autouse=True, scope="module")
-def no_curves() -> Iterator[Callable | None]:
-    """Draw no curves, which take two thirds of a training run of one second. The fixture `with_curves` switches them on."""
-    loop = sys.modules.get("codesage.training.loop")
-    if loop is None:
-        yield None
-        return
-    draw, loop.curves.draw = loop.curves.draw, lambda metrics, out: None
-    yield draw
-    loop.curves.draw = draw
+def no_pictures() -> Iterator[dict[str, Callable]]:
+    """Draw no curves and no pictures of cards in this process: they would take most of a run of one second."""
+    drawing = {name: module.draw for name in PICTURES if (module := sys.modules.get(name))}
+    for name in drawing:
+        sys.modules[name].draw = PICTURES[name]
+    yield drawing
+    for name, draw in drawing.items():
+        sys.modules[name].draw = draw
 
 
 @pytest.fixture
-def with_curves(no_curves: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw the curves of training runs in this test."""
-    monkeypatch.setattr("codesage.training.curves.draw", no_curves)
+def with_pictures(no_pictures: dict[str, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the curves and pictures of this test."""
+    for name, draw in no_pictures.items():
+        monkeypatch.setattr(sys.modules[name], "draw", draw)
 
 
 LONGEST = ("test_stages", "test_cluster", "test_corpus", "test_training", "test_processes", "test_interchange")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,7 @@ from codesage.search.database import Busy
 from codesage.search.index import Index
 from codesage.search.similar import similar
 
-pytest.importorskip("mcp")
-
-from mcp import Client, StdioServerParameters, stdio_client
-
-from codesage.agents.server import server_of
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the SDK is not installed")  # importing it takes seconds
 
 CODE = {
     "files.py": "def read_text(path):\n    with open(path) as file:\n        return file.read()\n\n\n"
@@ -55,9 +52,21 @@ def folders(tree, encoder, tmp_path):
     return Folders([tree], lambda: encoder, index_dir=tmp_path / "index", fresh=0.0)
 
 
+def server_of(folders):
+    from codesage.agents import server
+
+    return server.server_of(folders)
+
+
+def client_of(server):
+    import mcp
+
+    return mcp.Client(server)
+
+
 def call(server, tool, **arguments):
     async def ask():
-        async with Client(server) as client:
+        async with client_of(server) as client:
             return await client.call_tool(tool, arguments)
 
     return asyncio.run(ask())
@@ -65,7 +74,7 @@ def call(server, tool, **arguments):
 
 def test_tools_are_read_only_described_and_free_of_unions(folders):
     async def listed():
-        async with Client(server_of(folders)) as client:
+        async with client_of(server_of(folders)) as client:
             return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in asyncio.run(listed())}
@@ -179,9 +188,12 @@ def command(tree, tmp_path, *more):
 def test_an_agent_starts_the_server_over_standard_input_and_output(tree, tmp_path):
     program, *arguments = command(tree, tmp_path)
 
+    from mcp import StdioServerParameters, stdio_client
+
+    parameters = StdioServerParameters(command=program, args=arguments, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+
     async def ask():
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-        async with Client(stdio_client(StdioServerParameters(command=program, args=arguments, env=environment))) as client:
+        async with client_of(stdio_client(parameters)) as client:
             result = await client.call_tool("search", {"query": "add up numbers", "language": "python"})
             state = await client.call_tool("status", {})
             return result, state
@@ -201,7 +213,7 @@ def test_over_http_foreign_hosts_are_refused(tree, tmp_path):
     url = f"http://127.0.0.1:{port}/mcp"
 
     async def ask():
-        async with Client(url) as client:
+        async with client_of(url) as client:
             return await client.call_tool("search", {"query": "add up numbers", "limit": 1})
 
     try:

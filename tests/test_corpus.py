@@ -116,7 +116,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_build_resumes_and_gives_the_same_bytes(tree):
+def test_a_killed_build_resumes_and_gives_the_same_bytes(tree, with_pictures):
     whole = built(tree, "whole", workers=2)
     (tree / "build.py").write_text(BUILD)
     command = [sys.executable, str(tree / "build.py"), str(tree / "killed"), str(tree / "alpha"), str(tree / "beta")]
@@ -201,7 +201,7 @@ def _namespaces() -> bool:
 
 
 @pytest.mark.skipif(not _namespaces(), reason="the kernel lets nobody mount a file system of their own")
-def test_a_small_disk_that_fills_up_anywhere(tree):
+def test_a_small_disk_that_fills_up_anywhere(tree, with_pictures):
     """A real disk, too small for the documents, then for the shards, then for the card. It grows and the build resumes."""
     (tree / "disk").mkdir()
     command = f"{sys.executable} -m codesage corpus build alpha beta --out disk/c --cache cache --workers 1"

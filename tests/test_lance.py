@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.table import Store
 
+pytestmark = pytest.mark.skipif(find_spec("lancedb") is None, reason="LanceDB is not installed")  # importing it takes seconds
 WEAK = Rules(floor=False)  # a store has no floor
 SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
 QUERIES = [

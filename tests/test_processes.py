@@ -22,6 +22,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from codesage import CodesageError
 from codesage.contrast import stage as contrast
@@ -64,14 +66,31 @@ def made() -> Encoder:
     return Encoder(CONFIG).double()  # in float32, Adam turns rounding of a near-zero gradient into a step
 
 
+class Calls(TorchDispatchMode):
+    """Counts the collective operations in the block, and notes the dtypes that are sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "c10d":
+            for tensor in [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)][:1]:
+                name = f"{function._opname} {tensor.dtype}".replace("torch.", "")
+                self.counts[name] = self.counts.get(name, 0) + 1
+        return function(*args, **(kwargs or {}))
+
+
 def gradients_into(folder: Path, *, sharded: bool, bf16: bool = False) -> None:
     """Save the gradients of one global batch, computed in micro-batches, from process 0."""
-    encoder = made().float() if bf16 else made()
+    encoder, dtype = (made().float(), torch.bfloat16) if bf16 else (made(), None)
     processes.same_weights(encoder)
     if sharded and processes.world() > 1:
-        processes.shard(encoder)
-    with precision.Autocast(torch.device("cpu"), torch.bfloat16 if bf16 else None)():
+        processes.shard(encoder, gathered_as=dtype)
+    calls = Calls()
+    with precision.Autocast(torch.device("cpu"), dtype)(), calls:
         loss, tokens = stage.gradients(encoder, Share().at(0), micro_tokens=40)
+    (folder / "calls.json").write_text(json.dumps(calls.counts))
     processes.sum_gradients(encoder)
     loss, tokens = processes.total([float(loss), tokens])
     tensors = {name: processes.whole(p.grad).clone() for name, p in encoder.named_parameters() if p.grad is not None}

@@ -78,6 +78,7 @@ def test_training_starts_without_the_compiler():
         "made = [optimizers.build(encoder, schedule.Settings(3, 1, 1e-2, optimizer=name)) for name in ('adamw', 'muon')];"
         "[parameter.sum().backward() for parameter in encoder.parameters()]; [each.step() for each in made];"
         "state = made[0].state_dict(); made[0].load_state_dict(state); made[0].zero_grad();"
+        "import numpy; from codesage.classify import head; head.fit(numpy.eye(4), ['a', 'b', 'a', 'b']);"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -262,7 +262,7 @@ def test_more_evaluations_take_the_same_steps(tmp_path):
     assert [line["step"] for line in lines(tmp_path / "b") if "evaluation" in line] == [10, 20, 30, 39]
 
 
-def test_curves_are_drawn(tmp_path, with_curves):
+def test_curves_are_drawn(tmp_path, with_pictures):
     trained(tmp_path, evaluate=lambda: {"mrr": 0.5})
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "empty.jsonl").write_text("")
@@ -417,7 +417,8 @@ def test_adamw_takes_the_steps_of_the_library():
 
 def test_muon_takes_the_steps_of_the_library():
     torch.manual_seed(0)
-    start, gradients = [torch.randn(6, 9), torch.randn(9, 4)], [[torch.randn(6, 9), torch.randn(9, 4)] for _ in range(5)]
+    shapes = [(6, 9), (9, 4), (6, 9)]  # two of one shape
+    start, gradients = [torch.randn(shape) for shape in shapes], [[torch.randn(shape) for shape in shapes] for _ in range(5)]
     results = []
     for made in (partial(muon.Muon, dtype=torch.bfloat16), partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")):
         parameters = [torch.nn.Parameter(matrix.clone()) for matrix in start]
@@ -435,7 +436,7 @@ def test_muon_takes_the_steps_of_the_library():
 
 def test_updates_are_made_orthogonal():
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(muon.orthogonal(torch.randn(30, 50), dtype=torch.float32))
+    values = torch.linalg.svdvals(muon.orthogonal(torch.randn(4, 30, 50), dtype=torch.float32))
     assert values.min() > 0.5 and values.max() < 1.5
 
 
@@ -539,7 +540,7 @@ def stage_settings(**changes) -> stage.Settings:
     return replace(stage.Settings(shape, examples_settings, loop.Settings(60, 5, 1e-2), micro_tokens=256), **changes)
 
 
-def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, with_curves):
+def test_stage_one_learns_scores_and_publishes(made, tmp_path, computed_in, with_pictures):
     """In bf16 the first losses agree within rounding; later losses differ because the weights do."""
     _, tokenizer, tokens = made
     steps = {"fp32": 60, "bf16": 30}[computed_in]

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +110,10 @@ def _forwarded(processes: list) -> Iterator[None]:
 
 def work(plan: Plan, inputs: Inputs, *, seconds: float = 0.0, say: Say = lambda line: None) -> bool:
     """Run cells until none is left, or for so many seconds (0: no limit). Returns whether all cells have their records."""
-    with _alarm(seconds) as stopped:
-        try:
-            while (left := _left(plan)) and not stopped():
-                if not any(_tried(plan, cell, inputs, say) for cell in left):
-                    time.sleep(_PAUSE)  # other processes run all that can be run now
-        except Stopped:
-            pass
+    with suppress(Stopped), _alarm(seconds) as stopped:
+        while (left := _left(plan)) and not stopped():
+            if not any(_tried(plan, cell, inputs, say) for cell in left):
+                time.sleep(_PAUSE)  # other processes run all that can be run now
     return not _left(plan)
 
 
@@ -195,10 +192,13 @@ def _alarm(seconds: float) -> Iterator[Callable[[], bool]]:
             timer.start()
         yield stopped
     finally:
-        if timer:
-            timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        try:
+            if timer and timer.is_alive():
+                timer.cancel()
+                timer.join()  # a signal that it has sent arrives here, and not after the handlers are restored
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def say_on_stderr(line: str) -> None:

@@ -59,6 +59,8 @@ def fit(vectors_ND: np.ndarray, labels: Sequence[str], *, strength: float = 1e-2
     import torch
     from torch.nn import functional as F
 
+    from codesage.training.uncompiled import LBFGS
+
     if len(vectors_ND) != len(labels):
         raise CodesageError(f"{len(vectors_ND)} vectors, but {len(labels)} labels: expected one for each")
     names = tuple(sorted(set(labels)))
@@ -72,7 +74,7 @@ def fit(vectors_ND: np.ndarray, labels: Sequence[str], *, strength: float = 1e-2
     y_N = torch.tensor([names.index(label) for label in labels])
     weight_CD = torch.zeros(len(names), x_ND.shape[1], dtype=torch.float64, requires_grad=True)
     bias_C = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weight_CD, bias_C], max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
+    solver = LBFGS([weight_CD, bias_C], max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
 
     def loss() -> torch.Tensor:
         solver.zero_grad()

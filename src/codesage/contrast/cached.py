@@ -38,13 +38,21 @@ def micro_batches(lengths: Sequence[int], *, tokens: int, at_least: int = 1) -> 
     return micros
 
 
-def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Tensor], *, cached: bool = True) -> Tensor:
+def backward(
+    embed: Embed,
+    rows: list[list[int]],
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    cached: bool = True,
+    before: Callable[[bool], None] = lambda last: None,
+) -> Tensor:
     """Leave the gradients of `loss_of(vectors_ND)` in `.grad` and return the loss, a detached scalar.
 
     `rows` are micro-batches of document numbers, each document once. `embed(rows)` returns the vectors (n, D) of a
     micro-batch. `loss_of` receives all vectors in the order of document numbers and may gather those of other processes.
     With `cached` False every graph is kept instead: one forward pass, the memory of the whole batch, the same gradients from
-    the same random numbers. The random state afterwards is the same in both cases.
+    the same random numbers. The random state afterwards is the same in both cases. `before(last)` is called before each
+    backward of the encoder, with whether it is the last one.
     """
     states, parts = [], []
     for number, micro in enumerate(rows):
@@ -65,6 +73,7 @@ def backward(embed: Embed, rows: list[list[int]], loss_of: Callable[[Tensor], Te
         if number < len(states):
             _set_random_state(states[number])
             parts[number] = embed(rows[number])
+        before(number == 0)
         torch.autograd.backward(parts[number], gradients[number])
         parts[number] = None
     _set_random_state(after)

@@ -245,6 +245,7 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
         rows,
         partial(loss_of, settings=settings, teacher_PW=_on_device(batch.teacher_PW, encoder)),
         cached=settings.cached,
+        before=lambda last: processes.accumulate(encoder, last=last),
     )
     return loss, len(documents.ids)
 

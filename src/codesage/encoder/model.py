@@ -145,14 +145,23 @@ class FeedForward(nn.Module):
         return self.c_proj(F.gelu(self.c_fc(x_MD), approximate="tanh"))
 
 
+class Norm(nn.LayerNorm):
+    """A layer norm in the dtype of its input, also where FSDP2 has gathered its weights in bf16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(T, D) to (T, D)."""
+        weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+        return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
+
+
 class Block(nn.Module):
     """x += attn(ln_1(x)); x += mlp(ln_2(x))."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.ln_1 = Norm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.attn = Attention(config)
-        self.ln_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.ln_2 = Norm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.mlp = FeedForward(config)
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
 

@@ -197,7 +197,9 @@ def gradients(encoder: Encoder, batch: examples.Batch, *, micro_tokens: int) -> 
     parts = list(_micro_batches(batch, micro_tokens))
     rounds = max(processes.gather_objects(len(parts))) if processes.is_sharded(encoder) else len(parts)
     loss = torch.zeros((), dtype=encoder.wte.weight.dtype, device=encoder.wte.weight.device)
-    for part in [*parts, *[_NOTHING] * (rounds - len(parts))]:  # sharded: every process must run the same number of times
+    parts += [_NOTHING] * (rounds - len(parts))  # sharded: every process must run the same number of times
+    for number, part in enumerate(parts, 1):
+        processes.accumulate(encoder, last=number == len(parts))
         summed = summed_loss(encoder, part) / hidden
         summed.backward()
         loss += summed.detach()

@@ -7,12 +7,14 @@ operations per weight and token forward and twice that backward. Attention takes
 import shutil
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from codesage.encoder.config import Config
 from codesage.errors import CodesageError
+from codesage.training import precision
 
 # Dense bf16 peaks in 10^12 operations per second, from the vendor's data sheets.
 _GPUS = {
@@ -55,7 +57,10 @@ def peak_flops(device: torch.device, *, bf16: bool) -> float:
     return _measured(torch.bfloat16 if bf16 else torch.float32)
 
 
-def _measured(dtype: torch.dtype, *, size: int = 1024, seconds: float = 0.3) -> float:
+@cache
+def _measured(dtype: torch.dtype, *, seconds: float = 0.3) -> float:
+    emulated = dtype == torch.bfloat16 and not precision.native_bf16(torch.device("cpu"))
+    size = 256 if emulated else 1024  # a large product in emulated bf16 takes seconds
     a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
     best, ends = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < ends:

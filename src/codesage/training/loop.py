@@ -138,8 +138,10 @@ class _State(Generic[Batch]):
         processes.same_weights(encoder)
         if processes.world() > 1:
             torch.manual_seed(settings.seed * 1_000_003 + processes.rank())  # dropout of its own in each process
+        self.device = encoder.wte.weight.device
+        self.autocast = precision.autocast(settings.precision, self.device)
         if settings.shard and processes.world() > 1:
-            processes.shard(encoder)
+            processes.shard(encoder, gathered_as=self.autocast.fast_dtype)
         self.optimizer = optimizers.build(encoder, settings)
         self.progress, self.guard = Progress(), guards.Guard(settings.guard)
         self.identity = json.loads(json.dumps({**run.identity, "stage": run.stage, "loop": asdict(settings)}))
@@ -147,8 +149,6 @@ class _State(Generic[Batch]):
             self._resume()
         if run.at_half is not None and self.progress.half:
             run.at_half(self.progress.half)
-        self.device = encoder.wte.weight.device
-        self.autocast = precision.autocast(settings.precision, self.device)
         encoder.train()
 
     def opened_metrics(self) -> Metrics:

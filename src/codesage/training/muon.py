@@ -33,29 +33,35 @@ class Muon(Uncompiled):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closures)
-        """One step along the gradients in `.grad`."""
+        """One step along the gradients in `.grad`. Matrices of one shape are updated together, in few large operations."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+                    alike.setdefault(parameter.shape, []).append(parameter)
+            for parameters in alike.values():
+                self._move(parameters, group)
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict) -> None:
-        state, momentum = self.state[parameter], group["momentum"]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        update = orthogonal(gradient.lerp(mean, momentum), dtype=self._dtype)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-0.2 * math.sqrt(max(parameter.shape)) * group["lr"])
+    def _move(self, parameters: list[Tensor], group: dict) -> None:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])
+        updates = orthogonal(torch.stack(ahead), dtype=self._dtype).to(parameters[0].dtype)
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, updates.unbind(), alpha=-0.2 * math.sqrt(max(parameters[0].shape)) * group["lr"])
 
 
-def orthogonal(matrix: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """U S' V^T for a matrix U S V^T, with all values of S' near 1 (0.5 to 1.5), in `dtype`."""
+def orthogonal(matrices: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """U S' V^T for each matrix U S V^T of a stack (n, rows, columns), with all values of S' near 1 (0.5 to 1.5), in `dtype`."""
     a, b, c = _COEFFICIENTS
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T  # gives the smaller Gram matrix
-    x = wide.to(dtype)
-    x = x / x.norm().clamp(min=_TINY)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices).to(dtype)  # wide, which gives the smaller Gram matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=_TINY)
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x if wide is matrix else x.T
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x

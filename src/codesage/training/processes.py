@@ -126,7 +126,7 @@ def gather_objects(own: object) -> list:
 def sum_gradients(encoder: nn.Module) -> None:
     """Sum the gradients of all processes in place. A parameter without a gradient counts as zero.
 
-    For a sharded encoder, FSDP2 already averaged them in backward; here the mean is turned into the sum.
+    For a sharded encoder, FSDP2 already averaged them in the last backward; here the mean is turned into the sum.
     """
     if world() == 1:
         return
@@ -194,19 +194,36 @@ def same_weights(encoder: nn.Module) -> None:
                 dist.broadcast(tensor, 0)
 
 
-def shard(encoder: Encoder) -> None:
-    """Shard parameters, gradients and optimizer state over all processes with FSDP2, block by block; idempotent."""
+def shard(encoder: Encoder, *, gathered_as: torch.dtype | None = None) -> None:
+    """Shard parameters, gradients and optimizer state over all processes with FSDP2, block by block; idempotent.
+
+    Weights are gathered once per step and kept until `accumulate` announces the last backward. `gathered_as`: the dtype that
+    the weights of the blocks are gathered in, for a run under autocast to it (None: their own). The embedding and the
+    residual stream keep their own dtype, and gradients are summed in it.
+    """
     if is_sharded(encoder):  # by the previous phase
         return
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    for module in [*encoder.h, encoder]:
-        fully_shard(module)
+    summed_as = None if gathered_as is None else encoder.wte.weight.dtype
+    policy = MixedPrecisionPolicy(param_dtype=gathered_as, reduce_dtype=summed_as, cast_forward_inputs=False)
+    for block in encoder.h:
+        fully_shard(block, mp_policy=policy, reshard_after_forward=False)
+    fully_shard(encoder, reshard_after_forward=False)
 
 
 def is_sharded(encoder: nn.Module) -> bool:
     """Whether `shard` was called on this encoder."""
-    return any(hasattr(parameter, "full_tensor") for parameter in encoder.parameters())
+    return hasattr(encoder, "set_requires_gradient_sync")
+
+
+def accumulate(encoder: nn.Module, *, last: bool) -> None:
+    """Call this before each backward of a step. A sharded encoder sums gradients over processes only in the last one."""
+    if is_sharded(encoder):
+        sharded = cast(Any, encoder)
+        sharded.set_requires_gradient_sync(last)
+        sharded.set_reshard_after_backward(last)
+        sharded.set_is_last_backward(last)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -22,3 +22,9 @@ class AdamW(Uncompiled, torch.optim.AdamW):
     """torch.optim.AdamW, never differentiable."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+class LBFGS(Uncompiled, torch.optim.LBFGS):
+    """torch.optim.LBFGS."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.LBFGS.step))
