@@ -32,6 +32,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Undo what a test has set: in parallel workers torch uses one thread."""
+    yield
+    if (torch := sys.modules.get("torch")) and "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+
+
 PICTURES = {"codesage.training.curves": lambda metrics, out: None, "codesage.corpus.report.card": lambda folder, facts: None}
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.contrast import augment, embedder, entries, filtering, mining, stage
+from codesage.contrast import augment, embedder, entries, filtering, mining, stage, teacher
 from codesage.contrast import commands as contrast_commands
 from codesage.contrast.batches import Batches, Settings
 from codesage.corpus.build.tables import Writer, read_records, schema_of, table_of
@@ -622,6 +622,21 @@ def test_codes_that_share_a_text_are_not_negatives(tokenizer, tmp_path):
     negatives = mining.mined(Judge(held), held, mining.Settings(1, 24, 24))
     for row, others in enumerate(negatives.tolist()):
         assert all(pairs[other].text != pairs[row].text for other in others if other >= 0)
+
+
+def test_codes_whose_texts_a_teacher_finds_alike_are_not_negatives(tokens):
+    texts_PW = np.random.default_rng(1).normal(size=(len(PAIRS), 5)).astype(np.float16)
+    texts_PW /= np.linalg.norm(texts_PW.astype(np.float32), axis=1, keepdims=True)
+    known = teacher.Teacher("t", "f", texts_PW)
+    rules = mining.Settings(1, 40, 40, alike=0.3)
+    alone, taught = (mining.mined(Judge(tokens), tokens, rules, teacher=given).tolist() for given in (None, known))
+    similar = texts_PW.astype(np.float32) @ texts_PW.astype(np.float32).T
+    for row, (all_of_them, others) in enumerate(zip(alone, taught, strict=True)):
+        want = {other for other in all_of_them if other >= 0 and similar[row, other] <= 0.3}
+        assert {other for other in others if other >= 0} == want
+    assert taught != alone
+    with pytest.raises(CodesageError, match="alike is 2: expected a cosine"):
+        mining.Settings(alike=2)
 
 
 def test_mined_negatives_join_their_batch_as_pairs(tokens):

@@ -292,6 +292,16 @@ def test_two_processes_compute_the_gradients_of_one_in_bf16(alone, two, what):
     assert distance(sides[0], sides[1]) < 2 * gradient and UNIT / 64 < distance(sides[0], sides[2]) < gradient
 
 
+@pytest.mark.parametrize(("what", "blocks"), [("sharded gradients", "float64"), ("sharded bf16 gradients", "bfloat16")])
+def test_sharded_weights_are_gathered_and_gradients_summed_once_a_step(two, what, blocks):
+    """One call for each block and one for the rest, whatever the number of micro-batches; blocks in the dtype of the run."""
+    calls = json.loads((two / what / "calls.json").read_text())
+    whole = "float64" if blocks == "float64" else "float32"
+    gathered = {name.split()[1]: count for name, count in calls.items() if name.startswith("_allgather_base_")}
+    assert gathered == ({whole: 3} if blocks == whole else {blocks: 2, whole: 1})
+    assert calls[f"_reduce_scatter_base_ {whole}"] == 3
+
+
 @pytest.mark.parametrize("what", ["run", "sharded run, resumed", "sharded run, compiled"])
 def test_two_processes_take_the_steps_of_one(alone, two, what):
     np.testing.assert_allclose(losses(two / what), losses(alone / "run"), rtol=1e-9)

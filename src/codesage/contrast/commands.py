@@ -137,6 +137,10 @@ def mine_negatives(
     most_similar: Annotated[
         float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the text's own code.")
     ] = 0.95,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Texts' vectors from 'codesage teach': leave out codes whose text is alike.")
+    ] = None,
+    alike: Annotated[float, typer.Option(help="With --teacher, the maximum similarity of the two texts.")] = 0.8,
     pool: Annotated[int, typer.Option(help="Number of pairs of one language that are compared with each other.")] = 50_000,
     side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
     code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
@@ -147,17 +151,19 @@ def mine_negatives(
 
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
+    from codesage.contrast import teacher as teachers
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.folders import BUNDLED
 
-    settings = mining.Settings(first, last, keep, most_similar, pool, side, code_tokens=code_tokens, seed=seed)
+    settings = mining.Settings(first, last, keep, most_similar, alike, pool, side, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
 
     def show(done: int, found: int) -> None:
         line = f"{done:,} pairs searched, {found:,} negatives"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-    facts = mining.write(embedder.load(model), opened, out, settings, progress=show).facts
+    taught = teachers.read(teacher, opened) if teacher else None
+    facts = mining.write(embedder.load(model), opened, out, settings, teacher=taught, progress=show).facts
     typer.echo(f"{out}: {facts['negatives']:,} negatives of {facts['with_negatives']:,} of {facts['pairs']:,} pairs")
 
 

@@ -3,7 +3,8 @@
 In: a model and the pairs of Tokens. Out: for each pair, the row numbers of `keep` other pairs in its language. The pairs of
 a language are assigned to pools. Within a pool every text is compared with every code. The search is exact, keeps one block
 of scores in memory at a time, and uses a GPU if there is one. Among the codes at the requested ranks, those that may be
-correct are removed: codes about as similar as the pair's own, and codes that share its text, body or group.
+correct are removed: codes about as similar as the pair's own, codes that share its text, body or group, and codes whose own
+text a teacher finds alike.
 Shapes: P pairs of a pool, D width, T texts of a block, R ranks.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.contrast.filtering import SIDES, EmbedsIds, of_texts, pools_of, vectors_of
+from codesage.contrast.teacher import Teacher
 from codesage.corpus.tokens.tokenised import PairTokens, Tokens
 from codesage.errors import CodesageError
 from codesage.training import order
@@ -33,6 +35,7 @@ class Settings:
     last: int = 100  # last rank, included
     keep: int = 8  # negatives per text, drawn at random by the seed
     most_similar: float = 0.95  # maximum similarity of a negative, as a share of the similarity of the pair's own code
+    alike: float = 0.8  # maximum similarity of the texts of a pair and of its negative, as the teacher sees them
     pool: int = 50_000  # pairs of one language that are compared with each other
     side: str = "body"  # the code side: the bare body, or "code", the whole definition
     text_tokens: int = 128  # texts are cut at this many tokens, end token included
@@ -47,6 +50,8 @@ class Settings:
             )
         if not 0 < self.most_similar <= 1:
             raise CodesageError(f"most_similar is {self.most_similar}: expected a share over 0 and at most 1")
+        if not -1 <= self.alike <= 1:
+            raise CodesageError(f"alike is {self.alike}: expected a cosine, from -1 to 1")
         if self.side not in SIDES:
             raise CodesageError(f"side is {self.side!r}, expected one of {', '.join(SIDES)}")
         if min(self.text_tokens, self.code_tokens) < 2:
@@ -58,12 +63,14 @@ def mined(
     tokens: Tokens,
     settings: Settings | None = None,
     *,
+    teacher: Teacher | None = None,
     progress: Callable[[int, int], None] = lambda done, found: None,
 ) -> np.ndarray:
     """For each pair, the row numbers of pairs whose codes are hard negatives of its text: int32 (pairs, keep), padded by NONE.
 
-    Members of groups have none. `progress` is called with the number of pairs done and of negatives found so far. The tokens
-    must come from the model's tokenizer.
+    Members of groups have none. With a teacher, codes whose text is too much like the pair's text are no negatives.
+    `progress` is called with the number of pairs done and of negatives found so far. The tokens must come from the model's
+    tokenizer.
     """
     settings, pairs = settings or Settings(), tokens.pairs
     rows = of_texts(tokens)
@@ -74,14 +81,19 @@ def mined(
         texts_PD, codes_PD = vectors_of(
             embedder, tokens, pool, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
         )
-        found[pool] = _negatives(texts_PD, codes_PD, pairs, pool, settings)
+        found[pool] = _negatives(texts_PD, codes_PD, pairs, pool, settings, teacher)
         done += len(pool)
         progress(done, int((found >= 0).sum()))
     return found
 
 
 def _negatives(
-    texts_PD: np.ndarray, codes_PD: np.ndarray, pairs: PairTokens, pool: np.ndarray, settings: Settings
+    texts_PD: np.ndarray,
+    codes_PD: np.ndarray,
+    pairs: PairTokens,
+    pool: np.ndarray,
+    settings: Settings,
+    teacher: Teacher | None,
 ) -> np.ndarray:
     """Row numbers of the negatives of each pair, int32 (P, keep)."""
     found = np.full((len(pool), settings.keep), NONE, np.int32)
@@ -96,6 +108,9 @@ def _negatives(
         wrong_TR &= column_TR != block[:, None]
         for row, place in enumerate(block):
             chosen = pool[column_TR[row, wrong_TR[row]]]
+            if teacher is not None:
+                own_W = teacher.texts_PW[pool[place]].astype(np.float32)
+                chosen = chosen[teacher.texts_PW[chosen].astype(np.float32) @ own_W <= settings.alike]
             draw = order.draws(order.key(settings.seed, _DRAW, int(pool[place])), chosen)
             chosen = chosen[np.argsort(draw, kind="stable")[: settings.keep]]
             found[place, : len(chosen)] = chosen
@@ -118,17 +133,19 @@ def write(
     out: Path | str,
     settings: Settings | None = None,
     *,
+    teacher: Teacher | None = None,
     progress: Callable[[int, int], None] = lambda done, found: None,
 ) -> Artifact:
     """Run `mined` and publish the negatives at `out` (an artifact of kind "mined")."""
     settings = settings or Settings()
-    found = mined(embedder, tokens, settings, progress=progress)
+    found = mined(embedder, tokens, settings, teacher=teacher, progress=progress)
     facts = {
         "pairs": len(found),
         "with_negatives": int((found[:, 0] >= 0).sum()),
         "negatives": int((found >= 0).sum()),
         "tokens": tokens.fingerprint,
         "model": embedder.fingerprint,
+        "teacher": None if teacher is None else teacher.facts,
     }
     with publish(out, "mined", settings=asdict(settings), facts=facts) as folder:
         np.save(folder / FILE, found, allow_pickle=False)
