@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.contrast import columns
 from codesage.contrast.entries import GROUPS
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import Tokens
@@ -121,17 +122,8 @@ def write(
 
 
 def read(path: Path | str, tokens: Tokens) -> np.ndarray:
-    """The mask of a filter artifact. CodesageError when it is missing, damaged, or made for other tokens."""
-    artifact = open_artifact(path, "filter")
-    if artifact.facts.get("tokens") != tokens.fingerprint:
-        raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage filter' on these")
-    try:
-        keep = np.load(artifact.path / FILE, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage filter' again") from None
-    if keep.dtype != bool or keep.shape != (len(tokens.pairs),):
-        raise CodesageError(f"{artifact.path / FILE} is not a mask of {len(tokens.pairs)} pairs: run 'codesage filter' again")
-    return keep
+    """The mask of a filter artifact, one bool per pair. Raises the errors of `columns.read`."""
+    return columns.read(path, tokens, kind="filter", command="codesage filter", file=FILE, dtype=bool, ndim=1)[1]
 
 
 def _pools(language_P: np.ndarray, rows: np.ndarray, settings: Settings) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.contrast import columns
 from codesage.contrast.filtering import SIDES, EmbedsIds, of_texts, pools_of, vectors_of
 from codesage.contrast.teacher import Teacher
 from codesage.corpus.tokens.tokenised import PairTokens, Tokens
@@ -153,16 +154,5 @@ def write(
 
 
 def read(path: Path | str, tokens: Tokens) -> np.ndarray:
-    """The negatives of an artifact of kind "mined". CodesageError when it is missing, damaged, or made for other tokens."""
-    artifact = open_artifact(path, "mined")
-    if artifact.facts.get("tokens") != tokens.fingerprint:
-        raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage mine' on these")
-    try:
-        found = np.load(artifact.path / FILE, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage mine' again") from None
-    if found.dtype != np.int32 or found.ndim != 2 or len(found) != len(tokens.pairs):
-        raise CodesageError(
-            f"{artifact.path / FILE} does not hold the negatives of {len(tokens.pairs)} pairs: run 'codesage mine' again"
-        )
-    return found
+    """The negatives of an artifact of kind "mined". Raises the errors of `columns.read`."""
+    return columns.read(path, tokens, kind="mined", command="codesage mine", file=FILE, dtype=np.int32, ndim=2)[1]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codesage.artifacts import open_artifact, publish
+from codesage.artifacts import publish
+from codesage.contrast import columns
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
@@ -98,18 +99,10 @@ def _checked(teacher: TeachesTexts, texts: list[str]) -> np.ndarray:
 
 
 def read(path: Path | str, tokens: Tokens) -> Teacher:
-    """Open the vectors at `path`, memory-mapped. CodesageError when they are missing, damaged, or made for other tokens."""
-    artifact = open_artifact(path, "teacher")
-    if artifact.facts.get("tokens") != tokens.fingerprint:
-        raise CodesageError(f"{path} was made for other tokens than {tokens.path}: run 'codesage teach' on these")
-    try:
-        vectors_PW = np.load(artifact.path / FILE, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise CodesageError(f"{artifact.path / FILE} is not readable ({error}): run 'codesage teach' again") from None
-    if vectors_PW.dtype != np.float16 or vectors_PW.ndim != 2 or len(vectors_PW) != len(tokens.pairs):
-        raise CodesageError(
-            f"{artifact.path / FILE} does not hold the vectors of {len(tokens.pairs)} texts: run 'codesage teach' again"
-        )
+    """Open the vectors at `path`, memory-mapped. Raises the errors of `columns.read`."""
+    artifact, vectors_PW = columns.read(
+        path, tokens, kind="teacher", command="codesage teach", file=FILE, dtype=np.float16, ndim=2, mapped=True
+    )
     return Teacher(str(artifact.facts.get("name")), str(artifact.facts.get("model")), vectors_PW)
 
 
