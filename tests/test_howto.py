@@ -1,5 +1,6 @@
 """Titles and tags with the code that does what they name, and code that does the same thing in several languages."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from codesage.corpus.build.keys import write_keys
-from codesage.corpus.distinct.verdicts import ALONE, OneMachine, drop_alone
+from codesage.corpus.distinct.verdicts import ALONE, EXCESS, OneMachine, drop_alone, drop_excess
 from codesage.corpus.pairs.howto import Sample, articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
 from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
 from codesage.corpus.read import read_pairs
@@ -394,6 +395,60 @@ def test_equal_code_in_two_languages_is_kept(tmp_path) -> None:
     keys = _keys(["parallel"] * 2, [1, 1], [7, 7], [0, 1])
     (verdict,) = drop_alone([keys], _judged(keys, tmp_path))
     assert verdict.tolist() == [0, 0]
+
+
+def test_a_source_gives_no_more_pairs_of_a_kind_than_its_limit() -> None:
+    keys = _keys(["parallel"] * 6 + ["howto"] * 4, [5, 5, 9, 9, 9, 2, 0, 0, 0, 0], range(10), [0] * 10)
+    other = _keys(["parallel"] * 3, [7, 7, 5], range(3), [0] * 3)
+    before = [np.zeros(10, np.uint8), np.zeros(3, np.uint8)]
+    limits = [{"parallel": 4, "howto": 1}, {}]
+    first, second = drop_excess([keys, other], before, [0, 1], limits)
+    assert first.tolist() == [0, 0, EXCESS, EXCESS, EXCESS, 0, *first[6:]]  # whole groups: of 1, 2 and 3 pairs
+    assert sorted(first[6:].tolist()) == [0, EXCESS, EXCESS, EXCESS]  # a pair without a group counts alone
+    assert second.tolist() == [0, 0, 0]  # another source has no limit
+    assert not before[0].any()
+    joined = drop_excess([keys, other], before, [0, 0], limits)  # two units of one source share the limit
+    assert [verdict.tolist().count(0) for verdict in joined] == [4, 1]
+    keys["held"][:] = True
+    assert not drop_excess([keys, other], before, [0, 1], limits)[0].any()  # evaluation keeps all
+
+
+def test_a_limited_build_keeps_no_piece_alone_in_its_group(tmp_path) -> None:
+    codes = {"py": "def f(a):\n    b = a + {0}\n    return b * {0}\n", "rb": "b = a + {0}\nputs(b * {0})\n"}
+    for number in range(8):
+        for suffix, code in codes.items():
+            file = tmp_path / "many" / f"task-{number}x{'abcdefgh'[number] * 4}" / f"solve-it.{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(code.format(number * 7919))
+    git = ["git", "-C", str(tmp_path / "many"), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    kinds = {}
+    for limit in ("", "most = { howto = 5 }\n"):
+        (tmp_path / "r.toml").write_text(f'[[repository]]\nurl = "many"\ncommit = "{commit}"\n{limit}')
+        sources = read_recipe(tmp_path / "r.toml").sources()
+        built = build(Settings(workers=1), sources, tmp_path / f"out{len(limit)}", cache=tmp_path / "cache")
+        kinds[limit] = built.facts["pairs_by_kind"], built.facts["dropped"].get("more than its source may give", 0)
+    (whole, none), (limited, dropped) = kinds.values()
+    assert none == 0 and sum(sum(count.values()) for count in whole.values()) > 5
+    assert dropped and {language: count["howto"] for language, count in limited.items()} == {"python": 2, "ruby": 2}
+
+
+@pytest.mark.parametrize(
+    ("most", "message"),
+    [
+        ("{ parallels = 3 }", "most has 'parallels': expected some of"),
+        ("{ howto = -1 }", "most has howto = -1: expected a number of pairs"),
+        ("{ howto = true }", "most has howto = True: expected a number of pairs"),
+        ("3", "most is 3: expected a table"),
+    ],
+)
+def test_wrong_limits_of_a_source_are_refused(tmp_path, most: str, message: str) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[repository]]\nurl = "https://example.org/x"\ncommit = "' + "a" * 40 + f'"\nmost = {most}\n')
+    with pytest.raises(CodesageError, match=re.escape(message)):
+        read_recipe(recipe)
 
 
 def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:

@@ -24,11 +24,11 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
-from codesage.corpus.build.keys import read_keys
+from codesage.corpus.build.keys import Keys, read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
-from codesage.corpus.distinct.verdicts import drop_alone, drop_shared
+from codesage.corpus.distinct.verdicts import drop_alone, drop_excess, drop_shared
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.engine import Engine, LocalEngine
 from codesage.corpus.pairs.aligning import AlignFiles
@@ -38,7 +38,7 @@ from codesage.corpus.report.card import write_card
 from codesage.corpus.report.facts import Progress, Report
 from codesage.corpus.sources.inputs import archive_of, benchmarks_of, state_of
 from codesage.corpus.sources.naming import named_apart
-from codesage.corpus.sources.trees import Source
+from codesage.corpus.sources.trees import Source, limits_of
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import Function
@@ -135,8 +135,8 @@ class _Build:
         self._fetch()
         groups = self._plan(self._read())
         reports = self._parse(groups)
-        places = [group.unit.folder for group in groups] + self._join(groups, reports)
-        shards = self._shards(groups, reports, places)
+        joined = self._join(groups, reports)
+        shards = self._shards(groups, reports, joined)
         self._write(shards)
         stated = asdict(self._settings) | {"exclude": bool(self._settings.exclude), "workers": None}
         with publish(out, "corpus", settings=stated, facts=self._report.facts) as folder:
@@ -227,39 +227,47 @@ class _Build:
             self._report.add_parsed(group.source.source, report, group.keys)
         return reports
 
-    def _join(self, groups: list[_Group], reports: list[dict]) -> list[Place]:
+    def _join(self, groups: list[_Group], reports: list[dict]) -> list[tuple[Place, Source]]:
         """What is found over the files of a source: tests with what they test, files that stand for each other.
 
-        Returns the folders of their pairs.
+        Returns the folders of their pairs, each with its source.
         """
         parsed: dict[Place, list[ParseUnit]] = {}
+        sources: dict[Place, Source] = {}
         tested: set[Place] = set()
         languages: dict[Place, set[int]] = {}
         for group, report in zip(groups, reports, strict=True):
             folder = group.source.folder
             parsed.setdefault(folder, []).append(group.unit)
+            sources[folder] = group.source.source
             languages.setdefault(folder, set()).update(group.keys["language"][list(group.unit.rows)].tolist())
             if report["tests"]:
                 tested.add(folder)
-        tests = [self._join_unit("joined", parts) for folder, parts in parsed.items() if folder in tested]
-        aligned = [self._join_unit("aligned", parts) for folder, parts in parsed.items() if len(languages[folder]) > 1]
+        with_tests = [folder for folder in parsed if folder in tested]
+        several = [folder for folder in parsed if len(languages[folder]) > 1]
+        tests = [self._join_unit("joined", parsed[folder]) for folder in with_tests]
+        aligned = [self._join_unit("aligned", parsed[folder]) for folder in several]
         advance = self._phase("join", len(tests) + len(aligned))
         for task, units in ((JoinTests, tests), (AlignFiles, aligned)):
             made = task(self._held_out, self._settings.exclude)
             for report in self._work.run(self._engine, made, units, on_done=lambda unit, fresh: advance()):
                 self._report.add_joined(report)
-        return [unit.folder for unit in tests + aligned]
+        origins = [sources[folder] for folder in with_tests + several]
+        return list(zip([unit.folder for unit in tests + aligned], origins, strict=True))
 
     def _join_unit(self, kind: str, parts: list[ParseUnit]) -> JoinUnit:
         place = self._work.place(kind, [unit.folder.name for unit in parts])
         return JoinUnit(tuple(parts), parts[0].held_out, place, sum(unit.weight for unit in parts))
 
-    def _shards(self, groups: list[_Group], reports: list[dict], places: list[Place]) -> dict[str, list[PartUnit]]:
+    def _shards(
+        self, groups: list[_Group], reports: list[dict], joined: list[tuple[Place, Source]]
+    ) -> dict[str, list[PartUnit]]:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
+        origins = [(group.unit.folder, group.source.source) for group in groups] + joined
+        places = [place for place, _ in origins]
         keys = self._work.each(read_keys, places)
         self._phase("compare", sum(len(key["held"]) for key in keys))
-        verdicts = drop_alone(keys, self._engine.judge.pairs(places, keys))
-        verdicts = drop_shared(keys, verdicts, most=self._settings.most_shared)
+        verdicts = self._judged(keys, places, [source for _, source in origins])
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
         for group, report in zip(groups, reports, strict=True):
@@ -275,6 +283,15 @@ class _Build:
             size = PART_CHARACTERS if name != "held_out_pairs" else sys.maxsize
             shards[name] = plan(self._work, found, schema=_SCHEMAS[name], characters=size)
         return shards
+
+    def _judged(self, keys: list[Keys], places: list[Place], sources: list[Source]) -> list[np.ndarray]:
+        """Verdicts on the pairs of all units, each of which has a place and a source."""
+        number = {source.key: index for index, source in enumerate(self._sources)}
+        limits = [limits_of(source) for source in self._sources]
+        verdicts = drop_alone(keys, self._engine.judge.pairs(places, keys))
+        verdicts = drop_shared(keys, verdicts, most=self._settings.most_shared)
+        verdicts = drop_excess(keys, verdicts, [number[source.key] for source in sources], limits)
+        return drop_alone(keys, verdicts)
 
     def _write(self, shards: dict[str, list[PartUnit]]) -> None:
         units = [unit for parts in shards.values() for unit in parts]

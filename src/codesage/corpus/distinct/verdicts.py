@@ -6,7 +6,7 @@ machine follows it; cluster.py follows it on many.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
 from codesage.remote.places import Place
 
-EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED = 1, 2, 3, 4, 5, 6
+EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED, EXCESS = 1, 2, 3, 4, 5, 6, 7
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {
     EQUAL: "equal body",
@@ -26,8 +26,10 @@ PAIR_REASONS = {
     HELD_BODY: "body is held out",
     ALONE: "alone in its group",
     SHARED: "text of many others",
+    EXCESS: "more than its source may give",
 }
 _READERS = 8  # units read at a time
+_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # multiples of it, modulo 2^64, are spread evenly
 
 
 class Judge(Protocol):
@@ -71,6 +73,28 @@ def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np
     parallel = keys["kind"][rows] == list(PAIR_KINDS).index("parallel")
     verdict[rows[(members[number] < 2) & parallel]] = ALONE
     return _parts(verdict, units, "kind")
+
+
+def drop_excess(
+    units: Sequence[Keys], verdicts: Sequence[np.ndarray], sources: Sequence[int], most: Sequence[Mapping[str, int]]
+) -> list[np.ndarray]:
+    """`verdicts` on pairs, where pairs of training go that exceed the limit of their source.
+
+    `sources` has the number of each unit's source, and `most[number]` the limits of a source: kind of pair to number of pairs.
+    Whole groups stay or go, in the order of their keys, which is as good as random. Keys: group (n,) uint64, 0 for none, kind
+    (n,) uint8, held (n,) bool.
+    """
+    keys, verdict = _joined(units, ("group", "kind", "held")), np.concatenate(verdicts)
+    source = np.repeat(np.array(sources, np.int64), [len(unit["held"]) for unit in units])
+    for number, limits in enumerate(most):
+        for kind, count in limits.items():
+            chosen = (verdict == 0) & ~keys["held"] & (source == number) & (keys["kind"] == list(PAIR_KINDS).index(kind))
+            rows = np.flatnonzero(chosen)
+            alone = (rows.astype(np.uint64) + np.uint64(1)) * _SCATTER
+            groups = np.where(keys["group"][rows] != 0, keys["group"][rows], alone)
+            _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+            verdict[rows[(np.cumsum(sizes) > count)[group]]] = EXCESS
+    return _parts(verdict, units)
 
 
 def drop_shared(units: Sequence[Keys], verdicts: Sequence[np.ndarray], *, most: int) -> list[np.ndarray]:

@@ -47,6 +47,7 @@ class Package(ABC):
     any_licence: bool = field(default=False, kw_only=True)
     sha256: tuple[str, ...] = field(default=(), kw_only=True)
     package: str = field(default="", kw_only=True)
+    most: tuple[tuple[str, int], ...] = field(default=(), kw_only=True, repr=False)  # trees.limits_of
     client: ClassVar[str] = ""
 
     def __post_init__(self) -> None:

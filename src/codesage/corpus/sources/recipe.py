@@ -46,6 +46,7 @@ entry, never a smaller corpus. The format:
                                                    # file; what is not permissive is left out. Without it all is read
     include = ["docs/"]                            # optional globs, as above
     exclude = ["docs/archive/"]
+    most = { parallel = 200 }                      # optional, also in a package: at most so many training pairs of a kind
     held_out = true                                # optional
 """
 
@@ -62,6 +63,7 @@ from codesage.corpus.sources.stack import ALIASES
 from codesage.corpus.sources.trees import GitRepository, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
+from codesage.records import PAIR_KINDS
 
 _TEXTS = ("languages", "include", "exclude", "licences", "sha256")  # lists of strings
 _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
@@ -78,6 +80,7 @@ _PACKAGE = {
     "exclude": list,
     "held_out": bool,
     "sha256": (str, list),
+    "most": dict,
 }
 _FOLDER = {"path": str, "held_out": bool}
 _PARQUET = {
@@ -90,7 +93,15 @@ _PARQUET = {
     "columns": dict,
     "held_out": bool,
 }
-_REPOSITORY = {"url": str, "commit": str, "licence": str, "include": list, "exclude": list, "held_out": bool}
+_REPOSITORY = {
+    "url": str,
+    "commit": str,
+    "licence": str,
+    "include": list,
+    "exclude": list,
+    "held_out": bool,
+    "most": dict,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +165,7 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
             exclude=tuple(entry.get("exclude", ())),
             held_out=entry.get("held_out", False),
             sha256=tuple(pins),
+            most=_most(entry, where),
             **more,
         )
     except CodesageError as error:
@@ -185,6 +197,15 @@ def _parquet(entry: dict, where: str, folder: Path) -> Source:
     )
 
 
+def _most(entry: dict, where: str) -> tuple[tuple[str, int], ...]:
+    for kind, count in entry.get("most", {}).items():
+        if kind not in PAIR_KINDS:
+            raise CodesageError(f"{where}: most has {kind!r}: expected some of {', '.join(PAIR_KINDS)}")
+        if type(count) is not int or count < 0:
+            raise CodesageError(f"{where}: most has {kind} = {count!r}: expected a number of pairs, such as 200")
+    return tuple(entry.get("most", {}).items())
+
+
 def _check_languages(entry: dict, where: str) -> None:
     if unknown := [name for name in entry.get("languages", ()) if name not in LANGUAGES]:
         raise CodesageError(f"{where}: unknown language {unknown[0]!r}: expected some of {', '.join(LANGUAGES)}")
@@ -204,6 +225,7 @@ def _repository(entry: dict, where: str, folder: Path) -> Source:
             licence=licence,
             include=tuple(entry.get("include", ())),
             exclude=tuple(entry.get("exclude", ())),
+            most=_most(entry, where),
         )
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None

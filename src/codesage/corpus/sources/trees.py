@@ -17,7 +17,7 @@ import platform
 import re
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
@@ -58,6 +58,11 @@ class Source(Protocol):
     def documents(self, cache: Path) -> Iterator[Found]:
         """The documents and what was left out. CodesageError when the source was not fetched, is damaged or is missing."""
         ...
+
+
+def limits_of(source: Source) -> dict[str, int]:
+    """The number of training pairs that a source may give at most, by kind; a kind without a limit is missing."""
+    return dict(getattr(source, "most", ()))
 
 
 @runtime_checkable
@@ -212,6 +217,7 @@ class GitRepository:
     include: tuple[str, ...] = ()  # globs of paths, as for packages
     exclude: tuple[str, ...] = ()
     package: str = ""
+    most: tuple[tuple[str, int], ...] = field(default=(), repr=False)  # see limits_of; what is read does not depend on it
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
