@@ -35,6 +35,7 @@ from codesage.errors import CodesageError
 from codesage.pretrain import examples, stage
 from codesage.records import Document
 from codesage.training import checkpoints, curves, loop, optimizers
+from damage import harm
 
 CONFIG = Config(32, 2, 4, vocab_size=300, max_position_embeddings=64)  # dropout on: its random state counts
 SETTINGS = stage.Settings(
@@ -172,35 +173,6 @@ def kill_saving(trials: int, folder: Path, rng: random.Random) -> tuple[list[str
         except Exception as error:
             failures.append(f"trial {trial}: acknowledged {last}: {type(error).__name__}: {error}")
     return failures, {"half_written": halves, "new_but_not_acknowledged": nexts}
-
-
-def harm(file: Path, rng: random.Random) -> str:
-    """Damage one file in one of eight ways; returns which."""
-    data = bytearray(file.read_bytes())
-    kind = rng.choice(("flip", "flip", "byte", "cut", "zeros", "grow", "swap", "remove"))
-    at = rng.randrange(len(data))
-    if kind == "flip":
-        data[at] ^= 1 << rng.randrange(8)
-    elif kind == "byte":
-        data[at] = (data[at] + rng.randrange(1, 256)) % 256
-    elif kind == "cut":
-        del data[at:]
-    elif kind == "zeros":
-        end = min(len(data), at + 64)
-        if not any(data[at:end]):
-            data[at] = 1
-        else:
-            data[at:end] = bytes(end - at)
-    elif kind == "grow":
-        data[at:at] = bytes(rng.randrange(1, 9))
-    elif kind == "swap":
-        half = len(data) // 2
-        data = data[half:] + data[:half]
-    if kind == "remove":
-        file.unlink()
-    else:
-        file.write_bytes(data)
-    return kind
 
 
 def corrupt(trials: int, folder: Path, rng: random.Random) -> tuple[list[str], dict]:
