@@ -182,6 +182,8 @@ DIRECTIVES = {
     """,
 }
 DIRECTIVES["typescript"] = DIRECTIVES["javascript"]
+SAMPLE_MARKS = ("[START storage_upload]", "[END storage_upload]", "snippet-start:[s3.go.create]", "snippet-end:[s3.go.create]",
+                "tag::reading[]", "end::reading[]", "<snippet_read>", "</snippet_read>")  # fmt: skip
 CASES = [(language, line.strip()) for language, lines in DIRECTIVES.items() for line in lines.splitlines() if line.strip()]
 DOCUMENTATION = {"ruby": "# Adds one.\n", "csharp": "/// Adds one.\n", "go": "// Adds one.\n"}
 
@@ -202,6 +204,16 @@ def test_directives_inside_a_block_are_dropped(language, line):
     text = line.lstrip("/#").strip()
     if language not in ("ruby", "go") and not line.startswith(("//-", "//lint")):
         assert docstring(f"/**\n * Adds one.\n *\n * {text}\n */", language) == "Adds one."
+
+
+@pytest.mark.parametrize("mark", SAMPLE_MARKS)
+@pytest.mark.parametrize("language", ["java", "ruby", "go", "csharp", "php", "c", "javascript"])
+def test_marks_of_samples_are_no_documentation(language, mark):
+    comment = "#" if language == "ruby" else "//"
+    above = DOCUMENTATION.get(language, "/** Adds one. */\n")
+    assert docstring(f"{above}{comment} {mark}", language) == "Adds one."
+    assert docstring(f"{comment} {mark}", language) == ""
+    assert docstring(f"{comment} {mark}\n{comment} Adds one.", language) == "Adds one."
 
 
 def test_a_directive_of_many_lines_is_one():
@@ -225,7 +237,8 @@ def test_a_directive_of_many_lines_is_one():
         ("javascript", "prettier-ignore comments keep the text"), ("javascript", "webpack configuration of a module"),
         ("php", "phpcs reads the file"), ("php", "var_dump of a value"), ("php", "@param int $a the number"),
         ("ruby", "Type: the kind of token"), ("ruby", "typed: the text that was typed"), ("ruby", "rubocop is run"),
-        ("ruby", "encoding: how the text is written"), ("ruby", "Coding style"),
+        ("ruby", "encoding: how the text is written"), ("ruby", "Coding style"), ("go", "[START of the list]"),
+        ("java", "[END] marks the last row"), ("c", "tag::name of the row"), ("ruby", "snippet-start marks are read"),
     ],
 )  # fmt: skip
 def test_prose_that_begins_like_a_directive_is_kept(language, prose):

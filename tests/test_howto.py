@@ -9,6 +9,7 @@ import pytest
 
 from codesage.corpus.build.keys import write_keys
 from codesage.corpus.distinct.verdicts import ALONE, EXCESS, OneMachine, drop_alone, drop_excess
+from codesage.corpus.pairs.declarations import only_declares
 from codesage.corpus.pairs.howto import Sample, articles_of, is_sample, tagged_of, title_of, without_names, without_preamble
 from codesage.corpus.pairs.parallel import File, aligned_key, groups_of, numbered_solutions, pairs_of_group, readme_title
 from codesage.corpus.read import read_pairs
@@ -16,9 +17,10 @@ from codesage.corpus.sources.recipe import read_recipe
 from codesage.corpus.sources.trees import GitRepository
 from codesage.corpus.stage import Settings, build
 from codesage.errors import CodesageError
-from codesage.languages import language_of
+from codesage.languages import LANGUAGES, language_of
 from codesage.records import PAIR_KINDS, Document
 from codesage.syntax import functions, parse
+from timing import takes_less
 
 
 def _document(path: str, text: str) -> Document:
@@ -469,17 +471,60 @@ def test_change_logs_are_not_articles(name: str) -> None:
     assert not list(articles_of(_document(name, text)))
 
 
+DECLARED = {
+    "c": (
+        "int open_it(const char *path, int flags);\nvoid close_it(int fd);",
+        "#include <x.h>\nchar *name_of(int id); // its name\nunsigned int size(\n  void *p);",
+        "const bson_t *\nreply_of (\n   const cursor_t *cursor)\n   BSON_GNUC_WARN_UNUSED_RESULT;",
+        "void\nappend (md5_t *pms,\n        uint32_t nbytes) BSON_GNUC_DEPRECATED;",
+        "struct _N {\n  int length;\n  double *data;\n};",
+        "typedef struct {\n  int (*read)(void *, int);\n} reader_t;\n\ntypedef int (*callback)(int);",
+    ),
+    "python": ("def f(a, b=None):\n    ...\n\ndef g(x: int) -> str: ...", "async def f(\n    a,\n    b=g(),\n)"),
+    "ruby": ("def foo(a, b)\nend\n\ndef bar; end",),
+    "go": ("func F(a int) error\nfunc (c *Client) Get(ctx Context, f func(int) error) (int, error)",),
+    "java": ("public List<String> names(int most) throws IOException;\nvoid close();",),
+    "csharp": ("public static Task<int> ReadAsync(byte[] b, int n);\nint Foo(int a);",),
+    "typescript": ("export declare function foo(a: string, b?: number): Promise<void>;\nfunction bar<T>(x: T): T;",),
+    "javascript": ("function foo(a, b)", '{\n  "a": 1,\n  "b": [1]\n}'),
+    "php": ("function foo($a, array $b = []): int;\npublic function bar();",),
+}
+DOING = {
+    "c": (
+        "open_it(path, 0);\nclose_it(fd);",
+        "int fd = open_it(path, 0);\nreturn close_it(fd);",
+        "struct a x = {1, 2};\nrun(&x);",
+        "struct A { int b; };\nint main(void) { return f(); }",
+        "struct point origin;\nmove(&origin, 1);",
+    ),
+    "python": ("def f(a):\n    return a\n", "f(a)\ng(b)", "def f(a): return a + 1\nprint(f(2))"),
+    "ruby": ("def foo(a)\n  a + 1\nend\nfoo 1", "foo(1)\nbar(2)"),
+    "go": ("func F(a int) error {\n\treturn nil\n}", "go f(x)\ndefer g(x)"),
+    "java": ("foo(a);\nbar(b);", "List<String> x = names(3);\nSystem.out.println(x);", "return foo(a);\n"),
+    "csharp": ("await foo(a);\nConsole.WriteLine(b);", "var x = Foo(1);\nBar(x);"),
+    "typescript": ("const a = foo(b);\nconsole.log(a);", "function f(a: string) {\n  return a;\n}"),
+    "javascript": ("await foo(a);\nbar(b);", "foo({\n  a: 1\n});"),
+    "php": ("echo foo($a);\nprint bar($b);", "function f($a) {\n  return $a;\n}"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_code_that_only_declares_is_no_sample(language: str) -> None:
+    assert [code for code in DECLARED[language] if not only_declares(code, language)] == []
+    assert [code for code in DOING[language] if only_declares(code, language)] == []
+    assert not any(is_sample(Sample(language, code, 1)) for code in DECLARED[language])
+
+
 @pytest.mark.parametrize(
-    ("code", "shows"),
-    [
-        ("int open_it(const char *path, int flags);\nvoid close_it(int fd);", False),
-        ("#include <x.h>\nchar *name_of(int id); // its name\nunsigned int size(\n  void *p);", False),
-        ("open_it(path, 0);\nclose_it(fd);", True),
-        ("int fd = open_it(path, 0);\nreturn close_it(fd);", True),
-    ],
+    "code", ["a " * 2600, "int f(a);\n" * 600 + "x", "(" * 8000, "struct {" * 800, "a<" * 4000, "int f((a)" * 800]
 )
-def test_prototypes_alone_are_not_a_sample_of_c(code: str, shows: bool) -> None:
-    assert is_sample(Sample("c", code, 1)) == shows
+def test_hostile_declarations_take_linear_time(code: str) -> None:
+    assert takes_less(0.5, lambda: [only_declares(code, language) for language in LANGUAGES])
+
+
+def test_a_title_does_not_repeat_the_name_of_the_page() -> None:
+    text = "# bson_array_as_json()\n\n```c\nx = bson_array_as_json (b, &n);\nputs (x);\n```\n"
+    assert [pair.text for pair in articles_of(_document("docs/bson_array_as_json.md", text))] in ([], ["bson array as json"])
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,26 @@ NO_ACTIONS = (
 )
 
 
+@pytest.mark.parametrize(
+    ("comment", "text"),
+    [
+        ("Read all rows of the file\nRename the first one", "Read all rows of the file"),
+        ("Read all rows of the file\nDo not sort them", "Read all rows of the file"),
+        ("Read all rows of the\nGerman file", "Read all rows of the German file"),
+        ("Read all rows of the file that was\nopened by the caller", "Read all rows of the file that was opened by the caller"),
+        ("Read all rows of the file\neslint-disable-next-line no-fallthrough", "Read all rows of the file"),
+        ("Apply the rules to all rows", "Apply the rules to all rows"),
+        ("Gets or sets the rows of the file", None),
+    ],
+)
+def test_a_line_break_in_a_comment_may_end_its_sentence(comment, text):
+    lines = "".join(f"  // {line}\n" for line in comment.splitlines())
+    source = f"function f(file) {{\n  start();\n\n{lines}  const rows = file.read(rules);\n  rows.apply(rules);\n}}\n"
+    tree = parse(source, "javascript")
+    found = [pair.text for pair in passages_of(tree, Document("a.js", "javascript", source, "")) if pair.kind == "comment"]
+    assert found == ([text] if text else [])
+
+
 def test_comments_say_what_the_code_does():
     assert {text: stated_action(text) for text in ACTIONS} == ACTIONS
     assert [text for text in NO_ACTIONS if stated_action(text)] == []

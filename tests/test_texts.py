@@ -5,6 +5,7 @@ import pytest
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
+from codesage.corpus.pairs.remarks import is_remark, says_only_name
 from codesage.corpus.pairs.rules import refusal
 from codesage.corpus.pairs.sentences import first_sentence
 from timing import takes_less
@@ -130,6 +131,7 @@ STAMPED = [
     "Created with IntelliJ IDEA.\nUser: bob Date: 1/2/13 Time: 3:04 PM\n\nOpens the file.",
     "(non-Javadoc)\n\n@see Foo\n\nOpens the file.",
     "INTERNAL: Opens the file.",
+    "Nonpublic: Opens the file.",
     "Description: Opens the file.",
     "Constructor. Opens the file.",
     "TODO: make it quick\n\nOpens the file.",
@@ -158,6 +160,9 @@ Get the value|Called when the window is closed|Called by the scheduler|This meth
 Generic callback that is invoked when a page loads|Used internally|Not Collective, but parallel objects are returned
 Time Complexity: O(n log n)|Two Pointer Time O(N) Space O(1)|(see Action#down)
 Logically Collective on TS|Collective on DM|++! start object ++!|@!macro warn.edge|@!visibility private
+if* H5Ff/h5close_c NAME h5close_c PURPOSE Call H5close|Node setItem set item by name Node arg0 --- item [IN]
+[IN] column Number of it [IN] field Its name|used in Receive.Content|Private renderer data|The primary interface to this library
+Init function for the control|Register new entry
 Overrides the base class|Implementation of the abstract interface|Part 2, section 5.12: the reply|Figure 3 shows the states"""
 SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
 Package manager for nodes|Tests whether a number is prime|Date and time of the last change
@@ -165,6 +170,7 @@ Converts the class to a table|Get the value of it|Time since the start|User that
 Used to convert a path to a URL|Used for reading archives of any kind|Executes the command that the user typed
 Runs the process with a limit of memory|Calls the listener once for each change|Collective noun of a species
 Overrides the font of the widget with a larger one|Raised when the user has no right|Parts of a URL|Call the garbage collector
+Used in place of a list that is empty|Private key of the user that signs|Register entries of the table
 Updated once for each frame|The description of a column in words|Set the default options"""
 
 
@@ -173,7 +179,87 @@ def test_templates_say_nothing():
     assert [text for text in SOMETHING.replace("\n", "|").split("|") if says_nothing(text)] == []
 
 
+REMARKS = """Because modules are expensive, we cache one per thread|No longer used for new writes, but kept for old data
+It needs to be defined by hand|We fall back to the raw client for licences|Keep these in sync with the header
+This is unfortunately not concurrent|This extension is applied to fields that page|Must be called with the lock held
+The lock is held by the caller|The overload is kept for web tests|This group is deprecated by the next version
+Note: the name must be a resource name|As above, but more detailed|Important difference to the other: two iterators
+This method should be called exactly once|You can call this yourself|Should only be instantiated by the service
+Do not override this method|These values are arbitrary|Internal use only, must be invoked within a lock"""
+STATEMENTS = """Blocks until the lock is held|Returns the name used in logs|This class is used to represent cache entries
+This will set the height of the font|The exception that is thrown when the buffer overflows|This is a helper that cleans up
+Only returns paths inside the folder|The function will check whether it is on|Not null checks of a column|Notes of the chord
+Weighs the items of a list|The interface that groups reading and writing|This is just a wrapper that adds a prefix
+Check that the type is of the version|Asserts that two values are the same|The handler is used to do the authentication
+Youngest child of a node|Italic style of the font|Cannon of the tank that is drawn"""
+CASES = [  # text, whether a function and a class may have it
+    ("If the list has one item, unpack it", True, False),
+    ("When the channel goes inactive, release all frames", True, False),
+    ("If called twice, this method returns the cached value", True, False),
+    ("If any of the colors are None, they default to black", False, False),
+    ("For X520 attribute types", False, False),
+    ("For debugging only", False, False),
+    ("On another thread", False, False),
+    ("When looking for a path, this enum says which cost counts", False, False),
+    ("FOR statement running over a cursor", True, True),
+    ("In-place sum of two arrays", True, True),
+    ("Format of a date", True, True),
+]
+BARE_NAMES = [  # text, name, parent, kind, whether it says only the name
+    ("Task Group Graph", "TaskGroupGraph", "", "class", True),
+    ("An XML document", "XMLDocument", "", "class", True),
+    ("The specification of a StatefulSet", "StatefulSetSpec", "", "class", True),
+    ("Interface for SQL loggers", "SQLLogger", "", "class", True),
+    ("Module namespace promise", "moduleNamespacePromise", "Template", "function", True),
+    ("Constructs a JumanppTokenizer", "__init__", "JumanppTokenizer", "function", True),
+    ("Creates a new locale list", "LocaleList", "LocaleList", "function", True),
+    ("Initializes an empty graph", "initialize", "Graph", "function", False),
+    ("Add covariance to the report", "add_covariance", "Report", "function", False),
+    ("Applies the settings", "applySettings", "", "function", False),
+    ("Represents a Ruby module", "ModuleObject", "", "class", False),
+    ("Logs an event", "Logger", "", "class", False),
+]
+
+
+def test_remarks_are_told_from_what_code_does():
+    assert [text for text in REMARKS.replace("\n", "|").split("|") if not is_remark(text)] == []
+    assert [text for text in STATEMENTS.replace("\n", "|").split("|") if is_remark(text)] == []
+
+
+@pytest.mark.parametrize(("text", "of_function", "of_class"), CASES)
+def test_a_case_describes_a_function_that_acts_and_no_class(text, of_function, of_class):
+    assert (not is_remark(text, "function"), not is_remark(text, "class")) == (of_function, of_class)
+
+
+@pytest.mark.parametrize(("text", "name", "parent", "kind", "bare"), BARE_NAMES)
+def test_a_text_says_more_than_the_name(text, name, parent, kind, bare):
+    assert says_only_name(text, name, parent, kind) == bare
+
+
+def test_a_sentence_after_a_remark_is_the_summary_if_it_says_what_is_done():
+    assert summary("We do not trust the header. Reads the rows of a file.", "python") == "Reads the rows of a file"
+    assert is_remark(summary("We do not trust the header. The header is long.", "python"))
+
+
+@pytest.mark.parametrize(
+    ("docstring", "text"),
+    [
+        ("Filters sequences by the last predicate\nDoes pop result values", "Filters sequences by the last predicate"),
+        (f"Opens the {'very ' * 12}long file\nIf it is there, it is read.", f"Opens the {'very ' * 12}long file"),
+        ("Subtracts a quaternion from this one\nExample Playground", "Subtracts a quaternion from this one"),
+        ("Reads the header\nContent-Type of it", "Reads the header Content-Type of it"),
+        ("Reads the value of the\nIf-Match header", "Reads the value of the If-Match header"),
+        ("Opens a file of\nThis kind", "Opens a file of This kind"),
+    ],
+)
+def test_a_line_break_ends_a_sentence_without_a_full_stop(docstring, text):
+    assert summary(docstring, "c") == text
+
+
 NAMES = [
+    ("go", "readAt", "ReadAt bytes from the file at off", "Read at bytes from the file at off"),
+    ("go", "readAll", "ReadAll reads bytes of the file", "Reads bytes of the file"),
+    ("go", "readAll", "ReadAll slurp bytes of the file", "Slurp bytes of the file"),
     ("go", "ParseURL", "ParseURL parses a raw URL", "Parses a raw URL"),
     ("go", "parseURL", "ParseURL parses a raw URL", "Parses a raw URL"),
     ("go", "readAllBytes", "ReadAll reads all bytes", "Reads all bytes"),

@@ -39,6 +39,12 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("", "SPDX-", r"[\w-]+:"),
     ("", "REUSE-Ignore trunk-ignore checkov:skip= markdownlint-", ""),
     ("", "@lint-ignore lint-ignore @nolint", _WORD),
+    # Marks of samples, which documentation includes by name
+    ("", "[START [END", r"\s+[\w.-]+\]\s*$"),
+    ("", "snippet-start snippet-end snippet-sourcedescription snippet-service snippet-keyword", r"\s?:\s?\["),
+    ("", "snippet-sourcetype snippet-sourcedate snippet-sourceauthor snippet-comment snippet-sourcesyntax", r"\s?:\s?\["),
+    ("", "tag:: end::", r"[\w.-]+\[\]\s*$"),
+    ("", "<snippet </snippet", r"_?[\w-]*>\s*$"),
     # JavaScript and TypeScript
     (_ECMA, "eslint-disable eslint-enable oxlint-disable oxlint-enable", r"(?:-next-line|-line)?" + _NAMES),
     (_ECMA, "eslint-env stylelint-disable stylelint-enable standard:disable standard:enable", ""),

@@ -15,10 +15,12 @@ from codesage.corpus.pairs.evidence import does
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
-from codesage.corpus.pairs.verbs import stated_action
+from codesage.corpus.pairs.sentences import breaks_sentence
+from codesage.corpus.pairs.verbs import may_be_verb, stated_action
 from codesage.languages import LANGUAGES
 from codesage.records import Function
 from codesage.syntax import SourceTree
+from codesage.syntax.directives import is_directive
 
 LEAST_LINES, MOST_LINES = 2, 40  # of the code
 _MOST_INDENTATION = 200  # bytes before a comment on its line
@@ -35,7 +37,7 @@ _NO_PROSE = re.compile(
     r"(?:todo|fixme|xxx|hack|bug|nb|noqa|type:|pragma|pylint|mypy|ruff|flake8|isort|fmt:|eslint|tslint|jshint|jslint|istanbul|"
     r"prettier|@ts-|ts-ignore|nolint|go:|lint|rubocop|phpcs|phpstan|psalm|@var|@codecoverage|noinspection|suppress|nosonar|"
     r"checkstyle|resharper|#?(?:end)?region|language=|coverage|copyright|licen[cs]e|spdx|clang-format|-\*-|fall ?through|"
-    r"https?:|c8 |v8 |webpack|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
+    r"https?:|c8 |v8 |webpack|gets? or sets?|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
     re.IGNORECASE,
 )
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
@@ -138,8 +140,20 @@ def _text(raw: str, language: str) -> str:
     """The text for a pair, or "" if the comment is not suitable."""
     if not _reads_as_prose(raw):
         return ""
-    text = stated_action(clean(" ".join(raw.split()), language)).rstrip(".: ")
+    text = stated_action(clean(_joined(raw.splitlines(), language), language)).rstrip(".: ")
     return "" if refusal(text) else text
+
+
+def _joined(lines: Sequence[str], language: str) -> str:
+    """The lines of a comment as one, without directives, and with a full stop where a break ends a sentence without one."""
+    joined: list[str] = []
+    for line in (" ".join(line.split()) for line in lines):
+        if not line or is_directive(line, language):
+            continue
+        if joined and breaks_sentence(joined[-1], line, more=may_be_verb):
+            joined[-1] += "."
+        joined.append(line)
+    return " ".join(joined)
 
 
 def _reads_as_prose(text: str) -> bool:

@@ -14,17 +14,12 @@ from codesage.corpus.pairs.docreader import INDENTED_CODE, ITEM, UNDERLINE, Bloc
 from codesage.corpus.pairs.docsections import SectionReader
 from codesage.corpus.pairs.doctags import TagReader
 from codesage.corpus.pairs.docxml import is_xml, read_xml
+from codesage.corpus.pairs.sentences import breaks_sentence
 
 MAX_CHARACTERS = 20_000  # read of a docstring
 _SIGNATURE_LINE = re.compile(
     r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
 )
-_SENTENCE_STARTS = frozenset(
-    "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
-    "Calls Takes Sets Gets".split()
-)  # such a word at the start of a line, below a short line, begins a sentence
-_NO_END = frozenset("a an the of to in on for with by from and or as at is are be that which this if when per via".split())
-_WIDTH = 60  # least number of columns in a line of running text
 _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
@@ -128,11 +123,8 @@ class _Reader(TagReader, SectionReader):
 
     def _end_sentence(self, following: str) -> None:
         """Add a full stop to the line before `following` if the line break seems to end a sentence."""
-        before = self.texts[-1]
-        if len(before) >= _WIDTH or not (before[-1].isalnum() or before[-1] in ")`'\""):
-            return
-        if following.partition(" ")[0] in _SENTENCE_STARTS and before.rpartition(" ")[2].lower() not in _NO_END:
-            self.texts[-1] = before + "."
+        if breaks_sentence(self.texts[-1], following):
+            self.texts[-1] += "."
 
     def _is_item(self, at: int, stripped: str) -> bool:
         """Open a block if the line begins a list item; returns whether it does. Numbered items must count up from 0 or 1."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from codesage.corpus.pairs.declarations import only_declares
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean, first_sentence
 from codesage.corpus.pairs.rules import refusal
@@ -74,8 +75,6 @@ _ANCHOR = re.compile(
     r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
 )
 _CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)
-_PROTOTYPE = re.compile(r"(?!\s*(?:return|goto|else|case)\b)\s*\w+[\w\s*]*[\s*]\w+\s*\([^()]*\)\s*")
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
 _TAG_ENDS = frozenset(
     {
         "main",
@@ -195,19 +194,13 @@ def title_of(stated: str) -> str:
 
 
 def is_sample(sample: Sample) -> bool:
-    """Whether code is long enough to show something, short enough to do one thing, and not output or a shell session."""
+    """Whether code is long enough to show something, short enough to do one thing, and neither output nor a declaration."""
     code = sample.code
     if not has_lines(code, LEAST_LINES, sample.language) or len(code) > MOST_CHARACTERS or code.count("\n") >= MOST_LINES:
         return False
-    if sample.language == "c" and _is_declared_only(code):
+    if only_declares(code, sample.language):
         return False
     return any(mark in code for mark in "(=;{[") and not code.lstrip().startswith(("$ ", "% ", "HTTP/", "|", "+--"))
-
-
-def _is_declared_only(code: str) -> bool:
-    """Whether C code only declares functions, like a synopsis."""
-    statements = [part for part in _COMMENT.sub("", code).split(";") if part.strip()]
-    return all(_PROTOTYPE.fullmatch(part) for part in statements)
 
 
 def without_preamble(code: str) -> str:
@@ -376,7 +369,7 @@ class _Reader:
         chosen: list[str] = []
         for heading in reversed(stated):
             words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
-            if words and (not chosen or chosen[0].lower() not in heading.lower()):
+            if words and (not chosen or " ".join(split_words(chosen[0])) not in " ".join(split_words(heading))):
                 chosen.insert(0, _NUMBER.sub("", heading).strip(" :#"))
             if sum(len(split_words(part)) for part in chosen) > 5:
                 break

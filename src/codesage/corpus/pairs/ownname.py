@@ -7,6 +7,9 @@ alone whose first word only happens to be the name ("Sort keys by value" for `so
 
 import re
 
+from codesage.corpus.pairs.verbs import may_be_verb
+from codesage.words import split_words
+
 _NOUNS = (
     "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|"
     "middleware|helper|component|widget|service|decorator|annotation|exception|handler|filter|"
@@ -88,6 +91,8 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     lower = word.group(1).lower() if word else ""
     if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
         return sentence
+    if language == "go" and not match.group("call") and _is_its_verb(match.group("name"), lower):
+        return _capitalised(f"{' '.join(split_words(match.group('name')))}{rest}")
     article = bool(match.group("article") or match.group("noun"))
     if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
         lower, name, language, article=article
@@ -104,6 +109,13 @@ def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
     if language == "go":
         return word in _VERBS or word in _GO_VERBS
     return word in _VERBS and (article or word not in _NOUN_TOO)
+
+
+def _is_its_verb(name: str, following: str) -> bool:
+    """Whether a name is itself the verb of its sentence: "readAt bytes of the file", and not "readAt returns bytes"."""
+    words = split_words(name)
+    known = following in _VERBS or following in _GO_VERBS or may_be_verb(following)
+    return len(words) > 1 and may_be_verb(words[0]) and following.endswith("s") and not known
 
 
 def _may_be_verb(word: str) -> bool:

@@ -14,6 +14,7 @@ from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
+from codesage.corpus.pairs.remarks import is_remark
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.templates import says_nothing, without_stamp
 
@@ -143,7 +144,8 @@ def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tup
         text = text[len(first) :].lstrip()
         if sentence and is_code(sentence):
             return "", "", template or sentence, False
-        says = sentence and not says_nothing(sentence) and (sentence[-1] != ":" or not _ENDS_IN_AIR.search(sentence))
+        says = sentence and not (says_nothing(sentence) or is_remark(sentence))
+        says = says and (sentence[-1] != ":" or not _ENDS_IN_AIR.search(sentence))
         if says and (sure or tells_what_it_does(sentence)):
             return sentence, text, template, sure
         template, sure = template or sentence or cleaned, sure and not sentence

@@ -5,6 +5,7 @@ the word after it. It takes time linear in the text.
 """
 
 import re
+from collections.abc import Callable
 
 _STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
 _NEVER_ENDS = frozenset("e.g i.e eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
@@ -21,6 +22,19 @@ _STARTERS = frozenset(
 _LOWER_STARTERS = frozenset(
     "this it if note returns return when otherwise use used also see we you they these the then".split()
 )
+_LINE_STARTS = frozenset(  # such a word at the start of a line, below a short line, begins a sentence
+    "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
+    "Calls Takes Sets Gets".split()
+)
+_SURE_STARTS = frozenset(  # and these below a line of any width, since they are in capitals nowhere else
+    "This If It When Note NOTE Returns Return See Also Only Otherwise These There They We You Throws Does Do However But "
+    "Because Since Example Examples Warning WARNING TODO FIXME".split()
+)
+_NO_END = frozenset(
+    "a an the of to in on for with by from and or as at is are be that which this if when per via see not into than then can "
+    "will must may should was were has have".split()
+)
+_WIDTH = 60  # least number of columns in a line of running text
 _LOOK = 40  # characters before and after a stop that are checked
 _CLOSES_WITHIN = 200  # characters after a stop; a bracket that does not close within them is ignored
 
@@ -44,6 +58,20 @@ def first_sentence(text: str) -> str:
         elif _ends(word, text[start], rest[0]) and not _is_inside(text, end):
             return text[:end]
     return text
+
+
+def breaks_sentence(before: str, following: str, *, more: Callable[[str], bool] = lambda word: False) -> bool:
+    """Whether the break between the lines `before` and `following` ends a sentence without a full stop.
+
+    `more` tells of a capitalised word, here in lower case, whether it may begin a sentence below a short line.
+    """
+    word = following.partition(" ")[0].rstrip(",:")
+    last = before.rpartition(" ")[2]
+    if not (last[-1:].isalnum() or last[-1:] in (")", "`", "'", '"')) or last.lower() in _NO_END or not word[:1].isupper():
+        return False
+    if word in _SURE_STARTS and (last.islower() or len(before) < _WIDTH):
+        return True
+    return len(before) < _WIDTH and (word in _LINE_STARTS or (word[1:].islower() and more(word.lower())))
 
 
 def _lists(before: str, number: int) -> bool:

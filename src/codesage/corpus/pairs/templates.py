@@ -26,6 +26,7 @@ _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:not|logically) collective\b.*|collective(?: on \S+)?",  # PETSc
     r"(?:part|section|chapter|appendix|table|figure|clause) \d.*",
     r"\(see \S.*",
+    r"[a-z]{1,3}\* \S+/\S+.*",  # the header of a ROBODoc comment
     r"usage ?: .*|synopsis ?: .*|signature ?: .*",
     r"\$(?:id|revision|date|author|header)\b.*",
     r"-\*-.*",
@@ -80,6 +81,11 @@ _WHOLES = (
     r"(?:[a-z]{2,12}-\d+[,\s]*)+",
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
     r"(\w+)(?: \1)+",  # one word, repeated
+    r"(?:init|initiali[sz]ation|set-?up|main|helper|utility|callback|internal) (?:function|method|routine|handler)"
+    r"(?: (?:for|of) (?:the |this )?\w+)?",
+    r"(?:the |an? )?(?:primary|main|public|private|internal|core|common|general) (?:\w+ )?(?:interface|entry point|class|"
+    r"function|method|data|state|structure|struct|object|context|info|information|api)s?"
+    r"(?: (?:to|for|of|in) (?:the |this |our )?\w+)?",
 )
 _CONTEXT = re.compile(  # says when it is called or by whom, and not what it does
     r"(?:(?:this|the|an?) )?"
@@ -87,7 +93,7 @@ _CONTEXT = re.compile(  # says when it is called or by whom, and not what it doe
     r"(?:automatically |only |internally |usually |typically )?"
     r"(?:called|invoked|triggered|fired) (?:by|when|whenever|if|after|before|from|on|once|during|every|each|at|"
     r"automatically|only|internally|just|immediately|prior|right|via|as|in)\b"
-    r"|(?:is )?used (?:by|internally|only|when|during|here)\b"
+    r"|(?:is )?used (?:by|internally|only|when|during|here)\b|(?:is )?used in \S+(?: \S+){0,2}$"
 )
 _VAGUE = re.compile(  # an action on something that every program has
     r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
@@ -95,10 +101,11 @@ _VAGUE = re.compile(  # an action on something that every program has
     r"(?:(?:the|this|an?|all|any|its|our|your|some|given|actual|main|current|specified|provided|new|console|internal|required|"
     r"necessary|own) )*"
     r"(?:command|task|job|action|operation|work|event|request|message|data|input|output|query|test|method|function|callback|"
-    r"handler|process|plugin|module|program|thing|stuff|result|class|object|instance|entity|element|item|value|state|option|"
+    r"handler|process|plugin|module|program|thing|stuff|result|class|object|instance|entity|element|item|value|state|option|entry|entrie|"
     r"argument|parameter|setting|service|component|device|system|environment|resource|application|app|script|step|call|logic|"
     r"property|field|attribute|list|array|string|number|node|model)s?[\s.!]*$"
 )
+_DIRECTION = re.compile(r"\[(?:in|out)(?: ?[,/] ?out)?\]")  # of a parameter: a list of them, or a generated signature
 _COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
 _MOST_WORDS = 10  # longer texts are not matched with _WHOLES
 _END = r"[\s.:;!\])]*$"
@@ -131,8 +138,8 @@ _STAMP = re.compile(
 )
 _INITIALS = re.compile(r"\[[A-Z]{2,3}\]\s?:?\s+(?=[A-Z])")
 _LABEL = re.compile(
-    r"(?:\(?(?:summary|description|descr|desc|purpose|abstract|brief|short description|synopsis|public|internal|private|"
-    r"infra?structure|internal use only|helper|static|intent|overview|what it does|test objective)\)?\s?(?::|--)\s+|"
+    r"(?:\(?(?:non-?public|summary|description|descr|desc|purpose|abstract|brief|short description|synopsis|public|internal|"
+    r"private|infra?structure|internal use only|helper|static|intent|overview|what it does|test objective)\)?\s?(?::|--)\s+|"
     r"\((?:public|internal|private|infra?structure)\):?\s+|"
     r"(?:warning|attention|important|note|nb|n\.b\.)\s?:\s+(?=(?:this|the) (?:method|function|class)\b))",
     re.IGNORECASE,
@@ -161,7 +168,11 @@ def says_nothing(text: str) -> bool:
     """Whether a cleaned summary is a template or a placeholder ("Constructor", "TODO", "See Foo", "{@inheritDoc}")."""
     head = text[:300].lower()  # the patterns are in lower case: without IGNORECASE they take half the time
     word = head.partition(" ")[0]
-    if ("ed " in head and _CONTEXT.match(head)) or ("o(" in head and _COMPLEXITY.match(head)):
+    if (
+        ("[" in head and _DIRECTION.search(head))
+        or ("ed " in head and _CONTEXT.match(head))
+        or ("o(" in head and _COMPLEXITY.match(head))
+    ):
         return True
     if head.count(" ") <= _MOST_WORDS and _VAGUE.match(head):
         return True

@@ -7,7 +7,7 @@ docs/log.md has the measurement. Only the first sentence is used, because the ot
 
 import re
 
-from codesage.corpus.pairs.prose import first_sentence
+from codesage.corpus.pairs.sentences import first_sentence
 
 _VERBS = frozenset(
     "abort accept accumulate acquire activate adapt add adjust advance aggregate align alloc allocate allow announce append "
@@ -24,14 +24,14 @@ _VERBS = frozenset(
     "generate get go grab grow guess handle hash hide highlight identify ignore import include increase increment "
     "infer inform inherit init initialise initialize inject insert inspect install instantiate interpolate interpret "
     "intersect invalidate invert invoke issue iterate join jump keep kill launch leave listen load locate look lookup "
-    "loop lower make mark match merge migrate modify move multiply mutate negate normalise normalize notify obtain "
-    "omit open optimize order override overwrite pack pad paint parse partition pass patch peek perform persist pick place "
-    "play plot point poll pop populate position post precompute prefix prepare prepend preserve print process produce "
-    "project promote propagate prune publish pull purge push put quantize query queue quote raise randomize read rearrange "
-    "rebuild recalculate receive recompute reconnect reconstruct recreate recurse recycle redirect redraw reduce refresh "
-    "register reject release reload relocate remember remove rename render reorder repeat replace report request require "
-    "reserve reset resize resolve respond restart restore restrict resume retain retrieve retry return reuse reverse revert "
-    "revoke rewind rewrite rollback rotate round route run sample sanitize save scale scan schedule scroll search seek "
+    "loop lower make mark match measure merge migrate modify move multiply mutate negate normalise normalize notify obtain "
+    "omit open optimize order override overwrite pack pad paint parse partition pass patch pause peek perform persist pick "
+    "place play plot point poll pop populate position post precompute prefix prepare prepend preserve print process produce "
+    "project promote propagate provide prune publish pull purge push put quantize query queue quote raise randomize read "
+    "rearrange rebuild recalculate receive recompute reconnect reconstruct recreate recurse recycle redirect redraw reduce "
+    "refresh register reject release reload relocate remember remove rename render renew reorder repeat replace report request "
+    "require reserve reset resize resolve respond restart restore restrict resume retain retrieve retry return reuse reverse "
+    "revert revoke rewind rewrite rollback rotate round route run sample sanitize save scale scan schedule scroll search seek "
     "select send separate serialise serialize set setup shift shorten show shrink shuffle shut shutdown simplify simulate "
     "skip slice slide snap solve sort spawn specify split squash start stop store stringify strip submit subscribe "
     "substitute subtract sum swap switch sync synchronise synchronize take tell terminate throw toggle tokenize "
@@ -61,7 +61,10 @@ _LEAD = re.compile(
     r"(?:(?:now|here|so|then)\s+)?we(?:'ll| will| then| now| just| first)?\s+|(?:need|have|want) to\s+",
     re.IGNORECASE,
 )
-_ADVERB = re.compile(r"(?:\w+ly|always|lazily|only|possibly|maybe)\s+", re.IGNORECASE)
+_ADVERB = re.compile(
+    r"(?:(?!(?:re|mis)?apply|reply|supply|multiply|imply|comply|rely|fly|tally|rally)\w+ly|always|lazily|only|possibly|maybe)\s+",
+    re.IGNORECASE,
+)
 _CONDITION = re.compile(
     r"(?:if|when|unless|for each|for every|for all|while|until)\b[^,]{3,100},\s+(?:then\s+)?(?:we\s+)?(?:just\s+)?",
     re.IGNORECASE,
@@ -158,6 +161,11 @@ def _begins_with_verb(text: str, also_nouns: frozenset[str]) -> bool:
     if not following or following[0] == "of" or (word in also_nouns and following[0].lower() not in _AFTER_VERB):
         return False
     return word in also_nouns or any(base in _VERBS for base in bases(word))
+
+
+def may_be_verb(word: str) -> bool:
+    """Whether a word in lower case is a form of a known verb; it may be a noun too."""
+    return any(base in _VERBS or base in _ALSO_NOUNS for base in bases(word))
 
 
 def bases(word: str) -> tuple[str, ...]:

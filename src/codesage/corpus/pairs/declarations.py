@@ -1,0 +1,54 @@
+"""Tells whether a piece of code only declares: signatures without bodies, data structures, or data in JSON.
+
+Reference pages show such code under their titles. It does nothing, so no title describes what it does. The code of a page is
+often incomplete, so these are patterns and no syntax trees. Every pattern takes time linear in the code.
+"""
+
+import re
+
+from codesage.languages import LANGUAGES
+
+_ARGUMENTS = r"\((?>[^()]*)(?:\((?>[^()]*)\)(?>[^()]*))*+\)"
+_MODIFIERS = (
+    r"(?:(?:export|default|declare|public|private|protected|internal|static|final|abstract|virtual|override|async|sealed|extern|"
+    r"inline|synchronized|native|partial|unsafe|readonly)\s++)*+"
+)
+_NO_TYPE = r"(?!(?:return|goto|else|case|new|throw|await|delete|using|yield|package|import|typedef)\b)"
+_GENERIC = r"(?:<[^<>;(){}]{0,200}(?:<[^<>;(){}]{0,200}>[^<>;(){}]{0,100})?>)?"
+_TYPED = (  # `const char *name_of (int id) MACRO`, `public List<String> names(int most) throws IOException`
+    rf"{_MODIFIERS}{_NO_TYPE}(?:[\w.]++{_GENERIC}(?:\[\])*[\s*&]++(?=\w))++\w++\s*+{_ARGUMENTS}"
+    r"(?:\s*+(?:throws\s+[\w., \t]{1,200}|const\b|[A-Z][A-Z0-9_]+\b(?:\s*\([^()]{0,100}\))?))*+"
+)
+_FUNCTION = rf"{_MODIFIERS}function\s*\*?\s*&?\w++(?:<[^<>;]{{0,200}}>)?\s*{_ARGUMENTS}(?:\s*:\s*[^;{{}}=()\n]{{1,200}})?"
+_PYTHON = (
+    rf"(?:@[^\n]*+\n\s*+)*+(?:async\s+)?def\s+\w++\s*{_ARGUMENTS}(?:\s*->[^:\n]{{1,200}})?:?(?:\s*(?:\.\.\.|pass)(?=\s|$))?"
+)
+_RUBY = rf"def\s+(?:self\.)?\w++[?!=]?(?:\s*{_ARGUMENTS}|[ \t]+[\w, :*&=]{{1,200}})?(?:\s*;?\s*end\b)?"
+_RESULTS = r"[ \t]*(?:\([^()]{0,300}\)|[\w.*\[\]{}]{1,100})?"
+_GO = rf"func\s+(?:\([^()]{{0,200}}\)\s*)?\w++(?:\[[^\[\]]{{0,200}}\])?{_ARGUMENTS}{_RESULTS}"
+_ECMA = dict.fromkeys(("javascript", "typescript", "php"), _FUNCTION)
+_DECLARATION = {
+    language: re.compile(rf"(?:{pattern})\s*(?:;\s*|(?=\n|$)\s*)")
+    for language, pattern in (dict.fromkeys(LANGUAGES, _TYPED) | _ECMA | {"python": _PYTHON, "ruby": _RUBY, "go": _GO}).items()
+}
+_HASH = re.compile(r"#[^\n]*")
+_SLASHES = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
+_STRUCTURE = re.compile(r"(?:typedef\s+)?(?:struct|union|enum)\b[^{}();=]{0,200}\{[^{}]{0,4000}\}[^;{}()=]{0,100};?")
+_TYPEDEF = re.compile(r"typedef\s+[^;{}]{1,300};")
+_CALL = re.compile(r"[\w)>\]!?]\s?\(")
+
+
+def only_declares(code: str, language: str) -> bool:
+    """Whether code is only signatures, structures of C, or data in JSON. Comments do not count."""
+    code = (_HASH if language in ("python", "ruby") else _SLASHES).sub("", code).strip()
+    if code[:1] in ("{", "[") and code[-1:] in ("}", "]") and '"' in code and not _CALL.search(code):
+        return language != "ruby" or ":" in code
+    if language == "c":
+        code = _TYPEDEF.sub("", _STRUCTURE.sub("", code)).strip()
+    position = 0
+    while position < len(code):
+        declaration = _DECLARATION[language].match(code, position)
+        if declaration is None:
+            return False
+        position = declaration.end()
+    return True

@@ -1,0 +1,98 @@
+"""Recognises documentation that is true of the code but does not say what it does: remarks, and the bare name.
+
+A remark gives a reason ("Because the cache may be stale, ..."), a duty of the caller ("Must be called once"), a state ("No
+longer used") or a fact about something else ("The lock is held by ..."). A summary that only repeats the name of its class
+("Task group graph" for `TaskGroupGraph`) says no more than the name. Every pattern takes time linear in the text.
+"""
+
+import re
+
+from codesage.corpus.pairs.verbs import begins_with_verb
+from codesage.words import split_words
+
+_ADVERBS = (
+    r"(?:only|just|also|still|now|not|always|never|currently|mainly|usually|really|actually|unfortunately|normally|being) "
+)
+_STATE = (  # after "is" and "are", if the subject is the code or a part of it
+    rf"(?!(?:just|also|simply|actually|really|basically|only) (?:an?|the) )(?:{_ADVERBS})*"
+    r"(?:not|only|just|also|still|now|intended|meant|needed|required|necessary|copied|kept|split|called(?! to)|run|"
+    r"invoked|triggered|applied|stored|same|safe|unsafe|important|part|integral|for|where|why|because|based|in|on|private|"
+    r"internal|public|deprecated|experimental|optional|temporary|complete|here|allowed|assumed|expected|supposed|guaranteed|"
+    r"done|made|provided|supported|ignored|similar|identical|equivalent|comparable|an? (?:bit|little|hack|work-?around|"
+    r"temporary|integral|quick|very)|the (?:same|opposite|counterpart))"
+)
+_OPENS = re.compile(
+    r"(?:because|since|although|though|unfortunately|however|but|important(?:ly)?|be careful|beware|no longer|deprecated|"
+    r"obsolete|legacy|historically|currently|sadly|hopefully|hack|kludge|nb|even (?:if|though|when)|as|it|they|these|those|we|"
+    r"you|i|he|she|do not|don't|never|please|must|should|shall|cannot|can't|may|might|internal use|user beware|"
+    r"(?:for|back)wards? compatib\w+|keep (?:this|these|it|in sync|them)|make sure (?:you|to|we|it is)|"
+    r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
+    r"not (?!null|empty)|only (?!\w+s )|no|(?:warning|caution|attention|note)s?(?: :|:| )"
+    rf"|this (?:is|are|was|were) {_STATE}"
+    r"|this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"
+    rf"|(?:this|the) (?:\w+ ){{1,3}}(?:is|are) {_STATE})(?![\w-])"
+)
+_STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
+    r"the (?!(?:\w+ ){0,3}(?:that|which|to|used)\b)"
+    r"(?!(?:function|method|routine|class|macro|handler|callback|procedure|exception) )(?:[\w'-]+ ){1,3}"
+    r"(?:is|are|was|were|must|should|could|may|might|will|can|cannot|has|have|needs?|does|do|did)"
+    r"(?! (?:used (?:to|for|as|when)|responsible|thrown|raised|a|an|the|convert\w*))\b"
+)
+_MENTIONS = re.compile(
+    r"\b(?:i'm|i am|i think|i don't|i've|i understand|i guess|unfortunately|not sure|for now|hopefully|sadly|in sync with|"
+    r"for historical|(?:is|are|been|now) (?:deprecated|obsolete)|no longer (?:used|needed|supported|necessary)|"
+    r"(?:to|will) be removed|should (?:only|never)|must (?:only|never|be called|be run|be held|be synced|also be|match)|"
+    r"(?:only|just|solely) for debugging|users? should|bit of a hack|to get us started|has a side-?\s?effect|"
+    r"without documentation|do not use|don't use|do not call|don't call|not be called|not thread-?\s?safe)\b"
+)
+_BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
+_MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
+_NAMELESS = frozenset("a an the this that is are of for and".split())
+_KINDS = frozenset(
+    "class interface struct structure enum enumeration trait module type object record data definition implementation base "
+    "abstract simple default main generic basic common new instance function method callback constructor".split()
+)
+_MAKES = frozenset(
+    "create creates construct constructs initialize initializes initialise initialises init make makes build builds setup set "
+    "up instantiate instantiates allocate allocates return returns".split()
+)
+_CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct new create init".split())
+_MOST_SPACES = 9  # in a text that may be only a name
+_LEAST_PREFIX = 3  # letters of a word in a name that may stand for a longer one: spec, specification
+
+
+def is_remark(text: str, kind: str = "") -> bool:
+    """Whether a cleaned text is a remark. `kind` is that of the definition ("function" or "class"), "" if it is not known.
+
+    A class cannot do what a text says for a case ("When the value is missing, ..."). A function can, if an action follows.
+    """
+    head = text[:300].lower()
+    if _OPENS.match(head) or _STATES.match(head) or _MENTIONS.search(head):
+        return True
+    if not kind or not _BEFORE.match(head) or text.partition(" ")[0].isupper():  # not the FOR of a query
+        return False
+    main = _MAIN.match(head)
+    return kind == "class" or main is None or not begins_with_verb(text[main.end() :])
+
+
+def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:
+    """Whether a text has no word beside those of the name: "XML document" for a class, "Creates a Foo" for its constructor."""
+    if text.count(" ") > _MOST_SPACES:
+        return False
+    words = [word for word in split_words(text) if word not in _NAMELESS]
+    if kind == "class":
+        own = split_words(name)
+    elif name in _CONSTRUCTORS or name == parent:
+        own, words = split_words(parent), [word for word in words if word not in _MAKES]
+    elif begins_with_verb(text):
+        return False
+    else:
+        own = split_words(name)
+    return bool(own) and all(word in _KINDS or any(_same(word, known) for known in own) for word in words)
+
+
+def _same(word: str, known: str) -> bool:
+    """Whether two words are equal apart from their endings, or one is short for the other."""
+    return word == known or (
+        len(min(word, known, key=len)) >= _LEAST_PREFIX and (word.startswith(known) or known.startswith(word.rstrip("s")))
+    )
