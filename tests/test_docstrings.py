@@ -293,6 +293,13 @@ MARKS = {  # language, comment, text
     "name line": ("c", "/*\n - f - adds one\n * or two\n */", "f - adds one\nor two"),
     "no marks": ("c", "/* Adds one,\n   or two. */", "Adds one,\nor two."),
     "exclamation": ("c", "/* Adds!*/", "Adds!"),
+    "petsc": ("c", "/*@\n   f - Adds one.\n\n   Level: beginner\n@*/", "f - Adds one.\n\nLevel: beginner"),
+    "petsc with a letter": (
+        "c",
+        "/*@C\n   f - Adds one.\n\n   Level: beginner\n\n.seealso: g()\n@*/",
+        "f - Adds one.\n\n   Level: beginner\n\n.seealso: g()",
+    ),
+    "a tag in one line": ("c", "/** @return one */", "@return one"),
     "bsd": ("c", "/*-\n * Adds one.\n */", "Adds one."),
     "negative": ("c", "/*-1 for errors*/", "-1 for errors"),
     "box of stars": ("c", "/*********\n * Adds one. *\n *           *\n * Or two.   *\n *********/", "Adds one.\n\nOr two."),

@@ -101,6 +101,9 @@ def test_sentences(text, first):
 
 
 BLOCKS = [
+    ("c", "name - - opens the bar of it", "opens the bar of it"),
+    ("python", '"Opens the bar of it.', "Opens the bar of it"),
+    ("python", '"Open" the bar of it.', '"Open" the bar of it'),
     ("c", "Opens the file\nThis is slow.", "Opens the file"),
     ("java", "Opens one of the following:\n- a file\n- a pipe\n", "Opens one of the following: a file; a pipe"),
     ("java", "Opens in this order:\n1. a file\n2. a pipe\n", "Opens in this order"),
@@ -162,7 +165,7 @@ Time Complexity: O(n log n)|Two Pointer Time O(N) Space O(1)|(see Action#down)
 Logically Collective on TS|Collective on DM|++! start object ++!|@!macro warn.edge|@!visibility private
 if* H5Ff/h5close_c NAME h5close_c PURPOSE Call H5close|Node setItem set item by name Node arg0 --- item [IN]
 [IN] column Number of it [IN] field Its name|used in Receive.Content|Private renderer data|The primary interface to this library
-Init function for the control|Register new entry
+Interaction logic for Window.xaml|Example: foo(42) |Similar to 84|Init function for the control|Register new entry
 Overrides the base class|Implementation of the abstract interface|Part 2, section 5.12: the reply|Figure 3 shows the states"""
 SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
 Package manager for nodes|Tests whether a number is prime|Date and time of the last change
@@ -185,12 +188,18 @@ This is unfortunately not concurrent|This extension is applied to fields that pa
 The lock is held by the caller|The overload is kept for web tests|This group is deprecated by the next version
 Note: the name must be a resource name|As above, but more detailed|Important difference to the other: two iterators
 This method should be called exactly once|You can call this yourself|Should only be instantiated by the service
+Depth state is baked into the shader code|A row was inserted into the tree of the table|Only accessible from the chain
+Every device must begin with the same members|This structure is passed directly to the shader|Inspired by the other toolkit
+This special type of texture is intended for shaders|Polyfill of with a subclass|Note that the input is sorted
 Do not override this method|These values are arbitrary|Internal use only, must be invoked within a lock"""
 STATEMENTS = """Blocks until the lock is held|Returns the name used in logs|This class is used to represent cache entries
 This will set the height of the font|The exception that is thrown when the buffer overflows|This is a helper that cleans up
 Only returns paths inside the folder|The function will check whether it is on|Not null checks of a column|Notes of the chord
 Weighs the items of a list|The interface that groups reading and writing|This is just a wrapper that adds a prefix
 Check that the type is of the version|Asserts that two values are the same|The handler is used to do the authentication
+Not null values of a row|An error that is thrown when the input is wrong|Sent when a run has succeeded
+Copies the rows that are marked|Exception thrown when decryption fails
+Location of a tree relative to its parent|Rows which are marked by the user
 Youngest child of a node|Italic style of the font|Cannon of the tank that is drawn"""
 CASES = [  # text, whether a function and a class may have it
     ("If the list has one item, unpack it", True, False),
@@ -257,6 +266,7 @@ def test_a_line_break_ends_a_sentence_without_a_full_stop(docstring, text):
 
 
 NAMES = [
+    ("python", "SamConfig", "[SamConfig] is the configuration of a model", "The configuration of a model"),
     ("go", "readAt", "ReadAt bytes from the file at off", "Read at bytes from the file at off"),
     ("go", "readAll", "ReadAll reads bytes of the file", "Reads bytes of the file"),
     ("go", "readAll", "ReadAll slurp bytes of the file", "Slurp bytes of the file"),

@@ -16,7 +16,7 @@ _NOUNS = (
     "property|option|test|mixin|attribute|operator|package"
 )
 _NAME = (
-    r"[\"'`#*$@:]*(?P<name>[^\W\d][\w$]{0,120}(?:(?:\.|::|#|->|\\)[\w$]{1,120}){0,6}[?!=]?)[\"'`*]*"
+    r"[\"'`#*$@:\[]*(?P<name>[^\W\d][\w$]{0,120}(?:(?:\.|::|#|->|\\)[\w$]{1,120}){0,6}[?!=]?)[\"'`*\]]*"
     rf"(?P<call>\s?\([^()]{{0,400}}\))?(?P<noun>\s+(?:{_NOUNS})\b)?"
 )
 _SUBJECT = re.compile(r"(?:(?P<article>an?|the|this|our)\s+)?" + _NAME, re.IGNORECASE)

@@ -38,6 +38,7 @@ _NAME_DASH = re.compile(
     r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
+_DASH = re.compile(r"(?:[-–—]{1,3}|[-=]?>)\s+(?=[A-Za-z\"'`(])")
 _ARTICLES = {"the", "a", "an", "of", "to", "this"}
 _NAME_PARTS = re.compile(r"[_\W]+")
 _WHOLE = re.compile(r"(?:returns?|yields?|this|there|it|if|when|on|otherwise|see|same)\b", re.IGNORECASE)
@@ -140,7 +141,7 @@ def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tup
             break
         first = first_sentence(text)
         cleaned = clean(first, language)
-        sentence = without_name(cleaned, name, language) if " " in cleaned else ""
+        sentence = _without_marks(without_name(_without_marks(cleaned), name, language)) if " " in cleaned else ""
         text = text[len(first) :].lstrip()
         if sentence and is_code(sentence):
             return "", "", template or sentence, False
@@ -150,6 +151,12 @@ def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tup
             return sentence, text, template, sure
         template, sure = template or sentence or cleaned, sure and not sentence
     return "", "", template, sure
+
+
+def _without_marks(sentence: str) -> str:
+    """A sentence without a dash or an arrow before it, and without a quotation mark that is never closed."""
+    sentence = sentence[match.end() :] if (match := _DASH.match(sentence)) else sentence
+    return sentence[1:] if sentence[:1] == '"' and sentence.count('"') == 1 else sentence
 
 
 def _completed(sentence: str, blocks: tuple[Block, ...], number: int, language: str) -> str:

@@ -7,7 +7,7 @@ longer used") or a fact about something else ("The lock is held by ..."). A summ
 
 import re
 
-from codesage.corpus.pairs.verbs import begins_with_verb
+from codesage.corpus.pairs.verbs import begins_with_verb, may_be_verb
 from codesage.words import split_words
 
 _ADVERBS = (
@@ -18,8 +18,12 @@ _STATE = (  # after "is" and "are", if the subject is the code or a part of it
     r"(?:not|only|just|also|still|now|intended|meant|needed|required|necessary|copied|kept|split|called(?! to)|run|"
     r"invoked|triggered|applied|stored|same|safe|unsafe|important|part|integral|for|where|why|because|based|in|on|private|"
     r"internal|public|deprecated|experimental|optional|temporary|complete|here|allowed|assumed|expected|supposed|guaranteed|"
-    r"done|made|provided|supported|ignored|similar|identical|equivalent|comparable|an? (?:bit|little|hack|work-?around|"
+    r"done|made|passed|returned|handled|populated|filled|held|owned|shared|embedded|inherited|derived|attached|much|"
+    r"provided|supported|ignored|similar|identical|equivalent|comparable|an? (?:bit|little|hack|work-?around|"
     r"temporary|integral|quick|very)|the (?:same|opposite|counterpart))"
+)
+_OF_MAIN_CLAUSE = (  # before a word: not one that begins another clause
+    r"(?!(?:that|which|who|whose|to|if|whether|when|where|while|how|what|used|once|after|until|for|given|will)\b)"
 )
 _OPENS = re.compile(
     r"(?:because|since|although|though|unfortunately|however|but|important(?:ly)?|be careful|beware|no longer|deprecated|"
@@ -27,17 +31,19 @@ _OPENS = re.compile(
     r"you|i|he|she|do not|don't|never|please|must|should|shall|cannot|can't|may|might|internal use|user beware|"
     r"(?:for|back)wards? compatib\w+|keep (?:this|these|it|in sync|them)|make sure (?:you|to|we|it is)|"
     r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
-    r"not (?!null|empty)|only (?!\w+s )|no|(?:warning|caution|attention|note)s?(?: :|:| )"
+    r"not(?! null| empty)|only(?! \w+s )|no|(?:warning|caution|attention|notes?) ?:|note that|"
+    r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)"
     rf"|this (?:is|are|was|were) {_STATE}"
     r"|this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"
-    rf"|(?:this|the) (?:\w+ ){{1,3}}(?:is|are) {_STATE})(?![\w-])"
+    rf"|(?:this|the) (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE})(?![\w-])"
 )
 _STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
-    r"the (?!(?:\w+ ){0,3}(?:that|which|to|used)\b)"
-    r"(?!(?:function|method|routine|class|macro|handler|callback|procedure|exception) )(?:[\w'-]+ ){1,3}"
+    r"(?!this\b|(?:(?:the|an?) )?(?:function|method|routine|class|macro|handler|callback|procedure|exception|error|event)\b)"
+    rf"(?:{_OF_MAIN_CLAUSE}[\w'`-]+ ){{1,5}}"
     r"(?:is|are|was|were|must|should|could|may|might|will|can|cannot|has|have|needs?|does|do|did)"
-    r"(?! (?:used (?:to|for|as|when)|responsible|thrown|raised|a|an|the|convert\w*))\b"
+    r"(?! (?:used (?:to|for|as|when)|responsible|thrown|raised|an?|the|convert\w*))\b"
 )
+_LOST_WORD = re.compile(r"\b(?:of|the|an) (?:of|with|is|are)\b")
 _MENTIONS = re.compile(
     r"\b(?:i'm|i am|i think|i don't|i've|i understand|i guess|unfortunately|not sure|for now|hopefully|sadly|in sync with|"
     r"for historical|(?:is|are|been|now) (?:deprecated|obsolete)|no longer (?:used|needed|supported|necessary)|"
@@ -67,7 +73,9 @@ def is_remark(text: str, kind: str = "") -> bool:
     A class cannot do what a text says for a case ("When the value is missing, ..."). A function can, if an action follows.
     """
     head = text[:300].lower()
-    if _OPENS.match(head) or _STATES.match(head) or _MENTIONS.search(head):
+    if _OPENS.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head):
+        return True
+    if _STATES.match(head) and not (begins_with_verb(text) or may_be_verb(head.partition(" ")[0])):
         return True
     if not kind or not _BEFORE.match(head) or text.partition(" ")[0].isupper():  # not the FOR of a query
         return False

@@ -27,6 +27,8 @@ _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:part|section|chapter|appendix|table|figure|clause) \d.*",
     r"\(see \S.*",
     r"[a-z]{1,3}\* \S+/\S+.*",  # the header of a ROBODoc comment
+    r"interaction logic for \S+",
+    r"examples? ?: .*|e\.g\..*",
     r"usage ?: .*|synopsis ?: .*|signature ?: .*",
     r"\$(?:id|revision|date|author|header)\b.*",
     r"-\*-.*",
@@ -81,6 +83,7 @@ _WHOLES = (
     r"(?:[a-z]{2,12}-\d+[,\s]*)+",
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
     r"(\w+)(?: \1)+",  # one word, repeated
+    r"(?:similar|identical|analogous|equivalent) to (?:the |problem |#)?\S+",
     r"(?:init|initiali[sz]ation|set-?up|main|helper|utility|callback|internal) (?:function|method|routine|handler)"
     r"(?: (?:for|of) (?:the |this )?\w+)?",
     r"(?:the |an? )?(?:primary|main|public|private|internal|core|common|general) (?:\w+ )?(?:interface|entry point|class|"
