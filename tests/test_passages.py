@@ -234,6 +234,7 @@ NO_ACTIONS = (
     "Skip it and read the next row",
     "Do the same for the rest of the rows",
     "Read the rows again",
+    "Move the children of the row under",
     "Process the result",  # fits any code
     "Get the current value",
     "Group the rows by name That way readers find them",  # two sentences

@@ -165,7 +165,8 @@ Time Complexity: O(n log n)|Two Pointer Time O(N) Space O(1)|(see Action#down)
 Logically Collective on TS|Collective on DM|++! start object ++!|@!macro warn.edge|@!visibility private
 if* H5Ff/h5close_c NAME h5close_c PURPOSE Call H5close|Node setItem set item by name Node arg0 --- item [IN]
 [IN] column Number of it [IN] field Its name|used in Receive.Content|Private renderer data|The primary interface to this library
-Interaction logic for Window.xaml|Example: foo(42) |Similar to 84|Init function for the control|Register new entry
+Interaction logic for Window.xaml|Example: foo(42) |Similar to 84|Run when an entity is added|Init function for the control
+Register new entry
 Overrides the base class|Implementation of the abstract interface|Part 2, section 5.12: the reply|Figure 3 shows the states"""
 SOMETHING = """Created by the server on startup to hold sessions|Version of containerd|Check String-to-GUID conversion
 Package manager for nodes|Tests whether a number is prime|Date and time of the last change
@@ -173,7 +174,8 @@ Converts the class to a table|Get the value of it|Time since the start|User that
 Used to convert a path to a URL|Used for reading archives of any kind|Executes the command that the user typed
 Runs the process with a limit of memory|Calls the listener once for each change|Collective noun of a species
 Overrides the font of the widget with a larger one|Raised when the user has no right|Parts of a URL|Call the garbage collector
-Used in place of a list that is empty|Private key of the user that signs|Register entries of the table
+Run each test in a process|Used in place of a list that is empty|Private key of the user that signs
+Register entries of the table
 Updated once for each frame|The description of a column in words|Set the default options"""
 
 
@@ -191,7 +193,8 @@ This method should be called exactly once|You can call this yourself|Should only
 Depth state is baked into the shader code|A row was inserted into the tree of the table|Only accessible from the chain
 Every device must begin with the same members|This structure is passed directly to the shader|Inspired by the other toolkit
 This special type of texture is intended for shaders|Polyfill of with a subclass|Note that the input is sorted
-Do not override this method|These values are arbitrary|Internal use only, must be invoked within a lock"""
+Moves the children of the row under|Converts the value into the|Do not override this method|These values are arbitrary
+Internal use only, must be invoked within a lock"""
 STATEMENTS = """Blocks until the lock is held|Returns the name used in logs|This class is used to represent cache entries
 This will set the height of the font|The exception that is thrown when the buffer overflows|This is a helper that cleans up
 Only returns paths inside the folder|The function will check whether it is on|Not null checks of a column|Notes of the chord

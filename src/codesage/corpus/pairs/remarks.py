@@ -7,7 +7,7 @@ longer used") or a fact about something else ("The lock is held by ..."). A summ
 
 import re
 
-from codesage.corpus.pairs.verbs import begins_with_verb, may_be_verb
+from codesage.corpus.pairs.verbs import begins_with_verb, is_cut_off, may_be_verb
 from codesage.words import split_words
 
 _ADVERBS = (
@@ -73,7 +73,7 @@ def is_remark(text: str, kind: str = "") -> bool:
     A class cannot do what a text says for a case ("When the value is missing, ..."). A function can, if an action follows.
     """
     head = text[:300].lower()
-    if _OPENS.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head):
+    if _OPENS.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head) or is_cut_off(text):
         return True
     if _STATES.match(head) and not (begins_with_verb(text) or may_be_verb(head.partition(" ")[0])):
         return True

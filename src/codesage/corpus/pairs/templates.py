@@ -96,6 +96,7 @@ _CONTEXT = re.compile(  # says when it is called or by whom, and not what it doe
     r"(?:automatically |only |internally |usually |typically )?"
     r"(?:called|invoked|triggered|fired) (?:by|when|whenever|if|after|before|from|on|once|during|every|each|at|"
     r"automatically|only|internally|just|immediately|prior|right|via|as|in)\b"
+    r"|(?:run|runs|executed|performed) (?:when|whenever|before|after|once) "
     r"|(?:is )?used (?:by|internally|only|when|during|here)\b|(?:is )?used in \S+(?: \S+){0,2}$"
 )
 _VAGUE = re.compile(  # an action on something that every program has
@@ -173,7 +174,7 @@ def says_nothing(text: str) -> bool:
     word = head.partition(" ")[0]
     if (
         ("[" in head and _DIRECTION.search(head))
-        or ("ed " in head and _CONTEXT.match(head))
+        or (("ed " in head or word in ("run", "runs")) and _CONTEXT.match(head))
         or ("o(" in head and _COMPLEXITY.match(head))
     ):
         return True

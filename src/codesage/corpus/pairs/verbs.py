@@ -89,6 +89,7 @@ _RUNS_ON = re.compile(  # joined lines, the first of which ended a sentence with
     r"Check|Determine)"
     r" [a-z]|\w\. [a-z]"
 )
+_CUT_OFF = re.compile(r"\b(?:the|an?|and|or|than|as|via|is|are|that|which|under|between|into)$", re.IGNORECASE)
 _HANGS = re.compile(  # needs the text around it: "remove it", "handle this", "do the same for the rest"
     r"(?!if|when|unless|while|until)(?:\w+ly )?\w+(?: (?:up|out|over|through|in|on|off|sure|if|that|all|of|for|with|to|the))* "
     r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|"
@@ -134,10 +135,15 @@ def _stands_alone(text: str) -> bool:
     if (
         len(words) > _MOST_WORDS
         or not _REASONS.isdisjoint(words)
-        or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search))
+        or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search, _CUT_OFF.search))
     ):
         return False
     return any(word.strip("'\"`.,:;()") not in VAGUE for word in words[1:])
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether a text ends with a word that needs another one: "Move the children under"."""
+    return _CUT_OFF.search(text) is not None
 
 
 def hangs(text: str) -> bool:
