@@ -1,13 +1,17 @@
 """Texts of pairs: names, stamps, templates, markup, sentences, results, grammar, other languages."""
 
+from collections import Counter
+
 import pytest
 
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import is_remark, says_only_name
-from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.remarks import is_bare, is_remark, says_only_name
+from codesage.corpus.pairs.rules import pairs_of, refusal
 from codesage.corpus.pairs.sentences import first_sentence
+from codesage.records import Document
+from codesage.syntax import functions, parse
 from timing import takes_less
 
 XML = [
@@ -193,7 +197,9 @@ This method should be called exactly once|You can call this yourself|Should only
 Depth state is baked into the shader code|A row was inserted into the tree of the table|Only accessible from the chain
 Every device must begin with the same members|This structure is passed directly to the shader|Inspired by the other toolkit
 This special type of texture is intended for shaders|Polyfill of with a subclass|Note that the input is sorted
-Moves the children of the row under|Converts the value into the|Do not override this method|These values are arbitrary
+Moves the children of the row under|Converts the value into the
+Loads a model as part of the extension with the following constraints|RETURNS >0 AUTHOR M. Scot August 18 SOURCE
+Do not override this method|These values are arbitrary
 Internal use only, must be invoked within a lock"""
 STATEMENTS = """Blocks until the lock is held|Returns the name used in logs|This class is used to represent cache entries
 This will set the height of the font|The exception that is thrown when the buffer overflows|This is a helper that cleans up
@@ -248,6 +254,23 @@ def test_a_text_says_more_than_the_name(text, name, parent, kind, bare):
     assert says_only_name(text, name, parent, kind) == bare
 
 
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("Node data structure", True),
+        ("The RMS current measurement", True),
+        ("An open file", True),
+        ("Reads XML files", False),
+        ("A pool of threads that run tasks", False),
+    ],
+)
+def test_a_class_needs_more_than_a_noun(text, bare):
+    assert is_bare(text) == bare
+    source = f'class Reader:\n    """{text}."""\n\n    def read(self):\n        self.x = 1\n        self.y = 2\n'
+    document = Document("a.py", "python", source, "")
+    assert bool(list(pairs_of(functions(parse(source, "python")), document, Counter(), classes=True))) != bare
+
+
 def test_a_sentence_after_a_remark_is_the_summary_if_it_says_what_is_done():
     assert summary("We do not trust the header. Reads the rows of a file.", "python") == "Reads the rows of a file"
     assert is_remark(summary("We do not trust the header. The header is long.", "python"))
@@ -258,6 +281,10 @@ def test_a_sentence_after_a_remark_is_the_summary_if_it_says_what_is_done():
     [
         ("Filters sequences by the last predicate\nDoes pop result values", "Filters sequences by the last predicate"),
         (f"Opens the {'very ' * 12}long file\nIf it is there, it is read.", f"Opens the {'very ' * 12}long file"),
+        (
+            "Compares two of all CultureInfos that are known to the system\nWARNING: the order matters",
+            "Compares two of all CultureInfos that are known to the system",
+        ),
         ("Subtracts a quaternion from this one\nExample Playground", "Subtracts a quaternion from this one"),
         ("Reads the header\nContent-Type of it", "Reads the header Content-Type of it"),
         ("Reads the value of the\nIf-Match header", "Reads the value of the If-Match header"),

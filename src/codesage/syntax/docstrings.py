@@ -34,7 +34,7 @@ _BETWEEN = {  # lines of code allowed between documentation and definition
     "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
 }
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
-_OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s))?")  # the last one is PETSc's
+_OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?")  # the last two are PETSc's
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
 _STARS = re.compile(r"[ \t]*(\*+)")
 _NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does", while the other lines have " * "
@@ -224,7 +224,8 @@ def _block_lines(text: str) -> list[str]:
     """The lines between "/*" and "*/", without these marks and without the mark before each line."""
     start = _end(_OPENING, text)
     opening, text = text[:start], text[start:].rstrip("*").rstrip()
-    text = text.removesuffix("@").rstrip() if "@" in opening else text
+    if opening[-1:] == "@" or opening[-1:].isupper():
+        text = text.removesuffix("@" if "@" in opening else opening.lstrip("*!")[:1]).rstrip()
     bare, count = _STAR.subn("\n", text)
     lines = bare.split("\n")
     return lines if count == len(lines) - 1 else _without_stars(text.split("\n"))

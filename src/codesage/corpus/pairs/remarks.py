@@ -51,6 +51,9 @@ _MENTIONS = re.compile(
     r"(?:only|just|solely) for debugging|users? should|bit of a hack|to get us started|has a side-?\s?effect|"
     r"without documentation|do not use|don't use|do not call|don't call|not be called|not thread-?\s?safe)\b"
 )
+_SECTION = r"\b(?:NAME|PURPOSE|INPUTS|OUTPUTS|RETURNS|AUTHOR|SOURCE|SYNOPSIS)\b"
+_SECTIONS = re.compile(rf"{_SECTION}.*{_SECTION}")  # labels of ROBODoc whose line breaks are lost
+_ANNOUNCES = re.compile(r"\bfollowing(?: \w+){0,2}$")  # a list that is lost
 _BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
 _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
 _NAMELESS = frozenset("a an the this that is are of for and".split())
@@ -63,6 +66,7 @@ _MAKES = frozenset(
     "up instantiate instantiates allocate allocates return returns".split()
 )
 _CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct new create init".split())
+_MOST_BARE_WORDS = 3
 _MOST_SPACES = 9  # in a text that may be only a name
 _LEAST_PREFIX = 3  # letters of a word in a name that may stand for a longer one: spec, specification
 
@@ -75,12 +79,21 @@ def is_remark(text: str, kind: str = "") -> bool:
     head = text[:300].lower()
     if _OPENS.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head) or is_cut_off(text):
         return True
+    if _SECTIONS.search(text[:300]) or _ANNOUNCES.search(text):
+        return True
     if _STATES.match(head) and not (begins_with_verb(text) or may_be_verb(head.partition(" ")[0])):
         return True
     if not kind or not _BEFORE.match(head) or text.partition(" ")[0].isupper():  # not the FOR of a query
         return False
     main = _MAIN.match(head)
     return kind == "class" or main is None or not begins_with_verb(text[main.end() :])
+
+
+def is_bare(text: str) -> bool:
+    """Whether a text is a noun with at most two words before or after it ("Node data structure"): too little for a class."""
+    words = text.lower().split(maxsplit=_MOST_BARE_WORDS + 2)
+    words = words[1:] if words[:1] in (["a"], ["an"], ["the"]) else words
+    return len(words) <= _MOST_BARE_WORDS and not begins_with_verb(text)
 
 
 def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:

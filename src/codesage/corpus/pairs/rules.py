@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import is_remark, says_only_name
+from codesage.corpus.pairs.remarks import is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.templates import is_title
 from codesage.records import Document, Function, Pair
 
@@ -56,6 +56,8 @@ def _pair(function: Function, document: Document) -> Pair | str:
     if reason := refusal(text):
         return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
     if function.kind == "class" and function.language == "c" and is_title(text):  # of the table that it describes
+        return "says nothing"
+    if function.kind == "class" and is_bare(text):
         return "says nothing"
     if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
         return "says nothing"

@@ -69,7 +69,7 @@ def breaks_sentence(before: str, following: str, *, more: Callable[[str], bool] 
     last = before.rpartition(" ")[2]
     if not (last[-1:].isalnum() or last[-1:] in (")", "`", "'", '"')) or last.lower() in _NO_END or not word[:1].isupper():
         return False
-    if word in _SURE_STARTS and (last.islower() or len(before) < _WIDTH):
+    if word in _SURE_STARTS and (last.islower() or word.isupper() or len(before) < _WIDTH):
         return True
     return len(before) < _WIDTH and (word in _LINE_STARTS or (word[1:].islower() and more(word.lower())))
 
