@@ -427,11 +427,11 @@ def test_pair_rules_count_what_they_drop():
 
 def test_classes_are_pairs_of_their_own_kind():
     source = (
-        "/**\n * A stack of numbers.\n *\n * Grows as needed.\n */\npublic class Stack {\n  private int size;\n\n"
+        "/**\n * A stack of whole numbers.\n *\n * Grows as needed.\n */\npublic class Stack {\n  private int size;\n\n"
         "  /** {@inheritDoc} */\n  public void push(int n) {\n    size += n;\n    grow();\n  }\n}\n"
     )
     (pair,), drops = pairs(source, "java", classes=True)
-    assert (pair.kind, pair.text, pair.description) == ("class", "A stack of numbers", "Grows as needed.")
+    assert (pair.kind, pair.text, pair.description) == ("class", "A stack of whole numbers", "Grows as needed.")
     assert pair.code.startswith("public class Stack {") and pair.bare_body.startswith("private int size;")
     assert drops == {"says nothing": 1}
     assert pairs(source, "java")[1] == {"class": 1, "says nothing": 1}
