@@ -1,10 +1,11 @@
 """Turns functions and classes into (text, code) pairs by the rules of the paper (section 2.2), and counts the drops.
 
 The text is the first sentence of the docstring, without URLs, HTML and doc tags and with broken Unicode repaired. A pair is
-dropped if the text is code, says nothing, is not English, or has fewer than 3 or more than 256 tokens (words and punctuation
-marks). It is also dropped if the body has at most one line of code (lines.py), has nothing left without its returns, or only
-raises an error. The paper leaves some details open. Our choices are the language check, the sentence splitter, the definition
-of a line, the rule about errors, and cleaning the text before its length is counted.
+dropped if the text is code, says nothing (templates.py, remarks.py), is not English, or has fewer than 3 or more than 256
+tokens (words and punctuation marks). It is also dropped if the body has at most one line of code (lines.py), has nothing
+left without its returns, or only raises an error. The paper leaves some details open. Our choices are the language check,
+what says nothing, the sentence splitter, the definition of a line, the rule about errors, and cleaning the text before its
+length is counted.
 """
 
 import re
