@@ -131,8 +131,10 @@ class _Case:
 def _content(index: Index) -> dict[str, list]:
     """The chunks of each path, with their vectors where they are encoded."""
     found = defaultdict(list)
-    for path, *chunk in index.connection.execute("SELECT path, kind, name, start_line, end_line, text FROM chunks ORDER BY id"):
-        found[path].append(chunk)
+    rows = index.connection.execute("SELECT id, path, kind, name, start_line, end_line FROM chunks ORDER BY id").fetchall()
+    texts = index.texts_of(number for number, *_ in rows)
+    for number, path, *chunk in rows:
+        found[path].append([*chunk, texts[number]])
     return dict(found)
 
 

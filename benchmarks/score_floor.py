@@ -117,7 +117,7 @@ def measured(index, encoder, queries: dict[str, list[str]]) -> tuple[dict, dict[
             without[kind] = [
                 query
                 for query, vector_D in zip(some, vectors, strict=True)
-                if not floor.passes(index, view, encoder, query, vector_D)
+                if not floor.passes(floor.InIndex(index, view), encoder, query, vector_D)
             ]
             counts[kind] = (len(some) - len(without[kind]), len(some))
     return counts, without

@@ -46,8 +46,10 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
 
 def rows_of(index):
     """All chunks in order."""
-    columns = "id, path, language, kind, name, start_line, text"
-    return index.connection.execute(f"SELECT {columns} FROM chunks ORDER BY id").fetchall()
+    columns = "id, path, language, kind, name, start_line"
+    rows = index.connection.execute(f"SELECT {columns} FROM chunks ORDER BY id").fetchall()
+    texts = index.texts_of(row[0] for row in rows)
+    return [(*row, texts[row[0]]) for row in rows]
 
 
 def words_ranked(rows, query):
@@ -70,9 +72,10 @@ def words_ranked(rows, query):
 
 def vectors_ranked(index, encoder, query):
     """Numbers of chunks by the similarity of their best piece, best first."""
-    stored = index.connection.execute("SELECT chunk, vector FROM pieces JOIN vectors USING (row) ORDER BY chunk, pieces.rowid")
+    stored = index.connection.execute("SELECT chunk, vector FROM pieces JOIN vectors USING (row) ORDER BY chunk, part")
     numbers, vectors = zip(*stored, strict=True)
-    rows = np.stack([np.frombuffer(vector, np.float16) for vector in vectors]).astype(np.float32)
+    rows = np.stack([np.frombuffer(vector, np.int8) for vector in vectors]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     scores = {}
     for number, score in zip(numbers, (rows @ encoder.encode([query], kind="text")[0]).tolist(), strict=True):
         scores[number] = max(score, scores.get(number, -2))

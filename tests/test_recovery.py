@@ -18,7 +18,7 @@ from codesage.search import index as index_station
 from codesage.search.checksums import NAME
 from codesage.search.index import Index
 from codesage.search.refresh import refresh_or_share
-from codesage.search.vectors import Vectors
+from codesage.search.vectors import Vectors, directions
 from test_search import ENCODER, HashingEncoder, names, opened, root
 
 __all__ = ["root"]  # the fixture
@@ -205,7 +205,7 @@ def test_a_lost_database_does_not_come_back_with_its_journal(root, tmp_path, reb
     wanted = names(index, QUERY)
     index.connection.execute("PRAGMA wal_autocheckpoint = 0")
     with index._writing():
-        index.connection.execute("UPDATE chunks SET name = 'from the journal'")
+        index.connection.execute("UPDATE spans SET name = 'from the journal'")
     for suffix in left:
         shutil.copy(tmp_path / "index" / f"index.sqlite{suffix}", tmp_path / f"kept{suffix}")
     index.connection.close()
@@ -228,7 +228,7 @@ def closed(index):
     return index.folder / "index.sqlite"
 
 
-@pytest.mark.parametrize("what", ["vectors", "words", "chunks", "statics"])
+@pytest.mark.parametrize("what", ["vectors", "words", "texts", "statics"])
 def test_a_flipped_bit_anywhere_is_one_clear_line(root, tmp_path, monkeypatch, what):
     """SQLite reads each of them without an error."""
     monkeypatch.setattr(index_station, "_TRUSTED", 0.0)
@@ -240,8 +240,8 @@ def test_a_flipped_bit_anywhere_is_one_clear_line(root, tmp_path, monkeypatch, w
     wanted = names(index, QUERY)
     part = {
         "vectors": "SELECT vector FROM vectors LIMIT 1",
-        "words": "SELECT CAST('area' AS BLOB)",
-        "chunks": "SELECT CAST(text AS BLOB) FROM chunks WHERE name = 'Circle.area'",
+        "words": "SELECT packed FROM words LIMIT 1",
+        "texts": "SELECT packed FROM texts LIMIT 1",
         "statics": "SELECT vector FROM statics",
     }[what]
     ((content,),) = index.connection.execute(part)
@@ -321,7 +321,7 @@ def test_a_vector_that_was_damaged_in_the_cache_is_made_again(tmp_path):
     wanted = cache.encode(texts)
     cache.close()
     (file,) = tmp_path.glob("*.sqlite")
-    flip(file, file.read_bytes().rindex(wanted[3].tobytes()) + 7)
+    flip(file, file.read_bytes().rindex(directions(wanted[3:4]).tobytes()) + 7)
     again = Vectors(encoder, tmp_path)
     assert (again.encode(texts) == wanted).all() and encoder.encoded == 6
     assert (again.encode(texts) == wanted).all() and encoder.encoded == 6

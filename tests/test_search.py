@@ -91,8 +91,10 @@ def names(index, query, **options):
 
 
 def content(index):
-    rows = index.connection.execute("SELECT path, kind, name, start_line, end_line, text FROM chunks ORDER BY 1, 4, 5")
-    return rows.fetchall()
+    columns = "id, path, kind, name, start_line, end_line"
+    rows = index.connection.execute(f"SELECT {columns} FROM chunks ORDER BY 2, 5, 6").fetchall()
+    texts = index.texts_of(row[0] for row in rows)
+    return [(*row[1:], texts[row[0]]) for row in rows]
 
 
 def test_code_comes_before_its_tests_unless_the_query_asks_for_tests(root, tmp_path):
@@ -242,7 +244,7 @@ def written_by_version(index: Index, version: str) -> Path:
     """Close an index and make it that of another version, whose tables nobody here can read."""
     with index.connection:
         index.connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
-        index.connection.execute("ALTER TABLE chunks RENAME TO passages")
+        index.connection.execute("ALTER TABLE spans RENAME TO passages")
     index.connection.close()
     return index.folder
 
@@ -260,7 +262,7 @@ def test_an_index_of_an_older_version_is_built_anew(root, tmp_path):
     clean = subprocess.run(command, check=True, capture_output=True).stdout
     with sqlite3.connect(tmp_path / "i" / "index.sqlite") as connection:
         connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
-        connection.execute("DROP TABLE chunks")
+        connection.execute("DROP TABLE spans")
     connection.close()
     searches = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [search.communicate()[0] for search in searches] == [clean.decode()] * 2

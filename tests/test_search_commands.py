@@ -207,14 +207,18 @@ def test_a_floor_is_measured_for_each_index(root, monkeypatch):
     index.update(ENCODER)
     view = index.view()
     nearest = sorted(float((view.vectors_PD @ probe_D).max()) for probe_D in ENCODER.encode(floor._PROBES))
-    assert floor._floor(view, ENCODER) == pytest.approx(nearest[-3] + 0.05, abs=1e-6) and view.floors
+    assert floor._floor(floor.InIndex(index, view), ENCODER) == pytest.approx(nearest[-3] + 0.05, abs=1e-6) and view.floors
     axis_D = np.eye(ENCODER.width, dtype=np.float32)[0]
-    assert not floor.passes(index, view, ENCODER, "blorptang xqzv", axis_D)
-    assert floor.passes(index, view, ENCODER, "blorptang xqzv", view.vectors_PD[0])  # whatever its words
-    assert not floor.passes(index, view, ENCODER, "blorptang xqzv retry", axis_D)  # holds a third of the weight or less
-    assert floor.passes(index, view, ENCODER, "retry call", axis_D)
+    assert not floor.passes(floor.InIndex(index, view), ENCODER, "blorptang xqzv", axis_D)
+    assert floor.passes(floor.InIndex(index, view), ENCODER, "blorptang xqzv", view.vectors_PD[0])  # whatever its words
+    assert not floor.passes(
+        floor.InIndex(index, view), ENCODER, "blorptang xqzv retry", axis_D
+    )  # holds a third of the weight or less
+    assert floor.passes(floor.InIndex(index, view), ENCODER, "retry call", axis_D)
     partial = replace(view, statics_ND=np.zeros((6, 0)))
-    assert not partial.complete and floor.passes(index, partial, ENCODER, "blorptang", axis_D)  # the answer says "partial"
+    assert not partial.complete and floor.passes(
+        floor.InIndex(index, partial), ENCODER, "blorptang", axis_D
+    )  # the answer says "partial"
 
 
 def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):

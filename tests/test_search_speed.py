@@ -143,6 +143,7 @@ def test_words_rank_as_those_of_fts5_after_changes_and_merges(index, tmp_path, m
         scores_N = view.postings.scores(index.connection, query_words(query))
         return [int(view.numbers_N[place]) for place in best(scores_N, int(np.count_nonzero(scores_N)))]
 
+    monkeypatch.setattr(postings, "FEW_SEGMENTS", 100)
     for number, file in enumerate(sorted((tmp_path / "code").rglob("*.*"))):
         if number % 3 == 0:
             file.unlink()

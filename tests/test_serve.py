@@ -24,7 +24,6 @@ import uvicorn
 
 from codesage.serve.app import Service, app_of
 from codesage.serve.guard import Guard
-from codesage.serve.maps import map_of
 from test_agents import CODE
 
 TOKEN = "a secret"
@@ -129,7 +128,7 @@ def test_search_similar_map_and_status(client, served):
     points = client.get("/map").json()["points"]
     assert {point["name"] for point in points} == {"read_text", "total", "Total"}
     assert all(0 <= point[axis] <= 1 for point in points for axis in "xy")
-    assert points == map_of(served[1].folders)["points"]
+    assert points == served[1].folders.map(5_000)["points"]
     state = client.get("/status").json()["folders"][0]
     assert state["files"] == 3 and state["partial"] == ""
 

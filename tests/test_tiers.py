@@ -210,7 +210,7 @@ def test_the_bundled_model_finds_by_meaning_without_its_encoder(tmp_path, monkey
 
 
 def test_answers_do_not_depend_on_what_was_encoded_together(tmp_path, monkeypatch):
-    """int8 vectors do, a little: an index that was made in many runs has the ten best of one that was made in one."""
+    """An index that was made in many runs has the vectors of one that was made in one."""
     code, encoder = tmp_path / "project", codesage.load()
     code.mkdir()
     for name in ("sample.py", "sample.go"):
@@ -229,8 +229,7 @@ def test_answers_do_not_depend_on_what_was_encoded_together(tmp_path, monkeypatc
         queries = ("read the text of a file", "sum of numbers", "connect to a host", "parse_colour")
         hits = [search(index, encoder, query) for query in queries]
         answered.append([[(hit.chunk.path, hit.chunk.start_line) for hit in own] for own in hits])
-    cosines = (vectors[0] * vectors[1]).sum(1)
-    assert cosines.min() > 0.999 and not np.array_equal(*vectors)
+    assert np.array_equal(*vectors)
     assert answered[0] == answered[1] and all(len(own) == 10 for own in answered[0])
 
 

@@ -2,9 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codesage.agents.folders import Searched
+    from codesage.records import Encoder
 
 app = typer.Typer(help="Connect an agent to the search of your code (Model Context Protocol).", no_args_is_help=True)
 
@@ -20,11 +28,12 @@ def run(
     host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
     patience: Annotated[float, typer.Option(min=0, help="Seconds that a question waits for the index.")] = 15.0,
+    store: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
+    ] = None,
 ) -> None:
     """Run the server: the tools search, similar and status. Agents start it by themselves; see 'codesage mcp install'."""
     import codesage
-    from codesage.agents.folders import Folders
-    from codesage.errors import CodesageError
 
     try:
         from mcp.server.transport_security import TransportSecuritySettings
@@ -32,7 +41,7 @@ def run(
         from codesage.agents.server import server_of
     except ImportError as error:
         raise CodesageError(f"the server needs the MCP SDK ({error}): pip install 'codesage[mcp]'") from None
-    folders = Folders(root or [Path()], lambda: codesage.load(model), index_dir=index_dir, patience=patience)
+    folders = searched(root, store, lambda: codesage.load(model), index_dir=index_dir, patience=patience)
     server = server_of(folders)
     if not http:
         server.run("stdio")
@@ -41,6 +50,21 @@ def run(
     security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
     typer.echo(f"codesage: http://{host}:{port}/mcp serves {', '.join(map(str, folders.roots))}", err=True)
     server.run("streamable-http", host=host, port=port, transport_security=security)
+
+
+def searched(
+    roots: list[Path] | None, store: str | None, load: "Callable[[], Encoder]", *, index_dir: Path | None, patience: float
+) -> "Searched":
+    """What a server searches: folders, or a store. CodesageError when both are given."""
+    from codesage.agents.folders import Folders
+
+    if store is None:
+        return Folders(roots or [Path()], load, index_dir=index_dir, patience=patience)
+    if roots or index_dir:
+        raise CodesageError("give a store or folders, not both: a store has its roots and no index here")
+    from codesage.agents.stores import StoreFolders
+
+    return StoreFolders(store, load)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
@@ -17,6 +18,7 @@ from codesage.search import query as station
 from codesage.search.database import Busy
 from codesage.search.filters import filter_of
 from codesage.search.index import Index, Status, default_folder
+from codesage.search.maps import map_of
 from codesage.search.similar import similar
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most
@@ -24,9 +26,9 @@ _SHORT = 2.0  # seconds that a question waits for the encoder at most
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits in one root, their paths below it, and the state of its index."""
+    """Hits in one root, their paths below it, and the state of its index. Without a root paths are whole."""
 
-    root: Path
+    root: str
     hits: list[Hit]
     files: int  # indexed
     partial: str = ""  # why the index may lack files; "": it lacks none
@@ -43,6 +45,31 @@ class _Upkeep:
     read: threading.Event = field(default_factory=threading.Event)  # all files are read: questions need not wait
     failed: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Searched(Protocol):
+    """What can be asked. `roots` are what is named to people."""
+
+    @property
+    def roots(self) -> Sequence[object]:
+        """The folders, or the address of a store."""
+        ...
+
+    def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
+        """See Folders."""
+        ...
+
+    def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
+        """See Folders."""
+        ...
+
+    def status(self) -> list[tuple[Status, str]]:
+        """See Folders."""
+        ...
+
+    def map(self, most: int) -> dict:
+        """See Folders."""
+        ...
 
 
 class Folders:
@@ -97,6 +124,14 @@ class Folders:
             index.connection.close()
         return found
 
+    def map(self, most: int) -> dict:
+        """Points for up to `most` functions of the first root, see search.maps."""
+        index = self.opened(self.roots[0])
+        try:
+            return map_of(index, most=most)
+        finally:
+            index.connection.close()
+
     def locate(self, path: str) -> tuple[Path, str]:
         """The root that holds `path`, and the path below it, "" for the root itself. CodesageError when none does."""
         if not path:
@@ -122,7 +157,7 @@ class Folders:
         partial = self._refreshed(root)
         index = self.opened(root)
         try:
-            return Answer(root, ask(index), index.status().files, partial)
+            return Answer(str(root), ask(index), index.status().files, partial)
         finally:
             index.connection.close()
 

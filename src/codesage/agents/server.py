@@ -1,12 +1,12 @@
 """The server that agents talk to: three read-only tools over the folders that it is allowed to search.
 
-In: Folders. Out: an MCP server (SDK 2.x). Each answer has two forms: compact text for the model, and the same as structured
-output for programs. Schemas have no nullable unions: what may be left out has a default. What goes wrong in a foreseen way is
-an error result with one line, for the model to read.
+In: Folders, or a store. Out: an MCP server (SDK 2.x). Each answer has two forms: compact text for the model, and the same as
+structured output for programs. Schemas have no nullable unions: what may be left out has a default. What goes wrong in a
+foreseen way is an error result with one line, for the model to read.
 """
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 import codesage
-from codesage.agents.folders import Answer, Folders
+from codesage.agents.folders import Answer, Searched
 from codesage.errors import CodesageError
 from codesage.records import Hit
 
@@ -67,7 +67,7 @@ class State(BaseModel):
     folders: list[Folder]
 
 
-def server_of(folders: Folders) -> MCPServer:
+def server_of(folders: Searched) -> MCPServer:
     """An MCP server with the tools `search`, `similar` and `status` over `folders`."""
     server = MCPServer("codesage", instructions=_INSTRUCTIONS, version=codesage.__version__, log_level="WARNING")
 
@@ -114,7 +114,7 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
     with _foreseen():
         answer = ask()
     pieces = [_piece(hit, lines) for hit in answer.hits]
-    found = Found(root=str(answer.root), files_indexed=answer.files, partial=answer.partial, results=pieces)
+    found = Found(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
     head = [f"note: {answer.partial}"] if answer.partial else []
     body = [_as_text(piece, answer.root) for piece in pieces] or ["nothing found"]
     return _both("\n".join(head + body), found)
@@ -135,8 +135,8 @@ def _piece(hit: Hit, lines: int) -> Piece:
     )
 
 
-def _as_text(piece: Piece, root: Path) -> str:
-    head = f"{root / piece.path}:{piece.start_line}-{piece.end_line} {piece.name or piece.kind}"
+def _as_text(piece: Piece, root: str) -> str:
+    head = f"{os.path.join(root, piece.path)}:{piece.start_line}-{piece.end_line} {piece.name or piece.kind}"
     return "\n".join([head, *(f"    {line}" for line in piece.text.split("\n") if piece.text)])
 
 

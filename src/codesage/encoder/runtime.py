@@ -1,14 +1,16 @@
 """Turn texts into vectors: `codesage.load()` and the object it returns.
 
 In: texts in any order. Out: float32 rows of unit length in the same order. Texts are tokenised once, sorted by number of
-tokens, run in batches within a token budget, and put back in order. A model folder with ONNX files runs without torch. A
-published checkpoint folder runs with torch (the `train` extra), which also runs on a GPU.
+tokens, run in batches within a token budget, and put back in order. int8 reads each text alone, one for each processor at a
+time. A model folder with ONNX files runs without torch. A published checkpoint folder runs with torch (the `train` extra),
+which also runs on a GPU.
 """
 
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
-_GPU_TOKENS = 65_536  # the same on a GPU
+_MANY_TOKENS = 65_536  # the same on a GPU, and for int8, whose texts are not padded
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
@@ -40,9 +42,8 @@ Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 class Embedder:
     """A loaded model. `width`: of its vectors. `max_tokens`: of code.
 
-    Models with equal `fingerprint` give equal vectors for equal batches. With int8 the vector of a text also depends a little
-    on the texts that it is encoded with, since activations are quantised for a batch as a whole: its cosine with the vector of
-    the text alone is above 0.999.
+    Models with equal `fingerprint` give equal vectors, up to the rounding of float32 between batches and processors. With int8
+    they do not depend on the batch at all: activations are quantised for a batch as a whole, so each text is one of its own.
     """
 
     def __init__(
@@ -148,8 +149,8 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
     if chosen == "torch":
         forward, content = _torch_forward(folder, place), _fingerprint(folder, artifact)
     else:
-        file = folder / (INT8 if chosen == "int8" else FP32)
-        forward, content = _onnx_forward(file, tokenizer.pad_id), _fingerprint(folder, artifact)
+        forward = _int8_forward(folder / INT8) if chosen == "int8" else _fp32_forward(folder / FP32, tokenizer.pad_id)
+        content = _fingerprint(folder, artifact)
     trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else _foreign_length(folder)
     return Embedder(
         tokenizer,
@@ -158,7 +159,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,
-        batch_tokens=_BATCH_TOKENS if place == "cpu" else _GPU_TOKENS,
+        batch_tokens=_BATCH_TOKENS if place == "cpu" and chosen != "int8" else _MANY_TOKENS,
     )
 
 
@@ -210,13 +211,20 @@ def _json(file: Path) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def onnx_session(file: Path) -> "onnxruntime.InferenceSession":
-    """An onnxruntime session of `file` on the CPU. CodesageError when it cannot be loaded."""
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def onnx_session(file: Path, *, threads: int | None = None) -> "onnxruntime.InferenceSession":
+    """An onnxruntime session of `file` on the CPU. CodesageError when it cannot be loaded.
+
+    `threads`: that work on one batch, None for one for each processor.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import; disables telemetry
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = threads or _processors()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits uses no processor
     options.log_severity_level = 4  # failures are raised, so they need not be logged too
     try:
@@ -236,7 +244,22 @@ def padded(documents: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray,
     return ids_BL, mask_BL
 
 
-def _onnx_forward(file: Path, pad_id: int) -> Forward:
+def _int8_forward(file: Path) -> Forward:
+    """Each document alone, in one thread; as many at a time as there are processors."""
+    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(_processors(), thread_name_prefix="encoder")
+
+    def alone(document: Sequence[int]) -> np.ndarray:
+        ids_1L = np.array([document], np.int64)
+        return np.asarray(session.run(None, {"ids": ids_1L, "mask": np.ones_like(ids_1L, np.int32)})[0])
+
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
+        run = map if len(documents) == 1 else pool.map
+        return np.concatenate(list(run(alone, documents)))
+
+    return forward
+
+
+def _fp32_forward(file: Path, pad_id: int) -> Forward:
     session = onnx_session(file)
 
     def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:

@@ -70,6 +70,10 @@ class Checksums:
         """Bytes of the file."""
         return os.fstat(_OPEN[self._inode].number).st_size
 
+    def remove(self) -> None:
+        """Leave the file without checksums until they are written again."""
+        self._stored.unlink(missing_ok=True)
+
     def note(self) -> None:
         """Remember that the file is sound."""
         _CHECKED[self._inode] = (self._version(), time.monotonic())

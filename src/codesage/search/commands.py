@@ -107,10 +107,10 @@ def search(
         from codesage.search.store.commands import answer_from
 
         _refuse_both(store, index_dir)
-        answer = answer_from(store, _readable(query), where, paths or (), model, top=top, dense_weight=dense_weight)
-        return form.show(answer, where.patterns)
-    asker = _asker(paths, index_dir, model, update=not no_update)
-    answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
+        answer = answer_from(store, _readable(query), where, paths or (), model, top=top, dense_weight=dense_weight, weak=weak)
+    else:
+        asker = _asker(paths, index_dir, model, update=not no_update)
+        answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
     form.show(answer, where.patterns, hint="" if weak or where.patterns else "; --weak shows the nearest code all the same")
 
 
@@ -129,6 +129,7 @@ def similar(
     no_update: _NoUpdate = False,
     index_dir: _IndexDir = None,
     model: _Model = None,
+    store: _Store = None,
 ) -> None:
     """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as of search."""
     from codesage.search.filters import filter_of
@@ -137,6 +138,11 @@ def similar(
     where = filter_of(types or (), glob or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, False)
     file, line = place_in(place)
+    if store:
+        from codesage.search.store.commands import similar_from
+
+        _refuse_both(store, index_dir)
+        return form.show(similar_from(store, place.rpartition(":")[0], line, where, paths or (), top=top), ())
     form.show(_asker(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
 
 
@@ -190,14 +196,21 @@ def clones(
     no_update: _NoUpdate = False,
     index_dir: _IndexDir = None,
     model: _Model = None,
+    store: _Store = None,
 ) -> None:
     """List groups of functions under PATH that do the same, within and across languages. Exit codes as of search."""
     from codesage.search.filters import filter_of
     from codesage.search.show import Screen
 
     where, screen = filter_of(types or (), glob or ()), Screen(color)
-    asker = _asker(paths, index_dir, model, update=not no_update, whole=True)
-    groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
+    if store:
+        from codesage.search.store.commands import clones_from
+
+        _refuse_both(store, index_dir)
+        groups = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
+    else:
+        asker = _asker(paths, index_dir, model, update=not no_update, whole=True)
+        groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
     if as_json:

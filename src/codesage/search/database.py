@@ -17,25 +17,27 @@ from filelock import FileLock, Timeout
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
-from codesage.search import checksums, postings
+from codesage.search import checksums, postings, texts
 
-SCHEMA = "4"
+SCHEMA = "5"
 DATABASE = "index.sqlite"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _PATIENCE_TO_MAKE = 10.0  # seconds: to make an empty index takes a moment
 _PROBE = 1 << 16  # bytes that a disk with some space left can take
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, language TEXT, kind TEXT, name TEXT,
-    start_line INTEGER, end_line INTEGER, words INTEGER, text TEXT);
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL, stamp TEXT NOT NULL,
+    reason TEXT NOT NULL);
+CREATE TABLE spans (id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+    start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, words INTEGER NOT NULL);
+CREATE INDEX spans_of_file ON spans (file);
+CREATE VIEW chunks AS SELECT spans.id AS id, path, language, kind, name, start_line, end_line FROM spans
+    JOIN files ON files.id = spans.file;
 CREATE TABLE statics (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE INDEX chunks_of_file ON chunks (path);
 CREATE TABLE vectors (row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
-CREATE TABLE pieces (chunk INTEGER NOT NULL, row INTEGER NOT NULL);
-CREATE INDEX pieces_of_chunk ON pieces (chunk);
-CREATE INDEX pieces_of_row ON pieces (row);
+CREATE TABLE pieces (chunk INTEGER, part INTEGER, row INTEGER NOT NULL, PRIMARY KEY (chunk, part)) WITHOUT ROWID;
+{texts.TABLE} {postings.TABLES}
 """
 _CANNOT_WRITE = {
     sqlite3.SQLITE_PERM,
@@ -106,7 +108,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
         try:
             _restrict(fresh, 0o600)
             with connection:
-                connection.executescript(f"BEGIN; {_TABLES} {postings.TABLES}")  # else each table would be a commit
+                connection.executescript(f"BEGIN; {_TABLES}")  # else each table would be a commit
                 meta = {
                     "schema": SCHEMA,
                     "model": encoder.fingerprint,

@@ -5,7 +5,9 @@ nearer to it than chunks are to phrases from outside programming (`_PROBES`). Th
 index; benchmarks/score_floor.py tells how many queries pass (docs/log.md).
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -28,44 +30,103 @@ _PROBES = (
 )  # fmt: skip
 
 
-def passes(index: Index, view: View, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
-    """Whether the index can answer `query`; `vector_D`: its vector, None where full text alone is asked.
+class Held(Protocol):
+    """What the floor asks of an index or a store. `floors`: a place to keep what was measured."""
 
-    Every query passes in an index of few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
+    floors: dict[str, float]
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is encoded."""
+        ...
+
+    def coverage(self, words: list[str]) -> float:
+        """The largest share of the weight of `words`, rare ones weighing more (`rarity`), that a chunk holds."""
+        ...
+
+    def is_in_a_name(self, part: str) -> bool:
+        """Whether small letters are a part of the name of a chunk or of a path."""
+        ...
+
+    def highest(self, vectors_QD: np.ndarray) -> np.ndarray:
+        """Of each vector the similarity of the nearest chunk, (Q,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InIndex:
+    """The state of an index."""
+
+    index: Index
+    view: View
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """Of this state."""
+        return self.view.floors
+
+    @property
+    def chunks(self) -> int:
+        """See Held."""
+        return len(self.view.paths)
+
+    @property
+    def complete(self) -> bool:
+        """See Held."""
+        return self.view.complete
+
+    def coverage(self, words: list[str]) -> float:
+        """See Held."""
+        held_N, weight = np.zeros(self.chunks), 0.0
+        for word in words:
+            places, _ = self.view.postings.holders(self.index.connection, word)
+            own = rarity(len(places), self.chunks)
+            held_N[places] += own
+            weight += own
+        return float(held_N.max(initial=0.0)) / weight
+
+    def is_in_a_name(self, part: str) -> bool:
+        """See Held."""
+        return any(part in one.lower() for names in (self.view.names, self.view.distinct_paths) for one in names)
+
+    def highest(self, vectors_QD: np.ndarray) -> np.ndarray:
+        """See Held."""
+        if len(vectors_QD) == 1:
+            return np.array([self.view.highest(vectors_QD[0])])
+        return (self.view.vectors_PD @ vectors_QD.T).max(axis=0, initial=-1.0)
+
+
+def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
+    """Whether what is held can answer `query`; `vector_D`: its vector, None where full text alone is asked.
+
+    Every query passes among few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
     """
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
-    if not words or (vector_D is not None and (len(view.paths) < _FEWEST or not view.complete)):
+    if not words or (vector_D is not None and (held.chunks < _FEWEST or not held.complete)):
         return True
-    covered = _coverage(index, view, words)
-    if covered >= _COVERED or _is_part_of_a_name(view, query):  # the names are read last: there may be many
+    covered = held.coverage(words)
+    name = ranking.asked_name(query).lower()
+    if covered >= _COVERED or (len(name) >= _LETTERS and held.is_in_a_name(name)):  # names last: there may be many
         return True
     if vector_D is None:
         return covered > 0
-    return float((view.vectors_PD @ vector_D).max(initial=-1.0)) >= _floor(view, encoder)
+    return float(held.highest(vector_D[None])[0]) >= _floor(held, encoder)
 
 
-def _is_part_of_a_name(view: View, query: str) -> bool:
-    name = ranking.asked_name(query).lower()
-    return len(name) >= _LETTERS and any(name in one.lower() for names in (view.names, view.distinct_paths) for one in names)
+def rarity(holding: int, chunks: int) -> float:
+    """What a word weighs that so many of the chunks hold."""
+    return float(np.log(1 + (chunks - holding + 0.5) / (holding + 0.5)))
 
 
-def _coverage(index: Index, view: View, words: list[str]) -> float:
-    """The largest share of the weight of `words`, rare ones weighing more, that a chunk holds."""
-    total = len(view.paths)
-    held_N, weight = np.zeros(total), 0.0
-    for word in words:
-        places, _ = view.postings.holders(index.connection, word)
-        rarity = float(np.log(1 + (total - len(places) + 0.5) / (len(places) + 0.5)))
-        held_N[places] += rarity
-        weight += rarity
-    return float(held_N.max(initial=0.0)) / weight
-
-
-def _floor(view: View, encoder: Encoder) -> float:
-    if encoder.fingerprint not in view.floors:
-        nearest = (view.vectors_PD @ _probes(encoder).T).max(axis=0, initial=-1.0)
-        view.floors[encoder.fingerprint] = float(np.sort(nearest)[-_THIRD]) + _MARGIN
-    return view.floors[encoder.fingerprint]
+def _floor(held: Held, encoder: Encoder) -> float:
+    if encoder.fingerprint not in held.floors:
+        held.floors[encoder.fingerprint] = float(np.sort(held.highest(_probes(encoder)))[-_THIRD]) + _MARGIN
+    return held.floors[encoder.fingerprint]
 
 
 @lru_cache(maxsize=2)

@@ -1,7 +1,7 @@
 """The index of one root: files, chunks, full text and vectors, kept up to date at the cost of what changed.
 
-A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as float16 rows of unit
-length: a killed run leaves the state of its last batch. Files are compared by size, times and inode and not read again when all
+A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as directions in int8: a killed
+run leaves the state of its last batch. Files are compared by size, times and inode and not read again when all
 are equal. An update first reads what changed, which makes it searchable by words and static vectors (search.statics), and then
 encodes it; text whose vector is known is not encoded again (search.vectors). Code is read and encoded before tests, and both
 before documentation and data.
@@ -14,7 +14,7 @@ import shlex
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,15 @@ from filelock import FileLock
 
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder
-from codesage.search import database, postings
+from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.files import IN_PART, files_of
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
-from codesage.search.reading import Batch, File, batches, storable
-from codesage.search.statics import directions, statics_of
-from codesage.search.vectors import Vectors, key_of
+from codesage.search.reading import Batch, File, batches
+from codesage.search.statics import statics_of
+from codesage.search.vectors import Vectors, directions, key_of
 from codesage.search.view import View, Views
 from codesage.walk import name_of
 
@@ -42,7 +42,8 @@ _TRUSTED = 60.0  # seconds after which a process that opens or writes a file loo
 _Progress = Callable[[int, int], None]  # (done, of all)
 _WAIT_FOR_READERS = 100  # milliseconds
 _LONG_JOURNAL = 16 << 20  # bytes
-_COLUMNS = "path, language, kind, name, start_line, end_line, text"
+_COLUMNS = "path, language, kind, name, start_line, end_line"
+_MOST_UNUSED = 16  # the file is written anew when more than one of so many pages holds nothing
 _VIEWS = Views()
 
 
@@ -196,7 +197,7 @@ class Index:
         in_part = {reason.removesuffix(IN_PART): count for reason, count in reasons.items() if reason.endswith(IN_PART)}
         files = reasons.get("", 0) + sum(in_part.values())
         skipped = {reason: count for reason, count in reasons.items() if reason and not reason.endswith(IN_PART)}
-        pieces = self.connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
+        pieces = self.connection.execute("SELECT count(*) FROM spans").fetchone()[0]
         return Status(str(self.root), str(self.folder), self.model, files, pieces, skipped, self.unencoded, in_part)
 
     def update(
@@ -285,23 +286,33 @@ class Index:
     def _unencoded(self) -> list[int]:
         """Numbers of the chunks that are not encoded, the most important first."""
         left = self.connection.execute(
-            "SELECT id, path FROM chunks WHERE NOT EXISTS (SELECT 1 FROM pieces WHERE chunk = chunks.id) ORDER BY id"
+            "SELECT id, file FROM spans WHERE NOT EXISTS (SELECT 1 FROM pieces WHERE chunk = spans.id) ORDER BY id"
         ).fetchall()
-        return [number for number, _ in sorted(left, key=lambda one: order_of(kind_of(one[1])))]
+        if not left:
+            return []
+        orders = {file: order_of(kind_of(path)) for file, path in self.connection.execute("SELECT id, path FROM files")}
+        return [number for number, _ in sorted(left, key=lambda one: orders[one[1]])]
 
-    def chunks_of(self, numbers: Sequence[int]) -> list[Chunk]:
-        """The chunks of these numbers, in this order."""
+    def chunks_of(self, numbers: Sequence[int], kept: texts.Blocks | None = None) -> list[Chunk]:
+        """The chunks of these numbers, in this order; `kept` as in `texts_of`."""
         rows = self.connection.execute(f"SELECT id, {_COLUMNS} FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
-        chunks = {number: Chunk(*row) for number, *row in rows}
-        return [chunks[number] for number in numbers]
+        columns = {number: row for number, *row in rows}
+        text = self.texts_of(numbers, kept)
+        return [Chunk(*columns[number], text[number]) for number in numbers]
+
+    def texts_of(self, numbers: Iterable[int], kept: texts.Blocks | None = None) -> dict[int, str]:
+        """The texts of chunks by their numbers; blocks of texts in `kept` are not read again (search.texts)."""
+        return texts.read(self.connection, numbers, kept)
 
     def _encode_some(self, numbers: list[int], encoder: Encoder, cache: Vectors) -> None:
-        texts = pieces(self.chunks_of(numbers), encoder)
-        vectors = self._new_vectors([text for one in texts for text in one], cache)
-        owned = [(number, key_of(text)) for number, one in zip(numbers, texts, strict=True) for text in one]
+        cut = pieces(self.chunks_of(numbers), encoder)
+        vectors = self._new_vectors([text for one in cut for text in one], cache)
+        owned = [
+            (number, part, key_of(text)) for number, one in zip(numbers, cut, strict=True) for part, text in enumerate(one)
+        ]
         with self._writing():
             self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
-            self.connection.executemany("INSERT INTO pieces SELECT ?, row FROM vectors WHERE hash = ?", owned)
+            self.connection.executemany("INSERT INTO pieces SELECT ?, ?, row FROM vectors WHERE hash = ?", owned)
 
     def _require_current(self) -> None:
         """CodesageError when the index was rebuilt since it was opened: its rows are those of another vector file."""
@@ -325,8 +336,8 @@ class Index:
     @property
     def unencoded(self) -> int:
         """Chunks that are searched by words and static vectors only, because the encoder has not read them yet."""
-        encoded = "SELECT 1 FROM pieces WHERE chunk = chunks.id"
-        return self.connection.execute(f"SELECT count(*) FROM chunks WHERE NOT EXISTS ({encoded})").fetchone()[0]
+        encoded = "SELECT 1 FROM pieces WHERE chunk = spans.id"
+        return self.connection.execute(f"SELECT count(*) FROM spans WHERE NOT EXISTS ({encoded})").fetchone()[0]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -344,12 +355,21 @@ class Index:
 
     def _delete_unused(self) -> None:
         """Vectors of text that is gone go away, and static vectors, which nothing needs when all is encoded."""
-        owned = "SELECT 1 FROM pieces WHERE row = vectors.row"
-        gone = self.connection.execute(f"SELECT row FROM vectors WHERE NOT EXISTS ({owned})").fetchall()
+        gone = self.connection.execute("SELECT row FROM vectors WHERE row NOT IN (SELECT row FROM pieces)").fetchall()
         if gone or self.connection.execute("SELECT 1 FROM statics LIMIT 1").fetchone():
             with self._writing():
                 self.connection.executemany("DELETE FROM vectors WHERE row = ?", gone)
                 self.connection.execute("DELETE FROM statics")
+                postings.merge(self.connection, most=postings.FEW_SEGMENTS)
+            self._compact()
+
+    def _compact(self) -> None:
+        """Write the file anew where much of it holds nothing, if there is room for it."""
+        unused, size = (self.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+        if _MOST_UNUSED * unused > size:
+            self._checksums.remove()  # they are of this version, which stays the same
+            with suppress(sqlite3.OperationalError):
+                self.connection.execute("VACUUM")
 
     def _delete_files(self, names: Collection[str]) -> None:
         if names:
@@ -358,31 +378,36 @@ class Index:
                     self._delete_file(name)
 
     def _delete_file(self, name: str) -> None:
-        for table in ("pieces", "statics"):
-            self.connection.execute(f"DELETE FROM {table} WHERE chunk IN (SELECT id FROM chunks WHERE path = ?)", (name,))
-        self.connection.execute("DELETE FROM chunks WHERE path = ?", (name,))
+        own = "(SELECT spans.id FROM spans JOIN files ON files.id = file WHERE path = ?)"
+        for column in ("pieces WHERE chunk", "statics WHERE chunk", "texts WHERE first", "spans WHERE id"):
+            self.connection.execute(f"DELETE FROM {column} IN {own}", (name,))
         self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
     def _store(self, batch: Batch, encoder: Encoder, *, pending: int) -> None:
         with self._writing():
-            for name, stamp, reason in batch.files:
-                self._delete_file(name)
-                self.connection.execute("INSERT INTO files VALUES (?, ?, ?)", (name, stamp, reason))
-            self._add(batch, encoder)
+            owners: list[int] = []
+            for one in batch.files:
+                self._delete_file(one.name)
+                values = (one.name, one.language, one.stamp, one.reason)
+                added = self.connection.execute("INSERT INTO files VALUES (NULL, ?, ?, ?, ?)", values)
+                owners += [added.lastrowid or 0] * one.chunks
+            self._add(batch, owners, encoder)
             self._set_pending(pending=pending)
 
-    def _add(self, batch: Batch, encoder: Encoder) -> None:
-        last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
+    def _add(self, batch: Batch, owners: list[int], encoder: Encoder) -> None:
+        """Store the chunks of a batch; `owners`: the number of the file of each."""
+        last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'spans'").fetchone()
         first = 1 + (last[0] if last else 0)
         lengths = batch.words.lengths().tolist()
-        rows = [
-            (number, one.path, one.language, one.kind, one.name, one.start_line, one.end_line, length, storable(one.text))
-            for number, (one, length) in enumerate(zip(batch.chunks, lengths, strict=True), start=first)
-        ]
-        self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        postings.add(self.connection, first, batch.words)
+        rows = zip(range(first, first + len(owners)), owners, batch.spans, lengths, strict=True)
+        self.connection.executemany(
+            "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((number, file, *span, words) for number, file, span, words in rows),
+        )
+        self.connection.executemany("INSERT INTO texts VALUES (?, ?)", ((first + place, block) for place, block in batch.texts))
+        postings.add(self.connection, first, batch.segments)
         statics = statics_of(encoder)
-        if statics is not None and batch.chunks:
+        if statics is not None and owners:
             vectors = directions(statics.encode_words(batch.words))
             rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
             self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
@@ -395,7 +420,7 @@ class Index:
                 del new[key]
         if not new:
             return {}
-        return dict(zip(new, (row.tobytes() for row in cache.encode(list(new.values()))), strict=True))
+        return dict(zip(new, (row.tobytes() for row in cache.encode_directions(list(new.values()))), strict=True))
 
 
 def _file_state(path: Path) -> str:

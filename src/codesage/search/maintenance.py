@@ -19,7 +19,7 @@ from codesage.artifacts import MANIFEST
 from codesage.encoder import runtime
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
-from codesage.search import database
+from codesage.search import database, postings
 from codesage.search.database import DATABASE, SCHEMA
 from codesage.search.index import Index, default_folder
 from codesage.search.refresh import lacking
@@ -242,14 +242,12 @@ def _content_findings(index: Index, command: str, repair: str) -> Iterator[Findi
     size = size_of(index.folder) / 1e6
     yield Finding("index", f"version {SCHEMA}, {status.files:,} files, {status.chunks:,} chunks, {size:,.1f} MB")
     try:
-        words = index.connection.execute("SELECT count(DISTINCT word) FROM words").fetchone()[0]
-        torn = index.connection.execute("SELECT count(*) FROM words WHERE length(distances) != 2 * length(counts)").fetchone()[
-            0
-        ]
+        words = postings.words_in(index.connection)
         lost = index.connection.execute(
-            "SELECT count(*) FROM chunks WHERE NOT EXISTS (SELECT 1 FROM segments WHERE id >= first AND id < first + 65536)"
+            "SELECT count(*) FROM spans WHERE NOT EXISTS (SELECT 1 FROM segments WHERE id >= first AND id < first + 65536)"
         ).fetchone()[0]
-        fault = f"{torn:,} damaged rows, {lost:,} chunks without words" if torn or lost else ""
+        index.texts_of(number for (number,) in index.connection.execute("SELECT id FROM spans"))
+        fault = f"{lost:,} chunks without words" if lost else ""
         yield Finding("index, words", fault or f"{words:,} words", repair if fault else "")
     except sqlite3.Error as error:
         yield Finding("index, words", str(error), repair)

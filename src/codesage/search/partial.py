@@ -67,7 +67,7 @@ def _encoded(
 ) -> np.ndarray:
     """The similarity of each of the chunks at `places`."""
     texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
-    vectors = cache.encode([text for one in texts for text in one]).astype(np.float32)
+    vectors = cache.encode([text for one in texts for text in one])
     if means:
         owners = [view.languages[place] for place, one in zip(places, texts, strict=True) for _ in one]
         vectors = minus_means(vectors, owners, means)

@@ -1,63 +1,143 @@
 """Full text: which chunks hold which words, and how well a query matches each chunk.
 
 In: the words of new chunks, later the words of a query. Out: the BM25 score of every chunk, with the formula of SQLite's FTS5,
-which takes ten times as long for a question in plain words (docs/log.md). Each commit of an index adds a segment: for each word
-one row with the chunks that hold it. Chunks that are gone stay in their segments and are left out of answers; `merge` joins the
-segments and drops them.
-Shapes: N chunks of the index, C of them that are asked about, W words of a segment, each with each of its chunks once.
+which takes ten times as long for a question in plain words (docs/log.md). Each commit of an index adds a segment: its words in
+order, some hundred in a block that is compressed, each with the chunks that hold it. Chunks that are gone stay in their
+segments and are left out of answers; `merge` joins segments and drops them.
+Shapes: N chunks of the index, C of them that are asked about, V words of a segment, P pairs of a word and a chunk that holds
+it, in the order of the words and then of the chunks; W words of new chunks end to end.
 """
 
 import sqlite3
+import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
-from operator import itemgetter
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from codesage.search.reading import FIELDS, Words
+from codesage.search.fields import FIELDS, Words
 
 TABLES = """
-CREATE TABLE words (word TEXT, first INTEGER, distances BLOB NOT NULL, counts BLOB NOT NULL, PRIMARY KEY (word, first))
-    WITHOUT ROWID;
+CREATE TABLE words (segment INTEGER NOT NULL, word TEXT NOT NULL, packed BLOB NOT NULL);
+CREATE INDEX words_of_segment ON words (segment, word);
 CREATE TABLE segments (first INTEGER PRIMARY KEY, chunks INTEGER NOT NULL);
 """
-_SPAN = 1 << 16  # numbers of chunks in a segment: a chunk is stored as its distance from the first
+_SPAN = 1 << 16  # numbers of chunks in a segment: a chunk is stored as its distance from the one before
+_BLOCK = 6_000  # bytes of a block before it is compressed
+_LEVEL = 6  # of compression
 _MOST_COUNTED = 255  # times that a word counts in one chunk; more hardly changes BM25
 _WEIGHTS = (4.0, 1.0, 1.0)  # of a word in the name, the path and the text of a chunk
 _K1, _B = 1.2, 0.75
 _LEAST_IDF = 1e-6  # of words in more than half of the chunks
-_MOST_SEGMENTS = 200
+_MOST_SEGMENTS = 32
+FEW_SEGMENTS = 4  # of an index whose chunks are all encoded, so that questions are answered from few blocks
 
 
-def add(connection: sqlite3.Connection, first: int, words: Words) -> None:
-    """Store the words of the new chunks `first`, `first` + 1, ..."""
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The words of the chunks `first`, `first` + 1, ...: blocks, each with its first word."""
+
+    first: int
+    chunks: int
+    blocks: list[tuple[str, bytes]]
+
+
+def segments_of(words: Words, first: int = 0) -> list[Segment]:
+    """The segments of the new chunks `first`, `first` + 1, ..."""
+    order = sorted(range(len(words.vocabulary)), key=words.vocabulary.__getitem__)
+    vocabulary, rank_V = [words.vocabulary[number] for number in order], np.empty(len(order), np.int64)
+    rank_V[order] = np.arange(len(order))
+    owners_W = np.repeat(np.arange(len(words.sizes)) // FIELDS, words.sizes)
+    weights_W = np.repeat(np.tile(_WEIGHTS, words.chunks), words.sizes)
+    found = []
     for start in range(0, words.chunks, _SPAN):
         size = min(_SPAN, words.chunks - start)
-        connection.execute("INSERT INTO segments VALUES (?, ?)", (first + start, size))
-        connection.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", _rows(first + start, words, start, size))
+        within_W = (owners_W >= start) & (owners_W < start + size)
+        keys_W = rank_V[words.numbers_W[within_W]] * size + (owners_W[within_W] - start)
+        keys_P, inverse_W = np.unique(keys_W, return_inverse=True)
+        counts_P = np.minimum(np.bincount(inverse_W, weights_W[within_W], len(keys_P)), _MOST_COUNTED).astype(np.uint8)
+        words_P, distances_P = np.divmod(keys_P, size)
+        found.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P))))
+    return found
 
 
-def _rows(first: int, words: Words, start: int, size: int) -> Iterator[tuple[str, int, bytes, bytes]]:
-    """The rows of the chunks from `start` on, each word with its chunks."""
-    owners_W = np.repeat(np.arange(len(words.sizes)) // FIELDS, words.sizes) - start
-    weights_W = np.repeat(np.tile(_WEIGHTS, words.chunks), words.sizes)
-    within_W = (owners_W >= 0) & (owners_W < size)
-    keys_W = words.numbers_W[within_W].astype(np.int64) * size + owners_W[within_W]
-    keys, inverse = np.unique(keys_W, return_inverse=True)
-    counts = np.minimum(np.bincount(inverse, weights_W[within_W], len(keys)), _MOST_COUNTED).astype(np.uint8).tobytes()
-    numbers, distances = np.divmod(keys, size)
-    distances = distances.astype("<u2").tobytes()
-    borders = np.searchsorted(numbers, np.arange(len(words.vocabulary) + 1)).tolist()
-    for word, (begin, end) in zip(words.vocabulary, pairwise(borders), strict=True):
-        if end > begin:
-            yield word, first, distances[2 * begin : 2 * end], counts[begin:end]
+def add(connection: sqlite3.Connection, first: int, segments: Iterable[Segment]) -> None:
+    """Store segments, whose chunks are numbered from `first` on."""
+    for segment in segments:
+        number = first + segment.first
+        connection.execute("INSERT INTO segments VALUES (?, ?)", (number, segment.chunks))
+        connection.executemany("INSERT INTO words VALUES (?, ?, ?)", ((number, *block) for block in segment.blocks))
 
 
-def _unpacked(rows: Sequence[tuple[int, bytes, bytes]]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of chunks, ascending, and how often each holds the word, from the rows of one word."""
-    firsts, distances, counts = zip(*rows, strict=True)
-    numbers = np.frombuffer(b"".join(distances), "<u2").astype(np.int64)
-    return numbers + np.repeat(firsts, [len(one) for one in counts]), np.frombuffer(b"".join(counts), np.uint8)
+def _blocks(
+    vocabulary: Sequence[str], words_P: np.ndarray, distances_P: np.ndarray, counts_P: np.ndarray
+) -> Iterator[tuple[str, bytes]]:
+    """Blocks with their first words; `distances_P` count from the first chunk of the segment."""
+    sizes_V = np.bincount(words_P, minlength=len(vocabulary))
+    present = np.flatnonzero(sizes_V)
+    sizes, borders = sizes_V[present], np.concatenate([[0], np.cumsum(sizes_V[present])])
+    steps_P = np.diff(distances_P, prepend=0)
+    steps_P[borders[:-1]] = distances_P[borders[:-1]]  # of the first chunk of each word
+    costs = np.cumsum(3 * sizes + np.fromiter((len(vocabulary[word]) + 5 for word in present.tolist()), np.int64, len(present)))
+    cuts = [0, *(np.flatnonzero(np.diff(costs // _BLOCK)) + 1).tolist(), len(present)] if len(present) else []
+    for begin, end in pairwise(cuts):
+        pairs = slice(borders[begin], borders[end])
+        names = [vocabulary[word] for word in present[begin:end].tolist()]
+        yield names[0], _packed(names, sizes[begin:end], steps_P[pairs].astype("<u2"), counts_P[pairs])
+
+
+def _packed(names: list[str], sizes: np.ndarray, steps: np.ndarray, counts: np.ndarray) -> bytes:
+    """A block: its numbers of words and of bytes of their names, these, then how many chunks hold each, and which."""
+    text, low_and_high = "\n".join(names).encode(), steps.view(np.uint8).reshape(-1, 2).T
+    head = np.array([len(names), len(text)], "<u4").tobytes()
+    parts = (head, text, sizes.astype("<u4").tobytes(), low_and_high.tobytes(), counts.tobytes())
+    return zlib.compress(b"".join(parts), _LEVEL)
+
+
+class _Block:
+    """A block to read. sqlite3.DatabaseError when it is damaged."""
+
+    def __init__(self, packed: bytes) -> None:
+        try:
+            raw = zlib.decompress(packed)
+            count, length = np.frombuffer(raw, "<u4", 2).tolist()
+            self.names = raw[8 : 8 + length].decode().split("\n")
+            sizes = np.frombuffer(raw, "<u4", count, 8 + length).astype(np.int64)
+            rest = np.frombuffer(raw, np.uint8, offset=8 + length + 4 * count).reshape(3, -1)
+            self.borders = np.concatenate([[0], np.cumsum(sizes)])
+            if len(self.names) != count or self.borders[-1] != rest.shape[1]:
+                raise ValueError("its parts do not fit together")
+        except (zlib.error, ValueError, TypeError) as error:
+            raise sqlite3.DatabaseError(f"a block of words is damaged: {error}") from None
+        self._steps_P, self._counts_P = rest[0] + rest[1].astype(np.int64) * 256, rest[2]
+
+    def holders(self, word: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a word by its place in `names`: distances of the chunks that hold it, and how often each does."""
+        own = slice(self.borders[word], self.borders[word + 1])
+        return np.cumsum(self._steps_P[own]), self._counts_P[own]
+
+    def all_holders(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all words in turn: their places in `names`, distances and counts."""
+        words_P = np.repeat(np.arange(len(self.names)), np.diff(self.borders))
+        sums_P = np.cumsum(self._steps_P)
+        before = np.concatenate([[0], sums_P])[self.borders[:-1]]
+        return words_P, sums_P - before[words_P], self._counts_P
+
+
+def _blocks_with(connection: sqlite3.Connection, word: str) -> Iterator[tuple[int, _Block]]:
+    """The block of each segment that would hold `word`, with the number of the segment's first chunk."""
+    question = "SELECT packed FROM words WHERE segment = ? AND word <= ? ORDER BY word DESC LIMIT 1"
+    for (first,) in connection.execute("SELECT first FROM segments ORDER BY first").fetchall():
+        found = connection.execute(question, (first, word)).fetchone()
+        if found is not None:
+            yield first, _Block(found[0])
+
+
+def words_in(connection: sqlite3.Connection) -> int:
+    """How many words there are. sqlite3.DatabaseError when one of the blocks is damaged."""
+    return len({name for (packed,) in connection.execute("SELECT packed FROM words") for name in _Block(packed).names})
 
 
 class Postings:
@@ -72,9 +152,14 @@ class Postings:
     def holders(self, connection: sqlite3.Connection, word: str) -> tuple[np.ndarray, np.ndarray]:
         """Places of the chunks that hold `word`, ascending, and the weighted number of times that each does."""
         if word not in self._known:
-            rows = connection.execute("SELECT first, distances, counts FROM words WHERE word = ? ORDER BY first", (word,))
-            stored = rows.fetchall()
-            self._known[word] = self._alive(*_unpacked(stored)) if stored else (np.empty(0, np.int32), np.empty(0, np.uint8))
+            numbers, counts = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
+            for first, block in _blocks_with(connection, word):
+                place = bisect_left(block.names, word)
+                if place < len(block.names) and block.names[place] == word:
+                    distances, own = block.holders(place)
+                    numbers.append(first + distances)
+                    counts.append(own)
+            self._known[word] = self._alive(np.concatenate(numbers), np.concatenate(counts))
         return self._known[word]
 
     def _alive(self, numbers: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,28 +191,61 @@ class Postings:
         return hold_C
 
 
-def merge(connection: sqlite3.Connection) -> None:
-    """Join segments where there are many, or many of their chunks are gone. Call within a transaction of a writer."""
-    segments, stored = connection.execute("SELECT count(*), coalesce(sum(chunks), 0) FROM segments").fetchone()
-    numbers = np.array([number for (number,) in connection.execute("SELECT id FROM chunks ORDER BY id")], np.int64)
-    if segments <= _MOST_SEGMENTS + 2 * (len(numbers) // _SPAN) and stored <= 2 * len(numbers) + 1000:
-        return
-    alive = np.zeros(numbers.max(initial=0) + 1, bool)
-    alive[numbers] = True
-    rows = connection.execute("SELECT word, first, distances, counts FROM words ORDER BY word, first")
-    merged = [row for word, group in groupby(rows, itemgetter(0)) for row in _merged(word, [row[1:] for row in group], alive)]
-    connection.execute("DELETE FROM words")
-    connection.execute("DELETE FROM segments")
-    connection.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", merged)
-    firsts, sizes = np.unique(numbers // _SPAN * _SPAN, return_counts=True)
-    connection.executemany("INSERT INTO segments VALUES (?, ?)", zip(firsts.tolist(), sizes.tolist(), strict=True))
+def merge(connection: sqlite3.Connection, *, most: int | None = None) -> None:
+    """Join the newest segments where there are more than `most` (_MOST_SEGMENTS), or all, where many of their chunks are gone.
+
+    Call within a transaction of a writer.
+    """
+    most = _MOST_SEGMENTS if most is None else most
+    segments = connection.execute("SELECT first, chunks FROM segments ORDER BY first").fetchall()
+    numbers = np.array([number for (number,) in connection.execute("SELECT id FROM spans ORDER BY id")], np.int64)
+    if sum(size for _, size in segments) > 2 * len(numbers) + 1000:
+        _join(connection, [first for first, _ in segments], numbers)
+    elif len(segments) > most:
+        _join(connection, _newest([size for _, size in segments], [first for first, _ in segments], most), numbers)
 
 
-def _merged(word: str, rows: list[tuple[int, bytes, bytes]], alive: np.ndarray) -> Iterable[tuple[str, int, bytes, bytes]]:
-    numbers, counts = _unpacked(rows)
-    exist = numbers < len(alive)
-    exist[exist] = alive[numbers[exist]]
-    numbers, counts = numbers[exist], counts[exist]
-    for first in np.unique(numbers // _SPAN * _SPAN):
-        own = numbers // _SPAN * _SPAN == first
-        yield word, int(first), (numbers[own] - first).astype("<u2").tobytes(), counts[own].tobytes()
+def _newest(sizes: list[int], firsts: list[int], most: int) -> list[int]:
+    """The newest segments, so many that each that is left is larger than those together, and that half of `most` are left."""
+    start, joined = len(sizes), 0
+    while start > 0 and (start > most // 2 or sizes[start - 1] <= joined):
+        start -= 1
+        joined += sizes[start]
+    return firsts[start:]
+
+
+def _join(connection: sqlite3.Connection, firsts: list[int], alive: np.ndarray) -> None:
+    """Put segments in the place of those that begin at `firsts`, for the chunks of theirs that are among `alive`."""
+    ranks: dict[str, int] = {}
+    words, numbers, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
+    for first in firsts:
+        for (packed,) in connection.execute("SELECT packed FROM words WHERE segment = ? ORDER BY word", (first,)):
+            block = _Block(packed)
+            words_P, distances_P, counts_P = block.all_holders()
+            own = np.array([ranks.setdefault(name, len(ranks)) for name in block.names], np.int64)
+            words.append(own[words_P])
+            numbers.append(first + distances_P)
+            counts.append(counts_P)
+    last = firsts[-1] + connection.execute("SELECT chunks FROM segments WHERE first = ?", (firsts[-1],)).fetchone()[0]
+    for first in firsts:
+        connection.execute("DELETE FROM words WHERE segment = ?", (first,))
+        connection.execute("DELETE FROM segments WHERE first = ?", (first,))
+    kept = alive[(alive >= firsts[0]) & (alive < last)]
+    add(connection, 0, _joined(list(ranks), np.concatenate(words), np.concatenate(numbers), np.concatenate(counts), kept))
+
+
+def _joined(
+    vocabulary: list[str], words_P: np.ndarray, numbers_P: np.ndarray, counts_P: np.ndarray, kept: np.ndarray
+) -> Iterator[Segment]:
+    """Segments of the chunks `kept`, each from one of them on and of a span at most."""
+    order = sorted(range(len(vocabulary)), key=vocabulary.__getitem__)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    words_P = ranks[words_P]
+    while len(kept):
+        first = int(kept[0])
+        own, kept = kept[kept < first + _SPAN], kept[kept >= first + _SPAN]
+        there_P = np.flatnonzero(np.isin(numbers_P, own))
+        there_P = there_P[np.argsort(words_P[there_P] * _SPAN + numbers_P[there_P] - first)]
+        blocks = _blocks([vocabulary[at] for at in order], words_P[there_P], numbers_P[there_P] - first, counts_P[there_P])
+        yield Segment(first, len(own), list(blocks))

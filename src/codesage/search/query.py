@@ -53,7 +53,7 @@ def search(
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
         rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
-        if rules.floor and not where.patterns and not floor.passes(index, view, encoder, query, vector_D):
+        if rules.floor and not where.patterns and not floor.passes(floor.InIndex(index, view), encoder, query, vector_D):
             return []
         rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
         if vector_D is not None:
@@ -112,8 +112,7 @@ def ranked(
 
 def texts_of(index: Index, view: View, places: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield (place, text) of places in the view."""
-    numbers = ",".join(map(str, view.numbers_N[list(places)].tolist()))
-    for number, text in index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({numbers})"):
+    for number, text in index.texts_of(view.numbers_N[list(places)].tolist(), view.texts).items():
         yield view.place[number], text
 
 
@@ -191,8 +190,7 @@ def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str],
     """1.0 for each candidate whose text is `wanted`, which no text is that lacks one of `words`; else 0.0."""
     possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words), places_C)
     numbers = view.numbers_N[places_C[possible_C]].tolist()
-    texts = index.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
-    found = {number for number, text in texts if wanted(text)}
+    found = {number for number, text in index.texts_of(numbers, view.texts).items() if wanted(text)}
     return np.array([float(number in found) for number in view.numbers_N[places_C].tolist()])
 
 
@@ -235,7 +233,7 @@ def _rows(
     """Candidates in order, each with its chunk and its score, `size` read at a time."""
     for start in range(0, len(order), size):
         some = order[start : start + size].tolist()
-        chunks = index.chunks_of(view.numbers_N[candidates.places_C[some]].tolist())
+        chunks = index.chunks_of(view.numbers_N[candidates.places_C[some]].tolist(), view.texts)
         yield from zip(some, chunks, scores[start : start + size].tolist(), strict=True)
 
 

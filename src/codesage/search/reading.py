@@ -3,7 +3,6 @@
 In: files in batches. Out: for each batch, in order, what an index stores of it. The second process runs this module; requests
 and answers are pickles over its standard input and output. If it cannot start, or ends, this process reads all files itself,
 with the same result.
-Shapes: N chunks, W words of all of them end to end.
 """
 
 import os
@@ -12,74 +11,63 @@ import queue
 import subprocess
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
-import numpy as np
-
-from codesage.records import Chunk
 from codesage.search.chunks import chunks
+from codesage.search.fields import Words, words_of
 from codesage.search.files import read
+from codesage.search.postings import Segment, segments_of
 from codesage.search.terms import indexed_words
+from codesage.search.texts import packed
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
-FIELDS = 3  # of a chunk that have words: its name, its path, its text
 _LEAST_BYTES = 1_500_000  # to read, for a second process to pay
 _SHARE = 5  # of so many batches this process reads one, because it also writes the index
 _MOST_WAITING = 4  # batches of the second process that wait to be written
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The words of N chunks: word i is vocabulary[numbers_W[i]]; field f of chunk n has sizes[n * FIELDS + f] of them."""
+class ReadFile:
+    """What was read of a file: how many chunks, and why not all of it, "" for all."""
 
-    vocabulary: list[str]
-    numbers_W: np.ndarray
-    sizes: np.ndarray
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks they are of."""
-        return len(self.sizes) // FIELDS
-
-    def lengths(self) -> np.ndarray:
-        """Words of each chunk, (N,)."""
-        return self.sizes.reshape(-1, FIELDS).sum(axis=1)
-
-
-def words_of(fields: list[list[str]]) -> Words:
-    """Words from the lists of all fields of all chunks."""
-    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    sizes = np.fromiter(map(len, fields), np.int64, len(fields))
-    numbers_W = np.fromiter(map(numbers.__getitem__, chain.from_iterable(fields)), np.int32, sizes.sum())
-    return Words(list(numbers), numbers_W, sizes)
+    name: str
+    stamp: str
+    reason: str
+    language: str
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was read of some files: name, stamp and reason for a skip ("" for none) of each; the chunks and their words."""
+    """What was read of some files, as an index keeps it, the chunks numbered from 0."""
 
-    files: list[tuple[str, str, str]]
-    chunks: list[Chunk]
+    files: list[ReadFile]
+    spans: list[tuple[str, str, int, int]]  # kind, name, first and last line of each chunk
+    texts: list[tuple[int, bytes]]  # see search.texts
     words: Words
+    segments: list[Segment]  # see search.postings
 
 
 def read_batch(files: list[File]) -> Batch:
     """Read files, cut them into chunks, take their words."""
-    found: list[Chunk] = []
-    states = []
+    states, spans, blocks, fields = [], [], [], []
     for path, name, stamp in files:
         source = read(path, name)
-        states.append((name, stamp, source.reason))
-        if source.document is not None:
-            found += chunks(source.document)
-    fields = [indexed_words(storable(field)) for chunk in found for field in (chunk.name, chunk.path, chunk.text)]
-    return Batch(states, found, words_of(fields))
+        found = chunks(source.document) if source.document is not None else []
+        language = source.document.language if source.document is not None else ""
+        states.append(ReadFile(name, stamp, source.reason, language, len(found)))
+        texts = [storable(chunk.text) for chunk in found]
+        blocks += [(len(spans) + place, block) for place, block in packed(texts)]
+        spans += [(chunk.kind, storable(chunk.name), chunk.start_line, chunk.end_line) for chunk in found]
+        path_words = indexed_words(storable(name))
+        for chunk, text in zip(found, texts, strict=True):
+            fields += [indexed_words(storable(chunk.name)), path_words, indexed_words(text)]
+    words = words_of(fields)
+    return Batch(states, spans, blocks, words, segments_of(words))
 
 
 def storable(text: str) -> str:

@@ -21,9 +21,9 @@ import numpy as np
 from codesage.encoder.queries import query_form
 from codesage.encoder.unit import unit_length
 from codesage.records import Encoder
-from codesage.search.reading import Words, words_of
+from codesage.search.fields import Words, words_of
 from codesage.search.terms import indexed_words
-from codesage.search.vectors import cache_folder
+from codesage.search.vectors import cache_folder, directions
 
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
@@ -129,11 +129,6 @@ def distilled(vectors_VE: np.ndarray) -> np.ndarray:
     axes = axes[:, ::-1][:, 1 : _DIMENSIONS + 1]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])  # else their signs would be by chance
     return weighted_VE @ axes.astype(np.float32)
-
-
-def directions(vectors_ND: np.ndarray) -> np.ndarray:
-    """The direction of each vector as int8 (N, D): its largest number becomes 127."""
-    return np.rint(vectors_ND * (127 / np.abs(vectors_ND).max(axis=1, keepdims=True).clip(1e-12))).astype(np.int8)
 
 
 def _stored(file: Path, shape: tuple[int, int]) -> np.ndarray | None:

@@ -1,21 +1,24 @@
 """Vectors by what they are of: one cache for all repositories, so that equal text is encoded once.
 
-In: texts and an encoder. Out: float16 vectors in the order of the texts. One SQLite file for each model holds them by the
-SHA-256 of the text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A
-cache that cannot be read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again, and
-so is a damaged file.
+In: texts and an encoder. Out: vectors in the order of the texts. One SQLite file for each model holds them by a hash of the
+text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A cache that cannot be
+read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again, and so is a damaged file.
+
+A vector is kept as its direction in int8, here and in an index: its cosine with the float32 one is above 0.9998 (docs/log.md).
+Shapes: n texts, D the width of the vectors.
 """
 
 import hashlib
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from codesage.encoder.unit import unit_length
 from codesage.records import Encoder
 
 _DAYS_KEPT = 90
@@ -24,8 +27,18 @@ _MANY = 500  # values of one question to SQLite
 
 
 def key_of(text: str) -> bytes:
-    """The key of a text in the cache and in an index: its SHA-256."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    """The key of a text in the cache and in an index: the first 128 bits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()[:16]
+
+
+def directions(vectors_ND: np.ndarray) -> np.ndarray:
+    """The direction of each vector as int8 (n, D): its largest number becomes 127."""
+    return np.rint(vectors_ND * (127 / np.abs(vectors_ND).max(axis=1, keepdims=True).clip(1e-12))).astype(np.int8)
+
+
+def restored(directions_ND: np.ndarray) -> np.ndarray:
+    """float32 (n, D), rows of unit length, of int8 directions; zeros stay zeros."""
+    return unit_length(directions_ND.astype(np.float32))
 
 
 def cache_folder() -> Path:
@@ -40,29 +53,31 @@ class Vectors:
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         self._encoder = encoder
-        self._file = (folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}.sqlite"
+        self._file = (folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}-directions.sqlite"
         self._cache: sqlite3.Connection | None = None
         try:
             self._cache = _opened(self._file)
         except (sqlite3.Error, OSError) as error:
             self._discard(error)
 
-    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
-        """float16 (n, width); `progress` is called with the number of texts done."""
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (n, D), rows of unit length."""
+        return restored(self.encode_directions(texts))
+
+    def encode_directions(self, texts: Sequence[str]) -> np.ndarray:
+        """int8 (n, D), see `directions`."""
         keys = [key_of(text) for text in texts]
         vectors_by_key = self._known(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors_by_key}
-        progress(len(texts) - len(missing))
         order = sorted(missing, key=lambda key: len(missing[key]))
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
-            vectors = self._encoder.encode([missing[key] for key in some], kind="code").astype(np.float16)
+            vectors = directions(self._encoder.encode([missing[key] for key in some], kind="code"))
             new = dict(zip(some, (vector.tobytes() for vector in vectors), strict=True))
             self._keep(new)
             vectors_by_key |= new
-            progress(len(texts) - len(missing) + start + len(some))
         rows = b"".join(vectors_by_key[key] for key in keys)
-        return np.frombuffer(rows, np.float16).reshape(len(texts), self._encoder.width)
+        return np.frombuffer(rows, np.int8).reshape(len(texts), self._encoder.width)
 
     def prune(self) -> None:
         """Drop what nobody has asked for lately."""
@@ -103,7 +118,7 @@ class Vectors:
 
     def _is_sound(self, key: bytes, stored: object) -> bool:
         """Whether what is stored is a vector of this model, followed by its checksum."""
-        if not isinstance(stored, bytes) or len(stored) != 2 * self._encoder.width + 4:
+        if not isinstance(stored, bytes) or len(stored) != self._encoder.width + 4:
             return False
         return _checksum(key, stored[:-4]) == stored[-4:]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.centring import TRUST, language_means, minus_means
-from codesage.encoder.unit import unit_length
 from codesage.search.kinds import kind_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
 from codesage.search.scan import Scan
+from codesage.search.texts import Blocks
+from codesage.search.vectors import restored
 
 _ASKED, _MANY = 2, 4_096  # questions and pieces from which on it pays to make a scan
 _BLOCK = 64  # values of which only the highest is looked at
@@ -41,7 +42,9 @@ class View:
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
     asked: list[int] = field(default_factory=lambda: [0])  # how often
+    texts: Blocks = field(default_factory=dict)  # those that were read, see search.texts
     floors: dict[str, float] = field(default_factory=dict)  # see search.floor, by model
+    last: list[tuple[np.ndarray, np.ndarray, float]] = field(default_factory=list)  # the last vector, and `_products` of it
 
     @cached_property
     def place(self) -> dict[int, int]:
@@ -124,21 +127,44 @@ class View:
         """float32 (N,): the similarity of each chunk, which is that of its best piece; 0 for those not encoded."""
         return self.best_pieces(self.vectors_PD @ vector_D)
 
+    def highest(self, vector_D: np.ndarray) -> float:
+        """The similarity of the nearest chunk; -1 where there is none."""
+        products_P, error = self._products(vector_D)
+        if not error:
+            return float(products_P.max(initial=-1.0))
+        return float(self._scan.exact(vector_D, np.flatnonzero(products_P >= products_P.max() - 2 * error)).max())
+
     def nearest(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None = None) -> list[int]:
         """Places of the `depth` chunks nearest to a vector among those `allowed_N`, best first; of equal ones the first."""
         allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
         depth = min(depth, allowed)
+        products_P, error = self._products(vector_D)
         self.asked[0] += 1
-        if self.asked[0] > _ASKED and len(self.vectors_PD) >= _MANY:
-            places = self._scanned(vector_D, depth, allowed_N)
-            if places is not None:
-                return places
-        scores_N = self.similarities(vector_D)
+        places = self._scanned(vector_D, products_P, error, depth, allowed_N) if error else None
+        if places is not None:
+            return places
+        scores_N = self.similarities(vector_D) if error else self.best_pieces(products_P)
         return best(scores_N if allowed_N is None else np.where(allowed_N, scores_N, -np.inf), depth)
 
-    def _scanned(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None) -> list[int] | None:
+    def _products(self, vector_D: np.ndarray) -> tuple[np.ndarray, float]:
+        """float32 (P,) products of all pieces with a vector, and how far off each is at most, 0 for exact ones.
+
+        Those of the last vector are kept: a question compares its vector with a floor first, then for its answers.
+        """
+        for of_D, products_P, error in self.last:
+            if np.array_equal(of_D, vector_D):
+                return products_P, error
+        if self.asked[0] >= _ASKED and len(self.vectors_PD) >= _MANY:
+            products_P, error = self._scan.approximate(vector_D)
+        else:
+            products_P, error = self.vectors_PD @ vector_D, 0.0
+        self.last[:] = [(vector_D, products_P, error)]
+        return products_P, error
+
+    def _scanned(
+        self, vector_D: np.ndarray, rough_P: np.ndarray, error: float, depth: int, allowed_N: np.ndarray | None
+    ) -> list[int] | None:
         """As `nearest`, by comparing exactly only what can be among the nearest; None where that is most of it."""
-        rough_P, error = self._scan.approximate(vector_D)
         rough_N = self.best_pieces(rough_P)
         least = _at_most(rough_N if allowed_N is None else np.where(allowed_N, rough_N, -np.inf), depth) - 2 * error
         pieces = np.flatnonzero(rough_P >= least)
@@ -192,17 +218,18 @@ class Views:
 
 def load(connection: sqlite3.Connection, width: int) -> View:
     """Read the state that the connection sees."""
-    rows = connection.execute("SELECT id, path, language, kind, name, words FROM chunks ORDER BY id").fetchall()
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
-    numbers_N = np.array(columns[0], np.int64)
+    files = {number: own for number, *own in connection.execute("SELECT id, path, language FROM files")}
+    rows = connection.execute("SELECT id, file, kind, name, words FROM spans ORDER BY id").fetchall()
+    numbers, owners, kinds, names, lengths = zip(*rows, strict=True) if rows else [()] * 5
+    numbers_N = np.array(numbers, np.int64)
     vectors_PD, starts_N, encoded_N = _vectors(connection, numbers_N, width)
     return View(
         numbers_N,
-        list(columns[1]),
-        list(columns[2]),
-        list(columns[3]),
-        list(columns[4]),
-        Postings(numbers_N, np.array(columns[5], np.float64)),
+        [files[owner][0] for owner in owners],
+        [files[owner][1] for owner in owners],
+        list(kinds),
+        list(names),
+        Postings(numbers_N, np.array(lengths, np.float64)),
         vectors_PD,
         starts_N,
         encoded_N,
@@ -212,15 +239,15 @@ def load(connection: sqlite3.Connection, width: int) -> View:
 
 def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors of the pieces of all chunks, the first piece of each chunk, and which chunks are encoded."""
-    pieces = _table(connection, "SELECT chunk, row FROM pieces ORDER BY chunk")
+    pieces = _table(connection, "SELECT chunk, row FROM pieces ORDER BY chunk, part")
     stored = connection.execute("SELECT row, vector FROM vectors ORDER BY row").fetchall()
     rows = np.array([row for row, _ in stored], np.int64)
-    vectors = np.frombuffer(b"".join(vector for _, vector in stored), np.float16).reshape(-1, width)
+    vectors = restored(np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(-1, width))
     at = np.searchsorted(rows, pieces[:, 1])
     encoded_N = np.zeros(len(numbers_N), bool)
     encoded_N[np.searchsorted(numbers_N, pieces[:, 0])] = True
     if encoded_N.all():
-        return vectors[at].astype(np.float32), np.searchsorted(pieces[:, 0], numbers_N), encoded_N
+        return vectors[at], np.searchsorted(pieces[:, 0], numbers_N), encoded_N
     owners = np.concatenate([pieces[:, 0], numbers_N[~encoded_N]])
     vectors_PD = np.zeros((len(owners), width), np.float32)
     vectors_PD[: len(at)] = vectors[at]
@@ -233,9 +260,9 @@ def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarra
     if not stored:
         return np.zeros((len(numbers_N), 0), np.float32)
     chunks = np.array([chunk for chunk, _ in stored], np.int64)
-    rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1).astype(np.float32)
+    rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1)
     statics_ND = np.zeros((len(numbers_N), rows.shape[1]), np.float32)
-    statics_ND[np.searchsorted(numbers_N, chunks)] = unit_length(rows)
+    statics_ND[np.searchsorted(numbers_N, chunks)] = restored(rows)
     return statics_ND
 
 

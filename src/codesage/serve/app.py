@@ -31,12 +31,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import codesage
-from codesage.agents.folders import Answer, Folders
+from codesage.agents.folders import Answer, Searched
 from codesage.encoder.runtime import Embedder
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.serve.batching import Batcher, Closed, Full, Reservation
-from codesage.serve.maps import map_of
 
 MODELS = {"codesage": "code", "codesage-query": "text"}
 MOST_TEXTS = 2048  # of a request, as OpenAI's
@@ -97,7 +96,7 @@ class _Metrics:
 class Service:
     """The application's parts: the encoder behind a batcher, and the folders."""
 
-    def __init__(self, encoder: Embedder, folders: Folders, *, queue_tokens: int = 262_144, most_searches: int = 16) -> None:
+    def __init__(self, encoder: Embedder, folders: Searched, *, queue_tokens: int = 262_144, most_searches: int = 16) -> None:
         """`queue_tokens`: that may wait to be encoded; `most_searches`: questions that are answered at a time."""
         self.encoder, self.folders = encoder, folders
         self.metrics = _Metrics(lambda: self.batcher)
@@ -192,7 +191,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
 
     @app.get("/map")
     async def similarity_map(most: Annotated[int, Query(ge=1, le=20_000)] = 5_000) -> Response:
-        return _json(await run_in_threadpool(map_of, service.folders, most=most))
+        return _json(await run_in_threadpool(service.folders.map, most))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -312,7 +311,7 @@ def _written(row: np.ndarray, form: str) -> str | list[float]:
 
 def _answer(answer: Answer) -> dict:
     return {
-        "root": str(answer.root),
+        "root": answer.root,
         "files_indexed": answer.files,
         "partial": answer.partial,
         "results": [

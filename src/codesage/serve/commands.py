@@ -26,10 +26,13 @@ def serve(
         int, typer.Option(min=1, help="Tokens that may wait to be encoded; more is answered with 429.")
     ] = 262_144,
     patience: Annotated[float, typer.Option(min=0, help="Seconds that a search waits for the index.")] = 2.0,
+    store: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
+    ] = None,
 ) -> None:
     """Serve embeddings (as OpenAI's), search and a web page over HTTP."""
     import codesage
-    from codesage.agents.folders import Folders
+    from codesage.agents.commands import searched
     from codesage.errors import CodesageError
 
     try:
@@ -42,7 +45,7 @@ def serve(
     if host not in ("127.0.0.1", "localhost", "::1") and not token:
         raise CodesageError(f"{host} can be reached by others: give --token, or set CODESAGE_TOKEN")
     encoder = codesage.load(model)
-    folders = Folders(root or [Path()], lambda: encoder, index_dir=index_dir, patience=patience)
+    folders = searched(root, store, lambda: encoder, index_dir=index_dir, patience=patience)
     service = Service(encoder, folders, queue_tokens=queue_tokens)
     hosts = frozenset([f"{one}:{port}" for one in dict.fromkeys([*_LOCAL, host])] + [one.lower() for one in name or []])
     typer.echo(f"codesage: http://{host}:{port} serves {', '.join(map(str, folders.roots))}", err=True)

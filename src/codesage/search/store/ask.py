@@ -1,47 +1,41 @@
 """A question to a store: candidates by words and by vectors, put in order by the rules of the local index.
 
 LanceDB finds the candidates: the best chunks by BM25 over our words, those with the nearest vectors, and those that bear the
-name that is asked for. They become a small index in memory, which search.query ranks as it ranks a local one. Two things differ
-from a local index: BM25 counts words of the name as so many more words of the chunk, and with more than EXACT_UP_TO rows the
-nearest vectors are those that an approximate index finds.
+name that is asked for. They become a small index in memory, which search.query ranks as it ranks a local one. A query that no
+chunk matches has no answers here too (store.floor). Two things differ from a local index: BM25 counts words of the name as so
+many more words of the chunk, and with more than EXACT_UP_TO rows the nearest vectors are those that an approximate index finds.
 Shapes: C candidates, D the width of the vectors.
 """
 
-import hashlib
-import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.errors import CodesageError
-from codesage.languages import LANGUAGES
-from codesage.records import Encoder, Hit
-from codesage.search import ranking
+from codesage.records import Chunk, Encoder, Hit
+from codesage.search import floor, ranking
 from codesage.search.ask import Answer
-from codesage.search.filters import TYPES, Filter
+from codesage.search.filters import Filter
 from codesage.search.index import Index
 from codesage.search.postings import Postings
 from codesage.search.query import ranked
 from codesage.search.ranking import DENSE_WEIGHT, Rules
-from codesage.search.remote import is_url, public
+from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
+from codesage.search.store.floor import InStore
 from codesage.search.store.rows import called
-from codesage.search.store.table import SHOWN, Store, listed, quoted
+from codesage.search.store.table import SHOWN, Store, quoted
 from codesage.search.terms import query_words
+from codesage.search.texts import Blocks
 from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking; search.query takes as many
 _MOST = 12_800  # candidates that are looked at, where a filter that LanceDB does not know lets few pass
 _BEARERS = 1_000  # chunks of one name
-_TABLE = (
-    "CREATE TABLE chunks (id INTEGER PRIMARY KEY, path TEXT, language TEXT, kind TEXT, name TEXT, start_line INTEGER, "
-    "end_line INTEGER, text TEXT)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +48,7 @@ class Question:
 
     def passes(self, row: dict) -> bool:
         """Whether a row passes what is not in the condition."""
-        where = self.where
-        return (where.globs is None or where.globs.allow(row["path"])) and (not where.patterns or where.matches(row["text"]))
+        return passes(self.where, row)
 
 
 def ask(
@@ -67,32 +60,40 @@ def ask(
     *,
     top: int = 10,
     dense_weight: float = DENSE_WEIGHT,
+    weak: bool = False,
 ) -> Answer:
-    """The `top` best chunks of a store, below `paths` where some are given.
+    """The `top` best chunks of a store, below `paths` where some are given; `weak`: also where no chunk matches the query.
 
     `globs` of the filter count from each root. CodesageError for an empty question, or a path that the store does not hold.
     """
     if not text.strip():
         raise CodesageError("the query is empty: say what to look for")
-    below = _below(store, paths)
-    question = Question(text, where, " AND ".join(filter(None, [below, *_conditions(where)])))
-    found, cut = _candidates(store, encoder, question, dense_weight)
+    folder = below(store, paths)
+    question = Question(text, where, " AND ".join(filter(None, [folder, *conditions_of(where)])))
+    vector_D = encoder.encode([text], kind="text")[0] if dense_weight else None
+    if weak or where.patterns or floor.passes(InStore(store), encoder, text, vector_D):
+        found, cut = _candidates(store, question, vector_D)
+    else:
+        found, cut = _Candidates(), []
     hits = _ranked(store, question, found, dense_weight, top) if found.rows else []
+    return answer_of(store, [(found.rows[at], hit) for at, hit in hits], cut, where, folder)
+
+
+def answer_of(store: Store, hits: Sequence[tuple[dict, Hit]], cut: list[str], where: Filter, folder: str) -> Answer:
+    """An answer of hits with their rows; `cut` says what was left out, `folder` is the condition of `below`."""
     roots = store.roots()
     partial = [
         f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
         f"{one.root}' completes it"
         for one in roots
         if one.pending
-    ] + cut
-    stale = frozenset(_shown(row) for row in (found.rows[at] for at, _ in hits) if _changed(row))
-    unused = _unused(store, where, below) if not hits else []
+    ]
     return Answer(
-        [replace(hit, chunk=replace(hit.chunk, path=_shown(found.rows[at]))) for at, hit in hits],
-        partial,
-        stale,
+        [replace(hit, chunk=replace(hit.chunk, path=shown(row))) for row, hit in hits],
+        partial + cut,
+        frozenset(shown(row) for row, _ in hits if changed(row)),
         sum(one.files for one in roots),
-        unused,
+        unused_of(store, where, folder) if not hits else [],
     )
 
 
@@ -113,14 +114,13 @@ class _Candidates:
         return [self._place[row["id"]] for row in rows]
 
 
-def _candidates(store: Store, encoder: Encoder, question: Question, dense_weight: float) -> tuple[_Candidates, list[str]]:
+def _candidates(store: Store, question: Question, vector_D: np.ndarray | None) -> tuple[_Candidates, list[str]]:
     """What can be among the answers, and a line where a filter was not applied to all of it."""
     found = _Candidates()
     words, name = query_words(question.text), called(ranking.asked_name(question.text))
     rows, cut = _passing(lambda depth: store.by_words(words, depth, question.condition), question)
     found.rankings = [found.places(rows)]
-    if dense_weight:
-        vector_D = encoder.encode([question.text], kind="text")[0]
+    if vector_D is not None:
         rows, also_cut = _passing(lambda depth: store.by_vector(vector_D, depth, question.condition), question)
         found.rankings.append(found.places(rows))
         cut |= also_cut
@@ -153,17 +153,27 @@ class _Memory(Index):
     """The candidates as an index in memory: what ranking reads of an index is the text of some chunks."""
 
     def __init__(self, rows: Sequence[dict]) -> None:
-        self.connection = sqlite3.connect(":memory:")
-        self.connection.execute(_TABLE)
-        columns = ("path", "language", "kind", "name", "start_line", "end_line", "text")
-        values = [(at, *(row[column] for column in columns)) for at, row in enumerate(rows)]
-        self.connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._chunks, self.connection = [chunk_of(row) for row in rows], sqlite3.connect(":memory:")
 
     def __enter__(self) -> "_Memory":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.connection.close()
+
+    def chunks_of(self, numbers: Sequence[int], kept: Blocks | None = None) -> list[Chunk]:
+        """The candidates of these numbers."""
+        return [self._chunks[number] for number in numbers]
+
+    def texts_of(self, numbers: Iterable[int], kept: Blocks | None = None) -> dict[int, str]:
+        """Their texts."""
+        return {number: self._chunks[number].text for number in numbers}
+
+
+def chunk_of(row: dict) -> Chunk:
+    """The chunk of a row that holds its text."""
+    columns = ("path", "language", "kind", "name", "start_line", "end_line", "text")
+    return Chunk(*(row[column] for column in columns))
 
 
 class _Any(Postings):
@@ -229,71 +239,3 @@ class _View(View):
     def spoken(self) -> Counter:
         """The languages that the query names and the store holds."""
         return self.there or Counter()
-
-
-# ---- restrictions ----
-
-
-def _conditions(where: Filter) -> list[str]:
-    """What LanceDB can check of a filter."""
-    types = " OR ".join(map(_of_type, where.types))
-    return [f"({types})" if types else "", f"content = {quoted(where.content)}" if where.content != "all" else ""]
-
-
-def _of_type(name: str) -> str:
-    if name in LANGUAGES:
-        return f"language = {quoted(name)}"
-    return f"(ending IN ({listed(TYPES[name].split())}) AND (ending <> 'h' OR language <> 'c'))"
-
-
-def _below(store: Store, paths: Sequence[str]) -> str:
-    """The condition that a row lies below one of `paths`. CodesageError when no row does."""
-    conditions = []
-    for path in paths:
-        condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(Path(path).resolve())
-        if not store.count(condition):
-            raise CodesageError(f"{store.address} holds nothing of {path}: run 'codesage index --store {store.address} {path}'")
-        conditions.append(condition)
-    return f"({' OR '.join(conditions)})" if conditions else ""
-
-
-def _in_folder(folder: Path) -> str:
-    whole = folder.as_posix()
-    conditions = [f"root = {quoted(whole)}", f"starts_with(root, {quoted(whole.rstrip('/') + '/')})"]
-    for above in folder.parents:
-        part = folder.relative_to(above).as_posix()
-        conditions.append(
-            f"(root = {quoted(above.as_posix())} AND (path = {quoted(part)} OR starts_with(path, {quoted(part + '/')})))"
-        )
-    return f"({' OR '.join(conditions)})"
-
-
-def _unused(store: Store, where: Filter, below: str) -> list[str]:
-    """The options of a filter, as they are typed, that no row passes; patterns for paths are not tried."""
-    options = {f"-t {name}": _of_type(name) for name in where.types}
-    if where.content != "all":
-        options[f"--content {where.content}"] = f"content = {quoted(where.content)}"
-    return [option for option, condition in options.items() if not store.count(" AND ".join(filter(None, [below, condition])))]
-
-
-# ---- files of hits, where they can be seen from here ----
-
-
-def _whole(row: dict) -> str:
-    return row["root"] if os.path.isfile(row["root"]) else os.path.join(row["root"], row["path"])
-
-
-def _shown(row: dict) -> str:
-    """The path of a row's file as it opens from here, if this machine has it."""
-    whole, here = _whole(row), os.path.join(os.getcwd(), "")
-    return whole.removeprefix(here)
-
-
-def _changed(row: dict) -> bool:
-    """Whether the file of a row is here, and is gone from its root or differs from what was indexed."""
-    if not os.path.exists(row["root"]):
-        return False
-    try:
-        return hashlib.sha256(Path(_whole(row)).read_bytes()).hexdigest() != row["file"]
-    except OSError:
-        return True

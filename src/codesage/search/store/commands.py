@@ -1,4 +1,4 @@
-"""What `codesage index`, `search` and `status` do with `--store`."""
+"""What commands do with `--store`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
     from codesage.search.ask import Answer
+    from codesage.search.clones import Group
     from codesage.search.filters import Filter
 
 
@@ -17,7 +18,7 @@ def index_into(address: str, paths: Sequence[str], model: Path | None, engine: s
     """Bring the roots of `paths` up to date in a store, and say what it holds of them."""
     if not address:
         raise CodesageError(f"--engine {engine} goes with --store: give lance://FOLDER or lance://s3://BUCKET/FOLDER")
-    _require_extra()
+    require_extra()
     from codesage.encoder.runtime import load
     from codesage.search.refresh import Lines, listed, say
     from codesage.search.store.engines import ENGINES, Local, OnRay
@@ -33,23 +34,49 @@ def index_into(address: str, paths: Sequence[str], model: Path | None, engine: s
 
 
 def answer_from(
-    address: str, query: str, where: "Filter", paths: Sequence[str], model: Path | None, *, top: int, dense_weight: float
+    address: str,
+    query: str,
+    where: "Filter",
+    paths: Sequence[str],
+    model: Path | None,
+    *,
+    top: int,
+    dense_weight: float,
+    weak: bool,
 ) -> "Answer":
     """What a store answers."""
-    _require_extra()
+    require_extra()
     from codesage.encoder.runtime import load
     from codesage.search.store.ask import ask
     from codesage.search.store.table import Store
 
     encoder = load(model)
-    return ask(Store.open(address, encoder), encoder, query, where, paths, top=top, dense_weight=dense_weight)
+    return ask(Store.open(address, encoder), encoder, query, where, paths, top=top, dense_weight=dense_weight, weak=weak)
+
+
+def similar_from(address: str, place: str, line: int, where: "Filter", paths: Sequence[str], *, top: int) -> "Answer":
+    """The code of a store that is most similar to that at a place. Its model need not be at hand."""
+    require_extra()
+    from codesage.search.store.similar import similar
+    from codesage.search.store.table import Store
+
+    return similar(Store.open(address, None), place, line, where, paths, top=top)
+
+
+def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshold: float, min_lines: int) -> "list[Group]":
+    """Groups of functions of a store that do the same. Its model need not be at hand."""
+    require_extra()
+    from codesage.search.store.similar import clones
+    from codesage.search.store.table import Store
+
+    return clones(Store.open(address, None), where, paths, threshold=threshold, min_lines=min_lines)
 
 
 def clear_from(address: str, paths: Sequence[str]) -> None:
     """Delete the roots that are meant by `paths` from a store. CodesageError when it holds one of them not."""
     if not paths:
         raise CodesageError("name what to remove from the store: a folder, or the address of a repository")
-    _require_extra()
+    require_extra()
     from codesage.search.remote import is_url, public
     from codesage.search.store.address import one_writer
     from codesage.search.store.table import Store
@@ -68,7 +95,7 @@ def clear_from(address: str, paths: Sequence[str]) -> None:
 
 def show_status(address: str) -> None:
     """Print what a store holds of each root."""
-    _require_extra()
+    require_extra()
     from codesage.search.refresh import listed
     from codesage.search.show import printable
     from codesage.search.store.table import Store
@@ -80,7 +107,8 @@ def show_status(address: str) -> None:
         typer.echo(f"{printable(root.root)}: {root.files:,} files, skipped: {listed(root.skipped) or 'none'}, {state}")
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """CodesageError where LanceDB is not installed."""
     from importlib.util import find_spec
 
     if find_spec("lancedb") is None or find_spec("pyarrow") is None:

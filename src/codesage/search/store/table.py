@@ -58,6 +58,7 @@ class Store:
     def __init__(self, address: str, chunks: Any, roots: Any) -> None:
         self.address, self._chunks, self._roots = address, chunks, roots
         self.model = _facts(chunks)["model"]  # the fingerprint
+        self.floors: dict[str, float] = {}  # see search.floor
 
     @classmethod
     def open(cls, address: str, encoder: Encoder | None, *, create: bool = False, rebuild: bool = False) -> "Store":
@@ -92,8 +93,28 @@ class Store:
         with store_errors(self.address):
             return self._chunks.count_rows(condition or None)
 
-    def by_words(self, words: Sequence[str], depth: int, condition: str) -> tuple[list[dict], bool]:
-        """The `depth` best chunks by BM25, best first, each a dict of the columns SHOWN; and whether these are all."""
+    def chunks_of(self, root: str) -> int:
+        """Chunks of a root."""
+        return self.count(f"root = {quoted(root)} AND piece = 0")
+
+    def renewed(self, encoder: Encoder) -> "Store":
+        """The store as it is now, itself where nothing has changed since it was opened. Errors as of `open`."""
+        fresh = Store.open(self.address, encoder)
+        same = fresh._chunks.version == self._chunks.version and fresh._roots.version == self._roots.version
+        return self if same else fresh
+
+    def holds(self, condition: str) -> bool:
+        """Whether there is a row for which a condition holds."""
+        return next(self.rows(condition, ["piece"], most=1), None) is not None
+
+    def holding(self, word: str) -> int:
+        """Chunks that hold a word, as many as EXACT_UP_TO at most."""
+        return len(self.by_words([word], EXACT_UP_TO, "", columns=["piece"])[0])
+
+    def by_words(
+        self, words: Sequence[str], depth: int, condition: str, *, columns: Sequence[str] = SHOWN
+    ) -> tuple[list[dict], bool]:
+        """The `depth` best chunks by BM25, best first, each a dict of `columns`; and whether these are all."""
         from lancedb import query as queries
 
         match: Any = queries.MatchQuery  # its fields have defaults that type checkers do not see
@@ -101,17 +122,20 @@ class Store:
             return [], True
         with store_errors(self.address):
             query = self._chunks.search(match(" ".join(words), "words"), query_type="fts")
-            found = self._found(query, "_score", depth, condition)
+            found = self._found(query, [*columns, "_score"], depth, condition)
         return found, len(found) < depth
+
+    def nearest(self, vector_D: np.ndarray) -> float:
+        """The similarity of the piece nearest to a vector; -1 where there is none."""
+        with store_errors(self.address):
+            found = self._found(self._near(vector_D), ["piece", "_distance"], 1, "")
+        return 1.0 - found[0]["_distance"] if found else -1.0
 
     def by_vector(self, vector_D: np.ndarray, depth: int, condition: str) -> tuple[list[dict], bool]:
         """About `depth` chunks nearest to a vector, as `by_words`; a chunk is as near as its nearest piece."""
         rows = 2 * depth  # a chunk may have several
         with store_errors(self.address):
-            query = self._chunks.search(vector_D.astype(np.float32), vector_column_name="vector").distance_type("dot")
-            if self._indexed("vector"):
-                query = query.nprobes(_PROBES).refine_factor(_REFINE)
-            found = self._found(query, "_distance", rows, condition)
+            found = self._found(self._near(vector_D), [*SHOWN, "_distance"], rows, condition)
         first = {}
         for row in found:
             first.setdefault(row["id"], row)
@@ -202,10 +226,15 @@ class Store:
     def _indexed(self, column: str) -> bool:
         return any(column in index.columns for index in self._chunks.list_indices())
 
-    def _found(self, query: Any, score: str, depth: int, condition: str) -> list[dict]:
+    def _near(self, vector_D: np.ndarray) -> Any:
+        """A question for what is nearest to a vector."""
+        query = self._chunks.search(vector_D.astype(np.float32), vector_column_name="vector").distance_type("dot")
+        return query.nprobes(_PROBES).refine_factor(_REFINE) if self._indexed("vector") else query
+
+    def _found(self, query: Any, columns: list[str], depth: int, condition: str) -> list[dict]:
         if condition:
             query = query.where(condition, prefilter=True)
-        return query.select([*SHOWN, score]).limit(depth).to_arrow().to_pylist()
+        return query.select(columns).limit(depth).to_arrow().to_pylist()
 
 
 def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

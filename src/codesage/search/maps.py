@@ -1,28 +1,23 @@
 """A map of a repository: every function a point, similar ones close to each other.
 
-In: folders. Out: points in [0, 1] x [0, 1], the two directions in which the vectors differ most (principal components), for the
-first root. Deterministic: the same index gives the same map.
+In: an index. Out: points in [0, 1] x [0, 1], the two directions in which the vectors differ most (principal components).
+Deterministic: the same index gives the same map.
 """
 
 import numpy as np
 
-from codesage.agents.folders import Folders
+from codesage.search.index import Index
 
 
-def map_of(folders: Folders, *, most: int = 5_000) -> dict:
+def map_of(index: Index, *, most: int = 5_000) -> dict:
     """Points of up to `most` functions and classes: x, y, path, name, line; which are left out is spread evenly."""
-    root = folders.roots[0]
-    index = folders.opened(root)
-    try:
-        with index.snapshot():
-            view = index.view()
-            lines = dict(index.connection.execute("SELECT id, start_line FROM chunks"))
-            shown = [chunk for chunk, kind in enumerate(view.kinds) if kind != "window"]
-    finally:
-        index.connection.close()
+    with index.snapshot():
+        view = index.view()
+        lines = dict(index.connection.execute("SELECT id, start_line FROM spans"))
+        shown = [chunk for chunk, kind in enumerate(view.kinds) if kind != "window"]
     shown = [shown[at] for at in np.linspace(0, len(shown) - 1, min(most, len(shown))).astype(int)]
     if len(shown) < 3:
-        return {"root": str(root), "points": []}
+        return {"root": str(index.root), "points": []}
     spots = _spread(_components(view.centred_PD[view.starts_N[shown]]))
     points = [
         {
@@ -34,7 +29,7 @@ def map_of(folders: Folders, *, most: int = 5_000) -> dict:
         }
         for (x, y), chunk in zip(spots, shown, strict=True)
     ]
-    return {"root": str(root), "points": points}
+    return {"root": str(index.root), "points": points}
 
 
 def _components(vectors_ND: np.ndarray) -> np.ndarray:

@@ -1,0 +1,103 @@
+"""What restricts a question to a store, as conditions of SQL, and where the files of its rows lie.
+
+In: filters and paths, as a person types them. Out: conditions that LanceDB checks. In: rows. Out: paths that open from here.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from codesage.errors import CodesageError
+from codesage.languages import LANGUAGES
+from codesage.search.filters import TYPES, Filter
+from codesage.search.remote import is_url, public
+from codesage.search.store.table import Store, listed, quoted
+
+
+def conditions_of(where: Filter) -> list[str]:
+    """What LanceDB can check of a filter."""
+    types = " OR ".join(map(_of_type, where.types))
+    return [f"({types})" if types else "", f"content = {quoted(where.content)}" if where.content != "all" else ""]
+
+
+def _of_type(name: str) -> str:
+    if name in LANGUAGES:
+        return f"language = {quoted(name)}"
+    return f"(ending IN ({listed(TYPES[name].split())}) AND (ending <> 'h' OR language <> 'c'))"
+
+
+def passes(where: Filter, row: dict) -> bool:
+    """Whether a row passes what LanceDB does not check of a filter."""
+    return (where.globs is None or where.globs.allow(row["path"])) and (not where.patterns or where.matches(row["text"]))
+
+
+def below(store: Store, paths: Sequence[str]) -> str:
+    """The condition that a row lies below one of `paths`. CodesageError when no row does."""
+    conditions = []
+    for path in paths:
+        condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(Path(path).resolve())
+        if not store.count(condition):
+            raise CodesageError(f"{store.address} holds nothing of {path}: run 'codesage index --store {store.address} {path}'")
+        conditions.append(condition)
+    return f"({' OR '.join(conditions)})" if conditions else ""
+
+
+def _in_folder(folder: Path) -> str:
+    whole = folder.as_posix()
+    conditions = [f"root = {quoted(whole)}", f"starts_with(root, {quoted(whole.rstrip('/') + '/')})"]
+    for above in folder.parents:
+        part = folder.relative_to(above).as_posix()
+        conditions.append(
+            f"(root = {quoted(above.as_posix())} AND (path = {quoted(part)} OR starts_with(path, {quoted(part + '/')})))"
+        )
+    return f"({' OR '.join(conditions)})"
+
+
+def unused_of(store: Store, where: Filter, folder: str) -> list[str]:
+    """The options of a filter, as they are typed, that no row passes; patterns for paths are not tried."""
+    options = {f"-t {name}": _of_type(name) for name in where.types}
+    if where.content != "all":
+        options[f"--content {where.content}"] = f"content = {quoted(where.content)}"
+    return [option for option, condition in options.items() if not store.count(" AND ".join(filter(None, [folder, condition])))]
+
+
+def at_line(store: Store, place: str, line: int) -> str:
+    """The condition that a row holds a line of a file, which `place` names as answers do. CodesageError when none does."""
+    if os.path.exists(place):
+        file = Path(place).resolve()
+        roots = [f"root = {quoted(file.as_posix())}"]
+        roots += [
+            f"(root = {quoted(above.as_posix())} AND path = {quoted(file.relative_to(above).as_posix())})"
+            for above in file.parents
+        ]
+    else:
+        held = [one.root for one in store.roots() if place.startswith(f"{one.root}/")]
+        roots = [f"(root = {quoted(root)} AND path = {quoted(place[len(root) + 1 :])})" for root in held]
+    of_file = f"({' OR '.join(roots)})" if roots else "false"
+    if not store.count(of_file):
+        raise CodesageError(f"{store.address} holds nothing of {place}: run 'codesage index --store {store.address} PATH'")
+    condition = f"{of_file} AND start_line <= {line} AND end_line >= {line}"
+    if not store.count(condition):
+        raise CodesageError(f"{place}:{line} is in no piece of code that {store.address} holds: give a line that holds code")
+    return condition
+
+
+def whole(row: dict) -> str:
+    """The path of a row's file, or its address, for the file of a repository elsewhere."""
+    return row["root"] if os.path.isfile(row["root"]) else os.path.join(row["root"], row["path"])
+
+
+def shown(row: dict) -> str:
+    """The path of a row's file as it opens from here, if this machine has it."""
+    return whole(row).removeprefix(os.path.join(os.getcwd(), ""))
+
+
+def changed(row: dict) -> bool:
+    """Whether the file of a row is here, and is gone from its root or differs from what was indexed."""
+    if not os.path.exists(row["root"]):
+        return False
+    try:
+        return hashlib.sha256(Path(whole(row)).read_bytes()).hexdigest() != row["file"]
+    except OSError:
+        return True
