@@ -4,7 +4,9 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -58,50 +60,47 @@ def _options(
     """Train, measure and use encoders of source code."""
 
 
-def _mount() -> None:
-    from codesage.ablate.commands import ablate
-    from codesage.agents.commands import app as agents
-    from codesage.classify.commands import app as classify
-    from codesage.contrast.commands import contrast, filter_pairs, mine_negatives, teach
-    from codesage.corpus.commands import app as corpus
-    from codesage.corpus.tokens.commands import tokenizer, tokens_command
-    from codesage.encoder.commands import export, export_hub, initialise
-    from codesage.evaluate.commands import evaluate
-    from codesage.names.commands import names
-    from codesage.pretrain.commands import pretrain
-    from codesage.search.commands import clear, clones, doctor, index, models, search, similar, status, watch, workspace
-    from codesage.serve.commands import serve
+_COMMANDS = {  # by name: the module, and what in it
+    "corpus": ("codesage.corpus.commands", "app"),
+    "classify": ("codesage.classify.commands", "app"),
+    "mcp": ("codesage.agents.commands", "app"),
+    "workspace": ("codesage.search.commands", "workspace"),
+    "index": ("codesage.search.commands", "index"),
+    "search": ("codesage.search.commands", "search"),
+    "similar": ("codesage.search.commands", "similar"),
+    "clones": ("codesage.search.commands", "clones"),
+    "names": ("codesage.names.commands", "names"),
+    "status": ("codesage.search.commands", "status"),
+    "watch": ("codesage.search.commands", "watch"),
+    "clear": ("codesage.search.commands", "clear"),
+    "doctor": ("codesage.search.commands", "doctor"),
+    "models": ("codesage.search.commands", "models"),
+    "tokenizer": ("codesage.corpus.tokens.commands", "tokenizer"),
+    "tokens": ("codesage.corpus.tokens.commands", "tokens_command"),
+    "pretrain": ("codesage.pretrain.commands", "pretrain"),
+    "filter": ("codesage.contrast.commands", "filter_pairs"),
+    "mine": ("codesage.contrast.commands", "mine_negatives"),
+    "teach": ("codesage.contrast.commands", "teach"),
+    "contrast": ("codesage.contrast.commands", "contrast"),
+    "initialise": ("codesage.encoder.commands", "initialise"),
+    "evaluate": ("codesage.evaluate.commands", "evaluate"),
+    "ablate": ("codesage.ablate.commands", "ablate"),
+    "export": ("codesage.encoder.commands", "export"),
+    "export-hub": ("codesage.encoder.commands", "export_hub"),
+    "serve": ("codesage.serve.commands", "serve"),
+}
 
-    app.add_typer(corpus, name="corpus")
-    app.add_typer(classify, name="classify")
-    app.add_typer(agents, name="mcp")
-    app.add_typer(workspace, name="workspace")
-    for command, name in (
-        (index, "index"),
-        (search, "search"),
-        (similar, "similar"),
-        (clones, "clones"),
-        (names, "names"),
-        (status, "status"),
-        (watch, "watch"),
-        (clear, "clear"),
-        (doctor, "doctor"),
-        (models, "models"),
-        (tokenizer, "tokenizer"),
-        (tokens_command, "tokens"),
-        (pretrain, "pretrain"),
-        (filter_pairs, "filter"),
-        (mine_negatives, "mine"),
-        (teach, "teach"),
-        (contrast, "contrast"),
-        (initialise, "initialise"),
-        (evaluate, "evaluate"),
-        (ablate, "ablate"),
-        (export, "export"),
-        (export_hub, "export-hub"),
-        (serve, "serve"),
-    ):
-        app.command(name)(command)
+
+def _mount(arguments: Sequence[str] = ()) -> None:
+    """Mount the command that is asked for alone, as each takes time to load; all of them where it is not clear which."""
+    asked = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+    for name in [asked] if asked else _COMMANDS:
+        module, attribute = _COMMANDS[name]
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
 
 
 def main() -> None:
@@ -110,7 +109,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # print what the terminal cannot show in another form
-    _mount()
+    _mount(sys.argv[1:])
     try:
         app(standalone_mode=True)
     except CodesageError as error:

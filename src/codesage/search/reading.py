@@ -11,6 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from codesage.search.texts import packed
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 _LEAST_BYTES = 1_500_000  # to read, for a second process to pay
-_SHARE = 5  # of so many batches this process reads one, because it also writes the index
-_MOST_WAITING = 4  # batches of the second process that wait to be written
+_FEWEST = 6  # batches, for the same
+_AHEAD = 2  # batches that the second process has been asked for
+_MOST_WAITING = 6  # batches that are begun and not written
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,35 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    worth_it = len(lists) > _SHARE and _processors() > 1 and sum(map(_bytes_of, files)) >= _LEAST_BYTES
-    helper = _Helper([some for at, some in enumerate(lists) if at % _SHARE]) if worth_it else None
+    if len(lists) < _FEWEST or _processors() == 1 or sum(map(_bytes_of, files)) < _LEAST_BYTES:
+        yield from map(read_batch, lists)
+        return
+    helper = _Helper()
     try:
-        for at, some in enumerate(lists):
-            batch = helper.answer() if helper is not None and at % _SHARE else None
-            yield read_batch(some) if batch is None else batch
+        yield from _shared(lists, helper)
     finally:
-        if helper is not None:
-            helper.close()
+        helper.close()
+
+
+def _shared(lists: list[list[File]], helper: "_Helper") -> Iterator[Batch]:
+    """Batches in order; each is read by whoever is free first."""
+    read: dict[int, Batch | None] = {}
+    given: deque[int] = deque()  # to the helper
+    begun = 0
+    for place in range(len(lists)):
+        while place not in read:
+            while len(given) < _AHEAD and begun < len(lists) and not helper.ended:
+                helper.ask(lists[begun])
+                given.append(begun)
+                begun += 1
+            if given and (begun == len(lists) or begun - place > _MOST_WAITING or helper.has_answered):
+                number = given.popleft()
+                read[number] = helper.answer()
+            else:
+                read[begun] = read_batch(lists[begun])
+                begun += 1
+        batch = read.pop(place)
+        yield read_batch(lists[place]) if batch is None else batch
 
 
 def _processors() -> int:
@@ -99,13 +121,13 @@ def _bytes_of(file: File) -> int:
 
 
 class _Helper:
-    """A second process that reads some batches in order; its answer is None where it cannot."""
+    """A second process that reads batches in the order in which it is asked; its answer is None where it cannot."""
 
-    def __init__(self, lists: list[list[File]]) -> None:
-        self._answers: queue.SimpleQueue = queue.SimpleQueue()
-        self._room = threading.Semaphore(_MOST_WAITING)
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
+        self.ended = False
         path = os.pathsep.join(filter(None, sys.path))
         command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
         try:
@@ -117,36 +139,41 @@ class _Helper:
                 env={**os.environ, "PYTHONPATH": path},
             )
         except OSError:
-            self._answers.put(None)
+            self.ended = True
             return
-        self._thread = threading.Thread(target=self._listen, args=(self._process, lists), daemon=True)
+        self._thread = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
         self._thread.start()
 
-    def _listen(self, process: subprocess.Popen[bytes], lists: list[list[File]]) -> None:
-        """Hand over what to read, then take answers, a few more than are needed yet."""
-        requests, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)  # both are pipes
-        try:
-            pickle.dump(lists, requests)
-            requests.flush()
-            for _ in lists:
-                self._room.acquire()
+    def _listen(self, answers: IO[bytes]) -> None:
+        with suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
+            while True:
                 self._answers.put(pickle.load(answers))
-        except (EOFError, OSError, pickle.UnpicklingError):
-            self._answers.put(None)
+        self.ended = True
+        self._answers.put(None)
+
+    def ask(self, files: list[File]) -> None:
+        """Have files read."""
+        requests = cast(IO[bytes], cast(subprocess.Popen, self._process).stdin)
+        with suppress(OSError):  # it has ended: its answer is None
+            pickle.dump(files, requests)
+            requests.flush()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether an answer is there."""
+        return not self._answers.empty()
 
     def answer(self) -> Batch | None:
-        """The next batch."""
+        """The next answer."""
         found = self._answers.get()
         if found is None:
             self._answers.put(None)  # and so are all that follow
-        self._room.release()
         return found
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None and self._thread is not None:
             self._process.kill()
-            self._room.release()
             self._thread.join()
             for pipe in filter(None, (self._process.stdin, self._process.stdout)):
                 with suppress(OSError):
@@ -157,6 +184,6 @@ class _Helper:
 def serve() -> None:
     """The second process: read the batches that it is given, and end."""
     with suppress(EOFError, OSError, KeyboardInterrupt):
-        for files in pickle.load(sys.stdin.buffer):
-            pickle.dump(read_batch(files), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+        while True:
+            pickle.dump(read_batch(pickle.load(sys.stdin.buffer)), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
             sys.stdout.buffer.flush()

@@ -9,6 +9,7 @@ Shapes: V vocabulary, D dimensions, N texts, W words of all of them end to end, 
 """
 
 import os
+import threading
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,7 +40,9 @@ class StaticVectors:
 
     def __init__(self, encoder: "Embedder", table_VD: np.ndarray) -> None:
         self._encoder, self._table_VD = encoder, table_VD
-        self._known: dict[str, np.ndarray] = {}  # vectors of words
+        self._known: dict[str, int] = {}  # rows of words in the following
+        self._vectors = np.zeros((1_024, table_VD.shape[1]), np.float32)
+        self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[list[str]]) -> np.ndarray:
         """float32 (N, D), rows of unit length, of the words of each text (search.terms); zeros for a text without words."""
@@ -66,15 +69,22 @@ class StaticVectors:
         return self.encode([indexed_words(query_form(query))])[0]
 
     def _of_words(self, words: list[str]) -> np.ndarray:
-        known = self._known
-        if len(known) > _MOST_KNOWN:  # other threads keep the one that they have
-            known = self._known = {}
-        new = [word for word in words if word not in known]
-        ids = self._encoder.whole_ids([f" {word}" for word in new])
+        with self._lock:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            if new := [word for word in words if word not in self._known]:
+                self._learn(new)
+            return self._vectors[[self._known[word] for word in words]]
+
+    def _learn(self, words: list[str]) -> None:
+        """Keep the vectors of new words. A word has a token, as there is one for each byte."""
+        ids = self._encoder.whole_ids([f" {word}" for word in words])
         borders = np.cumsum([0, *map(len, ids)])[:-1]
-        if new:  # a word has a token, as there is one for each byte
-            known.update(zip(new, np.add.reduceat(self._table_VD[np.concatenate(ids)], borders), strict=True))
-        return np.stack([known[word] for word in words])
+        first, last = len(self._known), len(self._known) + len(words)
+        if last > len(self._vectors):
+            self._vectors = np.concatenate([self._vectors[:first], np.zeros((last, self._vectors.shape[1]), np.float32)])
+        self._vectors[first:last] = np.add.reduceat(self._table_VD[np.concatenate(ids)], borders)
+        self._known.update(zip(words, range(first, last), strict=True))
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
