@@ -210,8 +210,8 @@ class Index:
     ) -> Counter:
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        Then encode what is not encoded, at least a little, until about `seconds` after the start (None: to the end). `progress`
-        is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
+        Then encode what is not encoded until about `seconds` after the start (None: to the end), at least a little where nothing
+        was new: else an answer would wait for it. `progress` is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
         process is indexing this root, and Unwritable when something is new and cannot be written; what was committed stays.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -233,7 +233,7 @@ class Index:
         with self.snapshot():
             self._require_sound()
         self._read_changes(gone, changed, encoder, progress)
-        self._encode(encoder, encoding, deadline)
+        self._encode(encoder, encoding, deadline, at_least=0 if changed else 1)
         self._seal()
         return Counter(read=len(changed), gone=len(gone))
 
@@ -266,15 +266,15 @@ class Index:
                 postings.merge(self.connection)
         progress(len(changed), len(changed))
 
-    def _encode(self, encoder: Encoder, progress: _Progress, deadline: float | None) -> None:
-        """Encode chunks that are not encoded, until the time is over."""
+    def _encode(self, encoder: Encoder, progress: _Progress, deadline: float | None, *, at_least: int) -> None:
+        """Encode chunks that are not encoded, until the time is over and `at_least` so many batches are done."""
         left = self._unencoded()
         size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
         cache = Vectors(encoder)
         try:
-            for start in range(0, len(left), size):
+            for batch, start in enumerate(range(0, len(left), size)):
                 progress(start, len(left))
-                if start and deadline is not None and time.monotonic() >= deadline:
+                if batch >= at_least and deadline is not None and time.monotonic() >= deadline:
                     return
                 self._encode_some(left[start : start + size], encoder, cache)
             progress(len(left), len(left))
