@@ -9,15 +9,20 @@ from pathlib import Path
 import pytest
 
 from codesage import CodesageError
+from codesage.agents.commands import searched
+from codesage.search.clones import clones
 from codesage.search.filters import ALL, filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules
+from codesage.search.similar import similar
 from test_search import HashingEncoder
 
 pytest.importorskip("lancedb")
 
+from codesage.agents.stores import StoreFolders
 from codesage.search.store import fill as filling
+from codesage.search.store import similar as stored
 from codesage.search.store.address import location_of, one_writer
 from codesage.search.store.ask import ask
 from codesage.search.store.engines import Local
@@ -25,7 +30,7 @@ from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.table import Store
 
 pytestmark = pytest.mark.skipif(find_spec("lancedb") is None, reason="LanceDB is not installed")  # importing it takes seconds
-WEAK = Rules(floor=False)  # a store has no floor
+WEAK = Rules(floor=False)
 SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
 QUERIES = [
     "lock",
@@ -112,7 +117,7 @@ def test_a_store_answers_as_the_local_index(made):
     assert store.count("piece = 0") == index.status().chunks and store.count() > store.count("piece = 0")
     first = alike = 0
     for query in QUERIES:
-        expected, found = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query)
+        expected, found = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query, weak=True)
         expected = [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
         first += _plain(found.hits, root)[:1] == expected[:1]
         alike += len(set(_plain(found.hits, root)) & set(expected))
@@ -132,10 +137,70 @@ def test_a_store_answers_as_the_local_index(made):
 def test_filters_act_before_the_best_are_chosen(made, options):
     root, index, store = made
     expected = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=5, rules=WEAK)
-    found = _answers(store, "index of rankings", filter_of(**options), top=5).hits
+    found = _answers(store, "index of rankings", filter_of(**options), top=5, weak=True).hits
     assert [one[0] for one in _plain(found, root)][:1] == [hit.chunk.path for hit in expected][:1]
     allowed = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=1000, rules=WEAK)
     assert {one[:2] for one in _plain(found, root)} <= {(hit.chunk.path, hit.chunk.start_line) for hit in allowed}
+
+
+def test_a_store_has_the_floor_of_the_local_index(made):
+    _, index, store = made
+    nonsense = ["violin", "blorptang xqzv", "winter coat and gloves", "rings of the planet Saturn", "how to grow roses", "zzpl"]
+    for query in QUERIES + nonsense:
+        for weight in (2.0, 0.0):
+            local = search(index, HashingEncoder(), query, dense_weight=weight)
+            assert bool(_answers(store, query, dense_weight=weight).hits) == bool(local), (query, weight)
+    assert not _answers(store, "blorptang xqzv").hits and _answers(store, "blorptang xqzv", weak=True).hits
+
+
+def test_similar_code_in_a_store_is_that_of_the_local_index(made):
+    root, index, store = made
+    for name in ("View.nearest", "Vectors.encode", "best", "spread"):
+        path, line = index.connection.execute("SELECT path, start_line FROM chunks WHERE name = ?", (name,)).fetchone()
+        expected = similar(index, path, line, top=5)
+        found = stored.similar(store, str(root / path), line, ALL, top=5).hits
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=5e-3), name
+        assert {hit.chunk.name for hit in found} == {hit.chunk.name for hit in expected}
+    only = filter_of(["py"], ["v*.py"])
+    below = stored.similar(store, f"{root}/{path}", line, only, [str(root / "vectors.py")], top=50).hits
+    assert {os.path.basename(hit.chunk.path) for hit in below} == {"vectors.py"}
+    with pytest.raises(CodesageError, match="holds nothing of /etc/hosts"):
+        stored.similar(store, "/etc/hosts", 1, ALL)
+    with pytest.raises(CodesageError, match="view.py:99999 is in no piece of code that lance://"):
+        stored.similar(store, f"{root}/view.py", 99_999, ALL)
+
+
+def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
+    _, index, store = made
+    expected = clones(index, threshold=0.6, min_lines=3)
+    found = stored.clones(store, ALL, threshold=0.6, min_lines=3)
+    assert [{chunk.name for chunk in group.chunks} for group in found] == [
+        {chunk.name for chunk in one.chunks} for one in expected
+    ]
+    assert expected and [group.similarity for group in found] == pytest.approx([one.similarity for one in expected], abs=5e-3)
+    monkeypatch.setattr(stored, "_MOST_COMPARED", 10)
+    with pytest.raises(
+        CodesageError, match="such functions, and every two are compared, at most 10: give a folder, or -t and -g"
+    ):
+        stored.clones(store, ALL, threshold=0.6, min_lines=3)
+    assert stored.clones(store, filter_of(["rust"]), threshold=0.6, min_lines=3) == []
+
+
+def test_servers_answer_from_a_store(made, tmp_path):
+    root, _, store = made
+    folders = StoreFolders(store.address, HashingEncoder, fresh=0.0)
+    answer = folders.search("fuse rankings", top=3)
+    assert answer.hits and answer.hits[0].chunk.path == f"{root}/ranking.py" and not answer.partial
+    assert {hit.chunk.path for hit in folders.search("index", path=str(root / "view.py")).hits} == {f"{root}/view.py"}
+    assert folders.similar(f"{root}/view.py", 100, top=2).hits
+    ((state, partial),) = folders.status()
+    assert (state.root, state.folder, partial) == (root.as_posix(), store.address, "") and state.chunks > 50
+    with pytest.raises(CodesageError, match="the map is of a local index"):
+        folders.map(10)
+    with pytest.raises(CodesageError, match="holds nothing of /etc"):
+        folders.search("password", path="/etc")
+    with pytest.raises(CodesageError, match="give a store or folders, not both"):
+        searched([tmp_path], store.address, HashingEncoder, index_dir=None, patience=1.0)
 
 
 def test_paths_restrict_and_options_that_match_nothing_are_named(made):

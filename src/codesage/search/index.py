@@ -210,9 +210,10 @@ class Index:
     ) -> Counter:
         """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
 
-        Then encode what is not encoded until about `seconds` after the start (None: to the end), at least a little where nothing
-        was new: else an answer would wait for it. `progress` is called with (files done, files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another
-        process is indexing this root, and Unwritable when something is new and cannot be written; what was committed stays.
+        Then encode what is not encoded until about `seconds` after the start (None: to the end), at least a little where
+        nothing was new: else an answer would wait for it. `progress` is called with (files done, files to read), `encoding`
+        with (chunks done, chunks to encode). Raises Busy when another process is indexing this root, and Unwritable when
+        something is new and cannot be written; what was committed stays.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         try:

@@ -14,10 +14,11 @@ A full queue is answered with 429 at once. Errors have the form of OpenAI's.
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import numpy as np
@@ -25,7 +26,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,6 +46,8 @@ _BYTES_A_TOKEN = 4  # of a body, about
 _TOKENISERS = 2  # requests that are tokenised at a time: more would only keep the event loop waiting
 _RESERVATION: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
 _Limit = Annotated[int, Query(ge=1, le=100)]
+_Asked = TypeVar("_Asked")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class EmbeddingsRequest(BaseModel):
@@ -103,7 +106,28 @@ class Service:
         self.batcher = Batcher(encoder.encode_ids, queue_tokens=queue_tokens, on_batch=self.metrics.on_batch)
         self._free, self._tokenisers = most_searches, anyio.CapacityLimiter(_TOKENISERS)
 
-    async def tokenised(self, tokenise: Callable[[], list[list[int]]]) -> list[list[int]]:
+    @contextmanager
+    def intake(self, path: str, size: int) -> Iterator[None]:
+        """Room in the queue for a request of so many bytes that is to be encoded; Full or Closed where there is none.
+
+        It is taken before the body is read, so that a full queue costs neither time nor work.
+        """
+        if path not in _ENCODED:
+            yield
+            return
+        try:
+            reservation = self.batcher.reserve(size // _BYTES_A_TOKEN)
+        except (Full, Closed) as error:
+            self.metrics.requests.labels(path, 429 if isinstance(error, Full) else 503).inc()
+            raise
+        previous = _RESERVATION.set(reservation)
+        try:
+            yield
+        finally:
+            _RESERVATION.reset(previous)
+            reservation.release()
+
+    async def tokenised(self, tokenise: Callable[[], _Asked]) -> _Asked:
         """Run `tokenise` in a thread, few at a time."""
         return await anyio.to_thread.run_sync(tokenise, limiter=self._tokenisers)
 
@@ -126,7 +150,7 @@ def app_of(service: Service) -> FastAPI:
     """The application, without the checks of `guard`."""
     app = FastAPI(title="CodeSage", version=codesage.__version__, docs_url=None, redoc_url=None)
     _add_errors(app)
-    app.add_middleware(_Intake, service=service)
+    app.add_middleware(_Counted, service=service)
     _add_embeddings(app, service)
     _add_search(app, service)
     _add_state(app, service)
@@ -136,24 +160,20 @@ def app_of(service: Service) -> FastAPI:
 def _add_embeddings(app: FastAPI, service: Service) -> None:
     encoder = service.encoder
 
-    @app.post("/v1/embeddings")
-    async def embeddings(request: EmbeddingsRequest) -> Response:
-        if request.model not in MODELS:
-            raise Refused(404, f"unknown model {request.model!r}: expected one of {', '.join(MODELS)}")
-        width = request.dimensions or encoder.width
-        if width > encoder.width:
-            raise Refused(400, f"dimensions is {width}: this model has {encoder.width}")
-        ids = await service.tokenised(lambda: _token_ids(encoder, request.input, MODELS[request.model]))
-        vectors = (await service.vectors(ids))[:, :width]
-        if width < encoder.width:
+    @app.post("/v1/embeddings", openapi_extra={"requestBody": _body_of(EmbeddingsRequest)})
+    async def embeddings(request: Request) -> Response:
+        body = await request.body()
+        asked, ids = await service.tokenised(lambda: _embeddings_asked(encoder, body))
+        vectors = (await service.vectors(ids))[:, : asked.dimensions]
+        if vectors.shape[1] < encoder.width:
             vectors = unit_length(vectors)
         tokens = sum(map(len, ids))
         data = [
-            {"object": "embedding", "index": number, "embedding": _written(row, request.encoding_format)}
+            {"object": "embedding", "index": number, "embedding": _written(row, asked.encoding_format)}
             for number, row in enumerate(vectors)
         ]
         return _json(
-            {"object": "list", "data": data, "model": request.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+            {"object": "list", "data": data, "model": asked.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
         )
 
     @app.get("/v1/models")
@@ -163,15 +183,14 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codesage"} for name in MODELS],
         }
 
-    @app.post("/rerank")
-    async def rerank(request: RerankRequest) -> dict:
-        ids = await service.tokenised(
-            lambda: [*encoder.token_ids([request.query], kind="text"), *encoder.token_ids(request.documents)]
-        )
+    @app.post("/rerank", openapi_extra={"requestBody": _body_of(RerankRequest)})
+    async def rerank(request: Request) -> Response:
+        body = await request.body()
+        asked, ids = await service.tokenised(lambda: _rerank_asked(encoder, body))
         vectors = await service.vectors(ids)
         scores = vectors[1:] @ vectors[0]
-        best = np.argsort(-scores, kind="stable")[: request.top_n or None]
-        return {"results": [{"index": int(row), "relevance_score": float(scores[row])} for row in best]}
+        best = np.argsort(-scores, kind="stable")[: asked.top_n or None]
+        return _json({"results": [{"index": int(row), "relevance_score": float(scores[row])} for row in best]})
 
 
 def _add_search(app: FastAPI, service: Service) -> None:
@@ -242,8 +261,8 @@ def _add_errors(app: FastAPI) -> None:
         return _failure(400, f"{'.'.join(map(str, first['loc'][1:])) or 'the body'}: {first['msg']}")
 
 
-class _Intake:
-    """Counts requests, and refuses those for which the queue has no room before anything is done for them."""
+class _Counted:
+    """Counts requests and their time."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -260,28 +279,11 @@ class _Intake:
             await send(message)
 
         try:
-            await self._admitted(scope, receive, counted)
+            await self._app(scope, receive, counted)
         finally:
             path = scope["path"] if scope["path"] in _ENCODED else getattr(scope.get("route"), "path", "unknown")
             self._service.metrics.requests.labels(path, status).inc()
             self._service.metrics.seconds.labels(path).observe(time.perf_counter() - started)
-
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in _ENCODED:
-            await self._app(scope, receive, send)
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"")
-        try:
-            reservation = self._service.batcher.reserve(int(length) // _BYTES_A_TOKEN if length.isdigit() else 0)
-        except (Full, Closed) as error:
-            await _failure(429 if isinstance(error, Full) else 503, str(error))(scope, receive, send)
-            return
-        previous = _RESERVATION.set(reservation)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            _RESERVATION.reset(previous)
-            reservation.release()
 
 
 def _json(content: dict) -> Response:
@@ -293,6 +295,36 @@ def _failure(status: int, message: str) -> JSONResponse:
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     headers = {"Retry-After": "1"} if status in (429, 503) else {}
     return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
+
+
+def _body_of(model: type[BaseModel]) -> dict:
+    """What OpenAPI says of a body that is read in a thread, where FastAPI does not see it."""
+    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
+
+
+def _read(model: type[_Model], body: bytes) -> _Model:
+    """A body as its model. Refused with the first of its faults."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise Refused(400, f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
+
+
+def _embeddings_asked(encoder: Embedder, body: bytes) -> tuple[EmbeddingsRequest, list[list[int]]]:
+    """A request and its token ids. Refused when it is not as it must be."""
+    asked = _read(EmbeddingsRequest, body)
+    if asked.model not in MODELS:
+        raise Refused(404, f"unknown model {asked.model!r}: expected one of {', '.join(MODELS)}")
+    if (asked.dimensions or 0) > encoder.width:
+        raise Refused(400, f"dimensions is {asked.dimensions}: this model has {encoder.width}")
+    return asked, _token_ids(encoder, asked.input, MODELS[asked.model])
+
+
+def _rerank_asked(encoder: Embedder, body: bytes) -> tuple[RerankRequest, list[list[int]]]:
+    """A request, and the token ids of its query and its documents."""
+    asked = _read(RerankRequest, body)
+    return asked, [*encoder.token_ids([asked.query], kind="text"), *encoder.token_ids(asked.documents)]
 
 
 def _token_ids(encoder: Embedder, given: str | list, kind: str) -> list[list[int]]:

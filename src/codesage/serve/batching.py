@@ -82,25 +82,33 @@ class Batcher:
     def reserve(self, tokens: int) -> Reservation:
         """Room for about `tokens`, until it is released or given to `submit`. Raises Full and Closed as `submit` does."""
         with self._changed:
+            self._require_open()
             self._require_room(tokens)
             self._reserved += tokens
         return Reservation(self, tokens)
 
     def submit(self, documents: list[list[int]], reservation: Reservation | None = None) -> Future:
-        """A future of the vectors of `documents`. Raises Full when the queue has no room, Closed after `close`."""
+        """A future of the vectors of `documents`. Raises Full when the queue has no room, Closed after `close`.
+
+        A request that has room is taken, also when it has somewhat more tokens than were expected.
+        """
         request = _Request(documents, sum(map(len, documents)))
         with self._changed:
-            if reservation is not None:
+            self._require_open()
+            if reservation is None:
+                self._require_room(request.tokens)
+            else:
                 reservation.release()
-            self._require_room(request.tokens)
             self._waiting.append(request)
             self._tokens += request.tokens
             self._changed.notify()
         return request.answer
 
-    def _require_room(self, tokens: int) -> None:
+    def _require_open(self) -> None:
         if not self._open:
             raise Closed("the server is stopping")
+
+    def _require_room(self, tokens: int) -> None:
         taken = self._tokens + self._reserved
         if taken and taken + tokens > self._queue_tokens:
             raise Full(f"{taken:,} tokens are waiting already: ask again in a second")

@@ -1,11 +1,13 @@
 """`codesage serve`: embeddings, search and a web page over HTTP."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+_SWITCH = 0.0005  # seconds until a thread that tokenises lets the event loop go on
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -50,7 +52,7 @@ def serve(
     hosts = frozenset([f"{one}:{port}" for one in dict.fromkeys([*_LOCAL, host])] + [one.lower() for one in name or []])
     typer.echo(f"codesage: http://{host}:{port} serves {', '.join(map(str, folders.roots))}", err=True)
     config = uvicorn.Config(
-        Guard(app_of(service), hosts=hosts, token=token),
+        Guard(app_of(service), hosts=hosts, token=token, intake=service.intake),
         host=host,
         port=port,
         log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
@@ -58,6 +60,7 @@ def serve(
         limit_concurrency=512,
         timeout_graceful_shutdown=10,
     )
+    sys.setswitchinterval(_SWITCH)
     try:
         uvicorn.Server(config).run()
     finally:

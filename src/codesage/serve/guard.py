@@ -1,4 +1,4 @@
-"""What may not come in: foreign hosts and origins, requests without the token, bodies that are too large or too slow.
+"""What may not come in: foreign hosts and origins, requests without the token or without room, bodies too large or too slow.
 
 In: an ASGI application. Out: the same behind these checks, in this order. A web page of another site can reach a server on this
 machine through the browser (DNS rebinding), so the Host header must name this server, and an Origin header must too.
@@ -8,6 +8,9 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
+
+from codesage.serve.batching import Closed, Full
 
 Scope = MutableMapping
 Receive = Callable[[], Awaitable[dict]]
@@ -27,11 +30,14 @@ class Guard:
         most_bytes: int = 8 << 20,
         most_bytes_held: int = 64 << 20,
         body_seconds: float = 30.0,
+        intake: Callable[[str, int], AbstractContextManager] = lambda path, size: nullcontext(),
     ) -> None:
         """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none.
 
-        `most_bytes`: of a body; `most_bytes_held`: of the bodies of all requests that are being read or answered.
+        `most_bytes`: of a body; `most_bytes_held`: of the bodies of all requests that are being read or answered. `intake` is
+        entered with the path and the bytes of each request before its body is read; Full and Closed refuse it.
         """
+        self._intake = intake
         self._app, self._hosts, self._token = app, hosts, token
         self._most_bytes, self._body_seconds = most_bytes, body_seconds
         self._held, self._most_bytes_held = 0, most_bytes_held
@@ -52,13 +58,17 @@ class Guard:
             return
         self._held += size
         try:
-            await self._answer(scope, receive, send)
+            with self._intake(scope["path"], size):
+                await self._answer(scope, receive, send)
+        except (Full, Closed) as error:
+            await _error(send, 429 if isinstance(error, Full) else 503, str(error))
         finally:
             self._held -= size
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await asyncio.wait_for(self._body(receive), self._body_seconds)
+            async with asyncio.timeout(self._body_seconds):
+                body = await self._body(receive)
         except TimeoutError:
             await _error(send, 408, "the body did not arrive in time")
             return
