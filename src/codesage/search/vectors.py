@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.encoder.unit import unit_length
 from codesage.records import Encoder
 
 _DAYS_KEPT = 90
@@ -38,7 +37,9 @@ def directions(vectors_ND: np.ndarray) -> np.ndarray:
 
 def restored(directions_ND: np.ndarray) -> np.ndarray:
     """float32 (n, D), rows of unit length, of int8 directions; zeros stay zeros."""
-    return unit_length(directions_ND.astype(np.float32))
+    vectors_ND = directions_ND.astype(np.float32)
+    vectors_ND *= 1 / np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND)).clip(1e-12)[:, None]  # in place: there are many
+    return vectors_ND
 
 
 def cache_folder() -> Path:

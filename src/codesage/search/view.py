@@ -247,7 +247,8 @@ def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) 
     encoded_N = np.zeros(len(numbers_N), bool)
     encoded_N[np.searchsorted(numbers_N, pieces[:, 0])] = True
     if encoded_N.all():
-        return vectors[at], np.searchsorted(pieces[:, 0], numbers_N), encoded_N
+        same = len(at) == len(vectors) and (at == np.arange(len(at))).all()
+        return vectors if same else vectors[at], np.searchsorted(pieces[:, 0], numbers_N), encoded_N
     owners = np.concatenate([pieces[:, 0], numbers_N[~encoded_N]])
     vectors_PD = np.zeros((len(owners), width), np.float32)
     vectors_PD[: len(at)] = vectors[at]
