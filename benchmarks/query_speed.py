@@ -6,8 +6,9 @@ Chunks come from the standard library and the installed packages. Vectors of que
 drawn: 1,000 pieces are encoded, and every piece gets the vector of one of them with noise, since speed does not depend on what
 is found. Queries are first sentences of docstrings and names of functions; each is asked once, every part and every peer in
 turn. faiss is IndexFlatIP and IndexScalarQuantizer with 8 bits, each with one thread and with all; ratios are to the faster
-IndexFlatIP. bm25s has the same words of the same chunks. Needs faiss-cpu and bm25s ("peers"). On a machine that others use,
-raise the priority (`nice -n -19`).
+IndexFlatIP. bm25s has the same words of the same chunks. Sizes are of the index, by table, and of the cache of vectors, which
+all indexes share. Needs faiss-cpu and bm25s ("peers"). On a machine that others use, raise the priority (`nice -n -19`), or
+look at processor time.
 """
 
 import os
@@ -38,12 +39,14 @@ from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import best
 from codesage.search.terms import indexed_words, query_words
-from codesage.search.vectors import key_of
+from codesage.search.vectors import cache_folder, key_of
 from codesage.search.view import View
 from codesage.syntax import functions, parse
 from codesage.walk import Text, read_text, walk
 
 SAMPLE, WARM, TOP, DEPTH = 1_000, 10, 10, 200
+WHOLE = "search, all of it"
+_TABLES = "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"
 FLAT, QUANTISED = "vectors: faiss IndexFlatIP", "vectors: faiss 8 bits"
 
 
@@ -93,7 +96,7 @@ def measured(folder: Path, count: int, queries: int) -> dict:
     started = time.perf_counter()
     index._checksums.fault(seconds=0.0)
     comparing = time.perf_counter() - started
-    times, recalls = asked_in_turn(index, view, encoder, random.Random(1).sample(asked, queries + WARM))
+    times, processor, recalls = asked_in_turn(index, view, encoder, random.Random(1).sample(asked, queries + WARM))
     found = {
         name: {"p50": round(float(np.percentile(ones, 50)), 2), "p95": round(float(np.percentile(ones, 95)), 2)}
         for name, ones in times.items()
@@ -104,10 +107,16 @@ def measured(folder: Path, count: int, queries: int) -> dict:
         "pieces": len(view.vectors_PD),
         "source_bytes": size,
         "index_bytes": sum(file.stat().st_size for file in (folder / "index").iterdir()),
+        "index_bytes_by_table": dict(index.connection.execute(_TABLES).fetchall()),
+        "cache_bytes": sum(file.stat().st_size for file in cache_folder().glob(f"{encoder.fingerprint.replace(':', '-')}*")),
         "view_loaded_s": round(loading, 2),
         "checksums_compared_s": round(comparing, 3),
         "queries": queries,
         "milliseconds": found,
+        "processor milliseconds of a search": {
+            "p50": round(float(np.percentile(processor, 50)), 2),
+            "p95": round(float(np.percentile(processor, 95)), 2),
+        },
         "times as fast as faiss IndexFlatIP": {
             name: round(flat / one["p50"], 2) for name, one in found.items() if name.startswith("vectors")
         },
@@ -135,8 +144,8 @@ def lay_out(root: Path, count: int) -> tuple[list[str], list[str], int]:
     return texts, sorted(set(asked)), size
 
 
-def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tuple[dict, dict]:
-    """Milliseconds of each part and peer, and recall beside faiss, of each query after the first few."""
+def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tuple[dict, list[float], dict]:
+    """Of each query after the first few: milliseconds of each part and peer, those of processors, and recall beside faiss."""
     vectors = view.vectors_PD
     flat, quantised = (
         faiss.IndexFlatIP(encoder.width),
@@ -149,11 +158,11 @@ def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tupl
     pieces = View(np.arange(len(vectors)), *[["x"] * len(vectors)] * 4, None, vectors, np.arange(len(vectors)), each, None)
     words = bm25s.BM25()
     words.index([indexed_words(chunk.text) for chunk in index.chunks_of(view.numbers_N.tolist())], show_progress=False)
-    times, recalls = defaultdict(list), defaultdict(list)
+    times, processor, recalls = defaultdict(list), [], defaultdict(list)
     for number, query in enumerate(queries):
         vector = encoder.encode([query], kind="text")[0]
         parts = {
-            "search, all of it": lambda query=query: search(index, encoder, query, top=TOP),
+            WHOLE: lambda query=query: search(index, encoder, query, top=TOP),
             "query encoded": lambda query=query: encoder.encode([query], kind="text"),
             "vectors: all compared": lambda vector=vector: best(pieces.similarities(vector), TOP),
             "vectors: 7 bits, then exactly": lambda vector=vector: pieces.nearest(vector, TOP),
@@ -167,13 +176,14 @@ def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tupl
         }
         found = {}
         for name, part in parts.items():
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             found[name] = part()
             if number >= WARM:
                 times[name].append(1000 * (time.perf_counter() - started))
+                processor += [1000 * (time.process_time() - used)] if name == WHOLE else []
         for name in ("vectors: all compared", "vectors: 7 bits, then exactly", f"{QUANTISED}, 1 threads"):
             recalls[name].append(len(set(found[name]) & set(found[f"{FLAT}, 1 threads"])) / TOP)
-    return times, recalls
+    return times, processor, recalls
 
 
 def near(peer, threads: int, vector: np.ndarray) -> list[int]:

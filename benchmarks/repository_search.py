@@ -27,8 +27,10 @@ import codesage
 from codesage.evaluate.reports import environment
 from codesage.search import partial
 from codesage.search import query as station
+from codesage.search.database import DATABASE
 from codesage.search.index import Index
 from codesage.search.ranking import DENSE_WEIGHT, Rules
+from codesage.walk import walk
 
 TOP = 10
 OFF = {"file": 0.0, "later": 1.0, "name": 0.0, "path": 0.0, "part": 0.0, "literal": 0.0, "kinds": {}}
@@ -79,6 +81,8 @@ def main() -> None:
         repositories[repository["repo"]] = {
             "language": repository["language"],
             "chunks": index.status().chunks,
+            "source_bytes": sum(path.stat().st_size for path in walk(root)),
+            "index_bytes": (index.folder / DATABASE).stat().st_size,
             "queries": len(asked),
             **{name: round(mean_ndcg(index, encoder, asked, *system), 4) for name, system in systems.items()},
             "published": repository["published_ndcg10"],

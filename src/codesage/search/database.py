@@ -24,6 +24,7 @@ DATABASE = "index.sqlite"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
 _PATIENCE_TO_MAKE = 10.0  # seconds: to make an empty index takes a moment
+_PAGE = 2048  # bytes: with SQLite's 4,096 an index is an eighth larger, as blocks of texts leave more of each page empty
 _PROBE = 1 << 16  # bytes that a disk with some space left can take
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -107,6 +108,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
         connection = sqlite3.connect(fresh)
         try:
             _restrict(fresh, 0o600)
+            connection.execute(f"PRAGMA page_size = {_PAGE}")
             with connection:
                 connection.executescript(f"BEGIN; {_TABLES}")  # else each table would be a commit
                 meta = {
