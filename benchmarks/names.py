@@ -3,11 +3,12 @@
     python benchmarks/names.py --model FOLDER --corpus CORPUS --held-out python=FOLDER ... --out results.json
 
 `--held-out LANGUAGE=FOLDER` names a checkout or an unpacked package, and may be given often; its packages must not be in the
-corpus. Of each language `--count` identifiers are drawn at random (`--seed`): one thing of a file each, hidden at every
-occurrence, everything else as it is. Names that say nothing (t, a2, var3) are not drawn, since nobody could find them. A hit is
-the same name to the letter; F1 is that of the words of both names. The baselines: the name that is most frequent among
-identifiers of the same language and kind in the training corpus, and the name of the same kind that is most frequent elsewhere
-in the file.
+corpus, and a file that is in it all the same is skipped and counted. Of each language `--count` identifiers are drawn at random
+(`--seed`): one thing of a file each, hidden at every occurrence, everything else as it is. Names that say nothing (t, a2, var3)
+are not drawn, since nobody could find them. A hit is the same name to the letter; F1 is that of the words of both names.
+Measured are the proposals (the model, the table of names and the file together), those without the model, and those for the
+file without its comments and documentation. The baselines: the name that is most frequent among identifiers of the same
+language and kind in the training corpus, and the name of the same kind that is most frequent elsewhere in the file.
 """
 
 import argparse
@@ -19,6 +20,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +34,25 @@ from codesage.corpus.sources.recognise import reason
 from codesage.corpus.tokens.tokenised import sample
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_of
-from codesage.names import filler
+from codesage.names import filler, joint, propose
 from codesage.names.propose import Proposer, Settings
+from codesage.names.surroundings import Occurrences, tokens_of, without_comments
 from codesage.names.units import Found, is_placeholder, units
 from codesage.names.windows import Text
-from codesage.names.words import taken
 from codesage.walk import Skipped, read_text, walk
 from codesage.words import split_words
 
-_NUMBERS = {"count": 1000, "seed": 0, "beam": 2, "windows": 1, "window_tokens": 128, "baseline_files": 500, "power": 1.0}
+_NUMBERS = {"count": 1000, "seed": 0, "window_tokens": 128, "baseline_files": 500}
 _FILE_CHARACTERS = 60_000  # longer files are left out, and counted
 
 
-def held_out(folders: list[Path], language: str, drawn: random.Random, count: int, skipped: Counter) -> list:
-    """Drawn identifiers: (tree, found, number of the unit), at most a fiftieth of them from one file."""
+def held_out(
+    folders: list[Path], language: str, drawn: random.Random, count: int, skipped: Counter, known: frozenset[str]
+) -> list:
+    """Drawn identifiers: (tree, found, number of the unit), at most a fiftieth of them from one file.
+
+    `known`: the SHA-256 of every file of the corpus, which are skipped.
+    """
     files = sorted(file for folder in folders for file in walk(folder) if language_of(file.name) == language)
     drawn.shuffle(files)
     chosen, most = [], max(1, count // 50)
@@ -55,6 +63,9 @@ def held_out(folders: list[Path], language: str, drawn: random.Random, count: in
         why = read.reason if isinstance(read, Skipped) else reason(str(file.relative_to(file.anchor)), read.text)
         if why or len(read.text) > _FILE_CHARACTERS:
             skipped[why or "long"] += 1
+            continue
+        if sha256(read.text.encode()).hexdigest() in known:
+            skipped["in the corpus"] += 1
             continue
         try:
             tree = syntax.parse(read.text, language, tsx=file.suffix == ".tsx")
@@ -80,6 +91,12 @@ def frequent(corpus: Path, most: int, seed: int) -> dict[tuple[str, str], str]:
     return {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
 
 
+def hashes(corpus: Path) -> frozenset[str]:
+    """The SHA-256 of every file of a corpus."""
+    files = (open_artifact(corpus, "corpus", verify=False).path / "files").glob("*.parquet")
+    return frozenset(one for file in files for one in pq.read_table(file, columns=["sha256"])["sha256"].to_pylist())
+
+
 def drawn_documents(corpus: Path, most: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Path, language and text of at most `most` documents of each language; only the drawn texts are decoded."""
     files = sorted((open_artifact(corpus, "corpus", verify=False).path / "files").glob("*.parquet"))
@@ -100,11 +117,31 @@ def copied(found: Found, number: int) -> str:
     return names.most_common(1)[0][0] if names else ""
 
 
-def filled(proposer: Proposer, tree, found: Found, number: int) -> str:
-    """What the model calls the unit: its best name that is no word of the language."""
-    text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
-    words = taken(tree.language)
-    return next((name for name, _ in proposer.candidates(text, number) if name not in words), "")
+def proposed(proposer: Proposer, drawn: list[tuple], *, alone: bool = False) -> list[str]:
+    """What each drawn unit is called, hidden alone: the best name that is no word of the language.
+
+    `alone`: without the model.
+    """
+    names, table = [], proposer.table
+    for tree, rows in by_file(drawn):
+        found, numbers, tokens = rows[0][1], [number for *_, number in rows], tokens_of(tree)
+        if alone and table is not None:
+            around = [Occurrences(tokens, found.units[number]) for number in numbers]
+            every = [
+                joint.ranked(table, joint.candidates(table, one, found.units), tree.language, alone=True) for one in around
+            ]
+        else:
+            text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
+            every = proposer.every(text, tokens, numbers, found.units)
+        names += [next((name for name, _ in one if name not in tokens.words), "") for one in every]
+    return names
+
+
+def by_file(drawn: list[tuple]) -> Iterator[tuple]:
+    """Each tree with the units that were drawn from it, which stand side by side."""
+    for _, group in groupby(drawn, key=lambda one: id(one[0])):
+        rows = list(group)
+        yield rows[0][0], rows
 
 
 def word_f1(guess: str, truth: str) -> float:
@@ -123,33 +160,68 @@ def figures(guesses: list[str], truths: list[str]) -> dict:
     }
 
 
+def bare(drawn: list[tuple]) -> list[tuple]:
+    """The drawn units in files without comments and documentation."""
+    found = []
+    for tree, rows in by_file(drawn):
+        again = syntax.parse(without_comments(tree).decode("utf-8", "replace"), tree.language, tsx=tree.tsx)
+        others = units(again)
+        places = {unit.spans: number for number, unit in enumerate(others.units)}
+        for _, before, number in rows:
+            place = places.get(before.units[number].spans)
+            found.append((tree, before, number) if place is None else (again, others, place))
+    return found
+
+
+def measured(proposer: Proposer, drawn: list[tuple], language: str, common: dict) -> tuple[dict[str, list[str]], float]:
+    """Guesses by system, the truth among them, and the seconds of processor time that the proposals took."""
+    started = time.process_time()
+    rows = {"proposed": proposed(proposer, drawn)}
+    seconds = time.process_time() - started
+    rows["without the model"] = proposed(proposer, drawn, alone=True)
+    rows["without comments"] = proposed(proposer, bare(drawn))
+    rows["most frequent"] = [common.get((language, found.units[number].kind), "") for _, found, number in drawn]
+    rows["copied"] = [copied(found, number) for _, found, number in drawn]
+    rows["truth"] = [found.units[number].name for _, found, number in drawn]
+    return rows, seconds
+
+
+def by_kind(drawn: list[tuple], guesses: list[str], common: list[str]) -> dict[str, dict]:
+    """Of each kind: how many identifiers, and the exact match of the proposals and of the most frequent name."""
+    kinds: dict[str, list] = defaultdict(list)
+    for (_, found, number), guess, usual in zip(drawn, guesses, common, strict=True):
+        unit = found.units[number]
+        kinds[unit.kind].append((guess == unit.name, usual == unit.name))
+    means = {kind: np.mean(hits, axis=0) for kind, hits in kinds.items()}
+    return {
+        kind: {"count": len(kinds[kind]), "proposed": round(100 * float(one), 1), "most frequent": round(100 * float(other), 1)}
+        for kind, (one, other) in sorted(means.items())
+    }
+
+
 def measure(args: argparse.Namespace) -> dict:
     """Everything that is measured, as one JSON value."""
     folders: dict[str, list[Path]] = defaultdict(list)
     for entry in args.held_out:
         language, _, folder = entry.partition("=")
         folders[language].append(Path(folder))
-    settings = Settings(windows=args.windows, window_tokens=args.window_tokens)
-    settings = replace(settings, search=replace(settings.search, beam=args.beam, keep=2, power=args.power))
-    proposer = Proposer(filler.load(args.model), settings)
-    common = frequent(args.corpus, args.baseline_files, args.seed)
+    settings = replace(Settings(), window_tokens=args.window_tokens)
+    proposer = propose.load(args.model, settings)
+    common, known = frequent(args.corpus, args.baseline_files, args.seed), hashes(args.corpus)
     languages, everything = {}, defaultdict(list)
     for language in sorted(folders):
         skipped: Counter = Counter()
-        drawn = held_out(folders[language], language, random.Random(args.seed), args.count, skipped)
-        started = time.process_time()
-        rows = {"model": [filled(proposer, *one) for one in drawn]}
-        seconds = time.process_time() - started
-        truths = [found.units[number].name for _, found, number in drawn]
-        rows["most frequent"] = [common.get((language, found.units[number].kind), "") for _, found, number in drawn]
-        rows["copied"] = [copied(found, number) for _, found, number in drawn]
-        for name, guesses in {**rows, "truth": truths}.items():
+        drawn = held_out(folders[language], language, random.Random(args.seed), args.count, skipped, known)
+        rows, seconds = measured(proposer, drawn, language, common)
+        for name, guesses in rows.items():
             everything[name] += guesses
+        truths = rows.pop("truth")
         languages[language] = {
             "identifiers": len(drawn),
+            "files": len({id(tree) for tree, *_ in drawn}),
             "files skipped": dict(skipped),
             **{name: figures(guesses, truths) for name, guesses in rows.items()},
-            "kinds": dict(Counter(found.units[number].kind for _, found, number in drawn)),
+            "kinds": by_kind(drawn, rows["proposed"], rows["most frequent"]),
             "milliseconds an identifier": round(1000 * seconds / max(1, len(drawn)), 1),
         }
         print(language, json.dumps(languages[language]), flush=True)

@@ -8,7 +8,7 @@ in the way that names of the kind are written in the language. How often each ru
 
 from collections.abc import Iterable, Iterator
 
-from codesage.names.surroundings import BREAK, END, HOLE, TEXT, Occurrences
+from codesage.names.surroundings import BREAK, DOTS, END, HOLE, TEXT, Occurrences
 from codesage.names.units import Unit
 from codesage.words import split_words
 
@@ -24,11 +24,11 @@ _STYLES = {  # of functions, classes, and the others
     "c": ((_SNAKE, _CAMEL), (_SNAKE, _UPPER), (_SNAKE, _CAMEL)),
     "php": ((_CAMEL, _SNAKE), (_UPPER,), (_CAMEL, _SNAKE)),
 }
-_DOTS = (".", "->", "::", "?.")
 _BEFORE_VALUE = {"await", "&", "*", "(", "!", "yield", "ref", "this", "self", "$", "@", "copy", "clone", "move"}
-_NO_TYPE = {"return", "new", "throw", "else", "case", "in", "of", "await", "yield", "not", "and", "or", "is", "as", "if", "while",
-            "const", "let", "var", "val", "final", "static", "function", "def", "class", "func", "public", "private", "goto",
-            "protected", "async", "delete", "typeof", "struct", "enum", "type", "import", "from", "global", "out", "ref"}  # fmt: skip
+_NO_TYPE = frozenset(
+    "return new throw else case in of await yield not and or is as if while const let var val final static function def class "
+    "func public private protected goto async delete typeof struct enum type import from global out ref".split()
+)
 _MOST_OTHERS = 24  # names of other units that are suggested
 
 Source = tuple[str, str]  # a rule's source, and the identifier that it found
@@ -54,16 +54,15 @@ def suggested(around: Occurrences, units: Iterable[Unit]) -> dict[str, list[str]
 
 
 def _others(unit: Unit, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
-    """The names of other units, the most frequent ones, as rules: of the same kind or not, often or once, in the scope or not."""
+    """The names of other units, the most frequent first, as rules: how often of the same kind, how often, and where."""
     counts: dict[str, list[int]] = {}
     for other in units:
-        if other is not unit and other.name != unit.name or (other.name == unit.name and other.scope != unit.scope):
-            same = other.kind == unit.kind
-            seen = other.scope[0] < unit.scope[1] and unit.scope[0] < other.scope[1]
-            entry = counts.setdefault(other.name, [0, 0, 0])
-            entry[0] += same
-            entry[1] += 1
-            entry[2] |= seen
+        if not other.name or (other.name == unit.name and other.scope == unit.scope):  # hidden too, or itself
+            continue
+        entry = counts.setdefault(other.name, [0, 0, 0])
+        entry[0] += other.kind == unit.kind
+        entry[1] += 1
+        entry[2] |= other.scope[0] < unit.scope[1] and unit.scope[0] < other.scope[1]
     ranked = sorted(counts.items(), key=lambda one: (-one[1][0], -one[1][1]))[:_MOST_OTHERS]
     for name, (same, every, seen) in ranked:
         yield f"other {min(same, 3)} {min(every, 3)} {'seen' if seen else 'apart'}", name
@@ -77,11 +76,11 @@ def _sources(around: Occurrences, place: int) -> Iterator[Source]:
         yield from _values(around, place + 2, "key" if after in (":", "=>") else "value")
     if before in ("=", ":", "=>", ":="):
         yield from _taken_by(around, place - 2, "field" if before == "=" else "key")
-    if before in _DOTS and around.text(place - 2) in ("this", "self") and after == "=":
+    if before in DOTS and around.text(place - 2) in ("this", "self") and after == "=":
         yield from _values(around, place + 2, "own value")
     yield from _loops(around, place)
     yield from _passed(around, place)
-    if before == "return" or (before in _DOTS and around.text(place - 3) == "return"):
+    if before == "return" or (before in DOTS and around.text(place - 3) == "return"):
         definition = around.text(around.tokens.defined[place])
         yield "returned by", definition
     if before in ("$", "@"):
@@ -98,41 +97,36 @@ def _marked(around: Occurrences, place: int) -> Iterator[Source]:
 
 
 def _types(around: Occurrences, place: int) -> Iterator[Source]:
-    """The declared type: `Type name`, `name: Type`, `name Type`."""
-    language = around.tokens.language
+    """The declared type: `Type name`, `name: Type`, `name Type`; of a function, what it gives."""
+    language, after = around.tokens.language, around.text(place + 1)
     if language in ("java", "csharp", "c", "php"):
-        at = place - 1
-        while around.text(at) in ("*", "&", "$", "const", "...", "?", "]", "["):
-            at -= 1
-        if around.text(at) == ">":
-            yield from _generic(around, at)
-            at = _before_angle(around, at)
-        text = around.text(at)
-        if _is_name(text) and text not in _NO_TYPE:
-            yield "type", text
+        yield from _type_before(around, place, "gives" if after == "(" else "type")
     elif language == "go":
-        at = place + 1
-        while around.text(at) in ("*", "[", "]", "...", "0"):
-            at += 1
-        chain = around.chain(at, 1)
-        if chain and chain[0] not in _NO_TYPE and around.text(place + 1) not in _DOTS:
-            yield "type" if around.text(place + 1) != "[" else "types", chain[-1]
-    elif around.text(place + 1) == ":" or (around.text(place + 1) == "?" and around.text(place + 2) == ":"):
-        chain = around.chain(place + (2 if around.text(place + 1) == ":" else 3), 1)
-        if chain:
-            yield "type", chain[-1]
-    if around.text(place + 1) == "(" and language in ("java", "csharp", "c"):
-        at = place - 1
-        while around.text(at) in ("*", "&"):
-            at -= 1
-        if _is_name(around.text(at)) and around.text(at) not in _NO_TYPE:
-            yield "gives", around.text(at)
+        yield from _type_after(around, place)
+    elif after == ":" or (after == "?" and around.text(place + 2) == ":"):
+        chain = around.chain(place + (2 if after == ":" else 3), 1)
+        yield from (("type", word) for word in chain[-1:])
 
 
-def _generic(around: Occurrences, at: int) -> Iterator[Source]:
-    inner = around.text(at - 1)
-    if _is_name(inner):
-        yield "type of items", inner
+def _type_before(around: Occurrences, place: int, what: str) -> Iterator[Source]:
+    at = place - 1
+    while around.text(at) in ("*", "&", "$", "const", "...", "?", "]", "["):
+        at -= 1
+    if around.text(at) == ">":
+        if _is_name(around.text(at - 1)):
+            yield "type of items", around.text(at - 1)
+        at = _before_angle(around, at)
+    if _is_name(around.text(at)) and around.text(at) not in _NO_TYPE:
+        yield what, around.text(at)
+
+
+def _type_after(around: Occurrences, place: int) -> Iterator[Source]:
+    at = place + 1
+    while around.text(at) in ("*", "[", "]", "...", "0"):
+        at += 1
+    chain = around.chain(at, 1)
+    if chain and chain[0] not in _NO_TYPE and around.text(place + 1) not in DOTS:
+        yield "types" if around.text(place + 1) == "[" else "type", chain[-1]
 
 
 def _before_angle(around: Occurrences, at: int) -> int:
@@ -150,7 +144,7 @@ def _values(around: Occurrences, place: int, what: str) -> Iterator[Source]:
     made = False
     while around.text(place) in _BEFORE_VALUE or around.text(place) == "new":
         made |= around.text(place) == "new"
-        if around.text(place) in ("this", "self") and around.text(place + 1) in _DOTS:
+        if around.text(place) in ("this", "self") and around.text(place + 1) in DOTS:
             place += 1
         place += 1
     text = around.text(place)
@@ -161,7 +155,7 @@ def _values(around: Occurrences, place: int, what: str) -> Iterator[Source]:
     if not chain or chain[-1] == HOLE:
         return
     end = place
-    while around.text(end) != chain[-1] or around.text(end + 1) in _DOTS:
+    while around.text(end) != chain[-1] or around.text(end + 1) in DOTS:
         end += 1
         if end > place + 16:
             return
@@ -182,7 +176,7 @@ def _further(around: Occurrences, place: int, what: str) -> Iterator[Source]:
     last, steps = END, 0
     while around.text(place) in ("(", "[") and steps < 4:
         place = around.tokens.partner.get(place, place) + 1
-        if around.text(place) not in _DOTS:
+        if around.text(place) not in DOTS:
             break
         chain = around.chain(place + 1, 1)
         if not chain:
@@ -231,7 +225,7 @@ def _loops(around: Occurrences, place: int) -> Iterator[Source]:
 def _skipped(around: Occurrences, place: int) -> int:
     while around.text(place) in ("$", "@", "(", "*", "&"):
         place += 1
-    if around.text(place) in ("this", "self") and around.text(place + 1) in _DOTS:
+    if around.text(place) in ("this", "self") and around.text(place + 1) in DOTS:
         place += 2
     return place
 
@@ -277,8 +271,8 @@ def _of_function(around: Occurrences) -> Iterator[Source]:
         if around.text(place + 1) != "(":
             continue
         at = place - 1
-        while around.text(at) in _DOTS or around.text(at) in ("$", "this", "self", "await"):
-            at -= 1 if around.text(at) not in _DOTS or not _is_name(around.text(at - 1)) else 2
+        while around.text(at) in DOTS or around.text(at) in ("$", "this", "self", "await"):
+            at -= 1 if around.text(at) not in DOTS or not _is_name(around.text(at - 1)) else 2
         if around.text(at) in ("=", ":="):
             yield from (("result", word) for word in around.chain(at - 1, -1)[-1:] if word != HOLE)
         end = around.tokens.partner.get(place + 1, place)
@@ -305,7 +299,8 @@ def _shapes(text: str, styles: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if text.isidentifier():
         yield "as it is", text
         yield "lower", text.lower()
-    parts = {"whole": words, "last": words[-1:], "first": words[:1], "rest": words[1:], "but last": words[:-1], "two": words[-2:]}
+    parts = {"whole": words, "last": words[-1:], "first": words[:1], "rest": words[1:], "but last": words[:-1]}
+    parts["two"] = words[-2:]
     parts["one"] = [*words[:-1], singular(words[-1])]
     parts["last one"] = [singular(words[-1])]
     parts["many"] = [*words[:-1], plural(words[-1])]

@@ -8,12 +8,16 @@ others. Two units with overlapping scopes never get the same name. A name is nev
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
-from codesage.names import beam
+from codesage.names import beam, filler, joint, table
 from codesage.names.filler import Filler
+from codesage.names.surroundings import HOLE, Occurrences, Tokens, tokens_of
+from codesage.names.table import Table
 from codesage.names.units import Found, Unit, is_placeholder
 from codesage.names.windows import Text, Window
 from codesage.names.words import taken
@@ -23,6 +27,8 @@ from codesage.tokenizer import Tokenizer
 _NAME = re.compile(r"[^\W\d]\w*")
 _CASED = {"go", "ruby"}  # a capital letter makes a name an exported one, or a constant
 _FEW = 8  # names that are left are all filled at once
+_LENGTHS = 3  # sub-tokens of a name that the table and the model judge together
+_FEW_HOLES = 4  # of a window that are asked for then
 _HOLES = 16  # of a window that are asked for; the others are hidden and count as alike
 
 
@@ -46,19 +52,68 @@ class Proposal:
 
 
 class Proposer:
-    """A model with the tokens that can stand in a name."""
+    """A model with the tokens that can stand in a name, and a table of names, if there is one."""
 
-    def __init__(self, filler: Filler, settings: Settings | None = None) -> None:
-        self.filler, self.settings = filler, settings or Settings()
+    def __init__(self, filler: Filler, settings: Settings | None = None, names: Table | None = None) -> None:
+        self.filler, self.settings, self.table = filler, settings or Settings(), names
         self._first_V, self._later_V = name_tokens(filler.tokenizer)
+
+    def every(self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit]) -> list[list[tuple[str, float]]]:
+        """Names for each unit `units[number]` and their scores, best first: log-probabilities where there is a table.
+
+        Without a table, those of `candidates`.
+        """
+        if self.table is None:
+            return [self.candidates(text, number) for number in numbers]
+        judged = self.judged(text, tokens, numbers, units, self.table)
+        return [joint.ranked(self.table, one, tokens.language) for one in judged]
+
+    def judged(
+        self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit], names: Table
+    ) -> list[joint.Candidates]:
+        """Candidates for each unit `units[number]`, hidden alone, with what the table, the file and the model say of them."""
+        found = []
+        for number, by_length in zip(numbers, self._by_length(text, numbers), strict=True):
+            further = self._likely(by_length)
+            one = joint.candidates(names, Occurrences(tokens, units[number]), units, further)
+            found.append(joint.with_model(one, self.filler.tokenizer.encode_pieces(one.names), by_length))
+        return found
+
+    def _by_length(self, text: Text, numbers: Sequence[int]) -> list[dict[int, np.ndarray]]:
+        """Of each unit, by the number of sub-tokens, their log-probabilities when all of them are hidden: (k, V)."""
+        mask, lengths = self.filler.tokenizer.mask_id, range(1, _LENGTHS + 1)
+        filled, positions = [], []
+        for number in numbers:
+            window = text.around(number, limit=self._limit, most_windows=1, reserve=_LENGTHS)[0]
+            for length in lengths:
+                ids, starts = window.filled([mask] * length)
+                filled.append(ids)
+                positions.append([start + place for start in starts[:_FEW_HOLES] for place in range(length)])
+        scores = iter(self.filler.log_probabilities(filled, positions))
+        return [
+            {length: next(scores).reshape(-1, length, self.filler.tokenizer.vocab_size).mean(axis=0) for length in lengths}
+            for _ in numbers
+        ]
+
+    def _likely(self, by_length: dict[int, np.ndarray]) -> list[str]:
+        """Names of the most probable sub-tokens, each place by itself."""
+        names = []
+        for length, scores_KV in by_length.items():
+            most = 8 if length == 1 else 3 if length == 2 else 1
+            allowed = [np.where(self._later_V if place else self._first_V, one, -np.inf) for place, one in enumerate(scores_KV)]
+            ids = [np.argpartition(-one, most)[:most].tolist() for one in allowed]
+            names += [self.filler.tokenizer.decode(one) for one in product(*ids)]
+        return [name for name in names if _NAME.fullmatch(name)]
+
+    @property
+    def _limit(self) -> int:
+        return min(self.settings.window_tokens, self.filler.max_tokens)
 
     def candidates(self, text: Text, unit: int) -> list[tuple[str, float]]:
         """Names for one unit of `text` and their scores, best first, without duplicates, taken names included."""
-        limit = min(self.settings.window_tokens, self.filler.max_tokens)
-        windows = text.around(unit, limit=limit, most_windows=self.settings.windows, reserve=self.settings.search.most_tokens)
-        found = beam.search(
-            lambda begun: self._next(windows, begun), self.settings.search, first=self._first_V, later=self._later_V
-        )
+        settings = self.settings
+        windows = text.around(unit, limit=self._limit, most_windows=settings.windows, reserve=settings.search.most_tokens)
+        found = beam.search(lambda begun: self._next(windows, begun), settings.search, first=self._first_V, later=self._later_V)
         scores: dict[str, float] = {}
         for one in found:
             scores.setdefault(self.filler.tokenizer.decode(one.ids), one.score)
@@ -76,6 +131,16 @@ class Proposer:
         scores = self.filler.log_probabilities(filled, positions)
         size = len(windows)
         return [np.concatenate(scores[row * size : (row + 1) * size]).mean(axis=0) for row in range(len(begun))]
+
+
+def load(model: Path | str | None = None, settings: Settings | None = None, *, device: str = "cpu") -> Proposer:
+    """The model that ships (None) or the one at `model`, with the table of names in its folder, if there is one.
+
+    CodesageError as in `filler.load` and `table.load`.
+    """
+    loaded = filler.load(model, device=device)
+    file = (filler.BUNDLED if model is None else Path(model)) / table.FILE
+    return Proposer(loaded, settings, table.load(file) if file.is_file() else None)
 
 
 def name_tokens(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -97,17 +162,23 @@ def propose(
 ) -> list[Proposal]:
     """A proposal for each of the units `found.units[chosen]`, in their order. `progress`: called with how many are named."""
     text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
+    tokens, shown = tokens_of(tree), list(found.units)
     names = Names(tree, found.units)
+
+    def show(unit: int, name: str) -> None:
+        text.show(unit, proposer.filler.tokenizer.encode_pieces([name])[0] if name else None)
+        tokens.show(found.units[unit], name or HOLE)
+        shown[unit] = replace(found.units[unit], name=name)
+
     for unit in chosen:
-        text.show(unit, None)
+        show(unit, "")
     left, done = list(chosen), {}
     while left:
-        scored = {unit: proposer.candidates(text, unit) for unit in left}
+        scored = dict(zip(left, proposer.every(text, tokens, left, shown), strict=True))
         ranked = sorted(left, key=lambda unit: -max((score for _, score in scored[unit]), default=-math.inf))
         for unit in ranked[: len(ranked) if len(ranked) <= _FEW else (len(ranked) + 1) // 2]:
             done[unit] = _chosen(names, unit, found.units[unit], scored[unit])
-            shown = done[unit].name or found.units[unit].name
-            text.show(unit, proposer.filler.tokenizer.encode_pieces([shown])[0])
+            show(unit, done[unit].name or found.units[unit].name)
         left = [unit for unit in left if unit not in done]
         progress(len(done))
     return [done[unit] for unit in chosen]

@@ -13,8 +13,8 @@ from pathlib import Path
 from codesage import syntax
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_named
-from codesage.names import filler, rename
-from codesage.names.propose import Proposal, Proposer, Settings, propose
+from codesage.names import rename
+from codesage.names.propose import Proposal, Settings, load, propose
 from codesage.names.units import Found, is_placeholder, units
 from codesage.syntax.tree import MAX_BYTES, MAX_LINE, SourceTree
 from codesage.walk import Skipped, read_text
@@ -122,7 +122,7 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     chosen = _asked_for(file, found, options, notice)
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
-    proposer = Proposer(filler.load(options.model, device=options.device), settings)
+    proposer = load(options.model, settings, device=options.device)
     return Result(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
 
 

@@ -32,6 +32,7 @@ _COMMENTS = {
 _SLASHES = rb"//[^\n]*|/\*.*?\*/"
 _LINES_END = {"python", "ruby", "go"}  # a line break ends a statement
 _OPEN, _CLOSE = {"(", "[", "{"}, {")", "]", "}"}
+DOTS = frozenset((".", "->", "::", "?."))
 DEFINING = frozenset("def function func class interface struct enum trait module type".split())
 
 
@@ -60,6 +61,18 @@ class Tokens:
         place = bisect_left(self.starts, start)
         return place if place < len(self.starts) and self.starts[place] == start else -1
 
+    def show(self, unit: Unit, name: str) -> None:
+        """Write `name`, or HOLE, for a unit from now on."""
+        for start, _ in unit.spans:
+            if (place := self.at(start)) >= 0:
+                self.texts[place] = name
+        self.calls.clear()
+        self.calls.update(_calls(self.texts, self.words))
+
+    def after(self, byte: int) -> int:
+        """The number of the first token that starts at a byte or after it."""
+        return bisect_left(self.starts, byte)
+
 
 def tokens_of(tree: SourceTree) -> Tokens:
     """The tokens of a file, without comments and documentation."""
@@ -76,11 +89,27 @@ def tokens_of(tree: SourceTree) -> Tokens:
         starts.append(found.start())
     partner, opened = _brackets(texts)
     words = taken(tree.language)
+    return Tokens(tree.language, texts, starts, partner, opened, _defined(texts, partner, words), _calls(texts, words), words)
+
+
+def without_comments(tree: SourceTree) -> bytes:
+    """The source with spaces in place of comments and the text of documentation, so that every byte keeps its place."""
+    source = bytearray(tree.source)
+    for found in _lexer(tree.language).finditer(tree.source):
+        if found.lastindex == 1:
+            quotes = 3 if found.group().startswith((b'"', b"'")) else 0
+            for place in range(found.start() + quotes, found.end() - quotes):
+                source[place] = source[place] if source[place] == 10 else 32
+    return bytes(source)
+
+
+def _calls(texts: Sequence[str], words: frozenset[str]) -> dict[str, list[int]]:
+    """Of each name, the brackets after it."""
     calls: dict[str, list[int]] = {}
     for place in range(1, len(texts)):
         if texts[place] == "(" and texts[place - 1].isidentifier() and texts[place - 1] not in words:
             calls.setdefault(texts[place - 1], []).append(place)
-    return Tokens(tree.language, texts, starts, partner, opened, _defined(texts, partner, words), calls, words)
+    return calls
 
 
 def _brackets(texts: Sequence[str]) -> tuple[dict[int, int], list[int]]:
@@ -136,7 +165,7 @@ class Occurrences:
             if not (text[:1].isalpha() or text[:1] == "_" or text == HOLE):
                 break
             words.append(text)
-            if self.text(place + step) not in (".", "->", "::", "?."):
+            if self.text(place + step) not in DOTS:
                 break
             place += 2 * step
             if self.text(place) in ("$", "@"):
@@ -197,9 +226,9 @@ def _beside(around: Occurrences, place: int) -> Iterator[str]:
     yield f"{before[1]} {before[0]}_{after[0]}"
     yield f"{before[0]}_{after[0]} {after[1]}"
     yield f"{before[1]} {before[0]}_{after[0]} {after[1]}"
-    if before[0] in (".", "->", "::", "?."):
+    if before[0] in DOTS:
         yield f".{before[1]}"
-    if after[0] in (".", "->", "::", "?.", "["):
+    if after[0] in DOTS or after[0] == "[":
         yield f"{after[0]}{after[1]}"
 
 

@@ -125,7 +125,7 @@ def _definitions(tree: SourceTree) -> tuple[dict[str, set], dict[str, Counter]]:
     functions = _FUNCTIONS.get(tree.language, set())
     scopes: dict[str, set] = defaultdict(set)
     kinds: dict[str, Counter] = defaultdict(Counter)
-    for node in captures.get("name", []) + captures.get("candidate", []):
+    for node in sorted(captures.get("name", []) + captures.get("candidate", []), key=lambda node: node.start_byte):
         name, kind = tree.text(node).lstrip("$@:#"), kind_of(node)
         kinds[name][kind] += 1
         local = functions and kind in ("parameter", "variable") and _declares(node)
