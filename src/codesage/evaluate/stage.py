@@ -8,7 +8,7 @@ N texts, D width.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -124,37 +124,51 @@ class BM25:
         return np.stack([self._index.get_scores(split_words(query) or [""]) for query in queries])
 
 
+class WordScores:
+    """BM25 of candidates that several tasks share: each set of candidates is indexed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Sequence[str], BM25]] = {}
+
+    def of(self, candidates: Sequence[str]) -> BM25:
+        """The index of these candidates."""
+        key = hash(tuple(candidates))
+        if key not in self._known or list(self._known[key][0]) != list(candidates):
+            self._known[key] = candidates, BM25(candidates)
+        return self._known[key][1]
+
+
 def score_blocks(
-    models: Mapping[str, EncodesTexts], task: RetrievalTask | GroupTask, *, dense_weight: float = 1.0, centred: bool = True
+    models: Mapping[str, EncodesTexts],
+    task: RetrievalTask | GroupTask,
+    *,
+    dense_weight: float = 1.0,
+    centred: bool = True,
+    words: "WordScores | None" = None,
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """The scores of a block of queries with all candidates, float (q, C), by system, block after block.
 
     The systems are BM25, each model (cosine), and each model fused with BM25. In the fusion, full text has weight 1 and
-    the vectors have weight `dense_weight`.
+    the vectors have weight `dense_weight`. `words`: indexes that are there already.
     """
-    words = BM25(task.candidates)
+    index = (words or WordScores()).of(task.candidates)
     sides = {name: vectors(model, task, centred=centred) for name, model in models.items()}
     for start in range(0, len(task.queries), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(task.queries)))
-        scores = {"BM25": words.scores(task.queries[block])}
+        scores = {"BM25": index.scores(task.queries[block])}
+        by_words = rank_scores(scores["BM25"])
         for name, (queries_QD, candidates_CD) in sides.items():
             scores[name] = queries_QD[block] @ candidates_CD.T
-            fused = fused_scores(scores[name], scores["BM25"], weights=(dense_weight, 1.0))
-            scores[f"{name} + BM25"] = fused
+            scores[f"{name} + BM25"] = rank_scores(scores[name], dense_weight) + by_words
         yield block, scores
 
 
-def fused_scores(*scores_QC: np.ndarray, weights: Sequence[float] = ()) -> np.ndarray:
-    """Reciprocal rank fusion of full rankings, as in codesage.search.ranking: float64 (Q, C).
+def rank_scores(scores_QC: np.ndarray, weight: float = 1.0) -> np.ndarray:
+    """What a ranking adds to the fused score in reciprocal rank fusion, as in codesage.search.ranking: float64 (Q, C).
 
-    Equal scores share the worst of their ranks, so the order of candidates does not matter. `weights`: one per ranking;
-    (): all 1.
+    Equal scores share the worst of their ranks, so the order of candidates does not matter.
     """
-    weights = weights or [1.0] * len(scores_QC)
-    fused_QC = np.zeros(scores_QC[0].shape)
-    for weight, scores in zip(weights, scores_QC, strict=True):
-        fused_QC += weight / (FUSION_K + _ranks_of_all(scores))
-    return fused_QC
+    return weight / (FUSION_K + _ranks_of_all(scores_QC))
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
@@ -171,25 +185,21 @@ def measure(ranks_Q: np.ndarray) -> dict[str, float]:
     }
 
 
-def ranked(
-    models: Mapping[str, EncodesTexts], task: RetrievalTask, *, dense_weight: float = 1.0, centred: bool = True
-) -> dict[str, np.ndarray]:
-    """The rank of each query's answer, int (Q,), by system (see `score_blocks`)."""
+def ranked(models: Mapping[str, EncodesTexts], task: RetrievalTask, **choices: Any) -> dict[str, np.ndarray]:
+    """The rank of each query's answer, int (Q,), by system; `choices` as in `score_blocks`."""
     parts: dict[str, list[np.ndarray]] = {}
-    for block, scores in score_blocks(models, task, dense_weight=dense_weight, centred=centred):
+    for block, scores in score_blocks(models, task, **choices):
         for system, scores_QC in scores.items():
             parts.setdefault(system, []).append(ranks(scores_QC, task.relevant[block]))
     return {system: np.concatenate(found) for system, found in parts.items()}
 
 
-def precise(
-    models: Mapping[str, EncodesTexts], task: GroupTask, *, dense_weight: float = 1.0, centred: bool = True
-) -> dict[str, np.ndarray]:
-    """The average precision of each query that has an answer, float64, by system (see `score_blocks`)."""
+def precise(models: Mapping[str, EncodesTexts], task: GroupTask, **choices: Any) -> dict[str, np.ndarray]:
+    """The average precision of each query that has an answer, float64, by system; `choices` as in `score_blocks`."""
     parts: dict[str, list[np.ndarray]] = {}
     labels_C, identities_C = np.asarray(task.candidate_labels), np.asarray(task.candidate_identities)
     labels_Q, identities_Q = np.asarray(task.query_labels), np.asarray(task.query_identities)
-    for block, scores in score_blocks(models, task, dense_weight=dense_weight, centred=centred):
+    for block, scores in score_blocks(models, task, **choices):
         relevant_QC, own_QC = labels_Q[block, None] == labels_C, identities_Q[block, None] == identities_C
         for system, scores_QC in scores.items():
             found = average_precisions(scores_QC, relevant_QC, own_QC, at_r=task.at_r)
@@ -210,13 +220,11 @@ def compare(
     """
     figures: dict[str, list[dict[str, float]]] = {}
     values: dict[str, list[np.ndarray]] = {}
+    words = WordScores()
     for task in tasks:
         grouped = isinstance(task, GroupTask)
-        of_system = (
-            precise(models, task, dense_weight=dense_weight, centred=centred)
-            if isinstance(task, GroupTask)
-            else ranked(models, task, dense_weight=dense_weight, centred=centred)
-        )
+        choices = {"dense_weight": dense_weight, "centred": centred, "words": words}
+        of_system = precise(models, task, **choices) if isinstance(task, GroupTask) else ranked(models, task, **choices)
         for system, found in of_system.items():
             if not len(found):
                 raise CodesageError(f"{task.name}: no query has an answer")
