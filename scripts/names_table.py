@@ -3,15 +3,18 @@
     python scripts/names_table.py examples CORPUS examples.pkl
     python scripts/names_table.py learn examples.pkl names.npz
     python scripts/names_table.py fit CORPUS names.npz --model FOLDER
+    python scripts/names_table.py ship FOLDER names.npz src/codesage/models/names
 
 `examples` draws files of a corpus, a few of each package, and takes the features of their names. `learn` trains the table on
 them and counts how often each rule is right. `fit` fits the weights of the joint score on packages that `learn` left out
-(DEVELOPMENT), with the model in FOLDER and without one, and writes them into the table.
+(DEVELOPMENT), with the model in FOLDER and without one, and writes them into the table. FOLDER is one of `codesage export
+--names`. `ship` puts model and table into one folder, without the tokenizer where it is that of the bundled model.
 """
 
 import argparse
 import pickle
 import random
+import shutil
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,14 +25,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from codesage import syntax
-from codesage.artifacts import open_artifact
+from codesage import tokenizer as tokenizers
+from codesage.artifacts import open_artifact, publish, sha256_of
+from codesage.encoder.folders import BUNDLED, TOKENS
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.names import filler, joint
 from codesage.names.derived import suggested
 from codesage.names.propose import Proposer, Settings
 from codesage.names.surroundings import Occurrences, features, tokens_of
-from codesage.names.table import Table, group_of, load, save
+from codesage.names.table import FILE, Table, group_of, load, save
 from codesage.names.units import KINDS, is_placeholder, units
 from codesage.names.windows import Text
 
@@ -249,6 +254,22 @@ def minimum(rows: list[tuple[np.ndarray, int]], start_W: np.ndarray, penalty: fl
     return weights.detach().numpy()
 
 
+def ship(args: argparse.Namespace) -> None:
+    """Publish the model and the table as one folder; an existing one is replaced."""
+    source = open_artifact(args.model, "model")
+    facts, tokenizer = dict(source.facts), args.model / tokenizers.FILE
+    shared = tokenizer.is_file() and sha256_of(tokenizer) == sha256_of(BUNDLED / tokenizers.FILE)
+    facts["tokenizer"] = sha256_of(tokenizer)
+    facts["table"] = {"names": len(load(args.table).names), "packages left out": sorted(DEVELOPMENT)}
+    card = Path(__file__).parent / "names_card.md"
+    with publish(args.out, "model", settings=source.settings, facts=facts) as folder:
+        for name in ("config.json", TOKENS, *([] if shared else [tokenizers.FILE])):
+            shutil.copy(args.model / name, folder / name)
+        shutil.copy(args.table, folder / FILE)
+        (folder / "README.md").write_text(card.read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"{args.out}: {sum(file.stat().st_size for file in args.out.iterdir()) / 1e6:.2f} MB")
+
+
 def store(table: Table, file: Path) -> None:
     """Write the table to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +289,7 @@ def main() -> None:
     one = steps.add_parser("learn")
     one.add_argument("examples", type=Path)
     one.add_argument("table", type=Path)
-    for name, value in (("names", 8_192), ("features", 36_000), ("width", 48), ("epochs", 3)):
+    for name, value in (("names", 8_192), ("features", 36_000), ("width", 48), ("epochs", 4)):
         one.add_argument(f"--{name}", type=int, default=value)
     one.set_defaults(run=learn)
     one = steps.add_parser("fit")
@@ -278,6 +299,11 @@ def main() -> None:
     one.add_argument("--files", type=int, default=80, help="of each language")
     one.add_argument("--window-tokens", type=int, default=128)
     one.set_defaults(run=fit)
+    one = steps.add_parser("ship")
+    one.add_argument("model", type=Path)
+    one.add_argument("table", type=Path)
+    one.add_argument("out", type=Path)
+    one.set_defaults(run=ship)
     for parsed in steps.choices.values():
         parsed.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

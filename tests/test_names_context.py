@@ -1,13 +1,17 @@
 """What stands around a hidden name, the names that a file suggests for it, and the table that is learned from both."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from codesage import syntax
+from codesage import CodesageError, syntax
+from codesage.languages import LANGUAGES
+from codesage.names import joint, propose, run, table
 from codesage.names.derived import plural, singular, suggested, written
-from codesage.names.surroundings import Occurrences, features, tokens_of
-from codesage.names.units import units
+from codesage.names.surroundings import HOLE, Occurrences, features, tokens_of, without_comments
+from codesage.names.units import KINDS, units
 
 FILES = {
     "python": """
@@ -146,3 +150,108 @@ def test_words_are_written_as_a_language_writes_them():
         "ga",
     ]
     assert [plural(word) for word in ("entry", "box", "user", "key")] == ["entries", "boxes", "users", "keys"]
+
+
+def test_a_file_loses_its_comments_and_keeps_its_places():
+    text = 'x = \'# no comment\'  # a comment\ndef f():\n    """Documentation\n    of f."""\n    return x\n'
+    bare = without_comments(syntax.parse(text, "python")).decode()
+    assert len(bare) == len(text) and bare.count("\n") == text.count("\n")
+    assert "no comment" in bare and "a comment" not in bare and "Documentation" not in bare and '"""' in bare
+
+
+def small(**changes):
+    """A table of three names that knows one feature: of what is looped over in Python."""
+    hashes = {name: hashes for name, hashes, _ in seen(FILES["python"], "python")[0]}["entry"]
+    names = ("entry", "result", "value")
+    rows = np.zeros((len(hashes), 2), np.float32)
+    rows[:, 0] = 1.0
+    groups = len(LANGUAGES) * len(KINDS)
+    weights = np.zeros(joint.WEIGHTS)
+    weights[[0, 2]] = 0.2, 1.0
+    made = table.Table(
+        np.unique(np.array(hashes, np.uint32)),
+        rows,
+        names,
+        np.array([[3, 0], [-1, 1], [0, -1]], np.float32),
+        np.log(np.full((groups, 3), 1 / 3, np.float32)),
+        {"value item text as it is": 1.0, "python variable value call as it is": -1.0, " variable loop one snake": 2.0},
+        {f"{language}{suffix}": weights.tolist() for language in LANGUAGES for suffix in ("", " alone")},
+    )
+    return replace(made, **changes)
+
+
+def test_a_table_is_the_same_after_it_was_written(tmp_path):
+    made = small()
+    table.save(made, tmp_path / table.FILE)
+    read = table.load(tmp_path / table.FILE)
+    hashes = made.features_F[::2].tolist()
+    for language in LANGUAGES:
+        for kind in KINDS:
+            one, other = (each.log_probabilities(hashes, language, kind) for each in (made, read))
+            assert np.exp(one).sum() == pytest.approx(1, abs=1e-5)
+            np.testing.assert_allclose(one, other, atol=0.1)
+    assert (read.names, read.rules, read.weights) == (made.names, made.rules, made.weights)
+    assert made.log_probabilities([1, 2, 3], "go", "class") == pytest.approx(np.log([1 / 3] * 3))  # nothing is known
+    assert made.odds(["loop one snake", "unheard of"], "ruby", "variable") == [2.0, -7.0]
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "names", "type", "field"])
+def test_a_damaged_table_is_one_line(tmp_path, damage):
+    file = tmp_path / table.FILE
+    table.save(small(), file)
+    with np.load(file) as stored:
+        parts = dict(stored)
+    if damage == "text":
+        file.write_text("no table")
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    else:
+        if damage == "names":
+            parts["names"] = parts["names"][:-6]
+        elif damage == "type":
+            parts["rows"] = parts["rows"].astype(np.float64)
+        else:
+            del parts["priors"]
+        np.savez(file, **parts)
+    with pytest.raises(CodesageError, match="no readable table") as error:
+        table.load(file)
+    assert "\n" not in str(error.value)
+
+
+def test_the_joint_score_is_a_probability_and_follows_table_and_file():
+    tree = syntax.parse(FILES["python"], "python")
+    found, tokens = units(tree), tokens_of(tree)
+    number = next(number for number, unit in enumerate(found.units) if unit.name == "size")
+    one = joint.candidates(small(), Occurrences(tokens, found.units[number]), found.units, ["further", "print", "t"])
+    ranked = joint.ranked(small(), one, "python", alone=True)
+    assert sum(np.exp(score) for _, score in ranked) == pytest.approx(1)
+    assert ranked[0][0] == "size"  # options["size"]: the rule is mostly right
+    names = [name for name, _ in ranked]
+    assert "further" in names and not {"print", "t"} & set(names)  # a builtin and a placeholder
+    known = joint.with_model(one, [[0]] * len(names), {1: np.log(np.full((1, 2), 0.5))})
+    assert np.allclose(known.known_CW[:, -3:], [np.log(0.5), np.log(0.5), 1]) and not known.without_model()[:, -3:].any()
+
+
+def test_names_that_were_given_are_seen_by_the_others():
+    tree = syntax.parse("def f(a):\n    b = load(a)\n    for c in b:\n        c.run()\n", "python")
+    found, tokens = units(tree), tokens_of(tree)
+    unit = {one.name: one for one in found.units}
+    for name in "abc":
+        tokens.show(unit[name], HOLE)
+    assert "user" not in suggested(Occurrences(tokens, unit["c"]), ())
+    tokens.show(unit["b"], "users")
+    assert "loop one snake" in suggested(Occurrences(tokens, unit["c"]), ())["user"]
+
+
+def test_what_ships_names_a_minified_file(tmp_path):
+    file = tmp_path / "app.min.js"
+    file.write_text(
+        "function f(e,t){const n=require('express')();for(const r of e.items){n.use(r)}"
+        "try{t()}catch(a){console.error(a)}return n}\n"
+    )
+    done = run.propose_file(file, run.Options())
+    given = {one.unit.name: one.name for one in done.proposals}
+    assert given["r"] == "item" and set(given) == {"f", "e", "t", "n", "r", "a"}
+    assert all(0 <= one.probability <= 1 for one in done.proposals)
+    assert "for(const item of" in done.renamed()
+    assert propose.load().table is not None

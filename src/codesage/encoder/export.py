@@ -9,7 +9,7 @@ Inputs: ids int64 (B, L), mask int32 (B, L), 1 for tokens and 0 for padding on t
 (B, D), rows of unit length.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +184,7 @@ def export(
 def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = False, names: bool = False) -> Artifact:
     """Export a trained or published model folder. `int8_only`: write only the int8 file, for the smallest folder.
 
-    `names`: write only the int8 file that `codesage names` reads.
+    `names`: write only the int8 file that `codesage names` reads, with the positions that the model has learned.
     """
     source = Path(source)
     encoder, tokenizer = load_encoder(source), load_tokenizer(source)
@@ -197,6 +197,8 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     if (source / "manifest.json").is_file():
         artifact = open_artifact(source, "model")
         settings, facts = artifact.settings, artifact.facts
+    if names:
+        encoder = _within(encoder, facts.get("max_tokens", encoder.config.max_position_embeddings))
     card = source / "README.md"
     files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
     return export(
@@ -209,6 +211,16 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
         precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8),
         files=files,
     )
+
+
+def _within(encoder: Encoder, positions: int) -> Encoder:
+    """The encoder without the positions after the first `positions`, which no window that it was trained on has."""
+    kept = min(positions, encoder.config.max_position_embeddings)
+    shorter = Encoder(replace(encoder.config, max_position_embeddings=kept)).eval()
+    state = encoder.state_dict()
+    state["wpe.weight"] = state["wpe.weight"][:kept]
+    shorter.load_state_dict(state)
+    return shorter
 
 
 def _array(tensor: Tensor) -> np.ndarray:

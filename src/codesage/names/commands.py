@@ -27,9 +27,9 @@ def names(
     language: Annotated[str, typer.Option(help="Language of the file. Default: by its suffix.")] = "",
     most: Annotated[int, typer.Option(min=1, help="Name at most this many identifiers, the most frequent ones.")] = 200,
     least: Annotated[
-        float, typer.Option(min=0, max=1, help="Rename only if the mean probability of a sub-token is at least this.")
+        float, typer.Option(min=0, max=1, help="Rename only if the probability of the name is at least this.")
     ] = 0.0,
-    beam: Annotated[int, typer.Option(min=1, help="Width of the beam search.")] = 4,
+    beam: Annotated[int, typer.Option(min=1, help="Width of the beam search, for a model without a table of names.")] = 4,
 ) -> None:
     """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
     from codesage.names import run

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from codesage import tokenizer as tokenizers
-from codesage.artifacts import MANIFEST, open_artifact
+from codesage.artifacts import MANIFEST, open_artifact, sha256_of
 from codesage.encoder.config import load_config
+from codesage.encoder.folders import BUNDLED as MODEL
 from codesage.encoder.folders import TOKENS
 from codesage.encoder.runtime import device_of, onnx_session, padded
 from codesage.errors import CodesageError
@@ -75,12 +76,21 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
             f"{folder} has been through {', '.join(facts['stages']) or 'no stage'}: names need a model whose "
             "last stage is 'codesage pretrain'"
         )
-    config, tokenizer = load_config(folder), tokenizers.load(folder)
+    config, tokenizer = load_config(folder), _tokenizer(folder, facts)
     reach = min(facts.get("max_tokens", config.max_position_embeddings), config.max_position_embeddings)
     exported = (folder / TOKENS).is_file()
     place = device_of(device, folder, "int8" if exported else "torch")
     states, table_VD = _onnx(folder / TOKENS, tokenizer) if exported else _torch(folder, place)
     return Filler(tokenizer, states, table_VD, max_tokens=reach)
+
+
+def _tokenizer(folder: Path, facts: dict) -> tokenizers.Tokenizer:
+    """The tokenizer in a folder; where it has none, the bundled model's, if it is the same."""
+    if (folder / tokenizers.FILE).is_file() or "tokenizer" not in facts:
+        return tokenizers.load(folder)
+    if facts["tokenizer"] != sha256_of(MODEL / tokenizers.FILE):
+        raise CodesageError(f"{folder} holds no {tokenizers.FILE}, and the bundled one is another: copy its own beside it")
+    return tokenizers.load(MODEL)
 
 
 def _onnx(file: Path, tokenizer: tokenizers.Tokenizer) -> tuple[States, np.ndarray]:

@@ -1,6 +1,8 @@
 """Names for the identifiers of a file.
 
-In: a parsed file and a Stage I model. Out: a proposal for each identifier that was asked for. All of them are hidden at once.
+In: a parsed file, a Stage I model, and a table of names where there is one. Out: a proposal for each identifier that was asked
+for. With a table, candidates come from it, from the file and from the model, and one score judges them (joint.py). Without one,
+the model fills the sub-tokens of a name by beam search (beam.py). All of the identifiers are hidden at once.
 In each round every name that is still hidden is scored, and the more probable half is written into the file, where it helps the
 others. Two units with overlapping scopes never get the same name. A name is never a keyword, a builtin or a word of its scope.
 """
@@ -37,13 +39,16 @@ class Settings:
     """How names are searched for. The defaults are chosen, not compared."""
 
     search: beam.Settings = field(default_factory=beam.Settings)
-    windows: int = 2  # of the file that a name is judged by
-    window_tokens: int = 192  # tokens of a window, at most what the model takes
+    windows: int = 2  # of the file that a name is judged by, without a table; with one, the window of the most occurrences
+    window_tokens: int = 128  # tokens of a window, at most what the model takes
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A new name for a unit, "" where no name is free; `probability`: of a sub-token, in the geometric mean."""
+    """A new name for a unit, "" where no name is free.
+
+    `probability`: of the name among its candidates; without a table, of a sub-token, in the geometric mean.
+    """
 
     unit: Unit
     name: str

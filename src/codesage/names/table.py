@@ -7,6 +7,7 @@ with a model for names (scripts/names_table.py) and needs numpy alone. Shapes: F
 """
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ def _quantised(rows_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def load(file: Path) -> Table:
     """The table in a file. CodesageError when it cannot be read, or its arrays do not fit each other."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
             parts = {name: stored[name] for name in _ARRAYS}
         if any(parts[name].dtype != kind for name, kind in _ARRAYS.items()):
             raise ValueError("an array has another type")
@@ -109,6 +110,6 @@ def load(file: Path) -> Table:
             raise ValueError("its arrays differ in length")
         if table.priors_GV.shape != (groups, len(names)):
             raise ValueError("its priors differ in shape")
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CodesageError(f"{file} holds no readable table of names ({error}): copy the model again") from None
     return table
