@@ -6,9 +6,10 @@
 corpus, and a file that is in it all the same is skipped and counted. Of each language `--count` identifiers are drawn at random
 (`--seed`): one thing of a file each, hidden at every occurrence, everything else as it is. Names that say nothing (t, a2, var3)
 are not drawn, since nobody could find them. A hit is the same name to the letter; F1 is that of the words of both names.
-Measured are the proposals (the model, the table of names and the file together), those without the model, and those for the
-file without its comments and documentation. The baselines: the name that is most frequent among identifiers of the same
-language and kind in the training corpus, and the name of the same kind that is most frequent elsewhere in the file.
+Measured are the proposals (the model, the table of names and the file together), those without the model, and, for `--bare` of
+the identifiers, those for the file without its comments and documentation. The baselines: the name that is most frequent among
+identifiers of the same language and kind in the training corpus, and the name of the same kind that is most frequent elsewhere
+in the file.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from itertools import groupby
@@ -42,7 +44,7 @@ from codesage.names.windows import Text
 from codesage.walk import Skipped, read_text, walk
 from codesage.words import split_words
 
-_NUMBERS = {"count": 1000, "seed": 0, "window_tokens": 128, "baseline_files": 500}
+_NUMBERS = {"count": 1000, "seed": 0, "window_tokens": 128, "baseline_files": 500, "bare": 200, "processes": 1}
 _FILE_CHARACTERS = 60_000  # longer files are left out, and counted
 
 
@@ -179,7 +181,6 @@ def measured(proposer: Proposer, drawn: list[tuple], language: str, common: dict
     rows = {"proposed": proposed(proposer, drawn)}
     seconds = time.process_time() - started
     rows["without the model"] = proposed(proposer, drawn, alone=True)
-    rows["without comments"] = proposed(proposer, bare(drawn))
     rows["most frequent"] = [common.get((language, found.units[number].kind), "") for _, found, number in drawn]
     rows["copied"] = [copied(found, number) for _, found, number in drawn]
     rows["truth"] = [found.units[number].name for _, found, number in drawn]
@@ -199,32 +200,49 @@ def by_kind(drawn: list[tuple], guesses: list[str], common: list[str]) -> dict[s
     }
 
 
+def of_language(args: argparse.Namespace, language: str, folders: list[Path], common: dict, known: frozenset[str]) -> tuple:
+    """The figures of a language, and its guesses by system, the truth among them."""
+    skipped: Counter = Counter()
+    proposer = propose.load(args.model, replace(Settings(), window_tokens=args.window_tokens))
+    drawn = held_out(folders, language, random.Random(args.seed), args.count, skipped, known)
+    rows, seconds = measured(proposer, drawn, language, common)
+    truths = rows["truth"]
+    plain = random.Random(args.seed).sample(drawn, min(args.bare, len(drawn)))
+    told = {
+        "identifiers": len(drawn),
+        "files": len({id(tree) for tree, *_ in drawn}),
+        "files skipped": dict(skipped),
+        **{name: figures(guesses, truths) for name, guesses in rows.items() if name != "truth"},
+        "without comments": without(proposer, plain),
+        "kinds": by_kind(drawn, rows["proposed"], rows["most frequent"]),
+        "milliseconds an identifier": round(1000 * seconds / max(1, len(drawn)), 1),
+    }
+    print(language, json.dumps(told), flush=True)
+    return told, rows
+
+
+def without(proposer: Proposer, drawn: list[tuple]) -> dict:
+    """The proposals for some of the units, with comments and documentation and without them."""
+    drawn = sorted(drawn, key=lambda one: id(one[0]))
+    truths = [found.units[number].name for _, found, number in drawn]
+    found = {"with": proposed(proposer, drawn), "without": proposed(proposer, bare(drawn))}
+    return {"identifiers": len(drawn), **{name: figures(guesses, truths) for name, guesses in found.items()}}
+
+
 def measure(args: argparse.Namespace) -> dict:
     """Everything that is measured, as one JSON value."""
     folders: dict[str, list[Path]] = defaultdict(list)
     for entry in args.held_out:
         language, _, folder = entry.partition("=")
         folders[language].append(Path(folder))
-    settings = replace(Settings(), window_tokens=args.window_tokens)
-    proposer = propose.load(args.model, settings)
     common, known = frequent(args.corpus, args.baseline_files, args.seed), hashes(args.corpus)
     languages, everything = {}, defaultdict(list)
-    for language in sorted(folders):
-        skipped: Counter = Counter()
-        drawn = held_out(folders[language], language, random.Random(args.seed), args.count, skipped, known)
-        rows, seconds = measured(proposer, drawn, language, common)
-        for name, guesses in rows.items():
-            everything[name] += guesses
-        truths = rows.pop("truth")
-        languages[language] = {
-            "identifiers": len(drawn),
-            "files": len({id(tree) for tree, *_ in drawn}),
-            "files skipped": dict(skipped),
-            **{name: figures(guesses, truths) for name, guesses in rows.items()},
-            "kinds": by_kind(drawn, rows["proposed"], rows["most frequent"]),
-            "milliseconds an identifier": round(1000 * seconds / max(1, len(drawn)), 1),
-        }
-        print(language, json.dumps(languages[language]), flush=True)
+    with ProcessPoolExecutor(args.processes) as pool:
+        asked = {one: pool.submit(of_language, args, one, folders[one], common, known) for one in sorted(folders)}
+        for language, running in asked.items():
+            languages[language], rows = running.result()
+            for name, guesses in rows.items():
+                everything[name] += guesses
     truths = everything.pop("truth")
     return {
         "what": "names of hidden identifiers in held-out packages",

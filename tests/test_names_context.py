@@ -251,7 +251,7 @@ def test_what_ships_names_a_minified_file(tmp_path):
     )
     done = run.propose_file(file, run.Options())
     given = {one.unit.name: one.name for one in done.proposals}
-    assert given["r"] == "item" and set(given) == {"f", "e", "t", "n", "r", "a"}
+    assert given["r"] == "item" and set(given) == {"f", "e", "t", "r", "a"}
     assert all(0 <= one.probability <= 1 for one in done.proposals)
     assert "for(const item of" in done.renamed()
     assert propose.load().table is not None

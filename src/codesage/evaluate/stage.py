@@ -172,14 +172,8 @@ def rank_scores(scores_QC: np.ndarray, weight: float = 1.0) -> np.ndarray:
 
 
 def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
-    """How many candidates are at least as good as each, int (Q, C): equal scores share the worst of their ranks."""
-    order_QC = np.argsort(scores_QC, axis=1)
-    sorted_QC = np.take_along_axis(scores_QC, order_QC, axis=1)
-    first_QC = np.zeros_like(order_QC)  # of each run of equal scores, from the lowest
-    first_QC[:, 1:] = np.where(sorted_QC[:, 1:] != sorted_QC[:, :-1], np.arange(1, scores_QC.shape[1]), 0)
-    ranks_QC = np.empty_like(order_QC)
-    np.put_along_axis(ranks_QC, order_QC, scores_QC.shape[1] - np.maximum.accumulate(first_QC, axis=1), axis=1)
-    return ranks_QC
+    ordered = np.sort(scores_QC, axis=1)
+    return np.stack([len(row) - np.searchsorted(o, row, side="left") for row, o in zip(scores_QC, ordered, strict=True)])
 
 
 def measure(ranks_Q: np.ndarray) -> dict[str, float]:

@@ -12,14 +12,14 @@ import numpy as np
 
 from codesage.names.derived import suggested
 from codesage.names.surroundings import DOTS, Occurrences, features
-from codesage.names.table import Table, group_of
+from codesage.names.table import Table
 from codesage.names.units import Unit, is_placeholder
 from codesage.words import split_words
 
 _FROM_TABLE, _FROM_FILE = 30, 30  # candidates of each
 _LEAST_LOG, _NO_RULE = -14.0, -7.0
-_MODEL = 10  # the first column of the model
-WEIGHTS = 13
+_MODEL = 9  # the first column of the model
+WEIGHTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,6 @@ def described(
     """What the score knows of names without the model, float64 (C, WEIGHTS)."""
     known_CW = np.zeros((len(names), WEIGHTS))
     bare, dotted = _visible(around)
-    priors_V = table.priors_GV[group_of(around.tokens.language, around.unit.kind)]
     for row, name in enumerate(names):
         place = table.places.get(name, -1)
         given = [*odds.get(name, ()), _NO_RULE, _NO_RULE][:2]
@@ -67,7 +66,6 @@ def described(
             name in dotted,
             len(split_words(name)),
             len(name) == 1,
-            max(_LEAST_LOG, priors_V[place]) if place >= 0 else _LEAST_LOG,
         )
     return known_CW
 
