@@ -522,6 +522,16 @@ def test_hostile_declarations_take_linear_time(code: str) -> None:
     assert takes_less(0.5, lambda: [only_declares(code, language) for language in LANGUAGES])
 
 
+def test_a_block_of_rest_ends_where_its_indentation_ends() -> None:
+    text = (
+        "Reading rows\n============\n\n.. c:function:: int read(void)\n\n   Reads the rows of a file.\n\n"
+        "   .. code-block:: c\n\n"
+        "      int rows = read ();\n      print (rows);\n\n   **Notes:** ``rows`` may be 0.\n"
+    )
+    (pair,) = articles_of(_document("docs/rows.rst", text))
+    assert pair.code == "int rows = read ();\nprint (rows);"
+
+
 def test_a_title_does_not_repeat_the_name_of_the_page() -> None:
     text = "# bson_array_as_json()\n\n```c\nx = bson_array_as_json (b, &n);\nputs (x);\n```\n"
     assert [pair.text for pair in articles_of(_document("docs/bson_array_as_json.md", text))] in ([], ["bson array as json"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.declarations import only_declares
+from codesage.corpus.pairs.docreader import indent
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean, first_sentence
 from codesage.corpus.pairs.rules import refusal
@@ -347,7 +348,8 @@ class _Reader:
         while at < len(self._lines) and (not self._lines[at].strip() or self._lines[at].lstrip().startswith(":")):
             at += 1
         start = at
-        while at < len(self._lines) and (not self._lines[at].strip() or self._lines[at].startswith((" ", "\t"))):
+        margin = indent(self._lines[self._at].expandtabs())  # inside another directive, what is below the block is indented too
+        while at < len(self._lines) and (not self._lines[at].strip() or indent(self._lines[at].expandtabs()) > margin):
             at += 1
         self._add(stated, self._lines[start:at], start + 1)
         self._at = max(at, self._at + 1)
