@@ -13,6 +13,7 @@ from codesage.search import ranking
 from codesage.search.kinds import kind_of
 from codesage.search.ranking import Rules
 from codesage.search.terms import indexed_words, query_words
+from codesage.search.vectors import restored
 
 DEPTH = 200
 QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
@@ -74,8 +75,7 @@ def vectors_ranked(index, encoder, query):
     """Numbers of chunks by the similarity of their best piece, best first."""
     stored = index.connection.execute("SELECT chunk, vector FROM pieces JOIN vectors USING (row) ORDER BY chunk, part")
     numbers, vectors = zip(*stored, strict=True)
-    rows = np.stack([np.frombuffer(vector, np.int8) for vector in vectors]).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = restored(np.stack([np.frombuffer(vector, np.int8) for vector in vectors]))
     scores = {}
     for number, score in zip(numbers, (rows @ encoder.encode([query], kind="text")[0]).tolist(), strict=True):
         scores[number] = max(score, scores.get(number, -2))

@@ -1,8 +1,10 @@
 """Fast search gives the same answers: ranking and words equal plain code, views are shared, segments merge."""
 
 import random
+import sqlite3
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -167,6 +169,24 @@ def test_segments_hold_chunks_far_apart(index, monkeypatch):
         postings.merge(index.connection)
         assert index.connection.execute("SELECT count(*) FROM segments").fetchone()[0] == 3
     assert [summarised(search(index, ENCODER, query)) for query in QUERIES] == before
+
+
+def test_damaged_blocks_are_errors_of_the_database(index):
+    for table, message in (("words", "a block of words is damaged"), ("texts", "a block of texts is damaged")):
+        (number, packed) = index.connection.execute(f"SELECT rowid, packed FROM {table}").fetchone()
+        raw = zlib.decompress(packed)
+        for damaged in (
+            packed[:-2],
+            b"\xff" + packed[1:],
+            zlib.compress(raw[:-3]),
+            zlib.compress(b""),
+            zlib.compress(b"\xff" * 40),
+        ):
+            index.connection.execute(f"UPDATE {table} SET packed = ? WHERE rowid = ?", (damaged, number))
+            with pytest.raises(sqlite3.DatabaseError, match=f"{message}|the text of chunk"):
+                postings.words_in(index.connection) if table == "words" else index.texts_of([1])
+        index.connection.rollback()
+    assert postings.words_in(index.connection) and index.texts_of([1])
 
 
 def test_best_of_equal_scores_are_the_first():

@@ -18,6 +18,7 @@ from codesage.search.reading import words_of
 from codesage.search.similar import similar
 from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
 from codesage.search.terms import indexed_words, parts_of
+from codesage.search.vectors import directions, restored
 from test_search import HashingEncoder
 
 TEXTS = {
@@ -75,7 +76,7 @@ def opened(code, tmp_path, encoder, name="index"):
 def read_only(index, encoder, monkeypatch):
     """Read all files without encoding anything."""
     with monkeypatch.context() as patch:
-        patch.setattr(Index, "_encode", lambda *arguments: None)
+        patch.setattr(Index, "_encode", lambda *arguments, **options: None)
         index.update(encoder)
 
 
@@ -186,6 +187,17 @@ def test_a_table_is_made_once_and_a_damaged_one_again(encoder, tmp_path):
     assert np.array_equal(_table(Tokens()), table) and len(file.read_bytes()) == len(stored)
     flipped = distilled(np.random.default_rng(2).standard_normal((50, 20)).astype(np.float32))
     assert flipped.shape == (50, 19)
+
+
+def test_vectors_are_kept_as_directions():
+    vectors = np.random.default_rng(3).standard_normal((200, 256)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    kept = directions(vectors)
+    assert kept.dtype == np.int8 and (np.abs(kept).max(axis=1) == 127).all()
+    again = restored(kept)
+    assert (vectors * again).sum(1).min() > 0.9999 and np.allclose(np.linalg.norm(again, axis=1), 1, atol=1e-6)
+    assert np.array_equal(directions(again), kept)  # so a vector that is kept twice stays the same
+    assert not restored(np.zeros((1, 256), np.int8)).any()
 
 
 def test_the_bundled_model_brings_its_table():

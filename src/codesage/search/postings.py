@@ -216,36 +216,38 @@ def _newest(sizes: list[int], firsts: list[int], most: int) -> list[int]:
 
 def _join(connection: sqlite3.Connection, firsts: list[int], alive: np.ndarray) -> None:
     """Put segments in the place of those that begin at `firsts`, for the chunks of theirs that are among `alive`."""
-    ranks: dict[str, int] = {}
-    words, numbers, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
-    for first in firsts:
-        for (packed,) in connection.execute("SELECT packed FROM words WHERE segment = ? ORDER BY word", (first,)):
-            block = _Block(packed)
-            words_P, distances_P, counts_P = block.all_holders()
-            own = np.array([ranks.setdefault(name, len(ranks)) for name in block.names], np.int64)
-            words.append(own[words_P])
-            numbers.append(first + distances_P)
-            counts.append(counts_P)
-    last = firsts[-1] + connection.execute("SELECT chunks FROM segments WHERE first = ?", (firsts[-1],)).fetchone()[0]
-    for first in firsts:
-        connection.execute("DELETE FROM words WHERE segment = ?", (first,))
-        connection.execute("DELETE FROM segments WHERE first = ?", (first,))
-    kept = alive[(alive >= firsts[0]) & (alive < last)]
-    add(connection, 0, _joined(list(ranks), np.concatenate(words), np.concatenate(numbers), np.concatenate(counts), kept))
-
-
-def _joined(
-    vocabulary: list[str], words_P: np.ndarray, numbers_P: np.ndarray, counts_P: np.ndarray, kept: np.ndarray
-) -> Iterator[Segment]:
-    """Segments of the chunks `kept`, each from one of them on and of a span at most."""
-    order = sorted(range(len(vocabulary)), key=vocabulary.__getitem__)
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order))
-    words_P = ranks[words_P]
+    sizes = dict(connection.execute("SELECT first, chunks FROM segments"))
+    last = firsts[-1] + sizes[firsts[-1]]
+    kept, joined = alive[(alive >= firsts[0]) & (alive < last)], []
     while len(kept):
         first = int(kept[0])
         own, kept = kept[kept < first + _SPAN], kept[kept >= first + _SPAN]
-        there_P = np.flatnonzero(np.isin(numbers_P, own))
-        there_P = there_P[np.argsort(words_P[there_P] * _SPAN + numbers_P[there_P] - first)]
-        blocks = _blocks([vocabulary[at] for at in order], words_P[there_P], numbers_P[there_P] - first, counts_P[there_P])
-        yield Segment(first, len(own), list(blocks))
+        ends = [*firsts[1:], last]
+        sources = [one for one, end in zip(firsts, ends, strict=True) if one < first + _SPAN and end > first]
+        joined.append(_of_several(connection, sources, own))
+    for one in firsts:
+        connection.execute("DELETE FROM words WHERE segment = ?", (one,))
+        connection.execute("DELETE FROM segments WHERE first = ?", (one,))
+    add(connection, 0, joined)
+
+
+def _of_several(connection: sqlite3.Connection, sources: list[int], own: np.ndarray) -> Segment:
+    """One segment of the chunks `own`, within a span, from the segments that begin at `sources`."""
+    first, ranks = int(own[0]), {}
+    words, numbers, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
+    for source in sources:
+        for (packed,) in connection.execute("SELECT packed FROM words WHERE segment = ? ORDER BY word", (source,)):
+            block = _Block(packed)
+            words_P, distances_P, counts_P = block.all_holders()
+            there_P = np.isin(source + distances_P, own)
+            numbered = np.array([ranks.setdefault(name, len(ranks)) for name in block.names], np.int64)
+            words.append(numbered[words_P[there_P]])
+            numbers.append(source + distances_P[there_P] - first)
+            counts.append(counts_P[there_P])
+    vocabulary = sorted(ranks)
+    order = np.empty(len(vocabulary), np.int64)
+    order[[ranks[name] for name in vocabulary]] = np.arange(len(vocabulary))
+    words_P, distances_P, counts_P = order[np.concatenate(words)], np.concatenate(numbers), np.concatenate(counts)
+    sequence = np.argsort(words_P * _SPAN + distances_P)
+    blocks = _blocks(vocabulary, words_P[sequence], distances_P[sequence], counts_P[sequence])
+    return Segment(first, len(own), list(blocks))

@@ -40,6 +40,8 @@ def _unpacked(block: bytes) -> list[str]:
         raw = zlib.decompress(block)
         count = int.from_bytes(raw[:4], "little")
         ends = 4 + 4 * count + np.cumsum([0, *np.frombuffer(raw, "<u4", count, 4).tolist()])
+        if ends[-1] != len(raw):
+            raise ValueError("its parts do not fit together")
         return [raw[start:end].decode() for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
     except (zlib.error, ValueError, TypeError) as error:
         raise sqlite3.DatabaseError(f"a block of texts is damaged: {error}") from None

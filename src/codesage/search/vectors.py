@@ -4,7 +4,7 @@ In: texts and an encoder. Out: vectors in the order of the texts. One SQLite fil
 text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A cache that cannot be
 read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again, and so is a damaged file.
 
-A vector is kept as its direction in int8, here and in an index: its cosine with the float32 one is above 0.9998 (docs/log.md).
+A vector is kept as its direction in int8, here and in an index: its cosine with the float32 one is above 0.9999 (docs/log.md).
 Shapes: n texts, D the width of the vectors.
 """
 

@@ -1,9 +1,7 @@
 """Who turns units into rows: this process, or a pool of encoders on the workers of a Ray cluster.
 
-In: units. Out: what was done with each, as soon as it is done. Both engines run the same code on each unit. The last digits of
-an int8 vector depend on the texts of its batch, so a vector that a cache holds from another batch may differ by so much. An
-engine is a context manager that is entered before LanceDB is loaded: Ray starts processes, and LanceDB has threads that a fork
-would break.
+In: units. Out: what was done with each, as soon as it is done. Both engines run the same code on each unit. An engine is a
+context manager that is entered before LanceDB is loaded: Ray starts processes, and LanceDB has threads that a fork would break.
 """
 
 import logging
