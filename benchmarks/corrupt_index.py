@@ -177,8 +177,7 @@ def run(arguments: list[str]) -> None:
 
 @lru_cache
 def _commands() -> Callable:
-    if not cli.app.registered_commands:
-        cli._mount()
+    cli._mount()
     return typer.main.get_command(cli.app)
 
 

@@ -27,8 +27,7 @@ def commands(group: click.Group, name: str = "codesage"):
 
 def page() -> str:
     """The whole page."""
-    if "corpus" not in {group.name for group in cli.app.registered_groups}:
-        cli._mount()
+    cli._mount()
     parts = [HEAD]
     for name, command in commands(typer.main.get_command(cli.app)):
         context = command.make_context(name, [], resilient_parsing=True, terminal_width=100, max_content_width=100)

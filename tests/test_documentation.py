@@ -34,8 +34,7 @@ def blocks(page: Path, *languages: str) -> list[tuple[bool, str]]:
 
 
 def command_tree() -> click.Group:
-    if "corpus" not in {group.name for group in cli.app.registered_groups}:
-        cli._mount()
+    cli._mount()
     return typer.main.get_command(cli.app)
 
 

@@ -302,8 +302,7 @@ def test_commands_fill_and_ask_a_store(tmp_path, capsys, monkeypatch):
 
     from codesage import cli
 
-    if not cli.app.registered_commands:
-        cli._mount()
+    cli._mount()
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "shapes.py").write_text("def area(radius):\n    return 3 * radius ** 2\n")
     store = f"lance://{tmp_path}/store"

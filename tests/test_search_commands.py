@@ -68,8 +68,6 @@ def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool 
         patch.setattr(sys, "argv", ["codesage", *map(str, arguments)])
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        if "search" in {command.name for command in cli.app.registered_commands}:
-            patch.setattr(cli, "_mount", lambda arguments: None)
         with pytest.raises(SystemExit) as ended:
             cli.main()
     found = (out.data(), err.data())

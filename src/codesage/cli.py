@@ -91,10 +91,16 @@ _COMMANDS = {  # by name: the module, and what in it
 }
 
 
+_MOUNTED: set[str] = set()
+
+
 def _mount(arguments: Sequence[str] = ()) -> None:
     """Mount the command that is asked for alone, as each takes time to load; all of them where it is not clear which."""
     asked = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
     for name in [asked] if asked else _COMMANDS:
+        if name in _MOUNTED:
+            continue
+        _MOUNTED.add(name)
         module, attribute = _COMMANDS[name]
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
