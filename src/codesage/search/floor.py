@@ -31,9 +31,12 @@ _PROBES = (
 
 
 class Held(Protocol):
-    """What the floor asks of an index or a store. `floors`: a place to keep what was measured."""
+    """What the floor asks of an index or a store."""
 
-    floors: dict[str, float]
+    @property
+    def floors(self) -> dict[str, float]:
+        """A place to keep what was measured."""
+        ...
 
     @property
     def chunks(self) -> int:

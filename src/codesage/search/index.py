@@ -299,7 +299,7 @@ class Index:
         rows = self.connection.execute(f"SELECT id, {_COLUMNS} FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
         columns = {number: row for number, *row in rows}
         text = self.texts_of(numbers, kept)
-        return [Chunk(*columns[number], text[number]) for number in numbers]
+        return [Chunk(*(*columns[number], text[number])) for number in numbers]
 
     def texts_of(self, numbers: Iterable[int], kept: texts.Blocks | None = None) -> dict[int, str]:
         """The texts of chunks by their numbers; blocks of texts in `kept` are not read again (search.texts)."""

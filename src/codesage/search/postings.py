@@ -11,7 +11,7 @@ it, in the order of the words and then of the chunks; W words of new chunks end 
 import sqlite3
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -72,7 +72,7 @@ def add(connection: sqlite3.Connection, first: int, segments: Iterable[Segment])
 
 
 def _blocks(
-    vocabulary: Sequence[str], words_P: np.ndarray, distances_P: np.ndarray, counts_P: np.ndarray
+    vocabulary: list[str], words_P: np.ndarray, distances_P: np.ndarray, counts_P: np.ndarray
 ) -> Iterator[tuple[str, bytes]]:
     """Blocks with their first words; `distances_P` count from the first chunk of the segment."""
     sizes_V = np.bincount(words_P, minlength=len(vocabulary))
