@@ -117,7 +117,7 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     with index._writing():
         index.connection.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE row = 1")
         index.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', '7')")
-        index.connection.execute("UPDATE words SET counts = zeroblob(99) WHERE word = 'retry'")
+        index.connection.execute("UPDATE words SET packed = zeroblob(99)")
     index.connection.close()
     found = faults()
     assert set(found) == {"index, vectors", "index, words", "index, state"} and "7 files" in found["index, state"].state
