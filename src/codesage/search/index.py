@@ -297,9 +297,10 @@ class Index:
     def chunks_of(self, numbers: Sequence[int], kept: texts.Blocks | None = None) -> list[Chunk]:
         """The chunks of these numbers, in this order; `kept` as in `texts_of`."""
         rows = self.connection.execute(f"SELECT id, {_COLUMNS} FROM chunks WHERE id IN ({','.join(map(str, numbers))})")
-        columns = {number: row for number, *row in rows}
-        text = self.texts_of(numbers, kept)
-        return [Chunk(*(*columns[number], text[number])) for number in numbers]
+        values, text = {number: row for number, *row in rows}, self.texts_of(numbers, kept)
+        for number, row in values.items():
+            row.append(text[number])
+        return [Chunk(*values[number]) for number in numbers]
 
     def texts_of(self, numbers: Iterable[int], kept: texts.Blocks | None = None) -> dict[int, str]:
         """The texts of chunks by their numbers; blocks of texts in `kept` are not read again (search.texts)."""
