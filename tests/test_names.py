@@ -215,7 +215,7 @@ def model(tmp_path_factory):
     recipe = recipes.naming("toy")
     settings = replace(
         recipe,
-        encoder=Config(32, 2, 4, max_position_embeddings=256).without_dropout(),
+        encoder=Config(32, 2, 4, max_position_embeddings=512).without_dropout(),
         micro_tokens=4_096,
         initial="normal",
         examples=replace(recipe.examples, batch_tokens=256),
@@ -243,6 +243,7 @@ def test_the_exported_model_gives_the_names_of_its_weights(model, tmp_path):
 
     export_folder(model, tmp_path / "exported", names=True)
     assert not (tmp_path / "exported/model.safetensors").exists()
+    assert json.loads((tmp_path / "exported/config.json").read_text())["max_position_embeddings"] == 256
     one, other = filler.load(model), filler.load(tmp_path / "exported")
     ids = one.tokenizer.encode([PYTHON], max_tokens=80)[0]
     asked = ([ids, ids[:20]], [[3, 9], [0, 5, 19]])

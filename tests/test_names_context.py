@@ -1,6 +1,8 @@
 """What stands around a hidden name, the names that a file suggests for it, and the table that is learned from both."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -255,3 +257,16 @@ def test_what_ships_names_a_minified_file(tmp_path):
     assert all(0 <= one.probability <= 1 for one in done.proposals)
     assert "for(const item of" in done.renamed()
     assert propose.load().table is not None
+
+
+def test_a_model_without_its_tokenizer_takes_the_bundled_one_if_it_is_the_same(tmp_path):
+    from codesage.names import filler
+
+    assert not (filler.BUNDLED / "tokenizer.json").exists()
+    copy = shutil.copytree(filler.BUNDLED, tmp_path / "names")
+    assert filler.load(copy).tokenizer.vocab_size == 16_384
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["facts"]["tokenizer"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CodesageError, match="the bundled one is another"):
+        filler.load(copy)
