@@ -5,6 +5,9 @@ In: matrices and their gradients. Out: a step of the same size as AdamW's, so bo
 always uses bf16, which is a hundred times slower than fp32 on a processor without native bf16.
 """
 
+# torch's functions over lists of tensors have a leading underscore:
+# pyright: reportPrivateImportUsage=false
+
 import math
 from collections.abc import Iterable
 
