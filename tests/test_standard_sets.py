@@ -182,7 +182,9 @@ def test_the_threshold_of_clones_comes_from_the_validation_pairs():
         return 2 * (called & same).sum() / (called.sum() + same.sum())
 
     assert f1(best) == pytest.approx(max(f1(one) for one in set(scores.tolist())))
-    vectors = {"a": [1, 0], "b": [1, 0.01], "c": [0.6, 0.8], "d": [0, 1]}
+    assert stage.best_threshold(np.array([0.9, 0.5, 0.7]), np.array([True, False, True])) == pytest.approx(0.6)
+    assert stage.best_threshold(np.array([0.9, 0.5]), np.array([True, True])) == 0.5
+    vectors = {"a": [1, 0], "b": [1, 0.01], "c": [0.8, 0.6], "d": [0, 1]}
     task = CloneTask("x", list(vectors), [(0, 1, True), (0, 2, False)], [(0, 1, True), (2, 3, True), (0, 3, False)])
     figures = stage.clone_detection({"m": Given(vectors)}, task)["m"]
     assert (figures["F1"], figures["precision"], figures["recall"]) == (66.67, 100.0, 50.0)

@@ -253,14 +253,18 @@ def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict
 
 
 def best_threshold(scores_P: np.ndarray, same_P: np.ndarray) -> float:
-    """The score with the best F1 of `scores >= threshold`; the highest of equals. CodesageError when no pair is a clone."""
+    """The threshold with the best F1 of `scores >= threshold`; the highest of equals. CodesageError when no pair is a clone.
+
+    It is halfway between two neighbouring scores, so that the rounding of a test score does not decide.
+    """
     if not same_P.any():
         raise CodesageError("no validation pair is a clone: expected both kinds")
     order = np.argsort(-scores_P, kind="stable")
     hits, called = same_P[order].cumsum(), np.arange(1, len(order) + 1)
     last = np.append(np.diff(scores_P[order]) != 0, True)  # equal scores are all called, or none
     f1 = np.where(last, 2 * hits / (called + same_P.sum()), -1.0)
-    return float(scores_P[order][f1.argmax()])
+    best = f1.argmax()
+    return float(scores_P[order][best : best + 2].mean())
 
 
 def _cosines(vectors_ND: np.ndarray, pairs: Sequence[tuple[int, int, bool]]) -> np.ndarray:
