@@ -72,7 +72,8 @@ def run(*words):
 def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_path):
     done = run("default", "--benchmarks", data, "--out", tmp_path / "a.json")
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
+    assert done.stdout.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
+    assert done.stderr.splitlines()[:2] == ["CoSQA: task 1 of 4", "default: encoding 4 texts"]
     assert "| BM25 words | 100.0 |" in done.output and "| default + BM25 | 100.0 (100.0 to 100.0) |" in done.output
     report = json.loads((tmp_path / "a.json").read_text())
     assert report["tasks"]["MBXP, names masked"] == {"tasks": 2, "queries": 8, "candidates": 8}

@@ -79,17 +79,25 @@ def evaluate(
     from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
 
-    tasks = sets.read(corpus, benchmarks, task or [], download=download, say=lambda line: typer.echo(line, err=True))
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
     before = None if against is None else reports.read_ranks(against)
     paths = _named(models)
     loaded = {
-        name: stage.CachedEncoder(encoders.load(path, precision=precision, device=device)) for name, path in paths.items()
+        name: stage.CachedEncoder(
+            encoders.load(path, precision=precision, device=device),
+            progress=lambda texts, name=name: say(f"{name}: encoding {texts:,} texts"),
+        )
+        for name, path in paths.items()
     }
     report = reports.Report()
     systems = loaded | {
         f"{name}, width {cut}": stage.Truncated(one, cut) for cut in width or () for name, one in loaded.items()
     }
-    for title, group in tasks.items():
+    for number, (title, group) in enumerate(tasks.items(), 1):
+        say(f"{title}: task {number} of {len(tasks)}")
         first = group[0]
         if isinstance(first, sets.CloneTask):
             report.add(title, "F1", stage.clone_detection(systems, first))

@@ -7,7 +7,7 @@ N texts, D width.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -38,14 +38,16 @@ class CachedEncoder:
     `texts`: how many were encoded. `seconds`: how long that took. `width`: of the vectors, once there are some.
     """
 
-    def __init__(self, encoder: EncodesTexts) -> None:
-        self._encoder, self._known = encoder, {}
+    def __init__(self, encoder: EncodesTexts, *, progress: Callable[[int], None] = lambda texts: None) -> None:
+        """`progress` is called with the number of texts before they are encoded."""
+        self._encoder, self._known, self._progress = encoder, {}, progress
         self.texts, self.seconds, self.width = 0, 0.0, 0
 
     def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Like the encoder's own `encode`."""
         new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
         if new:
+            self._progress(len(new))
             started = time.perf_counter()
             vectors = checked(self._encoder.encode(new, kind=kind), "the model")
             self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
