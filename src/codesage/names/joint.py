@@ -12,12 +12,12 @@ import numpy as np
 
 from codesage.names.derived import suggested
 from codesage.names.surroundings import DOTS, Occurrences, features
-from codesage.names.table import Table
+from codesage.names.table import NO_RULE, Table
 from codesage.names.units import Unit, is_placeholder
 from codesage.words import split_words
 
 _FROM_TABLE, _FROM_FILE = 30, 30  # candidates of each
-_LEAST_LOG, _NO_RULE = -14.0, -7.0
+_LEAST_LOG = -14.0
 _MODEL = 9  # the first column of the model
 WEIGHTS = 12
 
@@ -55,7 +55,7 @@ def described(
     bare, dotted = _visible(around)
     for row, name in enumerate(names):
         place = table.places.get(name, -1)
-        given = [*odds.get(name, ()), _NO_RULE, _NO_RULE][:2]
+        given = [*odds.get(name, ()), NO_RULE, NO_RULE][:2]
         known_CW[row, :_MODEL] = (
             max(_LEAST_LOG, scores_V[place]) if place >= 0 else _LEAST_LOG,
             place < 0,

@@ -21,6 +21,7 @@ from codesage.names.units import KINDS
 FILE = "names.npz"
 _ARRAYS = {"features": np.uint32, "rows": np.int8, "row_scales": np.float16, "name_rows": np.int8, "name_scales": np.float16,
            "priors": np.uint8, "names": np.uint8, "facts": np.uint8}  # fmt: skip
+NO_RULE = -7.0  # log-odds where no rule gives a name, or nothing is known of one that does
 _PRIOR_STEP = 0.06  # of log-probabilities, in steps from 0 downwards
 
 
@@ -53,7 +54,7 @@ class Table:
     def odds(self, rules: Sequence[str], language: str, kind: str) -> list[float]:
         """Log-odds that each rule gives the right name, of the nearest group in which it was seen, highest first."""
         found = (
-            next((self.rules[key] for key in (f"{language} {kind} {one}", f" {kind} {one}", one) if key in self.rules), -7.0)
+            next((self.rules[key] for key in (f"{language} {kind} {one}", f" {kind} {one}", one) if key in self.rules), NO_RULE)
             for one in rules
         )
         return sorted(found, reverse=True)
