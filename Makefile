@@ -20,6 +20,7 @@ search: $(VENV)/core
 	$(VENV)/bin/codesage search "$(QUERY)" "$(IN)" --top 5
 
 test: $(VENV)/dev
+	$(VENV)/bin/python -m compileall -q src  # so that no command of a test compiles it again
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 speedrun: $(VENV)/dev

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 
 import codesage
 from codesage import CodesageError
@@ -447,62 +446,6 @@ def test_dropout_positives_pull_an_input_to_itself(prepared):
     want.backward()
     torch.testing.assert_close((loss, taken), (want.detach(), gradients(encoder)), rtol=1e-8, atol=1e-10)
     assert counted == 2 * (len(batch.texts.ids) + len(batch.codes.ids)) and (text - text_again).abs().max() > 1e-4
-
-
-def share_of_two(rank, world, init, path, out):
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world, init_method=init)
-    from codesage.training import processes
-
-    tokens, steps = token_files.open_tokens(path), []
-    for settings, step in global_batches():
-        encoder = wide(tokens)
-        batch = drawn_from(tokens, settings).at(step, rank=rank, world=world)
-        loss, count = stage.gradients(encoder, settings, batch)
-        processes.sum_gradients(encoder)
-        loss, count = processes.total([float(loss), count])
-        steps.append((loss, count, gradients(encoder)))
-    if rank == 0:
-        torch.save(steps, out)
-    torch.distributed.destroy_process_group()
-
-
-def wide(tokens):
-    torch.manual_seed(4)
-    return Encoder(Config(16, 2, 2, vocab_size=tokens.vocab_size, max_position_embeddings=48).without_dropout()).double()
-
-
-def drawn_from(tokens, settings):
-    mined = np.arange(len(tokens.pairs))[:, None] % 7  # few different numbers, so that some are skipped
-    return batches.Batches(tokens, settings.batches, mined=mined.astype(np.int32))
-
-
-def global_batches():
-    """Pairs of settings and a step: documented pairs, then the entries of a mixture, one with mined negatives."""
-    plain = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
-    mixed = replace(plain, batch_pairs=5, mix={"function": 1.0, "parallel": 1.0}, mined_negatives=1)
-    options = {"negatives": "mean_one", "matryoshka_dims": (4, 16), "micro_tokens": 40}
-    steps = loops.Settings(3, 1, 1e-3)
-    return [(stage.Settings(steps, part, **options), step) for part, step in ((plain, 1), (mixed, 0), (mixed, 1), (mixed, 2))]
-
-
-def test_two_processes_give_the_gradients_of_one(prepared, tmp_path):
-    tokenizer, _ = prepared
-    alike = [
-        Pair("", f"{word} = {i} + {noun}", "", "", language, word, "parallel", "a.py", 1, group=f"{word} {noun}")
-        for i, (word, noun) in enumerate(WORDS)
-        for language in ("go", "java")
-    ]
-    tokens = tokenised(some_pairs() + alike, tokenizer, tmp_path / "tokens")
-    arguments = (2, f"file://{tmp_path / 'meet'}", str(tokens.path), str(tmp_path / "steps.pt"))
-    torch.multiprocessing.spawn(share_of_two, arguments, nprocs=2)
-    sizes = []
-    for (settings, step), (loss, count, summed) in zip(global_batches(), torch.load(tmp_path / "steps.pt"), strict=True):
-        encoder, batch = wide(tokens), drawn_from(tokens, settings).at(step)
-        want, own_count = stage.gradients(encoder, settings, batch)
-        assert loss == pytest.approx(want.item(), rel=1e-12) and count == own_count
-        torch.testing.assert_close(summed, gradients(encoder), rtol=1e-8, atol=1e-11)
-        sizes.append((len(batch.pair_P), batch.pair_P.tolist() == batch.partner_P.tolist()))
-    assert (9, True) in sizes and (5, False) in sizes and any(size > 5 and same for size, same in sizes[1:])
 
 
 @pytest.fixture(scope="module")

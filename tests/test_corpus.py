@@ -20,6 +20,7 @@ from codesage.corpus.engine import LocalEngine
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.corpus.sources.trees import Folder
 from codesage.corpus.stage import Settings, build
+from command_line import run
 from engine_tasks import Words, harm
 
 _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -217,13 +218,12 @@ def test_a_small_disk_that_fills_up_anywhere(tree, with_pictures):
     assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 
-def test_every_corpus_command_works(tree):
-    run = [sys.executable, "-m", "codesage", "corpus"]
+def test_every_corpus_command_works(tree, with_pictures):
     options = ["--out", "c", "--cache", "cache", "--workers", "1", "--held-out", "beta"]
-    done = subprocess.run([*run, "build", "alpha", "beta", *options], cwd=tree, capture_output=True, text=True, check=True)
-    assert "parse" in done.stderr and "| python |" in done.stdout
+    done = run("corpus", "build", "alpha", "beta", *options, folder=tree)
+    assert done.returncode == 0 and "parse" in done.stderr and "| python |" in done.stdout
     sample = ["sample", "c", "-n", "2", "--kind", "function"]
     for arguments, expected in ((["stats", "c"], "nesting"), (sample, "Compute the alpha")):
-        assert expected in subprocess.run([*run, *arguments], cwd=tree, capture_output=True, text=True, check=True).stdout
-    failed = subprocess.run([*run, "build", "--out", "d"], cwd=tree, capture_output=True, text=True, check=False)
+        assert expected in run("corpus", *arguments, folder=tree).stdout
+    failed = run("corpus", "build", "--out", "d", folder=tree)
     assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and Path(tree / "c" / "README.md").stat().st_size > 500

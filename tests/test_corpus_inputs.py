@@ -5,7 +5,6 @@ import gzip
 import lzma
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from codesage.corpus.sources.trees import Folder, GitRepository, SitePackages, S
 from codesage.corpus.stage import Settings, build
 from codesage.records import Document
 from codesage.walk import Skipped
+from command_line import run
 from test_sources import deb, make_debian, tar, zipped
 from timing import takes_less
 
@@ -53,8 +53,7 @@ def built(tmp_path: Path, *paths, **settings):
 
 def command(tmp_path: Path, *arguments) -> subprocess.CompletedProcess:
     """Run `codesage corpus ...` in `tmp_path`, as a user does."""
-    run = [sys.executable, "-m", "codesage", "corpus", *arguments]
-    return subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return run("corpus", *arguments, folder=tmp_path)
 
 
 def documents_of(source, cache: Path = Path("none")) -> list[str]:

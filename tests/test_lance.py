@@ -18,7 +18,8 @@ from codesage.search.ranking import Rules
 from codesage.search.similar import similar
 from test_search import HashingEncoder
 
-pytest.importorskip("lancedb")
+if find_spec("lancedb") is None:  # importing it takes seconds
+    pytest.skip("LanceDB is not installed", allow_module_level=True)
 
 from codesage.agents.stores import StoreFolders
 from codesage.search.store import fill as filling
@@ -29,7 +30,6 @@ from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.table import Store
 
-pytestmark = pytest.mark.skipif(find_spec("lancedb") is None, reason="LanceDB is not installed")  # importing it takes seconds
 WEAK = Rules(floor=False)
 SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
 QUERIES = [

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -26,12 +27,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from codesage import CodesageError
+from codesage.contrast import batches
 from codesage.contrast import stage as contrast
+from codesage.corpus.tokens import tokenised as token_files
+from codesage.corpus.tokens.tokenised import Tokens, open_tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.pretrain import stage
 from codesage.pretrain.examples import Batch
-from codesage.training import curves, loop, order, precision, processes
+from codesage.records import Pair
+from codesage.tokenizer import Settings as TokenizerSettings
+from codesage.tokenizer import train as train_tokenizer
+from codesage.training import loop, order, precision, processes
 from rounding import UNIT, bf16_rounding, distance
 
 CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64).without_dropout()
@@ -136,6 +143,69 @@ def taught_into(folder: Path) -> None:
     save_file({"gradient": vectors.grad}, folder / f"rank{processes.rank()}.safetensors")
 
 
+def contrasted_into(folder: Path) -> None:
+    """Save losses, counts and gradients of global batches of Stage II, from process 0."""
+    tokens, steps = open_tokens(folder / "tokens"), []
+    for settings, step in contrast_batches():
+        encoder = contrast_encoder(tokens)
+        batch = drawn(tokens, settings).at(step, rank=processes.rank(), world=processes.world())
+        loss, count = contrast.gradients(encoder, settings, batch)
+        processes.sum_gradients(encoder)
+        loss, count = processes.total([float(loss), count])
+        steps.append((loss, count, {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}))
+    if processes.rank() == 0:
+        torch.save(steps, folder / "steps.pt")
+
+
+def contrast_encoder(tokens: Tokens) -> Encoder:
+    torch.manual_seed(4)
+    return Encoder(Config(16, 2, 2, vocab_size=tokens.vocab_size, max_position_embeddings=48).without_dropout()).double()
+
+
+def drawn(tokens: Tokens, settings: contrast.Settings) -> batches.Batches:
+    mined = np.arange(len(tokens.pairs))[:, None] % 7  # few different numbers, so that some are skipped
+    return batches.Batches(tokens, settings.batches, mined=mined.astype(np.int32))
+
+
+def contrast_batches() -> list[tuple[contrast.Settings, int]]:
+    """Pairs of settings and a step: documented pairs, then the entries of a mixture, one with mined negatives."""
+    plain = batches.Settings(batch_pairs=9, text_tokens=32, code_tokens=48)
+    mixed = replace(plain, batch_pairs=5, mix={"function": 1.0, "parallel": 1.0}, mined_negatives=1)
+    options = {"negatives": "mean_one", "matryoshka_dims": (4, 16), "micro_tokens": 40}
+    steps = loop.Settings(3, 1, 1e-3)
+    return [
+        (contrast.Settings(steps, part, **options), step) for part, step in ((plain, 1), (mixed, 0), (mixed, 1), (mixed, 2))
+    ]
+
+
+def contrast_tokens(folder: Path) -> None:
+    """Tokens of documented functions, and of groups of code that does the same."""
+    words = [(verb, noun) for verb in ("open", "close", "read", "write", "find") for noun in ("file", "door", "book", "lock")]
+    documented = [
+        Pair(
+            f"{verb} the {noun}",
+            f"def {verb}({noun}):\n    {i}",
+            f"{noun}.{verb}({i})",
+            "",
+            "python",
+            verb,
+            "function",
+            "a.py",
+            1,
+        )
+        for i, (verb, noun) in enumerate(words)
+    ]
+    alike = [
+        Pair("", f"{verb} = {i} + {noun}", "", "", language, verb, "parallel", "a.py", 1, group=f"{verb} {noun}")
+        for i, (verb, noun) in enumerate(words)
+        for language in ("go", "java")
+    ]
+    texts = [pair.text + pair.code for pair in documented]
+    tokenizer = train_tokenizer(texts, folder / "tokenizer", settings=TokenizerSettings(vocab_size=300))
+    options = token_files.Settings(text_tokens=32, code_tokens=48, workers=1)
+    token_files.write([], documented + alike, tokenizer, folder / "tokens", settings=options)
+
+
 def lesson() -> tuple[Tensor, Tensor, Tensor]:
     """Vectors of seven texts, of their codes, and the teacher's vectors of the texts."""
     rows = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -168,7 +238,7 @@ def phases_into(folder: Path) -> None:
 def compiled_into(folder: Path) -> None:
     """Run sharded with compiled blocks, which are all compiled before the first step."""
     counted, rate_at = [], loop.rate_at
-    plain = partial(precision.compile_blocks, backend="aot_eager")
+    plain = partial(precision.compile_blocks, backend="eager")
     with (
         mock.patch.object(precision, "compile_blocks", plain),
         mock.patch.object(loop, "rate_at", lambda *now: counted.append(precision.graphs()) or rate_at(*now)),
@@ -196,6 +266,7 @@ def twice(folder: Path) -> None:
 PROGRAMS = {
     "gather": gathered_into,
     "teacher": taught_into,
+    "contrast": contrasted_into,
     "gradients": partial(gradients_into, sharded=False),
     "sharded gradients": partial(gradients_into, sharded=True),
     "bf16 gradients": partial(gradients_into, sharded=False, bf16=True),
@@ -210,7 +281,6 @@ PROGRAMS = {
 
 def main() -> None:
     torch.set_num_threads(1)
-    curves.draw = lambda metrics, out: None  # they would take two thirds of such a small run
     try:
         processes.start(timeout_seconds=60)
         for name, program in PROGRAMS.items():
@@ -224,6 +294,7 @@ def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
     """Run all programs in `world` processes, each in its part of `folder`. Returns (exit status, stderr) per process."""
     for name in PROGRAMS:
         (folder / name).mkdir()
+    contrast_tokens(folder / "contrast")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -344,6 +415,20 @@ def test_two_processes_learn_from_a_teacher_as_one(two):
         gradient = load_file(two / "teacher" / f"rank{rank}.safetensors")["gradient"]
         expected = torch.cat([side[rank::2] for side in vectors.grad.chunk(2)])
         torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-9)
+
+
+def test_two_processes_give_the_gradients_of_one_in_stage_two(two):
+    tokens, sizes = open_tokens(two / "contrast" / "tokens"), []
+    for (settings, step), (loss, count, summed) in zip(
+        contrast_batches(), torch.load(two / "contrast" / "steps.pt"), strict=True
+    ):
+        encoder, batch = contrast_encoder(tokens), drawn(tokens, settings).at(step)
+        expected, own_count = contrast.gradients(encoder, settings, batch)
+        assert loss == pytest.approx(expected.item(), rel=1e-12) and count == own_count
+        own = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+        torch.testing.assert_close(summed, own, rtol=1e-8, atol=1e-11)
+        sizes.append((len(batch.pair_P), batch.pair_P.tolist() == batch.partner_P.tolist()))
+    assert (9, True) in sizes and (5, False) in sizes and any(size > 5 and same for size, same in sizes[1:])
 
 
 def test_micro_batches_leave_the_gradients_of_the_whole_batch():

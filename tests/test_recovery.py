@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -35,7 +37,8 @@ def own_cache(tmp_path, monkeypatch):
 def in_child(act):
     """What `act` returns in a child process, which may change what it may do; the text of an error, if it raises one."""
     reader, writer = os.pipe()
-    child = os.fork()
+    with mock.patch.object(threading.Thread, "start"):  # LanceDB starts one after a fork, and then unshare is refused
+        child = os.fork()
     if not child:
         try:
             try:
@@ -123,7 +126,9 @@ def test_a_complete_index_is_searched_where_nothing_can_be_written(root, tmp_pat
         fresh = message(lambda: Index.open(root, folder=disk / "other", encoder=ENCODER))
         return unchanged, names(index, QUERY), error, fresh
 
-    unchanged, answers, error, fresh = in_child(act)
+    found = in_child(act)
+    assert not isinstance(found, str), found
+    unchanged, answers, error, fresh = found
     assert unchanged == ({"read": 0, "gone": 0}, wanted) and answers == wanted
     text = {"full": "no space is left", "read-only": "is on a read-only file system"}[obstacle]
     assert text in error and text in fresh and error.startswith("Unwritable") and "--rebuild" not in error + fresh

@@ -31,6 +31,7 @@ from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_words
+from command_line import run
 
 
 class HashingEncoder:
@@ -354,8 +355,8 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(root, monkeypatch
 
 def test_answers_reach_a_terminal_that_cannot_show_them(root, tmp_path):
     (root / "sizes.py").write_text("def größe():\n    return 1\n", encoding="utf-8")
-    done = run("search", "größe", root, "--index-dir", tmp_path / "i", PYTHONIOENCODING="ascii")
-    assert done.returncode == 0 and "sizes.py:1" in done.stdout
+    done = run("search", "größe", root, "--index-dir", tmp_path / "i", terminal=True, encoding="ascii", text=False)
+    assert done.returncode == 0 and b"sizes.py:1" in done.stdout
 
 
 def test_loading_a_model_asks_its_library_to_send_nothing():
@@ -502,16 +503,6 @@ def test_fusion_is_reciprocal_rank():
 
 def test_words_are_split_at_case_and_underscores():
     assert split_words("parseHTTPResponse_v2 größteZahl x1") == ["parse", "http", "response", "v2", "größte", "zahl", "x1"]
-
-
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "codesage", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
 
 
 def test_command_line_answers_with_the_bundled_model(root, tmp_path):

@@ -1,6 +1,5 @@
 """Search as people type it: paths, filters, forms of output, and what a terminal, a pipe and a signal get."""
 
-import io
 import json
 import os
 import re
@@ -15,12 +14,13 @@ import pytest
 import rignore
 
 import codesage
-from codesage import CodesageError, cli
+from codesage import CodesageError
 from codesage.search import floor
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.show import printable
+from command_line import run
 from test_search import ENCODER, HashingEncoder
 
 FILES = {
@@ -44,35 +44,6 @@ def root(tmp_path, monkeypatch):
         (folder / name).write_text(text)
     monkeypatch.chdir(folder)
     return folder
-
-
-class Stream(io.TextIOWrapper):
-    """A standard stream that keeps what is written, and may pass for a terminal."""
-
-    def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
-        self.kept, self._terminal = io.BytesIO(), terminal
-        super().__init__(self.kept, encoding=encoding)
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-    def data(self) -> bytes:
-        self.flush()
-        return self.kept.getvalue()
-
-
-def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool = True):
-    """Run a command in this process, as `python -m codesage` would."""
-    out, err = Stream(terminal=terminal, encoding=encoding), Stream()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["codesage", *map(str, arguments)])
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    found = (out.data(), err.data())
-    texts = [part.decode(encoding if part is found[0] else "utf-8") for part in found] if text else found
-    return subprocess.CompletedProcess(arguments, ended.value.code, *texts)
 
 
 def on_terminal(*arguments) -> str:

@@ -15,8 +15,9 @@ import pytest
 from codesage.search.clones import groups_of
 from codesage.search.index import Index, default_folder
 from codesage.search.maintenance import checked, kept_indexes
+from command_line import run
 from test_search import ENCODER, HashingEncoder
-from test_search_commands import root, run
+from test_search_commands import root
 
 __all__ = ["root"]  # the fixture
 

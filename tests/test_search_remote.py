@@ -6,7 +6,8 @@ import pytest
 
 from codesage import CodesageError
 from codesage.search.remote import cloned, clones_folder, is_url, set_workspace, workspaces
-from test_search_commands import root, run
+from command_line import run
+from test_search_commands import root
 
 __all__ = ["root"]  # the fixture
 

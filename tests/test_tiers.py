@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from codesage.search.similar import similar
 from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
 from codesage.search.terms import indexed_words, parts_of
 from codesage.search.vectors import directions, restored
+from command_line import run
 from test_search import HashingEncoder
 
 TEXTS = {
@@ -247,10 +246,6 @@ def test_answers_do_not_depend_on_what_was_encoded_together(tmp_path, monkeypatc
 
 
 def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeypatch):
-    def run(*arguments):
-        command = [sys.executable, "-m", "codesage", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     encoder = codesage.load()
     place = [code, "--index-dir", tmp_path / "index"]
     index = opened(code, tmp_path, encoder)

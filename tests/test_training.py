@@ -32,6 +32,7 @@ from codesage.records import Document, Pair
 from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule, uncompiled
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
+from command_line import run
 from rounding import bf16_rounding
 
 CONFIG = Config(32, 2, 4, vocab_size=100, max_position_embeddings=64)  # with dropout, so random state matters
@@ -164,12 +165,12 @@ def test_time_used_outlives_a_kill(tmp_path):
 
 def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
     trained(tmp_path / "a", checkpoints=tmp_path / "kept", identity={"encoder": {"hidden_size": 32}, "tokens": "abc"})
-    for run, message in (
+    for other, message in (
         ({"encoder": {"hidden_size": 64}, "tokens": "abc"}, "encoder.hidden_size 32, now 64"),
         ({"encoder": {"hidden_size": 32}, "tokens": "xyz"}, "tokens abc, now xyz"),
     ):
         with pytest.raises(CodesageError, match=message) as error:
-            trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=run)
+            trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=other)
         assert "--fresh" in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
         trained(
@@ -264,6 +265,7 @@ def test_more_evaluations_take_the_same_steps(tmp_path):
 
 def test_curves_are_drawn(tmp_path, with_pictures):
     trained(tmp_path, evaluate=lambda: {"mrr": 0.5})
+    curves.draw(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "empty.jsonl").write_text("")
     curves.draw(tmp_path / "empty.jsonl", tmp_path / "none.png")
@@ -586,23 +588,9 @@ def test_impossible_training_is_refused_early(made, tmp_path, monkeypatch):
         stage_settings(micro_tokens=8)
 
 
-def codesage(*words: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    done = subprocess.run(
-        [sys.executable, "-m", "codesage", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        env=environment,
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done
-
-
 def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     folder, _, _ = made
-    done = codesage(
+    done = run(
         "pretrain",
         folder / "tokens",
         "--tokenizer",
@@ -679,6 +667,6 @@ def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):
     output = process.communicate()[1]
     assert process.returncode == 2 and "Traceback" not in output
     assert shlex.join(["codesage", *words]) in output.splitlines()[-1]
-    done = codesage(*words)
+    done = run(*words)
     assert "resuming from" in done.stderr and "steps 12" in done.stdout
     assert [line["step"] for line in lines(tmp_path / "model") if "loss" in line] == list(range(12))

@@ -74,7 +74,7 @@ def backward(
             _set_random_state(states[number])
             parts[number] = embed(rows[number])
         before(number == 0)
-        torch.autograd.backward(parts[number], gradients[number])
+        (parts[number] * gradients[number]).sum().backward()  # backward(gradients) would import sympy, 0.8 s
         parts[number] = None
     _set_random_state(after)
     return loss.detach()

