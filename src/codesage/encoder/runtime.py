@@ -138,19 +138,23 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
     folder = folder_of(path)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model, see 'codesage export --help'")
-    artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None
-    config = load_config(folder)
-    tokenizer = tokenizers.load(folder)
-    offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]
-    place = device_of(device, folder, precision)
-    chosen = precision if precision != "auto" else offered[0] if place == "cpu" else "torch"
-    if chosen not in offered:
-        raise CodesageError(f"{folder} offers {', '.join(offered)}, not {precision}: run 'codesage export' on it")
-    if chosen == "torch":
-        forward, content = _torch_forward(folder, place), _fingerprint(folder, artifact)
-    else:
-        forward = _int8_forward(folder / INT8) if chosen == "int8" else _fp32_forward(folder / FP32, tokenizer.pad_id)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(tokenizers.load, folder)  # meanwhile the session is made: both libraries leave Python free
+        artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None
+        config = load_config(folder)
+        offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]
+        place = device_of(device, folder, precision)
+        chosen = precision if precision != "auto" else offered[0] if place == "cpu" else "torch"
+        if chosen not in offered:
+            raise CodesageError(f"{folder} offers {', '.join(offered)}, not {precision}: run 'codesage export' on it")
+        if chosen == "torch":
+            forward = _torch_forward(folder, place)
+        elif chosen == "int8":
+            forward = _int8_forward(folder / INT8)
+        else:
+            forward = _fp32_forward(folder / FP32, reading.result().pad_id)
         content = _fingerprint(folder, artifact)
+        tokenizer = reading.result()
     trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else _foreign_length(folder)
     return Embedder(
         tokenizer,

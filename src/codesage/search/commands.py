@@ -417,13 +417,18 @@ def _asker(
     separate: bool = False,
     whole: bool = False,
 ) -> "Asker":
-    from codesage.encoder.runtime import load
-    from codesage.search.ask import Asker
-    from codesage.search.places import places_of
-    from codesage.search.refresh import refresh, refresh_or_share
+    from concurrent.futures import ThreadPoolExecutor
 
+    from codesage.encoder.runtime import load
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load, model)
+        from codesage.search.ask import Asker
+        from codesage.search.places import places_of
+        from codesage.search.refresh import refresh, refresh_or_share
+
+        encoder = loading.result()
     bring = refresh if whole else refresh_or_share
-    encoder = load(model)
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
