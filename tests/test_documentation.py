@@ -78,7 +78,9 @@ def test_every_column_is_documented():
     from codesage.corpus.stage import _SCHEMAS, _SKIPPED
 
     guide = (ROOT / "docs" / "corpus-guide.md").read_text(encoding="utf-8")
-    titles = {"files": "### Files", "functions": "### Functions", "pairs": "### Pairs", "held_out_pairs": "### Pairs"}
+    titles = {"files": "### Files", "functions": "### Functions", "pairs": "### Pairs"}
+    titles |= {"held_out_pairs": "### Pairs", "held_out_files": "### Files"}
+    assert titles.keys() == _SCHEMAS.keys()
     for name, title in titles.items():
         section = guide.split(title)[1].split("\n### ")[0]
         assert not [column for column in _SCHEMAS[name].names if f"`{column}`" not in section], name

@@ -9,13 +9,20 @@ import pyarrow.parquet as pq
 
 from codesage.artifacts import open_artifact
 from codesage.corpus.build.tables import compute, read_records, records_of
+from codesage.errors import CodesageError
 from codesage.records import Document, Pair
 
 
-def read_documents(corpus: Path | str) -> Iterator[Document]:
-    """The documents of the corpus at `corpus`, in order, including tests. CodesageError when it is missing or damaged."""
+def read_documents(corpus: Path | str, *, held_out: bool = False) -> Iterator[Document]:
+    """The documents of a corpus, or with `held_out` those of its held-out packages, in order, including tests.
+
+    CodesageError when the corpus is missing or damaged, or was built by a version that kept no held-out files.
+    """
     folder = open_artifact(corpus, "corpus").path
-    yield from read_records(sorted(folder.glob("files/*.parquet")), Document)
+    files = [folder / "held_out_files.parquet"] if held_out else sorted(folder.glob("files/*.parquet"))
+    if held_out and not files[0].is_file():
+        raise CodesageError(f"{corpus} keeps no files of its held-out packages: build it again with this version")
+    yield from read_records(files, Document)
 
 
 def read_pairs(corpus: Path | str, *, held_out: bool = False, kinds: Sequence[str] | None = None) -> Iterator[Pair]:

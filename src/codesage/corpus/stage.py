@@ -6,7 +6,7 @@ unit leaves depends on its input alone, and decisions over all of them are made 
 sources. So equal inputs give equal bytes, whatever the number of workers, the engine, and how often the build was killed.
 
 The corpus is an artifact of kind "corpus": files/part-*.parquet, functions/part-*.parquet, pairs/part-*.parquet,
-held_out_pairs.parquet, skipped.parquet (every file that was left out, and why), README.md and its pictures.
+held_out_pairs.parquet, held_out_files.parquet, skipped.parquet (every file that was left out, and why), README.md and its pictures.
 """
 
 import errno
@@ -51,6 +51,7 @@ _SCHEMAS = {
     "functions": schema_of(Function, without=("body_byte", "bare", "source"), path=str, package=str),
     "pairs": PAIRS,
     "held_out_pairs": PAIRS,
+    "held_out_files": DOCUMENTS,
 }
 
 
@@ -142,7 +143,7 @@ class _Build:
         with publish(out, "corpus", settings=stated, facts=self._report.facts) as folder:
             for name, units in shards.items():
                 for number, unit in enumerate(units):
-                    target = folder / (f"{name}.parquet" if name == "held_out_pairs" else f"{name}/part-{number:05}.parquet")
+                    target = folder / (f"{name}.parquet" if name.startswith("held_out") else f"{name}/part-{number:05}.parquet")
                     target.parent.mkdir(exist_ok=True)
                     _link(unit.folder / PART_FILE, target)
             with Writer(folder / "skipped.parquet", _SKIPPED) as writer:
@@ -269,10 +270,11 @@ class _Build:
         self._phase("compare", sum(len(key["held"]) for key in keys))
         verdicts = self._judged(keys, places, [source for _, source in origins])
         self._report.add_pairs(keys, verdicts)
-        pieces: dict[str, list[Piece]] = {"files": [], "functions": [], "pairs": [], "held_out_pairs": []}
+        pieces: dict[str, list[Piece]] = {name: [] for name in _SCHEMAS}
         for group, report in zip(groups, reports, strict=True):
             unit = group.unit
-            pieces["files"].append(Piece(unit.documents, tuple(report["read"]), unit.weight, unit.group))
+            for name, read in (("files", "read"), ("held_out_files", "held_read")):
+                pieces[name].append(Piece(unit.documents, tuple(report[read]), unit.weight, unit.group))
             pieces["functions"].append(Piece(unit.folder / FUNCTIONS_FILE, None, unit.weight))
         for place, key, verdict in zip(places, keys, verdicts, strict=True):
             for name, held in (("pairs", False), ("held_out_pairs", True)):
@@ -280,7 +282,7 @@ class _Build:
                 pieces[name].append(Piece(place / PAIRS_FILE, rows_of(stays), int(key["characters"][stays].sum())))
         shards = {}
         for name, found in pieces.items():
-            size = PART_CHARACTERS if name != "held_out_pairs" else sys.maxsize
+            size = sys.maxsize if name.startswith("held_out") else PART_CHARACTERS
             shards[name] = plan(self._work, found, schema=_SCHEMAS[name], characters=size)
         return shards
 

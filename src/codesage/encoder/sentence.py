@@ -5,6 +5,7 @@ with the same `encode` as the result of `codesage.load`.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class SentenceEncoder:
             raise CodesageError(f"{folder} is not a sentence-transformers model ({reason})") from None
         self.name, self.folder = name, folder
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the model's weights and settings, hexadecimal."""
         import hashlib
@@ -46,6 +47,22 @@ class SentenceEncoder:
         files = sorted(path for path in self.folder.rglob("*") if path.suffix in _HASHED)
         lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        return int(self._model.get_sentence_embedding_dimension() or self.encode([""]).shape[1])
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a text, with one token for the marks at its beginning and end."""
+        tokenizer = self._model.tokenizer
+        longest = min(self._model.max_seq_length or tokenizer.model_max_length, tokenizer.model_max_length)
+        return longest - tokenizer.num_special_tokens_to_add() + 1
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without marks."""
+        return [len(ids) for ids in self._model.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codesage.evaluate.tasks import ClassificationTask
+    from collections.abc import Callable, Sequence
+
+    from codesage.evaluate.reports import Report
+    from codesage.evaluate.tasks import ClassificationTask, RepositoryTask, Task
 
 
 class Classifier(StrEnum):
@@ -32,15 +35,22 @@ _Data = Annotated[
         "--benchmarks",
         "--data",
         help="Folder with a folder for each data set, in the layout of its authors: cosqa, advtest, codesearchnet, codenet, "
-        "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, runtime-error.",
+        "poj104, bigclonebench, mbxp, java-csharp, codecomplex, defect, runtime-error, repository-search.",
     ),
 ]
-_Task = Annotated[list[str] | None, typer.Option(help="Run only this data set; can be repeated. Default: all in --benchmarks.")]
+_Task = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Run only this data set; can be repeated. Default: all in --benchmarks but repository-search, which takes minutes "
+        "for each model. packages: the whole held-out packages of --corpus."
+    ),
+]
 _Download = Annotated[
     bool,
     typer.Option(
         "--download",
-        help="Fetch the data sets of --task that are not there from where their authors publish them, into the cache.",
+        help="Fetch the data sets of --task that are not there from where their authors publish them, into the cache; for "
+        "repository-search, the repositories.",
     ),
 ]
 _Device = Annotated[
@@ -56,6 +66,10 @@ _KeepLanguage = Annotated[
         help="Compare code across languages by plain cosine, as published, without removing the language from the vectors."
     ),
 ]
+_DenseWeight = Annotated[
+    float | None,
+    typer.Option(help="Weight of the vectors in the fusion; full text has 1. Default: 1, in repository-search that of search."),
+]
 _Width = Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")]
 
 
@@ -67,7 +81,7 @@ def evaluate(
     download: _Download = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     device: _Device = "auto",
-    dense_weight: Annotated[float, typer.Option(help="Weight of the vectors in the fusion; full text has 1.")] = 1.0,
+    dense_weight: _DenseWeight = None,
     classifier: _ClassifierKind = Classifier.exact,
     keep_language: _KeepLanguage = False,
     width: _Width = None,
@@ -75,15 +89,16 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:
-    """Compare models with BM25 and with their fusion: search by MRR or MAP, classification by macro F1, clones by F1."""
+    """Compare models with BM25 and with their fusion: search by MRR, MAP or NDCG, classification by macro F1, clones by F1."""
     from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
+    from codesage.search.ranking import DENSE_WEIGHT
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
-    before = None if against is None else reports.read_ranks(against)
+    before, parts_before = ({}, {}) if against is None else reports.read_ranks(against)
     paths = _named(models)
     loaded = {
         name: stage.CachedEncoder(
@@ -98,23 +113,21 @@ def evaluate(
     }
     for number, (title, group) in enumerate(tasks.items(), 1):
         say(f"{title}: task {number} of {len(tasks)}")
-        first = group[0]
-        if isinstance(first, sets.CloneTask):
-            report.add(title, "F1", stage.clone_detection(systems, first))
-        elif isinstance(first, sets.ClassificationTask):
-            report.add(title, "macro F1", _classification(systems, paths, first, classifier, device))
+        if isinstance(group[0], sets.ClassificationTask):
+            report.add(title, "macro F1", _classification(systems, paths, group[0], classifier, device))
+        elif isinstance(group[0], sets.RepositoryTask):
+            _search(report, title, group[0], systems, dense_weight, say)
         else:
-            metric = "map" if isinstance(first, sets.GroupTask) else "mrr"
-            searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
-            figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=not keep_language)
-            report.add(title, metric, figures, values, [one.name for one in searched])
+            _compare(report, title, group, systems, 1.0 if dense_weight is None else dense_weight, centred=not keep_language)
     typer.echo(report.text())
-    if before is not None:
-        typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before)]))
+    if against is not None:
+        changed = reports.changed(report.parts, parts_before)
+        typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before, changed)]))
     record = {
         "precision": precision,
         "device": device,
-        "dense_weight": dense_weight,
+        "dense_weight": 1.0 if dense_weight is None else dense_weight,
+        "dense_weight_of_search": DENSE_WEIGHT if dense_weight is None else dense_weight,
         "classifier": classifier.value,
         "keep_language": keep_language,
         "tasks": sets.sizes(tasks),
@@ -122,11 +135,48 @@ def evaluate(
         "encoding": {name: one.facts() for name, one in systems.items()},
     }
     if out is not None:
-        reports.write(out, record, report.values)
+        reports.write(out, record, report.values, report.parts)
     if plots is not None:
         from codesage.evaluate.plots import draw
 
         typer.echo("\n" + "\n".join(map(str, draw(record, plots))))
+
+
+def _compare(
+    report: "Report", title: str, group: "Sequence[Task]", systems: dict, dense_weight: float, *, centred: bool
+) -> None:
+    """Add the figures of clones, or of search among candidates."""
+    from codesage.evaluate import sets, stage
+
+    if isinstance(group[0], sets.CloneTask):
+        report.add(title, "F1", stage.clone_detection(systems, group[0]))
+        return
+    metric = "map" if isinstance(group[0], sets.GroupTask) else "mrr"
+    searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
+    figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=centred)
+    report.add(title, metric, figures, values, [one.name for one in searched])
+
+
+def _search(
+    report: "Report",
+    title: str,
+    task: "RepositoryTask",
+    systems: dict,
+    dense_weight: float | None,
+    say: "Callable[[str], None]",
+) -> None:
+    """Add the figures of search in whole repositories, and what is left out of them."""
+    from codesage.evaluate import repositories, searching
+
+    figures, values = searching.compare(
+        {name: one.for_search for name, one in systems.items()},
+        task,
+        repositories.repositories_folder() / "indexes",
+        dense_weight=searching.DENSE_WEIGHT if dense_weight is None else dense_weight,
+        say=say,
+    )
+    names = [one.name for one in task.searched]
+    report.add(title, searching.METRIC, figures, values, names, [task.left_out] if task.missing else [])
 
 
 def _classification(

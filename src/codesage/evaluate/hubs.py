@@ -295,4 +295,5 @@ UNPUBLISHED = {
     "runtime-error": "its authors publish tokens without source code (TFRecords of google-research/runtime-error-prediction)",
     "mbxp": "its authors publish it in another layout",
     "java-csharp": "its authors publish it in another layout",
+    "repository-search": "its authors publish the queries in another layout",
 }

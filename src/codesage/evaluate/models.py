@@ -6,6 +6,7 @@ In: a folder, or the name of a baseline. Out: an encoder of texts.
 import json
 from pathlib import Path
 
+from codesage.artifacts import sha256_of
 from codesage.encoder import runtime, sentence
 from codesage.encoder.config import load_config
 from codesage.encoder.folders import BUNDLED
@@ -59,5 +60,9 @@ def _random(device: str) -> runtime.Embedder:
         encoder = Encoder(config).eval().to(device)
     longest = min(runtime.CODE_TOKENS, config.max_position_embeddings)
     return runtime.Embedder(
-        tokenizer.load(BUNDLED), runtime.forward_of(encoder), width=config.hidden_size, max_tokens=longest, fingerprint=RANDOM
+        tokenizer.load(BUNDLED),
+        runtime.forward_of(encoder),
+        width=config.hidden_size,
+        max_tokens=longest,
+        fingerprint=f"{RANDOM}:{sha256_of(BUNDLED / 'config.json')[:8]}{sha256_of(BUNDLED / 'tokenizer.json')[:8]}",
     )

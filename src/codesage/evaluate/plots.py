@@ -23,22 +23,23 @@ def draw(record: dict, folder: Path) -> list[Path]:
         if all(" to " in part for part in parts)
     ]
     figures = record["figures"]
-    points = {system: (facts["milliseconds"], _means(figures, system)) for system, facts in record["encoding"].items()}
+    encoding = {system: facts for system, facts in record["encoding"].items() if facts["texts"]}
+    points = {system: (facts["milliseconds"], _means(figures, system)) for system, facts in encoding.items()}
     if any(means for _, means in points.values()):
         files.append(_lines(points, figures, folder / "quality-and-time.png", "milliseconds to encode a text (log scale)"))
-        widths = {system: (facts["width"], _means(figures, system)) for system, facts in record["encoding"].items()}
+        widths = {system: (facts["width"], _means(figures, system)) for system, facts in encoding.items()}
         if len({width for width, _ in widths.values()}) > 1:
             files.append(_lines(widths, figures, folder / "quality-and-width.png", "width of the vectors (log scale)"))
     return files
 
 
 def _means(figures: dict, system: str) -> dict[str, float]:
-    """MRR or MAP of each task that the system was measured on."""
+    """MRR, MAP or NDCG@10 of each task that the system was measured on."""
     return {task: _quality(systems[system]) for task, systems in figures.items() if system in systems}
 
 
 def _quality(figure: dict[str, float]) -> float:
-    return figure["map"] if "map" in figure else figure["mrr"]
+    return next(figure[metric] for metric in ("map", "mrr", "NDCG@10") if metric in figure)
 
 
 def _heat_map(task: str, system: str, parts: dict[str, float], folder: Path) -> Path:
@@ -80,7 +81,7 @@ def _lines(points: dict[str, tuple[float, dict[str, float]]], figures: dict, out
         axis.set_title(task, color=_INK, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    axes[0].set_ylabel("MRR or MAP x 100")
+    axes[0].set_ylabel("MRR, MAP or NDCG x 100")
     figure.supxlabel(title, fontsize=9)
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from codesage.evaluate.intervals import bootstrap, chance, interval
 
 Figures = dict[str, dict[str, dict[str, float]]]  # by task, by system
 Ranks = dict[str, dict[str, list[np.ndarray]]]  # by task, by system: the reciprocal ranks of the queries of each part
+Parts = dict[str, list[str]]  # by task: the names of its parts
 _MEASURED_WITH = (
     "codesage",
     "numpy",
@@ -39,31 +40,44 @@ class Report:
     def __init__(self) -> None:
         self._metrics: dict[str, str] = {}
         self._figures: Figures = {}
-        self._parts: dict[str, list[str]] = {}
+        self._notes: list[str] = []
+        self.parts: Parts = {}
         self.values: Ranks = {}
 
-    def add(self, task: str, metric: str, figures: dict, values: dict | None = None, parts: Sequence[str] = ()) -> None:
-        """Add a task's figures by system. `values`: by system, those of the queries of each part. `parts`: their names."""
+    def add(
+        self,
+        task: str,
+        metric: str,
+        figures: dict,
+        values: dict | None = None,
+        parts: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Add a task's figures by system. `values`: by system, those of the queries of each part. `parts`: their names.
+
+        `notes`: lines that stand below the tables, such as about what is left out.
+        """
         self._metrics[task] = metric
+        self._notes += notes
         if values is not None:
-            self.values[task], self._parts[task] = values, list(parts)
+            self.values[task], self.parts[task] = values, list(parts)
             figures = with_intervals({task: figures}, {task: values})[task]
         self._figures[task] = figures
 
     def text(self) -> str:
-        """Markdown: a table for each metric, and one for each system of a task that has every pair of several languages."""
+        """Markdown: a table for each metric, one for each system of a task that has every pair of several languages, notes."""
         tables = [
             table({task: self._figures[task] for task, own in self._metrics.items() if own == metric}, metric)
             for metric in dict.fromkeys(self._metrics.values())
         ]
-        for task, parts in self._parts.items():
+        for task, parts in self.parts.items():
             if self._metrics[task] == "map" and len(parts) > 1:
                 tables += [
                     f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
                     + grid(parts, [100 * part.mean() for part in values])
                     for system, values in self.values[task].items()
                 ]
-        return "\n\n".join(tables)
+        return "\n\n".join(tables + self._notes)
 
     def record(self) -> dict:
         """For the JSON file. "figures": tasks with queries. "parts": the mean of each part of a task."""
@@ -79,10 +93,11 @@ class Report:
                 )
                 for system in self.values[task]
             }
-            for task, names in self._parts.items()
+            for task, names in self.parts.items()
             if len(names) > 1
         }
-        return {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
+        told = {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
+        return told | ({"notes": self._notes} if self._notes else {})
 
 
 def grid(parts: Sequence[str], values: Sequence[float]) -> str:
@@ -114,7 +129,7 @@ def _cell(figure: dict | None, metric: str) -> str:
 
 
 def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
-    """`figures` with the 95% interval of each MRR or MAP, times 100, as `low` and `high`."""
+    """`figures` with the 95% interval of each MRR, MAP or NDCG, times 100, as `low` and `high`."""
     found: Figures = {}
     for task, systems in figures.items():
         found[task] = {}
@@ -124,15 +139,18 @@ def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
     return found
 
 
-def differences(ranks: Ranks, other: Ranks) -> list[str]:
-    """A line for each system and task in both reports: the difference of MRR or MAP times 100, its interval and p-value."""
+def differences(ranks: Ranks, other: Ranks, changed: Collection[str] = ()) -> list[str]:
+    """A line for each system and task in both reports: the difference of MRR, MAP or NDCG times 100, its interval and p-value.
+
+    `changed`: tasks that are not compared, since their parts have other names.
+    """
     lines = []
     for task, systems in ranks.items():
         for system, own in systems.items():
             before = other.get(task, {}).get(system)
             if before is None:
                 continue
-            if [len(part) for part in own] != [len(part) for part in before]:
+            if task in changed or [len(part) for part in own] != [len(part) for part in before]:
                 lines.append(f"{task}, {system}: not compared, the queries differ")
                 continue
             difference_S = bootstrap([one - two for one, two in zip(own, before, strict=True)])
@@ -146,19 +164,24 @@ def differences(ranks: Ranks, other: Ranks) -> list[str]:
     return lines
 
 
-def write(out: Path, record: dict, ranks: Ranks) -> None:
+def changed(parts: Parts, before: Parts) -> set[str]:
+    """The tasks whose parts have other names than before. A report of an older version has no names."""
+    return {task for task, names in parts.items() if before.get(task, names) != names}
+
+
+def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
     """Write the record as JSON, and the reciprocal ranks beside it. CodesageError when they cannot be written."""
     try:
-        _write(out, record, ranks)
+        _write(out, record, ranks, parts)
     except OSError as error:
         raise CodesageError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
 
 
-def _write(out: Path, record: dict, ranks: Ranks) -> None:
+def _write(out: Path, record: dict, ranks: Ranks, names: Parts) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {
-        json.dumps([task, system, part]): values
+        json.dumps([task, system, part, *names.get(task, ())[part : part + 1]]): values
         for task, systems in ranks.items()
         for system, parts in systems.items()
         for part, values in enumerate(parts)
@@ -166,19 +189,22 @@ def _write(out: Path, record: dict, ranks: Ranks) -> None:
     np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
 
 
-def read_ranks(report: Path) -> Ranks:
-    """The reciprocal ranks of a report. CodesageError when they are missing."""
+def read_ranks(report: Path) -> tuple[Ranks, Parts]:
+    """The reciprocal ranks of a report, and the names of the parts of its tasks. CodesageError when they are missing."""
     found: Ranks = {}
+    parts: dict[str, dict[int, str]] = {}
     try:
         with open(_beside(report), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files, key=lambda name: json.loads(name)[2]):
-                task, system, _ = json.loads(name)
+                task, system, number, *named = json.loads(name)
                 found.setdefault(task, {}).setdefault(system, []).append(arrays[name])
+                for one in named:
+                    parts.setdefault(task, {})[number] = one
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise CodesageError(
             f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate --out'"
         ) from None
-    return found
+    return found, {task: list(names.values()) for task, names in parts.items()}
 
 
 def _beside(report: Path) -> Path:

@@ -7,21 +7,24 @@ from its hub. Out: tasks by title, in the order of the paper's tables.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codesage.errors import CodesageError
-from codesage.evaluate import hubs, local, standard
-from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask, Task
+from codesage.evaluate import hubs, local, packages, repositories, standard
+from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RepositoryTask, RetrievalTask, Task
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """`files`: what its folder holds, for messages."""
+    """`files`: what its folder holds, for messages. `slow`: measured only when it is named."""
 
     title: str
     load: Callable[[Path], Sequence[Task]]
     files: str
+    slow: bool = False
 
 
+PACKAGES = "packages"
 SETS = {
     "cosqa": DataSet("CoSQA", lambda folder: [_cosqa(folder)], "code_idx_map.txt and cosqa-retrieval-test-500.json"),
     "advtest": DataSet("AdvTest", lambda folder: [standard.advtest(folder)], "test.jsonl"),
@@ -40,6 +43,9 @@ SETS = {
         lambda folder: [standard.runtime_error(folder)],
         "train_balanced.json, valid_balanced.json and test_balanced.json",
     ),
+    "repository-search": DataSet(
+        "repository search", repositories.read, "repositories.jsonl and queries.jsonl", slow=True
+    ),
 }
 
 
@@ -50,29 +56,44 @@ def _cosqa(folder: Path) -> RetrievalTask:
 def read(
     corpus: Path | None, folder: Path | None, wanted: Sequence[str], *, say: Callable[[str], None], download: bool = False
 ) -> dict[str, Sequence[Task]]:
-    """The wanted tasks by title; default: all in `folder`. `say` is called with a line about what is missing or fetched.
+    """The wanted tasks by title; default: all in `folder` but slow ones. `say` gets a line about what is missing or fetched.
 
-    `download`: fetch wanted data sets that are neither in `folder` nor in the cache. CodesageError when a name is unknown, a
-    data set that was asked for is missing, damaged or cannot be fetched, or there is no task.
+    `download`: fetch wanted data sets that are neither in `folder` nor in the cache, and repositories that no clone there
+    has. CodesageError when a name is unknown, a data set that was asked for is missing, damaged or cannot be fetched, none of
+    the repositories is there, or there is no task.
     """
-    if unknown := [name for name in wanted if name not in SETS]:
-        raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(SETS)}")
+    if unknown := [name for name in wanted if name not in (*SETS, PACKAGES)]:
+        raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(SETS)} or {PACKAGES}")
     if download and not wanted:
-        raise CodesageError(f"--download fetches the data sets of --task: name one or more of {', '.join(hubs.PUBLISHED)}")
+        fetched = ", ".join([*hubs.PUBLISHED, "repository-search"])
+        raise CodesageError(f"--download fetches the data sets of --task: name one or more of {fetched}")
     tasks: dict[str, Sequence[Task]] = {}
     if corpus is not None:
         tasks["held-out pairs"] = [local.held_out_pairs(corpus)]
+    if PACKAGES in wanted:
+        if corpus is None:
+            raise CodesageError(f"--task {PACKAGES} searches the held-out packages of a corpus: give --corpus")
+        tasks["held-out packages"] = packages.held_out_packages(corpus)
     if folder is not None and not folder.is_dir():
         say(f"{folder} is not there: its tasks are left out")
         folder = None
     for name, one in SETS.items():
-        if folder is not None and (folder / name).is_dir() and (name in wanted or not wanted):
-            tasks[one.title] = one.load(folder / name)
-        elif name in wanted:
-            tasks[one.title] = one.load(_elsewhere(name, folder, say, download))
+        here = folder is not None and (folder / name).is_dir()
+        if here and one.slow and not wanted:
+            say(f"{name} takes minutes for each model: it is left out unless --task {name} names it")
+        elif name in wanted or (here and not wanted):
+            found = one.load(folder / name if folder is not None and here else _elsewhere(name, folder, say, download))
+            tasks[one.title] = [_with_folders(task, download=download, say=say) for task in found]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
     return tasks
+
+
+def _with_folders(task: Task, **choices: Any) -> Task:
+    """`task`, its repositories laid out if it has some."""
+    if isinstance(task, RepositoryTask):
+        return repositories.laid_out(task, repositories.repositories_folder(), **choices)
+    return task
 
 
 def _elsewhere(name: str, folder: Path | None, say: Callable[[str], None], download: bool) -> Path:
@@ -100,6 +121,13 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
         return {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
     if isinstance(first, ClassificationTask):
         return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.counted}
+    if isinstance(first, RepositoryTask):
+        return {
+            "repositories": len(first.searched),
+            "queries": sum(len(one.questions) for one in first.searched),
+            "repositories not there": len(first.missing),
+            "queries about these": sum(len(one.questions) for one in first.repositories if one.name in first.missing),
+        }
     searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
     found = {
         "tasks": len(group),

@@ -21,6 +21,7 @@ from codesage.errors import CodesageError
 from codesage.evaluate.features import K1, B, EncodesTexts, checked, features_of
 from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.records import Encoder
 from codesage.search.statics import statics_of
 from codesage.search.terms import indexed_words
 from codesage.words import split_words
@@ -55,13 +56,19 @@ class CachedEncoder:
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
         return np.stack([self._known[kind, text] for text in texts])
 
+    @property
+    def for_search(self) -> Encoder:
+        """The encoder itself: an index keeps its vectors."""
+        return cast("Encoder", self._encoder)
+
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Like the encoder's own `token_ids`, for code."""
         return cast("Embedder", self._encoder).token_ids(texts)
 
     def facts(self) -> dict[str, float]:
         """Width, number of texts encoded, and milliseconds for each."""
-        return {"width": self.width, "texts": self.texts, "milliseconds": round(1000 * self.seconds / max(1, self.texts), 3)}
+        width = self.width or getattr(self._encoder, "width", 0)
+        return {"width": width, "texts": self.texts, "milliseconds": round(1000 * self.seconds / max(1, self.texts), 3)}
 
 
 class Truncated:
@@ -77,6 +84,13 @@ class Truncated:
             raise CodesageError(f"the vectors have width {vectors.shape[1]}: --width must be at most that, not {self.width}")
         return unit_length(vectors[:, : self.width])
 
+    @property
+    def for_search(self) -> Encoder:
+        """The encoder of an index with truncated vectors."""
+        from codesage.evaluate.searching import Cut
+
+        return Cut(self._encoder.for_search, self.width)
+
     def facts(self) -> dict[str, float]:
         """As of the encoder whose vectors these are, with the width."""
         return {**self._encoder.facts(), "width": self.width}
@@ -89,9 +103,9 @@ class StaticEncoder:
         statics = statics_of(encoder)
         if statics is None:
             raise CodesageError("static vectors need an encoder that shows its tokens: give a model folder")
-        self._statics = statics
+        self._statics, self.width, self.fingerprint = statics, statics.width, f"static-{encoder.fingerprint}"
 
-    def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """Like the encoder's own `encode`: float32 (N, 96)."""
         return self._statics.encode([indexed_words(query_form(text) if kind == "text" else text) for text in texts])
 

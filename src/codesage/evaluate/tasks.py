@@ -1,11 +1,12 @@
-"""What an evaluation task is: queries, candidates and answers; code and labels; pairs of code that are clones or not.
+"""What an evaluation task is: queries, candidates and answers; code and labels; pairs of clones; questions about repositories.
 
-In: nothing. Out: the types that the loaders (local.py, standard.py) fill and stage.py measures. A task without anything to
+In: nothing. Out: the types that the loaders (local.py, standard.py, repositories.py) fill and stage.py and searching.py measure. A task without anything to
 measure is refused with a CodesageError when it is made, since its figures would be of nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from codesage.errors import CodesageError
 
@@ -83,10 +84,69 @@ class ClassificationTask:
         _require(self.name, rows=self.texts, **parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What answers a question: a file by its path below the repository, or these lines of it (the last included)."""
+
+    path: str
+    lines: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query about a repository. All targets count alike."""
+
+    text: str
+    targets: Sequence[Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A public repository of git at one revision, of which the folder `root` is searched. `published`: figures by system."""
+
+    name: str
+    github: str  # owner/name
+    language: str
+    root: str
+    revision: str  # the whole hash of a commit
+    questions: Sequence[Question]
+    published: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryTask:
+    """Search in whole repositories, measured by NDCG@10.
+
+    `folders`: of each repository that is there, by name, the folder to search. `missing`: why each of the others is not.
+    """
+
+    name: str
+    repositories: Sequence[Repository]
+    folders: dict[str, Path] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(self.name, repositories=self.repositories)
+
+    @property
+    def searched(self) -> list[Repository]:
+        """The repositories that are there."""
+        return [one for one in self.repositories if one.name in self.folders]
+
+    @property
+    def left_out(self) -> str:
+        """A line about the repositories that are missing."""
+        here, asked = self.searched, sum(len(one.questions) for one in self.repositories)
+        return (
+            f"{self.name}: {len(here):,} of {len(self.repositories):,} repositories with "
+            f"{sum(len(one.questions) for one in here):,} of {asked:,} queries; not there: {', '.join(self.missing)}"
+        )
+
+
 def _require(name: str, **items: Sequence) -> None:
     if not all(map(len, items.values())):
         counts = ", ".join(f"{len(found):,} {kind}" for kind, found in items.items())
         raise CodesageError(f"{name} has {counts}: expected one or more of each")
 
 
-Task = RetrievalTask | GroupTask | CloneTask | ClassificationTask
+Task = RetrievalTask | GroupTask | CloneTask | ClassificationTask | RepositoryTask

@@ -44,6 +44,11 @@ class StaticVectors:
         self._vectors = np.zeros((1_024, table_VD.shape[1]), np.float32)
         self._lock = threading.Lock()
 
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        return self._table_VD.shape[1]
+
     def encode(self, texts: Sequence[list[str]]) -> np.ndarray:
         """float32 (N, D), rows of unit length, of the words of each text (search.terms); zeros for a text without words."""
         return self.encode_words(words_of([field for text in texts for field in (text, [], [])]))

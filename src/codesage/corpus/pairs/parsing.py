@@ -61,6 +61,7 @@ class _Results:
     pairs: list[Pair] = field(default_factory=list)
     tests: list[Tested] = field(default_factory=list)
     read: list[int] = field(default_factory=list)  # rows that go into the file shards
+    held_read: list[int] = field(default_factory=list)  # rows that go into the shard of held-out files
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
     dropped: Counter = field(default_factory=Counter)
     counts: dict[str, Counter] = field(
@@ -70,7 +71,7 @@ class _Results:
 
 @dataclass(frozen=True, slots=True)
 class Parse:
-    """Task: functions, pairs, tests and keys of a row group. Held-out documents give no files and no functions."""
+    """Task: functions, pairs, tests and keys of a row group. Held-out documents are told apart, and give no functions."""
 
     held_out: frozenset[str]  # packages
     exclude: str  # folder of benchmark items, or ""
@@ -99,6 +100,7 @@ class Parse:
                 "skipped": results.skipped,
                 "dropped": results.dropped,
                 "read": results.read,
+                "held_read": results.held_read,
                 "tests": len(results.tests),
                 **results.counts,
             }
@@ -148,8 +150,8 @@ class Parse:
         results.dropped.update(dropped)
         kept = results.held_functions if held else results.functions
         kept += [(function, document.path, document.package, row) for function in definitions]
+        (results.held_read if held else results.read).append(row)
         if not held:
-            results.read.append(row)
             results.counts["functions"][document.language] += len(definitions)
             results.counts["documented"][document.language] += sum(function.docstring != "" for function in definitions)
 

@@ -1,0 +1,55 @@
+"""Search within whole held-out packages of a corpus: documentation finds its function among ALL functions of the package.
+
+In: a corpus. Out: one task for each held-out package. The candidates are the definitions of its functions without documentation,
+with or without a text of their own, tests included; equal ones count once. The queries are the texts of its pairs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from codesage.corpus.read import read_documents, read_pairs
+from codesage.errors import CodesageError
+from codesage.evaluate.tasks import RetrievalTask
+from codesage.records import Document
+from codesage.syntax import ParseRefused, functions, parse
+
+QUERIES = 200  # of a package, at most
+
+
+def held_out_packages(corpus: Path | str, *, queries: int = QUERIES, seed: int = 0) -> list[RetrievalTask]:
+    """A task for each held-out package, with `queries` of its distinct texts at most, drawn by chance.
+
+    Queries whose function is among no candidates are counted as `unanswered`, as where a text describes several functions.
+    CodesageError when the corpus keeps no held-out files or pairs.
+    """
+    candidates: dict[str, dict[str, int]] = defaultdict(dict)  # by package: the row of each definition
+    for document in read_documents(corpus, held_out=True):
+        rows = candidates[document.package]
+        for code in _definitions(document):
+            rows.setdefault(code, len(rows))
+    asked: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # by package and text: the definitions
+    for pair in read_pairs(corpus, held_out=True, kinds=("function",)):
+        asked[pair.package][pair.text].add(pair.code)
+    found = [_task(package, asked[package], rows, queries, seed) for package, rows in candidates.items() if asked[package]]
+    if not found:
+        raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
+    return found
+
+
+def _definitions(document: Document) -> Iterator[str]:
+    try:
+        tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
+    except ParseRefused:  # it has no pairs either
+        return
+    yield from (one.signature + one.body for one in functions(tree) if one.kind == "function")
+
+
+def _task(package: str, asked: dict[str, set[str]], row_of: dict[str, int], queries: int, seed: int) -> RetrievalTask:
+    answered = [text for text, codes in asked.items() if len(codes) == 1 and codes <= row_of.keys()]
+    order = np.random.default_rng(seed).permutation(len(answered))[:queries]
+    chosen = [answered[index] for index in order]
+    answers = [row_of[next(iter(asked[text]))] for text in chosen]
+    return RetrievalTask(package, chosen, list(row_of), answers, unanswered=len(asked) - len(answered))

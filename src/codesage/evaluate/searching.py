@@ -1,0 +1,117 @@
+"""Search itself, measured on whole repositories: what `codesage search` answers, by NDCG@10 over chunks.
+
+In: encoders, and repositories with questions. Out: figures by system, and the NDCG of each question. Each repository is indexed for
+each encoder; the index is kept, and vectors come from the cache that all indexes share. The rank of a target is that of the first
+chunk whose path ends with it and overlaps its lines, as the authors of the benchmark count; all targets count alike, and the
+ideal is over the smaller of ten and the number of targets. Shapes: Q questions.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesage.encoder.unit import unit_length
+from codesage.errors import CodesageError
+from codesage.evaluate.tasks import Question, RepositoryTask, Target
+from codesage.records import Chunk, Encoder
+from codesage.search import query as engine
+from codesage.search.index import Index
+from codesage.search.pieces import CountsTokens
+from codesage.search.ranking import DENSE_WEIGHT
+from codesage.search.vectors import Vectors
+
+METRIC = "NDCG@10"
+TOP = 10
+VECTORS_ALONE = 1e6  # weight of the vectors, beside which full text does not count
+
+
+class Cut:
+    """An encoder whose vectors are truncated to `width`, for an index; the whole ones come from the cache, if they are there."""
+
+    def __init__(self, encoder: Encoder, width: int) -> None:
+        """CodesageError when the vectors are narrower."""
+        if encoder.width < width:
+            raise CodesageError(f"the vectors have width {encoder.width}: --width must be at most that, not {width}")
+        self._encoder, self.width, self.fingerprint = encoder, width, f"{encoder.fingerprint}-{width}"
+        if isinstance(encoder, CountsTokens):
+            self.max_tokens, self.token_counts = encoder.max_tokens, encoder.token_counts
+
+    def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
+        """float32 (n, width), rows of unit length."""
+        if kind == "text":
+            return unit_length(self._encoder.encode(texts, kind=kind)[:, : self.width])
+        cache = Vectors(self._encoder)
+        try:
+            return unit_length(cache.encode(texts)[:, : self.width])
+        finally:
+            cache.close()
+
+
+def compare(
+    encoders: Mapping[str, Encoder],
+    task: RepositoryTask,
+    indexes: Path,
+    *,
+    dense_weight: float = DENSE_WEIGHT,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
+    """By system: the mean over repositories of the mean NDCG@10 times 100, and that of each question, float64 (Q,), by repository.
+
+    The systems are full text alone, each encoder alone, and both fused, all with the rules of search. `indexes`: the folder
+    where indexes are kept. `say` is called with a line before each repository and encoder.
+    """
+    values: dict[str, list[np.ndarray]] = {}
+    for number, repository in enumerate(task.searched, start=1):
+        for name, encoder in encoders.items():
+            say(f"{name}: {repository.name}, {number} of {len(task.searched)} repositories")
+            weights = {"BM25": 0.0} if name == next(iter(encoders)) else {}
+            weights |= {name: VECTORS_ALONE, f"{name} + BM25": dense_weight}
+            with indexed(task.folders[repository.name], indexes, encoder) as index:
+                for system, weight in weights.items():
+                    values.setdefault(system, []).append(gains(index, encoder, repository.questions, dense_weight=weight))
+    figures = {
+        system: {METRIC: round(100 * float(np.mean([part.mean() for part in parts])), 2)} for system, parts in values.items()
+    }
+    return figures, values
+
+
+@contextmanager
+def indexed(root: Path, indexes: Path, encoder: Encoder) -> Iterator[Index]:
+    """The index of `root` for this encoder, up to date, closed after the block."""
+    folder = indexes / f"{root.name}-{encoder.fingerprint.replace(':', '-')}"
+    index = Index.open(root, folder=folder, encoder=encoder)
+    try:
+        index.update(encoder)
+        yield index
+    finally:
+        index.connection.close()
+
+
+def gains(index: Index, encoder: Encoder, questions: Sequence[Question], **choices: Any) -> np.ndarray:
+    """NDCG@10 of each question, float64 (Q,); `choices` as in `search.query.search`."""
+    found = []
+    for question in questions:
+        hits = engine.search(index, encoder, question.text, top=TOP, **choices)
+        found.append(ndcg([hit.chunk for hit in hits], question.targets))
+    return np.array(found)
+
+
+def ndcg(chunks: Sequence[Chunk], targets: Sequence[Target]) -> float:
+    """NDCG@10 of one question whose answers are `chunks`, best first."""
+    ranks = [
+        next((rank for rank, chunk in enumerate(chunks[:TOP], 1) if answers(chunk, target)), None) for target in targets
+    ]
+    gained = sum(1 / math.log2(rank + 1) for rank in ranks if rank)
+    return gained / sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(targets)) + 1))
+
+
+def answers(chunk: Chunk, target: Target) -> bool:
+    """Whether a chunk, its path below the searched root, lies in a target, its path below the repository."""
+    path, wanted = f"/{chunk.path}", f"/{target.path}"
+    if not (wanted.endswith(path) or path.endswith(wanted)):
+        return False
+    return target.lines is None or (chunk.start_line <= target.lines[1] and target.lines[0] <= chunk.end_line)
