@@ -2,23 +2,23 @@
 
     python benchmarks/score_floor.py DATA --cache DIR [--model default] [--only REPO]... [--out FILE]
 
-Real queries are those of the public benchmark of repositories (benchmarks/repository_search.py, which lays out and indexes the
-repositories in the same cache). Nonsense is random letters, neighbouring keys of a keyboard, questions from outside
-programming, and random words of everyday things; a seed makes it the same in each run. One word that is a part of a name in the
-repository is answered by design.
+Real queries are those of the public benchmark of repositories (benchmarks/repository_search.py, whose cache may be given).
+Nonsense is random letters, neighbouring keys of a keyboard, questions from outside programming, and random words of everyday
+things; a seed makes it the same in each run. One word that is a part of a name in the repository is answered by design.
 """
 
 import argparse
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
 import codesage
 from codesage.evaluate.reports import environment
+from codesage.evaluate.searching import indexed
 from codesage.search import floor
-from repository_search import indexed, lay_out, read_lines
+from repository_search import task_of
 
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 DOMAINS = (
@@ -60,18 +60,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     encoder = codesage.load(None if arguments.model == "default" else arguments.model)
-    asked = defaultdict(list)
-    for query in read_lines(arguments.data / "queries.jsonl"):
-        asked[query["repo"]].append(query["query"])
+    task = task_of(arguments.data, arguments.cache, arguments.only)
     repositories, refused = {}, []
-    for repository in read_lines(arguments.data / "repositories.jsonl"):
-        name = repository["repo"]
-        root = None if arguments.only and name not in arguments.only else lay_out(repository, arguments.cache)
-        if root is not None:
-            queries = {"real": asked[name], **nonsense()}
-            repositories[name], without = measured(indexed(root, arguments.cache / "indexes", encoder), encoder, queries)
-            refused += [f"{name}: {query}" for query in without["real"]]
-            print(name, repositories[name], flush=True)
+    for repository in task.searched:
+        name, queries = repository.name, {"real": [question.text for question in repository.questions], **nonsense()}
+        with indexed(task.folders[name], arguments.cache / "indexes", encoder) as index:
+            repositories[name], without = measured(index, encoder, queries)
+        refused += [f"{name}: {query}" for query in without["real"]]
+        print(name, repositories[name], flush=True)
     total = Counter()
     for one in repositories.values():
         for kind, (answered, count) in one.items():

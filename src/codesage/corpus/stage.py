@@ -6,7 +6,8 @@ unit leaves depends on its input alone, and decisions over all of them are made 
 sources. So equal inputs give equal bytes, whatever the number of workers, the engine, and how often the build was killed.
 
 The corpus is an artifact of kind "corpus": files/part-*.parquet, functions/part-*.parquet, pairs/part-*.parquet,
-held_out_pairs.parquet, held_out_files.parquet, skipped.parquet (every file that was left out, and why), README.md and its pictures.
+held_out_pairs.parquet, held_out_files.parquet, skipped.parquet (every file that was left out, and why), README.md and its
+pictures.
 """
 
 import errno

@@ -48,10 +48,10 @@ class SentenceEncoder:
         lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Of the vectors."""
-        return int(self._model.get_sentence_embedding_dimension() or self.encode([""]).shape[1])
+        return self.encode(["width"]).shape[1]
 
     @property
     def max_tokens(self) -> int:

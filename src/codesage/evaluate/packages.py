@@ -1,7 +1,7 @@
 """Search within whole held-out packages of a corpus: documentation finds its function among ALL functions of the package.
 
-In: a corpus. Out: one task for each held-out package. The candidates are the definitions of its functions without documentation,
-with or without a text of their own, tests included; equal ones count once. The queries are the texts of its pairs.
+In: a corpus. Out: one task for each held-out package. The candidates are the definitions of all its functions, tests included,
+without their documentation; equal ones count once. The queries are the texts of its pairs.
 """
 
 from collections import defaultdict

@@ -1,9 +1,9 @@
-"""Questions about whole repositories whose answers are files, and the repositories at the revisions that the questions are about.
+"""Questions about whole repositories, whose answers are files, and the repositories at the revisions that they are about.
 
 In: a folder with `repositories.jsonl` and `queries.jsonl` (the public benchmark of MinishLab/semble as JSON lines), and a cache
-folder. Out: a task, each repository laid out as files at its revision. Below the cache, `clones/OWNER+NAME` may be any clone, which
-is only read; what is fetched goes to a repository of its own beside it, one commit without history. Files are read from git's
-objects, without checkout, filters or hooks, and appear in `trees` all together or not at all.
+folder. Out: a task, each repository laid out as files at its revision. Below the cache, `clones/OWNER+NAME` may be any clone,
+which is only read; what is fetched goes to a repository of its own beside it, one commit without history. Files are read from
+git's objects, without checkout, filters or hooks, and appear in `trees` all together or not at all.
 """
 
 import hashlib
@@ -85,9 +85,10 @@ def _target(given: object, where: str) -> Target:
 
 
 def laid_out(task: RepositoryTask, cache: Path, *, download: bool, say: Callable[[str], None]) -> RepositoryTask:
-    """`task` with the folders of the repositories that are there, and why the others are not. `say` gets a line for each of these.
+    """`task` with the folders of the repositories that are there, and why the others are not.
 
-    `download`: fetch what no clone in `cache` has. CodesageError when no repository is there.
+    `say` is called with a line about each that is not. `download`: fetch what no clone in `cache` has. CodesageError when no
+    repository is there.
     """
     folders, missing = {}, {}
     for one in task.repositories:

@@ -1,9 +1,9 @@
 """Search itself, measured on whole repositories: what `codesage search` answers, by NDCG@10 over chunks.
 
-In: encoders, and repositories with questions. Out: figures by system, and the NDCG of each question. Each repository is indexed for
-each encoder; the index is kept, and vectors come from the cache that all indexes share. The rank of a target is that of the first
-chunk whose path ends with it and overlaps its lines, as the authors of the benchmark count; all targets count alike, and the
-ideal is over the smaller of ten and the number of targets. Shapes: Q questions.
+In: encoders, and repositories with questions. Out: figures by system, and the NDCG of each question. Each repository is
+indexed for each encoder; the index is kept, and vectors come from the cache that all indexes share. The rank of a target is
+that of the first chunk whose path ends with it and overlaps its lines, as the authors of the benchmark count; all targets count
+alike, and the ideal is over the smaller of ten and the number of targets. Shapes: Q questions.
 """
 
 import math
@@ -30,7 +30,7 @@ VECTORS_ALONE = 1e6  # weight of the vectors, beside which full text does not co
 
 
 class Cut:
-    """An encoder whose vectors are truncated to `width`, for an index; the whole ones come from the cache, if they are there."""
+    """An encoder whose vectors are truncated to `width`, for an index. Whole ones come from the cache if they are there."""
 
     def __init__(self, encoder: Encoder, width: int) -> None:
         """CodesageError when the vectors are narrower."""
@@ -59,10 +59,10 @@ def compare(
     dense_weight: float = DENSE_WEIGHT,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
-    """By system: the mean over repositories of the mean NDCG@10 times 100, and that of each question, float64 (Q,), by repository.
+    """By system: the mean of NDCG@10 times 100 over repositories, and its value for the questions about each, float64 (Q,).
 
-    The systems are full text alone, each encoder alone, and both fused, all with the rules of search. `indexes`: the folder
-    where indexes are kept. `say` is called with a line before each repository and encoder.
+    The systems are full text alone (BM25), each encoder alone, and both fused, all with the rules of search. `indexes`: the
+    folder where indexes are kept. `say` is called with a line before each repository and encoder.
     """
     values: dict[str, list[np.ndarray]] = {}
     for number, repository in enumerate(task.searched, start=1):
@@ -102,9 +102,7 @@ def gains(index: Index, encoder: Encoder, questions: Sequence[Question], **choic
 
 def ndcg(chunks: Sequence[Chunk], targets: Sequence[Target]) -> float:
     """NDCG@10 of one question whose answers are `chunks`, best first."""
-    ranks = [
-        next((rank for rank, chunk in enumerate(chunks[:TOP], 1) if answers(chunk, target)), None) for target in targets
-    ]
+    ranks = [next((rank for rank, chunk in enumerate(chunks[:TOP], 1) if answers(chunk, target)), None) for target in targets]
     gained = sum(1 / math.log2(rank + 1) for rank in ranks if rank)
     return gained / sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(targets)) + 1))
 

@@ -43,9 +43,7 @@ SETS = {
         lambda folder: [standard.runtime_error(folder)],
         "train_balanced.json, valid_balanced.json and test_balanced.json",
     ),
-    "repository-search": DataSet(
-        "repository search", repositories.read, "repositories.jsonl and queries.jsonl", slow=True
-    ),
+    "repository-search": DataSet("repository search", repositories.read, "repositories.jsonl and queries.jsonl", slow=True),
 }
 
 
@@ -67,13 +65,7 @@ def read(
     if download and not wanted:
         fetched = ", ".join([*hubs.PUBLISHED, "repository-search"])
         raise CodesageError(f"--download fetches the data sets of --task: name one or more of {fetched}")
-    tasks: dict[str, Sequence[Task]] = {}
-    if corpus is not None:
-        tasks["held-out pairs"] = [local.held_out_pairs(corpus)]
-    if PACKAGES in wanted:
-        if corpus is None:
-            raise CodesageError(f"--task {PACKAGES} searches the held-out packages of a corpus: give --corpus")
-        tasks["held-out packages"] = packages.held_out_packages(corpus)
+    tasks = _held_out(corpus, wanted)
     if folder is not None and not folder.is_dir():
         say(f"{folder} is not there: its tasks are left out")
         folder = None
@@ -86,6 +78,18 @@ def read(
             tasks[one.title] = [_with_folders(task, download=download, say=say) for task in found]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
+    return tasks
+
+
+def _held_out(corpus: Path | None, wanted: Sequence[str]) -> dict[str, Sequence[Task]]:
+    """The tasks of a corpus."""
+    tasks: dict[str, Sequence[Task]] = {}
+    if corpus is not None:
+        tasks["held-out pairs"] = [local.held_out_pairs(corpus)]
+    if PACKAGES in wanted:
+        if corpus is None:
+            raise CodesageError(f"--task {PACKAGES} searches the held-out packages of a corpus: give --corpus")
+        tasks["held-out packages"] = packages.held_out_packages(corpus)
     return tasks
 
 
