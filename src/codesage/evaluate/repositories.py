@@ -36,9 +36,10 @@ def read(folder: Path) -> list[RepositoryTask]:
     line_of = unique(rows, "repo", file)
     questions: dict[str, list[Question]] = {name: [] for name in line_of}
     for line, row in enumerate(read_rows(queries, "repo", "query", "relevant"), start=1):
-        if row["repo"] not in questions:
-            raise CodesageError(f"{queries}:{line}: repo {row['repo']} is not among the {len(rows):,} of {file.name}")
-        questions[row["repo"]].append(_question(row, f"{queries}:{line}"))
+        name = str(row["repo"])
+        if name not in questions:
+            raise CodesageError(f"{queries}:{line}: repo {name[:60]} is not among the {len(rows):,} of {file.name}")
+        questions[name].append(_question(row, f"{queries}:{line}"))
     found = [_repository(row, questions[str(row["repo"])], f"{file}:{line}") for line, row in enumerate(rows, start=1)]
     return [RepositoryTask("repository search", found)]
 
@@ -72,6 +73,8 @@ def _question(row: dict, where: str) -> Question:
     targets = [_target(one, where) for side in sides for one in side]
     if not targets:
         raise CodesageError(f"{where}: the query has no target: expected one or more")
+    if len(set(targets)) < len(targets):
+        raise CodesageError(f"{where}: a target is there twice: expected each once")
     return Question(row["query"], targets)
 
 

@@ -101,10 +101,11 @@ def gains(index: Index, encoder: Encoder, questions: Sequence[Question], **choic
 
 
 def ndcg(chunks: Sequence[Chunk], targets: Sequence[Target]) -> float:
-    """NDCG@10 of one question whose answers are `chunks`, best first."""
+    """NDCG@10 of one question whose answers are `chunks`, best first; 1 at most, also where one chunk answers two targets."""
     ranks = [next((rank for rank, chunk in enumerate(chunks[:TOP], 1) if answers(chunk, target)), None) for target in targets]
     gained = sum(1 / math.log2(rank + 1) for rank in ranks if rank)
-    return gained / sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(targets)) + 1))
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(targets)) + 1))
+    return min(1.0, gained / ideal)
 
 
 def answers(chunk: Chunk, target: Target) -> bool:

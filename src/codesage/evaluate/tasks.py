@@ -1,7 +1,8 @@
 """What an evaluation task is: queries, candidates and answers; code and labels; pairs of code; questions about repositories.
 
 In: nothing. Out: the types that the loaders (local.py, standard.py, packages.py, repositories.py) fill and that stage.py and
-searching.py measure. A task without anything to measure is refused with a CodesageError when it is made, since its figures would be of nothing.
+searching.py measure. A task without anything to measure is refused with a CodesageError when it is made, since its figures
+would be of nothing.
 """
 
 from collections.abc import Sequence
