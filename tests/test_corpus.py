@@ -59,6 +59,7 @@ def test_corpus_counts_holds_out_and_is_reproducible(tree):
     assert artifact.facts["skipped"] == {"encoding": 1, "nesting": 1}
     assert {path for _, path, _ in artifact.facts["named"]} == {"bad.py", "deep.py"}
     assert {d.package for d in read_documents(tree / "a")} == {"alpha"}
+    assert [(d.package, d.path) for d in read_documents(tree / "a", held_out=True)] == [("beta", "code.py")]
     assert {p.package for p in read_pairs(tree / "a", held_out=True)} == {"beta"}
     assert len(list(read_pairs(tree / "a", kinds=("function",)))) == 12 and not list(read_pairs(tree / "a", kinds=("class",)))
     assert built(tree, "b", held_out=("beta",)).fingerprint == artifact.fingerprint

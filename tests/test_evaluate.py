@@ -90,7 +90,18 @@ def test_differences_are_judged_by_their_interval():
     better, none, cut = reports.differences(ranks, other)
     assert better.startswith("T, m: +5.") and better.endswith(": better")
     assert none.endswith(": no difference") and cut.endswith("the queries differ")
+    assert reports.differences(ranks, other, {"T"}) == [f"T, {name}: not compared, the queries differ" for name in ranks["T"]]
     assert reports.differences(other, {"T": {"m": [before + 0.2]}}) == ["T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"]
+
+
+def test_the_names_of_parts_are_kept_and_compared(tmp_path):
+    values = {"T": {"m": [np.ones(2), np.zeros(3)]}, "U": {"m": [np.ones(1)]}}
+    names = {"T": ["go", "c"], "U": ["U"]}
+    reports.write(tmp_path / "a.json", {}, values, names)
+    found, parts = reports.read_ranks(tmp_path / "a.json")
+    assert parts == names and [part.tolist() for part in found["T"]["m"]] == [[1, 1], [0, 0, 0]]
+    assert reports.changed(names, parts) == set() == reports.changed(names, {})  # an older report has no names
+    assert reports.changed({"T": ["c", "go"], "U": ["U"], "new": ["x"]}, parts) == {"T"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +156,7 @@ def test_a_damaged_report_is_one_line(tmp_path, content):
         reports.read_ranks(tmp_path / "a.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(CodesageError, match="file/a.json cannot be written .*: choose another --out"):
-        reports.write(tmp_path / "file" / "a.json", {}, {})
+        reports.write(tmp_path / "file" / "a.json", {}, {}, {})
 
 
 def test_bad_rows_name_file_and_line(data, tmp_path):

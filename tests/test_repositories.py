@@ -293,7 +293,10 @@ def test_another_librarys_encoder_reads_long_chunks_in_pieces():
     tokenizer.model_max_length, tokenizer.num_special_tokens_to_add = 512, lambda: 2
     encoder = SentenceEncoder.__new__(SentenceEncoder)
     encode = lambda texts, **options: Letters().encode(texts)  # noqa: E731
-    encoder._model = SimpleNamespace(tokenizer=tokenizer, max_seq_length=22, encode=encode, device=SimpleNamespace(type="cpu"))
+    encoder._width, encoder._model = (
+        0,
+        SimpleNamespace(tokenizer=tokenizer, max_seq_length=22, encode=encode, device=SimpleNamespace(type="cpu")),
+    )
     assert (encoder.width, encoder.max_tokens, encoder.token_counts(["a b", ""])) == (26, 21, [2, 0])
     (parts,) = pieces([Chunk("a.py", "python", "function", "f", 1, 12, "\n".join(["one two three"] * 12))], encoder)
     assert len(parts) > 1 and all(len(part.split()) <= 20 for part in parts)

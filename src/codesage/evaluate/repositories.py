@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from codesage.corpus.sources import clients
 from codesage.errors import CodesageError
@@ -79,7 +80,7 @@ def _question(row: dict, where: str) -> Question:
 
 
 def _target(given: object, where: str) -> Target:
-    fields = given if isinstance(given, dict) else {"path": given}
+    fields: dict[str, Any] = given if isinstance(given, dict) else {"path": given}
     path, lines = fields.get("path"), [fields[name] for name in ("start_line", "end_line") if name in fields]
     sound = not lines or (len(lines) == 2 and all(type(one) is int for one in lines) and 1 <= lines[0] <= lines[1])
     if not isinstance(path, str) or not path or not sound:
