@@ -549,3 +549,77 @@ def test_a_path_that_ends_in_an_action_also_names_its_object(path: str, text: st
     code = "rows = client.fetch(1)\nprint(rows)\n"
     members = [_document(path.format(suffix), code) for suffix in ("py", "rb")]
     assert {pair.text for pair in pairs_of_group("k", members, "")} == {text}
+
+
+def test_code_in_another_language_than_its_fence_names_is_no_sample() -> None:
+    page = "# Read rows of a table\n\n```{}\n{}\n```\n"
+    foreign = {
+        "go": '{{ range .Site.Menus.main }}\n  <a href="{{ .URL }}">{{ .Name }}</a>\n{{ end }}',
+        "java": '@Component\nclass Rows {\n  private val name = "a"\n  fun read(): List<Row> = db.query { it.all }\n}',
+        "c": "y = make (data);\n\nif the array with the values already exists.\nOtherwise, create a vector by a call of it",
+        "python": "%%bigquery\nSELECT name, SUM(number) as count\nFROM `names.current`\nGROUP BY name",
+    }
+    for language, code in foreign.items():
+        assert not list(articles_of(_document("docs/rows.md", page.format(language, code)))), language
+    incomplete = {
+        "python": "rows = table.read(...)\nfor row in rows:\n    ...\n    print(row)",
+        "javascript": "const rows: Row[] = await table.read();\nconsole.log(rows as string[]);",
+        "typescript": "const list = () => <ul>{rows.map((row) => <li>{row}</li>)}</ul>;\nrender(list());",
+        "java": "List<Row> rows = table.read();\n// ...\nrows.forEach(System.out::println);",
+        "php": "$rows = $table->read();\necho $rows[0];",
+    }
+    for language, code in incomplete.items():
+        assert list(articles_of(_document("docs/rows.md", page.format(language, code)))), language
+
+
+def test_the_first_heading_of_a_readme_names_a_project() -> None:
+    code = "```php\n$a = new Reader('x');\necho $a->read();\n```\n"
+    text = f"# Rate Limiter Component\n\n{code}\n## Reading rows\n\n{code}"
+    assert [pair.text for pair in articles_of(_document("src/README.md", text))] == ["Rate Limiter Component: Reading rows"]
+    assert next(articles_of(_document("docs/rate.md", text))).text == "rate: Rate Limiter Component"
+    led = f"# Rate Limiter Component\n\nReads all rows of a table.\n\n{code}"
+    assert [pair.text for pair in articles_of(_document("README.md", led))] == ["Reads all rows of a table"]
+
+
+def test_a_readme_beside_several_groups_names_none_of_them(tmp_path) -> None:
+    body = "\n    for item in items:\n        if item > 3:\n            print(item)\n"
+    go = "package main\n\nfunc {0}(items []int) {{\n\tfor _, item := range items {{\n\t\tprintln(item)\n\t}}\n}}\n"
+    files = {"go/README.md": "# Go code for the tutorials\n"}
+    for name, call in (("emit_log", "emit"), ("receive_log", "receive")):
+        python = f"def {name}(items):{body}".replace("print", call)
+        files |= {f"python/{name}.py": python, f"go/{name}.go": go.format(name).replace("println", call)}
+    files |= {"alone/go/README.md": "# Watch the weather\n", "alone/go/sun_rain.go": go.format("sun").replace("3", "4")}
+    files |= {"alone/python/sun_rain.py": f"def sun(items):{body}".replace("3", "5")}
+    built = build(Settings(workers=1), [_repository(tmp_path, files)], tmp_path / "corpus", cache=tmp_path / "cache")
+    texts = {pair.text for pair in read_pairs(built.path) if pair.kind == "howto"}
+    assert texts == {"emit log", "receive log", "Watch the weather"}
+
+
+def test_the_first_line_of_a_paragraph_is_no_title() -> None:
+    assert readme_title("The resulting file implements the interface, like\nthe others do.\n") == ""
+    assert readme_title("Reading the rows of a table\n===========================\n") == "Reading the rows of a table"
+    assert readme_title("Reading the rows of a table\n\nMore.\n") == readme_title("Reading the rows of a table") != ""
+
+
+def test_macros_of_c_are_no_comments() -> None:
+    macro = "#define append(b, key) \\\n   append_utf8 (b, key, strlen (key))\n\nbool\nappend_utf8 (bson_t *b, char *key);"
+    assert without_preamble("#include <a.h>\n" + macro) == macro
+    assert not is_sample(Sample("c", macro, 1))
+    assert is_sample(Sample("c", macro + "\n\nappend (b, key);\nprint (b);", 1))
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "declares"),
+    [
+        ("typescript", "export interface Change {\n  span: Span; // start\n  read(): { a: string };\n}", True),
+        ("typescript", "type Capture =\n  | { kind: 'a'; id: string }\n  | { kind: 'b' };\n\nexport enum Kind { A, B }", True),
+        ("typescript", "interface A { b: string }\nconst a: A = { b: f() };", False),
+        ("typescript", "type A = string;\nrun<A>(x);", False),
+        ("go", 'type ReadConfig struct {\n\tSince time.Time\n\tTail  int `json:"tail"`\n}', True),
+        ("go", "type Config interface {\n\tName() string\n}\n\ntype Name = string", True),
+        ("go", "type T struct{ A int }\n\nfunc main() {\n\tprintln(T{1}.A)\n}", False),
+    ],
+)
+def test_types_alone_are_declarations(language: str, code: str, declares: bool) -> None:
+    assert only_declares(code, language) == declares
+    assert is_sample(Sample(language, code, 1)) != declares

@@ -711,3 +711,22 @@ def test_a_struct_in_c_is_more_than_the_title_of_its_table(text, kept):
     document = Document("hub.h", "c", source, "")
     pairs = list(pairs_of(functions(parse(source, "c")), document, Counter(), classes=True))
     assert bool(pairs) == kept
+
+
+def test_an_example_of_go_keeps_the_returns_of_its_closures() -> None:
+    source = (
+        "package sort_test\n\n// Search a list that is sorted in ascending order.\nfunc ExampleSearch() {\n\ta := []int{1, 3, 6}\n"
+        "\ti := sort.Search(len(a), func(i int) bool {\n\t\treturn a[i] >= 3\n\t})\n\tfmt.Println(i)\n}\n"
+    )
+    document = Document("example_test.go", "go", source, "")
+    (pair,) = [pair for pair in passages_of(parse(source, "go"), document) if pair.kind == "example"]
+    assert pair.code.startswith("a := []int{1, 3, 6}\ni := sort") and "\n    return a[i] >= 3\n})" in pair.code
+
+
+def test_a_tag_with_a_dot_ends_an_example_of_ruby() -> None:
+    docstring = (
+        "Produces a rank.\n\n@return [String]\n\n@example\n  rank = Military.rank(1)\n  puts rank.upcase\n\n@faker.version next"
+    )
+    assert [block.text for block in blocks_of(docstring, "ruby") if block.kind == "code"] == [
+        "rank = Military.rank(1)\nputs rank.upcase"
+    ]

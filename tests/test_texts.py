@@ -417,3 +417,91 @@ def test_hostile_texts_take_linear_time(text):
             description(text, language, name="foo")
 
     assert takes_less(2, read)
+
+
+def test_prefaces_and_pointers_are_no_summaries():
+    for text in (
+        "Assumes that the lock is held for writing",
+        "This method assumes the list is sorted",
+        "See lnotab_notes.txt for a description of how tracing works",
+        "cf. section 3.2 of the specification",
+        "This method exists for backwards compatibility",
+        "Kept for users of the old names",
+        "Both (const char*) arguments point to nul-terminated strings",
+        "The second argument points to a buffer n bytes in size",
+        "LAMESPEC: the documentation says that this class is sealed",
+        "PERF: Consider caching the collection",
+        "ASSUMPTION: caller holds the lock of this list",
+    ):
+        assert is_remark(text, "function"), text
+    for text in (
+        "See if any errors are held in the queue",
+        "See whether a key is signed by one of the others",
+        "Assuming that the list is sorted, finds the first match",
+        "Assumes an AWS IAM role that allows access to a bucket",
+        "Security scanner that opens every file",
+        "Exists a lightweight way to determine if an image exists",
+    ):
+        assert not is_remark(text, "function"), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST: Todos/Delete/5",
+        "GET /callback/{provider} Called by the provider",
+        "round(Vector parser.ValueTypeVector, toNearest=1 Scalar) Vector",
+        '"LOWER" "(" StringPrimary ")"',
+        '"IDENTITY" "(" SingleValuedAssociationPathExpression {"," string} ")"',
+        "// Definition for a Node. public class Node { public int val;",
+    ],
+)
+def test_routes_signatures_grammar_and_commented_code_are_no_texts(text):
+    assert refusal(text) in ("says nothing", "code")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Posts a message to the channel",
+        'Quotes "(" and ")" in the name of the file',
+        "round(x) gives the nearest whole number",
+        "Delete all rows of a table",
+    ],
+)
+def test_prose_near_routes_signatures_and_grammar_is_kept(text):
+    assert refusal(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "docstring", "text"),
+    [
+        ("csharp", "Find", "requires: the list is sorted\neffects: Returns the first match", "Returns the first match"),
+        ("csharp", "Find", "Effects: Determines the slot numbers of the query", "Determines the slot numbers of the query"),
+        (
+            "c",
+            "pullback",
+            " - pullback - pull back constraints to the start\n ^ static void pullback(struct nfa *, FILE *);",
+            "pull back constraints to the start",
+        ),
+        (
+            "c",
+            "dump",
+            "dump - dump an RE in readable form ^ static void dump(regex_t *, FILE *);",
+            "dump an RE in readable form",
+        ),
+        ("c", "get_loop_count", "get_loop_count\nChoose the estimate of loops to use", "Choose the estimate of loops to use"),
+        ("c", "mpool_stat", "mpool_stat\n\tPrint out cache statistics.", "Print out cache statistics"),
+        ("csharp", "DoFixup", "DoFixup Copies the value to the member", "Copies the value to the member"),
+        (
+            "php",
+            "OpenSSL",
+            "OpenSSL Modular Exponentiation Engine for big numbers",
+            "OpenSSL Modular Exponentiation Engine for big numbers",
+        ),
+        ("ruby", "prefix", "BSTR prefix\nthe prefix for the namespace of the node", "the prefix for the namespace of the node"),
+        ("ruby", "parser", "XML reader\nthat reads one node at a time", "XML reader that reads one node at a time"),
+    ],
+)
+def test_declarations_conditions_and_names_above_a_text_are_cut(language, name, docstring, text):
+    assert summary(docstring, language, name=name) == text

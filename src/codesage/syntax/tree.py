@@ -46,6 +46,18 @@ class SourceTree:
         """Whether the text has syntax errors; the tree has the parts that the parser recovered."""
         return self.tree.root_node.has_error
 
+    @property
+    def error_share(self) -> float:
+        """The share of the bytes that the parser could not read, from 0 to 1. It takes time linear in the tree."""
+        wrong, open_nodes = 0, [self.tree.root_node]
+        while open_nodes:
+            node = open_nodes.pop()
+            if node.is_error:
+                wrong += node.end_byte - node.start_byte
+            elif node.has_error:
+                open_nodes += node.children
+        return wrong / max(1, len(self.source))
+
     def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
         """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""
         captures = self.unsorted_captures(query)

@@ -46,9 +46,11 @@ class AlignFiles:
 
 def _pairs(groups: dict[str, list[File]], lone: dict[str, File], documents: dict, titles: dict[str, str]) -> Iterator[Pair]:
     grouped = set()
+    shared = Counter(folder for members in groups.values() for folder in {_folder(file.path) for file in members})
     for key, members in groups.items():
         grouped |= {file.path for file in members}
-        title = next(filter(None, (titles.get(_folder(file.path), "") for file in members)), "")
+        folders = [folder for file in members if shared[folder := _folder(file.path)] == 1]  # else a title of several groups
+        title = next(filter(None, (titles.get(folder, "") for folder in folders)), "")
         yield from pairs_of_group(key, [documents[file] for file in members], title)
     for folder, file in lone.items():
         if file.path not in grouped:

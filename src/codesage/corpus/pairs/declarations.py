@@ -32,19 +32,33 @@ _DECLARATION = {
     for language, pattern in (dict.fromkeys(LANGUAGES, _TYPED) | _ECMA | {"python": _PYTHON, "ruby": _RUBY, "go": _GO}).items()
 }
 _HASH = re.compile(r"#[^\n]*")
-_SLASHES = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[^\n]*", re.DOTALL | re.MULTILINE)
+_SLASHES = re.compile(
+    r"/\*.*?\*/|//[^\n]*|^[ \t]*#(?:[^\n\\]|\\.)*+", re.DOTALL | re.MULTILINE
+)  # a macro may go on in the next line
 _STRUCTURE = re.compile(r"(?:typedef\s+)?(?:struct|union|enum)\b[^{}();=]{0,200}\{[^{}]{0,4000}\}[^;{}()=]{0,100};?")
 _TYPEDEF = re.compile(r"typedef\s+[^;{}]{1,300};")
+_BRACES = re.compile(r"\{[^{}]*+\}")
+_MOST_NESTED = 4  # braces in the structure of a type
+_SHAPE = {  # types without what stands in their braces
+    "go": re.compile(r"^[ \t]*type\s+\w++(?:\[[^\[\]\n]*\])?\s+[\w.*=\[\] \t]++$", re.MULTILINE),
+    "typescript": re.compile(
+        r"^[ \t]*(?:(?:export|default|declare|const)\s++)*+(?:(?:interface|enum)\s+[^\n;(){}=]++;?|"
+        r"type\s+[\w<>, \t]++=[^\n]*+(?:\n[ \t]*+[|&][^\n]*+|\n[ \t]++[^\n]*+)*+)$",
+        re.MULTILINE,
+    ),
+}
 _CALL = re.compile(r"[\w)>\]!?]\s?\(")
 
 
 def only_declares(code: str, language: str) -> bool:
-    """Whether code is only signatures, structures of C, or data in JSON. Comments do not count."""
+    """Whether code is only signatures, structures of C, types of Go and TypeScript, or data in JSON. Comments do not count."""
     code = (_HASH if language in ("python", "ruby") else _SLASHES).sub("", code).strip()
     if code[:1] in ("{", "[") and code[-1:] in ("}", "]") and '"' in code and not _CALL.search(code):
         return language != "ruby" or ":" in code
     if language == "c":
         code = _TYPEDEF.sub("", _STRUCTURE.sub("", code)).strip()
+    if language in _SHAPE and _only_shapes(code, _SHAPE[language]):
+        return True
     position = 0
     while position < len(code):
         declaration = _DECLARATION[language].match(code, position)
@@ -52,3 +66,9 @@ def only_declares(code: str, language: str) -> bool:
             return False
         position = declaration.end()
     return True
+
+
+def _only_shapes(code: str, shape: re.Pattern) -> bool:
+    for _ in range(_MOST_NESTED):
+        code = _BRACES.sub("", code)
+    return not shape.sub("", code).strip(" \t\n;")

@@ -88,7 +88,7 @@ class TagReader(BlockReader):
             line = self.stripped[after]
             if closing and line[:1] == stripped[0] and line[1:].startswith(closing):
                 break
-            if not closing and re.match(r"@\w+(?:\s|$)", line) and indent(self.lines[after]) <= indent(self.lines[at]):
+            if not closing and re.match(r"@[\w.]+(?:\s|$)", line) and indent(self.lines[after]) <= indent(self.lines[at]):
                 break
             after += 1
         title = re.sub(r"</?caption>", "", rest).strip()

@@ -59,7 +59,8 @@ _CODE_START = re.compile(
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
     r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|"
-    r"\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$"
+    r"\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$|"
+    r"\w+\((?=[^()]{0,200}[ ,])[^()]{1,300}\)\s+\w+$|//"
 )
 _DECLARATION = re.compile(
     r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| "
@@ -104,7 +105,9 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if _CODE_START.match(text[:400]):
         return True
-    if (":" in text and _is_grammar(text)) or (text[:3].isupper() and _is_synopsis(text)) or _DECLARATION.match(text):
+    if (":" in text or text[:1] in "'\"") and _is_grammar(text):
+        return True
+    if (text[:3].isupper() and _is_synopsis(text)) or _DECLARATION.match(text):
         return True
     marked = text.replace("()", "")
     ends, marks = text.endswith(_CODE_END), len(_CODE_MARK.findall(marked)) + marked.count("::")
@@ -123,7 +126,8 @@ def _is_grammar(text: str) -> bool:
     if _GRAMMAR.match(text):
         return True
     rule = _RULE.match(text) if ":" in text[:64] and ("'" in text or '"' in text or "|" in text) else None
-    tokens = text[rule.end() :].split() if rule else []
+    quoted = text[0] in "'\"" and _FUNCTION_WORDS.isdisjoint(text.split())  # the right side alone
+    tokens = text[rule.end() if rule else 0 :].split() if rule or quoted else []
     marks = sum(_RULE_TOKEN.fullmatch(token) is not None for token in tokens)
     operators = sum(token[:1] in "'\"" and not any(map(str.isalnum, token)) for token in tokens)
     return 2 * (marks + operators) > len(tokens)

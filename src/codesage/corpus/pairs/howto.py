@@ -19,14 +19,16 @@ from codesage.corpus.pairs.docreader import indent
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean, first_sentence
 from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.snippets import is_foreign, parsed
 from codesage.languages import language_named
 from codesage.records import Document, Pair
-from codesage.syntax import ParseRefused, functions, parse
+from codesage.syntax import functions
 from codesage.words import split_words
 
 LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
 ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
 _LEAST_WORDS, _MOST_WORDS = 2, 24  # of a title
+_LEAST_HEADINGS = 2  # above code in a README
 _GROUP_WORDS = 3  # tags of fewer words ("quickstart") may name different tasks
 _MOST_OPEN = 50
 
@@ -41,12 +43,13 @@ _TAG = re.compile(
 _NO_TITLE = frozenset({
     "a", "about", "added", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus",
     "breaking", "bug", "bugfixes", "changed", "changelog", "changes", "class", "deprecated", "features", "fixed", "fixes",
-    "client", "code", "complete", "complexity", "conclusion", "constraints", "demo", "description", "details", "e.g",
+    "client", "code", "complete", "complexity", "conclusion", "constraints", "curl", "demo", "description", "details", "e.g",
     "example", "examples", "explanation", "faq", "following", "for", "full", "function", "functions", "getting", "here",
     "how", "idea", "implementation", "import", "imports", "in", "initialize", "install", "installation", "instructions",
     "into", "intro", "introduction", "intuition", "main", "method", "methods", "more", "motivation", "next", "note",
     "notes", "of", "optional", "options", "or", "output", "overview", "parameters", "part", "preliminaries",
-    "prerequisites", "problem", "program", "quick", "quickstart", "reference", "references", "requirements", "response",
+    "prerequisites", "problem", "program", "quick", "quickstart", "readme", "reference", "references", "requirements",
+    "response",
     "result", "results", "return", "run", "running", "sample", "samples", "script", "see", "set", "setup", "snippet",
     "solution", "solutions", "start", "started", "step", "steps", "summary", "synopsis", "syntax", "test", "tests",
     "the", "this",
@@ -59,7 +62,8 @@ _PREAMBLE = re.compile(  # comments, imports and headers before the first statem
     r"(?:[ \t]*(?:"
     r"(?:import|from[ \t]+\S+[ \t]+import)[ \t]*\([^()]{0,4000}\)[^\n]*"
     r"|(?:import|const|var|let)[ \t]*\{[^{}]{0,4000}\}[ \t]*(?:from|=[ \t]*require)[^\n]*"
-    r"|(?://|\#|--|<\?php|declare[ \t]*\(strict|package\b|import\b|from[ \t]+\S+[ \t]+import\b|using[ \t]+[\w.= \t]+;"
+    r"|(?://|\#(?!(?:define|undef|if|ifdef|ifndef|pragma)\b)|--|"
+    r"<\?php|declare[ \t]*\(strict|package\b|import\b|from[ \t]+\S+[ \t]+import\b|using[ \t]+[\w.= \t]+;"
     r"|use[ \t]+[\w\\{}, \t]+;"
     r"|require\b|require_once\b|require_relative\b|include\b|namespace[ \t]+[\w\\.]+;|['\"]use strict['\"]"
     r"|(?:const|var|let)\b[^\n=]{1,200}=[ \t]*require\()[^\n]*"
@@ -153,7 +157,7 @@ def articles_of(document: Document) -> Iterator[Pair]:
     if path.suffix.lower() not in ARTICLES or _CHANGES.match(path.stem):
         return
     for number, run in enumerate(_Reader(document).read()):
-        samples = [sample for sample in run.samples if is_sample(sample)]
+        samples = [sample for sample in run.samples if is_sample(sample) and not is_foreign(sample.code, sample.language)]
         title, lead = run.title, run.lead
         if not (title or lead):
             continue
@@ -219,9 +223,8 @@ def without_names(code: str, language: str) -> str:
 
     The names often repeat the title. Returns `code` unchanged if it cannot be parsed.
     """
-    try:
-        tree = parse("<?php " + code if language == "php" and "<?" not in code else code, language)
-    except ParseRefused:
+    tree = parsed(code, language)
+    if tree is None:
         return code
     names = [function.name for function in functions(tree) if function.name.isidentifier()]
     names = [name for name in dict.fromkeys(names) if name not in _KEPT_NAMES and not name.startswith("__")]
@@ -269,7 +272,8 @@ class _Reader:
             title = _FRONT_TITLE.search(front.group(1))
             self._titles[0] = title.group(1) if title else ""
             self._at = front.group().count("\n")
-        if not self._titles[0]:
+        self._readme = PurePosixPath(document.path).stem.lower() == "readme"
+        if not self._titles[0] and not self._readme:
             self._titles[0] = " ".join(split_words(PurePosixPath(document.path).stem))
         self._paragraph: list[str] = []
         self._first = self._last = ""  # the first paragraph below the heading, and the latest one
@@ -366,8 +370,13 @@ class _Reader:
         return run
 
     def _title(self) -> str:
-        """The nearest heading that says something; a short heading is joined with the one above it."""
+        """The nearest heading that says something; a short heading is joined with the one above it.
+
+        The first heading of a README names a whole project, so alone it is no title.
+        """
         stated = [self._titles[level] for level in sorted(self._titles) if self._titles[level]]
+        if self._readme and len(stated) < _LEAST_HEADINGS:
+            return ""
         chosen: list[str] = []
         for heading in reversed(stated):
             words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]

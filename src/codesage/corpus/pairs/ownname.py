@@ -26,6 +26,7 @@ _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
     r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
     r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"
 )
+_NEXT_LINE = re.compile(r"\s+(?=[A-Z][a-z]+\s)")  # a name above the text, whose line break is lost
 _BEFORE = 60  # characters that may come before the name: an article, a noun, qualifiers
 _QUALIFIER = re.compile(r"\.|::|#|->|\\")
 _COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
@@ -83,6 +84,9 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
         return "" if certain or match.group("noun") or " " not in sentence else sentence
     if title := _TITLE.match(rest) or (_RESULT.match(rest) if "->" in rest else None):
         return without_name(rest[title.end() :].strip(), name, language)
+    heading = certain and (language in ("c", "csharp") or "_" in match.group("name"))
+    if heading and not match.group("article") and not match.group("noun") and (above := _NEXT_LINE.match(rest)):
+        return rest[above.end() :]
     if match.group("article") and not certain and not match.group("name")[0].isupper():
         return sentence
     if copula := _COPULA.match(rest):

@@ -35,7 +35,9 @@ _TWINS = {"javascript", "typescript"}  # one is often compiled from the other or
 _MOST_MEMBERS = 27  # three per language; more files share a layout and not a task
 _LEAST_FUNCTION_LINES = 3
 _README = re.compile(r"(?:^|/)readme(?:\.\w+)?$", re.IGNORECASE)
-_HEADING = re.compile(r"^(?:\#{1,3}[ \t]+)?(\S.{0,200}?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(  # marked, underlined or alone; not the first line of a paragraph
+    r"(?:\#{1,3}[ \t]+(\S[^\n]{0,200}?)[ \t#]*|([^\s#][^\n]{0,200}?)[ \t]*(?=\n[ \t]*(?:\n|[=~*-]{3})|\s*\Z))(?:\n|\Z)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +191,8 @@ def numbered_solutions(document: Document, definitions: Sequence[Function]) -> I
 
 def readme_title(text: str) -> str:
     """The title of a README as the text of a pair, or ""."""
-    heading = _HEADING.search(text[:2_000].lstrip())
-    return title_of(heading.group(1)) if heading else ""
+    heading = _HEADING.match(text[:2_000].lstrip())
+    return title_of(heading.group(1) or heading.group(2)) if heading else ""
 
 
 def is_readme(path: str) -> bool:

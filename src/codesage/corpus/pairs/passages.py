@@ -8,6 +8,7 @@ Unless a fence names its language, an example must parse: text with syntax error
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from textwrap import dedent
 
 from codesage.corpus.pairs.comments import comments_of
 from codesage.corpus.pairs.docblocks import blocks_of, may_hold_code
@@ -16,8 +17,9 @@ from codesage.corpus.pairs.introductions import introduction, task
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import summary
 from codesage.corpus.pairs.rules import qualified, refusal
+from codesage.corpus.pairs.snippets import is_foreign, parsed
 from codesage.records import Document, Function, Pair
-from codesage.syntax import ParseRefused, SourceTree, functions, parse
+from codesage.syntax import SourceTree, functions
 
 LEAST_LINES, MOST_LINES = 2, 80  # of an example's code
 _FENCES = {
@@ -71,8 +73,9 @@ def passages_of(tree: SourceTree, document: Document, *, definitions: Sequence[F
 def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
     if function.language == "go" and function.name.startswith("Example") and document.path.endswith("_test.go"):
         text = task(summary(function.docstring, "go"))
-        if not refusal(text) and has_lines(function.bare_body, LEAST_LINES, "go"):
-            yield _pair("example", text, function.bare_body, document, name=function.name, line=function.start_line)
+        code = dedent(function.body.strip().removeprefix("{").removesuffix("}").expandtabs(4)).strip("\n").rstrip()
+        if not refusal(text) and has_lines(code, LEAST_LINES, "go"):
+            yield _pair("example", text, code, document, name=function.name, line=function.start_line)
         return
     if not may_hold_code(function.docstring, function.language):
         return
@@ -128,16 +131,12 @@ def _is_example(code: str, language: str, *, named: bool) -> bool:
     if _PARTIAL.search(code) or (language != "ruby" and not _RUNS.search(code)) or _declares_only(code):
         return False
     if named:
-        return True
+        return not is_foreign(code, language)
     words = code.split()
     if sum(map(str.isalpha, words)) > 0.6 * len(words):  # Ruby's parser accepts prose
         return False
-    text = _ELLIPSIS.sub("", code)
-    try:
-        tree = parse("<?php " + text if language == "php" and "<?" not in text else text, language)
-    except ParseRefused:
-        return False
-    return not tree.has_errors
+    tree = parsed(_ELLIPSIS.sub("", code), language)
+    return tree is not None and not tree.has_errors
 
 
 def _declares_only(code: str) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+_TYPED = re.compile(r"[A-Z]+[A-Z\d]\w{0,60} \w{1,60}\s*$")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
@@ -38,6 +39,7 @@ _NAME_DASH = re.compile(
     r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
+_PROTOTYPE = re.compile(r"\s\^ (?:static|extern|const|struct|unsigned|void|int|char)\b")  # a line of Henry Spencer's comments
 _DASH = re.compile(r"(?:[-–—]{1,3}|[-=]?>)\s+(?=[A-Za-z\"'`(])")
 _ARTICLES = {"the", "a", "an", "of", "to", "this"}
 _NAME_PARTS = re.compile(r"[_\W]+")
@@ -85,6 +87,7 @@ def summary(docstring: str, language: str, *, name: str = "") -> str:
     summary is "Returns" with the description of the result, or else the template or the name in the docstring. It is "" if
     there is no paragraph at all.
     """
+    docstring = _without_declaration(docstring, name) if language == "ruby" else docstring
     opening = _opening(docstring, language, name)
     if opening.sentence or opening.template:
         return opening.sentence or opening.template
@@ -94,6 +97,7 @@ def summary(docstring: str, language: str, *, name: str = "") -> str:
 
 def description(docstring: str, language: str, *, name: str = "") -> str:
     """The rest of a docstring in plain sentences: paragraphs, parameters, results and errors, without code. It may be ""."""
+    docstring = _without_declaration(docstring, name) if language == "ruby" else docstring
     opening = _opening(docstring, language, name)
     sentences = []
     for number, block in enumerate(blocks_of(docstring, language)):
@@ -106,6 +110,13 @@ def description(docstring: str, language: str, *, name: str = "") -> str:
         if " " in text and not is_code(text) and not (text.endswith(":") and len(text) < 40):
             sentences.append(text if text[-1] in ".!?:" else text + ".")
     return " ".join(sentences)
+
+
+def _without_declaration(docstring: str, name: str) -> str:
+    """A docstring without a first line that only declares `name` with its type: "BSTR title" above "the title of the page"."""
+    first, _, rest = docstring.lstrip().partition("\n")
+    declared = name and rest.strip() and _TYPED.match(first) and first.split()[1] == name
+    return rest if declared else docstring
 
 
 @lru_cache(maxsize=1024)  # summary and description both use it
@@ -215,6 +226,9 @@ def _without_signature(text: str, language: str) -> str:
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):
         return ""
+    if language == "c" and " ^ " in text:
+        text = _PROTOTYPE.split(text, maxsplit=1)[0]
+        head = text[:400]
     if language == "c" and head[:2].isupper() and (match := _COMMAND.match(head)):
         return text[match.end() :]
     match = _NAME_DASH.match(head) if language in ("c", "ruby", "go") else None

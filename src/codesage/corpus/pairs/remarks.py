@@ -32,7 +32,10 @@ _OPENS = re.compile(
     r"(?:for|back)wards? compatib\w+|keep (?:this|these|it|in sync|them)|make sure (?:you|to|we|it is)|"
     r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
     r"not(?! null| empty)|only(?! \w+s )|no|(?:warning|caution|attention|notes?) ?:|note that|"
-    r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)"
+    r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)|"
+    r"see(?! (?:if|whether|which|what|how|when|any)\b)|cf\.?|(?:this \w+ |it )?assumes(?! [^.]{0,80}\brole)|"
+    r"(?:this \w+ )?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)|(?:kept|provided) for|"
+    r"(?:both|the (?:first|second|third|last|(?:first )?two))(?: \([^()]{1,40}\))? (?:arguments?|parameters?)"
     rf"|this (?:is|are|was|were) {_STATE}"
     r"|this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"
     rf"|(?:this|the) (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE})(?![\w-])"
@@ -42,6 +45,9 @@ _STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
     rf"(?:{_OF_MAIN_CLAUSE}[\w'`-]+ ){{1,5}}"
     r"(?:is|are|was|were|must|should|could|may|might|will|can|cannot|has|have|needs?|does|do|did)"
     r"(?! (?:used (?:to|for|as|when)|responsible|thrown|raised|an?|the|convert\w*))\b"
+)
+_LABELLED = re.compile(
+    r"(?:assumption|bug|danger|devnote|future|lamespec|msdn|perf|prefer|requires|review|safety|section|security|undone) ?:"
 )
 _LOST_WORD = re.compile(r"\b(?:of|the|an) (?:of|with|is|are)\b")
 _MENTIONS = re.compile(
@@ -77,7 +83,7 @@ def is_remark(text: str, kind: str = "") -> bool:
     A class cannot do what a text says for a case ("When the value is missing, ..."). A function can, if an action follows.
     """
     head = text[:300].lower()
-    if _OPENS.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head) or is_cut_off(text):
+    if _OPENS.match(head) or _LABELLED.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head) or is_cut_off(text):
         return True
     if _SECTIONS.search(text[:300]) or _ANNOUNCES.search(text):
         return True

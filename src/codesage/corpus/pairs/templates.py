@@ -11,6 +11,7 @@ _KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|fil
 _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
     r"\(?non[- ]javadoc\b.*",
+    r"(?:get|post|put|delete|patch)(?:: ?/?\w| /\S).*",  # a route
     r"(?:code |file |automatically )?(?:auto-?)?generated (?:by|from|code)\b.*",
     r"(?:copyright|licen[cs]ed? (?:under|to)|all rights reserved|spdx|permission is hereby|@?license|©|\(c\)).*",
     r"(?:created|written|added|modified|updated|changed|coded|authored|last (?:modified|updated|edited|change)) (?:by|on|"
@@ -112,6 +113,7 @@ _VAGUE = re.compile(  # an action on something that every program has
 _DIRECTION = re.compile(r"\[(?:in|out)(?: ?[,/] ?out)?\]")  # of a parameter: a list of them, or a generated signature
 _COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
 _MOST_WORDS = 10  # longer texts are not matched with _WHOLES
+_CONTRACT = re.compile(r"(?:(?:requires|modifies)\s?:[^\n]{0,400}?\s)?effects\s?:\s+", re.IGNORECASE)  # of the Liskov style
 _END = r"[\s.:;!\])]*$"
 _LONG = re.compile(f"(?:{'|'.join(_BEGINNINGS)}){_END}", re.DOTALL)
 _SHORT = re.compile(f"(?:{'|'.join((*_BEGINNINGS, *_WHOLES))}){_END}", re.DOTALL)
@@ -151,13 +153,13 @@ _LABEL = re.compile(
 
 
 def without_stamp(paragraph: str) -> str:
-    """A paragraph without dates, authors, initials, issue numbers and labels ("Purpose:") at its beginning."""
+    """A paragraph without dates, authors, initials, issue numbers, conditions and labels ("Purpose:") at its beginning."""
     if paragraph[0] in "0123456789[($#JFMASOND":
         paragraph = paragraph[match.end() :] if (match := _STAMP.match(paragraph)) else paragraph
         paragraph = paragraph[match.end() :] if (match := _INITIALS.match(paragraph)) else paragraph
     head = paragraph[:24]
     if ":" in head or "--" in head or head[:1] == "(":
-        paragraph = paragraph[match.end() :] if (match := _LABEL.match(paragraph)) else paragraph
+        paragraph = paragraph[match.end() :] if (match := _LABEL.match(paragraph) or _CONTRACT.match(paragraph)) else paragraph
     return paragraph
 
 

@@ -1,0 +1,32 @@
+"""Parses pieces of code from documentation. They are often incomplete, and a fence may name the wrong language.
+
+Templates of pages, rules of a build, prose and output stand in fences of another language too. Most of such a piece is syntax
+errors, while a piece with omissions ("...") has few.
+"""
+
+from codesage.syntax import ParseRefused, SourceTree, parse
+
+_MOST_ERRORS = 0.2  # of the bytes of a piece; more, and it is in another language (docs/log.md)
+
+
+def parsed(code: str, language: str) -> SourceTree | None:
+    """The tree of a piece of code, or None if it must not be parsed. PHP needs no opening tag."""
+    try:
+        return parse("<?php " + code if language == "php" and "<?" not in code else code, language)
+    except ParseRefused:
+        return None
+
+
+def is_foreign(code: str, language: str) -> bool:
+    """Whether more than a fifth of a piece of code is syntax errors in `language`.
+
+    JavaScript may have types, and TypeScript may have tags.
+    """
+    tree = parsed(code, language)
+    if tree is None:
+        return True
+    if tree.error_share <= _MOST_ERRORS:
+        return False
+    if language not in ("javascript", "typescript"):
+        return True
+    return min(parse(code, "typescript", tsx=tsx).error_share for tsx in (False, True)) > _MOST_ERRORS
