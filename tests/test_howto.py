@@ -577,6 +577,8 @@ def test_the_first_heading_of_a_readme_names_a_project() -> None:
     text = f"# Rate Limiter Component\n\n{code}\n## Reading rows\n\n{code}"
     assert [pair.text for pair in articles_of(_document("src/README.md", text))] == ["Rate Limiter Component: Reading rows"]
     assert next(articles_of(_document("docs/rate.md", text))).text == "rate: Rate Limiter Component"
+    shown = f"# Rate Limiter Component\n\n## Getting started\n\n{code}"  # no heading says anything beside the first
+    assert not list(articles_of(_document("README.md", shown)))
     led = f"# Rate Limiter Component\n\nReads all rows of a table.\n\n{code}"
     assert [pair.text for pair in articles_of(_document("README.md", led))] == ["Reads all rows of a table"]
 

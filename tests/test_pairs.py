@@ -715,7 +715,7 @@ def test_a_struct_in_c_is_more_than_the_title_of_its_table(text, kept):
 
 def test_an_example_of_go_keeps_the_returns_of_its_closures() -> None:
     source = (
-        "package sort_test\n\n// Search a list that is sorted in ascending order.\nfunc ExampleSearch() {\n\ta := []int{1, 3, 6}\n"
+        "package sort_test\n\n// Search a list that is sorted in order.\nfunc ExampleSearch() {\n\ta := []int{1, 3, 6}\n"
         "\ti := sort.Search(len(a), func(i int) bool {\n\t\treturn a[i] >= 3\n\t})\n\tfmt.Println(i)\n}\n"
     )
     document = Document("example_test.go", "go", source, "")

@@ -28,7 +28,6 @@ from codesage.words import split_words
 LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
 ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
 _LEAST_WORDS, _MOST_WORDS = 2, 24  # of a title
-_LEAST_HEADINGS = 2  # above code in a README
 _GROUP_WORDS = 3  # tags of fewer words ("quickstart") may name different tasks
 _MOST_OPEN = 50
 
@@ -375,12 +374,12 @@ class _Reader:
         The first heading of a README names a whole project, so alone it is no title.
         """
         stated = [self._titles[level] for level in sorted(self._titles) if self._titles[level]]
-        if self._readme and len(stated) < _LEAST_HEADINGS:
-            return ""
         chosen: list[str] = []
         for heading in reversed(stated):
             words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
             if words and (not chosen or " ".join(split_words(chosen[0])) not in " ".join(split_words(heading))):
+                if self._readme and heading is stated[0] and not chosen:
+                    return ""
                 chosen.insert(0, _NUMBER.sub("", heading).strip(" :#"))
             if sum(len(split_words(part)) for part in chosen) > 5:
                 break

@@ -65,7 +65,7 @@ _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function
 _NAMELESS = frozenset("a an the this that is are of for and".split())
 _KINDS = frozenset(
     "class interface struct structure enum enumeration trait module type object record data definition implementation base "
-    "abstract simple default main generic basic common new instance function method callback constructor".split()
+    "abstract simple default main generic basic common new instance function method callback constructor sample example".split()
 )
 _MAKES = frozenset(
     "create creates construct constructs initialize initializes initialise initialises init make makes build builds setup set "
