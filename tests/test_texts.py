@@ -423,6 +423,8 @@ def test_prefaces_and_pointers_are_no_summaries():
     for text in (
         "Assumes that the lock is held for writing",
         "This method assumes the list is sorted",
+        "Assumed that this method is called under a lock",
+        "This is especially important for large files",
         "See lnotab_notes.txt for a description of how tracing works",
         "cf. section 3.2 of the specification",
         "This method exists for backwards compatibility",

@@ -11,7 +11,8 @@ from codesage.corpus.pairs.verbs import begins_with_verb, is_cut_off, may_be_ver
 from codesage.words import split_words
 
 _ADVERBS = (
-    r"(?:only|just|also|still|now|not|always|never|currently|mainly|usually|really|actually|unfortunately|normally|being) "
+    r"(?:only|just|also|still|now|not|always|never|currently|mainly|usually|really|actually|unfortunately|normally|being|"
+    r"especially|particularly) "
 )
 _STATE = (  # after "is" and "are", if the subject is the code or a part of it
     rf"(?!(?:just|also|simply|actually|really|basically|only) (?:an?|the) )(?:{_ADVERBS})*"
@@ -33,7 +34,7 @@ _OPENS = re.compile(
     r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
     r"not(?! null| empty)|only(?! \w+s )|no|(?:warning|caution|attention|notes?) ?:|note that|"
     r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)|"
-    r"see(?! (?:if|whether|which|what|how|when|any)\b)|cf\.?|(?:this \w+ |it )?assumes(?! [^.]{0,80}\brole)|"
+    r"see(?! (?:if|whether|which|what|how|when|any)\b)|cf\.?|(?:this \w+ |it )?assume[sd](?! [^.]{0,80}\brole)|"
     r"(?:this \w+ )?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)|(?:kept|provided) for|"
     r"(?:both|the (?:first|second|third|last|(?:first )?two))(?: \([^()]{1,40}\))? (?:arguments?|parameters?)"
     rf"|this (?:is|are|was|were) {_STATE}"
