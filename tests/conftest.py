@@ -6,7 +6,7 @@ Temporary files are kept in memory if there is room. On a disk, every removed fi
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 
 import pytest
@@ -68,10 +68,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
 
 
-def pytest_collection_finish() -> None:
-    """Leave all that is imported out of garbage collection: looking through it takes a twentieth of the suite."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are imported, and leave what is there then out of all later garbage collection.
+
+    Torch alone makes a million objects. Looking through them takes a tenth of the time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 LONGEST = ("test_stages", "test_cluster", "test_corpus", "test_training", "test_processes", "test_interchange")
