@@ -219,7 +219,7 @@ def test_a_small_disk_that_fills_up_anywhere(tree, with_pictures):
     assert json.loads((tree / "manifest.json").read_text()) == json.loads((built(tree, "b").path / "manifest.json").read_text())
 
 
-def test_every_corpus_command_works(tree, with_pictures):
+def test_every_corpus_command_works(tree):
     options = ["--out", "c", "--cache", "cache", "--workers", "1", "--held-out", "beta"]
     done = run("corpus", "build", "alpha", "beta", *options, folder=tree)
     assert done.returncode == 0 and "parse" in done.stderr and "| python |" in done.stdout
