@@ -33,6 +33,7 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.estimate import Estimate
+from codesage.training.metrics import FILE
 
 POSITIVES = ("pairs", "dropout")
 
@@ -181,7 +182,7 @@ def run(
         if processes.rank() == 0:
             save_weights(whole, folder)
             tokenizer.save(folder)
-            curves.draw(folder / "metrics.jsonl", folder / "curves.png")
+            curves.draw(folder / FILE, folder / "curves.png")
     return open_artifact(out, "model")
 
 

@@ -5,7 +5,7 @@ with the same `encode` as the result of `codesage.load`.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -37,19 +37,21 @@ class SentenceEncoder:
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CodesageError(f"{folder} is not a sentence-transformers model ({reason})") from None
-        self.name, self.folder, self._width = name, folder, 0
+        self.name, self.folder = name, folder
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the model's weights and settings, hexadecimal."""
-        return _fingerprint(self.folder)
+        import hashlib
 
-    @property
+        files = sorted(path for path in self.folder.rglob("*") if path.suffix in _HASHED)
+        lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @cached_property
     def width(self) -> int:
         """Of the vectors."""
-        if not self._width:
-            self._width = self.encode(["width"]).shape[1]
-        return self._width
+        return self.encode(["width"]).shape[1]
 
     @property
     def max_tokens(self) -> int:
@@ -67,15 +69,6 @@ class SentenceEncoder:
         texts = list(map(query_form, texts)) if kind == "text" else list(texts)
         size = _BATCH if self._model.device.type == "cpu" else _GPU_BATCH
         return self._model.encode(texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False)
-
-
-@cache
-def _fingerprint(folder: Path) -> str:
-    import hashlib
-
-    files = sorted(path for path in folder.rglob("*") if path.suffix in _HASHED)
-    lines = (f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def load(name: str, *, device: str | None = None) -> SentenceEncoder:

@@ -26,6 +26,7 @@ from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
 from codesage.tokenizer import Tokenizer
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
+from codesage.training.metrics import FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def run(
         if processes.rank() == 0:
             save_weights(whole, folder)
             tokenizer.save(folder)
-            curves.draw(folder / "metrics.jsonl", folder / "curves.png")
+            curves.draw(folder / FILE, folder / "curves.png")
     return open_artifact(out, "model")
 
 
