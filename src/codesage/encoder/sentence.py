@@ -39,9 +39,13 @@ class SentenceEncoder:
             raise CodesageError(f"{folder} is not a sentence-transformers model ({reason})") from None
         self.name, self.folder = name, folder
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the model's weights and settings, hexadecimal."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         import hashlib
 
         files = sorted(path for path in self.folder.rglob("*") if path.suffix in _HASHED)
