@@ -1,12 +1,13 @@
 """Two processes on one machine (gloo) compared with one: equal losses, gradients and weights; a clear line if one dies.
 
 Equality is tested in float64, with precision fp32, where a difference is a bug and not rounding. Runs in bf16 are also
-compared, within the rounding of bf16. This file is also the program of the two processes. They are started once and run all
-of PROGRAMS in turn: `python test_processes.py FOLDER`, with torchrun's environment.
+compared, within the rounding of bf16. This file is also the program that starts the two processes, which run all of PROGRAMS
+in turn: `python test_processes.py FOLDER`, with torchrun's environment.
 """
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -279,15 +280,32 @@ PROGRAMS = {
 }
 
 
-def main() -> None:
+def member(folder: Path, rank: int) -> None:
+    """Process `rank` of the group: run all programs, each in its part of `folder`."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.dup2(os.open(folder / f"stderr{rank}", os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
     torch.set_num_threads(1)
     try:
         processes.start(timeout_seconds=60)
         for name, program in PROGRAMS.items():
-            program(Path(sys.argv[1]) / name)
+            program(folder / name)
     except CodesageError as error:
         print(f"codesage: {error}", file=sys.stderr, flush=True)
         os._exit(2)
+
+
+def main(folder: Path) -> None:
+    """Import what the programs need, then fork the group, so that it is imported once. Prints the exit status of each."""
+    import torch._dynamo
+    import torch.distributed.fsdp  # noqa: F401
+
+    forking = multiprocessing.get_context("fork")
+    group = [forking.Process(target=member, args=(folder, rank)) for rank in range(int(os.environ["WORLD_SIZE"]))]
+    for process in group:
+        process.start()
+    for process in group:
+        process.join()
+    print(*(process.exitcode for process in group))
 
 
 def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
@@ -299,16 +317,9 @@ def launch(folder: Path, *, world: int) -> list[tuple[int, str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
-    with contextlib.ExitStack() as ending:
-        started = []
-        for rank in range(world):
-            own = {**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            command = [sys.executable, __file__, str(folder)]
-            process = ending.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own))
-            ending.callback(process.kill)
-            started.append(process)
-        output = [process.communicate(timeout=600)[1] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, output, strict=True)]
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | group, timeout=600, check=True)
+    return [(int(status), (folder / f"stderr{rank}").read_text()) for rank, status in enumerate(done.stdout.split())]
 
 
 def losses(folder: Path) -> list[float]:
@@ -453,4 +464,4 @@ def test_processes_that_never_come_are_one_line(monkeypatch):
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

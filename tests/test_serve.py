@@ -8,6 +8,8 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,17 +18,35 @@ import codesage
 from codesage import CodesageError
 from codesage.agents.folders import Folders
 from codesage.serve.batching import Batcher, Closed, Full
-
-pytest.importorskip("fastapi")
-
-import httpx2
-import uvicorn
-
-from codesage.serve.app import Service, app_of
 from codesage.serve.guard import Guard
 from test_agents import CODE
 
+if not find_spec("fastapi"):  # imported by the fixture: other workers only collect this file
+    pytest.skip("fastapi is not installed", allow_module_level=True)
+httpx2 = pytest.importorskip("httpx2")
+
 TOKEN = "a secret"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def running(app, port: int):
+    """Serve `app` at a port of this machine, in a thread."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +57,24 @@ def encoder():
 @pytest.fixture(scope="module")
 def served(encoder, tmp_path_factory):
     """A server in this process. Returns (its URL, its service)."""
+    from codesage.serve.app import Service, app_of
+
     tree = tmp_path_factory.mktemp("serve") / "tree"
     for name, text in CODE.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
     folders = Folders([tree], lambda: encoder, index_dir=tree.parent / "index", fresh=0.0)
     service = Service(encoder, folders)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     guarded = Guard(
         app_of(service),
-        hosts=frozenset({f"127.0.0.1:{port}"}),
+        hosts=frozenset({f"127.0.0.1:{(port := free_port())}"}),
         token=TOKEN,
         most_bytes=200_000,
         body_seconds=1.0,
         intake=service.intake,
     )
-    server = uvicorn.Server(uvicorn.Config(guarded, host="127.0.0.1", port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}", service
-    server.should_exit = True
-    thread.join(10)
+    with running(guarded, port):
+        yield f"http://127.0.0.1:{port}", service
     service.batcher.close()
 
 
@@ -376,15 +389,9 @@ def test_other_machines_need_a_token():
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
 def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
     """What a user sees: results for the query in the address, names as plain text, and a way to find similar code."""
-    url, service = served
-    open_app = Guard(app_of(service), hosts=frozenset({url.removeprefix("http://")}))  # without a token and on the same port
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    open_app._hosts = frozenset({f"127.0.0.1:{port}"})
-    server = uvicorn.Server(uvicorn.Config(open_app, host="127.0.0.1", port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    from codesage.serve.app import app_of
+
+    hosts = frozenset({f"127.0.0.1:{(port := free_port())}"})
     command = [
         "chromium",
         "--headless",
@@ -395,8 +402,7 @@ def test_the_page_shows_results_in_a_browser(served, encoder, tmp_path):
         f"--user-data-dir={tmp_path}",
         f"http://127.0.0.1:{port}/#add%20up%20numbers",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-    server.should_exit = True
-    thread.join(10)
+    with running(Guard(app_of(served[1]), hosts=hosts), port):  # without a token
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert 'class="hit"' in done.stdout and "files.py:6" in done.stdout and "<mark>numbers</mark>" in done.stdout
     assert "3 files" in done.stdout and "similar</button>" in done.stdout
