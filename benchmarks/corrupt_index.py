@@ -34,7 +34,8 @@ from codesage.errors import CodesageError
 from codesage.evaluate.reports import environment
 from codesage.search.ask import Asker
 from codesage.search.checksums import NAME
-from codesage.search.index import Index, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index
 from codesage.search.places import Place
 from codesage.search.vectors import cache_folder
 from small_trees import Hashed, answers, write_tree

@@ -24,7 +24,8 @@ from codesage.records import Chunk, Document
 from codesage.search import database
 from codesage.search.chunks import chunks
 from codesage.search.filters import filter_of
-from codesage.search.index import Index, of_other_models
+from codesage.search.folders import of_other_models
+from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import search
 from codesage.search.ranking import reciprocal_rank_fusion

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from codesage.search.clones import groups_of
-from codesage.search.index import Index, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index
 from codesage.search.maintenance import checked, kept_indexes
 from command_line import run
 from test_search import ENCODER, HashingEncoder

@@ -301,7 +301,7 @@ def test_similar_code_of_another_language_is_found_while_the_index_is_partial(tm
 def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
     """`index` was read by one process, as it is small."""
     monkeypatch.setattr(reading, "_LEAST_BYTES", 0)
-    monkeypatch.setattr(reading, "_processors", lambda: 2)
+    monkeypatch.setattr(reading, "processors", lambda: 2)
     monkeypatch.setattr(index_station, "_FILES_A_BATCH", 4)
     started = []
 

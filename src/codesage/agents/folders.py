@@ -17,7 +17,8 @@ from codesage.records import Encoder, Hit
 from codesage.search import query as station
 from codesage.search.database import Busy
 from codesage.search.filters import filter_of
-from codesage.search.index import Index, Status, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index, Status
 from codesage.search.maps import map_of
 from codesage.search.similar import similar
 

@@ -17,7 +17,8 @@ from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
 from codesage.search.filters import ALL, Filter
-from codesage.search.index import Index, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index
 from codesage.search.places import Place
 from codesage.search.query import search as search_in
 from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD, Rules

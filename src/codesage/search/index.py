@@ -7,8 +7,6 @@ encodes it; text whose vector is known is not encoded again (search.vectors). Co
 before documentation and data.
 """
 
-import glob
-import hashlib
 import os
 import shlex
 import sqlite3
@@ -27,6 +25,7 @@ from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.files import IN_PART, files_of
+from codesage.search.folders import default_folder
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, File, batches
@@ -62,25 +61,6 @@ class Status:
     skipped: dict[str, int]
     unencoded: int = 0
     in_part: dict[str, int] = field(default_factory=dict)
-
-
-def default_folder(root: Path, model: str) -> Path:
-    """Where the index of `root` lives unless told otherwise: the user's cache, by name and hash of the real path.
-
-    Each `model` (the fingerprint of an encoder) has an index of its own: a newer model starts one, and to go back
-    costs nothing.
-    """
-    from platformdirs import user_cache_dir
-
-    real = root.resolve()
-    name = f"{real.name or 'root'}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}-{model.replace(':', '-')}"
-    return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
-
-
-def of_other_models(folder: Path, model: str) -> list[Path]:
-    """The default folders of the same root's indexes of other models than that of `folder`."""
-    root = folder.name.removesuffix(f"-{model.replace(':', '-')}")
-    return sorted(path for path in folder.parent.glob(f"{glob.escape(root)}*") if path != folder)
 
 
 class Index:

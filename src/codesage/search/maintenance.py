@@ -21,7 +21,8 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search import database, postings
 from codesage.search.database import DATABASE, SCHEMA
-from codesage.search.index import Index, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index
 from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder
 from codesage.search.vectors import cache_folder

@@ -13,7 +13,8 @@ from pathlib import Path
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search.files import NESTED
-from codesage.search.index import Index, default_folder
+from codesage.search.folders import default_folder
+from codesage.search.index import Index
 from codesage.search.remote import folders_of
 
 _DEPTH = 2  # folders below one that holds clones in which they are looked for, as in owner/name

@@ -1,27 +1,23 @@
 """Read files into chunks and their words, half of the work of an index; in a second process if there is much to read.
 
-In: files in batches. Out: for each batch, in order, what an index stores of it. The second process runs this module; requests
-and answers are pickles over its standard input and output. If it cannot start, or ends, this process reads all files itself,
-with the same result.
+In: files in batches. Out: for each batch, in order, what an index stores of it. The second process (search.reader) runs this
+module. If it cannot start, or ends, this process reads all files itself, with the same result.
 """
 
-import os
 import pickle
-import queue
-import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
+from codesage.search import reader
 from codesage.search.chunks import chunks
 from codesage.search.fields import Words, words_of
 from codesage.search.files import read
 from codesage.search.postings import Segment, segments_of
+from codesage.search.reader import Reader, processors
 from codesage.search.terms import indexed_words
 from codesage.search.texts import packed
 
@@ -80,17 +76,17 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    if len(lists) < _FEWEST or _processors() == 1 or sum(map(_bytes_of, files)) < _LEAST_BYTES:
+    if len(lists) < _FEWEST or processors() == 1 or sum(map(_bytes_of, files)) < _LEAST_BYTES:
         yield from map(read_batch, lists)
         return
-    helper = _Helper()
+    helper = reader.reader()
     try:
         yield from _shared(lists, helper)
     finally:
         helper.close()
 
 
-def _shared(lists: list[list[File]], helper: "_Helper") -> Iterator[Batch]:
+def _shared(lists: list[list[File]], helper: Reader) -> Iterator[Batch]:
     """Batches in order; each is read by whoever is free first."""
     read: dict[int, Batch | None] = {}
     given: deque[int] = deque()  # to the helper
@@ -111,78 +107,15 @@ def _shared(lists: list[list[File]], helper: "_Helper") -> Iterator[Batch]:
         yield read_batch(lists[place]) if batch is None else batch
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _bytes_of(file: File) -> int:
     size = file[2].partition(":")[0]
     return int(size) if size else 0
 
 
-class _Helper:
-    """A second process that reads batches in the order in which it is asked; its answer is None where it cannot."""
-
-    def __init__(self) -> None:
-        self._answers: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread: threading.Thread | None = None
-        self.ended = False
-        path = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        except OSError:
-            self.ended = True
-            return
-        self._thread = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
-        self._thread.start()
-
-    def _listen(self, answers: IO[bytes]) -> None:
-        with suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
-            while True:
-                self._answers.put(pickle.load(answers))
-        self.ended = True
-        self._answers.put(None)
-
-    def ask(self, files: list[File]) -> None:
-        """Have files read."""
-        requests = cast(IO[bytes], cast(subprocess.Popen, self._process).stdin)
-        with suppress(OSError):  # it has ended: its answer is None
-            pickle.dump(files, requests)
-            requests.flush()
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether an answer is there."""
-        return not self._answers.empty()
-
-    def answer(self) -> Batch | None:
-        """The next answer."""
-        found = self._answers.get()
-        if found is None:
-            self._answers.put(None)  # and so are all that follow
-        return found
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None and self._thread is not None:
-            self._process.kill()
-            self._thread.join()
-            for pipe in filter(None, (self._process.stdin, self._process.stdout)):
-                with suppress(OSError):
-                    pipe.close()
-            self._process.wait()
-
-
 def serve() -> None:
     """The second process: read the batches that it is given, and end."""
+    import codesage.syntax  # noqa: F401 - before the first batch comes
+
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pickle.dump(read_batch(pickle.load(sys.stdin.buffer)), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)

@@ -1,0 +1,102 @@
+"""A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes.
+
+It imports what it needs when it starts, in about as long as this process takes to load a model, so it can be started before.
+"""
+
+import atexit
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from codesage.search.reading import Batch, File
+
+_started: "list[Reader]" = []  # before there was something to read
+
+
+class Reader:
+    """A second process that reads batches in the order in which it is asked; its answer is None where it cannot."""
+
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self.ended = False
+        path = os.pathsep.join(filter(None, sys.path))
+        command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError:
+            self.ended = True
+            return
+        self._thread = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
+        self._thread.start()
+
+    def _listen(self, answers: IO[bytes]) -> None:
+        with suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
+            while True:
+                self._answers.put(pickle.load(answers))
+        self.ended = True
+        self._answers.put(None)
+
+    def ask(self, files: "list[File]") -> None:
+        """Have files read."""
+        requests = cast(IO[bytes], cast(subprocess.Popen, self._process).stdin)
+        with suppress(OSError):  # it has ended: its answer is None
+            pickle.dump(files, requests)
+            requests.flush()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether an answer is there."""
+        return not self._answers.empty()
+
+    def answer(self) -> "Batch | None":
+        """The next answer."""
+        found = self._answers.get()
+        if found is None:
+            self._answers.put(None)  # and so are all that follow
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None and self._thread is not None:
+            self._process.kill()
+            self._thread.join()
+            for pipe in filter(None, (self._process.stdin, self._process.stdout)):
+                with suppress(OSError):
+                    pipe.close()
+            self._process.wait()
+
+
+def start() -> None:
+    """Start a process that `reader` will give, where there is a processor for it. It ends with this one."""
+    if processors() > 1 and not _started:
+        _started.append(Reader())
+        atexit.register(_end)
+
+
+def reader() -> Reader:
+    """The process that was started before, or a new one; the caller closes it."""
+    return _started.pop() if _started else Reader()
+
+
+def _end() -> None:
+    while _started:
+        _started.pop().close()
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
