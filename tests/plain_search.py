@@ -1,9 +1,10 @@
 """Search in plain loops, with SQLite's FTS5 for words: the reference for tests of ranking."""
 
 import hashlib
+import math
 import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -71,6 +72,24 @@ def words_ranked(rows, query):
     return [number for (number,) in matches]
 
 
+def files_scored(rows, query):
+    """BM25 of each file by path: its words, those in names of its chunks four times."""
+    counts, lengths = defaultdict(Counter), defaultdict(int)
+    for _, path, _, _, name, _, text in rows:
+        for words, weight in ((indexed_words(name), 4), (indexed_words(path), 1), (indexed_words(text), 1)):
+            lengths[path] += len(words)
+            for word in words:
+                counts[path][word] += weight
+    mean, scores = sum(lengths.values()) / len(lengths), dict.fromkeys(lengths, 0.0)
+    for word in query_words(query):
+        holding = [path for path in lengths if counts[path][word]]
+        idf = max(math.log((len(lengths) - len(holding) + 0.5) / (len(holding) + 0.5)), 1e-6)
+        for path in holding:
+            norm = 1.2 * (0.25 + 0.75 * lengths[path] / mean)
+            scores[path] += idf * counts[path][word] * 2.2 / (counts[path][word] + norm)
+    return scores
+
+
 def vectors_ranked(index, encoder, query):
     """Numbers of chunks by the similarity of their best piece, best first."""
     stored = index.connection.execute("SELECT chunk, vector FROM pieces JOIN vectors USING (row) ORDER BY chunk, part")
@@ -93,6 +112,7 @@ def parts_of(rows, chunks, query, name, scores, rules):
     wanted = [next(filter(None, parts_by_number.groups())) for parts_by_number in QUOTED.finditer(query)]
     if not wanted and len(query.split()) >= 4:
         wanted = [query.strip()]
+    files = files_scored(rows, query)
     parts_by_number = {}
     for number, score in scores.items():
         path, _, kind, own, _, text = chunks[number]
@@ -100,6 +120,7 @@ def parts_of(rows, chunks, query, name, scores, rules):
         parts = {
             "words and vectors": score,
             "file": rules.file * sum(sorted(best[path], reverse=True)[:3]) / min(3, sizes[path]),
+            "words in file": rules.whole * files[path] / max(*files.values(), 1e-9),
             "name": rules.name * named,
             "words in path": rules.path * ranking.words_in_path(words, path),
             "words in name": 0.0 if name else rules.part * ranking.words_in_name(words, own),

@@ -1,8 +1,8 @@
 """Whether a query has anything to do with an index, so that nonsense gets no answer.
 
 In: a query and its vector. Out: yes or no. The query passes when one chunk holds most of what its words weigh, or is clearly
-nearer to it than chunks are to phrases from outside programming (`_PROBES`). The floor is thus measured for each model and
-index; benchmarks/score_floor.py tells how many queries pass (docs/log.md).
+nearer to it than chunks are to phrases from outside programming (`_PROBES`): the less near, the more of its words a chunk
+holds. The floor is thus measured for each model and index; benchmarks/score_floor.py tells how many queries pass (docs/log.md).
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from codesage.search.view import View
 
 _COVERED = 0.5  # share of the weight of the query's words that one chunk holds
 _MARGIN = 0.05  # of cosines
+_WORDS_FOR_COSINE = 0.2  # of the floor, for the whole weight of the words
 _THIRD = 3  # highest of the probes, as one or two may meet something by chance
 _FEWEST = 50  # chunks: in fewer the nearest to a good question may be far from it
 _LETTERS = 3  # of a word that may be a part of a name
@@ -118,7 +119,7 @@ def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None
         return True
     if vector_D is None:
         return covered > 0
-    return float(held.highest(vector_D[None])[0]) >= _floor(held, encoder)
+    return float(held.highest(vector_D[None])[0]) >= _floor(held, encoder) - _WORDS_FOR_COSINE * covered
 
 
 def rarity(holding: int, chunks: int) -> float:

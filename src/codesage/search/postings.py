@@ -145,8 +145,7 @@ class Postings:
 
     def __init__(self, numbers_N: np.ndarray, lengths_N: np.ndarray) -> None:
         self._numbers_N, self._lengths_N = numbers_N, lengths_N
-        mean = lengths_N.mean() if len(lengths_N) else 1.0
-        self._norms_N = _K1 * (1 - _B + _B * lengths_N / (mean or 1.0))
+        self._norms_N = _norms(lengths_N)
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # holders of words that were asked for
 
     def holders(self, connection: sqlite3.Connection, word: str) -> tuple[np.ndarray, np.ndarray]:
@@ -170,15 +169,26 @@ class Postings:
 
     def scores(self, connection: sqlite3.Connection, words: Iterable[str]) -> np.ndarray:
         """float64 (N,): BM25 of every chunk for distinct `words`, 0 for chunks that hold none of them."""
-        total = len(self._numbers_N)
-        scores_N = np.zeros(total)
+        scores_N = np.zeros(len(self._numbers_N))
         for word in words:
             positions, counts = self.holders(connection, word)
-            idf = np.log((total - len(positions) + 0.5) / (len(positions) + 0.5))
-            counts = counts.astype(np.float64)
-            gains = (counts * (_K1 + 1)) / (counts + self._norms_N[positions])
-            scores_N[positions] += max(idf, _LEAST_IDF) * gains
+            scores_N[positions] += _gains(counts.astype(np.float64), self._norms_N[positions], len(scores_N))
         return scores_N
+
+    def scores_of_files(
+        self, connection: sqlite3.Connection, words: Iterable[str], file_N: np.ndarray, files: int
+    ) -> np.ndarray:
+        """float64 (`files`,): BM25 of every file for distinct `words`, all its chunks taken together.
+
+        `file_N`: the number of each chunk's file, from 0.
+        """
+        scores_F, norms_F = np.zeros(files), _norms(np.bincount(file_N, self._lengths_N, files))
+        for word in words:
+            positions, counts = self.holders(connection, word)
+            counts_F = np.bincount(file_N[positions], counts, files)
+            holding = np.flatnonzero(counts_F)
+            scores_F[holding] += _gains(counts_F[holding], norms_F[holding], files)
+        return scores_F
 
     def hold_all(self, connection: sqlite3.Connection, words: Iterable[str], places_C: np.ndarray) -> np.ndarray:
         """Which of the chunks at `places_C` hold each of `words`, bool (C,)."""
@@ -189,6 +199,18 @@ class Postings:
                 return np.zeros(len(places_C), bool)
             hold_C &= holders[np.minimum(np.searchsorted(holders, places_C), len(holders) - 1)] == places_C
         return hold_C
+
+
+def _norms(lengths: np.ndarray) -> np.ndarray:
+    """What BM25 adds to the counts of a word in documents of these lengths."""
+    mean = lengths.mean() if len(lengths) else 1.0
+    return _K1 * (1 - _B + _B * lengths / (mean or 1.0))
+
+
+def _gains(counts: np.ndarray, norms: np.ndarray, total: int) -> np.ndarray:
+    """What a word adds to the BM25 of each of the documents that hold it, of `total`."""
+    idf = np.log((total - len(counts) + 0.5) / (len(counts) + 0.5))
+    return max(idf, _LEAST_IDF) * (counts * (_K1 + 1)) / (counts + norms)
 
 
 def merge(connection: sqlite3.Connection, *, most: int | None = None) -> None:

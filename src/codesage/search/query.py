@@ -155,6 +155,7 @@ def _candidates(
     parts = {
         "words and vectors": score_C,
         "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
+        "words in file": rules.whole * _whole(index, view, query)[distinct][path_C] if rules.whole else np.zeros(len(names)),
         "name": rules.name * named_C,
         "words in path": rules.path * np.array([ranking.words_in_path(words, path) for path in paths])[path_C],
         "words in name": rules.part * held_C,
@@ -162,6 +163,12 @@ def _candidates(
     }
     share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
     return _Candidates(places_C, parts, share_C)
+
+
+def _whole(index: Index, view: View, query: str) -> np.ndarray:
+    """How well the words of the query match each file as a whole, beside the file that they match best."""
+    scores_F = view.postings.scores_of_files(index.connection, query_words(query), view.path_N, len(view.distinct_paths))
+    return scores_F / max(scores_F.max(initial=0.0), 1e-9)
 
 
 def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:

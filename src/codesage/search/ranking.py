@@ -43,6 +43,7 @@ class Rules:
     """The weights of the rules; 0 (1 for shares) switches one off."""
 
     file: float = 1.0  # a file's three best chunks, their mean
+    whole: float = 0.25  # full text of the whole file, beside that of the best file
     later: float = 0.5  # share that each further chunk of a file keeps
     name: float = 1.0  # the name of what is asked for by name
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders

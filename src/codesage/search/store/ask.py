@@ -146,7 +146,8 @@ def _ranked(store: Store, question: Question, found: _Candidates, dense_weight: 
     spoken = Counter({one: 1 for one in languages if next(store.rows(f"language = {quoted(one)}", ["id"], most=1), None)})
     view = _View.of(found.rows, spoken)
     with _Memory(found.rows) as index:
-        return ranked(index, view, question.text, found.rankings, None, dense_weight, Rules(), top)
+        rules = Rules(whole=0.0)  # only the best chunks of a file are at hand
+        return ranked(index, view, question.text, found.rankings, None, dense_weight, rules, top)
 
 
 class _Memory(Index):
