@@ -11,7 +11,7 @@ import numpy as np
 
 from codesage.encoder.queries import read_query
 from codesage.search import ranking
-from codesage.search.kinds import kind_of
+from codesage.search.kinds import kinds_of, names_version
 from codesage.search.ranking import Rules
 from codesage.search.terms import indexed_words, query_words
 from codesage.search.vectors import restored
@@ -140,9 +140,13 @@ def shared(rows, chunks, query, totals, parts, rules):
     """Reduce scores by kind of file, and if the language is not the one that the query names."""
     kinds = ranking.kinds_asked(query)
     languages = set(read_query(query).languages) & {row[2] for row in rows}
+    paths = list(dict.fromkeys(row[1] for row in rows))
+    kind_by_path = dict(zip(paths, kinds_of(paths), strict=True))
     for number in totals:
-        kind = kind_of(chunks[number][0])
+        kind = kind_by_path[chunks[number][0]]
         share = ranking.ASKED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
+        if kind == "legacy" and names_version(query, chunks[number][0]):
+            share = 1.0
         share *= 0.7 if languages and chunks[number][1] not in languages else 1.0
         if share != 1:
             totals[number] *= share

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -170,6 +171,14 @@ def test_a_place_without_code_is_one_clear_line(root):
     assert run("similar", "src/gap.py:2").returncode == 0
 
 
+def held(real, *, covered, below):
+    """What an index holds, if its nearest chunk is that much below the floor and has this share of the words."""
+    near = floor._floor(real, ENCODER) - below
+    fake = mock.Mock(chunks=real.chunks, complete=True, floors=real.floors)
+    fake.coverage.return_value, fake.is_in_a_name.return_value, fake.highest.return_value = covered, False, np.array([near])
+    return fake
+
+
 def test_a_floor_is_measured_for_each_index(root, monkeypatch):
     monkeypatch.setattr(floor, "_FEWEST", 0)
     index = Index.open(root, folder=None, encoder=ENCODER)
@@ -184,6 +193,8 @@ def test_a_floor_is_measured_for_each_index(root, monkeypatch):
         floor.InIndex(index, view), ENCODER, "blorptang xqzv retry", axis_D
     )  # holds a third of the weight or less
     assert floor.passes(floor.InIndex(index, view), ENCODER, "retry call", axis_D)
+    under = {share: held(floor.InIndex(index, view), covered=share, below=0.06) for share in (0.0, 0.2, 0.4)}
+    assert [floor.passes(one, ENCODER, "blorptang xqzv", axis_D) for one in under.values()] == [False, False, True]
     partial = replace(view, statics_ND=np.zeros((6, 0)))
     assert not partial.complete and floor.passes(
         floor.InIndex(index, partial), ENCODER, "blorptang", axis_D

@@ -8,6 +8,7 @@ import pytest
 
 from codesage.search import files as station
 from codesage.search.files import IN_PART, files_of, read
+from codesage.search.kinds import kinds_of, names_version
 from codesage.walk import name_of, walk
 from test_search import ENCODER, names, opened
 from test_search_commands import paths_of, root, run
@@ -241,3 +242,23 @@ def test_files_in_part_are_named_with_their_reason(root):
     assert "indexed in part: 1 minified" in run("status").stdout
     shown = run("search", "okapi", "-k", 1, "-C", 1).stdout
     assert shown.startswith("part.py:1: okapi") and "2      return 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("paths", "older"),
+    [
+        (["v3/types.ts", "v4/core/schemas.ts", "index.ts"], ["v3/types.ts"]),
+        (["api/v1/pod.go", "api/v1beta1/pod.go", "api/v1alpha1/pod.go"], ["api/v1beta1/pod.go", "api/v1alpha1/pod.go"]),
+        (["api/v1/pod.go", "api/server.go"], []),  # the only version
+        (["a/v1/main.py", "a/v1/errors.py", "a/main.py", "a/errors.py"], ["a/v1/main.py", "a/v1/errors.py"]),  # copies
+        (["http_v9.py", "http_v10.py"], ["http_v9.py"]),
+        (["docs/2.9/guide.md", "docs/2.10/guide.md", "docs/guide/a.md"], ["docs/2.9/guide.md"]),
+        (["versioned_docs/version-1.0/a.md", "versioned_docs/version-2.0/a.md"], ["versioned_docs/version-1.0/a.md"]),
+        (["tests/v1/test_a.py", "tests/v2/test_a.py"], []),  # tests already
+        (["src/2024/report.py", "src/2025/report.py", "lib/utf8.py", "lib/ipv6.c", "lib/v/a.c"], []),  # no versions
+    ],
+)
+def test_code_and_prose_of_older_versions_are_legacy(paths, older):
+    assert [path for path, kind in zip(paths, kinds_of(paths), strict=True) if kind == "legacy"] == older
+    assert not any(names_version("how pods are checked in v1beta", path) for path in paths)
+    assert names_version("pods of v1beta1", "api/v1beta1/pod.go") and names_version("Zod V3 errors", "v3/errors.ts")

@@ -60,6 +60,7 @@ QUERIES = [
     "the of",
     "where is 'open the header' said",
     "Table.open",
+    "the reader of v1",
 ]
 
 
@@ -72,7 +73,7 @@ def written(root, *, files=60, seed=0):
     """A project of random files in several languages, kinds and folders, some with equal texts."""
     random.seed(seed)
     for number in range(files):
-        folder = random.choice(["src", "tests", "docs", "src/http", "legacy", "vendor/reader"])
+        folder = random.choice(["src", "tests", "docs", "src/v1", "src/v2", "legacy", "vendor/reader"])
         name, suffix = random.choice(WORDS), random.choice([".py", ".py", ".go", ".md", ".toml"])
         text = "".join(map(function if suffix == ".py" else line, range(random.randint(1, 9))))
         (root / folder).mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ decide, nothing is read.
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 from codesage.languages import language_of
@@ -14,7 +15,12 @@ _TEST = re.compile(
     r"(^|/)(tests?|testing|specs?|benchmarks?|bench|fixtures?|mocks?|__mocks__|e2e)/|(^|/)tests?\.\w+$", re.IGNORECASE
 )
 _EXAMPLE = re.compile(r"(^|/)(examples?|samples?|demos?|docs_src|tutorials?|playground)/", re.IGNORECASE)
-_LEGACY = re.compile(r"(^|[/_.-])(legacy|deprecated|compat|_?old|obsolete|v0|v[1-9])([/_.-]|$)", re.IGNORECASE)
+_LEGACY = re.compile(r"(^|[/_.-])(legacy|deprecated|compat|_?old|obsolete)([/_.-]|$)", re.IGNORECASE)
+_VERSION = re.compile(  # v2, v1beta1, version-2.0 in a name, or a folder 2.0
+    r"(?:^|(?<=[/_.-]))(?:v|version-?)(?P<number>\d+(?:\.\d+)*)(?P<before>(?:alpha|beta|rc)\d*)?(?=[/_.-]|$)"
+    r"|(?:^|(?<=/))(?P<folder>\d+(?:\.\d+)+)(?=/)",
+    re.IGNORECASE,
+)
 _DOCS = re.compile(
     r"\.(md|markdown|mdx|rst|txt|adoc|org|tex|html?)$|(^|/)(docs?|changelog|readme|licen[cs]e|authors)(/|$)", re.IGNORECASE
 )
@@ -40,6 +46,44 @@ def kind_of(path: str) -> str:
     if not code:
         return "docs" if _DOCS.search(path) else "data"
     return "legacy" if _LEGACY.search(path) else "code"
+
+
+def kinds_of(paths: Collection[str]) -> list[str]:
+    """The kind of each file of an index: as `kind_of`, and code and prose of an older version is "legacy".
+
+    `v3/types.ts` is older where there is a folder `v4` beside `v3`, or a `types.ts` in the place of `v3/types.ts`.
+    """
+    older = _older(paths)
+    kinds = map(kind_of, paths)
+    return ["legacy" if path in older and kind in ("code", "docs") else kind for path, kind in zip(paths, kinds, strict=True)]
+
+
+def names_version(query: str, path: str) -> bool:
+    """Whether a query names the version that a path is of."""
+    found = _VERSION.search(path)
+    return found is not None and found.group().lower() in query.lower().split()
+
+
+def _older(paths: Collection[str]) -> set[str]:
+    """The paths that have a newer version beside them."""
+    versions: dict[tuple[str, str], dict[tuple, list[str]]] = {}  # by what stands around the version in their common folder
+    for path in paths:
+        if found := _VERSION.search(path):
+            rest = path[found.end() :].partition("/")[0]
+            versions.setdefault((path[: found.start()], rest), {}).setdefault(_order(found), []).append(path)
+    older, present = set(), set(paths)
+    for of_one in versions.values():
+        newest = max(of_one)
+        every = [path for own in of_one.values() for path in own]
+        copies = sum(_VERSION.sub("", path, 1).replace("//", "/").lstrip("/") in present for path in every)
+        older.update(path for version, own in of_one.items() if version != newest or 2 * copies >= len(every) for path in own)
+    return older
+
+
+def _order(version: re.Match) -> tuple:
+    """A version as what sorts by age: v1beta1 is older than v1."""
+    number = tuple(map(int, (version["number"] or version["folder"]).split(".")))
+    return number, (version["before"] or "~").lower()
 
 
 def order_of(kind: str) -> int:

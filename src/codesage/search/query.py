@@ -15,6 +15,7 @@ from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, partial, ranking
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
+from codesage.search.kinds import names_version
 from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
 from codesage.search.terms import composed, indexed_words, query_words
@@ -204,8 +205,14 @@ def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str],
 def _shares(view: View, query: str, paths: np.ndarray, rules: Rules) -> np.ndarray:
     """What share of its score a chunk keeps for the kind of its file, of each path."""
     asked = ranking.kinds_asked(query)
-    kinds = (view.files[path] for path in paths.tolist())
-    return np.array([ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0) for kind in kinds])
+
+    def share(path: int) -> float:
+        kind = view.files[path]
+        if kind == "legacy" and names_version(query, view.distinct_paths[path]):
+            return 1.0
+        return ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
+
+    return np.array([share(path) for path in paths.tolist()])
 
 
 def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.centring import TRUST, language_means, minus_means
-from codesage.search.kinds import kind_of
+from codesage.search.kinds import kinds_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
 from codesage.search.scan import Scan
@@ -69,7 +69,7 @@ class View:
     @cached_property
     def files(self) -> list[str]:
         """Kind of the file of each distinct path, see search.kinds."""
-        return list(map(kind_of, self.distinct_paths))
+        return kinds_of(self.distinct_paths)
 
     @cached_property
     def bearers(self) -> dict[str, list[int]]:
