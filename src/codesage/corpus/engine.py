@@ -16,7 +16,6 @@ from codesage.corpus.build.units import Runner, U
 from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
-from codesage.errors import CodesageError
 from codesage.remote import cluster
 
 _TICK = 0.2  # seconds between checks of how long an item has taken
@@ -92,10 +91,7 @@ class RayEngine:
     shares_machine = False
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
+        ray = cluster.load_ray()
         self._ray, self._started = ray, not ray.is_initialized()
         if self._started:
             cluster.start(ray, workers)

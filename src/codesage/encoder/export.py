@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.encoder.folders import FP32, INT8, TOKENS
 from codesage.encoder.model import Encoder
-from codesage.encoder.weights import load_encoder, save_weights
-from codesage.errors import CodesageError
+from codesage.encoder.weights import load_with_tokenizer, save_weights
 from codesage.tokenizer import Tokenizer
-from codesage.tokenizer import load as load_tokenizer
 
 _STEPS = 63  # 7-bit signed weights
 _OPSET = 20  # the first opset with Gelu
@@ -187,12 +185,7 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     `names`: write only the int8 file that `codesage names` reads, with the positions that the model has learned.
     """
     source = Path(source)
-    encoder, tokenizer = load_encoder(source), load_tokenizer(source)
-    if tokenizer.vocab_size > encoder.config.vocab_size:
-        raise CodesageError(
-            f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
-            f"{encoder.config.vocab_size}: copy the matching tokenizer"
-        )
+    encoder, tokenizer = load_with_tokenizer(source)
     settings, facts = {}, {}
     if (source / "manifest.json").is_file():
         artifact = open_artifact(source, "model")

@@ -14,11 +14,9 @@ from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
 from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
 from codesage.encoder.runtime import CODE_TOKENS
-from codesage.encoder.weights import load_encoder, save_weights
-from codesage.errors import CodesageError
+from codesage.encoder.weights import load_with_tokenizer, save_weights
 from codesage.tokenizer import END, MASK, PAD, Tokenizer
 from codesage.tokenizer import FILE as TOKENIZER
-from codesage.tokenizer import load as load_tokenizer
 
 _MODULES = (
     ("", "sentence_transformers.models.Transformer"),  # names that the library accepts since version 2
@@ -35,12 +33,7 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
     entries than the encoder.
     """
     source, out = Path(source), Path(out)
-    encoder, tokenizer = load_encoder(source), load_tokenizer(source)
-    if tokenizer.vocab_size > encoder.config.vocab_size:
-        raise CodesageError(
-            f"{source}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
-            f"{encoder.config.vocab_size}: copy the matching tokenizer"
-        )
+    encoder, tokenizer = load_with_tokenizer(source)
     artifact = open_artifact(source, "model") if (source / MANIFEST).is_file() else None
     settings, facts = (artifact.settings, artifact.facts) if artifact else ({}, {})
     longest = min(facts.get("max_tokens", CODE_TOKENS), encoder.config.max_position_embeddings)

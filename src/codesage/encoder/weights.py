@@ -19,6 +19,8 @@ from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, folder_of
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
+from codesage.tokenizer import Tokenizer
+from codesage.tokenizer import load as load_tokenizer
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
 _CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
@@ -32,6 +34,17 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
     encoder.config.save(folder)
     state = {name: _transposed(name, tensor).contiguous() for name, tensor in encoder.state_dict().items()}
     save_file(state, folder / SAFETENSORS, metadata={"format": "pt"})
+
+
+def load_with_tokenizer(folder: Path | str) -> tuple[Encoder, Tokenizer]:
+    """The encoder and the tokenizer of a folder. CodesageError when the tokenizer has more entries than the encoder."""
+    encoder, tokenizer = load_encoder(folder), load_tokenizer(folder)
+    if tokenizer.vocab_size > encoder.config.vocab_size:
+        raise CodesageError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} entries, the encoder "
+            f"{encoder.config.vocab_size}: copy the matching tokenizer"
+        )
+    return encoder, tokenizer
 
 
 def load_encoder(folder: Path | str) -> Encoder:

@@ -11,11 +11,10 @@ of every phase were also started again. On two cores this took longer than a sma
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from codesage.corpus.build.worker import Limits, Worker
-from codesage.errors import CodesageError
+from codesage.remote import cluster
 
 _RETRIES = 3  # of a call whose actor died together with its machine
 
@@ -55,7 +54,7 @@ class Pool:
 
     def get(self, reference: object) -> Any:
         """The value behind a reference. Raises what the call raised."""
-        with ray_errors():
+        with cluster.errors():
             return self._ray.get(reference)
 
     def put(self, value: object) -> object:
@@ -89,19 +88,3 @@ class _Actor:
     def apply(self, function: Callable, *arguments: object) -> object:
         """Call `function(*arguments)`."""
         return function(*arguments)
-
-
-@contextmanager
-def ray_errors() -> Iterator[None]:
-    """Turn Ray's exceptions into the CodesageError that a call raised, or into one line that says what happened."""
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except RayError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, CodesageError):
-            raise cause from None
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-        reason = f"{type(cause).__name__}: {cause}" if cause else f"{type(error).__name__}: {lines[0]}"
-        raise CodesageError(f"the Ray cluster failed ({reason}): run the same command again, it resumes") from None
