@@ -32,11 +32,11 @@ from codesage import cli
 from codesage.encoder import runtime
 from codesage.errors import CodesageError
 from codesage.evaluate.reports import environment
-from codesage.search.ask import Asker
 from codesage.search.checksums import NAME
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.places import Place
+from codesage.search.searcher import Searcher
 from codesage.search.vectors import cache_folder
 from small_trees import Hashed, answers, write_tree
 
@@ -148,8 +148,8 @@ class _Trial:
 
     def _answers(self, update: bool) -> list:
         place = Place(self._root, "", str(self._root))
-        asker = Asker([place], ENCODER, refresh=(lambda index: index.update(ENCODER)) if update else None)
-        with asker.opened(place) as index:
+        searcher = Searcher([place], ENCODER, refresh=(lambda index: index.update(ENCODER)) if update else None)
+        with searcher.opened(place) as index:
             return answers(index, ENCODER)
 
     def _repaired(self, message: str) -> str:

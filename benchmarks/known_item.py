@@ -23,8 +23,9 @@ from codesage.corpus.sources.recognise import is_test
 from codesage.evaluate.reports import environment
 from codesage.records import Document, Function
 from codesage.search import query as station
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.index import Index
-from codesage.search.ranking import DENSE_WEIGHT, Rules
+from codesage.search.ranking import Rules
 from codesage.syntax import ParseRefused, functions, parse
 
 SYSTEMS = {  # (weight of the vectors, rules)

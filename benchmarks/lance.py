@@ -26,7 +26,7 @@ import codesage
 from codesage.evaluate.reports import environment
 from codesage.search.filters import ALL
 from codesage.search.store import table as tables
-from codesage.search.store.ask import ask
+from codesage.search.store.query import search
 from codesage.search.store.rows import Embedding, Unit
 from codesage.search.store.table import Store
 from codesage.search.terms import query_words
@@ -187,7 +187,7 @@ def answered(store: Store, encoder: Drawn, asked: np.ndarray) -> tuple[list[list
         parts: dict[str, Callable[[], Any]] = {
             "vectors": lambda vector=vector: store.by_vector(vector, 200, ""),
             "words": lambda query=query: store.by_words(query_words(query), 200, ""),
-            "search": lambda query=query: ask(store, encoder, query, ALL),
+            "search": lambda query=query: search(store, encoder, query, ALL),
         }
         for name, part in parts.items():
             _, seconds = timed(part)

@@ -24,8 +24,9 @@ from codesage.evaluate.searching import VECTORS_ALONE, gains, indexed
 from codesage.evaluate.tasks import Question, RepositoryTask
 from codesage.search import partial
 from codesage.search.database import DATABASE
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.index import Index
-from codesage.search.ranking import DENSE_WEIGHT, Rules
+from codesage.search.ranking import Rules
 from codesage.walk import walk
 
 OFF = {"file": 0.0, "whole": 0.0, "later": 1.0, "name": 0.0, "path": 0.0, "part": 0.0, "literal": 0.0, "kinds": {}}

@@ -34,7 +34,7 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
         rankings.append([number for number in vectors_ranked(index, encoder, query) if number in chunks][:DEPTH])
     fused = ranking.reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
     first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
-    name = ranking.asked_name(query)
+    name = ranking.requested_name(query)
     scores = {number: score / first for number, score in fused}
     if name and rules.name:
         for number, row in chunks.items():
@@ -138,13 +138,13 @@ def defined(text, name):
 
 def shared(rows, chunks, query, totals, parts, rules):
     """Reduce scores by kind of file, and if the language is not the one that the query names."""
-    kinds = ranking.kinds_asked(query)
+    kinds = ranking.requested_kinds(query)
     languages = set(read_query(query).languages) & {row[2] for row in rows}
     paths = list(dict.fromkeys(row[1] for row in rows))
     kind_by_path = dict(zip(paths, kinds_of(paths), strict=True))
     for number in totals:
         kind = kind_by_path[chunks[number][0]]
-        share = ranking.ASKED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
+        share = ranking.REQUESTED_SHARE if kind in kinds else rules.kinds.get(kind, 1.0)
         if kind == "legacy" and names_version(query, chunks[number][0]):
             share = 1.0
         share *= 0.7 if languages and chunks[number][1] not in languages else 1.0

@@ -356,9 +356,9 @@ def _rows(address: str, encoder) -> list[dict]:
 def test_a_store_on_s3_filled_by_two_workers_is_that_of_one_process(ray, store, tree):
     pytest.importorskip("lancedb")
     from codesage.search.filters import ALL
-    from codesage.search.store.ask import ask
     from codesage.search.store.engines import Local, OnRay
     from codesage.search.store.fill import fill, roots_of
+    from codesage.search.store.query import search
     from codesage.search.store.table import Store as Table
 
     for long in ("alpha/code.py", "beta/copy.py", "beta/near.py", "gamma/code.py"):
@@ -370,7 +370,7 @@ def test_a_store_on_s3_filled_by_two_workers_is_that_of_one_process(ray, store, 
     fill(local, roots, encoder, one)
     assert _rows(remote, encoder) == _rows(local, encoder) != []
     answers = [
-        [(hit.chunk, hit.score) for hit in ask(Table.open(address, encoder), encoder, "alpha", ALL).hits]
+        [(hit.chunk, hit.score) for hit in search(Table.open(address, encoder), encoder, "alpha", ALL).hits]
         for address in (remote, local)
     ]
     assert answers[0] == answers[1] != []

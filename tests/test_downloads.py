@@ -86,7 +86,7 @@ def test_a_file_is_fetched_once_and_verified(hub, tmp_path):
         download.fetch(remote, tmp_path / "f" / "a", say=lines.append)
     assert (tmp_path / "f" / "a").read_bytes() == CONTENT and hub.asked == [("/a", None)]
     assert lines == [f"fetching {hub.url}/a (0.0 MB)"]
-    with pytest.raises(CodesageError, match="checksum is .*, expected 0000: other content than was published"):
+    with pytest.raises(CodesageError, match="checksum is .*, expected 0000: the content differs from what was published"):
         download.fetch(replace(remote, blob="0000"), tmp_path / "b")
     assert not (tmp_path / "b").exists() and not (tmp_path / "b.part").exists()
 
@@ -95,7 +95,7 @@ def test_a_file_is_fetched_once_and_verified(hub, tmp_path):
 def test_a_broken_download_is_never_complete_and_goes_on(hub, tmp_path, ranges):
     hub.files["/a"], hub.cut, hub.ranges = CONTENT, 1000, ranges
     remote = Remote(f"{hub.url}/a", sha256=hashlib.sha256(CONTENT).hexdigest())
-    with pytest.raises(CodesageError, match="ends 9,240 bytes early: run again to go on") as error:
+    with pytest.raises(CodesageError, match="ends 9,240 bytes early: run again to resume") as error:
         download.fetch(remote, tmp_path / "a")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "a").exists() and (tmp_path / "a.part").stat().st_size == 1000
@@ -172,7 +172,7 @@ def test_tables_of_the_hub_become_the_files_of_the_authors(hub, cache, monkeypat
     assert len(sets.read(None, None, ["poj104"], say=pytest.fail)["POJ-104"][0].queries) == 4
     hub.files[poj104] = parquet([{"id": 1, "code": "", "label": "1"}])
     (cache / "poj104" / "test.jsonl").write_text("{}\n")  # damaged: fetched again
-    with pytest.raises(CodesageError, match="test.jsonl has 1 rows, its authors say 4: the hub has other data now"):
+    with pytest.raises(CodesageError, match="test.jsonl has 1 rows, its authors say 4: the data on the hub has changed"):
         sets.read(None, None, ["poj104"], say=lines.append, download=True)
     shutil.rmtree(cache)
     hub.files[poj104] = parquet([{"id": 1, "label": "1"}])

@@ -25,9 +25,9 @@ from codesage.agents.stores import StoreFolders
 from codesage.search.store import fill as filling
 from codesage.search.store import similar as stored
 from codesage.search.store.address import location_of, one_writer
-from codesage.search.store.ask import ask
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
+from codesage.search.store.query import search as search_store
 from codesage.search.store.table import Store
 
 WEAK = Rules(floor=False)
@@ -99,7 +99,7 @@ def copied(tmp_path, monkeypatch):
 
 
 def _answers(store, query, where=ALL, **options):
-    return ask(store, HashingEncoder(), query, where, **options)
+    return search_store(store, HashingEncoder(), query, where, **options)
 
 
 def _plain(hits, root):
@@ -164,9 +164,9 @@ def test_similar_code_in_a_store_is_that_of_the_local_index(made):
     only = filter_of(["py"], ["v*.py"])
     below = stored.similar(store, f"{root}/{path}", line, only, [str(root / "vectors.py")], top=50).hits
     assert {os.path.basename(hit.chunk.path) for hit in below} == {"vectors.py"}
-    with pytest.raises(CodesageError, match="holds nothing of /etc/hosts"):
+    with pytest.raises(CodesageError, match="has no files of /etc/hosts"):
         stored.similar(store, "/etc/hosts", 1, ALL)
-    with pytest.raises(CodesageError, match="view.py:99999 is in no piece of code that lance://"):
+    with pytest.raises(CodesageError, match="view.py:99999 is in no chunk of lance://"):
         stored.similar(store, f"{root}/view.py", 99_999, ALL)
 
 
@@ -197,7 +197,7 @@ def test_servers_answer_from_a_store(made, tmp_path):
     assert (state.root, state.folder, partial) == (root.as_posix(), store.address, "") and state.chunks > 50
     with pytest.raises(CodesageError, match="the map is of a local index"):
         folders.map(10)
-    with pytest.raises(CodesageError, match="holds nothing of /etc"):
+    with pytest.raises(CodesageError, match="has no files of /etc"):
         folders.search("password", path="/etc")
     with pytest.raises(CodesageError, match="give a store or folders, not both"):
         searched([tmp_path], store.address, HashingEncoder, index_dir=None, patience=1.0)
@@ -208,7 +208,7 @@ def test_paths_restrict_and_options_that_match_nothing_are_named(made):
     found = _answers(store, "index", paths=[str(root / "view.py")]).hits
     assert {path for path, *_ in _plain(found, root)} == {"view.py"}
     assert _answers(store, "index", paths=[str(root.parent)]).hits
-    with pytest.raises(CodesageError, match=f"^lance://.* holds nothing of {root}x: run 'codesage index --store"):
+    with pytest.raises(CodesageError, match=f"^lance://.* has no files of {root}x: run 'codesage index --store"):
         _answers(store, "index", paths=[f"{root}x"])
     assert _answers(store, "index", filter_of(["rust"])).unused_filters == ["-t rust"]
     assert _answers(store, "zzzz", dense_weight=0).hits == []
@@ -246,7 +246,7 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
     store = Store.open(address, encoder)
     (state,) = store.roots()
     assert store.count() == 4 and state.pending and state.files
-    found = ask(store, encoder, "alpha", ALL)
+    found = search_store(store, encoder, "alpha", ALL)
     assert found.hits and found.partial == [
         f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
     ]
@@ -285,7 +285,9 @@ def test_refusals_are_one_line(made, tmp_path):
         Store.open(missing, encoder)
     assert not (tmp_path / "none").exists()
     for wrong in ("s3://bucket", "lance://", "code"):
-        with pytest.raises(CodesageError, match="is no store: expected lance://FOLDER, or lance://s3://BUCKET/FOLDER"):
+        with pytest.raises(
+            CodesageError, match="is not the address of a store: expected lance://FOLDER, or lance://s3://BUCKET/FOLDER"
+        ):
             location_of(wrong)
     with one_writer(store.address), pytest.raises(CodesageError, match="another process is using lance://.*: wait for it"):
         fill(store.address, roots, encoder, Local(encoder))

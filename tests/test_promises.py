@@ -97,6 +97,14 @@ def test_help_is_quick():
     assert min(times) < 0.6  # 0.3 s are promised on an idle machine; benchmarks/startup.py measures it
 
 
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, codesage.cli; codesage.cli._mount();"
+        "print({'numpy', 'onnxruntime', 'tokenizers', 'tree_sitter', 'pydantic', 'rich', 'importlib.abc'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_public_functions_are_documented():
     missing = []
     for file in PACKAGE.rglob("*.py"):

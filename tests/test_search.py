@@ -24,7 +24,7 @@ from codesage.records import Chunk, Document
 from codesage.search import database
 from codesage.search.chunks import chunks
 from codesage.search.filters import filter_of
-from codesage.search.folders import of_other_models
+from codesage.search.folders import other_model_indexes
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import search
@@ -239,7 +239,7 @@ def test_in_the_cache_each_model_has_its_own_index(root, tmp_path, monkeypatch):
         index = Index.open(root, folder=None, encoder=encoder)
         assert index.update(encoder)["read"] == read
         folders.append(index.folder)
-    assert of_other_models(index.folder, first.fingerprint) == [folders[1]]
+    assert other_model_indexes(index.folder, first.fingerprint) == [folders[1]]
 
 
 def written_by_version(index: Index, version: str) -> Path:
@@ -382,8 +382,8 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
         assert found.returncode == 0 and found.stdout.startswith(f"{root}/two.go:3: Sum"), found.stderr
     for place, message in (
-        ("one.py", "is not a place"),
-        ("one.py:x", "is not a place"),
+        ("one.py", "is not of the form FILE:LINE"),
+        ("one.py:x", "is not of the form FILE:LINE"),
         (root / "one.py:99", "is after the last line of code"),
         ("one.py:3", "is in none of the folders"),
     ):

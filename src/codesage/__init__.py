@@ -14,16 +14,16 @@ __all__ = ["CodesageError", "Index", "__version__", "load", "query_form", "searc
 if typing.TYPE_CHECKING:
     from codesage.encoder.queries import query_form
     from codesage.encoder.runtime import load
-    from codesage.search.face import Index, search, similar
+    from codesage.search.api import Index, search, similar
 
 _watch()
 
 
-_LAZY = {  # `import codesage` stays light: what it offers is imported when it is first asked for
+_LAZY = {  # imported when first used, so that `import codesage` stays light
     "load": "codesage.encoder.runtime",
     "query_form": "codesage.encoder.queries",
-    "Index": "codesage.search.face",
-    "similar": "codesage.search.face",
+    "Index": "codesage.search.api",
+    "similar": "codesage.search.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: it mounts the commands of the stations, and turns failures into one line."""
+"""The command line: it mounts the commands of all packages, and prints failures as one line."""
 
 import errno
 import io
@@ -16,7 +16,7 @@ from codesage.errors import CodesageError
 
 
 class _Group(typer.core.TyperGroup):
-    """The commands; a reader that has enough (`| head`) is a success, and what cannot be written is one line."""
+    """The group of all commands. A closed pipe (`| head`) is a success, and Ctrl-C ends with one line."""
 
     def invoke(self, ctx: Any) -> object:
         """Run a command and flush what it printed."""
@@ -27,7 +27,7 @@ class _Group(typer.core.TyperGroup):
                 if sys.stdout is not None:
                     sys.stdout.flush()
         except BrokenPipeError:
-            _to_nowhere(sys.stdout)
+            _discard(sys.stdout)
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             print_error("interrupted; what was indexed or written before is kept")
@@ -95,9 +95,9 @@ _MOUNTED: set[str] = set()
 
 
 def _mount(arguments: Sequence[str] = ()) -> None:
-    """Mount the command that is asked for alone, as each takes time to load; all of them where it is not clear which."""
-    asked = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
-    for name in [asked] if asked else _COMMANDS:
+    """Mount only the command that `arguments` name, since each takes time to load; if they name none, mount all."""
+    requested = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+    for name in [requested] if requested else _COMMANDS:
         if name in _MOUNTED:
             continue
         _MOUNTED.add(name)
@@ -110,8 +110,8 @@ def _mount(arguments: Sequence[str] = ()) -> None:
 
 
 def main() -> None:
-    """Entry point of `codesage`: a foreseen failure is one line on stderr and exit code 2, never a traceback."""
-    _open_closed()
+    """Entry point of `codesage`: an expected failure is one line on stderr and exit code 2, never a traceback."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # print what the terminal cannot show in another form
@@ -124,7 +124,7 @@ def main() -> None:
         if os.environ.get("CODESAGE_DEBUG"):
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
-            _to_nowhere(sys.stdout)
+            _discard(sys.stdout)
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (set CODESAGE_DEBUG=1 for the traceback)")
 
 
@@ -140,8 +140,8 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def _open_closed() -> None:
-    """Standard streams that the caller closed: no file that is opened later may take their numbers, and be written into."""
+def _open_closed_streams() -> None:
+    """Open standard streams that the caller closed, so that no file opened later gets their numbers and their output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -149,8 +149,8 @@ def _open_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
-def _to_nowhere(stream: TextIO | None) -> None:
-    """What is left in a stream that cannot be written goes nowhere: Python would try again, and complain, at its end."""
+def _discard(stream: TextIO | None) -> None:
+    """Discard what is left in a stream that cannot be written. Python would otherwise write it at exit, and fail again."""
     with suppress(OSError, ValueError):
         if stream is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

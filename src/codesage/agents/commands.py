@@ -20,10 +20,10 @@ app = typer.Typer(help="Connect an agent to the search of your code (Model Conte
 @app.command()
 def run(
     root: Annotated[
-        list[Path] | None, typer.Option(help="Folder that may be searched; may be given again. Default: the current one.")
+        list[Path] | None, typer.Option(help="Folder that may be searched; repeatable. Default: the current one.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
-    index_dir: Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")] = None,
+    index_dir: Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")] = None,
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
@@ -74,11 +74,11 @@ def install(
     model: Annotated[str, typer.Option(help="Model folder; default: the bundled one.")] = "",
 ) -> None:
     """Write the server into the configuration of an agent; everything else in that file stays as it is."""
-    from codesage.agents import install as station
+    from codesage.agents import install as installing
 
     if agent == "print":
-        typer.echo(json.dumps({"mcpServers": {station.NAME: station.entry(project.resolve(), model=model)}}, indent=2))
+        typer.echo(json.dumps({"mcpServers": {installing.NAME: installing.entry(project.resolve(), model=model)}}, indent=2))
         return
-    file = station.install(agent, project, model=model)
+    file = installing.install(agent, project, model=model)
     file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-    typer.echo(f"{file}: {station.AGENTS[agent].title} now finds the server 'codesage'; restart it")
+    typer.echo(f"{file}: {installing.AGENTS[agent].title} now finds the server 'codesage'; restart it")

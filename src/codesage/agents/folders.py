@@ -1,8 +1,8 @@
 """The folders that an agent may search, and answers from them.
 
-In: allowed roots, questions. Out: hits, and how complete the index was. An index is brought up to date in the background: a
-question waits a few seconds for it, and is then answered from what is indexed so far, which the answer says. A path outside
-the roots is refused, links out of them included.
+In: allowed roots, questions. Out: hits, and how complete the index was. Indexes are updated in the background. A query waits a
+few seconds for the update; after that it is answered from what is indexed so far, and the answer says so. A path outside the
+roots is refused, and so is a link that leads out of them.
 """
 
 import threading
@@ -14,12 +14,12 @@ from typing import Protocol
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
-from codesage.search import query as station
 from codesage.search.database import Busy
 from codesage.search.filters import filter_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index, Status
 from codesage.search.maps import map_of
+from codesage.search.query import search as search_in
 from codesage.search.similar import similar
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most
@@ -27,7 +27,7 @@ _SHORT = 2.0  # seconds that a question waits for the encoder at most
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits in one root, their paths below it, and the state of its index. Without a root paths are whole."""
+    """Hits in one root, with paths below it, and the state of its index. Without a root, paths are absolute."""
 
     root: str
     hits: list[Hit]
@@ -49,7 +49,7 @@ class _Upkeep:
 
 
 class Searched(Protocol):
-    """What can be asked. `roots` are what is named to people."""
+    """What servers search: folders or a store. `roots` are shown to users."""
 
     @property
     def roots(self) -> Sequence[object]:
@@ -87,7 +87,8 @@ class Folders:
     ) -> None:
         """`load()` gives the encoder when it is first needed. CodesageError when a root is missing or two share `index_dir`.
 
-        A question waits `patience` seconds for the index, and looks for changes when the last look is `fresh` seconds old.
+        A query waits up to `patience` seconds for the index. It looks for changed files if the last look is at least `fresh`
+        seconds ago.
         """
         missing = [root for root in roots if not root.is_dir()]
         if missing or not roots:
@@ -106,7 +107,7 @@ class Folders:
             raise CodesageError("the query is empty: say what to look for")
         root, below = self.locate(path)
         where = filter_of([language] if language else [], [glob] if glob else [], below=below)
-        return self._answer(root, lambda index: station.search(index, self.encoder(), query, top=top, where=where))
+        return self._answer(root, lambda index: search_in(index, self.encoder(), query, top=top, where=where))
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
         """The chunks most similar to the one at `line` of the file `path`."""
@@ -168,7 +169,7 @@ class Folders:
         return Index.open(root, folder=self._index_dir or default_folder(root, encoder.fingerprint), encoder=encoder)
 
     def _refreshed(self, root: Path) -> str:
-        """Wait for the index, for a while; returns why it may lack files."""
+        """Wait for the index, up to `patience` seconds; returns why it may lack files."""
         upkeep = self._upkeep[root]
         with upkeep.lock:
             if upkeep.running is None and time.monotonic() - upkeep.ended > self._fresh:

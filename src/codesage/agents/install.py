@@ -1,7 +1,7 @@
-"""The configuration of agents: where each keeps its list of MCP servers, and how an entry for ours is written.
+"""The configuration of agents: the file with their MCP servers, and how our entry is written there.
 
-In: the name of an agent and the folder of a project. Out: its configuration file with an entry "codesage", all else in it as it
-was. A file that cannot be read as JSON is never overwritten.
+In: the name of an agent and the folder of a project. Out: its configuration file with an entry "codesage"; everything else in
+the file stays the same. A file that cannot be read as JSON is never overwritten.
 """
 
 import json
@@ -36,7 +36,7 @@ AGENTS = {
 
 
 def entry(project: Path, *, model: str = "") -> dict:
-    """How an agent starts the server for `project`: this Python, so that no PATH has to be right."""
+    """How an agent starts the server for `project`. The entry names this Python, so that it does not depend on PATH."""
     return {
         "command": sys.executable,
         "args": ["-m", "codesage", "mcp", "run", "--root", str(project), *(["--model", model] if model else [])],
@@ -52,7 +52,7 @@ def install(name: str, project: Path, *, model: str = "") -> Path:
     held = _read(file)
     servers = held.setdefault(agent.key, {})
     if not isinstance(servers, dict):
-        raise CodesageError(f"{file} has something else than an object under {agent.key!r}: edit it by hand")
+        raise CodesageError(f"{file} does not have an object under {agent.key!r}: edit it by hand")
     servers[NAME] = agent.more | entry(project, model=model)
     fresh = file.with_name(f"{file.name}.new-{os.getpid()}")
     try:

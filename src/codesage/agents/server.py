@@ -1,8 +1,8 @@
 """The server that agents talk to: three read-only tools over the folders that it is allowed to search.
 
 In: Folders, or a store. Out: an MCP server (SDK 2.x). Each answer has two forms: compact text for the model, and the same as
-structured output for programs. Schemas have no nullable unions: what may be left out has a default. What goes wrong in a
-foreseen way is an error result with one line, for the model to read.
+structured output for programs. Schemas have no nullable unions: optional arguments have defaults. An expected failure is an
+error result with one line, which the model reads.
 """
 
 import os

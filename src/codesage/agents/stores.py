@@ -1,7 +1,7 @@
-"""A store as a place that agents and the server search: what Folders offers, answered by LanceDB.
+"""Answers from a store for agents and the server, with the methods of Folders.
 
-In: the address of a store, questions. Out: answers. What the store holds may be asked for, whatever the machine that asks has
-of it; paths of answers are whole.
+In: the address of a store, and queries. Out: answers with absolute paths. Everything in the store can be searched, even if its
+files are not on this machine.
 """
 
 import os
@@ -14,11 +14,11 @@ from pathlib import Path
 from codesage.agents.folders import Answer
 from codesage.errors import CodesageError
 from codesage.records import Encoder
-from codesage.search import ask
 from codesage.search.filters import filter_of
 from codesage.search.index import Status
-from codesage.search.store import ask as station
+from codesage.search.searcher import Answer as FoundAnswer
 from codesage.search.store.commands import require_extra
+from codesage.search.store.query import search
 from codesage.search.store.similar import similar
 from codesage.search.store.table import Store
 
@@ -29,7 +29,7 @@ class StoreFolders:
     def __init__(self, address: str, load: Callable[[], Encoder], *, fresh: float = 2.0) -> None:
         """`load()` gives the encoder when it is first needed. CodesageError when there is no such store.
 
-        A question looks for a newer state of the store when the last look is `fresh` seconds old.
+        A query looks for a newer state of the store if the last look is at least `fresh` seconds ago.
         """
         require_extra()
         self._address, self._load, self._fresh = address, load, fresh
@@ -46,7 +46,7 @@ class StoreFolders:
         """The best chunks for `query` below `path` ("": everywhere). CodesageError when the store has nothing of it."""
         where = filter_of([language] if language else [], [glob] if glob else [])
         store, encoder = self._current()
-        return _of(station.ask(store, encoder, query, where, [path] if path else [], top=top))
+        return _of(search(store, encoder, query, where, [path] if path else [], top=top))
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
         """The chunks most similar to the one at `line` of the file `path`."""
@@ -78,7 +78,7 @@ class StoreFolders:
             return self._store, self._encoder
 
 
-def _of(answer: ask.Answer) -> Answer:
+def _of(answer: FoundAnswer) -> Answer:
     hits = [replace(hit, chunk=replace(hit.chunk, path=_whole(hit.chunk.path))) for hit in answer.hits]
     return Answer("", hits, answer.files, "; ".join(answer.partial))
 

@@ -41,16 +41,16 @@ _Data = Annotated[
 _Task = Annotated[
     list[str] | None,
     typer.Option(
-        help="Run only this data set; can be repeated. Default: all in --benchmarks but repository-search, which takes minutes "
-        "for each model. packages: the whole held-out packages of --corpus."
+        help="Run only this data set; repeatable. Default: all in --benchmarks except repository-search, which takes minutes "
+        "for each model. packages: search the held-out packages of --corpus as a whole."
     ),
 ]
 _Download = Annotated[
     bool,
     typer.Option(
         "--download",
-        help="Fetch the data sets of --task that are not there from where their authors publish them, into the cache; for "
-        "repository-search, the repositories.",
+        help="Fetch missing data sets of --task, from where their authors publish them, into the cache; for repository-search, "
+        "fetch the repositories.",
     ),
 ]
 _Device = Annotated[
@@ -92,7 +92,7 @@ def evaluate(
     """Compare models with BM25 and with their fusion: search by MRR, MAP or NDCG, classification by macro F1, clones by F1."""
     from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
-    from codesage.search.ranking import DENSE_WEIGHT
+    from codesage.search.defaults import DENSE_WEIGHT
 
     def say(line: str) -> None:
         typer.echo(line, err=True)

@@ -1,8 +1,8 @@
-"""Fetch a file over the network, whole and verified, from where an earlier try ended.
+"""Download a file, verify it, and resume an interrupted download.
 
 In: an address and the checksum of its content. Out: the file, or a CodesageError. Bytes go into a file with the suffix `.part`
-beside the target. It gets the name of the target when all bytes are there and the checksum is right, so a file with that name
-is complete, whenever a process was killed.
+beside the target. It is renamed to the target when it is complete and the checksum is right. So the target is always complete,
+even if a process was killed.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ class Remote:
 def fetch(remote: Remote, target: Path, *, say: Callable[[str], None] = lambda line: None) -> None:
     """Fetch `remote` to `target`, unless it is there. `say` is called with a line about each file.
 
-    CodesageError when the network fails, the answer ends early, or the bytes are not those that were published. What has
-    arrived is kept and the next call goes on from there; bytes with a wrong checksum are removed.
+    CodesageError when the network fails, the answer ends early, or the bytes are not those that were published. Received bytes
+    are kept, and the next call resumes after them. Bytes with a wrong checksum are removed.
     """
     part = target.with_name(target.name + ".part")
     try:
@@ -51,7 +51,7 @@ def fetch(remote: Remote, target: Path, *, say: Callable[[str], None] = lambda l
 
 
 def _receive(url: str, part: Path, say: Callable[[str], None]) -> None:
-    """Append to `part` what it lacks of `url`. OSError when the answer ends early."""
+    """Append the missing bytes of `url` to `part`. OSError when the answer ends early."""
     start = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"User-Agent": "codesage", **({"Range": f"bytes={start}-"} if start else {})})
     try:
@@ -76,7 +76,7 @@ def _receive(url: str, part: Path, say: Callable[[str], None]) -> None:
         out.flush()
         os.fsync(out.fileno())
         if length and missing > 0:
-            raise OSError(f"the answer ends {missing:,} bytes early: run again to go on")
+            raise OSError(f"the answer ends {missing:,} bytes early: run again to resume")
 
 
 def _verify(remote: Remote, part: Path) -> None:
@@ -84,7 +84,7 @@ def _verify(remote: Remote, part: Path) -> None:
     expected = remote.sha256 or remote.blob
     if found != expected:
         part.unlink()
-        raise OSError(f"its checksum is {found[:12]}, expected {expected[:12]}: other content than was published")
+        raise OSError(f"its checksum is {found[:12]}, expected {expected[:12]}: the content differs from what was published")
 
 
 def blob_of(file: Path) -> str:

@@ -1,8 +1,8 @@
-"""Where the standard data sets are published, and how their files become what the loaders read.
+"""Download the standard data sets, and convert their files into the layouts that the loaders read.
 
-In: the name of a data set. Out: a folder in the user's cache, an artifact of kind "benchmark", complete or not there at all.
-Files are pinned: by a commit and git's object id, by a SHA-256, or by a commit of the hub and a number of rows. Data sets keep
-the licences of their authors.
+In: the name of a data set. Out: a folder in the user's cache, an artifact of kind "benchmark". It is complete or does not
+exist. Files are pinned: by a commit and git's object id, by a SHA-256, or by a commit of the hub and a number of rows. Data
+sets keep the licences of their authors.
 """
 
 import gzip
@@ -65,7 +65,7 @@ def cache_folder() -> Path:
 
 
 def cached(name: str) -> Path | None:
-    """The folder of a data set that was fetched before, or None where there is none or it is damaged."""
+    """The folder of a data set that was fetched before, or None if it is missing or damaged."""
     folder = cache_folder() / name
     try:
         return open_artifact(folder, "benchmark").path
@@ -120,7 +120,7 @@ def _write(file: Path, rows: Iterable[dict], *, expected: int) -> None:
             count += 1
     if count != expected:
         raise CodesageError(
-            f"{file.parent.name}/{file.name} has {count:,} rows, its authors say {expected:,}: the hub has other data now"
+            f"{file.parent.name}/{file.name} has {count:,} rows, its authors say {expected:,}: the data on the hub has changed"
         )
 
 
@@ -168,7 +168,7 @@ def _addresses(archive: Path, name: str) -> list[str]:
     with _opened(archive) as opened:
         member = next((one for one in opened.namelist() if f"/{one}".endswith(f"/{name}")), None)
         if member is None:
-            raise CodesageError(f"{archive} holds no {name}: the hub has other data now")
+            raise CodesageError(f"{archive} holds no {name}: the data on the hub has changed")
         return opened.read(member).decode("utf-8").split()
 
 

@@ -1,4 +1,4 @@
-"""The models that are compared, by folder or by name.
+"""Load the models to compare, by folder or by name.
 
 In: a folder, or the name of a baseline. Out: an encoder of texts.
 """

@@ -30,10 +30,10 @@ def held_out_packages(corpus: Path | str, *, queries: int = QUERIES, seed: int =
         rows = candidates[document.package]
         for code in _definitions(document):
             rows.setdefault(code, len(rows))
-    asked: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # by package and text: the definitions
+    answers: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # by package and text: the definitions
     for pair in read_pairs(corpus, held_out=True, kinds=("function",)):
-        asked[pair.package][pair.text].add(pair.code)
-    found = [_task(package, asked[package], rows, queries, seed) for package, rows in candidates.items() if asked[package]]
+        answers[pair.package][pair.text].add(pair.code)
+    found = [_task(package, answers[package], rows, queries, seed) for package, rows in candidates.items() if answers[package]]
     if not found:
         raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
     return found
@@ -47,9 +47,9 @@ def _definitions(document: Document) -> Iterator[str]:
     yield from (one.signature + one.body for one in functions(tree) if one.kind == "function")
 
 
-def _task(package: str, asked: dict[str, set[str]], row_of: dict[str, int], queries: int, seed: int) -> RetrievalTask:
-    answered = [text for text, codes in asked.items() if len(codes) == 1 and codes <= row_of.keys()]
+def _task(package: str, answers: dict[str, set[str]], row_of: dict[str, int], queries: int, seed: int) -> RetrievalTask:
+    answered = [text for text, codes in answers.items() if len(codes) == 1 and codes <= row_of.keys()]
     order = np.random.default_rng(seed).permutation(len(answered))[:queries]
     chosen = [answered[index] for index in order]
-    answers = [row_of[next(iter(asked[text]))] for text in chosen]
-    return RetrievalTask(package, chosen, list(row_of), answers, unanswered=len(asked) - len(answered))
+    relevant = [row_of[next(iter(answers[text]))] for text in chosen]
+    return RetrievalTask(package, chosen, list(row_of), relevant, unanswered=len(answers) - len(answered))

@@ -75,7 +75,7 @@ def _question(row: dict, where: str) -> Question:
     if not targets:
         raise CodesageError(f"{where}: the query has no target: expected one or more")
     if len(set(targets)) < len(targets):
-        raise CodesageError(f"{where}: a target is there twice: expected each once")
+        raise CodesageError(f"{where}: a target is listed twice: expected each once")
     return Question(row["query"], targets)
 
 
@@ -84,7 +84,7 @@ def _target(given: object, where: str) -> Target:
     path, lines = fields.get("path"), [fields[name] for name in ("start_line", "end_line") if name in fields]
     sound = not lines or (len(lines) == 2 and all(type(one) is int for one in lines) and 1 <= lines[0] <= lines[1])
     if not isinstance(path, str) or not path or not sound:
-        raise CodesageError(f"{where}: {str(given)[:60]!r} is no target: expected a path, or path, start_line and end_line")
+        raise CodesageError(f"{where}: {str(given)[:60]!r} is not a target: expected a path, or path, start_line and end_line")
     return Target(path, (lines[0], lines[1]) if lines else None)
 
 

@@ -19,9 +19,9 @@ from codesage.errors import CodesageError
 from codesage.evaluate.tasks import Question, RepositoryTask, Target
 from codesage.records import Chunk, Encoder
 from codesage.search import query as engine
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.index import Index
 from codesage.search.pieces import CountsTokens
-from codesage.search.ranking import DENSE_WEIGHT
 from codesage.search.vectors import Vectors
 
 METRIC = "NDCG@10"

@@ -1,4 +1,4 @@
-"""Data sets by name: which folder holds them, what they are called, and how they are read.
+"""The data sets by name: their folders, titles and loaders.
 
 In: a corpus, and a folder with one folder per data set. A data set that is named and not in the folder comes from the cache, or
 from its hub. Out: tasks by title, in the order of the paper's tables.
@@ -67,7 +67,7 @@ def read(
         raise CodesageError(f"--download fetches the data sets of --task: name one or more of {fetched}")
     tasks = _held_out(corpus, wanted)
     if folder is not None and not folder.is_dir():
-        say(f"{folder} is not there: its tasks are left out")
+        say(f"{folder} does not exist: its tasks are left out")
         folder = None
     for name, one in SETS.items():
         here = folder is not None and (folder / name).is_dir()

@@ -102,7 +102,7 @@ class StaticEncoder:
     def __init__(self, encoder: Embedder) -> None:
         statics = statics_of(encoder)
         if statics is None:
-            raise CodesageError("static vectors need an encoder that shows its tokens: give a model folder")
+            raise CodesageError("static vectors need an encoder with a tokenizer: give a model folder")
         self._statics, self.width, self.fingerprint = statics, statics.width, f"static-{encoder.fingerprint}"
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
@@ -207,7 +207,7 @@ def ranked(models: Mapping[str, EncodesTexts], task: RetrievalTask, **choices: A
     for block, scores in score_blocks(models, task, **choices):
         for system, scores_QC in scores.items():
             parts.setdefault(system, []).append(ranks(scores_QC, task.relevant[block]))
-    return {system: np.concatenate(found) for system, found in parts.items()}
+    return {system: np.concatenate(arrays) for system, arrays in parts.items()}
 
 
 def precise(models: Mapping[str, EncodesTexts], task: GroupTask, **choices: Any) -> dict[str, np.ndarray]:
@@ -218,9 +218,9 @@ def precise(models: Mapping[str, EncodesTexts], task: GroupTask, **choices: Any)
     for block, scores in score_blocks(models, task, **choices):
         relevant_QC, own_QC = labels_Q[block, None] == labels_C, identities_Q[block, None] == identities_C
         for system, scores_QC in scores.items():
-            found = average_precisions(scores_QC, relevant_QC, own_QC, at_r=task.at_r)
-            parts.setdefault(system, []).append(found[np.isfinite(found)])
-    return {system: np.concatenate(found) for system, found in parts.items()}
+            precisions = average_precisions(scores_QC, relevant_QC, own_QC, at_r=task.at_r)
+            parts.setdefault(system, []).append(precisions[np.isfinite(precisions)])
+    return {system: np.concatenate(arrays) for system, arrays in parts.items()}
 
 
 def compare(
@@ -241,11 +241,11 @@ def compare(
         grouped = isinstance(task, GroupTask)
         choices = {"dense_weight": dense_weight, "centred": centred, "words": words}
         of_system = precise(models, task, **choices) if isinstance(task, GroupTask) else ranked(models, task, **choices)
-        for system, found in of_system.items():
-            if not len(found):
+        for system, of_queries in of_system.items():
+            if not len(of_queries):
                 raise CodesageError(f"{task.name}: no query has an answer")
-            figures.setdefault(system, []).append({"map": 100 * float(found.mean())} if grouped else measure(found))
-            values.setdefault(system, []).append(found if grouped else reciprocal_ranks(found))
+            figures.setdefault(system, []).append({"map": 100 * float(of_queries.mean())} if grouped else measure(of_queries))
+            values.setdefault(system, []).append(of_queries if grouped else reciprocal_ranks(of_queries))
     return {
         system: {metric: round(float(np.mean([one[metric] for one in parts])), 2) for metric in parts[0]}
         for system, parts in figures.items()
@@ -258,14 +258,14 @@ def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict
     Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The systems are
     those of `features_of`; the cosine of the fusion is the mean of both.
     """
-    found = {}
+    figures_of = {}
     for name, vectors_ND in features_of(models, task.texts).items():
         vectors_ND = unit_length(vectors_ND)
         valid, test = (_cosines(vectors_ND, pairs) for pairs in (task.valid, task.test))
         threshold = best_threshold(valid, np.array([same for *_, same in task.valid]))
         figures = _f1(test >= threshold, np.array([same for *_, same in task.test]))
-        found[name] = {**figures, "threshold": round(threshold, 4)}
-    return found
+        figures_of[name] = {**figures, "threshold": round(threshold, 4)}
+    return figures_of
 
 
 def best_threshold(scores_P: np.ndarray, same_P: np.ndarray) -> float:
@@ -304,12 +304,12 @@ def classification(
     Figures are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
     standardises each column, so that words and vectors count alike.
     """
-    found = {}
+    figures_of = {}
     for name, features in features_of(models, task.texts).items():
         told = (
             folds.tested(features, task.labels, task.parts)
             if task.parts
             else folds.cross_validated(features, task.labels, seed=seed)
         )
-        found[name] = told.figures()
-    return found
+        figures_of[name] = told.figures()
+    return figures_of

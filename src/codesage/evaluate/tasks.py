@@ -1,8 +1,7 @@
-"""What an evaluation task is: queries, candidates and answers; code and labels; pairs of code; questions about repositories.
+"""The types of evaluation tasks: retrieval, groups, clones, classification, and search in repositories.
 
 In: nothing. Out: the types that the loaders (local.py, standard.py, packages.py, repositories.py) fill and that stage.py and
-searching.py measure. A task without anything to measure is refused with a CodesageError when it is made, since its figures
-would be of nothing.
+searching.py measure. A task without items raises a CodesageError when it is created, since there would be nothing to measure.
 """
 
 from collections.abc import Sequence
@@ -137,10 +136,10 @@ class RepositoryTask:
     @property
     def left_out(self) -> str:
         """A line about the repositories that are missing."""
-        here, asked = self.searched, sum(len(one.questions) for one in self.repositories)
+        here, queries = self.searched, sum(len(one.questions) for one in self.repositories)
         return (
             f"{self.name}: {len(here):,} of {len(self.repositories):,} repositories with "
-            f"{sum(len(one.questions) for one in here):,} of {asked:,} queries; not there: {', '.join(self.missing)}"
+            f"{sum(len(one.questions) for one in here):,} of {queries:,} queries; not there: {', '.join(self.missing)}"
         )
 
 

@@ -1,6 +1,6 @@
 """Search: an index of chunks and vectors, queries and ranking.
 
-This package can be called: `codesage.search("retry a call", "src")`, see search.face.
+This package can be called: `codesage.search("retry a call", "src")`, see search.api.
 """
 
 import sys
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codesage.records import Hit
-    from codesage.search.face import Paths
+    from codesage.search.api import Paths
 
 
 class _Callable(ModuleType):
     def __call__(self, query: str, path: "Paths" = ".", **options: Any) -> "list[Hit]":
-        """See search.face.search."""
-        from codesage.search.face import search
+        """See search.api.search."""
+        from codesage.search.api import search
 
         return search(query, path, **options)
 

@@ -1,9 +1,9 @@
-"""Checksums of a database file: they show damage that SQLite does not see, such as a flipped bit in a vector or in a text.
+"""Checksums of a database file. They detect damage that SQLite does not detect, such as a flipped bit in a vector or a text.
 
-Beside the file lies a second one with the CRC-32 of each MiB. It is written when SQLite's journal has been copied into the
-file, and compared before the file is read. In between, changes go to the journal, whose own checksums SQLite compares; so what
-a killed run leaves is checked too. Checksums belong to one version of the file, the number that each commit counts up (PRAGMA
-user_version, in the header).
+A second file beside the database holds the CRC-32 of each MiB. It is written after SQLite's journal has been copied into the
+database, and compared before the database is read. In between, changes are in the journal, which has checksums of its own. So
+the files of a killed run are checked too. Checksums belong to one version of the file, a number that each commit increases
+(PRAGMA user_version, in the header).
 """
 
 import json
@@ -44,7 +44,7 @@ class Checksums:
         weakref.finalize(owner, _release, self._inode)
 
     def are_current(self) -> bool:
-        """Whether they are of the file as it is."""
+        """Whether they belong to the present version of the file."""
         return self._read(self._version()) is not None
 
     def fault(self, *, seconds: float) -> str | None:
@@ -71,7 +71,7 @@ class Checksums:
         return os.fstat(_OPEN[self._inode].number).st_size
 
     def remove(self) -> None:
-        """Leave the file without checksums until they are written again."""
+        """Remove the checksums until they are written again."""
         self._stored.unlink(missing_ok=True)
 
     def note(self) -> None:
@@ -79,7 +79,7 @@ class Checksums:
         _CHECKED[self._inode] = (self._version(), time.monotonic())
 
     def write(self) -> None:
-        """Store the checksums of the file as it is. Without space for them there are none."""
+        """Store the checksums of the file. If the disk has no space for them, there are none."""
         body = json.dumps({"version": self._version(), "blocks": list(self._blocks())})
         fresh = self._stored.with_name(f"{NAME}.new-{os.getpid()}-{threading.get_ident()}")
         try:
@@ -125,8 +125,8 @@ def _difference(blocks: list[int], expected: list[int]) -> str:
 def _hold(file: Path) -> tuple[int, int]:
     """Open a file beside SQLite, once for all its users in this process.
 
-    To close any descriptor of a file takes away all locks that the process has on it (POSIX), those of SQLite too. So it stays
-    open until no connection of this process uses the file.
+    Closing any descriptor of a file releases all locks of the process on it (POSIX), including SQLite's. So the descriptor
+    stays open until no connection of this process uses the file.
     """
     with _LOCK:
         status = os.stat(file)

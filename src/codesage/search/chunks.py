@@ -1,4 +1,4 @@
-"""A file to the chunks that search indexes: one per function or class, windows for everything else.
+"""Cut a file into the chunks that search indexes: one per function or class, and windows of everything else.
 
 In: a Document. Out: Chunks, in order of their lines. A class keeps its header, docstring and attributes; its methods
 are chunks of their own. Every line that is not blank is in some chunk.

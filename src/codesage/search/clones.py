@@ -1,8 +1,9 @@
 """Groups of functions that do the same, within and across languages.
 
-In: one or several indexes. Out: groups of chunks, the closest first. Each function is the mean of its pieces' vectors, without
-the mean of its language (encoder.centring). In a group every two functions are at least as similar as the threshold (complete
-linkage), so that a chain of small steps joins nothing. docs/log.md has the measurement behind the default threshold.
+In: one or several indexes. Out: groups of chunks, the closest first. The vector of a function is the mean of its pieces'
+vectors, minus the mean of its language (encoder.centring). Any two functions of a group are at least as similar as the
+threshold (complete linkage), so chains of similar functions do not form one group. docs/log.md has the measurement behind the
+default threshold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,10 @@ import numpy as np
 from codesage.encoder.centring import without_language
 from codesage.encoder.unit import unit_length
 from codesage.records import Chunk
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.query import texts_of
-from codesage.search.ranking import MIN_LINES, THRESHOLD
 from codesage.search.view import View
 
 _BLOCK = 1024  # rows of the matrix of similarities at a time
@@ -30,7 +31,7 @@ class Group:
     similarity: float
 
     def as_json(self) -> dict:
-        """The group as JSON holds it."""
+        """The group as a JSON object."""
         return {
             "similarity": round(self.similarity, 4),
             "functions": [
@@ -46,7 +47,9 @@ class Group:
         }
 
 
-def clones(index: Index, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES, where: Filter = ALL) -> list[Group]:
+def clones(
+    index: Index, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES, where: Filter = ALL
+) -> list[Group]:
     """Groups of functions of at least `min_lines` lines that hold something, the largest similarity first.
 
     `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
@@ -55,7 +58,7 @@ def clones(index: Index, *, threshold: float = THRESHOLD, min_lines: int = MIN_L
     return grouped(*functions_of(index, min_lines=min_lines, where=where), threshold)
 
 
-def functions_of(index: Index, *, min_lines: int = MIN_LINES, where: Filter = ALL) -> tuple[list[Chunk], np.ndarray]:
+def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = ALL) -> tuple[list[Chunk], np.ndarray]:
     """The functions of an index that `clones` compares, and their vectors: float32 (N, D), rows of unit length."""
     with index.snapshot():
         view = index.view()
@@ -78,7 +81,7 @@ def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -
 
 
 def centred(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.ndarray:
-    """The vectors without the mean of their language, where there are several languages."""
+    """The vectors minus the mean of their language, if there are several languages."""
     return without_language(vectors_ND, languages) if len(set(languages)) > 1 else vectors_ND
 
 

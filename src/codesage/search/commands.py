@@ -1,4 +1,7 @@
-"""Search from the command line, with ripgrep's manners: `codesage search`, `similar`, `clones`, `index` and their care."""
+"""The commands of search: `codesage search`, `similar`, `clones`, `index`, and those that maintain indexes.
+
+Filters and output follow ripgrep where it has the same feature.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codesage.errors import CodesageError
-from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 
 if TYPE_CHECKING:
-    from codesage.search.ask import Answer, Asker
+    from codesage.search.searcher import Answer, Searcher
 
 _Path = Annotated[Path, typer.Argument(help="Folder or file.")]
 _Paths = Annotated[
     list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .", show_default=False)
 ]
-_IndexDir = Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")]
+_IndexDir = Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")]
 _Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
 _Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
 _Types = Annotated[
@@ -26,7 +29,7 @@ _Types = Annotated[
 ]
 _Globs = Annotated[
     list[str] | None,
-    typer.Option("--glob", "-g", metavar="GLOB", help="Only paths that match, or not with ! before; repeatable."),
+    typer.Option("--glob", "-g", metavar="GLOB", help="Only paths that match; with ! in front, only others. Repeatable."),
 ]
 _Content = Annotated[str, typer.Option(metavar="KIND", help="Only code, docs or config; or all.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -48,10 +51,10 @@ def index(
     paths: _Paths = None,
     index_dir: _IndexDir = None,
     model: _Model = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start over.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the index anew.")] = False,
     store: _Store = None,
     engine: Annotated[str, typer.Option(help="With --store. local: this process; ray: a Ray cluster.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="With --engine ray, how many encoders; default: one a processor.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="With --engine ray: number of encoders; 0: one per processor.")] = 0,
 ) -> None:
     """Index the code under each PATH, reading only what is new or changed."""
     if store or engine != "local":
@@ -109,8 +112,8 @@ def search(
         _refuse_both(store, index_dir)
         answer = answer_from(store, _readable(query), where, paths or (), model, top=top, dense_weight=dense_weight, weak=weak)
     else:
-        asker = _asker(paths, index_dir, model, update=not no_update)
-        answer = asker.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
+        searcher = _searcher(paths, index_dir, model, update=not no_update)
+        answer = searcher.search(_readable(query), where, top=top, dense_weight=dense_weight, weak=weak)
     form.show(answer, where.patterns, hint="" if weak or where.patterns else "; --weak shows the nearest code all the same")
 
 
@@ -131,7 +134,7 @@ def similar(
     model: _Model = None,
     store: _Store = None,
 ) -> None:
-    """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as of search."""
+    """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as in search."""
     from codesage.search.filters import filter_of
     from codesage.search.places import place_in
 
@@ -143,7 +146,7 @@ def similar(
 
         _refuse_both(store, index_dir)
         return form.show(similar_from(store, place.rpartition(":")[0], line, where, paths or (), top=top), ())
-    form.show(_asker(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
+    form.show(_searcher(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
 
 
 def status(
@@ -153,25 +156,25 @@ def status(
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
     store: _Store = None,
 ) -> None:
-    """Say what the index of PATH holds, and which indexes of other models are there; or what a store holds."""
+    """Show what the index of PATH or a store holds, and which indexes of other models exist for PATH."""
     if store:
         from codesage.search.store.commands import show_status
 
         _refuse_both(store, index_dir)
         return show_status(store)
     from codesage.search.files import NESTED
-    from codesage.search.folders import of_other_models
+    from codesage.search.folders import other_model_indexes
     from codesage.search.refresh import lacking, listed
     from codesage.search.show import printable
 
-    asker = _asker([str(path)], index_dir, model, update=False)
-    with asker.opened(asker.places[0]) as opened:
+    searcher = _searcher([str(path)], index_dir, model, update=False)
+    with searcher.opened(searcher.places[0]) as opened:
         held = opened.status()
         if skipped:
             rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
             for name, reason in rows:
                 hint = " (give it as a path to search it)" if reason in NESTED else ""
-                typer.echo(f"{printable(asker.places[0].shown(name))}: {reason}{hint}")
+                typer.echo(f"{printable(searcher.places[0].shown(name))}: {reason}{hint}")
             return
         in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
         typer.echo(
@@ -179,7 +182,7 @@ def status(
             f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
             f"{in_part}state: {lacking(opened) or 'complete'}"
         )
-        for folder in () if index_dir else of_other_models(opened.folder, opened.model):
+        for folder in () if index_dir else other_model_indexes(opened.folder, opened.model):
             typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
 
 
@@ -187,8 +190,8 @@ def clones(
     paths: _Paths = None,
     types: _Types = None,
     glob: _Globs = None,
-    threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = THRESHOLD,
-    min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = MIN_LINES,
+    threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = CLONE_SIMILARITY,
+    min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = CLONE_LINES,
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
     across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,
     as_json: _Json = False,
@@ -198,7 +201,7 @@ def clones(
     model: _Model = None,
     store: _Store = None,
 ) -> None:
-    """List groups of functions under PATH that do the same, within and across languages. Exit codes as of search."""
+    """List groups of functions under PATH that do the same, in one language or several. Exit codes as in search."""
     from codesage.search.filters import filter_of
     from codesage.search.show import Screen
 
@@ -209,8 +212,8 @@ def clones(
         _refuse_both(store, index_dir)
         groups = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
     else:
-        asker = _asker(paths, index_dir, model, update=not no_update, whole=True)
-        groups = asker.clones(where, threshold=threshold, min_lines=min_lines)
+        searcher = _searcher(paths, index_dir, model, update=not no_update, whole=True)
+        groups = searcher.clones(where, threshold=threshold, min_lines=min_lines)
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
     if as_json:
@@ -224,13 +227,13 @@ def clones(
 
 def clear(
     paths: _Paths = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is in the cache: indexes, vectors and clones.")] = False,
-    gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that are gone.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Everything in the cache: indexes, vectors and clones.")] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="Indexes of folders that no longer exist.")] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="The cache of vectors, which all indexes share.")] = False,
     index_dir: _IndexDir = None,
     store: _Store = None,
 ) -> None:
-    """Remove the indexes of each PATH (default: of the working folder), and say how much space that frees."""
+    """Remove the indexes of each PATH (default: the working folder), and print how much space this frees."""
     if store:
         from codesage.search.store.commands import clear_from
 
@@ -256,7 +259,7 @@ def clear(
 
 
 def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
-    """Check the installation, the cache and the index of PATH. Exit code 0: all is well, 1: something is not."""
+    """Check the installation, the cache and the index of PATH. Exit code 0: no faults, 1: faults."""
     from codesage.search.maintenance import checked
     from codesage.search.show import printable
 
@@ -281,11 +284,11 @@ def models(
     from codesage.search.maintenance import models_at_hand
     from codesage.search.show import Screen, printable
 
-    found = list(models_at_hand(folders or [Path(".")]))
+    listed_models = list(models_at_hand(folders or [Path(".")]))
     if as_json:
-        return Screen().json({"models": [asdict(one) for one in found]})
+        return Screen().json({"models": [asdict(one) for one in listed_models]})
     typer.echo(f"{'width':>5}  {'tokens':>6}  {'MB':>7}  {'fingerprint':<24}  model")
-    for one in found:
+    for one in listed_models:
         typer.echo(
             f"{one.width:>5}  {one.max_tokens:>6}  {one.size / 1e6:>7,.1f}  {one.fingerprint:<24}  {printable(one.name)}"
             + (f" (cannot be loaded: {printable(one.fault)})" if one.fault else "")
@@ -293,7 +296,7 @@ def models(
 
 
 def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None) -> None:
-    """Keep the index of each PATH fresh while files change, until Ctrl-C. It needs the extra `watch`."""
+    """Update the index of each PATH while files change, until Ctrl-C. This needs the extra `watch`."""
     import signal
     from dataclasses import replace
 
@@ -301,9 +304,9 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
     from codesage.search.watching import watch as watch_places
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    asker = _asker(paths, index_dir, model, update=True, separate=True)
+    searcher = _searcher(paths, index_dir, model, update=True, separate=True)
     try:
-        watch_places(replace(asker, refresh=lambda opened: refresh(opened, asker.encoder)))
+        watch_places(replace(searcher, refresh=lambda opened: refresh(opened, searcher.encoder)))
     except KeyboardInterrupt:
         _say("stopped; the index is kept")
 
@@ -316,7 +319,7 @@ def add_workspace(
     name: Annotated[str, typer.Argument(help="The name.")],
     paths: Annotated[list[str], typer.Argument(help="Folders, files or addresses of git repositories.")],
 ) -> None:
-    """Give the name NAME to each PATH together, instead of what it stood for before."""
+    """Make NAME stand for all of PATHS. This replaces an earlier meaning of NAME."""
     from codesage.search.remote import set_workspace
 
     set_workspace(name, paths)
@@ -324,7 +327,7 @@ def add_workspace(
 
 @workspace.command("remove")
 def remove_workspace(name: Annotated[str, typer.Argument(help="The name.")]) -> None:
-    """Take a name away. Indexes stay."""
+    """Remove the name of a workspace. Its indexes stay."""
     from codesage.search.remote import set_workspace
 
     set_workspace(name, [])
@@ -332,7 +335,7 @@ def remove_workspace(name: Annotated[str, typer.Argument(help="The name.")]) -> 
 
 @workspace.command("list")
 def list_workspaces() -> None:
-    """List the names and their paths."""
+    """List the workspaces and their paths."""
     from codesage.search.remote import workspaces
     from codesage.search.show import printable
 
@@ -408,7 +411,7 @@ def _say(message: str) -> None:
     say(message)
 
 
-def _asker(
+def _searcher(
     paths: list[str] | None,
     index_dir: Path | None,
     model: Path | None,
@@ -416,7 +419,7 @@ def _asker(
     update: bool,
     separate: bool = False,
     whole: bool = False,
-) -> "Asker":
+) -> "Searcher":
     from concurrent.futures import ThreadPoolExecutor
 
     if update:
@@ -425,14 +428,14 @@ def _asker(
 
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, model)
-        from codesage.search.ask import Asker
         from codesage.search.places import places_of
         from codesage.search.refresh import refresh, refresh_or_share
+        from codesage.search.searcher import Searcher
 
         encoder = loading.result()
     bring = refresh if whole else refresh_or_share
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
-    return Asker(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
+    return Searcher(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
 
 
 def _start_reader(paths: list[str], index_dir: Path | None) -> None:

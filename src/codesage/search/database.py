@@ -1,7 +1,7 @@
-"""The files of an index: made, opened and removed, and what a failure means.
+"""Create, open and remove the files of an index, and explain failures.
 
-index.sqlite is in WAL mode, so readers never wait for a writer. Where nothing can be written (a read-only file system, a full
-disk, somebody else's folder), a complete index is opened for reading alone.
+index.sqlite is in WAL mode, so readers never wait for a writer. If nothing can be written (a read-only file system, a full
+disk, a folder of another user), a complete index is opened read-only.
 """
 
 import errno
@@ -51,15 +51,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Busy(CodesageError):
-    """Another process is writing the index: what it has committed can be read."""
+    """Another process is writing the index. Committed data can be read."""
 
 
 class Unwritable(CodesageError):
-    """The index cannot be written, but perhaps read."""
+    """The index cannot be written. It may still be readable."""
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open a database; for reading alone where it cannot be written. Errors of SQLite, see `failure`."""
+    """Open a database, read-only if it cannot be written. Raises errors of SQLite; see `failure`."""
     address = file.absolute().as_uri()
     connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=10)
     try:
@@ -84,12 +84,12 @@ def journal_size(file: Path) -> int:
 
 
 def meta_of(connection: sqlite3.Connection) -> dict[str, str]:
-    """What an index says of itself."""
+    """The metadata of an index."""
     return dict(connection.execute("SELECT key, value FROM meta"))
 
 
 def make(folder: Path, root: Path, encoder: Encoder, *, own: bool) -> None:
-    """Make an empty index of `root` where there is none. CodesageError for a folder with other things that is not our `own`."""
+    """Create an empty index of `root` if there is none. CodesageError for a folder with other files that is not our `own`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / DATABASE).exists():
         if not own:
@@ -142,7 +142,7 @@ def is_older(meta: dict[str, str], root: Path) -> bool:
 
 
 def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
-    """Replace an older version's index by an empty one, unless another process has just done so."""
+    """Replace an index of an older version with an empty one, unless another process has just done so."""
     with lock(folder, root):
         connection = connect(folder / DATABASE)
         older = is_older(meta_of(connection), root)
@@ -153,7 +153,7 @@ def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
 
 
 def remove(folder: Path, root: Path) -> bool:
-    """Delete an index, and nothing else that lies in its folder; False where there is none."""
+    """Delete an index and no other files in its folder. Returns False if there is none."""
     if not (folder / DATABASE).exists():
         return False
     with lock(folder, root):
@@ -168,14 +168,14 @@ def _unlink(folder: Path) -> None:
 
 
 def _require_own(folder: Path) -> None:
-    """CodesageError when a folder without an index holds other things: those of a user."""
+    """CodesageError if a folder without an index holds other files, which may be the user's."""
     foreign = [path.name for path in folder.iterdir() if path.name not in ("lock", *FILES) and ".new-" not in path.name]
     if foreign:
         raise CodesageError(f"{folder} is not an index, it holds {foreign[0]}: give a new folder with --index-dir")
 
 
 def _private(folder: Path) -> None:
-    """The text of an index is for its owner alone, as the text that it was read from may be."""
+    """Make the index readable only for its owner, because the indexed files may be private."""
     _restrict(folder, 0o700)
     for path in folder.glob("index.sqlite*"):
         _restrict(path, 0o600)
@@ -201,7 +201,7 @@ def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[No
 
 
 def failure(error: Exception, folder: Path, repair: str) -> CodesageError:
-    """What an error of SQLite or of the system means for the index in `folder`, as one line with its remedy.
+    """One line that explains an error of SQLite or of the system for the index in `folder`, with its remedy.
 
     `repair` names the command that builds the index anew. Only a damaged index needs it.
     """
@@ -215,9 +215,9 @@ def failure(error: Exception, folder: Path, repair: str) -> CodesageError:
     if number == errno.EROFS:
         return Unwritable(f"{folder} is on a read-only file system: name a folder that can be written with --index-dir")
     if number in (errno.EACCES, errno.EPERM) and _is_readable(folder):
-        return Unwritable(f"no permission to write {folder}: give yourself this right, or name another folder with --index-dir")
+        return Unwritable(f"no permission to write {folder}: change its permissions, or name another folder with --index-dir")
     if number in (errno.EACCES, errno.EPERM):
-        return CodesageError(f"no permission to read {folder}: give yourself this right, or another folder with --index-dir")
+        return CodesageError(f"no permission to read {folder}: change its permissions, or name another folder with --index-dir")
     return Unwritable(f"{folder} cannot be used ({error}): name another folder with --index-dir")
 
 
@@ -227,7 +227,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _obstacle(folder: Path, error: sqlite3.Error) -> int:
-    """The number of the system's error that keeps SQLite from reading or writing; 0 for none."""
+    """The system's error number that keeps SQLite from reading or writing; 0 for none."""
     if _code(error) == sqlite3.SQLITE_FULL:
         return errno.ENOSPC
     if not _is_readable(folder):
@@ -242,7 +242,7 @@ def _obstacle(folder: Path, error: sqlite3.Error) -> int:
 
 
 def _is_readable(folder: Path) -> bool:
-    """Whether this user may read what there is of the index in `folder`."""
+    """Whether this user may read the existing files of the index in `folder`."""
     if os.path.exists(folder) and not os.access(folder, os.R_OK | os.X_OK):
         return False
     return not os.path.exists(folder / DATABASE) or os.access(folder / DATABASE, os.R_OK)

@@ -1,4 +1,4 @@
-"""The words of chunks, by the field that they stand in, as arrays.
+"""The words of chunks as arrays, by the field that they occur in.
 
 In: lists of words. Out: Words. Shapes: N chunks, W words of all of them end to end.
 """
@@ -22,7 +22,7 @@ class Words:
 
     @property
     def chunks(self) -> int:
-        """How many chunks they are of."""
+        """Number of chunks."""
         return len(self.sizes) // FIELDS
 
     def lengths(self) -> np.ndarray:

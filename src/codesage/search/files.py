@@ -1,8 +1,8 @@
-"""Which files search reads, and how: more than a corpus takes, as a file that is read in part can still be found.
+"""Read the files that search indexes: those of a corpus, and files that can only be read in part.
 
-In: a root. Out: its files, each with its text or the reason why it is not read. Files that a corpus skips for one fault are
-read without it: undecodable bytes are replaced, overlong lines are left empty, and only the first megabyte of a large file is
-read. Line numbers stay those of the file. Of a notebook the code and the prose are read, without outputs.
+In: a root. Out: its files, each with its text or the reason why it is not read. Some files that a corpus skips are read in
+part: undecodable bytes are replaced, overlong lines are left empty, and only the first megabyte of a large file is read. Line
+numbers stay the same. Notebooks are read without outputs.
 """
 
 import codecs
@@ -37,7 +37,7 @@ class Source:
 
 
 def files_of(root: Path) -> Iterator[Path]:
-    """The files of an index of `root`, and the folders that it leaves out: nested repositories and unreadable folders."""
+    """The files of an index of `root`, and the folders that are left out: nested repositories and unreadable folders."""
     nested: list[Path] = []
     unreadable: list[Path] = []
     yield from walk(root, nested=nested, unreadable=unreadable, ignore_file=IGNORE_FILE)
@@ -47,16 +47,16 @@ def files_of(root: Path) -> Iterator[Path]:
 
 def read(path: Path, name: str) -> Source:
     """Read one file as `name`, its path relative to the root. Never raises because of its content."""
-    found = read_text(path, name=name)
-    if isinstance(found, Skipped) and found.reason == "special" and path.is_dir():
+    content = read_text(path, name=name)
+    if isinstance(content, Skipped) and content.reason == "special" and path.is_dir():
         return Source(None, _kind_of_repository(path))
-    if _is_notebook(name) and not (isinstance(found, Skipped) and found.reason not in _REPAIRED):
+    if _is_notebook(name) and not (isinstance(content, Skipped) and content.reason not in _REPAIRED):
         notebook = notebooks.read(path, _NOTEBOOK_BYTES)
         if notebook is not None:
             return _without_faults(notebook.text, name, language_named(notebook.language), "")
-    if isinstance(found, Skipped):
-        return _in_part(path, name, found.reason) if found.reason in _REPAIRED else Source(None, found.reason)
-    return _source(found, _language(name, found), "")
+    if isinstance(content, Skipped):
+        return _in_part(path, name, content.reason) if content.reason in _REPAIRED else Source(None, content.reason)
+    return _source(content, _language(name, content), "")
 
 
 def _is_notebook(name: str) -> bool:
@@ -64,7 +64,7 @@ def _is_notebook(name: str) -> bool:
 
 
 def _kind_of_repository(folder: Path) -> str:
-    """What a folder is that is not indexed with the one around it."""
+    """Kind of a nested repository, which is not indexed with the folder around it."""
     mark = folder / ".git"
     if not os.path.lexists(mark):
         return "unreadable"
@@ -95,9 +95,9 @@ def _in_part(path: Path, name: str, reason: str) -> Source:
 
 def _decoded(data: bytes) -> str | None:
     """The text of a file, undecodable bytes replaced; None where they are too many, or it is binary."""
-    found = text_of(data, name="")
-    if isinstance(found, Text):
-        return found.text
+    content = text_of(data, name="")
+    if isinstance(content, Text):
+        return content.text
     if b"\0" in data:
         return data.decode("utf-16", "replace") if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
     text = data.decode("utf-8", "replace")
@@ -106,25 +106,25 @@ def _decoded(data: bytes) -> str | None:
 
 
 def _without_faults(text: str, name: str, language: str | None, reason: str) -> Source:
-    """A text with empty lines in place of overlong ones; `language`: None for that of the name."""
+    """The text with empty lines instead of overlong ones. `language` None: recognise it by the name."""
     text = with_line_feeds(text)
     short = "\n".join("" if len(line) > MAX_LINE else line for line in text.split("\n"))
     if content_of(name) == "config" and len(short) < _FEWEST_DATA * len(text):
         return Source(None, "minified")
-    found = text_of(short.encode("utf-8", "replace"), name=name, max_bytes=2 * MAX_BYTES)
-    if isinstance(found, Skipped):
-        return Source(None, reason or found.reason)
+    content = text_of(short.encode("utf-8", "replace"), name=name, max_bytes=2 * MAX_BYTES)
+    if isinstance(content, Skipped):
+        return Source(None, reason or content.reason)
     reason = reason or ("minified" if len(short) < len(text) else "")
-    return _source(found, _language(name, found) if language is None else language, reason and reason + IN_PART)
+    return _source(content, _language(name, content) if language is None else language, reason and reason + IN_PART)
 
 
-def _language(name: str, found: Text) -> str:
+def _language(name: str, content: Text) -> str:
     from codesage.syntax import language_in  # not needed where nothing is read anew
 
-    return language_in(name, found.text)
+    return language_in(name, content.text)
 
 
-def _source(found: Text, language: str, reason: str) -> Source:
-    if _PRIVATE_KEY.search(found.text):
+def _source(content: Text, language: str, reason: str) -> Source:
+    if _PRIVATE_KEY.search(content.text):
         return Source(None, "secret")
-    return Source(Document(found.path, language, found.text, found.sha256), reason)
+    return Source(Document(content.path, language, content.text, content.sha256), reason)

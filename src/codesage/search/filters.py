@@ -1,4 +1,4 @@
-"""Which chunks a question is about: restrictions on language, path, content and text, applied before anything is ranked.
+"""Filters of a query: restrictions on language, path, content and text, which apply before ranking.
 
 In: a view of an index. Out: one boolean a chunk. Types are named as in ripgrep: those of the nine languages follow the
 language that was recognised, the others the ending of the name.
@@ -70,13 +70,13 @@ class Filter:
         return any(pattern.search(text) for pattern in self.patterns)
 
     def unused(self, view: View) -> list[str]:
-        """The options, as they are typed, that no file of the index passes."""
+        """The options, as on the command line, that no file of the index passes."""
         files = {file for file in zip(view.paths, view.languages, strict=True) if _is_below(file[0], self.below)}
-        found = [f"-g {glob}" for glob in (self.globs.unused([self.named(path) for path, _ in files]) if self.globs else ())]
-        found += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
+        unused = [f"-g {glob}" for glob in (self.globs.unused([self.named(path) for path, _ in files]) if self.globs else ())]
+        unused += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
         if self.content != "all" and not any(content_of(path) == self.content for path, _ in files):
-            found.append(f"--content {self.content}")
-        return found
+            unused.append(f"--content {self.content}")
+        return unused
 
     def _passes(self, path: str, language: str) -> bool:
         return (
@@ -99,7 +99,7 @@ def filter_of(
     below: str = "",
     named: Callable[[str], str] = str,
 ) -> Filter:
-    """The filter of what a person gave. CodesageError for a type, pattern or content that is not known, which it names."""
+    """Make a filter from the options of a user. CodesageError names an unknown type, pattern or content."""
     if content not in ("all", *CONTENTS):
         raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")
     compiled = []
@@ -112,16 +112,16 @@ def filter_of(
 
 
 def type_named(name: str) -> str:
-    """The type that a person means by `name`: a language ("py", "C#") or an ending ("md"). CodesageError for another."""
+    """The type called `name`: a language ("py", "C#") or a suffix ("md"). CodesageError if it is unknown."""
     small = name.lower().removeprefix(".")
-    found = small if small in LANGUAGES else language_named(small) or (small if small in TYPES else _NAMES.get(small, ""))
-    if not found:
+    type_ = small if small in LANGUAGES else language_named(small) or (small if small in TYPES else _NAMES.get(small, ""))
+    if not type_:
         raise CodesageError(f"unknown language {name!r}: expected one of {', '.join(sorted((*LANGUAGES, *TYPES)))}")
-    return found
+    return type_
 
 
 def _is_type(name: str, path: str, language: str) -> bool:
-    """Whether a file is of a type; `language` is what its text was recognised as."""
+    """Whether a file has a type; `language` is the language recognised from its text."""
     ending = path.rpartition(".")[2].lower()
     if name in LANGUAGES:
         return language == name

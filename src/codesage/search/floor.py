@@ -1,8 +1,9 @@
-"""Whether a query has anything to do with an index, so that nonsense gets no answer.
+"""Decide whether a query matches anything in an index, so that nonsense gets no answer.
 
-In: a query and its vector. Out: yes or no. The query passes when one chunk holds most of what its words weigh, or is clearly
-nearer to it than chunks are to phrases from outside programming (`_PROBES`): the less near, the more of its words a chunk
-holds. The floor is thus measured for each model and index; benchmarks/score_floor.py tells how many queries pass (docs/log.md).
+In: a query and its vector. Out: yes or no. The query passes if one chunk contains words with most of the query's weight, or if
+a chunk is clearly nearer to the query than any chunk is to phrases that are not about programming (`_PROBES`). The more of
+the query's words a chunk contains, the less near it has to be. The floor is thus measured for each model and index;
+benchmarks/score_floor.py tells how many queries pass (docs/log.md).
 """
 
 from dataclasses import dataclass
@@ -32,11 +33,11 @@ _PROBES = (
 
 
 class Held(Protocol):
-    """What the floor asks of an index or a store."""
+    """What the floor needs from an index or a store."""
 
     @property
     def floors(self) -> dict[str, float]:
-        """A place to keep what was measured."""
+        """Where measured floors are kept."""
         ...
 
     @property
@@ -106,7 +107,7 @@ class InIndex:
 
 
 def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
-    """Whether what is held can answer `query`; `vector_D`: its vector, None where full text alone is asked.
+    """Whether the index or store can answer `query`. `vector_D`: its vector, or None for full text alone.
 
     Every query passes among few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
     """
@@ -114,7 +115,7 @@ def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None
     if not words or (vector_D is not None and (held.chunks < _FEWEST or not held.complete)):
         return True
     covered = held.coverage(words)
-    name = ranking.asked_name(query).lower()
+    name = ranking.requested_name(query).lower()
     if covered >= _COVERED or (len(name) >= _LETTERS and held.is_in_a_name(name)):  # names last: there may be many
         return True
     if vector_D is None:
@@ -123,7 +124,7 @@ def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None
 
 
 def rarity(holding: int, chunks: int) -> float:
-    """What a word weighs that so many of the chunks hold."""
+    """Weight of a word that this many of the chunks contain."""
     return float(np.log(1 + (chunks - holding + 0.5) / (holding + 0.5)))
 
 

@@ -1,4 +1,4 @@
-"""Where the index of a root lives: in the user's cache, unless told otherwise. Light, so that it can be asked at once."""
+"""The default folders of indexes in the user's cache. This module is light, so that commands can use it first."""
 
 import glob
 import hashlib
@@ -8,24 +8,23 @@ from platformdirs import user_cache_dir
 
 
 def default_folder(root: Path, model: str) -> Path:
-    """Where the index of `root` lives unless told otherwise: the user's cache, by name and hash of the real path.
+    """The default folder of the index of `root`: in the user's cache, by name and hash of the real path.
 
-    Each `model` (the fingerprint of an encoder) has an index of its own: a newer model starts one, and to go back
-    costs nothing.
+    Each `model` (the fingerprint of an encoder) has its own index. So a new model does not replace the index of the old one.
     """
     real = root.resolve()
     name = f"{real.name or 'root'}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
 
 
-def of_other_models(folder: Path, model: str) -> list[Path]:
-    """The default folders of the same root's indexes of other models than that of `folder`."""
+def other_model_indexes(folder: Path, model: str) -> list[Path]:
+    """The default folders of indexes of the same root with other models than `model`."""
     root = folder.name.removesuffix(f"-{model.replace(':', '-')}")
     return sorted(path for path in folder.parent.glob(f"{glob.escape(root)}*") if path != folder)
 
 
 def is_new(path: Path, index_dir: Path | None) -> bool:
-    """Whether neither a folder nor one around it has an index, of any model. False for what is no folder."""
+    """Whether a folder and all folders above it have no index of any model. False if `path` is no folder."""
     if not path.is_dir():
         return False
     if index_dir is not None:

@@ -1,10 +1,10 @@
-"""The index of one root: files, chunks, full text and vectors, kept up to date at the cost of what changed.
+"""The index of one root: files, chunks, full text and vectors. An update costs time only for what changed.
 
-A folder outside the tree holds index.sqlite (WAL: readers never block), with the vectors in it as directions in int8: a killed
-run leaves the state of its last batch. Files are compared by size, times and inode and not read again when all
-are equal. An update first reads what changed, which makes it searchable by words and static vectors (search.statics), and then
-encodes it; text whose vector is known is not encoded again (search.vectors). Code is read and encoded before tests, and both
-before documentation and data.
+A folder outside the tree holds index.sqlite (WAL: readers never block). It also contains the vectors, as directions in int8.
+After a killed run, the index has the state of its last batch. Files are compared by size, times and inode, and are not read
+again if all are equal. An update first reads what changed, which makes it searchable by words and static vectors
+(search.statics), and then encodes it; text whose vector is known is not encoded again (search.vectors). Code is read and
+encoded before tests, and both before documentation and data.
 """
 
 import os
@@ -80,9 +80,9 @@ class Index:
         """Open or create the index of `root` in `folder` for the vectors of `encoder`.
 
         With `rebuild` an existing index is replaced by an empty one. So is an index that an older CodeSage wrote, unless
-        `upgrade` is False. Where nothing can be written, an existing index is opened for reading. Raises CodesageError when
-        `root` is missing, the index cannot be read or made, or it is damaged, of another version or of another model: each says
-        what to do, and only where the index must be built anew, how.
+        `upgrade` is False. If nothing can be written, an existing index is opened read-only. CodesageError when `root` is
+        missing, or the index cannot be read or created, is damaged, or has another version or model. The message says what to
+        do.
         """
         root = Path(root)
         _require_readable(root)
@@ -127,7 +127,7 @@ class Index:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """What is read in the block is of one state, whatever another process commits meanwhile."""
+        """Reads in this block see one snapshot, even if another process commits meanwhile."""
         self._require_current()
         self.connection.execute("BEGIN")
         try:
@@ -143,7 +143,7 @@ class Index:
         return f"{self._origin}:{self.connection.execute('PRAGMA user_version').fetchone()[0]}"
 
     def _require_sound(self) -> None:
-        """CodesageError when the file is damaged; one without checksums must be consistent for SQLite."""
+        """CodesageError when the file is damaged. Without checksums, SQLite checks its consistency."""
         fault = self._checksums.fault(seconds=_TRUSTED)
         if fault is None:
             result = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -153,7 +153,7 @@ class Index:
             raise CodesageError(f"{self.folder / DATABASE} is damaged ({fault}): {self._repair}")
 
     def _recover(self) -> None:
-        """Take over what a killed run left in the journal, unless another process is writing, or nothing can be written."""
+        """Recover the journal of a killed run, unless another process is writing or nothing can be written."""
         if not self._is_sealed():
             with suppress(CodesageError, sqlite3.Error, OSError), database.lock(self.folder, self.root, seconds=0):
                 self._seal()
@@ -162,7 +162,7 @@ class Index:
         return not database.journal_size(self.folder / DATABASE) and self._checksums.are_current()
 
     def _seal(self) -> None:
-        """Copy the journal into the file, and store its checksums, unless a reader needs an older state."""
+        """Copy the journal into the file and store the checksums, unless a reader still uses an older state."""
         if self._is_sealed():
             return
         self.connection.execute(f"PRAGMA busy_timeout = {_WAIT_FOR_READERS}")
@@ -188,10 +188,10 @@ class Index:
         encoding: _Progress = lambda done, total: None,
         seconds: float | None = None,
     ) -> Counter:
-        """Read what is new or changed under the root, forget what is gone; counts of files "read" and "gone".
+        """Read new and changed files under the root and remove deleted ones; returns the counts "read" and "gone".
 
-        Then encode what is not encoded until about `seconds` after the start (None: to the end), at least a little where
-        nothing was new: else an answer would wait for it. `progress` is called with (files done, files to read), `encoding`
+        Then encode chunks until about `seconds` after the start (None: all). If no file was new, at least one batch is
+        encoded, so that repeated updates complete the index. `progress` is called with (files done, files to read), `encoding`
         with (chunks done, chunks to encode). Raises Busy when another process is indexing this root, and Unwritable when
         something is new and cannot be written; what was committed stays.
         """
@@ -248,7 +248,7 @@ class Index:
         progress(len(changed), len(changed))
 
     def _encode(self, encoder: Encoder, progress: _Progress, deadline: float | None, *, at_least: int) -> None:
-        """Encode chunks that are not encoded, until the time is over and `at_least` so many batches are done."""
+        """Encode chunks until the time is over and at least `at_least` batches are done."""
         left = self._unencoded()
         size = _CHUNKS_A_BATCH if deadline is None else _HURRIED
         cache = Vectors(encoder)
@@ -336,7 +336,7 @@ class Index:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', ?)", (str(pending),))
 
     def _delete_unused(self) -> None:
-        """Vectors of text that is gone go away, and static vectors, which nothing needs when all is encoded."""
+        """Delete vectors of texts that no longer exist, and static vectors when every chunk is encoded."""
         gone = self.connection.execute("SELECT row FROM vectors WHERE row NOT IN (SELECT row FROM pieces)").fetchall()
         if gone or self.connection.execute("SELECT 1 FROM statics LIMIT 1").fetchone():
             with self._writing():
@@ -346,7 +346,7 @@ class Index:
             self._compact()
 
     def _compact(self) -> None:
-        """Write the file anew where much of it holds nothing, if there is room for it."""
+        """Rewrite the file if much of it is empty and the disk has room for it."""
         unused, size = (self.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
         if _MOST_UNUSED * unused > size:
             self._checksums.remove()  # they are of this version, which stays the same
@@ -377,7 +377,7 @@ class Index:
             self._set_pending(pending=pending)
 
     def _add(self, batch: Batch, owners: list[int], encoder: Encoder) -> None:
-        """Store the chunks of a batch; `owners`: the number of the file of each."""
+        """Store the chunks of a batch. `owners`: the file number of each chunk."""
         last = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'spans'").fetchone()
         first = 1 + (last[0] if last else 0)
         lengths = batch.words.lengths().tolist()
@@ -406,7 +406,7 @@ class Index:
 
 
 def _file_state(path: Path) -> str:
-    """What changes when a file does; "" for a file that is out of reach."""
+    """A text that changes when the file changes; "" for a file that cannot be reached."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -415,8 +415,8 @@ def _file_state(path: Path) -> str:
 
 
 def _require_readable(root: Path) -> None:
-    """CodesageError for a root that is missing or closed: its files would seem to be gone."""
+    """CodesageError for a missing or unreadable root, whose files would otherwise count as deleted."""
     if not os.path.lexists(root):
         raise CodesageError(f"{root}: no such file or folder: give a path that exists")
     if not os.access(root, os.R_OK | (os.X_OK if os.path.isdir(root) else 0)):
-        raise CodesageError(f"{root}: no permission to read it: give yourself this right")
+        raise CodesageError(f"{root}: no permission to read it: change its permissions")

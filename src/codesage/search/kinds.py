@@ -1,7 +1,7 @@
-"""What kind of file a path is, for ranking and for the order of encoding: code, or what stands beside code.
+"""The kind of a file by its path, for ranking and for the order of encoding.
 
-In: a path within the root. Out: "code", "test", "example", "generated", "vendored", "legacy", "docs" or "data". Names
-decide, nothing is read.
+In: a path within the root. Out: "code", "test", "example", "generated", "vendored", "legacy", "docs" or "data". Only names are
+used; no file is read.
 """
 
 import re
@@ -87,7 +87,7 @@ def _order(version: re.Match) -> tuple:
 
 
 def order_of(kind: str) -> int:
-    """What is encoded first: code, then tests and examples, then the rest."""
+    """Rank of a file in the order of encoding: code first, then tests and examples, then the rest."""
     return _FIRST[kind]
 
 
@@ -96,7 +96,7 @@ CONTENTS = ("code", "docs", "config")
 
 @lru_cache(maxsize=65_536)
 def content_of(path: str) -> str:
-    """What a file holds, wherever it stands: "code", "docs" (prose) or "config" (settings and data)."""
+    """The content of a file, in any folder: "code", "docs" (prose) or "config" (settings and data)."""
     if language_of(path) or _CODE.search(path):
         return "code"
     return "docs" if _DOCS.search(path) else "config"

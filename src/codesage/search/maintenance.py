@@ -1,4 +1,4 @@
-"""Maintenance of what search keeps: what lies in the cache, what may go, and whether all of it is sound.
+"""Maintain the cache of search: list it, remove parts of it, and check it.
 
 In: paths, or nothing for everything. Out: folders with their sizes, findings with their remedies, models with their figures.
 """
@@ -47,7 +47,7 @@ _LITTLE = 200_000_000  # bytes of free space
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part that was looked at. `remedy` is empty where all is well."""
+    """The result of one check. `remedy` is empty if there is no fault."""
 
     part: str
     state: str
@@ -71,7 +71,7 @@ def kept_indexes() -> list[Kept]:
 
 
 def to_clear(paths: list[Path], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None) -> list[Kept]:
-    """The indexes that are meant. CodesageError when the options do not go together, or a path has no index."""
+    """The indexes to remove. CodesageError when the options contradict each other, or a path has no index."""
     if sum(map(bool, (paths, everything, gone, vectors))) > 1 or (index_dir and (everything or gone or vectors)):
         raise CodesageError("give paths, or one of --all, --gone and --vectors")
     if index_dir is not None:
@@ -88,7 +88,7 @@ def to_clear(paths: list[Path], *, everything: bool, gone: bool, vectors: bool, 
         beginning = default_folder(path, "").name  # the fingerprint of a model follows
         own = [one for one in kept if one.folder.name.startswith(beginning)]
         if not own:
-            raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' says what is there")
+            raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' shows what is there")
         matching += own
     return matching
 
@@ -99,7 +99,7 @@ def size_of(folder: Path) -> int:
 
 
 def remove(folder: Path) -> int:
-    """Remove an index, and nothing else that lies in its folder; bytes that were freed.
+    """Remove an index and no other files in its folder; returns the freed bytes.
 
     CodesageError when another process is writing it, or it cannot be removed.
     """
@@ -115,7 +115,7 @@ def remove(folder: Path) -> int:
 
 
 def remove_vectors() -> int:
-    """Remove the cache of vectors of all models; bytes that were freed."""
+    """Remove the cache of vectors of all models; returns the freed bytes."""
     folder = cache_folder()
     freed = size_of(folder) if folder.is_dir() else 0
     shutil.rmtree(folder, ignore_errors=True)
@@ -123,7 +123,7 @@ def remove_vectors() -> int:
 
 
 def remove_clones() -> int:
-    """Remove the clones of repositories elsewhere; bytes that were freed."""
+    """Remove the clones of remote repositories; returns the freed bytes."""
     folder = clones_folder()
     freed = size_of(folder) if folder.is_dir() else 0
     shutil.rmtree(folder, ignore_errors=True)
@@ -203,7 +203,7 @@ def _vectors_finding() -> Finding:
 
 
 def _sqlite_fault(file: Path) -> str:
-    """What is wrong with a database, "" for nothing."""
+    """The fault of a database, or ""."""
     try:
         connection = database.connect(file)
         try:
@@ -273,14 +273,12 @@ def _tree_findings(path: Path) -> Iterator[Finding]:
     if path.is_dir():
         closed = [folder for folder, _, _ in os.walk(path) if not os.access(folder, os.R_OK | os.X_OK)]
         if closed:
-            yield Finding(
-                "tree", f"{len(closed):,} folders cannot be read, such as {closed[0]}", "give yourself the right to read them"
-            )
+            yield Finding("tree", f"{len(closed):,} folders cannot be read, such as {closed[0]}", "change their permissions")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model at hand; `fault` says why it cannot be loaded."""
+    """A model on this machine; `fault` says why it cannot be loaded."""
 
     name: str
     width: int = 0

@@ -10,7 +10,7 @@ from codesage.search.index import Index
 
 
 def map_of(index: Index, *, most: int = 5_000) -> dict:
-    """Points of up to `most` functions and classes: x, y, path, name, line; which are left out is spread evenly."""
+    """Points of up to `most` functions and classes: x, y, path, name, line. If there are more, an evenly spaced choice."""
     with index.snapshot():
         view = index.view()
         lines = dict(index.connection.execute("SELECT id, start_line FROM spans"))

@@ -1,8 +1,8 @@
 """The code and the prose of a Jupyter notebook as one text.
 
-In: a notebook. Out: the source lines of its cells, without outputs and pictures. A notebook that is stored with each source
-line on a line of its own, as Jupyter writes it, keeps these line numbers; in any other, the lines of the cells are counted.
-Prose becomes comments.
+In: a notebook. Out: the source lines of its cells, without outputs and pictures. If each source line has its own line in the
+file, as Jupyter writes it, line numbers are those of the file. Otherwise the lines of the cells are counted. Prose becomes
+comments.
 """
 
 import json
@@ -18,14 +18,14 @@ _HASH = {"python", "ruby", "r", "julia", "bash"}  # languages with comments that
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """What a person wrote in a notebook; `language` as the notebook names it, or ""."""
+    """The cells of a notebook as text. `language` as the notebook names it, or ""."""
 
     text: str
     language: str
 
 
 def read(path: Path, most: int) -> Notebook | None:
-    """The notebook in a file of at most `most` bytes; None when the file is none, or has a format before 4."""
+    """The notebook in a file of at most `most` bytes; None if the file is no notebook or has a format before 4."""
     try:
         with open(path, "rb") as file:
             data = file.read(most + 1)
@@ -48,7 +48,7 @@ def _notebook(held: dict, raw: str) -> Notebook:
 
 
 def _in_place(raw: str, sources: list[str], marks: list[str]) -> str | None:
-    """The source lines of the cells where they stand in the file; None where several stand on one line."""
+    """The source lines of the cells at their line numbers in the file; None if a line of the file holds several."""
     lines = iter(raw.split("\n"))
     found, cells = [], []
     for line in lines:

@@ -1,9 +1,9 @@
-"""Similarities while the encoder has not read every chunk: known where it has, estimated from static vectors elsewhere.
+"""Similarities of all chunks before the encoder has read all: exact for encoded chunks, estimated for the others.
 
-In: an index, what is asked as a vector of the encoder and as a static one. Out: a similarity for every chunk. The most
-promising chunks that are not encoded are encoded at once, as many as the time allows; their vectors go into the cache of all
-repositories, so that the next update has them. The others get what known ones of their static similarity have on average.
-Shapes: N chunks, D the width of the vectors.
+In: an index, and the query as a vector of the encoder and as a static vector. Out: a similarity for every chunk. The most
+promising chunks are encoded at once, as many as the time allows. Their vectors go into the shared cache, where the next update
+finds them. The others get the average similarity of encoded chunks with the same static similarity. Shapes: N chunks, D the
+width of the vectors.
 """
 
 import time
@@ -75,7 +75,7 @@ def _encoded(
 
 
 def _estimated(scores_N: np.ndarray, static_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
-    """`scores_N` where they are known; elsewhere the line through the known ones over their static similarities."""
+    """`scores_N` where they are known; elsewhere a linear fit of the known scores over the static similarities."""
     both_N = known_N & (static_N != 0)
     slope, level = _SLOPE, 0.0
     if np.count_nonzero(both_N) >= _FEWEST and static_N[both_N].std() > 0:

@@ -1,8 +1,8 @@
-"""A chunk to the texts that the encoder reads: as many as it takes for every token to be read.
+"""Cut a chunk into pieces that the encoder can read completely.
 
-In: chunks, and the encoder that will read them. Out: for each chunk its pieces. A piece opens with the end of the path and
-the name of the chunk, and all but the first also with the first line of the chunk, its signature; so a piece from the middle
-of a long function says what it belongs to. An encoder without a tokenizer reads each chunk whole.
+In: chunks, and the encoder that will read them. Out: for each chunk its pieces. Each piece begins with the end of the path and
+the name of the chunk. All pieces but the first also repeat the first line of the chunk, its signature. So a piece from the
+middle of a long function shows what it belongs to. An encoder without a tokenizer reads each chunk whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _PATH_PARTS = 2  # of the path: the rest says little, and a folder that is renam
 
 @runtime_checkable
 class CountsTokens(Protocol):
-    """An encoder that says how many tokens it reads of a text, and how many a text has."""
+    """An encoder that can count tokens and has a limit of tokens per text."""
 
     @property
     def max_tokens(self) -> int:
@@ -37,11 +37,11 @@ def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
     counts = iter(measure([line + "\n" for one in lines for line in one]))
     headers = measure([_header(chunk) for chunk in chunks])
     signatures = measure([one[0] + "\n" for one in lines])
-    found = []
+    pieces_of_all = []
     for chunk, one, header, signature in zip(chunks, lines, headers, signatures, strict=True):
         costs = [next(counts) for _ in one]
-        found.append(_cut(chunk, one, costs, header, signature, most))
-    return found
+        pieces_of_all.append(_cut(chunk, one, costs, header, signature, most))
+    return pieces_of_all
 
 
 def _header(chunk: Chunk) -> str:
@@ -54,18 +54,18 @@ def _cut(chunk: Chunk, lines: list[str], costs: list[int], header: int, signatur
     later = first + lines[0] + "\n" if first and header + signature <= most // _HEADER_SHARE else first
     if sum(costs) + (header if first else 0) <= most:
         return [first + chunk.text]
-    found: list[str] = []
+    texts: list[str] = []
     body: list[str] = []
     used = 0
     for line, cost in _short_lines(lines, costs, most - most // _HEADER_SHARE):
-        room = most - ((header if first else 0) if not found else (header + signature if later != first else header))
+        room = most - ((header if first else 0) if not texts else (header + signature if later != first else header))
         if body and used + cost > room:
-            found.append((later if found else first) + "\n".join(body))
+            texts.append((later if texts else first) + "\n".join(body))
             body, used = [], 0
         body.append(line)
         used += cost
-    found.append((later if found else first) + "\n".join(body))
-    return [text for text in found if text.strip()]
+    texts.append((later if texts else first) + "\n".join(body))
+    return [text for text in texts if text.strip()]
 
 
 def _short_lines(lines: list[str], costs: list[int], most: int) -> Iterator[tuple[str, int]]:

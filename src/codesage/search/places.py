@@ -1,8 +1,8 @@
-"""What people type as a path to the indexes that answer for it.
+"""Find the indexes for the paths that a user gives.
 
-In: folders and files as typed. Out: Places: each is a root that has an index, the part of it to search, and how its paths
-are shown. Like ripgrep's, they open from the working folder. A folder inside one with a complete index is answered from that
-index. A folder of clones is searched as several repositories.
+In: folders and files as typed. Out: Places. A Place has a root with an index, the part of it to search, and the form in which
+its paths are shown: relative to the working folder, as in ripgrep. For a folder inside another folder with a complete index,
+that index is used. A folder of clones is searched as several repositories.
 """
 
 import os
@@ -37,7 +37,10 @@ class Place:
         return os.path.join(self.prefix, path) if path else self.prefix
 
     def read_by_globs(self) -> Callable[[str], str]:
-        """From a path of the index to what patterns read: below the working folder, or the root where that is elsewhere."""
+        """A function from a path of the index to the path that patterns match.
+
+        It is relative to the working folder if the root is in it, else to the root.
+        """
         here, root = Path.cwd(), self.root.resolve()
         root = root.parent if root.is_file() else root
         if root != here and root.is_relative_to(here):
@@ -52,9 +55,8 @@ def places_of(
 ) -> list[Place]:
     """The places of `paths`, each once. With `separate` each gets an index, also inside an indexed folder.
 
-    With `separate`, clones of repositories elsewhere are also fetched again.
-    A path may be the address of a git repository, or `@` and the name of a workspace (search.remote).
-    CodesageError when a path is missing, or several would share `index_dir`.
+    With `separate`, clones of remote repositories are also fetched again. A path may be the address of a git repository, or
+    `@` and the name of a workspace (search.remote). CodesageError when a path is missing, or several would share `index_dir`.
     """
     given: dict[Path, str] = {}
     for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=separate)]:
@@ -76,12 +78,12 @@ def place_in(text: str) -> tuple[Path, int]:
     """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
     file, _, line = text.rpartition(":")
     if not file or not (line.isascii() and line.isdigit()):
-        raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
+        raise CodesageError(f"{text!r} is not of the form FILE:LINE, such as src/main.py:12")
     return Path(file), int(line)
 
 
 def clones_below(folder: Path) -> list[Path]:
-    """The repositories in a folder that is in no repository itself."""
+    """The repositories in a folder; none if the folder itself is in a repository."""
     if not folder.is_dir() or any((above / ".git").exists() for above in (folder, *folder.parents)):
         return []
     found, layer = [], [folder]

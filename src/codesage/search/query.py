@@ -13,10 +13,11 @@ import numpy as np
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, partial, ranking
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.kinds import names_version
-from codesage.search.ranking import DENSE_WEIGHT, Rules, reciprocal_rank_fusion
+from codesage.search.ranking import Rules, reciprocal_rank_fusion
 from codesage.search.statics import statics_of
 from codesage.search.terms import composed, indexed_words, query_words
 from codesage.search.view import View
@@ -25,7 +26,8 @@ _DEPTH = 200  # of each ranking that enters the fusion
 _OTHER_LANGUAGE_SHARE = 0.7  # chosen, not compared: no query of the benchmarks names a language in a mixed repository
 _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
-_WHOLE = re.compile(r"(?<=[^\w\x80-\U0010ffff])[\w\x80-\U0010ffff]+(?=[^\w\x80-\U0010ffff])")  # begins and ends within the text
+_EDGE = r"\x00-/:-@\[-^`{-\x7f"  # ASCII that is in no word; ranges of all other characters would take 8 ms to compile
+_WHOLE = re.compile(f"(?<=[{_EDGE}])[^{_EDGE}]+(?=[{_EDGE}])")  # words that begin and end within the text
 _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
 
@@ -114,7 +116,7 @@ def ranked(
 def texts_of(index: Index, view: View, places: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield (place, text) of places in the view."""
     for number, text in index.texts_of(view.numbers_N[list(places)].tolist(), view.texts).items():
-        yield view.place[number], text
+        yield view.positions[number], text
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +135,16 @@ class _Candidates:
 
     def explained(self, at: int) -> dict[str, float]:
         """What the score of one candidate is made of."""
-        found = {rule: float(part_C[at]) for rule, part_C in self.parts.items() if part_C[at]}
-        return found | ({"share of its kind": float(self.share_C[at])} if self.share_C[at] != 1 else {})
+        parts = {rule: float(part_C[at]) for rule, part_C in self.parts.items() if part_C[at]}
+        return parts | ({"share of its kind": float(self.share_C[at])} if self.share_C[at] != 1 else {})
 
 
 def _candidates(
     index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
 ) -> _Candidates:
     """What each rule adds to each candidate; chunks with the name that the query asks for become candidates."""
-    words, name = ranking.content_words(query), ranking.asked_name(query) if rules.name else ""
-    for place in view.bearers.get(name.lower(), ()) if name else ():
+    words, name = ranking.content_words(query), ranking.requested_name(query) if rules.name else ""
+    for place in view.chunks_by_name.get(name.lower(), ()) if name else ():
         if allowed_N is None or allowed_N[place]:
             scores.setdefault(place, 0.0)
     places_C = np.fromiter(scores, np.int64, len(scores))
@@ -151,7 +153,7 @@ def _candidates(
     distinct, path_C = np.unique(view.path_N[places_C], return_inverse=True)
     paths = [view.distinct_paths[path] for path in distinct]
     named_C = _named(index, view, query, name, places_C) if name else np.zeros(len(names))
-    alone = ranking.asked_name(query)
+    alone = ranking.requested_name(query)
     held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, one) for one in names])
     parts = {
         "words and vectors": score_C,
@@ -173,7 +175,7 @@ def _whole(index: Index, view: View, query: str) -> np.ndarray:
 
 
 def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:
-    """How well the name of each candidate is the one that was asked for.
+    """How well the name of each candidate matches the name in the query.
 
     Constants, types and macros are chunks without a name: their text shows whether it defines `name`.
     """
@@ -184,7 +186,7 @@ def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray
 
 def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.ndarray:
     """1 for each candidate that holds what the query quotes, or the whole of a long query; else 0."""
-    wanted = [next(filter(None, found.groups())) for found in _QUOTED.finditer(query)]
+    wanted = [next(filter(None, match.groups())) for match in _QUOTED.finditer(query)]
     if not wanted and len(query.split()) >= _LONG:
         wanted = [query.strip()]
     if not wanted:
@@ -195,49 +197,49 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
 
 
 def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:
-    """1.0 for each candidate whose text is `wanted`, which no text is that lacks one of `words`; else 0.0."""
+    """1.0 for each candidate whose text is `wanted`, else 0.0. Only texts with all of `words` are tested."""
     possible_C = view.postings.hold_all(index.connection, dict.fromkeys(words), places_C)
     numbers = view.numbers_N[places_C[possible_C]].tolist()
-    found = {number for number, text in index.texts_of(numbers, view.texts).items() if wanted(text)}
-    return np.array([float(number in found) for number in view.numbers_N[places_C].tolist()])
+    matching = {number for number, text in index.texts_of(numbers, view.texts).items() if wanted(text)}
+    return np.array([float(number in matching) for number in view.numbers_N[places_C].tolist()])
 
 
 def _shares(view: View, query: str, paths: np.ndarray, rules: Rules) -> np.ndarray:
-    """What share of its score a chunk keeps for the kind of its file, of each path."""
-    asked = ranking.kinds_asked(query)
+    """The share of its score that a chunk keeps for the kind of its file, for each path."""
+    requested = ranking.requested_kinds(query)
 
     def share(path: int) -> float:
         kind = view.files[path]
         if kind == "legacy" and names_version(query, view.distinct_paths[path]):
             return 1.0
-        return ranking.ASKED_SHARE if kind in asked else rules.kinds.get(kind, 1.0)
+        return ranking.REQUESTED_SHARE if kind in requested else rules.kinds.get(kind, 1.0)
 
     return np.array([share(path) for path in paths.tolist()])
 
 
 def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray:
-    """What share of its score a chunk keeps for its language: less than 1 when the query names another that is there."""
-    spoken = view.spoken.keys() & set(read_query(query).languages)
-    if not spoken:
+    """The share of its score that a chunk keeps for its language: less than 1 if the query names another one."""
+    present = view.language_counts.keys() & set(read_query(query).languages)
+    if not present:
         return np.ones(len(places_C))
-    others = (view.languages[place] not in spoken for place in places_C.tolist())
+    others = (view.languages[place] not in present for place in places_C.tolist())
     return np.array([_OTHER_LANGUAGE_SHARE if other else 1.0 for other in others])
 
 
 def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
-    """The best with their places, equal texts folded into the first of them."""
+    """The best hits with their positions. Hits with equal text become one."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
-    found, alike = [], {}
+    rows, alike = [], {}
     for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()
         alike[key] = alike.get(key, -1) + 1
         if not alike[key]:
-            if len(found) == top:
+            if len(rows) == top:
                 break
-            found.append((key, at, chunk, score))
+            rows.append((key, at, chunk, score))
     return [
         (int(candidates.places_C[at]), Hit(chunk, score, candidates.explained(at), alike[key]))
-        for key, at, chunk, score in found
+        for key, at, chunk, score in rows
     ]
 
 

@@ -1,4 +1,4 @@
-"""From two rankings to one: reciprocal rank fusion, then a few plain rules about names, files and kinds.
+"""Join two rankings by reciprocal rank fusion, then apply a few rules about names, files and kinds.
 
 In: the best chunks by words and by vectors. Out: scores with their parts, best first. Reciprocal rank fusion (Cormack,
 Clarke and Buettcher, SIGIR 2009) needs no calibration between cosine and BM25 scores; it is scaled so that the first of
@@ -17,10 +17,7 @@ from codesage.search.terms import parts_of, stem
 
 Key = TypeVar("Key", bound=Hashable)
 
-ASKED_SHARE = 1.3  # of its score, for a file of the kind that the query asks for
-THRESHOLD = 0.8  # lowest cosine of two functions that count as doing the same (docs/log.md)
-MIN_LINES = 5  # of such functions: shorter ones, such as getters, are alike everywhere
-DENSE_WEIGHT = 2.0  # what the ranking by vectors counts beside full text
+REQUESTED_SHARE = 1.3  # factor of the score of a file whose kind the query asks for
 K = 30.0  # of the fusion: 60, its usual value, hardly tells the first from the tenth
 _LATER_BEST = 3  # chunks of a file that speak for it
 _STOP = {
@@ -45,7 +42,7 @@ class Rules:
     file: float = 1.0  # a file's three best chunks, their mean
     whole: float = 0.25  # full text of the whole file, beside that of the best file
     later: float = 0.5  # share that each further chunk of a file keeps
-    name: float = 1.0  # the name of what is asked for by name
+    name: float = 1.0  # the query is the name of the chunk
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
     part: float = 0.2  # query words in the name of the chunk
     literal: float = 2.0  # the query as it stands, in the text
@@ -54,7 +51,7 @@ class Rules:
 
 
 _KINDS = {"code": 1.0, "legacy": 0.7, "example": 0.6, "test": 0.5, "generated": 0.6, "vendored": 0.5, "docs": 0.8, "data": 0.7}
-_ASKED = {  # words that ask for a kind of file
+_KIND_WORDS = {  # words that ask for a kind of file
     "test": {"test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures", "mock", "benchmark"},
     "example": {"example", "examples", "sample", "demo", "tutorial"},
     "generated": {"generated"},
@@ -83,43 +80,43 @@ def reciprocal_rank_fusion(
 
 
 def content_words(query: str) -> list[str]:
-    """The distinct stems of a query that say what it is about."""
+    """The distinct stems of a query without stop words."""
     words = [word for word in parts_of(query) if not is_stop_word(word)]
     return list(dict.fromkeys(map(stem, words)))
 
 
 def is_stop_word(word: str) -> bool:
-    """Whether a word of a query does not say what it is about."""
+    """Whether a word of a query is a stop word."""
     return word in _STOP or len(word) < 2
 
 
-def asked_name(query: str) -> str:
+def requested_name(query: str) -> str:
     """The last part of the one name that the whole query is ("Session.get" gives "get"), or ""."""
     return _SEPARATOR.split(query.strip())[-1] if _NAME.fullmatch(query.strip()) else ""
 
 
-def kinds_asked(query: str) -> set[str]:
+def requested_kinds(query: str) -> set[str]:
     """The kinds of files that the words of a query ask for."""
     words = set(parts_of(query))
-    return {kind for kind, asking in _ASKED.items() if words & asking}
+    return {kind for kind, asking in _KIND_WORDS.items() if words & asking}
 
 
 def named(query: str, name: str, kind: str) -> float:
-    """How well the name of a chunk is the one that was asked for: 1 for the same, less in another case or in part."""
-    asked = _asked(query)
-    if not name or asked[-1].lower().replace("_", "") not in name.lower().replace("_", ""):
+    """How well the name of a chunk matches the name in the query: 1 if equal, less in another case or in part."""
+    requested = _requested(query)
+    if not name or requested[-1].lower().replace("_", "") not in name.lower().replace("_", ""):
         return 0.0
     parts = _SEPARATOR.split(name)
-    if tuple(parts[-len(asked) :]) == asked:
-        return 1.0 if kind == "class" or len(asked) > 1 else 0.9
-    plain_asked, plain_name = "".join(asked).lower().replace("_", ""), parts[-1].lower().replace("_", "")
-    if "".join(parts[-len(asked) :]).lower().replace("_", "") == plain_asked:
+    if tuple(parts[-len(requested) :]) == requested:
+        return 1.0 if kind == "class" or len(requested) > 1 else 0.9
+    plain_requested, plain_name = "".join(requested).lower().replace("_", ""), parts[-1].lower().replace("_", "")
+    if "".join(parts[-len(requested) :]).lower().replace("_", "") == plain_requested:
         return 0.7
-    return 0.3 if len(plain_asked) >= 4 and plain_asked in plain_name else 0.0
+    return 0.3 if len(plain_requested) >= 4 and plain_requested in plain_name else 0.0
 
 
 @lru_cache(maxsize=64)
-def _asked(query: str) -> tuple[str, ...]:
+def _requested(query: str) -> tuple[str, ...]:
     return tuple(_SEPARATOR.split(query.strip()))
 
 
@@ -167,7 +164,7 @@ def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str]]:
 
 
 def words_in_name(words: Sequence[str], name: str) -> float:
-    """How much of a name the words of a query are, times how much of them it is."""
+    """Share of the words in `name`, as stems, that are among `words`; in 0..1."""
     if _lacks(words, name):
         return 0.0
     stems = _stems_of(name)

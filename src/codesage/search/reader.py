@@ -1,6 +1,6 @@
 """A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes.
 
-It imports what it needs when it starts, in about as long as this process takes to load a model, so it can be started before.
+Its imports take about as long as loading a model in this process, so commands start it first.
 """
 
 import atexit
@@ -20,7 +20,7 @@ _started: "list[Reader]" = []  # before there was something to read
 
 
 class Reader:
-    """A second process that reads batches in the order in which it is asked; its answer is None where it cannot."""
+    """A second process that reads batches in the order of the requests. Its answer is None after it has failed."""
 
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -81,7 +81,7 @@ class Reader:
 
 
 def start() -> None:
-    """Start a process that `reader` will give, where there is a processor for it. It ends with this one."""
+    """Start a process that `reader` will return, if there is a second processor. It ends with this process."""
     if processors() > 1 and not _started:
         _started.append(Reader())
         atexit.register(_end)
@@ -98,5 +98,5 @@ def _end() -> None:
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

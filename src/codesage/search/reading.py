@@ -30,7 +30,7 @@ _MOST_WAITING = 6  # batches that are begun and not written
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """What was read of a file: how many chunks, and why not all of it, "" for all."""
+    """A file that was read: the number of its chunks, and the reason if it was not read completely."""
 
     name: str
     stamp: str
@@ -55,14 +55,14 @@ def read_batch(files: list[File]) -> Batch:
     states, spans, blocks, fields = [], [], [], []
     for path, name, stamp in files:
         source = read(path, name)
-        found = chunks(source.document) if source.document is not None else []
+        file_chunks = chunks(source.document) if source.document is not None else []
         language = source.document.language if source.document is not None else ""
-        states.append(ReadFile(name, stamp, source.reason, language, len(found)))
-        texts = [storable(chunk.text) for chunk in found]
+        states.append(ReadFile(name, stamp, source.reason, language, len(file_chunks)))
+        texts = [storable(chunk.text) for chunk in file_chunks]
         blocks += [(len(spans) + place, block) for place, block in packed(texts)]
-        spans += [(chunk.kind, storable(chunk.name), chunk.start_line, chunk.end_line) for chunk in found]
+        spans += [(chunk.kind, storable(chunk.name), chunk.start_line, chunk.end_line) for chunk in file_chunks]
         path_words = indexed_words(storable(name))
-        for chunk, text in zip(found, texts, strict=True):
+        for chunk, text in zip(file_chunks, texts, strict=True):
             fields += [indexed_words(storable(chunk.name)), path_words, indexed_words(text)]
     words = words_of(fields)
     return Batch(states, spans, blocks, words, segments_of(words))

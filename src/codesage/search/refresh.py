@@ -1,4 +1,4 @@
-"""Bring an index up to date while somebody watches: what is said on stderr meanwhile and after."""
+"""Update an index from the command line, with progress and a summary on stderr."""
 
 import sys
 import time
@@ -22,16 +22,13 @@ def say(message: str) -> None:
 
 
 def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> None:
-    """Bring an index up to date, and say what was new; `seconds` as in Index.update. Interrupted, it says what is kept."""
+    """Update an index and print what was new. `seconds` as in Index.update. After Ctrl-C, print what is kept."""
     try:
         changes = _update(index, encoder, seconds)
     except KeyboardInterrupt:
         index.connection.rollback()
         lack = lacking(index) or "complete"
-        say(
-            f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): "
-            "the next run goes on from there"
-        )
+        say(f"codesage: interrupted: {index.status().files:,} files are indexed and kept ({lack}): the next run resumes there")
         raise typer.Exit(130) from None
     status = index.status()
     if changes["read"] or changes["gone"]:
@@ -44,7 +41,7 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
 
 
 def refresh_or_share(index: Index, encoder: Encoder) -> None:
-    """As `refresh`; where that is impossible, what is indexed must do, and that is said.
+    """As `refresh`. If the index cannot be updated, print why; the search then uses what is indexed.
 
     While another process indexes, wait until it has committed something.
     """
@@ -69,7 +66,7 @@ def listed(counts: dict[str, int]) -> str:
 
 
 def lacking(index: Index) -> str:
-    """What an index lacks, "" for nothing."""
+    """What is missing in an index, or ""."""
     if index.pending:
         return f"partial: {index.pending:,} files are not indexed yet"
     status = index.status()
@@ -94,14 +91,14 @@ def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
 
 
 class Lines:
-    """Progress off a terminal: a line every few seconds, with the time that is left."""
+    """Progress if stderr is no terminal: a line every few seconds, with the remaining time."""
 
     def __init__(self, doing: str, things: str) -> None:
         self._doing, self._things = doing, things
         self._started = self._said = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Say how far it is, if the last line is old enough."""
+        """Print the progress, if the last line is old enough."""
         now = time.monotonic()
         if not self._started:
             self._started = self._said = now

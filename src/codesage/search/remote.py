@@ -1,7 +1,7 @@
-"""Paths that are no folders: addresses of git repositories, and names of workspaces.
+"""Addresses of git repositories and names of workspaces, which commands take instead of folders.
 
-In: what a person typed. Out: folders. A repository is cloned without its history into the user's cache, once; `fetch` brings it
-up to date. A workspace is a name for several paths, kept in the user's configuration and typed as `@NAME`.
+In: an argument of a command. Out: folders. A repository is cloned once, without its history, into the user's cache; `fetch`
+updates the clone. A workspace is a name for several paths. It is stored in the user's configuration and typed as `@NAME`.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _SAFE = ("-c", "protocol.ext.allow=never", "-c", f"core.hooksPath={os.devnull}",
 
 
 def is_url(text: str) -> bool:
-    """Whether a person means a git repository elsewhere."""
+    """Whether the text is the address of a git repository."""
     return _URL.fullmatch(text) is not None and not os.path.exists(text)
 
 
@@ -33,7 +33,7 @@ def clones_folder() -> Path:
 
 
 def cloned(url: str, *, fetch: bool = False) -> Path:
-    """The folder of a clone of `url`, made where there is none. CodesageError when git is missing or fails."""
+    """The folder of the clone of `url`, which is cloned first if needed. CodesageError when git is missing or fails."""
     name = re.sub(r"[^\w.-]", "-", url.rstrip("/").removesuffix(".git").rpartition("/")[2]).strip("-.") or "repository"
     folder = clones_folder() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     if folder.is_dir():
@@ -92,11 +92,11 @@ def workspaces() -> dict[str, list[str]]:
 
 
 def set_workspace(name: str, paths: list[str]) -> None:
-    """Give `paths` a name, or take the name away where there are none. CodesageError for a name or path that is none."""
+    """Set the paths of a workspace, or remove it if there are none. CodesageError for an invalid name or path."""
     name = name.removeprefix("@")
     held = workspaces()
     if not _NAME.fullmatch(name):
-        raise CodesageError(f"{name!r} is no name for a workspace: expected letters, digits, '.', '-' and '_'")
+        raise CodesageError(f"{name!r} is not a valid name of a workspace: expected letters, digits, '.', '-' and '_'")
     if not paths and name not in held:
         raise CodesageError(f"there is no workspace {name}: 'codesage workspace list' lists them")
     for path in paths:

@@ -21,7 +21,7 @@ _UINT8, _INT8, _INT32 = 2, 3, 6  # of ONNX
 
 
 class Scan:
-    """Vectors in 7 bits. It takes about 2 microseconds a vector to make, so it is for processes that are asked repeatedly."""
+    """Vectors in 7 bits. They take 2 microseconds per vector to build, so they are for processes with many queries."""
 
     def __init__(self, vectors_PD: np.ndarray) -> None:
         self._vectors_PD = vectors_PD

@@ -16,8 +16,8 @@ from typing import Any
 import typer
 
 from codesage.records import Chunk, Hit
-from codesage.search.ask import openable
 from codesage.search.clones import Group
+from codesage.search.searcher import openable
 
 _LINES = 4  # of each answer, unless lines of context are asked for
 _WIDTH = 160
@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 class Screen:
-    """Where answers go. `colour`: "auto" (on a terminal only), "always" or "never"."""
+    """Prints answers. `colour`: "auto" (on a terminal only), "always" or "never"."""
 
     def __init__(self, colour: str = "auto") -> None:
         terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -55,7 +55,7 @@ class Screen:
                 sys.stdout.buffer.write(os.fsencode(openable(path)) + (b"\0" if null else b"\n"))
 
     def json(self, value: dict) -> None:
-        """Print one JSON document in a line, which any encoding of the output can hold and no terminal obeys."""
+        """Print one JSON document on one line, in ASCII and without control characters."""
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
         typer.echo(json.dumps(value, ensure_ascii=self.terminal or encoding != "utf8"))
 
@@ -116,9 +116,9 @@ class Screen:
 def as_json(
     hit: Hit, *, patterns: Sequence[re.Pattern] = (), explain: bool = False, stale: bool = False, partial: bool = False
 ) -> dict:
-    """A hit as JSON holds it."""
+    """A hit as a JSON object."""
     chunk = hit.chunk
-    found = {
+    fields = {
         "path": chunk.path,
         "start_line": chunk.start_line,
         "end_line": chunk.end_line,
@@ -133,10 +133,10 @@ def as_json(
         "snippet": chunk.text,
     }
     if patterns:
-        found["matching_lines"] = matching_lines(chunk, patterns)
+        fields["matching_lines"] = matching_lines(chunk, patterns)
     if explain:
-        found["parts"] = {rule: round(value, 6) for rule, value in hit.parts.items()}
-    return found
+        fields["parts"] = {rule: round(value, 6) for rule, value in hit.parts.items()}
+    return fields
 
 
 def matching_lines(chunk: Chunk, patterns: Sequence[re.Pattern]) -> list[int]:
@@ -155,15 +155,15 @@ def _numbers(chunk: Chunk) -> dict[int, int]:
     if chunk.start_line + len(lines) - 1 == chunk.end_line:
         return {place: chunk.start_line + place for place in range(len(lines))}
     file = _file_lines(chunk.path)
-    found, number = {}, chunk.start_line
+    numbers, number = {}, chunk.start_line
     for place, line in enumerate(lines):
         while number <= chunk.end_line and number <= len(file) and file[number - 1] != line:
             number += 1
         if number > min(chunk.end_line, len(file)):
             break
-        found[place] = number
+        numbers[place] = number
         number += 1
-    return found or {0: chunk.start_line}
+    return numbers or {0: chunk.start_line}
 
 
 def _lines_around(chunk: Chunk) -> dict[int, str]:
@@ -183,7 +183,7 @@ def _file_lines(path: str) -> list[str]:
 
 
 def _highlighted(chunk: Chunk, lines: list[str]) -> list[str]:
-    """`lines` with the colours of the terminal; as they are where nothing is known about their language."""
+    """`lines` with the colours of the terminal; unchanged if their language is unknown."""
     from pygments import highlight
     from pygments.formatters import TerminalFormatter
     from pygments.lexers import get_lexer_by_name, get_lexer_for_filename

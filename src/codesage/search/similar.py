@@ -1,7 +1,7 @@
 """Code that does the same as a given piece, in any language.
 
-In: an index and a place in one of its files. Out: the most similar other chunks, best first. Vectors are compared without
-the mean of their language (encoder.centring), so that code in another language is found by what it does.
+In: an index and a place in one of its files. Out: the most similar other chunks, best first. The mean of each language is
+subtracted from the vectors (encoder.centring), so that code in another language is found by what it does.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def similar(
         if found is None:
             raise CodesageError(_no_code_at(index, path, line))
         view = index.view()
-        position = view.place[found[0]]
+        position = view.positions[found[0]]
         if view.complete:
             scores_N, known_N = _scores(view, position), view.encoded_N
         else:

@@ -1,4 +1,4 @@
-"""Static vectors: what a text is about, from its words alone, a hundred times as fast as the encoder reads it.
+"""Static vectors of texts, from their words alone; they are a hundred times as fast as the encoder.
 
 In: words, and an encoder. Out: unit vectors in a space of their own. Each token has one vector, which the encoder gives to the
 token alone. A word is the sum of its tokens, common ones counted less and the direction that all share left out (SIF, Arora et
@@ -93,7 +93,7 @@ class StaticVectors:
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
-    """The static vectors of an encoder; None for one that does not show its tokens."""
+    """The static vectors of an encoder; None if it has no accessible tokenizer."""
     return _made(cast("Embedder", encoder)) if hasattr(encoder, "whole_ids") else None
 
 

@@ -1,8 +1,9 @@
-"""Vectors by what they are of: one cache for all repositories, so that equal text is encoded once.
+"""One cache of vectors for all repositories, so that equal text is encoded once.
 
-In: texts and an encoder. Out: vectors in the order of the texts. One SQLite file for each model holds them by a hash of the
-text: worktrees, clones and branches share it, and what nobody has asked for in ninety days is dropped. A cache that cannot be
-read or written costs time, never an answer. Each vector has a checksum: a damaged one is made again, and so is a damaged file.
+In: texts and an encoder. Out: vectors in the order of the texts. One SQLite file for each model stores vectors by a hash of
+the text. Worktrees, clones and branches share it. Vectors that were not used for ninety days are removed. If the cache cannot
+be read or written, searches take longer but do not fail. Each vector has a checksum: a damaged vector is computed again, and a
+damaged file is created anew.
 
 A vector is kept as its direction in int8, here and in an index: its cosine with the float32 one is above 0.9999 (docs/log.md).
 Shapes: n texts, D the width of the vectors.
@@ -43,7 +44,7 @@ def restored(directions_ND: np.ndarray) -> np.ndarray:
 
 
 def cache_folder() -> Path:
-    """Where the caches of all models lie."""
+    """The folder of the caches of all models."""
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("codesage", appauthor=False)) / "vectors"
@@ -81,7 +82,7 @@ class Vectors:
         return np.frombuffer(rows, np.int8).reshape(len(texts), self._encoder.width)
 
     def prune(self) -> None:
-        """Drop what nobody has asked for lately."""
+        """Remove vectors that were not used recently."""
         self._change("DELETE FROM vectors WHERE used < ?", [(_today() - _DAYS_KEPT,)])
 
     def close(self) -> None:

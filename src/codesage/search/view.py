@@ -1,4 +1,4 @@
-"""One state of an index in memory: what every query reads, loaded once and kept until the index changes.
+"""One state of an index in memory, which every query reads. It is loaded once and kept until the index changes.
 
 In: a connection. Out: columns by position of the chunk, and the float32 vectors of all pieces, those of a chunk together. A
 chunk that is not encoded yet has one row of zeros there, and its static vector beside (search.statics).
@@ -22,7 +22,7 @@ from codesage.search.scan import Scan
 from codesage.search.texts import Blocks
 from codesage.search.vectors import restored
 
-_ASKED, _MANY = 2, 4_096  # questions and pieces from which on it pays to make a scan
+_SCAN_QUERIES, _SCAN_PIECES = 2, 4_096  # from so many queries and pieces on, a scan saves time
 _BLOCK = 64  # values of which only the highest is looked at
 _KEPT = 4  # views of this process, the last used of as many indexes
 
@@ -41,13 +41,13 @@ class View:
     starts_N: np.ndarray  # first piece of each chunk
     encoded_N: np.ndarray  # bool: the vectors are those of the encoder
     statics_ND: np.ndarray | None  # unit length, zeros where there is none; None where every chunk is encoded
-    asked: list[int] = field(default_factory=lambda: [0])  # how often
+    queries: list[int] = field(default_factory=lambda: [0])  # their number so far
     texts: Blocks = field(default_factory=dict)  # those that were read, see search.texts
     floors: dict[str, float] = field(default_factory=dict)  # see search.floor, by model
     last: list[tuple[np.ndarray, np.ndarray, float]] = field(default_factory=list)  # the last vector, and `_products` of it
 
     @cached_property
-    def place(self) -> dict[int, int]:
+    def positions(self) -> dict[int, int]:
         """The position of each number."""
         return {number: place for place, number in enumerate(self.numbers_N.tolist())}
 
@@ -72,8 +72,8 @@ class View:
         return kinds_of(self.distinct_paths)
 
     @cached_property
-    def bearers(self) -> dict[str, list[int]]:
-        """By the last part of a name in small letters, the chunks that bear it."""
+    def chunks_by_name(self) -> dict[str, list[int]]:
+        """The chunks of each name, by its last part in lower case."""
         by_name = defaultdict(list)
         for place, name in enumerate(self.names):
             if name:
@@ -81,19 +81,19 @@ class View:
         return dict(by_name)
 
     @cached_property
-    def spoken(self) -> Counter:
+    def language_counts(self) -> Counter:
         """Chunks of each language."""
         return Counter(self.languages)
 
     @cached_property
     def owner_P(self) -> np.ndarray:
-        """The place of the chunk of each piece."""
+        """The position of the chunk of each piece."""
         return np.repeat(np.arange(len(self.starts_N)), np.diff(np.append(self.starts_N, len(self.vectors_PD))))
 
     @cached_property
     def centred_PD(self) -> np.ndarray:
         """The vectors of all pieces without the mean of their language, where there are several; float32 (P, D)."""
-        if len(self.spoken) < 2:
+        if len(self.language_counts) < 2:
             return self.vectors_PD
         centred_PD, of_encoder_P = np.zeros_like(self.vectors_PD), self.encoded_N[self.owner_P]
         centred_PD[of_encoder_P] = minus_means(self.vectors_PD[of_encoder_P], self._encoded_languages, self.means)
@@ -101,12 +101,15 @@ class View:
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
-        """What `centred_PD` lacks of each language; nothing where there is only one. Of a language without vectors, of all."""
-        if len(self.spoken) < 2:
+        """The mean vector of each language, which `centred_PD` subtracts; empty if there is only one language.
+
+        A language without encoded chunks has the mean of all.
+        """
+        if len(self.language_counts) < 2:
             return {}
         vectors, languages = self.vectors_PD[self.encoded_N[self.owner_P]], self._encoded_languages
         found = language_means(vectors, languages)
-        for name in self.spoken.keys() - set(languages) if languages else ():
+        for name in self.language_counts.keys() - set(languages) if languages else ():
             found[name] = vectors.mean(axis=0) * (len(vectors) / (len(vectors) + TRUST))
         return found
 
@@ -139,7 +142,7 @@ class View:
         allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
         depth = min(depth, allowed)
         products_P, error = self._products(vector_D)
-        self.asked[0] += 1
+        self.queries[0] += 1
         places = self._scanned(vector_D, products_P, error, depth, allowed_N) if error else None
         if places is not None:
             return places
@@ -154,7 +157,7 @@ class View:
         for of_D, products_P, error in self.last:
             if np.array_equal(of_D, vector_D):
                 return products_P, error
-        if self.asked[0] >= _ASKED and len(self.vectors_PD) >= _MANY:
+        if self.queries[0] >= _SCAN_QUERIES and len(self.vectors_PD) >= _SCAN_PIECES:
             products_P, error = self._scan.approximate(vector_D)
         else:
             products_P, error = self.vectors_PD @ vector_D, 0.0
@@ -164,7 +167,7 @@ class View:
     def _scanned(
         self, vector_D: np.ndarray, rough_P: np.ndarray, error: float, depth: int, allowed_N: np.ndarray | None
     ) -> list[int] | None:
-        """As `nearest`, by comparing exactly only what can be among the nearest; None where that is most of it."""
+        """As `nearest`, but compares exactly only pieces that can be among the nearest; None if these are most of them."""
         rough_N = self.best_pieces(rough_P)
         least = _at_most(rough_N if allowed_N is None else np.where(allowed_N, rough_N, -np.inf), depth) - 2 * error
         pieces = np.flatnonzero(rough_P >= least)

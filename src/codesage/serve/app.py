@@ -100,7 +100,7 @@ class Service:
     """The application's parts: the encoder behind a batcher, and the folders."""
 
     def __init__(self, encoder: Embedder, folders: Searched, *, queue_tokens: int = 262_144, most_searches: int = 16) -> None:
-        """`queue_tokens`: that may wait to be encoded; `most_searches`: questions that are answered at a time."""
+        """`queue_tokens`: limit of the tokens that wait to be encoded. `most_searches`: limit of simultaneous searches."""
         self.encoder, self.folders = encoder, folders
         self.metrics = _Metrics(lambda: self.batcher)
         self.batcher = Batcher(encoder.encode_ids, queue_tokens=queue_tokens, on_batch=self.metrics.on_batch)
@@ -108,9 +108,9 @@ class Service:
 
     @contextmanager
     def intake(self, path: str, size: int) -> Iterator[None]:
-        """Room in the queue for a request of so many bytes that is to be encoded; Full or Closed where there is none.
+        """Reserve room in the queue for a request with this many bytes. Raises Full or Closed if there is none.
 
-        It is taken before the body is read, so that a full queue costs neither time nor work.
+        This happens before the body is read, so that requests to a full queue cost no work.
         """
         if path not in _ENCODED:
             yield
@@ -132,13 +132,13 @@ class Service:
         return await anyio.to_thread.run_sync(tokenise, limiter=self._tokenisers)
 
     async def vectors(self, ids: list[list[int]]) -> np.ndarray:
-        """float32 (n, D), computed together with what else waits."""
+        """float32 (n, D), computed in a batch with other waiting requests."""
         return await asyncio.wrap_future(self.batcher.submit(ids, _RESERVATION.get()))
 
     async def ask(self, question: Callable[[], Answer]) -> Response:
         """Answer a question about code in a thread. Refused with 429 when too many are being answered."""
         if self._free <= 0:
-            raise Refused(429, "too many searches at a time: ask again in a second")
+            raise Refused(429, "too many searches at the same time: try again in a second")
         self._free -= 1
         try:
             return _json(_answer(await run_in_threadpool(question)))
@@ -163,17 +163,17 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
     @app.post("/v1/embeddings", openapi_extra={"requestBody": _body_of(EmbeddingsRequest)})
     async def embeddings(request: Request) -> Response:
         body = await request.body()
-        asked, ids = await service.tokenised(lambda: _embeddings_asked(encoder, body))
-        vectors = (await service.vectors(ids))[:, : asked.dimensions]
+        parsed, ids = await service.tokenised(lambda: _embeddings_request(encoder, body))
+        vectors = (await service.vectors(ids))[:, : parsed.dimensions]
         if vectors.shape[1] < encoder.width:
             vectors = unit_length(vectors)
         tokens = sum(map(len, ids))
         data = [
-            {"object": "embedding", "index": number, "embedding": _written(row, asked.encoding_format)}
+            {"object": "embedding", "index": number, "embedding": _written(row, parsed.encoding_format)}
             for number, row in enumerate(vectors)
         ]
         return _json(
-            {"object": "list", "data": data, "model": asked.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+            {"object": "list", "data": data, "model": parsed.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
         )
 
     @app.get("/v1/models")
@@ -186,10 +186,10 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
     @app.post("/rerank", openapi_extra={"requestBody": _body_of(RerankRequest)})
     async def rerank(request: Request) -> Response:
         body = await request.body()
-        asked, ids = await service.tokenised(lambda: _rerank_asked(encoder, body))
+        parsed, ids = await service.tokenised(lambda: _rerank_request(encoder, body))
         vectors = await service.vectors(ids)
         scores = vectors[1:] @ vectors[0]
-        best = np.argsort(-scores, kind="stable")[: asked.top_n or None]
+        best = np.argsort(-scores, kind="stable")[: parsed.top_n or None]
         return _json({"results": [{"index": int(row), "relevance_score": float(scores[row])} for row in best]})
 
 
@@ -238,7 +238,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
 
 def _file(file: Path) -> Callable:
-    """Answers with a file of the page, which may load nothing from elsewhere."""
+    """Answers with a file of the page. Its headers forbid the page to load anything from other hosts."""
 
     async def answer(request: Request) -> FileResponse:
         return FileResponse(file, headers={"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'"})
@@ -287,7 +287,7 @@ class _Counted:
 
 
 def _json(content: dict) -> Response:
-    """What FastAPI would make of `content`, but it takes 50 times as long for vectors, and meanwhile serves nobody else."""
+    """The same response as FastAPI's, which takes 50 times as long for vectors and blocks other requests."""
     return Response(to_json(content), media_type="application/json")
 
 
@@ -298,7 +298,7 @@ def _failure(status: int, message: str) -> JSONResponse:
 
 
 def _body_of(model: type[BaseModel]) -> dict:
-    """What OpenAPI says of a body that is read in a thread, where FastAPI does not see it."""
+    """The OpenAPI description of a body that is read in a thread, where FastAPI does not see it."""
     return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
 
 
@@ -311,20 +311,20 @@ def _read(model: type[_Model], body: bytes) -> _Model:
         raise Refused(400, f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
 
 
-def _embeddings_asked(encoder: Embedder, body: bytes) -> tuple[EmbeddingsRequest, list[list[int]]]:
-    """A request and its token ids. Refused when it is not as it must be."""
-    asked = _read(EmbeddingsRequest, body)
-    if asked.model not in MODELS:
-        raise Refused(404, f"unknown model {asked.model!r}: expected one of {', '.join(MODELS)}")
-    if (asked.dimensions or 0) > encoder.width:
-        raise Refused(400, f"dimensions is {asked.dimensions}: this model has {encoder.width}")
-    return asked, _token_ids(encoder, asked.input, MODELS[asked.model])
+def _embeddings_request(encoder: Embedder, body: bytes) -> tuple[EmbeddingsRequest, list[list[int]]]:
+    """A request and its token ids. Raises Refused if the request is invalid."""
+    request = _read(EmbeddingsRequest, body)
+    if request.model not in MODELS:
+        raise Refused(404, f"unknown model {request.model!r}: expected one of {', '.join(MODELS)}")
+    if (request.dimensions or 0) > encoder.width:
+        raise Refused(400, f"dimensions is {request.dimensions}: this model has {encoder.width}")
+    return request, _token_ids(encoder, request.input, MODELS[request.model])
 
 
-def _rerank_asked(encoder: Embedder, body: bytes) -> tuple[RerankRequest, list[list[int]]]:
+def _rerank_request(encoder: Embedder, body: bytes) -> tuple[RerankRequest, list[list[int]]]:
     """A request, and the token ids of its query and its documents."""
-    asked = _read(RerankRequest, body)
-    return asked, [*encoder.token_ids([asked.query], kind="text"), *encoder.token_ids(asked.documents)]
+    request = _read(RerankRequest, body)
+    return request, [*encoder.token_ids([request.query], kind="text"), *encoder.token_ids(request.documents)]
 
 
 def _token_ids(encoder: Embedder, given: str | list, kind: str) -> list[list[int]]:

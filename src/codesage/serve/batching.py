@@ -1,9 +1,10 @@
-"""Texts of many requests encoded together.
+"""Encode the texts of several requests in one batch.
 
-In: requests from any thread, each with its texts. Out: their vectors, in order. One thread encodes: it takes the requests that
-wait, up to a budget of tokens, as one batch. Nobody waits for a batch to fill: while one is computed, the next one gathers. The
-queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting time are bounded too. A
-request takes its room in the queue before its texts are read and tokenised, by an estimate, so a full queue costs no work.
+In: requests from any thread, each with its texts. Out: their vectors, in order. One thread encodes. It takes the waiting
+requests, up to a budget of tokens, as one batch. It does not wait for a batch to fill: requests that arrive during a batch
+form the next one. The queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting
+time are bounded too. A request reserves its room by an estimate, before its texts are read and tokenised, so requests to a
+full queue cost no work.
 """
 
 import threading
@@ -136,7 +137,7 @@ class Batcher:
                 start += len(request.documents)
 
     def _next(self) -> list[_Request]:
-        """The requests of the next batch, none when all is done. Those that were cancelled are left out."""
+        """The requests of the next batch, without cancelled ones; none at the end."""
         with self._changed:
             while True:
                 batch, tokens = [], 0

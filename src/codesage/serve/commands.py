@@ -14,14 +14,14 @@ _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 def serve(
     root: Annotated[list[Path] | None, typer.Argument(help="Folders that may be searched; default: the current one.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
-    index_dir: Annotated[Path | None, typer.Option(help="Where the index lives; default: the user's cache.")] = None,
+    index_dir: Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8764,
     name: Annotated[list[str] | None, typer.Option(help="Another host name that requests may address, with its port.")] = None,
     token: Annotated[
         str,
         typer.Option(
-            help="Bearer token that requests must bring; needed for an address that others can reach.", envvar="CODESAGE_TOKEN"
+            help="Bearer token of every request; required if other machines can reach the address.", envvar="CODESAGE_TOKEN"
         ),
     ] = "",
     queue_tokens: Annotated[
@@ -45,7 +45,7 @@ def serve(
     except ImportError as error:
         raise CodesageError(f"the server needs FastAPI and uvicorn ({error}): pip install 'codesage[serve]'") from None
     if host not in ("127.0.0.1", "localhost", "::1") and not token:
-        raise CodesageError(f"{host} can be reached by others: give --token, or set CODESAGE_TOKEN")
+        raise CodesageError(f"{host} can be reached from other machines: give --token, or set CODESAGE_TOKEN")
     encoder = codesage.load(model)
     folders = searched(root, store, lambda: encoder, index_dir=index_dir, patience=patience)
     service = Service(encoder, folders, queue_tokens=queue_tokens)

@@ -1,4 +1,4 @@
-"""What may not come in: foreign hosts and origins, requests without the token or without room, bodies too large or too slow.
+"""Refuse requests: foreign hosts and origins, a missing token, a full queue, bodies that are too large or too slow.
 
 In: an ASGI application. Out: the same behind these checks, in this order. A web page of another site can reach a server on this
 machine through the browser (DNS rebinding), so the Host header must name this server, and an Origin header must too.

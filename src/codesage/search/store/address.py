@@ -26,7 +26,7 @@ def location_of(address: str) -> str:
     """The folder, as an absolute path, or the address in an object store. CodesageError when `address` is that of no store."""
     rest = address.removeprefix(SCHEME).rstrip("/")
     if rest == address.rstrip("/") or not rest:
-        raise CodesageError(f"{address} is no store: expected lance://FOLDER, or lance://s3://BUCKET/FOLDER")
+        raise CodesageError(f"{address} is not the address of a store: expected lance://FOLDER, or lance://s3://BUCKET/FOLDER")
     return rest if is_remote(rest) else os.path.abspath(os.path.expanduser(rest))
 
 

@@ -1,4 +1,4 @@
-"""What commands do with `--store`."""
+"""The commands of search with `--store`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ import typer
 from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
-    from codesage.search.ask import Answer
     from codesage.search.clones import Group
     from codesage.search.filters import Filter
+    from codesage.search.searcher import Answer
 
 
 def index_into(address: str, paths: Sequence[str], model: Path | None, engine: str, workers: int, *, rebuild: bool) -> None:
-    """Bring the roots of `paths` up to date in a store, and say what it holds of them."""
+    """Update the roots of `paths` in a store, and print what it holds of them."""
     if not address:
         raise CodesageError(f"--engine {engine} goes with --store: give lance://FOLDER or lance://s3://BUCKET/FOLDER")
     require_extra()
@@ -44,14 +44,14 @@ def answer_from(
     dense_weight: float,
     weak: bool,
 ) -> "Answer":
-    """What a store answers."""
+    """The answer of a store to a query."""
     require_extra()
     from codesage.encoder.runtime import load
-    from codesage.search.store.ask import ask
+    from codesage.search.store.query import search
     from codesage.search.store.table import Store
 
     encoder = load(model)
-    return ask(Store.open(address, encoder), encoder, query, where, paths, top=top, dense_weight=dense_weight, weak=weak)
+    return search(Store.open(address, encoder), encoder, query, where, paths, top=top, dense_weight=dense_weight, weak=weak)
 
 
 def similar_from(address: str, place: str, line: int, where: "Filter", paths: Sequence[str], *, top: int) -> "Answer":
@@ -73,7 +73,7 @@ def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshol
 
 
 def clear_from(address: str, paths: Sequence[str]) -> None:
-    """Delete the roots that are meant by `paths` from a store. CodesageError when it holds one of them not."""
+    """Delete the roots of `paths` from a store. CodesageError when it lacks one of them."""
     if not paths:
         raise CodesageError("name what to remove from the store: a folder, or the address of a repository")
     require_extra()

@@ -1,6 +1,7 @@
-"""What restricts a question to a store, as conditions of SQL, and where the files of its rows lie.
+"""The filters of a query as SQL conditions for a store, and the paths of its rows on this machine.
 
-In: filters and paths, as a person types them. Out: conditions that LanceDB checks. In: rows. Out: paths that open from here.
+In: filters and paths, as on the command line. Out: conditions that LanceDB checks. In: rows. Out: paths relative to the
+working folder.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ def below(store: Store, paths: Sequence[str]) -> str:
     for path in paths:
         condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(Path(path).resolve())
         if not store.count(condition):
-            raise CodesageError(f"{store.address} holds nothing of {path}: run 'codesage index --store {store.address} {path}'")
+            raise CodesageError(f"{store.address} has no files of {path}: run 'codesage index --store {store.address} {path}'")
         conditions.append(condition)
     return f"({' OR '.join(conditions)})" if conditions else ""
 
@@ -76,10 +77,10 @@ def at_line(store: Store, place: str, line: int) -> str:
         roots = [f"(root = {quoted(root)} AND path = {quoted(place[len(root) + 1 :])})" for root in held]
     of_file = f"({' OR '.join(roots)})" if roots else "false"
     if not store.count(of_file):
-        raise CodesageError(f"{store.address} holds nothing of {place}: run 'codesage index --store {store.address} PATH'")
+        raise CodesageError(f"{store.address} has no files of {place}: run 'codesage index --store {store.address} PATH'")
     condition = f"{of_file} AND start_line <= {line} AND end_line >= {line}"
     if not store.count(condition):
-        raise CodesageError(f"{place}:{line} is in no piece of code that {store.address} holds: give a line that holds code")
+        raise CodesageError(f"{place}:{line} is in no chunk of {store.address}: give a line of code")
     return condition
 
 

@@ -1,17 +1,17 @@
-"""Who turns units into rows: this process, or a pool of encoders on the workers of a Ray cluster.
+"""Engines that turn units into rows: this process, or a pool of encoders on the workers of a Ray cluster.
 
 In: units. Out: what was done with each, as soon as it is done. Both engines run the same code on each unit. An engine is a
 context manager that is entered before LanceDB is loaded: Ray starts processes, and LanceDB has threads that a fork would break.
 """
 
 import logging
-import os
 import pickle
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ import numpy as np
 from codesage.encoder.runtime import load
 from codesage.errors import CodesageError
 from codesage.records import Encoder
+from codesage.remote import cluster
 from codesage.search.store.rows import Done, Embedding, Unit
 from codesage.search.store.table import Store
 from codesage.search.vectors import Vectors
@@ -66,19 +67,12 @@ class OnRay:
 
     def __init__(self, encoder: Encoder, model: Path | None, workers: int = 0) -> None:
         """`workers`: encoders, 0 for one for each processor of the cluster. CodesageError when Ray is missing."""
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # read at import; else a line about each pool of workers
-        try:
-            import ray
-            import ray.data
-        except ImportError:
-            raise CodesageError("ray is not installed: run pip install 'codesage[ray]', or use --engine local") from None
-        self._ray: Any = ray
+        self._ray = cluster.load_ray()
+        import_module("ray.data")
         self._encoder, self._workers, self._started = encoder, workers, False
         self._model = None if model is None else model.absolute()
 
     def __enter__(self) -> "OnRay":
-        from codesage.remote import cluster
-
         self._started = not self._ray.is_initialized()
         if self._started:
             cluster.start(self._ray, self._workers)
@@ -99,7 +93,7 @@ class OnRay:
         done = self._ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS)).map_batches(
             Worker, fn_constructor_args=settings, batch_size=1, concurrency=min(workers, len(units)), num_cpus=1
         )
-        with _errors():
+        with cluster.errors():
             for row in done.iter_rows():
                 yield pickle.loads(row["done"])
 
@@ -133,20 +127,3 @@ class Worker:
 
 def _none(keys: Sequence[str]) -> dict[str, np.ndarray]:
     return {}
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what Ray raises into the CodesageError that a worker raised, or into one line."""
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except RayError as error:
-        cause: BaseException = error
-        while inner := getattr(cause, "cause", None) or cause.__cause__:
-            cause = inner
-        if isinstance(cause, CodesageError):
-            raise cause from None
-        reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
-        raise CodesageError(f"the Ray cluster failed ({reason}): run the same command again, it resumes") from None

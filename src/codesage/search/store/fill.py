@@ -1,9 +1,8 @@
 """Fill a store: files of several roots in, commits out.
 
 A run looks at every file of its roots, adds the rows of files that are new or changed, and deletes those of files that are
-gone. Rows are committed some thousand at a time. A killed run leaves its last commit, and the next one goes on from there:
-files whose hash is in the table are read, but neither cut nor encoded. One process at a time writes a store, and readers go on
-meanwhile.
+gone. Rows are committed some thousand at a time. After a killed run, the next one continues from the last commit: files whose
+hash is in the table are read, but neither cut nor encoded. One process at a time writes a store; readers are not blocked.
 """
 
 import time

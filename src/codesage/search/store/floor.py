@@ -1,4 +1,4 @@
-"""Whether a query has anything to do with a store: what search.floor asks of an index, answered by LanceDB."""
+"""Decide whether a query matches anything in a store: what search.floor needs, answered by LanceDB."""
 
 from dataclasses import dataclass
 

@@ -16,11 +16,11 @@ from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import Hit
-from codesage.search.ask import Answer
 from codesage.search.clones import Group, grouped
 from codesage.search.filters import Filter
-from codesage.search.store.ask import answer_of, chunk_of
+from codesage.search.searcher import Answer
 from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
+from codesage.search.store.query import answer_of, chunk_of
 from codesage.search.store.table import SHOWN, Store, quoted
 
 _DEPTH = 200  # chunks of each language that are compared exactly

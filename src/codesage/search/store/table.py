@@ -1,9 +1,9 @@
 """The two tables of a store: `chunks`, with a row for each piece of text, and `roots`, which says how complete each root is.
 
-In: an address and the fingerprint of a model. Out: what a question or a run reads, and the commits of a run. LanceDB gives
-every commit a version of its own: a reader sees one version, and a killed writer leaves the last one. Rows of a changed file
-are added first and the older ones deleted after, so that no reader misses a file; `run` tells them apart.
-Shapes: D the width of the vectors.
+In: an address and the fingerprint of a model. Out: the rows that a query or a run reads, and the commits of a run. LanceDB
+gives every commit a version of its own: a reader sees one version, and a killed writer leaves the last one. Rows of a changed
+file are added first and the older ones deleted after, so that no reader misses a file; `run` tells them apart. Shapes: D the
+width of the vectors.
 """
 
 import json
@@ -122,27 +122,27 @@ class Store:
             return [], True
         with store_errors(self.address):
             query = self._chunks.search(match(" ".join(words), "words"), query_type="fts")
-            found = self._found(query, [*columns, "_score"], depth, condition)
-        return found, len(found) < depth
+            rows = self._found(query, [*columns, "_score"], depth, condition)
+        return rows, len(rows) < depth
 
     def nearest(self, vector_D: np.ndarray) -> float:
         """The similarity of the piece nearest to a vector; -1 where there is none."""
         with store_errors(self.address):
-            found = self._found(self._near(vector_D), ["piece", "_distance"], 1, "")
-        return 1.0 - found[0]["_distance"] if found else -1.0
+            nearest = self._found(self._near(vector_D), ["piece", "_distance"], 1, "")
+        return 1.0 - nearest[0]["_distance"] if nearest else -1.0
 
     def by_vector(self, vector_D: np.ndarray, depth: int, condition: str) -> tuple[list[dict], bool]:
         """About `depth` chunks nearest to a vector, as `by_words`; a chunk is as near as its nearest piece."""
         rows = 2 * depth  # a chunk may have several
         with store_errors(self.address):
-            found = self._found(self._near(vector_D), [*SHOWN, "_distance"], rows, condition)
+            near = self._found(self._near(vector_D), [*SHOWN, "_distance"], rows, condition)
         first = {}
-        for row in found:
+        for row in near:
             first.setdefault(row["id"], row)
         later = [row["id"] for row in first.values() if row["piece"]]
         heads = {row["id"]: row for row in self.rows("piece = 0", SHOWN, "id", later)}
         chunks = [heads.get(number) if row["piece"] else row for number, row in first.items()]
-        return [chunk for chunk in chunks if chunk is not None], len(found) < rows  # None: deleted meanwhile
+        return [chunk for chunk in chunks if chunk is not None], len(near) < rows  # None: deleted meanwhile
 
     def rows(
         self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
@@ -153,15 +153,15 @@ class Store:
             conditions = [f"{among} IN ({listed(some)}) AND ({condition})" for some in batched(values, _AT_ONCE)]
         for one in conditions:
             with store_errors(self.address):
-                found = self._chunks.search().where(one).select(columns).limit(most).to_arrow()
-            yield from found.to_pylist()
+                batch = self._chunks.search().where(one).select(columns).limit(most).to_arrow()
+            yield from batch.to_pylist()
 
     def roots(self) -> list[Root]:
         """All roots, by name."""
         with store_errors(self.address):
-            found = self._roots.search().limit(None).to_arrow().to_pylist()
+            rows = self._roots.search().limit(None).to_arrow().to_pylist()
         return sorted(
-            (Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in found),
+            (Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in rows),
             key=lambda root: root.root,
         )
 
@@ -180,8 +180,8 @@ class Store:
 
     def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """float16 (D,) vectors of those `keys` that the table holds."""
-        found = self.rows("true", ["key", "vector"], "key", keys)
-        return {row["key"]: np.array(row["vector"], np.float16) for row in found}
+        rows = self.rows("true", ["key", "vector"], "key", keys)
+        return {row["key"]: np.array(row["vector"], np.float16) for row in rows}
 
     def add(self, rows: pa.Table) -> None:
         """Add rows, in one commit."""

@@ -1,7 +1,7 @@
 """Search from Python: `codesage.search`, `codesage.similar` and `codesage.Index`.
 
-In: questions and paths. Out: lists of Hits, best first, whose paths open from the working folder. An index is made where there
-is none and is kept in the user's cache. Nothing is printed.
+In: questions and paths. Out: lists of Hits, best first. Their paths are relative to the working folder. Missing indexes are
+built in the user's cache. Nothing is printed.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from typing import Any
 
 from codesage.encoder.runtime import Embedder, load
 from codesage.records import Hit
-from codesage.search.ask import Asker
 from codesage.search.database import Busy, Unwritable
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.filters import filter_of
 from codesage.search.index import Index as Store
 from codesage.search.index import Status
 from codesage.search.places import place_in, places_of
-from codesage.search.ranking import DENSE_WEIGHT
 from codesage.search.refresh import SECONDS
+from codesage.search.searcher import Searcher
 
 Paths = Path | str | Sequence[Path | str]
 Model = Embedder | Path | str | None
@@ -36,16 +36,16 @@ class Index:
         encoder = model if model is not None and not isinstance(model, (str, Path)) else _loaded(model)
         folder = None if index_dir is None else Path(index_dir)
         paths = [path] if isinstance(path, (str, Path)) else list(path)
-        self._asker = Asker(places_of(paths, encoder, index_dir=folder), encoder, index_dir=folder, kept={})
+        self._searcher = Searcher(places_of(paths, encoder, index_dir=folder), encoder, index_dir=folder, kept={})
 
     def update(self) -> None:
         """Read what is new or changed, and encode all of it.
 
-        While another process does so, what it has written must do; where that is nothing, wait.
+        If another process is updating the index, use what it has written so far; if that is nothing, wait.
         """
-        asker = replace(self._asker, refresh=lambda index: self._refresh(index, None))
-        for place in asker.places:
-            with asker.opened(place):
+        searcher = replace(self._searcher, refresh=lambda index: self._refresh(index, None))
+        for place in searcher.places:
+            with searcher.opened(place):
                 pass
 
     def search(
@@ -62,26 +62,26 @@ class Index:
 
         `update`: look for changes first. `weak`: answer also when no code matches the query. `only` restricts, before the best
         are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]. CodesageError for an empty
-        query, or a filter that is none.
+        query or an invalid filter.
         """
-        return self._asking(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak).hits
+        return self._searcher_for(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak).hits
 
     def similar(self, place: str, *, top: int = 10, update: bool = True, **only: Any) -> list[Hit]:
         """The `top` chunks most similar to the code at "FILE:LINE", in any language. `update` and `only` as in `search`."""
         file, line = place_in(place)
-        return self._asking(update).similar(file, line, filter_of(**only), top=top).hits
+        return self._searcher_for(update).similar(file, line, filter_of(**only), top=top).hits
 
     def status(self) -> list[Status]:
         """What the index of each path holds."""
         found = []
-        for place in self._asker.places:
-            with self._asker.opened(place) as index:
+        for place in self._searcher.places:
+            with self._searcher.opened(place) as index:
                 found.append(index.status())
         return found
 
     def close(self) -> None:
         """Close the indexes."""
-        kept = self._asker.kept or {}
+        kept = self._searcher.kept or {}
         for index in kept.values():
             index.connection.close()
         kept.clear()
@@ -92,13 +92,13 @@ class Index:
     def __exit__(self, *reason: object) -> None:
         self.close()
 
-    def _asking(self, update: bool) -> Asker:
-        return replace(self._asker, refresh=self._refresh if update else None)
+    def _searcher_for(self, update: bool) -> Searcher:
+        return replace(self._searcher, refresh=self._refresh if update else None)
 
     def _refresh(self, index: Store, seconds: float | None = SECONDS) -> None:
         while True:
             try:
-                index.update(self._asker.encoder, seconds=seconds)
+                index.update(self._searcher.encoder, seconds=seconds)
                 return
             except Unwritable:
                 if seconds is None or not index.status().files:

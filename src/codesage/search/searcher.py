@@ -1,7 +1,7 @@
-"""Questions to one or several places at once, for the command line and for Python.
+"""Search one or several places, for the command line and for Python.
 
-In: places and a question. Out: an Answer: hits, whose paths open from the working folder, and notes on them. Every index is
-updated first, unless the caller asks for no update.
+In: places and a query. Out: an Answer with hits, whose paths are relative to the working folder, and notes on them. Every
+index is updated first, unless the caller wants no update.
 """
 
 import os
@@ -16,12 +16,13 @@ import numpy as np
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.places import Place
 from codesage.search.query import search as search_in
-from codesage.search.ranking import DENSE_WEIGHT, MIN_LINES, THRESHOLD, Rules
+from codesage.search.ranking import Rules
 from codesage.search.refresh import lacking
 from codesage.search.similar import similar as similar_in
 
@@ -30,7 +31,7 @@ Refresh = Callable[[Index], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The hits of a question, best first."""
+    """The hits of a query, best first."""
 
     hits: list[Hit]  # paths as Place.shown gives them
     partial: list[str]  # what indexes lack, each with the command that completes it
@@ -40,8 +41,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """The places, the encoder and the settings of a question."""
+class Searcher:
+    """Searches places with one encoder and fixed settings."""
 
     places: Sequence[Place]
     encoder: Encoder
@@ -59,13 +60,13 @@ class Asker:
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
 
-        def ask(index: Index, narrowed: Filter) -> list[Hit]:
+        def query_index(index: Index, narrowed: Filter) -> list[Hit]:
             return search_in(
                 index, self.encoder, query, top=top, where=narrowed, dense_weight=dense_weight, rules=Rules(floor=not weak)
             )
 
         vector_D = self.encoder.encode([query], kind="text")[0] if len(self.places) > 1 else None
-        return self._answer(ask, where, top, vector_D)
+        return self._answer(query_index, where, top, vector_D)
 
     def similar(self, file: Path, line: int, where: Filter = ALL, *, top: int = 10) -> Answer:
         """The chunks most similar to the one at a line of `file`, which one of the places must hold."""
@@ -82,25 +83,25 @@ class Asker:
             None,
         )
 
-    def clones(self, where: Filter = ALL, *, threshold: float = THRESHOLD, min_lines: int = MIN_LINES) -> list[Group]:
+    def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> list[Group]:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
         chunks, vectors = [], []
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
-                found, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
-            chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in found]
+                functions, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
+            chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
             vectors.append(vectors_ND)
         return grouped(chunks, np.concatenate(vectors), threshold)
 
     def _answer(
-        self, ask: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
+        self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
     ) -> Answer:
         lists, partial, files, stale, unused_filters = [], [], 0, set(), None
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
-                hits = ask(index, narrowed)
+                hits = query_index(index, narrowed)
                 if lack := lacking(index):
                     partial.append(
                         f"{lack}: ranked by words, static vectors, and the encoder for the best; "
@@ -144,12 +145,12 @@ _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1
 
 
 def merged(lists: Sequence[tuple[list[Hit], float]]) -> list[Hit]:
-    """Hits of several places in one order: scores count less where the nearest hit of a place is further from the query."""
+    """Join the hits of several places. Scores of a place count less if its nearest hit is further from the query."""
     if len(lists) == 1:
         return lists[0][0]
     best = max(near for _, near in lists)
-    found = [replace(hit, score=hit.score * float(np.exp((near - best) / _TOLERANCE))) for hits, near in lists for hit in hits]
-    return sorted(found, key=lambda hit: -hit.score)
+    scaled = [replace(hit, score=hit.score * float(np.exp((near - best) / _TOLERANCE))) for hits, near in lists for hit in hits]
+    return sorted(scaled, key=lambda hit: -hit.score)
 
 
 def nearest(index: Index, vector_D: np.ndarray, hits: Sequence[Hit]) -> float:
@@ -162,23 +163,23 @@ def nearest(index: Index, vector_D: np.ndarray, hits: Sequence[Hit]) -> float:
         for one in wanted
         for row in index.connection.execute("SELECT id FROM chunks WHERE path = ? AND start_line = ? AND end_line = ?", one)
     ]
-    return max(float(scores_N[view.place[number]]) for (number,) in numbers)
+    return max(float(scores_N[view.positions[number]]) for (number,) in numbers)
 
 
 def changed(index: Index, paths: set[str]) -> set[str]:
     """Those of `paths` whose files are gone, or of another size or time than when they were indexed."""
     root = index.root
-    found = set()
+    stale = set()
     for path in paths:
         row = index.connection.execute("SELECT stamp FROM files WHERE path = ?", (path,)).fetchone()
         try:
             status = os.stat(openable(str(root if root.is_file() else root / path)))
         except OSError:
-            found.add(path)
+            stale.add(path)
             continue
         if row and not row[0].startswith(f"{status.st_size}:{status.st_mtime_ns}:"):
-            found.add(path)
-    return found
+            stale.add(path)
+    return stale
 
 
 def openable(path: str) -> str:

@@ -1,10 +1,10 @@
-"""A question to a store: candidates by words and by vectors, put in order by the rules of the local index.
+"""Search a store: LanceDB finds candidates by words and by vectors, and the rules of the local index rank them.
 
-LanceDB finds the candidates: the best chunks by BM25 over our words, those with the nearest vectors, and those that bear the
-name that is asked for. They become a small index in memory, which search.query ranks as it ranks a local one. A query that no
-chunk matches has no answers here too (store.floor). Two things differ from a local index: BM25 counts words of the name as so
-many more words of the chunk, and with more than EXACT_UP_TO rows the nearest vectors are those that an approximate index finds.
-Shapes: C candidates, D the width of the vectors.
+The candidates are the best chunks by BM25 over our words, those with the nearest vectors, and those with the name in the
+query. They become a small index in memory, which search.query ranks like a local one. As in a local index, a query that no
+chunk matches has no answers (store.floor). Two things differ from a local index: BM25 counts words of the name as so many more
+words of the chunk, and with more than EXACT_UP_TO rows the nearest vectors are those that an approximate index finds. Shapes:
+C candidates, D the width of the vectors.
 """
 
 import sqlite3
@@ -19,12 +19,13 @@ from codesage.encoder.queries import read_query
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, ranking
-from codesage.search.ask import Answer
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.filters import Filter
 from codesage.search.index import Index
 from codesage.search.postings import Postings
 from codesage.search.query import ranked
-from codesage.search.ranking import DENSE_WEIGHT, Rules
+from codesage.search.ranking import Rules
+from codesage.search.searcher import Answer
 from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
 from codesage.search.store.floor import InStore
 from codesage.search.store.rows import called
@@ -35,7 +36,7 @@ from codesage.search.view import View
 
 _DEPTH = 200  # of each ranking; search.query takes as many
 _MOST = 12_800  # candidates that are looked at, where a filter that LanceDB does not know lets few pass
-_BEARERS = 1_000  # chunks of one name
+_MOST_OF_NAME = 1_000  # chunks of one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Question:
         return passes(self.where, row)
 
 
-def ask(
+def search(
     store: Store,
     encoder: Encoder,
     text: str,
@@ -72,11 +73,11 @@ def ask(
     question = Question(text, where, " AND ".join(filter(None, [folder, *conditions_of(where)])))
     vector_D = encoder.encode([text], kind="text")[0] if dense_weight else None
     if weak or where.patterns or floor.passes(InStore(store), encoder, text, vector_D):
-        found, cut = _candidates(store, question, vector_D)
+        candidates, cut = _candidates(store, question, vector_D)
     else:
-        found, cut = _Candidates(), []
-    hits = _ranked(store, question, found, dense_weight, top) if found.rows else []
-    return answer_of(store, [(found.rows[at], hit) for at, hit in hits], cut, where, folder)
+        candidates, cut = _Candidates(), []
+    hits = _ranked(store, question, candidates, dense_weight, top) if candidates.rows else []
+    return answer_of(store, [(candidates.rows[at], hit) for at, hit in hits], cut, where, folder)
 
 
 def answer_of(store: Store, hits: Sequence[tuple[dict, Hit]], cut: list[str], where: Filter, folder: str) -> Answer:
@@ -116,18 +117,20 @@ class _Candidates:
 
 def _candidates(store: Store, question: Question, vector_D: np.ndarray | None) -> tuple[_Candidates, list[str]]:
     """What can be among the answers, and a line where a filter was not applied to all of it."""
-    found = _Candidates()
-    words, name = query_words(question.text), called(ranking.asked_name(question.text))
+    candidates = _Candidates()
+    words, name = query_words(question.text), called(ranking.requested_name(question.text))
     rows, cut = _passing(lambda depth: store.by_words(words, depth, question.condition), question)
-    found.rankings = [found.places(rows)]
+    candidates.rankings = [candidates.places(rows)]
     if vector_D is not None:
         rows, also_cut = _passing(lambda depth: store.by_vector(vector_D, depth, question.condition), question)
-        found.rankings.append(found.places(rows))
+        candidates.rankings.append(candidates.places(rows))
         cut |= also_cut
     if name:
         condition = " AND ".join(filter(None, [f"called = {quoted(name)} AND piece = 0", question.condition]))
-        found.places([row for row in store.rows(condition, SHOWN, most=_BEARERS) if question.passes(row)])
-    return found, [f"partial: -g and -e were tried on the {_MOST:,} chunks nearest to the query, not on all"] if cut else []
+        candidates.places([row for row in store.rows(condition, SHOWN, most=_MOST_OF_NAME) if question.passes(row)])
+    return candidates, [
+        f"partial: -g and -e were tried on the {_MOST:,} chunks nearest to the query, not on all"
+    ] if cut else []
 
 
 def _passing(fetch: Callable[[int], tuple[list[dict], bool]], question: Question) -> tuple[list[dict], bool]:
@@ -141,13 +144,13 @@ def _passing(fetch: Callable[[int], tuple[list[dict], bool]], question: Question
         depth *= 4
 
 
-def _ranked(store: Store, question: Question, found: _Candidates, dense_weight: float, top: int) -> list[tuple[int, Hit]]:
+def _ranked(store: Store, question: Question, candidates: _Candidates, dense_weight: float, top: int) -> list[tuple[int, Hit]]:
     languages = read_query(question.text).languages
-    spoken = Counter({one: 1 for one in languages if next(store.rows(f"language = {quoted(one)}", ["id"], most=1), None)})
-    view = _View.of(found.rows, spoken)
-    with _Memory(found.rows) as index:
+    present = Counter({one: 1 for one in languages if next(store.rows(f"language = {quoted(one)}", ["id"], most=1), None)})
+    view = _View.of(candidates.rows, present)
+    with _Memory(candidates.rows) as index:
         rules = Rules(whole=0.0)  # only the best chunks of a file are at hand
-        return ranked(index, view, question.text, found.rankings, None, dense_weight, rules, top)
+        return ranked(index, view, question.text, candidates.rankings, None, dense_weight, rules, top)
 
 
 class _Memory(Index):
@@ -237,6 +240,6 @@ class _View(View):
         return np.array([sizes[file] for file in self._numbered], np.int64)
 
     @cached_property
-    def spoken(self) -> Counter:
+    def language_counts(self) -> Counter:
         """The languages that the query names and the store holds."""
         return self.there or Counter()
