@@ -444,6 +444,6 @@ def test_the_command(folder, tmp_path, capsys):
     assert capsys.readouterr().out.endswith("0 of 10 runs are finished\n") and not (tmp_path / "out").exists()
     ablate(folder / "tokens", **options, minutes=1e-6)
     told = capsys.readouterr()
-    assert told.err.endswith("0 of 10 runs are finished: the same command goes on\n") and "not measured yet" in told.out
+    assert told.err.endswith("0 of 10 runs are finished: repeat the command to resume\n") and "not measured yet" in told.out
     with pytest.raises(CodesageError, match=r"^none.toml cannot be read"):
         ablate(folder / "tokens", **options | {"grid": "none.toml"})

@@ -1,7 +1,7 @@
 """Named runs: from a size to the settings of both stages.
 
 small, base and large carry the published hyper-parameters; nano and mini scale them to devices a person has. One dial,
-the size; everything that is not listed here is the default of its station.
+the size; everything that is not listed here is the default of its stage.
 """
 
 from dataclasses import replace

@@ -1,8 +1,9 @@
-"""The runs of a grid: one cell for each different training, which leaves one JSON file.
+"""The runs of a grid: one cell for each different training. Each finished cell is one JSON file.
 
 In: a grid, tokens, and a folder. Out: `Plan.cells`, in an order in which each comes after those it starts from, and `run`,
-which trains one with the stations' own functions, measures it, and writes its record. The name of a cell is a hash of
-everything its result depends on, so rows that share a Stage I share its run, and an edited row is run again and no other.
+which trains one with the functions of the stages, measures it, and writes its record. The name of a cell is a hash of
+everything that its result depends on. So rows with the same Stage I share its run, and after a change only the changed rows
+are run again.
 """
 
 import hashlib
@@ -89,13 +90,13 @@ class Plan:
             raise CodesageError(f"{self.folder / 'runs' / name}.json is damaged ({error}): remove it to run it again") from None
 
     def done(self, name: str) -> bool:
-        """Whether nothing is left to do for a cell: it has its record, and its model where a cell still needs it."""
+        """Whether a cell is finished: it has its record, and its model if another cell still needs it."""
         if not (self.folder / "runs" / f"{name}.json").is_file():
             return False
         return (self.model(name) / MANIFEST).is_file() or "failed" in (self.record(name) or {}) or not self.awaited(name)
 
     def awaited(self, name: str) -> bool:
-        """Whether a cell without a record starts from this one's model."""
+        """Whether an unfinished cell starts from this cell's model."""
         return any(
             name in cell.needs and not (self.folder / "runs" / f"{cell.name}.json").is_file() for cell in self.cells.values()
         )
@@ -162,7 +163,9 @@ def _bare(value: Any) -> Any:
 
 
 def run(plan: Plan, cell: Cell, inputs: Inputs) -> dict:
-    """Train a cell, measure it and write its record. A training that fails for good leaves a record that says so.
+    """Train a cell, measure it and write its record.
+
+    If the training fails, for example with a loss that is not finite, the record says so.
 
     A signal ends it with the CodesageError of training.loop, its checkpoint written. What was trained is not trained again.
     """

@@ -1,4 +1,4 @@
-"""`codesage ablate`: which part of the training brings what."""
+"""`codesage ablate`: measure the effect of each part of the training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,15 +23,15 @@ def ablate(
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Number of runs at a time, on one GPU or one CPU.")] = 1,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Stop after this many minutes; the same command goes on. 0: no limit.")
+        float, typer.Option(min=0, help="Stop after this many minutes; the same command resumes. 0: no limit.")
     ] = 0.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of each run; 0: an equal share of the cores.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and which are finished.")] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only write the tables from the finished runs.")] = False,
 ) -> None:
-    """Train a grid of small models that differ in one thing, and say which differences are real.
+    """Train a grid of small models that differ in one thing, and report which differences are larger than chance.
 
-    Every run has the same budget. A finished run is one JSON file in OUT/runs, and a killed grid goes on where it was.
+    Every run has the same budget. A finished run is one JSON file in OUT/runs. If the grid is killed, the same command resumes.
     """
     import os
 
@@ -58,4 +58,4 @@ def ablate(
     found = report.write(plan)
     typer.echo(found.text)
     if not finished:
-        typer.echo(f"{found.finished} of {len(plan.cells)} runs are finished: the same command goes on", err=True)
+        typer.echo(f"{found.finished} of {len(plan.cells)} runs are finished: repeat the command to resume", err=True)

@@ -1,7 +1,7 @@
-"""A grid of experiments: one base training, and rows that change one thing of it.
+"""A grid of experiments: one base training, and rows that each change one thing.
 
 In: a TOML file, such as grids/reduced.toml. Out: `Grid`, whose rows give the settings of both stages for a seed. Tables of the
-file have the names of the settings of the stations (pretrain.stage, contrast.stage, training.schedule, encoder.config). The
+file have the names of the settings of the stages (pretrain.stage, contrast.stage, training.schedule, encoder.config). The
 budget is stated once, in steps or in tokens and pairs, and no row can change it.
 """
 

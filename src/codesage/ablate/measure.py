@@ -1,4 +1,4 @@
-"""What a trained encoder of the grid scores: held-out functions, and data sets where a folder is given.
+"""Measure a trained encoder of the grid on held-out functions and, if a folder is given, on data sets.
 
 In: an encoder, its tokenizer, tokens. Out: {"held-out": 12.3, ...}, all times 100. Search is measured by MRR or MAP by plain
 cosine, as published, classification by macro F1 of a linear head on frozen vectors, clones by F1. Sizes go into the record.

@@ -1,4 +1,4 @@
-"""What the paper publishes of its ablations, for the tables beside ours."""
+"""The paper's published ablation scores, which the report shows beside ours."""
 
 SIZES = ("small", "base", "large")
 COLUMNS = {"R": "random masking", "D": "deobfuscation", "S": "sequential", "P": "parallel"}

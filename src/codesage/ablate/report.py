@@ -53,33 +53,33 @@ def write(plan: Plan) -> Report:
 
 def figures_of(plan: Plan, row: Row, records: dict[str, dict]) -> Figures:
     """The figures of a row's finished runs, by stage and title."""
-    found: Figures = {}
+    by_stage: Figures = {}
     for seed in row.seeds:
         for stage, name in plan.of_row[row.name, seed].items():
             for title, value in records.get(name, {}).get("figures", {}).items():
-                found.setdefault(stage, {}).setdefault(title, []).append(value)
-    return found
+                by_stage.setdefault(stage, {}).setdefault(title, []).append(value)
+    return by_stage
 
 
 def judge(claim: Claim, figures: dict[str, Figures]) -> list[Judged]:
     """What the figures say of a claim, one by one. [] when a row has no figures yet."""
     higher, lower = figures[claim.higher], figures[claim.lower]
     stages = [claim.stage] if claim.stage else [stage for stage in ("stage2", "stage1") if stage in higher and stage in lower]
-    found = []
+    judgements = []
     for stage in stages[:1]:
         for title, values in higher.get(stage, {}).items():
             others = lower.get(stage, {}).get(title, [])
             if others and (not claim.metrics or title in claim.metrics):
                 gap = seeds.difference(values, others)
                 verdict = "none" if not gap.decided else "agrees" if gap.value > 0 else "disagrees"
-                found.append(Judged(stage, title, gap, verdict))
-    return found
+                judgements.append(Judged(stage, title, gap, verdict))
+    return judgements
 
 
 def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> str:
     """The whole report as text."""
     failed = [record for record in records.values() if "failed" in record]
-    measured = [stage for stage in _STAGES if any(stage in found for found in figures.values())]
+    measured = [stage for stage in _STAGES if any(stage in by_stage for by_stage in figures.values())]
     parts = [
         f"# {plan.grid.title or 'Component analysis'}",
         _summary(plan, records),
@@ -93,8 +93,8 @@ def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: lis
         ]
     for title, of_paper in (("What the paper found, and what this grid finds", True), ("Our own questions", False)):
         lines = [
-            _sentence(plan, claim, found)
-            for claim, found in zip(plan.grid.claims, judged, strict=True)
+            _sentence(plan, claim, judgements)
+            for claim, judgements in zip(plan.grid.claims, judged, strict=True)
             if claim.published == of_paper
         ]
         parts += [f"## {title}", "\n".join(lines)] if lines else []
@@ -128,10 +128,10 @@ def _scores(plan: Plan, figures: dict[str, Figures], stage: str) -> str:
         if names in seen:  # rows that share this stage
             continue
         seen.add(names)
-        found = figures[row.name][stage]
-        count = max(map(len, found.values()))
+        by_title = figures[row.name][stage]
+        count = max(map(len, by_title.values()))
         label = f"**{row.label}**" if row.headline else row.label
-        cells = " | ".join(_cell(found.get(title, [])) for title in titles)
+        cells = " | ".join(_cell(by_title.get(title, [])) for title in titles)
         lines.append(f"| {row.group} | {label} | {count} of {len(row.seeds)} | {cells} |")
     return "\n".join(lines)
 
@@ -139,8 +139,8 @@ def _scores(plan: Plan, figures: dict[str, Figures], stage: str) -> str:
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    found = seeds.mean(values)
-    return f"{found.value:.1f}" + (f" ± {found.high - found.value:.1f}" if found.count > 1 else "")
+    estimate = seeds.mean(values)
+    return f"{estimate.value:.1f}" + (f" ± {estimate.high - estimate.value:.1f}" if estimate.count > 1 else "")
 
 
 def _sentence(plan: Plan, claim: Claim, judged: list[Judged]) -> str:
@@ -154,8 +154,10 @@ def _sentence(plan: Plan, claim: Claim, judged: list[Judged]) -> str:
     return f"- **{claim.says}**{source}, {_STAGES[judged[0].stage]}: {said}."
 
 
-def _gap(found: seeds.Estimate) -> str:
-    return f"{found.value:+.1f}" + (f" ({found.low:+.1f} to {found.high:+.1f})" if found.count > 1 else " (one seed)")
+def _gap(estimate: seeds.Estimate) -> str:
+    return f"{estimate.value:+.1f}" + (
+        f" ({estimate.low:+.1f} to {estimate.high:+.1f})" if estimate.count > 1 else " (one seed)"
+    )
 
 
 def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> dict:
@@ -168,8 +170,8 @@ def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[l
             "runs": {str(seed): plan.of_row[row.name, seed] for seed in row.seeds},
             "figures": figures[row.name],
             "means": {
-                stage: {title: _estimate(seeds.mean(values)) for title, values in found.items()}
-                for stage, found in figures[row.name].items()
+                stage: {title: _estimate(seeds.mean(values)) for title, values in by_title.items()}
+                for stage, by_title in figures[row.name].items()
             },
         }
         for row in plan.grid.rows
@@ -179,10 +181,10 @@ def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[l
             **asdict(claim),
             "found": [
                 {"stage": one.stage, "metric": one.title, "verdict": one.verdict, "difference": _estimate(one.difference)}
-                for one in found
+                for one in judgements
             ],
         }
-        for claim, found in zip(plan.grid.claims, judged, strict=True)
+        for claim, judgements in zip(plan.grid.claims, judged, strict=True)
     ]
     return {
         **environment(),
@@ -198,14 +200,14 @@ def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[l
     }
 
 
-def _estimate(found: seeds.Estimate) -> dict:
+def _estimate(estimate: seeds.Estimate) -> dict:
     """JSON has no infinity: an unknown interval is null."""
-    known = found.count > 1
+    known = estimate.count > 1
     return {
-        "value": round(found.value, 3),
-        "low": round(found.low, 3) if known else None,
-        "high": round(found.high, 3) if known else None,
-        "seeds": found.count,
+        "value": round(estimate.value, 3),
+        "low": round(estimate.low, 3) if known else None,
+        "high": round(estimate.high, 3) if known else None,
+        "seeds": estimate.count,
     }
 
 

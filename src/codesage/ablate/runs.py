@@ -1,8 +1,8 @@
 """Work through the cells of a plan: one after the other, several processes at once, or in pieces of some minutes.
 
 In: a plan. Out: a record for each cell. A cell is claimed by a lock on a file, which the system frees when a process dies, so
-two processes never run the same cell, whether they belong to one command or to two. Time that is up, SIGTERM and Ctrl-C all
-end a cell in the same way: it saves a checkpoint and goes on from there the next time.
+two processes never run the same cell, whether they belong to one command or to two. When the time is over, and after SIGTERM
+or Ctrl-C, a cell saves a checkpoint. The next run resumes there.
 """
 
 import multiprocessing
@@ -59,7 +59,7 @@ class Request:
 
 
 def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> bool:
-    """Work on an opened grid with so many processes. Returns whether all cells have their records.
+    """Work on an opened grid with this many processes. Returns whether all cells have their records.
 
     CodesageError when a process dies; what was finished before is kept.
     """
@@ -109,7 +109,7 @@ def _forwarded(processes: list) -> Iterator[None]:
 
 
 def work(plan: Plan, inputs: Inputs, *, seconds: float = 0.0, say: Say = lambda line: None) -> bool:
-    """Run cells until none is left, or for so many seconds (0: no limit). Returns whether all cells have their records."""
+    """Run cells until none is left, or for this many seconds (0: no limit). Returns whether all cells have their records."""
     with suppress(Stopped), _alarm(seconds) as stopped:
         while (left := _left(plan)) and not stopped():
             if not any(_tried(plan, cell, inputs, say) for cell in left):
@@ -159,7 +159,7 @@ def _failure(cell: Cell, why: str) -> dict:
 
 @contextmanager
 def _log(file: Path) -> Iterator[None]:
-    """What stations print about their progress goes into a file."""
+    """Write what the stages print about their progress into a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a", encoding="utf-8") as out, redirect_stderr(out):
         yield

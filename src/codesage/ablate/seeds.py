@@ -1,4 +1,4 @@
-"""Intervals over seeds: whether a difference between two rows is real.
+"""Intervals over seeds, and whether a difference between two rows is larger than chance.
 
 In: one figure per seed. Out: means, 95% intervals by Student's t, and differences of means with Welch's interval, which does
 not suppose that both rows scatter alike. Seeds are taken as independent runs. The quantile of t is computed here, from the

@@ -138,7 +138,7 @@ def mine_negatives(
         float, typer.Option(help="Maximum similarity of a negative, as a share of the similarity of the text's own code.")
     ] = 0.95,
     teacher: Annotated[
-        Path | None, typer.Option(help="Texts' vectors from 'codesage teach': leave out codes whose text is alike.")
+        Path | None, typer.Option(help="Output of 'codesage teach': leave out codes whose own text is similar to the text.")
     ] = None,
     alike: Annotated[float, typer.Option(help="With --teacher, the maximum similarity of the two texts.")] = 0.8,
     pool: Annotated[int, typer.Option(help="Number of pairs of one language that are compared with each other.")] = 50_000,
@@ -191,14 +191,14 @@ def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path
     """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr."""
     import sys
 
-    from codesage.contrast import teacher as station
+    from codesage.contrast import teacher as teachers
     from codesage.encoder import sentence
 
     def show(done: int, total: int) -> None:
         line = f"{done:,} of {total:,} texts encoded by {name}"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-    station.write(sentence.load(name), tokens, tokenizer, out, progress=show)
+    teachers.write(sentence.load(name), tokens, tokenizer, out, progress=show)
 
 
 def contrast(
@@ -320,12 +320,12 @@ def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict)
 def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
     """The teacher's vectors: read from the folder `name`, or made beside `out` with the encoder `name` unless they exist."""
     from codesage.artifacts import MANIFEST
-    from codesage.contrast import teacher as station
+    from codesage.contrast import teacher as teachers
     from codesage.errors import CodesageError
     from codesage.training import processes
 
     if (Path(name) / MANIFEST).is_file():
-        return station.read(name, tokens)
+        return teachers.read(name, tokens)
     made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
     if not (made / MANIFEST).is_file():
         if processes.world() > 1:
@@ -334,7 +334,7 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
                 f"{made}', then give --teacher {made}"
             )
         write_teacher(name, tokens, tokenizer, made)
-    return station.read(made, tokens)
+    return teachers.read(made, tokens)
 
 
 def _phases_changed(settings: "Settings", *, loop: dict, batches: dict, own: dict) -> "Settings":

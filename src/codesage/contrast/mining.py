@@ -65,7 +65,7 @@ def mined(
     settings: Settings | None = None,
     *,
     teacher: Teacher | None = None,
-    progress: Callable[[int, int], None] = lambda done, found: None,
+    progress: Callable[[int, int], None] = lambda done, negatives: None,
 ) -> np.ndarray:
     """For each pair, the row numbers of pairs whose codes are hard negatives of its text: int32 (pairs, keep), padded by NONE.
 
@@ -77,15 +77,15 @@ def mined(
     rows = of_texts(tokens)
     if len(rows) < 2:
         raise CodesageError(f"{tokens.path} holds no pairs of texts and codes to mine: build a larger corpus")
-    found, done = np.full((len(pairs), settings.keep), NONE, np.int32), 0
+    negatives, done = np.full((len(pairs), settings.keep), NONE, np.int32), 0
     for pool in pools_of(rows, pairs.language[rows], size=settings.pool, seed=settings.seed):
         texts_PD, codes_PD = vectors_of(
             embedder, tokens, pool, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
         )
-        found[pool] = _negatives(texts_PD, codes_PD, pairs, pool, settings, teacher)
+        negatives[pool] = _negatives(texts_PD, codes_PD, pairs, pool, settings, teacher)
         done += len(pool)
-        progress(done, int((found >= 0).sum()))
-    return found
+        progress(done, int((negatives >= 0).sum()))
+    return negatives
 
 
 def _negatives(
@@ -97,7 +97,7 @@ def _negatives(
     teacher: Teacher | None,
 ) -> np.ndarray:
     """Row numbers of the negatives of each pair, int32 (P, keep)."""
-    found = np.full((len(pool), settings.keep), NONE, np.int32)
+    negatives = np.full((len(pool), settings.keep), NONE, np.int32)
     own_P = np.einsum("pd,pd->p", texts_PD, codes_PD)
     for start in range(0, len(pool), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(pool)))
@@ -114,8 +114,8 @@ def _negatives(
                 chosen = chosen[teacher.texts_PW[chosen].astype(np.float32) @ own_W <= settings.alike]
             draw = order.draws(order.key(settings.seed, _DRAW, int(pool[place])), chosen)
             chosen = chosen[np.argsort(draw, kind="stable")[: settings.keep]]
-            found[place, : len(chosen)] = chosen
-    return found
+            negatives[place, : len(chosen)] = chosen
+    return negatives
 
 
 def _ranked(texts_TD: np.ndarray, codes_PD: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,21 +135,21 @@ def write(
     settings: Settings | None = None,
     *,
     teacher: Teacher | None = None,
-    progress: Callable[[int, int], None] = lambda done, found: None,
+    progress: Callable[[int, int], None] = lambda done, negatives: None,
 ) -> Artifact:
     """Run `mined` and publish the negatives at `out` (an artifact of kind "mined")."""
     settings = settings or Settings()
-    found = mined(embedder, tokens, settings, teacher=teacher, progress=progress)
+    negatives = mined(embedder, tokens, settings, teacher=teacher, progress=progress)
     facts = {
-        "pairs": len(found),
-        "with_negatives": int((found[:, 0] >= 0).sum()),
-        "negatives": int((found >= 0).sum()),
+        "pairs": len(negatives),
+        "with_negatives": int((negatives[:, 0] >= 0).sum()),
+        "negatives": int((negatives >= 0).sum()),
         "tokens": tokens.fingerprint,
         "model": embedder.fingerprint,
         "teacher": None if teacher is None else teacher.facts,
     }
     with publish(out, "mined", settings=asdict(settings), facts=facts) as folder:
-        np.save(folder / FILE, found, allow_pickle=False)
+        np.save(folder / FILE, negatives, allow_pickle=False)
     return open_artifact(out, "mined")
 
 

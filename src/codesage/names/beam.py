@@ -46,7 +46,7 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
     """The best names, at most `keep`, best first; ties go to the smaller ids.
 
     next_of: for beginnings, the log-probabilities of the sub-token that follows each, float (V,). first and later, bool (V,):
-    tokens that a name can begin with, and those it can go on with.
+    tokens that a name can begin with, and those that can follow.
     """
     live, found = [Prefix(length) for length in range(1, settings.most_tokens + 1)], []
     while live:

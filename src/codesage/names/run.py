@@ -1,4 +1,4 @@
-"""From a file to its proposals: what `codesage names` does.
+"""The work of `codesage names`: from a file to its proposals.
 
 In: a path and options. Out: proposals, as rows, as a table, as a renamed text or as a diff. Whatever is left out is counted.
 """
@@ -22,7 +22,7 @@ from codesage.walk import Skipped, read_text
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked for; see `codesage names --help`."""
+    """The options of the command; see `codesage names --help`."""
 
     only: tuple[str, ...] = ()
     every: bool = False
@@ -144,7 +144,7 @@ def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str
     stay = [name for name in found.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
     if stay:
         notice(
-            f"{len(stay):,} names stay, they also stand where they cannot change (as keys or keyword arguments): "
+            f"{len(stay):,} names stay, because they are also keys or keyword arguments, which cannot change: "
             f"{', '.join(stay[:5])}"
         )
     missing = wanted - {unit.name for unit in found.units} - set(found.fixed)
@@ -158,7 +158,7 @@ def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str
     if not chosen:
         raise CodesageError(f"{file}: no renameable name is a placeholder such as t, a2 or var3: give --only NAME or --all")
     if len(chosen) > options.most:
-        notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers are left as they are: raise --most to name more")
+        notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers keep their names: raise --most to name more")
         often = sorted(chosen, key=lambda number: -len(found.units[number].spans))[: options.most]
         chosen = sorted(often)
     return chosen

@@ -1,7 +1,7 @@
-"""The tokens of a file, and what stands around the occurrences of a name, as features.
+"""The tokens of a file, and features of the code around the occurrences of a name.
 
 In: a file with its names. Out: for one of its units, a set of features: hashes of the tokens beside each occurrence, of the
-call it is passed to, of the value it gets, of its type, of the words near it. The name itself is a hole in all of them, and
+call it is passed to, of the value it gets, of its type, of the words near it. The name itself is replaced by a hole, and
 comments and documentation are left out. Works on tokens, so it is the same for all nine languages and for broken files.
 """
 
@@ -152,7 +152,7 @@ class Occurrences:
         self.calls = tokens.calls
 
     def text(self, place: int) -> str:
-        """What stands at a place; the hole for the name, END outside of the file."""
+        """The token at a place: the hole for the name, END outside of the file."""
         if place in self.hidden:
             return HOLE
         return self.tokens.texts[place] if 0 <= place < len(self.tokens.texts) else END
@@ -233,7 +233,7 @@ def _beside(around: Occurrences, place: int) -> Iterator[str]:
 
 
 def _shared(around: Occurrences, place: int) -> Iterator[str]:
-    """What says something in every language: calls, values, and words that are near."""
+    """Features that work in every language: calls, values, and words nearby."""
     kind = around.unit.kind
     called, number = around.callee(place)
     if called:

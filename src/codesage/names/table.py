@@ -1,4 +1,4 @@
-"""A table of names: which ones programs give to what is used in a certain way, counted on a corpus.
+"""A table of names that programs use in a certain context, counted on a corpus.
 
 In: the features of a hidden name (surroundings.py) and the rules that suggest names for it (derived.py). Out: the
 log-probability of every name of the table, and how often a rule is right. The table is a linear classifier: each feature has a

@@ -1,7 +1,7 @@
 """What can be renamed in a file: the occurrences that must change together, and names that must stay.
 
 In: a parsed file. Out: units, each the occurrences of one thing. The names are those that Stage I hides (syntax.identifiers).
-A name of Stage I is a word; a program tells more things apart, and a renamed file must still do what it did:
+Stage I treats a name as one word. A program distinguishes more, and a renamed file must still do the same:
 
 - a variable or parameter of JavaScript, TypeScript or Java is a unit of its own in each function that declares it;
 - `x` in `event.x` is a member: it changes with the file's own members of that name, and stays where the file defines none;
@@ -85,7 +85,7 @@ def is_placeholder(name: str) -> bool:
 
 
 def units(tree: SourceTree) -> Found:
-    """What can be renamed in the file of `tree`. Names that its imports bind, and names of others, are not among it."""
+    """What can be renamed in the file of `tree`; not names that imports bind, and not names from other files."""
     occurrences = syntax.identifiers(tree)
     leaves = tree.unsorted_captures(QUERIES[tree.language]).get("leaf", [])
     by_end = {node.end_byte: node for node in leaves}  # marks such as `$` stand before the name

@@ -1,4 +1,4 @@
-"""Words that a new name must not be: keywords, and what a language has built in.
+"""Words that a new name must not be: the keywords and builtins of a language.
 
 In: a language. Out: a set of words. The list of builtins holds those that code calls by their bare name.
 """

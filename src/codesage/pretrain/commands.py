@@ -40,7 +40,9 @@ def pretrain(
     tokens: options.Tokens,
     out: options.Out,
     tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Go on from the weights of this model, of the same tokenizer.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Continue from the weights of this model, which has the same tokenizer.")
+    ] = None,
     names: Annotated[
         bool,
         typer.Option(

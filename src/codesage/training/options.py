@@ -24,7 +24,7 @@ Corpus = Annotated[Path, typer.Argument(help="A corpus folder.")]
 Tokens = Annotated[Path, typer.Argument(help="A tokens folder, or a corpus folder (its tokens are then made beside OUT).")]
 Minutes = Annotated[float, typer.Option(min=0, help="Stop after this many minutes; the rate decays by then. 0: no limit.")]
 Steps = Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: the steps of the size.")]
-Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or resume from the newest checkpoint.")]
+Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Start again, or resume from the newest checkpoint.")]
 Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints and metrics. Default: OUT.checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the estimated cost of the run.")]
 Optimizer = Annotated[str, typer.Option(help="adamw or muon. Default: that of the size.")]
@@ -79,7 +79,7 @@ def training_processes(threads: int) -> Iterator["torch.device"]:
 def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tokenizer, tokenised.Tokens]":
     """The tokenizer and its tokens. If `tokens` is a corpus, the tokens are made beside `out` unless they exist."""
     from codesage import tokenizer as tokenizers
-    from codesage.corpus.tokens import tokenised as station
+    from codesage.corpus.tokens import tokenised
     from codesage.encoder.folders import folder_of
     from codesage.errors import CodesageError
     from codesage.training import processes
@@ -96,8 +96,8 @@ def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tok
             )
         if not _fresh_tokens(tokens, corpus, loaded):
             typer.echo(f"tokenising {corpus} into {tokens}", err=True)
-            station.build(corpus, loaded, tokens)
-    return loaded, station.open_tokens(tokens, tokenizer=loaded)
+            tokenised.build(corpus, loaded, tokens)
+    return loaded, tokenised.open_tokens(tokens, tokenizer=loaded)
 
 
 def _is_corpus(folder: Path) -> bool:

@@ -20,7 +20,7 @@ def tokenizer(
     """Train a byte-level BPE tokenizer on the documents and pair texts of a corpus."""
     import random
 
-    from codesage import tokenizer as station
+    from codesage import tokenizer as tokenizers
     from codesage.artifacts import open_artifact
     from codesage.corpus.read import read_documents, read_pairs
 
@@ -28,7 +28,7 @@ def tokenizer(
     rows = set(random.Random(seed).sample(range(count), min(documents or count, count)))
     texts = [document.text for number, document in enumerate(read_documents(corpus)) if number in rows]
     texts += [pair.text for pair in read_pairs(corpus) if pair.text]
-    trained = station.train(texts, out, settings=station.Settings(vocab_size=vocab_size))
+    trained = tokenizers.train(texts, out, settings=tokenizers.Settings(vocab_size=vocab_size))
     typer.echo(f"{out}: {trained.vocab_size:,} entries")
 
 
@@ -36,19 +36,19 @@ def tokens_command(
     corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer or model folder; default: that of the bundled model.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    max_documents: Annotated[int, typer.Option(min=0, help="A sample of so many, over all languages; 0: all.")] = 0,
-    kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; may be given again.")] = None,
+    max_documents: Annotated[int, typer.Option(min=0, help="Sample this many documents from all languages; 0: all.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option(help="Only pairs of this kind; repeatable.")] = None,
     max_pairs: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Of each kind a sample of so many, over all languages; 0: all. Groups of code that does the same stay whole.",
+            help="Sample this many pairs of each kind from all languages; 0: all. Groups of parallel code stay whole.",
         ),
     ] = 0,
     text_tokens: Annotated[int, typer.Option(min=2, help="Longest text of a pair.")] = 128,
     code_tokens: Annotated[int, typer.Option(min=2, help="Longest code of a pair.")] = 1024,
     workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
 ) -> None:
     """Tokenise a corpus once, so that training never parses and never tokenises."""
     import time

@@ -229,7 +229,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
 def _check(settings: Settings) -> None:
     unknown = set(settings.pair_kinds) - set(KINDS)
     if unknown:
-        raise CodesageError(f"pairs of kind {min(unknown)!r} were asked for: expected kinds of {', '.join(KINDS)}")
+        raise CodesageError(f"unknown kind of pairs {min(unknown)!r}: expected some of {', '.join(KINDS)}")
     shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens)
     if shortest < 1 or min(settings.max_documents, settings.max_pairs, settings.workers) < 0:
         raise CodesageError(
