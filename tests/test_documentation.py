@@ -132,6 +132,12 @@ def parse(group: click.Group, words: list[str], line: str) -> None:
         raise AssertionError(f"{line}: {getattr(error, 'message', error)}") from None
 
 
+def test_the_guide_to_a_new_language_names_every_file():
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## How to add a language")[1].split("\n## ")[0]
+    files = [file for file in (ROOT / "src").rglob("*.py") if '"php"' in file.read_text(encoding="utf-8")]
+    assert len(files) > 20 and not [file.name for file in files if file.name not in section]
+
+
 def test_the_api_reference_names_what_is_defined_there():
     """MkDocs leaves a member that is not there out, without a word."""
     blocks = re.findall(r"^::: (\S+)\n +options:\n +members: \[(.*)\]", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
