@@ -11,10 +11,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from codesage.search.reading import Batch, File
+from typing import IO, Any, cast
 
 _started: "list[Reader]" = []  # before there was something to read
 
@@ -23,7 +20,7 @@ class Reader:
     """A second process that reads batches in the order of the requests. Its answer is None after it has failed."""
 
     def __init__(self) -> None:
-        self._answers: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self.ended = False
@@ -50,8 +47,8 @@ class Reader:
         self.ended = True
         self._answers.put(None)
 
-    def ask(self, files: "list[File]") -> None:
-        """Have files read."""
+    def ask(self, files: list[Any]) -> None:
+        """Have files read: a list of search.reading.File."""
         requests = cast(IO[bytes], cast(subprocess.Popen, self._process).stdin)
         with suppress(OSError):  # it has ended: its answer is None
             pickle.dump(files, requests)
@@ -62,8 +59,8 @@ class Reader:
         """Whether an answer is there."""
         return not self._answers.empty()
 
-    def answer(self) -> "Batch | None":
-        """The next answer."""
+    def answer(self) -> Any:
+        """The next answer: a search.reading.Batch, or None if the process has ended."""
         found = self._answers.get()
         if found is None:
             self._answers.put(None)  # and so are all that follow
