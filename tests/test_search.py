@@ -382,8 +382,8 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
         assert found.returncode == 0 and found.stdout.startswith(f"{root}/two.go:3: Sum"), found.stderr
     for place, message in (
-        ("one.py", "is not of the form FILE:LINE"),
-        ("one.py:x", "is not of the form FILE:LINE"),
+        ("one.py", "is not a place: expected FILE:LINE"),
+        ("one.py:x", "is not a place: expected FILE:LINE"),
         (root / "one.py:99", "is after the last line of code"),
         ("one.py:3", "is in none of the folders"),
     ):

@@ -78,7 +78,7 @@ def place_in(text: str) -> tuple[Path, int]:
     """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
     file, _, line = text.rpartition(":")
     if not file or not (line.isascii() and line.isdigit()):
-        raise CodesageError(f"{text!r} is not of the form FILE:LINE, such as src/main.py:12")
+        raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
     return Path(file), int(line)
 
 
