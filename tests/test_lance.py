@@ -30,7 +30,7 @@ from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.query import search as search_store
 from codesage.search.store.table import Store
 
-WEAK = Rules(floor=False)
+WEAK = Rules(floor=False, whole=0.0)  # a store does not rank by the words of whole files
 SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
 QUERIES = [
     "lock",

@@ -234,9 +234,9 @@ def test_the_scan_in_7_bits_finds_the_same_nearest(monkeypatch, spread):
     view = View(np.arange(len(starts)), *columns, None, vectors, starts, np.ones(len(starts), bool), None)
     for depth, allowed in ((10, None), (200, None), (200, random.random(len(starts)) < 0.1), (3, np.arange(len(starts)) < 2)):
         asked = vectors[3] + 0.1 * random.standard_normal(64).astype(np.float32)
-        monkeypatch.setattr(view_station, "_ASKED", 1_000)
+        monkeypatch.setattr(view_station, "_SCAN_QUERIES", 1_000)
         plain = view.nearest(asked, depth, allowed)
-        monkeypatch.setattr(view_station, "_ASKED", 0)
+        monkeypatch.setattr(view_station, "_SCAN_QUERIES", 0)
         scores = view.similarities(asked)
         assert scores[view.nearest(asked, depth, allowed)] == pytest.approx(scores[plain], abs=1e-6)
         rough, error = view._scan.approximate(asked)
