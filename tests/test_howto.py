@@ -225,6 +225,9 @@ def test_unsuitable_code_gives_no_pair(text: str) -> None:
         ("Breaking changes", ""),
         ("Fixed bug in the parser", "Fixed bug in the parser"),
         ("Python Java Node.js", ""),
+        ("3-way merge sort", "3-way merge sort"),
+        ("3 - Merge sort", "Merge sort"),
+        ("2-two-sum of numbers", "two-sum of numbers"),
         ("Überblick über alles", ""),
         ("42", ""),
         ("Sort", ""),
@@ -464,10 +467,15 @@ def test_a_recipe_names_the_licence_of_a_repository(tmp_path) -> None:
         read_recipe(recipe)
 
 
-@pytest.mark.parametrize("name", ["CHANGELOG.md", "docs/Change-Log.rst", "HISTORY.adoc", "release_notes.md"])
+@pytest.mark.parametrize(
+    "name", ["CHANGELOG.md", "docs/Change-Log.rst", "HISTORY.adoc", "release_notes.md", "UPGRADE-5.0.md", "upgrading.rst"]
+)
 def test_change_logs_are_not_articles(name: str) -> None:
     text = "# Read the rows\n\n```python\nrows = read(path)\nprint(rows)\n```\n"
-    assert all(list(articles_of(_document(other, text))) for other in ("docs/rows.md", "docs/history-api.md"))
+    assert all(
+        list(articles_of(_document(other, text)))
+        for other in ("docs/rows.md", "docs/history-api.md", "docs/upgrade_cluster.md")
+    )
     assert not list(articles_of(_document(name, text)))
 
 
@@ -543,6 +551,9 @@ def test_a_title_does_not_repeat_the_name_of_the_page() -> None:
         ("rest/activities/list/get/example-1/example-1.9.x.{}", "activities list get"),
         ("rest/activities/instance-delete/example-1.9.x.{}", "activities instance delete"),
         ("sort/heap-sort.{}", "heap sort"),
+        ("rest/events/instance-get-example-phone-number.9.x.{}", "events instance get example phone number"),
+        ("rest/events/list-objects.{}", "list objects"),
+        ("convolutions/1d/1DConvolution.{}", "1d convolution"),
     ],
 )
 def test_a_path_that_ends_in_an_action_also_names_its_object(path: str, text: str) -> None:
@@ -559,6 +570,10 @@ def test_code_in_another_language_than_its_fence_names_is_no_sample() -> None:
         "c": "y = make (data);\n\nif the array with the values already exists.\nOtherwise, create a vector by a call of it",
         "python": "%%bigquery\nSELECT name, SUM(number) as count\nFROM `names.current`\nGROUP BY name",
     }
+    rules = ('cc_library(\n    name = "a",\n    srcs = ["a.cc"],\n)', 'load("//rules:a.bzl", "a")\n\na(name = "b")')
+    assert not any(list(articles_of(_document("docs/rows.md", page.format("python", code)))) for code in rules)
+    package = 'setup(\n    name = "a",\n    packages = ["a"],\n)'
+    assert list(articles_of(_document("docs/rows.md", page.format("python", package))))
     for language, code in foreign.items():
         assert not list(articles_of(_document("docs/rows.md", page.format(language, code)))), language
     incomplete = {
@@ -625,3 +640,12 @@ def test_macros_of_c_are_no_comments() -> None:
 def test_types_alone_are_declarations(language: str, code: str, declares: bool) -> None:
     assert only_declares(code, language) == declares
     assert is_sample(Sample(language, code, 1)) != declares
+
+
+def test_a_step_of_a_numbered_list_is_no_title() -> None:
+    page = ARTICLE.replace("Store each value", "2. Pop the largest value from the heap.\n\nStore each value")
+    assert [pair.text for pair in articles_of(_document("articles/two-sum.md", page))][1].startswith("Store each value")
+    page = "# Stack with a largest number\n\n1. Push it.\n2. Pop the largest value from the heap and skip the others.\n\n"
+    page += "```python\nx = f(1)\ny = g(x)\n```\n\n```java\nint x = f(1);\nint y = g(x);\n```\n"
+    pairs = list(articles_of(_document("articles/max-stack.md", page)))
+    assert len(pairs) == 2 and not [pair for pair in pairs if "Pop" in pair.text]

@@ -7,7 +7,7 @@ import pytest
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import is_bare, is_remark, says_only_name
+from codesage.corpus.pairs.remarks import is_about_parameter, is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.rules import pairs_of, refusal
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.records import Document
@@ -434,6 +434,17 @@ def test_prefaces_and_pointers_are_no_summaries():
         "LAMESPEC: the documentation says that this class is sealed",
         "PERF: Consider caching the collection",
         "ASSUMPTION: caller holds the lock of this list",
+        "Return value indicates whether any data was written",
+        "Each backend has a struct in shared memory",
+        "Some lookups require the value to be prepared",
+        "Called with the lock of the table held",
+        "Called twice during file write",
+        "This outgoing HTTP request should be captured by the tracer",
+        "Constructor used when the view is loaded from a resource",
+        "Internal constructor called by the factory",
+        "An error occurred",
+        "The compiler just uses the other one, why do we need this?",
+        "Returns true iff",
     ):
         assert is_remark(text, "function"), text
     for text in (
@@ -443,6 +454,14 @@ def test_prefaces_and_pointers_are_no_summaries():
         "Assumes an AWS IAM role that allows access to a bucket",
         "Security scanner that opens every file",
         "Exists a lightweight way to determine if an image exists",
+        "Returns the value indicated by the key",
+        "Some function IDs that require special treatment",
+        "Called with two arguments, evaluates the integral of the second kind",
+        "Called when an application must pause to save its state",
+        "Constructor that takes a list of names",
+        "Constructor used to read an old binary table from a document",
+        "This function frees what it must not keep",
+        "An error handler that prints to the console",
     ):
         assert not is_remark(text, "function"), text
 
@@ -507,3 +526,43 @@ def test_prose_near_routes_signatures_and_grammar_is_kept(text):
 )
 def test_declarations_conditions_and_names_above_a_text_are_cut(language, name, docstring, text):
     assert summary(docstring, language, name=name) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "about"),
+    [
+        ("maxBytes limits the number of bytes that are copied", "(Input input, int maxBytes)", True),
+        ('"row" can be NULL to avoid the mode of tables', "(emitter_t *emitter, emitter_row_t *row)", True),
+        ("x[0:m] and y[0:n] are vectors of digits", "(digit *x, Py_ssize_t m, digit *y, Py_ssize_t n)", True),
+        ("iter is an iterator over pairs", "(self, iter)", True),
+        ("iter is an iterator over pairs", "(self, iterator)", False),
+        ("limits the number of bytes", "(int limits)", False),
+        ("maxBytes of the input are copied", "(Input input, int maxBytes)", False),
+        ("this is read from the input", "(this Input input)", False),
+        ("Rows are sorted by their key", "(Rows rows)", False),
+    ],
+)
+def test_a_text_about_a_parameter_is_told_from_one_about_the_function(text, parameters, about):
+    assert is_about_parameter(text, parameters) == about
+
+
+def test_a_function_gives_no_pair_with_a_text_about_its_parameter():
+    code = 'def copy(source, limit):\n    """limit is the number of bytes."""\n    data = source.read(limit)\n    return data\n'
+    document = Document("a.py", "python", code, "MIT", "p")
+    drops = Counter()
+    assert not list(pairs_of(functions(parse(code, "python")), document, drops)) and drops == {"says nothing": 1}
+
+
+@pytest.mark.parametrize("text", ["IActivator::Activate", "AdapterView#OnItemClickListener", "javax.sql.DataSource.setTimeout"])
+def test_a_name_alone_is_no_text(text):
+    assert refusal(text) == "too short"
+
+
+def test_labels_of_sections_and_prototypes_do_not_join_the_text():
+    assert summary("Gets the next node of a list\n USAGE\n  node *next(node)\n  node *node; IN: a node", "c") == (
+        "Gets the next node of a list"
+    )
+    assert summary("Checks that the role has USAGE (lookup) rights in it", "c").endswith("USAGE (lookup) rights in it")
+    assert summary("lua_encode; r:encode(string) - encodes a string to Base64", "c", name="lua_encode") == (
+        "encodes a string to Base64"
+    )

@@ -55,7 +55,8 @@ _NO_TITLE = frozenset({
     "title", "to", "tutorial", "types", "up", "usage", "use", "using", "variables", "version", "with", "your",
 })  # fmt: skip
 _NUMBER = re.compile(
-    r"^(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*\\?[.):\s-]+\s*", re.IGNORECASE
+    r"^(?!\d-(?:way|bit|step|phase|level|ary|sided|fold|tier|color|dimensional|d|sum|by|to)\b)(?:(?:step|part|chapter|approach|method|solution|example)\s+)?\(?\d{1,5}(?:\.\d{1,3})*\\?[.):\s-]+\s*",
+    re.IGNORECASE,
 )
 _PREAMBLE = re.compile(  # comments, imports and headers before the first statement
     r"(?:[ \t]*(?:"
@@ -78,7 +79,11 @@ _DOCTEST = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 _ANCHOR = re.compile(
     r"\s*\{#[\w-]+\}|^(?:async )?(?:method|event|property|option|param|class): |\[(?:method|event|property): [^\]]*\]|`"
 )
-_CHANGES = re.compile(r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$", re.IGNORECASE)
+_CHANGES = re.compile(
+    r"(?:change-?_?log|release-?_?notes)\b|(?:changes|history|releases|news)$|"
+    r"upgrad(?:e|ing)(?:$|[-_ ]?(?:from|to|v?\d|guide|notes))",
+    re.IGNORECASE,
+)
 _TAG_ENDS = frozenset(
     {
         "main",
@@ -247,6 +252,7 @@ _HEADING = re.compile(r"^(#{1,6}|={1,6})[ \t]+(\S.{0,300}?)[ \t#=]*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'+*])\1{2,}$")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,}|-{4,}$)[ \t]*\{?[ \t]*(?:\.|code-block\}[ \t]*)?([\w#+]*)")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
+_STEP = re.compile(r"\d{1,3}[.)][ \t]")
 _SOURCE = re.compile(
     r"^[ \t]*(?:\[source,[ \t]*([\w#+]+)[^\]]*\]|\.\. (?:code-block|code|sourcecode|tab)::[ \t]*([\w#+]*))[ \t]*$"
 )
@@ -387,6 +393,8 @@ class _Reader:
 
 
 def _lead(paragraph: str) -> str:
-    """The first sentence of a paragraph, or "" if it says nothing."""
+    """The first sentence of a paragraph, or "" if it says nothing or is a step of a numbered list."""
+    if _STEP.match(paragraph):
+        return ""
     text = clean(first_sentence(paragraph[:2_000])).rstrip(": ")
     return "" if refusal(text) or _POINTS.match(text) or not title_of(text) else text

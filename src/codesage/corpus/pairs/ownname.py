@@ -21,7 +21,7 @@ _NAME = (
 )
 _SUBJECT = re.compile(r"(?:(?P<article>an?|the|this|our)\s+)?" + _NAME, re.IGNORECASE)
 _NAMED_SUBJECT = re.compile(rf"(?P<article>(?:the|this)\s+)?(?:{_NOUNS}|union|typedef|def|func)\s+" + _NAME, re.IGNORECASE)
-_TITLE = re.compile(r"\s*(?:\s[-–—]{1,3}\s|\s?--\s?|[:,]?—|:\s|\s?:$|\s?=>\s)\s*")
+_TITLE = re.compile(r"\s*(?:\s[-–—]{1,3}\s|\s?--\s?|[:,]?—|:\s|\s?:$|\s?=>\s|;\s+[\w.:]{1,60}\([^()]{0,80}\)\s+-\s+)\s*")
 _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
     r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
     r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"

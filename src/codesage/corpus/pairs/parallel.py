@@ -31,6 +31,7 @@ _COMMON = frozenset({
 })  # fmt: skip
 _ACTIONS = frozenset({"create", "delete", "get", "instance", "list", "patch", "post", "put", "read", "update"})
 _VERSION = re.compile(r"(?:[.-]v?\d+(?:\.[\dx]+)*)+$")
+_DIMENSIONS = re.compile(r"(?<![A-Za-z\d])(\d)D(?=[A-Z])")  # "1DConvolution" is about "1d", not "d"
 _TWINS = {"javascript", "typescript"}  # one is often compiled from the other or has its types added
 _MOST_MEMBERS = 27  # three per language; more files share a layout and not a task
 _LEAST_FUNCTION_LINES = 3
@@ -68,6 +69,7 @@ def _words(part: str) -> list[str]:
     """The words of one part of a path, without those that name a language; numbers have no leading zeros."""
     if language_named(part) or part.lower() in _PLACES:
         return []
+    part = _DIMENSIONS.sub(r"\1d_", part)
     return [word.lstrip("0") or "0" for word in split_words(part) if not language_named(word)]
 
 
@@ -143,9 +145,14 @@ def _title_words(path: str) -> list[str]:
         if not any(word not in _COMMON for word in words):
             continue
         title = [word for word in words if word not in title] + title
-        if any(word not in _COMMON | _ACTIONS for word in title):
+        if any(word not in _COMMON | _ACTIONS for word in title) and not _is_request(title):
             return title
     return []
+
+
+def _is_request(words: Sequence[str]) -> bool:
+    """Whether words begin with a request to an interface and not with its object: "instance get example phone number"."""
+    return words[0] in ("instance", "list") and words[1:2] != [] and words[1] in ("get", "post", "put", "delete")
 
 
 def _functions(key: str, members: Sequence[Document], package: str) -> Iterator[Pair]:

@@ -72,7 +72,7 @@ def passages_of(tree: SourceTree, document: Document, *, definitions: Sequence[F
 
 def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
     if function.language == "go" and function.name.startswith("Example") and document.path.endswith("_test.go"):
-        text = task(summary(function.docstring, "go"))
+        text = task(summary(function.docstring, "go", name=function.name))
         code = dedent(function.body.strip().removeprefix("{").removesuffix("}").expandtabs(4)).strip("\n").rstrip()
         if not refusal(text) and has_lines(code, LEAST_LINES, "go"):
             yield _pair("example", text, code, document, name=function.name, line=function.start_line)

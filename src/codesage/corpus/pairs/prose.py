@@ -39,6 +39,7 @@ _NAME_DASH = re.compile(
     r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
+_SECTION = re.compile(r"\s(?:USAGE|INPUTS)(?:$|\s(?=[a-zA-Z_]))")  # of HDF5's comments, whose line break is lost
 _PROTOTYPE = re.compile(r"\s\^ (?:static|extern|const|struct|unsigned|void|int|char)\b")  # a line of Henry Spencer's comments
 _DASH = re.compile(r"(?:[-–—]{1,3}|[-=]?>)\s+(?=[A-Za-z\"'`(])")
 _ARTICLES = {"the", "a", "an", "of", "to", "this"}
@@ -228,6 +229,9 @@ def _without_signature(text: str, language: str) -> str:
         return ""
     if language == "c" and " ^ " in text:
         text = _PROTOTYPE.split(text, maxsplit=1)[0]
+        head = text[:400]
+    if language == "c" and (" USAGE" in text or " INPUTS" in text):
+        text = _SECTION.split(text, maxsplit=1)[0]
         head = text[:400]
     if language == "c" and head[:2].isupper() and (match := _COMMAND.match(head)):
         return text[match.end() :]

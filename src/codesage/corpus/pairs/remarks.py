@@ -39,6 +39,15 @@ _OPENS = re.compile(
     r"(?:both|the (?:first|second|third|last|(?:first )?two))(?: \([^()]{1,40}\))? (?:arguments?|parameters?)"
     rf"|this (?:is|are|was|were) {_STATE}"
     r"|this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"
+    rf"|this (?:{_OF_MAIN_CLAUSE}\w+ ){{3,4}}(?:should|must|cannot)"
+    rf"|(?:each|every|all|most|many|some) (?:{_OF_MAIN_CLAUSE}[\w'-]+ ){{1,3}}(?:supports?|contains?|has|have|requires?|"
+    r"implements?|represents?|corresponds?|uses?|is|are|gets?|will|must|should)"
+    r"|(?:the )?return(?:ed)? values? (?:is|are|can|will|must|should|means?|indicates?|has|may)"
+    r"|(?:(?:this|it) (?:is|gets|will be) )?called (?:with(?![^,]{0,60}, \w+s\b)|under|twice|explicitly|directly|inside|both|"
+    r"concurrently|recursively|internally)"
+    r"|(?:this |an? |the )?(?:\w+ )?constructor,? (?:(?:is|to be) )?(?:only |usually |solely )?"
+    r"(?:(?:called|used|needed|required|provided|reserved)(?: only)?(?! to (?!be\b))|not)"
+    r"|an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"
     rf"|(?:this|the) (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE})(?![\w-])"
 )
 _STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
@@ -56,7 +65,8 @@ _MENTIONS = re.compile(
     r"for historical|(?:is|are|been|now) (?:deprecated|obsolete)|no longer (?:used|needed|supported|necessary)|"
     r"(?:to|will) be removed|should (?:only|never)|must (?:only|never|be called|be run|be held|be synced|also be|match)|"
     r"(?:only|just|solely) for debugging|users? should|bit of a hack|to get us started|has a side-?\s?effect|"
-    r"without documentation|do not use|don't use|do not call|don't call|not be called|not thread-?\s?safe)\b"
+    r"why (?:do|does) (?:we|this|it|they)|without documentation|"
+    r"do not use|don't use|do not call|don't call|not be called|not thread-?\s?safe)\b"
 )
 _SECTION = r"\b(?:NAME|PURPOSE|INPUTS|OUTPUTS|RETURNS|AUTHOR|SOURCE|SYNOPSIS)\b"
 _SECTIONS = re.compile(rf"{_SECTION}.*{_SECTION}")  # labels of ROBODoc whose line breaks are lost
@@ -64,6 +74,12 @@ _ANNOUNCES = re.compile(r"\bfollowing(?: \w+){0,2}$")  # a list that is lost
 _BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
 _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
 _NAMELESS = frozenset("a an the this that is are of for and".split())
+_SUBJECT = re.compile(  # a name that may be that of a parameter, with a verb that describes it
+    r"[\"'`*&]?(?!(?:this|it|that|function|method|class|def|get|set)\b)([a-z_]\w{0,60})[\"'`]?(?:\[[^\]]{0,20}\])?"
+    r"(?: and [\"'`]?\w{1,60}(?:\[[^\]]{0,20}\])?[\"'`]?)? "
+    r"(?:is|are|must|should|may|can|will|specif(?:y|ies)|indicates?|contains?|points to|holds|limits|controls|determines|"
+    r"represents?|refers to|denotes|means)\b"
+)
 _KINDS = frozenset(
     "class interface struct structure enum enumeration trait module type object record data definition implementation base "
     "abstract simple default main generic basic common new instance function method callback constructor sample example".split()
@@ -94,6 +110,16 @@ def is_remark(text: str, kind: str = "") -> bool:
         return False
     main = _MAIN.match(head)
     return kind == "class" or main is None or not begins_with_verb(text[main.end() :])
+
+
+def is_about_parameter(text: str, parameters: str) -> bool:
+    """Whether the subject of a cleaned text is a parameter of the function: "maxBytes limits the number of bytes".
+
+    The subject is a word in lower case or in quotation marks before a verb that describes it. `parameters` is what follows
+    the function's name in its signature.
+    """
+    subject = _SUBJECT.match(text)
+    return subject is not None and re.search(rf"(?<![\w.]){re.escape(subject.group(1))}\b", parameters) is not None
 
 
 def is_bare(text: str) -> bool:

@@ -4,9 +4,13 @@ Templates of pages, rules of a build, prose and output stand in fences of anothe
 errors, while a piece with omissions ("...") has few.
 """
 
+import re
+
 from codesage.syntax import ParseRefused, SourceTree, parse
 
 _MOST_ERRORS = 0.2  # of the bytes of a piece; more, and it is in another language (docs/log.md)
+
+_BUILD_RULE = re.compile(r"^(?:load\(\"(?:@|//|:)|(?!setup\()\w+\(\n\s+name = \")", re.MULTILINE)  # of Bazel
 
 
 def parsed(code: str, language: str) -> SourceTree | None:
@@ -20,8 +24,10 @@ def parsed(code: str, language: str) -> SourceTree | None:
 def is_foreign(code: str, language: str) -> bool:
     """Whether more than a fifth of a piece of code is syntax errors in `language`.
 
-    JavaScript may have types, and TypeScript may have tags.
+    JavaScript may have types, and TypeScript may have tags. Rules of Bazel can be read as Python, but are none.
     """
+    if language == "python" and _BUILD_RULE.search(code):
+        return True
     tree = parsed(code, language)
     if tree is None:
         return True

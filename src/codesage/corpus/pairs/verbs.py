@@ -89,7 +89,7 @@ _RUNS_ON = re.compile(  # joined lines, the first of which ended a sentence with
     r"Check|Determine)"
     r" [a-z]|\w\. [a-z]"
 )
-_CUT_OFF = re.compile(r"\b(?:the|an?|and|or|than|as|via|is|are|that|which|under|between|into)$", re.IGNORECASE)
+_CUT_OFF = re.compile(r"\b(?:the|an?|and|or|than|as|via|is|are|that|which|under|between|into|iff)$", re.IGNORECASE)
 _HANGS = re.compile(  # needs the text around it: "remove it", "handle this", "do the same for the rest"
     r"(?!if|when|unless|while|until)(?:\w+ly )?\w+(?: (?:up|out|over|through|in|on|off|sure|if|that|all|of|for|with|to|the))* "
     r"(?:it|them|this|these|those|they|both|everything|anything|something|things?|stuff|one(?! \w)|ones|us|me|"
