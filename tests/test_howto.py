@@ -587,6 +587,17 @@ def test_code_in_another_language_than_its_fence_names_is_no_sample() -> None:
         assert list(articles_of(_document("docs/rows.md", page.format(language, code)))), language
 
 
+def test_index_is_no_title() -> None:
+    (pair,) = articles_of(_document("docs/index.md", "# Easy usage of it\n\n```python\nrows = read(path)\nprint(rows)\n```\n"))
+    assert pair.text == "Easy usage of it"
+
+
+@pytest.mark.parametrize(("folder", "aligned"), [("guides", True), ("playground", False)])
+def test_files_of_a_playground_are_not_aligned(folder: str, aligned: bool) -> None:
+    paths = [f"{folder}/python/app/insights.py", f"{folder}/ruby/insights.rb"]
+    assert (aligned_key(paths[0]) == aligned_key(paths[1].replace("ruby/", "ruby/app/")) != "") == aligned
+
+
 def test_the_first_heading_of_a_readme_names_a_project() -> None:
     code = "```php\n$a = new Reader('x');\necho $a->read();\n```\n"
     text = f"# Rate Limiter Component\n\n{code}\n## Reading rows\n\n{code}"

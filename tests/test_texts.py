@@ -553,6 +553,25 @@ def test_a_function_gives_no_pair_with_a_text_about_its_parameter():
     assert not list(pairs_of(functions(parse(code, "python")), document, drops)) and drops == {"says nothing": 1}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This is an internal function",
+        "This function takes",
+        "Paired with send_bookmarks",
+        "Counterpart to MPI_Comm_free",
+        "Recursive guts of assign_collations",
+        "The workhorse of writeFieldBegin",
+        "Copy-constructor used for new instances",
+        "ctor used in HttpRuntime",
+    ],
+)
+def test_what_code_is_beside_other_code_says_nothing(text):
+    assert says_nothing(text) or is_remark(text)
+    assert not says_nothing("The guts of the parser of command lines")
+    assert not says_nothing("This function takes a square root")
+
+
 @pytest.mark.parametrize("text", ["IActivator::Activate", "AdapterView#OnItemClickListener", "javax.sql.DataSource.setTimeout"])
 def test_a_name_alone_is_no_text(text):
     assert refusal(text) == "too short"

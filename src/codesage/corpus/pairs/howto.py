@@ -278,7 +278,7 @@ class _Reader:
             self._titles[0] = title.group(1) if title else ""
             self._at = front.group().count("\n")
         self._readme = PurePosixPath(document.path).stem.lower() == "readme"
-        if not self._titles[0] and not self._readme:
+        if not self._titles[0] and not self._readme and PurePosixPath(document.path).stem.lower() != "index":
             self._titles[0] = " ".join(split_words(PurePosixPath(document.path).stem))
         self._paragraph: list[str] = []
         self._first = self._last = ""  # the first paragraph below the heading, and the latest one

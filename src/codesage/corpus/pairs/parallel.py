@@ -58,6 +58,8 @@ def aligned_key(path: str) -> str:
     suffixes. The rest is split into words, so `two-sum`, `TwoSum` and `two_sum` give equal keys.
     """
     *folders, name = path.split("/")
+    if "playground" in folders:  # where its author tried something, in each language something else
+        return ""
     stem = _VERSION.sub("", name.rpartition(".")[0] or name)
     parts = [_words(folder) for folder in folders] + [_words(stem)]
     kept = ["".join(words) for words in parts if words]

@@ -45,7 +45,7 @@ _OPENS = re.compile(
     r"|(?:the )?return(?:ed)? values? (?:is|are|can|will|must|should|means?|indicates?|has|may)"
     r"|(?:(?:this|it) (?:is|gets|will be) )?called (?:with(?![^,]{0,60}, \w+s\b)|under|twice|explicitly|directly|inside|both|"
     r"concurrently|recursively|internally)"
-    r"|(?:this |an? |the )?(?:\w+ )?constructor,? (?:(?:is|to be) )?(?:only |usually |solely )?"
+    r"|(?:this |an? |the )?(?:\w+[ -])?(?:constructor|ctor),? (?:(?:is|to be) )?(?:only |usually |solely )?"
     r"(?:(?:called|used|needed|required|provided|reserved)(?: only)?(?! to (?!be\b))|not)"
     r"|an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"
     rf"|(?:this|the) (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE})(?![\w-])"

@@ -58,6 +58,10 @@ _WHOLES = (
     r"(?:implement(?:s|ation|ed)?|override(?:s|n)?|overridden|inherit(?:s|ed)?|overrides method)(?: (?:of|from|by|in|for))?"
     r"(?: (?:the|a|an|method|base|parent|super|default|abstract))* \S+"
     r"(?: (?:interface|method|class|function|contract|behaviou?r|implementation))*",
+    r"(?:this is |it is )(?:an? |the )?(?:internal|private|helper|utility) (?:function|method|class|routine)",
+    r"(?:this|the) (?:function|method|class|routine) (?:takes?|accepts?|expects?|has|will|does|is)",
+    r"(?:paired|companion|counterpart|complement) (?:with|to|of|for) \S+",
+    r"(?:\w+ )?(?:the |an? )?(?:\w+ )?(?:workhorse|guts) (?:of|for|behind) \S+",
     r"(?:delegates?|alias(?:es)?|wrapper|same as|equivalent to|shortcut|synonym|convenience (?:method|function)|"
     r"overload(?:ed)?(?: (?:method|version))?)(?: (?:of|from|to|for))?(?: (?:the )?\S+){0,2}",
     r"(?:(?:this|the) (?:method|function|class) )?(?:is )?(?:for )?"
