@@ -1,11 +1,12 @@
 """Write the card of a trained model beside its weights: what it was trained on, and what was measured.
 
-Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME [BEFORE]; NAME is its row in the figures, BEFORE the folder of the
-model that training started from. Every figure comes from these.
+Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME [BEFORE...]; NAME is its row in the figures, BEFORE are the folders
+of the models that training started from, the first one first. Every figure comes from these.
 """
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from codesage.artifacts import open_artifact
@@ -19,7 +20,7 @@ def main() -> None:
     model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus", verify=False)
     measured = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
     config, facts, data = load_config(model.path), model.facts, corpus.facts
-    before = open_artifact(sys.argv[5], "model").facts if len(sys.argv) > 5 else {}
+    history = [*(open_artifact(before, "model", verify=False).facts for before in sys.argv[5:]), facts]
     held_out = sorted({pair.package for pair in read_pairs(corpus.path, held_out=True)})
     counts = ", ".join(f"{count:,} {language}" for language, count in sorted(data["pairs"].items()))
     text = (
@@ -37,7 +38,7 @@ there so that search works at once, beside full-text ranking, not to compete wit
 A corpus of {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
 Benchmark items were kept out; held out for evaluation: {", ".join(held_out)}.
 
-{stages_of(facts, before)}
+{stages_of(history)}
 
 Packages, with version and licence as stated by each: {packages_of(data, held_out)}.
 
@@ -54,16 +55,19 @@ Packages, with version and licence as stated by each: {packages_of(data, held_ou
     (model.path / "README.md").write_text(text, encoding="utf-8")
 
 
-def stages_of(facts: dict, before: dict) -> str:
-    """A line for each stage: what it saw, and how long; first those of the model it started from."""
-    lines = [_stages(before) + "\n- then from these weights:"] if before else []
-    lines.append(_stages({name: value for name, value in facts.items() if not before or before.get(name) != value}))
-    lines += [
-        f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
-        for part in facts.get("mixture", ())
-    ]
-    if teacher := facts.get("teacher"):
-        lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
+def stages_of(history: list[dict]) -> str:
+    """A line for each stage: what it saw, and how long. `history`: the facts of each model that was trained in turn."""
+    lines = []
+    for before, facts in pairwise([{}, *history]):
+        if before:
+            lines.append("- then from these weights:")
+        lines.append(_stages({name: value for name, value in facts.items() if before.get(name) != value}))
+        lines += [
+            f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
+            for part in facts.get("mixture", ())
+        ]
+        if teacher := facts.get("teacher"):
+            lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
     return "\n".join(lines)
 
 
