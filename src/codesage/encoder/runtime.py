@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
-_MANY_TOKENS = 65_536  # the same on a GPU, and for int8, whose texts are not padded
+_MANY_TOKENS = 65_536  # the same on a GPU, and for ONNX, which splits a batch among threads
+_THREAD_TOKENS = 512  # padded tokens of a batch in fp32 that one thread encodes (docs/log.md)
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
@@ -163,7 +164,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,
-        batch_tokens=_BATCH_TOKENS if place == "cpu" and chosen != "int8" else _MANY_TOKENS,
+        batch_tokens=_BATCH_TOKENS if place == "cpu" and chosen == "torch" else _MANY_TOKENS,
     )
 
 
@@ -264,11 +265,18 @@ def _int8_forward(file: Path) -> Forward:
 
 
 def _fp32_forward(file: Path, pad_id: int) -> Forward:
-    session = onnx_session(file)
+    """Small padded batches, each in one thread; as many at a time as there are processors."""
+    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(_processors(), thread_name_prefix="encoder")
 
-    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
+    def together(documents: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = padded(documents, pad_id)
         return np.asarray(session.run(None, {"ids": ids_BL, "mask": mask_BL})[0])
+
+    def forward(documents: Sequence[Sequence[int]]) -> np.ndarray:
+        batches = list(batches_by_length(list(map(len, documents)), budget=_THREAD_TOKENS))
+        run = map if len(batches) == 1 else pool.map
+        vectors = np.concatenate(list(run(lambda rows: together([documents[row] for row in rows]), batches)))
+        return vectors[np.argsort([row for rows in batches for row in rows])]
 
     return forward
 

@@ -422,8 +422,6 @@ def _searcher(
 ) -> "Searcher":
     from concurrent.futures import ThreadPoolExecutor
 
-    if update:
-        _start_reader(paths or ["."], index_dir)
     from codesage.encoder.runtime import load
 
     with ThreadPoolExecutor(1) as pool:
@@ -436,15 +434,6 @@ def _searcher(
     bring = refresh if whole else refresh_or_share
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Searcher(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
-
-
-def _start_reader(paths: list[str], index_dir: Path | None) -> None:
-    """Where a folder is not indexed yet, start the second process that reads files while this one loads the model."""
-    from codesage.search import reader
-    from codesage.search.folders import is_new
-
-    if any(is_new(Path(path), index_dir) for path in paths):
-        reader.start()
 
 
 def _readable(query: str) -> str:

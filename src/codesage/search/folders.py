@@ -21,14 +21,3 @@ def other_model_indexes(folder: Path, model: str) -> list[Path]:
     """The default folders of indexes of the same root with other models than `model`."""
     root = folder.name.removesuffix(f"-{model.replace(':', '-')}")
     return sorted(path for path in folder.parent.glob(f"{glob.escape(root)}*") if path != folder)
-
-
-def is_new(path: Path, index_dir: Path | None) -> bool:
-    """Whether a folder and all folders above it have no index of any model. False if `path` is no folder."""
-    if not path.is_dir():
-        return False
-    if index_dir is not None:
-        return not index_dir.exists()
-    real = path.resolve()
-    beginnings = [default_folder(root, "") for root in (real, *real.parents)]
-    return not any(any(one.parent.glob(f"{glob.escape(one.name)}*")) for one in beginnings)

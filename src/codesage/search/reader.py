@@ -1,9 +1,5 @@
-"""A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes.
+"""A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes."""
 
-Its imports take about as long as loading a model in this process, so commands start it first.
-"""
-
-import atexit
 import os
 import pickle
 import queue
@@ -12,8 +8,6 @@ import sys
 import threading
 from contextlib import suppress
 from typing import IO, Any, cast
-
-_started: "list[Reader]" = []  # before there was something to read
 
 
 class Reader:
@@ -75,23 +69,6 @@ class Reader:
                 with suppress(OSError):
                     pipe.close()
             self._process.wait()
-
-
-def start() -> None:
-    """Start a process that `reader` will return, if there is a second processor. It ends with this process."""
-    if processors() > 1 and not _started:
-        _started.append(Reader())
-        atexit.register(_end)
-
-
-def reader() -> Reader:
-    """The process that was started before, or a new one; the caller closes it."""
-    return _started.pop() if _started else Reader()
-
-
-def _end() -> None:
-    while _started:
-        _started.pop().close()
 
 
 def processors() -> int:

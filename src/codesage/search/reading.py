@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codesage.search import reader
 from codesage.search.chunks import chunks
 from codesage.search.fields import Words, words_of
 from codesage.search.files import read
@@ -79,7 +78,7 @@ def batches(files: list[File], size: int) -> Iterator[Batch]:
     if len(lists) < _FEWEST or processors() == 1 or sum(map(_bytes_of, files)) < _LEAST_BYTES:
         yield from map(read_batch, lists)
         return
-    helper = reader.reader()
+    helper = Reader()
     try:
         yield from _shared(lists, helper)
     finally:
