@@ -329,7 +329,7 @@ def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
     monkeypatch.setattr(run, "propose", lambda proposer, tree, found, chosen: [])
     notes = []
     done = run.propose_file(file, run.Options(model=model), notice=notes.append)
-    assert notes == ["4,800 of 5,000 identifiers are left as they are: raise --most to name more"] and done.proposals == ()
+    assert notes == ["4,800 of 5,000 identifiers keep their names: raise --most to name more"] and done.proposals == ()
 
 
 def test_more_names_than_asked_for_are_left(tmp_path, model):

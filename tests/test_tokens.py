@@ -231,7 +231,7 @@ def test_another_tokenizer_and_unknown_kinds_are_one_line(folder, tmp_path):
     other = train(["something else"] * 3, tmp_path / "t", settings=TokenizerSettings(vocab_size=300))
     with pytest.raises(CodesageError, match="another tokenizer.*codesage tokens"):
         open_tokens(folder, tokenizer=other)
-    with pytest.raises(CodesageError, match="kind 'poem'"):
+    with pytest.raises(CodesageError, match="kind of pairs 'poem'"):
         write([], [], other, tmp_path / "x", settings=Settings(pair_kinds=("poem",)))
     with pytest.raises(CodesageError, match="expected at least 1"):
         write([], [], other, tmp_path / "x", settings=Settings(text_tokens=0))
