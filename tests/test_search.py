@@ -485,9 +485,18 @@ def test_languages_are_known_by_suffixes_as_paths_have_them():
         assert language_of(name) == next((item.name for item in LANGUAGES.values() if suffix in item.suffixes), "")
 
 
+def test_pieces_are_of_equal_length_and_hold_words():
+    body = "".join(f"  x{number}();\n" for number in range(121))
+    text = f"let a = 1;\nfunction f() {{\n{body}}}\n}}\nfunction g() {{\n  return 1;\n}}\n" + "c();\n" * 41
+    found = chunks(Document("a.js", "javascript", text, ""))
+    lengths = [(chunk.name, chunk.end_line - chunk.start_line + 1) for chunk in found]
+    assert lengths == [("", 1), ("f", 30), ("f", 31), ("f", 31), ("f", 31), ("g", 3), ("", 21), ("", 20)]
+    assert chunks(Document("b.txt", "", "\n}\n);\n\n", "")) == []
+
+
 def test_hostile_files_are_counted_and_the_rest_is_found(root, tmp_path):
     (root / "line.py").write_text("x" * 10_000_000)
-    (root / "deep.py").write_text("(\n" * 10_000 + ")\n" * 10_000)
+    (root / "deep.py").write_text("(\n" * 10_000 + "deep\n" + ")\n" * 10_000)
     (root / "latin.py").write_bytes("straße".encode("latin-1"))
     index = opened(root, tmp_path)
     index.update(ENCODER)

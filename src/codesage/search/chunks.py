@@ -1,7 +1,7 @@
 """Cut a file into the chunks that search indexes: one per function or class, and windows of everything else.
 
 In: a Document. Out: Chunks, in order of their lines. A class keeps its header, docstring and attributes; its methods
-are chunks of their own. Every line that is not blank is in some chunk.
+are chunks of their own. Every line is in some chunk, except where there is no word in all lines of one (`}`).
 """
 
 import re
@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from codesage.records import Chunk, Document, Function
 
+_WORD = re.compile(r"\w")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 WINDOW = 40  # lines of a window, and of a piece of a long function
 _LONGEST = 120  # lines of a function that stays whole
@@ -52,10 +53,11 @@ def _windows(document: Document, lines: list[str], function: Function | None, nu
         name, kind = f"{function.parent}.{function.name}" if function.parent else function.name, function.kind
     found = []
     for run in [numbers] if function is not None else _runs(numbers):
-        for start in range(0, len(run), size):
-            piece = run[start : start + size]
+        parts = -(-len(run) // size)  # of equal length, so that none is the last line alone
+        for part in range(parts):
+            piece = run[part * len(run) // parts : (part + 1) * len(run) // parts]
             text = "\n".join([lines[number - 1] for number in piece]).strip("\n")
-            if text and not text.isspace():
+            if _WORD.search(text):
                 first = next(number for number in piece if lines[number - 1].strip())
                 last = next(number for number in reversed(piece) if lines[number - 1].strip())
                 found.append(Chunk(document.path, document.language, kind, name, first, last, text))
