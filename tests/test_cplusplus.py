@@ -67,7 +67,7 @@ def test_search_cuts_cplusplus_into_windows(tmp_path):
     text = "namespace a {\n" + "int f(int x) { return x; }\n" * 60 + "}\n"
     windows = chunks(Document("a.h", language_in("a.h", text), text, ""))
     assert {chunk.kind for chunk in windows} == {"window"} and {chunk.language for chunk in windows} == {""}
-    assert [(chunk.start_line, chunk.end_line) for chunk in windows] == [(1, 40), (41, 62)]
+    assert [(chunk.start_line, chunk.end_line) for chunk in windows] == [(1, 31), (32, 62)]
 
 
 def test_a_large_header_takes_no_time():
