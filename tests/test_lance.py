@@ -31,7 +31,7 @@ from codesage.search.store.query import search as search_store
 from codesage.search.store.table import Store
 
 WEAK = Rules(floor=False, whole=0.0)  # a store does not rank by the words of whole files
-SOURCE = Path(__file__).parent.parent / "src" / "codesage" / "search"
+SAMPLE = Path(__file__).parent / "samples" / "search.zip"  # some of our files as they were: the same whatever changes
 QUERIES = [
     "lock",
     "Index",
@@ -67,11 +67,10 @@ class Counting(HashingEncoder):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A copy of some of our own files, its store and its local index, with vectors in a cache of their own."""
+    """A sample of code, its store and its local index, with vectors in a cache of their own."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "code").mkdir()
-    for name in ("index", "ranking", "reading", "terms", "view", "vectors"):
-        shutil.copy(SOURCE / f"{name}.py", folder / "code")
+    shutil.unpack_archive(SAMPLE, folder / "code")
     (folder / "code" / "notes.md").write_text("# Notes\n\nHow rankings are fused.\n")
     (folder / "code" / "empty.py").touch()
     with pytest.MonkeyPatch.context() as patch:
@@ -115,15 +114,13 @@ def _state(address, encoder):
 def test_a_store_answers_as_the_local_index(made):
     root, index, store = made
     assert store.count("piece = 0") == index.status().chunks and store.count() > store.count("piece = 0")
-    first = near = alike = 0
+    first = alike = 0
     for query in QUERIES:
         expected, found = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query, weak=True)
         expected = [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
         first += _plain(found.hits, root)[:1] == expected[:1]
-        near += expected[0] in _plain(found.hits, root)[:3]
         alike += len(set(_plain(found.hits, root)) & set(expected))
-    # BM25 differs a little where a word stands in a name, which decides between hits with almost equal scores
-    assert first >= len(QUERIES) - 2 and near >= len(QUERIES) - 1 and alike >= 9 * len(QUERIES)
+    assert first >= len(QUERIES) - 1 and alike >= 9 * len(QUERIES)  # BM25 differs a little where a word stands in a name
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ _ANNOUNCES = re.compile(r"\bfollowing(?: \w+){0,2}$")  # a list that is lost
 _BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
 _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
 _NAMELESS = frozenset("a an the this that is are of for and".split())
+_NAMES = re.compile(r"(?<![\w.])\w+")  # in a signature; what follows a dot belongs to a type
 _SUBJECT = re.compile(  # a name that may be that of a parameter, with a verb that describes it
     r"[\"'`*&]?(?!(?:this|it|that|function|method|class|def|get|set)\b)([a-z_]\w{0,60})[\"'`]?(?:\[[^\]]{0,20}\])?"
     r"(?: and [\"'`]?\w{1,60}(?:\[[^\]]{0,20}\])?[\"'`]?)? "
@@ -119,7 +120,7 @@ def is_about_parameter(text: str, parameters: str) -> bool:
     the function's name in its signature.
     """
     subject = _SUBJECT.match(text)
-    return subject is not None and re.search(rf"(?<![\w.]){re.escape(subject.group(1))}\b", parameters) is not None
+    return subject is not None and subject.group(1) in _NAMES.findall(parameters)
 
 
 def is_bare(text: str) -> bool:
