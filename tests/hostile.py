@@ -1,8 +1,6 @@
-"""Creates files that are hostile to readers and parsers, each in one known way.
+"""Creates over two hundred files that are hostile to readers and parsers, each in one known way.
 
-`plant(folder)` writes them and returns their paths: 563 files, or about every third of them, so that each way is there in
-three languages. benchmarks/hostile_files.py builds a corpus from all. Hostile archives and Parquet files are in
-test_sources.py.
+`plant(folder)` writes them and returns their paths. Hostile archives and Parquet files are in test_sources.py.
 """
 
 import os
@@ -84,14 +82,12 @@ def _wrapped(text: str) -> str:
     return "\n".join(text[start : start + 60] for start in range(0, min(len(text), 120_000), 60))
 
 
-def plant(folder: Path, *, third: bool = False) -> list[str]:
-    """Write every hostile file below `folder`, or a third of them; returns the paths of those that a walker should see."""
+def plant(folder: Path) -> list[str]:
+    """Write every hostile file below `folder`; returns the paths of those that a walker should see."""
     names = []
-    for number, (language, suffix) in enumerate(SUFFIXES.items()):
+    for language, suffix in SUFFIXES.items():
         (folder / language).mkdir(parents=True)
-        for form, (name, data) in enumerate(_texts(language).items()):
-            if third and (number + form) % 3:
-                continue
+        for name, data in _texts(language).items():
             names.append(f"{language}/{name}.{suffix}")
             (folder / names[-1]).write_bytes(data)
     return names + _special(folder)
