@@ -5,15 +5,18 @@ import os
 import subprocess
 import sys
 import warnings
+from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+import bert_folder
 import codesage
 from codesage import CodesageError
 from codesage.artifacts import MANIFEST
+from codesage.encoder.bert import from_bert
 from codesage.encoder.config import Config
 from codesage.encoder.export import export
 from codesage.encoder.folders import BUNDLED
@@ -256,3 +259,26 @@ def test_mteb_searches_with_the_engine(adapters, encoder, task):
 def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):
     with pytest.raises(CodesageError, match="unknown language 'cobol'"):
         adapters.MtebSearch(encoder, language="cobol")
+
+
+def test_a_converted_bert_gives_the_states_of_transformers(tmp_path):
+    from transformers import AutoModel, BertModel
+
+    model = BertModel.from_pretrained(bert_folder.write(tmp_path), add_pooling_layer=False).eval()
+    encoder, tokenizer = from_bert(tmp_path)
+    documents = tokenizer.encode(["parseJson(getUrls)", "HTMLParser", "the value", "x"], max_tokens=30)
+    rows = torch.tensor([0, 3, 4])
+    flat, layout = torch.tensor(list(chain.from_iterable(documents))), Layout.of(list(map(len, documents)))
+    with torch.no_grad():
+        states, some, parts = encoder(flat, layout), encoder(flat, layout, rows_M=rows), []
+        for ids in documents:
+            given = {"inputs_embeds": encoder.wte.weight[ids][None], "position_ids": torch.arange(1, len(ids) + 1)[None]}
+            parts.append(model(**given).last_hidden_state[0])
+    assert torch.allclose(states, torch.cat(parts), atol=1e-5)
+    assert torch.allclose(some, states[rows], atol=1e-6)
+
+    export(encoder, tokenizer, tmp_path / "model", settings={}, facts={"stages": [], "max_tokens": 30}, precisions=())
+    export_hub(tmp_path / "model", tmp_path / "hub")
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(tmp_path / "hub")(torch.tensor(documents[:1])).last_hidden_state[0]
+    assert torch.allclose(theirs, parts[0], atol=1e-5)

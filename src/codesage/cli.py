@@ -83,6 +83,7 @@ _COMMANDS = {  # by name: the module, and what in it
     "teach": ("codesage.contrast.commands", "teach"),
     "contrast": ("codesage.contrast.commands", "contrast"),
     "initialise": ("codesage.encoder.commands", "initialise"),
+    "convert": ("codesage.encoder.commands", "convert"),
     "evaluate": ("codesage.evaluate.commands", "evaluate"),
     "ablate": ("codesage.ablate.commands", "ablate"),
     "export": ("codesage.encoder.commands", "export"),

@@ -1,4 +1,4 @@
-"""Byte-level BPE: train and load tokenizers, and encode texts for the encoder.
+"""Byte-level BPE: train and load tokenizers, and encode texts for the encoder. WordPiece is loaded too (encoder.bert).
 
 In: texts. Out: lists of token ids, with the end token appended after truncation (paper appendix; no begin token). Ids are
 laid out as in the published tokenizer (StarCoder's, 49,152 entries): `<|endoftext|>` is 0, and `<mask>` and `<pad>` are the
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
+_WITH_SPACE = 64  # characters of a token of WordPiece, with the white space before it, which gives no token
 _DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # the parts of tokenizer.json that determine ids
 
 
@@ -46,7 +47,8 @@ class Tokenizer:
             self.fingerprint = fingerprint
         self.end_id, self.mask_id, self.pad_id = (_special_id(tokenizer, token) for token in (END, MASK, PAD))
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
-        self.longest_token = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
+        longest = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
+        self.longest_token = _WITH_SPACE if type(tokenizer.model).__name__ == "WordPiece" else longest
 
     def __reduce__(self) -> tuple[Callable[[str, str], "Tokenizer"], tuple[str, str]]:
         return _unpickled, (self.state(), self.fingerprint)  # the library does not pickle encode_special_tokens

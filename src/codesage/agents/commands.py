@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def run(
     root: Annotated[
         list[Path] | None, typer.Option(help="Folder that may be searched; repeatable. Default: the current one.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL_HELP)] = None,
     index_dir: Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")] = None,
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
@@ -71,7 +72,7 @@ def searched(
 def install(
     agent: Annotated[str, typer.Argument(help="claude-code, cursor, vscode, gemini, windsurf, or print: only show the entry.")],
     project: Annotated[Path, typer.Argument(help="Folder of the project that the agent works on.")] = Path(),
-    model: Annotated[str, typer.Option(help="Model folder; default: the bundled one.")] = "",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "",
 ) -> None:
     """Write the server into the configuration of an agent; everything else in that file stays as it is."""
     from codesage.agents import install as installing

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from codesage.encoder.folders import MODEL_HELP
+
 app = typer.Typer(help="Learn labels of code from examples, and label new code.", no_args_is_help=True)
 _Device = Annotated[
     str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of torch.")
 ]
 _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
-_Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
+_Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
 
 
 @app.command()

@@ -319,7 +319,7 @@ class Batches:
         bare_P = (chance_P < settings.hard_positives) & (sides.body.lengths_at(pair_P) > 0)
         documented_P = ~bare_P & (chance_P < settings.hard_positives + settings.documented) & (not part.entry.groups)
         room = settings.code_tokens - 1
-        newline = np.array(self._tokens.newline)
+        newline = np.array(self._tokens.newline, np.int64)  # none where the tokenizer drops white space
         about_P = np.minimum(sides.description.lengths_at(pair_P), room // 2) * documented_P  # leaves room for the code
         break_P = len(newline) * (about_P > 0)
         left_P = np.maximum(room - about_P - break_P, 0)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _Model = Annotated[
     Path | None,
-    typer.Option(help="Model to start from: a Stage I model, or one to fine-tune. 'default' is the bundled model."),
+    typer.Option(
+        help="Stage I model to start from, or a model to fine-tune: a folder, 'default' or 'accurate' (bundled)."
+    ),
 ]
 _Tokenizer = Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")]
 # loss and schedule

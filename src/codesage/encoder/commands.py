@@ -1,11 +1,16 @@
-"""`codesage initialise`, `export` and `export-hub`: commands that write model folders without training."""
+"""`codesage initialise`, `convert`, `export` and `export-hub`: commands that write model folders without training."""
 
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from codesage.errors import CodesageError
 from codesage.training import options
+
+_COUNTED = 100_000  # pairs, at most, whose pieces of words are counted
+_CONVERTED_TOKENS = 256  # of a converted model until it is trained
 
 
 def export_hub(
@@ -54,3 +59,30 @@ def export(
     export_folder(model, out, int8_only=int8_only, names=names)
     for file in sorted(out.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+
+
+def convert(
+    model: Annotated[str, typer.Argument(help="minilm, or the folder of a sentence-transformers model of the type BERT.")],
+    out: options.Out,
+    corpus: Annotated[Path | None, typer.Option(help="Corpus that shows which pieces of words are frequent.")] = None,
+    vocab_size: Annotated[int, typer.Option(min=0, help="Keep this many pieces, the most frequent in --corpus; 0: all.")] = 0,
+) -> None:
+    """Convert a BERT-type sentence encoder into a model folder, as a start for Stage II on your own code."""
+    from codesage.artifacts import open_artifact
+    from codesage.corpus.read import read_pairs
+    from codesage.encoder import bert, sentence
+    from codesage.encoder.export import export as publish_encoder
+
+    if bool(vocab_size) != (corpus is not None):
+        raise CodesageError("give --vocab-size and --corpus together: the corpus shows which pieces to keep")
+    folder, known_as = sentence.folder_of(model)
+    texts = iter(())
+    if corpus is not None:
+        count = sum(open_artifact(corpus, "corpus").facts["pairs"].values())
+        texts = chain.from_iterable(
+            (pair.text, pair.code) for pair in islice(read_pairs(corpus), 0, None, 1 + count // _COUNTED)
+        )
+    encoder, tokenizer = bert.from_bert(folder, texts=texts, vocab_size=vocab_size)
+    facts = {"stages": [], "start": known_as, "max_tokens": _CONVERTED_TOKENS}
+    publish_encoder(encoder, tokenizer, out, settings={"vocab_size": vocab_size}, facts=facts, precisions=())
+    typer.echo(f"{out}: {encoder.config.parameters():,} parameters, {tokenizer.vocab_size:,} entries")

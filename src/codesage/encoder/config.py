@@ -10,11 +10,15 @@ from pathlib import Path
 from codesage.errors import CodesageError
 
 FILE = "config.json"
+ACTIVATIONS = {"gelu_new": "tanh", "gelu": "none"}  # the approximation of GELU, as torch and ONNX name it
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Shape and regularisation of the pre-LN GPT-2 body, with the field names of the published config.json."""
+    """Shape and regularisation of the encoder, with the field names of the published config.json.
+
+    The published encoders are pre-LN GPT-2 bodies. `norm_first` and `activation_function` also allow the post-LN body of BERT.
+    """
 
     hidden_size: int
     num_hidden_layers: int
@@ -22,12 +26,13 @@ class Config:
     vocab_size: int = 49_154
     max_position_embeddings: int = 2048
     intermediate_size: int = 0  # 0: four times hidden_size
-    activation_function: str = "gelu_new"
+    activation_function: str = "gelu_new"  # one of ACTIVATIONS
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     embedding_dropout_prob: float = 0.1
     attention_dropout_prob: float = 0.1
     residual_dropout_prob: float = 0.1
+    norm_first: bool = True  # False: post-LN, the residual stream is normalised before each sum (BERT)
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
@@ -42,8 +47,12 @@ class Config:
             raise CodesageError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
-        if self.activation_function != "gelu_new":
-            raise CodesageError(f"activation_function is {self.activation_function!r}, expected 'gelu_new'")
+        if self.activation_function not in ACTIVATIONS:
+            raise CodesageError(
+                f"activation_function is {self.activation_function!r}, expected one of {', '.join(ACTIVATIONS)}"
+            )
+        if not isinstance(self.norm_first, bool):
+            raise CodesageError(f"norm_first is {self.norm_first!r} in the encoder's config, expected true or false")
 
     def parameters(self) -> int:
         """Exact number of parameters of an `Encoder` of this shape; the head is tied to the embedding."""

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.encoder.config import ACTIVATIONS
 from codesage.encoder.folders import FP32, INT8, TOKENS
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_with_tokenizer, save_weights
@@ -124,14 +125,16 @@ def _hidden(graph: _Graph, encoder: Encoder) -> tuple[str, tuple[str, ...]]:
     tokens, table = graph.lookup(encoder.wte, "ids")
     x = graph.add("Add", tokens, graph.lookup(encoder.wpe, reach)[0])
     for block in encoder.h:
-        qkv = graph.linear(graph.norm(x, block.ln_1), block.attn.c_attn)
+        normed = graph.norm(x, block.ln_1)
+        qkv = graph.linear(normed, block.attn.c_attn)
         q, k, v = graph.add_several("Split", qkv, outputs=3, axis=-1, num_outputs=3)
         attended = graph.add(
             "MultiHeadAttention", q, k, v, "", "mask", num_heads=config.num_attention_heads, domain="com.microsoft"
         )
-        x = graph.add("Add", x, graph.linear(attended, block.attn.c_proj))
-        inner = graph.add("Gelu", graph.linear(graph.norm(x, block.ln_2), block.mlp.c_fc), approximate="tanh")
-        x = graph.add("Add", x, graph.linear(inner, block.mlp.c_proj))
+        x = graph.add("Add", x if config.norm_first else normed, graph.linear(attended, block.attn.c_proj))
+        normed = graph.norm(x, block.ln_2)
+        inner = graph.add("Gelu", graph.linear(normed, block.mlp.c_fc), approximate=ACTIVATIONS[config.activation_function])
+        x = graph.add("Add", x if config.norm_first else normed, graph.linear(inner, block.mlp.c_proj))
     return graph.norm(x, encoder.ln_f), table
 
 

@@ -4,11 +4,17 @@ from pathlib import Path
 
 FP32, INT8 = "model.onnx", "model.int8.onnx"
 TOKENS = "tokens.int8.onnx"  # of Stage I: what predicts hidden tokens
-BUNDLED = Path(__file__).parent.parent / "models" / "default"
+_MODELS = Path(__file__).parent.parent / "models"
+BUNDLED_MODELS = {name: _MODELS / name for name in ("default", "accurate")}  # the second is better, larger and slower
+BUNDLED = BUNDLED_MODELS["default"]
+MODEL_HELP = "Model folder, or 'accurate': the larger bundled model. Default: the small bundled model."
 
 
 def folder_of(model: Path | str | None) -> Path:
-    """The folder of a model given by name or path. None and "default" mean the bundled model."""
-    if model is None or (str(model) == "default" and not Path(model).exists()):
+    """The folder of a model given by name or path; a path that exists comes before a bundled model of that name.
+
+    None means the bundled model "default".
+    """
+    if model is None:
         return BUNDLED
-    return Path(model)
+    return Path(model) if Path(model).exists() else BUNDLED_MODELS.get(str(model), Path(model))

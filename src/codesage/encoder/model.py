@@ -1,4 +1,4 @@
-"""The encoder: a pre-LN GPT-2 body, fully bidirectional (paper section 3, appendix A).
+"""The encoder: a pre-LN GPT-2 body, fully bidirectional (paper section 3, appendix A), or the post-LN body of BERT.
 
 In: the token ids of all documents in one flat sequence, and the length of each document. Out: the last hidden states, flat.
 There is no padding. Linear layers, norms and embeddings work on the flat tokens of all documents; only attention is limited
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codesage.encoder.config import Config
+from codesage.encoder.config import ACTIVATIONS, Config
 from codesage.errors import CodesageError
 
 
@@ -139,10 +139,11 @@ class FeedForward(nn.Module):
         super().__init__()
         self.c_fc = nn.Linear(config.hidden_size, config.intermediate_size)
         self.c_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.approximate = ACTIVATIONS[config.activation_function]
 
     def forward(self, x_MD: Tensor) -> Tensor:
         """(M, D) to (M, D)."""
-        return self.c_proj(F.gelu(self.c_fc(x_MD), approximate="tanh"))
+        return self.c_proj(F.gelu(self.c_fc(x_MD), approximate=self.approximate))
 
 
 class Norm(nn.LayerNorm):
@@ -155,7 +156,7 @@ class Norm(nn.LayerNorm):
 
 
 class Block(nn.Module):
-    """x += attn(ln_1(x)); x += mlp(ln_2(x))."""
+    """x += attn(ln_1(x)); x += mlp(ln_2(x)). Post-LN: x = ln_1(x); x += attn(x); x = ln_2(x); x += mlp(x)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -164,23 +165,27 @@ class Block(nn.Module):
         self.ln_2 = Norm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.mlp = FeedForward(config)
         self.mlp_dropout = nn.Dropout(config.residual_dropout_prob)
+        self.norm_first = config.norm_first
 
     def forward(self, x_TD: Tensor, layout: Layout, requested: Requested | None = None) -> Tensor:
         """(T, D) to (T, D), or to (M, D) for the tokens in `requested`."""
         rows_M = None if requested is None else requested.rows_M
-        y_MHK = self.attn(*self.before(x_TD, rows_M), layout, requested)
-        return self.after(x_TD if rows_M is None else x_TD[rows_M], y_MHK)
+        x_MD, *qkv = self.before(x_TD, rows_M)
+        return self.after(x_MD, self.attn(*qkv, layout, requested))
 
     # The parts before and after attention, which a block computes for each token separately.
 
-    def before(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, as from Attention.projected."""
-        return self.attn.projected(self.ln_1(x_TD), rows_M)
+    def before(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The residual stream (M, D) of the tokens `rows_M`; then queries, keys and values, as from Attention.projected."""
+        normed_TD = self.ln_1(x_TD)
+        x_TD = x_TD if self.norm_first else normed_TD
+        return x_TD if rows_M is None else x_TD[rows_M], *self.attn.projected(normed_TD, rows_M)
 
     def after(self, x_MD: Tensor, y_MHK: Tensor) -> Tensor:
         """The residual stream (M, D) plus the outputs of attention and of the feed-forward layers."""
         x_MD = x_MD + self.attn.merged(y_MHK)
-        return x_MD + self.mlp_dropout(self.mlp(self.ln_2(x_MD)))
+        normed_MD = self.ln_2(x_MD)
+        return (x_MD if self.norm_first else normed_MD) + self.mlp_dropout(self.mlp(normed_MD))
 
 
 class Blocks(nn.ModuleList):

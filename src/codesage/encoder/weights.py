@@ -62,14 +62,15 @@ def load_encoder(folder: Path | str) -> Encoder:
     config = load_config(folder)
     with torch.device("meta"), _WithoutValues():
         encoder = Encoder(config)
-    state = _from_published(_read_state(folder), encoder, folder)
+    state = _from_published(read_state(folder), encoder, folder)
     encoder.load_state_dict(state, assign=True)
     for parameter in encoder.parameters():
         parameter.requires_grad_(True)
     return encoder.eval()
 
 
-def _read_state(folder: Path) -> dict[str, Tensor]:
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a model folder by name. CodesageError when it holds none or a damaged file."""
     safetensors, pickle = folder / SAFETENSORS, folder / PICKLE
     if safetensors.is_file():
         from safetensors import SafetensorError

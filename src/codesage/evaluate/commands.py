@@ -25,8 +25,8 @@ _Models = Annotated[
     list[str],
     typer.Argument(
         metavar="[NAME=]MODEL...",
-        help="Model folders with optional names, also of sentence-transformers. 'default': the bundled model; 'static': its "
-        "token vectors without context; 'random': random weights; 'minilm': a general encoder.",
+        help="Model folders with optional names, also of sentence-transformers. 'default', 'accurate': the bundled models; "
+        "'static': the token vectors of 'default' without context; 'random': random weights; 'minilm': a general encoder.",
     ),
 ]
 _Data = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 
@@ -21,7 +22,7 @@ _Paths = Annotated[
     list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .", show_default=False)
 ]
 _IndexDir = Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")]
-_Model = Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")]
+_Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
 _Top = Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")]
 _Types = Annotated[
     list[str] | None,

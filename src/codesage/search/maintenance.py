@@ -17,6 +17,7 @@ import numpy as np
 
 from codesage.artifacts import MANIFEST
 from codesage.encoder import runtime
+from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search import database, postings
@@ -289,8 +290,9 @@ class Model:
 
 
 def models_at_hand(folders: list[Path]) -> Iterator[Model]:
-    """The bundled model, and the models in `folders` or up to two folders below them."""
-    yield _model("default (bundled)", runtime.folder_of(None))
+    """The bundled models, and the models in `folders` or up to two folders below them."""
+    for name, folder in BUNDLED_MODELS.items():
+        yield _model(f"{name} (bundled)", folder)
     for start in folders:
         for pattern in (MANIFEST, f"*/{MANIFEST}", f"*/*/{MANIFEST}"):
             for manifest in sorted(start.glob(pattern)):

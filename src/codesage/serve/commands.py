@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from codesage.encoder.folders import MODEL_HELP
+
 _SWITCH = 0.0005  # seconds until a thread that tokenises lets the event loop go on
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 def serve(
     root: Annotated[list[Path] | None, typer.Argument(help="Folders that may be searched; default: the current one.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder; default: the bundled one.")] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL_HELP)] = None,
     index_dir: Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8764,

@@ -27,6 +27,7 @@ class CodesageConfig(PreTrainedConfig):
         embedding_dropout_prob: float = 0.1,
         attention_dropout_prob: float = 0.1,
         residual_dropout_prob: float = 0.1,
+        norm_first: bool = True,
         **others: Any,
     ) -> None:
         shape = shapes.Config(
@@ -42,6 +43,7 @@ class CodesageConfig(PreTrainedConfig):
             embedding_dropout_prob,
             attention_dropout_prob,
             residual_dropout_prob,
+            norm_first,
         )
         for field in fields(shapes.Config):
             setattr(self, field.name, getattr(shape, field.name))
