@@ -262,11 +262,13 @@ def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):
 
 
 def test_a_converted_bert_gives_the_states_of_transformers(tmp_path):
+    from sentence_transformers import SentenceTransformer
     from transformers import AutoModel, BertModel
 
+    texts = ["parseJson(getUrls)", "HTMLParser <mask>", "the  value", "x", ""]
     model = BertModel.from_pretrained(bert_folder.write(tmp_path), add_pooling_layer=False).eval()
     encoder, tokenizer = from_bert(tmp_path)
-    documents = tokenizer.encode(["parseJson(getUrls)", "HTMLParser", "the value", "x"], max_tokens=30)
+    documents = tokenizer.encode(texts, max_tokens=30)
     rows = torch.tensor([0, 3, 4])
     flat, layout = torch.tensor(list(chain.from_iterable(documents))), Layout.of(list(map(len, documents)))
     with torch.no_grad():
@@ -282,3 +284,5 @@ def test_a_converted_bert_gives_the_states_of_transformers(tmp_path):
     with torch.no_grad():
         theirs = AutoModel.from_pretrained(tmp_path / "hub")(torch.tensor(documents[:1])).last_hidden_state[0]
     assert torch.allclose(theirs, parts[0], atol=1e-5)
+    ours = codesage.load(tmp_path / "model", precision="torch").encode(texts)
+    assert np.allclose(SentenceTransformer(str(tmp_path / "hub"), device="cpu").encode(texts), ours, atol=1e-5)

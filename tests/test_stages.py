@@ -13,7 +13,6 @@ from codesage import CodesageError
 from codesage.artifacts import open_artifact, publish
 from codesage.classify.folds import macro_f1
 from codesage.evaluate import local, metrics, stage, tasks
-from codesage.search.ranking import reciprocal_rank_fusion
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
 
@@ -90,13 +89,26 @@ def test_metrics_golden_and_against_loops():
         metrics.ranks(np.array([[np.nan]]), [0])
 
 
-def test_fusion_equals_that_of_search():
-    generator = np.random.default_rng(0)
-    a, b = generator.normal(size=(2, 3, 20))
-    fused = stage.rank_scores(a) + stage.rank_scores(b)
-    for row in range(3):
-        want = dict(reciprocal_rank_fusion([np.argsort(-a[row]).tolist(), np.argsort(-b[row]).tolist()]))
-        np.testing.assert_allclose(fused[row], [want[i] for i in range(20)])
+def test_fused_scores_are_sums_of_standardised_ones():
+    task = tasks.RetrievalTask("t", ["read file", "nothing"], ["read a file", "write file", "x", "read"], [0, 3])
+    random = np.random.default_rng(0)
+
+    class Encoder:
+        def encode(self, texts, *, kind="code"):
+            return random.normal(size=(len(texts), 8)).astype(np.float32)
+
+    _, scores = next(stage.score_blocks({"m": Encoder()}, task, dense_weight=2.0))
+    words, cosines = np.log1p(scores["BM25"][0]), scores["m"][0]
+    want = (words - words.mean()) / words.std() + 2 * (cosines - cosines.mean()) / cosines.std()
+    np.testing.assert_allclose(scores["m + BM25"][0], want, rtol=1e-4)
+    assert not scores["BM25"][1].any()  # no candidate holds the words: the vectors decide alone
+    assert (np.argsort(-scores["m + BM25"][1]) == np.argsort(-scores["m"][1])).all()
+
+
+def test_standardised_scores_do_not_depend_on_the_scale():
+    scores = np.random.default_rng(0).normal(size=(3, 20)).astype(np.float32)
+    np.testing.assert_allclose(stage.standardised(5 + 3 * scores), stage.standardised(scores), atol=1e-5)
+    assert not stage.standardised(np.full((2, 5), 0.1, np.float32)).any()
 
 
 def test_benchmark_loaders(tmp_path):

@@ -1,8 +1,8 @@
 """Evaluate systems on a task: an encoder, BM25 over identifier words, and the fusion of both.
 
 In: a task and models. Out: for retrieval, the rank of each query's answer, or its average precision, in each system; for
-clones, F1; for classification, the figures of a linear head on frozen features. Rankings are fused as in codesage.search, over
-full rankings; features are fused side by side (features.py). Shapes: Q queries, C candidates, q queries of a block, P pairs,
+clones, F1; for classification, the figures of a linear head on frozen features. For retrieval, scores are fused; for
+classification, features are fused side by side (features.py). Shapes: Q queries, C candidates, q queries of a block, P pairs,
 N texts, D width.
 """
 
@@ -29,7 +29,7 @@ from codesage.words import split_words
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
-FUSION_K = 60.0
+_EQUAL = 1e-9  # standard deviation of scores that differ by rounding only
 _BLOCK = 512  # queries that are scored at a time
 
 
@@ -164,32 +164,30 @@ def score_blocks(
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """The scores of a block of queries with all candidates, float (q, C), by system, block after block.
 
-    The systems are BM25, each model (cosine), and each model fused with BM25. In the fusion, full text has weight 1 and
-    the vectors have weight `dense_weight`. `words`: indexes that are there already.
+    The systems are BM25, each model (cosine), and each model fused with BM25: log(1 + BM25) and the cosine, each standardised
+    over the candidates, are added, full text with weight 1 and the cosine with `dense_weight`. A sum of scores keeps how much
+    better a candidate is, which ranks lose (Bruch et al. 2023). `words`: indexes that are there already.
     """
     index = (words or WordScores()).of(task.candidates)
     sides = {name: vectors(model, task, centred=centred) for name, model in models.items()}
     for start in range(0, len(task.queries), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(task.queries)))
         scores = {"BM25": index.scores(task.queries[block])}
-        by_words = rank_scores(scores["BM25"])
+        by_words = standardised(np.log1p(scores["BM25"]))
         for name, (queries_QD, candidates_CD) in sides.items():
             scores[name] = queries_QD[block] @ candidates_CD.T
-            scores[f"{name} + BM25"] = rank_scores(scores[name], dense_weight) + by_words
+            scores[f"{name} + BM25"] = dense_weight * standardised(scores[name]) + by_words
         yield block, scores
 
 
-def rank_scores(scores_QC: np.ndarray, weight: float = 1.0) -> np.ndarray:
-    """What a ranking adds to the fused score in reciprocal rank fusion, as in codesage.search.ranking: float64 (Q, C).
+def standardised(scores_QC: np.ndarray) -> np.ndarray:
+    """Each row with mean 0 and standard deviation 1, or 0 where all its scores are equal: float64 (Q, C).
 
-    Equal scores share the worst of their ranks, so the order of candidates does not matter.
+    So the scores of different systems can be added.
     """
-    return weight / (FUSION_K + _ranks_of_all(scores_QC))
-
-
-def _ranks_of_all(scores_QC: np.ndarray) -> np.ndarray:
-    ordered = np.sort(scores_QC, axis=1)
-    return np.stack([len(row) - np.searchsorted(o, row, side="left") for row, o in zip(scores_QC, ordered, strict=True)])
+    centred_QC = scores_QC - scores_QC.mean(1, keepdims=True, dtype=np.float64)
+    deviation_Q1 = centred_QC.std(1, keepdims=True)
+    return np.divide(centred_QC, deviation_Q1, out=np.zeros_like(centred_QC), where=deviation_Q1 > _EQUAL)
 
 
 def measure(ranks_Q: np.ndarray) -> dict[str, float]:
