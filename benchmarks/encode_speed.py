@@ -129,11 +129,13 @@ class Plain(nn.Module):
         x_BLD = encoder.wte(ids_BL) + encoder.wpe(torch.arange(ids_BL.shape[1]))
         seen_B11L = mask_BL[:, None, None, :].bool()
         for block in encoder.h:
-            parts = block.attn.c_attn(block.ln_1(x_BLD)).chunk(3, dim=-1)
+            normed_BLD = block.ln_1(x_BLD)
+            parts = block.attn.c_attn(normed_BLD).chunk(3, dim=-1)
             q, k, v = (part.unflatten(-1, (block.attn.heads, -1)).transpose(1, 2) for part in parts)
             y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=seen_B11L)
-            x_BLD = x_BLD + block.attn.c_proj(y_BHLK.transpose(1, 2).flatten(2))
-            x_BLD = x_BLD + block.mlp(block.ln_2(x_BLD))
+            x_BLD = (x_BLD if block.norm_first else normed_BLD) + block.attn.c_proj(y_BHLK.transpose(1, 2).flatten(2))
+            normed_BLD = block.ln_2(x_BLD)
+            x_BLD = (x_BLD if block.norm_first else normed_BLD) + block.mlp(normed_BLD)
         weights_BL1 = mask_BL[..., None].float()
         return F.normalize((encoder.ln_f(x_BLD) * weights_BL1).sum(1), dim=-1)
 

@@ -1,11 +1,11 @@
 """Write the card of a trained model beside its weights: what it was trained on, and what was measured.
 
-Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME [BEFORE...]; NAME is its row in the figures, BEFORE are the folders
-of the models that training started from, the first one first. Every figure comes from these.
+Run: python runs/card.py MODEL CORPUS RETRIEVAL.json NAME [BEFORE...] [--title TITLE]; NAME is its row in the figures, BEFORE
+are the folders of the models that training started from, the first one first. Every figure comes from these.
 """
 
+import argparse
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,10 +17,16 @@ from codesage.evaluate.reports import table
 
 def main() -> None:
     """Write README.md into the model folder."""
-    model, corpus = open_artifact(sys.argv[1], "model"), open_artifact(sys.argv[2], "corpus", verify=False)
-    measured = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("model", "corpus", "retrieval", "name"):
+        parser.add_argument(name)
+    parser.add_argument("before", nargs="*")
+    parser.add_argument("--title", default="CodeSage nano")
+    given = parser.parse_args()
+    model, corpus = open_artifact(given.model, "model"), open_artifact(given.corpus, "corpus", verify=False)
+    measured = json.loads(Path(given.retrieval).read_text(encoding="utf-8"))
     config, facts, data = load_config(model.path), model.facts, corpus.facts
-    history = [*(open_artifact(before, "model", verify=False).facts for before in sys.argv[5:]), facts]
+    history = [*(open_artifact(before, "model", verify=False).facts for before in given.before), facts]
     held_out = sorted({pair.package for pair in read_pairs(corpus.path, held_out=True)})
     counts = ", ".join(f"{count:,} {language}" for language, count in sorted(data["pairs"].items()))
     text = (
@@ -28,11 +34,10 @@ def main() -> None:
 license: apache-2.0
 tags: [code, feature-extraction, codesage]
 ---
-# CodeSage nano: the bundled default
+# {given.title}
 
 An encoder of source code and of text about it: {config.num_hidden_layers} layers, width {config.hidden_size}, \
-{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. A small model after minutes of training: it is \
-there so that search works at once, beside full-text ranking, not to compete with published models.
+{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. {_origin(facts)}
 
 ## Trained on
 A corpus of {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
@@ -44,7 +49,7 @@ Packages, with version and licence as stated by each: {packages_of(data, held_ou
 
 ## Measured
 {measured["cpu"]}, {measured["cores"]} cores, Python {measured["python"]}, onnxruntime {measured["versions"]["onnxruntime"]}, \
-{measured["date"]}. `{sys.argv[4]}` is this folder (int8); "+ BM25": fused, vectors at weight {measured["dense_weight"]}.
+{measured["date"]}. `{given.name}` is this folder (int8); "+ BM25": fused, vectors at weight {measured["dense_weight"]}.
 
 {table(measured["figures"])}
 
@@ -53,6 +58,19 @@ Packages, with version and licence as stated by each: {packages_of(data, held_ou
         + "\n"
     )
     (model.path / "README.md").write_text(text, encoding="utf-8")
+
+
+def _origin(facts: dict) -> str:
+    """What the model was before its training."""
+    if start := facts.get("start"):
+        return (
+            f"Its blocks, positions and tokens start from {start}, a general sentence encoder, converted by `codesage "
+            "convert`; Stage II then taught it code."
+        )
+    return (
+        "A small model after minutes of training: it is there so that search works at once, beside full-text ranking, not to "
+        "compete with published models."
+    )
 
 
 def stages_of(history: list[dict]) -> str:
