@@ -1,6 +1,5 @@
 """Start from a BERT-type sentence encoder: equal hidden states, the tokenizer, exports, training and bad folders."""
 
-
 import numpy as np
 import pytest
 import torch

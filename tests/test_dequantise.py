@@ -7,7 +7,7 @@ import torch
 import codesage
 from codesage.encoder import export
 from codesage.encoder.config import Config
-from codesage.encoder.folders import BUNDLED, FP32, INT8
+from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS, FP32, INT8
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_encoder
 from codesage.errors import CodesageError
@@ -32,12 +32,14 @@ def test_an_exported_model_gives_its_weights_back(encoder: Encoder, tmp_path, na
         assert ((loaded[key].reshape(len(tensor), -1) - matrix).abs() <= bound).all(), key
 
 
-def test_the_bundled_model_is_a_start_for_training() -> None:
+@pytest.mark.parametrize(("name", "most"), [("default", 12e6), ("accurate", 20e6)])
+def test_a_bundled_model_is_small_and_a_start_for_training(name: str, most: float) -> None:
     texts = ["def f(x): return x + 1", "class A: pass"]
-    searched = codesage.load("default").encode(texts)
-    ids = load_tokenizer(BUNDLED).encode(texts, max_tokens=256)
+    searched = codesage.load(name).encode(texts)
+    ids = load_tokenizer(BUNDLED_MODELS[name]).encode(texts, max_tokens=256)
     with torch.inference_mode():
-        trained = torch.nn.functional.normalize(load_encoder("default").embed(ids), dim=-1).numpy()
+        trained = torch.nn.functional.normalize(load_encoder(name).embed(ids), dim=-1).numpy()
+    assert sum(file.stat().st_size for file in BUNDLED_MODELS[name].iterdir()) < most
     np.testing.assert_array_less(0.99, (searched * trained).sum(1))
 
 

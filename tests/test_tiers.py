@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import codesage
+from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.search import index as index_station
 from codesage.search import partial
 from codesage.search.index import Index
@@ -199,8 +200,9 @@ def test_vectors_are_kept_as_directions():
     assert not restored(np.zeros((1, 256), np.int8)).any()
 
 
-def test_the_bundled_model_brings_its_table():
-    encoder = codesage.load()
+@pytest.mark.parametrize("name", BUNDLED_MODELS)
+def test_a_bundled_model_brings_its_table(name):
+    encoder = codesage.load(name)
     file = encoder.folder / table_name(encoder)
     assert file.is_file(), f"run: python scripts/static_table.py {encoder.folder}"
     assert {path.name for path in encoder.folder.glob("static-*")} == {file.name}

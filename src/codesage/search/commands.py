@@ -279,7 +279,7 @@ def models(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """List the bundled model and those in each FOLDER: width, tokens at a time, size, fingerprint."""
+    """List the bundled models and those in each FOLDER: width, tokens at a time, size, fingerprint."""
     from dataclasses import asdict
 
     from codesage.search.maintenance import models_at_hand
