@@ -87,11 +87,11 @@ def _renamed(state: dict[str, Tensor], layers: int, row_of: dict[str, int], name
     before = "embeddings.LayerNorm"
     for layer in range(layers):
         theirs = f"encoder.layer.{layer}."
-        names = {"ln_1": before} | {our: theirs + their for our, their in _OURS.items()}
+        tensors = {"ln_1": before} | {our: theirs + their for our, their in _OURS.items()}
         for kind in ("weight", "bias"):
             qkv = [state[f"{theirs}attention.self.{side}.{kind}"] for side in ("query", "key", "value")]
             ours[f"h.{layer}.attn.c_attn.{kind}"] = torch.cat(qkv)
-            ours |= {f"h.{layer}.{our}.{kind}": state[f"{their}.{kind}"] for our, their in names.items()}
+            ours |= {f"h.{layer}.{our}.{kind}": state[f"{their}.{kind}"] for our, their in tensors.items()}
         before = f"{theirs}output.LayerNorm"
     return ours | {f"ln_f.{kind}": state[f"{before}.{kind}"] for kind in ("weight", "bias")}
 
