@@ -32,7 +32,7 @@ def test_an_exported_model_gives_its_weights_back(encoder: Encoder, tmp_path, na
         assert ((loaded[key].reshape(len(tensor), -1) - matrix).abs() <= bound).all(), key
 
 
-@pytest.mark.parametrize(("name", "most"), [("default", 12e6), ("accurate", 20e6)])
+@pytest.mark.parametrize(("name", "most"), [("default", 12e6), ("general", 20e6)])
 def test_a_bundled_model_is_small_and_a_start_for_training(name: str, most: float) -> None:
     texts = ["def f(x): return x + 1", "class A: pass"]
     searched = codesage.load(name).encode(texts)

@@ -145,7 +145,7 @@ def test_models_at_hand(root, tmp_path, monkeypatch):
     shutil.copytree(folder_of(None), tmp_path / "models" / "broken")
     (tmp_path / "models" / "broken" / "config.json").write_text("{")
     found = json.loads(run("models", "--json").stdout)["models"]
-    assert [one["name"] for one in found] == ["default (bundled)", "accurate (bundled)", "models/broken", "models/mine"]
+    assert [one["name"] for one in found] == ["default (bundled)", "general (bundled)", "models/broken", "models/mine"]
     assert (
         found[0]["fingerprint"] == found[3]["fingerprint"] != found[1]["fingerprint"]
         and found[2]["fault"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _Model = Annotated[
     Path | None,
-    typer.Option(help="Stage I model to start from, or a model to fine-tune: a folder, 'default' or 'accurate' (bundled)."),
+    typer.Option(help="Stage I model to start from, or a model to fine-tune: a folder, 'default' or 'general' (bundled)."),
 ]
 _Tokenizer = Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")]
 # loss and schedule

@@ -5,9 +5,9 @@ from pathlib import Path
 FP32, INT8 = "model.onnx", "model.int8.onnx"
 TOKENS = "tokens.int8.onnx"  # of Stage I: what predicts hidden tokens
 _MODELS = Path(__file__).parent.parent / "models"
-BUNDLED_MODELS = {name: _MODELS / name for name in ("default", "accurate")}  # the second is better, larger and slower
+BUNDLED_MODELS = {name: _MODELS / name for name in ("default", "general")}  # the second is larger and slower
 BUNDLED = BUNDLED_MODELS["default"]
-MODEL_HELP = "Model folder, or 'accurate': the larger bundled model. Default: the small bundled model."
+MODEL_HELP = "Model folder, or 'general': the larger bundled model, for plain questions. Default: the small one."
 
 
 def folder_of(model: Path | str | None) -> Path:

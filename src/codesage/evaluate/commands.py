@@ -25,7 +25,7 @@ _Models = Annotated[
     list[str],
     typer.Argument(
         metavar="[NAME=]MODEL...",
-        help="Model folders with optional names, also of sentence-transformers. 'default', 'accurate': the bundled models; "
+        help="Model folders with optional names, also of sentence-transformers. 'default', 'general': the bundled models; "
         "'static': the token vectors of 'default' without context; 'random': random weights; 'minilm': a general encoder.",
     ),
 ]
