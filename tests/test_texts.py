@@ -69,6 +69,17 @@ MARKUP = [
     ("typescript", "Opens the door as per https://x.y,", "Opens the door"),
     ("java", "Mail bob@example.org on failure of the job", "Mail on failure of the job"),
     ("java", "Wraps an <option> tag of a <form>", "Wraps an <option> tag of a <form>"),
+    (
+        "typescript",
+        "Makes a [[Signer]] of [[a.Key|the key]] and a[Index] or [optional] [x]",
+        "Makes a Signer of the key and a[Index] or [optional] [x]",
+    ),
+    (
+        "python",
+        "A [`Trainer`] of a [MarianModel] or [`a.B.run()`], with [NOTE] and [Index]",
+        "A Trainer of a MarianModel or a.B.run(), with [NOTE] and [Index]",
+    ),
+    ("ruby", "Returns the +index+th of the +node+s, 1 + 2 + 3", "Returns the index-th of the nodes, 1 + 2 + 3"),
 ]
 
 
@@ -445,6 +456,13 @@ def test_prefaces_and_pointers_are_no_summaries():
         "An error occurred",
         "The compiler just uses the other one, why do we need this?",
         "Returns true iff",
+        "Marked as SecurityCritical because it allocates a handle",
+        "Now in local memory, since it is not updated once created",
+        "Access to the list, the table and the counter should be guarded by the lock",
+        "When called on the user thread, make sure to check the audio thread",
+        'Used as a "workaround" for aliases in the factory',
+        "Put the following line in your login script",
+        "NameScope class adapted from PHPStan code",
     ):
         assert is_remark(text, "function"), text
     for text in (
@@ -462,6 +480,10 @@ def test_prefaces_and_pointers_are_no_summaries():
         "Constructor used to read an old binary table from a document",
         "This function frees what it must not keep",
         "An error handler that prints to the console",
+        "Marks the node as visited",
+        "Access to the list of open files",
+        "When called on an empty list, makes a new one",
+        "Options copied from the parent, by name",
     ):
         assert not is_remark(text, "function"), text
 
@@ -535,6 +557,7 @@ def test_declarations_conditions_and_names_above_a_text_are_cut(language, name, 
         ('"row" can be NULL to avoid the mode of tables', "(emitter_t *emitter, emitter_row_t *row)", True),
         ("x[0:m] and y[0:n] are vectors of digits", "(digit *x, Py_ssize_t m, digit *y, Py_ssize_t n)", True),
         ("iter is an iterator over pairs", "(self, iter)", True),
+        ("bv describes the memory that starts at scanp", "(scanp unsafe.Pointer, bv *bitvector)", True),
         ("iter is an iterator over pairs", "(self, iterator)", False),
         ("limits the number of bytes", "(int limits)", False),
         ("maxBytes of the input are copied", "(Input input, int maxBytes)", False),
@@ -564,12 +587,15 @@ def test_a_function_gives_no_pair_with_a_text_about_its_parameter():
         "The workhorse of writeFieldBegin",
         "Copy-constructor used for new instances",
         "ctor used in HttpRuntime",
+        "A structure used by get_txn_key_body()",
+        "Set the above values",
     ],
 )
 def test_what_code_is_beside_other_code_says_nothing(text):
     assert says_nothing(text) or is_remark(text)
     assert not says_nothing("The guts of the parser of command lines")
     assert not says_nothing("This function takes a square root")
+    assert not says_nothing("A structure used by the garbage collector to mark what is alive")
 
 
 @pytest.mark.parametrize("text", ["IActivator::Activate", "AdapterView#OnItemClickListener", "javax.sql.DataSource.setTimeout"])
@@ -585,3 +611,24 @@ def test_labels_of_sections_and_prototypes_do_not_join_the_text():
     assert summary("lua_encode; r:encode(string) - encodes a string to Base64", "c", name="lua_encode") == (
         "encodes a string to Base64"
     )
+
+
+@pytest.mark.parametrize("label", ["TODO", "FIXME", "XXX", "HACK", "TODO(ann)"])
+@pytest.mark.parametrize("language", ["c", "ruby", "go", "python", "java"])
+def test_a_task_is_no_text_with_or_without_its_label(label, language):
+    assert refusal(summary(f"{label}: Evaluate whether we should rely on labels", language, name="parse")) == "says nothing"
+
+
+def test_options_of_rdoc_are_no_part_of_the_text():
+    assert (
+        summary("Sets up the plugin.\n\nOptions:\n:file :: The file to read\nname:: The name\n  of it", "ruby")
+        == "Sets up the plugin"
+    )
+    assert refusal(summary("Plugin options:\n:file :: The file to read\n:name :: The name of it", "ruby")) == "too short"
+    assert description("Sets it up.\n:file :: The file to read", "ruby") == "file: The file to read."
+
+
+def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():
+    assert summary("Moves dates by methods, such as:\n* plus", "java") == "Moves dates by methods"
+    assert summary("Makes a URL helper, so you can do:\n\n  foo_url(bar)", "ruby") == "Makes a URL helper"
+    assert refusal(summary("Represents an edge as:", "javascript")) == "no sentence"

@@ -21,6 +21,7 @@ _SIGNATURE_LINE = re.compile(
     r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
 )
 _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]{0,120}))?:(?=\s|$)\s*(.*)$", re.DOTALL)
+_LABELLED = re.compile(r"(:?\w[\w?!]{0,60})\s?::\s+(?=\S)")  # an option in a list of RDoc
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
 _CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # every other block of code begins with one of them
@@ -74,6 +75,9 @@ class _Reader(TagReader, SectionReader):
         first = stripped[0]
         if first in "cC:" and stripped[:9].lower().lstrip(":").startswith("call-seq"):
             return self._until_blank(at)
+        if self.language == "ruby" and ":: " in stripped and (label := _LABELLED.match(stripped)):
+            self._open("param", label.group(1).lstrip(":"), stripped[label.end() :])
+            return at + 1
         if not first.isalnum():
             after = self._marked(at, stripped, first)
             if after:

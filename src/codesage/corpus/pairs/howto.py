@@ -39,6 +39,7 @@ _TAG = re.compile(
     r"|<(?P<slash>/?)snippet_?(?P<azure>[\w-]{1,120})>)",
     re.MULTILINE,
 )
+_TAG_PARTS = ("[END", "snippet-end:", "end::", "</snippet")  # a text with a closed tag contains one of them
 _NO_TITLE = frozenset({
     "a", "about", "added", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus",
     "breaking", "bug", "bugfixes", "changed", "changelog", "changes", "class", "deprecated", "features", "fixed", "fixes",
@@ -124,6 +125,8 @@ def tagged_of(document: Document) -> Iterator[Pair]:
 
     A tag gives no pair if it is never closed, if its code is too short or too long, or if its words say too little.
     """
+    if not any(part in document.text for part in _TAG_PARTS):
+        return
     open_tags: dict[str, int] = {}  # tag -> start of the next line, in characters
     breaks: list[int] = []
     for match in _TAG.finditer(document.text):

@@ -41,13 +41,18 @@ _MARKDOWN_LINK = re.compile(
     r"\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]"
 )
 _GO_LINK = re.compile(r"(?<![\w\]])\[\*?([A-Za-z_][\w./]{0,120})\](?![\w(\[])")
+_WIKI_LINK = re.compile(r"\[\[([A-Za-z_][\w.#:]{0,120})(?:\|([^\[\]|]{1,120}))?\]\]")  # TypeDoc
+_CLASS_LINK = re.compile(
+    r"(?<![\w\]])\[(?:`([A-Za-z_][\w.]{0,120}(?:\(\))?)`|((?=\w{0,120}[a-z])[A-Z]\w{0,120}[A-Z]\w{0,120}))\](?![\w(\[])"
+)
 _YARD_LINK = re.compile(r"\{(?:file:|render:|include:)?([A-Z#.][\w:#?!.=/\[\]]{0,120})(?:\s+([^{}]{1,200}))?\}")
 _RDOC_LINK = re.compile(
     r"(?:\{([^{}]{1,200})\}|(?<!\w)(\w{1,60}))\[(?:https?:|link:|rdoc-\w+:|mailto:|www\.|ftp:)[^\[\]\s]{0,300}\]"
 )
 _RDOC_ESCAPE = re.compile(r"(?<![\w\\`'\"/])\\(?=[A-Za-z_#][A-Za-z_#:])")
 _RDOC_EMPHASIS = re.compile(r"(?<![\w`])_([A-Za-z]{1,40})_(?!\w)")
-_PLUS = re.compile(r"(?<![\w+])\+([\w:.@#?!\[\]=]{1,80})\+(?![\w+])")
+_PLUS = re.compile(r"(?<![\w+])\+([\w:.@#?!\[\]=]{1,80})\+(?:(?=s\b)|(?![\w+]))")
+_PLUS_ORDINAL = re.compile(r"(?<![\w+])\+(\w{1,80})\+(?=(?:th|st|nd|rd)\b)")  # +index+th
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})([^\s*][^*\n]{0,120}?)\1(?![\w*])")
 _UNDERSCORES = re.compile(r"(?<![\w_])__([A-Za-z][^_\n]{0,120}?[ ,.;:][^_\n]{0,80}?)__(?!\w)")
 _HEADING_MARKS = re.compile(r"#{1,6}\s+(?=\w)")
@@ -82,6 +87,7 @@ _LONE_MARKS = frozenset(",.;:!?)")
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _EMPTY_BRACKETS = re.compile(r"\s?\((?:\s|see|see also|cf\.?|e\.g\.|at|[:,;])*\)(?=\s|$|[.,;:])", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")
+_CLASS_LINKED = ("python", "javascript", "typescript", "")  # languages whose documentation may have links such as [ClassName]
 _MOJIBAKE = ("Ã", "â€", "Â", "â\x80", "ï»¿")
 _SYMBOLS = "\u2300"  # from here on: emoji, boxes and variation selectors; before: letters, accents, arrows, degrees
 _MARKED = re.compile(r"[<`{\[+*&|\\@%#:/\x1b_]")  # prose without one of these has no markup
@@ -128,8 +134,11 @@ def _without_markdown(text: str, language: str) -> str:
         text = _IMAGE.sub("", text) if "![" in text else text
         text = _FOOTNOTE.sub("", text) if "]_" in text else text
         text = _MARKDOWN_LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
+        text = _WIKI_LINK.sub(lambda match: match.group(2) or match.group(1), text) if "[[" in text else text
         text = _GO_LINK.sub(r"\1", text) if language in ("go", "") else text
+        text = _CLASS_LINK.sub(lambda match: match.group(1) or match.group(2), text) if language in _CLASS_LINKED else text
     if "+" in text and language in ("ruby", ""):
+        text = _PLUS_ORDINAL.sub(r"\1-", text)
         text = _PLUS.sub(r"\1", text)
     if "*" in text:
         text = _EMPHASIS.sub(r"\2", text)

@@ -36,7 +36,7 @@ _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
 _NAME_DASH = re.compile(
-    r"(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
+    r"(?!(?i:todo|fixme|xxx|hack|bug|notes?|nb|warning|caution|important|attention|deprecated)\b)(?:(?:struct|union|enum|typedef|function|class|macro)\s+)?[\w.:]{1,120}\s?(?:\([^()]{0,200}\))?\s*"
     r"(?:\s[-–—]{1,2}\s|--\s|:\s)\s*(?=\S)"
 )
 _SECTION = re.compile(r"\s(?:USAGE|INPUTS)(?:$|\s(?=[a-zA-Z_]))")  # of HDF5's comments, whose line break is lost
@@ -63,7 +63,8 @@ _ENDS_IN_AIR = re.compile(
 )
 _LEAD_IN = re.compile(  # words at the end that lead to a list or code outside the sentence
     r"[\s,;(-]*(?:\b(?:that is|namely|as follows|for example|for instance|e\.g\.?|i\.e\.?|such as|including|"
-    r"as in|see|examples?|ex|usage|in the following (?:way|manner|order|form|format))\b)?\s*:+$",
+    r"as in|see|examples?|ex|usage|so (?:that )?(?:you|we|one) can (?:do|write|say|use)|"
+    r"in the following (?:way|manner|order|form|format))\b)?\s*:+$",
     re.IGNORECASE,
 )
 _DANGLING = ("e.g", "i.e", "such as", "for example", "that is", "namely")
@@ -158,10 +159,10 @@ def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tup
         if sentence and is_code(sentence):
             return "", "", template or sentence, False
         says = sentence and not (says_nothing(sentence) or is_remark(sentence))
-        says = says and (sentence[-1] != ":" or not _ENDS_IN_AIR.search(sentence))
-        if says and (sure or tells_what_it_does(sentence)):
+        in_air = bool(sentence) and sentence[-1] == ":" and _ENDS_IN_AIR.search(f"{_LEAD_IN.sub('', sentence)}:") is not None
+        if says and not in_air and (sure or tells_what_it_does(sentence)):
             return sentence, text, template, sure
-        template, sure = template or sentence or cleaned, sure and not sentence
+        template, sure = template or ("" if in_air else sentence or cleaned), sure and not sentence
     return "", "", template, sure
 
 

@@ -31,6 +31,10 @@ _OPENS = re.compile(
     r"obsolete|legacy|historically|currently|sadly|hopefully|hack|kludge|nb|even (?:if|though|when)|as|it|they|these|those|we|"
     r"you|i|he|she|do not|don't|never|please|must|should|shall|cannot|can't|may|might|internal use|user beware|"
     r"(?:for|back)wards? compatib\w+|keep (?:this|these|it|in sync|them)|make sure (?:you|to|we|it is)|"
+    r"marked as|now|access to [^.]{0,100} (?:should|must) be|when [^,]{0,80}, make sure|used as an? \"?(?:hack|work-?around)|"
+    r"(?:put|add|insert|paste|include) the following|"
+    r"(?:\w+ ){0,2}(?:class|function|method|code|implementation|routine)s? "
+    r"(?:adapted|borrowed|stolen|ported|copied|taken) from|"
     r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
     r"not(?! null| empty)|only(?! \w+s )|no|(?:warning|caution|attention|notes?) ?:|note that|"
     r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)|"
@@ -79,7 +83,7 @@ _SUBJECT = re.compile(  # a name that may be that of a parameter, with a verb th
     r"[\"'`*&]?(?!(?:this|it|that|function|method|class|def|get|set)\b)([a-z_]\w{0,60})[\"'`]?(?:\[[^\]]{0,20}\])?"
     r"(?: and [\"'`]?\w{1,60}(?:\[[^\]]{0,20}\])?[\"'`]?)? "
     r"(?:is|are|must|should|may|can|will|specif(?:y|ies)|indicates?|contains?|points to|holds|limits|controls|determines|"
-    r"represents?|refers to|denotes|means)\b"
+    r"represents?|refers to|denotes|means|describes?)\b"
 )
 _KINDS = frozenset(
     "class interface struct structure enum enumeration trait module type object record data definition implementation base "

@@ -88,6 +88,7 @@ _WHOLES = (
     r"(?:[a-z]{2,12}-\d+[,\s]*)+",
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
     r"(\w+)(?: \1)+",  # one word, repeated
+    r"(?:an? |the )?(?:struct|structure|type|class|helper|enum|function|method|routine) used (?:by|in) [\w.:]+(?:\(\))?",
     r"(?:similar|identical|analogous|equivalent) to (?:the |problem |#)?\S+",
     r"(?:init|initiali[sz]ation|set-?up|main|helper|utility|callback|internal) (?:function|method|routine|handler)"
     r"(?: (?:for|of) (?:the |this )?\w+)?",
@@ -107,7 +108,7 @@ _CONTEXT = re.compile(  # says when it is called or by whom, and not what it doe
 _VAGUE = re.compile(  # an action on something that every program has
     r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
     r"finish|prepare|configure|register|reset|validate|check|create|return|get|set|add|parse|read|write|save|send)(?:s|es)? "
-    r"(?:(?:the|this|an?|all|any|its|our|your|some|given|actual|main|current|specified|provided|new|console|internal|required|"
+    r"(?:(?:the|this|an?|all|any|above|below|following|preceding|its|our|your|some|given|actual|main|current|specified|provided|new|console|internal|required|"
     r"necessary|own) )*"
     r"(?:command|task|job|action|operation|work|event|request|message|data|input|output|query|test|method|function|callback|"
     r"handler|process|plugin|module|program|thing|stuff|result|class|object|instance|entity|element|item|value|state|option|entry|entrie|"
