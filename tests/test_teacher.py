@@ -199,3 +199,18 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
         [json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"
     ]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (contrast_commands.filter_pairs, "--model"),
+        (contrast_commands.mine_negatives, "--model"),
+        (contrast_commands.teach, "--tokenizer"),
+    ],
+)
+def test_bundled_models_are_given_by_name(command, option, tmp_path):
+    app = typer.Typer()
+    app.command()(command)
+    done = CliRunner().invoke(app, list(map(str, [tmp_path / "no-tokens", "--out", tmp_path / "out", option, "general"])))
+    assert isinstance(done.exception, CodesageError) and "no-tokens" in str(done.exception)

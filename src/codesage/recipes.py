@@ -21,6 +21,7 @@ _OURS = {"toy", "nano", "mini"}
 # Of one forward and backward: what a GPU of 80 GB holds with ease. Gradients are the same however a batch is cut.
 _LARGE = 80e9
 _MICRO_TOKENS = {"toy": 262_144, "nano": 262_144, "mini": 131_072, "small": 65_536, "base": 32_768, "large": 16_384}
+_CPU_MICRO_TOKENS = 4_096
 _SHALLOW_PAIRS, _EPOCHS = 1_024, 4  # of the phase that bypasses the blocks
 _FINE_PAIRS = 256  # a batch
 # Comments and tests are many and say less about what a whole function does.
@@ -68,7 +69,7 @@ def pretraining(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float
             encoder_of(size),
             examples.Settings(max_tokens=256, batch_tokens=4_096, random_offsets=True, seed=seed),
             loop.Settings(100_000, 3_000, 1e-3, seconds=seconds, embedding_rate=0.03, seed=seed),
-            micro_tokens=4_096,
+            micro_tokens=_CPU_MICRO_TOKENS,
             initial=initial_of(size),
         )
     return pretrain.Settings(
@@ -157,7 +158,8 @@ def contrasting(
 def fine_tuning(*, pairs: int, seconds: float = 0.0, seed: int = 0, memory: float = 0.0) -> contrast.Settings:
     """Stage II from a model that has been through it: the whole encoder from the first step, with linear decay.
 
-    The settings of the run that was measured (docs/log.md): batches of 256 pairs, texts of 48 tokens, code of 128.
+    The settings of the run that was measured (docs/log.md): batches of 256 pairs, texts of 48 tokens, code of 128. A CPU
+    computes small parts of a batch faster than the whole, and has the memory to keep their graphs.
     """
     steps = max(20, min(100_000, _EPOCHS * pairs // _FINE_PAIRS))
     return contrast.Settings(
@@ -172,6 +174,8 @@ def fine_tuning(*, pairs: int, seconds: float = 0.0, seed: int = 0, memory: floa
             seed=seed,
         ),
         negatives="uniform",
+        micro_tokens=0 if memory else _CPU_MICRO_TOKENS,
+        cached=False,
     )
 
 

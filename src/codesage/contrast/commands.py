@@ -110,10 +110,10 @@ def filter_pairs(
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.folders import BUNDLED
+    from codesage.encoder.folders import folder_of
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
-    opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
+    opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
 
     def show(done: int, kept: int) -> None:
         line = f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept"
@@ -153,10 +153,10 @@ def mine_negatives(
     from codesage.contrast import embedder, mining
     from codesage.contrast import teacher as teachers
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.folders import BUNDLED
+    from codesage.encoder.folders import folder_of
 
     settings = mining.Settings(first, last, keep, most_similar, alike, pool, side, code_tokens=code_tokens, seed=seed)
-    opened = open_tokens(tokens, tokenizer=tokenizers.load(model or BUNDLED))
+    opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
 
     def show(done: int, found: int) -> None:
         line = f"{done:,} pairs searched, {found:,} negatives"
@@ -180,9 +180,9 @@ def teach(
     """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
-    from codesage.encoder.folders import BUNDLED
+    from codesage.encoder.folders import folder_of
 
-    loaded = tokenizers.load(tokenizer or BUNDLED)
+    loaded = tokenizers.load(folder_of(tokenizer))
     write_teacher(teacher, open_tokens(tokens, tokenizer=loaded), loaded, out)
     typer.echo(f"{out}: vectors of {teacher}")
 

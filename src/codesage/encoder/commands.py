@@ -38,9 +38,10 @@ def initialise(
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.export import export as publish_encoder
+    from codesage.encoder.folders import folder_of
 
     options.check_size(size)
-    loaded = tokenizers.load(tokenizer)
+    loaded = tokenizers.load(folder_of(tokenizer))
     opened = None if tokens is None else open_tokens(tokens, tokenizer=loaded)
     encoder = recipes.untrained(size, loaded, opened, seed=seed).eval()
     limit = recipes.pretraining(size).examples.max_tokens
