@@ -105,6 +105,15 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
+def test_commands_of_the_core_run_without_pydantic():
+    code = (
+        "import atexit, sys, codesage.cli; sys.argv[1:] = ['models'];"
+        "atexit.register(lambda: print('pydantic' in sys.modules)); codesage.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "default" in done.stdout and done.stdout.endswith("False\n")
+
+
 def test_public_functions_are_documented():
     missing = []
     for file in PACKAGE.rglob("*.py"):

@@ -1,5 +1,7 @@
 """`codesage.load`: agreement of the three runtimes, order, batches, hostile input and broken folders."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from codesage import CodesageError
 from codesage.encoder.config import Config
 from codesage.encoder.export import export, quantise
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import batches_by_length, device_of
+from codesage.encoder.runtime import batches_by_length, device_of, load
 from codesage.encoder.weights import save_weights
 from codesage.tokenizer import Settings, train
 
@@ -145,6 +147,24 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, file, harm):
     with pytest.raises(CodesageError) as error:
         codesage.load(copy)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("precision", ["torch", "fp32", "int8"])
+def test_a_model_read_in_the_background_gives_the_same_vectors(folder, models, precision):
+    model = load(folder, precision=precision, wait=False)
+    assert (model.fingerprint, model.width) == (models[precision].fingerprint, models[precision].width)
+    np.testing.assert_allclose(model.encode(CODE), models[precision].encode(CODE), atol=1e-6)
+
+
+@pytest.mark.parametrize("file", ["model.int8.onnx", "tokenizer.json"])
+def test_what_goes_wrong_in_the_background_is_raised_at_every_use(folder, tmp_path, file):
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model" / "manifest.json").unlink()  # otherwise the checksums tell
+    (tmp_path / "model" / file).write_bytes(b"{")
+    model = load(tmp_path / "model", wait=False)
+    for _ in range(2):
+        with pytest.raises(CodesageError, match=file.replace(".", r"\.")):
+            model.encode(CODE)
 
 
 def test_a_missing_or_foreign_folder_is_refused(tmp_path):

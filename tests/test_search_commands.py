@@ -36,7 +36,7 @@ FILES = {
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: ENCODER)
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None, **options: ENCODER)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     folder = tmp_path / "project"
@@ -338,7 +338,7 @@ def test_control_c_says_what_is_kept(root, monkeypatch):
 
     for name in ("_CHUNKS_A_BATCH", "_HURRIED"):
         monkeypatch.setattr(f"codesage.search.index.{name}", 1)
-    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: Interrupted())
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None, **options: Interrupted())
     for command in (("index",), ("search", "retry")):
         stopped = run(*command)
         assert stopped.returncode == 130 and stopped.stderr.count("\n") == 1 and not stopped.stdout
@@ -346,7 +346,7 @@ def test_control_c_says_what_is_kept(root, monkeypatch):
     assert "partial: 2 of 6 chunks are not encoded yet" in run("status").stdout
     stopped = run("search", "Retry", "-t", "js", "--no-update")  # while the query is encoded
     assert stopped.returncode == 130 and stopped.stderr == "codesage: interrupted; what was indexed or written before is kept\n"
-    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None: ENCODER)
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None, **options: ENCODER)
     assert run("index").returncode == 0 and "state: complete" in run("status").stdout
 
 

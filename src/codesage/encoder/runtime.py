@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,8 +49,8 @@ class Embedder:
 
     def __init__(
         self,
-        tokenizer: tokenizers.Tokenizer,
-        forward: Forward,
+        tokenizer: "tokenizers.Tokenizer | Future[tokenizers.Tokenizer]",
+        forward: "Forward | Future[Forward]",
         *,
         width: int,
         max_tokens: int,
@@ -58,8 +58,19 @@ class Embedder:
         folder: Path | None = None,
         batch_tokens: int = _BATCH_TOKENS,
     ) -> None:
-        self._tokenizer, self._forward, self.folder, self._batch_tokens = tokenizer, forward, folder, batch_tokens
+        self._tokenizer_or_future, self._forward_or_future = tokenizer, forward
+        self.folder, self._batch_tokens = folder, batch_tokens
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
+
+    @property
+    def _tokenizer(self) -> tokenizers.Tokenizer:
+        held = self._tokenizer_or_future
+        return held.result() if isinstance(held, Future) else held
+
+    @property
+    def _forward(self) -> Forward:
+        held = self._forward_or_future
+        return held.result() if isinstance(held, Future) else held
 
     def encode(self, texts: Sequence[str], *, kind: str = "code", dims: int | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 (n, width), rows of unit length, in the given order.
@@ -129,43 +140,46 @@ def batches_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[i
         order = order[size:]
 
 
-def load(path: Path | str | None = None, *, precision: str = "auto", device: str = "cpu") -> Embedder:
+def load(path: Path | str | None = None, *, precision: str = "auto", device: str = "cpu", wait: bool = True) -> Embedder:
     """Load the bundled model (None or "default") or the model at `path`, an exported or a published checkpoint folder.
 
     precision: "int8", "fp32" or "torch"; "auto" uses the first of these that the folder offers. device: see `device_of`; a GPU
-    runs torch. Raises CodesageError when the folder is missing or truncated, is not a model, or needs the `train` extra, and
-    when the device is not there or does not run that precision.
+    runs torch. wait: False returns while the tokenizer and the model are still being read; the first use then waits for them,
+    and raises what went wrong. Raises CodesageError when the folder is missing or truncated, is not a model, or needs the
+    `train` extra, and when the device is not there or does not run that precision.
     """
     folder = folder_of(path)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model, see 'codesage export --help'")
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(tokenizers.load, folder)  # meanwhile the session is made: both libraries leave Python free
-        artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None
-        config = load_config(folder)
-        offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]
-        place = device_of(device, folder, precision)
-        chosen = precision if precision != "auto" else offered[0] if place == "cpu" else "torch"
-        if chosen not in offered:
-            raise CodesageError(f"{folder} offers {', '.join(offered)}, not {precision}: run 'codesage export' on it")
-        if chosen == "torch":
-            forward = _torch_forward(folder, place)
-        elif chosen == "int8":
-            forward = _int8_forward(folder / INT8)
-        else:
-            forward = _fp32_forward(folder / FP32, reading.result().pad_id)
-        content = _fingerprint(folder, artifact)
-        tokenizer = reading.result()
+    artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None
+    config = load_config(folder)
+    offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]
+    place = device_of(device, folder, precision)
+    chosen = precision if precision != "auto" else offered[0] if place == "cpu" else "torch"
+    if chosen not in offered:
+        raise CodesageError(f"{folder} offers {', '.join(offered)}, not {precision}: run 'codesage export' on it")
+    pool = ThreadPoolExecutor(2)  # both libraries leave Python free
+    tokenizer = pool.submit(tokenizers.load, folder)
+    forward = pool.submit(_forward_of, folder, chosen, place, tokenizer)
+    pool.shutdown(wait=wait)
+    content = _fingerprint(folder, artifact)
     trained = artifact.facts.get("max_tokens", CODE_TOKENS) if artifact else foreign_length(folder)
     return Embedder(
-        tokenizer,
-        forward,
+        tokenizer.result() if wait else tokenizer,
+        forward.result() if wait else forward,
         width=config.hidden_size,
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,
         batch_tokens=_BATCH_TOKENS if place == "cpu" and chosen == "torch" else _MANY_TOKENS,
     )
+
+
+def _forward_of(folder: Path, precision: str, device: str, tokenizer: "Future[tokenizers.Tokenizer]") -> Forward:
+    """What computes the vectors of a batch. `precision` and `device`: chosen."""
+    if precision == "torch":
+        return _torch_forward(folder, device)
+    return _int8_forward(folder / INT8) if precision == "int8" else _fp32_forward(folder / FP32, tokenizer.result().pad_id)
 
 
 def device_of(name: str, folder: Path, precision: str = "auto") -> str:

@@ -421,17 +421,13 @@ def _searcher(
     separate: bool = False,
     whole: bool = False,
 ) -> "Searcher":
-    from concurrent.futures import ThreadPoolExecutor
-
     from codesage.encoder.runtime import load
 
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load, model)
-        from codesage.search.places import places_of
-        from codesage.search.refresh import refresh, refresh_or_share
-        from codesage.search.searcher import Searcher
+    encoder = load(model, wait=False)  # it is read while the modules of search are imported and the index is opened
+    from codesage.search.places import places_of
+    from codesage.search.refresh import refresh, refresh_or_share
+    from codesage.search.searcher import Searcher
 
-        encoder = loading.result()
     bring = refresh if whole else refresh_or_share
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Searcher(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
