@@ -5,10 +5,13 @@ are chunks of their own. Every line is in some chunk, except where there is no w
 """
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import NamedTuple
 
-from codesage.records import Chunk, Document, Function
+from codesage.languages import LANGUAGES
+from codesage.records import Chunk, Document
 
 _WORD = re.compile(r"\w")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
@@ -16,23 +19,28 @@ WINDOW = 40  # lines of a window, and of a piece of a long function
 _LONGEST = 120  # lines of a function that stays whole
 
 
+class _Definition(NamedTuple):
+    """The lines of a definition, from 1, with and without the documentation above it."""
+
+    kind: str  # "function" or "class"
+    name: str  # with its class: "Stack.push"
+    first: int
+    start: int
+    last: int
+
+
 def chunks(document: Document) -> list[Chunk]:
     """Chunks of a document; one whose language has no grammar, or that the parser refuses, is cut into windows."""
-    from codesage.syntax import ParseRefused, functions, parse  # not needed where nothing is read anew
-
     lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
-    owners: list[Function | None] = [None]
+    owners: list[_Definition | None] = [None]
     owner = [0] * (len(lines) + 1)  # by line, from 1: the innermost definition, by its place in `owners`
-    if document.language:
-        with suppress(ParseRefused):
-            tree = parse("\n".join(lines), document.language, tsx=document.path.endswith(".tsx"))
-            for function in functions(tree):
-                if function.kind == "function" and _inside_function(owners[owner[function.start_line]]):
-                    continue  # a nested function belongs to the one around it
-                first = function.start_line - tree.source.count(b"\n", function.doc_start_byte, function.start_byte)
-                last = min(function.end_line, len(lines))
-                owner[first : last + 1] = [len(owners)] * (last + 1 - first)
-                owners.append(function)
+    for one in _definitions(document, "\n".join(lines)):
+        around = owners[owner[one.start]]
+        if one.kind == "function" and around is not None and around.kind == "function":
+            continue  # a nested function belongs to the one around it
+        last = min(one.last, len(lines))
+        owner[one.first : last + 1] = [len(owners)] * (last + 1 - one.first)
+        owners.append(one)
     by_definition: dict[int, list[int]] = {}
     for line in range(1, len(lines) + 1):
         by_definition.setdefault(owner[line], []).append(line)
@@ -42,17 +50,27 @@ def chunks(document: Document) -> list[Chunk]:
     return sorted(found, key=lambda chunk: (chunk.start_line, chunk.end_line))
 
 
-def _inside_function(function: Function | None) -> bool:
-    return function is not None and function.kind == "function"
+def _definitions(document: Document, text: str) -> Iterator[_Definition]:
+    """The definitions in a document, an outer one before those in it. `text`: with line feeds alone."""
+    from codesage.syntax import ParseRefused, functions, parse  # not needed where nothing is read anew
+    from codesage.syntax.outline import outline
+
+    with suppress(ParseRefused):
+        if document.language in LANGUAGES:
+            tree = parse(text, document.language, tsx=document.path.endswith(".tsx"))
+            for one in functions(tree):
+                first = one.start_line - tree.source.count(b"\n", one.doc_start_byte, one.start_byte)
+                name = f"{one.parent}.{one.name}" if one.parent else one.name
+                yield _Definition(one.kind, name, first, one.start_line, one.end_line)
+        elif document.language:
+            yield from map(_Definition._make, outline(text, document.language))
 
 
-def _windows(document: Document, lines: list[str], function: Function | None, numbers: list[int]) -> list[Chunk]:
-    size = WINDOW if function is None or len(numbers) > _LONGEST else len(numbers)
-    name, kind = "", "window"
-    if function is not None:
-        name, kind = f"{function.parent}.{function.name}" if function.parent else function.name, function.kind
+def _windows(document: Document, lines: list[str], definition: _Definition | None, numbers: list[int]) -> list[Chunk]:
+    size = WINDOW if definition is None or len(numbers) > _LONGEST else len(numbers)
+    kind, name = ("window", "") if definition is None else (definition.kind, definition.name)
     found = []
-    for run in [numbers] if function is not None else _runs(numbers):
+    for run in [numbers] if definition is not None else _runs(numbers):
         parts = -(-len(run) // size)  # of equal length, so that none is the last line alone
         for part in range(parts):
             piece = run[part * len(run) // parts : (part + 1) * len(run) // parts]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codesage.languages import language_named
+from codesage.languages import language_named, searched_language
 from codesage.records import Document
 from codesage.search import notebooks
 from codesage.search.kinds import content_of
@@ -121,7 +121,7 @@ def _without_faults(text: str, name: str, language: str | None, reason: str) -> 
 def _language(name: str, content: Text) -> str:
     from codesage.syntax import language_in  # not needed where nothing is read anew
 
-    return language_in(name, content.text)
+    return language_in(name, content.text) or searched_language(name)
 
 
 def _source(content: Text, language: str, reason: str) -> Source:

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from codesage.errors import CodesageError
+from codesage.languages import searched_language
 from codesage.records import Chunk, Encoder
 from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
@@ -225,7 +226,7 @@ class Index:
         present, changed = set(), []
         for path in files_of(self.root):
             name = name_of(path, self.root)
-            stamp = _file_state(path)
+            stamp = _file_state(path, name)
             present.add(name)
             if known.get(name) != stamp or (name in unreadable and os.access(path, os.R_OK)):
                 changed.append((path, name, stamp))
@@ -405,13 +406,15 @@ class Index:
         return dict(zip(new, (row.tobytes() for row in cache.encode_directions(list(new.values()))), strict=True))
 
 
-def _file_state(path: Path) -> str:
-    """A text that changes when the file changes; "" for a file that cannot be reached."""
+def _file_state(path: Path, name: str) -> str:
+    """A text that changes when the file changes, or when a grammar for it is installed; "" for one that cannot be reached."""
     try:
         status = os.lstat(path)
     except OSError:
         return ""
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    grammar = searched_language(name)
+    return f"{state}:{grammar}" if grammar else state
 
 
 def _require_readable(root: Path) -> None:

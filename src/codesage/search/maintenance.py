@@ -33,7 +33,14 @@ from codesage.walk import walk
 if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
-_EXTRAS = {"train": "torch", "mcp": "mcp", "serve": "fastapi", "watch": "watchfiles", "lance": "lancedb"}
+_EXTRAS = {
+    "train": "torch",
+    "mcp": "mcp",
+    "serve": "fastapi",
+    "watch": "watchfiles",
+    "lance": "lancedb",
+    "languages": "tree_sitter_rust",
+}
 _SNIPPETS = {
     "python": "def f():\n    return 1\n",
     "php": "<?php function f() { return 1; }\n",

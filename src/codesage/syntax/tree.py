@@ -81,11 +81,12 @@ def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
     indentation), and KeyError for an unknown language.
     """
     source = text.encode("utf-8", "replace")
-    _screen(source)
+    screen(source)
     return SourceTree(source, _parser(language, tsx).parse(source), language, tsx)
 
 
-def _screen(source: bytes) -> None:
+def screen(source: bytes) -> None:
+    """Raise ParseRefused for a text that must not be parsed."""
     if len(source) > MAX_BYTES:
         raise ParseRefused("size", f"text of {len(source):,} bytes is over the limit of {MAX_BYTES:,}: split the file")
     if _has_long_line(source):
