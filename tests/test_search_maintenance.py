@@ -159,7 +159,7 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 import codesage.encoder.runtime
 from test_search import ENCODER, HashingEncoder
-codesage.encoder.runtime.load = lambda model=None: ENCODER
+codesage.encoder.runtime.load = lambda model=None, **options: ENCODER
 from codesage.cli import main
 main()
 """
