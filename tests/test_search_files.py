@@ -245,6 +245,34 @@ def test_files_in_part_are_named_with_their_reason(root):
 
 
 @pytest.mark.parametrize(
+    ("paths", "declaring"),
+    [
+        (["lib/url.c", "lib/url.h", "lib/setup.h"], ["lib/url.h"]),
+        (["include/pool.hpp", "src/Pool.cc", "src/one_header.hpp"], ["include/pool.hpp"]),
+        (["a/view.d.ts", "a/view.js", "types.d.ts", "b/parse.pyi", "b/parse.py", "c/list.mli", "c/list.ml"],
+         ["a/view.d.ts", "b/parse.pyi", "c/list.mli"]),
+        (["tests/util.h", "tests/util.c", "vendor/x.h", "vendor/x.c"], []),  # tests and vendored code already
+        (["v1/url.h", "v2/url.h", "v2/url.c"], ["v2/url.h"]),  # v1 is an older version
+        (["url.py", "url.h", "h", ".h", "url.c/readme.md"], []),
+    ],
+)  # fmt: skip
+def test_headers_and_stubs_of_files_that_are_there_are_declarations(paths, declaring):
+    assert [path for path, kind in zip(paths, kinds_of(paths), strict=True) if kind == "declarations"] == declaring
+
+
+def test_definitions_stand_before_their_declarations_unless_those_are_asked_for(root):
+    declared = "/* Opens the okapi file by its name and reads the first line. */\nint open_okapi(const char *name);\n"
+    defined = "/* Opens the okapi file by its name. */\nint open_okapi(const char *name) {\n  return open(name, 0);\n}\n"
+    laid_out(root, {"okapi.h": declared, "okapi.c": defined})
+
+    def first(query):
+        return run("search", query, "-l").stdout.splitlines()[0]
+
+    query = "opens the okapi file by its name and reads the first line"
+    assert first(query) == "okapi.c" and first(f"header: {query}") == "okapi.h"
+
+
+@pytest.mark.parametrize(
     ("paths", "older"),
     [
         (["v3/types.ts", "v4/core/schemas.ts", "index.ts"], ["v3/types.ts"]),

@@ -1,7 +1,7 @@
 """The kind of a file by its path, for ranking and for the order of encoding.
 
-In: a path within the root. Out: "code", "test", "example", "generated", "vendored", "legacy", "docs" or "data". Only names are
-used; no file is read.
+In: a path within the root. Out: "code", "declarations", "test", "example", "generated", "vendored", "legacy", "docs" or "data".
+Only names are used; no file is read.
 """
 
 import re
@@ -25,10 +25,19 @@ _DOCS = re.compile(
     r"\.(md|markdown|mdx|rst|txt|adoc|org|tex|html?)$|(^|/)(docs?|changelog|readme|licen[cs]e|authors)(/|$)", re.IGNORECASE
 )
 _CODE = re.compile(
-    r"\.(sh|bash|zsh|ps1|rs|kt|kts|scala|swift|lua|pl|pm|r|jl|ex|exs|erl|hs|ml|clj|dart|vue|svelte|sql|proto|cpp"
-    r"|cc|cxx|hpp|hh|m|mm|fs|vb|zig|nim|elm|ipynb)$",
+    r"\.(sh|bash|zsh|ps1|rs|kt|kts|scala|swift|lua|pl|pm|r|jl|ex|exs|erl|hs|mli?|clj|dart|vue|svelte|sql|proto|cpp"
+    r"|cc|cxx|hpp|hh|hxx|m|mm|fs|vb|zig|nim|elm|ipynb)$",
     re.IGNORECASE,
 )
+_DECLARING = re.compile(r"(?P<stem>[^/]+)\.(?P<suffix>h|hh|hpp|hxx|h\+\+|pyi|mli|d\.[cm]?ts)$", re.IGNORECASE)
+_C_FAMILY = ("c", "cc", "cpp", "cxx", "c++", "m", "mm", "cu")
+_DEFINING = {
+    "pyi": ("py", "pyx", "c"),
+    "mli": ("ml",),
+    "d.ts": ("js", "ts", "tsx"),
+    "d.mts": ("mjs", "mts"),
+    "d.cts": ("cjs", "cts"),
+}
 _FIRST = {"code": 0, "example": 1, "test": 1, "legacy": 1, "generated": 2, "vendored": 2, "docs": 2, "data": 3}
 
 
@@ -49,13 +58,28 @@ def kind_of(path: str) -> str:
 
 
 def kinds_of(paths: Collection[str]) -> list[str]:
-    """The kind of each file of an index: as `kind_of`, and code and prose of an older version is "legacy".
+    """The kind of each file of an index: as `kind_of`, but it depends on the other files for two kinds.
 
-    `v3/types.ts` is older where there is a folder `v4` beside `v3`, or a `types.ts` in the place of `v3/types.ts`.
+    Code and prose of an older version is "legacy": `v3/types.ts` is older where there is a folder `v4` beside `v3`, or a
+    `types.ts` in the place of `v3/types.ts`. A file that declares what another one defines is "declarations": `url.h` where
+    there is a `url.c`.
     """
-    older = _older(paths)
-    kinds = map(kind_of, paths)
-    return ["legacy" if path in older and kind in ("code", "docs") else kind for path, kind in zip(paths, kinds, strict=True)]
+    kinds = dict(zip(paths, map(kind_of, paths), strict=True))
+    kinds |= dict.fromkeys((path for path in _declaring(paths) if kinds[path] == "code"), "declarations")
+    kinds |= dict.fromkeys((path for path in _older(paths) if kinds[path] in ("code", "docs", "declarations")), "legacy")
+    return list(kinds.values())
+
+
+def _declaring(paths: Collection[str]) -> list[str]:
+    """The headers and stubs among `paths` with a file of the same name that defines what they declare, in any folder."""
+    names = {path.rpartition("/")[2].lower() for path in paths}
+    found = []
+    for path in paths:
+        if declaring := _DECLARING.search(path):
+            stem, suffix = declaring["stem"].lower(), declaring["suffix"].lower()
+            if any(f"{stem}.{defining}" in names for defining in _DEFINING.get(suffix, _C_FAMILY)):
+                found.append(path)
+    return found
 
 
 def names_version(query: str, path: str) -> bool:

@@ -50,7 +50,17 @@ class Rules:
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
 
 
-_KINDS = {"code": 1.0, "legacy": 0.7, "example": 0.6, "test": 0.5, "generated": 0.6, "vendored": 0.5, "docs": 0.8, "data": 0.7}
+_KINDS = {
+    "code": 1.0,
+    "declarations": 0.7,
+    "legacy": 0.7,
+    "example": 0.6,
+    "test": 0.5,
+    "generated": 0.6,
+    "vendored": 0.5,
+    "docs": 0.8,
+    "data": 0.7,
+}
 _KIND_WORDS = {  # words that ask for a kind of file
     "test": {"test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures", "mock", "benchmark"},
     "example": {"example", "examples", "sample", "demo", "tutorial"},
@@ -58,6 +68,7 @@ _KIND_WORDS = {  # words that ask for a kind of file
     "vendored": {"vendor", "vendored"},
     "legacy": {"legacy", "deprecated", "compat", "old"},
     "docs": {"docs", "documentation", "readme", "changelog", "guide", "license", "licence"},
+    "declarations": {"header", "headers", "declaration", "declarations", "declared", "prototype", "typedef", "struct", "stub"},
     "data": {"yaml", "toml", "workflow", "dockerfile"},
 }
 
