@@ -11,6 +11,7 @@ from codesage.search.index import Index
 from codesage.syntax import outline as outlines
 from codesage.syntax.outline import outline
 from test_search import ENCODER
+from timing import takes_less
 
 SAMPLES = {  # text, and (kind, name, first line with what stands above, first line, last line) of each definition
     "cpp": (
@@ -34,7 +35,7 @@ enum class Color { red };
 struct Forward;
 int declared(int x);
 """,
-        """class Pair 1 3 8
+        """class Pair 1 2 8
 function Pair.Pair 5 5 5
 function Pair.~Pair 6 6 6
 function Pair.first 7 7 7
@@ -303,6 +304,17 @@ def test_hostile_files_are_cut_into_windows_or_definitions(text):
     for language in SEARCHED:
         for chunk in chunks(document(text, language=language)):
             assert chunk.text
+
+
+def test_many_definitions_take_linear_time():
+    texts = {
+        "rust": "/// One.\nfn one() {}\n" * 20_000,
+        "cpp": "template <class T>\nclass A { int f() { return 1; } };\n" * 10_000,
+    }
+    counts: list[int] = []
+    for language, text in texts.items():
+        assert takes_less(4, lambda language=language, text=text: counts.append(len(outline(text, language))))
+    assert set(counts) == {20_000}
 
 
 def test_a_loop_among_errors_is_no_function():

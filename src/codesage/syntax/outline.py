@@ -1,11 +1,14 @@
 """Finds the definitions of files in the languages that search alone knows (languages.SEARCHED), for chunks.
 
-Each language has one query. A pattern captures the definition, as @function or @class, and its @name.
+Each language has one query. A pattern captures a definition, as @function or @class, and its @name, or what may stand @above
+one: comments and attributes. Everything takes time linear in the text: nodes are never asked for their parents or siblings,
+which takes time in proportion to the number of siblings.
 """
 
 import re
 import warnings
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from codesage.languages import grammar_of
@@ -32,53 +35,53 @@ def _named(functions: str, classes: str = "") -> str:
 
 
 _DECLARED = "(function_declarator declarator: (_) @name)"
+_CPP_FUNCTION = f"""(function_definition declarator: [{_DECLARED} (pointer_declarator declarator: {_DECLARED})
+    (pointer_declarator declarator: (pointer_declarator declarator: {_DECLARED})) (reference_declarator {_DECLARED})])"""
+_CPP_CLASS = """[(class_specifier name: (_) @name body: (_)) (struct_specifier name: (_) @name body: (_))
+    (union_specifier name: (_) @name body: (_)) (enum_specifier name: (_) @name body: (_))]"""
 _QUERIES = {
-    "cpp": f"""
-        (function_definition declarator: [{_DECLARED} (pointer_declarator declarator: {_DECLARED})
-         (pointer_declarator declarator: (pointer_declarator declarator: {_DECLARED}))
-         (reference_declarator {_DECLARED})]) @function
-        (class_specifier name: (_) @name body: (_)) @class (struct_specifier name: (_) @name body: (_)) @class
-        (union_specifier name: (_) @name body: (_)) @class (enum_specifier name: (_) @name body: (_)) @class""",
+    "cpp": f"""{_CPP_FUNCTION} @function {_CPP_CLASS} @class
+        (template_declaration {_CPP_FUNCTION}) @function (template_declaration {_CPP_CLASS}) @class (comment) @above""",
     "elixir": """
         (call target: (identifier) @_def (arguments [(call target: (identifier) @name) (identifier) @name
           (binary_operator left: (call target: (identifier) @name))])
          (#any-of? @_def "def" "defp" "defmacro" "defmacrop" "defguard")) @function
         (call target: (identifier) @_def (arguments . (alias) @name)
-         (#any-of? @_def "defmodule" "defprotocol" "defimpl")) @class""",
+         (#any-of? @_def "defmodule" "defprotocol" "defimpl")) @class
+        [(comment) (unary_operator)] @above""",
     "julia": """
         (function_definition (signature [(call_expression . (_) @name) (_ . (call_expression . (_) @name))
           (_ . (_ . (call_expression . (_) @name)))])) @function
         (macro_definition (signature (call_expression . (_) @name))) @function
         (assignment . (call_expression . (_) @name)) @function
         (struct_definition
-          (type_head [(identifier) @name (_ . (identifier) @name) (_ . (_ . (identifier) @name))])) @class""",
-    "kotlin": _named("function_declaration", "class_declaration object_declaration"),
+          (type_head [(identifier) @name (_ . (identifier) @name) (_ . (_ . (identifier) @name))])) @class
+        [(line_comment) (block_comment) (string_literal)] @above""",
+    "kotlin": _named("function_declaration", "class_declaration object_declaration")
+    + "[(line_comment) (block_comment)] @above",
     "lua": _named("function_declaration")
-    + "(assignment_statement (variable_list . name: (_) @name) (expression_list . value: (function_definition))) @function",
+    + """(assignment_statement (variable_list . name: (_) @name) (expression_list . value: (function_definition))) @function
+        (comment) @above""",
     "objc": f"""
         (method_definition (method_type) . (identifier) @name) @function
         (function_definition declarator: [{_DECLARED} (pointer_declarator declarator: {_DECLARED})]) @function
         (class_interface . (identifier) @name) @class (class_implementation . (identifier) @name) @class
-        (protocol_declaration (identifier) @name) @class""",
+        (protocol_declaration (identifier) @name) @class (comment) @above""",
     "rust": _named("function_item macro_definition", "struct_item enum_item union_item trait_item")
-    + "(impl_item type: (_) @name) @class",
-    "scala": _named("function_definition", "class_definition object_definition trait_definition enum_definition"),
-    "shell": _named("function_definition"),
+    + "(impl_item type: (_) @name) @class [(line_comment) (block_comment) (attribute_item)] @above",
+    "scala": _named("function_definition", "class_definition object_definition trait_definition enum_definition")
+    + "[(comment) (block_comment)] @above",
+    "shell": _named("function_definition") + "(comment) @above",
     "swift": _named("", "class_declaration protocol_declaration")
-    + '(function_declaration name: (simple_identifier) @name) @function (init_declaration "init" @name) @function',
+    + """(function_declaration name: (simple_identifier) @name) @function (init_declaration "init" @name) @function
+        [(comment) (multiline_comment)] @above""",
     "zig": _named("function_declaration")
     + """(test_declaration (string) @name) @function
-        (variable_declaration (identifier) @name [(struct_declaration) (union_declaration) (enum_declaration)]) @class""",
+        (variable_declaration (identifier) @name [(struct_declaration) (union_declaration) (enum_declaration)]) @class
+        (comment) @above""",
 }
-_AROUND = frozenset({"template_declaration", "implementation_definition", "variable_declaration"})  # begin with a definition
-_ABOVE = (
-    "comment",
-    "attribute",
-    "annotation",
-    "unary_operator",
-    "string_literal",
-)  # parts of types: documentation and the like
 _RESERVED = frozenset({"if", "else", "for", "while", "switch", "catch", "return"})  # what looks like a function among errors
+_LONGEST_NAME = 200
 _TYPE_ARGUMENTS = re.compile(r"<[^<>]*(?:<[^<>]*>[^<>]*)*>")
 _SEPARATOR = re.compile(r"::|(?<=\w):(?=\w)")
 
@@ -97,22 +100,31 @@ def outline(text: str, language: str) -> list[Outlined]:
     source = text.encode("utf-8", "replace")
     screen(source)
     parser, query = loaded
-    found = []
+    found: dict[int, tuple[int, int, str, str, tree_sitter.Node]] = {}  # by the place of the name
+    above: dict[int, int] = {}  # last row -> first row of comments and attributes
     for _, captures in tree_sitter.QueryCursor(query).matches(parser.parse(source).root_node):
+        if "above" in captures:
+            node = captures["above"][0]
+            if not source[source.rfind(b"\n", 0, node.start_byte) + 1 : node.start_byte].strip():  # not behind code
+                above[_last_row(node)] = node.start_point.row
+            continue
         kind = "class" if "class" in captures else "function"
-        node, name = captures[kind][0], _name(source, captures["name"][0])
-        if name not in _RESERVED:
-            found.append((node.start_byte, -node.end_byte, kind, name, node))
+        node, name = captures[kind][0], captures["name"][0]
+        if (text := _name(source, name)) not in _RESERVED:
+            one = (node.start_byte, -node.end_byte, kind, text, node)
+            found[name.start_byte] = min(one, found.get(name.start_byte, one), key=itemgetter(0, 1))  # with its template
     result: list[Outlined] = []
     around: list[tuple[int, str]] = []  # (end, qualified name) of the classes around
-    for start, end, kind, name, node in sorted(found, key=lambda one: one[:2]):
+    for start, end, kind, name, node in sorted(found.values(), key=itemgetter(0, 1)):
         while around and around[-1][0] <= start:
             around.pop()
         qualified = f"{around[-1][1]}.{name}" if around else name
         if kind == "class":
             around.append((-end, qualified))
-        outer = _outer(node)
-        result.append(Outlined(kind, qualified, _first_row(outer) + 1, node.start_point.row + 1, _last_row(outer) + 1))
+        first = node.start_point.row
+        while first - 1 in above:
+            first = above[first - 1]
+        result.append(Outlined(kind, qualified, first + 1, node.start_point.row + 1, _last_row(node) + 1))
     return result
 
 
@@ -120,25 +132,7 @@ def _name(source: bytes, node: "tree_sitter.Node") -> str:
     """The text of a name with dots between its parts and without type arguments: "Foo.get" of `Foo<T>::get`."""
     text = source[node.start_byte : node.end_byte].decode("utf-8", "replace").strip("\"'")
     text = text if "operator" in text else _TYPE_ARGUMENTS.sub("", text)
-    return _SEPARATOR.sub(".", " ".join(text.split()))
-
-
-def _outer(node: "tree_sitter.Node") -> "tree_sitter.Node":
-    while (parent := node.parent) is not None and parent.type in _AROUND:
-        node = parent
-    return node
-
-
-def _first_row(node: "tree_sitter.Node") -> int:
-    """The row of the first comment or attribute that stands directly above a node, or of the node itself."""
-    row = node.start_point.row
-    before = node.prev_named_sibling
-    while before is not None and any(part in before.type for part in _ABOVE) and _last_row(before) in (row - 1, row):
-        above = before.prev_named_sibling
-        if above is not None and _last_row(above) == before.start_point.row:
-            break  # it stands behind code on its line
-        row, before = before.start_point.row, above
-    return row
+    return _SEPARATOR.sub(".", " ".join(text.split()))[:_LONGEST_NAME]
 
 
 def _last_row(node: "tree_sitter.Node") -> int:
