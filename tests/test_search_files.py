@@ -254,6 +254,7 @@ def test_files_in_part_are_named_with_their_reason(root):
         (["tests/util.h", "tests/util.c", "vendor/x.h", "vendor/x.c"], []),  # tests and vendored code already
         (["v1/url.h", "v2/url.h", "v2/url.c"], ["v2/url.h"]),  # v1 is an older version
         (["url.py", "url.h", "h", ".h", "url.c/readme.md"], []),
+        (["url.h", "url.c", "url.h", "url.c"], ["url.h", "url.h"]),  # of two repositories
     ],
 )  # fmt: skip
 def test_headers_and_stubs_of_files_that_are_there_are_declarations(paths, declaring):

@@ -64,21 +64,27 @@ def kinds_of(paths: Collection[str]) -> list[str]:
     `types.ts` in the place of `v3/types.ts`. A file that declares what another one defines is "declarations": `url.h` where
     there is a `url.c`.
     """
-    kinds = dict(zip(paths, map(kind_of, paths), strict=True))
-    kinds |= dict.fromkeys((path for path in _declaring(paths) if kinds[path] == "code"), "declarations")
-    kinds |= dict.fromkeys((path for path in _older(paths) if kinds[path] in ("code", "docs", "declarations")), "legacy")
-    return list(kinds.values())
+    older, declaring = _older(paths), _declaring(paths)
+    kinds = []
+    for path in paths:  # the same path may be there twice, of two repositories
+        kind = kind_of(path)
+        if path in older and kind in ("code", "docs"):
+            kind = "legacy"
+        elif path in declaring and kind == "code":
+            kind = "declarations"
+        kinds.append(kind)
+    return kinds
 
 
-def _declaring(paths: Collection[str]) -> list[str]:
+def _declaring(paths: Collection[str]) -> set[str]:
     """The headers and stubs among `paths` with a file of the same name that defines what they declare, in any folder."""
     names = {path.rpartition("/")[2].lower() for path in paths}
-    found = []
+    found = set()
     for path in paths:
         if declaring := _DECLARING.search(path):
             stem, suffix = declaring["stem"].lower(), declaring["suffix"].lower()
             if any(f"{stem}.{defining}" in names for defining in _DEFINING.get(suffix, _C_FAMILY)):
-                found.append(path)
+                found.add(path)
     return found
 
 
