@@ -76,7 +76,7 @@ def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
     """Seconds of the clock by phase and in all, of the processor in all, and megabytes at the most."""
     phases, last = Counter(), [time.perf_counter(), ""]
 
-    def heard(progress) -> None:
+    def on_progress(progress) -> None:
         now = time.perf_counter()
         phases[last[1] or "start"] += now - last[0]
         last[:] = [now, progress.phase]
@@ -84,7 +84,7 @@ def build(arguments: argparse.Namespace, workers: int, out: Path) -> dict:
     before, started = processor(), time.perf_counter()
     settings = stage.Settings(exclude=arguments.exclude_benchmarks)
     engine = LocalEngine(workers)
-    stage.build(settings, sources_of(arguments.sources), out, engine=engine, cache=arguments.cache, progress=heard)
+    stage.build(settings, sources_of(arguments.sources), out, engine=engine, cache=arguments.cache, progress=on_progress)
     phases[last[1]] += time.perf_counter() - last[0]
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     peak = own + workers * child

@@ -51,13 +51,13 @@ def main() -> None:
 def killed_often(folder: Path, kills: int, seed: int, *, trees: int = _TREES) -> dict:
     """Counts of kills and of what they left, and a line for each failure. The user's cache must be a folder in `folder`."""
     station._FILES_A_BATCH = station._CHUNKS_A_BATCH = 4  # more commits
-    drawn = random.Random(seed)
-    cases = [_Case(folder / f"{number}", drawn, files=_FILES) for number in range(trees)]
+    rng = random.Random(seed)
+    cases = [_Case(folder / f"{number}", rng, files=_FILES) for number in range(trees)]
     counts, failures = defaultdict(int), []
     for number in range(kills):
         case = cases[number % len(cases)]
         try:
-            counts[case.killed(drawn)] += 1
+            counts[case.killed(rng)] += 1
         except Exception as error:
             failures.append(f"kill {number}: {type(error).__name__}: {error}")
     return {"kills": kills, "left": dict(counts), "failures": failures}
@@ -66,25 +66,25 @@ def killed_often(folder: Path, kills: int, seed: int, *, trees: int = _TREES) ->
 class _Case:
     """A tree before and after a change, the index before, and what it must hold and answer after."""
 
-    def __init__(self, folder: Path, drawn: random.Random, *, files: int) -> None:
+    def __init__(self, folder: Path, rng: random.Random, *, files: int) -> None:
         self._root, self._before, self._work = folder / "tree", folder / "before", folder / "index"
-        write_tree(self._root, drawn, files=files)
-        first = drawn.random() < 0.3  # nothing is indexed before
+        write_tree(self._root, rng, files=files)
+        first = rng.random() < 0.3  # nothing is indexed before
         self._old = {} if first else self._updated(self._before)[0]
         if not first:
-            change_tree(self._root, drawn)
+            change_tree(self._root, rng)
         self._prepare()
         started = time.perf_counter()
         self._new, self._right = self._updated(self._work)
         self._seconds = time.perf_counter() - started
 
-    def killed(self, drawn: random.Random) -> str:
+    def killed(self, rng: random.Random) -> str:
         """Kill an update; what it had done. AssertionError when the index is not as it must be."""
         self._prepare()
         child = os.fork()
         if not child:
             self._update_and_exit()
-        time.sleep(drawn.uniform(0.0, 1.1) * self._seconds)
+        time.sleep(rng.uniform(0.0, 1.1) * self._seconds)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         self._check()

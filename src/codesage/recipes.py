@@ -87,10 +87,10 @@ def naming(size: str, *, seconds: float = 0.0, seed: int = 0, memory: float = 0.
     moves little. The other arguments are those of `pretraining`.
     """
     settings = pretraining(size, seconds=seconds, seed=seed, memory=memory)
-    drawn = {"objective": "deobfuscation", "deobfuscation_share": (0.05, 0.4), "revealed": 0.5, "max_tokens": 256}
+    changes = {"objective": "deobfuscation", "deobfuscation_share": (0.05, 0.4), "revealed": 0.5, "max_tokens": 256}
     return replace(
         settings,
-        examples=replace(settings.examples, **drawn),
+        examples=replace(settings.examples, **changes),
         loop=replace(settings.loop, steps=1_000, warmup_steps=50, learning_rate=5e-4, embedding_rate=0.1, optimizer="adamw"),
     )
 

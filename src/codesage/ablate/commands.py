@@ -55,7 +55,7 @@ def ablate(
         typer.echo("\n".join(report.listed(plan)))
         return
     finished = report_only or runs.run(request, plan, inputs, parallel=parallel)
-    found = report.write(plan)
-    typer.echo(found.text)
+    written = report.write(plan)
+    typer.echo(written.text)
     if not finished:
-        typer.echo(f"{found.finished} of {len(plan.cells)} runs are finished: repeat the command to resume", err=True)
+        typer.echo(f"{written.finished} of {len(plan.cells)} runs are finished: repeat the command to resume", err=True)

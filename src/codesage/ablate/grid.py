@@ -153,13 +153,13 @@ def parsed(table: Mapping) -> Grid:
 
 def merged(base: Mapping, changes: Mapping) -> dict:
     """`base` with `changes`; tables are merged, other values replaced. A table `mix` or `kinds` is replaced whole."""
-    found = dict(base)
+    result = dict(base)
     for name, value in changes.items():
-        old = found.get(name)
+        old = result.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and name not in ("mix", "kinds"):
             value = merged(old, value)
-        found[name] = value
-    return found
+        result[name] = value
+    return result
 
 
 def _row(table: Mapping, seeds: tuple[int, ...]) -> Row:

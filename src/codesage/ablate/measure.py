@@ -65,10 +65,10 @@ def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[
     there = [name for name in settings.sets if (benchmarks / name).is_dir()]
     if not there:
         raise CodesageError(f"{benchmarks} holds none of {', '.join(settings.sets)}: give a folder with a folder for each set")
-    found = sets.read(None, benchmarks, there, say=lambda line: None)
+    sets_read = sets.read(None, benchmarks, there, say=lambda line: None)
     return {
         title: [sampled(task, settings) for task in group[:: -(-len(group) // (settings.most_tasks or len(group)))]]
-        for title, group in found.items()
+        for title, group in sets_read.items()
     }
 
 
@@ -99,11 +99,11 @@ def scores(
 ) -> dict[str, float]:
     """All figures of an encoder, times 100, by title. CodesageError when a score is not finite or nothing is held out."""
     embedder = embedder_of(encoder.eval(), tokenizer, settings.code_tokens)
-    found = held_out(embedder, tokens, settings)
+    result = held_out(embedder, tokens, settings)
     cached = stage.CachedEncoder(embedder)
     for title, group in tasks.items():
-        found[title] = round(100 * float(np.mean([_score(cached, task) for task in group])), 3)
-    return found
+        result[title] = round(100 * float(np.mean([_score(cached, task) for task in group])), 3)
+    return result
 
 
 def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> dict[str, float]:
@@ -115,13 +115,13 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
             "--held-out PACKAGE"
         )
     held = replace(tokens, pairs=tokens.held_out)
-    found = {}
+    result = {}
     for title, side in (("held-out", "code"), ("held-out bodies", "body")):
         texts_PD, codes_PD = filtering.vectors_of(
             embedder, held, rows, side=side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
         )
-        found[title] = stage.measure(ranks(texts_PD @ codes_PD.T, range(len(rows))))["mrr"]
-    return found
+        result[title] = stage.measure(ranks(texts_PD @ codes_PD.T, range(len(rows))))["mrr"]
+    return result
 
 
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:
@@ -139,8 +139,8 @@ def _score(encoder: stage.CachedEncoder, task: Task) -> float:
         queries_QD, candidates_CD = stage.vectors(encoder, task, centred=False)
         relevant_QC = np.asarray(task.query_labels)[:, None] == np.asarray(task.candidate_labels)
         own_QC = np.asarray(task.query_identities)[:, None] == np.asarray(task.candidate_identities)
-        found = average_precisions(queries_QD @ candidates_CD.T, relevant_QC, own_QC, at_r=task.at_r)
-        return float(np.nanmean(found))
+        precisions = average_precisions(queries_QD @ candidates_CD.T, relevant_QC, own_QC, at_r=task.at_r)
+        return float(np.nanmean(precisions))
     if isinstance(task, CloneTask):
         return stage.clone_detection({"model": encoder}, task)["model"]["F1"] / 100
     assert isinstance(task, ClassificationTask)

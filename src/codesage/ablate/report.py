@@ -150,8 +150,8 @@ def _sentence(plan: Plan, claim: Claim, judged: list[Judged]) -> str:
     groups = {}
     for one in judged:
         groups.setdefault(one.verdict, []).append(f"{measure.TITLES.get(one.title, one.title)} {_gap(one.difference)}")
-    said = "; ".join(f"{_WORDS[verdict]}: {', '.join(parts)}" for verdict, parts in groups.items())
-    return f"- **{claim.says}**{source}, {_STAGES[judged[0].stage]}: {said}."
+    verdicts = "; ".join(f"{_WORDS[verdict]}: {', '.join(parts)}" for verdict, parts in groups.items())
+    return f"- **{claim.says}**{source}, {_STAGES[judged[0].stage]}: {verdicts}."
 
 
 def _gap(estimate: seeds.Estimate) -> str:

@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 class Stopped(BaseException):
-    """The process was asked to stop: by a signal, or because its time is up."""
+    """The process was stop_requested to stop: by a signal, or because its time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +171,14 @@ def _alarm(seconds: float) -> Iterator[Callable[[], bool]]:
 
     training.loop takes the signal while it trains, saves, and raises; at any other time Stopped is raised here.
     """
-    asked = threading.Event()
+    stop_requested = threading.Event()
     deadline = time.monotonic() + seconds if seconds else float("inf")
 
     def stopped() -> bool:
-        return asked.is_set() or time.monotonic() >= deadline
+        return stop_requested.is_set() or time.monotonic() >= deadline
 
     def note(number: int, frame: object) -> None:
-        asked.set()
+        stop_requested.set()
         raise Stopped
 
     if threading.current_thread() is not threading.main_thread():

@@ -118,13 +118,13 @@ class Folders:
 
     def status(self) -> list[tuple[Status, str]]:
         """Of each root: what its index holds, and why it may lack files ("": it lacks none)."""
-        found = []
+        statuses = []
         for root in self.roots:
             partial = self._refreshed(root)
             index = self.opened(root)
-            found.append((index.status(), partial))
+            statuses.append((index.status(), partial))
             index.connection.close()
-        return found
+        return statuses
 
     def map(self, most: int) -> dict:
         """Points for up to `most` functions of the first root, see search.maps."""

@@ -97,15 +97,15 @@ def server_of(folders: Searched) -> MCPServer:
     def status() -> Annotated[CallToolResult, State]:
         """Say which folders can be searched, how many files are indexed, and which were left out and why."""
         with _foreseen():
-            found = [
+            states = [
                 Folder(root=held.root, files=held.files, chunks=held.chunks, skipped=held.skipped, partial=partial)
                 for held, partial in folders.status()
             ]
         lines = [
             f"{one.root}: {one.files:,} files, {one.chunks:,} pieces" + (f" ({one.partial})" if one.partial else "")
-            for one in found
+            for one in states
         ]
-        return _both("\n".join(lines), State(folders=found))
+        return _both("\n".join(lines), State(folders=states))
 
     return server
 
@@ -114,10 +114,10 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
     with _foreseen():
         answer = ask()
     pieces = [_piece(hit, lines) for hit in answer.hits]
-    found = Found(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
+    structured = Found(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
     head = [f"note: {answer.partial}"] if answer.partial else []
     body = [_as_text(piece, answer.root) for piece in pieces] or ["nothing found"]
-    return _both("\n".join(head + body), found)
+    return _both("\n".join(head + body), structured)
 
 
 def _piece(hit: Hit, lines: int) -> Piece:

@@ -98,8 +98,8 @@ def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], *, seed: int = 
 
 
 def _best_on(vectors_ND: np.ndarray, labels_N: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> float:
-    found = {}
+    scores = {}
     for strength in STRENGTHS:
         head = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength)
-        found[strength] = macro_f1(head.predict(vectors_ND[unseen]), labels_N[unseen].tolist())
-    return max(found, key=lambda strength: (found[strength], strength))
+        scores[strength] = macro_f1(head.predict(vectors_ND[unseen]), labels_N[unseen].tolist())
+    return max(scores, key=lambda strength: (scores[strength], strength))

@@ -52,12 +52,12 @@ def trained(
     longest = min(protocol.max_tokens, encoder.config.max_position_embeddings)
     documents = [one if len(one) <= longest else [*one[: longest - 1], one[-1]] for one in documents]
     frozen_ND = None if protocol.learns_encoder else _all_vectors(encoder, documents)  # once for all seeds and folds
-    found = [
+    folds_done = [
         _Run(encoder, documents, frozen_ND, protocol, seed).figures(labels_N, part_N)
         for seed in range(protocol.seeds)
         for part_N in _splits(labels, parts, seed)
     ]
-    return Validated([], tuple(f1 for f1, _ in found), tuple(accuracy for _, accuracy in found))
+    return Validated([], tuple(f1 for f1, _ in folds_done), tuple(accuracy for _, accuracy in folds_done))
 
 
 def _splits(labels: Sequence[str], parts: Sequence[str], seed: int) -> list[np.ndarray]:

@@ -175,7 +175,7 @@ class _Build:
         advance = self._phase("read", len(units))
         task = ReadSource(self._cache, fetch=not self._engine.shares_machine)
         reports = self._work.run(self._engine, task, units, on_done=lambda unit, fresh: advance())
-        found = []
+        sources_read = []
         filled = [unit.folder for unit, report in zip(units, reports, strict=True) if report["documents"]]
         columns = iter(self._work.each(read_keys, filled))
         for unit, report in zip(units, reports, strict=True):
@@ -184,19 +184,19 @@ class _Build:
                 keys = next(columns)
                 packages = [unit.source.held_out or name in self._held_out for name, *_ in report["packages"]]
                 keys["held"] = np.array(packages)[keys["package"]]
-                found.append((unit, keys))
-        if not any((keys["language"] != CODES[""]).any() for _, keys in found):
+                sources_read.append((unit, keys))
+        if not any((keys["language"] != CODES[""]).any() for _, keys in sources_read):
             raise CodesageError(
                 f"no source file of the nine languages to read (seen: {self._report.seen()}): give folders, archives or "
                 f"Parquet that hold {', '.join(LANGUAGES)}"
             )
         self._report.check_held_out(self._held_out)
-        self._phase("compare", sum(len(keys["held"]) for _, keys in found))
-        verdicts = self._engine.judge.documents(filled, [keys for _, keys in found])
-        for (_, keys), verdict in zip(found, verdicts, strict=True):
+        self._phase("compare", sum(len(keys["held"]) for _, keys in sources_read))
+        verdicts = self._engine.judge.documents(filled, [keys for _, keys in sources_read])
+        for (_, keys), verdict in zip(sources_read, verdicts, strict=True):
             keys["verdict"] = verdict
-        self._report.add_documents([keys["verdict"] for _, keys in found])
-        return found
+        self._report.add_documents([keys["verdict"] for _, keys in sources_read])
+        return sources_read
 
     def _plan(self, found: list[tuple[SourceUnit, dict]]) -> list[_Group]:
         """The row groups to parse, without the documents that go."""
@@ -282,9 +282,9 @@ class _Build:
                 stays = (verdict == 0) & (key["held"] == held)
                 pieces[name].append(Piece(place / PAIRS_FILE, rows_of(stays), int(key["characters"][stays].sum())))
         shards = {}
-        for name, found in pieces.items():
+        for name, of_name in pieces.items():
             size = sys.maxsize if name.startswith("held_out") else PART_CHARACTERS
-            shards[name] = plan(self._work, found, schema=_SCHEMAS[name], characters=size)
+            shards[name] = plan(self._work, of_name, schema=_SCHEMAS[name], characters=size)
         return shards
 
     def _judged(self, keys: list[Keys], places: list[Place], sources: list[Source]) -> list[np.ndarray]:

@@ -27,12 +27,12 @@ def without_language(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.nda
 
 def language_means(vectors_ND: np.ndarray, languages: Sequence[str]) -> dict[str, np.ndarray]:
     """What `without_language` subtracts from the vectors of each language that has two or more: float32 (D,)."""
-    vectors_ND, names, found = np.asarray(vectors_ND, np.float32), np.asarray(languages), {}
+    vectors_ND, names, means = np.asarray(vectors_ND, np.float32), np.asarray(languages), {}
     for name in sorted(set(languages)):
         rows = np.flatnonzero(names == name)
         if len(rows) > 1:
-            found[name] = vectors_ND[rows].mean(axis=0) * (len(rows) / (len(rows) + TRUST))
-    return found
+            means[name] = vectors_ND[rows].mean(axis=0) * (len(rows) / (len(rows) + TRUST))
+    return means
 
 
 def minus_means(vectors_ND: np.ndarray, languages: Sequence[str], means: dict[str, np.ndarray]) -> np.ndarray:

@@ -137,8 +137,8 @@ def _holding(rows: Texts, chosen: np.ndarray, word_E: np.ndarray, first_V: np.nd
     text_T, ids_T = np.divmod(_distinct(text_T * tokens + ids_T), tokens)  # a token counts once a text
     counts_T = first_V[ids_T + 1] - first_V[ids_T]
     within = np.arange(counts_T.sum()) - np.repeat(counts_T.cumsum() - counts_T, counts_T)
-    found = word_E[np.repeat(first_V[ids_T], counts_T) + within]
-    return np.bincount(_distinct(np.repeat(text_T, counts_T) * words + found) % words, minlength=words)
+    holding = word_E[np.repeat(first_V[ids_T], counts_T) + within]
+    return np.bincount(_distinct(np.repeat(text_T, counts_T) * words + holding) % words, minlength=words)
 
 
 def embedding(words_V: list[list[str]], rarity: dict[str, float], *, width: int, seed: int = 0) -> np.ndarray:

@@ -80,11 +80,11 @@ def _receive(url: str, part: Path, say: Callable[[str], None]) -> None:
 
 
 def _verify(remote: Remote, part: Path) -> None:
-    found = sha256_of(part) if remote.sha256 else blob_of(part) if remote.blob else ""
+    actual = sha256_of(part) if remote.sha256 else blob_of(part) if remote.blob else ""
     expected = remote.sha256 or remote.blob
-    if found != expected:
+    if actual != expected:
         part.unlink()
-        raise OSError(f"its checksum is {found[:12]}, expected {expected[:12]}: the content differs from what was published")
+        raise OSError(f"its checksum is {actual[:12]}, expected {expected[:12]}: the content differs from what was published")
 
 
 def blob_of(file: Path) -> str:

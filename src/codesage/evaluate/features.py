@@ -33,11 +33,11 @@ def features_of(models: Mapping[str, EncodesTexts], texts: Sequence[str]) -> dic
     vector is not finite.
     """
     words_NW = unit_length(word_weights(texts))
-    found = {BASELINE: words_NW}
+    features = {BASELINE: words_NW}
     for name, model in models.items():
-        found[name] = checked(model.encode(texts, kind="code"), name)
-        found[f"{name} + BM25"] = np.hstack([found[name], words_NW])
-    return found
+        features[name] = checked(model.encode(texts, kind="code"), name)
+        features[f"{name} + BM25"] = np.hstack([features[name], words_NW])
+    return features
 
 
 def checked(vectors_ND: np.ndarray, name: str) -> np.ndarray:

@@ -78,9 +78,9 @@ def fetched(name: str, *, say: Callable[[str], None]) -> Path:
 
     CodesageError when the data set is not published in a form that can be read, or as in `download.fetch`.
     """
-    found = cached(name)
-    if found is not None:
-        return found
+    folder_in_cache = cached(name)
+    if folder_in_cache is not None:
+        return folder_in_cache
     if name not in PUBLISHED:
         raise CodesageError(f"{name} cannot be fetched: {UNPUBLISHED[name]}")
     published, folder = PUBLISHED[name], cache_folder() / name
@@ -158,9 +158,9 @@ def _codesearchnet(files: Files, out: Path) -> None:
     for language, expected in SEARCHNET_ROWS.items():
         lists = {part: _addresses(files["dataset.zip"], f"{language}/{part}.txt") for part in ("test", "codebase")}
         wanted = {address for addresses in lists.values() for address in addresses}
-        found = {row["url"]: row for row in _functions(files[f"{language}.zip"]) if row["url"] in wanted}
+        by_url = {row["url"]: row for row in _functions(files[f"{language}.zip"]) if row["url"] in wanted}
         for (part, addresses), count in zip(lists.items(), expected, strict=True):
-            rows = ({"idx": number, **found[address]} for number, address in enumerate(addresses) if address in found)
+            rows = ({"idx": number, **by_url[address]} for number, address in enumerate(addresses) if address in by_url)
             _write(out / language / f"{part}.jsonl", rows, expected=count)
 
 

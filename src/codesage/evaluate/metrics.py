@@ -40,7 +40,7 @@ def average_precisions(
     """
     if not np.isfinite(scores_QC).all():
         raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
-    found = np.full(len(scores_QC), np.nan)
+    precisions = np.full(len(scores_QC), np.nan)
     for query, (scores, relevant, skipped) in enumerate(zip(scores_QC, relevant_QC, skipped_QC, strict=True)):
         scores, relevant = scores[~skipped], relevant[~skipped]
         if relevant.any():
@@ -48,5 +48,5 @@ def average_precisions(
             precision = (hits.cumsum() / np.arange(1, len(hits) + 1))[hits]
             answers = len(precision)
             within = int(hits[:answers].sum()) if at_r else answers
-            found[query] = precision[:within].sum() / answers
-    return found
+            precisions[query] = precision[:within].sum() / answers
+    return precisions

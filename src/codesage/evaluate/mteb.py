@@ -135,10 +135,10 @@ class MtebSearch:
         return Index.open(folder / "tree", folder=folder / "index", encoder=self._encoder)
 
     def _ranked(self, index: Index, query: str, top_k: int, only: list[str] | None) -> dict[str, float]:
-        found: dict[str, float] = {}
+        scores: dict[str, float] = {}
         for hit in engine.search(index, self._encoder, query, top=2 * top_k, rules=Rules(floor=False)):
-            found.setdefault(self._identities[hit.chunk.path], float(hit.score))
-        allowed = {identity: score for identity, score in found.items() if only is None or identity in only}
+            scores.setdefault(self._identities[hit.chunk.path], float(hit.score))
+        allowed = {identity: score for identity, score in scores.items() if only is None or identity in only}
         return dict(list(allowed.items())[:top_k])
 
 

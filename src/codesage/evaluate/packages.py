@@ -33,10 +33,10 @@ def held_out_packages(corpus: Path | str, *, queries: int = QUERIES, seed: int =
     answers: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # by package and text: the definitions
     for pair in read_pairs(corpus, held_out=True, kinds=("function",)):
         answers[pair.package][pair.text].add(pair.code)
-    found = [_task(package, answers[package], rows, queries, seed) for package, rows in candidates.items() if answers[package]]
-    if not found:
+    tasks = [_task(package, answers[package], rows, queries, seed) for package, rows in candidates.items() if answers[package]]
+    if not tasks:
         raise CodesageError(f"{corpus} holds no held-out pairs: build it with --held-out PACKAGE")
-    return found
+    return tasks
 
 
 def _definitions(document: Document) -> Iterator[str]:

@@ -130,13 +130,13 @@ def _cell(figure: dict | None, metric: str) -> str:
 
 def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
     """`figures` with the 95% interval of each MRR, MAP or NDCG, times 100, as `low` and `high`."""
-    found: Figures = {}
+    extended: Figures = {}
     for task, systems in figures.items():
-        found[task] = {}
+        extended[task] = {}
         for system, figure in systems.items():
             low, high = interval(bootstrap(ranks[task][system]))
-            found[task][system] = {**figure, "low": round(100 * low, 2), "high": round(100 * high, 2)}
-    return found
+            extended[task][system] = {**figure, "low": round(100 * low, 2), "high": round(100 * high, 2)}
+    return extended
 
 
 def differences(ranks: Ranks, other: Ranks, changed: Collection[str] = ()) -> list[str]:
@@ -191,20 +191,20 @@ def _write(out: Path, record: dict, ranks: Ranks, names: Parts) -> None:
 
 def read_ranks(report: Path) -> tuple[Ranks, Parts]:
     """The reciprocal ranks of a report, and the names of the parts of its tasks. CodesageError when they are missing."""
-    found: Ranks = {}
+    ranks: Ranks = {}
     parts: dict[str, dict[int, str]] = {}
     try:
         with open(_beside(report), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files, key=lambda name: json.loads(name)[2]):
                 task, system, number, *named = json.loads(name)
-                found.setdefault(task, {}).setdefault(system, []).append(arrays[name])
+                ranks.setdefault(task, {}).setdefault(system, []).append(arrays[name])
                 for one in named:
                     parts.setdefault(task, {})[number] = one
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise CodesageError(
             f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate --out'"
         ) from None
-    return found, {task: list(names.values()) for task, names in parts.items()}
+    return ranks, {task: list(names.values()) for task, names in parts.items()}
 
 
 def _beside(report: Path) -> Path:

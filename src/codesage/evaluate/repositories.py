@@ -41,8 +41,8 @@ def read(folder: Path) -> list[RepositoryTask]:
         if name not in questions:
             raise CodesageError(f"{queries}:{line}: repo {name[:60]} is not among the {len(rows):,} of {file.name}")
         questions[name].append(_question(row, f"{queries}:{line}"))
-    found = [_repository(row, questions[str(row["repo"])], f"{file}:{line}") for line, row in enumerate(rows, start=1)]
-    return [RepositoryTask("repository search", found)]
+    repositories = [_repository(row, questions[str(row["repo"])], f"{file}:{line}") for line, row in enumerate(rows, start=1)]
+    return [RepositoryTask("repository search", repositories)]
 
 
 def _repository(row: dict, questions: list[Question], where: str) -> Repository:
@@ -155,8 +155,8 @@ def _write(repository: Repository, clone: Path, folder: Path) -> None:
     """The files below the root, into `folder`."""
     within = "" if repository.root == "." else f"{repository.root}/"
     what, cure = f"{repository.github} at {repository.revision[:12]}", "remove that clone"
-    found = clients.git_blobs(clone, repository.revision, lambda name: name.startswith(within), what, cure)
-    for file in found:
+    blobs = clients.git_blobs(clone, repository.revision, lambda name: name.startswith(within), what, cure)
+    for file in blobs:
         if isinstance(file, Skipped):
             continue
         if not _is_below(file.name):

@@ -93,11 +93,11 @@ def indexed(root: Path, indexes: Path, encoder: Encoder) -> Iterator[Index]:
 
 def gains(index: Index, encoder: Encoder, questions: Sequence[Question], **choices: Any) -> np.ndarray:
     """NDCG@10 of each question, float64 (Q,); `choices` as in `search.query.search`."""
-    found = []
+    gains_by_question = []
     for question in questions:
         hits = engine.search(index, encoder, question.text, top=TOP, **choices)
-        found.append(ndcg([hit.chunk for hit in hits], question.targets))
-    return np.array(found)
+        gains_by_question.append(ndcg([hit.chunk for hit in hits], question.targets))
+    return np.array(gains_by_question)
 
 
 def ndcg(chunks: Sequence[Chunk], targets: Sequence[Target]) -> float:

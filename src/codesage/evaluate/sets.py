@@ -74,8 +74,8 @@ def read(
         if here and one.slow and not wanted:
             say(f"{name} takes minutes for each model: it is left out unless --task {name} names it")
         elif name in wanted or (here and not wanted):
-            found = one.load(folder / name if folder is not None and here else _elsewhere(name, folder, say, download))
-            tasks[one.title] = [_with_folders(task, download=download, say=say) for task in found]
+            tasks_of_set = one.load(folder / name if folder is not None and here else _elsewhere(name, folder, say, download))
+            tasks[one.title] = [_with_folders(task, download=download, say=say) for task in tasks_of_set]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
     return tasks
@@ -102,9 +102,9 @@ def _with_folders(task: Task, **choices: Any) -> Task:
 
 def _elsewhere(name: str, folder: Path | None, say: Callable[[str], None], download: bool) -> Path:
     """The folder of a data set that --benchmarks lacks: from the cache, or fetched."""
-    found = hubs.cached(name)
-    if found is not None:
-        return found
+    folder_in_cache = hubs.cached(name)
+    if folder_in_cache is not None:
+        return folder_in_cache
     by_hand = f"put {SETS[name].files} into {folder or 'FOLDER'}/{name} and give --benchmarks {folder or 'FOLDER'}"
     if not download:
         raise CodesageError(f"{name} is not there: {by_hand}" + (", or --download" if name in hubs.PUBLISHED else ""))
@@ -133,17 +133,17 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
             "queries about these": sum(len(one.questions) for one in first.repositories if one.name in first.missing),
         }
     searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
-    found = {
+    sizes = {
         "tasks": len(group),
         "queries": sum(len(one.queries) for one in searched),
         "candidates": sum(len(one.candidates) for one in searched),
     }
     unanswered = sum(one.unanswered for one in searched if isinstance(one, RetrievalTask))
     if unanswered:
-        found["queries without an answer"] = unanswered
+        sizes["queries without an answer"] = unanswered
     if isinstance(first, GroupTask):
-        found["queries without an answer"] = sum(_unanswered(one) for one in group if isinstance(one, GroupTask))
-    return found
+        sizes["queries without an answer"] = sum(_unanswered(one) for one in group if isinstance(one, GroupTask))
+    return sizes
 
 
 def _unanswered(task: GroupTask) -> int:

@@ -136,8 +136,8 @@ def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
     rows = list(read_rows(queries, "docstring_tokens"))
     code = rows if codebase == queries else list(read_rows(codebase))
     identity = "url" if all("url" in row for row in [*rows, *code]) else "idx"
-    for file, found in ((queries, rows), (codebase, code)):
-        _require(found, (identity,), file)
+    for file, items in ((queries, rows), (codebase, code)):
+        _require(items, (identity,), file)
     if codebase != queries:
         unique(rows, identity, queries)
     answers = answered([row[identity] for row in rows], unique(code, identity, codebase), queries)
@@ -180,12 +180,12 @@ def _split(name: str, files: list[Path]) -> ClassificationTask:
 
 
 def _field(row: dict, names: tuple[str, ...], file: Path, line: int) -> Any:
-    found = next((row[name] for name in names if row.get(name) is not None), None)
-    if found is None:
+    value = next((row[name] for name in names if row.get(name) is not None), None)
+    if value is None:
         raise CodesageError(f"{file}:{line}: none of the fields {', '.join(names)}")
-    if TEXTS.issuperset(names) and not isinstance(found, str):
-        raise CodesageError(f"{file}:{line}: the code is {json.dumps(found)[:40]}, not text")
-    return found
+    if TEXTS.issuperset(names) and not isinstance(value, str):
+        raise CodesageError(f"{file}:{line}: the code is {json.dumps(value)[:40]}, not text")
+    return value
 
 
 def _require(rows: list, fields: tuple[str, ...], file: Path) -> None:
@@ -200,12 +200,12 @@ def _require(rows: list, fields: tuple[str, ...], file: Path) -> None:
 
 def _read_json(file: Path, kind: type) -> Any:
     try:
-        found = json.loads("\n".join(read_lines(file, "a JSON file")))
+        value = json.loads("\n".join(read_lines(file, "a JSON file")))
     except ValueError as error:
         raise CodesageError(f"{file} is not JSON ({error}): copy it again") from None
-    if not isinstance(found, kind):
-        raise CodesageError(f"{file} holds a JSON {type(found).__name__}, expected a {kind.__name__}")
-    return found
+    if not isinstance(value, kind):
+        raise CodesageError(f"{file} holds a JSON {type(value).__name__}, expected a {kind.__name__}")
+    return value
 
 
 def _joined(row: dict, names: tuple[str, ...], file: Path, line: int) -> str:

@@ -145,7 +145,7 @@ class RepositoryTask:
 
 def _require(name: str, **items: Sequence) -> None:
     if not all(map(len, items.values())):
-        counts = ", ".join(f"{len(found):,} {kind}" for kind, found in items.items())
+        counts = ", ".join(f"{len(of_kind):,} {kind}" for kind, of_kind in items.items())
         raise CodesageError(f"{name} has {counts}: expected one or more of each")
 
 

@@ -48,7 +48,7 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
     next_of: for beginnings, the log-probabilities of the sub-token that follows each, float (V,). first and later, bool (V,):
     tokens that a name can begin with, and those that can follow.
     """
-    live, found = [Prefix(length) for length in range(1, settings.most_tokens + 1)], []
+    live, finished = [Prefix(length) for length in range(1, settings.most_tokens + 1)], []
     while live:
         grown: list[Prefix] = []
         for begun, scores_V in zip(live, next_of(live), strict=True):
@@ -58,10 +58,10 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
                 Prefix(begun.length, (*begun.ids, token), begun.total + score)
                 for token, score in _best(np.where(allowed, scores_V, -np.inf), most)
             ]
-        found += [Found(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
-        found = sorted(found, key=lambda one: (-one.score, one.ids))[: settings.keep]
-        live = _extended([one for one in grown if len(one.ids) < one.length], found, settings)
-    return found
+        finished += [Found(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
+        finished = sorted(finished, key=lambda one: (-one.score, one.ids))[: settings.keep]
+        live = _extended([one for one in grown if len(one.ids) < one.length], finished, settings)
+    return finished
 
 
 def _best(scores_V: np.ndarray, most: int) -> list[tuple[int, float]]:

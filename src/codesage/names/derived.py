@@ -36,7 +36,7 @@ Source = tuple[str, str]  # a rule's source, and the identifier that it found
 
 def suggested(around: Occurrences, units: Iterable[Unit]) -> dict[str, list[str]]:
     """Names for the unit that is hidden, each with the rules that gave it; `units`: all of the file."""
-    found: dict[str, list[str]] = {}
+    suggestions: dict[str, list[str]] = {}
     language, kind = around.tokens.language, around.unit.kind
     functions, classes, others = _STYLES[language]
     styles = functions if kind == "function" else classes if kind == "class" else others
@@ -45,12 +45,12 @@ def suggested(around: Occurrences, units: Iterable[Unit]) -> dict[str, list[str]
         sources.update(dict.fromkeys(_of_function(around)))
     for source, text in sources:
         for shape, name in _shapes(text, styles):
-            rules = found.setdefault(name, [])
+            rules = suggestions.setdefault(name, [])
             if (rule := f"{source} {shape}") not in rules:
                 rules.append(rule)
     for rule, name in _others(around.unit, units):
-        found.setdefault(name, []).append(rule)
-    return {name: rules for name, rules in found.items() if name not in around.tokens.words and name.isidentifier()}
+        suggestions.setdefault(name, []).append(rule)
+    return {name: rules for name, rules in suggestions.items() if name not in around.tokens.words and name.isidentifier()}
 
 
 def _others(unit: Unit, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:

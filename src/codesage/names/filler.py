@@ -35,13 +35,13 @@ class Filler:
 
     def log_probabilities(self, windows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Of each window, the natural log-probabilities at its positions: float32 (positions, V)."""
-        found: list[np.ndarray] = [np.empty(0, np.float32)] * len(windows)
+        results: list[np.ndarray] = [np.empty(0, np.float32)] * len(windows)
         order = sorted(range(len(windows)), key=lambda row: len(windows[row]))
         while order:
             size = max(1, _BATCH_TOKENS // len(windows[order[-1]]))
             rows, order = order[-size:], order[:-size]
-            self._fill(found, rows, windows, positions)
-        return found
+            self._fill(results, rows, windows, positions)
+        return results
 
     def _fill(self, found: list, rows: list[int], windows: Sequence, positions: Sequence) -> None:
         longest = max(len(windows[row]) for row in rows)

@@ -77,12 +77,12 @@ class Proposer:
         self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit], names: Table
     ) -> list[joint.Candidates]:
         """Candidates for each unit `units[number]`, hidden alone, with what the table, the file and the model say of them."""
-        found = []
+        judgements = []
         for number, by_length in zip(numbers, self._by_length(text, numbers), strict=True):
             further = self._likely(by_length)
             one = joint.candidates(names, Occurrences(tokens, units[number]), units, further)
-            found.append(joint.with_model(one, self.filler.tokenizer.encode_pieces(one.names), by_length))
-        return found
+            judgements.append(joint.with_model(one, self.filler.tokenizer.encode_pieces(one.names), by_length))
+        return judgements
 
     def _by_length(self, text: Text, numbers: Sequence[int]) -> list[dict[int, np.ndarray]]:
         """Of each unit, by the number of sub-tokens, their log-probabilities when all of them are hidden: (k, V)."""
@@ -118,9 +118,11 @@ class Proposer:
         """Names for one unit of `text` and their scores, best first, without duplicates, taken names included."""
         settings = self.settings
         windows = text.around(unit, limit=self._limit, most_windows=settings.windows, reserve=settings.search.most_tokens)
-        found = beam.search(lambda begun: self._next(windows, begun), settings.search, first=self._first_V, later=self._later_V)
+        proposals = beam.search(
+            lambda begun: self._next(windows, begun), settings.search, first=self._first_V, later=self._later_V
+        )
         scores: dict[str, float] = {}
-        for one in found:
+        for one in proposals:
             scores.setdefault(self.filler.tokenizer.decode(one.ids), one.score)
         return [(name, score) for name, score in scores.items() if _NAME.fullmatch(name)]
 

@@ -116,14 +116,14 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     tree = parsed(file, options.language)
     if tree.has_errors:
         notice(f"{file} has a syntax error {_error_at(tree)}: names near it may be missed")
-    found = units(tree)
-    if not found.names:
+    file_units = units(tree)
+    if not file_units.names:
         raise CodesageError(f"{file} defines no names: there is nothing to rename")
-    chosen = _asked_for(file, found, options, notice)
+    chosen = _asked_for(file, file_units, options, notice)
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
     proposer = load(options.model, settings, device=options.device)
-    return Result(file, tree, found, tuple(propose(proposer, tree, found, chosen)), options.least)
+    return Result(file, tree, file_units, tuple(propose(proposer, tree, file_units, chosen)), options.least)
 
 
 def parsed(file: Path, language: str = "") -> SourceTree:

@@ -78,15 +78,15 @@ def tokens_of(tree: SourceTree) -> Tokens:
     """The tokens of a file, without comments and documentation."""
     texts: list[str] = []
     starts: list[int] = []
-    for found in _lexer(tree.language).finditer(tree.source):
-        kind = found.lastindex
+    for token in _lexer(tree.language).finditer(tree.source):
+        kind = token.lastindex
         if kind == 1 or (kind == 5 and (not texts or texts[-1] == BREAK)):
             continue
-        text = found.group().decode("utf-8", "replace")
+        text = token.group().decode("utf-8", "replace")
         if kind == 2:
             text = f'"{text[1:-1]}"' if re.fullmatch(r"[\w.\- ]{1,24}", text[1:-1]) else TEXT
         texts.append("0" if kind == 4 else text)
-        starts.append(found.start())
+        starts.append(token.start())
     partner, opened = _brackets(texts)
     words = taken(tree.language)
     return Tokens(tree.language, texts, starts, partner, opened, _defined(texts, partner, words), _calls(texts, words), words)
@@ -95,10 +95,10 @@ def tokens_of(tree: SourceTree) -> Tokens:
 def without_comments(tree: SourceTree) -> bytes:
     """The source with spaces in place of comments and the text of documentation, so that every byte keeps its place."""
     source = bytearray(tree.source)
-    for found in _lexer(tree.language).finditer(tree.source):
-        if found.lastindex == 1:
-            quotes = 3 if found.group().startswith((b'"', b"'")) else 0
-            for place in range(found.start() + quotes, found.end() - quotes):
+    for token in _lexer(tree.language).finditer(tree.source):
+        if token.lastindex == 1:
+            quotes = 3 if token.group().startswith((b'"', b"'")) else 0
+            for place in range(token.start() + quotes, token.end() - quotes):
                 source[place] = source[place] if source[place] == 10 else 32
     return bytes(source)
 
@@ -129,7 +129,7 @@ def _defined(texts: Sequence[str], partner: dict[int, int], words: frozenset[str
 
     A definition is a name after a word that begins definitions, or one with a list of parameters and a body.
     """
-    last, found = -1, []
+    last, defined = -1, []
     for place, text in enumerate(texts):
         if text.isidentifier() and text not in words:
             before, after = texts[place - 1] if place else END, texts[place + 1] if place + 1 < len(texts) else END
@@ -137,8 +137,8 @@ def _defined(texts: Sequence[str], partner: dict[int, int], words: frozenset[str
             closed = partner.get(place + 1, len(texts)) + 1 if after == "(" else len(texts)
             if method or before in DEFINING or (closed < len(texts) and texts[closed] in ("{", "throws")):
                 last = place
-        found.append(last)
-    return found
+        defined.append(last)
+    return defined
 
 
 class Occurrences:
@@ -196,14 +196,14 @@ def _spread(places: list[int], most: int) -> list[int]:
 def features(around: Occurrences) -> list[int]:
     """The features of a hidden name, as 32-bit hashes, without duplicates, in the order of the text."""
     language, kind = around.tokens.language, around.unit.kind
-    found = {f"k {language} {kind}": None}
+    result = {f"k {language} {kind}": None}
     for place in around.places:
-        found.update(dict.fromkeys(f"{language} {one}" for one in _beside(around, place)))
-        found.update(dict.fromkeys(_shared(around, place)))
-    found.update(dict.fromkeys(f"{kind} {language} {one}" for one in _counts(around)))
+        result.update(dict.fromkeys(f"{language} {one}" for one in _beside(around, place)))
+        result.update(dict.fromkeys(_shared(around, place)))
+    result.update(dict.fromkeys(f"{kind} {language} {one}" for one in _counts(around)))
     if kind in ("class", "function"):
-        found.update(dict.fromkeys(_body(around)))
-    return [crc32(one.encode()) for one in found]
+        result.update(dict.fromkeys(_body(around)))
+    return [crc32(one.encode()) for one in result]
 
 
 def _counts(around: Occurrences) -> Iterator[str]:

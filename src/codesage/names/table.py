@@ -43,9 +43,9 @@ class Table:
 
     def log_probabilities(self, features: Sequence[int], language: str, kind: str) -> np.ndarray:
         """Natural log-probability of each name, float32 (V,)."""
-        asked = np.asarray(features, np.uint32)
-        places = np.minimum(np.searchsorted(self.features_F, asked), len(self.features_F) - 1)
-        known = places[self.features_F[places] == asked]
+        wanted = np.asarray(features, np.uint32)
+        places = np.minimum(np.searchsorted(self.features_F, wanted), len(self.features_F) - 1)
+        known = places[self.features_F[places] == wanted]
         state_D = self.rows_FD[known].sum(axis=0) / max(1.0, len(known)) ** 0.5
         scores_V = self.name_rows_VD @ state_D + self.priors_GV[group_of(language, kind)]
         scores_V -= scores_V.max()
@@ -53,11 +53,11 @@ class Table:
 
     def odds(self, rules: Sequence[str], language: str, kind: str) -> list[float]:
         """Log-odds that each rule gives the right name, of the nearest group in which it was seen, highest first."""
-        found = (
+        log_odds = (
             next((self.rules[key] for key in (f"{language} {kind} {one}", f" {kind} {one}", one) if key in self.rules), NO_RULE)
             for one in rules
         )
-        return sorted(found, reverse=True)
+        return sorted(log_odds, reverse=True)
 
 
 def group_of(language: str, kind: str) -> int:

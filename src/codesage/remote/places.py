@@ -99,8 +99,8 @@ class Remote:
         """Names of all objects below this address, relative to it; [] when there are none."""
         system, path = _system(self.address)
         with _store_errors(self):
-            found = system.get_file_info(arrow_fs.FileSelector(path, recursive=True, allow_not_found=True))
-        return [info.path.removeprefix(path).lstrip("/") for info in found if info.type == arrow_fs.FileType.File]
+            infos = system.get_file_info(arrow_fs.FileSelector(path, recursive=True, allow_not_found=True))
+        return [info.path.removeprefix(path).lstrip("/") for info in infos if info.type == arrow_fs.FileType.File]
 
     def remove(self) -> None:
         """Delete the object at this address, or all objects below it."""
@@ -143,16 +143,16 @@ def committed(places: Iterable[Place], mark: str) -> set[str]:
 
     On an object store, each parent folder is listed once.
     """
-    found, parents = set(), {}
+    names, parents = set(), {}
     for place in places:
         if isinstance(place, Remote):
             parents.setdefault(str(place.parent), place.parent)
         elif (place / mark).is_file():
-            found.add(str(place))
+            names.add(str(place))
     for address, parent in parents.items():
         units = (name.rpartition("/") for name in parent.below())
-        found.update(f"{address}/{unit}" for unit, _, last in units if last == COMMITTED)
-    return found
+        names.update(f"{address}/{unit}" for unit, _, last in units if last == COMMITTED)
+    return names
 
 
 @contextmanager

@@ -73,11 +73,11 @@ class Index:
 
     def status(self) -> list[Status]:
         """What the index of each path holds."""
-        found = []
+        statuses = []
         for place in self._searcher.places:
             with self._searcher.opened(place) as index:
-                found.append(index.status())
-        return found
+                statuses.append(index.status())
+        return statuses
 
     def close(self) -> None:
         """Close the indexes."""

@@ -44,10 +44,10 @@ def chunks(document: Document) -> list[Chunk]:
     by_definition: dict[int, list[int]] = {}
     for line in range(1, len(lines) + 1):
         by_definition.setdefault(owner[line], []).append(line)
-    found = []
+    result = []
     for place, numbers in by_definition.items():
-        found += _windows(document, lines, owners[place], numbers)
-    return sorted(found, key=lambda chunk: (chunk.start_line, chunk.end_line))
+        result += _windows(document, lines, owners[place], numbers)
+    return sorted(result, key=lambda chunk: (chunk.start_line, chunk.end_line))
 
 
 def _definitions(document: Document, text: str) -> Iterator[_Definition]:
@@ -69,7 +69,7 @@ def _definitions(document: Document, text: str) -> Iterator[_Definition]:
 def _windows(document: Document, lines: list[str], definition: _Definition | None, numbers: list[int]) -> list[Chunk]:
     size = WINDOW if definition is None or len(numbers) > _LONGEST else len(numbers)
     kind, name = ("window", "") if definition is None else (definition.kind, definition.name)
-    found = []
+    windows = []
     for run in [numbers] if definition is not None else _runs(numbers):
         parts = -(-len(run) // size)  # of equal length, so that none is the last line alone
         for part in range(parts):
@@ -78,8 +78,8 @@ def _windows(document: Document, lines: list[str], definition: _Definition | Non
             if _WORD.search(text):
                 first = next(number for number in piece if lines[number - 1].strip())
                 last = next(number for number in reversed(piece) if lines[number - 1].strip())
-                found.append(Chunk(document.path, document.language, kind, name, first, last, text))
-    return found
+                windows.append(Chunk(document.path, document.language, kind, name, first, last, text))
+    return windows
 
 
 def _runs(numbers: list[int]) -> list[list[int]]:

@@ -63,12 +63,12 @@ def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = 
     with index.snapshot():
         view = index.view()
         places = _candidates(index, view, where, min_lines)
-        found = [
+        positions = [
             chunk
             for start in range(0, len(places), _BLOCK)
             for chunk in index.chunks_of(view.numbers_N[places[start : start + _BLOCK]].tolist())
         ]
-        return found, means_of(view, places)
+        return positions, means_of(view, places)
 
 
 def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -> list[Group]:
@@ -76,8 +76,8 @@ def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -
     if len(chunks) < 2:
         return []
     vectors_ND = centred(vectors_ND, [chunk.language for chunk in chunks])
-    found = [Group([chunks[row] for row in rows], similarity) for rows, similarity in groups_of(vectors_ND, threshold)]
-    return sorted(found, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
+    groups = [Group([chunks[row] for row in rows], similarity) for rows, similarity in groups_of(vectors_ND, threshold)]
+    return sorted(groups, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
 
 
 def centred(vectors_ND: np.ndarray, languages: Sequence[str]) -> np.ndarray:

@@ -98,11 +98,11 @@ _BRACES = {"{": 1, "}": -1}
 
 def _regex(glob: str) -> str:
     """The regular expression of a pattern that counts from the top."""
-    found, place, depth = [], 0, 0
+    parts, place, depth = [], 0, 0
     while place < len(glob):
         if glob[place] == "[":
             text, place = _class(glob, place)
-            found.append(text)
+            parts.append(text)
             continue
         token = _TOKEN.match(glob, place)
         if token is None:
@@ -113,7 +113,7 @@ def _regex(glob: str) -> str:
             raise ValueError("it has a } without a {")
         if letter == "\\":
             raise ValueError("nothing follows its last backslash")
-        found.append(
+        parts.append(
             "(?:.*/)?"
             if token["folders"]
             else "[^/]*"
@@ -124,7 +124,7 @@ def _regex(glob: str) -> str:
         )
     if depth:
         raise ValueError("it has a { without a }")
-    return "".join(found)
+    return "".join(parts)
 
 
 def _plain(letter: str, depth: int) -> str:

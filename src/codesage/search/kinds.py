@@ -44,9 +44,9 @@ _FIRST = {"code": 0, "example": 1, "test": 1, "legacy": 1, "generated": 2, "vend
 @lru_cache(maxsize=65_536)
 def kind_of(path: str) -> str:
     """The kind of one file."""
-    found = kind_by_path(path)
-    if found in ("vendored", "generated", "minified"):
-        return "vendored" if found == "vendored" else "generated"
+    by_path = kind_by_path(path)
+    if by_path in ("vendored", "generated", "minified"):
+        return "vendored" if by_path == "vendored" else "generated"
     if is_test(path) or _TEST.search(path):
         return "test"
     if _EXAMPLE.search(path):
@@ -79,28 +79,28 @@ def kinds_of(paths: Collection[str]) -> list[str]:
 def _declaring(paths: Collection[str]) -> set[str]:
     """The headers and stubs among `paths` with a file of the same name that defines what they declare, in any folder."""
     names = {path.rpartition("/")[2].lower() for path in paths}
-    found = set()
+    headers = set()
     for path in paths:
         if declaring := _DECLARING.search(path):
             stem, suffix = declaring["stem"].lower(), declaring["suffix"].lower()
             if any(f"{stem}.{defining}" in names for defining in _DEFINING.get(suffix, _C_FAMILY)):
-                found.add(path)
-    return found
+                headers.add(path)
+    return headers
 
 
 def names_version(query: str, path: str) -> bool:
     """Whether a query names the version that a path is of."""
-    found = _VERSION.search(path)
-    return found is not None and found.group().lower() in query.lower().split()
+    version = _VERSION.search(path)
+    return version is not None and version.group().lower() in query.lower().split()
 
 
 def _older(paths: Collection[str]) -> set[str]:
     """The paths that have a newer version beside them."""
     versions: dict[tuple[str, str], dict[tuple, list[str]]] = {}  # by what stands around the version in their common folder
     for path in paths:
-        if found := _VERSION.search(path):
-            rest = path[found.end() :].partition("/")[0]
-            versions.setdefault((path[: found.start()], rest), {}).setdefault(_order(found), []).append(path)
+        if in_name := _VERSION.search(path):
+            rest = path[in_name.end() :].partition("/")[0]
+            versions.setdefault((path[: in_name.start()], rest), {}).setdefault(_order(in_name), []).append(path)
     older, present = set(), set(paths)
     for of_one in versions.values():
         newest = max(of_one)

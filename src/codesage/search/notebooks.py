@@ -50,9 +50,9 @@ def _notebook(held: dict, raw: str) -> Notebook:
 def _in_place(raw: str, sources: list[str], marks: list[str]) -> str | None:
     """The source lines of the cells at their line numbers in the file; None if a line of the file holds several."""
     lines = iter(raw.split("\n"))
-    found, cells = [], []
+    lines_in_place, cells = [], []
     for line in lines:
-        found.append("")
+        lines_in_place.append("")
         if not _OPEN.fullmatch(line):
             if line.strip() in ('"source": []', '"source": [],'):
                 cells.append("")
@@ -62,12 +62,12 @@ def _in_place(raw: str, sources: list[str], marks: list[str]) -> str | None:
         for inner in lines:
             inner = inner.strip()
             if inner.startswith("]"):
-                found.append("")
+                lines_in_place.append("")
                 break
             parts.append(json.loads(inner.removesuffix(",")))
-            found.append(_marked(parts[-1].removesuffix("\n"), mark))
+            lines_in_place.append(_marked(parts[-1].removesuffix("\n"), mark))
         cells.append("".join(parts))
-    return "\n".join(found) if cells == sources and not any("\n" in line for line in found) else None
+    return "\n".join(lines_in_place) if cells == sources and not any("\n" in line for line in lines_in_place) else None
 
 
 def _marked(source: str, mark: str) -> str:

@@ -86,13 +86,13 @@ def clones_below(folder: Path) -> list[Path]:
     """The repositories in a folder; none if the folder itself is in a repository."""
     if not folder.is_dir() or any((above / ".git").exists() for above in (folder, *folder.parents)):
         return []
-    found, layer = [], [folder]
+    all_clones, layer = [], [folder]
     for _ in range(_DEPTH):
         layer = [inner for outer in layer for inner in _folders_in(outer)]
         clones = [inner for inner in layer if (inner / ".git").exists()]
-        found += clones
+        all_clones += clones
         layer = [inner for inner in layer if inner not in clones]
-    return sorted(found)
+    return sorted(all_clones)
 
 
 def _folders_in(folder: Path) -> list[Path]:

@@ -51,7 +51,7 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
     rank_V[order] = np.arange(len(order))
     owners_W = np.repeat(np.arange(len(words.sizes)) // FIELDS, words.sizes)
     weights_W = np.repeat(np.tile(_WEIGHTS, words.chunks), words.sizes)
-    found = []
+    segments = []
     for start in range(0, words.chunks, _SPAN):
         size = min(_SPAN, words.chunks - start)
         within_W = (owners_W >= start) & (owners_W < start + size)
@@ -59,8 +59,8 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
         keys_P, inverse_W = np.unique(keys_W, return_inverse=True)
         counts_P = np.minimum(np.bincount(inverse_W, weights_W[within_W], len(keys_P)), _MOST_COUNTED).astype(np.uint8)
         words_P, distances_P = np.divmod(keys_P, size)
-        found.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P))))
-    return found
+        segments.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P))))
+    return segments
 
 
 def add(connection: sqlite3.Connection, first: int, segments: Iterable[Segment]) -> None:
@@ -130,9 +130,9 @@ def _blocks_with(connection: sqlite3.Connection, word: str) -> Iterator[tuple[in
     """The block of each segment that would hold `word`, with the number of the segment's first chunk."""
     question = "SELECT packed FROM words WHERE segment = ? AND word <= ? ORDER BY word DESC LIMIT 1"
     for (first,) in connection.execute("SELECT first FROM segments ORDER BY first").fetchall():
-        found = connection.execute(question, (first, word)).fetchone()
-        if found is not None:
-            yield first, _Block(found[0])
+        row = connection.execute(question, (first, word)).fetchone()
+        if row is not None:
+            yield first, _Block(row[0])
 
 
 def words_in(connection: sqlite3.Connection) -> int:

@@ -153,13 +153,13 @@ def words_in_path(words: Sequence[str], path: str) -> float:
     if not words or _lacks(words, path):
         return 0.0
     file, file_stems, folder_stems = _stems_of_path(path)
-    found = 0.0
+    count = 0.0
     for word in words:
         if word in file_stems or (len(word) >= 4 and word in file):
-            found += 1
+            count += 1
         elif word in folder_stems:
-            found += 0.5
-    return found / len(words)
+            count += 0.5
+    return count / len(words)
 
 
 @lru_cache(maxsize=65_536)
@@ -186,10 +186,10 @@ def words_in_name(words: Sequence[str], name: str) -> float:
 def best(scores_N: np.ndarray, depth: int) -> list[int]:
     """The places of the `depth` highest scores, best first; of equal ones the first."""
     if depth < len(scores_N):
-        found = np.flatnonzero(scores_N >= np.partition(scores_N, -depth)[-depth]) if depth else np.empty(0, np.int64)
+        places = np.flatnonzero(scores_N >= np.partition(scores_N, -depth)[-depth]) if depth else np.empty(0, np.int64)
     else:
-        found = np.arange(len(scores_N))
-    return found[np.argsort(-scores_N[found], kind="stable")][:depth].tolist()
+        places = np.arange(len(scores_N))
+    return places[np.argsort(-scores_N[places], kind="stable")][:depth].tolist()
 
 
 def by_file(score_C: np.ndarray, file_C: np.ndarray, sizes_F: np.ndarray) -> np.ndarray:

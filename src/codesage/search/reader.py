@@ -55,10 +55,10 @@ class Reader:
 
     def answer(self) -> Any:
         """The next answer: a search.reading.Batch, or None if the process has ended."""
-        found = self._answers.get()
-        if found is None:
+        received = self._answers.get()
+        if received is None:
             self._answers.put(None)  # and so are all that follow
-        return found
+        return received
 
     def close(self) -> None:
         """End the process."""

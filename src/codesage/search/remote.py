@@ -83,8 +83,8 @@ def _file() -> Path:
 def workspaces() -> dict[str, list[str]]:
     """The paths of each workspace. CodesageError when the file that holds them is damaged."""
     try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        return {str(name): [str(path) for path in paths] for name, paths in found.items()}
+        saved = json.loads(_file().read_text(encoding="utf-8"))
+        return {str(name): [str(path) for path in paths] for name, paths in saved.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:

@@ -37,14 +37,14 @@ def similar(
     and `encoder` has about `seconds` to encode the best. CodesageError when no chunk holds that line.
     """
     with index.snapshot():
-        found = index.connection.execute(
+        rows = index.connection.execute(
             "SELECT id FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? ORDER BY end_line - start_line LIMIT 1",
             (path, line, line),
         ).fetchone()
-        if found is None:
+        if rows is None:
             raise CodesageError(_no_code_at(index, path, line))
         view = index.view()
-        position = view.positions[found[0]]
+        position = view.positions[rows[0]]
         if view.complete:
             scores_N, known_N = _scores(view, position), view.encoded_N
         else:

@@ -49,9 +49,9 @@ class _Wide:
     """The patterns for text beyond ASCII, where a word goes on over combining marks."""
 
     def __init__(self) -> None:
-        found = [code for code in range(_FIRST_MARK, _LAST_MARK + 1) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
-        starts = [code for before, code in pairwise([0, *found]) if code != before + 1]
-        ends = [code for code, after in pairwise([*found, 0]) if after != code + 1]
+        codes = [code for code in range(_FIRST_MARK, _LAST_MARK + 1) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+        starts = [code for before, code in pairwise([0, *codes]) if code != before + 1]
+        ends = [code for code, after in pairwise([*codes, 0]) if after != code + 1]
         marks = "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
         self.token = re.compile(rf"[^\W_](?:[^\W_]|[{marks}])*")
         letter = rf"(?:[^\W\d_A-Z]|[{marks}])"

@@ -55,13 +55,13 @@ def read(connection: sqlite3.Connection, numbers: Iterable[int], kept: Blocks | 
     kept = {} if kept is None else kept
     if len(kept) > _MOST_KEPT:
         kept.clear()
-    found: dict[int, str] = {}
+    text_by_number: dict[int, str] = {}
     first, texts = 0, []
     for number in sorted(numbers):
         if not first <= number < first + len(texts):
             first, texts = _holding(connection, number, kept)
-        found[number] = texts[number - first]
-    return found
+        text_by_number[number] = texts[number - first]
+    return text_by_number
 
 
 def _holding(connection: sqlite3.Connection, number: int, kept: Blocks) -> tuple[int, list[str]]:

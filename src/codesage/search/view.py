@@ -108,10 +108,10 @@ class View:
         if len(self.language_counts) < 2:
             return {}
         vectors, languages = self.vectors_PD[self.encoded_N[self.owner_P]], self._encoded_languages
-        found = language_means(vectors, languages)
+        by_language = language_means(vectors, languages)
         for name in self.language_counts.keys() - set(languages) if languages else ():
-            found[name] = vectors.mean(axis=0) * (len(vectors) / (len(vectors) + TRUST))
-        return found
+            by_language[name] = vectors.mean(axis=0) * (len(vectors) / (len(vectors) + TRUST))
+        return by_language
 
     @property
     def _encoded_languages(self) -> list[str]:

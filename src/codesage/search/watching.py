@@ -33,7 +33,7 @@ def watch(searcher: Searcher) -> None:
     for changes in watchfiles.watch(*roots, debounce=2_000, step=_QUIET, rust_timeout=_WAKE, yield_on_timeout=True):
         if began:
             _update(searcher, _changed(searcher.places, [Path(path) for _, path in changes]))
-        else:  # what changed before the watch began was not heard
+        else:  # what changed before the watch began was not reported
             _update(searcher, searcher.places)
             say(f"watching {', '.join(map(str, roots))} (Ctrl-C ends it)")
             began = True

@@ -100,7 +100,7 @@ def outline(text: str, language: str) -> list[Outlined]:
     source = text.encode("utf-8", "replace")
     screen(source)
     parser, query = loaded
-    found: dict[int, tuple[int, int, str, str, tree_sitter.Node]] = {}  # by the place of the name
+    defined: dict[int, tuple[int, int, str, str, tree_sitter.Node]] = {}  # by the place of the name
     above: dict[int, int] = {}  # last row -> first row of comments and attributes
     for _, captures in tree_sitter.QueryCursor(query).matches(parser.parse(source).root_node):
         if "above" in captures:
@@ -112,10 +112,10 @@ def outline(text: str, language: str) -> list[Outlined]:
         node, name = captures[kind][0], captures["name"][0]
         if (text := _name(source, name)) not in _RESERVED:
             one = (node.start_byte, -node.end_byte, kind, text, node)
-            found[name.start_byte] = min(one, found.get(name.start_byte, one), key=itemgetter(0, 1))  # with its template
+            defined[name.start_byte] = min(one, defined.get(name.start_byte, one), key=itemgetter(0, 1))  # with its template
     result: list[Outlined] = []
     around: list[tuple[int, str]] = []  # (end, qualified name) of the classes around
-    for start, end, kind, name, node in sorted(found.values(), key=itemgetter(0, 1)):
+    for start, end, kind, name, node in sorted(defined.values(), key=itemgetter(0, 1)):
         while around and around[-1][0] <= start:
             around.pop()
         qualified = f"{around[-1][1]}.{name}" if around else name

@@ -3,7 +3,7 @@
 In: an encoder, batches by step, and a function that leaves the gradients of a batch. Out: the trained encoder, and a
 line of JSON a step in metrics.jsonl. No framework: what happens in a step is written here once, in order. Runs end
 after `steps` steps or `seconds` seconds, whichever comes first; the learning rate follows the larger share of the two
-that is used up. Everything a step depends on is a function of (settings, step) or stands in the checkpoint, so a run
+that is used up. Everything a step depends on is a function of (settings, step) or is in the checkpoint, so a run
 that was killed resumes bit for bit from its last checkpoint; seconds count as used only while a run was alive.
 """
 
@@ -278,12 +278,12 @@ class _State(Generic[Batch]):
         if first and not self.run.resume:
             disk.prune(home, keep=0)
         processes.barrier()
-        found = disk.newest(home)
-        steps = processes.gather_objects(found.state["progress"]["step"] if found else 0)
+        newest = disk.newest(home)
+        steps = processes.gather_objects(newest.state["progress"]["step"] if newest else 0)
         if len(set(steps)) > 1:
             raise CodesageError(f"the processes see checkpoints of different steps ({steps}) in {home}: share one folder")
-        if found is not None:
-            self._load(found)
+        if newest is not None:
+            self._load(newest)
         if first:
             disk.prune(home, keep=10**9)  # leftovers of killed writers only
             cut_back(home / FILE, step=self.progress.step)

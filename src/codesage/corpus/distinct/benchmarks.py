@@ -96,10 +96,10 @@ class Benchmarks:
     def _hits(self, data: bytes) -> Iterator[tuple[int, int]]:
         """(position, number of the set) of each item that `data` contains, long items first."""
         pairs = _pairs(_words(data, 8), 1)
-        places, found = _find(self._runs, self._run_filter, _runs(pairs, 1, self._reach.step // 8, self._reach.run // 8))
-        yield from zip((found * self._reach.step).tolist(), self._owners[places].tolist(), strict=True)
-        places, found = _find(self._pairs, self._pair_filter, pairs[:: _PAIR // 8])
-        for place, position in zip(places.tolist(), (found * _PAIR).tolist(), strict=True):
+        places, positions = _find(self._runs, self._run_filter, _runs(pairs, 1, self._reach.step // 8, self._reach.run // 8))
+        yield from zip((positions * self._reach.step).tolist(), self._owners[places].tolist(), strict=True)
+        places, positions = _find(self._pairs, self._pair_filter, pairs[:: _PAIR // 8])
+        for place, position in zip(places.tolist(), (positions * _PAIR).tolist(), strict=True):
             for offset, length in self._spans[place]:  # 16 bytes of the item are equal: compare the rest
                 start = max(position - offset, 0)
                 number = self._short.get(data[start : start + length])

@@ -78,13 +78,13 @@ class ReadSource:
         return str(unit.folder)
 
     def _documents(self, source: Source, guard: Guard, skipped: list, others: Counter) -> Iterator[Document]:
-        found = iter(source.documents(self.cache))
+        documents = iter(source.documents(self.cache))
         for index in count():
             if index >= guard.end:  # this item cannot be read, so the items after it cannot be reached
                 skipped.append((f"file {index + 1} and all after it", guard.avoid[index]))
                 return
             reason = guard.begin(index)
-            item = next(found, None)
+            item = next(documents, None)
             if item is None:
                 return
             if isinstance(item, OtherFiles):

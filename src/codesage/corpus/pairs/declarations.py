@@ -39,7 +39,7 @@ _STRUCTURE = re.compile(r"(?:typedef\s+)?(?:struct|union|enum)\b[^{}();=]{0,200}
 _TYPEDEF = re.compile(r"typedef\s+[^;{}]{1,300};")
 _BRACES = re.compile(r"\{[^{}]*+\}")
 _MOST_NESTED = 4  # braces in the structure of a type
-_SHAPE = {  # types without what stands in their braces
+_SHAPE = {  # types without the text in their braces
     "go": re.compile(r"^[ \t]*type\s+\w++(?:\[[^\[\]\n]*\])?\s+[\w.*=\[\] \t]++$", re.MULTILINE),
     "typescript": re.compile(
         r"^[ \t]*(?:(?:export|default|declare|const)\s++)*+(?:(?:interface|enum)\s+[^\n;(){}=]++;?|"

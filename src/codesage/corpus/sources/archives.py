@@ -96,12 +96,12 @@ def members(path: Path, wanted: Callable[[str], bool], *, limits: Limits = Limit
         read = _reader_of(path, file)
         seen: set[str] = set()
         try:
-            for found in read(file, path.name, wanted, limits):
-                if isinstance(found, Member) and found.name in seen:
-                    found = Skipped(found.name, "duplicate")
-                elif isinstance(found, Member):
-                    seen.add(found.name)
-                yield found
+            for member in read(file, path.name, wanted, limits):
+                if isinstance(member, Member) and member.name in seen:
+                    member = Skipped(member.name, "duplicate")
+                elif isinstance(member, Member):
+                    seen.add(member.name)
+                yield member
         except _Bomb:
             yield Skipped(path.name, "bomb")
         except _Unreadable:
@@ -266,11 +266,11 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
                 with suppress(RuntimeError):  # encrypted, or an unknown compression
                     archive.open(info).close()  # BadZipFile when the directory and the member's header differ in the name
             else:
-                found = _zip_member(archive, info, name, limits)
-                total += len(found.data) if isinstance(found, Member) else 0
+                member = _zip_member(archive, info, name, limits)
+                total += len(member.data) if isinstance(member, Member) else 0
                 if total > limits.total or total > max(limits.free, limits.ratio * size):
                     raise _Bomb
-                yield found
+                yield member
 
 
 def _stated_members(file: BinaryIO, comment: int) -> int | None:

@@ -227,5 +227,5 @@ def _blob(requests: IO[bytes], answers: IO[bytes], digest: str) -> bytes | None:
     size = int(header[2])
     data = answers.read(size)
     answers.read(1)  # the line break after the blob
-    found = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
-    return data if found.hexdigest() == digest else None
+    actual = hashlib.new("sha1" if len(digest) == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return data if actual.hexdigest() == digest else None

@@ -58,12 +58,12 @@ def download_binary(name: str, version: str, folder: Path, state: Path) -> None:
 
 def package_of(folder: Path, what: str) -> Path:
     """The only .deb in a folder. CodesageError when there is not exactly one, or when it is for a single architecture."""
-    found = sorted(folder.glob("*.deb"))
-    if len(found) != 1:
-        raise CodesageError(f"{what}: {folder} holds {len(found)} .deb files, expected one: remove the folder, run again")
-    if not found[0].name.endswith("_all.deb"):
-        raise CodesageError(f"{what}: {found[0].name} is for one architecture, expected one for all: choose another package")
-    return found[0]
+    packages = sorted(folder.glob("*.deb"))
+    if len(packages) != 1:
+        raise CodesageError(f"{what}: {folder} holds {len(packages)} .deb files, expected one: remove the folder, run again")
+    if not packages[0].name.endswith("_all.deb"):
+        raise CodesageError(f"{what}: {packages[0].name} is for one architecture, expected one for all: choose another package")
+    return packages[0]
 
 
 def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) -> None:
@@ -85,12 +85,14 @@ def _ask(request: list[str], kind: str, folder: Path, state: Path, what: str) ->
 
 def verify(folder: Path, what: str) -> Description:
     """Check the files of a source package against its .dsc. CodesageError when a file is missing or differs."""
-    found = sorted(folder.glob("*.dsc"))
-    if len(found) != 1:
-        raise CodesageError(f"{what}: {folder} holds {len(found)} .dsc files, expected one: remove the folder, run again")
-    description = read_description(found[0])
+    descriptions = sorted(folder.glob("*.dsc"))
+    if len(descriptions) != 1:
+        raise CodesageError(
+            f"{what}: {folder} holds {len(descriptions)} .dsc files, expected one: remove the folder, run again"
+        )
+    description = read_description(descriptions[0])
     if not description.files:
-        raise CodesageError(f"{what}: {found[0].name} lists no SHA-256: remove {folder} and run again")
+        raise CodesageError(f"{what}: {descriptions[0].name} lists no SHA-256: remove {folder} and run again")
     for name, digest in description.files.items():
         path = folder / name
         if not path.is_file():
@@ -131,9 +133,9 @@ def contents(folder: Path, what: str) -> Contents:
         return Contents(tuple(archives), _added(patches[0], "debian/copyright"))
     depth = "" if packaging else "[^/]+/"
     for path in packaging or [archives[0][0]]:
-        for found in members(path, lambda name: re.fullmatch(depth + "debian/copyright", name) is not None):
-            if isinstance(found, Member):
-                return Contents(tuple(archives), found.data.decode("utf-8", "replace"))
+        for member in members(path, lambda name: re.fullmatch(depth + "debian/copyright", name) is not None):
+            if isinstance(member, Member):
+                return Contents(tuple(archives), member.data.decode("utf-8", "replace"))
     return Contents(tuple(archives), "")
 
 

@@ -49,12 +49,12 @@ def pin_of(folder: Path, key: str) -> str:
 
 def check(folder: Path, pins: Sequence[str], key: str) -> None:
     """Check the files at `folder`. CodesageError when they differ from the fetched files or match none of `pins` (if any)."""
-    found, cure = digests_of(folder), f"remove {folder} and run again to fetch it anew"
+    digests, cure = digests_of(folder), f"remove {folder} and run again to fetch it anew"
     for name, expected in _recorded_digests(folder).items():
-        if found.get(name) != expected:
+        if digests.get(name) != expected:
             raise CodesageError(
                 f"{key}: {folder / name} was damaged after it was fetched "
-                f"(SHA-256 {found.get(name) or 'none, the file is missing'}, expected {expected}): {cure}"
+                f"(SHA-256 {digests.get(name) or 'none, the file is missing'}, expected {expected}): {cure}"
             )
     if pins and (pin := pin_of(folder, key)) not in pins:
         raise CodesageError(

@@ -86,11 +86,11 @@ class Archive:
         """The members in the order of the archive."""
         origin, others = {"package": self.package or self.names[0]}, Others()
         try:
-            for found in members(Path(self.path), lambda name: readable(name) or others.add(name)):
-                if isinstance(found, Member):
-                    yield document(text_of(found.data, name=found.name), origin, any_licence=True)
+            for member in members(Path(self.path), lambda name: readable(name) or others.add(name)):
+                if isinstance(member, Member):
+                    yield document(text_of(member.data, name=member.name), origin, any_licence=True)
                 else:
-                    yield found
+                    yield member
         except DamagedArchive as error:
             raise CodesageError(f"{error}: give a complete copy") from None
         except OSError as error:
@@ -176,10 +176,10 @@ def _head_of_bundle(path: Path) -> str:
 
 def _is_parquet_folder(path: Path) -> bool:
     """Whether a folder holds Parquet and no source file. The search stops at the first source file."""
-    found = False
+    holds_parquet = False
     for _, folders, names in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if any(language_of(name) for name in names):
             return False
-        found = found or any(name.endswith(".parquet") for name in names)
-    return found
+        holds_parquet = holds_parquet or any(name.endswith(".parquet") for name in names)
+    return holds_parquet

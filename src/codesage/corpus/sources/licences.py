@@ -228,12 +228,12 @@ class Copyright:
         """
         parts = path.split("/")
         tails = [f"{dropped}{'/'.join(parts[at:])}" for at in range(len(parts)) for dropped in _DROPPED]
-        found = [
+        licences = [
             licence
             for pattern, licence in self.stanzas
             if pattern != ".*" and pattern.split("/")[0] != "debian" and any(re.fullmatch(pattern, tail) for tail in tails)
         ]
-        return next((licence for licence in found if not is_permissive(licence)), found[0] if found else self.main)
+        return next((licence for licence in licences if not is_permissive(licence)), licences[0] if licences else self.main)
 
 
 def read_copyright(text: str) -> Copyright:

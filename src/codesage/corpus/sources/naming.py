@@ -22,7 +22,7 @@ def named_apart(sources: Sequence[Source], held_out: Iterable[str] = ()) -> tupl
     candidates = {source.key: source.names for source in sources if isinstance(source, NamedSource)}
     names = _distinct(candidates)
     for name in held_out:
-        conflicting = sorted(names[key] for key, found in candidates.items() if found[0] == name)
+        conflicting = sorted(names[key] for key, options in candidates.items() if options[0] == name)
         if len(conflicting) > 1 and name not in names.values():
             raise CodesageError(f"held-out {name!r} names several sources: choose from {', '.join(map(repr, conflicting))}")
     return tuple(
@@ -38,11 +38,11 @@ def _distinct(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
     level = dict.fromkeys(candidates, 0)
     while True:
         keys_of = defaultdict(list)
-        for key, found in candidates.items():
-            keys_of[found[level[key]]].append(key)
+        for key, options in candidates.items():
+            keys_of[options[level[key]]].append(key)
         conflicting = [key for keys in keys_of.values() if len(keys) > 1 for key in keys]
         longer = [key for key in conflicting if level[key] + 1 < len(candidates[key])]
         if not longer:
-            return {key: found[level[key]] for key, found in candidates.items()}
+            return {key: options[level[key]] for key, options in candidates.items()}
         for key in longer:
             level[key] += 1

@@ -134,8 +134,8 @@ class Package(ABC):
             return
         licence = stated or licences.expression(self.licence)
         others = Others()
-        for found in members(archive, lambda name: self.wanted(place(name), others)):
-            yield self._document(found, place(found.name) if isinstance(found, Member) else "", licence)
+        for member in members(archive, lambda name: self.wanted(place(name), others)):
+            yield self._document(member, place(member.name) if isinstance(member, Member) else "", licence)
         yield from others.found()
 
 
@@ -227,16 +227,16 @@ class DebianSource(Package):
         def wanted(name: str) -> bool:
             return not place(name).startswith("debian/") and self.wanted(place(name), others)
 
-        for found in members(archive, wanted):
-            if isinstance(found, Skipped):
-                yield found
+        for member in members(archive, wanted):
+            if isinstance(member, Skipped):
+                yield member
                 continue
-            path = place(found.name)
+            path = place(member.name)
             licence = licence_of(path) or licences.expression(self.licence)
             if not self.any_licence and not licences.is_permissive(licence):
                 yield Skipped(path, "licence")
                 continue
-            yield self._document(found, path, licence)
+            yield self._document(member, path, licence)
 
 
 class _Unwrapped:
@@ -265,13 +265,13 @@ def _archive(folder: Path, key: str) -> Path:
 def _object(text: bytes | None) -> dict:
     """The JSON object in `text`, or {} when there is none."""
     try:
-        found = json.loads(text or b"{}")
+        value = json.loads(text or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _first(archive: Path, name: str) -> bytes | None:
     """The data of the first member whose whole name matches the regular expression `name`."""
-    found = members(archive, lambda member: re.fullmatch(name, member) is not None)
-    return next((member.data for member in found if isinstance(member, Member)), None)
+    matching = members(archive, lambda member: re.fullmatch(name, member) is not None)
+    return next((member.data for member in matching if isinstance(member, Member)), None)

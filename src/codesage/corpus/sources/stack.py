@@ -52,10 +52,10 @@ def check(name: str, columns: Mapping[str, str], *, licensed: bool) -> None:
     `columns` have priority over ALIASES. `licensed` means that a column of licences is needed.
     """
     if Path(name).exists():
-        for file in (found := files(name)):
+        for file in (parquet_files := files(name)):
             with _opened(file) as table:
                 _columns(table.schema_arrow, columns, str(file), licensed)
-        if not found:
+        if not parquet_files:
             raise CodesageError(f"{name} has no .parquet file: give a folder with some, or a recipe with a data set on a hub")
         return
     try:
@@ -97,12 +97,12 @@ def _opened(file: Path) -> Iterator["pq.ParquetFile"]:
 
 def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed: bool) -> dict[str, str]:
     """The name of the column for each role in ALIASES that the file has."""
-    found = {}
+    columns = {}
     for role, aliases in ALIASES.items():
         names = [given[role]] if role in given else aliases
         present = [name for name in names if name in schema.names]
         if present:
-            found[role] = present[0]
+            columns[role] = present[0]
         elif role in given or role in ("content", "path") or (role == "licences" and licensed):
             cure = "name it under columns in a recipe"
             cure += ", or pass --any-licence (in a recipe: any_licence = true)" if role == "licences" else ""
@@ -111,10 +111,10 @@ def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed:
                 f"found {', '.join(schema.names) or 'none'}): {cure}"
             )
     for role in ("content", "path"):
-        if not _is_text(schema.field(found[role]).type):
-            kind = schema.field(found[role]).type
-            raise CodesageError(f"{what}: column {found[role]} holds {kind}, expected text: name another under columns")
-    return found
+        if not _is_text(schema.field(columns[role]).type):
+            kind = schema.field(columns[role]).type
+            raise CodesageError(f"{what}: column {columns[role]} holds {kind}, expected text: name another under columns")
+    return columns
 
 
 def _is_text(kind: "pa.DataType") -> bool:

@@ -235,8 +235,8 @@ class GitRepository:
         """The last part of the address, then also with its owner, its host, and the commit."""
         address = re.sub(r"^\w+://([^/@]*@)?|\.(git|bundle)/?$", "", self.url.rstrip("/"))
         parts = [re.sub(r"[^\w.+-]", "_", part) for part in re.split(r"[/:]", address) if part not in ("", ".", "..")]
-        found = tails(parts or ["repository"])
-        return [*found, f"{found[-1]}@{self.commit}"]
+        endings = tails(parts or ["repository"])
+        return [*endings, f"{endings[-1]}@{self.commit}"]
 
     @property
     def key(self) -> str:
@@ -366,16 +366,16 @@ def committed(
     def wanted(path: str) -> bool:
         return chosen(path) and (readable(path) or others.add(path))
 
-    for found in clients.git_blobs(folder, commit, wanted, key, cure):
-        if isinstance(found, Skipped):
-            yield found
+    for member in clients.git_blobs(folder, commit, wanted, key, cure):
+        if isinstance(member, Skipped):
+            yield member
             continue
-        licence = licence_of(found.name) if licence_of else ""
+        licence = licence_of(member.name) if licence_of else ""
         if licence_of and not licences.is_permissive(licence):
-            yield Skipped(found.name, "licence")
+            yield Skipped(member.name, "licence")
             continue
         origin = {"package": package, "version": commit, "licence": licence}
-        yield document(text_of(found.data, name=found.name), origin, any_licence=licence_of is None)
+        yield document(text_of(member.data, name=member.name), origin, any_licence=licence_of is None)
     yield from others.found()
 
 

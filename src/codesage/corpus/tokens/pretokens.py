@@ -78,11 +78,11 @@ class Pretokens:
 def _splits_as_expected(tokenizer: Tokenizer) -> bool:
     state = json.loads(tokenizer.state())
     splitter = state["pre_tokenizer"] or {}
-    found = splitter.get("pretokenizers", [])
+    steps = splitter.get("pretokenizers", [])
     return (
         state["normalizer"] is None
         and splitter.get("type") == "Sequence"
-        and [{key: one.get(key) for key in want} for one, want in zip(found, _SPLITS, strict=False)] == _SPLITS
-        and len(found) == len(_SPLITS)
+        and [{key: one.get(key) for key in want} for one, want in zip(steps, _SPLITS, strict=False)] == _SPLITS
+        and len(steps) == len(_SPLITS)
         and all(token["special"] for token in state["added_tokens"])  # others are cut out before the splits
     )

@@ -117,8 +117,8 @@ def pieces_of(document: Document, pieces: list[bytes], numbers: list[int], namin
     except syntax.ParseRefused:
         return  # deeper or larger than a parser may see: random masking needs no parse
     source, end, seen = tree.source, 0, {}
-    found = syntax.identifiers(tree, hide_self=naming.hide_self, hide_special=naming.hide_special)
-    for identifier in found:
+    identifiers = syntax.identifiers(tree, hide_self=naming.hide_self, hide_special=naming.hide_special)
+    for identifier in identifiers:
         start = identifier.start_byte
         if naming.with_space and start > end and source[start - 1] == _SPACE:
             start -= 1
@@ -129,7 +129,7 @@ def pieces_of(document: Document, pieces: list[bytes], numbers: list[int], namin
         pieces.append(source[start:end])
         number = seen.setdefault(identifier.name, len(seen) + 1)
         numbers.append(number if number <= MOST_NAMES else 0)
-    if found and end < len(source):
+    if identifiers and end < len(source):
         pieces.append(source[end:])
         numbers.append(0)
 

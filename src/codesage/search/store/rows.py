@@ -123,14 +123,14 @@ class Embedding:
             "content": content_of(document.path),
             "ending": document.path.rpartition(".")[2].lower(),
         }
-        found = []
+        rows = []
         for at, (chunk, own) in enumerate(zip(cut, texts, strict=True)):
             place = "\0".join((unit.root, document.path, str(at), document.sha256))
             columns = shared | _columns(chunk) | {"id": hashlib.sha256(storable(place).encode()).hexdigest()[:_KEY]}
             for number, text in enumerate(own):
                 first = {} if number else {"text": storable(chunk.text), "words": _words(chunk)}
-                found.append(columns | first | {"piece": number, "key": key_of(text, self._encoder.fingerprint), "of": text})
-        return found
+                rows.append(columns | first | {"piece": number, "key": key_of(text, self._encoder.fingerprint), "of": text})
+        return rows
 
     def _table(self, rows: list[dict]) -> pa.Table:
         """The rows with their vectors; each text is encoded once."""

@@ -87,10 +87,10 @@ def _lines(text: str) -> int:
 
 def _vectors_of(store: Store, numbers: Sequence[str]) -> dict[str, np.ndarray]:
     """float32 (P, D) of the pieces of each of some chunks, in their order."""
-    found = defaultdict(list)
+    vectors_by_number = defaultdict(list)
     for row in store.rows("true", ["id", "piece", "vector"], "id", numbers):
-        found[row["id"]].append((row["piece"], row["vector"]))
-    return {number: np.array([vector for _, vector in sorted(found[number])], np.float32) for number in numbers}
+        vectors_by_number[row["id"]].append((row["piece"], row["vector"]))
+    return {number: np.array([vector for _, vector in sorted(vectors_by_number[number])], np.float32) for number in numbers}
 
 
 def _means(store: Store, languages: Sequence[str]) -> dict[str, np.ndarray]:
