@@ -187,15 +187,22 @@ def test_bad_sources_are_one_line(source, tmp_path):
         export_hub(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("first", ["codesage", "transformers.models.auto.modeling_auto"])
-def test_the_auto_classes_only_need_codesage_to_be_imported(hub, first):
-    """In any order, in a separate process in which nothing is registered yet."""
+AUTOS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")
+AUTOMATIC = ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM"]
+
+
+def test_the_auto_classes_only_need_codesage_to_be_imported(hub):
+    """Before transformers, as in this process, or after it, in one in which nothing is registered yet."""
+    import transformers
+
+    assert [type(getattr(transformers, auto).from_pretrained(hub)).__name__ for auto in AUTOS] == AUTOMATIC
     code = (
-        f"import sys, {first}, codesage; from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"
+        "import sys, transformers.models.auto.modeling_auto, codesage\n"
+        "from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"
         "for auto in (AutoConfig, AutoModel, AutoModelForMaskedLM): print(type(auto.from_pretrained(sys.argv[1])).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(hub)], check=False, capture_output=True, text=True)
-    assert done.stdout.split() == ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM"], done.stderr
+    assert done.stdout.split() == AUTOMATIC, done.stderr
 
 
 def test_a_transformers_without_our_names_is_warned_of_and_still_imported(tmp_path):
