@@ -158,8 +158,8 @@ def mine_negatives(
     settings = mining.Settings(first, last, keep, most_similar, alike, pool, side, code_tokens=code_tokens, seed=seed)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
 
-    def show(done: int, found: int) -> None:
-        line = f"{done:,} pairs searched, {found:,} negatives"
+    def show(done: int, negatives: int) -> None:
+        line = f"{done:,} pairs searched, {negatives:,} negatives"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     taught = teachers.read(teacher, opened) if teacher else None

@@ -198,10 +198,10 @@ class _Build:
         self._report.add_documents([keys["verdict"] for _, keys in sources_read])
         return sources_read
 
-    def _plan(self, found: list[tuple[SourceUnit, dict]]) -> list[_Group]:
+    def _plan(self, sources_read: list[tuple[SourceUnit, dict]]) -> list[_Group]:
         """The row groups to parse, without the documents that go."""
         groups = []
-        for source, keys in found:
+        for source, keys in sources_read:
             held_out = source.source.held_out
             written = np.bincount(keys["language"], keys["characters"], minlength=len(CODES))[: len(LANGUAGES)]
             language = list(LANGUAGES)[int(written.argmax())]

@@ -73,9 +73,9 @@ def _best(scores_V: np.ndarray, most: int) -> list[tuple[int, float]]:
     return [(int(token), float(scores_V[token])) for token in order]
 
 
-def _extended(grown: list[Prefix], found: list[Found], settings: Settings) -> list[Prefix]:
+def _extended(grown: list[Prefix], finished: list[Found], settings: Settings) -> list[Prefix]:
     """The best beginnings of each length, but none that cannot reach the names found: a total only falls."""
-    least = found[-1].score if len(found) == settings.keep else -np.inf
+    least = finished[-1].score if len(finished) == settings.keep else -np.inf
     kept: list[Prefix] = []
     for length in sorted({one.length for one in grown}):
         same = sorted((one for one in grown if one.length == length), key=lambda one: (-one.total, one.ids))

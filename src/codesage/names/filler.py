@@ -43,7 +43,7 @@ class Filler:
             self._fill(results, rows, windows, positions)
         return results
 
-    def _fill(self, found: list, rows: list[int], windows: Sequence, positions: Sequence) -> None:
+    def _fill(self, results: list, rows: list[int], windows: Sequence, positions: Sequence) -> None:
         longest = max(len(windows[row]) for row in rows)
         flat_M = np.concatenate([place * longest + np.asarray(positions[row], np.int64) for place, row in enumerate(rows)])
         scores_MV = self._states([list(windows[row]) for row in rows], flat_M) @ self._table_DV
@@ -51,7 +51,7 @@ class Filler:
         scores_MV -= np.log(np.exp(scores_MV).sum(axis=1, keepdims=True))
         ends = np.cumsum([len(positions[row]) for row in rows])[:-1]
         for row, part in zip(rows, np.split(scores_MV, ends), strict=True):
-            found[row] = part
+            results[row] = part
 
 
 def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:

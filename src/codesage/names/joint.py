@@ -81,19 +81,19 @@ def _visible(around: Occurrences) -> tuple[set[str], set[str]]:
     return bare, dotted
 
 
-def with_model(found: Candidates, ids: Sequence[Sequence[int]], by_length: Mapping[int, np.ndarray]) -> Candidates:
+def with_model(candidates: Candidates, ids: Sequence[Sequence[int]], by_length: Mapping[int, np.ndarray]) -> Candidates:
     """The candidates with what the model says of them; `ids` and `by_length` as in `of_model`."""
-    known_CW = found.known_CW.copy()
+    known_CW = candidates.known_CW.copy()
     known_CW[:, _MODEL:] = of_model(ids, by_length)
-    return Candidates(found.names, known_CW)
+    return Candidates(candidates.names, known_CW)
 
 
-def ranked(table: Table, found: Candidates, language: str, *, alone: bool = False) -> list[tuple[str, float]]:
+def ranked(table: Table, candidates: Candidates, language: str, *, alone: bool = False) -> list[tuple[str, float]]:
     """The candidates and their log-probabilities among all of them, best first. `alone`: without the model."""
-    scores_C = found.known_CW @ np.asarray(table.weights[f"{language} alone" if alone else language])
+    scores_C = candidates.known_CW @ np.asarray(table.weights[f"{language} alone" if alone else language])
     scores_C -= scores_C.max(initial=-np.inf)
     scores_C -= np.log(np.exp(scores_C).sum())
-    return [(found.names[place], float(scores_C[place])) for place in np.argsort(-scores_C, kind="stable")]
+    return [(candidates.names[place], float(scores_C[place])) for place in np.argsort(-scores_C, kind="stable")]
 
 
 def of_model(ids: Sequence[Sequence[int]], by_length: Mapping[int, np.ndarray]) -> np.ndarray:

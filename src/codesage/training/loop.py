@@ -290,19 +290,19 @@ class _State(Generic[Batch]):
             (home / "settings.json").write_text(json.dumps(self.identity, indent=1) + "\n", encoding="utf-8")
         processes.barrier()
 
-    def _load(self, found: disk.Checkpoint) -> None:
+    def _load(self, checkpoint: disk.Checkpoint) -> None:
         was, now = (
             {**run, "loop": {name: value for name, value in run["loop"].items() if name not in _FREE}}
-            for run in (found.run, self.identity)
+            for run in (checkpoint.run, self.identity)
         )
         if difference := disk.first_difference(was, now):
-            raise CodesageError(f"{found.path} belongs to another run ({difference}): use --fresh, or another --out")
-        disk.restore(found, self.encoder, self.optimizer)
-        for name, value in found.state["progress"].items():
+            raise CodesageError(f"{checkpoint.path} belongs to another run ({difference}): use --fresh, or another --out")
+        disk.restore(checkpoint, self.encoder, self.optimizer)
+        for name, value in checkpoint.state["progress"].items():
             setattr(self.progress, name, value)
-        self.guard.restore(found.state["guard"])
+        self.guard.restore(checkpoint.state["guard"])
         if processes.rank() == 0:
-            print(f"codesage: resuming from {found.path}", file=sys.stderr)
+            print(f"codesage: resuming from {checkpoint.path}", file=sys.stderr)
 
 
 def _on(device: torch.device) -> list[torch.device]:

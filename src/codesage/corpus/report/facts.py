@@ -157,8 +157,8 @@ class Report:
             name = f"{name} ({source.key})"
         return packages.setdefault(name, {"version": version, "licences": [], "source": source.key, "archives": archives})
 
-    def _skip(self, source: Source, found: Sequence[tuple[str, str]]) -> None:
-        for path, reason in found:
+    def _skip(self, source: Source, skipped: Sequence[tuple[str, str]]) -> None:
+        for path, reason in skipped:
             path = path.encode("utf-8", "replace").decode()  # file names need not be valid text
             self.skipped.append((source.key, path, reason))
             self._skips[reason] += 1

@@ -107,14 +107,14 @@ class Package(ABC):
             cure = f"remove {self.folder(cache)} and run again to fetch it anew"
             raise CodesageError(f"{self.key}: {error}: {cure}") from None
 
-    def _document(self, found: Member | Skipped, path: str, licence: str) -> Found:
+    def _document(self, member: Member | Skipped, path: str, licence: str) -> Found:
         """The document of one member. Folders that an include glob names before its first `*` never count as vendored."""
-        if isinstance(found, Skipped):
-            return found
+        if isinstance(member, Skipped):
+            return member
         named = [re.split(r"[*?[]", glob, maxsplit=1)[0] for glob in self.include if matches(path, glob)]
         judged = path[max(map(len, named), default=0) :] or path
         origin = {"package": self.package or self.name, "version": self.version, "licence": licence}
-        return document(text_of(found.data, name=path), origin, any_licence=self.any_licence, judged=judged)
+        return document(text_of(member.data, name=path), origin, any_licence=self.any_licence, judged=judged)
 
     def _refusal(self, stated: str) -> str:
         """Why the whole package is left out, given the licence that it states; "" when it is read."""

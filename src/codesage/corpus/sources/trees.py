@@ -117,12 +117,12 @@ class Folder:
         yield from others.found()
 
 
-def _nested(root: Path, found: list[Path]) -> Iterator[Skipped]:
+def _nested(root: Path, nested: list[Path]) -> Iterator[Skipped]:
     """The outermost repositories below `root`: submodules, even if they were not checked out, and nested repositories."""
     modules = root / ".gitmodules"
     text = modules.read_text(encoding="utf-8", errors="replace") if modules.is_file() else ""
     submodules = set(re.findall(r"^[ \t]*path[ \t]*=[ \t]*(.+?)[ \t]*$", text, re.MULTILINE))
-    names = {name_of(path, root) for path in found} | {name for name in submodules if (root / name).is_dir()}
+    names = {name_of(path, root) for path in nested} | {name for name in submodules if (root / name).is_dir()}
     for name in sorted(names):
         if not any(parent.as_posix() in names for parent in PurePosixPath(name).parents):
             yield Skipped(name, "submodule" if name in submodules else "nested repository")
