@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 class Stopped(BaseException):
-    """The process was stop_requested to stop: by a signal, or because its time is up."""
+    """The process was asked to stop: by a signal, or because its time is up."""
 
 
 @dataclass(frozen=True, slots=True)

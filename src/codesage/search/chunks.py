@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from codesage.languages import LANGUAGES
 from codesage.records import Chunk, Document
+
+if TYPE_CHECKING:
+    from codesage.syntax.outline import Outlined
 
 _WORD = re.compile(r"\w")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
@@ -19,20 +22,10 @@ WINDOW = 40  # lines of a window, and of a piece of a long function
 _LONGEST = 120  # lines of a function that stays whole
 
 
-class _Definition(NamedTuple):
-    """The lines of a definition, from 1, with and without the documentation above it."""
-
-    kind: str  # "function" or "class"
-    name: str  # with its class: "Stack.push"
-    first: int
-    start: int
-    last: int
-
-
 def chunks(document: Document) -> list[Chunk]:
     """Chunks of a document; one whose language has no grammar, or that the parser refuses, is cut into windows."""
     lines = _LINE_BREAK.split(document.text)  # splitlines() would also break at form feeds, which no editor counts
-    owners: list[_Definition | None] = [None]
+    owners: list[Outlined | None] = [None]
     owner = [0] * (len(lines) + 1)  # by line, from 1: the innermost definition, by its place in `owners`
     for one in _definitions(document, "\n".join(lines)):
         around = owners[owner[one.start]]
@@ -50,10 +43,10 @@ def chunks(document: Document) -> list[Chunk]:
     return sorted(result, key=lambda chunk: (chunk.start_line, chunk.end_line))
 
 
-def _definitions(document: Document, text: str) -> Iterator[_Definition]:
+def _definitions(document: Document, text: str) -> "Iterator[Outlined]":
     """The definitions in a document, an outer one before those in it. `text`: with line feeds alone."""
     from codesage.syntax import ParseRefused, functions, parse  # not needed where nothing is read anew
-    from codesage.syntax.outline import outline
+    from codesage.syntax.outline import Outlined, outline
 
     with suppress(ParseRefused):
         if document.language in LANGUAGES:
@@ -61,12 +54,12 @@ def _definitions(document: Document, text: str) -> Iterator[_Definition]:
             for one in functions(tree):
                 first = one.start_line - tree.source.count(b"\n", one.doc_start_byte, one.start_byte)
                 name = f"{one.parent}.{one.name}" if one.parent else one.name
-                yield _Definition(one.kind, name, first, one.start_line, one.end_line)
+                yield Outlined(one.kind, name, first, one.start_line, one.end_line)
         elif document.language:
-            yield from map(_Definition._make, outline(text, document.language))
+            yield from outline(text, document.language)
 
 
-def _windows(document: Document, lines: list[str], definition: _Definition | None, numbers: list[int]) -> list[Chunk]:
+def _windows(document: Document, lines: list[str], definition: "Outlined | None", numbers: list[int]) -> list[Chunk]:
     size = WINDOW if definition is None or len(numbers) > _LONGEST else len(numbers)
     kind, name = ("window", "") if definition is None else (definition.kind, definition.name)
     windows = []

@@ -110,8 +110,8 @@ def outline(text: str, language: str) -> list[Outlined]:
             continue
         kind = "class" if "class" in captures else "function"
         node, name = captures[kind][0], captures["name"][0]
-        if (text := _name(source, name)) not in _RESERVED:
-            one = (node.start_byte, -node.end_byte, kind, text, node)
+        if (written := _name(source, name)) not in _RESERVED:
+            one = (node.start_byte, -node.end_byte, kind, written, node)
             defined[name.start_byte] = min(one, defined.get(name.start_byte, one), key=itemgetter(0, 1))  # with its template
     result: list[Outlined] = []
     around: list[tuple[int, str]] = []  # (end, qualified name) of the classes around
