@@ -47,7 +47,7 @@ def main() -> None:
         for workers in (1, 2):
             place = Path(folder) / str(arguments.small)
             measured[f"cluster of {workers}, {arguments.small:,}"] = _alone(_cluster, place, workers)
-    verdicts = {tuple(found.pop("verdicts")) for name, found in measured.items() if f"{arguments.small:,}" in name}
+    verdicts = {tuple(figures.pop("verdicts")) for name, figures in measured.items() if f"{arguments.small:,}" in name}
     if len(verdicts) != 1:
         raise SystemExit(f"verdicts differ: {verdicts}")
     measured[f"one machine, {arguments.large:,}"].pop("verdicts")

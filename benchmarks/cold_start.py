@@ -39,8 +39,8 @@ for path in sorted(Path(sys.argv[1]).rglob("*.py")):
     texts += ["\\n".join(lines[start : start + 40]) for start in range(0, len(lines), 40)]
 index = bm25s.BM25()
 index.index(bm25s.tokenize(texts, stopwords=None, show_progress=False), show_progress=False)
-found, _ = index.retrieve(bm25s.tokenize(sys.argv[2], stopwords=None, show_progress=False), k=10, show_progress=False)
-print(texts[found[0][0]][:80])
+ranked, _ = index.retrieve(bm25s.tokenize(sys.argv[2], stopwords=None, show_progress=False), k=10, show_progress=False)
+print(texts[ranked[0][0]][:80])
 """
 LOOP = "total = 0\nfor number in range(10_000_000): total += number"
 

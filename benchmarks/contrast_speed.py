@@ -63,10 +63,10 @@ def main() -> None:
         "runs": runs,
     }
     print(f"{record['cpu']}: {used}")
-    for form, found in ratios.items():
+    for form, figures in ratios.items():
         print(
             f"codesage against {form}: "
-            + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
             + f" (goal: {GOALS[form]} in pairs/s)"
         )
     if arguments.out:
@@ -77,9 +77,9 @@ def _pairs(count: int) -> list[Pair]:
     """A sample of the documented functions of the standard library, no text twice."""
     from codesage.syntax import functions, parse
 
-    found = {}
+    documented = {}
     for file in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
-        if len(found) >= 4 * count or "site-packages" in file.parts:
+        if len(documented) >= 4 * count or "site-packages" in file.parts:
             continue
         try:
             source = parse(file.read_text(encoding="utf-8"), "python")
@@ -88,18 +88,18 @@ def _pairs(count: int) -> list[Pair]:
         for function in functions(source):
             text = function.docstring.strip().split("\n")[0]
             if text and function.bare_body.count("\n") >= 2:
-                found.setdefault(text, (function, file.name))
-    chosen = random.Random(0).sample(sorted(found), count)
+                documented.setdefault(text, (function, file.name))
+    chosen = random.Random(0).sample(sorted(documented), count)
     return [
         Pair(
             text=text,
-            code=found[text][0].bare_body,
-            bare_body=found[text][0].bare_body,
+            code=documented[text][0].bare_body,
+            bare_body=documented[text][0].bare_body,
             description="",
             language="python",
-            name=found[text][0].name,
+            name=documented[text][0].name,
             kind="function",
-            path=found[text][1],
+            path=documented[text][1],
             start_line=1,
         )
         for text in chosen
@@ -185,7 +185,7 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
 
     from codesage.encoder.weights import load_encoder
 
-    encoder, found = load_encoder(arguments.work / "ours"), {}
+    encoder, losses = load_encoder(arguments.work / "ours"), {}
     batch, texts = _batches(arguments, CHECKED).at(0), _texts(arguments.work)
     for form in GOALS:
         mine, _ = _gradients(encoder, batch, with_cache="cached" in form)
@@ -193,8 +193,8 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
         features = [model.preprocess([texts[pair][side] for pair in batch.pair_P]) for side in (0, 1)]
         other = loss(features, None).detach()
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
-        found[form] = [mine.item(), other.item()]
-    return found
+        losses[form] = [mine.item(), other.item()]
+    return losses
 
 
 def _ours(arguments: argparse.Namespace) -> dict:

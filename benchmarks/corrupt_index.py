@@ -139,12 +139,12 @@ class _Trial:
     def _asked(self, update: bool) -> str:
         """What comes of a search; where a command is named, of running it."""
         try:
-            found = self._answers(update)
+            hits = self._answers(update)
         except CodesageError as error:
             return self._repaired(str(error))
         except Exception as error:
             return f"crash: {type(error).__name__}: {error}"
-        return "same answers" if found in self._right else "wrong answers"
+        return "same answers" if hits in self._right else "wrong answers"
 
     def _answers(self, update: bool) -> list:
         place = Place(self._root, "", str(self._root))
@@ -158,10 +158,10 @@ class _Trial:
             return f"no command: {message}"
         try:
             run(shlex.split(command.group(1))[1:])
-            found = self._answers(True)
+            hits = self._answers(True)
         except Exception as error:
             return f"not repaired: {message}: {type(error).__name__}: {error}"
-        return "repaired by the command" if found in self._right else f"wrong answers after: {message}"
+        return "repaired by the command" if hits in self._right else f"wrong answers after: {message}"
 
 
 def _indexed(root: Path) -> None:

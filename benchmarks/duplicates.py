@@ -95,23 +95,23 @@ def main() -> None:
 
 
 def _bodies(count: int) -> list[str]:
-    found: list[str] = []
+    bodies: list[str] = []
     for file in sorted(Path(sysconfig.get_path("purelib")).rglob("*.py")):
         try:
             text = file.read_text(encoding="utf-8")
             if len(text) < 200_000:
-                found += [f.signature + f.body for f in functions(parse(text, "python")) if f.kind == "function"]
+                bodies += [f.signature + f.body for f in functions(parse(text, "python")) if f.kind == "function"]
         except (UnicodeDecodeError, ParseRefused):
             continue
-        if len(found) >= count:
+        if len(bodies) >= count:
             break
-    return found[:count]
+    return bodies[:count]
 
 
 def _variants(bodies: list[str]) -> list[str]:
     """One in ten bodies of 40 tokens and more, with 0.3 to 5 % of them replaced, dropped or doubled, and spaced anew."""
     chance = random.Random(0)
-    found = []
+    variants = []
     for body in bodies[::10]:
         tokens = _TOKEN.findall(body)
         if len(tokens) < 40:
@@ -119,8 +119,8 @@ def _variants(bodies: list[str]) -> list[str]:
         for _ in range(max(1, round(len(tokens) * chance.choice((0.003, 0.006, 0.01, 0.02, 0.05))))):
             at = chance.randrange(len(tokens))
             tokens[at : at + 1] = chance.choice(([f"changed_{at}"], [], tokens[at : at + 1] * 2))
-        found.append("".join(token + chance.choice((" ", "\n    ")) for token in tokens))
-    return found
+        variants.append("".join(token + chance.choice((" ", "\n    ")) for token in tokens))
+    return variants
 
 
 def _grams(text: str) -> list[bytes]:
@@ -129,11 +129,11 @@ def _grams(text: str) -> list[bytes]:
 
 
 def _hashes(texts: list[str]) -> list[list[int]]:
-    found = []
+    hashes = []
     for _, batch in _batches(texts):
         shingles, sizes = _shingles(batch)
-        found += [row.tolist() for row in np.split(shingles, np.cumsum(sizes)[:-1])]
-    return found
+        hashes += [row.tolist() for row in np.split(shingles, np.cumsum(sizes)[:-1])]
+    return hashes
 
 
 def _truth(texts: list[str]) -> np.ndarray:
@@ -183,18 +183,18 @@ def _rensa_signatures(hashes: list[list[int]]) -> np.ndarray:
 
 def _quality(dropped: np.ndarray, best: np.ndarray, bodies: int) -> dict:
     """Recall and precision on the planted rows and on all, and what is dropped between `LOW` and `HIGH`."""
-    found = {}
+    figures = {}
     for name, rows in (("planted", slice(bodies, None)), ("all", slice(None))):
         drop, likeness = dropped[rows], best[rows]
         true, wrong = drop & (likeness >= HIGH), drop & (likeness <= LOW)
-        found[f"recall_{name}"] = round(float(true.sum() / (likeness >= HIGH).sum()), 4)
-        found[f"precision_{name}"] = round(float(true.sum() / max(1, true.sum() + wrong.sum())), 4)
-        found[f"rows_{name}"] = [int((likeness <= LOW).sum()), int((likeness >= HIGH).sum())]
+        figures[f"recall_{name}"] = round(float(true.sum() / (likeness >= HIGH).sum()), 4)
+        figures[f"precision_{name}"] = round(float(true.sum() / max(1, true.sum() + wrong.sum())), 4)
+        figures[f"rows_{name}"] = [int((likeness <= LOW).sum()), int((likeness >= HIGH).sum())]
     edges = (LOW, 0.8, THRESHOLD, 0.9, HIGH)
     for low, high in pairwise(edges):
         inside = (best > low) & (best < high)
-        found[f"dropped_{low}_to_{high}"] = round(float(dropped[inside].mean()), 3) if inside.any() else None
-    return found
+        figures[f"dropped_{low}_to_{high}"] = round(float(dropped[inside].mean()), 3) if inside.any() else None
+    return figures
 
 
 if __name__ == "__main__":

@@ -85,15 +85,15 @@ def main() -> None:
 
 def texts_of(count: int) -> tuple[list[str], list[str]]:
     """`count` functions to encode, of the standard library, and others to calibrate with."""
-    found = []
+    texts = []
     for path in walk(Path(sysconfig.get_path("stdlib"))):
         read = read_text(path, name=path.name) if path.suffix == ".py" and "site-packages" not in path.parts else None
         if isinstance(read, Text):
-            found += [one.signature + one.body for one in functions(parse(read.text, "python")) if one.kind == "function"]
-        if len(found) > 40 * (count + CALIBRATED):
+            texts += [one.signature + one.body for one in functions(parse(read.text, "python")) if one.kind == "function"]
+        if len(texts) > 40 * (count + CALIBRATED):
             break
-    chosen = np.random.default_rng(0).choice(len(found), count + CALIBRATED, replace=False).tolist()
-    return [found[place] for place in chosen[:count]], [found[place] for place in chosen[count:]]
+    chosen = np.random.default_rng(0).choice(len(texts), count + CALIBRATED, replace=False).tolist()
+    return [texts[place] for place in chosen[:count]], [texts[place] for place in chosen[count:]]
 
 
 def systems_of(model: Path, folder: Path, others: list[str]) -> dict[str, Encode]:
@@ -224,13 +224,13 @@ def seconds(encode: Encode, texts: list[str]) -> dict[str, float]:
 
 def ratios(rounds: Sequence[dict]) -> dict[str, float]:
     """How many times as fast ours is, in the median of rounds: fp32 beside each in fp32, int8 beside each in int8."""
-    found = {}
+    medians = {}
     for name in rounds[0]:
         own = f"codesage, {name.rpartition(' ')[2]}"
         if name != own:
             times = [one[name]["wall_s"] / one[own]["wall_s"] for one in rounds]
-            found[f"{own} over {name}"] = round(statistics.median(times), 2)
-    return found
+            medians[f"{own} over {name}"] = round(statistics.median(times), 2)
+    return medians
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     drawn = examples.Batches(tokens, replace(settings.examples, max_tokens=1024, batch_tokens=BATCH_TOKENS))
     batches = Made([drawn.at(step) for step in range(3)])
     encoder = fresh(size)
-    rate, found = timed(
+    rate, figures = timed(
         encoder,
         replace(settings.loop, steps=steps + 2, compile=compiled),
         batches,
@@ -89,7 +89,7 @@ def stage_one(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
         "share_of_peak": round(rate * flops / peak, 3),
         "hidden": round(head_share, 3),
         "attended": round(length),
-        **found,
+        **figures,
     }
 
 
@@ -100,7 +100,7 @@ def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
     drawn = pairs.Batches(tokens, replace(settings.batches, batch_pairs=BATCH_PAIRS, **lengths))
     batches = Made([drawn.at(step) for step in range(2)])
     encoder = fresh(size)
-    rate, found = timed(
+    rate, figures = timed(
         encoder,
         replace(settings.loop, steps=max(2, steps // 2) + 2, compile=compiled),
         batches,
@@ -115,7 +115,7 @@ def stage_two(size: str, tokens: Tokens, compiled: bool, steps: int, peak: float
         "tokens_per_second": round(rate),
         "share_of_peak": round(rate * flops / peak, 3),
         "tokens_per_pair": round(tokens_per_pair),
-        **found,
+        **figures,
     }
 
 
@@ -167,15 +167,15 @@ def copied(size: int = 2**30) -> float:
 
 def events(work: Callable, rounds: int = 10) -> float:
     """Median seconds of `work` on the device."""
-    found = []
+    seconds = []
     for _ in range(rounds + 3):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         work()
         end.record()
         torch.cuda.synchronize()
-        found.append(start.elapsed_time(end) / 1e3)
-    return median(found[3:])
+        seconds.append(start.elapsed_time(end) / 1e3)
+    return median(seconds[3:])
 
 
 if __name__ == "__main__":

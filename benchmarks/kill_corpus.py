@@ -50,7 +50,7 @@ def main() -> None:
         subprocess.run(command, check=True, capture_output=True)
         whole, expected = time.monotonic() - started, open_artifact(out, "corpus").fingerprint
         builds, equal = killed(command, out, expected, whole, arguments.kills, drawn)
-        found, failures = damaged(out, sources_of(arguments.sources), arguments.cache, arguments.damages, drawn)
+        outcomes, failures = damaged(out, sources_of(arguments.sources), arguments.cache, arguments.damages, drawn)
         record = {
             "date": date.today().isoformat(),
             **environment(),
@@ -59,7 +59,7 @@ def main() -> None:
             "equal": equal,
             "seconds of a build": round(whole, 1),
             "damages": arguments.damages,
-            "outcomes": found,
+            "outcomes": outcomes,
             "failures": failures,
         }
     print(json.dumps(record, indent=1))

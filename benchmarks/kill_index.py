@@ -40,12 +40,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
-        found = killed_often(Path(folder), arguments.kills, arguments.seed)
-    record = {"date": date.today().isoformat(), **environment(), "seed": arguments.seed, "files": _FILES, **found}
+        outcome = killed_often(Path(folder), arguments.kills, arguments.seed)
+    record = {"date": date.today().isoformat(), **environment(), "seed": arguments.seed, "files": _FILES, **outcome}
     print(json.dumps(record, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    sys.exit(bool(found["failures"]))
+    sys.exit(bool(outcome["failures"]))
 
 
 def killed_often(folder: Path, kills: int, seed: int, *, trees: int = _TREES) -> dict:
@@ -115,12 +115,12 @@ class _Case:
         try:
             assert index.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], "SQLite finds a fault"
             assert index._is_sealed(), "the checksums are not those of the file"
-            found = _content(index)
-            torn = [path for path in found if found[path] not in (self._old.get(path), self._new.get(path))]
+            chunks = _content(index)
+            torn = [path for path in chunks if chunks[path] not in (self._old.get(path), self._new.get(path))]
             assert not torn, f"{torn[0]} is neither old nor new"
-            assert all(path in found for path in self._old.keys() & self._new.keys()), "a file is missing"
+            assert all(path in chunks for path in self._old.keys() & self._new.keys()), "a file is missing"
             answers(index, ENCODER)
-            self._left = "nothing new" if found == self._old else "all files" if found == self._new else "some files"
+            self._left = "nothing new" if chunks == self._old else "all files" if chunks == self._new else "some files"
         finally:
             index.connection.close()
         content, right = self._updated(self._work)
@@ -130,12 +130,12 @@ class _Case:
 
 def _content(index: Index) -> dict[str, list]:
     """The chunks of each path, with their vectors where they are encoded."""
-    found = defaultdict(list)
+    chunks = defaultdict(list)
     rows = index.connection.execute("SELECT id, path, kind, name, start_line, end_line FROM chunks ORDER BY id").fetchall()
     texts = index.texts_of(number for number, *_ in rows)
     for number, path, *chunk in rows:
-        found[path].append([*chunk, texts[number]])
-    return dict(found)
+        chunks[path].append([*chunk, texts[number]])
+    return dict(chunks)
 
 
 if __name__ == "__main__":

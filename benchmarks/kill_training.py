@@ -164,12 +164,12 @@ def kill_saving(trials: int, folder: Path, rng: random.Random) -> tuple[list[str
         last = int.from_bytes(said[-8:], "little")
         halves += any(home.glob(".step-*"))
         try:
-            found = checkpoints.newest(home)
+            newest = checkpoints.newest(home)
             encoder, optimizer = made()
-            checkpoints.restore(found, encoder, optimizer)
-            nexts += found.state["step"] == last + 1
-            if found.state["step"] not in (last, last + 1) or encoder.ln_f.bias[0].item() != found.state["step"]:
-                failures.append(f"trial {trial}: acknowledged {last}, found {found.state['step']}")
+            checkpoints.restore(newest, encoder, optimizer)
+            nexts += newest.state["step"] == last + 1
+            if newest.state["step"] not in (last, last + 1) or encoder.ln_f.bias[0].item() != newest.state["step"]:
+                failures.append(f"trial {trial}: acknowledged {last}, found {newest.state['step']}")
         except Exception as error:
             failures.append(f"trial {trial}: acknowledged {last}: {type(error).__name__}: {error}")
     return failures, {"half_written": halves, "new_but_not_acknowledged": nexts}
@@ -193,8 +193,8 @@ def corrupt(trials: int, folder: Path, rng: random.Random) -> tuple[list[str], d
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said):
-                found = checkpoints.newest(home)
-            fine = not both and found is not None and found.state["step"] == 1 and "step-000000002" in said.getvalue()
+                newest = checkpoints.newest(home)
+            fine = not both and newest is not None and newest.state["step"] == 1 and "step-000000002" in said.getvalue()
         except CodesageError as error:
             fine = both and "\n" not in str(error) and said.getvalue().count("\n") == 2
         except Exception as error:

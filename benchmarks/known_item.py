@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     encoder = codesage.load()
-    packages, found = {}, {name: [] for name in SYSTEMS}
+    packages, reciprocals = {}, {name: [] for name in SYSTEMS}
     for source in sources_of([arguments.recipe]):
         if source.held_out:
             with tempfile.TemporaryDirectory() as folder:
@@ -57,14 +57,14 @@ def main() -> None:
                 packages[source.key] |= {name: round(100 * statistics.mean(ones), 1) for name, ones in ranks.items()}
                 print(source.key, packages[source.key], flush=True)
                 for name, ones in ranks.items():
-                    found[name] += ones
+                    reciprocals[name] += ones
     record = {
         "date": date.today().isoformat(),
         **environment(),
         "model": encoder.fingerprint,
-        "queries": len(found["fused"]),
+        "queries": len(reciprocals["fused"]),
         "packages": packages,
-        "MRR x 100": {name: round(100 * statistics.mean(ones), 1) for name, ones in found.items()},
+        "MRR x 100": {name: round(100 * statistics.mean(ones), 1) for name, ones in reciprocals.items()},
     }
     print(json.dumps(record, indent=1))
     if arguments.out:
@@ -74,7 +74,7 @@ def main() -> None:
 def lay_out(source, arguments: argparse.Namespace, root: Path) -> list[tuple[str, str, int, str]]:
     """Write a package's files without the docstrings asked for; the answer is (text, path, line, qualified name) of each."""
     source.fetch(arguments.cache)
-    documents = [found for found in source.documents(arguments.cache) if isinstance(found, Document)]
+    documents = [one for one in source.documents(arguments.cache) if isinstance(one, Document)]
     parsed = {}
     for document in documents:
         if document.language and not is_test(document.path):
@@ -110,12 +110,12 @@ def _docstring(function: Function) -> tuple[int, int]:
 
 def reciprocal_ranks(index: Index, encoder, asked: list, dense_weight: float, rules: Rules) -> list[float]:
     """Of each query, one over the rank of the first chunk that is the function asked for; 0 where none is."""
-    found = []
+    reciprocals = []
     for text, path, line, name in asked:
         hits = station.search(index, encoder, text, top=200, dense_weight=dense_weight, rules=rules)
         ranks = [rank for rank, hit in enumerate(hits, start=1) if _is(hit.chunk, path, line, name)]
-        found.append(1 / ranks[0] if ranks else 0.0)
-    return found
+        reciprocals.append(1 / ranks[0] if ranks else 0.0)
+    return reciprocals
 
 
 def _is(chunk, path: str, line: int, name: str) -> bool:

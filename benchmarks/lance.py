@@ -88,9 +88,9 @@ def main() -> None:
     }
     for rows, _, kind in (one.partition(":") for one in arguments.sets):
         with tempfile.TemporaryDirectory() as folder:
-            found = measured(folder, encoder, cut, int(rows), arguments.queries, clustered=kind == "clustered")
-        record["sizes"].append(found)
-        print(json.dumps(found, indent=1), flush=True)
+            figures = measured(folder, encoder, cut, int(rows), arguments.queries, clustered=kind == "clustered")
+        record["sizes"].append(figures)
+        print(json.dumps(figures, indent=1), flush=True)
         if arguments.out:
             arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -207,8 +207,8 @@ def summary(times: list[Times]) -> dict:
 def timed(work: Callable[[], Any]) -> tuple[Any, Times]:
     """What a piece of work gives, and how long it takes."""
     wall, cpu = time.perf_counter(), time.process_time()
-    found = work()
-    return found, Times(time.perf_counter() - wall, time.process_time() - cpu)
+    result = work()
+    return result, Times(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def bytes_of(folder: str) -> int:

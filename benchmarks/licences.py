@@ -19,14 +19,14 @@ SPDX = get_spdx_licensing()
 
 def of_packages() -> set[str]:
     """Short statements of the installed Python distributions."""
-    fields = (found.metadata.get(key) for found in distributions() for key in ("License-Expression", "License"))
+    fields = (package.metadata.get(key) for package in distributions() for key in ("License-Expression", "License"))
     return {field for field in fields if field and len(field) < 120 and "\n" not in field}
 
 
 def of_debian() -> set[str]:
     """Statements of the copyright files of installed Debian packages."""
     texts = (path.read_text("utf-8", "replace") for path in Path("/usr/share/doc").glob("*/copyright"))
-    return {found.strip() for text in texts for found in re.findall(r"(?m)^License:[ \t]*(\S.*)$", text)}
+    return {statement.strip() for text in texts for statement in re.findall(r"(?m)^License:[ \t]*(\S.*)$", text)}
 
 
 def known_to_us(stated: str) -> bool:

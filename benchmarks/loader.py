@@ -83,9 +83,9 @@ def _stage_one(tokens: station.Tokens, encoder: Encoder, settings: pretrain.Sett
     optimizer = optimizers.build(encoder, settings.loop)
 
     def trained(step: int) -> int:
-        found = pretrain.gradients(encoder, made["as the recipe"].at(step), micro_tokens=settings.micro_tokens)
+        _, count = pretrain.gradients(encoder, made["as the recipe"].at(step), micro_tokens=settings.micro_tokens)
         _update(optimizer)
-        return found[1]
+        return count
 
     rates = _rates({**work, "training": trained}, {**counts, "training": 1}, rounds)
     return {"tokens_per_second": rates, "times_training": round(rates["as the recipe"] / rates["training"], 1)}
@@ -121,15 +121,15 @@ def _update(optimizer: torch.optim.Optimizer) -> None:
 
 def _rates(work: dict[str, Callable[[int], int]], counts: dict[str, int], rounds: int) -> dict[str, float]:
     """Median items per second of each kind of work, taken in turns; `counts`: steps of each in a round."""
-    found = {name: [] for name in work}
+    speeds = {name: [] for name in work}
     for round_ in range(rounds + 1):
         for name, one in work.items():
             steps = range(round_ * counts[name], (round_ + 1) * counts[name])
             started = time.perf_counter()
             items = sum(map(one, steps))
             if round_:
-                found[name].append(items / (time.perf_counter() - started))
-    return {name: round(statistics.median(rates)) for name, rates in found.items()}
+                speeds[name].append(items / (time.perf_counter() - started))
+    return {name: round(statistics.median(rates)) for name, rates in speeds.items()}
 
 
 def _tokenising(documents: list[Document], tokenizer: tokenizers.Tokenizer) -> dict[str, float]:
@@ -173,8 +173,8 @@ def _tokenising(documents: list[Document], tokenizer: tokenizers.Tokenizer) -> d
 
 
 def _standard_library() -> tuple[list[Document], list[Pair]]:
-    found = StandardLibrary().documents(Path())
-    documents = list(islice((one for one in found if isinstance(one, Document)), DOCUMENTS))
+    entries = StandardLibrary().documents(Path())
+    documents = list(islice((one for one in entries if isinstance(one, Document)), DOCUMENTS))
     pairs: list[Pair] = []
     for document in documents:
         try:

@@ -39,7 +39,7 @@ from codesage.languages import LANGUAGES, language_of
 from codesage.names import filler, joint, propose
 from codesage.names.propose import Proposer, Settings
 from codesage.names.surroundings import Occurrences, tokens_of, without_comments
-from codesage.names.units import Found, is_placeholder, units
+from codesage.names.units import FileUnits, is_placeholder, units
 from codesage.names.windows import Text
 from codesage.walk import Skipped, read_text, walk
 from codesage.words import split_words
@@ -51,7 +51,7 @@ _FILE_CHARACTERS = 60_000  # longer files are left out, and counted
 def held_out(
     folders: list[Path], language: str, drawn: random.Random, count: int, skipped: Counter, known: frozenset[str]
 ) -> list:
-    """Drawn identifiers: (tree, found, number of the unit), at most a fiftieth of them from one file.
+    """Drawn identifiers: (tree, file_units, number of the unit), at most a fiftieth of them from one file.
 
     `known`: the SHA-256 of every file of the corpus, which are skipped.
     """
@@ -74,9 +74,11 @@ def held_out(
         except syntax.ParseRefused:
             skipped["not parsed"] += 1
             continue
-        found = units(tree)
-        numbers = [number for number, unit in enumerate(found.units) if not is_placeholder(unit.name) and unit.name.isascii()]
-        chosen += [(tree, found, number) for number in drawn.sample(numbers, min(most, len(numbers)))]
+        file_units = units(tree)
+        numbers = [
+            number for number, unit in enumerate(file_units.units) if not is_placeholder(unit.name) and unit.name.isascii()
+        ]
+        chosen += [(tree, file_units, number) for number in drawn.sample(numbers, min(most, len(numbers)))]
     return chosen[:count]
 
 
@@ -85,10 +87,10 @@ def frequent(corpus: Path, most: int, seed: int) -> dict[tuple[str, str], str]:
     counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
     for path, language, text in drawn_documents(corpus, most, seed):
         try:
-            found = units(syntax.parse(text, language, tsx=path.endswith(".tsx")))
+            file_units = units(syntax.parse(text, language, tsx=path.endswith(".tsx")))
         except CodesageError:
             continue
-        for key in {(unit.kind, unit.name) for unit in found.units if not is_placeholder(unit.name)}:
+        for key in {(unit.kind, unit.name) for unit in file_units.units if not is_placeholder(unit.name)}:
             counts[language, key[0]][key[1]] += 1
     return {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
 
@@ -109,11 +111,11 @@ def drawn_documents(corpus: Path, most: int, seed: int) -> Iterator[tuple[str, s
         yield from ((row["path"], row["language"], row["text"]) for row in rows)
 
 
-def copied(found: Found, number: int) -> str:
+def copied(file_units: FileUnits, number: int) -> str:
     """The name of the same kind that most other identifiers of the file have; ties to the earlier."""
-    kind = found.units[number].kind
+    kind = file_units.units[number].kind
     names = Counter()
-    for other, unit in enumerate(found.units):
+    for other, unit in enumerate(file_units.units):
         if other != number:
             names[unit.name] += len(unit.spans) * (1 if unit.kind == kind else 1e-6)
     return names.most_common(1)[0][0] if names else ""
@@ -126,15 +128,15 @@ def proposed(proposer: Proposer, drawn: list[tuple], *, alone: bool = False) -> 
     """
     names, table = [], proposer.table
     for tree, rows in by_file(drawn):
-        found, numbers, tokens = rows[0][1], [number for *_, number in rows], tokens_of(tree)
+        file_units, numbers, tokens = rows[0][1], [number for *_, number in rows], tokens_of(tree)
         if alone and table is not None:
-            around = [Occurrences(tokens, found.units[number]) for number in numbers]
+            around = [Occurrences(tokens, file_units.units[number]) for number in numbers]
             every = [
-                joint.ranked(table, joint.candidates(table, one, found.units), tree.language, alone=True) for one in around
+                joint.ranked(table, joint.candidates(table, one, file_units.units), tree.language, alone=True) for one in around
             ]
         else:
-            text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
-            every = proposer.every(text, tokens, numbers, found.units)
+            text = Text(tree.source, file_units.units, file_units.names, proposer.filler.tokenizer)
+            every = proposer.every(text, tokens, numbers, file_units.units)
         names += [next((name for name, _ in one if name not in tokens.words), "") for one in every]
     return names
 
@@ -164,15 +166,15 @@ def figures(guesses: list[str], truths: list[str]) -> dict:
 
 def bare(drawn: list[tuple]) -> list[tuple]:
     """The drawn units in files without comments and documentation."""
-    found = []
+    stripped = []
     for tree, rows in by_file(drawn):
         again = syntax.parse(without_comments(tree).decode("utf-8", "replace"), tree.language, tsx=tree.tsx)
         others = units(again)
         places = {unit.spans: number for number, unit in enumerate(others.units)}
         for _, before, number in rows:
             place = places.get(before.units[number].spans)
-            found.append((tree, before, number) if place is None else (again, others, place))
-    return found
+            stripped.append((tree, before, number) if place is None else (again, others, place))
+    return stripped
 
 
 def measured(proposer: Proposer, drawn: list[tuple], language: str, common: dict) -> tuple[dict[str, list[str]], float]:
@@ -181,17 +183,18 @@ def measured(proposer: Proposer, drawn: list[tuple], language: str, common: dict
     rows = {"proposed": proposed(proposer, drawn)}
     seconds = time.process_time() - started
     rows["without the model"] = proposed(proposer, drawn, alone=True)
-    rows["most frequent"] = [common.get((language, found.units[number].kind), "") for _, found, number in drawn]
-    rows["copied"] = [copied(found, number) for _, found, number in drawn]
-    rows["truth"] = [found.units[number].name for _, found, number in drawn]
+    hidden = [file_units.units[number] for _, file_units, number in drawn]
+    rows["most frequent"] = [common.get((language, unit.kind), "") for unit in hidden]
+    rows["copied"] = [copied(file_units, number) for _, file_units, number in drawn]
+    rows["truth"] = [unit.name for unit in hidden]
     return rows, seconds
 
 
 def by_kind(drawn: list[tuple], guesses: list[str], common: list[str]) -> dict[str, dict]:
     """Of each kind: how many identifiers, and the exact match of the proposals and of the most frequent name."""
     kinds: dict[str, list] = defaultdict(list)
-    for (_, found, number), guess, usual in zip(drawn, guesses, common, strict=True):
-        unit = found.units[number]
+    for (_, file_units, number), guess, usual in zip(drawn, guesses, common, strict=True):
+        unit = file_units.units[number]
         kinds[unit.kind].append((guess == unit.name, usual == unit.name))
     means = {kind: np.mean(hits, axis=0) for kind, hits in kinds.items()}
     return {
@@ -224,9 +227,9 @@ def of_language(args: argparse.Namespace, language: str, folders: list[Path], co
 def without(proposer: Proposer, drawn: list[tuple]) -> dict:
     """The proposals for some of the units, with comments and documentation and without them."""
     drawn = sorted(drawn, key=lambda one: id(one[0]))
-    truths = [found.units[number].name for _, found, number in drawn]
-    found = {"with": proposed(proposer, drawn), "without": proposed(proposer, bare(drawn))}
-    return {"identifiers": len(drawn), **{name: figures(guesses, truths) for name, guesses in found.items()}}
+    truths = [file_units.units[number].name for _, file_units, number in drawn]
+    proposals = {"with": proposed(proposer, drawn), "without": proposed(proposer, bare(drawn))}
+    return {"identifiers": len(drawn), **{name: figures(guesses, truths) for name, guesses in proposals.items()}}
 
 
 def measure(args: argparse.Namespace) -> dict:

@@ -64,10 +64,10 @@ def main() -> None:
         "runs": runs,
     }
     print(f"{record['cpu']}: {used}")
-    for form, found in ratios.items():
+    for form, figures in ratios.items():
         print(
             f"codesage against {form}: "
-            + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            + ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
             + f" (goals: {GOALS[form]} in tokens/s, 0.5 in memory)"
         )
     if arguments.out:
@@ -98,8 +98,8 @@ def _documents() -> list:
     from codesage.corpus.sources.trees import StandardLibrary
     from codesage.records import Document
 
-    found = [one for one in StandardLibrary().documents(Path()) if isinstance(one, Document) and one.text.strip()]
-    chosen = random.Random(0).sample(found, min(DOCUMENTS, len(found)))
+    documents = [one for one in StandardLibrary().documents(Path()) if isinstance(one, Document) and one.text.strip()]
+    chosen = random.Random(0).sample(documents, min(DOCUMENTS, len(documents)))
     return [replace(one, text=one.text[:20_000], language="") for one in chosen]  # longer than any window is
 
 
@@ -153,7 +153,7 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
     from codesage.pretrain.examples import Batch
     from padded_gpt2 import load_masked_lm
 
-    encoder, peer, found = load_encoder(arguments.work / "model"), load_masked_lm(arguments.work / "model"), {}
+    encoder, peer, losses = load_encoder(arguments.work / "model"), load_masked_lm(arguments.work / "model"), {}
     batches = _batches(argparse.Namespace(**{**vars(arguments), "batch_tokens": 4 * arguments.max_tokens}))
     step = next(step for step in range(100) if len(set(batches.at(step).lengths)) > 1)  # one that is padded at all
     with torch.no_grad():
@@ -170,8 +170,8 @@ def _check(arguments: argparse.Namespace) -> dict[str, list[float]]:
         for form, batch, given in (("padded", batches.at(step), rows), ("concatenated", as_documents, blocks)):
             mine, other = stage.summed_loss(encoder, batch) / len(batch.hidden_M), peer(**given).loss
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
-            found[form] = [mine.item(), other.item()]
-    return found
+            losses[form] = [mine.item(), other.item()]
+    return losses
 
 
 def _ours(arguments: argparse.Namespace) -> dict:

@@ -97,11 +97,11 @@ def measured(folder: Path, count: int, queries: int) -> dict:
     index._checksums.fault(seconds=0.0)
     comparing = time.perf_counter() - started
     times, processor, recalls = asked_in_turn(index, view, encoder, random.Random(1).sample(asked, queries + WARM))
-    found = {
+    milliseconds = {
         name: {"p50": round(float(np.percentile(ones, 50)), 2), "p95": round(float(np.percentile(ones, 95)), 2)}
         for name, ones in times.items()
     }
-    flat = min(one["p50"] for name, one in found.items() if name.startswith(FLAT))
+    flat = min(one["p50"] for name, one in milliseconds.items() if name.startswith(FLAT))
     return {
         "chunks": len(view.paths),
         "pieces": len(view.vectors_PD),
@@ -112,13 +112,13 @@ def measured(folder: Path, count: int, queries: int) -> dict:
         "view_loaded_s": round(loading, 2),
         "checksums_compared_s": round(comparing, 3),
         "queries": queries,
-        "milliseconds": found,
+        "milliseconds": milliseconds,
         "processor milliseconds of a search": {
             "p50": round(float(np.percentile(processor, 50)), 2),
             "p95": round(float(np.percentile(processor, 95)), 2),
         },
         "times as fast as faiss IndexFlatIP": {
-            name: round(flat / one["p50"], 2) for name, one in found.items() if name.startswith("vectors")
+            name: round(flat / one["p50"], 2) for name, one in milliseconds.items() if name.startswith("vectors")
         },
         "recall@10 beside IndexFlatIP": {name: round(statistics.mean(ones), 4) for name, ones in recalls.items()},
     }
@@ -174,15 +174,15 @@ def asked_in_turn(index: Index, view: View, encoder, queries: list[str]) -> tupl
             "words: ours": lambda query=query: best(view.postings.scores(index.connection, query_words(query)), DEPTH),
             "words: bm25s": lambda query=query: words.retrieve([query_words(query)], k=DEPTH, show_progress=False),
         }
-        found = {}
+        results = {}
         for name, part in parts.items():
             started, used = time.perf_counter(), time.process_time()
-            found[name] = part()
+            results[name] = part()
             if number >= WARM:
                 times[name].append(1000 * (time.perf_counter() - started))
                 processor += [1000 * (time.process_time() - used)] if name == WHOLE else []
         for name in ("vectors: all compared", "vectors: 7 bits, then exactly", f"{QUANTISED}, 1 threads"):
-            recalls[name].append(len(set(found[name]) & set(found[f"{FLAT}, 1 threads"])) / TOP)
+            recalls[name].append(len(set(results[name]) & set(results[f"{FLAT}, 1 threads"])) / TOP)
     return times, processor, recalls
 
 

@@ -65,7 +65,7 @@ def main() -> None:
     for repository in task.searched:
         root = task.folders[repository.name]
         with indexed(root, arguments.cache / "indexes", encoder) as index:
-            found = {
+            figures = {
                 "language": repository.language,
                 "chunks": index.status().chunks,
                 "source_bytes": sum(path.stat().st_size for path in walk(root)),
@@ -75,9 +75,9 @@ def main() -> None:
                 "published": repository.published,
             }
         if arguments.cold:
-            found |= measured_cold(root, encoder, repository.questions)
-        repositories[repository.name] = found
-        print(repository.name, {name: found[name] for name in names}, flush=True)
+            figures |= measured_cold(root, encoder, repository.questions)
+        repositories[repository.name] = figures
+        print(repository.name, {name: figures[name] for name in names}, flush=True)
     record = {
         "date": date.today().isoformat(),
         **environment(),
@@ -106,20 +106,20 @@ def mean_ndcg(index: Index, encoder, questions: Sequence[Question], dense_weight
 
 def measured_cold(root: Path, encoder, asked: Sequence[Question]) -> dict[str, float]:
     """NDCG@10 of an index that is read and not encoded, by the most chunks that a query has encoded."""
-    found = {}
+    scores = {}
     for name, most in COLD.items():
         with tempfile.TemporaryDirectory() as folder, patch.object(partial, "_MOST", most), patch.object(Index, "_encode"):
             index = Index.open(root, folder=Path(folder) / "index", encoder=encoder)
             index.update(encoder)
-            found[name] = mean_ndcg(index, encoder, asked, DENSE_WEIGHT, Rules(), seconds=60.0)
-    return found
+            scores[name] = mean_ndcg(index, encoder, asked, DENSE_WEIGHT, Rules(), seconds=60.0)
+    return scores
 
 
 def summary(repositories: dict, systems: list[str]) -> dict:
     """Means over repositories of each system, and of each that was published for all of them."""
-    found = {name: round(statistics.mean(one[name] for one in repositories.values()), 4) for name in systems}
+    means = {name: round(statistics.mean(one[name] for one in repositories.values()), 4) for name in systems}
     published = set.intersection(*(set(one["published"]) for one in repositories.values()))
-    return found | {
+    return means | {
         f"{name}, published": round(statistics.mean(one["published"][name] for one in repositories.values()), 4)
         for name in sorted(published)
     }

@@ -47,9 +47,9 @@ def _measured(arguments: argparse.Namespace) -> dict:
             for value in shape["values"]:
                 options = {name: shape[name] for name in SWEEPS if name in shape} | {sweep: value, "steps": arguments.steps}
                 for form in SIDES:
-                    found = steps.run(pretrain_speed.__file__, form, Path(temporary), **options)
-                    points.append({"sweep": sweep, "value": value, "form": form, **found})
-                    print(f"{sweep} {value}, {form}: {steps.told(found, 'tokens')}", flush=True)
+                    figures = steps.run(pretrain_speed.__file__, form, Path(temporary), **options)
+                    points.append({"sweep": sweep, "value": value, "form": form, **figures})
+                    print(f"{sweep} {value}, {form}: {steps.told(figures, 'tokens')}", flush=True)
     return {"date": date.today().isoformat(), **environment(), "size": arguments.size, "points": points}
 
 
@@ -61,18 +61,18 @@ def _draw(record: dict, picture: Path) -> None:
     figure = Figure(figsize=(9.2, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     rows = (
-        ("thousand tokens/s", lambda found: steps.rate(found, 0) / 1e3),
-        ("peak memory, GB", lambda found: found["peak_bytes"] / 1e9),
+        ("thousand tokens/s", lambda point: steps.rate(point, 0) / 1e3),
+        ("peak memory, GB", lambda point: point["peak_bytes"] / 1e9),
     )
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, (sweep, shape) in enumerate(SWEEPS.items()):
         for row, (label, height) in enumerate(rows):
             axis = grid[row][column]
             for form, (name, colour) in SIDES.items():
-                points = [found for found in record["points"] if (found["sweep"], found["form"]) == (sweep, form)]
+                points = [point for point in record["points"] if (point["sweep"], point["form"]) == (sweep, form)]
                 axis.plot(
-                    [found["value"] for found in points],
-                    [height(found) for found in points],
+                    [point["value"] for point in points],
+                    [height(point) for point in points],
                     "o-",
                     color=colour,
                     label=name,

@@ -74,10 +74,10 @@ def main() -> None:
 
 def functions_of_the_standard_library(count: int) -> list[str]:
     """The code of `count` functions, at random."""
-    found = []
+    codes = []
     for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
-        found += [function.signature + function.body for function in functions(parse(file.read_text("utf-8"), "python"))]
-    return random.Random(0).sample(found, count)
+        codes += [function.signature + function.body for function in functions(parse(file.read_text("utf-8"), "python"))]
+    return random.Random(0).sample(codes, count)
 
 
 def started(folder: Path) -> tuple[subprocess.Popen, str]:

@@ -48,7 +48,7 @@ def main() -> None:
                 subprocess.run(command, check=True, capture_output=True, env=with_bytecode(Path(temporary)))
                 if round_:
                     times[name].append(time.perf_counter() - started)
-    seconds = {name: round(statistics.median(found), 3) for name, found in times.items()}
+    seconds = {name: round(statistics.median(runs), 3) for name, runs in times.items()}
     record = {
         "date": date.today().isoformat(),
         **environment(),

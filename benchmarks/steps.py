@@ -115,15 +115,15 @@ def run(script: str, form: str, work: Path, **options: int) -> dict:
 
 def same_precision(runs: dict[str, list[dict]]) -> str:
     """The precision that all runs of all forms computed in; an error when they differ."""
-    found = {form: sorted({run["precision"] for run in of_form}) for form, of_form in runs.items()}
-    if len({tuple(names) for names in found.values()}) > 1:
-        raise SystemExit(f"the forms computed in different precisions, their speeds cannot be compared: {found}")
-    return next(iter(found.values()))[0]
+    precisions = {form: sorted({run["precision"] for run in of_form}) for form, of_form in runs.items()}
+    if len({tuple(names) for names in precisions.values()}) > 1:
+        raise SystemExit(f"the forms computed in different precisions, their speeds cannot be compared: {precisions}")
+    return next(iter(precisions.values()))[0]
 
 
-def rate(found: dict, unit: int) -> float:
+def rate(figures: dict, unit: int) -> float:
     """Items a second of what `measured` found: of the clock (unit 0) or of the processor (1)."""
-    return sum(step[2] for step in found["steps"]) / sum(step[unit] for step in found["steps"])
+    return sum(step[2] for step in figures["steps"]) / sum(step[unit] for step in figures["steps"])
 
 
 def ratios(ours: list[dict], theirs: list[dict]) -> dict[str, float]:
@@ -139,11 +139,11 @@ def ratios(ours: list[dict], theirs: list[dict]) -> dict[str, float]:
     }
 
 
-def told(found: dict, items: str) -> str:
+def told(figures: dict, items: str) -> str:
     """One line of what `measured` found."""
     return (
-        f"{rate(found, 0):,.1f} {items}/s, {rate(found, 1):,.1f} a processor second, {found['precision']}, peak "
-        f"{found['peak_bytes'] / 1e9:.2f} GB, {found['growth_bytes'] / 1e9:.2f} GB over before"
+        f"{rate(figures, 0):,.1f} {items}/s, {rate(figures, 1):,.1f} a processor second, {figures['precision']}, peak "
+        f"{figures['peak_bytes'] / 1e9:.2f} GB, {figures['growth_bytes'] / 1e9:.2f} GB over before"
     )
 
 

@@ -58,13 +58,13 @@ def chosen(corpus: Path, most: int, seed: int, *, only: frozenset[str] | None = 
         for row, (language, package, test) in enumerate(zip(*columns.values(), strict=True)):
             if not test and (only is None or package in only):
                 rows[language][package].append((str(file), row))
-    found: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
+    origins: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for language, packages in rows.items():
         total = sum(len(one) ** 0.5 for one in packages.values())
         for package, places in packages.items():
             for file, row in drawn.sample(places, min(len(places), max(3, int(most * len(places) ** 0.5 / total)))):
-                found[file][row] = language, package
-    return found
+                origins[file][row] = language, package
+    return origins
 
 
 def documents(drawn: dict[str, dict[int, tuple[str, str]]]) -> Iterator[tuple]:
@@ -86,9 +86,9 @@ def documents(drawn: dict[str, dict[int, tuple[str, str]]]) -> Iterator[tuple]:
             start += size
 
 
-def told(found, path: str, most: int) -> list[int]:
+def told(file_units, path: str, most: int) -> list[int]:
     """Numbers of units whose names say something, at most `most` of a file."""
-    numbers = [number for number, unit in enumerate(found.units) if not is_placeholder(unit.name) and unit.name.isascii()]
+    numbers = [number for number, unit in enumerate(file_units.units) if not is_placeholder(unit.name) and unit.name.isascii()]
     return random.Random(zlib.crc32(path.encode())).sample(numbers, min(most, len(numbers)))
 
 
@@ -96,11 +96,11 @@ def examples(args: argparse.Namespace) -> None:
     """Write (language, kind, name, package, features, rules by suggested name or None) of each drawn name."""
     rows = []
     for path, language, package, tree in documents(chosen(args.corpus, args.files, args.seed)):
-        found, tokens = units(tree), tokens_of(tree)
-        for place, number in enumerate(told(found, path, _UNITS)):
-            unit = found.units[number]
+        file_units, tokens = units(tree), tokens_of(tree)
+        for place, number in enumerate(told(file_units, path, _UNITS)):
+            unit = file_units.units[number]
             around = Occurrences(tokens, unit)
-            rules = suggested(around, found.units) if place < _RULED else None
+            rules = suggested(around, file_units.units) if place < _RULED else None
             rows.append((language, unit.kind, unit.name, package, np.array(features(around), np.uint32), rules))
     args.out.write_bytes(pickle.dumps(rows, protocol=5))
     print(f"{args.out}: {len(rows):,} names")
@@ -138,11 +138,11 @@ def common_features(rows: list[tuple], most: int) -> np.ndarray:
     packages = {package: number for number, package in enumerate(sorted({row[3] for row in rows}))}
     pairs = [row[4].astype(np.int64) << 12 | packages[row[3]] for row in rows]
     one, counts = np.unique(np.concatenate(pairs), return_counts=True)
-    found, first = np.unique(one >> 12, return_index=True)
+    distinct, first = np.unique(one >> 12, return_index=True)
     spread = np.diff(np.append(first, len(one)))
     total = np.add.reduceat(counts, first)
     score = np.where((spread > 1) & (total > 4), total, 0)
-    return np.sort(found[np.argsort(-score, kind="stable")[: min(most, int((score > 0).sum()))]]).astype(np.uint32)
+    return np.sort(distinct[np.argsort(-score, kind="stable")[: min(most, int((score > 0).sum()))]]).astype(np.uint32)
 
 
 def trained(rows: list[tuple], known: dict[str, int], kept: np.ndarray, args: argparse.Namespace) -> tuple:
@@ -208,11 +208,11 @@ def fit(args: argparse.Namespace) -> None:
     proposer = Proposer(filler.load(args.model), Settings(window_tokens=args.window_tokens))
     rows = defaultdict(list)
     for path, language, _, tree in documents(chosen(args.corpus, args.files, args.seed + 1, only=DEVELOPMENT)):
-        found, tokens = units(tree), tokens_of(tree)
-        text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
-        numbers = told(found, path, 6)
-        for number, one in zip(numbers, proposer.judged(text, tokens, numbers, found.units, table), strict=True):
-            rows[language].append((one, found.units[number].name))
+        file_units, tokens = units(tree), tokens_of(tree)
+        text = Text(tree.source, file_units.units, file_units.names, proposer.filler.tokenizer)
+        numbers = told(file_units, path, 6)
+        for number, one in zip(numbers, proposer.judged(text, tokens, numbers, file_units.units, table), strict=True):
+            rows[language].append((one, file_units.units[number].name))
     weights = {}
     for suffix in ("", " alone"):
         data = {language: [told_apart(*one, suffix) for one in own if one[1] in one[0].names] for language, own in rows.items()}
@@ -225,9 +225,9 @@ def fit(args: argparse.Namespace) -> None:
     store(replace(table, weights=weights), args.table)
 
 
-def told_apart(found: joint.Candidates, name: str, suffix: str) -> tuple[np.ndarray, int]:
+def told_apart(candidates: joint.Candidates, name: str, suffix: str) -> tuple[np.ndarray, int]:
     """What is known of candidates, and the place of the right one."""
-    return found.without_model() if suffix else found.known_CW, found.names.index(name)
+    return candidates.without_model() if suffix else candidates.known_CW, candidates.names.index(name)
 
 
 def minimum(rows: list[tuple[np.ndarray, int]], start_W: np.ndarray, penalty: float) -> np.ndarray:

@@ -39,9 +39,9 @@ def main() -> None:
             version = run(*entry, "--version", cwd=home).split()[1]
             if f"-{version}-" not in wheel.name:
                 raise SystemExit(f"{wheel.name} states version {version}")
-            found = run(*entry, "search", "read a file", "code", "--index-dir", home / "index", cwd=home)
-            if not found.startswith("code/files.py:1: read"):
-                raise SystemExit(f"the search found {found!r}")
+            answer = run(*entry, "search", "read a file", "code", "--index-dir", home / "index", cwd=home)
+            if not answer.startswith("code/files.py:1: read"):
+                raise SystemExit(f"the search found {answer!r}")
     print(f"{wheel.name}: built, checked, installed, and both entry points answer")
 
 

@@ -35,6 +35,6 @@ def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool 
             patch.chdir(folder)
         with pytest.raises(SystemExit) as ended:
             cli.main()
-    found = (out.data(), err.data())
-    texts = [part.decode(encoding if part is found[0] else "utf-8") for part in found] if text else found
+    outputs = (out.data(), err.data())
+    texts = [part.decode(encoding if part is outputs[0] else "utf-8") for part in outputs] if text else outputs
     return subprocess.CompletedProcess(arguments, ended.value.code, *texts)

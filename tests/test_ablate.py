@@ -305,14 +305,14 @@ def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder,
 
 def test_the_report_says_what_differs(finished):
     plan, _, _ = finished
-    found = report.write(plan)
+    written = report.write(plan)
     data = json.loads((plan.folder / "report.json").read_text())
-    assert found.finished == 10 and (plan.folder / "report.md").read_text() == found.text + "\n"
+    assert written.finished == 10 and (plan.folder / "report.md").read_text() == written.text + "\n"
     base = next(row for row in data["rows"] if row["name"] == "base")
     values = base["figures"]["stage2"]["held-out"]
     assert base["means"]["stage2"]["held-out"]["value"] == pytest.approx(sum(values) / 2, abs=1e-3)
     assert [one["metric"] for one in data["claims"][0]["found"]] == ["held-out", "held-out bodies"]
-    assert "| **base** | 2 of 2 |" in found.text and "25.8 / 23.3 / 30.5" in found.text
+    assert "| **base** | 2 of 2 |" in written.text and "25.8 / 23.3 / 30.5" in written.text
 
 
 @pytest.mark.parametrize(
@@ -357,8 +357,8 @@ def test_quantiles_of_fractional_freedom_equal_an_integral():
 
 
 def test_intervals_by_hand():
-    found = seeds.mean([1.0, 2.0, 3.0])
-    assert (found.value, found.high - found.value) == (2.0, pytest.approx(4.302653 / math.sqrt(3), rel=1e-6))
+    interval = seeds.mean([1.0, 2.0, 3.0])
+    assert (interval.value, interval.high - interval.value) == (2.0, pytest.approx(4.302653 / math.sqrt(3), rel=1e-6))
     gap = seeds.difference([20.1, 21.3, 19.8, 20.6], [18.2, 19.9, 17.1])  # variances 0.43 and 1.99
     parts = [0.43 / 4, 1.99 / 3]
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 2)

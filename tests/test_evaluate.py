@@ -98,8 +98,8 @@ def test_the_names_of_parts_are_kept_and_compared(tmp_path):
     values = {"T": {"m": [np.ones(2), np.zeros(3)]}, "U": {"m": [np.ones(1)]}}
     names = {"T": ["go", "c"], "U": ["U"]}
     reports.write(tmp_path / "a.json", {}, values, names)
-    found, parts = reports.read_ranks(tmp_path / "a.json")
-    assert parts == names and [part.tolist() for part in found["T"]["m"]] == [[1, 1], [0, 0, 0]]
+    ranks, parts = reports.read_ranks(tmp_path / "a.json")
+    assert parts == names and [part.tolist() for part in ranks["T"]["m"]] == [[1, 1], [0, 0, 0]]
     assert reports.changed(names, parts) == set() == reports.changed(names, {})  # an older report has no names
     assert reports.changed({"T": ["c", "go"], "U": ["U"], "new": ["x"]}, parts) == {"T"}
 

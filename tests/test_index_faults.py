@@ -35,5 +35,5 @@ def test_damaged_indexes_answer_as_before_or_are_repaired(tmp_path, monkeypatch)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_killed_updates_leave_an_index_that_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(kill_index, "_FILES", 8)
-    found = kill_index.killed_often(tmp_path, 6, seed=0, trees=2)
-    assert found["failures"] == [] and sum(found["left"].values()) == 6
+    outcome = kill_index.killed_often(tmp_path, 6, seed=0, trees=2)
+    assert outcome["failures"] == [] and sum(outcome["left"].values()) == 6

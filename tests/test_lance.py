@@ -116,10 +116,10 @@ def test_a_store_answers_as_the_local_index(made):
     assert store.count("piece = 0") == index.status().chunks and store.count() > store.count("piece = 0")
     first = alike = 0
     for query in QUERIES:
-        expected, found = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query, weak=True)
+        expected, answer = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query, weak=True)
         expected = [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
-        first += _plain(found.hits, root)[:1] == expected[:1]
-        alike += len(set(_plain(found.hits, root)) & set(expected))
+        first += _plain(answer.hits, root)[:1] == expected[:1]
+        alike += len(set(_plain(answer.hits, root)) & set(expected))
     assert first >= len(QUERIES) - 1 and alike >= 9 * len(QUERIES)  # BM25 differs a little where a word stands in a name
 
 
@@ -136,10 +136,10 @@ def test_a_store_answers_as_the_local_index(made):
 def test_filters_act_before_the_best_are_chosen(made, options):
     root, index, store = made
     expected = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=5, rules=WEAK)
-    found = _answers(store, "index of rankings", filter_of(**options), top=5, weak=True).hits
-    assert [one[0] for one in _plain(found, root)][:1] == [hit.chunk.path for hit in expected][:1]
+    hits = _answers(store, "index of rankings", filter_of(**options), top=5, weak=True).hits
+    assert [one[0] for one in _plain(hits, root)][:1] == [hit.chunk.path for hit in expected][:1]
     allowed = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=1000, rules=WEAK)
-    assert {one[:2] for one in _plain(found, root)} <= {(hit.chunk.path, hit.chunk.start_line) for hit in allowed}
+    assert {one[:2] for one in _plain(hits, root)} <= {(hit.chunk.path, hit.chunk.start_line) for hit in allowed}
 
 
 def test_a_store_has_the_floor_of_the_local_index(made):
@@ -157,9 +157,9 @@ def test_similar_code_in_a_store_is_that_of_the_local_index(made):
     for name in ("View.nearest", "Vectors.encode", "best", "spread"):
         path, line = index.connection.execute("SELECT path, start_line FROM chunks WHERE name = ?", (name,)).fetchone()
         expected = similar(index, path, line, top=5)
-        found = stored.similar(store, str(root / path), line, ALL, top=5).hits
-        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=5e-3), name
-        assert {hit.chunk.name for hit in found} == {hit.chunk.name for hit in expected}
+        hits = stored.similar(store, str(root / path), line, ALL, top=5).hits
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=5e-3), name
+        assert {hit.chunk.name for hit in hits} == {hit.chunk.name for hit in expected}
     only = filter_of(["py"], ["v*.py"])
     below = stored.similar(store, f"{root}/{path}", line, only, [str(root / "vectors.py")], top=50).hits
     assert {os.path.basename(hit.chunk.path) for hit in below} == {"vectors.py"}
@@ -172,11 +172,11 @@ def test_similar_code_in_a_store_is_that_of_the_local_index(made):
 def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
     _, index, store = made
     expected = clones(index, threshold=0.6, min_lines=3)
-    found = stored.clones(store, ALL, threshold=0.6, min_lines=3)
-    assert [{chunk.name for chunk in group.chunks} for group in found] == [
+    groups = stored.clones(store, ALL, threshold=0.6, min_lines=3)
+    assert [{chunk.name for chunk in group.chunks} for group in groups] == [
         {chunk.name for chunk in one.chunks} for one in expected
     ]
-    assert expected and [group.similarity for group in found] == pytest.approx([one.similarity for one in expected], abs=5e-3)
+    assert expected and [group.similarity for group in groups] == pytest.approx([one.similarity for one in expected], abs=5e-3)
     monkeypatch.setattr(stored, "_MOST_COMPARED", 10)
     with pytest.raises(
         CodesageError, match="such functions, and every two are compared, at most 10: give a folder, or -t and -g"
@@ -204,8 +204,8 @@ def test_servers_answer_from_a_store(made, tmp_path):
 
 def test_paths_restrict_and_options_that_match_nothing_are_named(made):
     root, _, store = made
-    found = _answers(store, "index", paths=[str(root / "view.py")]).hits
-    assert {path for path, *_ in _plain(found, root)} == {"view.py"}
+    hits = _answers(store, "index", paths=[str(root / "view.py")]).hits
+    assert {path for path, *_ in _plain(hits, root)} == {"view.py"}
     assert _answers(store, "index", paths=[str(root.parent)]).hits
     with pytest.raises(CodesageError, match=f"^lance://.* has no files of {root}x: run 'codesage index --store"):
         _answers(store, "index", paths=[f"{root}x"])
@@ -231,8 +231,8 @@ def test_a_rerun_adds_what_is_new_and_deletes_what_is_gone(copied):
     clean = f"{address}-clean"
     fill(clean, roots, encoder, Local(encoder))
     assert _state(address, encoder) == _state(clean, encoder)
-    found = _answers(Store.open(address, encoder), "wombat").hits[0].chunk
-    assert found.name == "wombat" and found.path.endswith(odd.name)
+    chunk = _answers(Store.open(address, encoder), "wombat").hits[0].chunk
+    assert chunk.name == "wombat" and chunk.path.endswith(odd.name)
 
 
 def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it(copied, monkeypatch):
@@ -245,8 +245,8 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
     store = Store.open(address, encoder)
     (state,) = store.roots()
     assert store.count() == 4 and state.pending and state.files
-    found = search_store(store, encoder, "alpha", ALL)
-    assert found.hits and found.partial == [
+    answer = search_store(store, encoder, "alpha", ALL)
+    assert answer.hits and answer.partial == [
         f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
     ]
     fill(address, roots, encoder, Local(encoder))

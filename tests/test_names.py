@@ -58,7 +58,7 @@ def test_a_wide_beam_is_the_same_as_trying_all_names(seed, power):
 
     first, later = np.array([True, True, False, True, True]), np.array([True, True, True, True, False])
     settings = beam.Settings(longest, beam=vocabulary**longest, keep=6, power=power)
-    found = beam.search(next_of, settings, first=first, later=later)
+    names = beam.search(next_of, settings, first=first, later=later)
     every = []
     for length in range(1, longest + 1):
         for ids in itertools.product(range(vocabulary), repeat=length):
@@ -68,8 +68,8 @@ def test_a_wide_beam_is_the_same_as_trying_all_names(seed, power):
                     total += next_of([beam.Prefix(length, ids[:at])])[0][token]
                 every.append((total / length**power, ids))
     best = sorted(every, key=lambda one: (-one[0], one[1]))[:6]
-    assert [one.ids for one in found] == [ids for _, ids in best]
-    assert [one.score for one in found] == pytest.approx([score for score, _ in best])
+    assert [one.ids for one in names] == [ids for _, ids in best]
+    assert [one.score for one in names] == pytest.approx([score for score, _ in best])
 
 
 def test_a_narrow_beam_finds_what_greedy_search_misses():
@@ -87,13 +87,13 @@ def test_a_narrow_beam_finds_what_greedy_search_misses():
 @pytest.mark.parametrize("language", SAMPLES)
 def test_a_renamed_file_is_equal_but_for_names(language):
     tree = tree_of(SAMPLES[language], language)
-    found = units(tree)
-    names = {unit: f"{'F' if unit.name.isupper() else 'f'}resh{number}" for number, unit in enumerate(found.units)}
-    text = rename.renamed(tree, found, names)
+    file_units = units(tree)
+    names = {unit: f"{'F' if unit.name.isupper() else 'f'}resh{number}" for number, unit in enumerate(file_units.units)}
+    text = rename.renamed(tree, file_units, names)
     again = units(tree_of(text, language))
     assert [unit.name for unit in again.units] == list(names.values()) and not tree_of(text, language).has_errors
-    assert [unit.kind for unit in again.units] == [unit.kind for unit in found.units]
-    olds = {unit: old.name for unit, old in zip(again.units, found.units, strict=True)}
+    assert [unit.kind for unit in again.units] == [unit.kind for unit in file_units.units]
+    olds = {unit: old.name for unit, old in zip(again.units, file_units.units, strict=True)}
     assert rename.renamed(tree_of(text, language), again, olds) == SAMPLES[language]
     outside = [re.sub(r"\w+", "", one) for one in (SAMPLES[language], text)]
     assert outside[0] == outside[1] and text != SAMPLES[language]
@@ -101,40 +101,40 @@ def test_a_renamed_file_is_equal_but_for_names(language):
 
 def test_functions_have_names_of_their_own_and_members_of_others_stay():
     tree = tree_of(SAMPLES["javascript"], "javascript")
-    found = units(tree)
-    named = [(unit.name, unit.kind, len(unit.spans)) for unit in found.units]
+    file_units = units(tree)
+    named = [(unit.name, unit.kind, len(unit.spans)) for unit in file_units.units]
     assert named.count(("e", "parameter", 2)) == 3 and ("i", "member", 2) in named
-    assert not any(unit.name == "url" for unit in found.units)
+    assert not any(unit.name == "url" for unit in file_units.units)
     tree = tree_of("function f(x){return event.x + x}\nfunction g(y){return {y}}\nfunction h(z){z = 1}\n", "javascript")
-    found = units(tree)
-    spans = {unit.name: len(unit.spans) for unit in found.units}
-    assert spans["x"] == 2 and found.fixed == ("y",) and "y" not in spans
-    text = rename.renamed(tree, found, {unit: "width" for unit in found.units if unit.name == "x"})
+    file_units = units(tree)
+    spans = {unit.name: len(unit.spans) for unit in file_units.units}
+    assert spans["x"] == 2 and file_units.fixed == ("y",) and "y" not in spans
+    text = rename.renamed(tree, file_units, {unit: "width" for unit in file_units.units if unit.name == "x"})
     assert "function f(width){return event.x + width}" in text
-    found = units(tree_of("def f(size, other):\n    return g(size=size) + other\n", "python"))
-    assert found.fixed == ("size",)
-    found = units(tree_of("var e = 1; function f() { return e } function g(e) { return e }", "javascript"))
-    assert [len(unit.spans) for unit in found.units if unit.name == "e"] == [2, 2]
+    file_units = units(tree_of("def f(size, other):\n    return g(size=size) + other\n", "python"))
+    assert file_units.fixed == ("size",)
+    file_units = units(tree_of("var e = 1; function f() { return e } function g(e) { return e }", "javascript"))
+    assert [len(unit.spans) for unit in file_units.units if unit.name == "e"] == [2, 2]
 
 
 def test_a_change_that_is_more_than_names_is_refused():
     tree = tree_of("function f(a, b) { return a - b }", "javascript")
-    found = units(tree)
-    a, b = (next(unit for unit in found.units if unit.name == name) for name in "ab")
+    file_units = units(tree)
+    a, b = (next(unit for unit in file_units.units if unit.name == name) for name in "ab")
     with pytest.raises(CodesageError, match="more than names"):
-        rename.renamed(tree, found, {a: "b"})
+        rename.renamed(tree, file_units, {a: "b"})
     with pytest.raises(CodesageError, match="more than names"):
-        rename.renamed(tree, found, {a: "same", b: "same"})
+        rename.renamed(tree, file_units, {a: "same", b: "same"})
     with pytest.raises(CodesageError, match="does not parse|more than names"):
-        rename.renamed(tree, found, {a: "if"})
+        rename.renamed(tree, file_units, {a: "if"})
 
 
 def test_names_that_are_taken_are_not_given():
     text = "function f(e) { const used = e; return go(used) }\nfunction g(e, t) { return e + t }\n"
     tree = tree_of(text, "javascript")
-    found = units(tree)
-    names = Names(tree, found.units)
-    number = {(unit.name, unit.scope[0]): place for place, unit in enumerate(found.units)}
+    file_units = units(tree)
+    names = Names(tree, file_units.units)
+    number = {(unit.name, unit.scope[0]): place for place, unit in enumerate(file_units.units)}
     first, second, third = number["e", 0], number["e", text.index("function g")], number["t", text.index("function g")]
     assert not names.free(first, "used") and names.free(second, "used")  # a word of f alone
     assert not any(names.free(second, word) for word in ("if", "let", "Array", "console", "t", "a1"))
@@ -168,9 +168,9 @@ class _Bytes:
 
 def test_windows_hold_all_holes_and_stay_within_their_limit():
     source = ("alpha = beta + 1\n" * 30 + "beta = alpha\n").encode()
-    found = units(tree_of(source.decode(), "python"))
-    text = Text(source, found.units, found.names, _Bytes())
-    alpha = next(place for place, unit in enumerate(found.units) if unit.name == "alpha")
+    file_units = units(tree_of(source.decode(), "python"))
+    text = Text(source, file_units.units, file_units.names, _Bytes())
+    alpha = next(place for place, unit in enumerate(file_units.units) if unit.name == "alpha")
     whole = text.around(alpha, limit=10_000, most_windows=3, reserve=5)
     ids, starts = whole[0].filled(list(map(ord, "alpha")))
     assert len(whole) == 1 and bytes(ids) == source and len(starts) == 31
@@ -181,7 +181,7 @@ def test_windows_hold_all_holes_and_stay_within_their_limit():
         assert len(ids) <= 50 and len(ids) > 40 and len(starts) >= 2
         filled, starts = window.filled(list(map(ord, "alpha")))
         assert bytes(filled) in source and all(bytes(filled[start : start + 5]) == b"alpha" for start in starts)
-    beta = next(place for place, unit in enumerate(found.units) if unit.name == "beta")
+    beta = next(place for place, unit in enumerate(file_units.units) if unit.name == "beta")
     text.show(beta, None)
     ids, _ = text.around(alpha, limit=30, most_windows=1, reserve=6)[0].filled(list(map(ord, "alpha")))
     assert _Bytes.mask_id in ids and b"beta" not in bytes(ids)
@@ -252,9 +252,9 @@ def test_the_exported_model_gives_the_names_of_its_weights(model, tmp_path):
     alone = one.log_probabilities([ids[:20]], [[0, 5, 19]])[0]
     np.testing.assert_allclose(one.log_probabilities(*asked)[1], alone, atol=1e-4)  # whatever stands beside it
     proposer = Proposer(other, Settings())
-    found = units(tree_of(PYTHON, "python"))
-    text = Text(PYTHON.encode(), found.units, found.names, other.tokenizer)
-    for number, unit in enumerate(found.units):
+    file_units = units(tree_of(PYTHON, "python"))
+    text = Text(PYTHON.encode(), file_units.units, file_units.names, other.tokenizer)
+    for number, unit in enumerate(file_units.units):
         assert proposer.candidates(text, number)[0][0] == unit.name
 
 
@@ -326,7 +326,7 @@ def test_a_model_after_stage_two_is_refused(model, tmp_path):
 def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
     file = tmp_path / "many.py"
     file.write_text("".join(f"v{number} = 1\n" for number in range(5_000)))
-    monkeypatch.setattr(run, "propose", lambda proposer, tree, found, chosen: [])
+    monkeypatch.setattr(run, "propose", lambda proposer, tree, file_units, chosen: [])
     notes = []
     done = run.propose_file(file, run.Options(model=model), notice=notes.append)
     assert notes == ["4,800 of 5,000 identifiers keep their names: raise --most to name more"] and done.proposals == ()

@@ -73,16 +73,16 @@ module.exports = { build: makeApp };
 def seen(text, language):
     """What is known of each unit: its name, its features, and the names that are suggested."""
     tree = syntax.parse(text, language)
-    found, tokens = units(tree), tokens_of(tree)
-    around = [Occurrences(tokens, unit) for unit in found.units]
-    return [(one.unit.name, features(one), suggested(one, found.units)) for one in around], found
+    file_units, tokens = units(tree), tokens_of(tree)
+    around = [Occurrences(tokens, unit) for unit in file_units.units]
+    return [(one.unit.name, features(one), suggested(one, file_units.units)) for one in around], file_units
 
 
 @pytest.mark.parametrize("language", FILES)
 def test_nothing_shows_the_hidden_name(language):
-    before, found = seen(FILES[language], language)
+    before, file_units = seen(FILES[language], language)
     assert len(before) > 3
-    for number, unit in enumerate(found.units):
+    for number, unit in enumerate(file_units.units):
         source = FILES[language].encode()
         fresh = ("Q" if unit.name[0].isupper() else "q") + "zqzq"
         for start, end in reversed(unit.spans):
@@ -222,9 +222,10 @@ def test_a_damaged_table_is_one_line(tmp_path, damage):
 
 def test_the_joint_score_is_a_probability_and_follows_table_and_file():
     tree = syntax.parse(FILES["python"], "python")
-    found, tokens = units(tree), tokens_of(tree)
-    number = next(number for number, unit in enumerate(found.units) if unit.name == "size")
-    one = joint.candidates(small(), Occurrences(tokens, found.units[number]), found.units, ["further", "print", "t"])
+    file_units, tokens = units(tree), tokens_of(tree)
+    number = next(number for number, unit in enumerate(file_units.units) if unit.name == "size")
+    around = Occurrences(tokens, file_units.units[number])
+    one = joint.candidates(small(), around, file_units.units, ["further", "print", "t"])
     ranked = joint.ranked(small(), one, "python", alone=True)
     assert sum(np.exp(score) for _, score in ranked) == pytest.approx(1)
     assert ranked[0][0] == "size"  # options["size"]: the rule is mostly right
@@ -236,8 +237,8 @@ def test_the_joint_score_is_a_probability_and_follows_table_and_file():
 
 def test_names_that_were_given_are_seen_by_the_others():
     tree = syntax.parse("def f(a):\n    b = load(a)\n    for c in b:\n        c.run()\n", "python")
-    found, tokens = units(tree), tokens_of(tree)
-    unit = {one.name: one for one in found.units}
+    file_units, tokens = units(tree), tokens_of(tree)
+    unit = {one.name: one for one in file_units.units}
     for name in "abc":
         tokens.show(unit[name], HOLE)
     assert "user" not in suggested(Occurrences(tokens, unit["c"]), ())

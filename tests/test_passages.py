@@ -258,8 +258,8 @@ def test_a_line_break_in_a_comment_may_end_its_sentence(comment, text):
     lines = "".join(f"  // {line}\n" for line in comment.splitlines())
     source = f"function f(file) {{\n  start();\n\n{lines}  const rows = file.read(rules);\n  rows.apply(rules);\n}}\n"
     tree = parse(source, "javascript")
-    found = [pair.text for pair in passages_of(tree, Document("a.js", "javascript", source, "")) if pair.kind == "comment"]
-    assert found == ([text] if text else [])
+    texts = [pair.text for pair in passages_of(tree, Document("a.js", "javascript", source, "")) if pair.kind == "comment"]
+    assert texts == ([text] if text else [])
 
 
 def test_comments_say_what_the_code_does():

@@ -52,9 +52,9 @@ def in_child(act):
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as answers:
-        found = pickle.loads(answers.read())
+        outcome = pickle.loads(answers.read())
     os.waitpid(child, 0)
-    return found
+    return outcome
 
 
 def mounted(folder, size="200k"):
@@ -126,9 +126,9 @@ def test_a_complete_index_is_searched_where_nothing_can_be_written(root, tmp_pat
         fresh = message(lambda: Index.open(root, folder=disk / "other", encoder=ENCODER))
         return unchanged, names(index, QUERY), error, fresh
 
-    found = in_child(act)
-    assert not isinstance(found, str), found
-    unchanged, answers, error, fresh = found
+    outcome = in_child(act)
+    assert not isinstance(outcome, str), outcome
+    unchanged, answers, error, fresh = outcome
     assert unchanged == ({"read": 0, "gone": 0}, wanted) and answers == wanted
     text = {"full": "no space is left", "read-only": "is on a read-only file system"}[obstacle]
     assert text in error and text in fresh and error.startswith("Unwritable") and "--rebuild" not in error + fresh
@@ -191,15 +191,15 @@ def test_an_index_of_somebody_else_is_read_and_a_closed_one_is_named(outside):
 
 def test_five_failures_have_five_messages(root, tmp_path):
     opened(root, tmp_path).update(ENCODER)
-    found = {
+    messages = {
         str(database.failure(OSError(number, os.strerror(number)), tmp_path / "index", "run --rebuild"))
         for number in (28, 30, 13, 5)
     }
     missing = message(lambda: Index.open(tmp_path / "nowhere", folder=tmp_path / "index", encoder=ENCODER))
     (tmp_path / "index" / "index.sqlite").write_bytes(b"no database" * 1000)
     damaged = message(lambda: opened(root, tmp_path))
-    assert len(found | {missing, damaged}) == 6
-    assert [one for one in (*found, missing, damaged) if "--rebuild" in one] == [damaged]
+    assert len(messages | {missing, damaged}) == 6
+    assert [one for one in (*messages, missing, damaged) if "--rebuild" in one] == [damaged]
 
 
 @pytest.mark.parametrize("rebuild", [False, True])

@@ -116,9 +116,9 @@ def chunk(path, start, end):
     ],
 )
 def test_ndcg_by_hand(targets, expected):
-    found = [chunk("a.py", 1, 4), chunk("a.py", 4, 10), chunk("b.py", 1, 2)]
-    found += [chunk(f"other{number}.py", 1, 2) for number in range(7)] + [chunk("late.py", 1, 2)]
-    assert searching.ndcg(found, targets) == pytest.approx(expected, abs=1e-4)
+    ranking = [chunk("a.py", 1, 4), chunk("a.py", 4, 10), chunk("b.py", 1, 2)]
+    ranking += [chunk(f"other{number}.py", 1, 2) for number in range(7)] + [chunk("late.py", 1, 2)]
+    assert searching.ndcg(ranking, targets) == pytest.approx(expected, abs=1e-4)
 
 
 def test_repositories_are_fetched_searched_and_missing_ones_counted(origin, cache, tmp_path):
@@ -174,10 +174,10 @@ def test_a_clone_in_the_cache_is_read_and_left_as_it_is(origin, cache):
     git(cache, "clone", "-q", str(origin / "me" / "two"), "clones/me+two")
     before = {path: path.stat().st_mtime_ns for path in (cache / "clones").rglob("*")}
     said = []
-    found = repositories.laid_out(task, cache, download=False, say=said.append)
-    assert [one.name for one in found.searched] == ["one", "two"] and list(found.missing) == ["gone"]
+    ready = repositories.laid_out(task, cache, download=False, say=said.append)
+    assert [one.name for one in ready.searched] == ["one", "two"] and list(ready.missing) == ["gone"]
     assert said == ["repository search: gone is left out: no clone in the cache has me/two at 000000000000"]
-    assert (found.folders["two"] / "door.js").read_text() == FILES["two"]["door.js"]
+    assert (ready.folders["two"] / "door.js").read_text() == FILES["two"]["door.js"]
     assert {path: path.stat().st_mtime_ns for path in (cache / "clones").rglob("*")} == before
 
 
@@ -323,10 +323,10 @@ def undocumented(path, text):
 
 def count_words(text):
     """Count how often each word occurs in a text."""
-    found = {}
+    counts = {}
     for word in text.split():
-        found[word] = found.get(word, 0) + 1
-    return found
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 '''
 
 
@@ -338,9 +338,9 @@ def test_the_candidates_of_a_package_are_all_its_functions(tmp_path):
     corpus = build(Settings(held_out=("held",), workers=1), sources, tmp_path / "corpus", cache=tmp_path / "cache").path
     (task,) = packages.held_out_packages(corpus)
     assert task.name == "held" and len(task.candidates) == 3 and task.unanswered == 0
-    found = {query: task.candidates[row] for query, row in zip(task.queries, task.relevant, strict=True)}
-    assert found.keys() == {"Read the whole text of a file", "Count how often each word occurs in a text"}
-    assert found["Read the whole text of a file"].startswith("def read_all(path):")
+    answers = {query: task.candidates[row] for query, row in zip(task.queries, task.relevant, strict=True)}
+    assert answers.keys() == {"Read the whole text of a file", "Count how often each word occurs in a text"}
+    assert answers["Read the whole text of a file"].startswith("def read_all(path):")
     assert not any('"""' in code for code in task.candidates) and any("undocumented" in code for code in task.candidates)
     assert len(packages.held_out_packages(corpus, queries=1)[0].queries) == 1
     assert list(sets.read(corpus, None, ["packages"], say=print)) == ["held-out pairs", "held-out packages"]

@@ -379,8 +379,8 @@ def test_similar_takes_a_place_as_people_type_it(root, tmp_path):
         "package p\n\nfunc Sum(ns []int) int {\n\tr := 0\n\tfor _, n := range ns {\n\t\tr += n\n\t}\n\treturn r\n}\n"
     )
     for place in (f"{root}/../project/one.py:3", root / "one.py:3"):
-        found = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
-        assert found.returncode == 0 and found.stdout.startswith(f"{root}/two.go:3: Sum"), found.stderr
+        answer = run("similar", place, root, "--index-dir", tmp_path / "i", "--top", 1)
+        assert answer.returncode == 0 and answer.stdout.startswith(f"{root}/two.go:3: Sum"), answer.stderr
     for place, message in (
         ("one.py", "is not a place: expected FILE:LINE"),
         ("one.py:x", "is not a place: expected FILE:LINE"),
@@ -488,8 +488,8 @@ def test_languages_are_known_by_suffixes_as_paths_have_them():
 def test_pieces_are_of_equal_length_and_hold_words():
     body = "".join(f"  x{number}();\n" for number in range(121))
     text = f"let a = 1;\nfunction f() {{\n{body}}}\n}}\nfunction g() {{\n  return 1;\n}}\n" + "c();\n" * 41
-    found = chunks(Document("a.js", "javascript", text, ""))
-    lengths = [(chunk.name, chunk.end_line - chunk.start_line + 1) for chunk in found]
+    parts = chunks(Document("a.js", "javascript", text, ""))
+    lengths = [(chunk.name, chunk.end_line - chunk.start_line + 1) for chunk in parts]
     assert lengths == [("", 1), ("f", 30), ("f", 31), ("f", 31), ("f", 31), ("g", 3), ("", 21), ("", 20)]
     assert chunks(Document("b.txt", "", "\n}\n);\n\n", "")) == []
 
@@ -516,10 +516,10 @@ def test_words_are_split_at_case_and_underscores():
 
 
 def test_command_line_answers_with_the_bundled_model(root, tmp_path):
-    found = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "-k", 2)
-    assert found.returncode == 0, found.stderr
-    assert re.match(f"{root}/pkg/shapes.py:(4: Circle|8: Circle.area)  ", found.stdout)
-    assert "3 files indexed" in found.stderr and "\x1b" not in found.stdout
+    answer = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "-k", 2)
+    assert answer.returncode == 0, answer.stderr
+    assert re.match(f"{root}/pkg/shapes.py:(4: Circle|8: Circle.area)  ", answer.stdout)
+    assert "3 files indexed" in answer.stderr and "\x1b" not in answer.stdout
     lines = run("search", "area of the circle", root, "--index-dir", tmp_path / "i", "--jsonl").stdout.splitlines()
     assert json.loads(lines[0])["path"] == f"{root}/pkg/shapes.py" and len(lines) > 1
     assert run("status", root, "--index-dir", tmp_path / "i").stdout.count("\n") == 7
@@ -734,9 +734,9 @@ def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_
     program = "import sys; sys.modules['fcntl'] = None; import codesage.search.index, codesage.search.query"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     (root / "evil.py").write_text("def evil():\n    return '\x1b]0;owned\x07 \u202e'\n")
-    found = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
-    assert found.returncode == 0 and "\x1b" not in found.stdout and "\u202e" not in found.stdout
-    assert "evil.py:1" in found.stdout and "words and vectors" in found.stdout
+    answer = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
+    assert answer.returncode == 0 and "\x1b" not in answer.stdout and "\u202e" not in answer.stdout
+    assert "evil.py:1" in answer.stdout and "words and vectors" in answer.stdout
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == f"{root}/evil.py"
 
 

@@ -52,9 +52,9 @@ def on_terminal(*arguments) -> str:
     return run(*arguments, terminal=True).stdout
 
 
-def paths_of(found) -> list[str]:
-    assert found.returncode in (0, 1), found.stderr
-    return found.stdout.splitlines()
+def paths_of(answer) -> list[str]:
+    assert answer.returncode in (0, 1), answer.stderr
+    return answer.stdout.splitlines()
 
 
 PATTERNS = """
@@ -114,15 +114,15 @@ def test_types_have_the_names_that_people_use():
 
 
 def test_filters_act_before_the_best_are_chosen(root):
-    def found(*options):
+    def paths(*options):
         return set(paths_of(run("search", "retry a call", "-l", "-k", 1, *options)))
 
-    assert found("-t", "js") == {"src/pkg/http.js"} and found("-t", "rust") == {"src/pkg/http.rs"}
-    assert found("-t", "md") == found("--content", "docs") == {"docs/retry.md"}
-    assert found("--content", "config") == {"settings.yaml"} and found("-g", "src/*") == {"src/retry.py"}
+    assert paths("-t", "js") == {"src/pkg/http.js"} and paths("-t", "rust") == {"src/pkg/http.rs"}
+    assert paths("-t", "md") == paths("--content", "docs") == {"docs/retry.md"}
+    assert paths("--content", "config") == {"settings.yaml"} and paths("-g", "src/*") == {"src/retry.py"}
     both = paths_of(run("search", "fetch page", "-l", "-t", "js", "-t", "rs", "-g", "!*.rs"))
     assert both == ["src/pkg/http.js"]
-    assert found("-e", r"open\(", "-e", "nowhere") <= {"src/pkg/http.js", "src/pkg/http.rs"} != set()
+    assert paths("-e", r"open\(", "-e", "nowhere") <= {"src/pkg/http.js", "src/pkg/http.rs"} != set()
 
 
 def test_a_filter_that_no_file_passes_is_told_from_no_hit(root):
@@ -212,8 +212,8 @@ def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):
         (root, []),
     ):
         monkeypatch.chdir(folder)
-        found = paths_of(run("search", "retry a call with pauses", "-t", "py", "-l", *given))
-        assert [os.path.realpath(folder / path) for path in found] == [str(root / "src/retry.py")], (folder, given)
+        paths = paths_of(run("search", "retry a call with pauses", "-t", "py", "-l", *given))
+        assert [os.path.realpath(folder / path) for path in paths] == [str(root / "src/retry.py")], (folder, given)
     monkeypatch.chdir(root)
     several = paths_of(run("search", "retry", "src", "docs", "src/pkg", "-l", "-k", 3))
     assert set(several) <= {"src/retry.py", "docs/retry.md", "src/pkg/http.js", "src/pkg/http.rs"}
@@ -230,8 +230,8 @@ def test_globs_count_from_the_working_folder(root, monkeypatch):
 
 def test_a_part_of_an_indexed_folder_needs_no_index_of_its_own(root, tmp_path):
     assert run("index", ".").returncode == 0
-    found = run("search", "fetch page", "src/pkg", "-l")
-    assert set(found.stdout.splitlines()) == {"src/pkg/http.js", "src/pkg/http.rs"} and not found.stderr
+    answer = run("search", "fetch page", "src/pkg", "-l")
+    assert set(answer.stdout.splitlines()) == {"src/pkg/http.js", "src/pkg/http.rs"} and not answer.stderr
     assert len(list((tmp_path / "cache/codesage/indexes").iterdir())) == 1
 
 
@@ -242,8 +242,8 @@ def test_a_folder_of_clones_is_searched_as_several_repositories(root, tmp_path, 
         (tmp_path / "clones" / name / "code.py").write_text(f"def of_{name[-3:]}():\n    return 1\n")
     (tmp_path / "clones" / ".gitignore").write_text("*.py\n")
     monkeypatch.chdir(tmp_path)
-    found = run("search", "of", "clones", "-l", "-t", "py")
-    assert set(found.stdout.splitlines()) == {"clones/one/code.py", "clones/group/two/code.py"}, found.stderr
+    answer = run("search", "of", "clones", "-l", "-t", "py")
+    assert set(answer.stdout.splitlines()) == {"clones/one/code.py", "clones/group/two/code.py"}, answer.stderr
 
 
 def test_forms_of_output(root):
@@ -270,8 +270,8 @@ def test_forms_of_output(root):
 def test_what_changed_since_is_marked(root):
     assert run("index", ".").returncode == 0
     (root / "src/retry.py").write_text("# new\n")
-    (found,) = json.loads(run("search", "retry a call", "-t", "py", "--json", "--no-update").stdout)["results"][:1]
-    assert found["stale"] is True
+    (hit,) = json.loads(run("search", "retry a call", "-t", "py", "--json", "--no-update").stdout)["results"][:1]
+    assert hit["stale"] is True
     assert "(changed since)" in run("search", "retry a call", "-t", "py", "--no-update", "-C", 1).stdout
 
 

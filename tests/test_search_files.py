@@ -29,7 +29,7 @@ def laid_out(folder: Path, texts: dict[str, str | bytes]) -> Path:
     return folder
 
 
-def found(folder: Path) -> set[str]:
+def indexed(folder: Path) -> set[str]:
     """The files of an index, ignore files left out."""
     return {name for path in files_of(folder) if not (name := name_of(path, folder)).endswith("ignore")}
 
@@ -38,11 +38,11 @@ def test_a_codesageignore_forces_in_and_out_at_any_depth(tmp_path):
     texts = ("a.py", "made/b.py", "made/deep/c.py", "node_modules/n.js", ".venv/v.py", "sub/x.log", "sub/y.py", "sub/z.py")
     folder = laid_out(tmp_path, dict.fromkeys(texts, "x = 1\n"))
     laid_out(folder, {".gitignore": "made/\n*.log\nnode_modules/\n", "sub/.gitignore": "z.py\n"})
-    assert found(folder) == {"a.py", "sub/y.py"}
+    assert indexed(folder) == {"a.py", "sub/y.py"}
     laid_out(folder, {".codesageignore": "!made/\n!node_modules/\n", "sub/.codesageignore": "!x.log\n!z.py\ny.py\n"})
-    assert found(folder) == {"a.py", "made/b.py", "made/deep/c.py", "node_modules/n.js", "sub/x.log", "sub/z.py"}
+    assert indexed(folder) == {"a.py", "made/b.py", "made/deep/c.py", "node_modules/n.js", "sub/x.log", "sub/z.py"}
     laid_out(folder, {".codesageignore": "!.git/\n!.git\n", ".git/config.py": "x = 1\n"})
-    assert not [name for name in found(folder) if name.startswith((".git/", "made"))]
+    assert not [name for name in indexed(folder) if name.startswith((".git/", "made"))]
     assert "made/b.py" not in {name_of(path, folder) for path in walk(folder)}  # for corpora it means nothing
 
 
@@ -50,13 +50,13 @@ def test_ignore_files_above_the_root_of_a_repository_mean_nothing(tmp_path):
     rules = {".gitignore": "*\n", ".ignore": "*.go\n", ".codesageignore": "*.go\n", "repo/.gitignore": "*.log\n"}
     code = {"repo/a.py": "x = 1\n", "repo/b.go": "package b\n", "repo/pkg/c.py": "x = 1\n", "repo/pkg/d.log": "x\n"}
     home = laid_out(tmp_path, rules | code)
-    assert found(home / "repo") == {"a.py", "b.go", "pkg/c.py"}  # without a repository none above counts either
+    assert indexed(home / "repo") == {"a.py", "b.go", "pkg/c.py"}  # without a repository none above counts either
     (home / "repo" / ".git").mkdir()
-    assert found(home / "repo") == {"a.py", "b.go", "pkg/c.py"}
-    assert found(home / "repo" / "pkg") == {"c.py"}  # the rules of its repository count
+    assert indexed(home / "repo") == {"a.py", "b.go", "pkg/c.py"}
+    assert indexed(home / "repo" / "pkg") == {"c.py"}  # the rules of its repository count
     (home / "repo" / ".git").rmdir()
     (home / ".git").mkdir()
-    assert found(home / "repo") == set()
+    assert indexed(home / "repo") == set()
 
 
 def test_nested_repositories_are_named_and_can_be_searched_as_paths(root, monkeypatch):

@@ -32,15 +32,15 @@ def test_groups_are_those_of_complete_linkage():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = vectors @ vectors.T
     for threshold in (0.6, 0.8, 0.95):
-        found = groups_of(vectors, threshold)
-        members = [row for rows, _ in found for row in rows]
+        groups = groups_of(vectors, threshold)
+        members = [row for rows, _ in groups for row in rows]
         assert len(members) == len(set(members))
-        for rows, lowest in found:
+        for rows, lowest in groups:
             assert scores[np.ix_(rows, rows)].min() == pytest.approx(lowest) and lowest >= threshold - 1e-6
         pairs = [(scores[a, b], a, b) for a in range(60) for b in range(a) if scores[a, b] >= threshold]
         _, one, other = max(pairs)
-        assert any({one, other} <= set(rows) for rows, _ in found)  # the closest two are together
-        group = {row: number for number, (rows, _) in enumerate(found) for row in rows}
+        assert any({one, other} <= set(rows) for rows, _ in groups)  # the closest two are together
+        group = {row: number for number, (rows, _) in enumerate(groups) for row in rows}
         for _, a, b in pairs:  # no two groups could be joined
             ours, theirs = ([row for row in range(60) if row == x or group.get(row, -1) == group.get(x, -2)] for x in (a, b))
             assert group.get(a, -1) == group.get(b, -2) or scores[np.ix_(ours, theirs)].min() < threshold
@@ -61,9 +61,9 @@ def test_clones_are_listed_with_their_places(root):
         "package p\n\nfunc Sum(numbers []int) int {\n\ttotal := 0\n\tfor _, number := range numbers {\n"
         "\t\ttotal += number\n\t}\n\treturn total\n}\n"
     )
-    found = json.loads(run("clones", "--json", "-t", "py", "--threshold", 0.5).stdout)
-    assert found["groups"] == 1
-    assert {(one["path"], one["start_line"], one["name"]) for one in found["results"][0]["functions"]} == {
+    answer = json.loads(run("clones", "--json", "-t", "py", "--threshold", 0.5).stdout)
+    assert answer["groups"] == 1
+    assert {(one["path"], one["start_line"], one["name"]) for one in answer["results"][0]["functions"]} == {
         ("one.py", 1, "sum_one"),
         ("two.py", 1, "sum_two"),
     }
@@ -77,8 +77,8 @@ def test_clones_are_listed_with_their_places(root):
 def test_groups_span_the_paths_that_are_given(root):
     for name in ("src/one", "docs/two", "docs/three"):
         (root / f"{name}.py").write_text(SUM.format(f"sum_{name[-3:]}"))
-    found = json.loads(run("clones", "src", "docs", "--json", "-t", "py", "--threshold", 0.5).stdout)
-    assert {one["path"] for one in found["results"][0]["functions"]} == {"src/one.py", "docs/two.py", "docs/three.py"}
+    answer = json.loads(run("clones", "src", "docs", "--json", "-t", "py", "--threshold", 0.5).stdout)
+    assert {one["path"] for one in answer["results"][0]["functions"]} == {"src/one.py", "docs/two.py", "docs/three.py"}
     assert len(kept_indexes()) == 2
     assert run("clones", "src", "-t", "py", "--threshold", 0.5).returncode == 1
     alone = json.loads(run("clones", "docs", "--json", "-t", "py", "--threshold", 0.5).stdout)
@@ -121,9 +121,9 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
         index.connection.execute("INSERT OR REPLACE INTO meta VALUES ('pending', '7')")
         index.connection.execute("UPDATE words SET packed = zeroblob(99)")
     index.connection.close()
-    found = faults()
-    assert set(found) == {"index, vectors", "index, words", "index, state"} and "7 files" in found["index, state"].state
-    assert "--rebuild" in found["index, vectors"].remedy and "--rebuild" in found["index, words"].remedy
+    wrong = faults()
+    assert set(wrong) == {"index, vectors", "index, words", "index, state"} and "7 files" in wrong["index, state"].state
+    assert "--rebuild" in wrong["index, vectors"].remedy and "--rebuild" in wrong["index, words"].remedy
     sick = run("doctor")
     assert sick.returncode == 1 and sick.stdout.count("FAULT ") == 3
     assert run("index", "--rebuild").returncode == 0 and not faults()
@@ -144,12 +144,12 @@ def test_models_at_hand(root, tmp_path, monkeypatch):
     shutil.copytree(folder_of(None), tmp_path / "models" / "mine")
     shutil.copytree(folder_of(None), tmp_path / "models" / "broken")
     (tmp_path / "models" / "broken" / "config.json").write_text("{")
-    found = json.loads(run("models", "--json").stdout)["models"]
-    assert [one["name"] for one in found] == ["default (bundled)", "general (bundled)", "models/broken", "models/mine"]
+    models = json.loads(run("models", "--json").stdout)["models"]
+    assert [one["name"] for one in models] == ["default (bundled)", "general (bundled)", "models/broken", "models/mine"]
     assert (
-        found[0]["fingerprint"] == found[3]["fingerprint"] != found[1]["fingerprint"]
-        and found[2]["fault"]
-        and found[0]["size"] > 1_000_000
+        models[0]["fingerprint"] == models[3]["fingerprint"] != models[1]["fingerprint"]
+        and models[2]["fault"]
+        and models[0]["size"] > 1_000_000
     )
     assert run("models", "models/mine").stdout.count("\n") == 4
 
@@ -174,7 +174,7 @@ def test_watch_follows_a_folder(root):
             assert lines[0].startswith("3 files indexed") and lines[1].startswith(f"watching {root}/src "), lines
             (root / "src" / "late.py").write_text("def quagga():\n    return 1\n")
             assert child.stderr.readline().startswith("4 files indexed")
-            found = run("search", "quagga", "src", "-l", "-k", 1, "--no-update")
+            answer = run("search", "quagga", "src", "-l", "-k", 1, "--no-update")
             (root / "src" / "late.py").unlink()
             assert child.stderr.readline().startswith("3 files indexed")
             child.send_signal(signal.SIGTERM)
@@ -182,7 +182,7 @@ def test_watch_follows_a_folder(root):
         finally:
             signal.alarm(0)
             child.kill()
-    assert child.returncode == 0 and found.stdout == "src/late.py\n"
+    assert child.returncode == 0 and answer.stdout == "src/late.py\n"
 
 
 def test_watch_names_the_library_that_it_lacks(root, monkeypatch):

@@ -33,9 +33,9 @@ def commit(folder, *before):
 
 def test_a_repository_elsewhere_is_cloned_once_and_searched(origin):
     url, folder = origin
-    found = run("search", "quagga", url, "src", "-l", "-t", "py", "-k", 1)
+    answer = run("search", "quagga", url, "src", "-l", "-t", "py", "-k", 1)
     (clone,) = [path for path in clones_folder().iterdir()]
-    assert found.stdout == f"{clone}/code.py\n", found.stderr
+    assert answer.stdout == f"{clone}/code.py\n", answer.stderr
     (folder / "late.py").write_text("def okapi():\n    return 2\n")
     commit(folder)
     assert "late.py" not in run("search", "okapi", url, "-l").stdout  # as it was
@@ -63,8 +63,8 @@ def test_workspaces_name_several_paths(origin, root, tmp_path, monkeypatch):
     assert run("workspace", "add", "mine", "src", url).returncode == 0
     assert run("workspace", "list").stdout == f"@mine: {root / 'src'} {url}\n"
     monkeypatch.chdir(tmp_path)
-    found = run("search", "quagga retry", "@mine", "-l", "-t", "py").stdout.splitlines()
-    assert str(root / "src/retry.py") in found and any(path.endswith("/code.py") for path in found)
+    paths = run("search", "quagga retry", "@mine", "-l", "-t", "py").stdout.splitlines()
+    assert str(root / "src/retry.py") in paths and any(path.endswith("/code.py") for path in paths)
     for wrong in (
         ("search", "x", "@other"),
         ("workspace", "add", "a/b", "."),

@@ -252,11 +252,11 @@ def test_the_command_line_says_when_an_answer_is_partial(code, tmp_path, monkeyp
     place = [code, "--index-dir", tmp_path / "index"]
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
-    found = run("search", "read the text of a file", *place, "--jsonl", "--no-update")
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    answer = run("search", "read the text of a file", *place, "--jsonl", "--no-update")
+    lines = [json.loads(line) for line in answer.stdout.splitlines()]
     assert lines[0]["path"] == f"{code}/files.py" and all(line["partial"] and line["tier"] == "encoder" for line in lines)
-    assert found.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in found.stderr
+    assert answer.stderr.count("\n") == 1 and "5 of 5 chunks are not encoded yet" in answer.stderr
     assert "state: partial: 5 of 5 chunks are not encoded yet" in run("status", *place).stdout
     index.update(encoder)
-    found = run("search", "read the text of a file", *place, "--jsonl")
-    assert not json.loads(found.stdout.splitlines()[0])["partial"] and not found.stderr
+    answer = run("search", "read the text of a file", *place, "--jsonl")
+    assert not json.loads(answer.stdout.splitlines()[0])["partial"] and not answer.stderr

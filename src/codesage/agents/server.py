@@ -42,7 +42,7 @@ class Piece(BaseModel):
     text: str
 
 
-class Found(BaseModel):
+class SearchAnswer(BaseModel):
     """An answer."""
 
     root: str
@@ -79,7 +79,7 @@ def server_of(folders: Searched) -> MCPServer:
         glob: Annotated[str, Field(description="Only paths that match, such as src/*.py; empty: all.")] = "",
         limit: _Limit = 8,
         lines: _Lines = 6,
-    ) -> Annotated[CallToolResult, Found]:
+    ) -> Annotated[CallToolResult, SearchAnswer]:
         """Find code by what it does. Words need not match: "retry with backoff" finds code that sleeps and tries again."""
         return _result(lambda: folders.search(query, path=path, language=language, glob=glob, top=limit), lines)
 
@@ -89,7 +89,7 @@ def server_of(folders: Searched) -> MCPServer:
         line: Annotated[int, Field(ge=1, description="A line of the function, counted from 1.")],
         limit: _Limit = 8,
         lines: _Lines = 6,
-    ) -> Annotated[CallToolResult, Found]:
+    ) -> Annotated[CallToolResult, SearchAnswer]:
         """Find code that does the same as the function at a place, in any language: duplicates, ports, variants."""
         return _result(lambda: folders.similar(path, line, top=limit), lines)
 
@@ -114,7 +114,7 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
     with _foreseen():
         answer = ask()
     pieces = [_piece(hit, lines) for hit in answer.hits]
-    structured = Found(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
+    structured = SearchAnswer(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
     head = [f"note: {answer.partial}"] if answer.partial else []
     body = [_as_text(piece, answer.root) for piece in pieces] or ["nothing found"]
     return _both("\n".join(head + body), structured)

@@ -23,7 +23,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Candidate:
     """A name as token ids, and its score: the log-probability of its sub-tokens over their number ** power."""
 
     ids: tuple[int, ...]
@@ -42,7 +42,7 @@ class Prefix:
 Next = Callable[[Sequence[Prefix]], list[np.ndarray]]
 
 
-def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.ndarray) -> list[Found]:
+def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.ndarray) -> list[Candidate]:
     """The best names, at most `keep`, best first; ties go to the smaller ids.
 
     next_of: for beginnings, the log-probabilities of the sub-token that follows each, float (V,). first and later, bool (V,):
@@ -58,7 +58,7 @@ def search(next_of: Next, settings: Settings, *, first: np.ndarray, later: np.nd
                 Prefix(begun.length, (*begun.ids, token), begun.total + score)
                 for token, score in _best(np.where(allowed, scores_V, -np.inf), most)
             ]
-        finished += [Found(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
+        finished += [Candidate(one.ids, one.total / one.length**settings.power) for one in grown if len(one.ids) == one.length]
         finished = sorted(finished, key=lambda one: (-one.score, one.ids))[: settings.keep]
         live = _extended([one for one in grown if len(one.ids) < one.length], finished, settings)
     return finished
@@ -73,7 +73,7 @@ def _best(scores_V: np.ndarray, most: int) -> list[tuple[int, float]]:
     return [(int(token), float(scores_V[token])) for token in order]
 
 
-def _extended(grown: list[Prefix], finished: list[Found], settings: Settings) -> list[Prefix]:
+def _extended(grown: list[Prefix], finished: list[Candidate], settings: Settings) -> list[Prefix]:
     """The best beginnings of each length, but none that cannot reach the names found: a total only falls."""
     least = finished[-1].score if len(finished) == settings.keep else -np.inf
     kept: list[Prefix] = []

@@ -20,7 +20,7 @@ from codesage.names import beam, filler, joint, table
 from codesage.names.filler import Filler
 from codesage.names.surroundings import HOLE, Occurrences, Tokens, tokens_of
 from codesage.names.table import Table
-from codesage.names.units import Found, Unit, is_placeholder
+from codesage.names.units import FileUnits, Unit, is_placeholder
 from codesage.names.windows import Text, Window
 from codesage.names.words import taken
 from codesage.syntax.tree import SourceTree
@@ -162,20 +162,20 @@ def name_tokens(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
 def propose(
     proposer: Proposer,
     tree: SourceTree,
-    found: Found,
+    file_units: FileUnits,
     chosen: Sequence[int],
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Proposal]:
-    """A proposal for each of the units `found.units[chosen]`, in their order. `progress`: called with how many are named."""
-    text = Text(tree.source, found.units, found.names, proposer.filler.tokenizer)
-    tokens, shown = tokens_of(tree), list(found.units)
-    names = Names(tree, found.units)
+    """A proposal for each unit in `chosen` (numbers of units), in order. `progress` is called with the number of units done."""
+    text = Text(tree.source, file_units.units, file_units.names, proposer.filler.tokenizer)
+    tokens, shown = tokens_of(tree), list(file_units.units)
+    names = Names(tree, file_units.units)
 
     def show(unit: int, name: str) -> None:
         text.show(unit, proposer.filler.tokenizer.encode_pieces([name])[0] if name else None)
-        tokens.show(found.units[unit], name or HOLE)
-        shown[unit] = replace(found.units[unit], name=name)
+        tokens.show(file_units.units[unit], name or HOLE)
+        shown[unit] = replace(file_units.units[unit], name=name)
 
     for unit in chosen:
         show(unit, "")
@@ -184,8 +184,8 @@ def propose(
         scored = dict(zip(left, proposer.every(text, tokens, left, shown), strict=True))
         ranked = sorted(left, key=lambda unit: -max((score for _, score in scored[unit]), default=-math.inf))
         for unit in ranked[: len(ranked) if len(ranked) <= _FEW else (len(ranked) + 1) // 2]:
-            done[unit] = _chosen(names, unit, found.units[unit], scored[unit])
-            show(unit, done[unit].name or found.units[unit].name)
+            done[unit] = _chosen(names, unit, file_units.units[unit], scored[unit])
+            show(unit, done[unit].name or file_units.units[unit].name)
         left = [unit for unit in left if unit not in done]
         progress(len(done))
     return [done[unit] for unit in chosen]

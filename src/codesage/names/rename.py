@@ -9,12 +9,12 @@ from itertools import accumulate
 
 from codesage import syntax
 from codesage.errors import CodesageError
-from codesage.names.units import Found, Unit, units
+from codesage.names.units import FileUnits, Unit, units
 from codesage.syntax.tree import SourceTree
 
 
-def renamed(tree: SourceTree, found: Found, names: Mapping[Unit, str]) -> str:
-    """The text of `tree` with `names` for units of `found`. CodesageError when the result is not equal but for names."""
+def renamed(tree: SourceTree, before: FileUnits, names: Mapping[Unit, str]) -> str:
+    """The text of `tree` with `names` for units of `before`. CodesageError when the result is not equal but for names."""
     edits = sorted((start, end, name) for unit, name in names.items() for start, end in unit.spans)
     parts, place = [], 0
     for start, end, name in edits:
@@ -24,7 +24,7 @@ def renamed(tree: SourceTree, found: Found, names: Mapping[Unit, str]) -> str:
     after = syntax.parse(text, tree.language, tsx=tree.tsx)
     if after.has_errors and not tree.has_errors:
         raise CodesageError("the new names would make a text that does not parse, so nothing is written")
-    if _shape(tree) != _shape(after) or _moved(found.units, edits) != [unit.spans for unit in units(after).units]:
+    if _shape(tree) != _shape(after) or _moved(before.units, edits) != [unit.spans for unit in units(after).units]:
         raise CodesageError("the new names would change more than names, so nothing is written")
     return text
 

@@ -15,7 +15,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_named
 from codesage.names import rename
 from codesage.names.propose import Proposal, Settings, load, propose
-from codesage.names.units import Found, is_placeholder, units
+from codesage.names.units import FileUnits, is_placeholder, units
 from codesage.syntax.tree import MAX_BYTES, MAX_LINE, SourceTree
 from codesage.walk import Skipped, read_text
 
@@ -40,7 +40,7 @@ class Result:
 
     file: Path
     tree: SourceTree
-    found: Found
+    units: FileUnits
     proposals: tuple[Proposal, ...]
     least: float
 
@@ -56,7 +56,7 @@ class Result:
                 f"{self.file} has a syntax error {_error_at(self.tree)}: names are only written into a file "
                 "that parses, run without --write, --out and --diff to see them"
             )
-        return rename.renamed(self.tree, self.found, self.accepted())
+        return rename.renamed(self.tree, self.units, self.accepted())
 
     def diff(self, text: str) -> str:
         """A unified diff from the file to `text`."""
@@ -119,7 +119,7 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     file_units = units(tree)
     if not file_units.names:
         raise CodesageError(f"{file} defines no names: there is nothing to rename")
-    chosen = _asked_for(file, file_units, options, notice)
+    chosen = _requested_units(file, file_units, options, notice)
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
     proposer = load(options.model, settings, device=options.device)
@@ -138,28 +138,28 @@ def parsed(file: Path, language: str = "") -> SourceTree:
     return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"))
 
 
-def _asked_for(file: Path, found: Found, options: Options, notice: Callable[[str], None]) -> list[int]:
+def _requested_units(file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]) -> list[int]:
     """Numbers of the units to name, in order. `notice` is called with a line about those that are left out."""
     wanted = set(options.only)
-    stay = [name for name in found.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
+    stay = [name for name in file_units.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
     if stay:
         notice(
             f"{len(stay):,} names stay, because they are also keys or keyword arguments, which cannot change: "
             f"{', '.join(stay[:5])}"
         )
-    missing = wanted - {unit.name for unit in found.units} - set(found.fixed)
+    missing = wanted - {unit.name for unit in file_units.units} - set(file_units.fixed)
     if missing:
         raise CodesageError(f"{file} defines no {', '.join(sorted(missing))}: give --only a name that the file defines")
     chosen = [
         number
-        for number, unit in enumerate(found.units)
+        for number, unit in enumerate(file_units.units)
         if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))
     ]
     if not chosen:
         raise CodesageError(f"{file}: no renameable name is a placeholder such as t, a2 or var3: give --only NAME or --all")
     if len(chosen) > options.most:
         notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers keep their names: raise --most to name more")
-        often = sorted(chosen, key=lambda number: -len(found.units[number].spans))[: options.most]
+        often = sorted(chosen, key=lambda number: -len(file_units.units[number].spans))[: options.most]
         chosen = sorted(often)
     return chosen
 

@@ -71,7 +71,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileUnits:
     """The units of a file in the order of their first occurrence, all names that stand alone, and names that must stay."""
 
     units: tuple[Unit, ...]
@@ -84,7 +84,7 @@ def is_placeholder(name: str) -> bool:
     return name not in _USUAL and _PLACEHOLDER.fullmatch(name) is not None
 
 
-def units(tree: SourceTree) -> Found:
+def units(tree: SourceTree) -> FileUnits:
     """What can be renamed in the file of `tree`; not names that imports bind, and not names from other files."""
     occurrences = syntax.identifiers(tree)
     leaves = tree.unsorted_captures(QUERIES[tree.language]).get("leaf", [])
@@ -104,7 +104,7 @@ def units(tree: SourceTree) -> Found:
         if name not in fixed:
             made += _units_of(name, kinds[name], places, whole if None in scopes[name] else None)
     made.sort(key=lambda unit: unit.spans[0])
-    return Found(tuple(made), tuple((one.start_byte, one.end_byte) for one in occurrences), tuple(sorted(fixed)))
+    return FileUnits(tuple(made), tuple((one.start_byte, one.end_byte) for one in occurrences), tuple(sorted(fixed)))
 
 
 def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | None) -> Iterable[Unit]:
