@@ -10,6 +10,7 @@ import pytest
 
 from codesage import CodesageError
 from codesage.agents.commands import searched
+from codesage.search import files
 from codesage.search.clones import clones
 from codesage.search.filters import ALL, filter_of
 from codesage.search.index import Index
@@ -24,6 +25,7 @@ if find_spec("lancedb") is None:  # importing it takes seconds
 from codesage.agents.stores import StoreFolders
 from codesage.search.store import fill as filling
 from codesage.search.store import similar as stored
+from codesage.search.store import table
 from codesage.search.store.address import location_of, one_writer
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
@@ -266,6 +268,21 @@ def test_a_kill_between_adding_and_deleting_is_repaired(copied, monkeypatch):
     fill(address, roots, encoder, Local(encoder))
     rows = [row["name"] for row in _state(address, encoder) if row["path"] == "alpha.py"]
     assert rows == ["fresh"]
+
+
+def test_a_store_cuts_files_anew_once_their_grammar_is_installed(copied, monkeypatch):
+    root, address, roots, encoder = copied
+    (root / "counter.rs").write_text("fn count_words(text: &str) -> usize {\n    text.split_whitespace().count()\n}\n")
+    with monkeypatch.context() as without:
+        for module in (files, table):
+            without.setattr(module, "searched_language", lambda name: "")
+        fill(address, roots, encoder, Local(encoder))
+    before = encoder.encoded
+    for _ in range(2):  # the second time changes nothing
+        fill(address, roots, encoder, Local(encoder))
+        rows = [row for row in _state(address, encoder) if row["path"] == "counter.rs"]
+        assert {(row["kind"], row["language"], row["name"]) for row in rows} == {("function", "rust", "count_words")}
+    assert encoder.encoded - before == len(rows)
 
 
 def test_refusals_are_one_line(made, tmp_path):

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.errors import CodesageError
+from codesage.languages import searched_language
 from codesage.records import Encoder
 from codesage.search.store.address import connected, is_remote, location_of, store_errors
 from codesage.search.store.rows import schema
@@ -40,6 +41,11 @@ class Root:
     files: int
     pending: int
     skipped: dict[str, int]  # files of which nothing or not all is indexed, by reason
+
+
+def _is_whole(group: dict) -> bool:
+    """Whether the rows of a file are complete, and cut with the grammar of its language if that is installed."""
+    return group["count_all"] == group["rows"] and bool(group["language"] or not searched_language(group["path"]))
 
 
 def quoted(value: str) -> str:
@@ -168,15 +174,16 @@ class Store:
     # ---- what a run reads and writes ----
 
     def known(self, root: str) -> dict[str, str]:
-        """The hash of each file of a root; "" where not all of its rows are there, or older ones too."""
+        """The hash of each file of a root; "" where it must be read anew.
+
+        Such a file lacks some of its rows, has older ones too, or was cut before the grammar of its language was installed.
+        """
+        columns = ["path", "file", "language", "run", "rows"]
         with store_errors(self.address):
-            query = self._chunks.search().where(f"root = {quoted(root)}").select(["path", "file", "run", "rows"]).limit(None)
-            groups = query.to_arrow().group_by(["path", "file", "run", "rows"]).aggregate([([], "count_all")]).to_pylist()
+            query = self._chunks.search().where(f"root = {quoted(root)}").select(columns).limit(None)
+            groups = query.to_arrow().group_by(columns).aggregate([([], "count_all")]).to_pylist()
         seen = Counter(group["path"] for group in groups)
-        return {
-            group["path"]: group["file"] if seen[group["path"]] == 1 and group["count_all"] == group["rows"] else ""
-            for group in groups
-        }
+        return {group["path"]: group["file"] if seen[group["path"]] == 1 and _is_whole(group) else "" for group in groups}
 
     def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """float16 (D,) vectors of those `keys` that the table holds."""
