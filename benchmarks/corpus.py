@@ -100,16 +100,16 @@ def given(arguments: argparse.Namespace) -> Iterator[Document]:
     """Every source file that the pipeline reads, whatever it makes of it."""
     with patch("codesage.corpus.sources.recognise.reason", return_value=""):
         for source in sources_of(arguments.sources):
-            for found in source.documents(arguments.cache):
-                if isinstance(found, Document) and found.language:
-                    yield found
+            for entry in source.documents(arguments.cache):
+                if isinstance(entry, Document) and entry.language:
+                    yield entry
 
 
 def bare_parse(documents: Iterable[Document]) -> dict[str, float]:
     """Files through tree-sitter, one after the other: seconds, and megabytes; reading them is not counted."""
     import tree_sitter
 
-    parsers, found = {}, {"clock": 0.0, "processor": 0.0, "megabytes": 0.0}
+    parsers, totals = {}, {"clock": 0.0, "processor": 0.0, "megabytes": 0.0}
     for document in documents:
         dialect = document.language, document.path.endswith(".tsx")
         if dialect not in parsers:
@@ -118,10 +118,10 @@ def bare_parse(documents: Iterable[Document]) -> dict[str, float]:
         source = document.text.encode()
         started, before = time.perf_counter(), time.process_time()
         parsers[dialect].parse(source)
-        found["clock"] += time.perf_counter() - started
-        found["processor"] += time.process_time() - before
-        found["megabytes"] += len(source) / 1e6
-    return found
+        totals["clock"] += time.perf_counter() - started
+        totals["processor"] += time.process_time() - before
+        totals["megabytes"] += len(source) / 1e6
+    return totals
 
 
 def processor() -> float:

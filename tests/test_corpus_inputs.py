@@ -549,7 +549,7 @@ def test_counting_costs_nothing_noticeable():
         others = Others()
         for path in paths:
             others.add(path)
-        counted.append(list(others.found()))
+        counted.append(list(others.counts()))
 
     assert takes_less(0.5, count)
     assert len(counted[0]) <= 31 and sum(item.count for item in counted[0]) == 100_000

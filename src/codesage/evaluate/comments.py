@@ -18,7 +18,7 @@ def without_comments(code: str, language: str) -> str:
         return code
     if language == "python":
         return _python(code)
-    return _LITERAL.sub(lambda found: " " if found[0].startswith("/") else found[0], code)
+    return _LITERAL.sub(lambda match: " " if match[0].startswith("/") else match[0], code)
 
 
 def _python(code: str) -> str:

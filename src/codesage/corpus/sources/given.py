@@ -11,8 +11,8 @@ from codesage.corpus.sources import clients
 from codesage.corpus.sources.archives import DamagedArchive, Member, is_archive, members
 from codesage.corpus.sources.others import Others
 from codesage.corpus.sources.trees import (
+    Entry,
     Folder,
-    Found,
     GitRepository,
     Source,
     StackParquet,
@@ -82,7 +82,7 @@ class Archive:
         if not Path(self.path).is_file():
             raise CodesageError(f"{self.path}: no such file: give an archive that exists")
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The members in the order of the archive."""
         origin, others = {"package": self.package or self.names[0]}, Others()
         try:
@@ -95,7 +95,7 @@ class Archive:
             raise CodesageError(f"{error}: give a complete copy") from None
         except OSError as error:
             raise CodesageError(f"{self.path} cannot be read: {error.strerror or error}") from None
-        yield from others.found()
+        yield from others.counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class GitHead:
         """Nothing to fetch. CodesageError when there is no commit to read."""
         _ = self.commit
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The files of the commit in the order of their paths."""
         yield from committed(Path(self.path), self.commit, self.package or self.names[0], self.path, self._cure)
 

@@ -52,7 +52,7 @@ class Others:
         self._counts[suffix if stem else ""] += 1
         return False
 
-    def found(self) -> Iterator[OtherFiles]:
+    def counts(self) -> Iterator[OtherFiles]:
         """One item for each kind: languages first, then by decreasing count."""
         kinds: Counter[str] = Counter()
         for suffix, count in self._counts.items():

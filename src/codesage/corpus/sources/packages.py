@@ -18,7 +18,7 @@ from typing import ClassVar
 from codesage.corpus.sources import clients, debian, digests, licences
 from codesage.corpus.sources.archives import DamagedArchive, Member, members
 from codesage.corpus.sources.others import Others
-from codesage.corpus.sources.trees import Found, document, fetched, matches, readable
+from codesage.corpus.sources.trees import Entry, document, fetched, matches, readable
 from codesage.errors import CodesageError
 from codesage.languages import language_of
 from codesage.walk import Skipped, text_of
@@ -95,7 +95,7 @@ class Package(ABC):
         """Download the package into an empty folder with its client."""
 
     @abstractmethod
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The documents of the package and what was left out."""
 
     @contextmanager
@@ -107,7 +107,7 @@ class Package(ABC):
             cure = f"remove {self.folder(cache)} and run again to fetch it anew"
             raise CodesageError(f"{self.key}: {error}: {cure}") from None
 
-    def _document(self, member: Member | Skipped, path: str, licence: str) -> Found:
+    def _document(self, member: Member | Skipped, path: str, licence: str) -> Entry:
         """The document of one member. Folders that an include glob names before its first `*` never count as vendored."""
         if isinstance(member, Skipped):
             return member
@@ -126,7 +126,7 @@ class Package(ABC):
             return f"{self.key} ({stated or self.licence or 'none stated'})"
         return ""
 
-    def _read(self, archive: Path, stated: str, place: Callable[[str], str]) -> Iterator[Found]:
+    def _read(self, archive: Path, stated: str, place: Callable[[str], str]) -> Iterator[Entry]:
         """The documents of one archive, all under one licence. `place` maps a member's name to its path in the package."""
         refusal = self._refusal(stated)
         if refusal:
@@ -136,7 +136,7 @@ class Package(ABC):
         others = Others()
         for member in members(archive, lambda name: self.wanted(place(name), others)):
             yield self._document(member, place(member.name) if isinstance(member, Member) else "", licence)
-        yield from others.found()
+        yield from others.counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class PipPackage(Package):
     def _download(self, folder: Path, cache: Path) -> None:
         clients.pip_download(self.name, self.version, self.kind, folder)
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The members in the order of the archive, under the licence in the metadata."""
         archive = _archive(self.folder(cache), self.key)
         wheel = archive.suffix == ".whl"
@@ -172,7 +172,7 @@ class NpmPackage(Package):
     def _download(self, folder: Path, cache: Path) -> None:
         clients.npm_pack(self.name, self.version, folder)
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The members in the order of the archive, under the licence in package.json."""
         archive = _archive(self.folder(cache), self.key)
         with self._archive_errors(cache):
@@ -196,12 +196,12 @@ class DebianSource(Package):
         download, state = (debian.download_binary, ".apt-binary") if binary else (debian.download, ".apt")
         download(self.name, self.version, folder, (cache / "debian" / state).resolve())
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The files of the main tarball, then those of the others. A file whose licence is not permissive is skipped."""
         with self._archive_errors(cache):
             yield from self._documents(fetched(self.folder(cache), self.key))
 
-    def _documents(self, folder: Path) -> Iterator[Found]:
+    def _documents(self, folder: Path) -> Iterator[Entry]:
         if self.kind == "binary":
             archive = debian.package_of(folder, self.key)
             text = _first(archive, re.escape(f"usr/share/doc/{self.name}/copyright")) or b""
@@ -219,11 +219,11 @@ class DebianSource(Package):
                 yield from self._read_paths(archive, _installed, copyright.licence_of_installed, others)
             else:
                 yield from self._read_paths(archive, _Unwrapped(prefix), copyright.licence_of, others)
-        yield from others.found()
+        yield from others.counts()
 
     def _read_paths(
         self, archive: Path, place: Callable[[str], str], licence_of: Callable[[str], str], others: Others
-    ) -> Iterator[Found]:
+    ) -> Iterator[Entry]:
         def wanted(name: str) -> bool:
             return not place(name).startswith("debian/") and self.wanted(place(name), others)
 

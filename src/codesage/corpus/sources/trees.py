@@ -34,7 +34,7 @@ from codesage.walk import Skipped, Text, name_of, read_text, text_of, walk
 if TYPE_CHECKING:
     from codesage.corpus.sources.stack import Row
 
-Found = Document | Skipped | OtherFiles
+Entry = Document | Skipped | OtherFiles
 
 
 @runtime_checkable
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Download what `documents` reads into `cache`. CodesageError of one line when that fails."""
         ...
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The documents and what was left out. CodesageError when the source was not fetched, is damaged or is missing."""
         ...
 
@@ -100,7 +100,7 @@ class Folder:
         if not Path(self.path).exists():
             raise CodesageError(f"{self.path}: no such file or folder: give a path that exists")
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """Files of the nine languages and documentation, sorted by path, then submodules and other nested repositories."""
         root = Path(self.path)
         origin = {"package": self.package or self.names[0]}
@@ -114,7 +114,7 @@ class Folder:
             else:
                 others.add(name)
         yield from _nested(root, nested)
-        yield from others.found()
+        yield from others.counts()
 
 
 def _nested(root: Path, nested: list[Path]) -> Iterator[Skipped]:
@@ -148,7 +148,7 @@ class StandardLibrary:
     def fetch(self, cache: Path) -> None:
         """Nothing to fetch: the standard library is installed."""
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """Its files, sorted by path."""
         root = Path(sysconfig.get_path("stdlib"))
         origin, others = {"package": "python", "version": platform.python_version(), "licence": "PSF-2.0"}, Others()
@@ -156,7 +156,7 @@ class StandardLibrary:
             name = name_of(path, root)
             if not name.startswith(self._LEFT_OUT) and (language_of(name) or others.add(name)):
                 yield document(read_text(path, name=f"python/{name}"), origin, any_licence=True)
-        yield from others.found()
+        yield from others.counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class SitePackages:
         if not self._distributions():
             raise CodesageError(f"{self.path} holds no installed package: give a site-packages folder")
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The files of each package, sorted by path."""
         self.fetch(cache)
         others = Others()
@@ -196,7 +196,7 @@ class SitePackages:
                 if (readable(file) or others.add(file)) and path.is_file() and not path.is_symlink():
                     read = read_text(path, name=PurePosixPath(file).as_posix())
                     yield document(read, origin, any_licence=self.any_licence)
-        yield from others.found()
+        yield from others.counts()
 
     def _distributions(self) -> dict:
         return {d.metadata["Name"].lower(): d for d in distributions(path=[str(self.path)]) if d.metadata["Name"]}
@@ -248,7 +248,7 @@ class GitRepository:
         address = str(Path(self.url).resolve()) if Path(self.url).exists() else self.url
         clients.once(self._folder(cache), lambda folder: clients.git_fetch(address, self.commit, folder, self.key), self.key)
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The files in the order of their paths."""
         folder = fetched(self._folder(cache), self.key)
         cure = f"remove {folder} and run again to fetch it anew"
@@ -318,7 +318,7 @@ class StackParquet:
 
         check(self.name, dict(self.columns), licensed=not self.any_licence)
 
-    def documents(self, cache: Path) -> Iterator[Found]:
+    def documents(self, cache: Path) -> Iterator[Entry]:
         """The rows in the order of the files."""
         from codesage.corpus.sources.stack import rows
 
@@ -329,9 +329,9 @@ class StackParquet:
                 others.add(row.path)
             elif not self.languages or language in self.languages:
                 yield self._document(row)
-        yield from others.found()
+        yield from others.counts()
 
-    def _document(self, row: "Row") -> Found:
+    def _document(self, row: "Row") -> Entry:
         licence = licences.expression(" AND ".join(row.licences))
         if not self._accepts(licence):
             return Skipped(row.path, "licence")
@@ -355,7 +355,7 @@ def committed(
     *,
     chosen: Callable[[str], bool] = lambda path: True,
     licence_of: Callable[[str], str] | None = None,
-) -> Iterator[Found]:
+) -> Iterator[Entry]:
     """The documents of one commit in the git directory `folder`, sorted by path.
 
     Only paths for which `chosen` is true are read. With `licence_of`, files whose licence is not permissive are left out.
@@ -376,7 +376,7 @@ def committed(
             continue
         origin = {"package": package, "version": commit, "licence": licence}
         yield document(text_of(member.data, name=member.name), origin, any_licence=licence_of is None)
-    yield from others.found()
+    yield from others.counts()
 
 
 def tails(parts: Sequence[str]) -> list[str]:
@@ -401,7 +401,7 @@ def readable(path: str) -> bool:
     return bool(language_of(path)) or recognise.is_prose(path)
 
 
-def document(read: Text | Skipped, origin: dict, *, any_licence: bool, judged: str = "") -> Found:
+def document(read: Text | Skipped, origin: dict, *, any_licence: bool, judged: str = "") -> Entry:
     """The Document of a file, or a Skipped with the reason to leave it out.
 
     `judged` is the part of its path that the rules look at; default: the whole path.
