@@ -20,9 +20,10 @@ from codesage.corpus.tokens.files import KINDS
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.tokenise import Naming
 from codesage.corpus.tokens.tokenised import Settings, open_tokens, sample, write
+from codesage.encoder.folders import folder_of
 from codesage.records import Document, Pair
 from codesage.tokenizer import Settings as TokenizerSettings
-from codesage.tokenizer import train
+from codesage.tokenizer import load, train
 from codesage.training import order
 
 SOURCE = '''def total_price(items, tax_rate):
@@ -239,10 +240,13 @@ def test_another_tokenizer_and_unknown_kinds_are_one_line(folder, tmp_path):
         open_tokens(tmp_path / "gone")
 
 
-def test_words_give_the_ids_of_the_library(tokenizer):
+@pytest.mark.parametrize("bundled", ["", "general"])
+def test_words_give_the_ids_of_the_library(tokenizer, bundled):
+    tokenizer = load(folder_of(bundled)) if bundled else tokenizer
     generator, words = random.Random(0), Pretokens(tokenizer, dtype=np.dtype("<u2"))
-    alphabet = " \n\t\r\x0b\x1c\x00ab'stredvml019_(.)é日²Ⅷ\u0301’ \xa0🎉ǅ١\u2028\u200b\ufeff\x85"
-    texts = ["".join(generator.choices(alphabet[: 28 if i % 2 else None], k=i % 14)) for i in range(4_000)]
+    assert len(words._words("a\nb")) > 1
+    alphabet = " \n\t\r\x0b\x1c\x00ab'stredvml019_(.)ABZ<|é日²Ⅷ\u0301’ \xa0🎉ǅ١\u2028\u200b\ufeff\x85\x7f\u2014"
+    texts = ["".join(generator.choices(alphabet[: 33 if i % 2 else None], k=i % 14)) for i in range(4_000)]
     texts += ["<|endoftext|><mask>", "x" * 5_000, "".join(chr(i) for i in range(0x3000) if chr(i) != "\x85")]
     ids, lengths = words.encode(texts)
     want = tokenizer.encode_pieces(texts)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
+CASE_CHANGES = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})"  # parse|Json, JSON|Parser, but not UR|Ls
 _WITH_SPACE = 64  # characters of a token of WordPiece, with the white space before it, which gives no token
 _DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # the parts of tokenizer.json that determine ids
 

@@ -23,9 +23,8 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.runtime import foreign_length
 from codesage.encoder.weights import read_state
 from codesage.errors import CodesageError
-from codesage.tokenizer import END, FILE, MASK, PAD, Tokenizer
+from codesage.tokenizer import CASE_CHANGES, END, FILE, MASK, PAD, Tokenizer
 
-CASE_CHANGES = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})"  # parse|Json, JSON|Parser, but not UR|Ls
 UNKNOWN = "[UNK]"
 _BEGIN = "[CLS]"
 _ROLES = {END: "[SEP]", MASK: "[MASK]", PAD: "[PAD]", UNKNOWN: UNKNOWN}
