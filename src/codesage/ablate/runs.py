@@ -25,6 +25,7 @@ from codesage.ablate.grid import read as read_grid
 from codesage.contrast import teacher as teachers
 from codesage.corpus.tokens import tokenised
 from codesage.errors import CodesageError
+from codesage.lifetime import die_with, parent_of_children
 from codesage.training import loop
 
 _PAUSE = 1.0  # seconds between looks for a free cell
@@ -66,7 +67,7 @@ def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> b
     if parallel == 1:
         return _work_here(request, plan, inputs)
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_worker, args=(request,)) for _ in range(parallel)]
+    processes = [context.Process(target=_worker, args=(request, parent_of_children())) for _ in range(parallel)]
     with _forwarded(processes):
         for process in processes:
             process.start()
@@ -80,7 +81,8 @@ def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> b
     return not _left(plan)
 
 
-def _worker(request: Request) -> None:
+def _worker(request: Request, parent: int) -> None:
+    die_with(parent, by=signal.SIGTERM)  # so that it saves its run
     _work_here(request, *request.opened(verify=False))
 
 

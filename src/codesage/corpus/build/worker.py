@@ -10,7 +10,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codesage.errors import CodesageError
+from codesage.lifetime import die_with, parent_of_children
 
 _PATIENCE = 30  # limit on elapsed time, as a multiple of the limit on processor time: an item may wait for the disk
 _STARTS = 3  # crashes in a row outside any item, after which the build gives up
@@ -151,8 +151,7 @@ class Worker:
         if self._child is None:
             at = _CHILD.RawArray("d", [0.0, 0.0, -1.0])
             ours, theirs = _CHILD.Pipe()
-            orphan = threading.current_thread() is threading.main_thread()
-            arguments = (theirs, at, self._limits, os.getpid() if orphan else 0)
+            arguments = (theirs, at, self._limits, parent_of_children())
             process = _CHILD.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
@@ -192,7 +191,7 @@ def _serve(channel: Connection, at: "Array[c_double]", limits: Limits, parent: i
     """Main function of the process: receive tasks and send answers until the channel closes."""
     os.environ["OMP_NUM_THREADS"] = "1"  # set before Arrow and numpy read it: each process uses one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    _die_with(parent)
+    die_with(parent)
     _limit_memory(limits.memory)
     while True:
         try:
@@ -224,16 +223,6 @@ def _sendable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _die_with(parent: int) -> None:
-    """On Linux, die when the parent dies, so that a task that hangs does not outlive a killed build."""
-    if parent and sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # the parent died before the call
-            os._exit(1)
 
 
 def _limit_memory(limit: int) -> None:

@@ -34,6 +34,7 @@ from codesage.corpus.tokens.files import KINDS, Files, read_items, read_ragged, 
 from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns, Naming, Tokeniser, id_type
 from codesage.errors import CodesageError
+from codesage.lifetime import die_with, parent_of_children
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer, load
 
@@ -310,7 +311,7 @@ def _pool(workers: int, tokenizer: Tokenizer, limits: dict[str, int], naming: Na
     with TemporaryDirectory() as folder:  # not in the call: a worker that dies before it has read it all would block us
         tokenizer.save(folder)
         spawn = get_context("spawn")  # no fork: threads
-        with ProcessPoolExecutor(workers, spawn, _start_alone, (folder, limits, naming)) as pool:
+        with ProcessPoolExecutor(workers, spawn, _start_alone, (folder, limits, naming, parent_of_children())) as pool:
             yield pool
 
 
@@ -341,7 +342,8 @@ def _start(tokenizer: Tokenizer, limits: dict[str, int], naming: Naming) -> None
     _STATE["tokeniser"] = Tokeniser(tokenizer, limits=limits, naming=naming)
 
 
-def _start_alone(folder: str, limits: dict[str, int], naming: Naming) -> None:
+def _start_alone(folder: str, limits: dict[str, int], naming: Naming, parent: int) -> None:
+    die_with(parent)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
     _start(load(folder), limits, naming)
 
