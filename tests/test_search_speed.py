@@ -19,6 +19,7 @@ from codesage.search.filters import filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
+from codesage.search.reader import Reader
 from codesage.search.similar import similar
 from codesage.search.terms import parts_of, query_words, stem
 from codesage.search.vectors import Vectors
@@ -308,11 +309,11 @@ def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
 
     class Process(subprocess.Popen):
         def __init__(self, command, **options):
-            broken = "import codesage.search.reading as r; r._PRIVATE_KEY = None; " + command[2]
+            broken = "import codesage.search.reading as r; r._PRIVATE_KEY = None; " + command[-1]
             program = {
                 "is missing": ["/nowhere/python"],
                 "ends at once": [sys.executable, "-c", "raise SystemExit"],
-                "ends later": [*command[:2], broken],
+                "ends later": [*command[:-1], broken],
                 "works": command,
             }[helper]
             started.append(program)
@@ -325,3 +326,18 @@ def test_a_second_process_reads_the_same(index, tmp_path, monkeypatch, helper):
         assert other.connection.execute(query).fetchall() == index.connection.execute(query).fetchall()
     for query in QUERIES:
         assert summarised(search(other, ENCODER, query)) == summarised(search(index, ENCODER, query))
+
+
+def test_the_second_process_imports_nothing_from_the_working_folder(tmp_path, monkeypatch):
+    """That may be a repository of strangers."""
+    for name in ("pickle.py", "queue.py", "codesage/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    (tmp_path / "code.py").write_text("def f():\n    return 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    helper = Reader()
+    helper.ask([(tmp_path / "code.py", "code.py", "")])
+    batch = helper.answer()
+    helper.close()
+    assert batch is not None and [file.name for file in batch.files] == ["code.py"] and not (tmp_path / "ran").exists()

@@ -112,6 +112,7 @@ def _mount(arguments: Sequence[str] = ()) -> None:
 
 def main() -> None:
     """Entry point of `codesage`: an expected failure is one line on stderr and exit code 2, never a traceback."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # so that no process that this one starts imports from the folder it works in
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -18,15 +18,14 @@ class Reader:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self.ended = False
-        path = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-c", "from codesage.search.reading import serve; serve()"]
+        command = [sys.executable, "-P", "-c", "from codesage.search.reading import serve; serve()"]
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
             )
         except OSError:
             self.ended = True
@@ -69,6 +68,13 @@ class Reader:
                 with suppress(OSError):
                     pipe.close()
             self._process.wait()
+
+
+def _import_path() -> list[str]:
+    """Where this process imports from, without the working folder: that may be a repository of strangers."""
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+    foreign = {os.path.realpath(os.getcwd())} - {own}
+    return [entry for entry in sys.path if entry and os.path.realpath(entry) not in foreign]
 
 
 def processors() -> int:
