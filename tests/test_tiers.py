@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 
 import codesage
 from codesage.encoder.folders import BUNDLED_MODELS
+from codesage.records import Chunk, Hit
 from codesage.search import index as index_station
 from codesage.search import partial
+from codesage.search.folders import default_folder
 from codesage.search.index import Index
+from codesage.search.places import places_of
 from codesage.search.query import search
 from codesage.search.reading import words_of
+from codesage.search.searcher import Searcher, merged
 from codesage.search.similar import similar
 from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
 from codesage.search.terms import indexed_words, parts_of
@@ -94,6 +99,33 @@ def test_unencoded_chunks_are_found_and_name_their_evidence(code, tmp_path, enco
     assert {tier for _, _, tier in answers(index, encoder, "read the text", dense_weight=0.0)} == {"words"}
     assert encoder.encoded == 0
     assert answers(index, encoder, "read the text of a file")[0][0] == "files.py"
+
+
+def test_hits_of_an_unencoded_place_stand_beside_those_of_an_encoded_one(code, tmp_path, encoder, monkeypatch):
+    """A place counts by its nearest hit, which is known or estimated while its index has no vectors."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "windows.py").write_text("def open_window(window):\n    window.open()\n")
+    Index.open(other, folder=None, encoder=encoder).update(encoder)
+    index = Index.open(code, folder=None, encoder=encoder)
+    read_only(index, encoder, monkeypatch)
+    query = "read the text of a file"
+    alike = {hit.chunk.path: hit.similarity for hit in search(index, encoder, query)}
+    index.update(encoder)
+    assert alike["files.py"] == pytest.approx(search(index, encoder, query)[0].similarity, abs=1e-3) != 0
+    shutil.rmtree(default_folder(code, encoder.fingerprint))
+    index = Index.open(code, folder=None, encoder=encoder)
+    read_only(index, encoder, monkeypatch)
+    answer = Searcher(places_of([other, code], encoder), encoder).search(query)
+    assert Path(answer.hits[0].chunk.path).name == "files.py" and answer.partial
+    assert {hit.similarity for hit in search(index, encoder, query, dense_weight=0.0)} == {0.0}
+
+
+def test_places_without_hits_or_vectors_are_joined():
+    hit = Hit(Chunk("a.py", "python", "function", "f", 1, 1, "x"), 2.0, similarity=0.4)
+    assert merged([[], [hit]]) == [hit] and merged([[], []]) == []
+    far = replace(hit, similarity=0.35)
+    assert [one.score for one in merged([[far], [hit]])] == pytest.approx([2.0, 2.0 / np.e])
 
 
 def test_the_best_hits_are_encoded_in_time_and_not_again_by_the_update(code, tmp_path, encoder, monkeypatch):

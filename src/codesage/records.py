@@ -150,6 +150,7 @@ class Hit:
     parts: dict[str, float] = field(default_factory=dict)  # what the score is made of, by rule
     alike: int = 0  # further chunks with the same text
     tier: str = "encoder"  # what its rank rests on beside its words: "encoder", "static" (token vectors), or "words" alone
+    similarity: float = 0.0  # cosine of the query with the chunk, estimated if the chunk is not encoded; 0 without vectors
 
 
 class Encoder(Protocol):

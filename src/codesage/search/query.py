@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,12 +59,21 @@ def search(
         rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
         if rules.floor and not where.patterns and not floor.passes(floor.InIndex(index, view), encoder, query, vector_D):
             return []
-        rankings, known_N = [_lexical(index, view, query, allowed_N)], np.zeros(len(view.paths), bool)
-        if vector_D is not None:
-            dense, known_N = _dense(index, view, encoder, query, vector_D, rankings[0], allowed_N, seconds)
-            rankings.append(dense)
-        hits = ranked(index, view, query, rankings, allowed_N, dense_weight, rules, top)
-        return [_with_tier(view, known_N, place, hit, dense_weight) for place, hit in hits]
+        lexical = _lexical(index, view, query, allowed_N)
+        if vector_D is None:
+            hits = ranked(index, view, query, [lexical], allowed_N, dense_weight, rules, top)
+            return [replace(hit, tier="words") for _, hit in hits]
+        dense = _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
+        hits = ranked(index, view, query, [lexical, dense.places], allowed_N, dense_weight, rules, top)
+        return [_with_tier(view, dense, vector_D, place, hit) for place, hit in hits]
+
+
+class _Dense(NamedTuple):
+    """What vectors say of a query."""
+
+    places: list[int]  # of the most similar chunks, best first
+    known_N: np.ndarray  # bool (N,): which chunks the encoder knows
+    scores_N: np.ndarray | None  # similarities, if they were computed for all chunks
 
 
 def _dense(
@@ -75,10 +85,9 @@ def _dense(
     lexical: list[int],
     allowed_N: np.ndarray | None,
     seconds: float,
-) -> tuple[list[int], np.ndarray]:
-    """Places of the chunks most similar to the query, best first, and of which chunks the encoder knows (bool (N,))."""
+) -> _Dense:
     if view.complete:
-        return view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N
+        return _Dense(view.nearest(vector_D, _DEPTH, allowed_N), view.encoded_N, None)
     statics = statics_of(encoder)
     static_D = statics.encode_query(query) if statics else None
 
@@ -86,14 +95,15 @@ def _dense(
         return [place for place, _ in reciprocal_rank_fusion([lexical, _best(scores_N, allowed_N)], k=ranking.K)]
 
     scores_N, known_N = partial.similarities(index, view, encoder, vector_D, static_D, order, seconds)
-    return _best(scores_N, allowed_N), known_N
+    return _Dense(_best(scores_N, allowed_N), known_N, scores_N)
 
 
-def _with_tier(view: View, known_N: np.ndarray, place: int, hit: Hit, dense_weight: float) -> Hit:
-    if known_N[place]:
-        return hit
-    static = dense_weight and view.statics_ND is not None and view.statics_ND[place].any()
-    return replace(hit, tier="static" if static else "words")
+def _with_tier(view: View, dense: _Dense, vector_D: np.ndarray, place: int, hit: Hit) -> Hit:
+    similarity = view.similarity(place, vector_D) if dense.scores_N is None else float(dense.scores_N[place])
+    if dense.known_N[place]:
+        return replace(hit, similarity=similarity)
+    static = view.statics_ND is not None and view.statics_ND[place].any()
+    return replace(hit, similarity=similarity, tier="static" if static else "words")
 
 
 def ranked(

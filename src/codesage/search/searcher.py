@@ -65,8 +65,7 @@ class Searcher:
                 index, self.encoder, query, top=top, where=narrowed, dense_weight=dense_weight, rules=Rules(floor=not weak)
             )
 
-        vector_D = self.encoder.encode([query], kind="text")[0] if len(self.places) > 1 else None
-        return self._answer(query_index, where, top, vector_D)
+        return self._answer(query_index, where, top)
 
     def similar(self, file: Path, line: int, where: Filter = ALL, *, top: int = 10) -> Answer:
         """The chunks most similar to the one at a line of `file`, which one of the places must hold."""
@@ -80,7 +79,6 @@ class Searcher:
             lambda index, narrowed: similar_in(index, name, line, top=top, where=narrowed, encoder=self.encoder),
             where,
             top,
-            None,
         )
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> list[Group]:
@@ -94,9 +92,7 @@ class Searcher:
             vectors.append(vectors_ND)
         return grouped(chunks, np.concatenate(vectors), threshold)
 
-    def _answer(
-        self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
-    ) -> Answer:
+    def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters = [], [], 0, set(), None
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
@@ -111,9 +107,7 @@ class Searcher:
                 unused = set(narrowed.unused(index.view())) if not hits else set()
                 unused_filters = unused if unused_filters is None else unused_filters & unused
                 stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
-                best = nearest(index, vector_D, hits) if vector_D is not None and hits else 0.0
-            shown = [replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits]
-            lists.append((shown, best))
+            lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
         return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()))
 
     def _index_command(self, place: Place) -> str:
@@ -144,26 +138,14 @@ class Searcher:
 _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared
 
 
-def merged(lists: Sequence[tuple[list[Hit], float]]) -> list[Hit]:
+def merged(lists: Sequence[list[Hit]]) -> list[Hit]:
     """Join the hits of several places. Scores of a place count less if its nearest hit is further from the query."""
     if len(lists) == 1:
-        return lists[0][0]
-    best = max(near for _, near in lists)
-    scaled = [replace(hit, score=hit.score * float(np.exp((near - best) / _TOLERANCE))) for hits, near in lists for hit in hits]
+        return lists[0]
+    nearest = [max((hit.similarity for hit in hits), default=-1.0) for hits in lists]
+    shares = np.exp((np.array(nearest) - max(nearest)) / _TOLERANCE).tolist()
+    scaled = [replace(hit, score=hit.score * share) for hits, share in zip(lists, shares, strict=True) for hit in hits]
     return sorted(scaled, key=lambda hit: -hit.score)
-
-
-def nearest(index: Index, vector_D: np.ndarray, hits: Sequence[Hit]) -> float:
-    """The highest cosine of the query with a hit."""
-    view = index.view()
-    scores_N = view.similarities(vector_D)
-    wanted = {(hit.chunk.path, hit.chunk.start_line, hit.chunk.end_line) for hit in hits}
-    numbers = [
-        row
-        for one in wanted
-        for row in index.connection.execute("SELECT id FROM chunks WHERE path = ? AND start_line = ? AND end_line = ?", one)
-    ]
-    return max(float(scores_N[view.positions[number]]) for (number,) in numbers)
 
 
 def changed(index: Index, paths: set[str]) -> set[str]:

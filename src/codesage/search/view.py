@@ -130,6 +130,11 @@ class View:
         """float32 (N,): the similarity of each chunk, which is that of its best piece; 0 for those not encoded."""
         return self.best_pieces(self.vectors_PD @ vector_D)
 
+    def similarity(self, place: int, vector_D: np.ndarray) -> float:
+        """The similarity of the chunk at a place, which is that of its best piece."""
+        end = self.starts_N[place + 1] if place + 1 < len(self.starts_N) else len(self.vectors_PD)
+        return float((self.vectors_PD[self.starts_N[place] : end] @ vector_D).max())
+
     def highest(self, vector_D: np.ndarray) -> float:
         """The similarity of the nearest chunk; -1 where there is none."""
         products_P, error = self._products(vector_D)
