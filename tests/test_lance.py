@@ -270,6 +270,20 @@ def test_a_kill_between_adding_and_deleting_is_repaired(copied, monkeypatch):
     assert rows == ["fresh"]
 
 
+def test_a_root_that_cannot_be_read_keeps_its_rows(copied, monkeypatch):
+    root, address, roots, encoder = copied
+    fill(address, roots, encoder, Local(encoder))
+    before = _state(address, encoder)
+    with monkeypatch.context() as denied:
+        denied.setattr(os, "access", lambda path, mode, access=os.access: str(path) != str(root) and access(path, mode))
+        with pytest.raises(CodesageError, match="no permission to read it"):
+            fill(address, roots, encoder, Local(encoder))
+    root.rename(root.with_name("moved"))
+    with pytest.raises(CodesageError, match="no such file or folder"):
+        fill(address, roots, encoder, Local(encoder))
+    assert _state(address, encoder) == before
+
+
 def test_a_store_cuts_files_anew_once_their_grammar_is_installed(copied, monkeypatch):
     root, address, roots, encoder = copied
     (root / "counter.rs").write_text("fn count_words(text: &str) -> usize {\n    text.split_whitespace().count()\n}\n")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from codesage.errors import CodesageError
 from codesage.languages import language_named, searched_language
 from codesage.records import Document
 from codesage.search import notebooks
@@ -34,6 +35,14 @@ class Source:
 
     document: Document | None
     reason: str = ""
+
+
+def require_readable(root: Path) -> None:
+    """CodesageError for a missing or unreadable root, whose files would otherwise count as deleted."""
+    if not os.path.lexists(root):
+        raise CodesageError(f"{root}: no such file or folder: give a path that exists")
+    if not os.access(root, os.R_OK | (os.X_OK if os.path.isdir(root) else 0)):
+        raise CodesageError(f"{root}: no permission to read it: change its permissions")
 
 
 def files_of(root: Path) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from codesage.records import Chunk, Encoder
 from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
-from codesage.search.files import IN_PART, files_of
+from codesage.search.files import IN_PART, files_of, require_readable
 from codesage.search.folders import default_folder
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
@@ -86,7 +86,7 @@ class Index:
         do.
         """
         root = Path(root)
-        _require_readable(root)
+        require_readable(root)
         own = f" --index-dir {shlex.quote(str(folder))}" if folder else ""
         repair = f"run 'codesage index {shlex.quote(str(root))}{own} --rebuild'"
         folder = folder or default_folder(root, encoder.fingerprint)
@@ -415,11 +415,3 @@ def _file_state(path: Path, name: str) -> str:
     state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
     grammar = searched_language(name)
     return f"{state}:{grammar}" if grammar else state
-
-
-def _require_readable(root: Path) -> None:
-    """CodesageError for a missing or unreadable root, whose files would otherwise count as deleted."""
-    if not os.path.lexists(root):
-        raise CodesageError(f"{root}: no such file or folder: give a path that exists")
-    if not os.access(root, os.R_OK | (os.X_OK if os.path.isdir(root) else 0)):
-        raise CodesageError(f"{root}: no permission to read it: change its permissions")

@@ -84,12 +84,12 @@ def place_in(text: str) -> tuple[Path, int]:
 
 def clones_below(folder: Path) -> list[Path]:
     """The repositories in a folder; none if the folder itself is in a repository."""
-    if not folder.is_dir() or any((above / ".git").exists() for above in (folder, *folder.parents)):
+    if not folder.is_dir() or any(os.path.exists(above / ".git") for above in (folder, *folder.parents)):
         return []
     all_clones, layer = [], [folder]
     for _ in range(_DEPTH):
         layer = [inner for outer in layer for inner in _folders_in(outer)]
-        clones = [inner for inner in layer if (inner / ".git").exists()]
+        clones = [inner for inner in layer if os.path.exists(inner / ".git")]
         all_clones += clones
         layer = [inner for inner in layer if inner not in clones]
     return sorted(all_clones)
@@ -108,7 +108,7 @@ def _folders_in(folder: Path) -> list[Path]:
 def _is_held(real: Path, given: dict[Path, str]) -> bool:
     """Whether another of the given paths holds this one, and there is no other repository between them."""
     above = [parent for parent in real.parents if parent in given]
-    return any(not any((between / ".git").exists() for between in _between(real, parent)) for parent in above)
+    return any(not any(os.path.exists(between / ".git") for between in _between(real, parent)) for parent in above)
 
 
 def _between(real: Path, above: Path) -> list[Path]:

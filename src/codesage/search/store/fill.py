@@ -15,7 +15,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from codesage.records import Encoder
-from codesage.search.files import files_of
+from codesage.search.files import files_of, require_readable
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.places import places_of
 from codesage.search.remote import cloned, is_url, public
@@ -79,7 +79,8 @@ class _Run:
     committed: float = field(default_factory=time.monotonic)
 
     def begin(self, name: str, root: Path) -> list[Unit]:
-        """The units of a root, the most important files first."""
+        """The units of a root, the most important files first. CodesageError when the root cannot be read."""
+        require_readable(root)
         self.known[name] = known = self.store.known(name)
         files = [(str(path), name_of(path, root)) for path in files_of(root)]
         files.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
