@@ -465,6 +465,15 @@ def test_special_secret_unreadable_and_utf16_files(tmp_path, monkeypatch):
         ("key.py", False),
         ("environment.py", False),
         ("a/credentials.py", False),
+        (".kube/config", True),
+        ("home/.docker/config.json", True),
+        ("docker/config.json", False),
+        ("prod.tfstate", True),
+        ("prod.tfstate.backup", True),
+        (".env_prod", True),
+        (".env-local", True),
+        (".vault-token", True),
+        ("vault-token.md", False),
     ],
 )
 def test_secrets_are_known_by_their_names(name, secret):

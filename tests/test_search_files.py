@@ -177,6 +177,30 @@ def test_what_cannot_be_read_has_its_reason(tmp_path, name, data, reason):
     assert source.document is None and source.reason == reason
 
 
+KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_secret"),
+    [
+        (f'{{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\n{KEY}\\n"}}\n', True),
+        (f'key: "-----BEGIN RSA PRIVATE KEY-----\n  {KEY}\n  -----END RSA PRIVATE KEY-----"\n', True),
+        (f'KEY = """-----BEGIN EC PRIVATE KEY-----\n{KEY}\n"""\n', True),
+        (f'KEY = "-----BEGIN PRIVATE KEY-----\\n" + "{KEY}"\n', True),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 1\n\nlQdGBF\n", True),
+        (
+            'if text.startswith("-----BEGIN RSA PRIVATE KEY-----"):\n    load_the_rsa_private_key_of_the_process(text)\n',
+            False,
+        ),
+        ("# Files with BEGIN PRIVATE KEY are skipped.\n", False),
+        (f"-----BEGIN CERTIFICATE-----\n{KEY}\n", False),
+    ],
+)
+def test_keys_in_a_file_are_secret_and_code_about_keys_is_not(tmp_path, text, is_secret):
+    (tmp_path / "a.py").write_text(text)
+    assert (read(tmp_path / "a.py", "a.py").reason == "secret") == is_secret
+
+
 def notebook(*cells: tuple[str, list[str]], language: str = "python") -> dict:
     """A notebook with a picture among its outputs."""
     picture = {"output_type": "display_data", "data": {"image/png": LONG * 300}, "metadata": {}}

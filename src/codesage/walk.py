@@ -50,8 +50,26 @@ _SECRETS = {
     "id_ed25519",
     "credentials",
     "kubeconfig",
+    ".dockercfg",
+    ".vault-token",
+    ".s3cfg",
+    ".terraformrc",
 }
-_SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".keystore", ".jks", ".env", ".kubeconfig", ".ppk")
+_SECRET_PATHS = ("/.kube/config", "/.docker/config.json")
+_SECRET_SUFFIXES = (
+    ".pem",
+    ".key",
+    ".p12",
+    ".pfx",
+    ".keystore",
+    ".jks",
+    ".env",
+    ".kubeconfig",
+    ".ppk",
+    ".tfstate",
+    ".tfstate.backup",
+)
+_SECRET_PREFIXES = (".env.", ".env-", ".env_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,5 +263,8 @@ def with_line_feeds(text: str) -> str:
 
 
 def _secret(name: str) -> bool:
-    name = name.rpartition("/")[2].lower()
-    return name in _SECRETS or name.startswith(".env.") or name.endswith(_SECRET_SUFFIXES)
+    path = f"/{name.lower()}"
+    name = path.rpartition("/")[2]
+    if name in _SECRETS or name.startswith(_SECRET_PREFIXES) or name.endswith(_SECRET_SUFFIXES):
+        return True
+    return path.endswith(_SECRET_PATHS)

@@ -22,7 +22,10 @@ from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, read_text, text_of
 IGNORE_FILE = ".codesageignore"
 IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
 NESTED = ("submodule", "worktree", "nested repository")
-_PRIVATE_KEY = re.compile(r"^\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$", re.MULTILINE)
+_BEGIN = r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
+_PRIVATE_KEY = re.compile(  # the mark alone on its line, or with a key behind it; code that only names the mark has neither
+    rf"^[ \t]*{_BEGIN}\s*$|{_BEGIN}(?:\\[rn]|[\s\"'+\\])*[A-Za-z0-9+/]{{32}}", re.MULTILINE
+)
 _NOTEBOOK_BYTES = 50_000_000  # with pictures
 _UNDECODABLE = 0.1  # of the bytes of a file, at most
 _FEWEST_DATA = 0.5  # of the characters of a data file that must be in lines that are not overlong
@@ -134,6 +137,6 @@ def _language(name: str, content: Text) -> str:
 
 
 def _source(content: Text, language: str, reason: str) -> Source:
-    if _PRIVATE_KEY.search(content.text):
+    if "PRIVATE KEY" in content.text and _PRIVATE_KEY.search(content.text):
         return Source(None, "secret")
     return Source(Document(content.path, language, content.text, content.sha256), reason)
