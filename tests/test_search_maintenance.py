@@ -16,6 +16,8 @@ from codesage.search.clones import groups_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.maintenance import checked, kept_indexes
+from codesage.search.places import Place
+from codesage.search.watching import _changed
 from command_line import run
 from test_search import ENCODER, HashingEncoder
 from test_search_commands import root
@@ -183,6 +185,16 @@ def test_watch_follows_a_folder(root):
             signal.alarm(0)
             child.kill()
     assert child.returncode == 0 and answer.stdout == "src/late.py\n"
+
+
+def test_an_index_in_its_own_tree_is_no_part_of_it(root):
+    index = ["--index-dir", "src/.idx"]
+    assert run("index", "src", *index).stderr.startswith("3 files indexed")
+    again = run("search", "checksums", "src", *index, "--weak", "-l")
+    assert again.stdout and ".idx" not in again.stdout and "files indexed" not in again.stderr
+    place = Place(root / "src", "", "src")
+    assert not _changed([place], [root / "src" / ".idx" / name for name in ("index.sqlite-wal", "index.checksums", "lock")])
+    assert _changed([place], [root / "src" / "lock"]) == [place]
 
 
 def test_watch_names_the_library_that_it_lacks(root, monkeypatch):

@@ -16,6 +16,7 @@ from codesage.errors import CodesageError
 from codesage.languages import language_named, searched_language
 from codesage.records import Document
 from codesage.search import notebooks
+from codesage.search.database import DATABASE, FILES
 from codesage.search.kinds import content_of
 from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, read_text, text_of, walk, with_line_feeds
 
@@ -52,9 +53,15 @@ def files_of(root: Path) -> Iterator[Path]:
     """The files of an index of `root`, and the folders that are left out: nested repositories and unreadable folders."""
     nested: list[Path] = []
     unreadable: list[Path] = []
-    yield from walk(root, nested=nested, unreadable=unreadable, ignore_file=IGNORE_FILE)
+    files = walk(root, nested=nested, unreadable=unreadable, ignore_file=IGNORE_FILE)
+    yield from (path for path in files if not is_of_index(path))
     yield from (folder for folder in nested if not any(above in nested for above in folder.parents))
     yield from unreadable
+
+
+def is_of_index(path: Path) -> bool:
+    """Whether a file belongs to an index, which may lie in the tree that it is of."""
+    return path.name in ("lock", *FILES) and os.path.exists(path.with_name(DATABASE))
 
 
 def read(path: Path, name: str) -> Source:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from codesage.errors import CodesageError
+from codesage.search.files import is_of_index
 from codesage.search.places import Place
 from codesage.search.refresh import say
 from codesage.search.searcher import Searcher
@@ -42,7 +43,8 @@ def watch(searcher: Searcher) -> None:
 
 
 def _changed(places: Sequence[Place], paths: Sequence[Path]) -> list[Place]:
-    return [place for place in places if any(path.is_relative_to(place.root.resolve()) for path in paths)]
+    of_trees = [path for path in paths if not is_of_index(path)]
+    return [place for place in places if any(path.is_relative_to(place.root.resolve()) for path in of_trees)]
 
 
 def _update(searcher: Searcher, places: Sequence[Place]) -> None:
