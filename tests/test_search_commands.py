@@ -60,7 +60,7 @@ def paths_of(answer) -> list[str]:
 PATTERNS = """
 *.py src/*.py src/** **/src/*.py **/a.py src/**/a.py /a.py a.py *.{py,js} {src,lib}/**/*.py [ab].py [!a].js src/pkg src !src
 !src/ !**/src/ !*.py src/pkg/* ** **/* * ?.py a[-]b.py \\{z\\}.py {a,b}.{py,js} src/*/a.py */a.py !src/pkg/** *,y.txt [[]k].py
-**.py src** {**/,}a.py [a-c]*.py
+**.py src** {**/,}a.py [a-c]*.py /** {src/**,lib/**} {lib/src,docs/**} {**} {src/**}/a.py !{lib/**,docs} {src**,x,y}.txt
 """
 TREE = """
 a.py b.js src/a.py src/b.ts src/pkg/a.py src/pkg/deep/c.py lib/src/a.py docs/x.md docs/src test/a_test.py x,y.txt src/{z}.py

@@ -84,7 +84,7 @@ def _parsed(text: str) -> _Pattern:
         rest = f"**/{rest}"
     if below and not leaves_out:
         rest += "/**"
-    if rest.endswith("/**"):
+    if rest == "**" or rest.endswith("/**"):
         rest += "/*"  # what is in a folder, and not the folder
     try:
         return _Pattern(text, leaves_out, below and leaves_out, re.compile(_regex(rest), re.DOTALL))
@@ -92,7 +92,9 @@ def _parsed(text: str) -> _Pattern:
         raise CodesageError(f"the pattern {text!r} cannot be read: {error}") from None
 
 
-_TOKEN = re.compile(r"(?P<folders>(?<![^/{,])(?:\*\*/)+)|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)", re.DOTALL)
+_TOKEN = re.compile(
+    r"(?P<folders>(?<![^/{,])(?:\*\*/)+)|(?P<below>(?<=[/{,])\*\*(?=[,}]))|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)", re.DOTALL
+)
 _BRACES = {"{": 1, "}": -1}
 
 
@@ -116,8 +118,10 @@ def _regex(glob: str) -> str:
         parts.append(
             "(?:.*/)?"
             if token["folders"]
+            else "(?:.*/)?[^/]*"
+            if token["below"] and depth
             else "[^/]*"
-            if token["stars"]
+            if token["stars"] or token["below"]
             else re.escape(token["plain"])
             if token["plain"]
             else _plain(letter, depth)
