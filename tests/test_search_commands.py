@@ -84,6 +84,21 @@ def test_globs_choose_what_ripgreps_own_library_chooses(tmp_path):
         assert {name for name in files if globs.allow(name)} == theirs, patterns
 
 
+def test_odd_paths_are_searched_as_they_are_given(root, tmp_path, monkeypatch):
+    other = tmp_path / os.fsdecode(b"other \xe9")
+    (other / "deep").mkdir(parents=True)
+    (other / "door.py").write_text("def open_door(door):\n    return door.open()\n")
+    assert run("search", "open door", other, "--weak", "-l", text=False).stdout == os.fsencode(other / "door.py") + b"\n"
+    monkeypatch.chdir(other / "deep")
+    assert paths_of(run("search", "open door", "..", "--weak", "-l")) == ["../door.py"]
+    assert run("search", "open door", "..", "--weak", "-l", "--no-update").returncode == 0  # it is the same index
+    monkeypatch.chdir(root)
+    (root / "link.py").symlink_to(other / "door.py")
+    (root / "away").symlink_to(other / "deep")
+    assert paths_of(run("search", "open door", "link.py", "--weak", "-l")) == ["link.py"]
+    assert paths_of(run("search", "open door", "away/..", "--weak", "-l")) == ["away/../door.py"]
+
+
 def test_globs_take_folders_and_the_working_folder_as_people_type_them():
     def chosen(*patterns):
         return [name for name in ("x/a.py", "x/y/b.py", "z/x/c.py", "x.py") if Globs(patterns).allow(name)]

@@ -9,6 +9,7 @@ import codecs
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,12 @@ def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
     """
     import rignore
 
+    if not _is_utf8(str(root.absolute())):
+        with tempfile.TemporaryDirectory(prefix="codesage-") as folder:  # a name that the library can read
+            link = Path(folder) / "root"
+            link.symlink_to(root.resolve())
+            paths, all_utf8, all_listed = _entries(link, ignore_file)
+            return [str(root) + path.removeprefix(str(link)) for path in paths], all_utf8, all_listed
     top = repository_of(root)
     left_out = _FOLDERS - _let_in(root / ignore_file) if ignore_file else _FOLDERS
     walker = rignore.Walker(

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search import checksums, postings, texts
+from codesage.search.folders import real_path
 
 SCHEMA = "5"
 DATABASE = "index.sqlite"
@@ -115,7 +116,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
                     "schema": SCHEMA,
                     "model": encoder.fingerprint,
                     "width": str(encoder.width),
-                    "root": str(root.resolve()),
+                    "root": real_path(root),
                     "origin": os.urandom(16).hex(),
                 }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -138,7 +139,7 @@ def _move(fresh: Path, file: Path) -> None:
 def is_older(meta: dict[str, str], root: Path) -> bool:
     """Whether an older CodeSage wrote this index of `root`."""
     schema = meta.get("schema", "")
-    return schema.isdecimal() and int(schema) < int(SCHEMA) and meta.get("root", str(root.resolve())) == str(root.resolve())
+    return schema.isdecimal() and int(schema) < int(SCHEMA) and meta.get("root", real_path(root)) == real_path(root)
 
 
 def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:

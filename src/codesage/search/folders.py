@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import os
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -13,8 +14,17 @@ def default_folder(root: Path, model: str) -> Path:
     Each `model` (the fingerprint of an encoder) has its own index. So a new model does not replace the index of the old one.
     """
     real = root.resolve()
-    name = f"{real.name or 'root'}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}-{model.replace(':', '-')}"
+    name = f"{_escaped(real.name) or 'root'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
+
+
+def real_path(root: Path) -> str:
+    """The real path of `root` as text. Bytes that are not UTF-8 are escaped."""
+    return _escaped(str(root.resolve()))
+
+
+def _escaped(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def other_model_indexes(folder: Path, model: str) -> list[Path]:

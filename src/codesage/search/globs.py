@@ -93,7 +93,8 @@ def _parsed(text: str) -> _Pattern:
 
 
 _TOKEN = re.compile(
-    r"(?P<folders>(?<![^/{,])(?:\*\*/)+)|(?P<below>(?<=[/{,])\*\*(?=[,}]))|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)", re.DOTALL
+    r"(?P<folders>(?<![^/{,])(?:\*\*/)+)|(?P<below>(?<=[/{,])\*\*(?=[,}]))|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)",
+    re.DOTALL,
 )
 _BRACES = {"{": 1, "}": -1}
 

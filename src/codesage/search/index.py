@@ -26,7 +26,7 @@ from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.files import IN_PART, files_of, require_readable
-from codesage.search.folders import default_folder
+from codesage.search.folders import default_folder, real_path
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, File, batches
@@ -107,7 +107,7 @@ class Index:
             index._recover()
         except (sqlite3.Error, OSError, LookupError, ValueError) as error:
             raise database.failure(error, folder, repair) from None
-        if (of := meta.get("root")) != str(root.resolve()):
+        if (of := meta.get("root")) != real_path(root):
             remedy = "give another --index-dir" if own else repair
             raise CodesageError(f"{folder} is the index of {of}, not of {root.resolve()}: {remedy}")
         if index.model != encoder.fingerprint:

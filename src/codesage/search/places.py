@@ -62,7 +62,7 @@ def places_of(
     for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=separate)]:
         if not os.path.exists(path):
             raise CodesageError(f"{path}: no such file or folder: give a path that exists")
-        given.setdefault(Path(path).resolve(), os.path.normpath(path))
+        given.setdefault(Path(path).resolve(), _normal(path))
     if index_dir is None:
         for real, typed in list(given.items()):
             given |= {clone.resolve(): os.path.join(typed, clone.relative_to(real)) for clone in clones_below(real)}
@@ -72,6 +72,12 @@ def places_of(
     return [
         _place(real, "" if typed == "." else typed, encoder, separate or index_dir is not None) for real, typed in kept.items()
     ]
+
+
+def _normal(path: str) -> str:
+    """A path without `.` and `..`, if that means the same: behind a symbolic link, `..` is another folder."""
+    short = os.path.normpath(path)
+    return short if Path(short).resolve() == Path(path).resolve() else path
 
 
 def place_in(text: str) -> tuple[Path, int]:
@@ -116,7 +122,7 @@ def _between(real: Path, above: Path) -> list[Path]:
 
 
 def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:
-    root = Path(typed or ".")
+    root = real if os.path.islink(typed) and real.is_file() else Path(typed or ".")
     if not separate and not _has_index(real, encoder):
         for above in real.parents:
             below = real.relative_to(above).as_posix()
