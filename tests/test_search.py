@@ -267,7 +267,8 @@ def test_an_index_of_an_older_version_is_built_anew(root, tmp_path):
         connection.execute("DROP TABLE spans")
     connection.close()
     searches = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [search.communicate()[0] for search in searches] == [clean.decode()] * 2
+    answers = [search.communicate() for search in searches]
+    assert [out for out, _ in answers] == [clean.decode()] * 2, answers
     assert (tmp_path / "i" / "index.sqlite").stat().st_mode & 0o777 == 0o600
 
 
@@ -746,6 +747,9 @@ def test_search_starts_without_fcntl_and_prints_no_control_characters(root, tmp_
     answer = run("search", "evil", root, "--index-dir", tmp_path / "i", "--explain")
     assert answer.returncode == 0 and "\x1b" not in answer.stdout and "\u202e" not in answer.stdout
     assert "evil.py:1" in answer.stdout and "words and vectors" in answer.stdout
+    (root / "empty\x1b]0;owned\x07").mkdir()
+    for arguments in (["search", "evil", root / "empty\x1b]0;owned\x07"], ["search", "evil", root / "gone\x1b]0;x\x07"]):
+        assert "\x1b" not in (said := run(*arguments).stderr) and "\\x1b]0;" in said
     assert run("search", "evil", root, "--index-dir", tmp_path / "i", "-l").stdout.splitlines()[0] == f"{root}/evil.py"
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 import typer.core
 
-from codesage.errors import CodesageError
+from codesage.errors import CodesageError, printable
 
 
 class _Group(typer.core.TyperGroup):
@@ -134,7 +134,7 @@ def print_error(message: str) -> None:
     """One line on stderr, which may be closed."""
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"codesage: {message}", file=sys.stderr)
+            print(f"codesage: {printable(message)}", file=sys.stderr)
 
 
 def _fail(message: str) -> None:

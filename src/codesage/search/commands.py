@@ -184,7 +184,7 @@ def status(
             f"{in_part}state: {lacking(opened) or 'complete'}"
         )
         for folder in () if index_dir else other_model_indexes(opened.folder, opened.model):
-            typer.echo(f"index of another model: {folder} (remove it if that model is not used any more)")
+            typer.echo(f"index of another model: {printable(str(folder))} (remove it if that model is not used any more)")
 
 
 def clones(

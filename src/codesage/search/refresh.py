@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import typer
 
+from codesage.errors import printable
 from codesage.records import Encoder
 from codesage.search.database import Busy, Unwritable
 from codesage.search.index import Index
@@ -18,7 +19,7 @@ _EVERY = 5.0  # seconds between two lines off a terminal
 def say(message: str) -> None:
     """One line on stderr, which may be closed."""
     if sys.stderr is not None:
-        typer.echo(message, err=True)
+        typer.echo(printable(message), err=True)
 
 
 def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> None:

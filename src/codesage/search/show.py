@@ -8,32 +8,19 @@ import json
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from codesage.errors import printable
 from codesage.records import Chunk, Hit
 from codesage.search.clones import Group
 from codesage.search.searcher import openable
 
 _LINES = 4  # of each answer, unless lines of context are asked for
 _WIDTH = 160
-_UNSEEN = re.compile("[^\\x20-\\x7e]")
-
-
-def printable(text: str) -> str:
-    r"""`text` with control characters shown as `\x1b`."""
-    if not _UNSEEN.search(text):
-        return text
-    return "".join(
-        letter
-        if letter == "\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp")
-        else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 class Screen:
