@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ SCHEMA = "5"
 DATABASE = "index.sqlite"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
+_PAUSE = 0.02  # seconds between two tries
 _PATIENCE_TO_MAKE = 10.0  # seconds: to make an empty index takes a moment
 _PAGE = 2048  # bytes: with SQLite's 4,096 an index is an eighth larger, as blocks of texts leave more of each page empty
 _PROBE = 1 << 16  # bytes that a disk with some space left can take
@@ -61,7 +63,19 @@ class Unwritable(CodesageError):
 
 def connect(file: Path) -> sqlite3.Connection:
     """Open a database, read-only if it cannot be written. Raises errors of SQLite; see `failure`."""
-    address = file.absolute().as_uri()
+    end = time.monotonic() + _PATIENCE
+    while True:
+        before = _identity(file)
+        try:
+            return _opened(file)
+        except sqlite3.OperationalError:
+            if (before and _identity(file) == before) or time.monotonic() >= end:
+                raise
+            time.sleep(_PAUSE)  # another process replaces the index at this moment
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    address, before = file.absolute().as_uri(), _identity(file)
     connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=10)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -69,11 +83,19 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # Index._seal copies the journal
     except sqlite3.OperationalError as error:
         connection.close()
-        if _code(error) not in _CANNOT_WRITE or journal_size(file):
+        if _code(error) not in _CANNOT_WRITE or journal_size(file) or _identity(file) != before:
             raise
         connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
     connection.execute("PRAGMA cache_size = -32768")  # KiB
     return connection
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def journal_size(file: Path) -> int:
@@ -143,14 +165,25 @@ def is_older(meta: dict[str, str], root: Path) -> bool:
 
 
 def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
-    """Replace an index of an older version with an empty one, unless another process has just done so."""
-    with lock(folder, root):
-        connection = connect(folder / DATABASE)
-        older = is_older(meta_of(connection), root)
+    """Replace an index of an older version with an empty one, unless another process does so."""
+    end = time.monotonic() + _PATIENCE_TO_MAKE
+    while _holds_older(folder, root):
+        try:
+            with lock(folder, root):
+                if _holds_older(folder, root):
+                    _unlink(folder)
+                    create(folder / DATABASE, root, encoder)
+        except Busy:  # the process that has replaced it may already be indexing
+            if time.monotonic() >= end:
+                raise
+
+
+def _holds_older(folder: Path, root: Path) -> bool:
+    connection = connect(folder / DATABASE)
+    try:
+        return is_older(meta_of(connection), root)
+    finally:
         connection.close()
-        if older:
-            _unlink(folder)
-            create(folder / DATABASE, root, encoder)
 
 
 def remove(folder: Path, root: Path) -> bool:
@@ -192,7 +225,7 @@ def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[No
     """Only one process at a time runs the block. Busy when another one does so for longer than `seconds`."""
     file_lock = FileLock(folder / "lock")
     try:
-        file_lock.acquire(timeout=seconds, poll_interval=0.02)
+        file_lock.acquire(timeout=seconds, poll_interval=_PAUSE)
     except Timeout:
         raise Busy(f"another process is indexing {root}: wait for it") from None
     try:
