@@ -27,6 +27,7 @@ from codesage.search.store import fill as filling
 from codesage.search.store import similar as stored
 from codesage.search.store import table
 from codesage.search.store.address import location_of, one_writer
+from codesage.search.store.conditions import changed
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.query import search as search_store
@@ -268,6 +269,16 @@ def test_a_kill_between_adding_and_deleting_is_repaired(copied, monkeypatch):
     fill(address, roots, encoder, Local(encoder))
     rows = [row["name"] for row in _state(address, encoder) if row["path"] == "alpha.py"]
     assert rows == ["fresh"]
+
+
+def test_a_file_that_is_read_in_part_has_not_changed(copied):
+    root, address, _, encoder = copied
+    (root / "long.py").write_text("def gamma_1(value):\n    return value\n\n\nDATA = '" + "x" * 6_000 + "'\n")
+    fill(address, {str(root): root}, encoder, Local(encoder))
+    row = next(row for row in Store.open(address, encoder).rows("path = 'long.py'", table.SHOWN))
+    assert not changed(row)
+    (root / "long.py").write_text("def gamma_2(value):\n    return value\n")
+    assert changed(row)
 
 
 def test_a_root_that_cannot_be_read_keeps_its_rows(copied, monkeypatch):

@@ -111,6 +111,22 @@ def test_globs_take_folders_and_the_working_folder_as_people_type_them():
             Globs([wrong])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("^[[:alpha:]]+$", ["abc"]),
+        ("^[[:digit:][:upper:]_]+$", ["4_T"]),
+        ("[^[:alnum:]]", ["4_T", "-]"]),
+        (r"\[:alpha:\]", []),
+        ("[]-]", ["-]"]),
+        ("[:b]c", ["abc"]),
+    ],
+)
+def test_classes_of_posix_are_those_of_ripgrep(pattern, matched):
+    (compiled,) = filter_of(patterns=[pattern]).patterns
+    assert [text for text in ("abc", "4_T", "-]") if compiled.search(text)] == matched
+
+
 def test_types_have_the_names_that_people_use():
     assert [type_named(name) for name in ("py", "JS", "c#", "golang", ".md", "rs", "yml")] == [
         "python",

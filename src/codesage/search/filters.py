@@ -105,10 +105,37 @@ def filter_of(
     compiled = []
     for pattern in patterns:
         try:
-            compiled.append(re.compile(pattern, re.MULTILINE))
+            compiled.append(re.compile(_without_posix(pattern), re.MULTILINE))
         except re.error as error:
             raise CodesageError(f"the regular expression {pattern!r} cannot be read: {error}") from None
     return Filter(tuple(map(type_named, types)), Globs(globs) if globs else None, content, tuple(compiled), below, named)
+
+
+_POSIX = {  # inside a class, as in ripgrep: [[:alpha:]_]
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": r"\t ",
+    "digit": "0-9",
+    "lower": "a-z",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r"\s",
+    "upper": "A-Z",
+    "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+}
+_NAMED_CLASS = re.compile(r"\[:(\w+):\]")
+_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]", re.DOTALL)  # an escaped letter, or a class
+
+
+def _without_posix(pattern: str) -> str:
+    """A regular expression with ranges for the classes of POSIX, which Python does not have."""
+    if "[:" not in pattern:
+        return pattern
+    return _CLASS.sub(lambda match: match[0][0] + _NAMED_CLASS.sub(_range, match[0][1:]), pattern)
+
+
+def _range(name: re.Match) -> str:
+    return _POSIX.get(name[1], name[0])
 
 
 def type_named(name: str) -> str:

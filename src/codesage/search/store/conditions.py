@@ -4,13 +4,13 @@ In: filters and paths, as on the command line. Out: conditions that LanceDB chec
 working folder.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
+from codesage.search.files import read
 from codesage.search.filters import TYPES, Filter
 from codesage.search.remote import is_url, public
 from codesage.search.store.table import Store, listed, quoted
@@ -98,7 +98,5 @@ def changed(row: dict) -> bool:
     """Whether the file of a row is here, and is gone from its root or differs from what was indexed."""
     if not os.path.exists(row["root"]):
         return False
-    try:
-        return hashlib.sha256(Path(whole(row)).read_bytes()).hexdigest() != row["file"]
-    except OSError:
-        return True
+    document = read(Path(whole(row)), row["path"]).document
+    return document is None or document.sha256 != row["file"]
