@@ -179,6 +179,13 @@ def test_watch_follows_a_folder(root):
             answer = run("search", "quagga", "src", "-l", "-k", 1, "--no-update")
             (root / "src" / "late.py").unlink()
             assert child.stderr.readline().startswith("3 files indexed")
+            shutil.copytree(root / "src", root / "fresh")
+            (root / "src").rename(root / "old")
+            (root / "fresh").rename(root / "src")
+            while not child.stderr.readline().startswith("a watched path was made anew"):
+                pass
+            (root / "src" / "late.py").write_text("def quagga():\n    return 1\n")
+            assert child.stderr.readline().startswith("4 files indexed")
             child.send_signal(signal.SIGTERM)
             assert child.stderr.read() == "stopped; the index is kept\n"
         finally:

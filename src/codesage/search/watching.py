@@ -4,7 +4,8 @@ In: places. Out: indexes that are updated a moment after each change. The librar
 something changed; the usual update finds what changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,17 +30,34 @@ def watch(searcher: Searcher) -> None:
     import watchfiles
 
     roots = [place.root.resolve() for place in searcher.places]
-    _update(searcher, searcher.places)
-    began = False
-    for changes in watchfiles.watch(*roots, debounce=2_000, step=_QUIET, rust_timeout=_WAKE, yield_on_timeout=True):
+    notice = f"watching {', '.join(map(str, roots))} (Ctrl-C ends it)"
+    while True:
+        _update(searcher, searcher.places)
+        _follow(searcher, roots, partial(watchfiles.watch, debounce=2_000, step=_QUIET, rust_timeout=_WAKE), notice)
+        notice = "a watched path was made anew"
+
+
+def _follow(searcher: Searcher, roots: list[Path], watch_files: Callable[..., Iterable], notice: str) -> None:
+    """Update the indexes until a root is another folder than when the watch began: its changes are not reported."""
+    identities, began = _identities(roots), False
+    for changes in watch_files(*identities, yield_on_timeout=True):
         if began:
             _update(searcher, _changed(searcher.places, [Path(path) for _, path in changes]))
         else:  # what changed before the watch began was not reported
             _update(searcher, searcher.places)
-            say(f"watching {', '.join(map(str, roots))} (Ctrl-C ends it)")
+            say(notice)
             began = True
-        if not any(root.exists() for root in roots):
-            raise CodesageError("no watched path exists any more: give paths that exist")
+        now = _identities(roots)
+        if not now:
+            break
+        if any(identities.get(root) != identity for root, identity in now.items()):
+            return
+    raise CodesageError("no watched path exists any more: give paths that exist")
+
+
+def _identities(roots: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Device and inode of each root that exists."""
+    return {root: (root.stat().st_dev, root.stat().st_ino) for root in roots if root.exists()}
 
 
 def _changed(places: Sequence[Place], paths: Sequence[Path]) -> list[Place]:
