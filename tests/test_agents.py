@@ -21,6 +21,7 @@ from codesage.agents.folders import Folders
 from codesage.search.database import Busy
 from codesage.search.index import Index
 from codesage.search.similar import similar
+from command_line import run
 
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the SDK is not installed")  # importing it takes seconds
 
@@ -247,9 +248,10 @@ def test_the_configuration_of_an_agent_keeps_what_is_in_it(agent, tmp_path, monk
     assert own["command"] == sys.executable and own["args"][-2:] == ["--root", str(project)]
     held[key]["other"] = {"command": "x"}
     file.write_text(json.dumps(held | {"theme": "dark"}))
-    assert install.install(agent, project, model="m") == file
+    assert install.install(agent, project, model="general") == file
     again = json.loads(file.read_text())
-    assert again["theme"] == "dark" and again[key]["other"] == {"command": "x"} and again[key]["codesage"]["args"][-1] == "m"
+    assert again["theme"] == "dark" and again[key]["other"] == {"command": "x"}
+    assert again[key]["codesage"]["args"][-2:] == ["--model", "general"]
     for broken in ("{", "[]", json.dumps({key: []})):
         file.write_text(broken)
         with pytest.raises(CodesageError, match="by hand"):
@@ -257,3 +259,81 @@ def test_the_configuration_of_an_agent_keeps_what_is_in_it(agent, tmp_path, monk
         assert file.read_text() == broken
     with pytest.raises(CodesageError, match="unknown agent 'emacs'"):
         install.install("emacs", project)
+
+
+def test_a_second_installation_changes_nothing_else_in_the_file(tmp_path):
+    file = install.install("cursor", tmp_path)
+    written = file.read_text()
+    assert install.install("cursor", tmp_path).read_text() == written
+    own = json.loads(written)["mcpServers"]["codesage"]
+    held = {
+        "z": 1,
+        "mcpServers": {"codesage": {"env": {"CODESAGE_TOKEN": "x"}, **own}, "other": {"url": "ä"}},
+        "a": [1.5, None],
+    }
+    file.write_text(json.dumps(held, indent="\t", ensure_ascii=False) + "\n")
+    written = file.read_text()
+    install.install("cursor", tmp_path)
+    assert file.read_text() == written
+    file.write_text(json.dumps({"mcpServers": {"codesage": {"url": "http://127.0.0.1:8765/mcp"}}}))  # started by hand until now
+    install.install("cursor", tmp_path)
+    assert json.loads(file.read_text())["mcpServers"]["codesage"] == own
+
+
+def test_the_configuration_keeps_its_permissions_and_new_ones_are_private(tmp_path):
+    file = install.install("cursor", tmp_path)
+    assert file.stat().st_mode & 0o777 == 0o600
+    for mode in (0o600, 0o644):
+        file.chmod(mode)
+        install.install("cursor", tmp_path)
+        assert file.stat().st_mode & 0o777 == mode and [one.name for one in file.parent.iterdir()] == ["mcp.json"]
+
+
+def test_a_link_to_a_configuration_stays_and_its_target_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    target, link = tmp_path / "dotfiles" / "mcp.json", install.AGENTS["windsurf"].file(tmp_path)
+    link.parent.mkdir(parents=True)
+    target.parent.mkdir()
+    target.write_text('{"theme": "dark"}')
+    link.symlink_to(target)
+    assert install.install("windsurf", tmp_path) == target.resolve()
+    assert link.is_symlink() and set(json.loads(target.read_text())) == {"theme", "mcpServers"}
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(CodesageError, match=r"mcp_config\.json is a link that leads nowhere"):
+        install.install("windsurf", tmp_path)
+
+
+def test_a_model_given_by_its_path_is_the_same_folder_for_the_agent(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert install.entry(tmp_path, model="./own")["args"][-2:] == ["--model", str(tmp_path.resolve() / "own")]
+    with pytest.raises(CodesageError, match="onw: no such model: give its folder, or one of default, general"):
+        install.entry(tmp_path, model="onw")
+
+
+@pytest.mark.parametrize("agent", ["claude-code", "print"])
+def test_a_project_that_is_no_folder_is_refused_and_not_created(tmp_path, agent):
+    done = run("mcp", "install", agent, tmp_path / "gone" / "dir")
+    assert done.returncode == 2 and "gone/dir: no such folder" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_configuration_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / ".cursor").write_text("")
+    with pytest.raises(CodesageError, match=r"mcp\.json"):
+        install.install("cursor", tmp_path)
+    (tmp_path / ".mcp.json").write_text('{"theme": "\\ud800"}')  # half a character
+    with pytest.raises(CodesageError, match="cannot be written"):
+        install.install("claude-code", tmp_path)
+    assert [one.name for one in tmp_path.iterdir() if ".new-" in one.name] == []
+
+
+def test_the_installed_server_imports_nothing_from_the_project(tmp_path):
+    (tmp_path / "mcp").mkdir()
+    for name in ("pickle.py", "mcp/__init__.py", "codesage.py"):
+        (tmp_path / name).write_text("raise SystemExit('a module of the project was imported')\n")
+    own = install.entry(tmp_path)
+    program = [own["command"], *own["args"], "--store", "lance://gone"]  # refused after the server's modules are imported
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "give a store or folders, not both" in done.stderr

@@ -78,7 +78,7 @@ def install(
     from codesage.agents import install as installing
 
     if agent == "print":
-        typer.echo(json.dumps({"mcpServers": {installing.NAME: installing.entry(project.resolve(), model=model)}}, indent=2))
+        typer.echo(json.dumps({"mcpServers": {installing.NAME: installing.entry(project, model=model)}}, indent=2))
         return
     file = installing.install(agent, project, model=model)
     file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file

@@ -1,19 +1,24 @@
 """The configuration of agents: the file with their MCP servers, and how our entry is written there.
 
-In: the name of an agent and the folder of a project. Out: its configuration file with an entry "codesage"; everything else in
-the file stays the same. A file that cannot be read as JSON is never overwritten.
+In: the name of an agent and the folder of a project. Out: its configuration file with an entry "codesage". All other settings,
+their order, the indentation and the permissions of the file stay the same. A file that cannot be read as JSON is never
+overwritten.
 """
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.errors import CodesageError
 
 NAME = "codesage"
+_PRIVATE = 0o600  # of a new file: other servers' entries may hold tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +41,85 @@ AGENTS = {
 
 
 def entry(project: Path, *, model: str = "") -> dict:
-    """How an agent starts the server for `project`. The entry names this Python, so that it does not depend on PATH."""
-    return {
-        "command": sys.executable,
-        "args": ["-m", "codesage", "mcp", "run", "--root", str(project), *(["--model", model] if model else [])],
-    }
+    """How an agent starts the server for `project`. CodesageError when there is no such folder, or no such model.
+
+    The entry names this Python, so that it does not depend on PATH. Agents start it in the project. `-P` keeps Python from
+    importing modules from there.
+    """
+    if not project.is_dir():
+        raise CodesageError(f"{project}: no such folder: give the folder of the project")
+    more = ["--model", _model(model)] if model else []
+    return {"command": sys.executable, "args": ["-P", "-m", "codesage", "mcp", "run", "--root", str(project.resolve()), *more]}
 
 
 def install(name: str, project: Path, *, model: str = "") -> Path:
     """Write the entry into the configuration of the agent `name`; returns its file. CodesageError when it cannot be."""
     if name not in AGENTS:
         raise CodesageError(f"unknown agent {name!r}: expected one of {', '.join(AGENTS)}")
-    agent, project = AGENTS[name], project.resolve()
-    file = agent.file(project)
-    held = _read(file)
+    agent, own = AGENTS[name], entry(project, model=model)
+    file = _target(agent.file(project.resolve()))
+    text, held = _read(file)
     servers = held.setdefault(agent.key, {})
     if not isinstance(servers, dict):
         raise CodesageError(f"{file} does not have an object under {agent.key!r}: edit it by hand")
-    servers[NAME] = agent.more | entry(project, model=model)
-    fresh = file.with_name(f"{file.name}.new-{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        fresh.replace(file)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise CodesageError(f"{file} cannot be written ({error.strerror})") from None
+    servers[NAME] = _kept(servers.get(NAME)) | agent.more | own
+    _write(file, json.dumps(held, indent=_indentation(text), ensure_ascii=False) + "\n")
     return file
 
 
-def _read(file: Path) -> dict:
+def _model(given: str) -> str:
+    """A model for an agent, which starts the server in a folder of its own: a path becomes absolute."""
+    if Path(given).exists():
+        return str(Path(given).resolve())
+    if given not in BUNDLED_MODELS:
+        raise CodesageError(f"{given}: no such model: give its folder, or one of {', '.join(BUNDLED_MODELS)}")
+    return given
+
+
+def _target(file: Path) -> Path:
+    """The file itself, where `file` is a link to it."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        return file.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        raise CodesageError(f"{file} is a link that leads nowhere: repair it, or remove it") from None
+
+
+def _kept(earlier: object) -> dict:
+    """What a new entry takes from an earlier one: its order, and settings such as `env`. Nothing from one without a command."""
+    return earlier if isinstance(earlier, dict) and "command" in earlier else {}
+
+
+def _indentation(text: str) -> str:
+    """The indentation of a file of JSON: that of its first indented line."""
+    first = re.search(r"^[ \t]+(?=\S)", text, re.MULTILINE)
+    return first[0] if first else "  "
+
+
+def _read(file: Path) -> tuple[str, dict]:
+    """The text of the file, and what it holds."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        held = json.loads(text)
     except FileNotFoundError:
-        return {}
+        return "", {}
     except (OSError, ValueError) as error:
         raise CodesageError(f"{file} is not readable as JSON ({error}): repair it, or add the server by hand") from None
     if not isinstance(held, dict):
         raise CodesageError(f"{file} does not hold a JSON object: repair it, or add the server by hand")
-    return held
+    return text, held
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace the file at once, with the permissions that it had."""
+    fresh = file.with_name(f"{file.name}.new-{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        mode = file.stat().st_mode & 0o777 if file.exists() else _PRIVATE
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as opened:
+            opened.write(text)
+        fresh.chmod(mode)
+        fresh.replace(file)
+    except (OSError, ValueError) as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise CodesageError(f"{file} cannot be written ({getattr(error, 'strerror', None) or error})") from None
