@@ -221,21 +221,34 @@ def test_large_bodies_are_refused_with_and_without_a_length(client):
     assert client.post("/v1/embeddings", content=b"{not json").status_code == 400
 
 
-def test_a_slow_body_times_out_and_blocks_nobody(served, client):
-    host, port = served[0].removeprefix("http://").split(":")
+@contextmanager
+def stalled(url: str, header: str):
+    """A connection that sent the head of a request for embeddings, and eight bytes of its body."""
+    host, port = url.removeprefix("http://").split(":")
+    lines = ("POST /v1/embeddings HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKEN}", header, "")
     with socket.create_connection((host, int(port))) as slow:
-        lines = (
-            "POST /v1/embeddings HTTP/1.1",
-            f"Host: {host}:{port}",
-            f"Authorization: Bearer {TOKEN}",
-            "Content-Length: 9",
-            "",
-            '{"input"',
-        )
-        slow.sendall("\r\n".join(lines).encode())
+        slow.sendall("\r\n".join((*lines, '8\r\n{"input"' if "chunked" in header else '{"input"')).encode())
+        yield slow
+
+
+def test_a_slow_body_times_out_and_blocks_nobody(served, client):
+    with stalled(served[0], "Content-Length: 9") as slow:
         assert client.get("/health").status_code == 200
         slow.settimeout(10)
         assert b" 408 " in slow.recv(200)
+
+
+@pytest.mark.parametrize("header", ["Transfer-Encoding: chunked", "Content-Length: 190000"])
+def test_a_body_that_does_not_arrive_takes_no_room_in_the_queue(served, client, monkeypatch, header):
+    service = served[1]
+    monkeypatch.setattr(service.batcher, "_queue_tokens", 100)
+    with stalled(served[0], header) as slow:
+        time.sleep(0.1)
+        for content in (b'{"input": "x = 1"}', iter([b'{"input": ', b'"x = 1"}'])):  # of a known length, and chunked
+            assert client.post("/v1/embeddings", content=content).status_code == 200
+        slow.settimeout(10)
+        assert b" 408 " in slow.recv(200)
+    assert service.batcher._reserved == 0
 
 
 def test_a_full_queue_refuses_before_it_reads_a_request(client, served, monkeypatch):
@@ -252,37 +265,78 @@ def test_a_full_queue_refuses_before_it_reads_a_request(client, served, monkeypa
     assert service.batcher._reserved == 0
 
 
+def chunked_or(length: int) -> list:
+    """The headers of a request with a body of this length, 0: with a body of unknown length."""
+    return [(b"host", b"here"), (b"content-length", b"%d" % length) if length else (b"transfer-encoding", b"chunked")]
+
+
+async def asked(guard: Guard, headers: list, *parts: bytes, then: asyncio.Event | None = None) -> int:
+    """The status of the answer to a request whose body arrives in parts; the last part comes after `then`."""
+    sent, coming = [], list(parts)
+
+    async def receive():
+        await asyncio.sleep(0)
+        if len(coming) == 1 and then:
+            await then.wait()
+        return {"type": "http.request", "body": coming.pop(0), "more_body": bool(coming)}
+
+    async def send(message):
+        sent.append(message.get("status"))
+
+    await guard({"type": "http", "path": "/", "headers": headers}, receive, send)
+    return sent[0]
+
+
+def held_until(answering: asyncio.Event):
+    """An application that answers after `answering`."""
+
+    async def app(scope, receive, send):
+        await answering.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
 def test_the_bodies_that_are_held_at_a_time_are_bounded():
     async def answers():
-        first, arrived = asyncio.Event(), asyncio.Event()
-
-        async def app(scope, receive, send):
-            arrived.set()
-            await first.wait()
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-        async def ask(*headers):
-            sent = []
-
-            async def receive():
-                return {"type": "http.request", "body": b"x" * 60, "more_body": False}
-
-            async def send(message):
-                sent.append(message.get("status"))
-
-            scope = {"type": "http", "path": "/", "headers": [(b"host", b"here"), *headers]}
-            await guard(scope, receive, send)
-            return sent[0]
-
-        guard = Guard(app, hosts=frozenset({"here"}), most_bytes=80, most_bytes_held=100)
-        held = asyncio.create_task(ask((b"content-length", b"60")))
-        await arrived.wait()
-        refused = [await ask((b"content-length", b"60")), await ask((b"transfer-encoding", b"chunked"))]
+        first = asyncio.Event()
+        guard = Guard(held_until(first), hosts=frozenset({"here"}), most_bytes=80, most_bytes_held=100)
+        held = asyncio.create_task(asked(guard, chunked_or(60), b"x" * 60))
+        while guard._held < 60:
+            await asyncio.sleep(0)
+        refused = [await asked(guard, chunked_or(60), None), await asked(guard, chunked_or(0), b"x" * 30, b"x" * 30)]
+        assert guard._held == 60
         first.set()
-        return refused, await ask(), await held, await ask((b"content-length", b"60"))
+        return refused, await asked(guard, [(b"host", b"here")], b""), await held, await asked(guard, chunked_or(60), b"x" * 60)
 
     assert asyncio.run(answers()) == ([429, 429], 200, 200, 200)
+
+
+def test_two_hundred_clients_hold_no_more_than_the_limit_and_stalled_ones_only_what_arrived():
+    async def answers():
+        answering, arriving, held = asyncio.Event(), asyncio.Event(), []
+        guard = Guard(held_until(answering), hosts=frozenset({"here"}), most_bytes=80, most_bytes_held=1_000)
+
+        async def passed() -> int:
+            for _ in range(20):
+                await asyncio.sleep(0)
+                held.append(guard._held)
+            return guard._held
+
+        clients = [asked(guard, chunked_or(number % 2 * 80), b"x", b"x" * 79, then=arriving) for number in range(200)]
+        asking = [asyncio.create_task(client) for client in clients]
+        stalled = await passed()
+        other = asyncio.create_task(asked(guard, chunked_or(60), b"x" * 60))
+        with_other = await passed()
+        arriving.set()
+        await passed()
+        answering.set()
+        return stalled, with_other, max(held), await asyncio.gather(*asking), await other, guard._held
+
+    stalled, with_other, most, statuses, other, left = asyncio.run(answers())
+    assert (stalled, with_other, other, left) == (200, 260, 200, 0)  # a byte each, and the whole body of another client
+    assert 900 < most <= 1_000 and set(statuses) == {200, 429} and statuses.count(200) >= 10
 
 
 # Batches

@@ -110,7 +110,7 @@ class Service:
     def intake(self, path: str, size: int) -> Iterator[None]:
         """Reserve room in the queue for a request with this many bytes. Raises Full or Closed if there is none.
 
-        This happens before the body is read, so that requests to a full queue cost no work.
+        This happens before the body is parsed, so that requests to a full queue cost little work.
         """
         if path not in _ENCODED:
             yield

@@ -3,8 +3,8 @@
 In: requests from any thread, each with its texts. Out: their vectors, in order. One thread encodes. It takes the waiting
 requests, up to a budget of tokens, as one batch. It does not wait for a batch to fill: requests that arrive during a batch
 form the next one. The queue is bounded by tokens, and a request that does not fit is refused at once, so memory and waiting
-time are bounded too. A request reserves its room by an estimate, before its texts are read and tokenised, so requests to a
-full queue cost no work.
+time are bounded too. A request reserves its room by an estimate, before its texts are parsed and tokenised, so requests to a
+full queue cost little work.
 """
 
 import threading

@@ -1,7 +1,8 @@
 """Refuse requests: foreign hosts and origins, a missing token, a full queue, bodies that are too large or too slow.
 
 In: an ASGI application. Out: the same behind these checks, in this order. A web page of another site can reach a server on this
-machine through the browser (DNS rebinding), so the Host header must name this server, and an Origin header must too.
+machine through the browser (DNS rebinding), so the Host header must name this server, and an Origin header must too. A body
+takes room only as it arrives, so a client that is slow to send one keeps nobody else out.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 from codesage.serve.batching import Closed, Full
 
@@ -16,6 +18,17 @@ Scope = MutableMapping
 Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
 _OPEN_PATHS = frozenset({"/", "/health", "/app.js", "/style.css"})  # without a token: they tell nothing of anybody's code
+
+
+class _Refused(Exception):
+    """A request that is not passed on: its status and one line."""
+
+
+@dataclass(slots=True)
+class _Share:
+    """The bytes of one request among those held."""
+
+    size: int = 0
 
 
 class Guard:
@@ -35,7 +48,8 @@ class Guard:
         """`hosts`: the names, with port, that a request may address; `token`: that it must bring, "" for none.
 
         `most_bytes`: of a body; `most_bytes_held`: of the bodies of all requests that are being read or answered. `intake` is
-        entered with the path and the bytes of each request before its body is read; Full and Closed refuse it.
+        entered with the path and the bytes of each request: for a moment before its body is read, to see whether there is room
+        (0 bytes when the length is not known), and again once the body is there, until the answer. Full and Closed refuse it.
         """
         self._intake = intake
         self._app, self._hosts, self._token = app, hosts, token
@@ -51,30 +65,21 @@ class Guard:
         if refused := self._refusal(scope["path"], headers):
             await _error(send, *refused)
             return
-        unknown = self._most_bytes if "transfer-encoding" in headers else 0
-        size = int(headers.get("content-length", unknown))
-        if size and self._held + size > max(self._most_bytes_held, size):
-            await _error(send, 429, "too many large requests at a time: ask again in a second")
-            return
-        self._held += size
+        share = _Share()
         try:
-            with self._intake(scope["path"], size):
-                await self._answer(scope, receive, send)
+            await self._answer(scope, receive, send, int(headers.get("content-length", 0)), share)
         except (Full, Closed) as error:
             await _error(send, 429 if isinstance(error, Full) else 503, str(error))
+        except _Refused as refused:
+            await _error(send, *refused.args)
         finally:
-            self._held -= size
+            self._held -= share.size
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await self._body(receive)
-        except TimeoutError:
-            await _error(send, 408, "the body did not arrive in time")
-            return
-        if body is None:
-            await _error(send, 413, f"the body has more than {self._most_bytes:,} bytes: send fewer texts at a time")
-            return
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, declared: int, share: _Share) -> None:
+        self._require_room(declared)
+        with self._intake(scope["path"], declared):
+            pass
+        body = await self._body(receive, share)
         sent = False
 
         async def once() -> dict:
@@ -84,7 +89,12 @@ class Guard:
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, once, send)
+        with self._intake(scope["path"], len(body)):
+            await self._app(scope, once, send)
+
+    def _require_room(self, size: int) -> None:
+        if size and self._held + size > self._most_bytes_held:
+            raise _Refused(429, "too many large requests at a time: ask again in a second")
 
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         if headers.get("host", "").lower() not in self._hosts:
@@ -97,22 +107,31 @@ class Guard:
             return 401, "the bearer token is missing or wrong"
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._most_bytes:
-            return 413, f"the body has more than {self._most_bytes:,} bytes: send fewer texts at a time"
+            return self._too_large()
         return None
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None when it is too large."""
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return b""
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._most_bytes:
-                return None
-            if not message.get("more_body"):
-                return b"".join(parts)
+    def _too_large(self) -> tuple[int, str]:
+        return 413, f"the body has more than {self._most_bytes:,} bytes: send fewer texts at a time"
+
+    async def _body(self, receive: Receive, share: _Share) -> bytes:
+        """The whole body; nothing when the client leaves. Its bytes are added to `share` as they arrive."""
+        body, more = bytearray(), True
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return b""
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > self._most_bytes:
+                        raise _Refused(*self._too_large())
+                    self._require_room(len(part))
+                    self._held, share.size = self._held + len(part), share.size + len(part)
+                    body += part
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise _Refused(408, "the body did not arrive in time") from None
+        return bytes(body)
 
 
 async def _error(send: Send, status: int, message: str) -> None:
