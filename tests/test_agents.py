@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 import codesage
 from codesage import CodesageError
 from codesage.agents import install
+from codesage.agents.commands import searched
 from codesage.agents.folders import Folders
 from codesage.search.database import Busy
 from codesage.search.index import Index
@@ -204,19 +206,13 @@ def test_an_agent_starts_the_server_over_standard_input_and_output(tree, tmp_pat
     assert state.structured_content["folders"][0]["files"] == 3 and "3 files" in state.content[0].text
 
 
-def test_over_http_foreign_hosts_are_refused(tree, tmp_path):
-    import httpx2
-
+@contextmanager
+def over_http(*start):
+    """A server over HTTP in a process of its own; gives its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen(command(tree, tmp_path, "--http", "--port", str(port)), stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/mcp"
-
-    async def ask():
-        async with client_of(url) as client:
-            return await client.call_tool("search", {"query": "add up numbers", "limit": 1})
-
+    process = subprocess.Popen([*start, "--http", "--port", str(port)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
         while True:
@@ -226,14 +222,51 @@ def test_over_http_foreign_hosts_are_refused(tree, tmp_path):
             except OSError:
                 assert time.monotonic() < deadline and process.poll() is None
                 time.sleep(0.1)
-        assert asyncio.run(ask()).structured_content["results"]
-        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-        headers = {"Accept": "application/json, text/event-stream"}
-        for name, value in (("Host", f"evil.example:{port}"), ("Origin", "http://evil.example")):
-            assert httpx2.post(url, json=request, headers=headers | {name: value}).status_code in (403, 421)
+        yield port
     finally:
         process.terminate()
         process.wait(10)
+
+
+def status_of(port, **headers):
+    """The status of the answer to an agent's first request."""
+    import httpx2
+
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}
+    headers = {"Accept": "application/json, text/event-stream"} | headers
+    return httpx2.post(f"http://127.0.0.1:{port}/mcp", json=request, headers=headers).status_code
+
+
+def test_over_http_foreign_hosts_are_refused(tree, tmp_path):
+    with over_http(*command(tree, tmp_path)) as port:
+
+        async def ask():
+            async with client_of(f"http://127.0.0.1:{port}/mcp") as client:
+                return await client.call_tool("search", {"query": "add up numbers", "limit": 1})
+
+        assert asyncio.run(ask()).structured_content["results"]
+        assert status_of(port) == status_of(port, Origin=f"http://localhost:{port}") == 200
+        assert status_of(port, Host=f"evil.example:{port}") == 421
+        assert status_of(port, Origin="http://evil.example") == 403
+
+
+def test_over_http_other_machines_need_a_token(tree, tmp_path):
+    done = run("mcp", "run", "--root", tree, "--http", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert done.stderr == "codesage: 0.0.0.0 can be reached from other machines: give --token, or set CODESAGE_TOKEN\n"
+    options = ("--host", "0.0.0.0", "--token", "secret", "--name", "Box.example:8765")
+    with over_http(*command(tree, tmp_path, *options)) as port:
+        assert status_of(port, Host=f"localhost:{port}") == status_of(port, Authorization="Bearer x") == 401
+        assert status_of(port, Authorization="Bearer secret", Host="box.example:8765") == 200
+        assert status_of(port, Authorization="Bearer secret", Host=f"evil.example:{port}") == 421
+
+
+def test_a_server_without_roots_searches_the_working_folder(tree, monkeypatch):
+    monkeypatch.chdir(tree / "sub")
+    assert searched(None, None, codesage.load, index_dir=None, patience=1.0).roots == ((tree / "sub").resolve(),)
+    done = run("mcp", "run", "--root", "gone")
+    assert done.returncode == 2 and done.stderr == "codesage: gone: no such folder: give folders that exist with --root\n"
 
 
 @pytest.mark.parametrize("agent", install.AGENTS)

@@ -17,8 +17,10 @@ import pytest
 import codesage
 from codesage import CodesageError
 from codesage.agents.folders import Folders
+from codesage.serve import access
 from codesage.serve.batching import Batcher, Closed, Full
 from codesage.serve.guard import Guard
+from command_line import run
 from test_agents import CODE
 
 if not find_spec("fastapi"):  # imported by the fixture: other workers only collect this file
@@ -430,14 +432,35 @@ def test_many_clients_lose_nothing(served, encoder):
     assert float(figures["codesage_batch_requests_sum"]) > float(figures["codesage_batch_requests_count"])  # some together
 
 
-def test_other_machines_need_a_token():
-    from typer.testing import CliRunner
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.1.5", "example.org", "127.example.org"])
+def test_other_machines_need_a_token(host):
+    with pytest.raises(CodesageError, match=f"^{host} can be reached from other machines: give --token, or set CODESAGE_TOKEN"):
+        access.require_token(host, "")
+    access.require_token(host, "secret")
+    done = run("serve", "--host", host)
+    assert done.returncode == 2 and "give --token" in done.stderr
 
-    from codesage import cli
 
-    cli._mount()
-    done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0"])
-    assert isinstance(done.exception, CodesageError) and "give --token" in str(done.exception)
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_needs_no_token(host):
+    access.require_token(host, "")
+
+
+def test_a_server_answers_to_its_names_and_at_port_80_also_without_the_port():
+    async def asking(hosts, headers):
+        (answering := asyncio.Event()).set()
+        return await asked(Guard(held_until(answering), hosts=hosts), headers, b"")
+
+    def status(hosts, host, *more):
+        return asyncio.run(asking(hosts, [(b"host", host), *more]))
+
+    usual, http = access.served_names("fe80::1", 8764, ["Box.example"]), access.served_names("Box.example", 80)
+    for name in (b"localhost:8764", b"127.0.0.1:8764", b"[::1]:8764", b"[fe80::1]:8764", b"box.example"):
+        assert status(usual, name) == 200
+    assert [status(usual, name) for name in (b"localhost", b"box.example:8764", b"localhost:80")] == [421] * 3
+    for name in (b"localhost", b"127.0.0.1", b"[::1]", b"box.example", b"box.example:80"):
+        assert status(http, name, (b"origin", b"http://box.example")) == 200
+    assert status(http, b"evil.example") == 421 and status(http, b"localhost", (b"origin", b"http://evil.example")) == 403
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")

@@ -8,9 +8,12 @@ import typer
 
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
+from codesage.serve.access import Names, Token, require_token, served_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mcp.server.mcpserver import MCPServer
 
     from codesage.agents.folders import Searched
     from codesage.records import Encoder
@@ -28,6 +31,8 @@ def run(
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="With --http: the port to listen on.")] = 8765,
+    name: Names = None,
+    token: Token = "",
     patience: Annotated[float, typer.Option(min=0, help="Seconds that a question waits for the index.")] = 15.0,
     store: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
@@ -36,9 +41,9 @@ def run(
     """Run the server: the tools search, similar and status. Agents start it by themselves; see 'codesage mcp install'."""
     import codesage
 
+    if http:
+        require_token(host, token)
     try:
-        from mcp.server.transport_security import TransportSecuritySettings
-
         from codesage.agents.server import server_of
     except ImportError as error:
         raise CodesageError(f"the server needs the MCP SDK ({error}): pip install 'codesage[mcp]'") from None
@@ -47,10 +52,20 @@ def run(
     if not http:
         server.run("stdio")
         return
-    names = [f"{name}:{port}" for name in dict.fromkeys([host, "127.0.0.1", "localhost"])]
-    security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
     typer.echo(f"codesage: http://{host}:{port}/mcp serves {', '.join(map(str, folders.roots))}", err=True)
-    server.run("streamable-http", host=host, port=port, transport_security=security)
+    _serve(server, host, port, hosts=served_names(host, port, name or ()), token=token)
+
+
+def _serve(server: "MCPServer", host: str, port: int, *, hosts: frozenset[str], token: str) -> None:
+    """Serve over HTTP. Guard makes the checks, as for `codesage serve`, so the SDK makes none of names and origins."""
+    import uvicorn
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    from codesage.serve.guard import Guard
+
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app = Guard(server.streamable_http_app(transport_security=unchecked), hosts=hosts, token=token)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
 def searched(

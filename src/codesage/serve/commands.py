@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from codesage.encoder.folders import MODEL_HELP
+from codesage.serve.access import Names, Token, require_token, served_names
 
 _SWITCH = 0.0005  # seconds until a thread that tokenises lets the event loop go on
-_LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 def serve(
@@ -19,13 +19,8 @@ def serve(
     index_dir: Annotated[Path | None, typer.Option(help="Folder of the index; default: in the user's cache.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8764,
-    name: Annotated[list[str] | None, typer.Option(help="Another host name that requests may address, with its port.")] = None,
-    token: Annotated[
-        str,
-        typer.Option(
-            help="Bearer token of every request; required if other machines can reach the address.", envvar="CODESAGE_TOKEN"
-        ),
-    ] = "",
+    name: Names = None,
+    token: Token = "",
     queue_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens that may wait to be encoded; more is answered with 429.")
     ] = 262_144,
@@ -46,15 +41,13 @@ def serve(
         from codesage.serve.guard import Guard
     except ImportError as error:
         raise CodesageError(f"the server needs FastAPI and uvicorn ({error}): pip install 'codesage[serve]'") from None
-    if host not in ("127.0.0.1", "localhost", "::1") and not token:
-        raise CodesageError(f"{host} can be reached from other machines: give --token, or set CODESAGE_TOKEN")
+    require_token(host, token)
     encoder = codesage.load(model)
     folders = searched(root, store, lambda: encoder, index_dir=index_dir, patience=patience)
     service = Service(encoder, folders, queue_tokens=queue_tokens)
-    hosts = frozenset([f"{one}:{port}" for one in dict.fromkeys([*_LOCAL, host])] + [one.lower() for one in name or []])
     typer.echo(f"codesage: http://{host}:{port} serves {', '.join(map(str, folders.roots))}", err=True)
     config = uvicorn.Config(
-        Guard(app_of(service), hosts=hosts, token=token, intake=service.intake),
+        Guard(app_of(service), hosts=served_names(host, port, name or ()), token=token, intake=service.intake),
         host=host,
         port=port,
         log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
