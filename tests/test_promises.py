@@ -12,7 +12,7 @@ import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
-    {"errors", "records", "languages", "words", "artifacts", "walk", "paths", "remote"},
+    {"errors", "records", "languages", "words", "artifacts", "walk", "paths", "lifetime", "remote"},
     {"syntax"},
     {"tokenizer"},
     {"encoder"},
