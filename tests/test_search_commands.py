@@ -16,6 +16,7 @@ import rignore
 
 import codesage
 from codesage import CodesageError
+from codesage.encoder.centring import without_language
 from codesage.search import floor
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
@@ -31,6 +32,7 @@ FILES = {
     "docs/retry.md": "# Retry\n\nHow often a call is repeated.\n",
     "settings.yaml": "retry: 3\npause: 2\n",
 }
+LOOP = "def total(numbers):\n    result = 0\n    for number in numbers:\n        result += number\n    return result\n"
 
 
 @pytest.fixture
@@ -244,6 +246,63 @@ def test_a_folder_of_clones_is_searched_as_several_repositories(root, tmp_path, 
     monkeypatch.chdir(tmp_path)
     answer = run("search", "of", "clones", "-l", "-t", "py")
     assert set(answer.stdout.splitlines()) == {"clones/one/code.py", "clones/group/two/code.py"}, answer.stderr
+
+
+@pytest.fixture
+def clones(root, tmp_path, monkeypatch):
+    """A folder with two repositories that hold a copy of one function, and the working folder is in it."""
+    folder = tmp_path / "clones"
+    for name, text in (("one/a.py", LOOP), ("two/dup.py", LOOP), ("two/other.py", "def quagga():\n    return 1\n")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+        (folder / name).parent.joinpath(".git").mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_similar_code_is_searched_in_all_paths_that_are_given(clones):
+    for given in ([], ["."], ["one", "two"], ["two", "one"]):
+        answer = run("similar", "one/a.py:1", *given, "-k", 1, "--jsonl")
+        assert answer.returncode == 0, answer.stderr
+        hit = json.loads(answer.stdout)
+        assert hit["path"] == "two/dup.py" and hit["score"] > 0.9, given
+    assert run("similar", "one/a.py:1", "one", "-l").returncode == 1
+    assert "is in none of the folders" in run("similar", "one/a.py:1", "two").stderr
+
+
+def test_similar_code_of_several_paths_is_compared_without_the_means_of_all(root):
+    (root / "src/again.js").write_text(FILES["src/pkg/http.js"].replace("fetchPage", "readPage"))
+    (root / "docs/more.py").write_text(FILES["src/retry.py"])
+    lines = run("similar", "src/pkg/http.js:1", "src", "docs", "--jsonl").stdout.splitlines()
+    scores = {hit["path"]: hit["score"] for hit in map(json.loads, reversed(lines))}  # the best of each file
+    views = [Index.open(root / name, folder=None, encoder=ENCODER).view() for name in ("src", "docs")]
+    paths = [f"src/{path}" for path in views[0].paths] + [f"docs/{path}" for path in views[1].paths]
+    languages = views[0].languages + views[1].languages
+    vectors = without_language(np.concatenate([view.vectors_PD for view in views]), languages)
+    products = vectors @ vectors[paths.index("src/pkg/http.js")]
+    expected = {path: score for score, path in sorted(zip(products.tolist(), paths, strict=True))}
+    assert set(scores) == {"src/again.js", "src/pkg/http.rs", "src/retry.py", "docs/more.py"}
+    assert scores == pytest.approx({path: expected[path] for path in scores}, abs=1e-5)
+
+
+def test_status_shows_each_repository_of_a_folder_of_clones(clones):
+    assert run("index").returncode == 0
+    blocks = run("status").stdout.split("\n\n")
+    assert [re.findall("(?m)^(?:root|files): (.*)", block) for block in blocks] == [[".", "0"], ["one", "1"], ["two", "2"]]
+    (clones / "one/data.bin").write_bytes(b"\0")
+    (clones / "three/.git").mkdir(parents=True)
+    assert run("index", "one").returncode == 0
+    assert run("status", "--skipped").stdout == "one/data.bin: binary\n"
+    unindexed = run("status")
+    assert unindexed.stdout.count("root: ") == 3 and unindexed.returncode == 2
+    assert "three has no index" in unindexed.stderr and unindexed.stderr.count("\n") == 1
+
+
+def test_skipped_files_are_those_below_the_path_that_is_given(root):
+    for name in ("data.bin", "src/more.bin"):
+        (root / name).write_bytes(b"\0")
+    assert run("index").returncode == 0
+    assert run("status", "src", "--skipped").stdout == "src/more.bin: binary\n"
 
 
 def test_forms_of_output(root):

@@ -71,7 +71,7 @@ class Filter:
 
     def unused(self, view: View) -> list[str]:
         """The options, as on the command line, that no file of the index passes."""
-        files = {file for file in zip(view.paths, view.languages, strict=True) if _is_below(file[0], self.below)}
+        files = {file for file in zip(view.paths, view.languages, strict=True) if is_below(file[0], self.below)}
         unused = [f"-g {glob}" for glob in (self.globs.unused([self.named(path) for path, _ in files]) if self.globs else ())]
         unused += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
         if self.content != "all" and not any(content_of(path) == self.content for path, _ in files):
@@ -80,7 +80,7 @@ class Filter:
 
     def _passes(self, path: str, language: str) -> bool:
         return (
-            _is_below(path, self.below)
+            is_below(path, self.below)
             and (not self.types or any(_is_type(name, path, language) for name in self.types))
             and (self.content == "all" or content_of(path) == self.content)
             and (self.globs is None or self.globs.allow(self.named(path)))
@@ -128,5 +128,6 @@ def _is_type(name: str, path: str, language: str) -> bool:
     return ending in _ENDINGS[name] and (ending != "h" or language != "c")
 
 
-def _is_below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path of an index is `folder` or in it; "" is the root."""
     return not folder or path == folder or path.startswith(f"{folder}/")

@@ -65,7 +65,9 @@ def places_of(
         given.setdefault(Path(path).resolve(), os.path.normpath(path))
     if index_dir is None:
         for real, typed in list(given.items()):
-            given |= {clone.resolve(): os.path.join(typed, clone.relative_to(real)) for clone in clones_below(real)}
+            given |= {
+                clone.resolve(): os.path.normpath(os.path.join(typed, clone.relative_to(real))) for clone in clones_below(real)
+            }
     kept = {real: typed for real, typed in given.items() if not _is_held(real, given)}
     if index_dir is not None and len(kept) > 1:
         raise CodesageError("--index-dir holds the index of one path: leave it out, or give one path")
