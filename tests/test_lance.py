@@ -198,6 +198,8 @@ def test_servers_answer_from_a_store(made, tmp_path):
     assert (state.root, state.folder, partial) == (root.as_posix(), store.address, "") and state.chunks > 50
     with pytest.raises(CodesageError, match="the map is of a local index"):
         folders.map(10)
+    with pytest.raises(CodesageError, match=r"has no files of '\\x00'"):
+        folders.search("index", path="\0")
     with pytest.raises(CodesageError, match="has no files of /etc"):
         folders.search("password", path="/etc")
     with pytest.raises(CodesageError, match="give a store or folders, not both"):

@@ -166,6 +166,9 @@ def test_a_place_without_code_is_one_clear_line(root):
         ("nowhere.py:1", "nowhere.py is not indexed:"),
         ("/etc/hosts:1", "is in none of the folders"),
         ("src/gap.py", "expected FILE:LINE"),
+        ("src/gap.py:2147483647", "is after the last line of code, 6"),
+        ("src/gap.py:2147483648", "2147483648 is too large for the number of a line"),
+        (f"src/gap.py:{'9' * 5000}", "expected one up to 2147483647"),
     ):
         refused = run("similar", place)
         assert refused.returncode == 2 and message in refused.stderr and not refused.stdout, place

@@ -119,6 +119,10 @@ class Index:
         """Number of vectors."""
         return self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
 
+    def close(self) -> None:
+        """Close the connection. Views stay in memory."""
+        self.connection.close()
+
     def view(self) -> View:
         """The state of the index in memory, loaded again when it has changed. A process loads it once for each folder."""
         if not self.connection.in_transaction:
