@@ -149,6 +149,9 @@ class Searcher:
         if self.refresh is None and not (folder / "index.sqlite").exists():
             raise CodesageError(f"{place.root} has no index of this model in {folder}: run '{self._index_command(place)}'")
         index = self.kept.get(place) if self.kept is not None else None
+        if index is not None and not index.is_current:
+            index.close()
+            index = None
         upgrade = self.refresh is not None
         index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder, upgrade=upgrade)
         if self.kept is not None:
@@ -159,7 +162,7 @@ class Searcher:
             yield index
         finally:
             if self.kept is None:
-                index.connection.close()
+                index.close()
 
 
 _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared
