@@ -315,6 +315,7 @@ def test_forms_of_output(root):
     assert document["results"][0]["parts"] and document["results"][0]["stale"] is False
     assert [(one["path"], one["matching_lines"]) for one in lines] == [("src/retry.py", [6])]
     around = run("search", "retry", "-t", "py", "-k", 1, "-C", 1).stdout.splitlines()
+    assert run("search", "retry", "-t", "py", "-k", 1, "-C", 10**9).stdout.count("\n") == 9  # all lines of the file
     assert around[0].startswith("src/retry.py:4: retry  ") and around[1:] == [
         "    3  ",
         "    4: def retry(call):",
@@ -420,6 +421,23 @@ def test_skipped_files_are_named_with_their_reason(root):
     assert run("status", "--skipped").stdout.splitlines() == [".env: secret", "data.bin: binary"]
 
 
+def listed(only):
+    return {option: [value] for option, value in only.items()}
+
+
+def test_an_index_that_stays_open_is_opened_again_after_a_rebuild(root):
+    with codesage.Index("src", model=ENCODER) as index:
+        assert index.search("retry", types="py")
+        for act in (index.update, lambda: index.search("retry"), lambda: index.search("retry", update=False), index.status):
+            assert run("index", "src", "--rebuild").returncode == 0
+            act()
+            assert index.search("retry", update=False, types="py")[0].chunk.path == "src/retry.py"
+        assert index.status()[0].files == 3 and run("clear", "src").returncode == 0
+        with pytest.raises(CodesageError, match="has no index"):
+            index.search("retry", update=False)
+        assert index.search("retry", types="py")[0].chunk.path == "src/retry.py"
+
+
 def test_search_from_python(root):
     hit = codesage.search("retry a call", types=["py"], model=ENCODER)[0]
     assert (hit.chunk.path, hit.chunk.name) == ("src/retry.py", "retry")
@@ -435,6 +453,12 @@ def test_search_from_python(root):
         assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
         index.update()
         assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 6
+    assert codesage.search("retry", globs="", patterns="", types="", model=ENCODER) == codesage.search("retry", model=ENCODER)
+    for only in ({"patterns": "sleep"}, {"globs": "src/*.py"}, {"types": "py"}):
+        one, several = (
+            {hit.chunk.path for hit in codesage.search("retry", **kind, model=ENCODER)} for kind in (only, listed(only))
+        )
+        assert one == several and "src/retry.py" in one <= {"src/retry.py", "src/late.py"}, only
     for wrong in (
         lambda: codesage.search("x", "nowhere", model=ENCODER),
         lambda: codesage.similar("x", model=ENCODER),

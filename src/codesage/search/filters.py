@@ -91,24 +91,33 @@ ALL = Filter()
 
 
 def filter_of(
-    types: Iterable[str] = (),
-    globs: Sequence[str] = (),
+    types: str | Iterable[str] = (),
+    globs: str | Iterable[str] = (),
     content: str = "all",
-    patterns: Iterable[str] = (),
+    patterns: str | Iterable[str] = (),
     *,
     below: str = "",
     named: Callable[[str], str] = str,
 ) -> Filter:
-    """Make a filter from the options of a user. CodesageError names an unknown type, pattern or content."""
+    """Make a filter from the options of a user; a string alone is one type, glob or pattern.
+
+    CodesageError names an unknown type, pattern or content.
+    """
     if content not in ("all", *CONTENTS):
         raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")
     compiled = []
-    for pattern in patterns:
+    for pattern in _several(patterns):
         try:
             compiled.append(re.compile(pattern, re.MULTILINE))
         except re.error as error:
             raise CodesageError(f"the regular expression {pattern!r} cannot be read: {error}") from None
-    return Filter(tuple(map(type_named, types)), Globs(globs) if globs else None, content, tuple(compiled), below, named)
+    paths = Globs(_several(globs)) if globs else None
+    return Filter(tuple(map(type_named, _several(types))), paths, content, tuple(compiled), below, named)
+
+
+def _several(values: str | Iterable[str]) -> list[str]:
+    """The values of an option. A string alone is one value, "" is none."""
+    return [values] * bool(values) if isinstance(values, str) else list(values)
 
 
 def type_named(name: str) -> str:
