@@ -98,6 +98,13 @@ def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
     assert "vectors: " in run("clear", "--all").stdout and kept_indexes() == []
     assert run("index", "src", "--index-dir", tmp_path / "own").returncode == 0
     (tmp_path / "own" / "thesis.txt").write_text("mine")
+    (root / "docs").mkdir()
+    for path in ("docs", "."):
+        refused = run("clear", path, "--index-dir", tmp_path / "own")
+        assert refused.returncode == 2 and f"is the index of {root}/src, not of {path}" in refused.stderr
+    assert (tmp_path / "own/index.sqlite").exists()
+    assert run("index", "src", "--index-dir", tmp_path / "named").returncode == 0
+    assert run("clear", "src", "--index-dir", tmp_path / "named").returncode == 0 and not (tmp_path / "named").exists()
     assert run("clear", "--index-dir", tmp_path / "own").returncode == 0
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["thesis.txt"]
     for wrong in (("--index-dir", root), ("src", "--all"), ("--gone", "--vectors")):
@@ -109,7 +116,7 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     monkeypatch.setattr(HashingEncoder, "max_tokens", 64, raising=False)
 
     def faults():
-        return {finding.part: finding for finding in checked(Path("."), None, None) if finding.remedy}
+        return {finding.part: finding for finding in checked([Path(".")], None, None) if finding.remedy}
 
     assert "codesage index ." in faults()["index"].remedy
     assert run("index").returncode == 0

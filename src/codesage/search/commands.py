@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codesage.search.places import Place
     from codesage.search.searcher import Answer, Searcher
 
-_Path = Annotated[Path, typer.Argument(help="Folder or file.")]
+_Path = Annotated[str, typer.Argument(help="Folder, file, git address or @WORKSPACE.")]
 _Paths = Annotated[
     list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .", show_default=False)
 ]
@@ -153,7 +153,7 @@ def similar(
 
 
 def status(
-    path: _Path = Path("."),
+    path: _Path = ".",
     index_dir: _IndexDir = None,
     model: _Model = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
@@ -165,7 +165,9 @@ def status(
 
         _refuse_both(store, index_dir)
         return show_status(store)
-    searcher = _searcher([str(path)], index_dir, model, update=False)
+    from codesage.search.remote import folders_of
+
+    searcher = _searcher(folders_of(path, clone=False), index_dir, model, update=False)
     faults: list[CodesageError] = []
     for number, place in enumerate(searcher.places):
         try:
@@ -270,7 +272,7 @@ def clear(
     from codesage.search.show import printable
 
     freed = 0
-    for kept in to_clear(list(map(Path, paths or [])), everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
+    for kept in to_clear(paths or [], everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
         size = remove(kept.folder)
         freed += size
         typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
@@ -285,13 +287,14 @@ def clear(
     typer.echo(f"{freed / 1e6:,.1f} MB freed")
 
 
-def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
+def doctor(path: _Path = ".", index_dir: _IndexDir = None, model: _Model = None) -> None:
     """Check the installation, the cache and the index of PATH. Exit code 0: no faults, 1: faults."""
     from codesage.search.maintenance import checked
+    from codesage.search.remote import folders_of
     from codesage.search.show import printable
 
-    faults = 0
-    for finding in checked(path, model, index_dir):
+    faults, folders = 0, list(map(Path, folders_of(path, clone=False)))
+    for finding in checked(folders, model, index_dir):
         faults += bool(finding.remedy)
         remedy = f": {finding.remedy}" if finding.remedy else ""
         typer.echo(f"{'FAULT' if finding.remedy else 'ok':<6}{finding.part}: {printable(finding.state + remedy)}")
