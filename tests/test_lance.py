@@ -27,6 +27,7 @@ from codesage.search.store import fill as filling
 from codesage.search.store import similar as stored
 from codesage.search.store import table
 from codesage.search.store.address import location_of, one_writer
+from codesage.search.store.commands import clones_from
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.query import search as search_store
@@ -253,6 +254,7 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
     assert answer.hits and answer.partial == [
         f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
     ]
+    assert clones_from(address, ALL, (), threshold=0.6, min_lines=3).partial == answer.partial
     fill(address, roots, encoder, Local(encoder))
     clean = f"{address}-clean"
     fill(clean, roots, encoder, Local(encoder))

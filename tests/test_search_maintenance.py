@@ -85,6 +85,23 @@ def test_groups_span_the_paths_that_are_given(root):
     assert {one["path"] for one in alone["results"][0]["functions"]} == {"docs/two.py", "docs/three.py"}
 
 
+def test_clones_of_a_partial_index_say_so(root):
+    for name in ("one", "two"):
+        (root / f"{name}.py").write_text(SUM.format(f"sum_{name}"))
+    options = ("clones", "-t", "py", "--threshold", 0.5, "--no-update")
+    assert run("index").returncode == 0
+    whole = run(*options, "--json")
+    assert json.loads(whole.stdout)["partial"] is False and not whole.stderr
+    index = Index.open(root, folder=None, encoder=ENCODER)
+    with index._writing():
+        index.connection.execute("DELETE FROM pieces WHERE chunk IN (SELECT id FROM chunks WHERE path = 'two.py')")
+    index.close()
+    part = run(*options, "--json")
+    assert json.loads(part.stdout) == {"partial": True, "groups": 0, "results": []} and part.returncode == 1
+    said = "partial: 1 of 8 chunks are not encoded yet: functions in them are left out; 'codesage index .' completes it"
+    assert part.stderr.splitlines() == run(*options).stderr.splitlines() == [said, "nothing found"]
+
+
 def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
     assert run("index", "src", "docs").returncode == 0 and len(kept_indexes()) == 2
     refused = run("clear", ".")

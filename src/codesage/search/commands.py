@@ -239,14 +239,18 @@ def clones(
         from codesage.search.store.commands import clones_from
 
         _refuse_both(store, index_dir)
-        groups = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
+        answer = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
     else:
         searcher = _searcher(paths, index_dir, model, update=not no_update, whole=True)
-        groups = searcher.clones(where, threshold=threshold, min_lines=min_lines)
+        answer = searcher.clones(where, threshold=threshold, min_lines=min_lines)
+    groups = answer.groups
+    for lack in answer.partial:
+        _say(lack)
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
     if as_json:
-        screen.json({"groups": len(groups), "results": [group.as_json() for group in groups[:top]]})
+        results = [group.as_json() for group in groups[:top]]
+        screen.json({"partial": bool(answer.partial), "groups": len(groups), "results": results})
     else:
         screen.groups(groups, top)
     if not groups:

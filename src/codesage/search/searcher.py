@@ -42,6 +42,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of functions that do the same, the closest first."""
+
+    groups: list[Group]
+    partial: list[str]  # as in Answer
+
+
+@dataclass(frozen=True, slots=True)
 class Searcher:
     """Searches places with one encoder and fixed settings."""
 
@@ -104,16 +112,18 @@ class Searcher:
                 sums.append(index.view().language_sums)
         return means_of_sums(sums)
 
-    def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> list[Group]:
+    def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors = [], []
+        chunks, vectors, partial = [], [], []
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
                 functions, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
+                if lack := lacking(index):
+                    partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
             chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
             vectors.append(vectors_ND)
-        return grouped(chunks, np.concatenate(vectors), threshold)
+        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial)
 
     def _answer(
         self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int, vector_D: np.ndarray | None
