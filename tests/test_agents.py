@@ -131,6 +131,9 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
         ("search", {"query": "x", "path": "/etc"}, "not in a folder that may be searched"),
         ("search", {"query": "x", "path": "gone"}, "not in a folder that may be searched"),
         ("search", {"query": "x", "path": "link"}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "a\0b"}, r"'a\x00b' is not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "~nosuchuser/x"}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "x" * 300}, "not in a folder that may be searched"),
         ("search", {"query": "  "}, "the query is empty"),
         ("search", {"query": "x", "language": "cobol"}, "unknown language 'cobol'"),
         ("similar", {"path": "sub", "line": 1}, "sub is not a file"),
@@ -149,14 +152,84 @@ def test_arguments_out_of_range_are_refused(folders, arguments):
     assert call(server_of(folders), "search", **arguments).is_error
 
 
+def test_the_number_of_a_line_has_a_limit(folders):
+    refused = call(server_of(folders), "similar", path="files.py", line=10**20)
+    assert refused.is_error and "less than or equal to 2147483647" in refused.content[0].text
+
+
+@pytest.fixture
+def clones(tmp_path):
+    """A folder with two repositories, one of them a level deeper, which hold a copy of one function."""
+    for name in ("one/a.py", "group/two/dup.py"):
+        file = tmp_path / "clones" / name
+        (file.parent / ".git").mkdir(parents=True)
+        file.write_text(CODE["files.py"])
+    (tmp_path / "clones/group/two/gen.py").write_text("def made():\n    return 1\n")
+    (tmp_path / "clones/group/two/.gitignore").write_text("gen.py\n")
+    return tmp_path / "clones"
+
+
+def test_repositories_in_a_folder_of_clones_are_searched(clones, encoder):
+    folders = Folders([clones], lambda: encoder)
+    files = {"one/a.py", "group/two/dup.py"}
+
+    def paths(answer):
+        assert answer.root == str(clones) and answer.partial == ""
+        return {hit.chunk.path for hit in answer.hits}
+
+    assert paths(folders.search("read a text file", language="python")) == files
+    assert paths(folders.search("read a text file", path="one")) == {"one/a.py"}
+    assert paths(folders.search("read a text file", path="group", language="python")) == {"group/two/dup.py"}
+    assert paths(folders.search("read a text file", path=str(clones / "one/a.py"))) == {"one/a.py"}
+    assert paths(folders.search("read a text file", glob="one/*.py")) == {"one/a.py"}
+    best = folders.similar("one/a.py", 1, top=1).hits[0]
+    assert (best.chunk.path, best.chunk.name) == ("group/two/dup.py", "read_text")
+    states = {status.root: status.files for status, _ in folders.status()}
+    assert states == {str(clones): 0, str(clones / "group/two"): 2, str(clones / "one"): 1}
+
+
+def test_a_path_belongs_to_its_innermost_root(clones, encoder):
+    folders = Folders([clones, clones / "one"], lambda: encoder)
+    for path in (str(clones / "one/a.py"), "one", "a.py"):
+        answer = folders.search("read a text file", path=path)
+        assert answer.root == str(clones / "one") and {hit.chunk.path for hit in answer.hits} == {"a.py"}, path
+
+
+def test_repositories_in_a_repository_are_named_and_answer_when_asked(tree, encoder):
+    (tree / ".git").mkdir()
+    for name in ("parser", "deep/lexer"):
+        (tree / "lib" / name / ".git").mkdir(parents=True)
+        (tree / "lib" / name / "code.py").write_text("def total(numbers):\n    return sum(numbers)\n")
+    folders = Folders([tree], lambda: encoder)
+    note = "nested repositories are not part of it (2), give one as path to search it: lib/deep/lexer, lib/parser"
+    assert folders.search("total").partial == folders.search("total", path="lib").partial == note
+    assert folders.search("total", path="sub").partial == ""
+    answer = folders.search("total", path="lib/parser")
+    assert [hit.chunk.path for hit in answer.hits] == ["lib/parser/code.py"] and answer.partial == ""
+    assert "files.py" in [hit.chunk.path for hit in folders.similar("lib/parser/code.py", 1).hits]
+
+
+def test_with_one_index_the_clones_in_a_folder_are_named(clones, encoder, tmp_path):
+    folders = Folders([clones], lambda: encoder, index_dir=tmp_path / "index")
+    assert folders.search("total").partial.endswith("give one as path to search it: group/two, one")
+
+
+def test_a_path_that_is_not_indexed_is_named(clones, encoder):
+    (clones / "one/data.bin").write_bytes(b"\0")
+    folders = Folders([clones], lambda: encoder)
+    for path, reason in (("group/two/gen.py", ": git ignores it, or it holds no files"), ("one/data.bin", " (binary)")):
+        answer = folders.search("made", path=path)
+        assert answer.hits == [] and answer.partial == f"{path} is not indexed{reason}"
+
+
 def test_a_question_does_not_wait_for_the_whole_index(tree, encoder, tmp_path, monkeypatch):
     folders = Folders([tree], lambda: encoder, index_dir=tmp_path / "index", patience=0.5, fresh=0.0)
     proceed, update = threading.Event(), Index.update
 
-    def slow(self, encoder, *, progress, encoding):
+    def slow(self, encoder, *, progress=lambda done, total: None, **options):
         progress(1, 3)
         proceed.wait(20)
-        return update(self, encoder, progress=progress, encoding=encoding)
+        return update(self, encoder, progress=progress, **options)
 
     monkeypatch.setattr(Index, "update", slow)
     deadline = time.monotonic() + 20

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from codesage.encoder.centring import without_language
+from codesage.encoder.centring import language_means, means_of_sums, without_language
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -43,3 +43,19 @@ def test_rows_are_of_unit_length_and_names_match() -> None:
     assert np.isfinite(without_language(np.repeat(vectors[:1], 40, 0), ["c"] * 40)).all()  # all vectors equal
     with pytest.raises(ValueError, match="50 vectors, but 1 languages"):
         without_language(vectors, ["java"])
+
+
+def test_the_means_of_several_sets_are_those_of_one() -> None:
+    vectors = _unit(np.random.default_rng(3).normal(size=(60, 8)) + 1)
+    languages = ["go"] * 20 + ["c"] * 39 + ["php"]
+    sums = []
+    for rows in (range(0, 30), range(30, 31), range(31, 60)):
+        own = {name: [row for row in rows if languages[row] == name] for name in languages}
+        sums.append({name: (vectors[chosen].sum(0), len(chosen)) for name, chosen in own.items() if chosen})
+    means, expected = means_of_sums(sums), language_means(vectors, languages)
+    assert means.keys() == expected.keys() == {"go", "c"}
+    for name, mean_D in expected.items():
+        np.testing.assert_allclose(means[name], mean_D, atol=1e-6)
+    none = {"java": (np.zeros(8, np.float32), 0)}
+    np.testing.assert_allclose(means_of_sums([*sums, none])["java"], vectors.sum(0) / 76, atol=1e-6)
+    assert means_of_sums(sums[1:2]) == means_of_sums([]) == {}

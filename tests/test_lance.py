@@ -27,6 +27,7 @@ from codesage.search.store import fill as filling
 from codesage.search.store import similar as stored
 from codesage.search.store import table
 from codesage.search.store.address import location_of, one_writer
+from codesage.search.store.commands import clones_from
 from codesage.search.store.conditions import changed
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
@@ -199,6 +200,8 @@ def test_servers_answer_from_a_store(made, tmp_path):
     assert (state.root, state.folder, partial) == (root.as_posix(), store.address, "") and state.chunks > 50
     with pytest.raises(CodesageError, match="the map is of a local index"):
         folders.map(10)
+    with pytest.raises(CodesageError, match=r"has no files of '\\x00'"):
+        folders.search("index", path="\0")
     with pytest.raises(CodesageError, match="has no files of /etc"):
         folders.search("password", path="/etc")
     with pytest.raises(CodesageError, match="give a store or folders, not both"):
@@ -252,6 +255,7 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
     assert answer.hits and answer.partial == [
         f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
     ]
+    assert clones_from(address, ALL, (), threshold=0.6, min_lines=3).partial == answer.partial
     fill(address, roots, encoder, Local(encoder))
     clean = f"{address}-clean"
     fill(clean, roots, encoder, Local(encoder))

@@ -16,6 +16,7 @@ import rignore
 
 import codesage
 from codesage import CodesageError
+from codesage.encoder.centring import without_language
 from codesage.search import floor
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
@@ -31,6 +32,7 @@ FILES = {
     "docs/retry.md": "# Retry\n\nHow often a call is repeated.\n",
     "settings.yaml": "retry: 3\npause: 2\n",
 }
+LOOP = "def total(numbers):\n    result = 0\n    for number in numbers:\n        result += number\n    return result\n"
 
 
 @pytest.fixture
@@ -195,6 +197,9 @@ def test_a_place_without_code_is_one_clear_line(root):
         ("nowhere.py:1", "nowhere.py is not indexed:"),
         ("/etc/hosts:1", "is in none of the folders"),
         ("src/gap.py", "expected FILE:LINE"),
+        ("src/gap.py:2147483647", "is after the last line of code, 6"),
+        ("src/gap.py:2147483648", "2147483648 is too large for the number of a line"),
+        (f"src/gap.py:{'9' * 5000}", "expected one up to 2147483647"),
     ):
         refused = run("similar", place)
         assert refused.returncode == 2 and message in refused.stderr and not refused.stdout, place
@@ -277,6 +282,63 @@ def test_a_folder_of_clones_is_searched_as_several_repositories(root, tmp_path, 
     assert set(answer.stdout.splitlines()) == {"clones/one/code.py", "clones/group/two/code.py"}, answer.stderr
 
 
+@pytest.fixture
+def clones(root, tmp_path, monkeypatch):
+    """A folder with two repositories that hold a copy of one function, and the working folder is in it."""
+    folder = tmp_path / "clones"
+    for name, text in (("one/a.py", LOOP), ("two/dup.py", LOOP), ("two/other.py", "def quagga():\n    return 1\n")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+        (folder / name).parent.joinpath(".git").mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_similar_code_is_searched_in_all_paths_that_are_given(clones):
+    for given in ([], ["."], ["one", "two"], ["two", "one"]):
+        answer = run("similar", "one/a.py:1", *given, "-k", 1, "--jsonl")
+        assert answer.returncode == 0, answer.stderr
+        hit = json.loads(answer.stdout)
+        assert hit["path"] == "two/dup.py" and hit["score"] > 0.9, given
+    assert run("similar", "one/a.py:1", "one", "-l").returncode == 1
+    assert "is in none of the folders" in run("similar", "one/a.py:1", "two").stderr
+
+
+def test_similar_code_of_several_paths_is_compared_without_the_means_of_all(root):
+    (root / "src/again.js").write_text(FILES["src/pkg/http.js"].replace("fetchPage", "readPage"))
+    (root / "docs/more.py").write_text(FILES["src/retry.py"])
+    lines = run("similar", "src/pkg/http.js:1", "src", "docs", "--jsonl").stdout.splitlines()
+    scores = {hit["path"]: hit["score"] for hit in map(json.loads, reversed(lines))}  # the best of each file
+    views = [Index.open(root / name, folder=None, encoder=ENCODER).view() for name in ("src", "docs")]
+    paths = [f"src/{path}" for path in views[0].paths] + [f"docs/{path}" for path in views[1].paths]
+    languages = views[0].languages + views[1].languages
+    vectors = without_language(np.concatenate([view.vectors_PD for view in views]), languages)
+    products = vectors @ vectors[paths.index("src/pkg/http.js")]
+    expected = {path: score for score, path in sorted(zip(products.tolist(), paths, strict=True))}
+    assert set(scores) == {"src/again.js", "src/pkg/http.rs", "src/retry.py", "docs/more.py"}
+    assert scores == pytest.approx({path: expected[path] for path in scores}, abs=1e-5)
+
+
+def test_status_shows_each_repository_of_a_folder_of_clones(clones):
+    assert run("index").returncode == 0
+    blocks = run("status").stdout.split("\n\n")
+    assert [re.findall("(?m)^(?:root|files): (.*)", block) for block in blocks] == [[".", "0"], ["one", "1"], ["two", "2"]]
+    (clones / "one/data.bin").write_bytes(b"\0")
+    (clones / "three/.git").mkdir(parents=True)
+    assert run("index", "one").returncode == 0
+    assert run("status", "--skipped").stdout == "one/data.bin: binary\n"
+    unindexed = run("status")
+    assert unindexed.stdout.count("root: ") == 3 and unindexed.returncode == 2
+    assert "three has no index" in unindexed.stderr and unindexed.stderr.count("\n") == 1
+
+
+def test_skipped_files_are_those_below_the_path_that_is_given(root):
+    for name in ("data.bin", "src/more.bin"):
+        (root / name).write_bytes(b"\0")
+    assert run("index").returncode == 0
+    assert run("status", "src", "--skipped").stdout == "src/more.bin: binary\n"
+
+
 def test_forms_of_output(root):
     document = json.loads(run("search", "retry", "--json", "--explain").stdout)
     lines = list(map(json.loads, run("search", "retry", "--jsonl", "-e", "sleep").stdout.splitlines()))
@@ -284,6 +346,7 @@ def test_forms_of_output(root):
     assert document["results"][0]["parts"] and document["results"][0]["stale"] is False
     assert [(one["path"], one["matching_lines"]) for one in lines] == [("src/retry.py", [6])]
     around = run("search", "retry", "-t", "py", "-k", 1, "-C", 1).stdout.splitlines()
+    assert run("search", "retry", "-t", "py", "-k", 1, "-C", 10**9).stdout.count("\n") == 9  # all lines of the file
     assert around[0].startswith("src/retry.py:4: retry  ") and around[1:] == [
         "    3  ",
         "    4: def retry(call):",
@@ -389,6 +452,23 @@ def test_skipped_files_are_named_with_their_reason(root):
     assert run("status", "--skipped").stdout.splitlines() == [".env: secret", "data.bin: binary"]
 
 
+def listed(only):
+    return {option: [value] for option, value in only.items()}
+
+
+def test_an_index_that_stays_open_is_opened_again_after_a_rebuild(root):
+    with codesage.Index("src", model=ENCODER) as index:
+        assert index.search("retry", types="py")
+        for act in (index.update, lambda: index.search("retry"), lambda: index.search("retry", update=False), index.status):
+            assert run("index", "src", "--rebuild").returncode == 0
+            act()
+            assert index.search("retry", update=False, types="py")[0].chunk.path == "src/retry.py"
+        assert index.status()[0].files == 3 and run("clear", "src").returncode == 0
+        with pytest.raises(CodesageError, match="has no index"):
+            index.search("retry", update=False)
+        assert index.search("retry", types="py")[0].chunk.path == "src/retry.py"
+
+
 def test_search_from_python(root):
     hit = codesage.search("retry a call", types=["py"], model=ENCODER)[0]
     assert (hit.chunk.path, hit.chunk.name) == ("src/retry.py", "retry")
@@ -404,6 +484,12 @@ def test_search_from_python(root):
         assert "quagga" not in [hit.chunk.name for hit in index.search("quagga", update=False)]
         index.update()
         assert index.search("quagga", update=False)[0].chunk.name == "quagga" and index.status()[0].files == 6
+    assert codesage.search("retry", globs="", patterns="", types="", model=ENCODER) == codesage.search("retry", model=ENCODER)
+    for only in ({"patterns": "sleep"}, {"globs": "src/*.py"}, {"types": "py"}):
+        one, several = (
+            {hit.chunk.path for hit in codesage.search("retry", **kind, model=ENCODER)} for kind in (only, listed(only))
+        )
+        assert one == several and "src/retry.py" in one <= {"src/retry.py", "src/late.py"}, only
     for wrong in (
         lambda: codesage.search("x", "nowhere", model=ENCODER),
         lambda: codesage.similar("x", model=ENCODER),

@@ -87,6 +87,23 @@ def test_groups_span_the_paths_that_are_given(root):
     assert {one["path"] for one in alone["results"][0]["functions"]} == {"docs/two.py", "docs/three.py"}
 
 
+def test_clones_of_a_partial_index_say_so(root):
+    for name in ("one", "two"):
+        (root / f"{name}.py").write_text(SUM.format(f"sum_{name}"))
+    options = ("clones", "-t", "py", "--threshold", 0.5, "--no-update")
+    assert run("index").returncode == 0
+    whole = run(*options, "--json")
+    assert json.loads(whole.stdout)["partial"] is False and not whole.stderr
+    index = Index.open(root, folder=None, encoder=ENCODER)
+    with index._writing():
+        index.connection.execute("DELETE FROM pieces WHERE chunk IN (SELECT id FROM chunks WHERE path = 'two.py')")
+    index.close()
+    part = run(*options, "--json")
+    assert json.loads(part.stdout) == {"partial": True, "groups": 0, "results": []} and part.returncode == 1
+    said = "partial: 1 of 8 chunks are not encoded yet: functions in them are left out; 'codesage index .' completes it"
+    assert part.stderr.splitlines() == run(*options).stderr.splitlines() == [said, "nothing found"]
+
+
 def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
     assert run("index", "src", "docs").returncode == 0 and len(kept_indexes()) == 2
     refused = run("clear", ".")
@@ -100,6 +117,13 @@ def test_clear_removes_indexes_and_nothing_else(root, tmp_path):
     assert "vectors: " in run("clear", "--all").stdout and kept_indexes() == []
     assert run("index", "src", "--index-dir", tmp_path / "own").returncode == 0
     (tmp_path / "own" / "thesis.txt").write_text("mine")
+    (root / "docs").mkdir()
+    for path in ("docs", "."):
+        refused = run("clear", path, "--index-dir", tmp_path / "own")
+        assert refused.returncode == 2 and f"is the index of {root}/src, not of {path}" in refused.stderr
+    assert (tmp_path / "own/index.sqlite").exists()
+    assert run("index", "src", "--index-dir", tmp_path / "named").returncode == 0
+    assert run("clear", "src", "--index-dir", tmp_path / "named").returncode == 0 and not (tmp_path / "named").exists()
     assert run("clear", "--index-dir", tmp_path / "own").returncode == 0
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["thesis.txt"]
     for wrong in (("--index-dir", root), ("src", "--all"), ("--gone", "--vectors")):
@@ -111,7 +135,7 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     monkeypatch.setattr(HashingEncoder, "max_tokens", 64, raising=False)
 
     def faults():
-        return {finding.part: finding for finding in checked(Path("."), None, None) if finding.remedy}
+        return {finding.part: finding for finding in checked([Path(".")], None, None) if finding.remedy}
 
     assert "codesage index ." in faults()["index"].remedy
     assert run("index").returncode == 0

@@ -5,8 +5,10 @@ import subprocess
 import pytest
 
 from codesage import CodesageError
+from codesage.search.maintenance import kept_indexes
 from codesage.search.remote import cloned, clones_folder, is_url, set_workspace, workspaces
 from command_line import run
+from test_search import HashingEncoder
 from test_search_commands import root
 
 __all__ = ["root"]  # the fixture
@@ -42,6 +44,25 @@ def test_a_repository_elsewhere_is_cloned_once_and_searched(origin):
     assert run("index", url).returncode == 0  # fetches
     assert f"{clone}/late.py\n" in run("search", "okapi", url, "-l").stdout
     assert "clones: " in run("clear", "--all").stdout and not clones_folder().exists()
+
+
+def test_addresses_and_workspaces_are_maintained_like_paths(origin, root, monkeypatch):
+    monkeypatch.setattr(HashingEncoder, "max_tokens", 64, raising=False)
+    url, _ = origin
+    for command in ("status", "doctor", "clear"):
+        refused = run(command, url)
+        assert refused.returncode == 2 and f"{url} has no clone here: 'codesage index {url}'" in refused.stderr
+        assert refused.stderr.count("\n") == 1 and not clones_folder().exists()
+    assert run("workspace", "add", "both", "src", url).returncode == 0 and run("index", "@both").returncode == 0
+    (clone,) = clones_folder().iterdir()
+    assert f"root: {clone}\n" in run("status", url).stdout and "state: complete" in run("status", url).stdout
+    assert run("status", "@both").stdout.count("root: ") == 2
+    parts = run("doctor", "@both").stdout
+    assert f"ok    {clone}, index, state: complete" in parts and f"ok    {root / 'src'}, index, state: complete" in parts
+    assert run("doctor", url).returncode == 0
+    assert {kept.root for kept in kept_indexes()} == {str(root / "src"), str(clone)}
+    assert run("clear", url).returncode == 0 and [kept.root for kept in kept_indexes()] == [str(root / "src")]
+    assert run("index", "@both").returncode == 0 and run("clear", "@both").returncode == 0 and kept_indexes() == []
 
 
 @pytest.mark.parametrize("url", ["file:///nowhere/at/all", "ext::sh -c 'touch owned'", "file://user:secret@/nowhere"])

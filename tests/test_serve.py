@@ -160,6 +160,10 @@ def test_search_similar_map_and_status(client, served):
     [
         ("/search?q=x&path=/etc", "not in a folder"),
         ("/search?q=x&path=..", "not in a folder"),
+        ("/search?q=x&path=%00", r"'\x00' is not in a folder"),
+        ("/search?q=x&path=~nosuchuser/x", "not in a folder"),
+        (f"/search?q=x&path={'x' * 300}", "not in a folder"),
+        (f"/similar?path=files.py&line={10**20}", "line: Input should be less than or equal to 2147483647"),
         ("/search", "q: Field required"),
         ("/search?q=x&limit=0", "limit"),
         ("/similar?path=files.py&line=900", "after the last line of code"),

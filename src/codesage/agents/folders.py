@@ -2,32 +2,40 @@
 
 In: allowed roots, questions. Out: hits, and how complete the index was. Indexes are updated in the background. A query waits a
 few seconds for the update; after that it is answered from what is indexed so far, and the answer says so. A path outside the
-roots is refused, and so is a link that leads out of them.
+roots is refused, and so is a link that leads out of them. A repository inside a root has an index of its own.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from codesage.encoder.centring import means_of_sums
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.database import Busy
-from codesage.search.filters import filter_of
+from codesage.search.files import IN_PART, NESTED
+from codesage.search.filters import filter_of, is_below
 from codesage.search.folders import default_folder
 from codesage.search.index import Index, Status
 from codesage.search.maps import map_of
+from codesage.search.places import Place, clones_below, innermost_repository
 from codesage.search.query import search as search_in
-from codesage.search.similar import similar
+from codesage.search.searcher import merged, nearest
+from codesage.search.similar import nearest_to, subject_at
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most
+_READERS = 2  # indexes whose files are read at a time; one is encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits in one root, with paths below it, and the state of its index. Without a root, paths are absolute."""
+    """Hits in one root, with paths below it, and the state of its indexes. Without a root, paths are absolute."""
 
     root: str
     hits: list[Hit]
@@ -35,9 +43,12 @@ class Answer:
     partial: str = ""  # why the index may lack files; "": it lacks none
 
 
+_Question = Callable[[Index, Place], tuple[list[Hit], float]]  # hits, and the cosine of the nearest, see searcher.merged
+
+
 @dataclass(slots=True)
 class _Upkeep:
-    """The indexing of one root, in a thread of its own."""
+    """The indexing of one root or repository, in a thread of its own."""
 
     running: threading.Thread | None = None
     ended: float = 0.0  # time.monotonic() of the last end
@@ -99,54 +110,103 @@ class Folders:
         self._load, self._index_dir, self._patience, self._fresh = load, index_dir, patience, fresh
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
-        self._upkeep = {root: _Upkeep() for root in self.roots}
+        self._upkeep: dict[Path, _Upkeep] = {}
+        self._readers, self._encoders = threading.Semaphore(_READERS), threading.Semaphore(1)
 
     def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
-        """The best chunks for `query` below `path` ("": the first root). CodesageError for a path outside the roots."""
+        """The best chunks for `query` below `path` ("": the first root). CodesageError for a path outside the roots.
+
+        The repositories in a folder of clones are searched too.
+        """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
-        root, below = self.locate(path)
-        where = filter_of([language] if language else [], [glob] if glob else [], below=below)
-        return self._answer(root, lambda index: search_in(index, self.encoder(), query, top=top, where=where))
+        root, real = self._located(path)
+        places = self._places(root, real)
+        where = filter_of([language] if language else [], [glob] if glob else [])
+        self._refreshed([place.root for place in places])
+        vector_D = self.encoder().encode([query], kind="text")[0] if len(places) > 1 else None
+
+        def ask(index: Index, place: Place) -> tuple[list[Hit], float]:
+            narrowed = replace(where, below=place.below, named=place.shown)
+            hits = search_in(index, self.encoder(), query, top=top, where=narrowed)
+            return hits, nearest(index, vector_D, hits) if vector_D is not None and hits else 0.0
+
+        return self._answer(root, places, ask, top)
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
-        """The chunks most similar to the one at `line` of the file `path`."""
-        root, below = self.locate(path)
-        if not below or not (root / below).is_file():
+        """The chunks of the root most similar to the one at `line` of the file `path`."""
+        root, real = self._located(path)
+        if not real.is_file():
             raise CodesageError(f"{path} is not a file: give a file and a line")
-        return self._answer(root, lambda index: similar(index, below, line, top=top, encoder=self.encoder()))
+        holder = self._places(root, real)[0]
+        whole = Place(holder.root, "", _shown(holder.root, root))
+        places = list(dict.fromkeys([*self._places(root, root), whole]))
+        self._refreshed([place.root for place in places])
+        with closing(self.opened(holder.root)) as index:
+            subject = subject_at(index, holder.below, line, self.encoder())
+        means = self._means(places)
+
+        def ask(index: Index, place: Place) -> tuple[list[Hit], float]:
+            return nearest_to(index, subject, means=means, top=top, encoder=self.encoder()), 0.0
+
+        return self._answer(root, places, ask, top)
 
     def status(self) -> list[tuple[Status, str]]:
-        """Of each root: what its index holds, and why it may lack files ("": it lacks none)."""
+        """Of each root, and of each repository in a folder of clones: what its index holds, and why it may lack files.
+
+        The reason is "" if it lacks none.
+        """
+        indexed = list(dict.fromkeys(place.root for root in self.roots for place in self._places(root, root)))
+        self._refreshed(indexed)
         statuses = []
-        for root in self.roots:
-            partial = self._refreshed(root)
-            index = self.opened(root)
-            statuses.append((index.status(), partial))
-            index.connection.close()
+        for root in indexed:
+            with closing(self.opened(root)) as index:
+                statuses.append((index.status(), self._lack([root])))
         return statuses
 
     def map(self, most: int) -> dict:
         """Points for up to `most` functions of the first root, see search.maps."""
-        index = self.opened(self.roots[0])
-        try:
+        with closing(self.opened(self.roots[0])) as index:
             return map_of(index, most=most)
-        finally:
-            index.connection.close()
 
-    def locate(self, path: str) -> tuple[Path, str]:
-        """The root that holds `path`, and the path below it, "" for the root itself. CodesageError when none does."""
+    def _located(self, path: str) -> tuple[Path, Path]:
+        """The innermost root that holds `path` ("": the first root), and its real path. CodesageError when none does."""
         if not path:
-            return self.roots[0], ""
-        given = Path(path).expanduser()
-        for start in [given] if given.is_absolute() else [root / given for root in self.roots]:
-            real = start.resolve()
-            for root in self.roots:
-                if real.exists() and real.is_relative_to(root):
-                    below = real.relative_to(root).as_posix()
-                    return root, "" if below == "." else below
+            return self.roots[0], self.roots[0]
+        try:
+            given = Path(path).expanduser()
+            for start in [given] if given.is_absolute() else [root / given for root in self.roots]:
+                real = start.resolve()
+                holders = [root for root in self.roots if real.is_relative_to(root)]
+                if holders and real.exists():
+                    return max(holders, key=lambda root: len(root.parts)), real
+        except (OSError, RuntimeError, ValueError):  # a name that is too long, of no user, or with a null byte
+            pass
         allowed = ", ".join(map(str, self.roots))
-        raise CodesageError(f"{path} is not in a folder that may be searched: expected a path below {allowed}")
+        named = path if path.isprintable() else ascii(path)
+        raise CodesageError(f"{named} is not in a folder that may be searched: expected a path below {allowed}")
+
+    def _places(self, root: Path, real: Path) -> list[Place]:
+        """The parts of indexes that hold a file or folder, that of the folder itself first. What they show is below `root`.
+
+        A repository inside the root has an index of its own. So have the clones in a folder of clones. With `index_dir` there
+        is one index.
+        """
+        if self._index_dir is not None:
+            return [Place(root, _shown(real, root), _shown(real, root))]
+        repository = innermost_repository(real, root)
+        clones = [Place(clone, "", _shown(clone, root)) for clone in clones_below(real)]
+        return [Place(repository, _shown(real, repository), _shown(real, root)), *clones]
+
+    def _means(self, places: Sequence[Place]) -> dict[str, np.ndarray] | None:
+        """The mean vector of each language in all places, None for one place: its own are taken."""
+        if len(places) == 1:
+            return None
+        sums = []
+        for place in places:
+            with closing(self.opened(place.root)) as index:
+                sums.append(index.view().language_sums)
+        return means_of_sums(sums)
 
     def encoder(self) -> Encoder:
         """The encoder, loaded once."""
@@ -155,52 +215,74 @@ class Folders:
                 self._encoder = self._load()
             return self._encoder
 
-    def _answer(self, root: Path, ask: Callable[[Index], list[Hit]]) -> Answer:
-        partial = self._refreshed(root)
-        index = self.opened(root)
-        try:
-            return Answer(str(root), ask(index), index.status().files, partial)
-        finally:
-            index.connection.close()
+    def _answer(self, root: Path, places: Sequence[Place], ask: _Question, top: int) -> Answer:
+        """The best hits of all places."""
+        lack, lists, files, left_out = self._lack([place.root for place in places]), [], 0, []
+        for place in places:
+            with closing(self.opened(place.root)) as index:
+                hits, near = ask(index, place)
+                lists.append(([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits], near))
+                files += index.status().files
+                left_out.append("" if lack else _left_out(index, place, places))
+        return Answer(str(root), merged(lists)[:top], files, "; ".join(filter(None, [lack, *left_out])))
 
     def opened(self, root: Path) -> Index:
         """The index of a root, for one thread; close its connection."""
         encoder = self.encoder()
         return Index.open(root, folder=self._index_dir or default_folder(root, encoder.fingerprint), encoder=encoder)
 
-    def _refreshed(self, root: Path) -> str:
-        """Wait for the index, up to `patience` seconds; returns why it may lack files."""
-        upkeep = self._upkeep[root]
+    def _refreshed(self, roots: Sequence[Path]) -> None:
+        """Wait for the indexes, up to `patience` seconds."""
+        until = time.monotonic() + self._patience
+        whole_until = until - max(0.0, self._patience - _SHORT)
+        updates = [(upkeep, self._started(root, upkeep)) for root, upkeep in zip(roots, self._upkeeps(roots), strict=True)]
+        for _, running in updates:
+            if running is not None:
+                running.join(max(0.0, whole_until - time.monotonic()))
+        for upkeep, running in updates:
+            if running is not None and running.is_alive():
+                upkeep.read.wait(max(0.0, until - time.monotonic()))
+
+    def _upkeeps(self, roots: Sequence[Path]) -> list[_Upkeep]:
+        return [self._upkeep.setdefault(root, _Upkeep()) for root in roots]
+
+    def _started(self, root: Path, upkeep: _Upkeep) -> threading.Thread | None:
+        """The update of an index, which is started if the last look at the files is old. None if there is nothing to do."""
         with upkeep.lock:
             if upkeep.running is None and time.monotonic() - upkeep.ended > self._fresh:
-                upkeep.failed = ""
+                upkeep.failed, upkeep.done, upkeep.total = "", 0, 0
                 upkeep.read.clear()
                 upkeep.running = threading.Thread(target=self._update, args=(root, upkeep), daemon=True)
                 upkeep.running.start()
-            running = upkeep.running
-        if running is not None:
-            running.join(min(self._patience, _SHORT))
-            if running.is_alive():
-                upkeep.read.wait(max(0.0, self._patience - _SHORT))
-        if upkeep.failed:
-            return upkeep.failed
-        if running is not None and running.is_alive():
-            if upkeep.read.is_set():
-                return "not all code is encoded yet: ranked by words, static vectors, and the encoder for the best"
-            counted = f": {upkeep.done:,} of {upkeep.total:,} files" if upkeep.total else ""
+            return upkeep.running
+
+    def _lack(self, roots: Sequence[Path]) -> str:
+        """Why the indexes may lack files, "" if they lack none."""
+        upkeeps = self._upkeeps(roots)
+        if failures := [upkeep.failed for upkeep in upkeeps if upkeep.failed]:
+            return "; ".join(dict.fromkeys(failures))
+        running = [upkeep for upkeep in upkeeps if upkeep.running is not None]
+        reading = [upkeep for upkeep in running if not upkeep.read.is_set()]
+        if reading:
+            done, total = sum(upkeep.done for upkeep in reading), sum(upkeep.total for upkeep in reading)
+            counted = f": {done:,} of {total:,} files" if all(upkeep.total for upkeep in reading) else ""
             return f"indexing is under way{counted}, ask again later for all"
-        return ""
+        return "not all code is encoded yet: ranked by words, static vectors, and the encoder for the best" if running else ""
 
     def _update(self, root: Path, upkeep: _Upkeep) -> None:
         def on_progress(done: int, total: int) -> None:
             upkeep.done, upkeep.total = done, total
 
+        def on_encoding(done: int, total: int) -> None:
+            upkeep.read.set()
+
         try:
-            index = self.opened(root)
-            try:
-                index.update(self.encoder(), progress=on_progress, encoding=lambda done, total: upkeep.read.set())
-            finally:
-                index.connection.close()
+            with closing(self.opened(root)) as index:
+                with self._readers:
+                    index.update(self.encoder(), progress=on_progress, encoding=on_encoding, seconds=0.0)
+                if index.unencoded:
+                    with self._encoders:
+                        index.update(self.encoder(), encoding=on_encoding)
         except Busy:
             upkeep.failed = "another process is indexing this folder, ask again later for all files"
         except CodesageError as error:
@@ -209,3 +291,33 @@ class Folders:
             with upkeep.lock:
                 upkeep.running, upkeep.ended = None, time.monotonic()
             upkeep.read.set()
+
+
+def _shown(path: Path, above: Path) -> str:
+    """A path relative to a folder that holds it, "" for the folder itself."""
+    return "" if path == above else path.relative_to(above).as_posix()
+
+
+def _left_out(index: Index, place: Place, searched: Sequence[Place]) -> str:
+    """What of a place its index leaves out without a trace in the answer; "" for nothing.
+
+    These are repositories in it that are not among the places `searched`, and a path that is not indexed.
+    """
+    own = {other.root for other in searched}
+    skipped = index.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
+    reasons = {path: reason for path, reason in skipped if is_below(path, place.below)}
+    nested = [path for path, reason in reasons.items() if reason in NESTED and index.root / path not in own]
+    if nested:
+        named = ", ".join(map(place.shown, nested[:3])) + (", ..." if len(nested) > 3 else "")
+        return f"nested repositories are not part of it ({len(nested):,}), give one as path to search it: {named}"
+    if not place.below or _has_files(index, place.below):
+        return ""
+    reason = f" ({reasons[place.below]})" if place.below in reasons else ": git ignores it, or it holds no files"
+    return f"{place.shown(place.below)} is not indexed{reason}"
+
+
+def _has_files(index: Index, below: str) -> bool:
+    """Whether an index holds text of a file, or files of a folder."""
+    condition = f"(path = ? AND (reason = '' OR reason LIKE '%{IN_PART}')) OR (path > ? AND path < ?)"
+    values = (below, f"{below}/", f"{below}0")
+    return index.connection.execute(f"SELECT 1 FROM files WHERE {condition} LIMIT 1", values).fetchone() is not None

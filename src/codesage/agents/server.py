@@ -18,6 +18,7 @@ import codesage
 from codesage.agents.folders import Answer, Searched
 from codesage.errors import CodesageError
 from codesage.records import Hit
+from codesage.search.places import LAST_LINE
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
@@ -86,7 +87,7 @@ def server_of(folders: Searched) -> MCPServer:
     @server.tool(title="Find similar code", annotations=_READ_ONLY)
     def similar(
         path: Annotated[str, Field(description="File, absolute or below a root.")],
-        line: Annotated[int, Field(ge=1, description="A line of the function, counted from 1.")],
+        line: Annotated[int, Field(ge=1, le=LAST_LINE, description="A line of the function, counted from 1.")],
         limit: _Limit = 8,
         lines: _Lines = 6,
     ) -> Annotated[CallToolResult, SearchAnswer]:

@@ -5,7 +5,8 @@ outweighs what the code does. It is estimated by the mean of each language's vec
 estimate is poor, so less of it is subtracted.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +34,24 @@ def language_means(vectors_ND: np.ndarray, languages: Sequence[str]) -> dict[str
         if len(rows) > 1:
             means[name] = vectors_ND[rows].mean(axis=0) * (len(rows) / (len(rows) + TRUST))
     return means
+
+
+def means_of_sums(all_sums: Sequence[Mapping[str, tuple[np.ndarray, int]]]) -> dict[str, np.ndarray]:
+    """The means of `language_means` for several sets together, each given as the sum and the number of its vectors by language.
+
+    Empty if there is only one language. A language without vectors has the mean of all.
+    """
+    sums: dict[str, np.ndarray] = {}
+    counts: Counter[str] = Counter()
+    for name, (sum_D, count) in (item for one in all_sums for item in one.items()):
+        sums[name] = sums[name] + sum_D if name in sums else sum_D
+        counts[name] += count
+    total = counts.total()
+    if len(sums) < 2 or not total:
+        return {}
+    means = {name: sum_D / np.float32(counts[name] + TRUST) for name, sum_D in sums.items() if counts[name] > 1}
+    mean_D = np.sum(list(sums.values()), axis=0) / np.float32(total + TRUST)
+    return means | {name: mean_D for name in sums if not counts[name]}
 
 
 def minus_means(vectors_ND: np.ndarray, languages: Sequence[str], means: dict[str, np.ndarray]) -> np.ndarray:

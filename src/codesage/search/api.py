@@ -61,8 +61,8 @@ class Index:
         """The `top` best chunks for `query`, in plain words or code.
 
         `update`: look for changes first. `weak`: answer also when no code matches the query. `only` restricts, before the best
-        are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]. CodesageError for an empty
-        query or an invalid filter.
+        are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]; a string alone is one of
+        these. CodesageError for an empty query or an invalid filter.
         """
         return self._searcher_for(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak).hits
 

@@ -15,9 +15,11 @@ from codesage.errors import CodesageError
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 
 if TYPE_CHECKING:
+    from codesage.search.index import Index
+    from codesage.search.places import Place
     from codesage.search.searcher import Answer, Searcher
 
-_Path = Annotated[Path, typer.Argument(help="Folder or file.")]
+_Path = Annotated[str, typer.Argument(help="Folder, file, git address or @WORKSPACE.")]
 _Paths = Annotated[
     list[str] | None, typer.Argument(help="Folders, files, git addresses or @WORKSPACE; default: .", show_default=False)
 ]
@@ -151,40 +153,66 @@ def similar(
 
 
 def status(
-    path: _Path = Path("."),
+    path: _Path = ".",
     index_dir: _IndexDir = None,
     model: _Model = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
     store: _Store = None,
 ) -> None:
-    """Show what the index of PATH or a store holds, and which indexes of other models exist for PATH."""
+    """Show what the index of PATH or a store holds, and which indexes of other models exist. In a folder of clones: of each."""
     if store:
         from codesage.search.store.commands import show_status
 
         _refuse_both(store, index_dir)
         return show_status(store)
+    from codesage.search.remote import folders_of
+
+    searcher = _searcher(folders_of(path, clone=False), index_dir, model, update=False)
+    faults: list[CodesageError] = []
+    for number, place in enumerate(searcher.places):
+        try:
+            with searcher.opened(place) as opened:
+                if skipped:
+                    _list_skipped(opened, place, searcher.places)
+                else:
+                    _show_status(opened, others=not index_dir, after=number > len(faults))
+        except CodesageError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+
+
+def _list_skipped(opened: "Index", place: "Place", places: "Sequence[Place]") -> None:
+    """Print the files of a place that are skipped, without the repositories in it that are among the `places`."""
     from codesage.search.files import NESTED
+    from codesage.search.filters import is_below
+    from codesage.search.show import printable
+
+    own = {other.root.resolve() for other in places}
+    rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
+    for name, reason in rows:
+        if is_below(name, place.below) and not (reason in NESTED and (place.root / name).resolve() in own):
+            hint = " (give it as a path to search it)" if reason in NESTED else ""
+            typer.echo(f"{printable(place.shown(name))}: {reason}{hint}")
+
+
+def _show_status(opened: "Index", *, others: bool, after: bool) -> None:
+    """Print what an index holds, and with `others` the indexes of other models; an empty line first if it comes `after` one."""
     from codesage.search.folders import other_model_indexes
     from codesage.search.refresh import lacking, listed
     from codesage.search.show import printable
 
-    searcher = _searcher([str(path)], index_dir, model, update=False)
-    with searcher.opened(searcher.places[0]) as opened:
-        held = opened.status()
-        if skipped:
-            rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
-            for name, reason in rows:
-                hint = " (give it as a path to search it)" if reason in NESTED else ""
-                typer.echo(f"{printable(searcher.places[0].shown(name))}: {reason}{hint}")
-            return
-        in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
-        typer.echo(
-            f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
-            f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
-            f"{in_part}state: {lacking(opened) or 'complete'}"
-        )
-        for folder in () if index_dir else other_model_indexes(opened.folder, opened.model):
-            typer.echo(f"index of another model: {printable(str(folder))} (remove it if that model is not used any more)")
+    held = opened.status()
+    in_part = f"indexed in part: {listed(held.in_part)}\n" if held.in_part else ""
+    if after:
+        typer.echo()
+    typer.echo(
+        f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
+        f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
+        f"{in_part}state: {lacking(opened) or 'complete'}"
+    )
+    for folder in other_model_indexes(opened.folder, opened.model) if others else ():
+        typer.echo(f"index of another model: {printable(str(folder))} (remove it if that model is not used any more)")
 
 
 def clones(
@@ -211,14 +239,18 @@ def clones(
         from codesage.search.store.commands import clones_from
 
         _refuse_both(store, index_dir)
-        groups = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
+        answer = clones_from(store, where, paths or (), threshold=threshold, min_lines=min_lines)
     else:
         searcher = _searcher(paths, index_dir, model, update=not no_update, whole=True)
-        groups = searcher.clones(where, threshold=threshold, min_lines=min_lines)
+        answer = searcher.clones(where, threshold=threshold, min_lines=min_lines)
+    groups = answer.groups
+    for lack in answer.partial:
+        _say(lack)
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
     if as_json:
-        screen.json({"groups": len(groups), "results": [group.as_json() for group in groups[:top]]})
+        results = [group.as_json() for group in groups[:top]]
+        screen.json({"partial": bool(answer.partial), "groups": len(groups), "results": results})
     else:
         screen.groups(groups, top)
     if not groups:
@@ -244,7 +276,7 @@ def clear(
     from codesage.search.show import printable
 
     freed = 0
-    for kept in to_clear(list(map(Path, paths or [])), everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
+    for kept in to_clear(paths or [], everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
         size = remove(kept.folder)
         freed += size
         typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
@@ -259,13 +291,14 @@ def clear(
     typer.echo(f"{freed / 1e6:,.1f} MB freed")
 
 
-def doctor(path: _Path = Path("."), index_dir: _IndexDir = None, model: _Model = None) -> None:
+def doctor(path: _Path = ".", index_dir: _IndexDir = None, model: _Model = None) -> None:
     """Check the installation, the cache and the index of PATH. Exit code 0: no faults, 1: faults."""
     from codesage.search.maintenance import checked
+    from codesage.search.remote import folders_of
     from codesage.search.show import printable
 
-    faults = 0
-    for finding in checked(path, model, index_dir):
+    faults, folders = 0, list(map(Path, folders_of(path, clone=False)))
+    for finding in checked(folders, model, index_dir):
         faults += bool(finding.remedy)
         remedy = f": {finding.remedy}" if finding.remedy else ""
         typer.echo(f"{'FAULT' if finding.remedy else 'ok':<6}{finding.part}: {printable(finding.state + remedy)}")

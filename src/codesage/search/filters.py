@@ -71,7 +71,7 @@ class Filter:
 
     def unused(self, view: View) -> list[str]:
         """The options, as on the command line, that no file of the index passes."""
-        files = {file for file in zip(view.paths, view.languages, strict=True) if _is_below(file[0], self.below)}
+        files = {file for file in zip(view.paths, view.languages, strict=True) if is_below(file[0], self.below)}
         unused = [f"-g {glob}" for glob in (self.globs.unused([self.named(path) for path, _ in files]) if self.globs else ())]
         unused += [f"-t {name}" for name in self.types if not any(_is_type(name, *file) for file in files)]
         if self.content != "all" and not any(content_of(path) == self.content for path, _ in files):
@@ -80,7 +80,7 @@ class Filter:
 
     def _passes(self, path: str, language: str) -> bool:
         return (
-            _is_below(path, self.below)
+            is_below(path, self.below)
             and (not self.types or any(_is_type(name, path, language) for name in self.types))
             and (self.content == "all" or content_of(path) == self.content)
             and (self.globs is None or self.globs.allow(self.named(path)))
@@ -91,24 +91,33 @@ ALL = Filter()
 
 
 def filter_of(
-    types: Iterable[str] = (),
-    globs: Sequence[str] = (),
+    types: str | Iterable[str] = (),
+    globs: str | Iterable[str] = (),
     content: str = "all",
-    patterns: Iterable[str] = (),
+    patterns: str | Iterable[str] = (),
     *,
     below: str = "",
     named: Callable[[str], str] = str,
 ) -> Filter:
-    """Make a filter from the options of a user. CodesageError names an unknown type, pattern or content."""
+    """Make a filter from the options of a user; a string alone is one type, glob or pattern.
+
+    CodesageError names an unknown type, pattern or content.
+    """
     if content not in ("all", *CONTENTS):
         raise CodesageError(f"unknown content {content!r}: expected one of {', '.join((*CONTENTS, 'all'))}")
     compiled = []
-    for pattern in patterns:
+    for pattern in _several(patterns):
         try:
             compiled.append(re.compile(_without_posix(pattern), re.MULTILINE))
         except re.error as error:
             raise CodesageError(f"the regular expression {pattern!r} cannot be read: {error}") from None
-    return Filter(tuple(map(type_named, types)), Globs(globs) if globs else None, content, tuple(compiled), below, named)
+    paths = Globs(_several(globs)) if globs else None
+    return Filter(tuple(map(type_named, _several(types))), paths, content, tuple(compiled), below, named)
+
+
+def _several(values: str | Iterable[str]) -> list[str]:
+    """The values of an option. A string alone is one value, "" is none."""
+    return [values] * bool(values) if isinstance(values, str) else list(values)
 
 
 _POSIX = {  # inside a class, as in ripgrep: [[:alpha:]_]
@@ -155,5 +164,6 @@ def _is_type(name: str, path: str, language: str) -> bool:
     return ending in _ENDINGS[name] and (ending != "h" or language != "c")
 
 
-def _is_below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path of an index is `folder` or in it; "" is the root."""
     return not folder or path == folder or path.startswith(f"{folder}/")

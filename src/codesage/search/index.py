@@ -119,6 +119,10 @@ class Index:
         """Number of vectors."""
         return self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
 
+    def close(self) -> None:
+        """Close the connection. Views stay in memory."""
+        self.connection.close()
+
     def view(self) -> View:
         """The state of the index in memory, loaded again when it has changed. A process loads it once for each folder."""
         if not self.connection.in_transaction:
@@ -297,13 +301,17 @@ class Index:
             self.connection.executemany("INSERT OR IGNORE INTO vectors VALUES (NULL, ?, ?)", vectors.items())
             self.connection.executemany("INSERT INTO pieces SELECT ?, ?, row FROM vectors WHERE hash = ?", owned)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is the one that was opened. It is not after another process has rebuilt or removed the index."""
+        try:
+            return os.path.samestat(os.stat(self.folder / DATABASE), self._opened)
+        except FileNotFoundError:
+            return False
+
     def _require_current(self) -> None:
         """CodesageError when the index was rebuilt since it was opened: its rows are those of another vector file."""
-        try:
-            same = os.path.samestat(os.stat(self.folder / DATABASE), self._opened)
-        except FileNotFoundError:
-            same = False
-        if not same:
+        if not self.is_current:
             raise CodesageError(f"the index of {self.root} was rebuilt meanwhile: run the command again")
 
     def wait(self) -> None:

@@ -8,8 +8,8 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from codesage.search.database import DATABASE, SCHEMA
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.refresh import lacking
-from codesage.search.remote import clones_folder
+from codesage.search.remote import clones_folder, folders_of
 from codesage.search.vectors import cache_folder
 from codesage.search.view import load as load_view
 from codesage.walk import walk
@@ -78,27 +78,40 @@ def kept_indexes() -> list[Kept]:
     return [Kept(folder, _root_of(folder), size_of(folder)) for folder in folders]
 
 
-def to_clear(paths: list[Path], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None) -> list[Kept]:
-    """The indexes to remove. CodesageError when the options contradict each other, or a path has no index."""
+def to_clear(paths: Sequence[str], *, everything: bool, gone: bool, vectors: bool, index_dir: Path | None) -> list[Kept]:
+    """The indexes to remove; a path may be the address of a git repository or the name of a workspace (search.remote).
+
+    CodesageError when the options contradict each other, or a path has no index.
+    """
     if sum(map(bool, (paths, everything, gone, vectors))) > 1 or (index_dir and (everything or gone or vectors)):
         raise CodesageError("give paths, or one of --all, --gone and --vectors")
+    folders = [Path(folder) for path in paths for folder in folders_of(path, clone=False)]
     if index_dir is not None:
-        if not (index_dir / DATABASE).exists():
-            raise CodesageError(f"{index_dir} is not an index: give the folder that --index-dir named before")
-        return [Kept(index_dir, _root_of(index_dir), size_of(index_dir))]
+        return [_kept_in(index_dir, folders)]
     if vectors:
         return []
     kept = kept_indexes()
     if everything or gone:
         return [one for one in kept if everything or (one.root and not Path(one.root).exists())]
     matching = []
-    for path in paths or [Path(".")]:
+    for path in folders or [Path(".")]:
         beginning = default_folder(path, "").name  # the fingerprint of a model follows
         own = [one for one in kept if one.folder.name.startswith(beginning)]
         if not own:
             raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' shows what is there")
         matching += own
     return matching
+
+
+def _kept_in(index_dir: Path, folders: Sequence[Path]) -> Kept:
+    """The index in a folder. CodesageError if there is none, or it is not that of `folders`, where some are given."""
+    if not (index_dir / DATABASE).exists():
+        raise CodesageError(f"{index_dir} is not an index: give the folder that --index-dir named before")
+    root = _root_of(index_dir)
+    others = [folder for folder in folders if root and str(folder.resolve()) != root]
+    if others:
+        raise CodesageError(f"{index_dir} is the index of {root}, not of {others[0]}: give that path, or no path")
+    return Kept(index_dir, root, size_of(index_dir))
 
 
 def size_of(folder: Path) -> int:
@@ -149,8 +162,8 @@ def _root_of(folder: Path) -> str:
         return ""
 
 
-def checked(path: Path, model: Path | None = None, index_dir: Path | None = None) -> Iterator[Finding]:
-    """Findings about the installation, the cache and the index of `path`, one at a time."""
+def checked(paths: Sequence[Path], model: Path | None = None, index_dir: Path | None = None) -> Iterator[Finding]:
+    """Findings about the installation, the cache and the index of each path, one at a time."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", version, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer")
     encoder = None
@@ -164,6 +177,12 @@ def checked(path: Path, model: Path | None = None, index_dir: Path | None = None
     yield _vectors_finding()
     missing = [name for name, module in _EXTRAS.items() if importlib.util.find_spec(module) is None]
     yield Finding("extras", f"not installed, and not needed for search: {', '.join(missing)}" if missing else "all installed")
+    for path in paths:
+        for finding in _path_findings(path, index_dir, encoder):
+            yield replace(finding, part=f"{path}, {finding.part}") if len(paths) > 1 else finding
+
+
+def _path_findings(path: Path, index_dir: Path | None, encoder: "Embedder | None") -> Iterator[Finding]:
     if not path.exists():
         yield Finding("path", f"{path}: no such file or folder", "give a path that exists")
     elif encoder is not None:

@@ -37,9 +37,9 @@ def similarities(
     """float32 (N,) similarities, and bool (N,): which of them are the encoder's.
 
     `order` gives places, the most promising first, for similarities. About `seconds` go into encoding. `means` is
-    subtracted from the vectors of each language (View.means); None compares them as they are.
+    subtracted from the vectors of each language (such as View.means); None compares them as they are.
     """
-    vectors_PD = view.vectors_PD if means is None else view.centred_PD
+    vectors_PD = view.vectors_PD if means is None else view.centred_PD if means is view.means else view.without(means)
     scores_N, known_N = view.best_pieces(vectors_PD @ vector_D).copy(), view.encoded_N.copy()
     static_N = np.zeros(len(scores_N), np.float32)
     if static_D is not None and view.statics_ND is not None and view.statics_ND.shape[1] == len(static_D):

@@ -17,6 +17,7 @@ from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.remote import folders_of
 
+LAST_LINE = 2**31 - 1  # SQLite takes no number of any length
 _DEPTH = 2  # folders below one that holds clones in which they are looked for, as in owner/name
 
 
@@ -65,7 +66,9 @@ def places_of(
         given.setdefault(Path(path).resolve(), _normal(path))
     if index_dir is None:
         for real, typed in list(given.items()):
-            given |= {clone.resolve(): os.path.join(typed, clone.relative_to(real)) for clone in clones_below(real)}
+            given |= {
+                clone.resolve(): os.path.normpath(os.path.join(typed, clone.relative_to(real))) for clone in clones_below(real)
+            }
     kept = {real: typed for real, typed in given.items() if not _is_held(real, given)}
     if index_dir is not None and len(kept) > 1:
         raise CodesageError("--index-dir holds the index of one path: leave it out, or give one path")
@@ -85,6 +88,8 @@ def place_in(text: str) -> tuple[Path, int]:
     file, _, line = text.rpartition(":")
     if not file or not (line.isascii() and line.isdigit()):
         raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
+    if len(line) > len(str(LAST_LINE)) or int(line) > LAST_LINE:
+        raise CodesageError(f"{line[:20]} is too large for the number of a line: expected one up to {LAST_LINE}")
     return Path(file), int(line)
 
 
@@ -99,6 +104,11 @@ def clones_below(folder: Path) -> list[Path]:
         all_clones += clones
         layer = [inner for inner in layer if inner not in clones]
     return sorted(all_clones)
+
+
+def innermost_repository(real: Path, above: Path) -> Path:
+    """The innermost repository that holds a path and lies in the folder `above`; that folder itself if there is none."""
+    return next((between for between in _between(real, above) if os.path.exists(between / ".git")), above)
 
 
 def _folders_in(folder: Path) -> list[Path]:
@@ -118,7 +128,8 @@ def _is_held(real: Path, given: dict[Path, str]) -> bool:
 
 
 def _between(real: Path, above: Path) -> list[Path]:
-    return [real, *(parent for parent in real.parents if parent.is_relative_to(above) and parent != above)]
+    """A path and its parents in a folder, without that folder."""
+    return [path for path in (real, *real.parents) if path.is_relative_to(above) and path != above]
 
 
 def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:

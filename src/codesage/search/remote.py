@@ -32,10 +32,15 @@ def clones_folder() -> Path:
     return Path(user_cache_dir("codesage", appauthor=False)) / "clones"
 
 
+def clone_folder(url: str) -> Path:
+    """Where the clone of `url` is, or will be."""
+    name = re.sub(r"[^\w.-]", "-", url.rstrip("/").removesuffix(".git").rpartition("/")[2]).strip("-.") or "repository"
+    return clones_folder() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
 def cloned(url: str, *, fetch: bool = False) -> Path:
     """The folder of the clone of `url`, which is cloned first if needed. CodesageError when git is missing or fails."""
-    name = re.sub(r"[^\w.-]", "-", url.rstrip("/").removesuffix(".git").rpartition("/")[2]).strip("-.") or "repository"
-    folder = clones_folder() / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    folder = clone_folder(url)
     if folder.is_dir():
         if fetch:
             _git(url, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "origin", "HEAD")
@@ -110,11 +115,16 @@ def set_workspace(name: str, paths: list[str]) -> None:
     fresh.replace(file)
 
 
-def folders_of(text: str, *, fetch: bool = False) -> list[str]:
-    """The folders and files that a path, an address or the name of a workspace stands for."""
+def folders_of(text: str, *, fetch: bool = False, clone: bool = True) -> list[str]:
+    """The folders and files that a path, an address or the name of a workspace stands for.
+
+    A repository is cloned if it is not yet; without `clone` that is a CodesageError.
+    """
     if text.startswith("@") and not os.path.exists(text):
         held = workspaces()
         if text[1:] not in held:
             raise CodesageError(f"there is no workspace {text[1:]}: 'codesage workspace add {text[1:]} PATH...' makes it")
-        return [folder for path in held[text[1:]] for folder in folders_of(path, fetch=fetch)]
+        return [folder for path in held[text[1:]] for folder in folders_of(path, fetch=fetch, clone=clone)]
+    if not clone and is_url(text) and not clone_folder(text).is_dir():
+        raise CodesageError(f"{public(text)} has no clone here: 'codesage index {public(text)}' makes and indexes one")
     return [str(cloned(text, fetch=fetch))] if is_url(text) else [text]

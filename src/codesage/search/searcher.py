@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.encoder.centring import means_of_sums
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
@@ -24,7 +25,7 @@ from codesage.search.places import Place
 from codesage.search.query import search as search_in
 from codesage.search.ranking import Rules
 from codesage.search.refresh import lacking
-from codesage.search.similar import similar as similar_in
+from codesage.search.similar import nearest_to, subject_at
 
 Refresh = Callable[[Index], None]
 
@@ -38,6 +39,14 @@ class Answer:
     stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
     files: int  # indexed, in all places
     unused_filters: list[str]  # options of the filter that no file of any place passes
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of functions that do the same, the closest first."""
+
+    groups: list[Group]
+    partial: list[str]  # as in Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +77,51 @@ class Searcher:
         return self._answer(query_index, where, top)
 
     def similar(self, file: Path, line: int, where: Filter = ALL, *, top: int = 10) -> Answer:
-        """The chunks most similar to the one at a line of `file`, which one of the places must hold."""
+        """The chunks of all places most similar to the one at a line of `file`, which one of the places must hold."""
         real = file.resolve()
-        holder = next((place for place in self.places if real.is_relative_to(place.root.resolve())), None)
+        holder = self._holder(real)
         if holder is None:
             raise CodesageError(f"{file} is in none of the folders that are searched: give one that holds it")
         root = holder.root.resolve()
         name = real.name if real == root else real.relative_to(root).as_posix()
-        return replace(self, places=[holder])._answer(
-            lambda index, narrowed: similar_in(index, name, line, top=top, where=narrowed, encoder=self.encoder),
+        with self.opened(holder) as index:
+            subject = subject_at(index, name, line, self.encoder)
+        means = self._means(holder)
+        known = replace(self, refresh=None)  # all places were just updated
+        return known._answer(
+            lambda index, narrowed: nearest_to(index, subject, means=means, top=top, where=narrowed, encoder=self.encoder),
             where,
             top,
         )
 
-    def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> list[Group]:
+    def _holder(self, real: Path) -> Place | None:
+        """The innermost place whose index holds a file."""
+        holders = [place for place in self.places if real.is_relative_to(place.root.resolve())]
+        return max(holders, key=lambda place: len(place.root.resolve().parts), default=None)
+
+    def _means(self, updated: Place) -> dict[str, np.ndarray] | None:
+        """The mean vector of each language in all places, of which one is `updated`. None for one place: its own are taken."""
+        if len(self.places) == 1:
+            return None
+        sums = []
+        for place in self.places:
+            searcher = replace(self, refresh=None) if place == updated else self
+            with searcher.opened(place) as index:
+                sums.append(index.view().language_sums)
+        return means_of_sums(sums)
+
+    def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors = [], []
+        chunks, vectors, partial = [], [], []
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with self.opened(place) as index:
                 functions, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
+                if lack := lacking(index):
+                    partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
             chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
             vectors.append(vectors_ND)
-        return grouped(chunks, np.concatenate(vectors), threshold)
+        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters = [], [], 0, set(), None
@@ -122,6 +153,9 @@ class Searcher:
         if self.refresh is None and not (folder / "index.sqlite").exists():
             raise CodesageError(f"{place.root} has no index of this model in {folder}: run '{self._index_command(place)}'")
         index = self.kept.get(place) if self.kept is not None else None
+        if index is not None and not index.is_current:
+            index.close()
+            index = None
         upgrade = self.refresh is not None
         index = index or Index.open(place.root, folder=self.index_dir, encoder=self.encoder, upgrade=upgrade)
         if self.kept is not None:
@@ -132,7 +166,7 @@ class Searcher:
             yield index
         finally:
             if self.kept is None:
-                index.connection.close()
+                index.close()
 
 
 _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared

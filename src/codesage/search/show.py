@@ -80,7 +80,7 @@ class Screen:
 
     def _numbered(self, chunk: Chunk, matching: list[int], context: int) -> None:
         lines = _lines_around(chunk)
-        wanted = sorted({line for at in matching for line in range(at - context, at + context + 1) if line in lines})
+        wanted = sorted(line for line in lines if any(abs(line - at) <= context for at in matching))
         width = len(str(wanted[-1])) if wanted else 0
         texts = self._coloured(chunk, [lines[number] for number in wanted])
         for before, number, text in zip([None, *wanted], wanted, texts, strict=False):

@@ -1,23 +1,39 @@
 """Code that does the same as a given piece, in any language.
 
-In: an index and a place in one of its files. Out: the most similar other chunks, best first. The mean of each language is
-subtracted from the vectors (encoder.centring), so that code in another language is found by what it does.
+In: an index and a place in one of its files. Out: the most similar other chunks, best first, of that index or of another one.
+The mean of each language is subtracted from the vectors (encoder.centring), so that code in another language is found by what
+it does.
 """
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from codesage.encoder.centring import minus_means
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
-from codesage.records import Encoder, Hit
+from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import texts_of
+from codesage.search.statics import statics_of
+from codesage.search.terms import indexed_words
 from codesage.search.view import View
 
 _MOST = 48  # chunks that look most similar, to encode
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A chunk that others are compared with, which may be in other indexes."""
+
+    root: Path  # of its index
+    chunk: Chunk
+    vectors_PD: np.ndarray | None  # of its pieces; None where it is not encoded and no encoder is at hand
+    static_D: np.ndarray | None
 
 
 def similar(
@@ -32,10 +48,14 @@ def similar(
 ) -> list[Hit]:
     """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
 
-    Best first. The score is the cosine of the chunk's mean vector with the best piece of the other one. Chunks of the same
-    definition are left out, and code is compared with code. Where the index is not encoded in full, static vectors stand in,
-    and `encoder` has about `seconds` to encode the best. CodesageError when no chunk holds that line.
+    Best first, as `nearest_to` gives them. CodesageError when no chunk holds that line.
     """
+    subject = subject_at(index, path, line, encoder)
+    return nearest_to(index, subject, top=top, where=where, encoder=encoder, seconds=seconds)
+
+
+def subject_at(index: Index, path: str, line: int, encoder: Encoder | None = None) -> Subject:
+    """The chunk at `line` (from 1) of the file `path`, encoded now if it is not yet. CodesageError when there is none."""
     with index.snapshot():
         rows = index.connection.execute(
             "SELECT id FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? ORDER BY end_line - start_line LIMIT 1",
@@ -44,14 +64,45 @@ def similar(
         if rows is None:
             raise CodesageError(_no_code_at(index, path, line))
         view = index.view()
-        position = view.positions[rows[0]]
-        if view.complete:
-            scores_N, known_N = _scores(view, position), view.encoded_N
+        position, (chunk,) = view.positions[rows[0]], index.chunks_of([rows[0]])
+    vectors_PD = None
+    if view.encoded_N[position]:
+        start, end = np.append(view.starts_N, len(view.vectors_PD))[position : position + 2]
+        vectors_PD = view.vectors_PD[start:end]
+    elif encoder is not None:
+        (texts,) = pieces([chunk], encoder)
+        vectors_PD = encoder.encode(texts, kind="code")
+    return Subject(index.root.resolve(), chunk, vectors_PD, None if view.statics_ND is None else view.statics_ND[position])
+
+
+def nearest_to(
+    index: Index,
+    subject: Subject,
+    *,
+    means: dict[str, np.ndarray] | None = None,
+    top: int = 10,
+    where: Filter = ALL,
+    encoder: Encoder | None = None,
+    seconds: float = 0.5,
+) -> list[Hit]:
+    """The `top` chunks of an index, of those that `where` lets pass, most similar to `subject`, which may be in another index.
+
+    Best first. The score is the cosine of the subject's mean vector with the best piece of a chunk. Chunks of the same
+    definition are left out, and code is compared with code. `means` is subtracted from the vectors of each language (None:
+    those of this index). Where the index is not encoded in full, static vectors stand in, and `encoder` has about `seconds` to
+    encode the best.
+    """
+    with index.snapshot():
+        view = index.view()
+        means = view.means if means is None else means
+        if view.complete and subject.vectors_PD is not None:
+            centred_PD = view.centred_PD if means is view.means else view.without(means)
+            scores_N, known_N = view.best_pieces(centred_PD @ _mean_of(subject, means)).copy(), view.encoded_N
         else:
-            scores_N, known_N = _partial(index, view, position, encoder, seconds)
-        is_code_N = np.array(view.languages) != ""
-        same_N = (np.array(view.paths) == view.paths[position]) & (np.array(view.names) == view.names[position])
-        scores_N[(is_code_N != is_code_N[position]) | same_N] = -np.inf
+            scores_N, known_N = _partial(index, view, subject, means, encoder, seconds)
+        is_code_N = np.array(view.languages, str) != ""
+        left_out_N = (is_code_N != (subject.chunk.language != "")) | _is_subject(index, view, subject)
+        scores_N[left_out_N] = -np.inf
         allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
         if allowed_N is not None:
             scores_N[~allowed_N] = -np.inf
@@ -74,27 +125,35 @@ def _no_code_at(index: Index, path: str, line: int) -> str:
     return f"{path}:{line} is empty: give a line that holds code"
 
 
-def _scores(view: View, position: int) -> np.ndarray:
-    vectors_PD = view.centred_PD
-    start, end = np.append(view.starts_N, len(vectors_PD))[position : position + 2]
-    mean_D = unit_length(vectors_PD[start:end].mean(axis=0))
-    return view.best_pieces(vectors_PD @ mean_D).copy()
+def _is_subject(index: Index, view: View, subject: Subject) -> np.ndarray:
+    """Bool (N,): the chunks of the definition that is compared."""
+    if index.root.resolve() != subject.root:
+        return np.zeros(len(view.paths), bool)
+    return (np.array(view.paths, str) == subject.chunk.path) & (np.array(view.names, str) == subject.chunk.name)
 
 
-def _partial(index: Index, view: View, position: int, encoder: Encoder | None, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+def _mean_of(subject: Subject, means: dict[str, np.ndarray]) -> np.ndarray:
+    """The mean of the subject's pieces without the mean of its language, of unit length."""
+    vectors_PD = subject.vectors_PD
+    assert vectors_PD is not None
+    if means:
+        vectors_PD = minus_means(vectors_PD, [subject.chunk.language] * len(vectors_PD), means)
+    return unit_length(vectors_PD.mean(axis=0))
+
+
+def _partial(
+    index: Index, view: View, subject: Subject, means: dict[str, np.ndarray], encoder: Encoder | None, seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Similarities, and which of them are the encoder's. The mean of each language is that of what is encoded."""
-    static_D = None if view.statics_ND is None else view.statics_ND[position]
     if encoder is None:
-        scores_N = np.zeros(len(view.paths)) if view.statics_ND is None else view.statics_ND @ static_D
-        return scores_N, np.zeros(len(view.paths), bool)
-    start, end = np.append(view.starts_N, len(view.vectors_PD))[position : position + 2]
-    vectors_PD = view.centred_PD[start:end]
-    if not view.encoded_N[position]:
-        (texts,) = pieces(index.chunks_of([int(view.numbers_N[position])]), encoder)
-        vectors_PD = minus_means(encoder.encode(texts, kind="code"), [view.languages[position]] * len(texts), view.means)
-    mean_D = unit_length(vectors_PD.mean(axis=0))
+        nothing_N = np.zeros(len(view.paths), np.float32)
+        scores_N = nothing_N if view.statics_ND is None or subject.static_D is None else view.statics_ND @ subject.static_D
+        return scores_N, nothing_N.astype(bool)
+    static_D = subject.static_D
+    if static_D is None and (statics := statics_of(encoder)) is not None:
+        static_D = statics.encode([indexed_words(subject.chunk.text)])[0]
 
     def order(scores_N: np.ndarray) -> list[int]:
         return np.argsort(-scores_N, kind="stable")[: _MOST + 1].tolist()
 
-    return partial.similarities(index, view, encoder, mean_D, static_D, order, seconds, view.means)
+    return partial.similarities(index, view, encoder, _mean_of(subject, means), static_D, order, seconds, means)

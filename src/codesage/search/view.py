@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.encoder.centring import TRUST, language_means, minus_means
+from codesage.encoder.centring import means_of_sums, minus_means
 from codesage.search.kinds import kinds_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
@@ -93,10 +93,14 @@ class View:
     @cached_property
     def centred_PD(self) -> np.ndarray:
         """The vectors of all pieces without the mean of their language, where there are several; float32 (P, D)."""
-        if len(self.language_counts) < 2:
+        return self.without(self.means)
+
+    def without(self, means: dict[str, np.ndarray]) -> np.ndarray:
+        """The vectors of all pieces without such means, which may be those of several indexes; float32 (P, D)."""
+        if not means:
             return self.vectors_PD
         centred_PD, of_encoder_P = np.zeros_like(self.vectors_PD), self.encoded_N[self.owner_P]
-        centred_PD[of_encoder_P] = minus_means(self.vectors_PD[of_encoder_P], self._encoded_languages, self.means)
+        centred_PD[of_encoder_P] = minus_means(self.vectors_PD[of_encoder_P], self._encoded_languages, means)
         return centred_PD
 
     @cached_property
@@ -105,13 +109,14 @@ class View:
 
         A language without encoded chunks has the mean of all.
         """
-        if len(self.language_counts) < 2:
-            return {}
-        vectors, languages = self.vectors_PD[self.encoded_N[self.owner_P]], self._encoded_languages
-        by_language = language_means(vectors, languages)
-        for name in self.language_counts.keys() - set(languages) if languages else ():
-            by_language[name] = vectors.mean(axis=0) * (len(vectors) / (len(vectors) + TRUST))
-        return by_language
+        return means_of_sums([self.language_sums])
+
+    @cached_property
+    def language_sums(self) -> dict[str, tuple[np.ndarray, int]]:
+        """The sum and the number of the encoder's vectors of each language."""
+        vectors_PD, names = self.vectors_PD[self.encoded_N[self.owner_P]], np.array(self._encoded_languages, str)
+        rows_by_language = {name: np.flatnonzero(names == name) for name in self.language_counts}
+        return {name: (vectors_PD[rows].sum(axis=0), len(rows)) for name, rows in rows_by_language.items()}
 
     @property
     def _encoded_languages(self) -> list[str]:

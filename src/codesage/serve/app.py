@@ -36,6 +36,7 @@ from codesage.agents.folders import Answer, Searched
 from codesage.encoder.runtime import Embedder
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
+from codesage.search.places import LAST_LINE
 from codesage.serve.batching import Batcher, Closed, Full, Reservation
 
 MODELS = {"codesage": "code", "codesage-query": "text"}
@@ -205,7 +206,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
         return await service.ask(lambda: service.folders.search(q, path=path, language=language, glob=glob, top=limit))
 
     @app.get("/similar")
-    async def similar(path: str, line: Annotated[int, Query(ge=1)], limit: _Limit = 10) -> Response:
+    async def similar(path: str, line: Annotated[int, Query(ge=1, le=LAST_LINE)], limit: _Limit = 10) -> Response:
         return await service.ask(lambda: service.folders.similar(path, line, top=limit))
 
     @app.get("/map")

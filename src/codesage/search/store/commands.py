@@ -9,9 +9,8 @@ import typer
 from codesage.errors import CodesageError
 
 if TYPE_CHECKING:
-    from codesage.search.clones import Group
     from codesage.search.filters import Filter
-    from codesage.search.searcher import Answer
+    from codesage.search.searcher import Answer, Groups
 
 
 def index_into(address: str, paths: Sequence[str], model: Path | None, engine: str, workers: int, *, rebuild: bool) -> None:
@@ -63,13 +62,16 @@ def similar_from(address: str, place: str, line: int, where: "Filter", paths: Se
     return similar(Store.open(address, None), place, line, where, paths, top=top)
 
 
-def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshold: float, min_lines: int) -> "list[Group]":
+def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshold: float, min_lines: int) -> "Groups":
     """Groups of functions of a store that do the same. Its model need not be at hand."""
     require_extra()
+    from codesage.search.searcher import Groups
+    from codesage.search.store.query import partial_of
     from codesage.search.store.similar import clones
     from codesage.search.store.table import Store
 
-    return clones(Store.open(address, None), where, paths, threshold=threshold, min_lines=min_lines)
+    store = Store.open(address, None)
+    return Groups(clones(store, where, paths, threshold=threshold, min_lines=min_lines), partial_of(store))
 
 
 def clear_from(address: str, paths: Sequence[str]) -> None:

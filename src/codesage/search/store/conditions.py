@@ -37,14 +37,19 @@ def below(store: Store, paths: Sequence[str]) -> str:
     """The condition that a row lies below one of `paths`. CodesageError when no row does."""
     conditions = []
     for path in paths:
-        condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(Path(path).resolve())
+        condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(path)
         if not store.count(condition):
-            raise CodesageError(f"{store.address} has no files of {path}: run 'codesage index --store {store.address} {path}'")
+            name = path if path.isprintable() else ascii(path)
+            raise CodesageError(f"{store.address} has no files of {name}: run 'codesage index --store {store.address} {name}'")
         conditions.append(condition)
     return f"({' OR '.join(conditions)})" if conditions else ""
 
 
-def _in_folder(folder: Path) -> str:
+def _in_folder(path: str) -> str:
+    try:
+        folder = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a null byte
+        return "false"
     whole = folder.as_posix()
     conditions = [f"root = {quoted(whole)}", f"starts_with(root, {quoted(whole.rstrip('/') + '/')})"]
     for above in folder.parents:
@@ -65,6 +70,7 @@ def unused_of(store: Store, where: Filter, folder: str) -> list[str]:
 
 def at_line(store: Store, place: str, line: int) -> str:
     """The condition that a row holds a line of a file, which `place` names as answers do. CodesageError when none does."""
+    name = place if place.isprintable() else ascii(place)
     if os.path.exists(place):
         file = Path(place).resolve()
         roots = [f"root = {quoted(file.as_posix())}"]
@@ -77,7 +83,7 @@ def at_line(store: Store, place: str, line: int) -> str:
         roots = [f"(root = {quoted(root)} AND path = {quoted(place[len(root) + 1 :])})" for root in held]
     of_file = f"({' OR '.join(roots)})" if roots else "false"
     if not store.count(of_file):
-        raise CodesageError(f"{store.address} has no files of {place}: run 'codesage index --store {store.address} PATH'")
+        raise CodesageError(f"{store.address} has no files of {name}: run 'codesage index --store {store.address} PATH'")
     condition = f"{of_file} AND start_line <= {line} AND end_line >= {line}"
     if not store.count(condition):
         raise CodesageError(f"{place}:{line} is in no chunk of {store.address}: give a line of code")

@@ -82,20 +82,23 @@ def search(
 
 def answer_of(store: Store, hits: Sequence[tuple[dict, Hit]], cut: list[str], where: Filter, folder: str) -> Answer:
     """An answer of hits with their rows; `cut` says what was left out, `folder` is the condition of `below`."""
-    roots = store.roots()
-    partial = [
-        f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
-        f"{one.root}' completes it"
-        for one in roots
-        if one.pending
-    ]
     return Answer(
         [replace(hit, chunk=replace(hit.chunk, path=shown(row))) for row, hit in hits],
-        partial + cut,
+        partial_of(store) + cut,
         frozenset(shown(row) for row, _ in hits if changed(row)),
-        sum(one.files for one in roots),
+        sum(one.files for one in store.roots()),
         unused_of(store, where, folder) if not hits else [],
     )
+
+
+def partial_of(store: Store) -> list[str]:
+    """What a store lacks of its roots, each with the command that completes it."""
+    return [
+        f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
+        f"{one.root}' completes it"
+        for one in store.roots()
+        if one.pending
+    ]
 
 
 class _Candidates:

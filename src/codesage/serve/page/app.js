@@ -144,11 +144,13 @@ let mapped = -1;
 async function loadStatus() {
   let wait = 30000;
   try {
-    const folder = (await ask("status")).folders[0];
-    at("status").textContent = folder.root + ": " + folder.files.toLocaleString("en") + " files, " + folder.chunks.toLocaleString("en") +
-      " pieces" + (folder.partial ? ", " + folder.partial : "");
-    if (folder.partial) wait = 2000;
-    if (folder.chunks !== mapped) { mapped = folder.chunks; loadMap(); }
+    const states = (await ask("status")).folders, partial = states.map(one => one.partial).find(Boolean);
+    const sum = count => states.reduce((total, one) => total + one[count], 0);
+    const more = states.length > 1 ? " and " + (states.length - 1) + " more" : "";
+    at("status").textContent = states[0].root + more + ": " + sum("files").toLocaleString("en") + " files, " +
+      sum("chunks").toLocaleString("en") + " pieces" + (partial ? ", " + partial : "");
+    if (partial) wait = 2000;
+    if (sum("chunks") !== mapped) { mapped = sum("chunks"); loadMap(); }
   } catch (error) { at("status").textContent = error.message; }
   setTimeout(loadStatus, wait);
 }
