@@ -26,7 +26,7 @@ from codesage.search.index import Index, Status
 from codesage.search.maps import map_of
 from codesage.search.places import Place, clones_below, innermost_repository
 from codesage.search.query import search as search_in
-from codesage.search.searcher import merged, nearest
+from codesage.search.searcher import merged
 from codesage.search.similar import nearest_to, subject_at
 
 _SHORT = 2.0  # seconds that a question waits for the encoder at most
@@ -43,7 +43,7 @@ class Answer:
     partial: str = ""  # why the index may lack files; "": it lacks none
 
 
-_Question = Callable[[Index, Place], tuple[list[Hit], float]]  # hits, and the cosine of the nearest, see searcher.merged
+_Question = Callable[[Index, Place], list[Hit]]
 
 
 @dataclass(slots=True)
@@ -124,12 +124,10 @@ class Folders:
         places = self._places(root, real)
         where = filter_of([language] if language else [], [glob] if glob else [])
         self._refreshed([place.root for place in places])
-        vector_D = self.encoder().encode([query], kind="text")[0] if len(places) > 1 else None
 
-        def ask(index: Index, place: Place) -> tuple[list[Hit], float]:
+        def ask(index: Index, place: Place) -> list[Hit]:
             narrowed = replace(where, below=place.below, named=place.shown)
-            hits = search_in(index, self.encoder(), query, top=top, where=narrowed)
-            return hits, nearest(index, vector_D, hits) if vector_D is not None and hits else 0.0
+            return search_in(index, self.encoder(), query, top=top, where=narrowed)
 
         return self._answer(root, places, ask, top)
 
@@ -146,8 +144,8 @@ class Folders:
             subject = subject_at(index, holder.below, line, self.encoder())
         means = self._means(places)
 
-        def ask(index: Index, place: Place) -> tuple[list[Hit], float]:
-            return nearest_to(index, subject, means=means, top=top, encoder=self.encoder()), 0.0
+        def ask(index: Index, place: Place) -> list[Hit]:
+            return nearest_to(index, subject, means=means, top=top, encoder=self.encoder())
 
         return self._answer(root, places, ask, top)
 
@@ -220,8 +218,8 @@ class Folders:
         lack, lists, files, left_out = self._lack([place.root for place in places]), [], 0, []
         for place in places:
             with closing(self.opened(place.root)) as index:
-                hits, near = ask(index, place)
-                lists.append(([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits], near))
+                hits = ask(index, place)
+                lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
                 files += index.status().files
                 left_out.append("" if lack else _left_out(index, place, places))
         return Answer(str(root), merged(lists)[:top], files, "; ".join(filter(None, [lack, *left_out])))
