@@ -144,7 +144,7 @@ def _without_posix(pattern: str) -> str:
 
 
 def _range(name: re.Match) -> str:
-    return _POSIX.get(name[1], name[0])
+    return _POSIX.get(name[1]) or str(name[0])
 
 
 def type_named(name: str) -> str:
