@@ -134,6 +134,23 @@ TYPESCRIPT = {
         "const n = (a + b) as number;\n",
         ["function f 1-1 ''", "function g 2-2 ''", "function h 3-3 ''"],
     ),
+    "casts and brackets in any order": (
+        "/** A. */\nexport const a = (async ({ b }) => { x(); }) satisfies C;\n/** B. */\n"
+        "const b = ((c) => { x(); }) as unknown as D;\n/** C. */\nconst c = memo((d) => { x(); }) as E;\n/** D. */\n"
+        "const d = ((e) => { x(); })!;\n/** E. */\nf.e = <any>function () { x(); };\n"
+        "const o = {\n  /** G. */\n  g: ((h) => { x(); }) as unknown as I,\n};\n"
+        "const k = (await load(() => { x(); }))!, l = (m as N)!, p = (list.map((q) => { x(); }) as R);\n",
+        ["function a 2-2 'A.'", "function b 4-4 'B.'", "function c 6-6 'C.'", "function d 8-8 'D.'", "function e 10-10 'E.'",
+         "function g 13-13 'G.'"],
+    ),
+    "declared types": (
+        "/** A. */\ndeclare class A {\n  m(): void;\n}\n/** B. */\nexport declare abstract class B { m(): void; }\n/** C. */\n"
+        "export declare interface C { m(): void; }\n/** D. */\nexport declare const enum D { a }\n/** Not E. */\n"
+        'declare module "e" {\n  /** F. */\n  export class F { m(): void; }\n}\n/** Not G. */\n'
+        "declare global { interface G { m(): void; } }\n",
+        ["class A 2-4 'A.'", "class B 6-6 'B.'", "class C 8-8 'C.'", "class D 10-10 'D.'", "class F 14-14 'F.'",
+         "class G 17-17 ''"],
+    ),
     "the type of a constant repeats its documentation": (
         "/** Adds. */\nexport const add: {\n  /** Adds. */\n  (a: number): number\n} = dual(2, (a, b) => { c(); });\n",
         ["function add 2-5 ''"],
@@ -142,7 +159,7 @@ TYPESCRIPT = {
         "/** A box. */\ninterface Box<in out A> { a: A }\nfunction f(a: number) { b(); }\n",
         ["class Box 2-2 'A box.'", "function f 3-3 ''"],
     ),
-}
+}  # fmt: skip
 
 CSHARP = {
     "members": (
@@ -347,6 +364,8 @@ def test_definitions(language, case):
             "// Doc.\nlet a = () => { x(); }, b = () => { y(); };",
             ["let a = () => { x(); }", "b = () => { y(); }"],
         ),
+        ("typescript", "export declare class A { m(): void; }", ["export declare class A { m(): void; }"]),
+        ("typescript", "export const f = ((a) => { x(); }) satisfies B;", ["export const f = ((a) => { x(); }) satisfies B;"]),
         ("javascript", "const f = memo(() => { x(); }, eq);", ["const f = memo(() => { x(); }, eq);"]),
         ("javascript", "export const f = () => { x(); };", ["export const f = () => { x(); };"]),
         (

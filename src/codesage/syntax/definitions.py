@@ -19,12 +19,12 @@ from codesage.syntax.tree import SourceTree
 
 _FUNCTION = "(arrow_function) (function_expression) (generator_function)"
 # Values that a name can be bound to: a function or class, also in brackets, passed to a wrapper (`memoize(() => {})`), or
-# with `.bind(x)`.
+# with `.bind(x)`. In TypeScript, casts and brackets stand around these in any order, so _bound_to looks into all of them.
 _VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
  (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
  (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
-_TYPED = f"""(as_expression [{_FUNCTION} (parenthesized_expression [{_FUNCTION}])]) (satisfies_expression [{_FUNCTION}])
- (parenthesized_expression (as_expression [{_FUNCTION}]))"""
+_TYPED = "(as_expression) (satisfies_expression) (non_null_expression) (parenthesized_expression)"
+_ASSERTED = "[(_ value: (type_assertion)) (assignment_expression right: (type_assertion))] @bound"  # not in the dialect TSX
 _ECMA = """
 [(function_declaration) (generator_function_declaration) (method_definition)] @function
 (class_declaration) @class (return_statement) @return
@@ -86,7 +86,7 @@ _WRAPPERS = {
     "go": {"type_declaration", "var_declaration", "var_spec_list"},
     "ruby": {"argument_list", "call"},
 }
-_WRAPPERS["typescript"] = _WRAPPERS["javascript"]
+_WRAPPERS["typescript"] = _WRAPPERS["javascript"] | {"ambient_declaration"}
 # Looking up a node's parent is slow. These kinds have no wrapper; those in _LEADING have none at the start of a line.
 _UNWRAPPABLE = {
     "method_definition",
@@ -123,7 +123,13 @@ _ECMA_LANGUAGES = {"javascript", "typescript"}
 _IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
 _GIVEN = {*_IS_FUNCTION, "call_expression"}
 _IS_DEFINED = {*_IS_FUNCTION, "class"}
-_UNWRAPPED = {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
+_UNWRAPPED = {  # brackets and casts, and which of their parts is the value
+    "parenthesized_expression": 0,
+    "as_expression": 0,
+    "satisfies_expression": 0,
+    "non_null_expression": 0,
+    "type_assertion": 1,
+}
 # Functions that return their argument, wrapped in some way. Most other calls (`map`, `then`) return something else.
 _WRAPPING = re.compile(
     rb"memo(?:ize\w*)?|forwardRef|use(?:Callback|Event|EffectEvent)|(?:make)?[dD]ual|[fF]n|fnUntraced|debounced?|throttled?|once"
@@ -191,6 +197,8 @@ def _query(tree: SourceTree) -> str:
     query = QUERIES[tree.language]
     if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # Ruby code is full of calls: checking each is slow
         query += _DYNAMIC_QUERY
+    elif tree.language == "typescript" and not tree.tsx:
+        query += _ASSERTED
     return query + _ERRORS if tree.has_errors else query
 
 
@@ -219,7 +227,7 @@ def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:
         if value.type == "call_expression":
             value = _wrapped(tree, value)
         else:
-            value = value.named_child(0) if value.type in _UNWRAPPED else None
+            value = value.named_child(_UNWRAPPED[value.type]) if value.type in _UNWRAPPED else None
     return value
 
 
