@@ -239,6 +239,25 @@ C = {
             "function l 16-16 ''",
         ],
     ),
+    "macros around the type": (
+        "/* A. */\nJNIEXPORT jint JNICALL a(JNIEnv *e) { x(); }\n/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
+        "/* C. */\nBOOL WINAPI DECLSPEC_HOTPATCH c(int a) { x(); }\n/* D. */\nLIB_API struct foo *d(int a) { x(); }\n/* E. */\n"
+        "LIB_API\nconst struct foo *e(int a) { x(); }\n/* F. */\nSTATIC\nEFI_STATUS\nEFIAPI\nf (\n  int a\n  )\n{ x(); }\n"
+        '/* G. */\nSEC("g") int g(int a) { x(); }\n/* H. */\n__declspec(dllexport) BOOL WINAPI HOT h(int a) { x(); }\n'
+        "/* Not I. */\nBEGIN MACROS\n\nint i(int a) { x(); }\n/* Not J. */\nint count = 1\nint j(int a) { x(); }\n",
+        [
+            "function a 2-2 'A.'",
+            "function b 4-5 'B.'",
+            "function c 7-7 'C.'",
+            "function d 9-9 'D.'",
+            "function e 11-12 'E.'",
+            "function f 14-20 'F.'",
+            "function g 22-22 'G.'",
+            "function h 24-24 'H.'",
+            "function i 28-28 ''",
+            "function j 31-31 ''",
+        ],
+    ),
     "a brace too many": (
         "int e(void) { a(); }\n\nvoid f(int a)\n{\n#ifdef X\n  if (a) {\n#else\n  if (b) {\n#endif\n    c();\n  }\n}\n\n"
         "/* G. */\n"
@@ -376,6 +395,8 @@ def test_definitions(language, case):
         ("go", "package p\nvar f = func() { x() }", ["var f = func() { x() }"]),
         ("c", "typedef struct { int a; } T, *P;", ["typedef struct { int a; } T, *P;"]),
         ("c", "TEST_END\n\nstatic int f(int a) { b(); }", ["static int f(int a) { b(); }"]),
+        ("c", "API int CALL f(int a) { b(); }", ["API int CALL f(int a) { b(); }"]),
+        ("c", "int x;\nstatic API\nint CALL f(int a) { b(); }", ["static API\nint CALL f(int a) { b(); }"]),
         ("ruby", "private def x\n  1\nend", ["private def x\n  1\nend"]),
         ("python", 'def f():\n    ("a"\n     "b")\n    return 1', ["def f():\n    return 1"]),
     ],

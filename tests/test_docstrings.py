@@ -74,6 +74,7 @@ DIRECTIVES = {
         // --------------------
         #pragma GCC diagnostic push
         __attribute__((noinline))
+        SEC("kprobe/open")
         [[nodiscard]]
     """,
     "csharp": """

@@ -218,6 +218,8 @@ def _definition(
     begin, row = first.start_byte, first.start_point.row
     if recovered is not None and (start := recovered.start(node, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
+    elif errors is not None and kind == "function" and tree.language == "c" and (start := errors.header(node)) < begin:
+        begin, row = start, row - tree.source.count(b"\n", start, begin)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 
 

@@ -29,7 +29,7 @@ _LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
 _DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
 _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" is documentation and "/*" a note
 _BETWEEN = {  # lines of code allowed between documentation and definition
-    "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
+    "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec|SEC)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
     "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
 }
