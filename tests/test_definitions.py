@@ -155,6 +155,15 @@ TYPESCRIPT = {
         "/** Adds. */\nexport const add: {\n  /** Adds. */\n  (a: number): number\n} = dual(2, (a, b) => { c(); });\n",
         ["function add 2-5 ''"],
     ),
+    "comments among decorators": (
+        "class A {\n  /** A. */\n  @Input()\n  // the parent sets it;\n  @HostBinding('a')\n  set a(v) { x(); }\n  /** B. */\n"
+        "  @Input()\n  /* a note */\n  b() { x(); }\n  /** C. */\n  @Input() // a note;\n  c() { x(); }\n  /** D. */\n"
+        "  @Input()\n  // eslint-disable-next-line\n  d() { x(); }\n  /** E. */\n  @Input() /* a */ /* b */ e() { x(); }\n"
+        "  @Input()\n  /** F. */\n  f() { x(); }\n  /** Not G. */\n  @Input() other = 1; // of the parent\n  /* G. */\n"
+        "  g() { x(); }\n}\n",
+        ["class A 1-27 ''", "function A.a 3-6 'A.'", "function A.b 8-10 'B.'", "function A.c 12-13 'C.'",
+         "function A.d 15-17 'D.'", "function A.e 19-19 'E.'", "function A.f 22-22 'F.'", "function A.g 26-26 'G.'"],
+    ),
     "syntax that the grammar does not know": (
         "/** A box. */\ninterface Box<in out A> { a: A }\nfunction f(a: number) { b(); }\n",
         ["class Box 2-2 'A box.'", "function f 3-3 ''"],

@@ -145,6 +145,7 @@ _BODY_FIELDS = {
     "event_declaration": "accessors",
 }
 _BLOCKS = {"block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list", "property_hook_list"}
+_WIDE = 200  # bytes of a line comment behind a decorator, at most
 _PLACE = itemgetter(0, 1, 2)
 
 
@@ -301,8 +302,7 @@ def _statement(tree: SourceTree, node: Node, decorated: dict[int, Node]) -> tupl
     else:
         first, final = _climb(node, wrappers)
     if language in _ECMA_LANGUAGES and kind in _DECORATED and _follows_decorator(tree.source, first.start_byte):
-        while (before := first.prev_sibling) is not None and before.type == "decorator":
-            first = before
+        first = _first_decorator(first)
     return first, final
 
 
@@ -336,14 +336,29 @@ def _is_first(member: Node) -> bool:
     return before is None
 
 
+def _first_decorator(node: Node) -> Node:
+    """The first of the decorators before a node, or the node. There may be comments between them."""
+    first = before = node
+    while (before := before.prev_sibling) is not None and before.type in ("decorator", "comment"):
+        first = before if before.type == "decorator" else first
+    return first
+
+
 def _leads(source: bytes, start: int) -> bool:
     """Whether there is only white space before `start` on its line."""
     return not source[source.rfind(b"\n", 0, start) + 1 : start].strip()
 
 
 def _follows_decorator(source: bytes, start: int) -> bool:
-    """Whether a decorator may precede `start`: not if a bracket, a separator or a comment does."""
-    start -= 1
-    while start >= 0 and source[start] in b" \t\r\n":
+    """Whether a decorator may precede `start`: not if a bracket or a separator does. Comments between them do not count."""
+    while True:
         start -= 1
-    return start >= 0 and source[start] not in b"{};,/"
+        while start >= 0 and source[start] in b" \t\r\n":
+            start -= 1
+        if start < 1 or source[start - 1 : start + 1] != b"*/":
+            break
+        start = source.rfind(b"/*", 0, start)
+    if start < 0 or source[start] not in b"{};,":
+        return start >= 0
+    comment = source.rfind(b"//", max(0, start - _WIDE), start)
+    return comment >= 0 and b"\n" not in source[comment:start]
