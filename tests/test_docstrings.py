@@ -180,6 +180,9 @@ DIRECTIVES = {
         #!/usr/bin/env ruby
         # ----------
         sig { params(a: Integer).returns(Integer) }
+        sig(:final) { params(a: Integer).returns(Integer) }
+        sig do params(a: Integer).void end
+        T::Sig::WithoutRuntime.sig { params(a: Integer).void }
     """,
 }
 DIRECTIVES["typescript"] = DIRECTIVES["javascript"]
@@ -215,6 +218,16 @@ def test_marks_of_samples_are_no_documentation(language, mark):
     assert docstring(f"{above}{comment} {mark}", language) == "Adds one."
     assert docstring(f"{comment} {mark}", language) == ""
     assert docstring(f"{comment} {mark}\n{comment} Adds one.", language) == "Adds one."
+
+
+def test_a_signature_of_many_lines_is_skipped():
+    for first, last in (("sig do", "end"), ("sig {", "}"), ("sig(:final) do", "end"), ("T::Sig::WithoutRuntime.sig {", "}")):
+        signature = f"{first}\n  params(\n    a: Integer\n  )\n\n    .returns(Integer)\n{last}"
+        assert docstring(f"# Adds one.\n{signature}", "ruby") == "Adds one."
+        assert docstring(f"# Adds one.\n{signature}\n# rubocop:disable all", "ruby") == "Adds one."
+        assert docstring(f"# Adds one.\n\n{signature}", "ruby") == docstring(signature, "ruby") == ""
+    for block in ("it do\n  b\nend", "B = {\n  b: 1\n}", "  sig do\n  void\nend", "sig do\n  void\nend\nend", "sig = b\nend"):
+        assert docstring(f"# Not one.\n{block}", "ruby") == ""
 
 
 def test_a_directive_of_many_lines_is_one():
@@ -475,6 +488,12 @@ def test_line_ends_are_read_equally_in_every_encoding():
 def test_hostile_comments_take_linear_time(comment):
     source = comment.rstrip("\n").encode() + b"\n"
     assert takes_less(1, lambda: comment_before(source, len(source), "c"))
+
+
+@pytest.mark.parametrize("code", ["end\n" * 20_000, "  end\n" * 20_000 + "end\n", "sig do\n  a\nend\n" * 9_000], ids=range(3))
+def test_hostile_signatures_take_linear_time(code):
+    source = code.encode()
+    assert takes_less(1, lambda: comment_before(source, len(source), "ruby"))
 
 
 def test_hostile_literals_take_linear_time():

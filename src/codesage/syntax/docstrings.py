@@ -31,8 +31,9 @@ _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" is docum
 _BETWEEN = {  # lines of code allowed between documentation and definition
     "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec|SEC)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
-    "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
+    "ruby": re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{.*\}|do\b.*\bend)$"),
 }
+_SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
 _OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?")  # the last two are PETSc's
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
@@ -133,10 +134,25 @@ def _above(source: bytes, line: int, language: str) -> _Comment | None:
                 return _begin_end(source, previous)
         elif code.endswith(b"*/") and (comment := _block(source, source.rindex(b"*/", 0, line) + 2, language)) is not None:
             return comment
-        if between is None or not between.match(code):
+        if language == "ruby" and code in (b"end", b"}"):
+            previous = _signature(source, previous)
+            if previous < 0:
+                return None
+        elif between is None or not between.match(code):
             return None
         line = previous
     return None
+
+
+def _signature(source: bytes, last: int) -> int:
+    """The start of Sorbet's signature (`sig do`) whose last line starts at byte `last`; -1 if the line ends other code."""
+    line, column = last, _indentation(source, last)
+    while line > 0:
+        end, line = line - 1, _line_start(source, line - 1)
+        code = source[line:end].strip()
+        if code and (indentation := _indentation(source, line)) <= column:
+            return line if indentation == column and _SIGNATURE.match(code) else -1
+    return -1
 
 
 def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) -> _Comment:
@@ -325,3 +341,11 @@ def _begin_end(source: bytes, end: int) -> _Comment | None:
 
 def _line_start(source: bytes, position: int) -> int:
     return source.rfind(b"\n", 0, position) + 1
+
+
+def _indentation(source: bytes, line: int) -> int:
+    """The number of blanks at the start of the line that starts at byte `line`."""
+    start = line
+    while start < len(source) and source[start] in b" \t":
+        start += 1
+    return start - line
