@@ -288,6 +288,33 @@ def test_which_comment_documents(language, comment, text):
     assert docstring(comment, language) == text
 
 
+@pytest.mark.parametrize(
+    ("language", "comment", "text"),
+    [
+        ("c", "static int x = 0;  // a count of\n                   // all calls", ""),
+        ("c", "static int x = 0;  /* a count of */\n                   /* all calls */", ""),
+        ("c", "static int x = 0;  /* a count of */\n                   /* all\n                      calls */", ""),
+        ("c", "int x; /**< a count of */\n       /**< all calls */", ""),
+        ("c", "int x;\t\t// a count of\n\t\t// all calls", ""),
+        ("c", "int x;      // a count of\n\t    // all calls", ""),  # a tab is 8 wide
+        ("c", "char *x = \"ü\"; // a count of\n               // all calls", ""),
+        ("c", "int x; // a count of\n       // all calls\n       // and more\n// Adds one,\n  // or two.", "Adds one,\nor two."),
+        ("c", "int x; // a count of\n  // Adds one.", "Adds one."),
+        ("c", "int x; /* a count */\n  /* Adds one. */", "Adds one."),
+        ("c", "  // Adds one,\n  // or two.", "Adds one,\nor two."),
+        ("javascript", "let x = 1; // a count of\n           // all calls", ""),
+        ("java", "int x = 1; // a count of\n           // all calls", ""),
+        ("java", "int x = 1; // a count\n  /** Adds one. */", "Adds one."),
+        ("go", "var x = 1 // a count of\n          // all calls", ""),
+        ("php", "$x = 1; # a count of\n        # all calls", ""),
+        ("ruby", "X = 1 # a count of\n      # all calls", ""),
+        ("ruby", "X = 1 # a count of\n# Adds one.", "Adds one."),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_comment_behind_code_does_not_document(language, comment, text):
+    assert docstring(comment, language) == text
+
+
 MARKS = {  # language, comment, text
     "javadoc": ("java", "/**\n * Adds one.\n *\n * @param a n\n */", "Adds one.\n\n@param a n"),
     "without a space": ("java", "/**\n *Adds one,\n *or two.\n **/", "Adds one,\nor two."),
@@ -482,8 +509,10 @@ def test_line_ends_are_read_equally_in_every_encoding():
         "/* " + "- " * 40_000 + "a */",
         "/*" + "/" * 90_000 + "a */",
         "/*\n" + "*" * 90_000 + "\n a */",
+        "int x; // a\n" + "       // a\n" * 20_000,
+        "int x; /* a */\n" + "       /* a */\n" * 20_000,
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_hostile_comments_take_linear_time(comment):
     source = comment.rstrip("\n").encode() + b"\n"

@@ -164,6 +164,13 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
         if not comment.startswith(marks) or comment.startswith(b"#["):
             break
         top, first = previous, top - len(comment)
+    if _continues(source, first, marks):
+        column, continued = first - top, first
+        while top < line and _indentation(source, top) == column:
+            top = source.index(b"\n", top) + 1
+        if top == line:
+            return _Comment("", continued, False)
+        first = top + _indentation(source, top)
     comments = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
     rests = [(each, each[_end(_LINE_MARK, each) :]) for each in comments]
     rests = [(each, rest) for each, rest in rests if not (is_directive(rest, language) or is_glued_directive(rest, language))]
@@ -176,6 +183,21 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
     texts = _without_rulers(texts)
     margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
     return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
+
+
+def _continues(source: bytes, first: int, marks: tuple[bytes, ...]) -> bool:
+    """Whether the comment at byte `first` continues one that stands behind code, in the same column of the line above."""
+    line = _line_start(source, first)
+    if line in (0, first):
+        return False
+    above = source[_line_start(source, line - 1) : line - 1]
+    if not any([mark in above for mark in marks]):
+        return False
+    for width in (8, 4):
+        column, text = len(source[line:first].expandtabs(width)), above.decode("utf-8", "replace").expandtabs(width)
+        if text[:column].strip() and text[column:].encode().startswith(marks):
+            return True
+    return False
 
 
 def _shown(texts: list[str]) -> list[str]:
@@ -202,12 +224,14 @@ def _block(source: bytes, end: int, language: str) -> _Comment | None:
     else:
         return None
     text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace")
-    if _documents(text, language):
-        return _Comment(_joined(_block_lines(text), language), opening, True)
-    texts, first = [text], opening
-    if "\n" not in text:
+    documents, texts, first = _documents(text, language), [text], opening
+    if not documents and "\n" not in text:
         above, first = _one_line_blocks(source, opening, language)
         texts = [*above, text]
+    if _continues(source, first, (b"/*",)):
+        return _Comment("", first, False)
+    if documents:
+        return _Comment(_joined(_block_lines(text), language), opening, True)
     lines = [line for text in texts if not is_block_directive(text.lstrip(), language) for line in _block_lines(text)]
     return _Comment(_joined(lines if len(texts) == 1 else ["", *lines], language), first, False)
 
