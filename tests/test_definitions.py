@@ -201,6 +201,11 @@ CSHARP = {
         "  /** Between. */\n  void f() { y(); }\n}\n",
         ["class R 2-3 '<summary>R.</summary>'", "function R.Q 3-3 ''", "class T 5-9 ''", "function T.f 8-8 'Between.'"],
     ),
+    "extension blocks": (
+        "static class A {\n  /// No.\n  extension(string s) {\n    /// F.\n    public int F() { return s.Length; }\n  }\n"
+        "  /// G.\n  void extension() { x(); }\n}\n",
+        ["class A 1-9 ''", "function A.F 5-5 'F.'", "function A.extension 8-8 'G.'"],
+    ),
     "errors": (
         "class C {\n  void F() { a(); }\n  foreach (var x in y) { b(); }\n  if (x) { c(); }\n  void G() { d(); }\n}\n",
         ["class C 1-6 ''", "function C.F 2-2 ''", "function C.G 5-5 ''"],
@@ -249,7 +254,8 @@ C = {
         ],
     ),
     "macros around the type": (
-        "/* A. */\nJNIEXPORT jint JNICALL a(JNIEnv *e) { x(); }\n/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
+        "/* A. */\nJNIEXPORT jint JNICALL a(JNIEnv *e) { x(); }\n"
+        "/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
         "/* C. */\nBOOL WINAPI DECLSPEC_HOTPATCH c(int a) { x(); }\n/* D. */\nLIB_API struct foo *d(int a) { x(); }\n/* E. */\n"
         "LIB_API\nconst struct foo *e(int a) { x(); }\n/* F. */\nSTATIC\nEFI_STATUS\nEFIAPI\nf (\n  int a\n  )\n{ x(); }\n"
         '/* G. */\nSEC("g") int g(int a) { x(); }\n/* H. */\n__declspec(dllexport) BOOL WINAPI HOT h(int a) { x(); }\n'
@@ -321,8 +327,16 @@ GO = {
     ),
     "function values": (
         "package p\n// All.\nvar (\n\t// G is g.\n\tg = func() { a() }\n\th, i = func() { b() }, func() { c() }\n\tn = 1\n)\n"
-        "// F is f.\nvar f = func(x int) int { return x }\nvar j, k = pair(func() { d() })\n",
-        ["function g 5-5 'G is g.'", "function h 6-6 ''", "function i 6-6 ''", "function f 10-10 'F is f.'"],
+        "// F is f.\nvar f = func(x int) int { return x }\nvar j, k = pair(func() { d() })\n"
+        "// L and m.\nvar l, m = func() { a() }, func() { b() }\n",
+        [
+            "function g 5-5 'G is g.'",
+            "function h 6-6 ''",
+            "function i 6-6 ''",
+            "function f 10-10 'F is f.'",
+            "function l 13-13 'L and m.'",
+            "function m 13-13 ''",
+        ],
     ),
     "receivers": (
         "package p\nfunc (q *Queue[T]) Push() { a() }\nfunc (Map[K, V]) Pop() { a() }\nfunc (r *(R)) Par() { a() }\n"
@@ -402,6 +416,7 @@ def test_definitions(language, case):
             ["A struct { x int }", "B struct { y int }"],
         ),
         ("go", "package p\nvar f = func() { x() }", ["var f = func() { x() }"]),
+        ("go", "package p\nvar f, g = func() { x() }, func() { y() }", ["var f, g = func() { x() }", "func() { y() }"]),
         ("c", "typedef struct { int a; } T, *P;", ["typedef struct { int a; } T, *P;"]),
         ("c", "TEST_END\n\nstatic int f(int a) { b(); }", ["static int f(int a) { b(); }"]),
         ("c", "API int CALL f(int a) { b(); }", ["API int CALL f(int a) { b(); }"]),

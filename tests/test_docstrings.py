@@ -103,6 +103,8 @@ DIRECTIVES = {
         // #nosec G104
         //lint:ignore U1000 it is used by assembly
         //revive:disable-next-line:exported
+        // swagger:route GET /pets pets listPets
+        // swagger:model Pet
     """,
     "java": """
         // CHECKSTYLE:OFF
@@ -251,6 +253,7 @@ def test_a_directive_of_many_lines_is_one():
         ("javascript", "prettier-ignore comments keep the text"), ("javascript", "webpack configuration of a module"),
         ("php", "phpcs reads the file"), ("php", "var_dump of a value"), ("php", "@param int $a the number"),
         ("ruby", "Type: the kind of token"), ("ruby", "typed: the text that was typed"), ("ruby", "rubocop is run"),
+        ("go", "swagger: the tool that reads it"),
         ("ruby", "encoding: how the text is written"), ("ruby", "Coding style"), ("go", "[START of the list]"),
         ("java", "[END] marks the last row"), ("c", "tag::name of the row"), ("ruby", "snippet-start marks are read"),
     ],
@@ -289,6 +292,46 @@ def test_which_comment_documents(language, comment, text):
 
 
 @pytest.mark.parametrize(
+    ("language", "block"),
+    [
+        ("javascript", "/**\n * @typedef {Object} A\n * @property {string} b the name\n */"),
+        ("javascript", "/**\n * The options of a reader.\n * @typedef {Object} A\n */"),
+        ("javascript", "/** @typedef {import('a').A} A */"),
+        ("javascript", "/**\n * @callback A\n * @param {string} b\n */"),
+        ("javascript", "/**\n * @file Reads files.\n */"),
+        ("typescript", "/**\n * @fileoverview Reads files.\n */"),
+        ("typescript", "/** @overview Reads files. */"),
+        ("php", "/**\n * @file\n * Reads files.\n */"),
+        ("c", "/**\n * @file a.c\n * Reads files.\n */"),
+        ("c", "/*!\n  \\file\n  Reads files.\n*/"),
+        ("ruby", "# @!method open(name)\n#   Opens a file.\n#   @return [File] the file"),
+        ("ruby", "# @!method self.open\n#   Opens a file."),
+        ("ruby", "# @!attribute [r] name\n#   @return [String] the name"),
+    ],
+)
+def test_a_block_about_something_else_does_not_document(language, block):
+    assert docstring(block, language) == ""
+    if language != "ruby":
+        assert docstring(f"/** Adds one. */\n{block}", language) == "Adds one."
+
+
+@pytest.mark.parametrize(
+    ("language", "comment", "text"),
+    [
+        ("javascript", "/**\n * Adds one.\n * @param a the @typedef of a\n */", "Adds one.\n@param a the @typedef of a"),
+        ("javascript", "/**\n * Adds one.\n * @filename a\n */", "Adds one.\n@filename a"),
+        ("java", "/**\n * Adds one.\n * @file a\n */", "Adds one.\n@file a"),
+        ("ruby", "# @!method f(a)\n#   Adds one.", "@!method f(a)\n  Adds one."),
+        ("ruby", "# @!attribute [w] f\n#   Adds one.", "@!attribute [w] f\n  Adds one."),
+        ("ruby", "# Adds one.\n# @!method g", "Adds one.\n@!method g"),
+        ("ruby", "# @!visibility private\n# Adds one.", "@!visibility private\nAdds one."),
+    ],
+)  # fmt: skip
+def test_a_block_with_such_a_tag_may_document(language, comment, text):
+    assert docstring(comment, language) == text
+
+
+@pytest.mark.parametrize(
     ("language", "comment", "text"),
     [
         ("c", "static int x = 0;  // a count of\n                   // all calls", ""),
@@ -298,7 +341,7 @@ def test_which_comment_documents(language, comment, text):
         ("c", "int x;\t\t// a count of\n\t\t// all calls", ""),
         ("c", "int x;      // a count of\n\t    // all calls", ""),  # a tab is 8 wide
         ("c", "char *x = \"ü\"; // a count of\n               // all calls", ""),
-        ("c", "int x; // a count of\n       // all calls\n       // and more\n// Adds one,\n  // or two.", "Adds one,\nor two."),
+        ("c", "int x; // a count of\n       // calls\n       // and more\n// Adds one,\n  // or two.", "Adds one,\nor two."),
         ("c", "int x; // a count of\n  // Adds one.", "Adds one."),
         ("c", "int x; /* a count */\n  /* Adds one. */", "Adds one."),
         ("c", "  // Adds one,\n  // or two.", "Adds one,\nor two."),

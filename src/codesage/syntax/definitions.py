@@ -273,7 +273,8 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
-            first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
+            first, final = (value, value) if index else _statement(tree, node, {})
+            final = final if len(names) == 1 else value
             definitions.append(
                 Definition(
                     value.start_byte,

@@ -34,6 +34,12 @@ _BETWEEN = {  # lines of code allowed between documentation and definition
     "ruby": re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{.*\}|do\b.*\bend)$"),
 }
 _SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
+_ECMA_TAGS = ("@typedef", "@callback", "@file", "@overview")
+_OTHER_TAGS = {"javascript": _ECMA_TAGS, "typescript": _ECMA_TAGS, "php": ("@file",), "c": ("@file", "\\file")}
+_OTHER = {  # blocks that document a file, or a type that is in the block itself
+    language: re.compile(rf"^[ \t*!]*(?:{'|'.join(map(re.escape, tags))})(?:overview)?(?!\w)", re.MULTILINE)
+    for language, tags in _OTHER_TAGS.items()
+}
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
 _OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?")  # the last two are PETSc's
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
@@ -231,7 +237,8 @@ def _block(source: bytes, end: int, language: str) -> _Comment | None:
     if _continues(source, first, (b"/*",)):
         return _Comment("", first, False)
     if documents:
-        return _Comment(_joined(_block_lines(text), language), opening, True)
+        text = "" if _is_of_other(text, language) else _joined(_block_lines(text), language)
+        return _Comment(text, opening, True)
     lines = [line for text in texts if not is_block_directive(text.lstrip(), language) for line in _block_lines(text)]
     return _Comment(_joined(lines if len(texts) == 1 else ["", *lines], language), first, False)
 
@@ -241,6 +248,12 @@ def _documents(text: str, language: str) -> bool:
     if language in _NO_DOCUMENTING_BLOCKS or not text.startswith(("*", "!")):
         return False
     return text[1:2] != "*" and (text[0] == "*" or language == "c")
+
+
+def _is_of_other(text: str, language: str) -> bool:
+    """Whether a block of documentation is, by its tags, not about the definition below it."""
+    tags = _OTHER_TAGS.get(language, ())
+    return any([tag in text for tag in tags]) and _OTHER[language].search(text) is not None
 
 
 def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[str], int]:

@@ -27,8 +27,8 @@ _MEMBERS = {"class_body", "object", "interface_body"}
 
 def reserved(tree: SourceTree, node: Node, name: str) -> bool:
     """Whether a name is a keyword that cannot be a name here. JavaScript allows keywords as keys of classes and objects."""
-    if name not in RESERVED[tree.language]:
-        return False
+    if name not in RESERVED[tree.language]:  # the grammar takes C#'s `extension(string s) {` for a constructor
+        return name == "extension" and node.type == "constructor_declaration" and tree.language == "csharp"
     if tree.language not in ("javascript", "typescript"):
         return True
     if node.type == "method_definition":
