@@ -678,6 +678,8 @@ def test_licences_of_metadata_and_headers():
      ("src/corpus/a.py", "", ""), ("a.md", '["a", "b"],\n' * 400, ""), ("m.js", "d[0] = s * (m[1] + m[5] * x);\n" * 99, ""),
      ("a.js", "var a=1;function f(){return a}" * 200, "minified"), ("a.c", "0x1f, 0x2e, 0x3d,\n" * 300, "data"),
      ("a.py", GPL.decode(), "copyleft header"), ("tests/a.py", GPL.decode(), "copyleft header"),
+     ("app_de.ts", '<?xml version="1.0"?>\n<TS language="de"/>\n', "data"), ("app_de.ts", "<!DOCTYPE TS>\n<TS/>\n", "data"),
+     ("a.php", '<?xml version="1.0"?>\n<?php f();\n', ""), ("a.tsx", "<!DOCTYPE html>;\n", ""), ("a.md", "<?xml ?>\n", ""),
      ("a.py", CODE.decode() * 100, ""), ("a.py", "x = [1.5, 2.25]\n" * 400, "data")],
 )  # fmt: skip
 def test_files_to_leave_out_are_recognised(name, text, reason):
