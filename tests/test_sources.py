@@ -81,6 +81,13 @@ def encrypted() -> bytes:
     return bytes(data)
 
 
+def deflated64() -> bytes:
+    data = bytearray(zipped(GOOD, ("p/a.py", CODE)))
+    for mark, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.rindex(mark) + offset] = 9
+    return bytes(data)
+
+
 def broken_middle() -> bytes:
     data = bytearray(tar(*((f"p/{i}.py", os.urandom(3000).hex().encode()) for i in range(40))))
     data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
@@ -190,6 +197,7 @@ HOSTILE = {  # name: (makes the archive, the reason or reasons)
     "zip many members": (lambda: zipped(*((f"p/{i}.py", CODE) for i in range(60))), "bomb"),
     "zip ratio": (lambda: zipped(*((f"p/{i}.py", b"#" * 900_000) for i in range(12))), "bomb"),
     "zip encrypted": (lambda: encrypted(), "unreadable"),
+    "zip unknown compression": (lambda: deflated64(), "unreadable"),
     "zip cut": (lambda: zipped(GOOD, ("p/b.py", CODE))[:-60], DAMAGED),
     "zip damaged member": (lambda: bad_checksum(), DAMAGED),
 }
