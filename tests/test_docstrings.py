@@ -562,7 +562,11 @@ def test_hostile_comments_take_linear_time(comment):
     assert takes_less(1, lambda: comment_before(source, len(source), "c"))
 
 
-@pytest.mark.parametrize("code", ["end\n" * 20_000, "  end\n" * 20_000 + "end\n", "sig do\n  a\nend\n" * 9_000], ids=range(3))
+@pytest.mark.parametrize(
+    "code",
+    ["end\n" * 20_000, "  end\n" * 20_000 + "end\n", "sig do\n  a\nend\n" * 9_000, "sig" + " " * 90_000 + "a\n"],
+    ids=range(4),
+)
 def test_hostile_signatures_take_linear_time(code):
     source = code.encode()
     assert takes_less(1, lambda: comment_before(source, len(source), "ruby"))

@@ -31,9 +31,9 @@ _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" is docum
 _BETWEEN = {  # lines of code allowed between documentation and definition
     "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec|SEC)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
-    "ruby": re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{.*\}|do\b.*\bend)$"),
+    "ruby": re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig(?:\s*\(.*\))?\s*(?:\{.*\}|do\b.*\bend)$"),
 }
-_SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig\s*(?:\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
+_SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig(?:\s*\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
 _ECMA_TAGS = ("@typedef", "@callback", "@file", "@overview")
 _OTHER_TAGS = {"javascript": _ECMA_TAGS, "typescript": _ECMA_TAGS, "php": ("@file",), "c": ("@file", "\\file")}
 _OTHER = {  # blocks that document a file, or a type that is in the block itself
