@@ -90,6 +90,20 @@ def test_every_kind_of_path_is_built_by_one_command(tmp_path):
     assert "Not read" not in _tables(facts)
 
 
+def test_a_link_that_is_given_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.py").write_bytes(code(1))
+    (tmp_path / "real/b.py").symlink_to("a.py")
+    (tmp_path / "link.py").symlink_to("real/a.py")
+    (tmp_path / "folder").symlink_to("real")
+    file, folder = source_at(tmp_path / "link.py"), source_at(tmp_path / "folder")
+    assert [item.text for item in file.documents(tmp_path)] == [code(1).decode()] and documents_of(file) == ["link.py"]
+    assert documents_of(folder) == ["a.py"] and skips_of(folder) == []
+    before = state_of(file, tmp_path), state_of(folder, tmp_path)
+    (tmp_path / "real/a.py").write_bytes(code(22))
+    assert state_of(file, tmp_path) != before[0] and state_of(folder, tmp_path) != before[1]
+
+
 # Parquet
 
 LAYOUTS = {  # content, path, repository, licences, commit

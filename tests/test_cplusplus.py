@@ -1,11 +1,11 @@
-"""C++ in `.h` files: it is recognised from the text, cut into windows by search, and left out of the corpus."""
+"""C++ and Objective-C in `.h` and `.C` files: recognised from the text, cut into windows by search, kept out of the corpus."""
 
 import pytest
 
 from codesage.corpus.sources.recognise import reason
 from codesage.records import Document
 from codesage.search.chunks import chunks
-from codesage.syntax import is_cplusplus, language_in
+from codesage.syntax import is_cplusplus, is_objective_c, language_in
 
 CPLUSPLUS = {
     "namespace": "#ifndef A\n#define A\nnamespace a {\nint f(int x);\n}\n#endif\n",
@@ -40,6 +40,15 @@ C = {
     "a field called class": "struct a {\n  int class;\n  unsigned private : 1;\n};\n",
     "labels": "static int f(int x) { if (x) goto public_; public_: return x ? x : 1; }\n",
     "empty": "",
+    "for Objective-C too": "#ifdef __OBJC__\n@class A;\n#else\ntypedef void A;\n#endif\nint f(A *a);\n",
+    "tags of Doxygen": "/*\n  @class A is read\n  @interface B */\n// @protocol\nint f(int x);\n",
+}
+OBJECTIVE_C = {
+    "interface": "#import <A/A.h>\n@interface B : NSObject\n- (int)f:(int)x;\n@end\n",
+    "protocol": "NS_ASSUME_NONNULL_BEGIN\n  @protocol A <B>\n@optional\n- (void)f;\n@end\n",
+    "class declared": "@class A, B;\nextern A *f(B *b);\n",
+    "implementation": "@implementation A\n- (void)f { g(); }\n@end\n",
+    "not for C": "#ifndef __OBJC__\n#error\n#else\n@class A;\n#endif\n@class B;\nint f(B *b);\n",
 }
 
 
@@ -57,10 +66,28 @@ def test_c_stays_c(text):
     assert reason("include/a.h", text) == ""
 
 
+@pytest.mark.parametrize("text", OBJECTIVE_C.values(), ids=OBJECTIVE_C)
+def test_objective_c_is_recognised(text):
+    assert is_objective_c("include/a.h", text) and language_in("a.h", text) == ""
+    assert reason("include/a.h", text) == "Objective-C" and not is_cplusplus("include/a.h", text)
+
+
+@pytest.mark.parametrize("text", [*C.values(), *CPLUSPLUS.values()], ids=[*C, *(f"C++: {name}" for name in CPLUSPLUS)])
+def test_other_headers_are_no_objective_c(text):
+    assert not is_objective_c("include/a.h", text)
+
+
+def test_a_capital_suffix_is_that_of_cplusplus():
+    texts = (C["extern C"], CPLUSPLUS["scope"])
+    assert [is_cplusplus("src/Foo.C", text) for text in texts] == [True, True]
+    assert [is_cplusplus("src/FOO.C", text) for text in texts] == [False, True]  # from a system without small letters
+    assert [reason("src/Foo.C", text) for text in texts] == ["C++", "C++"] and language_in("Foo.C", texts[0]) == ""
+
+
 def test_only_headers_are_looked_at():
     text = CPLUSPLUS["namespace"]
     assert [language_in(path, text) for path in ("a.c", "a.cs", "a.hpp", "a.txt")] == ["c", "csharp", "", ""]
-    assert reason("src/a.c", text) == ""
+    assert reason("src/a.c", text) == "" == reason("src/a.c", OBJECTIVE_C["interface"])
 
 
 def test_search_cuts_cplusplus_into_windows(tmp_path):
@@ -71,5 +98,5 @@ def test_search_cuts_cplusplus_into_windows(tmp_path):
 
 
 def test_a_large_header_takes_no_time():
-    text = "int f(int x); /* class */ // namespace\n" * 20_000 + "'" * 1000 + "\n" + "class " * 1000
-    assert not is_cplusplus("a.h", text)
+    text = "int f(int x); /* class */ // namespace @class\n" * 20_000 + "'" * 1000 + "\n" + "class " * 1000
+    assert not is_cplusplus("a.h", text) and not is_objective_c("a.h", text)

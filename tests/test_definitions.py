@@ -134,15 +134,41 @@ TYPESCRIPT = {
         "const n = (a + b) as number;\n",
         ["function f 1-1 ''", "function g 2-2 ''", "function h 3-3 ''"],
     ),
+    "casts and brackets in any order": (
+        "/** A. */\nexport const a = (async ({ b }) => { x(); }) satisfies C;\n/** B. */\n"
+        "const b = ((c) => { x(); }) as unknown as D;\n/** C. */\nconst c = memo((d) => { x(); }) as E;\n/** D. */\n"
+        "const d = ((e) => { x(); })!;\n/** E. */\nf.e = <any>function () { x(); };\n"
+        "const o = {\n  /** G. */\n  g: ((h) => { x(); }) as unknown as I,\n};\n"
+        "const k = (await load(() => { x(); }))!, l = (m as N)!, p = (list.map((q) => { x(); }) as R);\n",
+        ["function a 2-2 'A.'", "function b 4-4 'B.'", "function c 6-6 'C.'", "function d 8-8 'D.'", "function e 10-10 'E.'",
+         "function g 13-13 'G.'"],
+    ),
+    "declared types": (
+        "/** A. */\ndeclare class A {\n  m(): void;\n}\n/** B. */\nexport declare abstract class B { m(): void; }\n/** C. */\n"
+        "export declare interface C { m(): void; }\n/** D. */\nexport declare const enum D { a }\n/** Not E. */\n"
+        'declare module "e" {\n  /** F. */\n  export class F { m(): void; }\n}\n/** Not G. */\n'
+        "declare global { interface G { m(): void; } }\n",
+        ["class A 2-4 'A.'", "class B 6-6 'B.'", "class C 8-8 'C.'", "class D 10-10 'D.'", "class F 14-14 'F.'",
+         "class G 17-17 ''"],
+    ),
     "the type of a constant repeats its documentation": (
         "/** Adds. */\nexport const add: {\n  /** Adds. */\n  (a: number): number\n} = dual(2, (a, b) => { c(); });\n",
         ["function add 2-5 ''"],
+    ),
+    "comments among decorators": (
+        "class A {\n  /** A. */\n  @Input()\n  // the parent sets it;\n  @HostBinding('a')\n  set a(v) { x(); }\n  /** B. */\n"
+        "  @Input()\n  /* a note */\n  b() { x(); }\n  /** C. */\n  @Input() // a note;\n  c() { x(); }\n  /** D. */\n"
+        "  @Input()\n  // eslint-disable-next-line\n  d() { x(); }\n  /** E. */\n  @Input() /* a */ /* b */ e() { x(); }\n"
+        "  @Input()\n  /** F. */\n  f() { x(); }\n  /** Not G. */\n  @Input() other = 1; // of the parent\n  /* G. */\n"
+        "  g() { x(); }\n}\n",
+        ["class A 1-27 ''", "function A.a 3-6 'A.'", "function A.b 8-10 'B.'", "function A.c 12-13 'C.'",
+         "function A.d 15-17 'D.'", "function A.e 19-19 'E.'", "function A.f 22-22 'F.'", "function A.g 26-26 'G.'"],
     ),
     "syntax that the grammar does not know": (
         "/** A box. */\ninterface Box<in out A> { a: A }\nfunction f(a: number) { b(); }\n",
         ["class Box 2-2 'A box.'", "function f 3-3 ''"],
     ),
-}
+}  # fmt: skip
 
 CSHARP = {
     "members": (
@@ -174,6 +200,11 @@ CSHARP = {
         "/// <summary>R.</summary>\n[A]\nrecord struct R(int X) { void Q() { x(); } }\nrecord S(int X);\nclass T {\n  [A]\n"
         "  /** Between. */\n  void f() { y(); }\n}\n",
         ["class R 2-3 '<summary>R.</summary>'", "function R.Q 3-3 ''", "class T 5-9 ''", "function T.f 8-8 'Between.'"],
+    ),
+    "extension blocks": (
+        "static class A {\n  /// No.\n  extension(string s) {\n    /// F.\n    public int F() { return s.Length; }\n  }\n"
+        "  /// G.\n  void extension() { x(); }\n}\n",
+        ["class A 1-9 ''", "function A.F 5-5 'F.'", "function A.extension 8-8 'G.'"],
     ),
     "errors": (
         "class C {\n  void F() { a(); }\n  foreach (var x in y) { b(); }\n  if (x) { c(); }\n  void G() { d(); }\n}\n",
@@ -220,6 +251,26 @@ C = {
             "function i 12-12 'Symbol.'",
             "function j 15-15 ''",
             "function l 16-16 ''",
+        ],
+    ),
+    "macros around the type": (
+        "/* A. */\nJNIEXPORT jint JNICALL a(JNIEnv *e) { x(); }\n"
+        "/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
+        "/* C. */\nBOOL WINAPI DECLSPEC_HOTPATCH c(int a) { x(); }\n/* D. */\nLIB_API struct foo *d(int a) { x(); }\n/* E. */\n"
+        "LIB_API\nconst struct foo *e(int a) { x(); }\n/* F. */\nSTATIC\nEFI_STATUS\nEFIAPI\nf (\n  int a\n  )\n{ x(); }\n"
+        '/* G. */\nSEC("g") int g(int a) { x(); }\n/* H. */\n__declspec(dllexport) BOOL WINAPI HOT h(int a) { x(); }\n'
+        "/* Not I. */\nBEGIN MACROS\n\nint i(int a) { x(); }\n/* Not J. */\nint count = 1\nint j(int a) { x(); }\n",
+        [
+            "function a 2-2 'A.'",
+            "function b 4-5 'B.'",
+            "function c 7-7 'C.'",
+            "function d 9-9 'D.'",
+            "function e 11-12 'E.'",
+            "function f 14-20 'F.'",
+            "function g 22-22 'G.'",
+            "function h 24-24 'H.'",
+            "function i 28-28 ''",
+            "function j 31-31 ''",
         ],
     ),
     "a brace too many": (
@@ -276,8 +327,16 @@ GO = {
     ),
     "function values": (
         "package p\n// All.\nvar (\n\t// G is g.\n\tg = func() { a() }\n\th, i = func() { b() }, func() { c() }\n\tn = 1\n)\n"
-        "// F is f.\nvar f = func(x int) int { return x }\nvar j, k = pair(func() { d() })\n",
-        ["function g 5-5 'G is g.'", "function h 6-6 ''", "function i 6-6 ''", "function f 10-10 'F is f.'"],
+        "// F is f.\nvar f = func(x int) int { return x }\nvar j, k = pair(func() { d() })\n"
+        "// L and m.\nvar l, m = func() { a() }, func() { b() }\n",
+        [
+            "function g 5-5 'G is g.'",
+            "function h 6-6 ''",
+            "function i 6-6 ''",
+            "function f 10-10 'F is f.'",
+            "function l 13-13 'L and m.'",
+            "function m 13-13 ''",
+        ],
     ),
     "receivers": (
         "package p\nfunc (q *Queue[T]) Push() { a() }\nfunc (Map[K, V]) Pop() { a() }\nfunc (r *(R)) Par() { a() }\n"
@@ -347,6 +406,8 @@ def test_definitions(language, case):
             "// Doc.\nlet a = () => { x(); }, b = () => { y(); };",
             ["let a = () => { x(); }", "b = () => { y(); }"],
         ),
+        ("typescript", "export declare class A { m(): void; }", ["export declare class A { m(): void; }"]),
+        ("typescript", "export const f = ((a) => { x(); }) satisfies B;", ["export const f = ((a) => { x(); }) satisfies B;"]),
         ("javascript", "const f = memo(() => { x(); }, eq);", ["const f = memo(() => { x(); }, eq);"]),
         ("javascript", "export const f = () => { x(); };", ["export const f = () => { x(); };"]),
         (
@@ -355,8 +416,11 @@ def test_definitions(language, case):
             ["A struct { x int }", "B struct { y int }"],
         ),
         ("go", "package p\nvar f = func() { x() }", ["var f = func() { x() }"]),
+        ("go", "package p\nvar f, g = func() { x() }, func() { y() }", ["var f, g = func() { x() }", "func() { y() }"]),
         ("c", "typedef struct { int a; } T, *P;", ["typedef struct { int a; } T, *P;"]),
         ("c", "TEST_END\n\nstatic int f(int a) { b(); }", ["static int f(int a) { b(); }"]),
+        ("c", "API int CALL f(int a) { b(); }", ["API int CALL f(int a) { b(); }"]),
+        ("c", "int x;\nstatic API\nint CALL f(int a) { b(); }", ["static API\nint CALL f(int a) { b(); }"]),
         ("ruby", "private def x\n  1\nend", ["private def x\n  1\nend"]),
         ("python", 'def f():\n    ("a"\n     "b")\n    return 1', ["def f():\n    return 1"]),
     ],

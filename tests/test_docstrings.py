@@ -74,6 +74,7 @@ DIRECTIVES = {
         // --------------------
         #pragma GCC diagnostic push
         __attribute__((noinline))
+        SEC("kprobe/open")
         [[nodiscard]]
     """,
     "csharp": """
@@ -102,6 +103,8 @@ DIRECTIVES = {
         // #nosec G104
         //lint:ignore U1000 it is used by assembly
         //revive:disable-next-line:exported
+        // swagger:route GET /pets pets listPets
+        // swagger:model Pet
     """,
     "java": """
         // CHECKSTYLE:OFF
@@ -179,6 +182,9 @@ DIRECTIVES = {
         #!/usr/bin/env ruby
         # ----------
         sig { params(a: Integer).returns(Integer) }
+        sig(:final) { params(a: Integer).returns(Integer) }
+        sig do params(a: Integer).void end
+        T::Sig::WithoutRuntime.sig { params(a: Integer).void }
     """,
 }
 DIRECTIVES["typescript"] = DIRECTIVES["javascript"]
@@ -216,6 +222,16 @@ def test_marks_of_samples_are_no_documentation(language, mark):
     assert docstring(f"{comment} {mark}\n{comment} Adds one.", language) == "Adds one."
 
 
+def test_a_signature_of_many_lines_is_skipped():
+    for first, last in (("sig do", "end"), ("sig {", "}"), ("sig(:final) do", "end"), ("T::Sig::WithoutRuntime.sig {", "}")):
+        signature = f"{first}\n  params(\n    a: Integer\n  )\n\n    .returns(Integer)\n{last}"
+        assert docstring(f"# Adds one.\n{signature}", "ruby") == "Adds one."
+        assert docstring(f"# Adds one.\n{signature}\n# rubocop:disable all", "ruby") == "Adds one."
+        assert docstring(f"# Adds one.\n\n{signature}", "ruby") == docstring(signature, "ruby") == ""
+    for block in ("it do\n  b\nend", "B = {\n  b: 1\n}", "  sig do\n  void\nend", "sig do\n  void\nend\nend", "sig = b\nend"):
+        assert docstring(f"# Not one.\n{block}", "ruby") == ""
+
+
 def test_a_directive_of_many_lines_is_one():
     for directive in ("global a,\n b,\n c", "eslint-disable\n   no-console,\n   no-alert\n", "jshint\n  node: true\n"):
         assert docstring(f"/** Adds one. */\n/* {directive} */", "javascript") == "Adds one."
@@ -237,6 +253,7 @@ def test_a_directive_of_many_lines_is_one():
         ("javascript", "prettier-ignore comments keep the text"), ("javascript", "webpack configuration of a module"),
         ("php", "phpcs reads the file"), ("php", "var_dump of a value"), ("php", "@param int $a the number"),
         ("ruby", "Type: the kind of token"), ("ruby", "typed: the text that was typed"), ("ruby", "rubocop is run"),
+        ("go", "swagger: the tool that reads it"),
         ("ruby", "encoding: how the text is written"), ("ruby", "Coding style"), ("go", "[START of the list]"),
         ("java", "[END] marks the last row"), ("c", "tag::name of the row"), ("ruby", "snippet-start marks are read"),
     ],
@@ -271,6 +288,73 @@ def test_prose_that_begins_like_a_directive_is_kept(language, prose):
     ],
 )
 def test_which_comment_documents(language, comment, text):
+    assert docstring(comment, language) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "block"),
+    [
+        ("javascript", "/**\n * @typedef {Object} A\n * @property {string} b the name\n */"),
+        ("javascript", "/**\n * The options of a reader.\n * @typedef {Object} A\n */"),
+        ("javascript", "/** @typedef {import('a').A} A */"),
+        ("javascript", "/**\n * @callback A\n * @param {string} b\n */"),
+        ("javascript", "/**\n * @file Reads files.\n */"),
+        ("typescript", "/**\n * @fileoverview Reads files.\n */"),
+        ("typescript", "/** @overview Reads files. */"),
+        ("php", "/**\n * @file\n * Reads files.\n */"),
+        ("c", "/**\n * @file a.c\n * Reads files.\n */"),
+        ("c", "/*!\n  \\file\n  Reads files.\n*/"),
+        ("ruby", "# @!method open(name)\n#   Opens a file.\n#   @return [File] the file"),
+        ("ruby", "# @!method self.open\n#   Opens a file."),
+        ("ruby", "# @!attribute [r] name\n#   @return [String] the name"),
+    ],
+)
+def test_a_block_about_something_else_does_not_document(language, block):
+    assert docstring(block, language) == ""
+    if language != "ruby":
+        assert docstring(f"/** Adds one. */\n{block}", language) == "Adds one."
+
+
+@pytest.mark.parametrize(
+    ("language", "comment", "text"),
+    [
+        ("javascript", "/**\n * Adds one.\n * @param a the @typedef of a\n */", "Adds one.\n@param a the @typedef of a"),
+        ("javascript", "/**\n * Adds one.\n * @filename a\n */", "Adds one.\n@filename a"),
+        ("java", "/**\n * Adds one.\n * @file a\n */", "Adds one.\n@file a"),
+        ("ruby", "# @!method f(a)\n#   Adds one.", "@!method f(a)\n  Adds one."),
+        ("ruby", "# @!attribute [w] f\n#   Adds one.", "@!attribute [w] f\n  Adds one."),
+        ("ruby", "# Adds one.\n# @!method g", "Adds one.\n@!method g"),
+        ("ruby", "# @!visibility private\n# Adds one.", "@!visibility private\nAdds one."),
+    ],
+)  # fmt: skip
+def test_a_block_with_such_a_tag_may_document(language, comment, text):
+    assert docstring(comment, language) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "comment", "text"),
+    [
+        ("c", "static int x = 0;  // a count of\n                   // all calls", ""),
+        ("c", "static int x = 0;  /* a count of */\n                   /* all calls */", ""),
+        ("c", "static int x = 0;  /* a count of */\n                   /* all\n                      calls */", ""),
+        ("c", "int x; /**< a count of */\n       /**< all calls */", ""),
+        ("c", "int x;\t\t// a count of\n\t\t// all calls", ""),
+        ("c", "int x;      // a count of\n\t    // all calls", ""),  # a tab is 8 wide
+        ("c", "char *x = \"ü\"; // a count of\n               // all calls", ""),
+        ("c", "int x; // a count of\n       // calls\n       // and more\n// Adds one,\n  // or two.", "Adds one,\nor two."),
+        ("c", "int x; // a count of\n  // Adds one.", "Adds one."),
+        ("c", "int x; /* a count */\n  /* Adds one. */", "Adds one."),
+        ("c", "  // Adds one,\n  // or two.", "Adds one,\nor two."),
+        ("javascript", "let x = 1; // a count of\n           // all calls", ""),
+        ("java", "int x = 1; // a count of\n           // all calls", ""),
+        ("java", "int x = 1; // a count\n  /** Adds one. */", "Adds one."),
+        ("go", "var x = 1 // a count of\n          // all calls", ""),
+        ("php", "$x = 1; # a count of\n        # all calls", ""),
+        ("ruby", "X = 1 # a count of\n      # all calls", ""),
+        ("ruby", "X = 1 # a count of\n# Adds one.", "Adds one."),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_comment_behind_code_does_not_document(language, comment, text):
     assert docstring(comment, language) == text
 
 
@@ -468,12 +552,24 @@ def test_line_ends_are_read_equally_in_every_encoding():
         "/* " + "- " * 40_000 + "a */",
         "/*" + "/" * 90_000 + "a */",
         "/*\n" + "*" * 90_000 + "\n a */",
+        "int x; // a\n" + "       // a\n" * 20_000,
+        "int x; /* a */\n" + "       /* a */\n" * 20_000,
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_hostile_comments_take_linear_time(comment):
     source = comment.rstrip("\n").encode() + b"\n"
     assert takes_less(1, lambda: comment_before(source, len(source), "c"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["end\n" * 20_000, "  end\n" * 20_000 + "end\n", "sig do\n  a\nend\n" * 9_000, "sig" + " " * 90_000 + "a\n"],
+    ids=range(4),
+)
+def test_hostile_signatures_take_linear_time(code):
+    source = code.encode()
+    assert takes_less(1, lambda: comment_before(source, len(source), "ruby"))
 
 
 def test_hostile_literals_take_linear_time():

@@ -281,8 +281,8 @@ def test_definitions_of_a_language(language):
 
 
 def test_the_language_of_a_file_follows_its_ending():
-    names = ("a.rs", "b.CC", "c.h", "d.sh", "e.kt", "rs", ".rs", "f.py", "g.txt")
-    assert [searched_language(name) for name in names] == ["rust", "cpp", "cpp", "shell", "kotlin", "", "", "", ""]
+    names = ("a.rs", "b.CC", "c.h", "c.C", "d.sh", "e.kt", "rs", ".rs", "f.py", "g.txt")
+    assert [searched_language(name) for name in names] == ["rust", "cpp", "cpp", "cpp", "shell", "kotlin", "", "", "", ""]
 
 
 def document(text, path="a.rs", language="rust"):

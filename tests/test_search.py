@@ -1,5 +1,6 @@
 """Chunks, index and command line: results, stored state, and bad input."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -430,6 +431,8 @@ def test_names_that_are_not_utf8_are_read_like_others(root):
         (b"x" * 10_000, "minified"),
         (b" \n", "empty"),
         (b"\xff\xfe\x00", "binary"),
+        (codecs.BOM_UTF32_LE + "x = 1\n".encode("utf-32-le"), "binary"),
+        (codecs.BOM_UTF32_BE + "x = 1\n".encode("utf-32-be"), "binary"),
     ],
 )
 def test_unreadable_texts_have_a_reason(tmp_path, data, reason):

@@ -165,6 +165,8 @@ def test_what_can_be_read_is_read(tmp_path, name, data, reason, kept, lines):
         ("a.csv", b"1,2\n" * 300_000, "huge"),
         ("a.json", f"{{\n{LONG}\n}}".encode(), "minified"),
         ("a.py", b"x = 1\n\0", "binary"),
+        ("a.py", b"\xff\xfe\0\0" + "x = 1\n".encode("utf-32-le"), "binary"),
+        ("a.py", b"\xff\xfe\0\0" + ("x = 1\n" * 90_000).encode("utf-32-le"), "binary"),
         ("a.py", b"x = '\xff'\n-----BEGIN RSA PRIVATE KEY-----\n" + b"x = 1\n" * 9, "secret"),
         (".env", b"\xff" + b"x" * 40, "secret"),
         ("a.py", b"\n \n", "empty"),

@@ -81,6 +81,13 @@ def encrypted() -> bytes:
     return bytes(data)
 
 
+def deflated64() -> bytes:
+    data = bytearray(zipped(GOOD, ("p/a.py", CODE)))
+    for mark, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.rindex(mark) + offset] = 9
+    return bytes(data)
+
+
 def broken_middle() -> bytes:
     data = bytearray(tar(*((f"p/{i}.py", os.urandom(3000).hex().encode()) for i in range(40))))
     data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
@@ -190,6 +197,7 @@ HOSTILE = {  # name: (makes the archive, the reason or reasons)
     "zip many members": (lambda: zipped(*((f"p/{i}.py", CODE) for i in range(60))), "bomb"),
     "zip ratio": (lambda: zipped(*((f"p/{i}.py", b"#" * 900_000) for i in range(12))), "bomb"),
     "zip encrypted": (lambda: encrypted(), "unreadable"),
+    "zip unknown compression": (lambda: deflated64(), "unreadable"),
     "zip cut": (lambda: zipped(GOOD, ("p/b.py", CODE))[:-60], DAMAGED),
     "zip damaged member": (lambda: bad_checksum(), DAMAGED),
 }
@@ -678,6 +686,8 @@ def test_licences_of_metadata_and_headers():
      ("src/corpus/a.py", "", ""), ("a.md", '["a", "b"],\n' * 400, ""), ("m.js", "d[0] = s * (m[1] + m[5] * x);\n" * 99, ""),
      ("a.js", "var a=1;function f(){return a}" * 200, "minified"), ("a.c", "0x1f, 0x2e, 0x3d,\n" * 300, "data"),
      ("a.py", GPL.decode(), "copyleft header"), ("tests/a.py", GPL.decode(), "copyleft header"),
+     ("app_de.ts", '<?xml version="1.0"?>\n<TS language="de"/>\n', "data"), ("app_de.ts", "<!DOCTYPE TS>\n<TS/>\n", "data"),
+     ("a.php", '<?xml version="1.0"?>\n<?php f();\n', ""), ("a.tsx", "<!DOCTYPE html>;\n", ""), ("a.md", "<?xml ?>\n", ""),
      ("a.py", CODE.decode() * 100, ""), ("a.py", "x = [1.5, 2.25]\n" * 400, "data")],
 )  # fmt: skip
 def test_files_to_leave_out_are_recognised(name, text, reason):

@@ -41,7 +41,7 @@ LANGUAGES: dict[str, Language] = {
 SEARCHED: dict[str, Language] = {  # search cuts them at their definitions, if the grammar is installed
     language.name: language
     for language in (
-        Language("cpp", tuple(".cpp .cc .cxx .c++ .hpp .hh .hxx .h++ .ino .h".split()), ("tree_sitter_cpp", "language")),
+        Language("cpp", tuple(".cpp .cc .cxx .c++ .hpp .hh .hxx .h++ .ino .h .c".split()), ("tree_sitter_cpp", "language")),
         Language("elixir", (".ex", ".exs"), ("tree_sitter_elixir", "language")),
         Language("julia", (".jl",), ("tree_sitter_julia", "language")),
         Language("kotlin", (".kt", ".kts"), ("tree_sitter_kotlin", "language")),
@@ -74,7 +74,7 @@ _SEARCHED_BY_SUFFIX = {suffix: language.name for language in SEARCHED.values() f
 def language_of(path: str) -> str:
     """Name of the language of `path` by its suffix, or "" if it is none of the nine.
 
-    A `.h` file counts as C. syntax.language_in also inspects the text, which can be C++.
+    `.h` and `.C` files count as C. syntax.language_in also inspects the text, which can be C++.
     """
     return _BY_SUFFIX.get(_suffix(path), "")
 
@@ -82,7 +82,7 @@ def language_of(path: str) -> str:
 def searched_language(path: str) -> str:
     """Name of the language of `path` by its suffix, if it is one of SEARCHED and its grammar is installed, else "".
 
-    A `.h` file counts as C++: ask only if it is not C.
+    `.h` and `.C` files count as C++: ask only if they are not C.
     """
     language = _SEARCHED_BY_SUFFIX.get(_suffix(path), "")
     return language if language and is_installed(language) else ""

@@ -257,11 +257,16 @@ def _has_long_line(text: str, most: int) -> bool:
 
 def _decode(data: bytes) -> str | None:
     try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        if is_utf16(data):
             return with_line_feeds(data.decode("utf-16"))
         return None if b"\0" in data else with_line_feeds(data.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError:
         return None
+
+
+def is_utf16(data: bytes) -> bool:
+    """Whether a text begins with the byte order mark of UTF-16. That of UTF-32 begins with the same bytes."""
+    return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not data.startswith(codecs.BOM_UTF32_LE)
 
 
 def with_line_feeds(text: str) -> str:

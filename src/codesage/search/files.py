@@ -18,7 +18,7 @@ from codesage.records import Document
 from codesage.search import notebooks
 from codesage.search.database import DATABASE, FILES
 from codesage.search.kinds import content_of
-from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, read_text, text_of, walk, with_line_feeds
+from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, is_utf16, read_text, text_of, walk, with_line_feeds
 
 IGNORE_FILE = ".codesageignore"
 IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
@@ -118,7 +118,7 @@ def _decoded(data: bytes) -> str | None:
     if isinstance(content, Text):
         return content.text
     if b"\0" in data:
-        return data.decode("utf-16", "replace") if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+        return data.decode("utf-16", "replace") if is_utf16(data) else None
     text = data.decode("utf-8", "replace")
     wrong = text.count("\ufffd") - data.count("\ufffd".encode())
     return text if wrong <= _UNDECODABLE * len(data) else None

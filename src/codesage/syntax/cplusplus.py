@@ -1,15 +1,17 @@
-"""Decides whether a header with the suffix `.h` contains C or C++.
+"""Decides whether a file with a suffix of C (`.h`, `.C`) contains C, C++ or Objective-C.
 
+A file `Name.C` is C++, as for compilers. `NAME.C` can be C from a system without small letters, so it is judged like a header.
 A header is C++ if it contains syntax that a C compiler rejects, such as `namespace`, `template <`, `public:` or `::`.
 Comments, strings, macros and code under `#ifdef __cplusplus` do not count, so the usual `extern "C" {` leaves a header C. A
-header that has no code left for C is C++ too.
+header that has no code left for C is C++ too. A header is Objective-C if `@interface` or the like is left.
 """
 
 import re
 
 from codesage.languages import language_of
 
-_SUFFIXES = (".h", ".H")
+_HEADERS = (".h", ".H")
+_CAPITAL = ".C"
 _MARKS = [  # (plain text that is part of every match, pattern)
     ("::", re.compile(r"::(?=[A-Za-z_~*])")),
     ("namespace", re.compile(r"^[ \t]*(?:inline[ \t]+|using[ \t]+)?namespace\b[ \t]*\w*", re.MULTILINE)),
@@ -24,20 +26,25 @@ _MARKS = [  # (plain text that is part of every match, pattern)
     ("operator", re.compile(r"\boperator[ \t]*(?:[-+*/%^&|~!=<>]{1,3}|\(\)|\[\])[ \t]*\(")),
     ("typename", re.compile(r"[<,][ \t]*typename\b")),
 ]
+_OBJECTIVE_C = re.compile(r"^[ \t]*@(?:interface|protocol|class|implementation)\b", re.MULTILINE)
+_OBJECTIVE_C_HINTS = ("@interface", "@protocol", "@class", "@implementation")
 _NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\\\r?\n', re.DOTALL)
 _DIRECTIVE = re.compile(r"[ \t]*#[ \t]*(\w*)(.*)")
 _ANY_DIRECTIVE = re.compile(r"^[ \t]*#.*", re.MULTILINE)
-_NOT_CPLUSPLUS = re.compile(r"!\s*(?:defined\s*)?\(?\s*__cplusplus")
+_OTHER_COMPILER = re.compile(r"__(?:cplusplus|OBJC__)")
+_NOT_OTHER = re.compile(r"!\s*(?:defined\s*)?\(?\s*__(?:cplusplus|OBJC__)")
 
 
 def language_in(path: str, text: str) -> str:
-    """Name of the language of a file, by its suffix; "" for a `.h` file that contains C++."""
-    return "" if is_cplusplus(path, text) else language_of(path)
+    """Name of the language of a file, by its suffix; "" for one with a suffix of C that contains C++ or Objective-C."""
+    return "" if is_cplusplus(path, text) or is_objective_c(path, text) else language_of(path)
 
 
 def is_cplusplus(path: str, text: str) -> bool:
-    """Whether a file is a `.h` file that contains C++."""
-    marks = [mark for hint, mark in _MARKS if hint in text] if path.endswith(_SUFFIXES) else []
+    """Whether a file is a `.h` or `.C` file that contains C++."""
+    if path.endswith(_CAPITAL) and not path.rpartition("/")[2].isupper():
+        return True
+    marks = [mark for hint, mark in _MARKS if hint in text] if path.endswith((*_HEADERS, _CAPITAL)) else []
     if not marks:
         return False
     everything = _NO_CODE.sub(_blank, text)
@@ -45,6 +52,13 @@ def is_cplusplus(path: str, text: str) -> bool:
         return False
     for_c = _read_by_c(everything)
     return _marked(for_c, marks) or not any([letter in for_c for letter in ";{"])
+
+
+def is_objective_c(path: str, text: str) -> bool:
+    """Whether a file is a `.h` file that contains Objective-C."""
+    if not path.endswith(_HEADERS) or not any([hint in text for hint in _OBJECTIVE_C_HINTS]):
+        return False
+    return _OBJECTIVE_C.search(_read_by_c(_NO_CODE.sub(_blank, text))) is not None
 
 
 def _marked(code: str, marks: list[re.Pattern]) -> bool:
@@ -57,9 +71,9 @@ def _blank(match: re.Match) -> str:
 
 
 def _read_by_c(text: str) -> str:
-    """The lines that a C compiler compiles, without directives and without branches for `__cplusplus`."""
+    """The lines that a C compiler compiles, without directives and without branches for C++ and Objective-C."""
     lines: list[str] = []
-    branches: list[tuple[bool, bool]] = []  # per open condition: whether its branch, and its `#else`, is only for C++
+    branches: list[tuple[bool, bool]] = []  # per open condition: whether its branch, and its `#else`, is not for C
     for line in text.split("\n"):
         match = _DIRECTIVE.match(line) if "#" in line else None
         word = match.group(1) if match is not None else ""
@@ -78,9 +92,9 @@ def _read_by_c(text: str) -> str:
 
 
 def _readers(word: str, condition: str) -> tuple[bool, bool]:
-    """Returns (whether the branch of a condition is only for C++, whether its `#else` is only for C++)."""
-    if "__cplusplus" not in condition:
+    """Returns (whether the branch of a condition is only for other compilers, whether its `#else` is)."""
+    if not _OTHER_COMPILER.search(condition):
         return False, False
-    if word == "ifndef" or _NOT_CPLUSPLUS.search(condition):
+    if word == "ifndef" or _NOT_OTHER.search(condition):
         return False, "&&" not in condition
     return "||" not in condition, False

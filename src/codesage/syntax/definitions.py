@@ -19,12 +19,12 @@ from codesage.syntax.tree import SourceTree
 
 _FUNCTION = "(arrow_function) (function_expression) (generator_function)"
 # Values that a name can be bound to: a function or class, also in brackets, passed to a wrapper (`memoize(() => {})`), or
-# with `.bind(x)`.
+# with `.bind(x)`. In TypeScript, casts and brackets stand around these in any order, so _bound_to looks into all of them.
 _VALUE = f"""[{_FUNCTION} (class) (parenthesized_expression [{_FUNCTION}])
  (call_expression arguments: (arguments [{_FUNCTION} (call_expression arguments: (arguments [{_FUNCTION}]))]))
  (call_expression function: (member_expression object: [(function_expression) (parenthesized_expression)]))"""
-_TYPED = f"""(as_expression [{_FUNCTION} (parenthesized_expression [{_FUNCTION}])]) (satisfies_expression [{_FUNCTION}])
- (parenthesized_expression (as_expression [{_FUNCTION}]))"""
+_TYPED = "(as_expression) (satisfies_expression) (non_null_expression) (parenthesized_expression)"
+_ASSERTED = "[(_ value: (type_assertion)) (assignment_expression right: (type_assertion))] @bound"  # not in the dialect TSX
 _ECMA = """
 [(function_declaration) (generator_function_declaration) (method_definition)] @function
 (class_declaration) @class (return_statement) @return
@@ -86,7 +86,7 @@ _WRAPPERS = {
     "go": {"type_declaration", "var_declaration", "var_spec_list"},
     "ruby": {"argument_list", "call"},
 }
-_WRAPPERS["typescript"] = _WRAPPERS["javascript"]
+_WRAPPERS["typescript"] = _WRAPPERS["javascript"] | {"ambient_declaration"}
 # Looking up a node's parent is slow. These kinds have no wrapper; those in _LEADING have none at the start of a line.
 _UNWRAPPABLE = {
     "method_definition",
@@ -123,7 +123,13 @@ _ECMA_LANGUAGES = {"javascript", "typescript"}
 _IS_FUNCTION = {"arrow_function", "function_expression", "generator_function"}
 _GIVEN = {*_IS_FUNCTION, "call_expression"}
 _IS_DEFINED = {*_IS_FUNCTION, "class"}
-_UNWRAPPED = {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
+_UNWRAPPED = {  # brackets and casts, and which of their parts is the value
+    "parenthesized_expression": 0,
+    "as_expression": 0,
+    "satisfies_expression": 0,
+    "non_null_expression": 0,
+    "type_assertion": 1,
+}
 # Functions that return their argument, wrapped in some way. Most other calls (`map`, `then`) return something else.
 _WRAPPING = re.compile(
     rb"memo(?:ize\w*)?|forwardRef|use(?:Callback|Event|EffectEvent)|(?:make)?[dD]ual|[fF]n|fnUntraced|debounced?|throttled?|once"
@@ -139,6 +145,7 @@ _BODY_FIELDS = {
     "event_declaration": "accessors",
 }
 _BLOCKS = {"block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list", "property_hook_list"}
+_WIDE = 200  # bytes of a line comment behind a decorator, at most
 _PLACE = itemgetter(0, 1, 2)
 
 
@@ -191,6 +198,8 @@ def _query(tree: SourceTree) -> str:
     query = QUERIES[tree.language]
     if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # Ruby code is full of calls: checking each is slow
         query += _DYNAMIC_QUERY
+    elif tree.language == "typescript" and not tree.tsx:
+        query += _ASSERTED
     return query + _ERRORS if tree.has_errors else query
 
 
@@ -210,6 +219,8 @@ def _definition(
     begin, row = first.start_byte, first.start_point.row
     if recovered is not None and (start := recovered.start(node, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
+    elif errors is not None and kind == "function" and tree.language == "c" and (start := errors.header(node)) < begin:
+        begin, row = start, row - tree.source.count(b"\n", start, begin)
     return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
 
 
@@ -219,7 +230,7 @@ def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:
         if value.type == "call_expression":
             value = _wrapped(tree, value)
         else:
-            value = value.named_child(0) if value.type in _UNWRAPPED else None
+            value = value.named_child(_UNWRAPPED[value.type]) if value.type in _UNWRAPPED else None
     return value
 
 
@@ -262,7 +273,8 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
-            first, final = _statement(tree, node, {}) if len(names) == 1 else (value, value) if index else (node, value)
+            first, final = (value, value) if index else _statement(tree, node, {})
+            final = final if len(names) == 1 else value
             definitions.append(
                 Definition(
                     value.start_byte,
@@ -291,8 +303,7 @@ def _statement(tree: SourceTree, node: Node, decorated: dict[int, Node]) -> tupl
     else:
         first, final = _climb(node, wrappers)
     if language in _ECMA_LANGUAGES and kind in _DECORATED and _follows_decorator(tree.source, first.start_byte):
-        while (before := first.prev_sibling) is not None and before.type == "decorator":
-            first = before
+        first = _first_decorator(first)
     return first, final
 
 
@@ -326,14 +337,29 @@ def _is_first(member: Node) -> bool:
     return before is None
 
 
+def _first_decorator(node: Node) -> Node:
+    """The first of the decorators before a node, or the node. There may be comments between them."""
+    first = before = node
+    while (before := before.prev_sibling) is not None and before.type in ("decorator", "comment"):
+        first = before if before.type == "decorator" else first
+    return first
+
+
 def _leads(source: bytes, start: int) -> bool:
     """Whether there is only white space before `start` on its line."""
     return not source[source.rfind(b"\n", 0, start) + 1 : start].strip()
 
 
 def _follows_decorator(source: bytes, start: int) -> bool:
-    """Whether a decorator may precede `start`: not if a bracket, a separator or a comment does."""
-    start -= 1
-    while start >= 0 and source[start] in b" \t\r\n":
+    """Whether a decorator may precede `start`: not if a bracket or a separator does. Comments between them do not count."""
+    while True:
         start -= 1
-    return start >= 0 and source[start] not in b"{};,/"
+        while start >= 0 and source[start] in b" \t\r\n":
+            start -= 1
+        if start < 1 or source[start - 1 : start + 1] != b"*/":
+            break
+        start = source.rfind(b"/*", 0, start)
+    if start < 0 or source[start] not in b"{};,":
+        return start >= 0
+    comment = source.rfind(b"//", max(0, start - _WIDE), start)
+    return comment >= 0 and b"\n" not in source[comment:start]

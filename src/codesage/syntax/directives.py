@@ -101,6 +101,7 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("go", "nolint", r"(?::[\w,\s-]+)?\s*(?://.*)?$"),
     ("go", "nosec #nosec", r"(?:\s+G\d+.*|\s*--.*|\s*)$"),
     ("go", "lint:ignore lint:file-ignore revive:disable revive:enable gocyclo:ignore", r"\b"),
+    ("go", "swagger:", r"(?:route|operation|model|response|parameters|meta|allOf|enum|strfmt|ignore)\b"),
     ("go", "+", r"[a-z][\w.-]*(?:[:=].*|(?:\s+[\w!.]+(?:,[\w!.]+)*)*)$"),
     # Ruby
     ("ruby", "rubocop standard reek steep brakeman haml-lint erb_lint erblint", r"\s*:\s*\w+"),

@@ -29,9 +29,16 @@ _LINE_MARK = re.compile(r"(?:///+|//!)<(?=\s)|//+!?|#+(?:!(?!/))?")
 _DOCUMENTING_LINES = {"c": re.compile(r"//[/!](?!/)"), "csharp": re.compile(r"///(?!/)"), "java": re.compile(r"///(?!/)")}
 _NO_DOCUMENTING_BLOCKS = {"go", "ruby"}  # in the other languages "/**" is documentation and "/*" a note
 _BETWEEN = {  # lines of code allowed between documentation and definition
-    "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec)\s*\(.*\)$|\[\[.*\]\]$"),
+    "c": re.compile(rb"#\s*pragma\b|(?:__attribute__|__declspec|SEC)\s*\(.*\)$|\[\[.*\]\]$"),
     "csharp": re.compile(rb"#\s*(?:if|pragma|nullable|region|line)\b"),
-    "ruby": re.compile(rb"sig\s*(?:\(.*\))?\s*\{.*\}$"),
+    "ruby": re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig(?:\s*\(.*\))?\s*(?:\{.*\}|do\b.*\bend)$"),
+}
+_SIGNATURE = re.compile(rb"(?:T::Sig::WithoutRuntime\.)?sig(?:\s*\(.*\))?\s*(?:\{|do)$")  # the first line of one on several
+_ECMA_TAGS = ("@typedef", "@callback", "@file", "@overview")
+_OTHER_TAGS = {"javascript": _ECMA_TAGS, "typescript": _ECMA_TAGS, "php": ("@file",), "c": ("@file", "\\file")}
+_OTHER = {  # blocks that document a file, or a type that is in the block itself
+    language: re.compile(rf"^[ \t*!]*(?:{'|'.join(map(re.escape, tags))})(?:overview)?(?!\w)", re.MULTILINE)
+    for language, tags in _OTHER_TAGS.items()
 }
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
 _OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?")  # the last two are PETSc's
@@ -133,10 +140,25 @@ def _above(source: bytes, line: int, language: str) -> _Comment | None:
                 return _begin_end(source, previous)
         elif code.endswith(b"*/") and (comment := _block(source, source.rindex(b"*/", 0, line) + 2, language)) is not None:
             return comment
-        if between is None or not between.match(code):
+        if language == "ruby" and code in (b"end", b"}"):
+            previous = _signature(source, previous)
+            if previous < 0:
+                return None
+        elif between is None or not between.match(code):
             return None
         line = previous
     return None
+
+
+def _signature(source: bytes, last: int) -> int:
+    """The start of Sorbet's signature (`sig do`) whose last line starts at byte `last`; -1 if the line ends other code."""
+    line, column = last, _indentation(source, last)
+    while line > 0:
+        end, line = line - 1, _line_start(source, line - 1)
+        code = source[line:end].strip()
+        if code and (indentation := _indentation(source, line)) <= column:
+            return line if indentation == column and _SIGNATURE.match(code) else -1
+    return -1
 
 
 def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) -> _Comment:
@@ -148,6 +170,13 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
         if not comment.startswith(marks) or comment.startswith(b"#["):
             break
         top, first = previous, top - len(comment)
+    if _continues(source, first, marks):
+        column, continued = first - top, first
+        while top < line and _indentation(source, top) == column:
+            top = source.index(b"\n", top) + 1
+        if top == line:
+            return _Comment("", continued, False)
+        first = top + _indentation(source, top)
     comments = [each.strip() for each in source[top : line - 1].decode("utf-8", "replace").split("\n")]
     rests = [(each, each[_end(_LINE_MARK, each) :]) for each in comments]
     rests = [(each, rest) for each, rest in rests if not (is_directive(rest, language) or is_glued_directive(rest, language))]
@@ -160,6 +189,21 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
     texts = _without_rulers(texts)
     margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
     return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
+
+
+def _continues(source: bytes, first: int, marks: tuple[bytes, ...]) -> bool:
+    """Whether the comment at byte `first` continues one that stands behind code, in the same column of the line above."""
+    line = _line_start(source, first)
+    if line in (0, first):
+        return False
+    above = source[_line_start(source, line - 1) : line - 1]
+    if not any([mark in above for mark in marks]):
+        return False
+    for width in (8, 4):
+        column, text = len(source[line:first].expandtabs(width)), above.decode("utf-8", "replace").expandtabs(width)
+        if text[:column].strip() and text[column:].encode().startswith(marks):
+            return True
+    return False
 
 
 def _shown(texts: list[str]) -> list[str]:
@@ -186,12 +230,15 @@ def _block(source: bytes, end: int, language: str) -> _Comment | None:
     else:
         return None
     text = source[opening + 2 : max(end - 2, opening + 2)].decode("utf-8", "replace")
-    if _documents(text, language):
-        return _Comment(_joined(_block_lines(text), language), opening, True)
-    texts, first = [text], opening
-    if "\n" not in text:
+    documents, texts, first = _documents(text, language), [text], opening
+    if not documents and "\n" not in text:
         above, first = _one_line_blocks(source, opening, language)
         texts = [*above, text]
+    if _continues(source, first, (b"/*",)):
+        return _Comment("", first, False)
+    if documents:
+        text = "" if _is_of_other(text, language) else _joined(_block_lines(text), language)
+        return _Comment(text, opening, True)
     lines = [line for text in texts if not is_block_directive(text.lstrip(), language) for line in _block_lines(text)]
     return _Comment(_joined(lines if len(texts) == 1 else ["", *lines], language), first, False)
 
@@ -201,6 +248,12 @@ def _documents(text: str, language: str) -> bool:
     if language in _NO_DOCUMENTING_BLOCKS or not text.startswith(("*", "!")):
         return False
     return text[1:2] != "*" and (text[0] == "*" or language == "c")
+
+
+def _is_of_other(text: str, language: str) -> bool:
+    """Whether a block of documentation is, by its tags, not about the definition below it."""
+    tags = _OTHER_TAGS.get(language, ())
+    return any([tag in text for tag in tags]) and _OTHER[language].search(text) is not None
 
 
 def _one_line_blocks(source: bytes, opening: int, language: str) -> tuple[list[str], int]:
@@ -325,3 +378,11 @@ def _begin_end(source: bytes, end: int) -> _Comment | None:
 
 def _line_start(source: bytes, position: int) -> int:
     return source.rfind(b"\n", 0, position) + 1
+
+
+def _indentation(source: bytes, line: int) -> int:
+    """The number of blanks at the start of the line that starts at byte `line`."""
+    start = line
+    while start < len(source) and source[start] in b" \t":
+        start += 1
+    return start - line

@@ -23,6 +23,7 @@ _STATEMENT = "expression_statement"
 _AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
 _EMPTY_STRINGS = re.compile(r"(?:[rRuU]?(?:\"{3}\s*\"{3}|'{3}\s*'{3}|\"\s*\"|'\s*')|[\s()]|\\\n)*")
+_OTHER_MEMBER = re.compile(r"@!(?:method|attribute)\s+(?:\[\w*\]\s*)?(?:self\.)?([^\s(=]+)")  # YARD documents one without code
 _ATTRIBUTED = {"java", "csharp", "php", "typescript", "javascript"}
 
 
@@ -77,8 +78,11 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
     source, language, start = tree.source, tree.language, definition.begin
     docstring, first = comment_before(source, start, language)
     if docstring:
-        repeated = language == "typescript" and _repeats(source, docstring, definition)
-        return ("", start, start) if repeated else (docstring, first, start)
+        if language == "typescript" and _repeats(source, docstring, definition):
+            return "", start, start
+        if language == "ruby" and (other := _OTHER_MEMBER.match(docstring)) and other[1] != definition.name.rstrip("="):
+            return "", start, start
+        return docstring, first, start
     if language == "c":
         docstring, first = comment_before(source, above_conditions(source, definition, start), language)
     elif language == "typescript" and definition.kind == "function":

@@ -16,6 +16,9 @@ from codesage.syntax.tree import SourceTree
 
 _STATEMENT = re.compile(rb"^[ \t}]*(?:if|else|for|while|switch|case|return|throw|do|break|goto|try|typedef)\b", re.MULTILINE)
 _GAP = re.compile(rb".*(?:\*/|[;}]|//[^\n]*\n|\n[ \t]*\r?\n)\s*", re.DOTALL)
+_WORDS = re.compile(rb"(?:[A-Za-z_]\w*[\s*]+)+")
+_WORDS_AND_CALLS = re.compile(rb"(?:[A-Za-z_]\w*(?:[ \t]*\([^()\n]*\))?[\s*]+)+")
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _TRAILING = 2  # brackets allowed between parameters and body of a C function: `UNUSED(a) NOTHROW(b)`
 _PAIRS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 _BRACED = {"java", "javascript", "typescript", "csharp", "c", "go", "php"}
@@ -24,8 +27,8 @@ _MEMBERS = {"class_body", "object", "interface_body"}
 
 def reserved(tree: SourceTree, node: Node, name: str) -> bool:
     """Whether a name is a keyword that cannot be a name here. JavaScript allows keywords as keys of classes and objects."""
-    if name not in RESERVED[tree.language]:
-        return False
+    if name not in RESERVED[tree.language]:  # the grammar takes C#'s `extension(string s) {` for a constructor
+        return name == "extension" and node.type == "constructor_declaration" and tree.language == "csharp"
     if tree.language not in ("javascript", "typescript"):
         return True
     if node.type == "method_definition":
@@ -59,6 +62,23 @@ class Errors:
             return start
         gap = _GAP.match(self._tree.source, start, declarator.start_byte)
         return gap.end() if gap else start
+
+    def header(self, node: Node) -> int:
+        """First byte of the header of the C function `node`. Words before it are part of it if the parser split them off.
+
+        It takes `API int` in `API int CALL f(void) {` for a declaration, and inserts a semicolon after it.
+        """
+        source, start = self._tree.source, node.start_byte
+        end = start
+        while end > 0 and source[end - 1] in b" \t\r\n":
+            end -= 1
+        index = bisect_left(self._spans, (end, end))
+        before = node.prev_sibling if index < len(self._spans) and self._spans[index] == (end, end) else None
+        if before is None or before.type not in ("declaration", "expression_statement"):
+            return start
+        words = _WORDS_AND_CALLS if before.end_point.row == node.start_point.row else _WORDS
+        first = before.start_byte
+        return first if words.fullmatch(source, first, start) and not _BLANK_LINE.search(source, first, start) else start
 
     def _between(self, start: int, end: int) -> bool:
         """Whether there is an error in the bytes from `start` to `end`."""

@@ -25,6 +25,7 @@ _EXPECTED = {
     "minified",
     "data",
     "C++",
+    "Objective-C",
     "licence",
     "copyleft header",
     "empty",

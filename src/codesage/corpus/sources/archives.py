@@ -285,7 +285,11 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limi
         return Skipped(name, "unreadable")
     if info.file_size > limits.member:
         return Skipped(name, "huge")
-    with archive.open(info) as member:
+    try:
+        member = archive.open(info)
+    except NotImplementedError:  # an unknown compression
+        return Skipped(name, "unreadable")
+    with member:
         data = member.read(limits.member + 1)  # the size in the directory may be false
     if len(data) != info.file_size:
         raise zipfile.BadZipFile

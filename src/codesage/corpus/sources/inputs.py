@@ -26,7 +26,7 @@ def state_of(source: Source, cache: Path) -> tuple[int, str]:
     size, digest = 0, hashlib.sha256()
     path = str(getattr(source, "path", ""))
     for file in map(str, source.files()) if isinstance(source, StackParquet) else _readable_files(path):
-        status = os.lstat(file)
+        status = os.stat(file, follow_symlinks=file == path)
         size += status.st_size
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return size, digest.hexdigest()

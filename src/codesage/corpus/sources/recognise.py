@@ -8,8 +8,9 @@ In: a path within its package and the text. Out: the reason to leave the file ou
 import re
 
 from codesage.corpus.sources.licences import copyleft_header
+from codesage.languages import language_of
 from codesage.paths import holds_any, is_prose, is_test, kind_by_path
-from codesage.syntax import is_cplusplus
+from codesage.syntax import is_cplusplus, is_objective_c
 
 _HEAD = 1_000  # characters at the start that are searched for the mark of a generator
 _ENOUGH = 2_000  # characters; counts mean nothing for shorter texts
@@ -26,6 +27,7 @@ _GENERATED_MARK = re.compile(
     re.IGNORECASE,
 )
 _MARKS = ("generated", "not edit", "n't edit", "not modify", "bison")  # every mark contains one of these
+_XML = ("<?xml", "<!DOCTYPE TS")  # translations of Qt Linguist have the suffix of TypeScript
 _DIGITS, _SEPARATORS = b"0123456789", b",'\"\\"
 _HEX = re.compile(rb"0[xX][0-9a-fA-F]+\b|\\[xu][0-9a-fA-F]{2,8}")
 
@@ -33,18 +35,22 @@ _HEX = re.compile(rb"0[xX][0-9a-fA-F]+\b|\\[xu][0-9a-fA-F]{2,8}")
 def reason(name: str, text: str) -> str:
     """Why the file `name` should not be learned from, or "" when it is a good source.
 
-    The reasons are "vendored", "generated", "minified", "data", "C++", "copyleft header" and "test".
+    The reasons are "vendored", "generated", "minified", "data", "C++", "Objective-C", "copyleft header" and "test".
     "test" has the lowest priority, since tests are read for separate pairs: it is returned only when no other reason
-    applies. "copyleft header" has the next lowest. "C++" is a C++ header with the file name of a C header.
+    applies. "copyleft header" has the next lowest. "C++" and "Objective-C" are files with the suffix of a C file.
     """
     if known := kind_by_path(name):
         return known
+    if text.startswith(_XML) and language_of(name) not in ("", "php"):
+        return "data"
     if _generated(text[:_HEAD]):
         return "generated"
     if kind := "" if is_prose(name) else _kind_by_counts(text):
         return kind
     if is_cplusplus(name, text):
         return "C++"
+    if is_objective_c(name, text):
+        return "Objective-C"
     if copyleft_header(text):
         return "copyleft header"
     return "test" if is_test(name) else ""

@@ -79,7 +79,7 @@ class NamedSource(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files in a local folder, without ignored files. The package is named like the folder."""
+    """The files in a local folder, without ignored files, or one file. The package is named like the folder or file."""
 
     path: str
     held_out: bool = False
@@ -108,7 +108,8 @@ class Folder:
         for path in walk(root, nested=nested):
             name = name_of(path, root)
             if readable(name):
-                yield document(read_text(path, name=name), origin, any_licence=True)
+                real = path.resolve() if path == root else path  # links are followed only where the user gives one
+                yield document(read_text(real, name=name), origin, any_licence=True)
             elif name.endswith(".parquet"):
                 yield Skipped(name, "Parquet beside source files")  # it is read when its own path is given
             else:
