@@ -162,6 +162,31 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
     assert documents_of(read_recipe(tmp_path / "r.toml").sources()[0]) == ["b.py"]
 
 
+def test_a_row_is_read_if_each_of_its_licences_allows_it(tmp_path):
+    stated = {
+        "a.py": ["MIT OR Apache-2.0", "GPL-3.0"],
+        "b.py": ["GPL-3.0", "MIT OR Apache-2.0"],
+        "c.py": ["MIT/X11", "GPL-2.0"],
+        "d.py": ["MIT OR Apache-2.0", "ISC"],
+        "e.py": ["Apache-2.0 OR GPL-3.0"],
+        "f.py": ["MIT) OR (MIT", "GPL-3.0"],
+        "g.py": ["Not MIT"],
+        "h.py": [],
+        "i.py": ["MIT", "ISC"],
+    }
+    contents = [code(number).decode() for number in range(len(stated))]
+    table = pa.table({"content": contents, "path": list(stated), "license": list(stated.values())})
+    pq.write_table(table, tmp_path / "a.parquet")
+    documents = [entry for entry in StackParquet(str(tmp_path)).documents(tmp_path) if isinstance(entry, Document)]
+    assert [(document.path, document.licence) for document in documents] == [
+        ("d.py", "(MIT OR Apache-2.0) AND ISC"),
+        ("e.py", "Apache-2.0 OR GPL"),
+        ("i.py", "MIT AND ISC"),
+    ]
+    some = StackParquet(str(tmp_path), licences=("MIT OR Apache-2.0", "ISC"))
+    assert documents_of(some) == ["d.py"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -173,6 +198,7 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
         ('[[parquet]]\nhub = "a"\ncolumns = { path = 1 }\n', "columns has 'path'"),
         ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
         ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'"),
+        ('[[parquet]]\nhub = "a"\nlicences = ["MIT"]\nany_licence = true\n', "parquet a: expected either licences or"),
     ],
 )
 def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message):

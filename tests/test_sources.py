@@ -641,11 +641,34 @@ def test_an_include_outranks_the_vendored_rule(tmp_path):
      ("curl", "curl", True), ("PSF-2.0", "PSF-2.0", True), ("BSL-1.0", "BSL-1.0", True), ("blessing", "blessing", True),
      ("EPL-2.0 OR Apache-2.0", "EPL OR Apache-2.0", True), ("CDDL-1.0", "CDDL", False), ("(MIT", "(MIT", False),
      ("(" * 5000 + "MIT", "(" * 5000 + "MIT", False), ("UNLICENSED", "UNLICENSED", False), ("BSL-1.1", "restricted", False),
-     ("Unlicense", "Unlicense", True)],
+     ("Unlicense", "Unlicense", True), ("MIT, BSD", "MIT AND BSD", True), ("not GPL", "GPL", False),
+     ("MIT OR Apache-2.0, GPL-3.0", "(MIT OR Apache-2.0) AND GPL", False), ("GPL-3.0, MIT/X11", "GPL AND (MIT OR X11)", False),
+     ("MIT OR ISC; GPL-3.0", "(MIT OR ISC) AND GPL", False), ("MIT/X11 AND GPL-2.0", "(MIT OR X11) AND GPL", False),
+     ("GPL-2+ or Artistic-2.0, and ISC", "(GPL OR Artistic-2.0) AND ISC", True), ("MIT, or GPL-2+", "MIT OR GPL", True),
+     ("Not MIT", "Not-MIT", False), ("non-MIT licence", "non-MIT-licence", False), ("(MIT/X11)", "MIT OR X11", True),
+     ("not under the MIT license", "not-under-the-MIT-license", False),
+     ("Apache-2.0 with Commons Clause", "Apache-2.0 AND restricted", False)],
 )  # fmt: skip
 def test_licence_expressions(stated, expression, permissive):
     assert licences.expression(stated) == expression
     assert licences.is_permissive(expression) is permissive
+
+
+@pytest.mark.parametrize(
+    ("stated", "expression"),
+    [
+        (["MIT OR Apache-2.0", "GPL-3.0"], "(MIT OR Apache-2.0) AND GPL"),
+        (["GPL-3.0", "MIT OR Apache-2.0"], "GPL AND (MIT OR Apache-2.0)"),
+        (["MIT/X11", "GPL-2.0"], "(MIT OR X11) AND GPL"),
+        (["MIT", "GPL-2.0 OR ISC"], "MIT AND (GPL OR ISC)"),
+        (["MIT OR ISC"], "MIT OR ISC"),
+        (["MIT", ""], "MIT"),
+        ([], ""),
+    ],
+)
+def test_every_licence_of_a_list_must_hold(stated, expression):
+    assert licences.every(stated) == expression
+    assert licences.is_permissive(expression) is bool(stated and not {"GPL-3.0", "GPL-2.0"} & set(stated))
 
 
 def test_licences_of_metadata_and_headers():
@@ -656,6 +679,8 @@ def test_licences_of_metadata_and_headers():
     assert of("Classifier: License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)\n") == "LGPL"
     assert of("License: Redistribution and use in source and binary forms, with\n") == "BSD-2-Clause" and of("") == ""
     assert licences.of_npm({"licenses": [{"type": "MIT"}, {"type": "GPL-2.0"}]}) == "MIT OR GPL"
+    assert of("License: MIT\n") == "MIT" and of("License: Not MIT\n") == "not-MIT"
+    assert not licences.is_permissive(licences.of_npm({"licenses": ["GPL-3.0, MIT/X11", "GPL-2.0"]}))
     assert licences.of_npm({"license": "SEE LICENSE IN x"}) == "" == licences.of_npm({"license": 3})
     assert licences.agree("BSD", "BSD-3-Clause") and not licences.agree("MIT", "Apache-2.0")
     assert licences.copyleft_header(GPL.decode()) and not licences.copyleft_header("x" * 2_100 + GPL.decode())

@@ -34,7 +34,7 @@ entry, never a smaller corpus. The format:
     subset = "data/python"                         # optional, with hub: the folder of the data set to read
     languages = ["python"]                         # optional: languages to read
     licences = ["MIT", "Apache-2.0"]               # optional: read only rows under these, instead of all permissive ones
-    any_licence = true                             # optional: read every row, also those without a licence
+    any_licence = true                             # optional, without licences: read every row, also those without a licence
     columns = { content = "code", path = "file" }  # optional: the names of the columns for content, path, repository,
                                                    # licences, commit; those of the data sets above are known
     held_out = true                                # optional
@@ -181,6 +181,8 @@ def _parquet(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _PARQUET, where)
     if ("path" in entry) == ("hub" in entry) or ("subset" in entry and "path" in entry):
         raise CodesageError(f"{where}: expected either path, or hub with an optional subset")
+    if entry.get("licences") and entry.get("any_licence"):
+        raise CodesageError(f"{where}: expected either licences or any_licence, which reads rows under every licence")
     _check_languages(entry, where)
     columns = entry.get("columns", {})
     if wrong := [role for role, name in columns.items() if role not in ALIASES or not isinstance(name, str)]:
