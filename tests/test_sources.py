@@ -714,6 +714,10 @@ def test_files_to_leave_out_are_recognised(name, text, reason):
 PACKAGE = '[[package]]\nclient = "pip"\nname = "a"\nversion = "1"\nlanguages = ["python"]\nlicence = "MIT"\n'
 
 
+REPOSITORY = f'[[repository]]\nurl = "x"\ncommit = "{"a" * 40}"\n'
+LONG = "x" * 5_000
+
+
 def test_a_recipe_gives_sources(tmp_path):
     more = 'include = ["a/*"]\nexclude = ["a/x/"]\nheld_out = true\nkind = "sdist"\n'
     npm = PACKAGE.replace("pip", "npm").replace("MIT", "(MIT OR GPL-2.0)")
@@ -751,13 +755,37 @@ def test_a_recipe_gives_sources(tmp_path):
         (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
         ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"),
         ("[[folder]]\n", "path is missing"),
+        (f"a = {'[' * 5_000}", "cannot be read as a recipe"),
+        ('[[folder]]\npath = "a\\u0000b"\n', "r.toml: folder 1: path is 'a\\x00b': expected 1 to 4096 characters"),
+        (f'[[folder]]\npath = "{LONG}"\n', "r.toml: folder 1: path is 'x"),
+        (f'[[folder]]\npath = "{LONG[:300]}"\n', "r.toml: folder 1: the path cannot be read (File name too long)"),
+        (f'[[repository]]\nurl = "{LONG}"\ncommit = "{"a" * 40}"\n', "r.toml: repository 1: url is 'x"),
+        (f'[[repository]]\nurl = "{LONG[:300]}"\ncommit = "{"a" * 40}"\n', "repository 1: the path cannot be read"),
+        (f'[[parquet]]\npath = "{LONG[:300]}"\n', "r.toml: parquet 1: the path cannot be read"),
+        (f'[[parquet]]\nhub = "{LONG[:300]}"\n', "r.toml: parquet 1: the path cannot be read"),
+        ('[[parquet]]\nhub = ""\n', "r.toml: parquet 1: hub is '': expected 1 to 4096 characters"),
+        ('[[parquet]]\npath = ""\n', "r.toml: parquet 1: path is '': expected 1 to 4096 characters"),
+        ('[[parquet]]\npath = "a"\ncolumns = { path = "" }\n', "columns has 'path'"),
+        (PACKAGE + 'include = ["a\\u0000"]\n', "r.toml: package a: include is ['a\\x00']: expected 1 to"),
+        (PACKAGE + f"held_out = {[1] * 5_000}\n", "r.toml: package a: held_out is [1, 1, "),
+        (PACKAGE + PACKAGE.replace('"a"', '"A"'), "pip:A is listed twice"),
+        (PACKAGE.replace('"a"', '"a-b"') + PACKAGE.replace('"a"', '"A_.b"'), "pip:A_.b is listed twice"),
+        (PACKAGE + "most = { function = -1 }\n", "r.toml: package a: most has function = -1: expected"),
+        (REPOSITORY + "most = { function = -1 }\n", "r.toml: repository x: most has function = -1: expected"),
     ],
 )
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
-    assert message in str(error.value) and "\n" not in str(error.value)
+    line = str(error.value)
+    assert message in line and line.isprintable() and len(line) < 700 and line.count("r.toml") == 1
+
+
+def test_names_that_only_pip_takes_for_one_are_two_elsewhere(tmp_path):
+    npm = PACKAGE.replace("pip", "npm")
+    (tmp_path / "r.toml").write_text(npm.replace('"a"', '"a-b"') + npm.replace('"a"', '"a.b"') + PACKAGE)
+    assert [source.key for source in read_recipe(tmp_path / "r.toml").sources()] == ["npm:a-b==1", "npm:a.b==1", "pip:a==1"]
 
 
 def test_the_quick_check_passes_all_generated_and_minified_names():
