@@ -632,3 +632,13 @@ def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():
     assert summary("Moves dates by methods, such as:\n* plus", "java") == "Moves dates by methods"
     assert summary("Makes a URL helper, so you can do:\n\n  foo_url(bar)", "ruby") == "Makes a URL helper"
     assert refusal(summary("Represents an edge as:", "javascript")) == "no sentence"
+
+
+def test_what_a_block_of_ruby_gets_and_returns_is_not_the_result():
+    assert summary("@yieldreturn [Boolean] whether the row is kept", "ruby") == ""
+    assert summary("@yield the block that is called for each row", "ruby") == ""
+    docstring = (
+        "Reads it.\n\n@yield [row] Gives each row to the block.\n@yieldreturn [Boolean] whether it is kept\n@return the rows"
+    )
+    assert description(docstring, "ruby") == "Gives each row to the block. Returns the rows."
+    assert summary("@yields {number} the number of rows", "javascript") == "Returns the number of rows"
