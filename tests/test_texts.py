@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from codesage.corpus.pairs.declarations import is_signature
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
@@ -632,6 +633,55 @@ def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():
     assert summary("Moves dates by methods, such as:\n* plus", "java") == "Moves dates by methods"
     assert summary("Makes a URL helper, so you can do:\n\n  foo_url(bar)", "ruby") == "Makes a URL helper"
     assert refusal(summary("Represents an edge as:", "javascript")) == "no sentence"
+
+
+SIGNATURES = """static void f1(struct foo *p, int n)|public void f0(int a, String b)|public override Task<int> F2(int a)
+func (s *S) f1(a int) (int, error)|func f0(a int) int|func Map[T any](a []T, f func(T) T) []T|function f0(a, b)
+function f0 (a, b)|async function f2(a)|async f2(a)|static create(a, b)|public Foo(int a)|int f7 (int a)
+void foo (struct a *b, int c)
+public static function f0($a): string|export default function f(a: string): void|size_t foo(void)|const char *name_of (int id)
+Foo *bar(int a)|List<String> names(int most)|protected void onCreate(Bundle saved) throws IOException
+public <T> List<T> foo(T a)
+int? Foo(int a)|int[] Foo(string a)|static inline int foo(int (*f)(int), void *p)|double foo(double in, double out)|void f()
+unsigned long long foo_bar(a, b)"""
+NO_SIGNATURES = """Opens files (or pipes)|Checks the name (or a path) of it (twice)|public key (RSA)|private keys (of the user)
+default value(s)|static method (see above)|function pointer (see below)|function call (deferred)|short description (one line)
+Object identifier (OID)|String representation (debug only)|double quotes (single ones)|Calls foo(a, b)|Returns the int (or -1)
+struct that holds a list (of files)|List of names (sorted)|Map of keys(strings)|function that sorts rows (quickly, in place)"""
+
+
+def test_signatures_are_told_from_prose():
+    signatures, prose = (texts.replace("\n", "|").split("|") for texts in (SIGNATURES, NO_SIGNATURES))
+    assert [text for text in signatures if not is_signature(text)] == []
+    assert [text for text in prose if is_signature(text)] == []
+
+
+@pytest.mark.parametrize("signature", SIGNATURES.replace("\n", "|").split("|"))
+@pytest.mark.parametrize("language", ["c", "java", "go"])
+def test_signatures_above_or_before_a_text_are_cut(language, signature):
+    assert refusal(summary(signature, language)) in ("no sentence", "code", "too short")
+    for joint in ("\n", "\n\n", ";\n\n", " - ", ": ", "\n--------\n"):
+        assert summary(f"{signature}{joint}Opens the file for reading.", language) == "Opens the file for reading"
+        assert description(f"{signature}{joint}Opens the file for reading.", language) == ""
+
+
+@pytest.mark.parametrize(
+    "first", ["static int\nf7(int a)", "void foo (struct a *b,\n          int c)", "int\nfoo(\n  int a,\n  int b\n)"]
+)
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+def test_a_signature_of_many_lines_is_cut(first, joint):
+    assert summary(f"{first}{joint}Opens the file for reading.", "c") == "Opens the file for reading"
+
+
+def test_commented_code_stays_code():
+    code = "private void f(Rows r,\n               Table t)\n    throws IOException {\n    r.add(t);\n    r = t;\n}"
+    assert refusal(summary(code, "java")) == "code"
+    assert summary(code.partition(" {")[0] + "\nOpens the file.", "java") == "Opens the file"
+
+
+@pytest.mark.parametrize("text", NO_SIGNATURES.replace("\n", "|").split("|"))
+def test_prose_with_brackets_is_kept(text):
+    assert summary(f"{text}\n\nThen more.", "java") == text
 
 
 def test_what_a_block_of_ruby_gets_and_returns_is_not_the_result():
