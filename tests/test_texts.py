@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from codesage.corpus.pairs.declarations import is_signature
+from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
@@ -682,6 +683,31 @@ def test_commented_code_stays_code():
 @pytest.mark.parametrize("text", NO_SIGNATURES.replace("\n", "|").split("|"))
 def test_prose_with_brackets_is_kept(text):
     assert summary(f"{text}\n\nThen more.", "java") == text
+
+
+@pytest.mark.parametrize(
+    ("language", "docstring", "text", "rest", "code"),
+    [
+        ("ruby", "Sums all rows.\n  sum([1, 2]) # => 3", "Sums all rows", "", "sum([1, 2]) # => 3"),
+        ("ruby", "Sums all:\n  a = sum [1]\n  puts a\nIt is quick.", "Sums all", "It is quick.", "a = sum [1]\nputs a"),
+        ("ruby", "Sums all\n  rows of the table.", "Sums all rows of the table", "", ""),
+        ("go", "Sums all rows.\n\tsum(1, 2)", "Sums all rows", "", "sum(1, 2)"),
+        ("go", "Sums all rows:\n\tone two\nIt is quick.", "Sums all rows", "It is quick.", "one two"),
+        ("go", "Sums all rows if they are long,\n  or none.", "Sums all rows if they are long, or none", "", ""),
+        ("go", "Sums all rows:\n  - the short ones\n  - the long ones", "Sums all rows", "the short ones. the long ones.", ""),
+        ("go", "Sums all\n\tsum(1, 2)\nand more.", "Sums all sum(1, 2) and more", "", ""),
+        ("ruby", "Sums all rows\n  sum([1, 2]) # => 3", "Sums all rows", "", "sum([1, 2]) # => 3"),
+        ("ruby", "Sums rows of the table at:\n  http://x.y/z", "Sums rows of the table", "", ""),
+        ("php", 'A ::=\n    "B" "(" C |\n    "D" "(" C', 'A ::= "B" "(" C | "D" "(" C', "", ""),
+        ("php", "Sums all rows.\n    sum(1, 2);", "Sums all rows", "", "sum(1, 2);"),
+        ("php", "Sums all\n    rows (or none).", "Sums all rows (or none)", "", ""),
+        ("javascript", "Sums all rows.\n    sum(1, 2);", "Sums all rows", "", "sum(1, 2);"),
+        ("java", "Sums all\n    rows of a = b.", "Sums all rows of a = b", "", ""),
+    ],
+)
+def test_indented_code_below_a_sentence_is_no_text(language, docstring, text, rest, code):
+    assert (summary(docstring, language), description(docstring, language)) == (text, rest)
+    assert [block.text for block in blocks_of(docstring, language) if block.kind == "code"] == ([code] if code else [])
 
 
 def test_what_a_block_of_ruby_gets_and_returns_is_not_the_result():

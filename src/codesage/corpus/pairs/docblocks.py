@@ -90,7 +90,7 @@ class _Reader(TagReader, SectionReader):
             return after
         if self.language == "c" and (after := self._c_section(at, stripped)):
             return after
-        if self._is_indented_code(at, line):
+        if line[0] == " " and (self._is_indented_code(at, line) or self._is_code_below(at, line)):
             return self._indented(at, indent(line))
         return self._text(at, stripped)
 
