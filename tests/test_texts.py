@@ -686,6 +686,35 @@ def test_prose_with_brackets_is_kept(text):
 
 
 @pytest.mark.parametrize(
+    ("docstring", "text", "rest"),
+    [
+        ("Args:\nx: the number to add to", "", "x: the number to add to."),
+        ("Args:\nx (int): the number\n    to add to\ny: the name", "", "x: the number to add to. y: the name."),
+        ("Raises:\nValueError: if it is small", "", "Raises ValueError if it is small."),
+        ("Attributes:\nx: the number of rows", "", "x: the number of rows."),
+        ("Returns:\nThe sum of all rows", "Returns the sum of all rows", ""),
+        ("Raises:\nValueError: if it is small\n\nOpens the file.", "Opens the file", "Raises ValueError if it is small."),
+        ("Arguments:\nOpens the file.", "Opens the file", ""),
+        ("Keyword arguments:\nx -- the number of rows\ny -- the name", "", "x: the number of rows. y: the name."),
+        (
+            "Opens the file.\n\nKeyword arguments:\nx -- the number (default 0)\ny -- the name\n  of it\n\nIt is closed.",
+            "Opens the file",
+            "x: the number (default 0). y: the name of it. It is closed.",
+        ),
+        ("Opens it.\n\nArgs:\n    x -- the number\n    y - the name", "Opens it", "x: the number. y: the name."),
+        (
+            "Opens it.\n\nArgs:\nx: the number\n\nReturns:\n    the sum of it",
+            "Opens it",
+            "x: the number. Returns the sum of it.",
+        ),
+        ("Opens it.\n\nArgs:\nIt has many -- too many.", "Opens it", "It has many -- too many."),
+    ],
+)
+def test_entries_in_the_column_of_their_header_are_no_text(docstring, text, rest):
+    assert (summary(docstring, "python"), description(docstring, "python")) == (text, rest)
+
+
+@pytest.mark.parametrize(
     ("language", "docstring", "text", "rest", "code"),
     [
         ("ruby", "Sums all rows.\n  sum([1, 2]) # => 3", "Sums all rows", "", "sum([1, 2]) # => 3"),

@@ -34,6 +34,7 @@ class BlockReader:
         self.kind, self.name = "text", ""
         self.texts: list[str] = []
         self.section, self.section_indent, self.numpy = "", 0, False
+        self.header_at, self.header_indent = 0, 0  # the line and the column of its header
         self.number = 0  # of the last numbered item
 
     def _open(self, kind: str, name: str = "", text: str = "") -> None:

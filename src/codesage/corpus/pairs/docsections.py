@@ -35,6 +35,7 @@ _C_SECTIONS = {
     for header in headers.split(",")
 }
 _ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
+_DASHED = re.compile(r"(\*{0,2}\w+(?:,\s*\*{0,2}\w+){0,5})\s+--?\s+(.*)$", re.DOTALL)
 _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
 
 
@@ -66,6 +67,7 @@ class SectionReader(BlockReader):
             return 0
         self._open(section)
         self.section, self.numpy, self.section_indent = section, underlined, column if underlined else -1 - column
+        self.header_at, self.header_indent = at, column
         return at + 1 + underlined
 
     def _numpy_entry(self, at: int, column: int, stripped: str) -> int:
@@ -78,19 +80,33 @@ class SectionReader(BlockReader):
         return at + 1
 
     def _google_entry(self, at: int, column: int, stripped: str) -> int:
+        match = _ENTRY.match(stripped) or (_DASHED.match(stripped) if " -" in stripped and self.section != "return" else None)
         if self.section_indent < 0:  # the first entry sets the column; that of the header is -1 - section_indent
-            if column <= -1 - self.section_indent:
+            if column < self.header_indent or (column == self.header_indent and not self._begins_beside_header(at, match)):
                 return self._end_section()
             self.section_indent = column
-        if column < self.section_indent:
+        after_blank = column == self.header_indent and not self.stripped[at - 1]
+        if column < self.section_indent or (after_blank and not match):
             return self._end_section()
-        if column == self.section_indent and (match := _ENTRY.match(stripped)):
+        if column == self.section_indent and match:
             if self.section == "return":
                 self._open("return", "", match.group(2) if not self.texts else "")
             else:
                 self._open(self.section, match.group(1).lstrip("*"), match.group(2))
             return at + 1
         return 0
+
+    def _begins_beside_header(self, at: int, match: re.Match | None) -> bool:
+        """Whether a line in the column of its header belongs to the section.
+
+        An entry does in the next line, as PEP 257 writes them (`x -- text`). A result does only below the first line of a
+        docstring, which has no indentation of its own.
+        """
+        if self.section == "return":
+            return self.header_at == 0
+        if match is None or at != self.header_at + 1:
+            return False
+        return match.group(1).lower() not in _SECTIONS
 
     def _end_section(self) -> int:
         self.section = ""
