@@ -636,6 +636,56 @@ def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():
     assert refusal(summary("Represents an edge as:", "javascript")) == "no sentence"
 
 
+HEADER = """***
+Function Name  : SetSysClock
+Description    : Sets the clock of the chip.
+Input          : None
+Output         : The speed in hertz
+Return         : None
+***"""
+CLOCK = "Sets the clock of the chip"
+NAME_LABELS = [
+    "Func Name", "FUNCTION NAME", "Procedure name", "Module name", "Method name", "Routine Name", "Class", "Method", "Function",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ["Function Name", *NAME_LABELS])
+@pytest.mark.parametrize("language", ["c", "java", "javascript", "typescript", "php", "csharp", "go", "ruby", "python"])
+def test_a_header_made_of_labels_gives_its_description(label, language):
+    header = HEADER.replace("Function Name", label)
+    assert summary(header, language, name="SetSysClock") == CLOCK
+    assert description(header, language, name="SetSysClock") == "The speed in hertz."
+
+
+@pytest.mark.parametrize(
+    ("language", "docstring", "text"),
+    [
+        ("c", "Class:     com_foo_Bar\nMethod:    open\nSignature: (Ljava/lang/String;)I", ""),
+        ("c", "Input:  a - the number to open\nOutput: the handle of the file", ""),
+        ("c", "Function: open_it(int a,\n                  int b)\nOpens the file.", ""),
+        ("c", "Function: static int open_it(int a, int b)\nOpens the file.", "Opens the file"),
+        ("c", "Module name: foo\nOpens the file.", "Opens the file"),
+        ("c", "FUNCTION: Opens the file.", "Opens the file"),
+        ("c", "Routine Description:\n\n  Opens the file.\n\nArguments:\n\n  None.", "Opens the file"),
+        ("java", "Method: Opens the file.", "Opens the file"),
+        ("java", "<p>Title: f4</p><p>Description: Opens the file.</p><p>Company: A firm of two</p>", "Opens the file"),
+        ("java", "Function name: f0\n\nOpens the file.", "Opens the file"),
+        ("java", "Title: f4", ""),
+        ("c", "Function: H5PTset, H5PTget of HDF5\n\nPurpose: Opens the file.", "Opens the file"),
+        (
+            "python",
+            "Refuse an entry that is in a denied\nmodule: a caller",
+            "Refuse an entry that is in a denied module: a caller",
+        ),
+        ("php", "Function name: f0\nAuthor: Ann of the team\nDate: 1 May\n\nOpens the file.", "Opens the file"),
+        ("javascript", "Usage: of the disk, by user\nand by group.", "Usage: of the disk, by user and by group"),
+        ("java", "Opens the file\nof the given\nname: a path or a URL.", "Opens the file of the given name: a path or a URL"),
+    ],
+)
+def test_labels_without_a_description_are_no_text(language, docstring, text):
+    assert summary(docstring, language) == text
+
+
 SIGNATURES = """static void f1(struct foo *p, int n)|public void f0(int a, String b)|public override Task<int> F2(int a)
 func (s *S) f1(a int) (int, error)|func f0(a int) int|func Map[T any](a []T, f func(T) T) []T|function f0(a, b)
 function f0 (a, b)|async function f2(a)|async f2(a)|static create(a, b)|public Foo(int a)|int f7 (int a)

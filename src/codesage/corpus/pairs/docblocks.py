@@ -88,7 +88,7 @@ class _Reader(TagReader, SectionReader):
             return at + 1
         if self.language == "python" and (after := self._sectioned(at, line, stripped)):
             return after
-        if self.language == "c" and (after := self._c_section(at, stripped)):
+        if ":" in stripped[:28] and (after := self._labelled(at, stripped)):
             return after
         if line[0] == " " and (self._is_indented_code(at, line) or self._is_code_below(at, line)):
             return self._indented(at, indent(line))
@@ -97,7 +97,7 @@ class _Reader(TagReader, SectionReader):
     def _end_paragraph(self) -> None:
         """Close the open block at a blank line, unless its text continues below it."""
         in_section = self.section in ("param", "raise") and not self.numpy
-        if not in_section and (self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
+        if not in_section and (self.labelled or self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
             self._open("text")
 
     def _text(self, at: int, stripped: str) -> int:

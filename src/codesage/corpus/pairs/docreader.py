@@ -36,12 +36,14 @@ class BlockReader:
         self.section, self.section_indent, self.numpy = "", 0, False
         self.header_at, self.header_indent = 0, 0  # the line and the column of its header
         self.number = 0  # of the last numbered item
+        self.labelled = False  # whether a label such as `Input:` opened the block
+        self.header: bool | None = None  # whether the docstring is a header made of labels; None: not looked at
 
     def _open(self, kind: str, name: str = "", text: str = "") -> None:
         """Close the open block and open a new one."""
         if self.texts and self.kind != "skip" and (joined := " ".join(self.texts).strip()):
             self.blocks.append(Block(self.kind, joined, self.name))
-        self.kind, self.name, self.texts = kind, name, [text] if text else []
+        self.kind, self.name, self.texts, self.labelled = kind, name, [text] if text else [], False
 
     def _code(self, lines: list[str], language: str = "") -> None:
         code = _dedent(lines)
