@@ -176,6 +176,31 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
     assert documents_of(read_recipe(tmp_path / "r.toml").sources()[0]) == ["b.py"]
 
 
+def test_a_row_is_read_if_each_of_its_licences_allows_it(tmp_path):
+    stated = {
+        "a.py": ["MIT OR Apache-2.0", "GPL-3.0"],
+        "b.py": ["GPL-3.0", "MIT OR Apache-2.0"],
+        "c.py": ["MIT/X11", "GPL-2.0"],
+        "d.py": ["MIT OR Apache-2.0", "ISC"],
+        "e.py": ["Apache-2.0 OR GPL-3.0"],
+        "f.py": ["MIT) OR (MIT", "GPL-3.0"],
+        "g.py": ["Not MIT"],
+        "h.py": [],
+        "i.py": ["MIT", "ISC"],
+    }
+    contents = [code(number).decode() for number in range(len(stated))]
+    table = pa.table({"content": contents, "path": list(stated), "license": list(stated.values())})
+    pq.write_table(table, tmp_path / "a.parquet")
+    documents = [entry for entry in StackParquet(str(tmp_path)).documents(tmp_path) if isinstance(entry, Document)]
+    assert [(document.path, document.licence) for document in documents] == [
+        ("d.py", "(MIT OR Apache-2.0) AND ISC"),
+        ("e.py", "Apache-2.0 OR GPL"),
+        ("i.py", "MIT AND ISC"),
+    ]
+    some = StackParquet(str(tmp_path), licences=("MIT OR Apache-2.0", "ISC"))
+    assert documents_of(some) == ["d.py"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -187,6 +212,7 @@ def test_a_recipe_chooses_rows_of_parquet(tmp_path):
         ('[[parquet]]\nhub = "a"\ncolumns = { path = 1 }\n', "columns has 'path'"),
         ('[[parquet]]\nhub = "a"\nlicences = "MIT"\n', "expected a list of strings"),
         ('[[parquet]]\nhub = "a"\nrows = 3\n', "unknown key 'rows'"),
+        ('[[parquet]]\nhub = "a"\nlicences = ["MIT"]\nany_licence = true\n', "parquet a: expected either licences or"),
     ],
 )
 def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message):
@@ -194,6 +220,17 @@ def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+ROW = {"content": [code(1).decode()], "path": ["a.py"], "license": ["MIT"]}
+ODD_LICENCES = [
+    (1, "int64"),
+    (True, "bool"),
+    ({"MIT": 1}, "struct<"),
+    ([{"name": "MIT"}], "list<"),
+    ([1], "list<"),
+    ([["MIT"]], "list<"),
+]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +241,9 @@ def test_mistakes_about_parquet_in_a_recipe_are_one_line(tmp_path, text, message
         ({"content": ["x"], "path": ["a.py"]}, "--any-licence"),
         ({"blob_id": ["x"], "path": ["a.py"], "detected_licenses": [["MIT"]]}, "no column of content"),
         ({"content": [1], "path": ["a.py"], "license": ["MIT"]}, "column content holds int64, expected text:"),
+        *[(ROW | {"license": [value]}, f"column license holds {kind}") for value, kind in ODD_LICENCES],
+        (ROW | {"revision_id": [1]}, "column revision_id holds int64, expected text:"),
+        (ROW | {"repo_name": [["me/it"]]}, "column repo_name holds list<"),
     ],
 )
 def test_parquet_of_another_layout_is_one_line(tmp_path, table, message):
@@ -211,6 +251,32 @@ def test_parquet_of_another_layout_is_one_line(tmp_path, table, message):
     with pytest.raises(CodesageError) as error:
         built(tmp_path, "a.parquet")
     assert message in str(error.value) and "a.parquet" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["content", "path", "license"])
+def test_a_column_that_is_there_twice_is_one_line(tmp_path, name):
+    columns = [(key, pa.array(values)) for key, values in (ROW | {"other": ["x"]}).items()]
+    table = pa.Table.from_arrays([*[array for _, array in columns], dict(columns)[name]], [*dict(columns), name])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(CodesageError, match=f"a.parquet has 2 columns {name}: rename one") as error:
+        built(tmp_path, "a.parquet")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        pa.array([b"MIT"]),
+        pa.array([[b"MIT", None]]),
+        pa.array(["MIT"]).dictionary_encode(),
+        pa.array([["MIT"]], pa.list_(pa.string(), 1)),
+    ],
+)
+def test_licences_and_commits_of_any_text_type_are_read(tmp_path, stated):
+    table = pa.table(ROW | {"license": stated, "revision_id": pa.array([b"abc"]), "repo_name": pa.nulls(1)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (document,) = [item for item in StackParquet(str(tmp_path)).documents(tmp_path) if isinstance(item, Document)]
+    assert (document.licence, document.version, document.package) == ("MIT", "abc", tmp_path.name)
 
 
 def test_parquet_beside_source_files_is_named_and_not_read(tmp_path):

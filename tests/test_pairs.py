@@ -488,6 +488,30 @@ def test_comments_need_statements_and_must_be_comments():
     assert passages(inside, "python", "comment") == []
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "#region Rows\n{rows}#endregion\nStop();\n",
+        "{rows}#endregion\nStop();\n",
+        "{rows}  # region Rest of it\nStop();\n#endregion\n",
+    ],
+)
+def test_regions_of_csharp_bound_the_code_below_a_comment(block):
+    rows = "rows = Sort(rows);\nrows = Unique(rows);\nWrite(rows);\n"
+    source = f"class A {{\nvoid F(Rows rows) {{\nOpen();\n// Sort the rows of the table\n{block.format(rows=rows)}}}\n}}\n"
+    (pair,) = [p for p in passages_of(parse(source, "csharp"), Document("a.cs", "csharp", source, "")) if p.kind == "comment"]
+    assert (pair.text, pair.code) == ("Sort the rows of the table", rows.rstrip())
+
+
+def test_regions_inside_a_statement_of_csharp_are_no_code():
+    source = (
+        "class A {\nvoid F(Rows rows) {\nOpen();\n// Sort the rows of the table\nif (rows.Any()) {\n#region Sort\n"
+        "Sort(rows);\nSort(rows.First());\n#endregion\n}\n}\n}\n"
+    )
+    (pair,) = [p for p in passages_of(parse(source, "csharp"), Document("a.cs", "csharp", source, "")) if p.kind == "comment"]
+    assert pair.code == "if (rows.Any()) {\nSort(rows);\nSort(rows.First());\n}"
+
+
 def test_examples_of_docstrings_are_pairs():
     docstring = "Sum things.\n\n    Adding up a whole list of numbers::\n\n        x = f([1])\n        print(x)\n    "
     (pair,) = passages(f'def f(a):\n    """{docstring}"""\n    return a\n', "python", "example")

@@ -649,11 +649,34 @@ def test_an_include_outranks_the_vendored_rule(tmp_path):
      ("curl", "curl", True), ("PSF-2.0", "PSF-2.0", True), ("BSL-1.0", "BSL-1.0", True), ("blessing", "blessing", True),
      ("EPL-2.0 OR Apache-2.0", "EPL OR Apache-2.0", True), ("CDDL-1.0", "CDDL", False), ("(MIT", "(MIT", False),
      ("(" * 5000 + "MIT", "(" * 5000 + "MIT", False), ("UNLICENSED", "UNLICENSED", False), ("BSL-1.1", "restricted", False),
-     ("Unlicense", "Unlicense", True)],
+     ("Unlicense", "Unlicense", True), ("MIT, BSD", "MIT AND BSD", True), ("not GPL", "GPL", False),
+     ("MIT OR Apache-2.0, GPL-3.0", "(MIT OR Apache-2.0) AND GPL", False), ("GPL-3.0, MIT/X11", "GPL AND (MIT OR X11)", False),
+     ("MIT OR ISC; GPL-3.0", "(MIT OR ISC) AND GPL", False), ("MIT/X11 AND GPL-2.0", "(MIT OR X11) AND GPL", False),
+     ("GPL-2+ or Artistic-2.0, and ISC", "(GPL OR Artistic-2.0) AND ISC", True), ("MIT, or GPL-2+", "MIT OR GPL", True),
+     ("Not MIT", "Not-MIT", False), ("non-MIT licence", "non-MIT-licence", False), ("(MIT/X11)", "MIT OR X11", True),
+     ("not under the MIT license", "not-under-the-MIT-license", False),
+     ("Apache-2.0 with Commons Clause", "Apache-2.0 AND restricted", False)],
 )  # fmt: skip
 def test_licence_expressions(stated, expression, permissive):
     assert licences.expression(stated) == expression
     assert licences.is_permissive(expression) is permissive
+
+
+@pytest.mark.parametrize(
+    ("stated", "expression"),
+    [
+        (["MIT OR Apache-2.0", "GPL-3.0"], "(MIT OR Apache-2.0) AND GPL"),
+        (["GPL-3.0", "MIT OR Apache-2.0"], "GPL AND (MIT OR Apache-2.0)"),
+        (["MIT/X11", "GPL-2.0"], "(MIT OR X11) AND GPL"),
+        (["MIT", "GPL-2.0 OR ISC"], "MIT AND (GPL OR ISC)"),
+        (["MIT OR ISC"], "MIT OR ISC"),
+        (["MIT", ""], "MIT"),
+        ([], ""),
+    ],
+)
+def test_every_licence_of_a_list_must_hold(stated, expression):
+    assert licences.every(stated) == expression
+    assert licences.is_permissive(expression) is bool(stated and not {"GPL-3.0", "GPL-2.0"} & set(stated))
 
 
 def test_licences_of_metadata_and_headers():
@@ -664,6 +687,8 @@ def test_licences_of_metadata_and_headers():
     assert of("Classifier: License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)\n") == "LGPL"
     assert of("License: Redistribution and use in source and binary forms, with\n") == "BSD-2-Clause" and of("") == ""
     assert licences.of_npm({"licenses": [{"type": "MIT"}, {"type": "GPL-2.0"}]}) == "MIT OR GPL"
+    assert of("License: MIT\n") == "MIT" and of("License: Not MIT\n") == "not-MIT"
+    assert not licences.is_permissive(licences.of_npm({"licenses": ["GPL-3.0, MIT/X11", "GPL-2.0"]}))
     assert licences.of_npm({"license": "SEE LICENSE IN x"}) == "" == licences.of_npm({"license": 3})
     assert licences.agree("BSD", "BSD-3-Clause") and not licences.agree("MIT", "Apache-2.0")
     assert licences.copyleft_header(GPL.decode()) and not licences.copyleft_header("x" * 2_100 + GPL.decode())
@@ -697,6 +722,10 @@ def test_files_to_leave_out_are_recognised(name, text, reason):
 
 
 PACKAGE = '[[package]]\nclient = "pip"\nname = "a"\nversion = "1"\nlanguages = ["python"]\nlicence = "MIT"\n'
+
+
+REPOSITORY = f'[[repository]]\nurl = "x"\ncommit = "{"a" * 40}"\n'
+LONG = "x" * 5_000
 
 
 def test_a_recipe_gives_sources(tmp_path):
@@ -736,13 +765,37 @@ def test_a_recipe_gives_sources(tmp_path):
         (PACKAGE.replace('"a"', '"../a"'), "is not a valid name"),
         ('[[repository]]\nurl = "x"\ncommit = "main"\n', "not a full commit hash"),
         ("[[folder]]\n", "path is missing"),
+        (f"a = {'[' * 5_000}", "cannot be read as a recipe"),
+        ('[[folder]]\npath = "a\\u0000b"\n', "r.toml: folder 1: path is 'a\\x00b': expected 1 to 4096 characters"),
+        (f'[[folder]]\npath = "{LONG}"\n', "r.toml: folder 1: path is 'x"),
+        (f'[[folder]]\npath = "{LONG[:300]}"\n', "r.toml: folder 1: the path cannot be read (File name too long)"),
+        (f'[[repository]]\nurl = "{LONG}"\ncommit = "{"a" * 40}"\n', "r.toml: repository 1: url is 'x"),
+        (f'[[repository]]\nurl = "{LONG[:300]}"\ncommit = "{"a" * 40}"\n', "repository 1: the path cannot be read"),
+        (f'[[parquet]]\npath = "{LONG[:300]}"\n', "r.toml: parquet 1: the path cannot be read"),
+        (f'[[parquet]]\nhub = "{LONG[:300]}"\n', "r.toml: parquet 1: the path cannot be read"),
+        ('[[parquet]]\nhub = ""\n', "r.toml: parquet 1: hub is '': expected 1 to 4096 characters"),
+        ('[[parquet]]\npath = ""\n', "r.toml: parquet 1: path is '': expected 1 to 4096 characters"),
+        ('[[parquet]]\npath = "a"\ncolumns = { path = "" }\n', "columns has 'path'"),
+        (PACKAGE + 'include = ["a\\u0000"]\n', "r.toml: package a: include is ['a\\x00']: expected 1 to"),
+        (PACKAGE + f"held_out = {[1] * 5_000}\n", "r.toml: package a: held_out is [1, 1, "),
+        (PACKAGE + PACKAGE.replace('"a"', '"A"'), "pip:A is listed twice"),
+        (PACKAGE.replace('"a"', '"a-b"') + PACKAGE.replace('"a"', '"A_.b"'), "pip:A_.b is listed twice"),
+        (PACKAGE + "most = { function = -1 }\n", "r.toml: package a: most has function = -1: expected"),
+        (REPOSITORY + "most = { function = -1 }\n", "r.toml: repository x: most has function = -1: expected"),
     ],
 )
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, text, message):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(CodesageError) as error:
         read_recipe(tmp_path / "r.toml")
-    assert message in str(error.value) and "\n" not in str(error.value)
+    line = str(error.value)
+    assert message in line and line.isprintable() and len(line) < 700 and line.count("r.toml") == 1
+
+
+def test_names_that_only_pip_takes_for_one_are_two_elsewhere(tmp_path):
+    npm = PACKAGE.replace("pip", "npm")
+    (tmp_path / "r.toml").write_text(npm.replace('"a"', '"a-b"') + npm.replace('"a"', '"a.b"') + PACKAGE)
+    assert [source.key for source in read_recipe(tmp_path / "r.toml").sources()] == ["npm:a-b==1", "npm:a.b==1", "pip:a==1"]
 
 
 def test_the_quick_check_passes_all_generated_and_minified_names():

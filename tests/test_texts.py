@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from codesage.corpus.pairs.declarations import is_signature
+from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
@@ -632,3 +634,166 @@ def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():
     assert summary("Moves dates by methods, such as:\n* plus", "java") == "Moves dates by methods"
     assert summary("Makes a URL helper, so you can do:\n\n  foo_url(bar)", "ruby") == "Makes a URL helper"
     assert refusal(summary("Represents an edge as:", "javascript")) == "no sentence"
+
+
+HEADER = """***
+Function Name  : SetSysClock
+Description    : Sets the clock of the chip.
+Input          : None
+Output         : The speed in hertz
+Return         : None
+***"""
+CLOCK = "Sets the clock of the chip"
+NAME_LABELS = [
+    "Func Name", "FUNCTION NAME", "Procedure name", "Module name", "Method name", "Routine Name", "Class", "Method", "Function",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ["Function Name", *NAME_LABELS])
+@pytest.mark.parametrize("language", ["c", "java", "javascript", "typescript", "php", "csharp", "go", "ruby", "python"])
+def test_a_header_made_of_labels_gives_its_description(label, language):
+    header = HEADER.replace("Function Name", label)
+    assert summary(header, language, name="SetSysClock") == CLOCK
+    assert description(header, language, name="SetSysClock") == "The speed in hertz."
+
+
+@pytest.mark.parametrize(
+    ("language", "docstring", "text"),
+    [
+        ("c", "Class:     com_foo_Bar\nMethod:    open\nSignature: (Ljava/lang/String;)I", ""),
+        ("c", "Input:  a - the number to open\nOutput: the handle of the file", ""),
+        ("c", "Function: open_it(int a,\n                  int b)\nOpens the file.", ""),
+        ("c", "Function: static int open_it(int a, int b)\nOpens the file.", "Opens the file"),
+        ("c", "Module name: foo\nOpens the file.", "Opens the file"),
+        ("c", "FUNCTION: Opens the file.", "Opens the file"),
+        ("c", "Routine Description:\n\n  Opens the file.\n\nArguments:\n\n  None.", "Opens the file"),
+        ("java", "Method: Opens the file.", "Opens the file"),
+        ("java", "<p>Title: f4</p><p>Description: Opens the file.</p><p>Company: A firm of two</p>", "Opens the file"),
+        ("java", "Function name: f0\n\nOpens the file.", "Opens the file"),
+        ("java", "Title: f4", ""),
+        ("c", "Function: H5PTset, H5PTget of HDF5\n\nPurpose: Opens the file.", "Opens the file"),
+        (
+            "python",
+            "Refuse an entry that is in a denied\nmodule: a caller",
+            "Refuse an entry that is in a denied module: a caller",
+        ),
+        ("php", "Function name: f0\nAuthor: Ann of the team\nDate: 1 May\n\nOpens the file.", "Opens the file"),
+        ("javascript", "Usage: of the disk, by user\nand by group.", "Usage: of the disk, by user and by group"),
+        ("java", "Opens the file\nof the given\nname: a path or a URL.", "Opens the file of the given name: a path or a URL"),
+    ],
+)
+def test_labels_without_a_description_are_no_text(language, docstring, text):
+    assert summary(docstring, language) == text
+
+
+SIGNATURES = """static void f1(struct foo *p, int n)|public void f0(int a, String b)|public override Task<int> F2(int a)
+func (s *S) f1(a int) (int, error)|func f0(a int) int|func Map[T any](a []T, f func(T) T) []T|function f0(a, b)
+function f0 (a, b)|async function f2(a)|async f2(a)|static create(a, b)|public Foo(int a)|int f7 (int a)
+void foo (struct a *b, int c)
+public static function f0($a): string|export default function f(a: string): void|size_t foo(void)|const char *name_of (int id)
+Foo *bar(int a)|List<String> names(int most)|protected void onCreate(Bundle saved) throws IOException
+public <T> List<T> foo(T a)
+int? Foo(int a)|int[] Foo(string a)|static inline int foo(int (*f)(int), void *p)|double foo(double in, double out)|void f()
+unsigned long long foo_bar(a, b)"""
+NO_SIGNATURES = """Opens files (or pipes)|Checks the name (or a path) of it (twice)|public key (RSA)|private keys (of the user)
+default value(s)|static method (see above)|function pointer (see below)|function call (deferred)|short description (one line)
+Object identifier (OID)|String representation (debug only)|double quotes (single ones)|Calls foo(a, b)|Returns the int (or -1)
+struct that holds a list (of files)|List of names (sorted)|Map of keys(strings)|function that sorts rows (quickly, in place)"""
+
+
+def test_signatures_are_told_from_prose():
+    signatures, prose = (texts.replace("\n", "|").split("|") for texts in (SIGNATURES, NO_SIGNATURES))
+    assert [text for text in signatures if not is_signature(text)] == []
+    assert [text for text in prose if is_signature(text)] == []
+
+
+@pytest.mark.parametrize("signature", SIGNATURES.replace("\n", "|").split("|"))
+@pytest.mark.parametrize("language", ["c", "java", "go"])
+def test_signatures_above_or_before_a_text_are_cut(language, signature):
+    assert refusal(summary(signature, language)) in ("no sentence", "code", "too short")
+    for joint in ("\n", "\n\n", ";\n\n", " - ", ": ", "\n--------\n"):
+        assert summary(f"{signature}{joint}Opens the file for reading.", language) == "Opens the file for reading"
+        assert description(f"{signature}{joint}Opens the file for reading.", language) == ""
+
+
+@pytest.mark.parametrize(
+    "first", ["static int\nf7(int a)", "void foo (struct a *b,\n          int c)", "int\nfoo(\n  int a,\n  int b\n)"]
+)
+@pytest.mark.parametrize("joint", ["\n", "\n\n"])
+def test_a_signature_of_many_lines_is_cut(first, joint):
+    assert summary(f"{first}{joint}Opens the file for reading.", "c") == "Opens the file for reading"
+
+
+def test_commented_code_stays_code():
+    code = "private void f(Rows r,\n               Table t)\n    throws IOException {\n    r.add(t);\n    r = t;\n}"
+    assert refusal(summary(code, "java")) == "code"
+    assert summary(code.partition(" {")[0] + "\nOpens the file.", "java") == "Opens the file"
+
+
+@pytest.mark.parametrize("text", NO_SIGNATURES.replace("\n", "|").split("|"))
+def test_prose_with_brackets_is_kept(text):
+    assert summary(f"{text}\n\nThen more.", "java") == text
+
+
+@pytest.mark.parametrize(
+    ("docstring", "text", "rest"),
+    [
+        ("Args:\nx: the number to add to", "", "x: the number to add to."),
+        ("Args:\nx (int): the number\n    to add to\ny: the name", "", "x: the number to add to. y: the name."),
+        ("Raises:\nValueError: if it is small", "", "Raises ValueError if it is small."),
+        ("Attributes:\nx: the number of rows", "", "x: the number of rows."),
+        ("Returns:\nThe sum of all rows", "Returns the sum of all rows", ""),
+        ("Raises:\nValueError: if it is small\n\nOpens the file.", "Opens the file", "Raises ValueError if it is small."),
+        ("Arguments:\nOpens the file.", "Opens the file", ""),
+        ("Keyword arguments:\nx -- the number of rows\ny -- the name", "", "x: the number of rows. y: the name."),
+        (
+            "Opens the file.\n\nKeyword arguments:\nx -- the number (default 0)\ny -- the name\n  of it\n\nIt is closed.",
+            "Opens the file",
+            "x: the number (default 0). y: the name of it. It is closed.",
+        ),
+        ("Opens it.\n\nArgs:\n    x -- the number\n    y - the name", "Opens it", "x: the number. y: the name."),
+        (
+            "Opens it.\n\nArgs:\nx: the number\n\nReturns:\n    the sum of it",
+            "Opens it",
+            "x: the number. Returns the sum of it.",
+        ),
+        ("Opens it.\n\nArgs:\nIt has many -- too many.", "Opens it", "It has many -- too many."),
+    ],
+)
+def test_entries_in_the_column_of_their_header_are_no_text(docstring, text, rest):
+    assert (summary(docstring, "python"), description(docstring, "python")) == (text, rest)
+
+
+@pytest.mark.parametrize(
+    ("language", "docstring", "text", "rest", "code"),
+    [
+        ("ruby", "Sums all rows.\n  sum([1, 2]) # => 3", "Sums all rows", "", "sum([1, 2]) # => 3"),
+        ("ruby", "Sums all:\n  a = sum [1]\n  puts a\nIt is quick.", "Sums all", "It is quick.", "a = sum [1]\nputs a"),
+        ("ruby", "Sums all\n  rows of the table.", "Sums all rows of the table", "", ""),
+        ("go", "Sums all rows.\n\tsum(1, 2)", "Sums all rows", "", "sum(1, 2)"),
+        ("go", "Sums all rows:\n\tone two\nIt is quick.", "Sums all rows", "It is quick.", "one two"),
+        ("go", "Sums all rows if they are long,\n  or none.", "Sums all rows if they are long, or none", "", ""),
+        ("go", "Sums all rows:\n  - the short ones\n  - the long ones", "Sums all rows", "the short ones. the long ones.", ""),
+        ("go", "Sums all\n\tsum(1, 2)\nand more.", "Sums all sum(1, 2) and more", "", ""),
+        ("ruby", "Sums all rows\n  sum([1, 2]) # => 3", "Sums all rows", "", "sum([1, 2]) # => 3"),
+        ("ruby", "Sums rows of the table at:\n  http://x.y/z", "Sums rows of the table", "", ""),
+        ("php", 'A ::=\n    "B" "(" C |\n    "D" "(" C', 'A ::= "B" "(" C | "D" "(" C', "", ""),
+        ("php", "Sums all rows.\n    sum(1, 2);", "Sums all rows", "", "sum(1, 2);"),
+        ("php", "Sums all\n    rows (or none).", "Sums all rows (or none)", "", ""),
+        ("javascript", "Sums all rows.\n    sum(1, 2);", "Sums all rows", "", "sum(1, 2);"),
+        ("java", "Sums all\n    rows of a = b.", "Sums all rows of a = b", "", ""),
+    ],
+)
+def test_indented_code_below_a_sentence_is_no_text(language, docstring, text, rest, code):
+    assert (summary(docstring, language), description(docstring, language)) == (text, rest)
+    assert [block.text for block in blocks_of(docstring, language) if block.kind == "code"] == ([code] if code else [])
+
+
+def test_what_a_block_of_ruby_gets_and_returns_is_not_the_result():
+    assert summary("@yieldreturn [Boolean] whether the row is kept", "ruby") == ""
+    assert summary("@yield the block that is called for each row", "ruby") == ""
+    docstring = (
+        "Reads it.\n\n@yield [row] Gives each row to the block.\n@yieldreturn [Boolean] whether it is kept\n@return the rows"
+    )
+    assert description(docstring, "ruby") == "Gives each row to the block. Returns the rows."
+    assert summary("@yields {number} the number of rows", "javascript") == "Returns the number of rows"

@@ -40,6 +40,8 @@ _NO_PROSE = re.compile(
     r"https?:|c8 |v8 |webpack|gets? or sets?|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
     re.IGNORECASE,
 )
+_REGION = re.compile(rb"[ \t]*#[ \t]*region\b[^\n]*\n")
+_REGION_LINES = re.compile(r"^[ \t]*#[ \t]*(?:end)?region\b.*\n?", re.MULTILINE)  # around statements inside statements
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
 _NO_STATEMENT = (b"", b"\n", b"\r", b"}", b")", b"]")  # beginnings of lines on which no statement starts
 _THREE_WORDS = re.compile(r"(?>.*?[A-Za-z][a-z']+){3}", re.DOTALL)
@@ -52,6 +54,7 @@ _BLOCKS = _CLAUSES | frozenset(
     "block module statement_block statement_list program compound_statement constructor_body body_statement block_body "
     "then else ensure begin do rescue colon_block preproc_if preproc_ifdef preproc_else preproc_elif".split()
 )
+_REGIONS = frozenset(("preproc_region", "preproc_endregion"))
 _BRANCHES = frozenset("else rescue ensure preproc_else preproc_elif".split())  # siblings of statements in the tree
 _DEFINITIONS = frozenset(
     "function_definition class_definition decorated_definition function_declaration generator_function_declaration "
@@ -92,6 +95,8 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
         if match is None or max(match.start(1), match.start(2)) != first:
             continue  # it is behind code on its line
         raw, position = _comment_at(source, match, end, comment)
+        if tree.language == "csharp":
+            position = _below_region(source, position)
         start = _indented(source, position)
         if source[start : start + 1] in _NO_STATEMENT or not (text := _text(raw, tree.language)):
             continue
@@ -104,6 +109,11 @@ def _indented(source: bytes, line: int) -> int:
     while source[line : line + 1] in (b" ", b"\t"):
         line += 1
     return line
+
+
+def _below_region(source: bytes, line: int) -> int:
+    """First byte of the line below `#region` if the line at byte `line` is one, or else `line`."""
+    return match.end() if (match := _REGION.match(source, line)) else line
 
 
 def _header_end(function: Function) -> int:
@@ -174,6 +184,8 @@ def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
         return ""
     end = _end_of_block(*statement)
     code = _dedented(tree.source, line, start, end) if end else ""
+    if tree.language == "csharp" and "region" in code:
+        code = _REGION_LINES.sub("", code)
     return code if code.count("\n") < MOST_LINES and has_lines(code, LEAST_LINES, tree.language) else ""
 
 
@@ -231,7 +243,7 @@ def _end_of_block(statement: Node, block: Node) -> int:
             if begins > row:
                 break
             continue  # it is behind a statement on its line
-        if node.type in _BRANCHES:
+        if node.type in _BRANCHES or node.type in _REGIONS:
             break
         end, row = node.end_byte, _last_row(node)
         if row - first_row > MOST_LINES:

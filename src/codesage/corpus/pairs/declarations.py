@@ -1,5 +1,7 @@
 """Tells whether a piece of code only declares: signatures without bodies, data structures, or data in JSON.
 
+is_signature() tells whether a text of documentation is a signature.
+
 Reference pages show such code under their titles. It does nothing, so no title describes what it does. The code of a page is
 often incomplete, so these are patterns and no syntax trees. Every pattern takes time linear in the code.
 """
@@ -9,17 +11,19 @@ import re
 from codesage.languages import LANGUAGES
 
 _ARGUMENTS = r"\((?>[^()]*)(?:\((?>[^()]*)\)(?>[^()]*))*+\)"
-_MODIFIERS = (
-    r"(?:(?:export|default|declare|public|private|protected|internal|static|final|abstract|virtual|override|async|sealed|extern|"
-    r"inline|synchronized|native|partial|unsafe|readonly)\s++)*+"
+_MODIFIER = (
+    r"(?:export|default|declare|public|private|protected|internal|static|final|abstract|virtual|override|async|sealed|extern|"
+    r"inline|synchronized|native|partial|unsafe|readonly)"
 )
+_MODIFIERS = rf"(?:{_MODIFIER}\s++)*+"
 _NO_TYPE = r"(?!(?:return|goto|else|case|new|throw|await|delete|using|yield|package|import|typedef)\b)"
 _GENERIC = r"(?:<[^<>;(){}]{0,200}(?:<[^<>;(){}]{0,200}>[^<>;(){}]{0,100})?>)?"
 _TYPED = (  # `const char *name_of (int id) MACRO`, `public List<String> names(int most) throws IOException`
-    rf"{_MODIFIERS}{_NO_TYPE}(?:[\w.]++{_GENERIC}(?:\[\])*[\s*&]++(?=\w))++\w++\s*+{_ARGUMENTS}"
+    rf"{_MODIFIERS}(?:<[\w<>?, .]{{1,100}}>\s)?{_NO_TYPE}(?:[\w.]++{_GENERIC}\??(?:\[\])*[\s*&]++(?=\w))++\w++\s*+{_ARGUMENTS}"
     r"(?:\s*+(?:throws\s+[\w., \t]{1,200}|const\b|[A-Z][A-Z0-9_]+\b(?:\s*\([^()]{0,100}\))?))*+"
 )
-_FUNCTION = rf"{_MODIFIERS}function\s*\*?\s*&?\w++(?:<[^<>;]{{0,200}}>)?\s*{_ARGUMENTS}(?:\s*:\s*[^;{{}}=()\n]{{1,200}})?"
+_FUNCTION_START = rf"{_MODIFIERS}function\s*\*?\s*&?\w++(?:<[^<>;]{{0,200}}>)?\s*{_ARGUMENTS}"
+_FUNCTION = rf"{_FUNCTION_START}(?:\s*:\s*[^;{{}}=()\n]{{1,200}})?"
 _PYTHON = (
     rf"(?:@[^\n]*+\n\s*+)*+(?:async\s+)?def\s+\w++\s*{_ARGUMENTS}(?:\s*->[^:\n]{{1,200}})?:?(?:\s*(?:\.\.\.|pass)(?=\s|$))?"
 )
@@ -47,6 +51,24 @@ _SHAPE = {  # types without the text in their braces
         re.MULTILINE,
     ),
 }
+_TYPE_WORDS = (
+    r"(?:void|u?int(?:\d+)?|u?long|u?short|s?byte|char|bool|boolean|unsigned|signed|float|double|const|struct|enum|union|extern|\w+_t|"
+    r"string|String|Object|object|List|Map|Task|IEnumerable)"
+)
+_BEGINS_SIGNATURE = re.compile(
+    rf"(?:func|function|{_MODIFIER}|{_TYPE_WORDS})(?:[\s?\[]|$)|[\w.]+(?:<[\w<>?, .]{{1,100}}>|\s?\*)"
+)
+_RESULT_TYPE = r"(?:\s*:\s*\??[\w.\\]++(?:<[^<>]{0,100}>)?(?:\[\])*(?:\s?[|&]\s?[\w.\\]++(?:\[\])*)*)?"
+_SIGNATURE = re.compile(
+    rf"(?:{_GO}|{_TYPED}|(?:{_FUNCTION_START}|(?:{_MODIFIER}\s++)++\w++{_ARGUMENTS}){_RESULT_TYPE})\s*[;{{]?\s*"
+)
+_PROSE_WORDS = re.compile(
+    r"\b(?:the|an?|of|or|and|if|is|are|see|for|with|by|to|be|as|in|on|not|when|that|which|it|e\.g\.|i\.e\.) \w"
+)
+_PARAMETERS = re.compile(
+    rf"\(\s*\)|[(,]\s*(?:{_TYPE_WORDS}\b|\.\.\.|[$&])|\*|[\w\])]\s?[:=]|\w_\w|\[\]|\((?:\w+ \w+,\s?)++\w+ \w+\)"
+)
+_PLURAL = re.compile(r"\w\(e?s\)")
 _CALL = re.compile(r"[\w)>\]!?]\s?\(")
 
 
@@ -72,3 +94,25 @@ def _only_shapes(code: str, shape: re.Pattern) -> bool:
     for _ in range(_MOST_NESTED):
         code = _BRACES.sub("", code)
     return not shape.sub("", code).strip(" \t\n;")
+
+
+def may_begin_signature(text: str) -> bool:
+    """Whether a text begins like the signature of a function. This is quick."""
+    return _BEGINS_SIGNATURE.match(text) is not None
+
+
+def is_signature(text: str) -> bool:
+    """Whether a text is the signature of a function: "static void f(struct foo *p)", "func (s *S) f(a int) error".
+
+    A name before brackets may also be prose ("public key (RSA)"). If a blank is before the brackets, they must hold what only
+    parameters have.
+    """
+    opened = text.find("(")
+    if opened < 1 or not _BEGINS_SIGNATURE.match(text) or not _SIGNATURE.fullmatch(text):
+        return False
+    if text.startswith("func "):
+        return True
+    if _PROSE_WORDS.search(text) or _PLURAL.search(text):
+        return False
+    listed = text.startswith("function ") and "," in text
+    return listed or text[opened - 1] != " " or _PARAMETERS.search(text, opened) is not None

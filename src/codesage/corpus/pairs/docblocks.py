@@ -10,12 +10,14 @@ sections.
 import re
 from functools import lru_cache
 
+from codesage.corpus.pairs.declarations import is_signature, may_begin_signature
 from codesage.corpus.pairs.docreader import INDENTED_CODE, ITEM, UNDERLINE, Block, indent
 from codesage.corpus.pairs.docsections import SectionReader
 from codesage.corpus.pairs.doctags import TagReader
 from codesage.corpus.pairs.docxml import is_xml, read_xml
 from codesage.corpus.pairs.sentences import breaks_sentence
 
+_MOST_SIGNATURE_LINES = 8
 MAX_CHARACTERS = 20_000  # read of a docstring
 _SIGNATURE_LINE = re.compile(
     r"[\w.:*\[\]]{1,100}\s?\([^()]{0,300}(?:\([^()]{0,80}\)[^()]{0,100})?\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?|[:;]?)$"
@@ -86,16 +88,16 @@ class _Reader(TagReader, SectionReader):
             return at + 1
         if self.language == "python" and (after := self._sectioned(at, line, stripped)):
             return after
-        if self.language == "c" and (after := self._c_section(at, stripped)):
+        if ":" in stripped[:28] and (after := self._labelled(at, stripped)):
             return after
-        if self._is_indented_code(at, line):
+        if line[0] == " " and (self._is_indented_code(at, line) or self._is_code_below(at, line)):
             return self._indented(at, indent(line))
         return self._text(at, stripped)
 
     def _end_paragraph(self) -> None:
         """Close the open block at a blank line, unless its text continues below it."""
         in_section = self.section in ("param", "raise") and not self.numpy
-        if not in_section and (self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
+        if not in_section and (self.labelled or self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
             self._open("text")
 
     def _text(self, at: int, stripped: str) -> int:
@@ -114,12 +116,29 @@ class _Reader(TagReader, SectionReader):
         if self.kind == "text":
             if not self.texts:
                 signature = (stripped[-1] in ");:" or "->" in stripped) and _SIGNATURE_LINE.match(stripped)
-                if signature and self._prose_follows(at):
-                    return at + 1
+                after = at + 1 if signature else self._after_signature(at)
+                if after and self._prose_follows(after - 1):
+                    return after
             elif stripped[0].isupper():
                 self._end_sentence(stripped)
         self.texts.append(stripped)
         return at + 1
+
+    def _after_signature(self, at: int) -> int:
+        """The number of the line after a signature that begins at a line and may fill several; 0 if none begins there."""
+        first = self.stripped[at]
+        if not may_begin_signature(first):
+            return 0
+        joined = ""
+        for after in range(at, min(at + _MOST_SIGNATURE_LINES, len(self.lines))):
+            joined = f"{joined} {self.stripped[after]}".lstrip()
+            if "(" in joined and joined.count("(") == joined.count(")"):
+                if self.stripped[after + 1 : after + 2] and self.stripped[after + 1].startswith("throws "):
+                    continue
+                return after + 1 if joined[-1] != "{" and is_signature(joined) else 0  # else the code itself follows
+            if not self.stripped[after] or (after > at and "(" not in joined):
+                return 0
+        return 0
 
     def _prose_follows(self, at: int) -> bool:
         """Whether the next line is prose."""

@@ -4,6 +4,8 @@ import html
 import re
 from typing import NamedTuple
 
+from codesage.corpus.pairs.english import is_code
+
 ITEM = "item"  # the name of a text block that is a list item
 
 _ANNOTATION = re.compile(r"(?:\([\w -]{1,40}(?: [\w.*()-]{1,60})?\)\s?)+:\s*")  # gtk-doc: (transfer full):
@@ -11,6 +13,7 @@ _DIRECTIVE = re.compile(r"\.\.\s+(?:([\w:-]{1,40})::\s*(.*)|.*)$", re.DOTALL)
 _CODE_DIRECTIVES = {"code-block", "code", "sourcecode", "ipython", "testcode", "highlight", "prompt"}
 _TEXT_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention", "admonition", "rubric"}
 INDENTED_CODE = {"go": 1, "ruby": 2, "php": 4, "javascript": 4, "typescript": 4}  # columns of indentation that make a line code
+_ENDS, _GOES_ON = tuple(".:!?"), tuple("=|/,(&+")  # ends of a sentence, and of a line whose code goes on
 UNDERLINE = re.compile(r"([-=~^*#\"'+`_])\1{2,}$")
 
 
@@ -31,13 +34,16 @@ class BlockReader:
         self.kind, self.name = "text", ""
         self.texts: list[str] = []
         self.section, self.section_indent, self.numpy = "", 0, False
+        self.header_at, self.header_indent = 0, 0  # the line and the column of its header
         self.number = 0  # of the last numbered item
+        self.labelled = False  # whether a label such as `Input:` opened the block
+        self.header: bool | None = None  # whether the docstring is a header made of labels; None: not looked at
 
     def _open(self, kind: str, name: str = "", text: str = "") -> None:
         """Close the open block and open a new one."""
         if self.texts and self.kind != "skip" and (joined := " ".join(self.texts).strip()):
             self.blocks.append(Block(self.kind, joined, self.name))
-        self.kind, self.name, self.texts = kind, name, [text] if text else []
+        self.kind, self.name, self.texts, self.labelled = kind, name, [text] if text else [], False
 
     def _code(self, lines: list[str], language: str = "") -> None:
         code = _dedent(lines)
@@ -105,6 +111,18 @@ class BlockReader:
         if not columns or self.kind != "text" or self.texts or indent(line) < columns:
             return False
         return bool(self.blocks)  # the first block is never code
+
+    def _is_code_below(self, at: int, line: str) -> bool:
+        """Whether a line right below a paragraph is code: it is deeper, and it looks like code or, in Go, begins anew."""
+        columns = 1 if self.language == "ruby" else INDENTED_CODE.get(self.language, 0)
+        if not columns or not self.texts or self.kind != "text" or self.name:
+            return False
+        if indent(line) - indent(self.lines[at - 1]) < columns or self.texts[-1][-1:] in _GOES_ON or "://" in line:
+            return False
+        if self.texts[-1][-1:] in _ENDS:
+            return self.language == "go" or is_code(self.stripped[at])
+        below = next((row.lstrip() for row in self.lines[at:] if indent(row) < indent(line)), "")
+        return not below[:1].islower() and is_code(self.stripped[at])  # else the sentence ends below the code
 
     def _indented(self, at: int, columns: int) -> int:
         after = at

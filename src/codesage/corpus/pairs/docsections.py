@@ -1,7 +1,8 @@
-"""Sections in docstrings: `Args:` in Google style, underlined headers in NumPy style, and `Returns:` in C comments."""
+"""Sections in docstrings: `Args:` in Google style, underlined headers in NumPy style, and labels such as `Returns:`."""
 
 import re
 
+from codesage.corpus.pairs.declarations import is_signature
 from codesage.corpus.pairs.docreader import UNDERLINE, BlockReader, indent, without_annotation
 
 _SECTIONS = {
@@ -15,26 +16,38 @@ _SECTIONS = {
     )
     for header in headers.split(",")
 }
-_C_SECTION = re.compile(r"([A-Za-z]{3,12}(?: [A-Za-z]{2,12})?)\s*:(?!:)\s*(.*)$", re.DOTALL)
-_C_SECTIONS = {
-    header: kind
-    for kind, headers in (
+_LABEL = re.compile(r"([A-Za-z]{3,12}(?: [A-Za-z]{2,12})?)\s*:(?!:)\s*(.*)$", re.DOTALL)
+_NAMED = "function,func,method,procedure,proc,routine,subroutine,module,class".split(",")
+_LABELS = {
+    label: kind
+    for kind, labels in (
         ("return", "return,returns,return value,return values,result,results,retval"),
         ("text", "note,notes,description,purpose,summary,abstract,synopsis,comment,comments,remarks,brief,desc"),
+        ("text", ",".join(f"{named} description" for named in _NAMED)),
         (
             "param",
             "input,inputs,input parameter,input parameters,output,outputs,output parameter,output parameters,arguments,"
             "args,parameter,parameters,params,in,out,options database",
         ),
+        ("name", ",".join(f"{named},{named} name" for named in _NAMED)),
         (
             "skip",
-            "context,locking,name,function,procedure,side effects,programmer,author,level,see also,modifications,date,"
-            "collective,usage,errors,history,file,module,version,since,fortran note,calling sequence",
+            "context,locking,name,side effects,programmer,author,level,see also,modifications,date,collective,usage,errors,"
+            "history,file,version,since,fortran note,calling sequence,calls,called by,others,signature,title,company,"
+            "copyright,project,created,revision",
         ),
     )
-    for header in headers.split(",")
+    for label in labels.split(",")
 }
+_NAMES = "|".join(_NAMED)
+_HEADER = re.compile(  # a line that only headers made of labels have; other labels than these also begin a line of prose
+    rf"^[ \t]*(?:(?:{_NAMES}) name[ \t]*:|(?-i:(?=[A-Z]))(?:title|description|(?:{_NAMES})(?=[ \t]*:[ \t]*\S+[ \t]*$))[ \t]*:"
+    rf"[ \t]*\S)|\A\s*(?-i:(?=[A-Z]))(?:{_NAMES})[ \t]*:[ \t]+\S",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NO_VALUE = frozenset(("none", "void", "n/a", "nothing", "no", "-"))
 _ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:,\s*\*{0,2}\w+){0,5})\s*(?:\(.{0,200}?\))?\s*:(?=\s|$)\s*(.*)$", re.DOTALL)
+_DASHED = re.compile(r"(\*{0,2}\w+(?:,\s*\*{0,2}\w+){0,5})\s+--?\s+(.*)$", re.DOTALL)
 _TYPED_ENTRY = re.compile(r"(\w{1,80}) \([^()]{0,200}(?:\([^()]{0,80}\)[^()]{0,80})?\):(?=\s|$)\s*(.*)$", re.DOTALL)
 
 
@@ -66,6 +79,7 @@ class SectionReader(BlockReader):
             return 0
         self._open(section)
         self.section, self.numpy, self.section_indent = section, underlined, column if underlined else -1 - column
+        self.header_at, self.header_indent = at, column
         return at + 1 + underlined
 
     def _numpy_entry(self, at: int, column: int, stripped: str) -> int:
@@ -78,13 +92,15 @@ class SectionReader(BlockReader):
         return at + 1
 
     def _google_entry(self, at: int, column: int, stripped: str) -> int:
+        match = _ENTRY.match(stripped) or (_DASHED.match(stripped) if " -" in stripped and self.section != "return" else None)
         if self.section_indent < 0:  # the first entry sets the column; that of the header is -1 - section_indent
-            if column <= -1 - self.section_indent:
+            if column < self.header_indent or (column == self.header_indent and not self._begins_beside_header(at, match)):
                 return self._end_section()
             self.section_indent = column
-        if column < self.section_indent:
+        after_blank = column == self.header_indent and not self.stripped[at - 1]
+        if column < self.section_indent or (after_blank and not match):
             return self._end_section()
-        if column == self.section_indent and (match := _ENTRY.match(stripped)):
+        if column == self.section_indent and match:
             if self.section == "return":
                 self._open("return", "", match.group(2) if not self.texts else "")
             else:
@@ -92,16 +108,47 @@ class SectionReader(BlockReader):
             return at + 1
         return 0
 
+    def _begins_beside_header(self, at: int, match: re.Match | None) -> bool:
+        """Whether a line in the column of its header belongs to the section.
+
+        An entry does in the next line, as PEP 257 writes them (`x -- text`). A result does only below the first line of a
+        docstring, which has no indentation of its own.
+        """
+        if self.section == "return":
+            return self.header_at == 0
+        if match is None or at != self.header_at + 1:
+            return False
+        return match.group(1).lower() not in _SECTIONS
+
     def _end_section(self) -> int:
         self.section = ""
         self._open("text")
         return 0
 
-    def _c_section(self, at: int, stripped: str) -> int:
-        """Read a line such as `Returns: text` in a C comment."""
-        match = _C_SECTION.match(stripped) if ":" in stripped[:28] else None
-        kind = _C_SECTIONS.get(match.group(1).lower()) if match else None
-        if match is None or not kind or (kind == "param" and match.group(2)):
+    def _labelled(self, at: int, stripped: str) -> int:
+        """Read a line such as `Returns: text`: in C, and elsewhere in a header made of labels."""
+        match = _LABEL.match(stripped) if self.section not in ("param", "return", "raise") else None
+        kind = _LABELS.get(match.group(1).lower()) if match else None
+        if match is None or not kind or (self.language != "c" and not self._is_header()):
             return 0
-        self._open(kind, "", without_annotation(match.group(2)))
+        text = without_annotation(match.group(2))
+        if kind == "name":
+            kind, text = _after_name(text)
+        self._open(kind, "", "" if text.lower().rstrip(".") in _NO_VALUE else text)
+        self.labelled = True
         return at + 1
+
+    def _is_header(self) -> bool:
+        """Whether the docstring is a header made of labels: `Function name: f`, `Description: text`."""
+        if self.header is None:
+            self.header = _HEADER.search("\n".join(self.lines)) is not None
+        return self.header
+
+
+def _after_name(value: str) -> tuple[str, str]:
+    """(kind, text) of the block that `Function: value` opens. The value is a sentence, or a name that ends with its line."""
+    if is_signature(value):
+        return "text", ""
+    if value.count(" ") > 1 and sum([word.isalpha() and word.islower() for word in value.rstrip(".").split()]) > 1:
+        return "text", value
+    return "text" if value and value.count("(") == value.count(")") else "skip", ""

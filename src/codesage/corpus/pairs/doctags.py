@@ -49,6 +49,9 @@ class TagReader(BlockReader):
             return at + 1
         if kind == "code":
             return self._tagged_code(at, tag, rest)
+        if self.language == "ruby" and tag in ("yield", "yieldreturn"):  # YARD: about the block, not about the result
+            self._open("param" if tag == "yield" else "skip", "", _without_type(rest))
+            return at + 1
         name, text = self._argument(kind, rest)
         if tag == "option":  # YARD: @option options [Type] :name text
             name, _, text = text.lstrip(":").partition(" ")

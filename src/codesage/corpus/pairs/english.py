@@ -8,6 +8,8 @@ text.
 import re
 from functools import lru_cache
 
+from codesage.corpus.pairs.declarations import is_signature
+
 _WORD = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)(?:['’][^\W\d_]+)?")  # not parts of identifiers: el_nodo, es6
 _LETTERS = bytes([ord(chr(code).lower()) if chr(code).isalnum() or code == 95 else 32 for code in range(128)]).ljust(256)
 _ENGLISH = frozenset(
@@ -103,7 +105,7 @@ def is_code(text: str) -> bool:
     if not _MAY_BE_CODE.search(text):
         return False
     text = text.strip()
-    if _CODE_START.match(text[:400]):
+    if _CODE_START.match(text[:400]) or ("(" in text and is_signature(text)):
         return True
     if (":" in text or text[:1] in "'\"") and _is_grammar(text):
         return True

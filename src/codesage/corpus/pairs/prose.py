@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from codesage.corpus.pairs.declarations import is_signature, may_begin_signature
 from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.english import is_code, is_english
@@ -33,6 +34,7 @@ __all__ = [
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _TYPED = re.compile(r"[A-Z]+[A-Z\d]\w{0,60} \w{1,60}\s*$")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
+_JOINT = re.compile(r"(?<=[\w)\]])(?:\s--?|\s?[–—:;])\s+(?=[^\W\d])")  # between a signature and what the function does
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
 _NAME_DASH = re.compile(
@@ -228,6 +230,11 @@ def _without_signature(text: str, language: str) -> str:
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):
         return ""
+    if "(" in head and may_begin_signature(text):
+        if is_signature(text):
+            return ""
+        if joints := [joint for joint in _JOINT.finditer(head) if is_signature(text[: joint.start()])]:
+            return text[joints[-1].end() :]
     if language == "c" and " ^ " in text:
         text = _PROTOTYPE.split(text, maxsplit=1)[0]
         head = text[:400]

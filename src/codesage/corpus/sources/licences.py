@@ -6,7 +6,7 @@ permissive terms only. Only permissive sources go into the models we ship.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 
@@ -72,6 +72,11 @@ _HEADER_WORDS = ("gnu", "mozilla", "eclipse", "common development", "spdx-licens
 _PERMISSIVE_TOO = re.compile(
     r"\b(?:or|either|alternatively|dual)\b[^.]{0,200}\b(?:MIT|BSD|Apache|Ruby|ISC|zlib)\b", re.IGNORECASE
 )
+_WITH = re.compile(r"\s+with\s+[^()]*?(?=\s+(?:and|or)\s|[,()]|$)", re.IGNORECASE)
+_OPERATOR = re.compile(r"(\s+and\s+|\s+or\s+|[()])", re.IGNORECASE)
+_COMMA = re.compile(r",\s*(?:(and|or)\b)?", re.IGNORECASE)
+_CHOICE = re.compile(r"\bor\b|[/|]", re.IGNORECASE)
+_DENIAL = re.compile(r"\b(?:not|non|no|except|excluding|without|but)\b[\s-]*(?:\w+\s+){0,3}$", re.IGNORECASE)  # before a name
 _DROPPED = ("", "lib/", "src/", "source/", "sample/", "samples/", "examples/")  # folders that an installed path lacks
 _FAMILIES = {
     "BSD-2-Clause": "BSD",
@@ -86,29 +91,63 @@ _FAMILIES = {
 
 
 def name_of(stated: str) -> str:
-    """The SPDX-like name of one licence in free wording ("Expat", "BSD License", "GPL-2+"); "" when unknown."""
-    return next((name for pattern, name in _NAMES if pattern.search(stated.strip())), "")
+    """The SPDX-like name of one licence in free wording ("Expat", "BSD License", "GPL-2+").
+
+    "" when unknown, also for "not MIT".
+    """
+    stated = stated.strip()
+    name, match = next(((name, match) for pattern, name in _NAMES if (match := pattern.search(stated))), ("", None))
+    return "" if match and name in PERMISSIVE and _is_denied(stated, match) else name
+
+
+def _is_denied(stated: str, match: re.Match) -> bool:
+    """Whether a text says that something is not under the licence it names: "non-MIT", "not under the MIT licence"."""
+    return _DENIAL.search(stated[max(0, match.start() - 40) : match.start()]) is not None
 
 
 def expression(stated: str) -> str:
     """Turn a stated expression with AND, OR, "/", "|" and commas into one of SPDX-like names, without WITH clauses.
 
-    An unknown part keeps its wording, so it never counts as permissive.
+    "/" and "|" bind more tightly than AND and OR, and commas less tightly, as in debian/copyright. A clause WITH more
+    restrictions stays. An unknown part keeps its wording, so it never counts as permissive.
     """
-    stated = re.sub(r"\s+with\s+[^()]*?(?=\s+(?:and|or)\s|[,()]|$)", "", stated, flags=re.IGNORECASE)
-    stated = re.sub(r",\s*(and|or)\b", r" \1", stated).replace(",", " and ")
-    stated = re.sub(r"(?<=\w)\s*(?:/|\|+)\s*(?=[A-Z])", " or ", stated)
-    out = []
-    for token in re.split(r"(\s+and\s+|\s+or\s+|[()])", stated, flags=re.IGNORECASE):
-        word = token.strip()
-        if word.lower() in ("and", "or"):
-            out.append(word.upper())
-        elif word in ("(", ")"):
-            out.append(word)
-        elif word:
-            out.append(name_of(word) or re.sub(r"\s+", "-", word))
-    joined = " ".join(out).replace("( ", "(").replace(" )", ")")
+    stated = _comma_groups(_WITH.sub(_restriction, stated.replace(";", ",")))
+    stated = re.sub(r"(?<=\w)\s*(?:/|\|+)\s*(?=[A-Z])", " | ", stated)
+    tokens = [word for token in _OPERATOR.split(stated) if (word := token.strip())]
+    mixed = any(token.lower() == "and" for token in tokens)
+    joined = " ".join(_spdx(token, bracketed=mixed) for token in tokens).replace("( ", "(").replace(" )", ")")
+    joined = re.sub(r"\(([^()\s]+|\([^()]*\))\)", r"\1", joined)  # brackets around one name or around brackets
     return re.sub(r"^\(([^()]*)\)$", r"\1", joined)
+
+
+def _restriction(clause: re.Match) -> str:
+    """What stays of a WITH clause: nothing of an exception, which permits more, and "restricted" of a restriction."""
+    return " and restricted" if name_of(clause.group()) == "restricted" else ""
+
+
+def _comma_groups(stated: str) -> str:
+    """A stated expression with AND in place of commas, and with brackets around what is between them if there is a choice."""
+    if "," not in stated:
+        return stated
+    if not _CHOICE.search(stated):
+        return _COMMA.sub(" and ", stated)
+    stated = stated.replace("(", "((").replace(")", "))")
+    return "(" + _COMMA.sub(lambda comma: f") {comma.group(1) or 'and'} (", stated) + ")"
+
+
+def _spdx(token: str, *, bracketed: bool) -> str:
+    """One token of an expression: an operator in capitals, a bracket, or the name of a licence, or of several after "|"."""
+    if token.lower() in ("and", "or"):
+        return token.upper()
+    names = [name_of(word) or re.sub(r"\s+", "-", word) for part in token.split(" | ") if (word := part.strip())]
+    joined = " OR ".join(names)
+    return f"({joined})" if bracketed and len(names) > 1 else joined
+
+
+def every(stated: Iterable[str]) -> str:
+    """The expression that requires each of several stated licences. An element with a choice is in brackets."""
+    parts = [part for one in stated if (part := expression(one))]
+    return " AND ".join(f"({part})" if " OR " in part and len(parts) > 1 else part for part in parts)
 
 
 def is_permissive(licence: str) -> bool:
@@ -181,8 +220,8 @@ def of_distribution(metadata: Message) -> str:
     text = (metadata.get("License") or "").strip()
     names, rest = [], "; ".join(classifiers) or "".join(text.splitlines()[:1])
     for pattern, name in _NAMES:
-        if pattern.search(rest):
-            names.append(name)
+        if match := pattern.search(rest):
+            names.append(f"not-{name}" if name in PERMISSIVE and _is_denied(rest, match) else name)
             rest = pattern.sub("", rest)
     if {"BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause"} & set(names):
         names = [name for name in names if name != "BSD"]
@@ -194,7 +233,7 @@ def of_npm(package: Mapping) -> str:
     stated = package.get("license", package.get("licenses", ""))
     parts = stated if isinstance(stated, list) else [stated]
     names = [part.get("type", "") if isinstance(part, dict) else part for part in parts]
-    return expression(" OR ".join(n for n in names if isinstance(n, str) and n and not n.upper().startswith("SEE ")))
+    return " OR ".join(expression(n) for n in names if isinstance(n, str) and n and not n.upper().startswith("SEE "))
 
 
 def copyleft_header(text: str) -> bool:

@@ -34,7 +34,7 @@ entry, never a smaller corpus. The format:
     subset = "data/python"                         # optional, with hub: the folder of the data set to read
     languages = ["python"]                         # optional: languages to read
     licences = ["MIT", "Apache-2.0"]               # optional: read only rows under these, instead of all permissive ones
-    any_licence = true                             # optional: read every row, also those without a licence
+    any_licence = true                             # optional, without licences: read every row, also those without a licence
     columns = { content = "code", path = "file" }  # optional: the names of the columns for content, path, repository,
                                                    # licences, commit; those of the data sets above are known
     held_out = true                                # optional
@@ -50,15 +50,17 @@ entry, never a smaller corpus. The format:
     held_out = true                                # optional
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.corpus.sources import licences
 from codesage.corpus.sources.digests import is_digest
 from codesage.corpus.sources.given import source_at
-from codesage.corpus.sources.packages import DebianSource, NpmPackage, PipPackage
+from codesage.corpus.sources.packages import DebianSource, NpmPackage, Package, PipPackage
 from codesage.corpus.sources.stack import ALIASES
 from codesage.corpus.sources.trees import GitRepository, Source, StackParquet, StandardLibrary
 from codesage.errors import CodesageError
@@ -66,6 +68,8 @@ from codesage.languages import LANGUAGES
 from codesage.records import PAIR_KINDS
 
 _TEXTS = ("languages", "include", "exclude", "licences", "sha256")  # lists of strings
+_MOST = 4_096  # characters of a text, apart from the description
+_SHOWN = 200  # characters of a wrong value in a message
 _CLIENTS = {"pip": PipPackage, "npm": NpmPackage, "debian": DebianSource}
 _KINDS = {"pip": ("any", "wheel", "sdist"), "debian": ("source", "binary")}
 _TOP = {"description": str, "standard_library": bool, "package": list, "folder": list, "parquet": list, "repository": list}
@@ -122,7 +126,7 @@ def read_recipe(path: Path | str) -> Recipe:
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = error.strerror if isinstance(error, OSError) else error
         raise CodesageError(f"{path} cannot be read as a recipe ({message}): expected TOML with [[package]] tables") from None
     _check(table, _TOP, f"{path}")
@@ -143,14 +147,15 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _PACKAGE, where, needed=("client", "name", "version", "languages", "licence"))
     client = entry["client"]
     if client not in _CLIENTS:
-        raise CodesageError(f"{where}: unknown client {client!r}: expected one of {', '.join(_CLIENTS)}")
+        raise CodesageError(f"{where}: unknown client {_short(client)}: expected one of {', '.join(_CLIENTS)}")
     _check_languages(entry, where)
     licence = licences.expression(entry["licence"])
     if not licences.is_permissive(licence):
-        raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the package out")
+        raise CodesageError(f"{where}: licence {_short(entry['licence'])} is not permissive: leave the package out")
     pins = [entry["sha256"]] if isinstance(entry.get("sha256"), str) else entry.get("sha256", [])
     if wrong := [pin for pin in pins if not is_digest(pin)]:
-        raise CodesageError(f"{where}: sha256 is {wrong[0]!r}: expected 64 digits, as 'codesage corpus pin' writes them")
+        raise CodesageError(f"{where}: sha256 is {_short(wrong[0])}: expected 64 digits, as 'codesage corpus pin' writes them")
+    most = _most(entry, where)
     more = {"kind": entry["kind"]} if "kind" in entry else {}
     if more and entry["kind"] not in _KINDS.get(client, ()):
         known = ", ".join(_KINDS.get(client, ())) or "none"
@@ -165,7 +170,7 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
             exclude=tuple(entry.get("exclude", ())),
             held_out=entry.get("held_out", False),
             sha256=tuple(pins),
-            most=_most(entry, where),
+            most=most,
             **more,
         )
     except CodesageError as error:
@@ -174,18 +179,23 @@ def _package(entry: dict, where: str, folder: Path) -> Source:
 
 def _folder(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _FOLDER, where, needed=("path",))
-    return source_at(folder / entry["path"], held_out=entry.get("held_out", False))
+    with _usable(where):
+        return source_at(folder / entry["path"], held_out=entry.get("held_out", False))
 
 
 def _parquet(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _PARQUET, where)
     if ("path" in entry) == ("hub" in entry) or ("subset" in entry and "path" in entry):
         raise CodesageError(f"{where}: expected either path, or hub with an optional subset")
+    if entry.get("licences") and entry.get("any_licence"):
+        raise CodesageError(f"{where}: expected either licences or any_licence, which reads rows under every licence")
     _check_languages(entry, where)
     columns = entry.get("columns", {})
-    if wrong := [role for role, name in columns.items() if role not in ALIASES or not isinstance(name, str)]:
+    if wrong := [role for role, name in columns.items() if role not in ALIASES or not _is_usable(name)]:
         raise CodesageError(f"{where}: columns has {wrong[0]!r}: expected column names for some of {', '.join(ALIASES)}")
     name = str(folder / entry["path"]) if "path" in entry else entry["hub"]
+    with _usable(where):
+        Path(name).exists()
     return StackParquet(
         name,
         tuple(entry.get("languages", ())),
@@ -208,24 +218,26 @@ def _most(entry: dict, where: str) -> tuple[tuple[str, int], ...]:
 
 def _check_languages(entry: dict, where: str) -> None:
     if unknown := [name for name in entry.get("languages", ()) if name not in LANGUAGES]:
-        raise CodesageError(f"{where}: unknown language {unknown[0]!r}: expected some of {', '.join(LANGUAGES)}")
+        raise CodesageError(f"{where}: unknown language {_short(unknown[0])}: expected some of {', '.join(LANGUAGES)}")
 
 
 def _repository(entry: dict, where: str, folder: Path) -> Source:
     _check(entry, _REPOSITORY, where, needed=("url", "commit"))
-    local = folder / entry["url"]
+    local, most = folder / entry["url"], _most(entry, where)
+    with _usable(where):
+        url = str(local) if local.exists() else entry["url"]
     licence = licences.expression(entry.get("licence", ""))
     if licence and not licences.is_permissive(licence):
-        raise CodesageError(f"{where}: licence {entry['licence']!r} is not permissive: leave the repository out")
+        raise CodesageError(f"{where}: licence {_short(entry['licence'])} is not permissive: leave the repository out")
     try:
         return GitRepository(
-            str(local) if local.exists() else entry["url"],
+            url,
             entry["commit"],
             entry.get("held_out", False),
             licence=licence,
             include=tuple(entry.get("include", ())),
             exclude=tuple(entry.get("exclude", ())),
-            most=_most(entry, where),
+            most=most,
         )
     except CodesageError as error:
         raise CodesageError(f"{where}: {error}") from None
@@ -237,19 +249,42 @@ def _check(entry: object, shape: Mapping[str, type | tuple[type, ...]], where: s
     CodesageError when that is not so.
     """
     if not isinstance(entry, dict):
-        raise CodesageError(f"{where}: expected a table, found {entry!r}")
+        raise CodesageError(f"{where}: expected a table, found {_short(entry)}")
     for key, value in entry.items():
         if key not in shape:
-            raise CodesageError(f"{where}: unknown key {key!r}: expected some of {', '.join(shape)}")
+            raise CodesageError(f"{where}: unknown key {_short(key)}: expected some of {', '.join(shape)}")
         expected = shape[key]
         kinds = expected if isinstance(expected, tuple) else (expected,)
-        texts = key in _TEXTS and isinstance(value, list)
-        if type(value) not in kinds or (texts and not all(isinstance(item, str) and item for item in value)):
+        texts = value if key in _TEXTS and isinstance(value, list) else [value] if isinstance(value, str) else []
+        if type(value) in kinds and all(isinstance(item, str) for item in texts):
+            if key != "description" and not all(map(_is_usable, texts)):
+                raise CodesageError(f"{where}: {key} is {_short(value)}: expected 1 to {_MOST} characters and no NUL")
+        else:
             nouns = ("a list of strings" if key in _TEXTS and kind is list else _noun(kind) for kind in kinds)
-            raise CodesageError(f"{where}: {key} is {value!r}: expected {' or '.join(nouns)}")
+            raise CodesageError(f"{where}: {key} is {_short(value)}: expected {' or '.join(nouns)}")
     for key in needed:
         if not entry.get(key):
             raise CodesageError(f"{where}: {key} is missing: add {key} = ...")
+
+
+def _is_usable(text: object) -> bool:
+    """Whether a value is text of a usual length. A NUL ends a path for the system."""
+    return isinstance(text, str) and 0 < len(text) <= _MOST and "\0" not in text
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
+@contextmanager
+def _usable(where: str) -> Iterator[None]:
+    """Turn the errors of a path that the system refuses into a CodesageError of one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        message = error.strerror if isinstance(error, OSError) else error
+        raise CodesageError(f"{where}: the path cannot be read ({message}): give another one") from None
 
 
 def _noun(kind: type) -> str:
@@ -258,13 +293,16 @@ def _noun(kind: type) -> str:
 
 def _title(kind: str, number: int, entry: object) -> str:
     named = entry.get("name") or entry.get("path") or entry.get("hub") or entry.get("url") if isinstance(entry, dict) else None
-    return f"{kind} {named}" if isinstance(named, str) else f"{kind} {number}"
+    return (
+        f"{kind} {named}" if isinstance(named, str) and 0 < len(named) <= _SHOWN and named.isprintable() else f"{kind} {number}"
+    )
 
 
 def _check_distinct(sources: list[Source], path: Path) -> None:
     seen: set[str] = set()
     for source in sources:
-        key = source.key.partition("==")[0] if source.key.startswith(tuple(_CLIENTS)) else source.key
-        if key in seen:
+        key = source.key.partition("==")[0] if isinstance(source, Package) else source.key
+        same = re.sub(r"[-_.]+", "-", key).lower() if isinstance(source, PipPackage) else key  # as pip compares names
+        if same in seen:
             raise CodesageError(f"{path}: {key} is listed twice: keep one entry for it")
-        seen.add(key)
+        seen.add(same)

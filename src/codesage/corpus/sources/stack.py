@@ -110,11 +110,28 @@ def _columns(schema: "pa.Schema", given: Mapping[str, str], what: str, licensed:
                 f"{what} has no column of {role} (expected {' or '.join(names)}, "
                 f"found {', '.join(schema.names) or 'none'}): {cure}"
             )
-    for role in ("content", "path"):
-        if not _is_text(schema.field(columns[role]).type):
-            kind = schema.field(columns[role]).type
-            raise CodesageError(f"{what}: column {columns[role]} holds {kind}, expected text: name another under columns")
+    for role, column in columns.items():
+        _check_column(schema, role, column, what)
     return columns
+
+
+def _check_column(schema: "pa.Schema", role: str, column: str, what: str) -> None:
+    """CodesageError when the column of a role is there twice, or holds no text (for licences: neither text nor lists of it)."""
+    if schema.names.count(column) > 1:
+        raise CodesageError(
+            f"{what} has {schema.names.count(column)} columns {column}: rename one, or name another under columns"
+        )
+    kind = schema.field(column).type
+    if not _holds_text(kind, role):
+        raise CodesageError(f"{what}: column {column} holds {kind}, expected text: name another under columns")
+
+
+def _holds_text(kind: "pa.DataType", role: str) -> bool:
+    import pyarrow as pa
+
+    if role == "licences" and (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        kind = kind.value_type
+    return _is_text(kind) or (role not in ("content", "path") and pa.types.is_null(kind))
 
 
 def _is_text(kind: "pa.DataType") -> bool:
@@ -161,14 +178,18 @@ def _columns_of_row(row: dict, columns: Mapping[str, str], what: str, licensed: 
 def _row(row: dict, chosen: Mapping[str, str]) -> Row:
     values = {role: row[name] for role, name in chosen.items()}
     content, stated = values["content"] or b"", values.get("licences")
+    listed = stated if isinstance(stated, list) else [stated]
     return Row(
         content=content.encode("utf-8", "replace") if isinstance(content, str) else content,
         path=_text(values["path"]).lstrip("/"),
         repository=_text(values.get("repository")),
-        licences=tuple(filter(None, [stated] if isinstance(stated, str) else stated or [])),
+        licences=tuple(filter(None, map(_text, listed))),
         commit=_text(values.get("commit")),
     )
 
 
-def _text(value: str | bytes | None) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
+def _text(value: object) -> str:
+    """The text in a cell. A stream of a hub without a schema may hold anything."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)

@@ -333,18 +333,20 @@ class StackParquet:
         yield from others.counts()
 
     def _document(self, row: "Row") -> Entry:
-        licence = licences.expression(" AND ".join(row.licences))
-        if not self._accepts(licence):
+        if not self._accepts([licences.expression(stated) for stated in row.licences]):
             return Skipped(row.path, "licence")
+        licence = licences.every(row.licences)
         origin = {"package": row.repository or Path(self.name).stem, "version": row.commit, "licence": licence}
         return document(text_of(row.content, name=row.path), origin, any_licence=self.any_licence)
 
-    def _accepts(self, licence: str) -> bool:
+    def _accepts(self, stated: list[str]) -> bool:
+        """Whether a row under each of the `stated` expressions is read."""
         if self.any_licence:
             return True
         if not self.licences:
-            return licences.is_permissive(licence)
-        return bool(licence) and set(licence.split(" AND ")) <= set(map(licences.expression, self.licences))
+            return bool(stated) and all(map(licences.is_permissive, stated))
+        given = set(map(licences.expression, self.licences))
+        return any(stated) and all(one in given or given.issuperset(one.split(" AND ")) for one in stated)
 
 
 def committed(
