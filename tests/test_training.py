@@ -26,6 +26,7 @@ from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
 from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.weights import save_weights
 from codesage.pretrain import commands, examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
@@ -606,6 +607,18 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     words = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert words.keys() == {"parameters", "memory", "disk", "tokens", "device", "time"} and "100 steps" in words["tokens"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_from_a_model_counts_its_parameters(made, tmp_path):
+    folder, tokenizer, _ = made
+    config = Config(32, 1, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=256)
+    save_weights(Encoder(config), tmp_path)
+    tokenizer.save(tmp_path)
+    app = typer.Typer()
+    app.command()(commands.pretrain)
+    words = [folder / "tokens", "--model", tmp_path, "--size", "toy", "--steps", 1, "--out", tmp_path / "model", "--dry-run"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0 and done.output.split()[:2] == ["parameters", f"{config.parameters():,}"]
 
 
 def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):

@@ -104,11 +104,11 @@ def pretrain(
             loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **changes),
             **options.given(initial=initial, position_scale=position_scale),
         )
+        before = model and folder_of(model)
         if dry_run:
-            typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
+            typer.echo("\n".join(stage.dry_run(settings, opened, loaded, before=before).lines()))
             return
         home = checkpoints or options.beside(out)
-        before = model and folder_of(model)
         run = stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh, before=before)
         options.report(run, "pretrain")
 
