@@ -147,7 +147,7 @@ def test_a_finished_run_is_kept_and_can_be_extended_or_restarted(tmp_path):
     again, _ = trained(tmp_path / "b", checkpoints=home, calls=calls)
     assert again["loss"] == first["loss"] and calls == [] and losses(tmp_path / "a") == losses(tmp_path / "b")
     assert sorted(path.name for path in (home / "x").glob("step-*")) == ["step-000000035", "step-000000040"]
-    longer, _ = trained(tmp_path / "c", replace(SETTINGS, steps=50), checkpoints=home, calls=calls)
+    longer, _ = trained(tmp_path / "c", replace(SETTINGS, steps=50, warmup_steps=5), checkpoints=home, calls=calls)
     assert longer["steps"] == 50 and calls == list(range(40, 50))
     trained(tmp_path / "d", checkpoints=home, resume=False)
     assert losses(tmp_path / "d") == losses(tmp_path / "a")
@@ -173,13 +173,17 @@ def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
         with pytest.raises(CodesageError, match=message) as error:
             trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=other)
         assert "--fresh" in str(error.value) and "\n" not in str(error.value)
-    with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
-        trained(
-            tmp_path / "b",
-            replace(SETTINGS, learning_rate=0.02),
-            checkpoints=tmp_path / "kept",
-            identity={"encoder": {"hidden_size": 32}, "tokens": "abc"},
-        )
+    for changes, message in (
+        ({"learning_rate": 0.02}, "learning_rate 0.01, now 0.02"),
+        ({"warmup_steps": 5}, "warmup_steps 4, now 5"),  # of as many steps
+    ):
+        with pytest.raises(CodesageError, match=message):
+            trained(
+                tmp_path / "b",
+                replace(SETTINGS, **changes),
+                checkpoints=tmp_path / "kept",
+                identity={"encoder": {"hidden_size": 32}, "tokens": "abc"},
+            )
 
 
 HARMS = {

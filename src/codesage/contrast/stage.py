@@ -31,6 +31,7 @@ from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
+from codesage.training import checkpoints as disk
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.estimate import Estimate
 from codesage.training.metrics import FILE
@@ -118,8 +119,9 @@ def run(
 ) -> Artifact:
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `checkpoints` and `resume`: as in training.loop.train. Raises CodesageError before training starts when there are fewer
-    than two pairs, or when settings, tokenizer, lengths and encoder do not fit each other.
+    `checkpoints` and `resume`: as in training.loop.train; a phase that a later one has started from is not trained further.
+    Raises CodesageError before training starts when there are fewer than two pairs, or when settings, tokenizer, lengths and
+    encoder do not fit each other.
     """
     phases, before, teacher = settings.phases(), prepared.model, prepared.teacher
     batches = {}
@@ -155,6 +157,7 @@ def run(
         facts["teacher"] = teacher.facts
     facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
+        ended = _ended(list(phases), checkpoints, resume=resume)
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
@@ -170,6 +173,7 @@ def run(
                         stage=name,
                         checkpoints=checkpoints,
                         resume=resume,
+                        ended=name in ended,
                         evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
                         identity={**origin, "settings": _identity(phase)},
                         flops_per_token=_flops(encoder, phase, batches[name]),
@@ -184,6 +188,24 @@ def run(
             tokenizer.save(folder)
             curves.draw(folder / FILE, folder / "curves.png")
     return open_artifact(out, "model")
+
+
+def _ended(phases: list[str], home: Path | None, *, resume: bool) -> list[str]:
+    """The phases whose weights a later one has started from. Without `resume`, the checkpoints of all phases are removed."""
+    if home is None:
+        return []
+    if not resume:
+        if processes.rank() == 0:
+            for name in phases:
+                disk.prune(home / name, keep=0)
+        processes.barrier()
+    there = [name for name in phases if disk.exist(home / name)]
+    ended = phases[: phases.index(there[-1])] if there else []
+    if lost := [name for name in ended if name not in there]:
+        raise CodesageError(
+            f"{home} holds checkpoints of {there[-1]}, but none of {lost[0]}, the phase before it: use --fresh, or another --out"
+        )
+    return ended
 
 
 def _print_sources(batches: dict[str, Batches]) -> None:
