@@ -346,8 +346,8 @@ def two_phases(first, last):
     return phase(last, first=phase(first, depth=0))
 
 
-def run_phases(prepared, home, settings, **options):
-    tokenizer, tokens = prepared
+def run_phases(made, home, settings, **options):
+    tokenizer, tokens = made
     torch.manual_seed(0)
     encoder = Encoder(shape(tokenizer))
     given = {"tokenizer": tokenizer, "out": home / "m", "checkpoints": home / "c"}
@@ -487,6 +487,15 @@ def test_a_mask_keeps_pairs_out(prepared, tmp_path):
         phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", prepared=stage.Prepared(keep=keep)
     ).facts
     assert facts["contrast"]["pairs_seen"] == 3 * 6
+
+
+def test_a_run_resumes_only_with_its_own_mask(prepared, tmp_path):
+    keep = np.arange(20) < 6
+    run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=keep))
+    assert run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=keep.copy()))["contrast"]["steps"] == 2
+    for other in (keep[::-1], np.roll(keep, 1), None):
+        with pytest.raises(CodesageError, match="belongs to another run.*kept"):
+            run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=other))
 
 
 def test_dropout_positives_pull_an_input_to_itself(prepared):

@@ -224,6 +224,31 @@ def test_the_estimate_is_that_of_the_model_to_go_on_from(write, tokenizer, tmp_p
     assert told.parameters == small.parameters() < CONFIG.parameters()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"initial": "lexical"}, "start.initial normal, now lexical"),
+        ({"position_scale": 3.0}, "start.position_scale 0.0, now 3.0"),
+    ],
+)
+def test_a_run_resumes_only_with_its_own_start(write, tokenizer, tmp_path, change, message):
+    tokens, drawn = write(DOCUMENTS[:4]), examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-3, evaluations=0))
+    given = {"tokens": tokens, "tokenizer": tokenizer, "out": tmp_path / "m", "checkpoints": tmp_path / "kept"}
+    kept = stage.run(settings, **given).settings["pretrain"]
+    assert (kept["initial"], kept["position_scale"]) == ("normal", 0.0)
+    with pytest.raises(CodesageError, match=f"belongs to another run.*{message}"):
+        stage.run(replace(settings, **change), **given)
+
+
+def test_a_run_from_a_model_records_no_start_of_its_own(write, tokenizer, tmp_path):
+    tokens, drawn = write(DOCUMENTS[:4]), examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-9, evaluations=0), initial="lexical", position_scale=1.0)
+    stage.run(settings, tokens, tokenizer, tmp_path / "first")
+    kept = stage.run(settings, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first").settings["pretrain"]
+    assert "loop" in kept and "initial" not in kept and "position_scale" not in kept
+
+
 def test_unparsable_documents_get_random_masking(write):
     settings = examples.Settings(objective="deobfuscation", max_tokens=64, batch_tokens=64)
     made = examples.Batches(write([Document("deep.py", "python", "(\n" * 5_000, "")]), settings)

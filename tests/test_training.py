@@ -655,6 +655,8 @@ def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):
         ("--mask-rate 1.5", "mask_rate is 1.5"),
         ("--objective both", "expected one of parallel"),
         ("--initial zero", "initial"),
+        ("--model default --initial normal", "--initial and --position-scale are for a run from new weights"),
+        ("--model default --position-scale 0", "--initial and --position-scale are for a run from new weights"),
     ):
         assert re.search(message, str(invoke(line).exception)), line
     assert len(used) == 2

@@ -327,7 +327,7 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
     if (Path(name) / MANIFEST).is_file():
         return teachers.read(name, tokens)
     made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
-    if not (made / MANIFEST).is_file():
+    if not _made_by(name, made):
         if processes.world() > 1:
             raise CodesageError(
                 f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
@@ -335,6 +335,17 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
             )
         write_teacher(name, tokens, tokenizer, made)
     return teachers.read(made, tokens)
+
+
+def _made_by(name: str, folder: Path) -> bool:
+    """Whether `folder` holds vectors of the encoder `name`, and not of another one whose folder has the same name."""
+    from codesage.artifacts import MANIFEST, open_artifact
+    from codesage.encoder import sentence
+
+    if not (folder / MANIFEST).is_file():
+        return False
+    asked = sentence.fingerprint_of(sentence.folder_of(name)[0])
+    return open_artifact(folder, "teacher", verify=False).facts.get("model") == asked
 
 
 def _phases_changed(settings: "Settings", *, loop: dict, batches: dict, own: dict) -> "Settings":

@@ -148,8 +148,8 @@ def run(
         "tokens": tokens.fingerprint,
         "tokenizer": tokenizer.fingerprint,
         "before": before.fingerprint if before else "",
-        "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
-        "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
+        "kept": _digest(prepared.keep),
+        "mined": _digest(prepared.mined),
         "teacher": "" if teacher is None else teacher.fingerprint,
     }
     _print_sources(batches)
@@ -190,6 +190,11 @@ def run(
     return open_artifact(out, "model")
 
 
+def _digest(column: np.ndarray | None) -> str:
+    """SHA-256 (hex) of the values of an array, "" without one."""
+    return "" if column is None else hashlib.sha256(column.tobytes()).hexdigest()
+
+
 def _ended(phases: list[str], home: Path | None, *, resume: bool) -> list[str]:
     """The phases whose weights a later one has started from. Without `resume`, the checkpoints of all phases are removed."""
     if home is None:
@@ -203,7 +208,7 @@ def _ended(phases: list[str], home: Path | None, *, resume: bool) -> list[str]:
     ended = phases[: phases.index(there[-1])] if there else []
     if lost := [name for name in ended if name not in there]:
         raise CodesageError(
-            f"{home} holds checkpoints of {there[-1]}, but none of {lost[0]}, the phase before it: use --fresh, or another --out"
+            f"{home} holds checkpoints of {there[-1]}, but none of {lost[0]} before it: use --fresh, or another --out"
         )
     return ended
 

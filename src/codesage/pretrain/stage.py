@@ -29,6 +29,8 @@ from codesage.tokenizer import load as load_tokenizer
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.metrics import FILE
 
+START = ("initial", "position_scale")  # settings of the first weights: of no use to a run that goes on from a model
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -65,9 +67,9 @@ def run(
     """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
     The encoder has the tokenizer's vocabulary. `before` is the folder of a model to start from instead of untrained weights;
-    the encoder then has its shape. `checkpoints` and `resume` are as in training.loop.train. Raises CodesageError before
-    training if the tokens or the model `before` have another tokenizer, if the tokens contain nothing to learn from, if
-    windows are longer than the encoder's positions, or if the disk is too small.
+    the encoder then has its shape, and the settings in START are not used. `checkpoints` and `resume` are as in
+    training.loop.train. Raises CodesageError before training if the tokens or the model `before` have another tokenizer, if
+    the tokens contain nothing to learn from, if windows are longer than the encoder's positions, or if the disk is too small.
     """
     settings = checked(settings, tokens, tokenizer, before)
     started = None if before is None else load_encoder(before)
@@ -91,7 +93,9 @@ def run(
         "max_tokens": settings.examples.max_tokens,
         "tokens": tokens.fingerprint,
     }
-    with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
+    start = {} if before else {name: getattr(settings, name) for name in START}
+    recorded = {name: value for name, value in asdict(settings).items() if name not in START} | start
+    with processes.published(out, "model", settings={"pretrain": recorded}, facts=facts) as folder:
         facts["pretrain"] = loop.train(
             encoder,
             settings.loop,
@@ -115,7 +119,7 @@ def run(
                     "examples": asdict(settings.examples),
                     "tokens": tokens.fingerprint,
                     "tokenizer": tokenizer.fingerprint,
-                    **({} if before is None else {"before": _content(before)}),
+                    **({"start": start} if before is None else {"before": _content(before)}),
                 },
                 resume=resume,
                 flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
