@@ -27,6 +27,7 @@ from codesage.contrast.teacher import Teacher, teaching_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
 from codesage.corpus.tokens.tokenised import Tokens
+from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
@@ -126,7 +127,7 @@ def run(
     phases, before, teacher = settings.phases(), prepared.model, prepared.teacher
     batches = {}
     for name, phase in phases.items():
-        check(phase, tokens, encoder, tokenizer)
+        check(phase, tokens, encoder.config, tokenizer)
         batches[name] = Batches(
             tokens,
             phase.batches,
@@ -235,7 +236,7 @@ def expected(
     estimates, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
         if tokenizer is not None:
-            check(phase, tokens, encoder, tokenizer)
+            check(phase, tokens, encoder.config, tokenizer)
         batch = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
@@ -319,9 +320,9 @@ def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None
     return None if teacher_PW is None else torch.from_numpy(teacher_PW).to(encoder.wte.weight.device).float()
 
 
-def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer) -> None:
-    """CodesageError when a phase, the tokens, the encoder and the tokenizer do not fit each other."""
-    config, pairs = encoder.config, settings.batches
+def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokenizer) -> None:
+    """CodesageError when a phase, the tokens, the shape of the encoder and the tokenizer do not fit each other."""
+    pairs = settings.batches
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
         raise CodesageError(
             f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
