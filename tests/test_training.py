@@ -30,7 +30,19 @@ from codesage.encoder.weights import save_weights
 from codesage.pretrain import commands, examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule, uncompiled
+from codesage.training import (
+    checkpoints,
+    curves,
+    estimate,
+    loop,
+    metrics,
+    muon,
+    options,
+    precision,
+    retrieval,
+    schedule,
+    uncompiled,
+)
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 from command_line import run
@@ -266,6 +278,13 @@ def test_more_evaluations_take_the_same_steps(tmp_path):
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert next(calls) == 4 and facts["mrr"] >= 3
     assert [line["step"] for line in lines(tmp_path / "b") if "evaluation" in line] == [10, 20, 30, 39]
+
+
+@pytest.mark.parametrize(("used", "told"), [(0.2, " 20% done, 2.0 min left"), (1.59, " 100% done, 0.0 min left")])
+def test_the_live_line_says_what_is_left(tmp_path, capsys, used, told):
+    with metrics.Metrics(tmp_path / "m.jsonl", stage="x", tensorboard=False, flops_per_token=0.0, peak=0.0) as shown:
+        shown.show(3, loss=1.0, tokens=90, used=used, seconds=30.0)
+    assert capsys.readouterr().err.endswith(f"{told}\n")
 
 
 def test_curves_are_drawn(tmp_path, with_pictures):
