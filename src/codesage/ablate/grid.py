@@ -260,7 +260,7 @@ def built(kind: type, table: Mapping, where: str, **ours: Any) -> Any:
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
     """A value for a field with this type hint: a dataclass from a table, a tuple from a list, or itself."""
-    if is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and is_dataclass(hint):
         return built(hint, _table(value, where), where)
     value = tuple(value) if isinstance(value, list) else value
     kinds = [get_origin(one) or one for one in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]

@@ -242,14 +242,10 @@ def contrast(
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
     from codesage.contrast import entries, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.errors import CodesageError
     from codesage.training import processes
 
     options.check_size(size)
-    if (model is None) == (tokenizer is None):
-        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
-    if teacher_weight is not None and not teacher:
-        raise CodesageError(f"--teacher-weight is {teacher_weight:g}, but there is no teacher: add --teacher, or leave it out")
+    _check_given(model, tokenizer, teacher, teacher_weight)
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
@@ -286,6 +282,16 @@ def contrast(
             settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared, checkpoints=home, resume=not fresh
         )
         options.report(artifact, "contrast")
+
+
+def _check_given(model: Path | None, tokenizer: Path | None, teacher: str, teacher_weight: float | None) -> None:
+    """CodesageError for options that exclude or need each other."""
+    from codesage.errors import CodesageError
+
+    if (model is None) == (tokenizer is None):
+        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
+    if teacher_weight is not None and not teacher:
+        raise CodesageError(f"--teacher-weight is {teacher_weight:g}, but there is no teacher: add --teacher, or leave it out")
 
 
 def _start(

@@ -144,15 +144,7 @@ def run(
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
     facts["matryoshka_dims"] = list(settings.matryoshka_dims)
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
-    origin = {
-        "encoder": asdict(encoder.config),
-        "tokens": tokens.fingerprint,
-        "tokenizer": tokenizer.fingerprint,
-        "before": before.fingerprint if before else "",
-        "kept": _digest(prepared.keep),
-        "mined": _digest(prepared.mined),
-        "teacher": "" if teacher is None else teacher.fingerprint,
-    }
+    origin = _origin(tokens, encoder, tokenizer, prepared)
     _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
@@ -189,6 +181,19 @@ def run(
             tokenizer.save(folder)
             curves.draw(folder / FILE, folder / "curves.png")
     return open_artifact(out, "model")
+
+
+def _origin(tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer, prepared: Prepared) -> dict:
+    """What a resumed run must share with the interrupted one, beside its settings."""
+    return {
+        "encoder": asdict(encoder.config),
+        "tokens": tokens.fingerprint,
+        "tokenizer": tokenizer.fingerprint,
+        "before": prepared.model.fingerprint if prepared.model else "",
+        "kept": _digest(prepared.keep),
+        "mined": _digest(prepared.mined),
+        "teacher": "" if prepared.teacher is None else prepared.teacher.fingerprint,
+    }
 
 
 def _digest(column: np.ndarray | None) -> str:

@@ -303,11 +303,15 @@ class _State(Generic[Batch]):
             print(f"codesage: resuming from {checkpoint.path}", file=sys.stderr)
 
 
-def _comparable(was: dict, now: dict) -> list[dict]:
+def _comparable(was: dict, now: dict) -> tuple[dict, dict]:
     """What must not differ between the run of a checkpoint and the one that resumes it. With the steps, the warm-up changes."""
     longer = was["loop"].get("steps") != now["loop"]["steps"]
     free = (*_FREE, "warmup_steps") if longer else _FREE
-    return [{**run, "loop": {name: one for name, one in run["loop"].items() if name not in free}} for run in (was, now)]
+    return _without(free, was), _without(free, now)
+
+
+def _without(names: tuple[str, ...], run: dict) -> dict:
+    return {**run, "loop": {name: value for name, value in run["loop"].items() if name not in names}}
 
 
 def _on(device: torch.device) -> list[torch.device]:
