@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 
 import pytest
 import torch
+import typer
 
 from codesage import CodesageError
+from codesage import tokenizer as tokenizers
 from codesage.ablate import cells, measure, report, runs, seeds
 from codesage.ablate import grid as grids
 from codesage.ablate.commands import ablate
@@ -29,6 +32,20 @@ from codesage.tokenizer import train
 from codesage.training import loop
 
 WORDS = [(verb, noun) for verb in ("parse", "open", "close", "read", "write") for noun in ("header", "file", "socket", "line")]
+PAIRS = [
+    Pair(
+        text=f"{verb.capitalize()} the {noun}",
+        code=f"def {verb}():\n    {noun}.{verb}()",
+        bare_body=f"{noun}.{verb}()\n{verb} += {i}",
+        description="",
+        language="python",
+        name=verb,
+        kind="function",
+        path="a.py",
+        start_line=1,
+    )
+    for i, (verb, noun) in enumerate(WORDS)
+]
 GRID = """
 seeds = [0, 1]
 [budget]
@@ -93,28 +110,14 @@ class Sentences:
 def folder(tmp_path_factory):
     """A tokenizer, tokens with documents, pairs and held-out pairs, and a grid."""
     home = tmp_path_factory.mktemp("ablate")
-    pairs = [
-        Pair(
-            text=f"{verb.capitalize()} the {noun}",
-            code=f"def {verb}():\n    {noun}.{verb}()",
-            bare_body=f"{noun}.{verb}()\n{verb} += {i}",
-            description="",
-            language="python",
-            name=verb,
-            kind="function",
-            path="a.py",
-            start_line=1,
-        )
-        for i, (verb, noun) in enumerate(WORDS)
-    ]
-    tokenizer = train([p.text + p.code for p in pairs], home / "tokenizer", settings=TokenizerSettings(vocab_size=300))
-    documents = [Document(f"{i}.py", "python", pair.code * 3, "") for i, pair in enumerate(pairs)]
+    tokenizer = train([p.text + p.code for p in PAIRS], home / "tokenizer", settings=TokenizerSettings(vocab_size=300))
+    documents = [Document(f"{i}.py", "python", pair.code * 3, "") for i, pair in enumerate(PAIRS)]
     tokenised.write(
         documents,
-        pairs,
+        PAIRS,
         tokenizer,
         home / "tokens",
-        held_out=pairs,
+        held_out=PAIRS,
         settings=tokenised.Settings(text_tokens=32, code_tokens=48, workers=1),
     )
     (home / "grid.toml").write_text(GRID)
@@ -289,18 +292,61 @@ stage2 = {initial = "lexical"}
     assert len(set(losses.values())) == len(losses)
 
 
-def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder, tmp_path):
-    file = edited(
-        folder,
-        '[[rows]]\nname = "long"\nstage1 = {micro_tokens = 128, examples = {max_tokens = 128, batch_tokens = 128}}\n',
-        "long.toml",
-    )
-    plan, inputs = request(folder, tmp_path, grid=file).opened()
+def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder, tmp_path, monkeypatch, capsys):
+    trained = cells.pretrained
+
+    def failing(plan, cell, inputs, out):
+        if cell.row.name == "masking":
+            raise CodesageError("the loss is not finite")
+        return trained(plan, cell, inputs, out)
+
+    monkeypatch.setattr(cells, "pretrained", failing)
+    plan, inputs = request(folder, tmp_path).opened()
     assert runs.work(plan, inputs)
-    first, second = (plan.record(plan.of_row["long", 0][stage]) for stage in ("stage1", "stage2"))
-    assert "but the encoder has 64 positions" in first["failed"] and "starts from failed" in second["failed"]
-    text = report.write(plan).text
-    assert text.count("- long, stage") == 4 and "14 of 14 runs are finished" in text
+    first, second = (plan.record(plan.of_row["masking", 0][stage]) for stage in ("stage1", "stage2"))
+    assert first["failed"] == "the loss is not finite" and "starts from failed" in second["failed"]
+    written = report.write(plan)
+    assert written.text.count("- masking, stage") == 4 and "6 of 10 runs are finished, 4 failed, " in written.text
+    assert (written.finished, written.failed) == (6, 4)
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert (data["runs"], data["finished"], data["failed"]) == (10, 6, 4)
+    lines = report.listed(plan)
+    assert sum(line.startswith("failed    stage") for line in lines) == 4 and lines[-1] == "6 of 10 runs are finished, 4 failed"
+    options = {"grid": str(folder / "grid.toml"), "tokenizer": folder / "tokenizer", "out": tmp_path}
+    with pytest.raises(typer.Exit) as ended:
+        ablate(folder / "tokens", **options)
+    assert ended.value.exit_code == 1
+    assert f"4 failed: to repeat a failed run, remove its file in {tmp_path / 'runs'}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("held_out = 20\ntext_tokens = 16\ncode_tokens = 32", "held_out = 20"),  # the default is 256 tokens
+         "base: evaluation reads 256 tokens, but the encoder has 64 positions"),
+        (("held_out = 20\ntext_tokens = 16", "held_out = 20\ntext_tokens = 65"), "base: evaluation reads 65 tokens"),
+        (('name = "scratch"', 'name = "scratch"\nmodel = {max_position_embeddings = 31}'),
+         "scratch: texts of 32 tokens, but the encoder has 31 positions"),
+        (("micro_tokens = 64\n[stage1.examples]\nmax_tokens = 32\nbatch_tokens = 64",
+          "micro_tokens = 65\n[stage1.examples]\nmax_tokens = 65\nbatch_tokens = 65"),
+         "base: windows of 65 tokens, but the encoder has 64 positions"),
+        (('negatives = "softmax"', "batches = {code_tokens = 48}, dropout = 0.1, matryoshka_dims = [3]"), "scratch: .*widths"),
+        (('negatives = "softmax"', 'positives = "dropout"'), "scratch: positives are 'dropout', but the encoder has no"),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_work_is_refused_before_anything_is_trained(folder, tmp_path, change, message):
+    assert change[0] in GRID
+    (tmp_path / "grid.toml").write_text(GRID.replace(*change, 1))
+    with pytest.raises(CodesageError, match=message):
+        request(folder, tmp_path / "out", grid=tmp_path / "grid.toml").opened()
+
+
+def test_tokens_without_held_out_pairs_are_refused_before_anything_is_trained(folder, tmp_path):
+    tokenizer = tokenizers.load(folder / "tokenizer")
+    settings = tokenised.Settings(text_tokens=32, code_tokens=48, workers=1)
+    tokenised.write([Document("a.py", "python", "a = 1\n" * 9, "")], PAIRS, tokenizer, tmp_path / "tokens", settings=settings)
+    with pytest.raises(CodesageError, match="holds out 0 pairs, expected two or more to measure"):
+        request(folder, tmp_path / "out", tokens=tmp_path / "tokens").opened()
 
 
 def test_the_report_says_what_differs(finished):
@@ -385,6 +431,34 @@ def test_intervals_by_hand():
         (("seeds = [0, 1]", "seeds = [0, 0]"), "seeds are"),
         (('negatives = "softmax"', 'filter = {row = "later"}'), "filter.row is 'later'"),
         (("seeds", "seeds = = 1\nseeds"), "is not TOML"),
+        (("seeds = [0, 1]", "seeds = [0.5]"), r"the grid: seeds are \[0.5\]: expected at least one whole number"),
+        (("seeds = [0, 1]", "seeds = 3"), "the grid: seeds are 3"),
+        (("headline = true", 'seeds = ["a"]'), r"base: seeds are \['a'\]"),
+        (("headline = true", "seeds = [-1]"), r"base: seeds are \[-1\]"),
+        (("headline = true", "stage2 = 3"), "base: stage2 is 3: expected a table"),
+        (("headline = true", "stage1 = true"), "base: stage1 is True: expected a table"),
+        (("headline = true", "model = 3"), "base: model is 3: expected a table"),
+        (("headline = true", "stage1 = {examples = 3}"), "base: stage1.examples is 3: expected a table"),
+        (("headline = true", "stage1 = {loop = 3}"), "base: stage1.loop is 3: expected a table"),
+        (("headline = true", "stage2 = {batches = 3}"), "base: stage2.batches is 3: expected a table"),
+        (("headline = true", "stage2 = {batches = {augment = 3}}"), "base: stage2.batches.augment is 3: expected a table"),
+        (("headline = true", "stage2 = {filter = 3}"), "base: stage2.filter is 3: expected a table"),
+        (("headline = true", "stage2 = {filter = {tops = 3}}"), "base: stage2.filter: unknown setting 'tops'"),
+        (("headline = true", "stage2 = {first = {depth = 0}}"), "base: stage2: unknown setting 'first'"),
+        (("headline = true", "stage1 = {encoder = {}}"), "base: stage1: unknown setting 'encoder'"),
+        (
+            ("headline = true", "stage1 = {loop = {guard = {windows = 3}}}"),
+            "base: stage1.loop.guard: unknown setting 'windows'",
+        ),
+        (("headline = true", 'stage1 = {loop = {learning_rate = "x"}}'), "loop.learning_rate is 'x': expected a number"),
+        (("headline = true", "stage2 = {micro_tokens = 0.5}"), "base: stage2.micro_tokens is 0.5: expected a whole number"),
+        (("headline = true", 'stage2 = {dropout = "x"}'), "base: stage2.dropout is 'x': expected a number"),
+        (("headline = true", "stage2 = {teacher = 1}"), "base: stage2.teacher is 1: expected true or false"),
+        (("headline = true", 'stage2 = {initial = "x"}'), "base: stage2: initial is 'x'"),
+        (("stage1_steps = 4", 'stage1_steps = "x"'), "budget.stage1_steps is 'x': expected a whole number"),
+        (("stage1_steps = 4", "stage1_steps = 4\nwarmup = 0.1"), "budget: unknown setting 'warmup'"),
+        (("held_out = 20", "held_out = 20\n[claim]"), "unknown table 'claim'"),
+        (("higher = ", "metrics = 3\nhigher = "), "the claim 'Both objectives beat one'.metrics is 3: expected a list"),
     ],
 )
 def test_a_wrong_grid_is_refused_in_one_line(tmp_path, change, message):
@@ -393,6 +467,12 @@ def test_a_wrong_grid_is_refused_in_one_line(tmp_path, change, message):
     with pytest.raises(CodesageError, match=message) as caught:
         grids.read(tmp_path / "grid.toml")
     assert "\n" not in str(caught.value) and "grid.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["budget", "model", "stage1", "stage2", "evaluation", "rows", "claims"])
+def test_tables_that_are_none_are_refused(name):
+    with pytest.raises(CodesageError, match=f"{name}.* is 3: expected"):
+        grids.parsed({**tomllib.loads(GRID), name: 3})
 
 
 @pytest.mark.parametrize("name", ["reduced", "full"])

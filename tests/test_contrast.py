@@ -1,6 +1,8 @@
 """Stage II: losses compared with a plain loop over the paper's formula, cached gradients, filtering, and whole runs."""
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -339,6 +341,62 @@ def test_two_phases_learn_the_pairs(prepared, tmp_path):
     torch.testing.assert_close(dict(again.named_parameters()), dict(encoder.named_parameters()), rtol=0, atol=0)
 
 
+def two_phases(first, last):
+    """Settings of a run of so many steps in each phase."""
+    return phase(last, first=phase(first, depth=0))
+
+
+def run_phases(made, home, settings, **options):
+    tokenizer, tokens = made
+    torch.manual_seed(0)
+    encoder = Encoder(shape(tokenizer))
+    given = {"tokenizer": tokenizer, "out": home / "m", "checkpoints": home / "c"}
+    return stage.run(settings, tokens, encoder, **given, **options).facts
+
+
+def test_only_the_last_phase_of_a_finished_run_is_prolonged(prepared, tmp_path):
+    before = run_phases(prepared, tmp_path, two_phases(6, 4))
+    longer = run_phases(prepared, tmp_path, two_phases(12, 8))
+    assert longer["shallow"] == before["shallow"] and longer["shallow"]["steps"] == 6  # the weights that contrast started from
+    assert longer["contrast"]["steps"] == 8 and longer["contrast"]["pairs_seen"] == 8 * 16
+    lines = [json.loads(line) for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines if "loss" in line] == [
+        *(("shallow", step) for step in range(6)),
+        *(("contrast", step) for step in range(8)),
+    ]
+    assert (tmp_path / "c" / "shallow" / "step-000000006").is_dir()
+    assert not (tmp_path / "c" / "shallow" / "step-000000012").exists()
+
+
+def test_a_first_phase_is_prolonged_until_the_next_one_starts_from_it(prepared, tmp_path):
+    run_phases(prepared, tmp_path, two_phases(6, 4))
+    shutil.rmtree(tmp_path / "c" / "contrast")
+    facts = run_phases(prepared, tmp_path, two_phases(9, 4))
+    assert (facts["shallow"]["steps"], facts["contrast"]["steps"]) == (9, 4)
+
+
+def test_a_fresh_start_forgets_the_checkpoints_of_all_phases(prepared, tmp_path, monkeypatch):
+    run_phases(prepared, tmp_path, two_phases(6, 4))
+    train = loops.train
+
+    def killed_between(encoder, settings, run):
+        if run.stage == "contrast":
+            raise KeyboardInterrupt
+        return train(encoder, settings, run)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loops, "train", killed_between)
+        run_phases(prepared, tmp_path, two_phases(6, 4), resume=False)
+    assert not list((tmp_path / "c" / "contrast").glob("step-*"))
+
+
+def test_a_phase_whose_own_start_is_gone_is_refused(prepared, tmp_path):
+    run_phases(prepared, tmp_path, two_phases(6, 4))
+    shutil.rmtree(tmp_path / "c" / "shallow")
+    with pytest.raises(CodesageError, match=r"holds checkpoints of contrast, but none of shallow.*--fresh"):
+        run_phases(prepared, tmp_path, two_phases(6, 8))
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
 @pytest.mark.parametrize(("micro_tokens", "graphs"), [(0, 2), (10**6, 4), (60, 4)])  # whole; one micro-batch; several
 def test_stage_two_compiles_nothing_after_the_clock_starts(prepared, tmp_path, monkeypatch, micro_tokens, graphs):
@@ -429,6 +487,15 @@ def test_a_mask_keeps_pairs_out(prepared, tmp_path):
         phase(3), tokens, Encoder(shape(tokenizer)), tokenizer=tokenizer, out=tmp_path / "m", prepared=stage.Prepared(keep=keep)
     ).facts
     assert facts["contrast"]["pairs_seen"] == 3 * 6
+
+
+def test_a_run_resumes_only_with_its_own_mask(prepared, tmp_path):
+    keep = np.arange(20) < 6
+    run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=keep))
+    assert run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=keep.copy()))["contrast"]["steps"] == 2
+    for other in (keep[::-1], np.roll(keep, 1), None):
+        with pytest.raises(CodesageError, match="belongs to another run.*kept"):
+            run_phases(prepared, tmp_path, phase(2), prepared=stage.Prepared(keep=other))
 
 
 def test_dropout_positives_pull_an_input_to_itself(prepared):

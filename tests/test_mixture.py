@@ -1,6 +1,7 @@
 """Stage II on a mixture: groups of equivalent code, entries and their weights, and changes of the texts."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -565,8 +566,19 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     assert facts["contrast-before"] == model.facts["contrast"] != facts["contrast"]
     plain = open_artifact(tmp_path / "b", "model").settings["contrast"]
     assert plain["first"] is None and plain["residual_scale"] == 1 and plain["batches"]["kinds"]["test"] == 0.3
-    phases = run("c", *scratch, "--dry-run")
-    assert phases.exit_code == 0 and "shallow:" in phases.output
+    for words, names in (
+        (scratch, ["shallow:", "contrast:"]),
+        ((*scratch, "--all-phases"), ["shallow:", "contrast:"]),
+        ((*scratch, "--one-phase"), ["contrast:"]),
+        (("--model", tmp_path / "a"), ["contrast:"]),
+        (("--model", tmp_path / "a", "--all-phases"), ["shallow:", "contrast:"]),
+        (("--model", tmp_path / "a", "--one-phase"), ["contrast:"]),
+    ):
+        phases = run("c", *words, "--dry-run").output
+        assert re.findall(r"^\w+:$", phases, re.MULTILINE) == names and phases.count(" in 2 steps") == len(names), words
+    assert " in 50 steps" in run("c", *scratch, "--steps", 1_000, "--dry-run").output  # the size has fewer
+    alone = run("c", *scratch, "--teacher-weight", 0.5, "--dry-run")
+    assert str(alone.exception).startswith("--teacher-weight is 0.5, but there is no teacher")
     bad = run("d", *scratch, "--mix", "function=60,howto=0")
     assert isinstance(bad.exception, CodesageError) and "weight 0" in str(bad.exception) and not (tmp_path / "d").exists()
 

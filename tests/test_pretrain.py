@@ -16,7 +16,7 @@ from codesage.corpus.tokens import tokenised as station
 from codesage.corpus.tokens.tokenised import open_tokens
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder, Layout
-from codesage.encoder.weights import load_encoder
+from codesage.encoder.weights import load_encoder, save_weights
 from codesage.pretrain import examples, stage
 from codesage.pretrain.masking import deobfuscate, draws_at, random_mask, revealed, softened
 from codesage.records import Document
@@ -190,6 +190,63 @@ def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path):
     assert artifact.facts["stages"] == ["pretrain", "pretrain"]
     first, second = (load_encoder(tmp_path / name).state_dict() for name in ("first", "second"))
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+@pytest.mark.parametrize("entries", [300, 290], ids=["as many entries", "fewer entries"])
+def test_a_model_of_another_tokenizer_is_refused(write, tokenizer, tmp_path, entries):
+    other = train([SOURCE.replace("item", "thing")] * 5, tmp_path / "t", settings=TokenizerSettings(vocab_size=entries))
+    (tmp_path / "other").mkdir()
+    save_weights(Encoder(replace(CONFIG, vocab_size=other.vocab_size)), tmp_path / "other")
+    other.save(tmp_path / "other")
+    tokens, settings = write(DOCUMENTS[:4]), stage.Settings(CONFIG, examples.Settings(max_tokens=64), loop.Settings(1, 0, 1e-9))
+    message = rf"other has another tokenizer \({entries} entries\) than the tokens \(300 entries\): run 'codesage tokens'"
+    with pytest.raises(CodesageError, match=message):
+        stage.run(settings, tokens, tokenizer, tmp_path / "model", before=tmp_path / "other")
+    with pytest.raises(CodesageError, match=message):
+        stage.dry_run(settings, tokens, tokenizer, before=tmp_path / "other")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_with_more_rows_than_its_tokenizer_is_refused(write, tokenizer, tmp_path):
+    save_weights(Encoder(replace(CONFIG, vocab_size=320)), tmp_path)
+    tokenizer.save(tmp_path)
+    settings = stage.Settings(CONFIG, examples.Settings(max_tokens=64), loop.Settings(1, 0, 1e-9))
+    with pytest.raises(CodesageError, match="the tokenizer has 300 entries, the encoder 320"):
+        stage.run(settings, write(DOCUMENTS[:4]), tokenizer, tmp_path / "model", before=tmp_path)
+
+
+def test_the_estimate_is_that_of_the_model_to_go_on_from(write, tokenizer, tmp_path):
+    small = replace(CONFIG, num_hidden_layers=1, vocab_size=tokenizer.vocab_size)
+    save_weights(Encoder(small), tmp_path)
+    tokenizer.save(tmp_path)
+    settings = stage.Settings(CONFIG, examples.Settings(max_tokens=64, batch_tokens=512), loop.Settings(1, 0, 1e-9))
+    told = stage.dry_run(settings, write(DOCUMENTS[:4]), tokenizer, before=tmp_path)
+    assert told.parameters == small.parameters() < CONFIG.parameters()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"initial": "lexical"}, "start.initial normal, now lexical"),
+        ({"position_scale": 3.0}, "start.position_scale 0.0, now 3.0"),
+    ],
+)
+def test_a_run_resumes_only_with_its_own_start(write, tokenizer, tmp_path, change, message):
+    tokens, drawn = write(DOCUMENTS[:4]), examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-3, evaluations=0))
+    given = {"tokens": tokens, "tokenizer": tokenizer, "out": tmp_path / "m", "checkpoints": tmp_path / "kept"}
+    kept = stage.run(settings, **given).settings["pretrain"]
+    assert (kept["initial"], kept["position_scale"]) == ("normal", 0.0)
+    with pytest.raises(CodesageError, match=f"belongs to another run.*{message}"):
+        stage.run(replace(settings, **change), **given)
+
+
+def test_a_run_from_a_model_records_no_start_of_its_own(write, tokenizer, tmp_path):
+    tokens, drawn = write(DOCUMENTS[:4]), examples.Settings(max_tokens=64, batch_tokens=512)
+    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-9, evaluations=0), initial="lexical", position_scale=1.0)
+    stage.run(settings, tokens, tokenizer, tmp_path / "first")
+    kept = stage.run(settings, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first").settings["pretrain"]
+    assert "loop" in kept and "initial" not in kept and "position_scale" not in kept
 
 
 def test_unparsable_documents_get_random_masking(write):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +200,27 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
         [json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"
     ]
     assert losses[0] == losses[1]
+
+
+def test_kept_vectors_are_those_of_the_teacher_asked_for(tokens, tokenizer, tmp_path, monkeypatch):  # noqa: F811
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        lessons = Lessons(lambda vectors: vectors + len(name))
+        lessons.fingerprint = sentence.fingerprint_of(Path(name))
+        return lessons
+
+    monkeypatch.setattr(sentence, "load", load)
+    for owner in ("one", "another"):
+        (tmp_path / owner / "model").mkdir(parents=True)
+        (tmp_path / owner / "model" / "config.json").write_text(owner)
+    one, another = (str(tmp_path / owner / "model") for owner in ("one", "another"))
+    fingerprints = [
+        contrast_commands._teacher(name, tokens, tokenizer, tmp_path / "out").fingerprint for name in (one, one, another, one)
+    ]
+    assert fingerprints[0] == fingerprints[1] == fingerprints[3] != fingerprints[2]
+    assert loaded == [one, another, one]  # the second time, the vectors are there
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,23 @@ from codesage import tokenizer as tokenizers
 from codesage.corpus.tokens import tokenised as tokens_station
 from codesage.encoder.config import SIZES, Config
 from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.weights import save_weights
 from codesage.pretrain import commands, examples, stage
 from codesage.pretrain.head import summed_cross_entropy
 from codesage.records import Document, Pair
-from codesage.training import checkpoints, curves, estimate, loop, muon, options, precision, retrieval, schedule, uncompiled
+from codesage.training import (
+    checkpoints,
+    curves,
+    estimate,
+    loop,
+    metrics,
+    muon,
+    options,
+    precision,
+    retrieval,
+    schedule,
+    uncompiled,
+)
 from codesage.training.guard import Guard
 from codesage.training.guard import Settings as GuardSettings
 from command_line import run
@@ -146,7 +159,7 @@ def test_a_finished_run_is_kept_and_can_be_extended_or_restarted(tmp_path):
     again, _ = trained(tmp_path / "b", checkpoints=home, calls=calls)
     assert again["loss"] == first["loss"] and calls == [] and losses(tmp_path / "a") == losses(tmp_path / "b")
     assert sorted(path.name for path in (home / "x").glob("step-*")) == ["step-000000035", "step-000000040"]
-    longer, _ = trained(tmp_path / "c", replace(SETTINGS, steps=50), checkpoints=home, calls=calls)
+    longer, _ = trained(tmp_path / "c", replace(SETTINGS, steps=50, warmup_steps=5), checkpoints=home, calls=calls)
     assert longer["steps"] == 50 and calls == list(range(40, 50))
     trained(tmp_path / "d", checkpoints=home, resume=False)
     assert losses(tmp_path / "d") == losses(tmp_path / "a")
@@ -172,13 +185,17 @@ def test_a_checkpoint_of_another_run_is_one_line(tmp_path):
         with pytest.raises(CodesageError, match=message) as error:
             trained(tmp_path / "b", checkpoints=tmp_path / "kept", identity=other)
         assert "--fresh" in str(error.value) and "\n" not in str(error.value)
-    with pytest.raises(CodesageError, match="learning_rate 0.01, now 0.02"):
-        trained(
-            tmp_path / "b",
-            replace(SETTINGS, learning_rate=0.02),
-            checkpoints=tmp_path / "kept",
-            identity={"encoder": {"hidden_size": 32}, "tokens": "abc"},
-        )
+    for changes, message in (
+        ({"learning_rate": 0.02}, "learning_rate 0.01, now 0.02"),
+        ({"warmup_steps": 5}, "warmup_steps 4, now 5"),  # of as many steps
+    ):
+        with pytest.raises(CodesageError, match=message):
+            trained(
+                tmp_path / "b",
+                replace(SETTINGS, **changes),
+                checkpoints=tmp_path / "kept",
+                identity={"encoder": {"hidden_size": 32}, "tokens": "abc"},
+            )
 
 
 HARMS = {
@@ -261,6 +278,13 @@ def test_more_evaluations_take_the_same_steps(tmp_path):
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert next(calls) == 4 and facts["mrr"] >= 3
     assert [line["step"] for line in lines(tmp_path / "b") if "evaluation" in line] == [10, 20, 30, 39]
+
+
+@pytest.mark.parametrize(("used", "told"), [(0.2, " 20% done, 2.0 min left"), (1.59, " 100% done, 0.0 min left")])
+def test_the_live_line_says_what_is_left(tmp_path, capsys, used, told):
+    with metrics.Metrics(tmp_path / "m.jsonl", stage="x", tensorboard=False, flops_per_token=0.0, peak=0.0) as shown:
+        shown.show(3, loss=1.0, tokens=90, used=used, seconds=30.0)
+    assert capsys.readouterr().err.endswith(f"{told}\n")
 
 
 def test_curves_are_drawn(tmp_path, with_pictures):
@@ -608,6 +632,18 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(made, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_from_a_model_counts_its_parameters(made, tmp_path):
+    folder, tokenizer, _ = made
+    config = Config(32, 1, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=256)
+    save_weights(Encoder(config), tmp_path)
+    tokenizer.save(tmp_path)
+    app = typer.Typer()
+    app.command()(commands.pretrain)
+    words = [folder / "tokens", "--model", tmp_path, "--size", "toy", "--steps", 1, "--out", tmp_path / "model", "--dry-run"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0 and done.output.split()[:2] == ["parameters", f"{config.parameters():,}"]
+
+
 def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):
     folder, _, _ = made
     used = []
@@ -638,6 +674,8 @@ def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):
         ("--mask-rate 1.5", "mask_rate is 1.5"),
         ("--objective both", "expected one of parallel"),
         ("--initial zero", "initial"),
+        ("--model default --initial normal", "--initial and --position-scale are for a run from new weights"),
+        ("--model default --position-scale 0", "--initial and --position-scale are for a run from new weights"),
     ):
         assert re.search(message, str(invoke(line).exception)), line
     assert len(used) == 2

@@ -107,7 +107,11 @@ class Plan:
 
 
 def plan(grid: Grid, inputs: Inputs, folder: Path) -> Plan:
-    """The cells of all rows and seeds, in the order of the rows. CodesageError when a row needs what is not given."""
+    """The cells of all rows and seeds, in the order of the rows.
+
+    CodesageError when a row needs what is not given, or when a stage of it cannot be trained or measured.
+    """
+    measure.held_out_rows(inputs.tokens, measure.settings_of(grid.evaluation))
     cells: dict[str, Cell] = {}
     of_row: dict[tuple[str, int], dict[str, str]] = {}
     shared = {
@@ -117,6 +121,7 @@ def plan(grid: Grid, inputs: Inputs, folder: Path) -> Plan:
         "benchmarks": sorted(inputs.benchmarks),
     }
     for row in grid.rows:
+        _check(grid, row, inputs)
         for seed in row.seeds:
             names: dict[str, str] = {}
             if (first := grid.pretraining(row, seed)) is not None:
@@ -133,6 +138,20 @@ def plan(grid: Grid, inputs: Inputs, folder: Path) -> Plan:
                 cells.setdefault(names["stage2"], Cell(names["stage2"], "stage2", row, seed, needs, judge))
             of_row[row.name, seed] = names
     return Plan(grid, folder, cells, of_row)
+
+
+def _check(grid: Grid, row: Row, inputs: Inputs) -> None:
+    """CodesageError when the settings of a row's stages, or those of the evaluation, do not fit its encoder or the tokens."""
+    config = replace(grid.encoder(row), vocab_size=inputs.tokenizer.vocab_size)
+    first, second = grid.pretraining(row, 0), grid.contrasting(row, 0)
+    try:
+        if first is not None:
+            pretrain.checked(first, inputs.tokens, inputs.tokenizer)
+        if second is not None:
+            contrast.check(second, inputs.tokens, dropping(config, grid.stage2(row).get("dropout", 0.0)), inputs.tokenizer)
+        measure.check(measure.settings_of(grid.evaluation), config.max_position_embeddings)
+    except CodesageError as error:
+        raise CodesageError(f"{row.name}: {error}") from None
 
 
 def _own(grid: Grid, row: Row, seed: int, inputs: Inputs, of_row: dict) -> tuple[dict, str]:
@@ -242,13 +261,17 @@ def contrasted(plan: Plan, cell: Cell, inputs: Inputs, out: Path) -> Artifact:
 
 def with_dropout(encoder: Encoder, share: float) -> Encoder:
     """The same weights in an encoder that drops this share everywhere."""
-    config: Config = encoder.config
-    names = ("embedding_dropout_prob", "attention_dropout_prob", "residual_dropout_prob")
-    if all(getattr(config, name) == share for name in names):
+    config = dropping(encoder.config, share)
+    if config == encoder.config:
         return encoder
-    changed = Encoder(replace(config, **dict.fromkeys(names, share)))
+    changed = Encoder(config)
     changed.load_state_dict(encoder.state_dict())
     return changed
+
+
+def dropping(config: Config, share: float) -> Config:
+    """The same shape, dropping this share everywhere."""
+    return replace(config, embedding_dropout_prob=share, attention_dropout_prob=share, residual_dropout_prob=share)
 
 
 def _kept(plan: Plan, cell: Cell, inputs: Inputs) -> np.ndarray | None:

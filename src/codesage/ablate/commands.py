@@ -32,6 +32,7 @@ def ablate(
     """Train a grid of small models that differ in one thing, and report which differences are larger than chance.
 
     Every run has the same budget. A finished run is one JSON file in OUT/runs. If the grid is killed, the same command resumes.
+    The exit code is 1 if runs failed.
     """
     import os
 
@@ -57,5 +58,10 @@ def ablate(
     finished = report_only or runs.run(request, plan, inputs, parallel=parallel)
     written = report.write(plan)
     typer.echo(written.text)
+    counted = report.counted(written.finished, written.failed, len(plan.cells))
     if not finished:
-        typer.echo(f"{written.finished} of {len(plan.cells)} runs are finished: repeat the command to resume", err=True)
+        typer.echo(f"{counted}: repeat the command to resume", err=True)
+    elif written.failed:
+        typer.echo(f"{counted}: to repeat a failed run, remove its file in {out / 'runs'}", err=True)
+    if written.failed:
+        raise typer.Exit(1)

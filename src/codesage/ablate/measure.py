@@ -8,10 +8,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from codesage.ablate.grid import built
 from codesage.classify import folds
 from codesage.contrast import filtering
 from codesage.corpus.tokens.tokenised import Tokens
@@ -51,11 +51,17 @@ class Settings:
 
 def settings_of(table: dict) -> Settings:
     """Settings from the table `evaluation` of a grid. CodesageError when it cannot work."""
-    try:
-        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
-        return Settings(**given)
-    except TypeError as error:
-        raise CodesageError(f"evaluation: {error}") from None
+    return built(Settings, table, "evaluation")
+
+
+def check(settings: Settings, positions: int) -> None:
+    """CodesageError when an encoder with so many positions cannot be measured."""
+    longest = max(settings.text_tokens, settings.code_tokens)
+    if longest > positions:
+        raise CodesageError(
+            f"evaluation reads {longest} tokens, but the encoder has {positions} positions: lower text_tokens and code_tokens "
+            "of [evaluation], or raise max_position_embeddings"
+        )
 
 
 def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[Task]]:
@@ -108,12 +114,7 @@ def scores(
 
 def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> dict[str, float]:
     """MRR x 100 of texts of held-out functions that search whole definitions, and that search bodies."""
-    rows = retrieval.distinct(tokens.held_out, most=settings.held_out)
-    if len(rows) < 2:
-        raise CodesageError(
-            f"{tokens.path} holds out {len(rows)} pairs, expected two or more to measure: build a corpus with "
-            "--held-out PACKAGE"
-        )
+    rows = held_out_rows(tokens, settings)
     held = replace(tokens, pairs=tokens.held_out)
     result = {}
     for title, side in (("held-out", "code"), ("held-out bodies", "body")):
@@ -122,6 +123,17 @@ def held_out(embedder: runtime.Embedder, tokens: Tokens, settings: Settings) -> 
         )
         result[title] = stage.measure(ranks(texts_PD @ codes_PD.T, range(len(rows))))["mrr"]
     return result
+
+
+def held_out_rows(tokens: Tokens, settings: Settings) -> np.ndarray:
+    """Row numbers of the held-out pairs that are measured. CodesageError when there are fewer than two."""
+    rows = retrieval.distinct(tokens.held_out, most=settings.held_out)
+    if len(rows) < 2:
+        raise CodesageError(
+            f"{tokens.path} holds out {len(rows)} pairs, expected two or more to measure: build a corpus with "
+            "--held-out PACKAGE"
+        )
+    return rows
 
 
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:

@@ -27,6 +27,7 @@ class Report:
 
     text: str
     finished: int  # runs
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def write(plan: Plan) -> Report:
     plan.folder.mkdir(parents=True, exist_ok=True)
     _replace(plan.folder / "report.md", text + "\n")
     _replace(plan.folder / "report.json", json.dumps(_json(plan, records, figures, judged), indent=1) + "\n")
-    return Report(text, len(records))
+    failed = len(_failed(records))
+    return Report(text, len(records) - failed, failed)
 
 
 def figures_of(plan: Plan, row: Row, records: dict[str, dict]) -> Figures:
@@ -78,7 +80,7 @@ def judge(claim: Claim, figures: dict[str, Figures]) -> list[Judged]:
 
 def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> str:
     """The whole report as text."""
-    failed = [record for record in records.values() if "failed" in record]
+    failed = _failed(records)
     measured = [stage for stage in _STAGES if any(stage in by_stage for by_stage in figures.values())]
     parts = [
         f"# {plan.grid.title or 'Component analysis'}",
@@ -102,11 +104,21 @@ def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: lis
     return "\n\n".join(parts)
 
 
+def _failed(records: dict[str, dict]) -> list[dict]:
+    return [record for record in records.values() if "failed" in record]
+
+
+def counted(finished: int, failed: int, runs: int) -> str:
+    """How many runs are finished and how many failed, in words."""
+    return f"{finished} of {runs} runs are finished" + (f", {failed} failed" if failed else "")
+
+
 def _summary(plan: Plan, records: dict) -> str:
     budget = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in plan.grid.budget.items())
     seconds = sum(record.get("training_seconds", 0) + record.get("measuring_seconds", 0) for record in records.values())
+    failed = len(_failed(records))
     return (
-        f"{len(records)} of {len(plan.cells)} runs are finished, {seconds / 60:.0f} minutes in all. Budget of every run: "
+        f"{counted(len(records) - failed, failed, len(plan.cells))}, {seconds / 60:.0f} minutes in all. Budget of every run: "
         f"{budget}. Scores are times 100: the mean over seeds and half of its 95% interval (Student's t). A difference "
         "whose own interval (Welch) holds 0 is called no difference. Nothing is corrected for the number of comparisons: "
         "of twenty true zeros about one looks like a difference."
@@ -191,7 +203,8 @@ def _json(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[l
         "title": plan.grid.title,
         "budget": plan.grid.budget,
         "runs": len(plan.cells),
-        "finished": len(records),
+        "finished": len(records) - len(_failed(records)),
+        "failed": len(_failed(records)),
         "base": plan.grid.base,
         "evaluation": plan.grid.evaluation,
         "rows": rows,
@@ -213,12 +226,17 @@ def _estimate(estimate: seeds.Estimate) -> dict:
 
 def listed(plan: Plan) -> list[str]:
     """A line for each run, and how many are left."""
-    done = {name: (plan.folder / "runs" / f"{name}.json").is_file() for name in plan.cells}
+    states = [_state(plan, name) for name in plan.cells]
     lines = [
-        f"{'finished' if done[cell.name] else 'to do':8}  {cell.name}  {cell.row.name}, seed {cell.seed}"
-        for cell in plan.cells.values()
+        f"{state:8}  {cell.name}  {cell.row.name}, seed {cell.seed}"
+        for state, cell in zip(states, plan.cells.values(), strict=True)
     ]
-    return [*lines, f"{sum(done.values())} of {len(done)} runs are finished"]
+    return [*lines, counted(states.count("finished"), states.count("failed"), len(states))]
+
+
+def _state(plan: Plan, name: str) -> str:
+    record = plan.record(name)
+    return "to do" if record is None else "failed" if "failed" in record else "finished"
 
 
 def _replace(file: Path, text: str) -> None:

@@ -26,11 +26,14 @@ _Model = Annotated[
 _Tokenizer = Annotated[Path | None, typer.Option(help="Start from random weights with this tokenizer instead.")]
 # loss and schedule
 _OnePhase = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--one-phase/--all-phases", help="Train the whole encoder from the first step. Default: the setting of the size."
+        "--one-phase/--all-phases",
+        help="Train the whole encoder from the first step, or in the phases of the size, as a Stage I model. Default: one "
+        "phase for a model that went through Stage II, else those of the size.",
     ),
 ]
+_Steps = Annotated[int, typer.Option(min=0, help="Stop each phase after this many steps; 0: the steps of the size.")]
 _LearningRate = Annotated[float, typer.Option(min=0, help="Peak rate of the last phase; 0: setting of the size.")]
 _WarmUp = Annotated[
     float | None,
@@ -208,7 +211,7 @@ def contrast(
     tokenizer: _Tokenizer = None,
     size: options.Size = "nano",
     minutes: options.Minutes = 0.0,
-    steps: options.Steps = 0,
+    steps: _Steps = 0,
     seed: options.Seed = 0,
     fresh: options.Fresh = False,
     checkpoints: options.Checkpoints = None,
@@ -217,7 +220,7 @@ def contrast(
     compile: options.Compile = None,
     tensorboard: options.TensorBoard = False,
     threads: options.Threads = 0,
-    one_phase: _OnePhase = False,
+    one_phase: _OnePhase = None,
     learning_rate: _LearningRate = 0.0,
     warm_up: _WarmUp = None,
     temperature: _Temperature = 0.0,
@@ -239,12 +242,10 @@ def contrast(
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
     from codesage.contrast import entries, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.errors import CodesageError
     from codesage.training import processes
 
     options.check_size(size)
-    if (model is None) == (tokenizer is None):
-        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
+    _check_given(model, tokenizer, teacher, teacher_weight)
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
@@ -266,7 +267,7 @@ def contrast(
             own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
         )
         settings = replace(
-            settings,
+            _bounded(settings, steps),
             loop=options.changed_loop(
                 settings.loop, steps=steps, warm_up=warm_up, **options.given(learning_rate=learning_rate or "")
             ),
@@ -281,6 +282,16 @@ def contrast(
             settings, opened, encoder, tokenizer=loaded, out=out, prepared=prepared, checkpoints=home, resume=not fresh
         )
         options.report(artifact, "contrast")
+
+
+def _check_given(model: Path | None, tokenizer: Path | None, teacher: str, teacher_weight: float | None) -> None:
+    """CodesageError for options that exclude or need each other."""
+    from codesage.errors import CodesageError
+
+    if (model is None) == (tokenizer is None):
+        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
+    if teacher_weight is not None and not teacher:
+        raise CodesageError(f"--teacher-weight is {teacher_weight:g}, but there is no teacher: add --teacher, or leave it out")
 
 
 def _start(
@@ -307,18 +318,27 @@ def _prepared(before: "Artifact | None", tokens: "Tokens", filter: Path | None, 
     )
 
 
-def _recipe(size: str, before: "Artifact | None", one_phase: bool, extent: dict) -> "Settings":
-    """The settings of a size, or those of fine-tuning for a model that has been through Stage II."""
+def _recipe(size: str, before: "Artifact | None", one_phase: bool | None, extent: dict) -> "Settings":
+    """The settings of a size. For a model that has been through Stage II those of fine-tuning, unless `one_phase` is False."""
     from codesage import recipes
     from codesage.contrast import stage
 
     trained = before is not None and "contrast" in before.facts.get("stages", ())
-    settings = recipes.fine_tuning(**extent) if trained else recipes.contrasting(size, **extent)
+    fine = trained and one_phase is not False
+    settings = recipes.fine_tuning(**extent) if fine else recipes.contrasting(size, **extent)
     return stage.one_phase(settings) if one_phase else settings
 
 
+def _bounded(settings: "Settings", steps: int) -> "Settings":
+    """The settings with at most so many steps (0: no bound) in each phase before the last."""
+    if not steps or settings.first is None:
+        return settings
+    first = _bounded(settings.first, steps)
+    return replace(settings, first=replace(first, loop=options.changed_loop(first.loop, steps=min(steps, first.loop.steps))))
+
+
 def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
-    """The teacher's vectors: read from the folder `name`, or made beside `out` with the encoder `name` unless they exist."""
+    """The teacher's vectors: read from the folder `name`, or made beside `out` by the encoder `name` unless it made them."""
     from codesage.artifacts import MANIFEST
     from codesage.contrast import teacher as teachers
     from codesage.errors import CodesageError
@@ -327,7 +347,7 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
     if (Path(name) / MANIFEST).is_file():
         return teachers.read(name, tokens)
     made = out.with_name(f"{out.name}.teacher-{Path(name).name}")
-    if not (made / MANIFEST).is_file():
+    if not _made_by(name, made):
         if processes.world() > 1:
             raise CodesageError(
                 f"with several processes, first run 'codesage teach {tokens.path} --teacher {name} --out "
@@ -335,6 +355,17 @@ def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> 
             )
         write_teacher(name, tokens, tokenizer, made)
     return teachers.read(made, tokens)
+
+
+def _made_by(name: str, folder: Path) -> bool:
+    """Whether `folder` holds vectors of the encoder `name`, and not of another one whose folder has the same name."""
+    from codesage.artifacts import MANIFEST, open_artifact
+    from codesage.encoder import sentence
+
+    if not (folder / MANIFEST).is_file():
+        return False
+    asked = sentence.fingerprint_of(sentence.folder_of(name)[0])
+    return open_artifact(folder, "teacher", verify=False).facts.get("model") == asked
 
 
 def _phases_changed(settings: "Settings", *, loop: dict, batches: dict, own: dict) -> "Settings":

@@ -27,10 +27,12 @@ from codesage.contrast.teacher import Teacher, teaching_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
 from codesage.corpus.tokens.tokenised import Tokens
+from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
+from codesage.training import checkpoints as disk
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.estimate import Estimate
 from codesage.training.metrics import FILE
@@ -118,13 +120,14 @@ def run(
 ) -> Artifact:
     """Train `encoder` in place on the pairs of `tokens` and publish it at `out` (an artifact of kind "model").
 
-    `checkpoints` and `resume`: as in training.loop.train. Raises CodesageError before training starts when there are fewer
-    than two pairs, or when settings, tokenizer, lengths and encoder do not fit each other.
+    `checkpoints` and `resume`: as in training.loop.train; a phase that a later one has started from is not trained further.
+    Raises CodesageError before training starts when there are fewer than two pairs, or when settings, tokenizer, lengths and
+    encoder do not fit each other.
     """
     phases, before, teacher = settings.phases(), prepared.model, prepared.teacher
     batches = {}
     for name, phase in phases.items():
-        check(phase, tokens, encoder, tokenizer)
+        check(phase, tokens, encoder.config, tokenizer)
         batches[name] = Batches(
             tokens,
             phase.batches,
@@ -141,20 +144,13 @@ def run(
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
     facts["matryoshka_dims"] = list(settings.matryoshka_dims)
     recorded = {**(before.settings if before else {}), "contrast": asdict(settings), "encoder": asdict(encoder.config)}
-    origin = {
-        "encoder": asdict(encoder.config),
-        "tokens": tokens.fingerprint,
-        "tokenizer": tokenizer.fingerprint,
-        "before": before.fingerprint if before else "",
-        "kept": "" if prepared.keep is None else int(np.asarray(prepared.keep).sum()),
-        "mined": "" if prepared.mined is None else hashlib.sha256(prepared.mined.tobytes()).hexdigest(),
-        "teacher": "" if teacher is None else teacher.fingerprint,
-    }
+    origin = _origin(tokens, encoder, tokenizer, prepared)
     _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
     facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
+        ended = _ended(list(phases), checkpoints, resume=resume)
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes
             encoder.scale_residuals(phase.residual_scale)
@@ -170,6 +166,7 @@ def run(
                         stage=name,
                         checkpoints=checkpoints,
                         resume=resume,
+                        ended=name in ended,
                         evaluate=retrieval.scorer(encoder, tokens, **longest, depth=phase.depth),
                         identity={**origin, "settings": _identity(phase)},
                         flops_per_token=_flops(encoder, phase, batches[name]),
@@ -184,6 +181,42 @@ def run(
             tokenizer.save(folder)
             curves.draw(folder / FILE, folder / "curves.png")
     return open_artifact(out, "model")
+
+
+def _origin(tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer, prepared: Prepared) -> dict:
+    """What a resumed run must share with the interrupted one, beside its settings."""
+    return {
+        "encoder": asdict(encoder.config),
+        "tokens": tokens.fingerprint,
+        "tokenizer": tokenizer.fingerprint,
+        "before": prepared.model.fingerprint if prepared.model else "",
+        "kept": _digest(prepared.keep),
+        "mined": _digest(prepared.mined),
+        "teacher": "" if prepared.teacher is None else prepared.teacher.fingerprint,
+    }
+
+
+def _digest(column: np.ndarray | None) -> str:
+    """SHA-256 (hex) of the values of an array, "" without one."""
+    return "" if column is None else hashlib.sha256(column.tobytes()).hexdigest()
+
+
+def _ended(phases: list[str], home: Path | None, *, resume: bool) -> list[str]:
+    """The phases whose weights a later one has started from. Without `resume`, the checkpoints of all phases are removed."""
+    if home is None:
+        return []
+    if not resume:
+        if processes.rank() == 0:
+            for name in phases:
+                disk.prune(home / name, keep=0)
+        processes.barrier()
+    there = [name for name in phases if disk.exist(home / name)]
+    ended = phases[: phases.index(there[-1])] if there else []
+    if lost := [name for name in ended if name not in there]:
+        raise CodesageError(
+            f"{home} holds checkpoints of {there[-1]}, but none of {lost[0]} before it: use --fresh, or another --out"
+        )
+    return ended
 
 
 def _print_sources(batches: dict[str, Batches]) -> None:
@@ -208,7 +241,7 @@ def expected(
     estimates, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
     for name, phase in settings.phases().items():
         if tokenizer is not None:
-            check(phase, tokens, encoder, tokenizer)
+            check(phase, tokens, encoder.config, tokenizer)
         batch = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
@@ -292,9 +325,9 @@ def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None
     return None if teacher_PW is None else torch.from_numpy(teacher_PW).to(encoder.wte.weight.device).float()
 
 
-def check(settings: Settings, tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer) -> None:
-    """CodesageError when a phase, the tokens, the encoder and the tokenizer do not fit each other."""
-    config, pairs = encoder.config, settings.batches
+def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokenizer) -> None:
+    """CodesageError when a phase, the tokens, the shape of the encoder and the tokenizer do not fit each other."""
+    pairs = settings.batches
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
         raise CodesageError(
             f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "

@@ -46,11 +46,7 @@ class SentenceEncoder:
 
     @cached_property
     def _fingerprint(self) -> str:
-        import hashlib
-
-        files = sorted(path for path in self.folder.rglob("*") if path.suffix in _HASHED)
-        lines = (f"{file.relative_to(self.folder).as_posix()} {sha256_of(file)}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return fingerprint_of(self.folder)
 
     @cached_property
     def width(self) -> int:
@@ -79,6 +75,15 @@ def load(name: str, *, device: str | None = None) -> SentenceEncoder:
     """Load the encoder `name`: "minilm", or a sentence-transformers folder. CodesageError when it is missing."""
     folder, known_as = folder_of(name)
     return SentenceEncoder(folder, name=known_as, device=device)
+
+
+def fingerprint_of(folder: Path) -> str:
+    """SHA-256 (hex) over the weights and settings in the folder of an encoder, which is not loaded."""
+    import hashlib
+
+    files = sorted(path for path in folder.rglob("*") if path.suffix in _HASHED)
+    lines = (f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def folder_of(name: str) -> tuple[Path, str]:

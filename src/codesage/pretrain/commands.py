@@ -27,7 +27,9 @@ _EndEach = Annotated[
 ]
 _MaxTokens = Annotated[int, typer.Option(min=0, help="Tokens of a window; 0: setting of the size.")]
 _BatchTokens = Annotated[int, typer.Option(min=0, help="Tokens of a batch; 0: setting of the size.")]
-_Initial = Annotated[str, typer.Option(help="Start: normal (as in the paper) or lexical. Default: that of the size.")]
+_Initial = Annotated[
+    str, typer.Option(help="Start, without --model: normal (as in the paper) or lexical. Default: that of the size.")
+]
 _PositionScale = Annotated[
     float | None,
     typer.Option(min=0, help="Length of the random directions that positions start as; 0: as --initial makes them."),
@@ -78,10 +80,13 @@ def pretrain(
 
     from codesage import recipes
     from codesage.encoder.folders import folder_of
+    from codesage.errors import CodesageError
     from codesage.pretrain import stage
     from codesage.training import processes
 
     options.check_size(size)
+    if model is not None and (initial or position_scale is not None):
+        raise CodesageError("--initial and --position-scale are for a run from new weights: leave them out, or --model")
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, tokenizer or model, out)
         recipe = recipes.naming if names else recipes.pretraining
@@ -104,11 +109,11 @@ def pretrain(
             loop=options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **changes),
             **options.given(initial=initial, position_scale=position_scale),
         )
+        before = model and folder_of(model)
         if dry_run:
-            typer.echo("\n".join(stage.dry_run(settings, opened, loaded).lines()))
+            typer.echo("\n".join(stage.dry_run(settings, opened, loaded, before=before).lines()))
             return
         home = checkpoints or options.beside(out)
-        before = model and folder_of(model)
         run = stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh, before=before)
         options.report(run, "pretrain")
 

@@ -18,15 +18,18 @@ from torch import Tensor
 from codesage.artifacts import MANIFEST, Artifact, open_artifact
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
-from codesage.encoder.config import Config
+from codesage.encoder.config import Config, load_config
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import load_encoder, save_weights
 from codesage.errors import CodesageError
 from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
 from codesage.tokenizer import Tokenizer
+from codesage.tokenizer import load as load_tokenizer
 from codesage.training import curves, estimate, loop, precision, processes, retrieval
 from codesage.training.metrics import FILE
+
+START = ("initial", "position_scale")  # settings of the first weights: of no use to a run that goes on from a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,12 @@ def run(
     """Pretrain an encoder on `tokens` and publish it at `out` (an artifact of kind "model").
 
     The encoder has the tokenizer's vocabulary. `before` is the folder of a model to start from instead of untrained weights;
-    the encoder then has its shape. `checkpoints` and `resume` are as in training.loop.train. Raises CodesageError before
-    training if the tokens were made with another tokenizer or contain nothing to learn from, if windows are longer than the
-    encoder's positions, or if the disk is too small.
+    the encoder then has its shape, and the settings in START are not used. `checkpoints` and `resume` are as in
+    training.loop.train. Raises CodesageError before training if the tokens or the model `before` have another tokenizer, if
+    the tokens contain nothing to learn from, if windows are longer than the encoder's positions, or if the disk is too small.
     """
+    settings = checked(settings, tokens, tokenizer, before)
     started = None if before is None else load_encoder(before)
-    if started is not None:
-        settings = replace(settings, encoder=started.config)
-    settings = checked(settings, tokens, tokenizer)
     batches = _Shares(examples.Batches(tokens, settings.examples))
     batches.batches.switch(-(-settings.loop.steps // 2))
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
@@ -92,7 +93,9 @@ def run(
         "max_tokens": settings.examples.max_tokens,
         "tokens": tokens.fingerprint,
     }
-    with processes.published(out, "model", settings={"pretrain": asdict(settings)}, facts=facts) as folder:
+    start = {} if before else {name: getattr(settings, name) for name in START}
+    recorded = {name: value for name, value in asdict(settings).items() if name not in START} | start
+    with processes.published(out, "model", settings={"pretrain": recorded}, facts=facts) as folder:
         facts["pretrain"] = loop.train(
             encoder,
             settings.loop,
@@ -116,7 +119,7 @@ def run(
                     "examples": asdict(settings.examples),
                     "tokens": tokens.fingerprint,
                     "tokenizer": tokenizer.fingerprint,
-                    **({} if before is None else {"before": _content(before)}),
+                    **({"start": start} if before is None else {"before": _content(before)}),
                 },
                 resume=resume,
                 flops_per_token=estimate.flops_per_token(settings.encoder, head_share=head_share, length=length),
@@ -141,13 +144,15 @@ def _content(model: Path) -> str:
     return open_artifact(model, "model", verify=False).fingerprint if (model / MANIFEST).is_file() else str(model)
 
 
-def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Settings:
-    """The settings with the tokenizer's vocabulary. Raises CodesageError if they do not fit the tokens."""
+def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, before: Path | None = None) -> Settings:
+    """The settings with the shape of the model `before` and the tokenizer's vocabulary. CodesageError if these do not fit."""
     if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
         raise CodesageError(
             f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
             "the one it was made with"
         )
+    if before is not None:
+        settings = replace(settings, encoder=_shape(before, tokenizer))
     if not len(tokens.plain):
         raise CodesageError(f"{tokens.path} holds no documents to pretrain on: build a corpus with 'codesage corpus build'")
     if settings.examples.max_tokens > settings.encoder.max_position_embeddings:
@@ -158,9 +163,25 @@ def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> Setting
     return replace(settings, encoder=replace(settings.encoder, vocab_size=tokenizer.vocab_size))
 
 
-def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer) -> estimate.Estimate:
-    """Estimate the cost of a run from its first batch and the peak speed of this device."""
-    settings = checked(settings, tokens, tokenizer)
+def _shape(model: Path, tokenizer: Tokenizer) -> Config:
+    """The shape of a model. CodesageError unless it has this tokenizer: its rows would get the meaning of other tokens."""
+    own, config = load_tokenizer(model), load_config(model)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise CodesageError(
+            f"{model} has another tokenizer ({own.vocab_size} entries) than the tokens ({tokenizer.vocab_size} entries): "
+            f"run 'codesage tokens' again with --tokenizer {model}"
+        )
+    if config.vocab_size != tokenizer.vocab_size:
+        raise CodesageError(
+            f"{model}: the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: "
+            "copy the matching tokenizer"
+        )
+    return config
+
+
+def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, *, before: Path | None = None) -> estimate.Estimate:
+    """Estimate the cost of a run from its first batch and the peak speed of this device; `before` as in `run`."""
+    settings = checked(settings, tokens, tokenizer, before)
     batch, device = examples.Batches(tokens, settings.examples).at(0), processes.device()
     length, head_share = shape_of(batch)
     encoder, step_tokens = settings.encoder, len(batch.inputs_T)

@@ -82,6 +82,11 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def exist(folder: Path) -> bool:
+    """Whether `folder` holds checkpoints, valid or damaged."""
+    return bool(_steps(folder))
+
+
 def read(path: Path) -> Checkpoint:
     """Verify all files of the checkpoint at `path` and read its state. Raises CodesageError when it is damaged."""
     open_artifact(path, KIND)

@@ -68,7 +68,8 @@ class Run(Generic[Batch]):
 
     `checkpoints` is the home of everything that must outlive a kill, one folder for each stage. The newest checkpoint there
     is resumed where `resume` says so and its settings and its `identity` (encoder, data, tokenizer: JSON values) are those of
-    this run. In the end `folder` gets metrics.jsonl.
+    this run. In the end `folder` gets metrics.jsonl. An `ended` run takes no further step, whatever its settings say: another
+    run has started from its weights.
     """
 
     stage: str
@@ -80,6 +81,7 @@ class Run(Generic[Batch]):
     at_half: Callable[[int], None] | None = None
     checkpoints: Path | None = None
     resume: bool = True
+    ended: bool = False
     identity: dict = field(default_factory=dict)
     flops_per_token: float = 0.0  # 0: unknown, no utilisation is reported
 
@@ -105,7 +107,7 @@ def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
     ):
         state.compile()
         state.start_clock()
-        while (now := state.now()).used < 1:
+        while not run.ended and (now := state.now()).used < 1:
             state.pass_half(now.used)
             stopped = state.step(next(ahead), now.used, metrics, signals)
             due = int(now.used * settings.evaluations)
@@ -162,7 +164,7 @@ class _State(Generic[Batch]):
 
     def compile(self) -> None:
         """Compile the blocks before the clock starts: a schedule by time would lose its warm-up to the compiler."""
-        if not self.settings.compile or share_used(self.settings, self.progress) >= 1:
+        if not self.settings.compile or self.run.ended or share_used(self.settings, self.progress) >= 1:
             return
         precision.compile_blocks(self.encoder)
         with torch.random.fork_rng(_on(self.device)), self.autocast(), precision.compiling():
@@ -291,11 +293,7 @@ class _State(Generic[Batch]):
         processes.barrier()
 
     def _load(self, checkpoint: disk.Checkpoint) -> None:
-        was, now = (
-            {**run, "loop": {name: value for name, value in run["loop"].items() if name not in _FREE}}
-            for run in (checkpoint.run, self.identity)
-        )
-        if difference := disk.first_difference(was, now):
+        if difference := disk.first_difference(*_comparable(checkpoint.run, self.identity)):
             raise CodesageError(f"{checkpoint.path} belongs to another run ({difference}): use --fresh, or another --out")
         disk.restore(checkpoint, self.encoder, self.optimizer)
         for name, value in checkpoint.state["progress"].items():
@@ -303,6 +301,17 @@ class _State(Generic[Batch]):
         self.guard.restore(checkpoint.state["guard"])
         if processes.rank() == 0:
             print(f"codesage: resuming from {checkpoint.path}", file=sys.stderr)
+
+
+def _comparable(was: dict, now: dict) -> tuple[dict, dict]:
+    """What must not differ between the run of a checkpoint and the one that resumes it. With the steps, the warm-up changes."""
+    longer = was["loop"].get("steps") != now["loop"]["steps"]
+    free = (*_FREE, "warmup_steps") if longer else _FREE
+    return _without(free, was), _without(free, now)
+
+
+def _without(names: tuple[str, ...], run: dict) -> dict:
+    return {**run, "loop": {name: value for name, value in run["loop"].items() if name not in names}}
 
 
 def _on(device: torch.device) -> list[torch.device]:

@@ -82,7 +82,11 @@ class Metrics:
             os.fsync(self._file.fileno())
 
     def show(self, step: int, *, loss: float, tokens: int, used: float, seconds: float) -> None:
-        """Print the live line: loss, recent tokens/s, share of the device's peak, time left."""
+        """Print the live line: loss, recent tokens/s, share of the device's peak, time left.
+
+        `used`: share of the run, over 1 when the last step ended after the time was up.
+        """
+        used = min(1.0, used)
         now, terminal = time.perf_counter(), sys.stderr.isatty()
         self._recent.append((now, tokens))
         if not self._first or now - self._shown < (0.2 if terminal else _EVERY):
