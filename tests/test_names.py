@@ -117,6 +117,88 @@ def test_functions_have_names_of_their_own_and_members_of_others_stay():
     assert [len(unit.spans) for unit in file_units.units if unit.name == "e"] == [2, 2]
 
 
+PYTHON_CLASS = """
+class A:
+    a1: int = 1
+    b1, (c1, *d1) = 2, (3, 4)
+    if b1:
+        e1 = 5
+    for f1 in [6]:
+        pass
+    (g1 := 7)
+    h1 = [local for local in [8]]
+
+    def total(self, local=9):
+        return self.a1 + A.b1 + self.c1 + self.d1[0] + self.e1 + A.f1 + self.g1 + self.h1[0] + local
+"""
+MEMBERS = {  # code, and how often each name occurs, whoever it belongs to
+    "python": (PYTHON_CLASS, dict(a1=2, b1=3, c1=2, d1=2, e1=2, f1=2, g1=2, h1=2)),
+    "php": (
+        "<?php class A { public $a1; static $b1 = 1; function __construct(private int $c1) { $this->a1 = $c1 + self::$b1; }\n"
+        "function f(A $o) { return $o->a1 + $o?->c1 + A::$b1; } }\n",
+        dict(a1=3, b1=3, c1=3),
+    ),
+    "typescript": (
+        "class A { constructor(private a1: number, readonly b1 = 1, public c1?: string) { this.a1 = a1 + b1 }\n"
+        "f() { return this.a1 + this.b1 + this.c1 }\ng(a1) { return a1 + this.c1 } }\n",
+        dict(a1=4, b1=3, c1=3),
+    ),
+    "csharp": (
+        "record R(int A1) { int B1() => this.A1 + A1; } record struct S(int C1);\nclass T { event X D1 { add {} remove {} }\n"
+        "void F(R r, S s) { D1 += r.A1 + s.C1; this.D1 += 1; var q = new { E1 = 1 }; use(q.E1); (int G1, int H1) t = (1, 2);\n"
+        "use(t.G1); } }\n",
+        dict(A1=4, C1=2, D1=3, E1=2, G1=2),
+    ),
+    "java": (
+        "record R(int a1, int... b1) { R(int a1, int... b1) { this.a1 = a1; this.b1 = b1; }\n"
+        "int f() { return this.a1 + a1() + b1[0]; }\nint g(int a1) { return a1; } }\n"
+        "class T { int h(R r) { return r.a1() + r.b1()[0]; } }\n",
+        dict(a1=7, b1=6),
+    ),
+}
+
+
+@pytest.mark.parametrize("language", MEMBERS)
+def test_what_a_class_declares_is_renamed_behind_every_receiver(language):
+    code, times = MEMBERS[language]
+    tree = tree_of(code, language)
+    file_units = units(tree)
+    members = {unit.name: len(unit.spans) for unit in file_units.units if unit.kind == "member"}
+    assert {name: members[name] for name in times} == times and file_units.fixed == ()
+    names = {unit: f"{unit.name}_{number}" for number, unit in enumerate(file_units.units)}
+    text = rename.renamed(tree, file_units, names)
+    for name in times:
+        assert not re.search(rf"[.>:]\$?{name}\b", text)
+    if language == "python":
+        space: dict = {}
+        exec(text, space)
+        made = next(one for one in space.values() if isinstance(one, type))
+        total = next(value for name, value in vars(made).items() if name.startswith("total"))
+        assert total(made()) == sum(range(1, 10))
+
+
+def test_a_parameter_property_in_a_function_keeps_its_name_apart_from_that_of_the_function():
+    code = "function f(p) { class B { constructor(private p) { use(p) } g() { return this.p } } return p }\n"
+    named = [(unit.kind, len(unit.spans)) for unit in units(tree_of(code, "typescript")).units if unit.name == "p"]
+    assert named == [("parameter", 2), ("member", 3)]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "fixed"),
+    [
+        ("python", "class A(B):\n    def f(self, a1, b1):\n        return self.a1 + b1\n", ("a1",)),
+        ("python", "class A(B):\n    pass\na1 = A.a1 = other.b1\nb1 = 1\n", ("a1",)),
+        ("php", "<?php function f($a1, $b1) { return $this->a1 + other()->b1 + $b1; }", ("a1",)),
+        ("ruby", "def f\n  a1 = b1 = 1\n  self.a1 + other.b1\nend\n", ("a1",)),
+        ("typescript", "namespace N { export const a1 = 1; const b1 = 2 }\nuse(N.a1, other.b1)\n", ("a1",)),
+        ("javascript", "var a1 = 1; class A extends B { f(b1) { return this.a1 + this.b1 + b1 } }\n", ("a1",)),
+        ("csharp", "class A { int F() { int A1 = 1; var q = new { A1 }; return q.A1; } }", ("A1",)),
+    ],
+)
+def test_a_name_stays_where_a_member_of_the_file_may_hang_on_it(language, code, fixed):
+    assert units(tree_of(code, language)).fixed == fixed
+
+
 def test_a_change_that_is_more_than_names_is_refused():
     tree = tree_of("function f(a, b) { return a - b }", "javascript")
     file_units = units(tree)

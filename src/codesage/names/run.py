@@ -144,8 +144,8 @@ def _requested_units(file: Path, file_units: FileUnits, options: Options, notice
     stay = [name for name in file_units.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
     if stay:
         notice(
-            f"{len(stay):,} names stay, because they are also keys or keyword arguments, which cannot change: "
-            f"{', '.join(stay[:5])}"
+            f"{len(stay):,} names stay, because they are also keys, keyword arguments or members that the file does not "
+            f"define: {', '.join(stay[:5])}"
         )
     missing = wanted - {unit.name for unit in file_units.units} - set(file_units.fixed)
     if missing:
