@@ -146,7 +146,7 @@ def _compare(
     report: "Report", title: str, group: "Sequence[Task]", systems: dict, dense_weight: float, *, centred: bool
 ) -> None:
     """Add the figures of clones, or of search among candidates."""
-    from codesage.evaluate import sets, stage
+    from codesage.evaluate import reports, sets, stage
 
     if isinstance(group[0], sets.CloneTask):
         report.add(title, "F1", stage.clone_detection(systems, group[0]))
@@ -154,7 +154,7 @@ def _compare(
     metric = "map" if isinstance(group[0], sets.GroupTask) else "mrr"
     searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
     figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=centred)
-    report.add(title, metric, figures, values, [one.name for one in searched])
+    report.add(title, metric, figures, values, [reports.Part(one.name, one.digest()) for one in searched])
 
 
 def _search(
@@ -166,7 +166,7 @@ def _search(
     say: "Callable[[str], None]",
 ) -> None:
     """Add the figures of search in whole repositories, and what is left out of them."""
-    from codesage.evaluate import repositories, searching
+    from codesage.evaluate import reports, repositories, searching
 
     figures, values = searching.compare(
         {name: one.for_search for name, one in systems.items()},
@@ -175,8 +175,8 @@ def _search(
         dense_weight=searching.DENSE_WEIGHT if dense_weight is None else dense_weight,
         say=say,
     )
-    names = [one.name for one in task.searched]
-    report.add(title, searching.METRIC, figures, values, names, [task.left_out] if task.missing else [])
+    parts = [reports.Part(one.name, one.digest()) for one in task.searched]
+    report.add(title, searching.METRIC, figures, values, parts, [task.left_out] if task.missing else [])
 
 
 def _classification(
