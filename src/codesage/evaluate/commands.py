@@ -1,5 +1,6 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -192,6 +193,7 @@ def _classification(
     from codesage.evaluate.models import has_weights
 
     protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
+    protocol = replace(protocol, epochs=task.epochs or protocol.epochs)
     figures = {}
     for name, path in paths.items():
         if not has_weights(path):

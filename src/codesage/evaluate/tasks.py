@@ -83,7 +83,8 @@ class ClassificationTask:
     """Pieces of code with one label each.
 
     `parts`: "train", "valid" or "test" for each piece, if the data set is split; without parts, figures are of five folds.
-    `counted`: what was left out of the data set and why, for the report.
+    `counted`: what was left out of the data set and why, for the report. `epochs`: in which the paper trains a classifier,
+    if not in as many as usual.
     """
 
     name: str
@@ -91,6 +92,7 @@ class ClassificationTask:
     labels: Sequence[str]
     parts: Sequence[str] = ()
     counted: dict[str, int] = field(default_factory=dict)
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
