@@ -1,8 +1,11 @@
 """Evaluation: all benchmarks in one command, intervals and differences, comparison of reports, and bad data."""
 
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +171,45 @@ def test_a_task_of_one_language_is_no_answer_to_another(tmp_path):
     (tmp_path / "java.jsonl").write_text('{"task": 9, "entry_point": "f", "code": "x"}\n')
     with pytest.raises(CodesageError, match="MBXP java to python has 0 queries, 4 candidates: expected one or more"):
         local.mbxp_across(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["BM25", "BM25 words", "one + BM25", "one, width 64"])
+def test_a_model_with_the_name_of_another_system_is_refused(data, name):
+    message = str(run(f"{name}=default", "--benchmarks", data).exception)
+    assert message == f"{name!r} is the name of another system: give default another name, as in one=default"
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "reason"),
+    [
+        ("--plots", "file", "is a file"),
+        ("--plots", "file/plots", "is a file"),
+        ("--out", "folder", "is a folder"),
+        ("--out", "file/a.json", "is a file"),
+        ("--out", "closed/a.json", "must not be written"),
+        ("--plots", "closed/new/plots", "must not be written"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(data, tmp_path, monkeypatch, option, place, reason):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))  # root may write
+    done = run("default", "--benchmarks", data, option, tmp_path / place)
+    assert re.fullmatch(
+        rf"{tmp_path / place} cannot be written \({tmp_path}.* {reason}\): choose another {option}", str(done.exception)
+    )
+    assert done.output == "" and sorted(one.name for one in tmp_path.iterdir()) == ["closed", "file", "folder"]
+
+
+def test_places_that_can_be_written_are_not_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("")
+    for place in ("a.json", "b.json", "new/folders/c.json", str(tmp_path / "d.json")):
+        reports.check_place(Path(place), "--out")
+    for place in (".", "new/plots"):
+        reports.check_place(Path(place), "--plots", folder=True)
 
 
 def test_two_models_of_one_name_are_refused(data):

@@ -1,5 +1,6 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
+import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from codesage.evaluate.reports import Report
     from codesage.evaluate.tasks import ClassificationTask, RepositoryTask, Task
+
+
+_TAKEN = re.compile(r"BM25( words)?|.* \+ BM25|.*, width \d+", re.DOTALL)  # names of baselines, fusions and cut vectors
 
 
 class Classifier(StrEnum):
@@ -98,9 +102,10 @@ def evaluate(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
+    _check_outputs(out, plots)
+    paths = _named(models)
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
     before, parts_before = ({}, {}) if against is None else reports.read_ranks(against)
-    paths = _named(models)
     loaded = {
         name: stage.CachedEncoder(
             encoders.load(path, precision=precision, device=device),
@@ -206,13 +211,25 @@ def _classification(
     return figures
 
 
+def _check_outputs(out: Path | None, plots: Path | None) -> None:
+    """CodesageError when the report or the plots could not be written; measuring takes minutes or hours."""
+    from codesage.evaluate import reports
+
+    if out is not None:
+        reports.check_place(out, "--out")
+    if plots is not None:
+        reports.check_place(plots, "--plots", folder=True)
+
+
 def _named(models: list[str]) -> dict[str, str]:
-    """Paths by name. CodesageError when two models have one name."""
+    """Paths by name. CodesageError when two models have one name, or one has the name of another system."""
     from codesage.errors import CodesageError
 
     paths: dict[str, str] = {}
     for model in models:
         name, path = model.partition("=")[::2] if "=" in model else (Path(model).name, model)
+        if _TAKEN.fullmatch(name):
+            raise CodesageError(f"{name!r} is the name of another system: give {path} another name, as in one={path}")
         if paths.setdefault(name, path) != path:
             raise CodesageError(f"{paths[name]} and {path} are both called {name!r}: give them names, as in one={path}")
     return paths

@@ -179,6 +179,19 @@ def changed(parts: Parts, before: Parts) -> set[str]:
     return {task for task, own in parts.items() if before.get(task) != own}
 
 
+def check_place(path: Path, option: str, *, folder: bool = False) -> None:
+    """CodesageError when the file or folder `path` could not be written: something else is there, or its folder is closed."""
+    nearest = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    is_end, is_folder = nearest == path.absolute(), nearest.is_dir()
+    reason = ""
+    if is_folder != (folder or not is_end):
+        reason = f"{nearest} is {'a folder' if is_folder else 'a file'}"
+    elif not os.access(nearest, os.W_OK):
+        reason = f"{nearest} must not be written"
+    if reason:
+        raise CodesageError(f"{path} cannot be written ({reason}): choose another {option}")
+
+
 def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
     """Write the record as JSON, and the reciprocal ranks beside it. CodesageError when they cannot be written."""
     try:
