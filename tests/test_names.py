@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from codesage import CodesageError, syntax
 from codesage.names import beam, rename, run, words
 from codesage.names.commands import names as names_command
-from codesage.names.propose import Names, Proposer, Settings
+from codesage.names.propose import Names, Proposal, Proposer, Settings
 from codesage.names.units import Unit, is_placeholder, units
 from codesage.names.windows import Text
+from codesage.syntax.tree import MAX_LINE
 
 # What the table of a language's builtins guards against, code with every kind of name, and how minifiers leave it.
 PYTHON = '''def total_price(items, tax_rate):
@@ -353,9 +354,9 @@ def test_the_command_prints_writes_and_compares(model, tmp_path):
     assert table[0].split() == ["line", "kind", "name", "proposed", "probability", "uses", "alternatives"] and len(table) == 2
     rows = [json.loads(line) for line in command(file, "--model", model, "--json").output.splitlines()]
     assert [row["proposed"] for row in rows] == ["subtotal"]
-    diff = command(file, "--model", model, "--diff").output
-    assert "-    return print(v1 * tax_rate)" in diff and "+    return print(subtotal * tax_rate)" in diff
-    assert command(file, "--model", model, "--out", "-").output == PYTHON
+    diff = command(file, "--model", model, "--diff").stdout_bytes
+    assert b"-    return print(v1 * tax_rate)\r\n" in diff and diff.endswith(b"+    return print(subtotal * tax_rate)\r\n")
+    assert command(file, "--model", model, "--out", "-").stdout_bytes == PYTHON.replace("\n", "\r\n").encode()
     command(file, "--model", model, "--out", tmp_path / "new.py")
     assert (tmp_path / "new.py").read_bytes() == PYTHON.replace("\n", "\r\n").encode()
     command(file, "--model", model, "--write")
@@ -379,6 +380,15 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
     assert "is a placeholder" in refusal(tmp_path / "a.py", "value = 1\n")
     assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
+    stays = "def f(b2):\n    return g(b2=b2)\n"
+    for options in ({"only": ("b2",)}, {"every": True}):
+        told = refusal(tmp_path / "a.py", stays.replace("def f(b2):", "for b2 in h:"), **options)
+        assert "no name can be changed (b2: also keys, keyword arguments or members" in told and "give" not in told
+    assert "placeholder such as t, a2 or var3 that can be changed (b2: also" in refusal(
+        tmp_path / "a.py", stays.replace("f(", "find(")
+    )
+    assert "(huge): expected at most 2 MB: split the file" in refusal(tmp_path / "a.py", "x = 1\n" * 400_000)
+    assert "a.js: text is nested more than 1,000 levels deep" in refusal(tmp_path / "a.js", "[" * 1_001 + "]" * 1_001)
     assert "unknown device 'gpu'" in refusal(tmp_path / "a.py", "t = 1\n", model=model, device="gpu")
     assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
     with pytest.raises(CodesageError, match="cannot be read"):
@@ -412,6 +422,19 @@ def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
     notes = []
     done = run.propose_file(file, run.Options(model=model), notice=notes.append)
     assert notes == ["4,800 of 5,000 identifiers keep their names: raise --most to name more"] and done.proposals == ()
+
+
+def test_code_in_one_long_line_is_named(tmp_path, monkeypatch, model):
+    file, code = tmp_path / "many.js", "var " + ",".join(f"a{number}={number}" for number in range(12_000)) + ";\n"
+    assert len(code) > MAX_LINE
+    file.write_text(code)
+    monkeypatch.setattr(
+        run,
+        "propose",
+        lambda proposer, tree, file_units, chosen: [Proposal(file_units.units[one], f"x{one}", 1.0) for one in chosen],
+    )
+    done = run.propose_file(file, run.Options(model=model, most=20_000))
+    assert done.renamed() == code.replace("a", "x").replace("vxr", "var")
 
 
 def test_more_names_than_asked_for_are_left(tmp_path, model):
