@@ -263,6 +263,23 @@ def test_mteb_searches_with_the_engine(adapters, encoder, task):
     assert scores["recall_at_5"] == 1.0 and scores["mrr_at_10"] > 0.7
 
 
+def test_mteb_ranks_all_candidates_of_a_query_and_no_others(adapters, encoder):
+    documents = [
+        {"id": f"d{row}", "title": "", "text": f"def read_text_{row}(path):\n    return open(path)\n"} for row in range(40)
+    ]
+    documents += [{"id": f"far{row}", "title": "", "text": f"def zip_{row}(items):\n    return items\n"} for row in range(3)]
+    engine, query = adapters.MtebSearch(encoder), [{"id": "q", "text": "read text of a path"}]
+    given = {"task_metadata": None, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    engine.index(documents, **given)
+    wanted = ["far0", "far1", "far2", "d7"]
+    ranked = engine.search(query, top_k=4, top_ranked={"q": wanted}, **given)["q"]
+    assert next(iter(ranked)) == "d7" and set(ranked) == set(wanted)
+    assert len(engine.search(query, top_k=2, top_ranked={"q": wanted}, **given)["q"]) == 2
+    assert engine.search(query, top_k=4, top_ranked={"q": []}, **given)["q"] == {}
+    assert not set(engine.search(query, top_k=4, **given)["q"]) & {"far0", "far1", "far2"}
+    engine.close()
+
+
 def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):
     with pytest.raises(CodesageError, match="unknown language 'cobol'"):
         adapters.MtebSearch(encoder, language="cobol")
