@@ -97,6 +97,7 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         ('{"code": 7, "label": 1}', "a.jsonl:1: expected text in code"),
         ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', "a.jsonl:2: expected text in code"),
         ('{"code": "", "label": 1}', "no code"),
+        ('{"code": "x", "label": 1, "code": "y"}', "a.jsonl:1: 2 columns are called 'code', expected one"),
     ):
         lines.write_text(content)
         with pytest.raises(CodesageError, match=message):
@@ -106,6 +107,23 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(lines)
     with pytest.raises(CodesageError, match="cannot be read"):
         data.read(tmp_path / "none.csv")
+
+
+def test_tables_of_spreadsheets_are_read(tmp_path):
+    for name, content in (("a.csv", "code,label\nx,y\n"), ("a.jsonl", '{"code": "x", "label": "y"}\n')):
+        (tmp_path / name).write_text(content, encoding="utf-8-sig")
+        assert data.read(tmp_path / name) == data.Labelled(["x"], ["y"])
+    table, long = tmp_path / "a.csv", "x" * 200_000
+    table.write_text(f"code,label\n{long},y\n")
+    assert data.read(table).texts == [long]
+    table.write_text("note,code,note,label\n1,x,2,y\n")  # a column that is not needed
+    assert data.read(table) == data.Labelled(["x"], ["y"])
+    for header in ("code,code,label", "label,code,label", "code,label,code"):
+        table.write_text(f"{header}\na,b,c\n")
+        with pytest.raises(CodesageError, match=r"a.csv:1: 2 columns are called '\w+', expected one: rename the others"):
+            data.read(table)
+    table.write_text("code,label,label\nx,1,2\n")
+    assert data.read(table, labelled=False).texts == ["x"]
 
 
 def test_a_head_is_applied_in_the_precision_of_its_training(tmp_path, monkeypatch):
@@ -144,6 +162,12 @@ def test_train_then_apply_from_the_command_line(tmp_path):
     done = run(app, ["apply", str(tmp_path / "head"), str(source), str(table)])
     lines = done.output.splitlines()
     assert lines[0].startswith(f"{source}: file (") and lines[1].startswith(f"{table}:1: loop (") and len(lines) == 25
+    for suffix in (".json", ".ndjson", ".JSONL"):
+        renamed = table.rename(tmp_path / f"rows{suffix}")
+        assert run(app, ["apply", str(tmp_path / "head"), str(renamed)]).output == done.output.split("\n", 1)[1].replace(
+            str(tmp_path / "rows.jsonl"), str(renamed)
+        )
+        table = renamed
     done = run(app, ["apply", str(tmp_path / "head"), str(source), "--json"])
     answer = json.loads(done.output)
     assert answer["label"] == "file" and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)

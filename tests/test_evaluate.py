@@ -1,7 +1,11 @@
 """Evaluation: all benchmarks in one command, intervals and differences, comparison of reports, and bad data."""
 
 import json
+import os
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from typer.testing import CliRunner
 from codesage import CodesageError
 from codesage.evaluate import intervals, local, reports, sets
 from codesage.evaluate.commands import evaluate
+from codesage.evaluate.tasks import GroupTask, Question, Repository, RetrievalTask, Target
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
@@ -94,14 +99,43 @@ def test_differences_are_judged_by_their_interval():
     assert reports.differences(other, {"T": {"m": [before + 0.2]}}) == ["T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"]
 
 
-def test_the_names_of_parts_are_kept_and_compared(tmp_path):
+def test_the_parts_are_kept_and_compared(tmp_path):
     values = {"T": {"m": [np.ones(2), np.zeros(3)]}, "U": {"m": [np.ones(1)]}}
-    names = {"T": ["go", "c"], "U": ["U"]}
-    reports.write(tmp_path / "a.json", {}, values, names)
+    go, c, u = (reports.Part(name, f"of {name}") for name in ("go", "c", "U"))
+    reports.write(tmp_path / "a.json", {}, values, {"T": [go, c], "U": [u]})
     ranks, parts = reports.read_ranks(tmp_path / "a.json")
-    assert parts == names and [part.tolist() for part in ranks["T"]["m"]] == [[1, 1], [0, 0, 0]]
-    assert reports.changed(names, parts) == set() == reports.changed(names, {})  # an older report has no names
-    assert reports.changed({"T": ["c", "go"], "U": ["U"], "new": ["x"]}, parts) == {"T"}
+    assert parts == {"T": [go, c], "U": [u]} and [part.tolist() for part in ranks["T"]["m"]] == [[1, 1], [0, 0, 0]]
+    assert reports.changed({"T": [go, c], "U": [u]}, parts) == set()
+    assert reports.changed({"T": [c, go], "U": [u]}, parts) == {"T"}
+    assert reports.changed({"T": [go, c], "U": [u._replace(digest="of others")]}, parts) == {"U"}
+    np.savez(tmp_path / "old.ranks.npz", **{'["T", "m", 0]': np.ones(2), '["U", "m", 0, "U"]': np.ones(1)})
+    assert reports.changed({"T": [go], "U": [u]}, reports.read_ranks(tmp_path / "old.json")[1]) == {"T", "U"}
+
+
+@pytest.mark.parametrize("change", ["query", "candidate", "answer"])
+def test_other_data_of_equal_size_are_not_compared(data, tmp_path, change):
+    changed = tmp_path / "cosqa"
+    shutil.copytree(data / "cosqa", changed)
+    file = changed / ("codebase.jsonl" if change == "candidate" else "queries.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    key = {"query": "query", "candidate": "code", "answer": "code_id"}[change]
+    rows[0][key] = rows[1][key] if change == "answer" else rows[0][key] + " more"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("static", "--benchmarks", data, "--task", "cosqa", "--out", tmp_path / "a.json")
+    done = run("static", "--benchmarks", tmp_path, "--task", "cosqa", "--against", tmp_path / "a.json")
+    assert "CoSQA, static: not compared, the queries differ" in done.output and "difference" not in done.output
+
+
+def test_digests_differ_where_what_is_measured_does():
+    task = RetrievalTask("t", ["a", "b"], ["c", "d"], [0, 1])
+    changes = [dict(queries=["a\nb"]), dict(candidates=["c", "e"]), dict(relevant=[1, 0]), dict(query_kind="code")]
+    groups = GroupTask("g", ["a"], ["1"], ["x"], ["b"], ["1"], ["y"], ("c", "go"))
+    others = [dict(query_labels=["2"]), dict(query_identities=["y"]), dict(candidate_labels=["2"]), dict(at_r=True)]
+    place = Repository("r", "me/r", "c", ".", "0" * 40, [Question("q", [Target("a.c")])])
+    moved = [dict(revision="1" * 40), dict(questions=[Question("q", [Target("a.c", (1, 2))])])]
+    for one, ways in ((task, changes), (groups, others), (place, moved)):
+        assert len({one.digest(), *(replace(one, **way).digest() for way in ways)}) == 1 + len(ways)
+        assert replace(one, name="other").digest() == one.digest()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +171,45 @@ def test_a_task_of_one_language_is_no_answer_to_another(tmp_path):
     (tmp_path / "java.jsonl").write_text('{"task": 9, "entry_point": "f", "code": "x"}\n')
     with pytest.raises(CodesageError, match="MBXP java to python has 0 queries, 4 candidates: expected one or more"):
         local.mbxp_across(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["BM25", "BM25 words", "one + BM25", "one, width 64"])
+def test_a_model_with_the_name_of_another_system_is_refused(data, name):
+    message = str(run(f"{name}=default", "--benchmarks", data).exception)
+    assert message == f"{name!r} is the name of another system: give default another name, as in one=default"
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "reason"),
+    [
+        ("--plots", "file", "is a file"),
+        ("--plots", "file/plots", "is a file"),
+        ("--out", "folder", "is a folder"),
+        ("--out", "file/a.json", "is a file"),
+        ("--out", "closed/a.json", "must not be written"),
+        ("--plots", "closed/new/plots", "must not be written"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(data, tmp_path, monkeypatch, option, place, reason):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))  # root may write
+    done = run("default", "--benchmarks", data, option, tmp_path / place)
+    assert re.fullmatch(
+        rf"{tmp_path / place} cannot be written \({tmp_path}.* {reason}\): choose another {option}", str(done.exception)
+    )
+    assert done.output == "" and sorted(one.name for one in tmp_path.iterdir()) == ["closed", "file", "folder"]
+
+
+def test_places_that_can_be_written_are_not_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("")
+    for place in ("a.json", "b.json", "new/folders/c.json", str(tmp_path / "d.json")):
+        reports.check_place(Path(place), "--out")
+    for place in (".", "new/plots"):
+        reports.check_place(Path(place), "--plots", folder=True)
 
 
 def test_two_models_of_one_name_are_refused(data):

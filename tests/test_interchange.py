@@ -111,6 +111,78 @@ def test_masked_lm_gives_our_logits_and_loss_and_trains(hub, tmp_path):
     assert load_encoder(tmp_path).config == encoder.config
 
 
+def numpy_states(state, ids_L, heads):
+    """Last hidden states (L, D) of one document, in plain numpy, from tensors in the published layout."""
+    state = {name: value.double().numpy() for name, value in state.items()}
+
+    def norm(x_LD, name):
+        centred_LD = x_LD - x_LD.mean(1, keepdims=True)
+        scaled_LD = centred_LD / np.sqrt((centred_LD**2).mean(1, keepdims=True) + 1e-5)
+        return scaled_LD * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    def linear(x_LD, name):
+        return x_LD @ state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    x_LD = state["wte.weight"][ids_L] + state["wpe.weight"][: len(ids_L)]
+    for layer in range(sum(name.endswith("c_attn.bias") for name in state)):
+        own = f"h.{layer}"
+        q, k, v = (
+            part.reshape(len(ids_L), heads, -1)
+            for part in np.split(linear(norm(x_LD, f"{own}.ln_1"), f"{own}.attn.c_attn"), 3, 1)
+        )
+        shares_HQK = np.exp(np.einsum("qhd,khd->hqk", q, k) / np.sqrt(q.shape[2]))
+        shares_HQK /= shares_HQK.sum(2, keepdims=True)
+        x_LD = x_LD + linear(np.einsum("hqk,khd->qhd", shares_HQK, v).reshape(len(ids_L), -1), f"{own}.attn.c_proj")
+        inner = linear(norm(x_LD, f"{own}.ln_2"), f"{own}.mlp.c_fc")
+        inner = inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3))) / 2
+        x_LD = x_LD + linear(inner, f"{own}.mlp.c_proj")
+    return norm(x_LD, "ln_f")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_pooler_and_classification_are_those_of_a_numpy_forward(hub, tmp_path, side):
+    from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+    base = AutoModel.from_pretrained(hub)
+    model = AutoModelForSequenceClassification.from_pretrained(hub, num_labels=3)
+    assert type(
+        model
+    ).__name__ == "CodesageForSequenceClassification" and model.classifier.weight.detach().std() == pytest.approx(0.02, 0.3)
+    batch = AutoTokenizer.from_pretrained(hub)(TEXTS, truncation=True, padding=True, padding_side=side, return_tensors="pt")
+    real = batch["attention_mask"].bool()
+    documents = [ids_L[mask_L].tolist() for ids_L, mask_L in zip(batch["input_ids"], real, strict=True)]
+    pooled_BD = np.stack([numpy_states(base.state_dict(), ids, heads=4).mean(0) for ids in documents])
+    np.testing.assert_allclose(base(**batch).pooler_output.detach(), pooled_BD, atol=1e-5)
+    np.testing.assert_allclose(base(**batch, return_dict=False)[1].detach(), pooled_BD, atol=1e-5)
+    logits_BC = pooled_BD @ model.classifier.weight.detach().numpy().T + model.classifier.bias.detach().numpy()
+    labels = torch.arange(len(TEXTS)) % 3
+    output = model(**batch, labels=labels)
+    np.testing.assert_allclose(output.logits.detach(), logits_BC, atol=1e-5)
+    torch.testing.assert_close(output.loss, F.cross_entropy(output.logits, labels))
+    assert [one.shape for one in model(**batch, return_dict=False)] == [(len(TEXTS), 3)]
+    model.train()(**batch, labels=labels).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.eval().save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    np.testing.assert_allclose(again(**batch).logits.detach(), logits_BC, atol=1e-5)
+    torch.testing.assert_close(load_encoder(tmp_path).wte.weight, load_encoder(hub).wte.weight, rtol=0, atol=0)
+
+
+def test_a_document_of_padding_alone_has_a_pooled_vector_of_zeros(hub):
+    from transformers import AutoModel
+
+    output = AutoModel.from_pretrained(hub)(torch.tensor([[5, 6], [7, 8]]), torch.tensor([[1, 1], [0, 0]]))
+    assert output.pooler_output[0].any() and not output.pooler_output[1].any()
+
+
+def test_the_dropout_of_a_classifier_is_its_own_or_that_of_the_residual_stream(hub):
+    from transformers import AutoModelForSequenceClassification
+
+    own = AutoModelForSequenceClassification.from_pretrained(hub, classifier_dropout=0.0)
+    default = AutoModelForSequenceClassification.from_pretrained(hub, residual_dropout_prob=0.3)
+    assert (own.dropout.p, default.dropout.p) == (0.0, 0.3)
+
+
 def test_sentence_transformers_there_and_back(source, hub, tmp_path):
     from sentence_transformers import SentenceTransformer
 
@@ -187,8 +259,8 @@ def test_bad_sources_are_one_line(source, tmp_path):
         export_hub(tmp_path, tmp_path / "out")
 
 
-AUTOS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")
-AUTOMATIC = ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM"]
+AUTOS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification")
+AUTOMATIC = ["CodesageConfig", "CodesageModel", "CodesageForMaskedLM", "CodesageForSequenceClassification"]
 
 
 def test_the_auto_classes_only_need_codesage_to_be_imported(hub):
@@ -198,8 +270,8 @@ def test_the_auto_classes_only_need_codesage_to_be_imported(hub):
     assert [type(getattr(transformers, auto).from_pretrained(hub)).__name__ for auto in AUTOS] == AUTOMATIC
     code = (
         "import sys, transformers.models.auto.modeling_auto, codesage\n"
-        "from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM\n"
-        "for auto in (AutoConfig, AutoModel, AutoModelForMaskedLM): print(type(auto.from_pretrained(sys.argv[1])).__name__)"
+        "import transformers\n"
+        f"for auto in {AUTOS}: print(type(getattr(transformers, auto).from_pretrained(sys.argv[1])).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(hub)], check=False, capture_output=True, text=True)
     assert done.stdout.split() == AUTOMATIC, done.stderr
@@ -261,6 +333,23 @@ def test_mteb_searches_with_the_engine(adapters, encoder, task):
     scores = adapters.scores(engine, adapters.task_of(task))
     engine.close()
     assert scores["recall_at_5"] == 1.0 and scores["mrr_at_10"] > 0.7
+
+
+def test_mteb_ranks_all_candidates_of_a_query_and_no_others(adapters, encoder):
+    documents = [
+        {"id": f"d{row}", "title": "", "text": f"def read_text_{row}(path):\n    return open(path)\n"} for row in range(40)
+    ]
+    documents += [{"id": f"far{row}", "title": "", "text": f"def zip_{row}(items):\n    return items\n"} for row in range(3)]
+    engine, query = adapters.MtebSearch(encoder), [{"id": "q", "text": "read text of a path"}]
+    given = {"task_metadata": None, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    engine.index(documents, **given)
+    wanted = ["far0", "far1", "far2", "d7"]
+    ranked = engine.search(query, top_k=4, top_ranked={"q": wanted}, **given)["q"]
+    assert next(iter(ranked)) == "d7" and set(ranked) == set(wanted)
+    assert len(engine.search(query, top_k=2, top_ranked={"q": wanted}, **given)["q"]) == 2
+    assert engine.search(query, top_k=4, top_ranked={"q": []}, **given)["q"] == {}
+    assert not set(engine.search(query, top_k=4, **given)["q"]) & {"far0", "far1", "far2"}
+    engine.close()
 
 
 def test_mteb_with_an_unknown_language_is_one_line(adapters, encoder):

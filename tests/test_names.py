@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from codesage import CodesageError, syntax
 from codesage.names import beam, rename, run, words
 from codesage.names.commands import names as names_command
-from codesage.names.propose import Names, Proposer, Settings
+from codesage.names.propose import Names, Proposal, Proposer, Settings
 from codesage.names.units import Unit, is_placeholder, units
 from codesage.names.windows import Text
+from codesage.syntax.tree import MAX_LINE
 
 # What the table of a language's builtins guards against, code with every kind of name, and how minifiers leave it.
 PYTHON = '''def total_price(items, tax_rate):
@@ -115,6 +116,88 @@ def test_functions_have_names_of_their_own_and_members_of_others_stay():
     assert file_units.fixed == ("size",)
     file_units = units(tree_of("var e = 1; function f() { return e } function g(e) { return e }", "javascript"))
     assert [len(unit.spans) for unit in file_units.units if unit.name == "e"] == [2, 2]
+
+
+PYTHON_CLASS = """
+class A:
+    a1: int = 1
+    b1, (c1, *d1) = 2, (3, 4)
+    if b1:
+        e1 = 5
+    for f1 in [6]:
+        pass
+    (g1 := 7)
+    h1 = [local for local in [8]]
+
+    def total(self, local=9):
+        return self.a1 + A.b1 + self.c1 + self.d1[0] + self.e1 + A.f1 + self.g1 + self.h1[0] + local
+"""
+MEMBERS = {  # code, and how often each name occurs, whoever it belongs to
+    "python": (PYTHON_CLASS, dict(a1=2, b1=3, c1=2, d1=2, e1=2, f1=2, g1=2, h1=2)),
+    "php": (
+        "<?php class A { public $a1; static $b1 = 1; function __construct(private int $c1) { $this->a1 = $c1 + self::$b1; }\n"
+        "function f(A $o) { return $o->a1 + $o?->c1 + A::$b1; } }\n",
+        dict(a1=3, b1=3, c1=3),
+    ),
+    "typescript": (
+        "class A { constructor(private a1: number, readonly b1 = 1, public c1?: string) { this.a1 = a1 + b1 }\n"
+        "f() { return this.a1 + this.b1 + this.c1 }\ng(a1) { return a1 + this.c1 } }\n",
+        dict(a1=4, b1=3, c1=3),
+    ),
+    "csharp": (
+        "record R(int A1) { int B1() => this.A1 + A1; } record struct S(int C1);\nclass T { event X D1 { add {} remove {} }\n"
+        "void F(R r, S s) { D1 += r.A1 + s.C1; this.D1 += 1; var q = new { E1 = 1 }; use(q.E1); (int G1, int H1) t = (1, 2);\n"
+        "use(t.G1); } }\n",
+        dict(A1=4, C1=2, D1=3, E1=2, G1=2),
+    ),
+    "java": (
+        "record R(int a1, int... b1) { R(int a1, int... b1) { this.a1 = a1; this.b1 = b1; }\n"
+        "int f() { return this.a1 + a1() + b1[0]; }\nint g(int a1) { return a1; } }\n"
+        "class T { int h(R r) { return r.a1() + r.b1()[0]; } }\n",
+        dict(a1=7, b1=6),
+    ),
+}
+
+
+@pytest.mark.parametrize("language", MEMBERS)
+def test_what_a_class_declares_is_renamed_behind_every_receiver(language):
+    code, times = MEMBERS[language]
+    tree = tree_of(code, language)
+    file_units = units(tree)
+    members = {unit.name: len(unit.spans) for unit in file_units.units if unit.kind == "member"}
+    assert {name: members[name] for name in times} == times and file_units.fixed == ()
+    names = {unit: f"{unit.name}_{number}" for number, unit in enumerate(file_units.units)}
+    text = rename.renamed(tree, file_units, names)
+    for name in times:
+        assert not re.search(rf"[.>:]\$?{name}\b", text)
+    if language == "python":
+        space: dict = {}
+        exec(text, space)
+        made = next(one for one in space.values() if isinstance(one, type))
+        total = next(value for name, value in vars(made).items() if name.startswith("total"))
+        assert total(made()) == sum(range(1, 10))
+
+
+def test_a_parameter_property_in_a_function_keeps_its_name_apart_from_that_of_the_function():
+    code = "function f(p) { class B { constructor(private p) { use(p) } g() { return this.p } } return p }\n"
+    named = [(unit.kind, len(unit.spans)) for unit in units(tree_of(code, "typescript")).units if unit.name == "p"]
+    assert named == [("parameter", 2), ("member", 3)]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "fixed"),
+    [
+        ("python", "class A(B):\n    def f(self, a1, b1):\n        return self.a1 + b1\n", ("a1",)),
+        ("python", "class A(B):\n    pass\na1 = A.a1 = other.b1\nb1 = 1\n", ("a1",)),
+        ("php", "<?php function f($a1, $b1) { return $this->a1 + other()->b1 + $b1; }", ("a1",)),
+        ("ruby", "def f\n  a1 = b1 = 1\n  self.a1 + other.b1\nend\n", ("a1",)),
+        ("typescript", "namespace N { export const a1 = 1; const b1 = 2 }\nuse(N.a1, other.b1)\n", ("a1",)),
+        ("javascript", "var a1 = 1; class A extends B { f(b1) { return this.a1 + this.b1 + b1 } }\n", ("a1",)),
+        ("csharp", "class A { int F() { int A1 = 1; var q = new { A1 }; return q.A1; } }", ("A1",)),
+    ],
+)
+def test_a_name_stays_where_a_member_of_the_file_may_hang_on_it(language, code, fixed):
+    assert units(tree_of(code, language)).fixed == fixed
 
 
 def test_a_change_that_is_more_than_names_is_refused():
@@ -271,9 +354,9 @@ def test_the_command_prints_writes_and_compares(model, tmp_path):
     assert table[0].split() == ["line", "kind", "name", "proposed", "probability", "uses", "alternatives"] and len(table) == 2
     rows = [json.loads(line) for line in command(file, "--model", model, "--json").output.splitlines()]
     assert [row["proposed"] for row in rows] == ["subtotal"]
-    diff = command(file, "--model", model, "--diff").output
-    assert "-    return print(v1 * tax_rate)" in diff and "+    return print(subtotal * tax_rate)" in diff
-    assert command(file, "--model", model, "--out", "-").output == PYTHON
+    diff = command(file, "--model", model, "--diff").stdout_bytes
+    assert b"-    return print(v1 * tax_rate)\r\n" in diff and diff.endswith(b"+    return print(subtotal * tax_rate)\r\n")
+    assert command(file, "--model", model, "--out", "-").stdout_bytes == PYTHON.replace("\n", "\r\n").encode()
     command(file, "--model", model, "--out", tmp_path / "new.py")
     assert (tmp_path / "new.py").read_bytes() == PYTHON.replace("\n", "\r\n").encode()
     command(file, "--model", model, "--write")
@@ -297,6 +380,15 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
     assert "is a placeholder" in refusal(tmp_path / "a.py", "value = 1\n")
     assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
+    stays = "def f(b2):\n    return g(b2=b2)\n"
+    for options in ({"only": ("b2",)}, {"every": True}):
+        told = refusal(tmp_path / "a.py", stays.replace("def f(b2):", "for b2 in h:"), **options)
+        assert "no name can be changed (b2: also keys, keyword arguments or members" in told and "give" not in told
+    assert "placeholder such as t, a2 or var3 that can be changed (b2: also" in refusal(
+        tmp_path / "a.py", stays.replace("f(", "find(")
+    )
+    assert "(huge): expected at most 2 MB: split the file" in refusal(tmp_path / "a.py", "x = 1\n" * 400_000)
+    assert "a.js: text is nested more than 1,000 levels deep" in refusal(tmp_path / "a.js", "[" * 1_001 + "]" * 1_001)
     assert "unknown device 'gpu'" in refusal(tmp_path / "a.py", "t = 1\n", model=model, device="gpu")
     assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
     with pytest.raises(CodesageError, match="cannot be read"):
@@ -330,6 +422,19 @@ def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
     notes = []
     done = run.propose_file(file, run.Options(model=model), notice=notes.append)
     assert notes == ["4,800 of 5,000 identifiers keep their names: raise --most to name more"] and done.proposals == ()
+
+
+def test_code_in_one_long_line_is_named(tmp_path, monkeypatch, model):
+    file, code = tmp_path / "many.js", "var " + ",".join(f"a{number}={number}" for number in range(12_000)) + ";\n"
+    assert len(code) > MAX_LINE
+    file.write_text(code)
+    monkeypatch.setattr(
+        run,
+        "propose",
+        lambda proposer, tree, file_units, chosen: [Proposal(file_units.units[one], f"x{one}", 1.0) for one in chosen],
+    )
+    done = run.propose_file(file, run.Options(model=model, most=20_000))
+    assert done.renamed() == code.replace("a", "x").replace("vxr", "var")
 
 
 def test_more_names_than_asked_for_are_left(tmp_path, model):

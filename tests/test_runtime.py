@@ -66,6 +66,18 @@ def test_shape_type_order_and_length(models, precision):
     assert model.max_tokens == 200
 
 
+@pytest.mark.parametrize("precision", ["torch", "fp32", "int8"])
+@pytest.mark.parametrize("kind", ["code", "text"])
+def test_a_lone_surrogate_is_read_as_a_question_mark(models, precision, kind):
+    model = models[precision]
+    given, read = ["\ud800 x", "y = 1", "é \udfff"], ["? x", "y = 1", "é ?"]
+    np.testing.assert_array_equal(model.encode(given, kind=kind), model.encode(read, kind=kind))
+    assert model.token_ids(given, kind=kind) == model.token_ids(read, kind=kind)
+    assert model.token_counts(given) == model.token_counts(read)
+    with pytest.raises(TypeError):
+        model.token_ids(["x", 7])
+
+
 def test_texts_are_cut_sooner_than_code(models):
     long = "value next " * 200
     model = models["fp32"]

@@ -105,6 +105,15 @@ def test_fused_scores_are_sums_of_standardised_ones():
     assert (np.argsort(-scores["m + BM25"][1]) == np.argsort(-scores["m"][1])).all()
 
 
+def test_a_query_without_words_scores_0():
+    candidates = ["read a file", "write", "???"]
+    given = ["", "???", "\n", "🙂", "unknown", "write"]
+    scores = stage.BM25(candidates).scores(given)
+    assert scores.shape == (6, 3) and not scores[:5].any() and scores[5].argmax() == 1
+    ranks = stage.ranked({}, tasks.RetrievalTask("t", given, candidates, [0] * 5 + [1]))["BM25"]
+    assert ranks.tolist() == [3] * 5 + [1]  # ties count against the answer
+
+
 def test_standardised_scores_do_not_depend_on_the_scale():
     scores = np.random.default_rng(0).normal(size=(3, 20)).astype(np.float32)
     np.testing.assert_allclose(stage.standardised(5 + 3 * scores), stage.standardised(scores), atol=1e-5)

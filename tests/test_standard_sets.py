@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from codesage import CodesageError
 from codesage.classify import training
+from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.evaluate import features, models, sets, stage
@@ -219,6 +220,23 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
     assert all((value == before[name]).all() for name, value in encoder.state_dict().items())  # the caller's is unchanged
     folds = training.trained(encoder, documents, labels, (), replace(quick, seeds=1, epochs=1))
     assert len(folds.macro_f1) == training.FOLDS
+
+
+@pytest.mark.parametrize(("classifier", "epochs"), [("frozen", [10, 2]), ("finetuned", [5, 2])])
+def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, classifier, epochs):
+    given = []
+
+    def trained(encoder, ids, labels, parts, protocol):
+        given.append(protocol.epochs)
+        return Validated([], (1.0,), (1.0,))
+
+    monkeypatch.setattr(training, "trained", trained)
+    app = typer.Typer()
+    app.command()(evaluate)
+    words = ["default", "--data", str(data), "--task", "defect", "--task", "runtime-error", "--classifier", classifier]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert given == epochs
 
 
 @pytest.mark.parametrize(

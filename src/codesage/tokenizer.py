@@ -35,6 +35,11 @@ class Settings:
     max_token_length: int = 24  # in characters; keeps rows of dashes and licence phrases out of the vocabulary
 
 
+def sound(text: str) -> str:
+    """`text` with `?` for lone surrogates, which are not valid text; JSON can hold them."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Tokenizer:
     """A trained tokenizer: `encode` for whole texts, `encode_pieces` for deobfuscation."""
 
@@ -74,12 +79,17 @@ class Tokenizer:
         if max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}, expected at least 1")
         reach = max_tokens * self.longest_token
-        encodings = self._tokenizer.encode_batch_fast([text[:reach] for text in texts], add_special_tokens=False)
-        return [[*encoding.ids[: max_tokens - 1], self.end_id] for encoding in encodings]
+        return [[*ids[: max_tokens - 1], self.end_id] for ids in self.encode_pieces([text[:reach] for text in texts])]
 
     def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
         """Ids of each piece by itself, with nothing appended: an identifier is tokenised without its context."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)]
+        try:
+            encodings = self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
+        except TypeError:  # the library refuses lone surrogates
+            if not all(isinstance(piece, str) for piece in pieces):
+                raise
+            encodings = self._tokenizer.encode_batch_fast(list(map(sound, pieces)), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, special tokens included."""

@@ -51,7 +51,10 @@ def train(
 @app.command()
 def apply(
     head: Annotated[Path, typer.Argument(help="A folder that 'codesage classify train' wrote.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Source files, or CSV and JSON lines with a column of code.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Source files, or CSV and JSON lines (.csv, .jsonl, .ndjson, .json) with a column of code."),
+    ],
     model: _Model = None,
     device: _Device = "auto",
     code_column: _CodeColumn = "code",
@@ -86,7 +89,7 @@ def apply(
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in (".csv", ".jsonl")
+    return file.suffix.lower() in (".csv", ".jsonl", ".json", ".ndjson")
 
 
 def _text(file: Path) -> str:

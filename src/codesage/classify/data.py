@@ -7,11 +7,13 @@ that names file and line, since leaving it out would change what is measured.
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.errors import CodesageError
+
+_LONGEST_FIELD = 2**31 - 1  # characters of a CSV field; the library's default is 131,072
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,12 @@ class Labelled:
 def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool = True) -> Labelled:
     """The rows of `file`: CSV by its suffix, JSON lines otherwise; `code` and `label` name the columns.
 
-    CodesageError when the file cannot be read, holds no row, a row lacks a column, or has code that is empty.
+    CodesageError when the file cannot be read, holds no row, has a column twice, or a row lacks one or has code that is empty.
     """
+    needed = (code, label) if labelled else (code,)
     texts, labels = [], []
-    for number, row in _rows(file):
-        missing = [name for name in (code, label) if (labelled or name == code) and row.get(name) in (None, "")]
+    for number, row in _rows(file, needed):
+        missing = [name for name in needed if row.get(name) in (None, "")]
         if missing:
             raise CodesageError(
                 f"{file}:{number}: no {' and no '.join(missing)}: name the columns with --code-column and --label-column"
@@ -47,28 +50,41 @@ def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool
     return Labelled(texts, labels)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict]]:
+def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict]]:
+    """Rows by the names of their columns, with the line of each. `needed`: columns that must not occur twice."""
     try:
-        with open(file, encoding="utf-8", newline="") as opened:
+        with open(file, encoding="utf-8-sig", newline="") as opened:  # Excel writes a byte order mark
             if file.suffix.lower() == ".csv":
+                csv.field_size_limit(_LONGEST_FIELD)
                 reader = csv.DictReader(opened)
+                _check_columns(f"{file}:1", reader.fieldnames or (), needed)
                 for row in reader:
                     yield reader.line_num, row
                 return
             for number, line in enumerate(opened, start=1):
                 if line.strip():
-                    yield number, _object(file, number, line)
+                    yield number, _object(f"{file}:{number}", line, needed)
     except OSError as error:
         raise CodesageError(f"{file} cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise CodesageError(f"{file} is not readable as UTF-8 text with rows ({error})") from None
 
 
-def _object(file: Path, number: int, line: str) -> dict:
+def _object(place: str, line: str, needed: Sequence[str]) -> dict:
+    def checked(pairs: list[tuple[str, object]]) -> dict:
+        _check_columns(place, [name for name, _ in pairs], needed)
+        return dict(pairs)
+
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=checked)
     except ValueError as error:
-        raise CodesageError(f"{file}:{number}: {error}: expected a JSON object in each line") from None
+        raise CodesageError(f"{place}: {error}: expected a JSON object in each line") from None
     if not isinstance(row, dict):
-        raise CodesageError(f"{file}:{number}: expected a JSON object in each line, not {type(row).__name__}")
+        raise CodesageError(f"{place}: expected a JSON object in each line, not {type(row).__name__}")
     return row
+
+
+def _check_columns(place: str, columns: Sequence[str], needed: Sequence[str]) -> None:
+    twice = next((name for name in needed if columns.count(name) > 1), None)
+    if twice is not None:
+        raise CodesageError(f"{place}: {columns.count(twice)} columns are called {twice!r}, expected one: rename the others")

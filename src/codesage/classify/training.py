@@ -1,8 +1,8 @@
 """Train a classifier as the paper does (section 4.2): a linear layer on the pooled vector, with the encoder frozen or not.
 
 In: an encoder, token ids and labels in three parts. Out: macro F1 on the test part, for each seed. AdamW, linear decay, batches
-of 32: rate 1e-3 and ten epochs for the frozen encoder, 1e-5 and five for all weights; the epoch that is best on the validation
-part counts. Shapes: B rows of a batch, D width, C labels.
+of 32: rate 1e-3 and ten epochs for the frozen encoder, 1e-5 and five for all weights, two epochs for either where the task says
+so; the epoch that is best on the validation part counts. Shapes: B rows of a batch, D width, C labels.
 """
 
 from collections.abc import Sequence

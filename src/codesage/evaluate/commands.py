@@ -1,5 +1,7 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
+import re
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
 
     from codesage.evaluate.reports import Report
     from codesage.evaluate.tasks import ClassificationTask, RepositoryTask, Task
+
+
+_TAKEN = re.compile(r"BM25( words)?|.* \+ BM25|.*, width \d+", re.DOTALL)  # names of baselines, fusions and cut vectors
 
 
 class Classifier(StrEnum):
@@ -97,9 +102,10 @@ def evaluate(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
+    _check_outputs(out, plots)
+    paths = _named(models)
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
     before, parts_before = ({}, {}) if against is None else reports.read_ranks(against)
-    paths = _named(models)
     loaded = {
         name: stage.CachedEncoder(
             encoders.load(path, precision=precision, device=device),
@@ -146,7 +152,7 @@ def _compare(
     report: "Report", title: str, group: "Sequence[Task]", systems: dict, dense_weight: float, *, centred: bool
 ) -> None:
     """Add the figures of clones, or of search among candidates."""
-    from codesage.evaluate import sets, stage
+    from codesage.evaluate import reports, sets, stage
 
     if isinstance(group[0], sets.CloneTask):
         report.add(title, "F1", stage.clone_detection(systems, group[0]))
@@ -154,7 +160,7 @@ def _compare(
     metric = "map" if isinstance(group[0], sets.GroupTask) else "mrr"
     searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
     figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=centred)
-    report.add(title, metric, figures, values, [one.name for one in searched])
+    report.add(title, metric, figures, values, [reports.Part(one.name, one.digest()) for one in searched])
 
 
 def _search(
@@ -166,7 +172,7 @@ def _search(
     say: "Callable[[str], None]",
 ) -> None:
     """Add the figures of search in whole repositories, and what is left out of them."""
-    from codesage.evaluate import repositories, searching
+    from codesage.evaluate import reports, repositories, searching
 
     figures, values = searching.compare(
         {name: one.for_search for name, one in systems.items()},
@@ -175,8 +181,8 @@ def _search(
         dense_weight=searching.DENSE_WEIGHT if dense_weight is None else dense_weight,
         say=say,
     )
-    names = [one.name for one in task.searched]
-    report.add(title, searching.METRIC, figures, values, names, [task.left_out] if task.missing else [])
+    parts = [reports.Part(one.name, one.digest()) for one in task.searched]
+    report.add(title, searching.METRIC, figures, values, parts, [task.left_out] if task.missing else [])
 
 
 def _classification(
@@ -192,6 +198,7 @@ def _classification(
     from codesage.evaluate.models import has_weights
 
     protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
+    protocol = replace(protocol, epochs=task.epochs or protocol.epochs)
     figures = {}
     for name, path in paths.items():
         if not has_weights(path):
@@ -204,13 +211,25 @@ def _classification(
     return figures
 
 
+def _check_outputs(out: Path | None, plots: Path | None) -> None:
+    """CodesageError when the report or the plots could not be written; measuring takes minutes or hours."""
+    from codesage.evaluate import reports
+
+    if out is not None:
+        reports.check_place(out, "--out")
+    if plots is not None:
+        reports.check_place(plots, "--plots", folder=True)
+
+
 def _named(models: list[str]) -> dict[str, str]:
-    """Paths by name. CodesageError when two models have one name."""
+    """Paths by name. CodesageError when two models have one name, or one has the name of another system."""
     from codesage.errors import CodesageError
 
     paths: dict[str, str] = {}
     for model in models:
         name, path = model.partition("=")[::2] if "=" in model else (Path(model).name, model)
+        if _TAKEN.fullmatch(name):
+            raise CodesageError(f"{name!r} is the name of another system: give {path} another name, as in one={path}")
         if paths.setdefault(name, path) != path:
             raise CodesageError(f"{paths[name]} and {path} are both called {name!r}: give them names, as in one={path}")
     return paths

@@ -6,7 +6,8 @@ Needs the extra `mteb`.
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +26,14 @@ from codesage.errors import CodesageError
 from codesage.evaluate.tasks import RetrievalTask
 from codesage.languages import LANGUAGES
 from codesage.search import query as engine
+from codesage.search.filters import ALL, Filter, Texts
 from codesage.search.index import Index
 from codesage.search.ranking import Rules
+from codesage.search.view import View
 
 _SUFFIXES = {name: language.suffixes[0] for name, language in LANGUAGES.items()}
+
+_EVERY = 1_000_000  # hits: all chunks of the documents that a query is about
 
 
 class MtebEncoder(AbsEncoder):
@@ -135,11 +140,24 @@ class MtebSearch:
         return Index.open(folder / "tree", folder=folder / "index", encoder=self._encoder)
 
     def _ranked(self, index: Index, query: str, top_k: int, only: list[str] | None) -> dict[str, float]:
+        where, most = ALL, 2 * top_k
+        if only is not None:
+            wanted = set(only)
+            where, most = _Files(files={name for name, identity in self._identities.items() if identity in wanted}), _EVERY
         scores: dict[str, float] = {}
-        for hit in engine.search(index, self._encoder, query, top=2 * top_k, rules=Rules(floor=False)):
+        for hit in engine.search(index, self._encoder, query, top=most, where=where, rules=Rules(floor=False)):
             scores.setdefault(self._identities[hit.chunk.path], float(hit.score))
-        allowed = {identity: score for identity, score in scores.items() if only is None or identity in only}
-        return dict(list(allowed.items())[:top_k])
+        return dict(list(scores.items())[:top_k])
+
+
+@dataclass(frozen=True, slots=True)
+class _Files(Filter):
+    """A filter that only chunks of these files pass."""
+
+    files: Collection[str] = ()
+
+    def allowed(self, view: View, texts: Texts) -> np.ndarray:
+        return np.array([path in self.files for path in view.paths], bool)
 
 
 def task_of(task: RetrievalTask) -> AbsTaskRetrieval:

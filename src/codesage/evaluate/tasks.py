@@ -4,8 +4,10 @@ In: nothing. Out: the types that the loaders (local.py, standard.py, packages.py
 searching.py measure. A task without items raises a CodesageError when it is created, since there would be nothing to measure.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from codesage.errors import CodesageError
@@ -29,6 +31,10 @@ class RetrievalTask:
     def __post_init__(self) -> None:
         _require(self.name, queries=self.queries, candidates=self.candidates)
 
+    def digest(self) -> str:
+        """Of the queries, the candidates and the answers."""
+        return _digest(self.queries, self.candidates, self.relevant, [self.query_kind, *self.languages])
+
 
 @dataclass(frozen=True, slots=True)
 class GroupTask:
@@ -51,6 +57,13 @@ class GroupTask:
     def __post_init__(self) -> None:
         _require(self.name, queries=self.queries, candidates=self.candidates)
 
+    def digest(self) -> str:
+        """Of the queries, the candidates and the answers."""
+        queries = (self.queries, self.query_labels, self.query_identities)
+        return _digest(
+            *queries, self.candidates, self.candidate_labels, self.candidate_identities, [self.at_r, *self.languages]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CloneTask:
@@ -70,7 +83,8 @@ class ClassificationTask:
     """Pieces of code with one label each.
 
     `parts`: "train", "valid" or "test" for each piece, if the data set is split; without parts, figures are of five folds.
-    `counted`: what was left out of the data set and why, for the report.
+    `counted`: what was left out of the data set and why, for the report. `epochs`: in which the paper trains a classifier,
+    if not in as many as usual.
     """
 
     name: str
@@ -78,6 +92,7 @@ class ClassificationTask:
     labels: Sequence[str]
     parts: Sequence[str] = ()
     counted: dict[str, int] = field(default_factory=dict)
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
@@ -112,6 +127,10 @@ class Repository:
     questions: Sequence[Question]
     published: dict[str, float] = field(default_factory=dict)
 
+    def digest(self) -> str:
+        """Of the questions, their targets, and the revision that is searched."""
+        return _digest([self.root, self.revision], map(astuple, self.questions))
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoryTask:
@@ -141,6 +160,16 @@ class RepositoryTask:
             f"{self.name}: {len(here):,} of {len(self.repositories):,} repositories with "
             f"{sum(len(one.questions) for one in here):,} of {queries:,} queries; not there: {', '.join(self.missing)}"
         )
+
+
+def _digest(*columns: Iterable) -> str:
+    """16 hex digits that differ where a value or its place does."""
+    hashed = hashlib.sha256()
+    for column in columns:
+        for value in column:
+            hashed.update(json.dumps(value, default=str).encode() + b"\n")
+        hashed.update(b"\n")
+    return hashed.hexdigest()[:16]
 
 
 def _require(name: str, **items: Sequence) -> None:

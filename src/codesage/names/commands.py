@@ -39,11 +39,11 @@ def names(
     if diff or write or out is not None:
         text = done.renamed()
         if diff:
-            typer.echo(done.diff(text), nl=False)
+            typer.echo(done.diff(text).encode(), nl=False)
         if write:
             run.write(file, text, like=file)
         if out is not None:
-            typer.echo(text, nl=False) if str(out) == "-" else run.write(out, text, like=file)
+            typer.echo(run.encoded(text, like=file), nl=False) if str(out) == "-" else run.write(out, text, like=file)
     elif as_json:
         for row in done.rows():
             typer.echo(json.dumps(row, ensure_ascii=False))

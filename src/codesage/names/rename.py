@@ -10,7 +10,7 @@ from itertools import accumulate
 from codesage import syntax
 from codesage.errors import CodesageError
 from codesage.names.units import FileUnits, Unit, units
-from codesage.syntax.tree import SourceTree
+from codesage.syntax.tree import MAX_BYTES, SourceTree
 
 
 def renamed(tree: SourceTree, before: FileUnits, names: Mapping[Unit, str]) -> str:
@@ -21,7 +21,7 @@ def renamed(tree: SourceTree, before: FileUnits, names: Mapping[Unit, str]) -> s
         parts += [tree.source[place:start], name.encode()]
         place = end
     text = b"".join([*parts, tree.source[place:]]).decode("utf-8", "replace")
-    after = syntax.parse(text, tree.language, tsx=tree.tsx)
+    after = syntax.parse(text, tree.language, tsx=tree.tsx, max_line=MAX_BYTES)
     if after.has_errors and not tree.has_errors:
         raise CodesageError("the new names would make a text that does not parse, so nothing is written")
     if _shape(tree) != _shape(after) or _moved(before.units, edits) != [unit.spans for unit in units(after).units]:

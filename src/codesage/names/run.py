@@ -4,6 +4,7 @@ In: a path and options. Out: proposals, as rows, as a table, as a renamed text o
 """
 
 import difflib
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from codesage.languages import LANGUAGES, language_named
 from codesage.names import rename
 from codesage.names.propose import Proposal, Settings, load, propose
 from codesage.names.units import FileUnits, is_placeholder, units
-from codesage.syntax.tree import MAX_BYTES, MAX_LINE, SourceTree
+from codesage.syntax.tree import MAX_BYTES, ParseRefused, SourceTree
 from codesage.walk import Skipped, read_text
+
+_STAYS = "also keys, keyword arguments or members that the file does not define"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,9 @@ class Result:
         return rename.renamed(self.tree, self.units, self.accepted())
 
     def diff(self, text: str) -> str:
-        """A unified diff from the file to `text`."""
-        lines = [part.splitlines(keepends=True) for part in (self.tree.source.decode("utf-8", "replace"), text)]
-        before, after = lines
+        """A unified diff from the file to `text`, with the line breaks of the file."""
+        parts, end = (self.tree.source.decode("utf-8", "replace"), text), _line_break(self.file.read_bytes())
+        before, after = (list(io.StringIO(part.replace("\n", end or "\n"), newline="\n")) for part in parts)
         return "".join(difflib.unified_diff(before, after, f"a/{self.file.name}", f"b/{self.file.name}"))
 
     def rows(self) -> list[dict]:
@@ -128,25 +131,26 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
 
 def parsed(file: Path, language: str = "") -> SourceTree:
     """The parse of a file. CodesageError when it cannot be read, or its language is unknown."""
-    read = read_text(file, name=file.name, max_bytes=MAX_BYTES, max_line=MAX_LINE)
+    read = read_text(file, name=file.name, max_bytes=MAX_BYTES, max_line=MAX_BYTES)  # minified code is one line
     if isinstance(read, Skipped):
-        raise CodesageError(f"{file} cannot be read ({read.reason}): expected code in UTF-8, at most {MAX_BYTES / 1e6:.0f} MB")
+        expected = f"at most {MAX_BYTES / 1e6:.0f} MB: split the file" if read.reason == "huge" else "code in UTF-8"
+        raise CodesageError(f"{file} cannot be read ({read.reason}): expected {expected}")
     named = language_named(language) if language else syntax.language_in(file.name, read.text)
     if named not in LANGUAGES:
         what = f"language {language!r}" if language else "its suffix"
         raise CodesageError(f"{file}: {what} is none of {', '.join(LANGUAGES)}: give --language")
-    return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"))
+    try:
+        return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"), max_line=MAX_BYTES)
+    except ParseRefused as error:
+        raise CodesageError(f"{file}: {error}") from None
 
 
 def _requested_units(file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]) -> list[int]:
     """Numbers of the units to name, in order. `notice` is called with a line about those that are left out."""
     wanted = set(options.only)
-    stay = [name for name in file_units.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))]
-    if stay:
-        notice(
-            f"{len(stay):,} names stay, because they are also keys or keyword arguments, which cannot change: "
-            f"{', '.join(stay[:5])}"
-        )
+    requested = [
+        name for name in file_units.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))
+    ]
     missing = wanted - {unit.name for unit in file_units.units} - set(file_units.fixed)
     if missing:
         raise CodesageError(f"{file} defines no {', '.join(sorted(missing))}: give --only a name that the file defines")
@@ -155,8 +159,14 @@ def _requested_units(file: Path, file_units: FileUnits, options: Options, notice
         for number, unit in enumerate(file_units.units)
         if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))
     ]
+    stay = f"{', '.join(requested[:5])}: {_STAYS}" if requested else ""
+    if not chosen and (wanted or options.every):
+        raise CodesageError(f"{file}: no name can be changed ({stay})")
     if not chosen:
-        raise CodesageError(f"{file}: no renameable name is a placeholder such as t, a2 or var3: give --only NAME or --all")
+        kept = f" that can be changed ({stay})" if stay else ""
+        raise CodesageError(f"{file}: no name is a placeholder such as t, a2 or var3{kept}: give --only NAME or --all")
+    if requested:
+        notice(f"{len(requested):,} names stay, {stay}")
     if len(chosen) > options.most:
         notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers keep their names: raise --most to name more")
         often = sorted(chosen, key=lambda number: -len(file_units.units[number].spans))[: options.most]
@@ -173,22 +183,40 @@ def _error_at(tree: SourceTree) -> str:
         node = child
 
 
-def write(file: Path, text: str, *, like: Path) -> None:
-    """Write `text` to `file` whole or not at all, with the line breaks of `like`.
+def _line_break(content: bytes) -> str:
+    """The line break of a file's content; "" where it mixes them."""
+    returns = content.count(b"\r")
+    if returns and (returns != content.count(b"\r\n") or returns != content.count(b"\n")):
+        return ""
+    return "\r\n" if returns else "\n"
 
-    CodesageError when it cannot be written, or `like` is not UTF-8 without a mark or mixes line breaks, which would be lost.
+
+def encoded(text: str, *, like: Path) -> bytes:
+    """`text` with the line breaks of `like`.
+
+    CodesageError when `like` cannot be read, is not UTF-8 without a mark or mixes line breaks, which would be lost.
     """
     try:
         before = like.read_bytes()
-        returns = before.count(b"\r")
-        if returns:
-            text = text.replace("\n", "\r\n")
-        if before.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-            raise CodesageError(f"{like} has a byte order mark: save it without one first")
-        if returns and (returns != before.count(b"\r\n") or returns != before.count(b"\n")):
-            raise CodesageError(f"{like} mixes line breaks: save it with one kind first")
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.absolute().parent, delete=False) as staged:
-            staged.write(text)
+    except OSError as error:
+        raise CodesageError(f"{like} cannot be read ({error.strerror})") from None
+    if before.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise CodesageError(f"{like} has a byte order mark: save it without one first")
+    end = _line_break(before)
+    if not end:
+        raise CodesageError(f"{like} mixes line breaks: save it with one kind first")
+    return text.replace("\n", end).encode()
+
+
+def write(file: Path, text: str, *, like: Path) -> None:
+    """Write `text` to `file` whole or not at all, with the line breaks of `like`.
+
+    CodesageError when it cannot be written, or as from `encoded`.
+    """
+    content = encoded(text, like=like)
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.absolute().parent, delete=False) as staged:
+            staged.write(content)
         if file.exists():
             os.chmod(staged.name, file.stat().st_mode & 0o777)
         os.replace(staged.name, file)

@@ -5,7 +5,10 @@ Stage I treats a name as one word. A program distinguishes more, and a renamed f
 
 - a variable or parameter of JavaScript, TypeScript or Java is a unit of its own in each function that declares it;
 - `x` in `event.x` is a member: it changes with the file's own members of that name, and stays where the file defines none;
-- a name that also stands where it cannot change alone (a keyword argument, a shorthand key of an object) stays.
+- what a class declares is a member, also where it looks like a variable or parameter: an assignment in a class body of Python,
+  a property of PHP, a parameter property of TypeScript, a component of a record;
+- a name that also stands where it cannot change alone (a keyword argument, a shorthand key of an object) stays, and so does a
+  member of `self` or of a class of the file that only a variable seems to define.
 """
 
 import re
@@ -34,6 +37,15 @@ _MEMBER_FIELDS = {  # a node, and its field in which a member stands
 }
 _FIXED_TYPES = {"shorthand_property_identifier", "shorthand_property_identifier_pattern", "hash_key_symbol", "simple_symbol"}
 _FIXED_FIELDS = {"keyword_argument": "name", "argument": "name", "keyword_parameter": "name"}
+_RECEIVER_FIELDS = ("object", "expression", "receiver", "scope")
+_SELVES = {"self", "cls", "this", "$this", "static"}
+# Definitions that look like variables or parameters, but are of members.
+_PHP_PROPERTIES = {"property_element", "property_promotion_parameter"}
+_PROPERTY_MARKS = {"accessibility_modifier", "override_modifier", "readonly"}  # of a parameter of a constructor, in TypeScript
+_PYTHON_TARGETS = {"assignment", "augmented_assignment", "pattern_list", "tuple_pattern", "list_pattern", "list_splat_pattern",
+                   "for_statement", "as_pattern_target", "tuple", "list", "named_expression"}  # fmt: skip
+_PYTHON_SCOPES = {"function_definition", "lambda", "list_comprehension", "set_comprehension", "dictionary_comprehension",
+                  "generator_expression", "module"}  # fmt: skip
 _ECMA_FUNCTIONS = {
     "function_declaration",
     "function_expression",
@@ -50,7 +62,8 @@ _FUNCTIONS = {
 _KIND_WORDS = (("parameter", "parameter"), ("class", "class"), ("interface", "class"), ("struct", "class"), ("enum", "class"),
                ("trait", "class"), ("module", "class"), ("record", "class"), ("type", "class"), ("function", "function"),
                ("method", "function"), ("constructor", "function"), ("field", "member"), ("property", "member"),
-               ("attribute", "member"), ("member", "member"), ("pair", "member"), ("const", "member"))  # fmt: skip
+               ("attribute", "member"), ("member", "member"), ("pair", "member"), ("const", "member"), ("event", "member"),
+               ("tuple_element", "member"), ("anonymous_object", "member"))  # fmt: skip
 _PLACEHOLDER = re.compile(
     r"[A-Za-z]{1,2}\d*|[A-Za-z]|_?0x[0-9a-fA-F]+|(?:[a-z]{0,4}(?:[Vv]ar|[Aa]rg|[Pp]aram|local|field|func|method|class|tmp|temp|val|sub"
     r"|FUN|DAT|LAB|loc|object|str|param|string|array|list|flag|bool|int|num|obj))_?[0-9a-fA-F]+(?:_[a-z]{1,2})?"
@@ -90,26 +103,28 @@ def units(tree: SourceTree) -> FileUnits:
     leaves = tree.unsorted_captures(QUERIES[tree.language]).get("leaf", [])
     by_end = {node.end_byte: node for node in leaves}  # marks such as `$` stand before the name
     scopes, kinds = _definitions(tree)
+    own = _own_types(tree, kinds)
     groups: dict[str, dict] = defaultdict(lambda: defaultdict(list))  # of each name: spans by where they belong
     fixed = set()
     for one in occurrences:
         node = by_end.get(one.end_byte)
-        if node is not None and _is_fixed(node):
-            fixed.add(one.name)
         member = node is not None and _is_member(node)
+        unclear = None in scopes[one.name].values() and not _shared(kinds[one.name])
+        if node is not None and (_is_fixed(node) or (member and unclear and _receiver(tree, node) in own)):
+            fixed.add(one.name)
         scope = None if member or node is None else _scope_of(node, scopes[one.name])
         groups[one.name]["member" if member else scope].append((one.start_byte, one.end_byte))
     whole, made = (0, len(tree.source)), []
     for name, places in groups.items():
         if name not in fixed:
-            made += _units_of(name, kinds[name], places, whole if None in scopes[name] else None)
+            made += _units_of(name, kinds[name], places, whole if None in scopes[name].values() else None)
     made.sort(key=lambda unit: unit.spans[0])
     return FileUnits(tuple(made), tuple((one.start_byte, one.end_byte) for one in occurrences), tuple(sorted(fixed)))
 
 
 def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | None) -> Iterable[Unit]:
     """`whole`: the extent of the file, or None where the name is only defined inside of functions."""
-    shared = [kind for kind, _ in kinds.most_common() if kind not in ("parameter", "variable")]
+    shared = _shared(kinds)
     local = next((kind for kind, _ in kinds.most_common() if kind in ("parameter", "variable")), "variable")
     rest = groups.pop(None, []) + (groups.pop("member", []) if shared else [])
     groups.pop("member", None)
@@ -119,17 +134,42 @@ def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | 
         yield Unit(name, shared[0] if shared else local, tuple(sorted(rest)), whole)
 
 
-def _definitions(tree: SourceTree) -> tuple[dict[str, set], dict[str, Counter]]:
-    """Of each name: the functions that declare it, as bytes (None: the file), and how often it is of which kind."""
+def _shared(kinds: Counter) -> list[str]:
+    """The kinds of a name, most frequent first, whose occurrences behind a receiver are of the file."""
+    return [kind for kind, _ in kinds.most_common() if kind not in ("parameter", "variable")]
+
+
+def _own_types(tree: SourceTree, kinds: dict[str, Counter]) -> set[str]:
+    """What stands before a member that the file must define: `self`, the classes of the file, and its namespaces."""
+    spaces = tree.unsorted_captures(QUERIES[tree.language]).get("dotted", [])
+    return _SELVES | {name for name, counts in kinds.items() if "class" in counts} | {tree.text(node) for node in spaces}
+
+
+def _receiver(tree: SourceTree, node: Node) -> str:
+    """What stands before the dot of a member."""
+    parent = node.parent
+    fields = _RECEIVER_FIELDS if parent is not None else ()
+    receivers = (parent.child_by_field_name(field) for field in fields if parent is not None)
+    return next((tree.text(one) for one in receivers if one is not None), "")
+
+
+def _definitions(tree: SourceTree) -> tuple[dict[str, dict], dict[str, Counter]]:
+    """Of each name: whose it is in the functions that declare it, and how often it is of which kind.
+
+    Functions are given as bytes. A name is of the function itself, or of the file (None) where its parameter declares a member.
+    """
     captures = tree.unsorted_captures(QUERIES[tree.language])
     functions = _FUNCTIONS.get(tree.language, set())
-    scopes: dict[str, set] = defaultdict(set)
+    scopes: dict[str, dict] = defaultdict(dict)
     kinds: dict[str, Counter] = defaultdict(Counter)
     for node in sorted(captures.get("name", []) + captures.get("candidate", []), key=lambda node: node.start_byte):
         name, kind = tree.text(node).lstrip("$@:#"), kind_of(node)
         kinds[name][kind] += 1
         local = functions and kind in ("parameter", "variable") and _declares(node)
-        scopes[name].add(_enclosing(node, functions) if local else None)
+        scope = _enclosing(node, functions) if local else None
+        scopes[name].setdefault(scope, scope)
+        if functions and _is_property_parameter(node):
+            scopes[name][_enclosing(node, functions)] = None
     return scopes, kinds
 
 
@@ -137,6 +177,8 @@ def kind_of(node: Node) -> str:
     """What a definition's node names: one of KINDS, by the node that it stands in."""
     if _is_member(node):
         return "function" if node.parent is not None and node.parent.type.startswith("method") else "member"
+    if _is_property_parameter(node) or _is_property(node) or _in_class_body(node):
+        return "member"
     above = node.parent
     if above is not None and above.type == "variable_declarator":  # of a field, in Java and C#
         return "member" if above.parent is not None and _is_field(above.parent) else "variable"
@@ -148,6 +190,52 @@ def kind_of(node: Node) -> str:
         if kind is not None:
             return kind
     return "variable"
+
+
+def _is_property(node: Node) -> bool:
+    """Whether a variable of PHP is a property of its class; some are declared as parameters of the constructor."""
+    parents = list(_above(node, 2))
+    return len(parents) == 2 and parents[0].type == "variable_name" and parents[1].type in _PHP_PROPERTIES
+
+
+def _is_property_parameter(node: Node) -> bool:
+    """Whether a parameter declares a member: with a modifier in TypeScript, of a record in C# and Java.
+
+    A constructor of a record in Java must call its parameters like the components.
+    """
+    parents = list(_above(node, 6))
+    if len(parents) > 1 and parents[1].type == "spread_parameter":  # `int... a1`, a declarator in Java
+        parents = parents[1:]
+    if len(parents) < 3:
+        return False
+    parameter, _, owner, *outer = parents
+    if parameter.type in ("required_parameter", "optional_parameter"):
+        return any(child.type in _PROPERTY_MARKS for child in parameter.children)
+    if parameter.type not in ("parameter", "formal_parameter", "spread_parameter"):
+        return False
+    if owner.type == "constructor_declaration" and len(outer) > 1:
+        return outer[1].type == "record_declaration" and node.text in _components(outer[1])
+    return owner.type.startswith("record")
+
+
+def _components(record: Node) -> set[bytes | None]:
+    """The names in the head of a record of Java; none in C#, whose constructors need not repeat them."""
+    parameters = record.child_by_field_name("parameters")
+    declared = parameters.named_children if parameters is not None else ()
+    named = [one.child_by_field_name("name") or one.named_children[-1].child_by_field_name("name") for one in declared]
+    return {one.text for one in named if one is not None}
+
+
+def _in_class_body(node: Node) -> bool:
+    """Whether an assignment of Python gives a class an attribute: no function and no comprehension is between them."""
+    inner, outer = node, node.parent
+    if outer is None or outer.type not in _PYTHON_TARGETS:
+        return False
+    while outer is not None and outer.type not in _PYTHON_SCOPES:
+        if outer.type == "class_definition":
+            return inner.type == "block"
+        inner, outer = outer, outer.parent
+    return False
 
 
 def _is_field(node: Node) -> bool:
@@ -186,14 +274,14 @@ def _enclosing(node: Node, functions: set[str]) -> tuple[int, int] | None:
     return None if above is None else (above.start_byte, above.end_byte)
 
 
-def _scope_of(node: Node, scopes: set) -> tuple[int, int] | None:
-    """The innermost of the functions that declares the name at `node`; None where none does."""
-    if not scopes - {None}:
+def _scope_of(node: Node, scopes: dict) -> tuple[int, int] | None:
+    """Whose the name at `node` is in the innermost of the functions that declare it; None: of the file."""
+    if not scopes.keys() - {None}:
         return None
     above = node.parent
     while above is not None and (above.start_byte, above.end_byte) not in scopes:
         above = above.parent
-    return None if above is None else (above.start_byte, above.end_byte)
+    return None if above is None else scopes[above.start_byte, above.end_byte]
 
 
 def _is_member(node: Node) -> bool:
@@ -212,7 +300,13 @@ def _receiverless(node: Node) -> bool:
 
 
 def _is_fixed(node: Node) -> bool:
-    return node.type in _FIXED_TYPES or _is_field_in(node, _FIXED_FIELDS)
+    return node.type in _FIXED_TYPES or _is_field_in(node, _FIXED_FIELDS) or _is_projected(node)
+
+
+def _is_projected(node: Node) -> bool:
+    """Whether a variable gives a member of an anonymous object its name, as in `new { size }`."""
+    parent, after = node.parent, node.next_sibling
+    return parent is not None and parent.type == "anonymous_object_creation_expression" and (after is None or after.type != "=")
 
 
 def _is_field_in(node: Node, fields: dict[str, str]) -> bool:

@@ -74,33 +74,33 @@ class SourceTree:
         return "" if node is None else self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
-def parse(text: str, language: str, *, tsx: bool = False) -> SourceTree:
+def parse(text: str, language: str, *, tsx: bool = False, max_line: int = MAX_LINE) -> SourceTree:
     """Parse `text` as one of languages.LANGUAGES. The parser recovers from syntax errors.
 
-    Raises ParseRefused ("size": over 2 MB; "line": a line over 100 kB; "nesting": over 1,000 open brackets or levels of
-    indentation), and KeyError for an unknown language.
+    Raises ParseRefused ("size": over 2 MB; "line": a line over `max_line` bytes; "nesting": over 1,000 open brackets or levels
+    of indentation), and KeyError for an unknown language.
     """
     source = text.encode("utf-8", "replace")
-    screen(source)
+    screen(source, max_line=max_line)
     return SourceTree(source, _parser(language, tsx).parse(source), language, tsx)
 
 
-def screen(source: bytes) -> None:
+def screen(source: bytes, *, max_line: int = MAX_LINE) -> None:
     """Raise ParseRefused for a text that must not be parsed."""
     if len(source) > MAX_BYTES:
         raise ParseRefused("size", f"text of {len(source):,} bytes is over the limit of {MAX_BYTES:,}: split the file")
-    if _has_long_line(source):
+    if _has_long_line(source, max_line):
         longest = max(map(len, source.split(b"\n")))
-        raise ParseRefused("line", f"line of {longest:,} bytes is over the limit of {MAX_LINE:,}: format the file")
+        raise ParseRefused("line", f"line of {longest:,} bytes is over the limit of {max_line:,}: format the file")
     if _brackets(source) > MAX_NESTING or _indentation(source) > MAX_NESTING:
         raise ParseRefused("nesting", f"text is nested more than {MAX_NESTING:,} levels deep")
 
 
-def _has_long_line(source: bytes) -> bool:
-    """Whether a line has over MAX_LINE bytes. Jumps by at most that many bytes, each time to the last line break."""
+def _has_long_line(source: bytes, most: int) -> bool:
+    """Whether a line has over `most` bytes. Jumps by at most that many bytes, each time to the last line break."""
     start = 0
-    while len(source) - start > MAX_LINE:
-        start = source.rfind(b"\n", start, start + MAX_LINE + 1) + 1
+    while len(source) - start > most:
+        start = source.rfind(b"\n", start, start + most + 1) + 1
         if not start:
             return True
     return False

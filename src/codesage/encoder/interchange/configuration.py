@@ -28,6 +28,7 @@ class CodesageConfig(PreTrainedConfig):
         attention_dropout_prob: float = 0.1,
         residual_dropout_prob: float = 0.1,
         norm_first: bool = True,
+        classifier_dropout: float | None = None,
         **others: Any,
     ) -> None:
         shape = shapes.Config(
@@ -47,6 +48,7 @@ class CodesageConfig(PreTrainedConfig):
         )
         for field in fields(shapes.Config):
             setattr(self, field.name, getattr(shape, field.name))
+        self.classifier_dropout = classifier_dropout  # before a linear layer of labels; None: residual_dropout_prob
         super().__init__(**{"tie_word_embeddings": True, **others})
 
     def shape(self) -> shapes.Config:

@@ -1,8 +1,10 @@
-"""What AutoModel and AutoModelForMaskedLM give for the model type "codesage"; importing this registers both.
+"""What AutoModel, AutoModelForMaskedLM and AutoModelForSequenceClassification give for the model type "codesage".
+
+Importing this registers them.
 
 The classes hold our own Encoder, its linears swapped for Conv1D, so that names and orientation of the weights are the
 published ones and there is one forward, that without padding. Shapes: B documents, L padded length, T real tokens, D
-width, V vocabulary.
+width, V vocabulary, C labels.
 """
 
 from typing import cast
@@ -10,8 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
+from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 from transformers.pytorch_utils import Conv1D
 
 from codesage.encoder.interchange.configuration import CodesageConfig
@@ -26,9 +29,9 @@ class _Pretrained(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, (nn.Embedding, Conv1D)):
+        if isinstance(module, (nn.Embedding, nn.Linear, Conv1D)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, Conv1D):
+        if isinstance(module, (nn.Linear, Conv1D)):
             nn.init.zeros_(module.bias)
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
@@ -36,7 +39,7 @@ class _Pretrained(PreTrainedModel):
 
 
 class CodesageModel(_Pretrained):
-    """Token ids to last hidden states: what AutoModel gives."""
+    """Token ids to last hidden states and their mean: what AutoModel gives."""
 
     wte: nn.Embedding
 
@@ -58,10 +61,11 @@ class CodesageModel(_Pretrained):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused: object
-    ) -> BaseModelOutput | tuple[Tensor]:
-        """Hidden states (B, L, D) of ids (B, L); 0 where `attention_mask` is 0. Padding may be on either side.
+    ) -> BaseModelOutputWithPooling | tuple[Tensor, Tensor]:
+        """Hidden states (B, L, D) of ids (B, L), 0 where `attention_mask` is 0, and their mean over the other tokens (B, D).
 
-        Positions count from the first real token. The padding is taken out before the encoder and put back after it.
+        Padding may be on either side; it is taken out before the encoder and put back after it. Positions count from the first
+        real token.
         """
         mask_BL = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         lengths_B = (mask_BL != 0).sum(1)
@@ -73,7 +77,10 @@ class CodesageModel(_Pretrained):
         rows = hidden_TD.new_zeros(len(order_B) * input_ids.shape[1], hidden_TD.shape[1])
         rows = rows.index_copy(0, place_T, hidden_TD).unflatten(0, (len(order_B), input_ids.shape[1]))
         hidden_BLD = rows.new_zeros(*input_ids.shape, rows.shape[-1]).index_copy(0, order_B, rows)
-        return BaseModelOutput(last_hidden_state=hidden_BLD) if return_dict else (hidden_BLD,)
+        pooled_BD = hidden_BLD.sum(1) / lengths_B.clamp(min=1)[:, None]
+        if return_dict:
+            return BaseModelOutputWithPooling(last_hidden_state=hidden_BLD, pooler_output=pooled_BD)
+        return hidden_BLD, pooled_BD
 
 
 class CodesageForMaskedLM(_Pretrained):
@@ -101,6 +108,37 @@ class CodesageForMaskedLM(_Pretrained):
         return (logits_BLV,) if loss is None else (loss, logits_BLV)
 
 
+class CodesageForSequenceClassification(_Pretrained):
+    """The model with a linear layer on the mean of its hidden states: what AutoModelForSequenceClassification gives.
+
+    Dropout before the layer is `classifier_dropout` of the config, or that of the residual stream where it is not set.
+    """
+
+    def __init__(self, config: CodesageConfig) -> None:
+        super().__init__(config)
+        self.transformer = CodesageModel(config)
+        given = config.classifier_dropout
+        self.dropout = nn.Dropout(config.residual_dropout_prob if given is None else given)
+        self.classifier = nn.Linear(config.hidden_size, cast(int, config.num_labels))
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool = True,
+        **_unused: object,
+    ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
+        """Logits (B, C); with `labels` also the loss, as in other models of transformers: by `problem_type` of the config."""
+        pooled_BD = self.transformer(input_ids, attention_mask).pooler_output
+        logits_BC = self.classifier(self.dropout(pooled_BD))
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits_BC, self.config)
+        if return_dict:
+            return SequenceClassifierOutput(loss=loss, logits=logits_BC)
+        return (logits_BC,) if loss is None else (loss, logits_BC)
+
+
 def _published_layout(encoder: Encoder) -> Encoder:
     """`encoder` with every nn.Linear as the Conv1D of the same name, weights (in, out)."""
     for parent in list(encoder.modules()):
@@ -117,3 +155,4 @@ def _published_layout(encoder: Encoder) -> Encoder:
 
 AutoModel.register(CodesageConfig, CodesageModel, exist_ok=True)
 AutoModelForMaskedLM.register(CodesageConfig, CodesageForMaskedLM, exist_ok=True)
+AutoModelForSequenceClassification.register(CodesageConfig, CodesageForSequenceClassification, exist_ok=True)
