@@ -206,8 +206,8 @@ def test_watch_follows_a_folder(root):
             shutil.copytree(root / "src", root / "fresh")
             (root / "src").rename(root / "old")
             (root / "fresh").rename(root / "src")
-            while not child.stderr.readline().startswith("a watched path was made anew"):
-                pass
+            while not (line := child.stderr.readline()).startswith("a watched path was made anew"):
+                assert line, "it has ended"
             (root / "src" / "late.py").write_text("def quagga():\n    return 1\n")
             assert child.stderr.readline().startswith("4 files indexed")
             child.send_signal(signal.SIGTERM)

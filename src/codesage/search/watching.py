@@ -16,6 +16,7 @@ from codesage.search.refresh import say
 from codesage.search.searcher import Searcher
 
 _WAKE = 500  # milliseconds between two looks whether the folders are still there
+_LOOKS = 2  # that find no root, before watching ends: one may just be replaced
 _QUIET = 300  # milliseconds without a further change before the index is brought up to date
 
 
@@ -39,7 +40,7 @@ def watch(searcher: Searcher) -> None:
 
 def _follow(searcher: Searcher, roots: list[Path], watch_files: Callable[..., Iterable], notice: str) -> None:
     """Update the indexes until a root is another folder than when the watch began: its changes are not reported."""
-    identities, began = _identities(roots), False
+    identities, began, missing = _identities(roots), False, 0
     for changes in watch_files(*identities, yield_on_timeout=True):
         if began:
             _update(searcher, _changed(searcher.places, [Path(path) for _, path in changes]))
@@ -48,7 +49,8 @@ def _follow(searcher: Searcher, roots: list[Path], watch_files: Callable[..., It
             say(notice)
             began = True
         now = _identities(roots)
-        if not now:
+        missing = 0 if now else missing + 1
+        if missing == _LOOKS:
             break
         if any(identities.get(root) != identity for root, identity in now.items()):
             return
