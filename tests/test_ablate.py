@@ -191,6 +191,16 @@ def test_a_finished_grid_does_nothing_again_and_an_edited_row_alone_is_run(finis
     assert [line.split(" (")[0].rsplit(":", 1)[0] for line in said] == ["base, stage1, seed 0", "mean, stage2, seed 0"]
 
 
+def test_a_worker_saves_its_run_when_its_parent_dies(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(runs, "die_with", lambda parent, by: calls.append((parent, by)))
+    monkeypatch.setattr(runs.Request, "opened", lambda request, verify: ())
+    monkeypatch.setattr(runs, "_work_here", lambda request: calls.append(request))
+    request = runs.Request(*[tmp_path] * 4)
+    runs._worker(request, 123)
+    assert calls == [(123, signal.SIGTERM), request]
+
+
 def test_a_killed_grid_resumes_within_a_cell(folder, tmp_path):
     """SIGKILL in the middle of a training: its checkpoint is used, and the results are those of an undisturbed run."""
     out, slow = tmp_path / "out", folder / "slow.toml"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from codesage.ablate.runs import Request, _worker
 from codesage.corpus.tokens import tokenised
 from codesage.lifetime import die_with, parent_of_children
 from codesage.records import Document
@@ -52,30 +51,27 @@ def tokenise(folder: Path) -> None:
     tokenised.write(documents, [], tokenizer, folder / "tokens", settings=settings, progress=end_with_children)
 
 
-def ablate(folder: Path) -> None:
-    """Kill this process once its child waits in the place of its work."""
-    child = multiprocessing.get_context("spawn").Process(target=wait_as_worker, args=(folder, parent_of_children()))
+def wait(folder: Path) -> None:
+    """Kill this process once its child waits."""
+    child = multiprocessing.get_context("spawn").Process(target=wait_for_the_end, args=(folder, parent_of_children()))
     child.start()
     while not (folder / "waits").exists():
         time.sleep(0.02)
     end_with_children()
 
 
-def wait_as_worker(folder: Path, parent: int) -> None:
+def wait_for_the_end(folder: Path, parent: int) -> None:
     def leave(*received: object) -> None:
         (folder / "saved").touch()
         sys.exit()
 
-    def wait(request: object) -> None:
-        signal.signal(signal.SIGTERM, leave)
-        (folder / "waits").touch()
-        time.sleep(60)
-
-    Request.opened = lambda request, verify=True: wait(request)  # type: ignore[method-assign]
-    _worker(Request(folder, folder, folder, folder), parent)
+    signal.signal(signal.SIGTERM, leave)
+    die_with(parent, by=signal.SIGTERM)
+    (folder / "waits").touch()
+    time.sleep(60)
 
 
-PROGRAMS = {"tokenise": tokenise, "ablate": ablate}
+PROGRAMS = {"tokenise": tokenise, "wait": wait}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -86,7 +82,7 @@ def test_children_of_a_killed_process_end(program, tmp_path):
     while not all(map(is_gone, children)):
         assert time.monotonic() < end, "a child outlives its parent"
         time.sleep(0.05)
-    assert program != "ablate" or (tmp_path / "saved").exists()  # it was asked to end, so that it could save its run
+    assert program != "wait" or (tmp_path / "saved").exists()  # it was asked to end, so that it could save its work
 
 
 def test_children_of_a_thread_outlive_it_and_no_parent_means_nothing():

@@ -49,9 +49,9 @@ def test_no_station_imports_one_above_it():
     for file in files:
         if file.name == "commands.py" or station(file) == "__init__":  # the public side of a package
             continue
-        own = LEVEL[station(file)]
-        upward = {name for name in imports(file) if LEVEL[name] > own}
-        same = {name for name in imports(file) if LEVEL[name] == own and name != station(file) and own > 0}
+        own, imported = LEVEL[station(file)], imports(file)
+        upward = {name for name in imported if LEVEL[name] > own}
+        same = {name for name in imported if LEVEL[name] == own and name != station(file) and own > 0}
         assert not upward and not same, f"{file} imports {upward | same}"
 
 
