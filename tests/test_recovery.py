@@ -4,6 +4,7 @@ import ctypes
 import os
 import pickle
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -336,3 +337,11 @@ def test_a_vector_that_was_damaged_in_the_cache_is_made_again(tmp_path):
         again = Vectors(encoder, tmp_path)
         assert (again.encode(texts) == wanted).all() and encoder.encoded == encoded
         again.close()
+
+
+def test_damage_is_one_line_even_if_sqlite_quotes_a_statement(tmp_path):
+    error = sqlite3.DatabaseError(
+        'malformed database schema (spans) - unrecognized token: ""KEY,\n    name TEXT)"' + " x" * 999
+    )
+    message = str(database.failure(error, tmp_path, "run 'codesage index a --rebuild'"))
+    assert "\n" not in message and len(message) < 500 and message.endswith(": run 'codesage index a --rebuild'")

@@ -25,6 +25,7 @@ SCHEMA = "5"
 DATABASE = "index.sqlite"
 FILES = ("index.sqlite-wal", "index.sqlite-shm", checksums.NAME, DATABASE, "vectors.f16")  # the last is of version 1
 _PATIENCE = 0.5  # seconds: a process that finds nothing new is done sooner
+_REASON = 200  # letters of SQLite's own words in a message
 _PAUSE = 0.02  # seconds between two tries
 _PATIENCE_TO_MAKE = 10.0  # seconds: to make an empty index takes a moment
 _PAGE = 2048  # bytes: with SQLite's 4,096 an index is an eighth larger, as blocks of texts leave more of each page empty
@@ -242,7 +243,8 @@ def failure(error: Exception, folder: Path, repair: str) -> CodesageError:
     if isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy(f"another process is writing {folder}: wait for it")
     if not isinstance(error, OSError) and not (isinstance(error, sqlite3.Error) and _code(error) in _CANNOT_WRITE):
-        return CodesageError(f"{folder / DATABASE} is damaged ({error}): {repair}")
+        reason = " ".join(str(error).split())[:_REASON]  # SQLite may quote a statement of several lines
+        return CodesageError(f"{folder / DATABASE} is damaged ({reason}): {repair}")
     number = error.errno if isinstance(error, OSError) else _obstacle(folder, error)
     if number in _FULL:
         return Unwritable(f"no space is left on the disk of {folder}: free some space and run again")
