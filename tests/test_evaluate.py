@@ -210,6 +210,7 @@ def test_places_that_can_be_written_are_not_refused(tmp_path, monkeypatch):
         reports.check_place(Path(place), "--out")
     for place in (".", "new/plots"):
         reports.check_place(Path(place), "--plots", folder=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]  # nothing is made
 
 
 def test_two_models_of_one_name_are_refused(data):

@@ -21,6 +21,7 @@ from codesage.search import floor
 from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
+from codesage.search.maintenance import to_clear
 from codesage.search.show import printable
 from command_line import run
 from test_search import ENCODER, HashingEncoder
@@ -91,6 +92,9 @@ def test_odd_paths_are_searched_as_they_are_given(root, tmp_path, monkeypatch):
     (other / "deep").mkdir(parents=True)
     (other / "door.py").write_text("def open_door(door):\n    return door.open()\n")
     assert run("search", "open door", other, "--weak", "-l", text=False).stdout == os.fsencode(other / "door.py") + b"\n"
+    assert run("index", other, "--index-dir", tmp_path / "own").returncode == 0
+    assert to_clear([], everything=False, gone=True, vectors=False, index_dir=None) == []
+    assert to_clear([str(other)], everything=False, gone=False, vectors=False, index_dir=tmp_path / "own")
     monkeypatch.chdir(other / "deep")
     assert paths_of(run("search", "open door", "..", "--weak", "-l")) == ["../door.py"]
     assert run("search", "open door", "..", "--weak", "-l", "--no-update").returncode == 0  # it is the same index

@@ -49,6 +49,7 @@ def tiled_loss(
 class _Tiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, unit_ND: Tensor, temperature: float, negatives: str, tile: int) -> Tensor:
+        """The loss, a scalar, of 2P unit vectors (2P, D): texts, then codes in the same order."""
         tiles = _Tiles(unit_ND / math.sqrt(temperature), 1 / temperature, tile)
         positive_N = (unit_ND * unit_ND.roll(tiles.pairs, 0)).sum(1) / temperature
         once_N, twice_N = tiles.sums(weighted=negatives != "uniform")

@@ -27,6 +27,7 @@ def chunk_floats(rows: float, vocab_size: int) -> float:
 class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, rows: int) -> Tensor:
+        """The summed cross entropy, a scalar, of M hidden states, with the logits of `rows` of them at a time."""
         kind = states_MD.device.type
         casts = torch.is_autocast_enabled(kind) and states_MD.dtype != torch.float64  # autocast leaves float64 alone
         fast = torch.get_autocast_dtype(kind) if casts else states_MD.dtype

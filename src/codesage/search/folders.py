@@ -23,6 +23,11 @@ def real_path(root: Path) -> str:
     return _escaped(str(root.resolve()))
 
 
+def may_exist(real: str) -> bool:
+    """Whether a path that `real_path` gave may still exist. Where it is escaped, that cannot be told."""
+    return "\\x" in real or Path(real).exists()
+
+
 def _escaped(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

@@ -22,7 +22,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search import database, postings
 from codesage.search.database import DATABASE, SCHEMA
-from codesage.search.folders import default_folder
+from codesage.search.folders import default_folder, may_exist, real_path
 from codesage.search.index import Index
 from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder, folders_of
@@ -92,7 +92,7 @@ def to_clear(paths: Sequence[str], *, everything: bool, gone: bool, vectors: boo
         return []
     kept = kept_indexes()
     if everything or gone:
-        return [one for one in kept if everything or (one.root and not Path(one.root).exists())]
+        return [one for one in kept if everything or (one.root and not may_exist(one.root))]
     matching = []
     for path in folders or [Path(".")]:
         beginning = default_folder(path, "").name  # the fingerprint of a model follows
@@ -108,7 +108,7 @@ def _kept_in(index_dir: Path, folders: Sequence[Path]) -> Kept:
     if not (index_dir / DATABASE).exists():
         raise CodesageError(f"{index_dir} is not an index: give the folder that --index-dir named before")
     root = _root_of(index_dir)
-    others = [folder for folder in folders if root and str(folder.resolve()) != root]
+    others = [folder for folder in folders if root and real_path(folder) != root]
     if others:
         raise CodesageError(f"{index_dir} is the index of {root}, not of {others[0]}: give that path, or no path")
     return Kept(index_dir, root, size_of(index_dir))

@@ -163,6 +163,7 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/embeddings", openapi_extra={"requestBody": _body_of(EmbeddingsRequest)})
     async def embeddings(request: Request) -> Response:
+        """Vectors of texts or token ids, as OpenAI's API gives them."""
         body = await request.body()
         parsed, ids = await service.tokenised(lambda: _embeddings_request(encoder, body))
         vectors = (await service.vectors(ids))[:, : parsed.dimensions]
@@ -217,6 +218,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/status")
     async def status() -> dict:
+        """The model, and what each index holds."""
         states = await run_in_threadpool(service.folders.status)
         return {
             "model": service.encoder.fingerprint,
