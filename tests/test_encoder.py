@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from codesage import CodesageError
+from codesage.encoder import model
 from codesage.encoder.config import SIZES, Config, load_config
-from codesage.encoder.model import Encoder, Layout, Requested, _stacked_attention, _varlen_attention
+from codesage.encoder.model import Encoder, Layout, Requested, _plain_attention, _stacked_attention, _varlen_attention
 from codesage.encoder.weights import load_encoder, save_weights
 
 TINY = Config(32, 2, 4, vocab_size=97, max_position_embeddings=64).without_dropout()
@@ -144,6 +145,33 @@ def test_varlen_attention_gets_the_borders_of_queries_and_keys(monkeypatch, rows
     rows_M = torch.arange(23) if rows is None else torch.tensor(rows)
     borders = layout.borders if rows is None else Requested.of(rows_M, layout).borders
     torch.testing.assert_close(_varlen_attention(q_THK[rows_M], k_THK, v_THK, borders, layout), whole[rows_M])
+
+
+def test_plain_attention_has_the_values_and_gradients_of_attention():
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(2, 3, n, 8, generator=generator, dtype=torch.float64, requires_grad=True) for n in (5, 7, 7)]
+    weight = torch.randn(2, 3, 5, 8, generator=generator, dtype=torch.float64)
+    results = []
+    for attend in (_plain_attention, F.scaled_dot_product_attention):
+        output = attend(*inputs)
+        results.append([output, *torch.autograd.grad((output * weight).sum(), inputs)])
+    for ours, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "plain"), [("bfloat16", 0.0, [3, 7]), ("bfloat16", 0.1, []), ("float32", 0.0, [])]
+)
+def test_bf16_on_a_cpu_multiplies_plainly_up_to_a_length(monkeypatch, dtype, dropout, plain):
+    seen = []
+    monkeypatch.setattr(model, "_PLAIN_LENGTH", 7)
+    monkeypatch.setattr(model, "_plain_attention", lambda q, k, v: seen.append(k.shape[2]) or _plain_attention(q, k, v))
+    q_THK, k_THK, v_THK = torch.randn(3, 21, 4, 8, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    y_THK = _stacked_attention(q_THK, k_THK, v_THK, [(2, 3, 3), (1, 7, 7), (1, 8, 8)], dropout)
+    assert seen == plain and y_THK.dtype == q_THK.dtype and y_THK.shape == q_THK.shape
+    if not dropout:  # bf16 rounds to 8 bits: the scores, the weights, their sum
+        exact = _stacked_attention(q_THK.double(), k_THK.double(), v_THK.double(), [(2, 3, 3), (1, 7, 7), (1, 8, 8)], 0.0)
+        assert (y_THK - exact).norm() < 3 * torch.finfo(y_THK.dtype).eps * exact.norm()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="flash attention is for CUDA")

@@ -127,18 +127,25 @@ def test_repositories_are_fetched_searched_and_missing_ones_counted(origin, cach
     assert refused == (
         f"repository search: none of the 3 repositories is in {cache}: --task repository-search --download fetches them"
     )
-    done = run("default", "static", *shared, "--download", "--width", 64, "--out", tmp_path / "a.json")
+    done = run("default", "static", *shared, "--download", "--width", 64, "--out", tmp_path / "a.json", "--plots", tmp_path)
     assert done.exit_code == 0, done.output
     assert "fetching https://github.com/me/one at " in done.stderr
     assert "repository search: gone is left out: me/two at 000000000000: " in done.stderr
     assert "| NDCG@10 x 100 | repository search |" in done.stdout and "| BM25 | 80.7 " in done.stdout  # 1, 1; 1 / 1.63
     note = "repository search: 2 of 3 repositories with 3 of 4 queries; not there: gone"
-    assert done.stdout.rstrip().endswith(note)
+    assert done.stdout.split()[-1] == str(tmp_path / "quality-and-index-size.png") and f"\n{note}\n" in done.stdout
     report = json.loads((tmp_path / "a.json").read_text())
     size = {"repositories": 2, "queries": 3, "repositories not there": 1, "queries about these": 1}
     assert report["tasks"] == {"repository search": size} and report["notes"] == [note]
     systems = [f"{name}{more}" for name in ("default", "static") for more in (", width 64", ", width 64 + BM25", " + BM25", "")]
     assert set(report["figures"]["repository search"]) == {"BM25", *systems}
+    figures = report["figures"]["repository search"]
+    assert "index_mb" not in figures["BM25"] and figures["default"]["index_mb"] == figures["default + BM25"]["index_mb"]
+    on_disk = sum(file.stat().st_size for file in (cache / "indexes").rglob("*") if file.is_file())
+    assert sum(figures[name]["index_mb"] for name in ("default", "static", "default, width 64", "static, width 64")) == (
+        pytest.approx(on_disk / 1e6, abs=0.01)
+    )
+    assert (tmp_path / "quality-and-index-size.png").read_bytes().startswith(b"\x89PNG")
     assert report["encoding"]["static, width 64"]["width"] == 64 and report["encoding"]["default"]["width"] == 256
     assert sorted(path.name for path in next((cache / "trees").glob("me+one*")).iterdir()) == ["files.py", "sort.py"]
     again = run("default", *shared, "--against", tmp_path / "a.json")  # now from the cache

@@ -5,7 +5,7 @@ There is no padding. Linear layers, norms and embeddings work on the flat tokens
 to each document. If only some states are needed, such as those of masked tokens, only these are computed from the queries of
 the last block on. Attention is one varlen flash attention call on CUDA in half precision (also under autocast). Elsewhere
 neighbouring documents of equal length are stacked, without padding, and share one call per length, so callers sort documents
-by length.
+by length. In bf16 on a CPU, short documents use two plain products, whose gradient takes a fifth of the time (docs/log.md).
 Shapes: T tokens in all documents, M requested tokens (Q in one document), B documents, L length, D width, H heads, K head
 width, V vocabulary.
 """
@@ -21,6 +21,8 @@ from torch.nn import functional as F
 
 from codesage.encoder.config import ACTIVATIONS, Config
 from codesage.errors import CodesageError
+
+_PLAIN_LENGTH = 1024  # of bf16 on a CPU: the weights of longer documents take too much memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,18 @@ def _stacked_attention(
         if shape[0]:
             sizes = (shape[0], shape[1], shape[1])
             q, k, v = (x.unflatten(0, (documents, size)).transpose(1, 2) for x, size in zip(qkv, sizes, strict=True))
-            y_BHQK = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+            if q.dtype == torch.bfloat16 and q.device.type == "cpu" and shape[1] <= _PLAIN_LENGTH and not dropout:
+                y_BHQK = _plain_attention(q, k, v)
+            else:
+                y_BHQK = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
             parts.append(y_BHQK.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)
+
+
+def _plain_attention(q_BHQK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor) -> Tensor:
+    """Attention that keeps its weights (B, H, Q, L) for the backward pass."""
+    scores_BHQL = (q_BHQK * q_BHQK.shape[-1] ** -0.5) @ k_BHLK.transpose(-1, -2)
+    return scores_BHQL.softmax(-1) @ v_BHLK
 
 
 def _varlen_attention(

@@ -1,4 +1,4 @@
-"""Plots of a report: a heat map for each task with every pair of languages, quality against encoding time, and against width.
+"""Plots of a report: a heat map for each task with every pair of languages; quality against encoding time, width, index size.
 
 In: the JSON record of `codesage evaluate --out`. Out: PNG files in a folder. Nothing is measured here.
 """
@@ -30,6 +30,10 @@ def draw(record: dict, folder: Path) -> list[Path]:
         widths = {system: (facts["width"], _means(figures, system)) for system, facts in encoding.items()}
         if len({width for width, _ in widths.values()}) > 1:
             files.append(_lines(widths, figures, folder / "quality-and-width.png", "width of the vectors (log scale)"))
+    for task, systems in figures.items():
+        sizes = {name: (one["index_mb"], {task: _quality(one)}) for name, one in systems.items() if "index_mb" in one}
+        if sizes:
+            files.append(_lines(sizes, figures, folder / "quality-and-index-size.png", "size of the indexes in MB (log scale)"))
     return files
 
 
@@ -65,7 +69,7 @@ def _heat_map(task: str, system: str, parts: dict[str, float], folder: Path) -> 
 
 
 def _lines(points: dict[str, tuple[float, dict[str, float]]], figures: dict, out: Path, title: str) -> Path:
-    """A panel for each task: systems as points, by time or width."""
+    """A panel for each task: systems as points, by time, width or size."""
     tasks = [task for task in figures if any(task in means for _, means in points.values())]
     figure = _figure(3.1 * len(tasks) + 1.4, 3.2)
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]

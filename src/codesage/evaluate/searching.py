@@ -7,6 +7,7 @@ alike, and the ideal is over the smaller of ten and the number of targets. Shape
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from codesage.records import Chunk, Encoder
 from codesage.search import query as engine
 from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.index import Index
+from codesage.search.maintenance import size_of
 from codesage.search.pieces import CountsTokens
 from codesage.search.vectors import Vectors
 
@@ -61,10 +63,12 @@ def compare(
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the mean of NDCG@10 times 100 over repositories, and its value for the questions about each, float64 (Q,).
 
-    The systems are full text alone (BM25), each encoder alone, and both fused, all with the rules of search. `indexes`: the
-    folder where indexes are kept. `say` is called with a line before each repository and encoder.
+    Systems with vectors also have `index_mb`, the size of all their indexes on disk in 10^6 bytes. The systems are full text
+    alone (BM25), each encoder alone, and both fused, all with the rules of search. `indexes`: where indexes are kept.
+    `say` is called with a line before each repository and encoder.
     """
     values: dict[str, list[np.ndarray]] = {}
+    sizes: Counter[str] = Counter()
     for number, repository in enumerate(task.searched, start=1):
         for name, encoder in encoders.items():
             say(f"{name}: {repository.name}, {number} of {len(task.searched)} repositories")
@@ -73,8 +77,11 @@ def compare(
             with indexed(task.folders[repository.name], indexes, encoder) as index:
                 for system, weight in weights.items():
                     values.setdefault(system, []).append(gains(index, encoder, repository.questions, dense_weight=weight))
+            sizes.update(dict.fromkeys((name, f"{name} + BM25"), size_of(index.folder)))  # closed, so without a journal
     figures = {
-        system: {METRIC: round(100 * float(np.mean([part.mean() for part in parts])), 2)} for system, parts in values.items()
+        system: {METRIC: round(100 * float(np.mean([part.mean() for part in parts])), 2)}
+        | ({"index_mb": round(sizes[system] / 1e6, 3)} if system in sizes else {})
+        for system, parts in values.items()
     }
     return figures, values
 

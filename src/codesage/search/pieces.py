@@ -8,10 +8,9 @@ middle of a long function shows what it belongs to. An encoder without a tokeniz
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from codesage.records import Chunk, Encoder
+from codesage.records import Chunk, Encoder, place
 
 _HEADER_SHARE = 4  # the header takes at most a quarter of what the encoder reads
-_PATH_PARTS = 2  # of the path: the rest says little, and a folder that is renamed costs nothing
 
 
 @runtime_checkable
@@ -31,11 +30,11 @@ class CountsTokens(Protocol):
 def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
     """The texts to encode of each chunk, at least one for each."""
     if not isinstance(encoder, CountsTokens):
-        return [[_header(chunk) + chunk.text] for chunk in chunks]
+        return [[place(chunk.path, chunk.name) + chunk.text] for chunk in chunks]
     measure, most = encoder.token_counts, encoder.max_tokens - 1  # the end token takes one
     lines = [chunk.text.split("\n") for chunk in chunks]
     counts = iter(measure([line + "\n" for one in lines for line in one]))
-    headers = measure([_header(chunk) for chunk in chunks])
+    headers = measure([place(chunk.path, chunk.name) for chunk in chunks])
     signatures = measure([one[0] + "\n" for one in lines])
     pieces_of_all = []
     for chunk, one, header, signature in zip(chunks, lines, headers, signatures, strict=True):
@@ -44,13 +43,8 @@ def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
     return pieces_of_all
 
 
-def _header(chunk: Chunk) -> str:
-    place = "/".join(chunk.path.split("/")[-_PATH_PARTS:])
-    return f"{place}\n{chunk.name}\n" if chunk.name else f"{place}\n"
-
-
 def _cut(chunk: Chunk, lines: list[str], costs: list[int], header: int, signature: int, most: int) -> list[str]:
-    first = _header(chunk) if header <= most // _HEADER_SHARE else ""
+    first = place(chunk.path, chunk.name) if header <= most // _HEADER_SHARE else ""
     later = first + lines[0] + "\n" if first and header + signature <= most // _HEADER_SHARE else first
     if sum(costs) + (header if first else 0) <= most:
         return [first + chunk.text]

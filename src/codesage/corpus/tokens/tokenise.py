@@ -18,15 +18,17 @@ from codesage import syntax
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.ragged import spans
 from codesage.languages import LANGUAGES
-from codesage.records import Document, Pair
+from codesage.records import Document, Pair, place
 from codesage.tokenizer import Tokenizer
 
 Columns = dict[str, np.ndarray | list[str]]
+DEFINITIONS = ("function", "class", "test")  # kinds whose `name` is that of the code; a sample's file may be named as its title
 SIDES: dict[str, Callable[[Pair], str]] = {
     "text": lambda pair: pair.text,
     "code": lambda pair: pair.code,
     "body": lambda pair: pair.bare_body,
     "description": lambda pair: pair.description,
+    "place": lambda pair: place(pair.path, pair.name) if pair.kind in DEFINITIONS else "",
 }
 _SPACE = ord(" ")
 MOST_NAMES = 65_535  # names of one file that are told apart: uint16; further ones are never hidden
