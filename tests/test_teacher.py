@@ -11,6 +11,7 @@ import typer
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+import bert_folder
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
 from codesage.contrast import augment, stage, teacher
@@ -207,6 +208,21 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
         [json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"
     ]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(("wanted", "least"), [("fp32", 1 - 1e-6), ("bf16", 0.999)])
+def test_a_teacher_computes_in_the_precision_of_training(tokens, tokenizer, tmp_path, monkeypatch, wanted, least):  # noqa: F811
+    (tmp_path / "bert").mkdir()
+    bert_folder.write(tmp_path / "bert")
+    exact = sentence.load(str(tmp_path / "bert"), device="cpu")
+    monkeypatch.setattr(sentence, "load", lambda name: exact)
+    monkeypatch.setenv("CODESAGE_PRECISION", wanted)
+    contrast_commands.write_teacher("bert", tokens, tokenizer, tmp_path / "t")
+    taught_PW = np.asarray(teacher.read(tmp_path / "t", tokens).texts_PW, np.float32)
+    rows = np.flatnonzero(tokens.pairs.text.lengths > 0)
+    exact_PW = exact.encode([tokenizer.decode(tokens.pairs.text[row]) for row in rows])
+    cosines = (exact_PW * taught_PW[rows]).sum(1) / np.linalg.norm(taught_PW[rows], axis=1)  # kept in 16 bits
+    assert cosines.min() > least and (wanted == "fp32" or cosines.min() < 1 - 1e-6)
 
 
 def test_kept_vectors_are_those_of_the_teacher_asked_for(tokens, tokenizer, tmp_path, monkeypatch):  # noqa: F811

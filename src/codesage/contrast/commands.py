@@ -198,17 +198,22 @@ def teach(
 
 
 def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> None:
-    """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr."""
+    """Encode all texts with the sentence encoder `name` and publish the vectors at `out`; progress goes to stderr.
+
+    It computes in the precision of training: vectors are kept in 16 bits and compared at a temperature, so bf16 is enough.
+    """
     import sys
 
     from codesage.contrast import teacher as teachers
     from codesage.encoder import sentence
+    from codesage.training import precision, processes
 
     def show(done: int, total: int) -> None:
         line = f"{done:,} of {total:,} texts encoded by {name}"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-    teachers.write(sentence.load(name), tokens, tokenizer, out, progress=show)
+    with precision.autocast("auto", processes.device())():
+        teachers.write(sentence.load(name), tokens, tokenizer, out, progress=show)
 
 
 def contrast(
