@@ -122,6 +122,7 @@ def parts_of(rows, chunks, query, name, scores, rules):
             "file": rules.file * sum(sorted(best[path], reverse=True)[:3]) / min(3, sizes[path]),
             "words in file": rules.whole * files[path] / max(*files.values(), 1e-9),
             "name": rules.name * named,
+            "file of that name": rules.home * named * (bool(name) and ranking.is_home(name, path) and named > 0.3),
             "words in path": rules.path * ranking.words_in_path(words, path),
             "words in name": 0.0 if name else rules.part * ranking.words_in_name(words, own),
             "literal": rules.literal * (bool(wanted) and all(one in text for one in wanted)),

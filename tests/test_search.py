@@ -674,6 +674,37 @@ def test_names_are_found_in_other_case_and_in_part(tmp_path):
         assert names(index, query)[0].endswith("send_request"), query
 
 
+def test_a_name_is_found_first_in_the_file_of_that_name(tmp_path):
+    """Partial classes of C# and reopened modules of Ruby have several files."""
+    project = tmp_path / "project"
+    project.mkdir()
+    part = "partial class {name}\n{{\n    int {field} = 1; // {name} {name} mapper of SQL\n}}\n"
+    for file in ("SqlMapper.Settings.cs", "SqlMapper+Cache.cs", "SqlMapperOptions.cs"):
+        (project / file).write_text(part.format(name="SqlMapper", field="mapper") * 2)
+    (project / "sql_mapper.cs").write_text("partial class SqlMapper\n{\n    void Open() { }\n}\n")
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+    for query in ("SqlMapper", "sqlmapper", "Dapper.SqlMapper"):
+        best = search(index, ENCODER, query)[0]
+        assert best.chunk.path == "sql_mapper.cs" and "file of that name" in best.parts, query
+    assert all("file of that name" not in hit.parts for hit in search(index, ENCODER, "mapper of SQL"))
+
+
+def test_capitals_in_a_name_are_meant(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "base.rb").write_text(
+        "module Sinatra\n  module Helpers\n    def halt\n      1\n    end\n  end\n\n"
+        "  def self.helpers(*extensions)\n    helpers Sinatra helpers\n  end\nend\n"
+    )
+    index = opened(project, tmp_path)
+    index.update(ENCODER)
+    of_names = {hit.chunk.name: hit.parts.get("name") for hit in search(index, ENCODER, "Sinatra::Helpers")}
+    assert (of_names["Sinatra.Helpers"], of_names["Sinatra.helpers"]) == (1.0, 0.4)
+    of_names = {hit.chunk.name: hit.parts.get("name") for hit in search(index, ENCODER, "sinatra::helpers")}
+    assert of_names["Sinatra.Helpers"] == of_names["Sinatra.helpers"] == 0.7
+
+
 def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):
     fail = "def fail():\n    raise ValueError('no such zebra, try again')\n"
     (root / "a.py").write_text(fail + "\n\ndef zebra():\n    return 'try'\n")

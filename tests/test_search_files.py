@@ -281,6 +281,9 @@ def test_files_in_part_are_named_with_their_reason(root):
         (["v1/url.h", "v2/url.h", "v2/url.c"], ["v2/url.h"]),  # v1 is an older version
         (["url.py", "url.h", "h", ".h", "url.c/readme.md"], []),
         (["url.h", "url.c", "url.h", "url.c"], ["url.h", "url.h"]),  # of two repositories
+        (["Contracts/Cache/Store.php", "Cache/Store.php", "Contracts/Lock.php"], ["Contracts/Cache/Store.php"]),
+        (["src/interfaces/Clock.java", "src/Clock.java", "Interfaces/b.ts"], ["src/interfaces/Clock.java"]),
+        (["contracts/a.py", "contracts", "b/contracts/a.py", "b/a.go"], []),
     ],
 )  # fmt: skip
 def test_headers_and_stubs_of_files_that_are_there_are_declarations(paths, declaring):

@@ -127,7 +127,7 @@ def index(tmp_path):
         {"glob": "src/**"},
         {"dense_weight": 0.0},
         {"dense_weight": 1e6},
-        {"rules": Rules(file=0.0, whole=0.0, later=1.0, name=0.0, path=0.0, part=0.0, literal=0.0, kinds={})},
+        {"rules": Rules(file=0.0, whole=0.0, later=1.0, name=0.0, home=0.0, path=0.0, part=0.0, literal=0.0, kinds={})},
         {"rules": Rules(later=0.3)},
     ],
 )

@@ -30,6 +30,7 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _DECLARING = re.compile(r"(?P<stem>[^/]+)\.(?P<suffix>h|hh|hpp|hxx|h\+\+|pyi|mli|d\.[cm]?ts)$", re.IGNORECASE)
+_CONTRACTS = re.compile(r"(?:^|(?<=/))((?:contracts?|interfaces?|abstractions?)/)", re.IGNORECASE)
 _C_FAMILY = ("c", "cc", "cpp", "cxx", "c++", "m", "mm", "cu")
 _DEFINING = {
     "pyi": ("py", "pyx", "c"),
@@ -62,7 +63,7 @@ def kinds_of(paths: Collection[str]) -> list[str]:
 
     Code and prose of an older version is "legacy": `v3/types.ts` is older where there is a folder `v4` beside `v3`, or a
     `types.ts` in the place of `v3/types.ts`. A file that declares what another one defines is "declarations": `url.h` where
-    there is a `url.c`.
+    there is a `url.c`, `Contracts/Store.php` where there is a `Store.php` in the folder of `Contracts`.
     """
     older, declaring = _older(paths), _declaring(paths)
     kinds = []
@@ -77,10 +78,16 @@ def kinds_of(paths: Collection[str]) -> list[str]:
 
 
 def _declaring(paths: Collection[str]) -> set[str]:
-    """The headers and stubs among `paths` with a file of the same name that defines what they declare, in any folder."""
+    """The files among `paths` that only declare what another one defines.
+
+    These are headers and stubs with a file of the same name, in any folder, and `Contracts/Cache/Store.php` beside
+    `Cache/Store.php`.
+    """
     names = {path.rpartition("/")[2].lower() for path in paths}
-    headers = set()
+    present, headers = set(paths), set()
     for path in paths:
+        if (folder := _CONTRACTS.search(path)) and path[: folder.start(1)] + path[folder.end(1) :] in present:
+            headers.add(path)
         if declaring := _DECLARING.search(path):
             stem, suffix = declaring["stem"].lower(), declaring["suffix"].lower()
             if any(f"{stem}.{defining}" in names for defining in _DEFINING.get(suffix, _C_FAMILY)):

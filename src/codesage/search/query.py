@@ -170,6 +170,7 @@ def _candidates(
         "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
         "words in file": rules.whole * _whole(index, view, query)[distinct][path_C] if rules.whole else np.zeros(len(names)),
         "name": rules.name * named_C,
+        "file of that name": rules.home * _at_home(name, paths)[path_C] * np.where(named_C > ranking.IN_PART, named_C, 0.0),
         "words in path": rules.path * np.array([ranking.words_in_path(words, path) for path in paths])[path_C],
         "words in name": rules.part * held_C,
         "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
@@ -192,6 +193,11 @@ def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray
     own_C = np.array([ranking.named(query, view.names[place], view.kinds[place]) for place in places_C.tolist()])
     defining_C = _with_text(index, view, places_C, indexed_words(name), lambda text: ranking.defines(text, name))
     return np.maximum(own_C, 0.8 * defining_C)
+
+
+def _at_home(name: str, paths: Sequence[str]) -> np.ndarray:
+    """1 for each file that has the name in the query, else 0."""
+    return np.array([bool(name) and ranking.is_home(name, path) for path in paths], float)
 
 
 def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ class Rules:
     whole: float = 0.25  # full text of the whole file, beside that of the best file
     later: float = 0.5  # share that each further chunk of a file keeps
     name: float = 1.0  # the query is the name of the chunk
+    home: float = 1.0  # the query is the name of the chunk, and its file has that name too
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
     part: float = 0.2  # query words in the name of the chunk
     literal: float = 2.0  # the query as it stands, in the text
@@ -61,16 +62,23 @@ _KINDS = {
     "docs": 0.8,
     "data": 0.7,
 }
+IN_PART = 0.3  # how well a name matches that only holds the one in the query
 _KIND_WORDS = {  # words that ask for a kind of file
-    "test": {"test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures", "mock", "benchmark"},
+    "test": {
+        "test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures",
+        "mock", "mocks", "mocked", "mocking", "benchmark", "benchmarks", "benchmarking",
+    },
     "example": {"example", "examples", "sample", "demo", "tutorial"},
     "generated": {"generated"},
     "vendored": {"vendor", "vendored"},
     "legacy": {"legacy", "deprecated", "compat", "old"},
     "docs": {"docs", "documentation", "readme", "changelog", "guide", "license", "licence"},
-    "declarations": {"header", "headers", "declaration", "declarations", "declared", "prototype", "typedef", "struct", "stub"},
+    "declarations": {
+        "header", "headers", "declaration", "declarations", "declared", "prototype", "typedef", "struct", "stub",
+        "contract", "contracts",
+    },
     "data": {"yaml", "toml", "workflow", "dockerfile"},
-}
+}  # fmt: skip
 
 
 def reciprocal_rank_fusion(
@@ -122,8 +130,18 @@ def named(query: str, name: str, kind: str) -> float:
         return 1.0 if kind == "class" or len(requested) > 1 else 0.9
     plain_requested, plain_name = "".join(requested).lower().replace("_", ""), parts[-1].lower().replace("_", "")
     if "".join(parts[-len(requested) :]).lower().replace("_", "") == plain_requested:
-        return 0.7
-    return 0.3 if len(plain_requested) >= 4 and plain_requested in plain_name else 0.0
+        return 0.7 if query == query.lower() else 0.4  # who types capitals means them
+    return IN_PART if len(plain_requested) >= 4 and plain_requested in plain_name else 0.0
+
+
+def is_home(name: str, path: str) -> bool:
+    """Whether the file has this name, as style guides of most languages want it: `SqlMapper` in SqlMapper.cs."""
+    file = path.rpartition("/")[2]
+    return _plain(file.rpartition(".")[0] or file) == _plain(name)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 @lru_cache(maxsize=64)
