@@ -3,7 +3,8 @@
     python benchmarks/known_item.py recipes/release.toml --cache DIR [--queries N] [--out FILE.json]
 
 Of each held-out package of a recipe, functions outside tests are drawn that make a pair; their docstrings are taken out of
-the files, the package is indexed, and the first sentence of each docstring must find its function among all chunks. MRR
+the files, the package is indexed, and the first sentence of each docstring must find its function among all chunks. Sentences
+that several functions have, such as overloads in Java, are left out: only one of them would count as right. MRR
 over the 200 best, for full text and vectors apart and fused, with tests and their subjects ranked alike and as search does.
 """
 
@@ -89,6 +90,8 @@ def lay_out(source, arguments: argparse.Namespace, root: Path) -> list[tuple[str
         for pair in pairs_of(parsed[document.path], document, Counter())
         if pair.kind == "function"
     ]
+    counts = Counter(pair.text.lower() for pair in pairs)
+    pairs = [pair for pair in pairs if counts[pair.text.lower()] == 1]
     asked = random.Random(0).sample(pairs, min(arguments.queries, len(pairs)))
     chosen = {(pair.path, pair.start_line, pair.name) for pair in asked}
     for document in documents:
