@@ -81,7 +81,8 @@ def _dedented(text: str) -> str:
     margin = len(lines[0]) - len(lines[0].lstrip(" "))
     joined = "\n" + "\n".join(lines)
     if margin and joined.count("\n" + " " * margin) != len(lines):
-        margin = min([len(line) - len(line.lstrip(" ")) for line in lines])
+        indented = joined.count("\n ") == len(lines)
+        margin = min([len(line) - len(line.lstrip(" ")) for line in lines]) if indented else 0
     if margin:
         joined = joined.replace("\n" + " " * margin, "\n")
     if "\n;" in joined:

@@ -65,6 +65,7 @@ QUERIES = {
 }
 _ERRORS = " (ERROR) @error (MISSING) @error"
 _DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
+_DYNAMIC_PARTS = (b"define_", b"Struct.", b"Class.", b"Module.", b"Data.")  # one is in every match of _DYNAMIC
 _DYNAMIC_QUERY = """
 (call method: (identifier) @_definer arguments: (argument_list . [(simple_symbol) (string)]) block: (_)
  (#any-of? @_definer "define_method" "define_singleton_method")) @function
@@ -196,17 +197,22 @@ def scan(tree: SourceTree) -> Scan:
 
 def _query(tree: SourceTree) -> str:
     query = QUERIES[tree.language]
-    if tree.language == "ruby" and _DYNAMIC.search(tree.source):  # Ruby code is full of calls: checking each is slow
+    if tree.language == "ruby" and _defines_dynamically(tree.source):  # Ruby code is full of calls: checking each is slow
         query += _DYNAMIC_QUERY
     elif tree.language == "typescript" and not tree.tsx:
         query += _ASSERTED
     return query + _ERRORS if tree.has_errors else query
 
 
+def _defines_dynamically(source: bytes) -> bool:
+    return any(part in source for part in _DYNAMIC_PARTS) and _DYNAMIC.search(source) is not None
+
+
 def _definition(
     tree: SourceTree, node: Node, kind: str, value: Node, decorated: dict[int, Node], errors: Errors | None
 ) -> Definition | None:
-    body = _body(value)
+    kind_of_node = node.type
+    body = _body(value, kind_of_node if value is node else value.type)
     if body is None:
         return None
     name = name_of(tree, node)
@@ -215,7 +221,7 @@ def _definition(
     recovered = errors if node.has_error else None
     if not name or reserved(tree, node, name) or (recovered is not None and not recovered.sound(node, name, body)):
         return None
-    first, final = _statement(tree, node, decorated)
+    first, final = _statement(tree, node, kind_of_node, decorated)
     begin, row = first.start_byte, first.start_point.row
     if recovered is not None and (start := recovered.start(node, body)) > node.start_byte:
         begin, row = start, row + tree.source.count(b"\n", begin, start)
@@ -246,13 +252,14 @@ def _wrapped(tree: SourceTree, call: Node) -> Node | None:
     return next((child for child in arguments.named_children if child.type in _GIVEN), None)
 
 
-def _body(node: Node) -> Node | None:
-    field = _BODY_FIELDS.get(node.type, "body")
-    body = node.child_by_field_name(field)
-    if body is not None and node.type in ("assignment", "call"):  # in Ruby, the body of the block
-        block = body.child_by_field_name("block") if node.type == "assignment" else body
+def _body(node: Node, kind: str) -> Node | None:
+    body = node.child_by_field_name(_BODY_FIELDS.get(kind, "body"))
+    if body is None:
+        return _last_block(node)
+    if kind in ("assignment", "call"):  # in Ruby, the body of the block
+        block = body.child_by_field_name("block") if kind == "assignment" else body
         return None if block is None else block.child_by_field_name("body")
-    return _last_block(node) if body is None else body
+    return body
 
 
 def _last_block(node: Node) -> Node | None:
@@ -273,7 +280,7 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
-            first, final = (value, value) if index else _statement(tree, node, {})
+            first, final = (value, value) if index else _statement(tree, node, node.type, {})
             final = final if len(names) == 1 else value
             definitions.append(
                 Definition(
@@ -291,11 +298,11 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     return definitions
 
 
-def _statement(tree: SourceTree, node: Node, decorated: dict[int, Node]) -> tuple[Node, Node]:
-    """The first and the last node of a definition's code."""
-    language, kind = tree.language, node.type
+def _statement(tree: SourceTree, node: Node, kind: str, decorated: dict[int, Node]) -> tuple[Node, Node]:
+    """The first and the last node of the code of a definition, whose node is of this `kind`."""
+    language = tree.language
     if language == "python":
-        first = decorated.get(node.id, node)
+        first = decorated.get(node.id, node) if decorated else node
         return first, first
     wrappers = _WRAPPERS.get(language)
     if wrappers is None or kind in _UNWRAPPABLE or (kind in _LEADING and _leads(tree.source, node.start_byte)):

@@ -7,7 +7,7 @@ block comments (`/* global a, b */`). These directives have separate tables.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 _ECMA = "javascript typescript "
@@ -146,6 +146,18 @@ def is_directive(text: str, language: str) -> bool:
     matches = _matches(language)
     match = matches.get(text[:2]) or matches.get(text[:1])
     return match is not None and match(text) is not None
+
+
+def without_directives(lines: Iterable[str], language: str) -> list[str]:
+    """The lines of a comment, without their marks, that are not directives."""
+    matches = _matches(language)
+    kept = []
+    for line in lines:
+        text = line.lstrip()
+        match = matches.get(text[:2]) or matches.get(text[:1])
+        if match is None or match(text) is None:
+            kept.append(line)
+    return kept
 
 
 def is_glued_directive(text: str, language: str) -> bool:

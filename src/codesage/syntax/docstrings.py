@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-from codesage.syntax.directives import is_block_directive, is_directive, is_glued_directive
+from codesage.syntax.directives import is_block_directive, is_directive, is_glued_directive, without_directives
 
 _PLAIN_STRING = re.compile(r"""[rRuU]?("{3}|'{3}|"|')(.*)\1$""", re.DOTALL)
 _STRING = re.compile(
@@ -47,12 +47,14 @@ _STARS = re.compile(r"[ \t]*(\*+)")
 _NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does", while the other lines have " * "
 _FLUSH = re.compile(r"\n\S")
 _RULER_PARTS = ("---", "===", "***", "###", "~~~", "___", "///", "- - ", "* * ", "= = ", "-=-", "=-=", "*-*", "-*-", "=*=")
+_RULER_PART = re.compile("|".join(map(re.escape, _RULER_PARTS)))
 _RULER = re.compile(r"(?!~{3,9}$)(?:[-=*#~_/][ \t]?){3,}$")
 _TITLE = re.compile(  # a title in a ruler: "==== Title ====", "---- Title", "Title ----"
     r"(?:[-*~/]{3,}\s+|[-*~/]{4,}|[=#]{7,})\s*(\w.*?)\s*[-=*#~/]*$|[-=*#~/]{2,}\s+(\w.*?)\s+[-=*#~/]{3,}$"
     r"|(\w.*?)\s+[-=*#~/]{4,}$"
 )
 _LONGEST_TITLE = 200  # characters; the pattern takes quadratic time
+_NEW_LINE = ord("\n")
 _ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
 
 
@@ -112,7 +114,7 @@ def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
     count if a blank line separates it from the definition, or if there is code before the definition on its line.
     """
     line, comment, first = _line_start(source, start), None, start
-    if source[line:start].strip():
+    if line < 2 or source[line - 2] == _NEW_LINE or source[line:start].strip():  # mostly there is a blank line above
         return "", start
     while (above := _above(source, line, language)) is not None:
         if above.text:
@@ -286,7 +288,7 @@ def _block_lines(text: str) -> list[str]:
 
 def _joined(lines: list[str], language: str) -> str:
     """The text of a block comment with these lines, without directives, boxes, rulers and common indentation."""
-    lines = _without_edges([line for line in lines if not is_directive(line, language)])
+    lines = _without_edges(without_directives(lines, language))
     return _cleaned("\n".join(_without_rulers(lines))).strip()
 
 
@@ -333,8 +335,7 @@ def _without_edges(lines: list[str]) -> list[str]:
 
 def _without_rulers(lines: list[str]) -> list[str]:
     """Lines without rulers, except those that underline a heading within the text."""
-    text = "\n".join(lines)
-    if not any([part in text for part in _RULER_PARTS]):
+    if not _RULER_PART.search("\n".join(lines)):
         return lines
     kept: list[str] = []
     for line in lines:

@@ -84,7 +84,8 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
             return "", start, start
         return docstring, first, start
     if language == "c":
-        docstring, first = comment_before(source, above_conditions(source, definition, start), language)
+        if (above := above_conditions(source, definition, start)) != start:
+            docstring, first = comment_before(source, above, language)
     elif language == "typescript" and definition.kind == "function":
         docstring, first = comment_above_overloads(tree, definition)
     if not docstring and language in _ATTRIBUTED and (header := _after_inner_block(source, definition)) > start:
@@ -142,9 +143,11 @@ def _bare(source: bytes, definition: Definition, inner: int, returns: list[tuple
     methods of a class stay whole. A body that is a single expression is itself the returned value, so nothing is left of it.
     """
     body, start, end = definition.body, inner, definition.body.end_byte
-    if source.startswith((b"struct", b"interface"), start) and body.type in ("struct_type", "interface_type"):  # Go
+    first = source[start : start + 1]
+    if first in (b"s", b"i") and body.type in ("struct_type", "interface_type"):  # Go
         start = max(start, source.find(b"{", start, end))
-    if source.startswith(b"{", start) and source.endswith(b"}", start, end):
+        first = source[start : start + 1]
+    if first == b"{" and source[end - 1 : end] == b"}":
         start, end = start + 1, end - 1
     elif definition.kind == "function" and body.type not in _BLOCKS:
         return ()
@@ -152,10 +155,10 @@ def _bare(source: bytes, definition: Definition, inner: int, returns: list[tuple
         return start, end
     borders, position = [start], start
     for index in range(bisect_left(returns, (start,)), len(returns)):
-        first, last = returns[index]
-        if first >= end:
+        begin, last = returns[index]
+        if begin >= end:
             break
-        if first >= position:  # else it is inside one that is already cut
+        if begin >= position:  # else it is inside one that is already cut
             position = -last
-            borders += first, position
+            borders += begin, position
     return (*borders, end)

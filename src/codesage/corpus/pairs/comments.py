@@ -16,11 +16,11 @@ from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
 from codesage.corpus.pairs.sentences import breaks_sentence
-from codesage.corpus.pairs.verbs import may_be_verb, stated_action
+from codesage.corpus.pairs.verbs import may_be_verb, may_begin_action, stated_action
 from codesage.languages import LANGUAGES
 from codesage.records import Function
 from codesage.syntax import SourceTree
-from codesage.syntax.directives import is_directive
+from codesage.syntax.directives import without_directives
 
 LEAST_LINES, MOST_LINES = 2, 40  # of the code
 _MOST_INDENTATION = 200  # bytes before a comment on its line
@@ -40,6 +40,7 @@ _NO_PROSE = re.compile(
     r"https?:|c8 |v8 |webpack|gets? or sets?|sourcery|nosec|:nocov|>>>|given|when|then|arrange|act|assert)\b[:,]?",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(rb"[ \t]*")
 _REGION = re.compile(rb"[ \t]*#[ \t]*region\b[^\n]*\n")
 _REGION_LINES = re.compile(r"^[ \t]*#[ \t]*(?:end)?region\b.*\n?", re.MULTILINE)  # around statements inside statements
 _COMMENT_IN_HEADER = re.compile(r"[):\w][ \t]*\n[ \t]*#")
@@ -106,9 +107,7 @@ def _comments_in(tree: SourceTree, function: Function) -> Iterator[tuple[int, st
 
 def _indented(source: bytes, line: int) -> int:
     """Index of the first byte at or after `line` that is not a space or tab."""
-    while source[line : line + 1] in (b" ", b"\t"):
-        line += 1
-    return line
+    return match.end() if (match := _BLANKS.match(source, line)) else line
 
 
 def _below_region(source: bytes, line: int) -> int:
@@ -150,16 +149,18 @@ def _text(raw: str, language: str) -> str:
     """The text for a pair, or "" if the comment is not suitable."""
     if not _reads_as_prose(raw):
         return ""
-    text = stated_action(clean(_joined(raw.splitlines(), language), language)).rstrip(".: ")
+    lines = without_directives(filter(None, [" ".join(line.split()) for line in raw.splitlines()]), language)
+    first = lines[0].partition(" ")[0] if lines else ""
+    if first.isalpha() and first.isascii() and not may_begin_action(first):
+        return ""
+    text = stated_action(clean(_joined(lines), language)).rstrip(".: ")
     return "" if refusal(text) else text
 
 
-def _joined(lines: Sequence[str], language: str) -> str:
-    """The lines of a comment as one, without directives, and with a full stop where a break ends a sentence without one."""
+def _joined(lines: Sequence[str]) -> str:
+    """The lines of a comment as one, with a full stop where a break ends a sentence without one."""
     joined: list[str] = []
-    for line in (" ".join(line.split()) for line in lines):
-        if not line or is_directive(line, language):
-            continue
+    for line in lines:
         if joined and breaks_sentence(joined[-1], line, more=may_be_verb):
             joined[-1] += "."
         joined.append(line)
@@ -170,6 +171,8 @@ def _reads_as_prose(text: str) -> bool:
     """Whether raw text may be prose, by a cheap test: three words, no directive, no line of dashes, no line of code."""
     if len(text) > 2_000 or not _THREE_WORDS.match(text) or _NO_PROSE.match(text):
         return False
+    if "(" not in text and "=" not in text:
+        return True
     return not any(line.endswith((";", "{", "}", ")")) and ("(" in line or "=" in line) for line in text.splitlines())
 
 
@@ -252,10 +255,12 @@ def _end_of_block(statement: Node, block: Node) -> int:
 
 
 def _last_row(node: Node) -> int:
-    return node.end_point.row - (node.end_point.column == 0)
+    row, column = node.end_point
+    return row - (column == 0)
 
 
 def _dedented(source: bytes, line: int, start: int, end: int) -> str:
-    margin = len(source[line:start].expandtabs(4))
+    margin = " " * len(source[line:start].expandtabs(4))
     lines = source[line:end].decode("utf-8", "replace").expandtabs(4).splitlines()
-    return "\n".join([text[min(margin, len(text) - len(text.lstrip(" "))) :].rstrip() for text in lines]).rstrip()
+    texts = [text.removeprefix(margin) if text.startswith(margin) else text.lstrip(" ") for text in lines]
+    return "\n".join(map(str.rstrip, texts)).rstrip()

@@ -124,11 +124,12 @@ def _without_type(text: str) -> str:
     opening, closing = text[0], {"{": "}", "[": "]"}[text[0]]
     if opening == "[" and "=" in text.partition("]")[0] and ">" not in text.partition("]")[0]:
         return text  # JSDoc's optional parameter with its default
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character == opening) - (character == closing)
+    depth = end = 0
+    while (close := text.find(closing, end)) >= 0:
+        depth += text.count(opening, end, close) - 1
+        end = close + 1
         if depth == 0:
-            return text[position + 1 :].strip()
+            return text[end:].strip()
     return text[1:]
 
 

@@ -98,6 +98,7 @@ _TAG_ENDS = frozenset(
         "body",
     }
 )
+_WORD = re.compile(r"[\w$]+")
 _KEPT_NAMES = frozenset(
     {
         "main",
@@ -238,8 +239,10 @@ def without_names(code: str, language: str) -> str:
     if not names:
         return code
     number = {name: f"f{index}" for index, name in enumerate(names, start=1)}
-    pattern = rf"(?<![\w$])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![\w$])"
-    return re.sub(pattern, lambda match: number[match.group()], code)
+    pattern = _WORD  # it takes much longer to compile a pattern than to use it
+    if not code.isascii():  # a name may contain other characters than \w
+        pattern = re.compile(rf"(?<![\w$])(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})(?![\w$])")
+    return pattern.sub(lambda match: number.get(match.group(), match.group()), code)
 
 
 @dataclass(slots=True)
@@ -299,17 +302,19 @@ class _Reader:
     def _step(self) -> _Run | None:
         line = self._lines[self._at]
         below = self._lines[self._at + 1] if self._at + 1 < len(self._lines) else ""
-        if fence := _FENCE.match(line):
+        first = line.lstrip()[:1]
+        marked = not first.isalnum()  # most lines are prose, which no pattern for a mark needs to read
+        if marked and (fence := _FENCE.match(line)):
             self._end_paragraph()
             self._fenced(fence.group(1), fence.group(2))
-        elif source := _SOURCE.match(line):
+        elif marked and (source := _SOURCE.match(line)):
             self._end_paragraph()
             self._sourced(source.group(1) or source.group(2) or "", directive=not source.group(1))
-        elif heading := _HEADING.match(line):
+        elif marked and (heading := _HEADING.match(line)):
             return self._headed(len(heading.group(1)), heading.group(2), lines=1)
         elif line[:1].strip() and _UNDERLINE.match(below) and len(below) >= len(line.strip()) - 2:
             return self._headed("=-~^\"'+*".index(below[0]) + 1, line.strip(), lines=2)
-        elif _TAB.match(line) or language_named(line.strip(" *:#")):
+        elif ((marked or first == "i") and _TAB.match(line)) or language_named(line.strip(" *:#")):
             self._end_paragraph()
             self._at += 1
         else:

@@ -87,7 +87,7 @@ _FINITE = re.compile(
     re.IGNORECASE,
 )
 _PHRASE = re.compile(
-    r"(?:(?:an?|the|\w+ing|[A-Z]?[\w'-]+) ){1,8}(?:of|for|that|which|to|over|from|with|between|using|by|in|on|as|into) \w",
+    r"(?:[\w'-]+ ){1,8}(?:of|for|that|which|to|over|from|with|between|using|by|in|on|as|into) \w",
     re.IGNORECASE,
 )
 _LOOKS = re.compile(
@@ -114,11 +114,14 @@ def introduction(paragraph: str, language: str) -> str | None:
     end = len(first := first_sentence(paragraph))
     while end < len(paragraph) and (following := first_sentence(paragraph[end:].lstrip())):
         longer = paragraph.index(following, end) + len(following)
-        if count_tokens(paragraph[:longer]) > _MOST_TOKENS:
+        if longer > _MOST_TOKENS and count_tokens(paragraph[:longer]) > _MOST_TOKENS:
             break
         end = longer
     text = clean(paragraph[: max(end, len(first))], language).rstrip(": ")
-    text = _EXAMPLE_TAIL.sub("", _EXAMPLE_LEAD.sub("", text)).rstrip(".,:; ")
+    lower = text.lower()
+    if "example" in lower or "e." in lower:
+        text = _EXAMPLE_LEAD.sub("", text)
+    text = _EXAMPLE_TAIL.sub("", text).rstrip(".,:; ")
     last = _LAST_SENTENCE.search(text)
     if last is not None and _NO_EXAMPLE.search(last.group()):
         return None
@@ -135,11 +138,7 @@ def task(sentence: str) -> str:
     to = _TO.match(text)
     if to and not _says(to.group(1)):
         text = text[: to.start(1)].rstrip(", ")
-    if (
-        not _says(text)
-        or len(text.split()) > _MOST_WORDS
-        or any(rule(text) for rule in (_NO_PROSE.search, _NOTE.search, _LOOKS.match, _ENDS_OPEN.search))
-    ):
+    if not _says(text) or len(text.split()) > _MOST_WORDS or _LOOKS.match(text) or _ENDS_OPEN.search(text.rpartition(" ")[2]):
         return ""
     if to:
         begins = True
@@ -150,7 +149,9 @@ def task(sentence: str) -> str:
     else:
         named = shows is None or shows.group().endswith("of ")
         begins = named and not _HANGS.match(text) and bool(_PHRASE.match(text)) and not _FINITE.search(text)
-    return text[0].upper() + text[1:] if begins and shows else text if begins else ""
+    if not begins or _NO_PROSE.search(text) or _NOTE.search(text):
+        return ""
+    return text[0].upper() + text[1:] if shows else text
 
 
 def _says(text: str) -> bool:

@@ -5,6 +5,7 @@ count: they say nothing about what a function does. The count works the same in 
 """
 
 import re
+import string
 
 _HASH = {"python", "ruby"}  # languages whose only line comment is "#"
 _BLOCK_KEYWORDS = (
@@ -15,6 +16,7 @@ _PHP = r"(?://|#(?!\[))"  # "#[" begins an attribute
 _NO_CODE = {
     mark: re.compile(rf"[\W_]*(?:(?:{_BLOCK_KEYWORDS})\b[\W_]*)*(?:{mark}.*)?$", re.DOTALL) for mark in ("#", "//", _PHP)
 }
+_BEGINS_CODE = frozenset(string.ascii_letters + string.digits) - {word[0] for word in _BLOCK_KEYWORDS.split("|")}
 _RUBY_COMMENT = re.compile(r"^=begin\b.*?(?:^=end\b[^\n]*|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -30,7 +32,7 @@ def has_lines(code: str, least: int, language: str) -> bool:
         line, position = code[position:end].strip(), end + 1
         if language not in _HASH:
             line, commented = _without_block_comment(line, commented)
-        count += no_code.match(line) is None
+        count += line[:1] in _BEGINS_CODE or no_code.match(line) is None
     return count >= least
 
 

@@ -83,7 +83,6 @@ _DANGLING = re.compile(
     r"and|or|with|here|code|link|url|source|ref|reference|cf\.?|also|docs?|is|are|the)\b[\s.,;:)\]–-]*){1,4}$",
     re.IGNORECASE,
 )
-_LONE_MARKS = frozenset(",.;:!?)")
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _EMPTY_BRACKETS = re.compile(r"\s?\((?:\s|see|see also|cf\.?|e\.g\.|at|[:,;])*\)(?=\s|$|[.,;:])", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")
@@ -99,10 +98,8 @@ def clean(text: str, language: str = "") -> str:
         text = repair_unicode(text)
     if _MARKED.search(text):
         text = _without_markup(text, language)
-    words = text.split()
-    text = " ".join(words)
-    if not _LONE_MARKS.isdisjoint(words):
-        text = _SPACE_BEFORE.sub("", text)
+    text = text.strip() if "  " not in text and text.isprintable() else " ".join(text.split())
+    text = _SPACE_BEFORE.sub("", text)
     return text.rstrip(". ").rstrip(",").lstrip("-–—:*|>,;! ")
 
 

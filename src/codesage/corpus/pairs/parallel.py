@@ -35,6 +35,7 @@ _DIMENSIONS = re.compile(r"(?<![A-Za-z\d])(\d)D(?=[A-Z])")  # "1DConvolution" is
 _TWINS = {"javascript", "typescript"}  # one is often compiled from the other or has its types added
 _MOST_MEMBERS = 27  # three per language; more files share a layout and not a task
 _LEAST_FUNCTION_LINES = 3
+_SOLUTION = re.compile(r"Solution_?\d*")
 _README = re.compile(r"(?:^|/)readme(?:\.\w+)?$", re.IGNORECASE)
 _HEADING = re.compile(  # marked, underlined or alone; not the first line of a paragraph
     r"(?:\#{1,3}[ \t]+(\S[^\n]{0,200}?)[ \t#]*|([^\s#][^\n]{0,200}?)[ \t]*(?=\n[ \t]*(?:\n|[=~*-]{3})|\s*\Z))(?:\n|\Z)"
@@ -189,7 +190,9 @@ def _by_name(document: Document) -> dict[str, list[Sample]]:
 
 def numbered_solutions(document: Document, definitions: Sequence[Function]) -> Iterator[Pair]:
     """Yields the pairs of classes `Solution`, `Solution2`, ... in one file, which solve the same task in different ways."""
-    classes = [item for item in definitions if item.kind == "class" and re.fullmatch(r"Solution_?\d*", item.name)]
+    classes = [item for item in definitions if item.kind == "class" and _SOLUTION.fullmatch(item.name)]
+    if len(classes) < 2:
+        return
     samples = [Sample(document.language, item.signature + item.body, item.start_line) for item in classes]
     samples = [sample for sample in samples if is_sample(sample)]
     if len(samples) > 1:

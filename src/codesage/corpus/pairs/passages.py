@@ -81,15 +81,15 @@ def _examples_of(function: Function, document: Document) -> Iterator[Pair]:
         return
     blocks = blocks_of(function.docstring, function.language)
     if any(block.kind == "code" for block in blocks):
-        whole = summary(function.docstring, function.language)
-        for text, code, language in _led_examples(blocks, whole, function.language):
+        for text, code, language in _led_examples(blocks, function.docstring, function.language):
             yield _pair("example", text, code, document, name=qualified(function), line=function.start_line, language=language)
 
 
-def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterator[tuple[str, str, str]]:
+def _led_examples(blocks: Sequence[Block], docstring: str, language: str) -> Iterator[tuple[str, str, str]]:
     """Yields (text, code, language) of each example.
 
-    The first example that no paragraph introduces gets the text `whole`; others without an introduction are left out.
+    The first example that no paragraph introduces gets the summary of the `docstring`; others without an introduction are
+    left out, and so is the first if `docstring` is "".
     """
     lead, head, items, used = "", "", 0, False
     for block in blocks:
@@ -105,7 +105,7 @@ def _led_examples(blocks: Sequence[Block], whole: str, language: str) -> Iterato
         code_language = _LANGUAGE_OF_FENCE.get(fence, "") if fence else language
         text = introduction(lead, language)
         if text == "" and not used:
-            text, used = task(whole), True
+            text, used = task(summary(docstring, language)), True
         code = _without_prompts(block.text.strip("\n"))
         if code_language and text and not refusal(text) and _is_example(code, code_language, named=bool(fence)):
             yield text, code, code_language

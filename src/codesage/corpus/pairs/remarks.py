@@ -6,6 +6,7 @@ longer used") or a fact about something else ("The lock is held by ..."). A summ
 """
 
 import re
+from functools import lru_cache
 
 from codesage.corpus.pairs.verbs import begins_with_verb, is_cut_off, may_be_verb
 from codesage.words import split_words
@@ -26,34 +27,73 @@ _STATE = (  # after "is" and "are", if the subject is the code or a part of it
 _OF_MAIN_CLAUSE = (  # before a word: not one that begins another clause
     r"(?!(?:that|which|who|whose|to|if|whether|when|where|while|how|what|used|once|after|until|for|given|will)\b)"
 )
-_OPENS = re.compile(
-    r"(?:because|since|although|though|unfortunately|however|but|important(?:ly)?|be careful|beware|no longer|deprecated|"
-    r"obsolete|legacy|historically|currently|sadly|hopefully|hack|kludge|nb|even (?:if|though|when)|as|it|they|these|those|we|"
-    r"you|i|he|she|do not|don't|never|please|must|should|shall|cannot|can't|may|might|internal use|user beware|"
-    r"(?:for|back)wards? compatib\w+|keep (?:this|these|it|in sync|them)|make sure (?:you|to|we|it is)|"
-    r"marked as|now|access to [^.]{0,100} (?:should|must) be|when [^,]{0,80}, make sure|used as an? \"?(?:hack|work-?around)|"
-    r"(?:put|add|insert|paste|include) the following|"
-    r"(?:\w+ ){0,2}(?:class|function|method|code|implementation|routine)s? "
-    r"(?:adapted|borrowed|stolen|ported|copied|taken) from|"
-    r"(?:is|are) (?:not|deprecated|only|internal)|(?:will|has|have|can|could) (?:been|only|not|be(?! used (?:to|for)))|"
-    r"not(?! null| empty)|only(?! \w+s )|no|(?:warning|caution|attention|notes?) ?:|note that|"
-    r"(?:inspired|borrowed|taken|adapted|ported|copied|stolen|derived|forked|cribbed|lifted) (?:by|from|directly|straight)|"
-    r"see(?! (?:if|whether|which|what|how|when|any)\b)|cf\.?|(?:this \w+ |it )?assume[sd](?! [^.]{0,80}\brole)|"
-    r"(?:this \w+ )?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)|(?:kept|provided) for|"
-    r"(?:both|the (?:first|second|third|last|(?:first )?two))(?: \([^()]{1,40}\))? (?:arguments?|parameters?)"
-    rf"|this (?:is|are|was|were) {_STATE}"
-    r"|this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"
-    rf"|this (?:{_OF_MAIN_CLAUSE}\w+ ){{3,4}}(?:should|must|cannot)"
-    rf"|(?:each|every|all|most|many|some) (?:{_OF_MAIN_CLAUSE}[\w'-]+ ){{1,3}}(?:supports?|contains?|has|have|requires?|"
-    r"implements?|represents?|corresponds?|uses?|is|are|gets?|will|must|should)"
-    r"|(?:the )?return(?:ed)? values? (?:is|are|can|will|must|should|means?|indicates?|has|may)"
-    r"|(?:(?:this|it) (?:is|gets|will be) )?called (?:with(?![^,]{0,60}, \w+s\b)|under|twice|explicitly|directly|inside|both|"
-    r"concurrently|recursively|internally)"
-    r"|(?:this |an? |the )?(?:\w+[ -])?(?:constructor|ctor),? (?:(?:is|to be) )?(?:only |usually |solely )?"
-    r"(?:(?:called|used|needed|required|provided|reserved)(?: only)?(?! to (?!be\b))|not)"
-    r"|an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"
-    rf"|(?:this|the) (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE})(?![\w-])"
+_OPENINGS = (  # first words of a remark, and a pattern for its beginning, in which `\w+` at the start is the first word
+    ("because since although though unfortunately however but important importantly beware deprecated obsolete", r"\w+"),
+    ("legacy historically currently sadly hopefully hack kludge nb as it they these those we you i he she", r"\w+"),
+    ("never please must should shall cannot may might now no", r"\w+"),
+    ("can don do be no internal user", r"can't|don't|do not|be careful|no longer|internal use|user beware"),
+    ("even", "even (?:if|though|when)"),
+    ("forward forwards backward backwards", r"\w+ compatib\w+"),
+    ("keep", "keep (?:this|these|it|in sync|them)"),
+    ("make", "make sure (?:you|to|we|it is)"),
+    ("marked", "marked as"),
+    ("access", r"access to [^.]{0,100} (?:should|must) be"),
+    ("when", r"when [^,]{0,80}, make sure"),
+    ("used", r"used as an? \"?(?:hack|work-?around)"),
+    ("put add insert paste include", r"\w+ the following"),
+    ("is are", r"\w+ (?:not|deprecated|only|internal)"),
+    ("will has have can could", r"\w+ (?:been|only|not|be(?! used (?:to|for)))"),
+    ("not", "not(?! null| empty)"),
+    ("only", r"only(?! \w+s )"),
+    ("warning caution attention note notes", r"\w+ ?:|note that"),
+    (
+        "inspired borrowed taken adapted ported copied stolen derived forked cribbed lifted",
+        r"\w+ (?:by|from|directly|straight)",
+    ),
+    ("see", r"see(?! (?:if|whether|which|what|how|when|any)\b)"),
+    ("cf", r"cf\.?"),
+    ("this it assumes assumed", r"(?:this \w+ |it )?assume[sd](?! [^.]{0,80}\brole)"),
+    ("this only exists", r"(?:this \w+ )?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)"),
+    ("kept provided", r"\w+ for"),
+    (
+        "both the",
+        r"(?:both|the (?:first|second|third|last|(?:first )?two))(?: \([^()]{1,40}\))? (?:arguments?|parameters?)",
+    ),
+    ("this", rf"this (?:is|are|was|were) {_STATE}"),
+    ("this", r"this (?:\w+ ){0,2}(?:should|must|needs?|cannot|can't|could|may|might|shall|was|has been|had)"),
+    ("this", rf"this (?:{_OF_MAIN_CLAUSE}\w+ ){{3,4}}(?:should|must|cannot)"),
+    (
+        "each every all most many some",
+        rf"\w+ (?:{_OF_MAIN_CLAUSE}[\w'-]+ ){{1,3}}(?:supports?|contains?|has|have|requires?|implements?|represents?|"
+        r"corresponds?|uses?|is|are|gets?|will|must|should)",
+    ),
+    (
+        "the return returned",
+        r"(?:the )?return(?:ed)? values? (?:is|are|can|will|must|should|means?|indicates?|has|may)",
+    ),
+    (
+        "this it called",
+        r"(?:(?:this|it) (?:is|gets|will be) )?called (?:with(?![^,]{0,60}, \w+s\b)|under|twice|explicitly|directly|inside|"
+        r"both|concurrently|recursively|internally)",
+    ),
+    ("a an", r"an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"),
+    ("this the", rf"\w+ (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE}"),
 )
+_END_OF_WORD = r"(?![\w-])"
+_OPENS = {  # the patterns by first word; two of three texts begin with none of the words
+    word: re.compile(f"(?:{'|'.join(pattern for words, pattern in _OPENINGS if word in words.split())}){_END_OF_WORD}")
+    for words, _ in _OPENINGS
+    for word in words.split()
+}
+_ORIGIN = re.compile(
+    r"(?:\w+ ){0,2}(?:class|function|method|code|implementation|routine)s? "
+    rf"(?:adapted|borrowed|stolen|ported|copied|taken) from{_END_OF_WORD}"
+)
+_CONSTRUCTOR = re.compile(
+    r"(?:this |an? |the )?(?:\w+[ -])?(?:constructor|ctor),? (?:(?:is|to be) )?(?:only |usually |solely )?"
+    rf"(?:(?:called|used|needed|required|provided|reserved)(?: only)?(?! to (?!be\b))|not){_END_OF_WORD}"
+)
+_FIRST_WORD = re.compile(r"\w*")
 _STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
     r"(?!this\b|(?:(?:the|an?) )?(?:function|method|routine|class|macro|handler|callback|procedure|exception|error|event)\b)"
     rf"(?:{_OF_MAIN_CLAUSE}[\w'`-]+ ){{1,5}}"
@@ -63,9 +103,9 @@ _STATES = re.compile(  # a fact about a thing: "The lock is held by the caller"
 _LABELLED = re.compile(
     r"(?:assumption|bug|danger|devnote|future|lamespec|msdn|perf|prefer|requires|review|safety|section|security|undone) ?:"
 )
-_LOST_WORD = re.compile(r"\b(?:of|the|an) (?:of|with|is|are)\b")
 _MENTIONS = re.compile(
-    r"\b(?:i'm|i am|i think|i don't|i've|i understand|i guess|unfortunately|not sure|for now|hopefully|sadly|in sync with|"
+    r"\b(?:(?:of|the|an) (?:of|with|is|are)|"  # a word is lost between these
+    r"i'm|i am|i think|i don't|i've|i understand|i guess|unfortunately|not sure|for now|hopefully|sadly|in sync with|"
     r"for historical|(?:is|are|been|now) (?:deprecated|obsolete)|no longer (?:used|needed|supported|necessary)|"
     r"(?:to|will) be removed|should (?:only|never)|must (?:only|never|be called|be run|be held|be synced|also be|match)|"
     r"(?:only|just|solely) for debugging|users? should|bit of a hack|to get us started|has a side-?\s?effect|"
@@ -104,17 +144,34 @@ def is_remark(text: str, kind: str = "") -> bool:
 
     A class cannot do what a text says for a case ("When the value is missing, ..."). A function can, if an action follows.
     """
+    if _is_remark_of_any_kind(text):
+        return True
     head = text[:300].lower()
-    if _OPENS.match(head) or _LABELLED.match(head) or _MENTIONS.search(head) or _LOST_WORD.search(head) or is_cut_off(text):
-        return True
-    if _SECTIONS.search(text[:300]) or _ANNOUNCES.search(text):
-        return True
-    if _STATES.match(head) and not (begins_with_verb(text) or may_be_verb(head.partition(" ")[0])):
-        return True
     if not kind or not _BEFORE.match(head) or text.partition(" ")[0].isupper():  # not the FOR of a query
         return False
     main = _MAIN.match(head)
     return kind == "class" or main is None or not begins_with_verb(text[main.end() :])
+
+
+@lru_cache(maxsize=256)  # a summary is checked when it is chosen, and again by the pair rules
+def _is_remark_of_any_kind(text: str) -> bool:
+    head = text[:300].lower()
+    if _opens_remark(head) or (":" in head and _LABELLED.match(head)) or _MENTIONS.search(head) or is_cut_off(text):
+        return True
+    if _SECTIONS.search(text[:300]) or ("following" in text and _ANNOUNCES.search(text)):
+        return True
+    return _STATES.match(head) is not None and not (begins_with_verb(text) or may_be_verb(head.partition(" ")[0]))
+
+
+def _opens_remark(head: str) -> bool:
+    """Whether the beginning of a text, in lower case, is that of a remark."""
+    word = _FIRST_WORD.match(head)
+    opens = _OPENS.get(word.group()) if word else None
+    if opens is not None and opens.match(head):
+        return True
+    if " from" in head and _ORIGIN.match(head):
+        return True
+    return "ctor" in head and _CONSTRUCTOR.match(head) is not None
 
 
 def is_about_parameter(text: str, parameters: str) -> bool:
@@ -138,15 +195,12 @@ def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:
     """Whether a text has no word beside those of the name: "XML document" for a class, "Creates a Foo" for its constructor."""
     if text.count(" ") > _MOST_SPACES:
         return False
-    words = [word for word in split_words(text) if word not in _NAMELESS]
-    if kind == "class":
-        own = split_words(name)
-    elif name in _CONSTRUCTORS or name == parent:
-        own, words = split_words(parent), [word for word in words if word not in _MAKES]
-    elif begins_with_verb(text):
+    builds = kind != "class" and (name in _CONSTRUCTORS or name == parent)
+    if kind != "class" and not builds and begins_with_verb(text):
         return False
-    else:
-        own = split_words(name)
+    own = split_words(parent if builds else name)
+    left_out = _NAMELESS | _MAKES if builds else _NAMELESS
+    words = [word for word in split_words(text) if word not in left_out]
     return bool(own) and all(word in _KINDS or any(_same(word, known) for known in own) for word in words)
 
 

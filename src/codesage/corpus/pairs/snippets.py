@@ -5,6 +5,7 @@ errors, while a piece with omissions ("...") has few.
 """
 
 import re
+from functools import lru_cache
 
 from codesage.syntax import ParseRefused, SourceTree, parse
 
@@ -13,6 +14,7 @@ _MOST_ERRORS = 0.2  # of the bytes of a piece; more, and it is in another langua
 _BUILD_RULE = re.compile(r"^(?:load\(\"(?:@|//|:)|(?!setup\()\w+\(\n\s+name = \")", re.MULTILINE)  # of Bazel
 
 
+@lru_cache(maxsize=64)  # an article's code is parsed when it is chosen, as an example and as a sample, and to hide its names
 def parsed(code: str, language: str) -> SourceTree | None:
     """The tree of a piece of code, or None if it must not be parsed. PHP needs no opening tag."""
     try:

@@ -6,6 +6,7 @@ docs/log.md has the measurement. Only the first sentence is used, because the ot
 """
 
 import re
+from functools import lru_cache
 
 from codesage.corpus.pairs.sentences import first_sentence
 
@@ -47,6 +48,7 @@ _ALSO_NOUNS = frozenset(  # verbs only before a word of _AFTER_VERB: "cache the 
     "reverse rewind rollback rotate round route sample scale schedule scroll setup shutdown sign slice start store sum "
     "switch test track union upgrade wire zero".split()
 )
+_ALL_VERBS = _VERBS | _ALSO_NOUNS
 _AFTER_VERB = frozenset(
     "a additional against all an and any as at back between both by current default down each every existing first for from "
     "his how if in into it its last more multiple new next no not off old on one only or other our out over previous "
@@ -114,6 +116,18 @@ VAGUE = frozenset(  # words that fit many blocks; an action in these words alone
     "simple basic error errors special edge common normal usual sure contents content".split()
 )
 _MOST_WORDS = 30
+_LEADS = frozenset(  # first words of what _LEAD, _ADVERB and _CONDITION match, without those in "ly"
+    "step phase part case and now then next first second third last also otherwise else so just here again ok okay well "
+    "therefore thus hence afterwards instead please let in if not we need have want always only possibly maybe when unless for "
+    "while until".split()
+)
+
+
+@lru_cache(maxsize=4096)
+def may_begin_action(word: str) -> bool:
+    """Whether a comment whose first word is `word`, all letters, may state an action. Two of five comments do not."""
+    word = word.lower()
+    return word in _LEADS or word.endswith("ly") or may_be_verb(word)
 
 
 def stated_action(text: str) -> str:
@@ -132,18 +146,18 @@ def stated_action(text: str) -> str:
 def _stands_alone(text: str) -> bool:
     """Whether an action is complete in one sentence: it names the object and needs no other text."""
     words = text.lower().replace(",", " ").split()
-    if (
-        len(words) > _MOST_WORDS
-        or not _REASONS.isdisjoint(words)
-        or any(rule(text) for rule in (_HANGS.match, _STATES.match, _RUNS_ON.search, _CUT_OFF.search))
-    ):
+    if len(words) > _MOST_WORDS or not _REASONS.isdisjoint(words) or hangs(text) or _runs_on(text) or is_cut_off(text):
         return False
     return any(word.strip("'\"`.,:;()") not in VAGUE for word in words[1:])
 
 
+def _runs_on(text: str) -> bool:
+    return (". " in text or not text[1:].islower()) and _RUNS_ON.search(text) is not None
+
+
 def is_cut_off(text: str) -> bool:
     """Whether a text ends with a word that needs another one: "Move the children under"."""
-    return _CUT_OFF.search(text) is not None
+    return _CUT_OFF.search(text.rpartition(" ")[2]) is not None
 
 
 def hangs(text: str) -> bool:
@@ -166,12 +180,12 @@ def _begins_with_verb(text: str, also_nouns: frozenset[str]) -> bool:
     following = text[match.end() :].split(maxsplit=1)[:1]
     if not following or following[0] == "of" or (word in also_nouns and following[0].lower() not in _AFTER_VERB):
         return False
-    return word in also_nouns or any(base in _VERBS for base in bases(word))
+    return word in also_nouns or not _VERBS.isdisjoint(bases(word))
 
 
 def may_be_verb(word: str) -> bool:
     """Whether a word in lower case is a form of a known verb; it may be a noun too."""
-    return any(base in _VERBS or base in _ALSO_NOUNS for base in bases(word))
+    return not _ALL_VERBS.isdisjoint(bases(word))
 
 
 def bases(word: str) -> tuple[str, ...]:
