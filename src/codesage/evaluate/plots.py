@@ -3,6 +3,7 @@
 In: the JSON record of `codesage evaluate --out`. Out: PNG files in a folder. Nothing is measured here.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _BLUES = "#333333", "Blues"
-_COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#b8860b", "#6a4c93", "#444444")
+_COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#b8860b", "#6a4c93", "#444444", "#d2691e", "#008b8b")
+_FUSED = " + BM25"
+_APART = 1.25  # ratio of neighbouring labels on a logarithmic axis
 
 
 def draw(record: dict, folder: Path) -> list[Path]:
@@ -73,14 +76,16 @@ def _lines(points: dict[str, tuple[float, dict[str, float]]], figures: dict, out
     tasks = [task for task in figures if any(task in means for _, means in points.values())]
     figure = _figure(3.1 * len(tasks) + 1.4, 3.2)
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
+    colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(_models(points))}
     for task, axis in zip(tasks, axes, strict=True):
-        for number, (system, (where, means)) in enumerate(points.items()):
+        for system, (where, means) in points.items():
             if task in means:
-                axis.plot([where], [means[task]], "o", color=_COLOURS[number % len(_COLOURS)], label=system)
+                marker = "s" if system.endswith(_FUSED) else "o"
+                axis.plot([where], [means[task]], marker, color=colours[system.removesuffix(_FUSED)], label=system)
         axis.axhline(_quality(figures[task]["BM25"]), color=_INK, lw=0.8, ls="--", label="BM25")
         axis.set_xscale("log")
-        places = sorted({where for where, _ in points.values()})
-        axis.set_xticks(places, [f"{where:g}" for where in places], minor=False)
+        places = _apart(sorted({where for where, _ in points.values()}))
+        axis.set_xticks(places, [f"{where:.3g}" for where in places], minor=False)
         axis.set_xticks([], minor=True)
         axis.set_title(task, color=_INK, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
@@ -90,6 +95,20 @@ def _lines(points: dict[str, tuple[float, dict[str, float]]], figures: dict, out
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     return _saved(figure, out)
+
+
+def _models(systems: Iterable[str]) -> list[str]:
+    """The models of these systems; a model and its fusion with full text share a colour."""
+    return list(dict.fromkeys(system.removesuffix(_FUSED) for system in systems))
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """The places, in ascending order, whose labels do not overlap those before them."""
+    kept: list[float] = []
+    for place in places:
+        if not kept or place >= _APART * kept[-1]:
+            kept.append(place)
+    return kept
 
 
 def _figure(width: float, height: float) -> "Figure":
