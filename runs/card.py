@@ -79,7 +79,7 @@ def stages_of(history: list[dict]) -> str:
     for before, facts in pairwise([{}, *history]):
         if before:
             lines.append("- then from these weights:")
-        lines.append(_stages({name: value for name, value in facts.items() if before.get(name) != value}))
+        lines.append(_stages({name: value for name, value in facts.items() if value not in before.values()}))
         lines += [
             f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
             for part in facts.get("mixture", ())
