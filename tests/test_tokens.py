@@ -21,7 +21,7 @@ from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.tokenise import Naming
 from codesage.corpus.tokens.tokenised import Settings, open_tokens, sample, write
 from codesage.encoder.folders import folder_of
-from codesage.records import Chunk, Document, Pair, place
+from codesage.records import Chunk, Document, Pair, header_of
 from codesage.search.pieces import pieces
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
@@ -329,12 +329,12 @@ def test_views(tokens, tokenizer):
             contrast.Settings(batch_pairs=40, hard_positives=0, documented=1),
             lambda p: p.description + "\n" * bool(p.description) + p.code,
         ),
-        (contrast.Settings(batch_pairs=40, hard_positives=0, placed=1), lambda p: place(p.path, p.name) + p.code),
+        (contrast.Settings(batch_pairs=40, hard_positives=0, header=1), lambda p: header_of(p.path, p.name) + p.code),
         (
-            contrast.Settings(batch_pairs=40, hard_positives=0, documented=1, placed=1),
-            lambda p: place(p.path, p.name) + p.description + "\n" * bool(p.description) + p.code,
+            contrast.Settings(batch_pairs=40, hard_positives=0, documented=1, header=1),
+            lambda p: header_of(p.path, p.name) + p.description + "\n" * bool(p.description) + p.code,
         ),
-        (contrast.Settings(batch_pairs=40, placed=1), lambda p: p.bare_body),
+        (contrast.Settings(batch_pairs=40, header=1), lambda p: p.bare_body),
     ):
         batch = contrast.Batches(tokens, settings).at(0)
         assert shown(tokenizer, batch) == [(PAIRS[i].text, code_of(PAIRS[i])) for i in batch.pair_P]
@@ -347,7 +347,7 @@ def test_views(tokens, tokenizer):
     assert np.mean([code == p.bare_body for p, code in views]) == pytest.approx(0.5, abs=0.05)
     assert np.mean([code.startswith("More.") for p, code in views if p.description]) == pytest.approx(0.25, abs=0.06)
     assert len({code for p, code in views if p is PAIRS[1]}) == 3  # chosen anew in every epoch
-    partly = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0, placed=0.25))
+    partly = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0, header=0.25))
     codes = [
         (PAIRS[i], code)
         for step in range(25)
@@ -356,8 +356,8 @@ def test_views(tokens, tokenizer):
     assert np.mean([code != p.code for p, code in codes]) == pytest.approx(0.25, abs=0.05)
 
 
-def test_placed_code_is_what_search_encodes(tokens, tokenizer):
-    batch = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0, placed=1)).at(0)
+def test_code_with_a_header_is_what_search_encodes(tokens, tokenizer):
+    batch = contrast.Batches(tokens, contrast.Settings(batch_pairs=40, hard_positives=0, header=1)).at(0)
     for (_, code), i in zip(shown(tokenizer, batch), batch.pair_P, strict=True):
         p = PAIRS[i]
         chunk = Chunk(p.path, p.language, "function", p.name, p.start_line, p.start_line, p.code)
@@ -367,13 +367,13 @@ def test_placed_code_is_what_search_encodes(tokens, tokenizer):
 def test_samples_have_no_path_since_it_may_be_their_title(tokenizer, tmp_path):
     kinds = ("howto", "comment", "example")
     write([], [pair(i, kind=kinds[i % 3]) for i in range(6)], tokenizer, tmp_path / "t", settings=Settings(workers=1))
-    assert len(open_tokens(tmp_path / "t").pairs.place.ids) == 0
+    assert len(open_tokens(tmp_path / "t").pairs.header.ids) == 0
 
 
 def test_a_path_of_over_a_quarter_is_left_out_as_in_search(tokenizer, tmp_path):
     far = [replace(pair(i), path="some/" + "very" * 40 + f"/long{i}.py", code="word " * 90) for i in range(2)]
     write([], far, tokenizer, tmp_path / "t", settings=Settings(workers=1))
-    batch = contrast.Batches(open_tokens(tmp_path / "t"), contrast.Settings(code_tokens=41, hard_positives=0, placed=1)).at(0)
+    batch = contrast.Batches(open_tokens(tmp_path / "t"), contrast.Settings(code_tokens=41, hard_positives=0, header=1)).at(0)
     for row in batch.codes:
         assert len(row) == 41 and tokenizer.decode(row).startswith("word word")
 

@@ -154,7 +154,7 @@ class Hit:
     similarity: float = 0.0  # cosine of the query with the chunk, estimated if the chunk is not encoded; 0 without vectors
 
 
-def place(path: str, name: str) -> str:
+def header_of(path: str, name: str) -> str:
     """The lines that search puts in front of code for the encoder: the end of its path, and its name if it has one.
 
     Only the last two parts of the path: the others say little, and a folder that is renamed costs nothing.

@@ -23,7 +23,7 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import order
 
-_VIEW, _DROP, _AUGMENT, _MINED, _PLACE = 1, 4, 6, 7, 8  # purposes of random keys; plans and entries have their own
+_VIEW, _DROP, _AUGMENT, _MINED, _HEADER = 1, 4, 6, 7, 8  # purposes of random keys; plans and entries have their own
 _REACH = 1 << 20  # more than the tokens of any side
 _LAST = np.iinfo(np.uint64).max
 _MINED_ITEMS = 1 << 33  # item numbers of mined pairs start here, above those of an epoch's items
@@ -36,7 +36,7 @@ class Settings:
 
     The code side is the bare body with probability `hard_positives`. With probability `documented` it is the definition
     preceded by the rest of its docstring, if there is one. Otherwise it is the whole definition. A code side that is not the
-    bare body begins with the end of its path and its name with probability `placed`, as search gives it to the encoder, if it
+    bare body begins with the end of its path and its name with probability `header`, as search gives it to the encoder, if it
     is a definition. It is redrawn every epoch. Groups of equivalent code have neither docstring nor path.
     """
 
@@ -45,7 +45,7 @@ class Settings:
     code_tokens: int = 1024
     hard_positives: float = 1.0
     documented: float = 0.0
-    placed: float = 0.0
+    header: float = 0.0
     kinds: dict[str, float] = field(default_factory=dict)  # times a pair of each kind occurs in an epoch; {}: DOCUMENTED, once
     token_dropout: float = 0.0  # share of the tokens of each side that are dropped at random
     one_language: bool = True  # one language per batch of texts and codes; the remainders are joined into mixed batches
@@ -64,8 +64,8 @@ class Settings:
                 f"hard_positives {self.hard_positives} and documented {self.documented}: expected two "
                 "probabilities of at most 1 together"
             )
-        if not 0 <= self.placed <= 1:
-            raise CodesageError(f"placed is {self.placed}: expected a probability")
+        if not 0 <= self.header <= 1:
+            raise CodesageError(f"header is {self.header}: expected a probability")
         if not 0 <= self.token_dropout < 1:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if self.mined_negatives < 0:
@@ -324,19 +324,19 @@ class Batches:
         bare_P = (chance_P < settings.hard_positives) & (sides.body.lengths_at(pair_P) > 0)
         documented_P = ~bare_P & (chance_P < settings.hard_positives + settings.documented) & (not part.entry.groups)
         room = settings.code_tokens - 1
-        length_P = sides.place.lengths_at(pair_P)
-        placed_P = ~bare_P & (length_P <= room // 4) & (not part.entry.groups)  # search leaves out longer ones too
-        if settings.placed < 1:
-            placed_P &= order.uniform(order.key(part.seed, epoch, _PLACE), item_P) < settings.placed
-        place_P = length_P * placed_P
-        room_P = room - place_P
+        length_P = sides.header.lengths_at(pair_P)
+        headed_P = ~bare_P & (length_P <= room // 4) & (not part.entry.groups)  # search leaves out longer ones too
+        if settings.header < 1:
+            headed_P &= order.uniform(order.key(part.seed, epoch, _HEADER), item_P) < settings.header
+        header_P = length_P * headed_P
+        room_P = room - header_P
         newline = np.array(self._tokens.newline, np.int64)  # none where the tokenizer drops white space
         about_P = np.minimum(sides.description.lengths_at(pair_P), room_P // 2) * documented_P  # leaves room for the code
         break_P = len(newline) * (about_P > 0)
         left_P = np.maximum(room_P - about_P - break_P, 0)
         return joined(
             [
-                (sides.place.ids, sides.place.borders[pair_P], place_P),
+                (sides.header.ids, sides.header.borders[pair_P], header_P),
                 (sides.description.ids, sides.description.borders[pair_P], about_P),
                 (newline, np.zeros_like(pair_P), break_P),
                 (sides.body.ids, sides.body.borders[pair_P], np.minimum(sides.body.lengths_at(pair_P), left_P) * bare_P),

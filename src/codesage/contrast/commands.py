@@ -78,7 +78,7 @@ _Documented = Annotated[
     float | None,
     typer.Option(help="Probability that the rest of the docstring precedes the code. Default: the setting of the size."),
 ]
-_Placed = Annotated[
+_Header = Annotated[
     float | None,
     typer.Option(
         help="Probability that code other than a bare body begins with the end of its path and its name, as search "
@@ -247,7 +247,7 @@ def contrast(
     code_tokens: _CodeTokens = 0,
     hard_positives: _HardPositives = None,
     documented: _Documented = None,
-    placed: _Placed = None,
+    header: _Header = None,
     augment: _Augment = None,
     teacher: _Teacher = "",
     teacher_weight: _TeacherWeight = None,
@@ -274,7 +274,7 @@ def contrast(
                 code_tokens=code_tokens or "",
                 hard_positives=hard_positives,
                 documented=documented,
-                placed=placed,
+                header=header,
                 augment="" if augment is None else AugmentSettings(share=augment),
                 mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives,
             ),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesage.search.defaults import DENSE_WEIGHT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -72,8 +74,8 @@ _KeepLanguage = Annotated[
     ),
 ]
 _DenseWeight = Annotated[
-    float | None,
-    typer.Option(help="Weight of the vectors in the fusion; full text has 1. Default: 1, in repository-search that of search."),
+    float,
+    typer.Option(help="Weight of the vectors in the fusion; full text has 1. Default: that of search."),
 ]
 _Width = Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")]
 
@@ -86,7 +88,7 @@ def evaluate(
     download: _Download = False,
     precision: Annotated[str, typer.Option(help="auto, int8, fp32 or torch.")] = "auto",
     device: _Device = "auto",
-    dense_weight: _DenseWeight = None,
+    dense_weight: _DenseWeight = DENSE_WEIGHT,
     classifier: _ClassifierKind = Classifier.exact,
     keep_language: _KeepLanguage = False,
     width: _Width = None,
@@ -97,7 +99,6 @@ def evaluate(
     """Compare models with BM25 and with their fusion: search by MRR, MAP or NDCG, classification by macro F1, clones by F1."""
     from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
-    from codesage.search.defaults import DENSE_WEIGHT
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
@@ -124,7 +125,7 @@ def evaluate(
         elif isinstance(group[0], sets.RepositoryTask):
             _search(report, title, group[0], systems, dense_weight, say)
         else:
-            _compare(report, title, group, systems, 1.0 if dense_weight is None else dense_weight, centred=not keep_language)
+            _compare(report, title, group, systems, dense_weight, centred=not keep_language)
     typer.echo(report.text())
     if against is not None:
         changed = reports.changed(report.parts, parts_before)
@@ -132,8 +133,7 @@ def evaluate(
     record = {
         "precision": precision,
         "device": device,
-        "dense_weight": 1.0 if dense_weight is None else dense_weight,
-        "dense_weight_of_search": DENSE_WEIGHT if dense_weight is None else dense_weight,
+        "dense_weight": dense_weight,
         "classifier": classifier.value,
         "keep_language": keep_language,
         "tasks": sets.sizes(tasks),
@@ -168,7 +168,7 @@ def _search(
     title: str,
     task: "RepositoryTask",
     systems: dict,
-    dense_weight: float | None,
+    dense_weight: float,
     say: "Callable[[str], None]",
 ) -> None:
     """Add the figures of search in whole repositories, and what is left out of them."""
@@ -178,7 +178,7 @@ def _search(
         {name: one.for_search for name, one in systems.items()},
         task,
         repositories.repositories_folder() / "indexes",
-        dense_weight=searching.DENSE_WEIGHT if dense_weight is None else dense_weight,
+        dense_weight=dense_weight,
         say=say,
     )
     parts = [reports.Part(one.name, one.digest()) for one in task.searched]

@@ -22,6 +22,7 @@ from codesage.evaluate.features import K1, B, EncodesTexts, checked, features_of
 from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
 from codesage.records import Encoder
+from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.statics import statics_of
 from codesage.search.terms import indexed_words
 from codesage.words import split_words
@@ -161,7 +162,7 @@ def score_blocks(
     models: Mapping[str, EncodesTexts],
     task: RetrievalTask | GroupTask,
     *,
-    dense_weight: float = 1.0,
+    dense_weight: float = DENSE_WEIGHT,
     centred: bool = True,
     words: "WordScores | None" = None,
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
@@ -228,7 +229,7 @@ def compare(
     models: Mapping[str, EncodesTexts],
     tasks: Sequence[RetrievalTask | GroupTask],
     *,
-    dense_weight: float = 1.0,
+    dense_weight: float = DENSE_WEIGHT,
     centred: bool = True,
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[np.ndarray]]]:
     """By system: the metrics, averaged over `tasks`, and the value of each task's queries, float64 (Q,).

@@ -8,7 +8,7 @@ middle of a long function shows what it belongs to. An encoder without a tokeniz
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from codesage.records import Chunk, Encoder, place
+from codesage.records import Chunk, Encoder, header_of
 
 _HEADER_SHARE = 4  # the header takes at most a quarter of what the encoder reads
 
@@ -30,11 +30,11 @@ class CountsTokens(Protocol):
 def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
     """The texts to encode of each chunk, at least one for each."""
     if not isinstance(encoder, CountsTokens):
-        return [[place(chunk.path, chunk.name) + chunk.text] for chunk in chunks]
+        return [[header_of(chunk.path, chunk.name) + chunk.text] for chunk in chunks]
     measure, most = encoder.token_counts, encoder.max_tokens - 1  # the end token takes one
     lines = [chunk.text.split("\n") for chunk in chunks]
     counts = iter(measure([line + "\n" for one in lines for line in one]))
-    headers = measure([place(chunk.path, chunk.name) for chunk in chunks])
+    headers = measure([header_of(chunk.path, chunk.name) for chunk in chunks])
     signatures = measure([one[0] + "\n" for one in lines])
     pieces_of_all = []
     for chunk, one, header, signature in zip(chunks, lines, headers, signatures, strict=True):
@@ -44,7 +44,7 @@ def pieces(chunks: Sequence[Chunk], encoder: Encoder) -> list[list[str]]:
 
 
 def _cut(chunk: Chunk, lines: list[str], costs: list[int], header: int, signature: int, most: int) -> list[str]:
-    first = place(chunk.path, chunk.name) if header <= most // _HEADER_SHARE else ""
+    first = header_of(chunk.path, chunk.name) if header <= most // _HEADER_SHARE else ""
     later = first + lines[0] + "\n" if first and header + signature <= most // _HEADER_SHARE else first
     if sum(costs) + (header if first else 0) <= most:
         return [first + chunk.text]

@@ -18,7 +18,7 @@ from codesage import syntax
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.ragged import spans
 from codesage.languages import LANGUAGES
-from codesage.records import Document, Pair, place
+from codesage.records import Document, Pair, header_of
 from codesage.tokenizer import Tokenizer
 
 Columns = dict[str, np.ndarray | list[str]]
@@ -28,7 +28,7 @@ SIDES: dict[str, Callable[[Pair], str]] = {
     "code": lambda pair: pair.code,
     "body": lambda pair: pair.bare_body,
     "description": lambda pair: pair.description,
-    "place": lambda pair: place(pair.path, pair.name) if pair.kind in DEFINITIONS else "",
+    "header": lambda pair: header_of(pair.path, pair.name) if pair.kind in DEFINITIONS else "",
 }
 _SPACE = ord(" ")
 MOST_NAMES = 65_535  # names of one file that are told apart: uint16; further ones are never hidden

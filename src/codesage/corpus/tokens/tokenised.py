@@ -7,7 +7,7 @@ In: a corpus and a tokenizer. Out: an artifact of kind "tokens", raw little-endi
     documents.named.*       the same, tokenised piece by piece for deobfuscation; empty where nothing can be hidden
     documents.named.names   uint16 beside each of named.ids: which name of the file it is a part of, 0: none
     documents.language      uint8 (N,): index into the manifest's `languages`
-    pairs.{text,code,body,description,place}.{ids,borders}, pairs.{language,kind,source}, pairs.{text,body,group}.key,
+    pairs.{text,code,body,description,header}.{ids,borders}, pairs.{language,kind,source}, pairs.{text,body,group}.key,
     and held_out.*
     sources.json            the names that pairs.source (uint32) counts: packages
 
@@ -52,7 +52,7 @@ class Settings:
     text_tokens: int = 128  # longest side a batch can ask for, end token included
     code_tokens: int = 1024
     description_tokens: int = 256
-    place_tokens: int = 64
+    header_tokens: int = 64
     naming: Naming = field(default_factory=Naming)  # what the named stream takes for an identifier
     seed: int = 0  # of the sample
     workers: int = 0  # processes that parse and tokenise; 0: one a core
@@ -66,7 +66,7 @@ class PairTokens:
     code: Ragged  # the whole definition
     body: Ragged  # the hard positive
     description: Ragged  # the rest of the docstring; empty rows where there is none
-    place: Ragged  # end of the path, and name (records.place); empty rows where the code is no definition
+    header: Ragged  # end of the path, and name (records.header_of); empty rows where the code is no definition
     language: np.ndarray  # uint8 (P,), index into Tokens.languages
     kind: np.ndarray  # uint8 (P,), index into Tokens.kinds
     source: np.ndarray  # uint32 (P,), index into Tokens.sources: the package
@@ -169,7 +169,7 @@ def write(
         "text_tokens": settings.text_tokens,
         "code_tokens": settings.code_tokens,
     }
-    limits = {"text": settings.text_tokens, "description": settings.description_tokens, "place": settings.place_tokens}
+    limits = {"text": settings.text_tokens, "description": settings.description_tokens, "header": settings.header_tokens}
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
         files = stack.enter_context(Files(folder, facts["dtype"]))
@@ -233,7 +233,7 @@ def _check(settings: Settings) -> None:
     unknown = set(settings.pair_kinds) - set(KINDS)
     if unknown:
         raise CodesageError(f"unknown kind of pairs {min(unknown)!r}: expected some of {', '.join(KINDS)}")
-    shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens, settings.place_tokens)
+    shortest = min(settings.text_tokens, settings.code_tokens, settings.description_tokens, settings.header_tokens)
     if shortest < 1 or min(settings.max_documents, settings.max_pairs, settings.workers) < 0:
         raise CodesageError(
             f"lengths of {shortest} tokens, {settings.max_documents} documents, {settings.max_pairs} pairs, "
@@ -242,13 +242,13 @@ def _check(settings: Settings) -> None:
 
 
 def _pairs(folder: Path, name: str, count: int, ids: np.dtype) -> PairTokens:
-    text, code, body, description, place = (read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES)
+    text, code, body, description, header = (read_ragged(folder, f"{name}.{side}", count, ids) for side in SIDES)
     text_key, body_key, group_key = (
         read_items(folder / f"{name}.{key}.key", "<u8", count) for key in ("text", "body", "group")
     )
     language, kind = (read_items(folder / f"{name}.{column}", "u1", count) for column in ("language", "kind"))
     source = read_items(folder / f"{name}.source", "<u4", count)
-    return PairTokens(text, code, body, description, place, language, kind, source, text_key, body_key, group_key)
+    return PairTokens(text, code, body, description, header, language, kind, source, text_key, body_key, group_key)
 
 
 def _units(records: Iterable, size: Callable[[Any], int]) -> Iterator[list]:
