@@ -326,8 +326,7 @@ class Batches:
         room = settings.code_tokens - 1
         length_P = sides.header.lengths_at(pair_P)
         headed_P = ~bare_P & (length_P <= room // 4) & (not part.entry.groups)  # search leaves out longer ones too
-        if settings.header < 1:
-            headed_P &= order.uniform(order.key(part.seed, epoch, _HEADER), item_P) < settings.header
+        headed_P &= order.uniform(order.key(part.seed, epoch, _HEADER), item_P) < settings.header
         header_P = length_P * headed_P
         room_P = room - header_P
         newline = np.array(self._tokens.newline, np.int64)  # none where the tokenizer drops white space

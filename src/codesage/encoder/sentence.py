@@ -70,9 +70,9 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""
-        texts = [sound(query_form(text) if kind == "text" else text) for text in texts]
         import torch
 
+        texts = [sound(query_form(text) if kind == "text" else text) for text in texts]
         exact_on_cpu = self._model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         size = _BATCH if exact_on_cpu else _FAST_BATCH
         return self._model.encode(texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False)
