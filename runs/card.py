@@ -86,6 +86,8 @@ def stages_of(history: list[dict]) -> str:
         ]
         if teacher := facts.get("teacher"):
             lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
+        if larger := facts.get("distilled_from"):
+            lines.append(f"  - vectors of texts and codes learned from: {larger['name']}, {larger['parameters']:,} parameters")
     return "\n".join(lines)
 
 

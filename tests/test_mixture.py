@@ -494,10 +494,10 @@ def test_a_mixture_resumes_to_the_last_bit(tokens, tokenizer, tmp_path, monkeypa
     assert [part["entry"] for part in artifact.facts["mixture"]] == sorted(MIX)
     gradients, calls = stage.gradients, iter(range(1000))
 
-    def killed(*arguments):
+    def killed(*arguments, **options):
         if next(calls) == 12:
             raise Killed
-        return gradients(*arguments)
+        return gradients(*arguments, **options)
 
     monkeypatch.setattr(stage, "gradients", killed)
     given = {"tokenizer": tokenizer, "checkpoints": tmp_path / "kept"}
@@ -578,7 +578,7 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
         assert re.findall(r"^\w+:$", phases, re.MULTILINE) == names and phases.count(" in 2 steps") == len(names), words
     assert " in 50 steps" in run("c", *scratch, "--steps", 1_000, "--dry-run").output  # the size has fewer
     alone = run("c", *scratch, "--teacher-weight", 0.5, "--dry-run")
-    assert str(alone.exception).startswith("--teacher-weight is 0.5, but there is no teacher")
+    assert str(alone.exception).startswith("--teacher-weight is 0.5, but --teacher is missing")
     bad = run("d", *scratch, "--mix", "function=60,howto=0")
     assert isinstance(bad.exception, CodesageError) and "weight 0" in str(bad.exception) and not (tmp_path / "d").exists()
 

@@ -84,6 +84,7 @@ _COMMANDS = {  # by name: the module, and what in it
     "contrast": ("codesage.contrast.commands", "contrast"),
     "initialise": ("codesage.encoder.commands", "initialise"),
     "convert": ("codesage.encoder.commands", "convert"),
+    "shrink": ("codesage.encoder.commands", "shrink"),
     "evaluate": ("codesage.evaluate.commands", "evaluate"),
     "ablate": ("codesage.ablate.commands", "ablate"),
     "export": ("codesage.encoder.commands", "export"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from codesage.artifacts import Artifact
+    from codesage.contrast.distillation import Larger
     from codesage.contrast.stage import Prepared, Settings
     from codesage.contrast.teacher import Teacher
     from codesage.corpus.tokens.tokenised import Tokens
@@ -100,6 +101,17 @@ _Teacher = Annotated[
 _TeacherWeight = Annotated[
     float | None,
     typer.Option(min=0, help="Weight of the teacher's loss; the contrastive loss has 1. Default: 1."),
+]
+_Distil = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also learn the vectors of a larger model with the same tokenizer and width, such as the one that 'codesage "
+        "shrink' started from: a model folder, 'default' or 'general'."
+    ),
+]
+_DistilWeight = Annotated[
+    float | None,
+    typer.Option(min=0, help="Weight of the distillation loss; the contrastive loss has 1. Default: 10."),
 ]
 
 
@@ -251,18 +263,21 @@ def contrast(
     augment: _Augment = None,
     teacher: _Teacher = "",
     teacher_weight: _TeacherWeight = None,
+    distil: _Distil = None,
+    distil_weight: _DistilWeight = None,
 ) -> None:
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
-    from codesage.contrast import entries, stage
+    from codesage.contrast import distillation, entries, stage
     from codesage.contrast.augment import Settings as AugmentSettings
     from codesage.training import processes
 
     options.check_size(size)
-    _check_given(model, tokenizer, teacher, teacher_weight)
+    _check_given(model, tokenizer, {"teacher": (teacher, teacher_weight), "distil": (distil, distil_weight)})
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
-        prepared = _prepared(before, opened, filter, mined)
+        larger = distillation.read(distil, loaded, encoder.config, device) if distil else None
+        prepared = _prepared(before, opened, filter, mined, larger)
         extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
             _recipe(size, before, one_phase, extent),
@@ -278,15 +293,11 @@ def contrast(
                 augment="" if augment is None else AugmentSettings(share=augment),
                 mined_negatives=int(mined is not None) if mined_negatives is None else mined_negatives,
             ),
-            own=options.given(negatives=negatives, temperature=temperature or "", teacher_weight=teacher_weight),
+            own=options.given(negatives=negatives, temperature=temperature or "")
+            | options.given(teacher_weight=teacher_weight, distil_weight=distil_weight),
         )
-        settings = replace(
-            _bounded(settings, steps),
-            loop=options.changed_loop(
-                settings.loop, steps=steps, warm_up=warm_up, **options.given(learning_rate=learning_rate or "")
-            ),
-            batches=replace(settings.batches, **options.given(batch_pairs=batch_pairs or "")),
-        )
+        last = options.given(learning_rate=learning_rate or ""), options.given(batch_pairs=batch_pairs or "")
+        settings = _last_changed(_bounded(settings, steps), *last, steps=steps, warm_up=warm_up)
         if dry_run:
             costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             return typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
@@ -298,14 +309,15 @@ def contrast(
         options.report(artifact, "contrast")
 
 
-def _check_given(model: Path | None, tokenizer: Path | None, teacher: str, teacher_weight: float | None) -> None:
-    """CodesageError for options that exclude or need each other."""
+def _check_given(model: Path | None, tokenizer: Path | None, weighted: dict[str, tuple]) -> None:
+    """CodesageError for options that exclude or need each other. `weighted`: the value and the weight of an option by name."""
     from codesage.errors import CodesageError
 
     if (model is None) == (tokenizer is None):
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
-    if teacher_weight is not None and not teacher:
-        raise CodesageError(f"--teacher-weight is {teacher_weight:g}, but there is no teacher: add --teacher, or leave it out")
+    for name, (value, weight) in weighted.items():
+        if weight is not None and not value:
+            raise CodesageError(f"--{name}-weight is {weight:g}, but --{name} is missing: add it, or leave the weight out")
 
 
 def _start(
@@ -323,13 +335,14 @@ def _start(
     return load_encoder(model).to(device), before
 
 
-def _prepared(before: "Artifact | None", tokens: "Tokens", filter: Path | None, mined: Path | None) -> "Prepared":
-    """What other commands have written for Stage II: the model before, the mask of a filter, hard negatives."""
+def _prepared(
+    before: "Artifact | None", tokens: "Tokens", filter: Path | None, mined: Path | None, larger: "Larger | None"
+) -> "Prepared":
+    """What other commands have written for Stage II: models, the mask of a filter, hard negatives."""
     from codesage.contrast import filtering, mining, stage
 
-    return stage.Prepared(
-        before, filtering.read(filter, tokens) if filter else None, mining.read(mined, tokens) if mined else None
-    )
+    keep, negatives = filtering.read(filter, tokens) if filter else None, mining.read(mined, tokens) if mined else None
+    return stage.Prepared(before, keep, negatives, larger=larger)
 
 
 def _recipe(size: str, before: "Artifact | None", one_phase: bool | None, extent: dict) -> "Settings":
@@ -349,6 +362,12 @@ def _bounded(settings: "Settings", steps: int) -> "Settings":
         return settings
     first = _bounded(settings.first, steps)
     return replace(settings, first=replace(first, loop=options.changed_loop(first.loop, steps=min(steps, first.loop.steps))))
+
+
+def _last_changed(settings: "Settings", loop: dict, batches: dict, *, steps: int, warm_up: float | None) -> "Settings":
+    """The settings with changes to the last phase only: to its loop, and to its batches."""
+    changed = options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **loop)
+    return replace(settings, loop=changed, batches=replace(settings.batches, **batches))
 
 
 def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":

@@ -21,6 +21,7 @@ from codesage.artifacts import Artifact, open_artifact
 from codesage.contrast import cached
 from codesage.contrast.batches import Batch, Batches
 from codesage.contrast.batches import Settings as BatchSettings
+from codesage.contrast.distillation import Larger, distillation_loss
 from codesage.contrast.loss import NEGATIVES
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
 from codesage.contrast.teacher import Teacher, teaching_loss
@@ -53,6 +54,7 @@ class Settings:
     matryoshka_weights: tuple[float, ...] = ()  # weight of the loss at each width; (): all 1
     teacher_weight: float = 1.0  # weight of the teaching loss relative to the contrastive loss, if there is a teacher
     teacher_temperature: float = 0.05  # of the similarities that are compared with the teacher's
+    distil_weight: float = 10.0  # weight of the distillation loss, if there is a larger encoder to learn from
     micro_tokens: int = 0  # tokens embedded at a time; 0: the whole batch
     cached: bool = True  # with micro_tokens: needs the memory of one micro-batch, costs a second forward (contrast.cached)
     depth: int | None = None  # number of blocks used: None all, 0 only the embedding
@@ -73,6 +75,8 @@ class Settings:
                 f"teacher_weight {self.teacher_weight}, teacher_temperature {self.teacher_temperature}: "
                 "expected a weight of 0 or more and a temperature over 0"
             )
+        if self.distil_weight < 0:
+            raise CodesageError(f"distil_weight is {self.distil_weight}, expected 0 or more")
         if self.depth == 0 and self.residual_scale != 1:
             raise CodesageError(
                 f"residual_scale is {self.residual_scale}, but depth 0 uses no blocks: set it in the phase that uses the blocks"
@@ -99,6 +103,7 @@ class Prepared:
     keep: np.ndarray | None = None  # the mask from contrast.filtering, bool, one per pair; None: all pairs
     mined: np.ndarray | None = None  # hard negatives from contrast.mining
     teacher: Teacher | None = None  # from contrast.teacher
+    larger: Larger | None = None  # from contrast.distillation
 
 
 def one_phase(settings: Settings) -> Settings:
@@ -148,6 +153,8 @@ def run(
     _print_sources(batches)
     if teacher is not None:
         facts["teacher"] = teacher.facts
+    if prepared.larger is not None:
+        facts["distilled_from"] = prepared.larger.facts
     facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
     with processes.published(out, "model", settings=recorded, facts=facts) as folder:
         ended = _ended(list(phases), checkpoints, resume=resume)
@@ -160,8 +167,8 @@ def run(
                     phase.loop,
                     loop.Run(
                         batches=_Share(batches[name]),
-                        gradients_of=partial(gradients, encoder, phase),
-                        warm_up=partial(warm_up, encoder, phase),
+                        gradients_of=partial(gradients, encoder, phase, larger=prepared.larger),
+                        warm_up=partial(warm_up, encoder, phase, larger=prepared.larger),
                         folder=folder,
                         stage=name,
                         checkpoints=checkpoints,
@@ -193,6 +200,7 @@ def _origin(tokens: Tokens, encoder: Encoder, tokenizer: Tokenizer, prepared: Pr
         "kept": _digest(prepared.keep),
         "mined": _digest(prepared.mined),
         "teacher": "" if prepared.teacher is None else prepared.teacher.fingerprint,
+        "larger": "" if prepared.larger is None else prepared.larger.fingerprint,
     }
 
 
@@ -261,7 +269,7 @@ def expected(
     return estimates
 
 
-def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tensor, int]:
+def gradients(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Larger | None = None) -> tuple[Tensor, int]:
     """Leave the gradients of this process's part of a batch in `.grad`; return its part of the loss and its token count.
 
     Every process computes the loss of the global batch from the gathered vectors and takes 1/world of it, so that the parts
@@ -278,14 +286,19 @@ def gradients(encoder: Encoder, settings: Settings, batch: Batch) -> tuple[Tenso
     loss = cached.backward(
         lambda micro: embed(encoder, taken(documents, micro), depth=settings.depth),
         rows,
-        partial(loss_of, settings=settings, teacher_PW=_on_device(batch.teacher_PW, encoder)),
+        partial(
+            loss_of,
+            settings=settings,
+            teacher_PW=_on_device(batch.teacher_PW, encoder),
+            larger_ND=larger.vectors(documents) if larger and settings.distil_weight else None,
+        ),
         cached=settings.cached,
         before=lambda last: processes.accumulate(encoder, last=last),
     )
     return loss, len(documents.ids)
 
 
-def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
+def warm_up(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Larger | None = None) -> None:
     """Run `gradients` on two pairs of a batch, with one micro-batch per document if the settings use micro-batches.
 
     This runs the blocks in every form that a step may use, including without gradients.
@@ -298,17 +311,21 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch) -> None:
         batch.partner_P[rows],
         None if batch.teacher_PW is None else batch.teacher_PW[rows],
     )
-    gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few)
+    gradients(encoder, replace(settings, micro_tokens=min(1, settings.micro_tokens)), few, larger=larger)
 
 
-def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None) -> Tensor:
+def loss_of(
+    vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None, larger_ND: Tensor | None = None
+) -> Tensor:
     """The loss of this process's part of a batch.
 
     `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout"). `teacher_PW`: the teacher's vectors of its
-    texts. The encoder's similarities are pulled towards the teacher's.
+    texts. The encoder's similarities are pulled towards the teacher's. `larger_ND`: the vectors of a larger encoder, to which
+    the encoder's own are pulled.
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
+    distilled = 0.0 if larger_ND is None else settings.distil_weight * distillation_loss(vectors_ND, larger_ND)
     sides = [processes.gather_with_gradient(side) for side in vectors_ND.chunk(2 if settings.positives == "pairs" else 4)]
     if settings.positives == "pairs":
         total = loss(*sides)
@@ -316,9 +333,9 @@ def loss_of(vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None
             targets_PW = processes.gather_with_gradient(teacher_PW)
             taught = teaching_loss(sides[0], targets_PW, temperature=settings.teacher_temperature)
             total = total + settings.teacher_weight * taught
-        return total / processes.world()
+        return (total + distilled) / processes.world()
     text, code, text_again, code_again = sides
-    return (loss(text, text_again) + loss(code, code_again)) / 2 / processes.world()
+    return ((loss(text, text_again) + loss(code, code_again)) / 2 + distilled) / processes.world()
 
 
 def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""`codesage initialise`, `convert`, `export` and `export-hub`: commands that write model folders without training."""
+"""`codesage initialise`, `convert`, `shrink`, `export` and `export-hub`: commands that write model folders without training."""
 
 from itertools import chain, islice
 from pathlib import Path
@@ -87,3 +87,37 @@ def convert(
     facts = {"stages": [], "start": known_as, "max_tokens": _CONVERTED_TOKENS}
     publish_encoder(encoder, tokenizer, out, settings={"vocab_size": vocab_size}, facts=facts, precisions=())
     typer.echo(f"{out}: {encoder.config.parameters():,} parameters, {tokenizer.vocab_size:,} entries")
+
+
+def shrink(
+    model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
+    layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'.")],
+    out: options.Out,
+    positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
+) -> None:
+    """Write a smaller model with some layers of a larger one, as a start for 'codesage contrast'."""
+    from codesage.artifacts import MANIFEST, open_artifact
+    from codesage.encoder import shrink as station
+    from codesage.encoder.export import export as publish_encoder
+    from codesage.encoder.folders import folder_of
+    from codesage.encoder.weights import load_with_tokenizer
+
+    folder = folder_of(model)
+    encoder, tokenizer = load_with_tokenizer(folder)
+    smaller = station.shrink(encoder, layers=_numbers(layers), positions=positions)
+    settings, facts = {}, {"stages": []}
+    if (folder / MANIFEST).is_file():
+        artifact = open_artifact(folder, "model")
+        settings, facts = artifact.settings, {**artifact.facts, "shrunk_from": artifact.fingerprint}
+    longest = smaller.config.max_position_embeddings
+    facts |= {"layers_kept": layers, "max_tokens": min(facts.get("max_tokens", longest), longest)}
+    publish_encoder(smaller, tokenizer, out, settings=settings, facts=facts, precisions=())
+    typer.echo(f"{out}: {smaller.config.parameters():,} parameters, {smaller.config.num_hidden_layers} layers")
+
+
+def _numbers(layers: str) -> list[int]:
+    """Layers counted from 0, of a list counted from 1."""
+    try:
+        return [int(part) - 1 for part in layers.split(",")]
+    except ValueError:
+        raise CodesageError(f"--layers is {layers!r}, expected numbers with commas, as in '1,4'") from None

@@ -9,7 +9,7 @@ Inputs: ids int64 (B, L), mask int32 (B, L), 1 for tokens and 0 for padding on t
 (B, D), rows of unit length.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from codesage.artifacts import Artifact, open_artifact, publish
 from codesage.encoder.config import ACTIVATIONS
 from codesage.encoder.folders import FP32, INT8, TOKENS
 from codesage.encoder.model import Encoder
+from codesage.encoder.shrink import shrink
 from codesage.encoder.weights import load_with_tokenizer, save_weights
 from codesage.tokenizer import Tokenizer
 
@@ -194,7 +195,7 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
         artifact = open_artifact(source, "model")
         settings, facts = artifact.settings, artifact.facts
     if names:
-        encoder = _within(encoder, facts.get("max_tokens", encoder.config.max_position_embeddings))
+        encoder = shrink(encoder, positions=facts.get("max_tokens", 0))
     card = source / "README.md"
     files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
     return export(
@@ -207,16 +208,6 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
         precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8),
         files=files,
     )
-
-
-def _within(encoder: Encoder, positions: int) -> Encoder:
-    """The encoder without the positions after the first `positions`, which no window that it was trained on has."""
-    kept = min(positions, encoder.config.max_position_embeddings)
-    shorter = Encoder(replace(encoder.config, max_position_embeddings=kept)).eval()
-    state = encoder.state_dict()
-    state["wpe.weight"] = state["wpe.weight"][:kept]
-    shorter.load_state_dict(state)
-    return shorter
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,0 +1,157 @@
+"""Smaller encoders: layers and positions kept, the distillation loss, a run with a larger encoder, and bad requests."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import codesage
+from codesage import CodesageError
+from codesage.artifacts import open_artifact
+from codesage.contrast import distillation, stage
+from codesage.contrast.batches import Batches
+from codesage.contrast.distillation import distillation_loss
+from codesage.contrast.tiled import tiled_loss
+from codesage.contrast.vectors import embed, stacked, taken
+from codesage.encoder.config import Config
+from codesage.encoder.export import export
+from codesage.encoder.model import Encoder, Layout
+from codesage.encoder.shrink import shrink
+from codesage.encoder.weights import load_encoder
+from command_line import run
+from test_contrast import documents, phase, prepared, tiny  # noqa: F401 (fixture)
+
+LAYERS, WIDTH, POSITIONS = 4, 32, 64
+
+
+def larger_of(tokenizer, **changes):
+    torch.manual_seed(1)
+    options = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": POSITIONS, "initializer_range": 0.3}
+    return Encoder(Config(WIDTH, LAYERS, 4, **{**options, **changes}).without_dropout()).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(prepared, tmp_path_factory):  # noqa: F811
+    """The folder of a larger encoder."""
+    out, tokenizer = tmp_path_factory.mktemp("larger") / "larger", prepared[0]
+    facts = {"stages": ["contrast"], "max_tokens": POSITIONS}
+    export(larger_of(tokenizer), tokenizer, out, settings={}, facts=facts, precisions=())
+    return out
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("layers", [[0, 3], [2], [0, 1, 2, 3]])
+def test_the_layers_and_positions_kept_are_those_of_the_larger_encoder(prepared, layers, norm_first):  # noqa: F811
+    larger = larger_of(prepared[0], norm_first=norm_first)
+    small = shrink(larger, layers=layers, positions=20)
+    assert (small.config.num_hidden_layers, small.config.max_position_embeddings) == (len(layers), 20)
+    ids_T, layout = torch.arange(30), Layout.of([20, 10])
+    x_TD = larger.wte(ids_T) + larger.wpe(layout.positions_T)
+    for layer in layers:
+        x_TD = larger.h[layer](x_TD, layout)
+    torch.testing.assert_close(small(ids_T, layout), larger.ln_f(x_TD))
+    with torch.no_grad():
+        small.wte.weight.zero_()
+    assert larger.wte.weight.any()  # the weights are copies
+
+
+def test_nothing_to_leave_out_gives_the_same_encoder(prepared):  # noqa: F811
+    larger = larger_of(prepared[0])
+    torch.testing.assert_close(shrink(larger, positions=10_000).state_dict(), larger.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("layers", "shown"), [([], "none"), ([1, 0], "2,1"), ([1, 1], "2,2"), ([4], "5"), ([-1], "0")])
+def test_layers_that_are_not_there_are_refused(prepared, layers, shown):  # noqa: F811
+    with pytest.raises(CodesageError, match=f"layers to keep are {shown}, expected some of 1 to 4 in ascending order"):
+        shrink(larger_of(prepared[0]), layers=layers)
+
+
+def test_the_loss_is_zero_for_equal_directions_and_two_for_opposite_ones():
+    own, larger = torch.eye(4)[[0, 1, 2, 3]] * 7, torch.eye(4)[[0, 1, 3, 3]]
+    larger[1] *= -2
+    assert distillation_loss(own, larger).item() == pytest.approx((0 + 2 + 1 + 0) / 4)
+
+
+def test_vectors_of_the_larger_encoder_come_in_the_order_given(monkeypatch):
+    monkeypatch.setattr(distillation, "_MICRO_TOKENS", 25)
+    encoder, batch = tiny(dropout=0).eval(), documents(14)
+    vectors_ND = distillation.Larger("larger", "", encoder).vectors(batch)
+    torch.testing.assert_close(vectors_ND, embed(encoder, batch).float().detach())
+    assert not vectors_ND.requires_grad
+
+
+@pytest.mark.parametrize("micro_tokens", [0, 100])
+def test_the_gradient_is_that_of_both_losses(prepared, folder, micro_tokens):  # noqa: F811
+    tokenizer, tokens = prepared
+    settings = replace(phase(distil_weight=3.0), micro_tokens=micro_tokens)
+    small = shrink(load_encoder(folder), layers=[0, 3], positions=48).train()
+    larger = distillation.read(folder, tokenizer, small.config)
+    batch = Batches(tokens, settings.batches, tokenizer=tokenizer).at(0)
+    stage.gradients(small, settings, batch, larger=larger)
+    found = {name: parameter.grad for name, parameter in small.named_parameters()}
+    small.zero_grad(set_to_none=True)
+    everything = stacked(batch.texts, batch.codes)
+    vectors_ND = embed(small, everything)
+    target_ND = embed(larger.encoder, everything)
+    cosines_N = (F.normalize(vectors_ND, dim=1) * F.normalize(target_ND, dim=1)).sum(1)
+    (tiled_loss(*vectors_ND.chunk(2), temperature=settings.temperature) + 3 * (1 - cosines_N).mean()).backward()
+    expected = {name: parameter.grad for name, parameter in small.named_parameters()}
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_small_encoder_comes_near_to_the_larger_one(prepared, folder, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CODESAGE_PRECISION", "fp32")
+    tokenizer, tokens = prepared
+    larger = distillation.read(folder, tokenizer, Config(WIDTH, 2, 4, max_position_embeddings=48))
+    held = taken(tokens.held_out.text, list(range(20)))
+    target_ND, cosines = larger.vectors(held), []
+    for weight in (0.0, 10.0):
+        small = shrink(load_encoder(folder), layers=[0, 3], positions=48)
+        before = distillation_loss(embed(small, held), target_ND).item()
+        artifact = stage.run(
+            phase(30, 2e-3, distil_weight=weight),
+            tokens,
+            small,
+            tokenizer=tokenizer,
+            out=tmp_path / str(weight),
+            prepared=stage.Prepared(larger=larger),
+        )
+        cosines.append(distillation_loss(embed(small.eval(), held), target_ND).item())
+    assert cosines[1] < before / 2 < cosines[0], (before, cosines)
+    parameters, fingerprint = load_encoder(folder).config.parameters(), open_artifact(folder, "model").fingerprint
+    assert artifact.facts["distilled_from"] == {"name": "larger", "fingerprint": fingerprint, "parameters": parameters}
+
+
+def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  # noqa: F811
+    small, out = tmp_path / "small", tmp_path / "out"
+    done = run("shrink", folder, "--layers", "1,4", "--positions", "48", "--out", small)
+    assert done.returncode == 0 and "2 layers" in done.stdout, done.stderr
+    facts = open_artifact(small, "model").facts
+    assert facts["shrunk_from"] == open_artifact(folder, "model").fingerprint and facts["max_tokens"] == 48
+    options = ("--steps", "2", "--batch-pairs", "8", "--text-tokens", "32", "--code-tokens", "48", "--threads", "1")
+    done = run("contrast", prepared[1].path, "--model", small, "--distil", folder, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert open_artifact(out, "model").facts["distilled_from"]["name"] == "larger"
+    assert codesage.load(out).encode(["x"]).shape == (1, WIDTH)
+    again = run("contrast", prepared[1].path, "--model", small, "--out", tmp_path / "out", *options)
+    assert again.returncode == 2 and "belongs to another run (larger " in again.stderr, again.stderr
+
+
+def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F811
+    for layers, message in (("1,x", "--layers is '1,x', expected numbers"), ("9", "layers to keep are 9")):
+        refused = run("shrink", folder, "--layers", layers, "--out", tmp_path / "s")
+        assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "s").exists()
+    tokens = prepared[1].path
+    for options, message in (
+        (("--distil-weight", "2"), "--distil-weight is 2, but --distil is missing"),
+        (("--distil", "default"), "has another tokenizer than the model to train"),
+        (("--distil", tmp_path / "none"), "no such folder"),
+    ):
+        refused = run("contrast", tokens, "--model", folder, "--out", tmp_path / "x", *options)
+        assert refused.returncode == 2 and message in refused.stderr, refused.stderr
+    tokenizer = prepared[0]
+    with pytest.raises(CodesageError, match="vectors of width 32, the model to train 64"):
+        distillation.read(folder, tokenizer, Config(64, 2, 4))
+    with pytest.raises(CodesageError, match="64 positions, the model to train 100"):
+        distillation.read(folder, tokenizer, Config(WIDTH, 2, 4, max_position_embeddings=100))
