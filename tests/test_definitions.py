@@ -7,6 +7,7 @@ import pytest
 
 from codesage.records import Function
 from codesage.syntax import functions, parse
+from codesage.syntax.definitions import may_define
 
 PYTHON = {
     "joined strings document": (
@@ -427,6 +428,23 @@ def test_definitions(language, case):
 )
 def test_code_of_a_definition(language, text, codes):
     assert [function.signature + function.body for function in functions(parse(text, language))] == codes
+    assert may_define(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "may"),
+    [
+        ("python", "NAMES = {'a': 1}\n", False),
+        ("c", "#define A 1\nint f(void);\n", False),
+        ("go", "package p\nconst a = 1\n", False),
+        ("php", "<?php return ['a' => 1];\n", False),
+        ("php", "<?php FUNCTION f() { g(); }\n", True),
+        ("ruby", "A = 1\n", True),  # not known for this language
+    ],
+)
+def test_data_defines_nothing(language, text, may):
+    assert may_define(text, language) == may
+    assert may == bool(functions(parse(text, language))) or language == "ruby"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,12 @@ QUERIES = {
         [(class_declaration) (interface_declaration) (trait_declaration) (enum_declaration)] @class
         (return_statement) @return""",
 }
+_WORDS = {  # one of them is in every definition; PHP's may be in capitals
+    "python": ("def", "class"),
+    "c": ("{",),
+    "go": ("func", "struct", "interface"),
+    "php": ("function", "class", "interface", "trait", "enum"),
+}
 _ERRORS = " (ERROR) @error (MISSING) @error"
 _DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
 _DYNAMIC_PARTS = (b"define_", b"Struct.", b"Class.", b"Module.", b"Data.")  # one is in every match of _DYNAMIC
@@ -169,6 +175,12 @@ class Scan(NamedTuple):
 
     definitions: list[Definition]  # in source order
     returns: list[tuple[int, int]]  # (start, negated end) of return statements in source order
+
+
+def may_define(text: str, language: str) -> bool:
+    """Whether a text may have definitions, by a search for words. Without one of them it need not be parsed: it is data."""
+    text = text.lower() if language == "php" else text
+    return language not in _WORDS or any(word in text for word in _WORDS[language])
 
 
 def scan(tree: SourceTree) -> Scan:

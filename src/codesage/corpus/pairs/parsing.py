@@ -1,7 +1,7 @@
 """Parses the documents of one row group into functions, pairs and tests.
 
-Everything that needs a document's syntax tree happens here, so that each document is parsed once. A document that cannot be
-parsed, or that shares text with a benchmark, is listed in the report and gives nothing else.
+Everything that needs a document's syntax tree happens here, so that each document is parsed at most once. A document that
+cannot be parsed, or that shares text with a benchmark, is listed in the report and gives nothing else.
 """
 
 from collections import Counter
@@ -29,6 +29,8 @@ from codesage.paths import is_test
 from codesage.records import PAIR_KINDS, Document, Function, Pair
 from codesage.remote.places import Place, parquet
 from codesage.syntax import ParseRefused, functions, parse
+from codesage.syntax.definitions import may_define
+from codesage.syntax.tree import screen
 
 _KIND_CODES = {kind: code for code, kind in enumerate(PAIR_KINDS)}
 PAIRS = schema_of(Pair)
@@ -135,14 +137,17 @@ class Parse:
         return ""
 
     def _parse(self, document: Document, row: int, held: bool, results: _Results) -> None:
-        tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
-        definitions = functions(tree)
-        dropped, tests, pairs = Counter(), [], []
-        if is_test(document.path):
-            tests = list(tested_of(tree, document, definitions=definitions))
+        definitions, dropped, tests, pairs = [], Counter(), [], []
+        if may_define(document.text, document.language):
+            tree = parse(document.text, document.language, tsx=document.path.endswith(".tsx"))
+            definitions = functions(tree)
+            if is_test(document.path):
+                tests = list(tested_of(tree, document, definitions=definitions))
+            else:
+                pairs = list(pairs_of(definitions, document, dropped, classes=True))
+            pairs += passages_of(tree, document, definitions=definitions)
         else:
-            pairs = list(pairs_of(definitions, document, dropped, classes=True))
-        pairs += passages_of(tree, document, definitions=definitions)
+            screen(document.text.encode("utf-8", "replace"))
         pairs += tagged_of(document)
         pairs += numbered_solutions(document, definitions)
         results.pairs += pairs
