@@ -196,15 +196,16 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
     """Write pairs.parquet and the keys with which later steps choose and count pairs without reading their texts."""
     _write(folder / PAIRS_FILE, table_of(PAIRS, pairs))
     bodies = [pair.bare_body for pair in pairs]
+    texts = [digest(pair.text.lower() or pair.bare_body) for pair in pairs]
+    documented = [pair.kind in ("function", "class") for pair in pairs]  # the others have no key of their summary
+    summaries = [text[:8] if one else bytes(8) for text, one in zip(texts, documented, strict=True)]
     write_keys(
         folder,
         {
             "body": np.frombuffer(b"".join(map(digest, bodies)), "<u8").reshape(-1, 2),
-            "text": np.frombuffer(b"".join(digest(pair.text.lower() or pair.bare_body) for pair in pairs), "<u8").reshape(
-                -1, 2
-            ),
+            "text": np.frombuffer(b"".join(texts), "<u8").reshape(-1, 2),
             "signature": signatures(bodies),
-            "summary": np.frombuffer(b"".join(map(_summary_key, pairs)), "<u8"),
+            "summary": np.frombuffer(b"".join(summaries), "<u8"),
             "held": np.array([everything or pair.package in held_out for pair in pairs], bool),
             "language": np.array([CODES[pair.language] for pair in pairs], np.uint8),
             "kind": np.array([_KIND_CODES[pair.kind] for pair in pairs], np.uint8),
@@ -215,11 +216,6 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], held_out: frozenset[str], *
             "characters": np.array([len(pair.code) + len(pair.bare_body) for pair in pairs], np.uint32),
         },
     )
-
-
-def _summary_key(pair: Pair) -> bytes:
-    """A key of 8 bytes, equal for documented definitions with equal texts; zeros for other pairs."""
-    return digest(pair.text.lower())[:8] if pair.kind in ("function", "class") else bytes(8)
 
 
 def side_of(pair: Pair) -> int:
