@@ -28,7 +28,7 @@ _GENERATED_NAME = re.compile(
 )
 _MINIFIED_NAME = re.compile(r"[.-]min\.\w+$|\.bundle\.js$|(^|/)dist/.*\.(umd|iife|prod)\.\w+$")
 # Everything that one of the expressions above matches contains one of these plain words.
-_TEST_WORDS = ("test", "spec", "it.", "t/")
+_TEST_WORDS = ("test", "spec", "it.", "/t/")  # with a slash before the path
 _VENDORED_WORDS = ("vendor", "party", "extern", "node_modules", "bower_components", "bundled", "site-packages")
 _DATA_WORDS = ("fixture", "test", "snapshots")
 _MINIFIED_WORDS = ("min.", ".bundle", "dist/")
@@ -45,7 +45,7 @@ _KINDS = (
 @lru_cache(maxsize=4096)  # called when a file is read, for its keys, when it is parsed, and for each of its functions
 def is_test(path: str) -> bool:
     """Whether a path names a test, by the conventions of the nine languages."""
-    return holds_any(path, _TEST_WORDS) and _TEST.search(path) is not None
+    return holds_any(f"/{path}", _TEST_WORDS) and _TEST.search(path) is not None
 
 
 def is_prose(path: str) -> bool:
