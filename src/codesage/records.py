@@ -71,8 +71,8 @@ class Function:
 def _dedented(text: str) -> str:
     """`text` without common indentation, blank lines and lone semicolons.
 
-    The first line almost always has the common indentation. This is checked by a fast substring count, and only if the check
-    fails are all lines measured. (textwrap.dedent always measures and takes eight times as long.)
+    The first line almost always has the common indentation. If it cannot be removed from every line, all lines are measured.
+    (textwrap.dedent always measures and takes eight times as long.)
     """
     text = text.expandtabs(4) if "\t" in text else text
     lines = list(filter(None, map(str.rstrip, text.splitlines())))
@@ -80,14 +80,13 @@ def _dedented(text: str) -> str:
         return ""
     margin = len(lines[0]) - len(lines[0].lstrip(" "))
     joined = "\n" + "\n".join(lines)
-    if margin and joined.count("\n" + " " * margin) != len(lines):
-        indented = joined.count("\n ") == len(lines)
-        margin = min([len(line) - len(line.lstrip(" ")) for line in lines]) if indented else 0
-    if margin:
-        joined = joined.replace("\n" + " " * margin, "\n")
-    if "\n;" in joined:
-        joined = "\n".join([line for line in joined.split("\n") if line != ";"])
-    return joined.removeprefix("\n")
+    dedented = joined.replace("\n" + " " * margin, "\n")
+    if len(joined) - len(dedented) != margin * len(lines):
+        margin = min([len(line) - len(line.lstrip(" ")) for line in lines])
+        dedented = joined.replace("\n" + " " * margin, "\n")
+    if "\n;" in dedented:
+        dedented = "\n".join([line for line in dedented.split("\n") if line != ";"])
+    return dedented.removeprefix("\n")
 
 
 @dataclass(frozen=True, slots=True)
