@@ -73,9 +73,9 @@ def _telling_words(text: str, name: str) -> int:
 
 def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> Definition | None:
     words, best, best_score = _stems(test.text), None, (0, 0)
-    for call in test.calls:
+    for call in filter(definitions.__contains__, test.calls):
         named = _stems(call)
-        shared = _shared(words, named) if call in definitions else 0
+        shared = _shared(words, named)
         score = shared, len(call)
         if shared and score > best_score and (target := _resolve(test, definitions[call], whole=_contains(words, named))):
             best, best_score = target, score
