@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 from codesage.corpus.pairs.howto import MOST_CHARACTERS, Sample, howto, is_sample, title_of, without_preamble
@@ -68,12 +69,13 @@ def aligned_key(path: str) -> str:
     return "/".join(dict.fromkeys(kept)) if len(informative) >= 2 else ""
 
 
-def _words(part: str) -> list[str]:
+@lru_cache(maxsize=4096)  # many paths have the same folders
+def _words(part: str) -> tuple[str, ...]:
     """The words of one part of a path, without those that name a language; numbers have no leading zeros."""
     if language_named(part) or part.lower() in _PLACES:
-        return []
+        return ()
     part = _DIMENSIONS.sub(r"\1d_", part)
-    return [word.lstrip("0") or "0" for word in split_words(part) if not language_named(word)]
+    return tuple([word.lstrip("0") or "0" for word in split_words(part) if not language_named(word)])
 
 
 def folder_key(path: str) -> str:
