@@ -39,7 +39,7 @@ _TAG = re.compile(
     r"|<(?P<slash>/?)snippet_?(?P<azure>[\w-]{1,120})>)",
     re.MULTILINE,
 )
-_TAG_PARTS = ("[END", "snippet-end:", "end::", "</snippet")  # a text with a closed tag contains one of them
+_TAG_PARTS = ("[END", "snippet", "end::")  # a text with a closed tag contains one of them
 _NO_TITLE = frozenset({
     "a", "about", "added", "advanced", "algorithm", "an", "and", "api", "app", "application", "basic", "basics", "bonus",
     "breaking", "bug", "bugfixes", "changed", "changelog", "changes", "class", "deprecated", "features", "fixed", "fixes",
