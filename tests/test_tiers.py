@@ -13,11 +13,11 @@ from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.records import Chunk, Hit
 from codesage.search import index as index_station
 from codesage.search import partial
+from codesage.search.fields import words_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.places import places_of
 from codesage.search.query import search
-from codesage.search.reading import words_of
 from codesage.search.searcher import Searcher, merged
 from codesage.search.similar import similar
 from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name

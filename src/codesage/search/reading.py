@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.search.chunks import chunks
-from codesage.search.fields import Words, words_of
+from codesage.search.fields import Words, words_in
 from codesage.search.files import read
 from codesage.search.postings import Segment, segments_of
 from codesage.search.reader import Reader, processors
-from codesage.search.terms import indexed_words
 from codesage.search.texts import packed
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
@@ -60,10 +59,10 @@ def read_batch(files: list[File]) -> Batch:
         texts = [storable(chunk.text) for chunk in file_chunks]
         blocks += [(len(spans) + place, block) for place, block in packed(texts)]
         spans += [(chunk.kind, storable(chunk.name), chunk.start_line, chunk.end_line) for chunk in file_chunks]
-        path_words = indexed_words(storable(name))
+        path_text = storable(name)
         for chunk, text in zip(file_chunks, texts, strict=True):
-            fields += [indexed_words(storable(chunk.name)), path_words, indexed_words(text)]
-    words = words_of(fields)
+            fields += [storable(chunk.name), path_text, text]
+    words = words_in(fields)
     return Batch(states, spans, blocks, words, segments_of(words))
 
 

@@ -8,6 +8,7 @@ overlapping pairs of letters.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from itertools import chain, pairwise
 
@@ -18,15 +19,21 @@ _NO_SPACES = (  # Thai and Lao, Burmese, Khmer, Japanese, Chinese
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
+_SPACED = bytes(byte if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))  # for ASCII: only tokens are left
 _LONGEST_JOINED = 24
 _MOST_KNOWN = 500_000
 
 
 def indexed_words(text: str) -> list[str]:
     """Lower-case words of `text` in order; after a name of several parts, each two neighbours joined and the whole."""
+    return list(chain.from_iterable(words_of_tokens(tokens(text))))
+
+
+def words_of_tokens(tokens: Iterable[str]) -> list[tuple[str, ...]]:
+    """The words of each of `tokens`."""
     if len(_KNOWN) > _MOST_KNOWN:
         _KNOWN.clear()
-    return list(chain.from_iterable(map(_KNOWN.__getitem__, _tokens(text))))
+    return list(map(_KNOWN.__getitem__, tokens))
 
 
 def composed(text: str) -> str:
@@ -34,9 +41,12 @@ def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def _tokens(text: str) -> list[str]:
+def tokens(text: str) -> list[str]:
+    """The runs of letters and digits in `text`, in order."""
+    if text.isascii():
+        return text.encode().translate(_SPACED).decode().split()  # in half the time of the pattern
     text = composed(text)
-    return _wide().token.findall(text) if not text.isascii() and _beyond().search(text) else _TOKEN.findall(text)
+    return (_wide().token if _beyond().search(text) else _TOKEN).findall(text)
 
 
 @cache
@@ -107,7 +117,7 @@ def query_words(text: str) -> list[str]:
 def parts_of(name: str) -> list[str]:
     """The lower-case parts of a name, nothing joined."""
     if not name.isascii():
-        return [word for token in _tokens(name) for word in _parts_beyond_ascii(token)]
+        return [word for token in tokens(name) for word in _parts_beyond_ascii(token)]
     return [part.lower() for token in _TOKEN.findall(name) for part in (_PART.findall(token) or [token])]
 
 
