@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SMOOTH = 1e-4  # a of SIF: a token of this frequency counts half
 _DIMENSIONS = 96  # as good as all 256 of the bundled model (docs/log.md), at a third of the time
-_AT_ONCE = 16_384  # pairs whose vectors are in memory at a time
+_AT_ONCE = 2_048  # pairs whose vectors are in memory at a time, about, so that the cache of a processor holds them
 _MOST_KNOWN = 100_000  # words
 
 
@@ -62,11 +62,14 @@ class StaticVectors:
         owners_W = np.repeat(np.arange(words.chunks), words.lengths())
         pairs_P, counts_P = np.unique(owners_W * count + words.numbers_W, return_counts=True)
         texts_P, words_P = np.divmod(pairs_P, count)
-        vectors_WD = self._of_words(words.vocabulary)
-        for start, end in pairwise([*range(0, len(pairs_P), _AT_ONCE), len(pairs_P)]):
-            owners, borders = np.unique(texts_P[start:end], return_index=True)
-            rows = vectors_WD[words_P[start:end]] * counts_P[start:end, None].astype(np.float32)
-            vectors[owners] += np.add.reduceat(rows, borders)
+        vectors_WD, counts_P = self._of_words(words.vocabulary), counts_P.astype(np.float32)
+        owners, starts = np.unique(texts_P, return_index=True)  # texts with words, and the first pair of each
+        cuts = [*np.flatnonzero(np.diff(starts // _AT_ONCE, prepend=-1)).tolist(), len(owners)]
+        for first, last in pairwise(cuts):
+            pairs = slice(starts[first], starts[last] if last < len(owners) else None)
+            rows = vectors_WD[words_P[pairs]]
+            rows *= counts_P[pairs, None]
+            vectors[owners[first:last]] = np.add.reduceat(rows, starts[first:last] - starts[first])
         return unit_length(vectors)
 
     def encode_query(self, query: str) -> np.ndarray:
