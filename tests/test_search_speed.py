@@ -13,7 +13,7 @@ import pytest
 
 from codesage.encoder.centring import without_language
 from codesage.search import index as index_station
-from codesage.search import partial, postings, reading
+from codesage.search import partial, postings, reader, reading
 from codesage.search import view as view_station
 from codesage.search.filters import filter_of
 from codesage.search.index import Index
@@ -24,6 +24,7 @@ from codesage.search.similar import similar
 from codesage.search.terms import parts_of, query_words, stem
 from codesage.search.vectors import Vectors
 from codesage.search.view import View
+from command_line import run
 from plain_search import plain_search, rows_of, words_ranked
 from test_search import ENCODER, HashingEncoder
 
@@ -341,3 +342,29 @@ def test_the_second_process_imports_nothing_from_the_working_folder(tmp_path, mo
     batch = helper.answer()
     helper.close()
     assert batch is not None and [file.name for file in batch.files] == ["code.py"] and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_a_first_search_starts_the_second_process_early(tmp_path, monkeypatch, many):
+    """And it starts none where there is an index, or where there is little to read."""
+    processes, code = [], tmp_path / "code"
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **options):
+            processes.append(command)
+            super().__init__(command, **options)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("codesage.encoder.runtime.load", lambda model=None, **options: ENCODER)
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(reader, "processors", lambda: 2)
+    monkeypatch.setattr(reading, "processors", lambda: 1)  # none is started later
+    monkeypatch.setattr(reading, "_FEWEST", 1)
+    if many:
+        monkeypatch.setattr(reader, "_MANY", 7)
+    code.mkdir()
+    for number in range(7):
+        (code / f"a{number}.py").write_text(f"def read_{number}(path):\n    return open(path).read()\n")
+    for _ in range(2):
+        assert "read_3" in run("search", "read 3", code, "-k", "9").stdout and len(processes) == many
+    assert reader.started() is None

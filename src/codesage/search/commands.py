@@ -3,6 +3,7 @@
 Filters and output follow ripgrep where it has the same feature.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -454,6 +455,10 @@ def _searcher(
     separate: bool = False,
     whole: bool = False,
 ) -> "Searcher":
+    if update and _is_new(paths or ["."], index_dir):
+        from codesage.search.reader import start_early
+
+        start_early((paths or ["."])[0])
     from codesage.encoder.runtime import load
 
     encoder = load(model, wait=False)  # it is read while the modules of search are imported and the index is opened
@@ -464,6 +469,13 @@ def _searcher(
     bring = refresh if whole else refresh_or_share
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
     return Searcher(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
+
+
+def _is_new(paths: list[str], index_dir: Path | None) -> bool:
+    """Whether there is one path, which is a folder without an index."""
+    from codesage.search.folders import has_index
+
+    return len(paths) == 1 and os.path.isdir(paths[0]) and not has_index(Path(paths[0]), index_dir)
 
 
 def _readable(query: str) -> str:

@@ -18,6 +18,13 @@ def default_folder(root: Path, model: str) -> Path:
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
 
 
+def has_index(root: Path, folder: Path | None) -> bool:
+    """Whether there is an index of `root` in `folder`, or of any model in the user's cache."""
+    if folder is not None:
+        return os.path.exists(folder)
+    return bool(other_model_indexes(default_folder(root, ""), ""))
+
+
 def real_path(root: Path) -> str:
     """The real path of `root` as text. Bytes that are not UTF-8 are escaped."""
     return _escaped(str(root.resolve()))

@@ -1,5 +1,9 @@
-"""A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes."""
+"""A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes.
 
+It takes a while to start. `start_early` starts it before a first search loads its own modules and the model.
+"""
+
+import atexit
 import os
 import pickle
 import queue
@@ -68,6 +72,33 @@ class Reader:
                 with suppress(OSError):
                     pipe.close()
             self._process.wait()
+
+
+_STARTED: list[Reader] = []  # early, and not used yet
+_MANY = 100  # files of a folder that is likely to hold enough to read
+
+
+def start_early(folder: str) -> None:
+    """Start a second process for the next update in this process, if `folder` holds many files."""
+    if processors() > 1 and not _STARTED and _holds_many(folder):
+        helper = Reader()
+        atexit.register(helper.close)
+        _STARTED.append(helper)
+
+
+def started() -> Reader | None:
+    """The second process that was started early. It is given once, and the caller closes it."""
+    return _STARTED.pop() if _STARTED else None
+
+
+def _holds_many(folder: str) -> bool:
+    count = 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        count += len(files)
+        if count >= _MANY:
+            return True
+    return False
 
 
 def _import_path() -> list[str]:

@@ -16,7 +16,7 @@ from codesage.search.chunks import chunks
 from codesage.search.fields import Words, words_in
 from codesage.search.files import read
 from codesage.search.postings import Segment, segments_of
-from codesage.search.reader import Reader, processors
+from codesage.search.reader import Reader, processors, started
 from codesage.search.texts import packed
 
 File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
@@ -74,14 +74,14 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    if len(lists) < _FEWEST or processors() == 1 or sum(map(_bytes_of, files)) < _LEAST_BYTES:
-        yield from map(read_batch, lists)
-        return
-    helper = Reader()
+    helper, many = started(), len(lists) >= _FEWEST
+    if helper is None and many and processors() > 1 and sum(map(_bytes_of, files)) >= _LEAST_BYTES:
+        helper = Reader()
     try:
-        yield from _shared(lists, helper)
+        yield from _shared(lists, helper) if helper is not None and many else map(read_batch, lists)
     finally:
-        helper.close()
+        if helper is not None:
+            helper.close()
 
 
 def _shared(lists: list[list[File]], helper: Reader) -> Iterator[Batch]:
