@@ -12,7 +12,7 @@ import codesage
 from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.records import Chunk, Hit
 from codesage.search import index as index_station
-from codesage.search import partial
+from codesage.search import partial, reading
 from codesage.search.fields import words_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
@@ -154,6 +154,23 @@ def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, 
         assert {tier for _, _, tier in answers(index, encoder, query)} == {"encoder"}
     files = [hit.chunk.path for hit in similar(index, "sums.py", 2)]
     assert files == [hit.chunk.path for hit in similar(fresh, "sums.py", 2)]
+
+
+@pytest.mark.parametrize("taken", [10.0, 40.0, 60.0, 200.0])
+def test_an_update_that_read_for_long_encodes_nothing(code, tmp_path, encoder, monkeypatch, taken):
+    """Of 100 seconds."""
+    index, clock, read_batch = opened(code, tmp_path, encoder), [0.0], reading.read_batch
+
+    def slowly(files):
+        clock[0] += taken
+        return read_batch(files)
+
+    monkeypatch.setattr(reading, "read_batch", slowly)
+    monkeypatch.setattr(index_station.time, "monotonic", lambda: clock[0])
+    assert index.update(encoder, seconds=100.0)["read"] == 5
+    assert index.unencoded == (0 if taken < 50 else 5)
+    index.update(encoder, seconds=100.0)
+    assert index.unencoded == 0
 
 
 def test_partly_encoded_indexes_rank_all_of_it(code, tmp_path, encoder, monkeypatch):

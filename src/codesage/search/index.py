@@ -195,16 +195,16 @@ class Index:
     ) -> Counter:
         """Read new and changed files under the root and remove deleted ones; returns the counts "read" and "gone".
 
-        Then encode chunks until about `seconds` after the start (None: all). If no file was new, at least one batch is
+        Then encode chunks until about `seconds` after the start (None: all), but none if reading has taken half of that time:
+        few of so many chunks could be encoded, while an answer is waited for. If no file was new, at least one batch is
         encoded, so that repeated updates complete the index. `progress` is called with (files done, files to read), `encoding`
         with (chunks done, chunks to encode). Raises Busy when another process is indexing this root, and Unwritable when
         something is new and cannot be written; what was committed stays.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
         try:
             with database.lock(self.folder, self.root):
                 self._require_current()
-                return self._update(encoder, progress, encoding, deadline)
+                return self._update(encoder, progress, encoding, seconds)
         except sqlite3.ProgrammingError:
             raise
         except (sqlite3.Error, OSError) as error:
@@ -214,12 +214,15 @@ class Index:
                 return Counter(read=0, gone=0)
             raise failure from None
 
-    def _update(self, encoder: Encoder, progress: _Progress, encoding: _Progress, deadline: float | None) -> Counter:
+    def _update(self, encoder: Encoder, progress: _Progress, encoding: _Progress, seconds: float | None) -> Counter:
+        started = time.monotonic()
         gone, changed = self._changes()
         with self.snapshot():
             self._require_sound()
         self._read_changes(gone, changed, encoder, progress)
-        self._encode(encoder, encoding, deadline, at_least=0 if changed else 1)
+        if not changed or seconds is None or time.monotonic() < started + seconds / 2 or not self.unencoded:
+            deadline = None if seconds is None else started + seconds
+            self._encode(encoder, encoding, deadline, at_least=0 if changed else 1)
         self._seal()
         return Counter(read=len(changed), gone=len(gone))
 
