@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search import checksums, postings, texts
@@ -224,6 +222,8 @@ def _restrict(path: Path, mode: int) -> None:
 @contextmanager
 def lock(folder: Path, root: Path, *, seconds: float = _PATIENCE) -> Iterator[None]:
     """Only one process at a time runs the block. Busy when another one does so for longer than `seconds`."""
+    from filelock import FileLock, Timeout  # not needed to read files (search.reader)
+
     file_lock = FileLock(folder / "lock")
     try:
         file_lock.acquire(timeout=seconds, poll_interval=_PAUSE)
