@@ -27,6 +27,7 @@ CREATE TABLE segments (first INTEGER PRIMARY KEY, chunks INTEGER NOT NULL);
 _SPAN = 1 << 16  # numbers of chunks in a segment: a chunk is stored as its distance from the one before
 _BLOCK = 6_000  # bytes of a block before it is compressed
 _LEVEL = 6  # of compression
+_QUICK = 1  # the same of new segments, which are joined later; they take a twelfth more space
 _MOST_COUNTED = 255  # times that a word counts in one chunk; more hardly changes BM25
 _WEIGHTS = (4.0, 1.0, 1.0)  # of a word in the name, the path and the text of a chunk
 _K1, _B = 1.2, 0.75
@@ -64,7 +65,7 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
         counts_P = np.add.reduceat(weights_W[within_W][by_word], starts_P) if len(starts_P) else np.zeros(0)
         counts_P = np.minimum(counts_P, _MOST_COUNTED).astype(np.uint8)
         words_P, distances_P = ranks_W[starts_P].astype(np.int64), distances_W[starts_P]
-        segments.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P))))
+        segments.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P, _QUICK))))
     return segments
 
 
@@ -77,7 +78,7 @@ def add(connection: sqlite3.Connection, first: int, segments: Iterable[Segment])
 
 
 def _blocks(
-    vocabulary: list[str], words_P: np.ndarray, distances_P: np.ndarray, counts_P: np.ndarray
+    vocabulary: list[str], words_P: np.ndarray, distances_P: np.ndarray, counts_P: np.ndarray, level: int = _LEVEL
 ) -> Iterator[tuple[str, bytes]]:
     """Blocks with their first words; `distances_P` count from the first chunk of the segment."""
     sizes_V = np.bincount(words_P, minlength=len(vocabulary))
@@ -90,15 +91,15 @@ def _blocks(
     for begin, end in pairwise(cuts):
         pairs = slice(borders[begin], borders[end])
         names = [vocabulary[word] for word in present[begin:end].tolist()]
-        yield names[0], _packed(names, sizes[begin:end], steps_P[pairs].astype("<u2"), counts_P[pairs])
+        yield names[0], _packed(names, sizes[begin:end], steps_P[pairs].astype("<u2"), counts_P[pairs], level)
 
 
-def _packed(names: list[str], sizes: np.ndarray, steps: np.ndarray, counts: np.ndarray) -> bytes:
+def _packed(names: list[str], sizes: np.ndarray, steps: np.ndarray, counts: np.ndarray, level: int) -> bytes:
     """A block: its numbers of words and of bytes of their names, these, then how many chunks hold each, and which."""
     text, low_and_high = "\n".join(names).encode(), steps.view(np.uint8).reshape(-1, 2).T
     head = np.array([len(names), len(text)], "<u4").tobytes()
     parts = (head, text, sizes.astype("<u4").tobytes(), low_and_high.tobytes(), counts.tobytes())
-    return zlib.compress(b"".join(parts), _LEVEL)
+    return zlib.compress(b"".join(parts), level)
 
 
 class _Block:
