@@ -106,6 +106,10 @@ def search(
     store: _Store = None,
 ) -> None:
     """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
+    if not (store or no_update) and _is_new(paths or ["."], index_dir):
+        from codesage.search.reader import start_early
+
+        start_early((paths or ["."])[0])
     from codesage.search.filters import filter_of
 
     where = filter_of(types or (), glob or (), content, regexp or ())
@@ -455,10 +459,6 @@ def _searcher(
     separate: bool = False,
     whole: bool = False,
 ) -> "Searcher":
-    if update and _is_new(paths or ["."], index_dir):
-        from codesage.search.reader import start_early
-
-        start_early((paths or ["."])[0])
     from codesage.encoder.runtime import load
 
     encoder = load(model, wait=False)  # it is read while the modules of search are imported and the index is opened
