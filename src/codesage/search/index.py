@@ -372,10 +372,12 @@ class Index:
                     self._delete_file(name)
 
     def _delete_file(self, name: str) -> None:
-        own = "(SELECT spans.id FROM spans JOIN files ON files.id = file WHERE path = ?)"
+        file = self.connection.execute("SELECT id FROM files WHERE path = ?", (name,)).fetchone()
+        if file is None:
+            return
         for column in ("pieces WHERE chunk", "statics WHERE chunk", "texts WHERE first", "spans WHERE id"):
-            self.connection.execute(f"DELETE FROM {column} IN {own}", (name,))
-        self.connection.execute("DELETE FROM files WHERE path = ?", (name,))
+            self.connection.execute(f"DELETE FROM {column} IN (SELECT id FROM spans WHERE file = ?)", file)
+        self.connection.execute("DELETE FROM files WHERE id = ?", file)
 
     def _store(self, batch: Batch, encoder: Encoder, *, pending: int) -> None:
         with self._writing():
