@@ -131,6 +131,8 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
         try:
             _restrict(fresh, 0o600)
             connection.execute(f"PRAGMA page_size = {_PAGE}")
+            connection.execute("PRAGMA synchronous = OFF")  # the file is synchronised once, below, when it is complete
+            connection.execute("PRAGMA journal_mode = MEMORY")
             with connection:
                 connection.executescript(f"BEGIN; {_TABLES}")  # else each table would be a commit
                 meta = {
@@ -141,8 +143,11 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
                     "origin": os.urandom(16).hex(),
                 }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
+        with open(fresh, "rb+") as complete:
+            os.fsync(complete.fileno())
         _move(fresh, file)
     finally:
         fresh.unlink(missing_ok=True)

@@ -140,10 +140,11 @@ def _opened(file: Path) -> sqlite3.Connection:
     file.touch(mode=0o600)
     connection = sqlite3.connect(file, timeout=10)
     try:
+        connection.execute("PRAGMA synchronous = OFF")  # what a power cut damages is created anew
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("CREATE TABLE IF NOT EXISTS vectors (hash BLOB PRIMARY KEY, vector BLOB, used INTEGER)")
         connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
+        connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error:
         connection.close()
         raise
