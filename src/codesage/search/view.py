@@ -145,12 +145,15 @@ class View:
         products_P, error = self._products(vector_D)
         if not error:
             return float(products_P.max(initial=-1.0))
-        return float(self._scan.exact(vector_D, np.flatnonzero(products_P >= products_P.max() - 2 * error)).max())
+        least = float(self.vectors_PD[products_P.argmax()] @ vector_D) - error
+        return float(self._scan.exact(vector_D, np.flatnonzero(products_P >= least)).max())
 
     def nearest(self, vector_D: np.ndarray, depth: int, allowed_N: np.ndarray | None = None) -> list[int]:
         """Places of the `depth` chunks nearest to a vector among those `allowed_N`, best first; of equal ones the first."""
         allowed = len(self.paths) if allowed_N is None else int(allowed_N.sum())
         depth = min(depth, allowed)
+        if not depth:
+            return []
         products_P, error = self._products(vector_D)
         self.queries[0] += 1
         places = self._scanned(vector_D, products_P, error, depth, allowed_N) if error else None
@@ -177,18 +180,29 @@ class View:
     def _scanned(
         self, vector_D: np.ndarray, rough_P: np.ndarray, error: float, depth: int, allowed_N: np.ndarray | None
     ) -> list[int] | None:
-        """As `nearest`, but compares exactly only pieces that can be among the nearest; None if these are most of them."""
+        """As `nearest`, but compares exactly only pieces that can be among the nearest; None if these are most of them.
+
+        Those that seem nearest come first: what seems further than the last of them by more than `error` cannot be nearer.
+        """
+
+        def above(least: float) -> np.ndarray:
+            pieces = np.flatnonzero(rough_P >= least)
+            return pieces if allowed_N is None else pieces[allowed_N[self.owner_P[pieces]]]
+
         rough_N = self.best_pieces(rough_P)
-        least = _at_most(rough_N if allowed_N is None else np.where(allowed_N, rough_N, -np.inf), depth) - 2 * error
-        pieces = np.flatnonzero(rough_P >= least)
-        if allowed_N is not None:
-            pieces = pieces[allowed_N[self.owner_P[pieces]]]
+        least = _at_most(rough_N if allowed_N is None else np.where(allowed_N, rough_N, -np.inf), depth)
+        _, scores = self._compared(vector_D, above(least))
+        pieces = above(float(np.partition(scores, -depth)[-depth]) - error)
         if len(pieces) > len(rough_P) // 4:
             return None
+        places, scores = self._compared(vector_D, pieces)
+        return places[best(scores, depth)].tolist()
+
+    def _compared(self, vector_D: np.ndarray, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the chunks of some pieces, with the exact similarity of the best of these pieces of each."""
         owners = self.owner_P[pieces]
         starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        scores = np.maximum.reduceat(self._scan.exact(vector_D, pieces), starts)
-        return owners[starts][best(scores, depth)].tolist()
+        return owners[starts], np.maximum.reduceat(self._scan.exact(vector_D, pieces), starts)
 
     def best_pieces(self, scores_P: np.ndarray) -> np.ndarray:
         """The best score of each chunk among those of its pieces, (N,)."""
