@@ -7,7 +7,7 @@ alone whose first word only happens to be the name ("Sort keys by value" for `so
 
 import re
 
-from codesage.corpus.pairs.verbs import may_be_verb
+from codesage.corpus.pairs.verbs import is_also_noun, may_be_verb
 from codesage.words import split_words
 
 _NOUNS = (
@@ -53,7 +53,11 @@ _VERBS = frozenset(
     "emits enforces enumerates forwards formats instructs launches lists measures normalizes populates reads writes sets "
     "satisfies shuts terminates toggles triggers unlocks locks reverses sorts signals".split()
 )
-_GO_VERBS = frozenset("tests calls prints matches marks maps uses loads hashes counts names caches".split())
+_GO_VERBS = frozenset("demonstrates mocks tests calls prints matches marks maps uses loads hashes counts names caches".split())
+_PREPOSITIONS = frozenset("about after as at before between by for from in into of on or and over per to under with".split())
+_OBJECTS = frozenset(  # first words of an object: what comes before one is a verb, and no plural noun
+    "a an the this that these those its their it them all any each every both no one whether what how if".split()
+)
 _OTHER_VERBS = frozenset("used called uses responsible allows takes wants understands remembers".split())
 _THIS = re.compile(r"(?:This|The) (?:method|function|class|test|module|interface|struct|type|routine)s? (?:also )?(\w+)")
 _NOUN_TOO = frozenset(  # a plain name before one of these can be a verb with its object ("count writes")
@@ -95,10 +99,12 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     lower = word.group(1).lower() if word else ""
     if not lower or lower in _NO_VERB or (match.group("noun") and not lower.endswith("s") and lower not in _MODALS):
         return sentence
-    if language == "go" and not match.group("call") and _is_its_verb(match.group("name"), lower):
+    following = rest[word.end() :] if word and language == "go" and match.group("name") == name else ""
+    acts = following != "" and _is_followed_verb(lower, following)
+    if language == "go" and not acts and not match.group("call") and _is_its_verb(match.group("name"), lower):
         return _capitalised(f"{' '.join(split_words(match.group('name')))}{rest}")
     article = bool(match.group("article") or match.group("noun"))
-    if (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
+    if acts or (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
         lower, name, language, article=article
     ):
         return _capitalised(rest.lstrip())
@@ -113,6 +119,17 @@ def _is_verb(word: str, name: str, language: str, *, article: bool) -> bool:
     if language == "go":
         return word in _VERBS or word in _GO_VERBS
     return word in _VERBS and (article or word not in _NOUN_TOO)
+
+
+def _is_followed_verb(word: str, following: str) -> bool:
+    """Whether `word` after a name in Go is its verb by its form and by what follows.
+
+    A verb in the third person has an object: "Truncate changes the size". A plural noun has a preposition: "Read blocks from".
+    """
+    if not word.endswith("s") or word.endswith("ss"):
+        return False
+    following = following.lstrip().partition(" ")[0].lower()
+    return following in _OBJECTS or (may_be_verb(word) and not (following in _PREPOSITIONS and is_also_noun(word)))
 
 
 def _is_its_verb(name: str, following: str) -> bool:

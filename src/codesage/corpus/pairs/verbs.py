@@ -188,6 +188,11 @@ def may_be_verb(word: str) -> bool:
     return not _ALL_VERBS.isdisjoint(bases(word))
 
 
+def is_also_noun(word: str) -> bool:
+    """Whether a word in lower case is a form of a verb that is often a noun: "changes", "blocks"."""
+    return not _ALSO_NOUNS.isdisjoint(bases(word))
+
+
 def bases(word: str) -> tuple[str, ...]:
     """Candidates for the base form of a word: "copies" may be a form of "copy", "dropping" of "drop"."""
     if word.endswith("ing") and len(word) > 5:
