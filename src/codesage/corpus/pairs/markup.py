@@ -56,6 +56,8 @@ _PLUS_ORDINAL = re.compile(r"(?<![\w+])\+(\w{1,80})\+(?=(?:th|st|nd|rd)\b)")  # 
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})([^\s*][^*\n]{0,120}?)\1(?![\w*])")
 _UNDERSCORES = re.compile(r"(?<![\w_])__([A-Za-z][^_\n]{0,120}?[ ,.;:][^_\n]{0,80}?)__(?!\w)")
 _HEADING_MARKS = re.compile(r"#{1,6}\s+(?=\w)")
+_EPYDOC = re.compile(r"(?<![\w\\])[BCEGILMUX]\{(?![\d,]*\})([^{}<>]{1,300})(?:<[^{}<>]{0,300}>)?\}")  # L{Foo}, U{text<url>}
+_EPYDOC_DEPTH = 3  # of tags within tags
 _DOXYGEN_REF = re.compile(r"(?<![\w\\@])[\\@]ref\s+(?:[\w:#~.-]{1,120}(?:\(\))?)\s+\"([^\"]{1,120})\"")
 _DOXYGEN_LINK = re.compile(r"(?<![\w\\@])[\\@]link\s+\S{1,120}\s+([^\\@]{1,200}?)\s*[\\@]endlink\b")
 _DOXYGEN_WORD = re.compile(
@@ -65,23 +67,33 @@ _DOXYGEN_WORD = re.compile(
 _DOXYGEN_END = re.compile(
     r"\s[\\@](?:sa|see|returns?|param|retval|note|warning|since|todo|author|version|brief|pre|post)\b.*", re.DOTALL
 )
+_LATE_TAG = re.compile(  # below a sentence, or a mark at the end
+    r"(?:(?<=[.!?)])\s+@(?:deprecated|hide|internal|params?|returns?|rtype|see|template|throws|type)\b.*|"
+    r"\s@(?:deprecated|hide|internal)\.?$)",
+    re.DOTALL,
+)
+_SEE_TAG = re.compile(r"(?<=\w )@see (?=[A-Z])")
 _KERNEL_SIGIL = re.compile(
     r"(?<![\w&%@#:])(?:[%@&]|::|#(?!define|include|if|el|end|undef|pragma|error|line|warning))(?=[A-Za-z_])(?:struct |"
     r"enum |union |typedef )?"
 )
 _C_SIGIL = re.compile(r"[\\@%&#]|::")  # every match of the patterns above has one; without one they need not run
 _ESCAPED = re.compile(r"\\(?=[<>@{}*_`\[\]])")
+_ADDRESS = r"(?:[^\s<>\"'()]{1,2000}+|\([^\s<>\"'()]{0,200}+\)?+){1,200}+"  # ends before a bracket that it does not open
 _URL = re.compile(
-    r"[(<]?\b(?:https?|ftp|file)://[^\s<>\"']{1,2000}[)>]?|\bwww\.[^\s<>]{1,2000}|"
-    r"[(<]?\b(?:mailto:)?[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,60}\b[)>]?"
+    rf"([(<])?\b(?:https?|ftp|file)://{_ADDRESS}(?(1)[)>]?)|(?<![\"'.])\bwww\.{_ADDRESS}|"
+    r"([(<])?\b(?:mailto:)?[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,60}\b(?(2)[)>]?)"
 )
 _DANGLING = re.compile(
     r"[\s,;:(\[–-]*(?:\b(?:see(?: also)?|for(?: more)?(?: (?:information|info|details))?|at|from|in|of|by|via|to|on|"
-    r"refer to|as (?:described|defined|specified)"
-    r"(?: (?:in|at|by|here))?|described(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|as per|found (?:at|"
+    r"refer to|(?:as (?:described|defined|specified|documented|explained|introduced|outlined|presented|proposed)|described)"
+    r"(?: (?:in|at|by|here))?|specified in|defined in|taken from|based on|as per|found (?:at|"
     r"in|here)|available (?:at|from)|"
     r"and|or|with|here|code|link|url|source|ref|reference|cf\.?|also|docs?|is|are|the)\b[\s.,;:)\]–-]*){1,4}$",
     re.IGNORECASE,
+)
+_LEAD_IN_BRACKETS = re.compile(  # words that only lead to an address, the last in brackets; it is U+FFFC here
+    r"[\s,;:–-]*(?:\b(?:see(?: also)?|also|and|at|cf\.?|from|in|on|or|via)\b[\s.,:]*){0,3}\ufffc(?=\))", re.IGNORECASE
 )
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)](?: |$))")
 _EMPTY_BRACKETS = re.compile(r"\s?\((?:\s|see|see also|cf\.?|e\.g\.|at|[:,;])*\)(?=\s|$|[.,;:])", re.IGNORECASE)
@@ -113,7 +125,11 @@ def _without_markup(text: str, language: str) -> str:
         text = _inline_tags(_LABELLED_TAG.sub(r"\1", text) if "]{@" in text else text)
     if language == "ruby":
         text = _without_rdoc(text)
+    if language == "python" and "{" in text:
+        text = _without_epydoc(text)
     text = _without_markdown(text, language)
+    if " @" in text and language != "c":
+        text = _SEE_TAG.sub("", _LATE_TAG.sub("", text))
     if language == "c" and _C_SIGIL.search(text):
         text = _DOXYGEN_LINK.sub(r"\1", _DOXYGEN_REF.sub(r"\1", text))
         text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", _DOXYGEN_END.sub("", text)))
@@ -177,6 +193,15 @@ def _without_rdoc(text: str) -> str:
     return _RDOC_ESCAPE.sub("", text) if "\\" in text else text
 
 
+def _without_epydoc(text: str) -> str:
+    """`text` with the words that Epydoc shows for its tags, the innermost first: `C{dict} of L{Foo}` is `dict of Foo`."""
+    for _ in range(_EPYDOC_DEPTH):
+        text, count = _EPYDOC.subn(r"\1", text)
+        if not count:
+            break
+    return text
+
+
 def _without_urls(text: str) -> str:
     """A text without URLs and mail addresses, and without words at its end that only lead to one."""
     bare = _URL.sub("\ufffc", text)
@@ -184,6 +209,8 @@ def _without_urls(text: str) -> str:
         return text
     while (stop := bare.rstrip(" .)>,;:")).endswith("\ufffc") and stop.count("\ufffc") * 2 <= len(stop.split()):
         bare = _DANGLING.sub("", stop[:-1])
+    if "\ufffc)" in bare:
+        bare = _LEAD_IN_BRACKETS.sub("", bare)
     return _EMPTY_BRACKETS.sub("", bare.replace("\ufffc", ""))
 
 
