@@ -10,17 +10,20 @@ import re
 from collections.abc import Iterator
 
 from codesage.corpus.pairs.markup import reference
+from codesage.corpus.pairs.sentences import breaks_sentence
 
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
 _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
 _KNOWN = re.compile(
     r"</?(?:summary|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam |devdoc|doc>|internalonly|"
-    r"include file)",
+    r"include file|content>|securitynote|securitykernel|summar>|symmary>|sumary>|summay>|summery>)",
     re.IGNORECASE,
 )
 _KINDS = {
     "summary": "text",
+    **dict.fromkeys(("summar", "symmary", "sumary", "summay", "summery"), "text"),  # misspelled
+    "content": "text",
     "remarks": "text",
     "param": "param",
     "typeparam": "param",
@@ -42,7 +45,7 @@ _SILENT = frozenset(  # tags with no meaning for the text
 )
 _DROPPED = frozenset(
     "filterpriority author authors date created changed history version since copyright license revision "
-    "platform platforms owner newpara changelog".split()
+    "platform platforms owner newpara changelog securitynote securitykernel".split()
 )
 
 
@@ -161,8 +164,10 @@ def _paragraphs(kind: str, texts: list[str], name: str) -> Iterator[tuple[str, s
         return
     lines: list[str] = []
     for line in [*html.unescape("".join(texts)).split("\n"), ""]:
-        if line.strip():
-            lines.append(line.strip())
+        if stripped := line.strip():
+            if lines and stripped[0].isupper() and breaks_sentence(lines[-1], stripped):
+                lines[-1] += "."
+            lines.append(stripped)
         elif lines:
             yield kind, " ".join(lines), name
             lines = []

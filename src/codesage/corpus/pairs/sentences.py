@@ -24,7 +24,7 @@ _LOWER_STARTERS = frozenset(
 )
 _LINE_STARTS = frozenset(  # such a word at the start of a line, below a short line, begins a sentence
     "This The Returns Return Note If It When Use Used For In By See Also Only Otherwise These There Throws Called Default "
-    "Calls Takes Sets Gets".split()
+    "Calls Takes Sets Gets Raises".split()
 )
 _SURE_STARTS = frozenset(  # and these below a line of any width, since they are in capitals nowhere else
     "This If It When Note NOTE Returns Return See Also Only Otherwise These There They We You Throws Does Do However But "
@@ -69,7 +69,7 @@ def breaks_sentence(before: str, following: str, *, more: Callable[[str], bool] 
     last = before.rpartition(" ")[2]
     if not (last[-1:].isalnum() or last[-1:] in (")", "`", "'", '"')) or last.lower() in _NO_END or not word[:1].isupper():
         return False
-    if word in _SURE_STARTS and (last.islower() or word.isupper() or len(before) < _WIDTH):
+    if word in _SURE_STARTS and (last.islower() or word.isupper() or word == "It" or len(before) < _WIDTH):
         return True
     return len(before) < _WIDTH and (word in _LINE_STARTS or (word[1:].islower() and more(word.lower())))
 
