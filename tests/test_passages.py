@@ -277,6 +277,8 @@ def test_comments_say_what_the_code_does():
         ("To read the file, call `read_all`:", "To read the file, call read_all"),
         ("The following example shows how to read a file in one go:", "Read a file in one go"),
         ("This example demonstrates the use of a reader of rows.", "A reader of rows"),
+        ("Example demonstrates the use of the trace package to trace a run.", "Use the trace package to trace a run"),
+        ("The following code shows usage of a reader to read all rows.", "Use a reader to read all rows"),
         ("You can then read the rows by name:", "Read the rows by name"),
         ("Files are large. Finally, let's read the file in one go:", "Read the file in one go"),
         ("A reader that returns the rows by name", "A reader that returns the rows by name"),

@@ -35,9 +35,15 @@ XML = [
     ("<SecurityNote>Critical - Asserts to get a value</SecurityNote><summary>Opens a file.</summary>", "Opens a file"),
     ("<SecurityNote>\n Critical - Asserts to get a value\n</SecurityNote>", ""),
     ('<SecurityKernel Critical="True" Ring="0">\n<SatisfiesLinkDemand Name="A.B():C" />\n</SecurityKernel>', ""),
-    ("<summary>\nConverts an error into an object\nReturn null if there is none\n</summary>", "Converts an error into an object"),
+    (
+        "<summary>\nConverts an error into an object\nReturn null if there is none\n</summary>",
+        "Converts an error into an object",
+    ),
     ("<remarks>\nConverts an error into an object\nThis is slow\n</remarks>", "Converts an error into an object"),
-    ("<summary>\nConverts an error into the\nReturn object of it\n</summary>", "Converts an error into the Return object of it"),
+    (
+        "<summary>\nConverts an error into the\nReturn object of it\n</summary>",
+        "Converts an error into the Return object of it",
+    ),
     ("<summary>\nConverts an error into\nan object.\n</summary>", "Converts an error into an object"),
     ("<internalonly/><summary>Opens a file.</summary><filterpriority>1</filterpriority>", "Opens a file"),
     ("<summary>Picks one:<list><item><term>A</term><description>first</description></item></list></summary>", "Picks one"),
@@ -101,7 +107,11 @@ MARKUP = [
     ("javascript", "Creates a row of @see Table in memory", "Creates a row of Table in memory"),
     ("php", "Adds @return annotations to @deprecated methods", "Adds @return annotations to @deprecated methods"),
     ("typescript", "Parses @param and a @see tag of a comment", "Parses @param and a @see tag of a comment"),
-    ("python", "Fakes what L{_Traceback} via C{a.b} and L{the frame<a.Frame>} gives", "Fakes what _Traceback via a.b and the frame gives"),
+    (
+        "python",
+        "Fakes what L{_Traceback} via C{a.b} and L{the frame<a.Frame>} gives",
+        "Fakes what _Traceback via a.b and the frame gives",
+    ),
     ("python", "L{Foo} does B{I{many} C{bar}}s of it, U{docs<http://x.y>}", "Foo does many bars of it, docs"),
     ("python", "Matches [A-Z]B{2,3} or C{4} and \\L{x} in f{C}", "Matches [A-Z]B{2,3} or C{4} and \\L{x} in f{C}"),
     ("ruby", "Reads the C{a} of a set", "Reads the C{a} of a set"),
@@ -154,6 +164,13 @@ def test_sentences(text, first):
 
 BLOCKS = [
     ("c", "name - - opens the bar of it", "opens the bar of it"),
+    ("c", "6.4.1.2.2 Data Stage TRB\nA Data Stage opens the bar of it.", "A Data Stage opens the bar of it"),
+    ("c", "6.4.2.1 Transfer Event TRB: 16 bytes\nThe Transfer Event opens it.", "The Transfer Event opens it"),
+    ("java", "2.2.4 Decoding of the word with the\nBerlekamp decoder.", "Decoding of the word with the Berlekamp decoder"),
+    ("java", "3.5 million rows at most\nThe rest is kept.", "3.5 million rows at most"),
+    ("javascript", "sample-metadata:\n  title: Redact\n  description: Redacts a file.\n  usage: node a.js", "Redacts a file"),
+    ("javascript", "sample-metadata:\n  title: A\n  description: Redacts\n   a file of rows.", "Redacts a file of rows"),
+    ("javascript", "title: Redact\ndescription: of a file", "title: Redact description: of a file"),
     ("python", '"Opens the bar of it.', "Opens the bar of it"),
     ("python", '"Open" the bar of it.', '"Open" the bar of it'),
     ("c", "Opens the file\nThis is slow.", "Opens the file"),
@@ -181,6 +198,12 @@ STAMPED = [
     "01-Dec-2016, tatu: Opens the file.",
     "[databind#265] Opens the file.",
     "[JD] Opens the file.",
+    "[jdoe, 2011-05-12] Opens the file.",
+    "(jdoe 12/05/2011): Opens the file.",
+    "JJM 2007-07-25: Opens the file.",
+    "2019-01-02: Opens the file.",
+    "6.4.1.2 Opens the file.",
+    "3.2 Opens the file.",
     "$Id: foo.c,v 1.2 2004/01/01 bob Exp $ Opens the file.",
     "Created by Bob on 12/3/2009. Opens the file.",
     "Created with IntelliJ IDEA.\nUser: bob Date: 1/2/13 Time: 3:04 PM\n\nOpens the file.",
@@ -248,13 +271,16 @@ This special type of texture is intended for shaders|Polyfill of with a subclass
 Moves the children of the row under|Converts the value into the
 Loads a model as part of the extension with the following constraints|RETURNS >0 AUTHOR M. Scot August 18 SOURCE
 Do not override this method|These values are arbitrary
+The $password parameter can be a key, an agent or an array|The "new_format" parameter indicates whether it is new
+The input argument is already checked for validity|The 'target' parameter is the final field
 Internal use only, must be invoked within a lock"""
 STATEMENTS = """Blocks until the lock is held|Returns the name used in logs|This class is used to represent cache entries
 This will set the height of the font|The exception that is thrown when the buffer overflows|This is a helper that cleans up
 Only returns paths inside the folder|The function will check whether it is on|Not null checks of a column|Notes of the chord
 Weighs the items of a list|The interface that groups reading and writing|This is just a wrapper that adds a prefix
 Check that the type is of the version|Asserts that two values are the same|The handler is used to do the authentication
-Not null values of a row|An error that is thrown when the input is wrong|Sent when a run has succeeded
+Not null values of a row|The parameter that is checked by the caller|The argument parser of the command line
+An error that is thrown when the input is wrong|Sent when a run has succeeded
 Copies the rows that are marked|Exception thrown when decryption fails
 Location of a tree relative to its parent|Rows which are marked by the user
 Youngest child of a node|Italic style of the font|Cannon of the tank that is drawn"""
@@ -548,6 +574,37 @@ def test_prefaces_and_pointers_are_no_summaries():
         '"LOWER" "(" StringPrimary ")"',
         '"IDENTITY" "(" SingleValuedAssociationPathExpression {"," string} ")"',
         "// Definition for a Node. public class Node { public int val;",
+        "Parses a page directive with this syntax: PageDirective ::= ( S Attribute)*",
+        "doesn't return null ::= <parenthesized value expression>",
+        "expr: ID",
+        "term : PI",
+        "qasm: qasm QELIBINC",
+        "gate_ops: gate_op gate_ops",
+        "methodArgs: LPAREN!",
+        "powerExpr: unaryExpression (POWER^ unaryExpression)?",
+        "argumentList: classicalArgumentList | expressionList",
+        "sf-item = bare-item parameters",
+        'addr-spec = local-part "@" domain',
+        "<restriction base = QName id = ID {any attributes} > Content: (annotation?, group)",
+        "def old foo end",
+        "def self.old? return 1 end",
+        "class Foo include Bar end",
+        "module Foo CODE end",
+        "rows.each do |row| puts row end",
+        "INSERT INTO t(a,b,c) VALUES ...; CREATE INDEX idx ON t(a,b,c);",
+        "CREATE TABLE ex1( a INTEGER PRIMARY KEY, b INTEGER REFERENCES ex2(x) );",
+        "CREATE TABLE segments(blockid INTEGER PRIMARY KEY, block BLOB)",
+        "DELETE FROM c WHERE ck = old.pk;",
+        "How to run this test:",
+        "how to run the example",
+        "Contributed by Andrei Draganescu",
+        "T-REC-X.690-201508 sec 8.12",
+        "RFC2616, Section 13.4",
+        "[MS-SFU] Clause 2.2.2a",
+        "Mocks base method",
+        "PRIVATE CLASSES END",
+        "NUMERIC COMPARE FUNCTIONS",
+        "STANDARD PRINT FUNCTIONS FOR SYSTEM TYPES",
     ],
 )
 def test_routes_signatures_grammar_and_commented_code_are_no_texts(text):
@@ -561,6 +618,18 @@ def test_routes_signatures_grammar_and_commented_code_are_no_texts(text):
         'Quotes "(" and ")" in the name of the file',
         "round(x) gives the nearest whole number",
         "Delete all rows of a table",
+        "kind: the ID of it",
+        "rule: each row has an ID",
+        "Sets max-age = 3 in the header",
+        "class of rows that have an end",
+        "Selects the rows; the rest is kept",
+        "INSERT INTO statement of the grammar",
+        "CREATE TABLE statement with its columns",
+        "How to run a query on many servers",
+        "Mocks base methods of a class",
+        "Prefer the loader of the thread for the loading of CLASSES",
+        "Parses section 4 of the file",
+        "PREFER THE LOADER OF THE THREAD FOR APPLICATION CLASSES",
     ],
 )
 def test_prose_near_routes_signatures_and_grammar_is_kept(text):
@@ -677,6 +746,12 @@ def test_options_of_rdoc_are_no_part_of_the_text():
     )
     assert refusal(summary("Plugin options:\n:file :: The file to read\n:name :: The name of it", "ruby")) == "too short"
     assert description("Sets it up.\n:file :: The file to read", "ruby") == "file: The file to read."
+
+
+def test_statements_below_a_remark_are_no_text():
+    docstring = "An instance of this structure can hold names,\nas in:\n\n    INSERT INTO t(a) VALUES ...;\n    {};\n"
+    for statement in ("CREATE INDEX x ON t(a)", "DROP TABLE t", "SELECT * FROM t", "UPDATE t SET a = 1"):
+        assert is_remark(summary(docstring.format(statement), "c"))
 
 
 def test_a_lead_into_a_list_is_cut_or_the_text_is_refused():

@@ -28,6 +28,8 @@ _FENCE = re.compile(r"(`{3,}|~{3,})\s*\{?\.?([\w#+-]*)")
 _ITEM = re.compile(r"(?:[-*+•o]|(\d{1,2})[.)]|\([a-z\d]{1,2}\)|[a-z]\))\s+(?=\S)")
 _CODE_MARKS = ("```", "~~~", ">>>", "::", "..", "<", "@", "\\")  # every other block of code begins with one of them
 _HEADING = re.compile(r"(?:#{1,6}|={1,6})\s+\S|h[1-6]\.\s")
+_NUMBERED_HEADING = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,5} (?=[A-Z])(?:[^\s.]{1,30} ?){1,8}$")
+_SENTENCE_STARTS = ("A ", "An ", "The ", "This ", "These ", "It ")
 _PARAGRAPH_TAG = re.compile(
     r"</?p\s*/?>|<br\s*/?>\s*(?:<br\s*/?>|(?-i:(?=[A-Z@{])))|</?(?:ul|ol|dl|div|blockquote)(?:\s[^<>]{0,200})?>|<hr\s*/?>",
     re.IGNORECASE,
@@ -115,6 +117,8 @@ class _Reader(TagReader, SectionReader):
             return at + 1
         if self.kind == "text":
             if not self.texts:
+                if stripped[0].isdigit() and self._is_numbered_heading(at):
+                    return at + 1
                 signature = (stripped[-1] in ");:" or "->" in stripped) and _SIGNATURE_LINE.match(stripped)
                 after = at + 1 if signature else self._after_signature(at)
                 if after and self._prose_follows(after - 1):
@@ -123,6 +127,11 @@ class _Reader(TagReader, SectionReader):
                 self._end_sentence(stripped)
         self.texts.append(stripped)
         return at + 1
+
+    def _is_numbered_heading(self, at: int) -> bool:
+        """Whether a line is the title of a section ("6.4.1.2 Data Stage") right above a sentence."""
+        below = self.stripped[at + 1] if at + 1 < len(self.lines) else ""
+        return below.startswith(_SENTENCE_STARTS) and _NUMBERED_HEADING.match(self.stripped[at]) is not None
 
     def _after_signature(self, at: int) -> int:
         """The number of the line after a signature that begins at a line and may fill several; 0 if none begins there."""

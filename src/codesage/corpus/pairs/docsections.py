@@ -41,6 +41,7 @@ _LABELS = {
 }
 _NAMES = "|".join(_NAMED)
 _HEADER = re.compile(  # a line that only headers made of labels have; other labels than these also begin a line of prose
+    r"\A\s*sample-metadata:|"  # of the samples for Node.js
     rf"^[ \t]*(?:(?:{_NAMES}) name[ \t]*:|(?-i:(?=[A-Z]))(?:title|description|(?:{_NAMES})(?=[ \t]*:[ \t]*\S+[ \t]*$))[ \t]*:"
     rf"[ \t]*\S)|\A\s*(?-i:(?=[A-Z]))(?:{_NAMES})[ \t]*:[ \t]+\S",
     re.IGNORECASE | re.MULTILINE,

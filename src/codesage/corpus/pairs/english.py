@@ -62,7 +62,9 @@ _CODE_START = re.compile(
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
     r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|"
     r"\.)\w+\([^)]*\)\s*[;{.]?\s*$|\w+\([^()]*(?:\([^()]*\)[^()]*)*\)\s*[;{]?\s*$|"
-    r"\w+\((?=[^()]{0,200}[ ,])[^()]{1,300}\)\s+\w+$|//"
+    r"\w+\((?=[^()]{0,200}[ ,])[^()]{1,300}\)\s+\w+$|//|[a-z]+(?:-[a-z]+)+ = \S|<\w+ \w+ = |"
+    r"(?:INSERT INTO|CREATE TABLE) \w+ ?\(|"
+    r"(?:INSERT INTO|DELETE FROM|(?:CREATE|DROP|ALTER) [A-Z]+|SELECT|UPDATE) \S[^;]{0,300};"
 )
 _DECLARATION = re.compile(
     r"(?:export |public |abstract |final )*(?:class|interface|module|enum|struct) \w+(?:<[^<>]{0,100}>)?(?: < | \{|\(| "
@@ -73,8 +75,12 @@ _GRAMMAR = re.compile(r"<?[A-Za-z][\w-]{0,60}>? ?(?:::?=) ?\S|<[\w-]{1,60}> ?: ?
 _RULE = re.compile(r"[A-Za-z][\w-]{0,60} ?: ")
 _RULE_TOKEN = re.compile(r"['\"][^'\"]{1,20}['\"],?|[|;?*+()\[\]{}]+|[A-Z][A-Z_]+[*+?]?|<[\w-]+>|\w+[*+?]|\[\S+\]|\S*_\S*")
 _SYNOPSIS = re.compile(r"[A-Z][A-Z_.-]{2,40}(?: [A-Z]{2,}){0,3}(?: (?:[<\[|/.\]>-]\S*|[a-z]+[\])>]?|[A-Z]+)){1,12}$")
+_TERMINALS = re.compile(
+    r"([a-z]\w{0,60}) ?: ((?:\(?(?:[A-Z][A-Z_\d]+|[a-z]+[A-Z_]\w*|\1)[!?*+^)]*(?: |$)|[|] ?){1,12})$"
+)  # expr: ID
 _FUNCTION_WORDS = frozenset("the a an of to in is are and or for with from by on as at be not this that if when which".split())
 _MAY_BE_CODE = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~:]")  # code by the rules below has one of these; most prose has none
+_RUBY = re.compile(r"def [a-z_]|(?:class|module) [A-Z]|[\w.@]+ do(?: \||$)")
 _CODE_END = (";", "{", "}", "=>", "&&", "||", "();", ");", "= [", "\\")
 
 
@@ -102,6 +108,8 @@ def is_english(text: str) -> bool:
 @lru_cache(maxsize=256)  # a summary is checked when it is chosen, and again by the pair rules
 def is_code(text: str) -> bool:
     """Whether a short comment is commented-out code or markup rather than prose."""
+    if text.endswith(" end") and _RUBY.match(text):
+        return True
     if not _MAY_BE_CODE.search(text):
         return False
     text = text.strip()
@@ -125,7 +133,7 @@ def is_code(text: str) -> bool:
 
 def _is_grammar(text: str) -> bool:
     """Whether a text is a grammar rule: "expr ::= term", "expr: expr '+' term | NAME"."""
-    if _GRAMMAR.match(text):
+    if "::=" in text or _GRAMMAR.match(text) or (":" in text[:64] and _TERMINALS.match(text)):
         return True
     rule = _RULE.match(text) if ":" in text[:64] and ("'" in text or '"' in text or "|" in text) else None
     quoted = text[0] in "'\"" and _FUNCTION_WORDS.isdisjoint(text.split())  # the right side alone

@@ -73,6 +73,7 @@ _SHOWS = re.compile(  # "The following example shows how to": the text behind it
     r"(?:you|we) can )?)",
     re.IGNORECASE,
 )
+_USED_TO = re.compile(r"(?:[\w.'-]+ ){1,6}to \w")  # "the trace package to trace the execution"
 _BEFORE_VERB = ("how to ", "can ", "could ", "may ", "easily ", "simply ", "you ", "we ", "let's ", "Let's ")
 _GIVEN = re.compile(r"given [^,]{3,100}, (?=\w)", re.IGNORECASE)
 _TO = re.compile(r"(?:in order )?to \w+\b[^,]{5,120}, (.+)$", re.IGNORECASE)
@@ -134,6 +135,8 @@ def task(sentence: str) -> str:
     """What a sentence says that an example does, without a lead such as "The following example shows how to"; or ""."""
     text = sentence.strip().rstrip(".,:; ")
     shows = _SHOWS.match(text)
+    if shows and shows.group().endswith(("use of ", "usage of ")) and _USED_TO.match(text[shows.end() :]):
+        return task(f"Use {text[shows.end() :]}")
     text = text[shows.end() :] if shows else text
     to = _TO.match(text)
     if to and not _says(to.group(1)):

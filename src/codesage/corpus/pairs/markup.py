@@ -123,13 +123,7 @@ def _without_markup(text: str, language: str) -> str:
         text = _without_roles(text)
     if "{@" in text:
         text = _inline_tags(_LABELLED_TAG.sub(r"\1", text) if "]{@" in text else text)
-    if language == "ruby":
-        text = _without_rdoc(text)
-    if language == "python" and "{" in text:
-        text = _without_epydoc(text)
-    text = _without_markdown(text, language)
-    if " @" in text and language != "c":
-        text = _SEE_TAG.sub("", _LATE_TAG.sub("", text))
+    text = _without_markdown(_without_own_markup(text, language), language)
     if language == "c" and _C_SIGIL.search(text):
         text = _DOXYGEN_LINK.sub(r"\1", _DOXYGEN_REF.sub(r"\1", text))
         text = _KERNEL_SIGIL.sub("", _DOXYGEN_WORD.sub("", _DOXYGEN_END.sub("", text)))
@@ -140,6 +134,17 @@ def _without_markup(text: str, language: str) -> str:
     if "&" in text and ";" in text:
         text = html.unescape(text)
     return text.replace("`", "")
+
+
+def _without_own_markup(text: str, language: str) -> str:
+    """`text` without the markup of RDoc and Epydoc, and without doc tags that do not begin their line."""
+    if language == "ruby":
+        text = _without_rdoc(text)
+    elif language == "python" and "{" in text:
+        text = _without_epydoc(text)
+    if " @" in text and language != "c":
+        text = _SEE_TAG.sub("", _LATE_TAG.sub("", text))
+    return text
 
 
 def _without_markdown(text: str, language: str) -> str:

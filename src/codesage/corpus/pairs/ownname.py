@@ -104,8 +104,10 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     if language == "go" and not acts and not match.group("call") and _is_its_verb(match.group("name"), lower):
         return _capitalised(f"{' '.join(split_words(match.group('name')))}{rest}")
     article = bool(match.group("article") or match.group("noun"))
-    if acts or (certain and (match.group("call") or language == "go" or _may_be_verb(lower))) or _is_verb(
-        lower, name, language, article=article
+    if (
+        acts
+        or (certain and (match.group("call") or language == "go" or _may_be_verb(lower)))
+        or _is_verb(lower, name, language, article=article)
     ):
         return _capitalised(rest.lstrip())
     return sentence

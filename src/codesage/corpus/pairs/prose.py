@@ -17,7 +17,7 @@ from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
 from codesage.corpus.pairs.remarks import is_remark
 from codesage.corpus.pairs.sentences import first_sentence
-from codesage.corpus.pairs.templates import says_nothing, without_stamp
+from codesage.corpus.pairs.templates import is_banner, says_nothing, without_stamp
 
 __all__ = [
     "clean",
@@ -176,7 +176,7 @@ def _without_marks(sentence: str) -> str:
 
 def _completed(sentence: str, blocks: tuple[Block, ...], number: int, language: str) -> str:
     """A summary with a proper end. If it ends with a colon before a list, a short list is appended and a long one dropped."""
-    if sentence.isupper() and sentence.count(" ") > 2:
+    if sentence.isupper() and sentence.count(" ") > 2 and not is_banner(sentence):
         return sentence.capitalize()
     if sentence[-1] != ":":
         return (_DANGLES.sub("", sentence) or sentence) if sentence.endswith(_DANGLING) else sentence

@@ -68,6 +68,11 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
         r"corresponds?|uses?|is|are|gets?|will|must|should)",
     ),
     (
+        "the",
+        r"the [$\"'`*&]?\w+[\"'`]? (?:argument|arg|parameter|param) (?:is|are|can|may|must|should|will|specifies|indicates|"
+        r"contains|holds|controls|determines|represents|allows|defines|tells)",
+    ),
+    (
         "the return returned",
         r"(?:the )?return(?:ed)? values? (?:is|are|can|will|must|should|means?|indicates?|has|may)",
     ),

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
 from codesage.corpus.pairs.remarks import is_about_parameter, is_bare, is_remark, says_only_name
-from codesage.corpus.pairs.templates import is_title
+from codesage.corpus.pairs.templates import is_banner, is_title
 from codesage.records import Document, Function, Pair
 
 MIN_TOKENS, MAX_TOKENS = 3, 256
@@ -105,7 +105,7 @@ def refusal(text: str) -> str:
         return "no sentence"
     if " " not in text:  # a name, perhaps qualified
         return "too short"
-    if says_nothing(text):
+    if says_nothing(text) or is_banner(text):
         return "says nothing"
     if is_code(text):
         return "code"

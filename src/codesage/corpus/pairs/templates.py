@@ -40,8 +40,11 @@ _WHOLES = (
     r"\[?(?:tbd|to be (?:added|done|documented|completed|defined|determined|written|implemented|supplied))\b.{0,40}",
     r"(?:please )?(?:see|refer to|cf\.?) (?!if\b|whether\b)(?:also |the )?\S+(?: \S+){0,3}",
     r"(?:as )?(?:described|documented|defined|specified|explained) (?:in|by|at|above|below|elsewhere)\b(?: \S+){0,4}",
-    r"(?:created|written|coded|authored|implemented) by:?(?: [\w.@<>-]+){1,3}",
+    r"(?:created|written|coded|authored|implemented|contributed) by:?(?: [\w.@<>-]+){1,3}",
     r"@?(?:authors?|version|since|date|created|package|copyright|license)\s?: \S+(?: \S+){0,3}",
+    r"how to run (?:this|the) (?:test|example|sample|program|script)s?",
+    r"\S+ (?:sec|sect|section|clause|chapter)\.? \d[\w.-]*",
+    r"mocks base method",
     r"\d[\d./:-]*(?: \d[\d./:-]*)*",
     r"(?:the |a )?(?:\w+ ){0,2}(?:con|de)structors?(?: (?:for|of) (?:the )?[\w.<>]+)?(?: (?:class|object|instance|type))?"
     r"(?: with(?: no|out)(?: any)? (?:arguments?|parameters?|args))?",
@@ -119,6 +122,11 @@ _DIRECTION = re.compile(r"\[(?:in|out)(?: ?[,/] ?out)?\]")  # of a parameter: a 
 _COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
 _MOST_WORDS = 10  # longer texts are not matched with _WHOLES
 _CONTRACT = re.compile(r"(?:(?:requires|modifies)\s?:[^\n]{0,400}?\s)?effects\s?:\s+", re.IGNORECASE)  # of the Liskov style
+_BANNER = re.compile(
+    r" (?:BEGIN|CLASSES|DECLARATIONS|DEFINITIONS|END|FUNCTIONS|HELPERS|INSTANCES|MACROS|METHODS|OBJECTS|ROUTINES|START|TYPES|"
+    r"UTILITIES|VARIABLES)$"
+)
+_MOST_WORDS_OF_BANNER = 7
 _END = r"[\s.:;!\])]*$"
 _LONG = re.compile(f"(?:{'|'.join(_BEGINNINGS)}){_END}", re.DOTALL)
 _SHORT = re.compile(f"(?:{'|'.join((*_BEGINNINGS, *_WHOLES))}){_END}", re.DOTALL)
@@ -147,6 +155,8 @@ _STAMP = re.compile(
     r"|#\d{1,6}(?:\s?[:,-]\s|\s-\s)|\d{1,2}[.)]\s+(?=[A-Z]))+",
     re.IGNORECASE,
 )
+_CHAPTER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,5}\s+(?=[A-Z][a-z])")
+_SIGNED = re.compile(rf"[\[(]?[\w.@-]{{2,20}},? {_DATE}(?:[\])]\s?:?|:)\s+", re.IGNORECASE)  # [bob, 2011-05-12] text
 _INITIALS = re.compile(r"\[[A-Z]{2,3}\]\s?:?\s+(?=[A-Z])")
 _LABEL = re.compile(
     r"(?:\(?(?:non-?public|summary|description|descr|desc|purpose|abstract|brief|short description|synopsis|public|internal|"
@@ -162,6 +172,10 @@ def without_stamp(paragraph: str) -> str:
     if paragraph[0] in "0123456789[($#JFMASOND":
         paragraph = paragraph[match.end() :] if (match := _STAMP.match(paragraph)) else paragraph
         paragraph = paragraph[match.end() :] if (match := _INITIALS.match(paragraph)) else paragraph
+        paragraph = paragraph[match.end() :] if (match := _CHAPTER.match(paragraph)) else paragraph
+    head = paragraph[:40]
+    if ("]" in head or ")" in head or ":" in head) and ("-" in head or "/" in head or "." in head):
+        paragraph = paragraph[match.end() :] if (match := _SIGNED.match(paragraph)) else paragraph
     head = paragraph[:24]
     if ":" in head or "--" in head or head[:1] == "(":
         paragraph = paragraph[match.end() :] if (match := _LABEL.match(paragraph) or _CONTRACT.match(paragraph)) else paragraph
@@ -172,6 +186,13 @@ def is_title(text: str) -> bool:
     """Whether a text looks like a heading ("USB Hub Descriptor"): two to seven words, none beginning in lower case."""
     words = text.split()
     return 2 <= len(words) <= 7 and not any(word[0].islower() for word in words)
+
+
+def is_banner(text: str) -> bool:
+    """Whether a text is a title in capitals above a part of a file ("NUMERIC COMPARE FUNCTIONS", "PRIVATE CLASSES END")."""
+    return (
+        text[-2:].isupper() and text.isupper() and text.count(" ") < _MOST_WORDS_OF_BANNER and _BANNER.search(text) is not None
+    )
 
 
 @lru_cache(maxsize=256)  # a summary is checked when it is chosen, and again by the pair rules
