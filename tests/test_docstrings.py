@@ -575,3 +575,24 @@ def test_hostile_signatures_take_linear_time(code):
 def test_hostile_literals_take_linear_time():
     for literal in ('"a" ' * 5_000, '"' + "\\" * 30_001, '"""' + '"" ' * 10_000, "(" * 20_000, '"a" ' + "\n" * 20_000 + "+ 1"):
         assert takes_less(1, partial(python_docstring, literal))
+
+
+@pytest.mark.parametrize(
+    ("language", "comment", "docstring"),
+    [
+        ("javascript", "//////////////////\n// Counts boxes. //\n//////////////////", "Counts boxes."),
+        ("java", "//////////////////\n// Counts all   //\n// of the boxes //\n//////////////////", "Counts all\nof the boxes"),
+        ("c", "//add two lists//", "add two lists"),
+        ("go", "// Counts boxes in C# //", "Counts boxes in C#"),
+        ("php", "##################\n# Counts boxes   #\n##################", "Counts boxes"),
+        ("ruby", "##################\n# Counts all     #\n# of the boxes   #\n##################", "Counts all\nof the boxes"),
+        ("ruby", "# Counts in C #", "Counts in C #"),
+        ("c", "// Counts all //\n// of the boxes", "Counts all //\nof the boxes"),
+        ("c", "// Counts http://", "Counts http://"),
+        ("javascript", "// Counts boxes.\n// eslint-next-line no-console", "Counts boxes."),
+        ("typescript", "// eslint-disable-nextline no-console\n// Counts boxes.", "Counts boxes."),
+        ("javascript", "// eslint-next-line is what it counts", "eslint-next-line is what it counts"),
+    ],
+)
+def test_sides_of_boxes_and_directives_are_no_text(language, comment, docstring):
+    assert comment_before(f"\n{comment}\n".encode(), len(comment) + 2, language)[0] == docstring

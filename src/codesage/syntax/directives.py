@@ -46,7 +46,8 @@ _DIRECTIVES = (  # languages ("": all), starts, pattern for the rest
     ("", "tag:: end::", r"[\w.-]+\[\]\s*$"),
     ("", "<snippet </snippet", r"_?[\w-]*>\s*$"),
     # JavaScript and TypeScript
-    (_ECMA, "eslint-disable eslint-enable oxlint-disable oxlint-enable", r"(?:-next-line|-line)?" + _NAMES),
+    (_ECMA, "eslint-disable eslint-enable oxlint-disable oxlint-enable", r"(?:-next-?line|-line)?" + _NAMES),
+    (_ECMA, "eslint-next-line eslint-ignore-next-line", _NAMES),
     (_ECMA, "eslint-env stylelint-disable stylelint-enable standard:disable standard:enable", ""),
     (_ECMA, "jshint jslint jscs", r"\s*:|\s+(?:-?[EWI]\d|\w+\s*:)"),
     (_ECMA, "tslint", ":(?:disable|enable)"),
