@@ -55,6 +55,7 @@ _TITLE = re.compile(  # a title in a ruler: "==== Title ====", "---- Title", "Ti
 )
 _LONGEST_TITLE = 200  # characters; the pattern takes quadratic time
 _NEW_LINE = ord("\n")
+_SIDES = ("//", "#")  # marks at the right of a box of line comments
 _ONE_LINE_BLOCK = re.compile(rb"[ \t]*/\*(.*)\*/[ \t]*$")
 
 
@@ -114,7 +115,9 @@ def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
     count if a blank line separates it from the definition, or if there is code before the definition on its line.
     """
     line, comment, first = _line_start(source, start), None, start
-    if line < 2 or source[line - 2] == _NEW_LINE or source[line:start].strip():  # mostly there is a blank line above
+    if line != start and (before := source[line:start].strip()):
+        return _block_on_line(source, start, language) if before.endswith(b"*/") else ("", start)
+    if line < 2 or source[line - 2] == _NEW_LINE:  # mostly there is a blank line above
         return "", start
     while (above := _above(source, line, language)) is not None:
         if above.text:
@@ -127,6 +130,12 @@ def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
             first = above.first
         line = _line_start(source, above.first)
     return (comment.text, comment.first) if comment is not None else ("", first)
+
+
+def _block_on_line(source: bytes, start: int, language: str) -> tuple[str, int]:
+    """The documentation block that ends on the line of the definition at byte `start`; a plain block is a note there."""
+    comment = _block(source, source.rindex(b"*/", 0, start) + 2, language)
+    return (comment.text, comment.first) if comment is not None and comment.documents and comment.text else ("", start)
 
 
 def _above(source: bytes, line: int, language: str) -> _Comment | None:
@@ -185,12 +194,29 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
     documenting = _DOCUMENTING_LINES.get(language)
     documents = documenting is not None and any([documenting.match(each) for each, _ in rests])
     kept = [rest for each, rest in rests if documenting is None or not documents or documenting.match(each)]
+    if any([rest.endswith(_SIDES) for rest in kept]):
+        kept = _without_right_side(kept)
     texts = [rest.removeprefix(" ") for rest in kept]
     if language == "ruby":
         texts = _shown(texts)
     texts = _without_rulers(_without_right_side(texts))
     margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
     return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
+
+
+def _without_right_side(lines: list[str]) -> list[str]:
+    """The lines of a box of line comments without its right side, if each line ends with the same mark: "// Text. //"."""
+    inked = [bare for line in lines if (bare := line.strip()) and not _RULER.match(bare)]
+    for side in _SIDES:
+        if inked and all([line.endswith(side) and _is_side(line, side) for line in inked]):
+            return [line if _RULER.match(line.strip()) else line.rstrip(side[0]).rstrip() for line in lines]
+    return lines
+
+
+def _is_side(line: str, side: str) -> bool:
+    """Whether the mark at the end of a line is not a part of its last word, as in "C#" and "http://"."""
+    text = line.rstrip(side[0])
+    return not text.endswith(":") if side == "//" else not text[-1:].strip()
 
 
 def _continues(source: bytes, first: int, marks: tuple[bytes, ...]) -> bool:

@@ -26,6 +26,8 @@ _AROUND_STRINGS = {_STATEMENT, "parenthesized_expression"}
 _STRINGS = {"string", "concatenated_string"}
 _EMPTY_STRINGS = re.compile(r"(?:[rRuU]?(?:\"{3}\s*\"{3}|'{3}\s*'{3}|\"\s*\"|'\s*')|[\s()]|\\\n)*")
 _OTHER_MEMBER = re.compile(r"@!(?:method|attribute)\s+(?:\[\w*\]\s*)?(?:self\.)?([^\s(=]+)")  # YARD documents one without code
+_INNER_LINES = re.compile(rb"\n(?:[ \t]*///(?!/)[^\n]*\n)+")
+_LINED = {"java", "csharp"}  # of these, languages with documentation in line comments
 _ATTRIBUTED = {"java", "csharp", "php", "typescript", "javascript"}
 
 
@@ -107,7 +109,7 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
             docstring, first = comment_before(source, above, language)
     elif language == "typescript" and definition.kind == "function":
         docstring, first = comment_above_overloads(tree, definition)
-    if not docstring and language in _ATTRIBUTED and (header := _after_inner_block(source, definition)) > start:
+    if not docstring and language in _ATTRIBUTED and (header := _after_inner_comment(source, definition, language)) > start:
         docstring, first = comment_before(source, header, language)
         start = header if docstring else start  # leave out the attributes: with them the code would repeat the comment
     return (docstring, first, start) if docstring else ("", start, start)
@@ -119,13 +121,16 @@ def _repeats(source: bytes, docstring: str, definition: Definition) -> bool:
     return source.find(b"*/", start, opening) > 0 and docstring.partition("\n")[0].encode() in source[start:opening]
 
 
-def _after_inner_block(source: bytes, definition: Definition) -> int:
-    """First byte after a documentation block between the attributes and the rest of the header, or else `begin`."""
+def _after_inner_comment(source: bytes, definition: Definition, language: str) -> int:
+    """First byte after documentation between the attributes and the rest of the header, or else `begin`."""
     start, opening = definition.begin, definition.body.start_byte
     if source[start : start + 1] not in (b"@", b"[", b"#"):
         return start
     block = source.find(b"/**", start, opening)
     end = source.find(b"*/", block, opening) + 2 if block >= 0 else 1
+    if end == 1 and language in _LINED and source.find(b"///", start, opening) >= 0:
+        lines = _INNER_LINES.search(source, start, opening)
+        end = 1 if lines is None else lines.end()
     if end == 1 or source.find(definition.name.encode(), end, opening) < 0:
         return start
     return _skip_blank(source, end, opening)
