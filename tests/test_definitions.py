@@ -50,6 +50,11 @@ JAVA = {
         "/** Marks. */\n@interface A { int v() default 1; }\n",
         ["class P 2-6 'A point.'", "function P.P 4-4 'Checks.'", "function P.P 5-5 ''", "class A 8-8 'Marks.'"],
     ),
+    "documentation in line comments, and on the same line": (
+        "class C {\n  @A\n  /// Between,\n  /// on lines.\n  @B\n  void f() { x(); }\n  /** G. */ @A void g() { y(); }\n"
+        '  @A("/// no")\n  // A note.\n  void h() { z(); }\n}\n',
+        ["class C 1-11 ''", "function C.f 5-6 'Between,\\non lines.'", "function C.g 7-7 'G.'", "function C.h 8-10 ''"],
+    ),
     "annotations": (
         "class C {\n  /** Above. */\n  @A\n  // why\n  public void f() { x(); }\n\n  @A\n  /** Between. */\n"
         '  public void g() { y(); }\n\n  @A("/** no */")\n  void h() { z(); }\n}\n',
@@ -115,6 +120,17 @@ ECMA = {  # JavaScript and TypeScript
         "function f() { a(); }\nclass C {\n  m() { b(); }\n  if (x) { c(); }\n  catch (e) { d(); }\n  n() { e( }\n}\n"
         "function g() { h(); }\n",
         ["function f 1-1 ''", "class C 2-7 ''", "function C.m 3-3 ''", "function C.n 6-6 ''", "function g 8-8 ''"],
+    ),
+    "statements after an unclosed class are not its fields": (
+        "class C {\n  m() { if (x) {\n  }\n}\n/** F. */\nconst f = () => { a(); };\nlet g = function () { b(); };\n"
+        "export var h = async () => { c(); };\n",
+        ["function m 2-4 ''"],
+    ),
+    "a documentation block on the same line": (
+        "/** F. */ function f() { a(); }\n/**\n * G. */ export const g = () => { b(); };\n/* a note */ function h() { c(); }\n"
+        "x(); /** Not I. */ function i() { d(); }\nclass C {\n  /** M. */ async m() { e(); }\n}\n",
+        ["function f 1-1 'F.'", "function g 3-3 'G.'", "function h 4-4 ''", "function i 5-5 ''", "class C 6-8 ''",
+         "function C.m 7-7 'M.'"],
     ),
 }  # fmt: skip
 
@@ -202,6 +218,16 @@ CSHARP = {
         "  /** Between. */\n  void f() { y(); }\n}\n",
         ["class R 2-3 '<summary>R.</summary>'", "function R.Q 3-3 ''", "class T 5-9 ''", "function T.f 8-8 'Between.'"],
     ),
+    "documentation below attributes": (
+        "[A]\n/// <summary>C.</summary>\nclass C {\n  [A] [B]\n  /// F\n  /// and more.\n  [D]\n  void F() { x(); }\n"
+        '  [A("/// no")]\n  // A note.\n  void G() { y(); }\n  [A]\n  //// No.\n  int P { get { return 1; } }\n}\n',
+        [
+            "class C 3-15 '<summary>C.</summary>'",
+            "function C.F 7-8 'F\\nand more.'",
+            "function C.G 9-11 ''",
+            "function C.P 12-14 ''",
+        ],
+    ),
     "extension blocks": (
         "static class A {\n  /// No.\n  extension(string s) {\n    /// F.\n    public int F() { return s.Length; }\n  }\n"
         "  /// G.\n  void extension() { x(); }\n}\n",
@@ -225,6 +251,29 @@ C = {
             "function lua_register 4-4 ''",
             "function bar 5-5 ''",
             "function old 7-7 ''",
+        ],
+    ),
+    "names made by macros": (
+        "static void FN(store)(int a) { x(); }\nstatic API size_t PRE_(find)(const T* R key) { x(); }\n"
+        "int *genX(get)(void)\n{ x(); }\nint JOIN(a, b)(int c) { x(); }\nvoid API(void)(int a) { x(); }\n",
+        ["function store 1-1 ''", "function find 2-2 ''", "function get 3-4 ''", "function JOIN 5-5 ''", "function API 6-6 ''"],
+    ),
+    "calls of macros above": (
+        "MAKE(A)\nMAKE_DUP(A)\n\n/* F. */\nint f(T *t)\n{ x(); }\nint g(void) { x(); }\nLIST(a)\n  ITEM(a, b)\n  ITEM(c, d)\n"
+        "END_LIST\n/* H. */\nstatic int h(struct a *p) { x(); }\nmake(a)\nmake(b)\nstatic T\ni(T *t) { x(); }\nMAKE(A)\n"
+        "MAKE(B)\n#undef MAKE\n// J.\nT *j(int a, int b) { x(); }\n",
+        ["function f 5-6 'F.'", "function g 7-7 ''", "function h 13-13 'H.'", "function i 16-17 ''", "function j 22-22 'J.'"],
+    ),
+    "calls of macros in a header": (
+        "void *\nATTR(malloc) SIZE(1)\nf(size_t size) { x(); }\nstatic void\nno_return()\ng(void) { x(); }\n"
+        "int h(struct s *a)\n  acquires(lock) { x(); }\nint i(int a) USED(int b) { x(); }\n"
+        "int j(int a) /* a note */\n  __must_hold(struct s *b) { x(); }\nMAKE(A)\nMAKE(B)\n\nstruct s { int a; };\n",
+        [
+            "function f 1-3 ''",
+            "function g 4-6 ''",
+            "function h 7-8 ''",
+            "function i 9-9 ''",
+            "function j 10-11 ''",
         ],
     ),
     "declarators": (

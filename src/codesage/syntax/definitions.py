@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tree_sitter import Node
 
+from codesage.syntax.macros import behind_calls
 from codesage.syntax.names import name_of
 from codesage.syntax.soundness import Errors, reserved
 from codesage.syntax.tree import SourceTree
@@ -227,19 +228,33 @@ def _definition(
     body = _body(value, kind_of_node if value is node else value.type)
     if body is None:
         return None
+    name, begin = _name_and_begin(tree, node, value, kind, body)
+    if not name or reserved(tree, node, name):
+        return None
+    if errors is not None and node.has_error:
+        begin = begin or errors.start(node, body)
+        if not errors.sound(node, name, body, begin):
+            return None
+    first, final = _statement(tree, node, kind_of_node, decorated)
+    start, row = first.start_byte, first.start_point.row
+    if begin > node.start_byte:
+        row += tree.source.count(b"\n", start, begin)
+        start = begin
+    elif errors is not None and kind == "function" and tree.language == "c" and (header := errors.header(node)) < start:
+        row -= tree.source.count(b"\n", header, start)
+        start = header
+    return Definition(node.start_byte, -node.end_byte, kind, name, node, body, start, final.end_byte, row)
+
+
+def _name_and_begin(tree: SourceTree, node: Node, value: Node, kind: str, body: Node) -> tuple[str, int]:
+    """The name of a definition, and the first byte of its code if calls of C macros are before it, else 0."""
     name = name_of(tree, node)
     if value is not node and (not name or name == "exports") and (own := value.child_by_field_name("name")) is not None:
-        name = tree.text(own)  # module.exports = function name() {}
-    recovered = errors if node.has_error else None
-    if not name or reserved(tree, node, name) or (recovered is not None and not recovered.sound(node, name, body)):
-        return None
-    first, final = _statement(tree, node, kind_of_node, decorated)
-    begin, row = first.start_byte, first.start_point.row
-    if recovered is not None and (start := recovered.start(node, body)) > node.start_byte:
-        begin, row = start, row + tree.source.count(b"\n", begin, start)
-    elif errors is not None and kind == "function" and tree.language == "c" and (start := errors.header(node)) < begin:
-        begin, row = start, row - tree.source.count(b"\n", start, begin)
-    return Definition(node.start_byte, -node.end_byte, kind, name, node, body, begin, final.end_byte, row)
+        return tree.text(own), 0  # module.exports = function name() {}
+    if name and kind == "function" and tree.language == "c":
+        header = behind_calls(tree.source, node.start_byte, body.start_byte, name)
+        return (name, 0) if header is None else header
+    return name, 0
 
 
 def _bound_to(tree: SourceTree, value: Node | None) -> Node | None:

@@ -15,7 +15,7 @@ _C_BRACKETS = {"parenthesized_declarator", "attributed_declarator"}
 _ECMA_FIELDS = {"assignment_expression": "left", "pair": "key", "field_definition": "property"}  # elsewhere "name"
 _PATTERNS = {"object_pattern", "array_pattern"}
 _LITERAL = re.compile(r"""("|')(?:(?!\1|#\{|[\\\n]).)+\1""")
-_MACRO_BEFORE_TYPE = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
+_IN_BRACKETS = re.compile(rb"\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
 
 _C_WORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
@@ -109,10 +109,10 @@ def _c(tree: SourceTree, node: Node) -> str:
     if declarator is None or called is None:  # `MACRO(name) {` does not declare a function
         return ""
     name = tree.text(declarator)
-    if name in RESERVED["c"]:  # `API void (name)(int)`: the parser takes the macro for the type and the type for the name
-        match = _MACRO_BEFORE_TYPE.match(tree.source, declarator.end_byte)
-        name = match.group(1).decode() if match else name
-    return name
+    # The name is in brackets in `API void (name)(int)`, where the parser takes the type for the name, and `void FN(name)(int)`.
+    match = _IN_BRACKETS.match(tree.source, declarator.end_byte)
+    inner = match.group(1).decode() if match else name
+    return name if inner in RESERVED["c"] else inner
 
 
 def _c_type(tree: SourceTree, node: Node) -> str:

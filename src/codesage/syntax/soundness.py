@@ -22,18 +22,23 @@ _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _TRAILING = 2  # brackets allowed between parameters and body of a C function: `UNUSED(a) NOTHROW(b)`
 _PAIRS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 _BRACED = {"java", "javascript", "typescript", "csharp", "c", "go", "php"}
+_FIELDS = {"pair", "field_definition", "public_field_definition"}
 _MEMBERS = {"class_body", "object", "interface_body"}
 
 
 def reserved(tree: SourceTree, node: Node, name: str) -> bool:
     """Whether a name is a keyword that cannot be a name here. JavaScript allows keywords as keys of classes and objects."""
     if name not in RESERVED[tree.language]:  # the grammar takes C#'s `extension(string s) {` for a constructor
+        if name == "let":
+            return node.type in _FIELDS and node.has_error
         return name == "extension" and node.type == "constructor_declaration" and tree.language == "csharp"
     if tree.language not in ("javascript", "typescript"):
         return True
     if node.type == "method_definition":
         return node.parent is None or node.parent.type not in _MEMBERS or node.parent.has_error
-    return node.type not in ("pair", "assignment_expression", "field_definition", "public_field_definition")
+    if node.type in _FIELDS:
+        return node.has_error  # the grammar takes `const f = () => {}` after an unclosed class for a field `const`
+    return node.type != "assignment_expression"
 
 
 class Errors:
@@ -43,14 +48,14 @@ class Errors:
         self._tree = tree
         self._spans = sorted([(node.start_byte, node.end_byte) for node in nodes])
 
-    def sound(self, node: Node, name: str, body: Node) -> bool:
-        """Whether the definition `node`, which contains errors, is in the text as the tree shows it."""
-        source, start, opening, end = self._tree.source, node.start_byte, body.start_byte, body.end_byte
-        if self._between(start, opening):
+    def sound(self, node: Node, name: str, body: Node, begin: int) -> bool:
+        """Whether the definition `node`, which contains errors, is in the text as the tree shows it, from `begin` on."""
+        source, opening, end = self._tree.source, body.start_byte, body.end_byte
+        if self._between(node.start_byte, opening):
             declarator = node.child_by_field_name("declarator")
-            if declarator is not None and source.count(b"(", declarator.end_byte, opening) > _TRAILING:
+            if declarator is not None and source.count(b"(", max(begin, declarator.end_byte), opening) > _TRAILING:
                 return False  # a list of macro calls
-            if not _is_header(source[self.start(node, body) : opening], name):
+            if not _is_header(source[begin:opening], name):
                 return False
         return not self._between(opening, end) or _closes(self._tree, node, body)
 
