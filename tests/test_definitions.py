@@ -303,6 +303,32 @@ C = {
             "function l 16-16 ''",
         ],
     ),
+    "attributes and conditions above": (
+        "/* F. */\n#ifdef A\nstatic\n#endif\nvoid f(void) { x(); }\n/* G. */\n#if A && \\\n    B\n/* why */\n"
+        "__attribute__((hot))\n#  else\n"
+        "API extern\n#endif // A\n  int g(void) { x(); }\n/* H. */\nLIKE_PRINTF(printf, 1, 2)\nstatic inline void\n"
+        "h(int a, ...) { x(); }\n"
+        '/* I. */\nNONNULL(())\n#ifdef A\nAPI\n#endif\nkind_of("lock")\nint i(int a) { x(); }\n',
+        ["function f 5-5 'F.'", "function g 14-14 'G.'", "function h 17-18 'H.'", "function i 25-25 'I.'"],
+    ),
+    "other lines above": (
+        "/* Not F. */\n#ifdef A\n#define B 1\n#endif\nint f(void) { x(); }\n/* Not G. */\n#if A\nint b;\n#endif\n"
+        "int g(void) { x(); }\n"
+        '/* Not H. */\nGCC_DIAG_OFF("pedantic")\nint h(void) { x(); }\n/* Not I. */\n#endif\nint i(void) { x(); }\n',
+        ["function f 5-5 ''", "function g 10-10 ''", "function h 13-13 ''", "function i 16-16 ''"],
+    ),
+    "below the parameters": (
+        "int\nf (\n  int a\n  )\n/*++\n\nRoutine Description:\n\n  F.\n\n--*/\n{\n  x();\n}\n/* Not G. */\n"
+        "int g(int a) /*++ G. **/ { x(); }\n"
+        "/*++\n  H.\n--*/\nint h(int a /* the a */)\n/*++\n  H, too.\n--*/\n{ x(); }\n/*++\n  I.\n--*/\n"
+        "int i(int a) /* a note */\n{ x(); }\n",
+        [
+            "function f 1-14 'Routine Description:\\n\\n  F.'",
+            "function g 16-16 'Not G.'",
+            "function h 20-24 'H, too.'",
+            "function i 28-29 'I.'",
+        ],
+    ),
     "macros around the type": (
         "/* A. */\nJNIEXPORT jint JNICALL a(JNIEnv *e) { x(); }\n"
         "/* B. */\nZEND_API zend_result ZEND_FASTCALL\nb(zval *a) { x(); }\n"
@@ -471,6 +497,7 @@ def test_definitions(language, case):
         ("c", "TEST_END\n\nstatic int f(int a) { b(); }", ["static int f(int a) { b(); }"]),
         ("c", "API int CALL f(int a) { b(); }", ["API int CALL f(int a) { b(); }"]),
         ("c", "int x;\nstatic API\nint CALL f(int a) { b(); }", ["static API\nint CALL f(int a) { b(); }"]),
+        ("c", "int f(int a)\n/*++\n  F.\n--*/\n{ b(); }", ["int f(int a)\n{ b(); }"]),
         ("ruby", "private def x\n  1\nend", ["private def x\n  1\nend"]),
         ("python", 'def f():\n    ("a"\n     "b")\n    return 1', ["def f():\n    return 1"]),
     ],

@@ -41,7 +41,9 @@ _OTHER = {  # blocks that document a file, or a type that is in the block itself
     for language, tags in _OTHER_TAGS.items()
 }
 _OPENINGS = 16  # number of "/*" inside a comment ("src/*.js") to skip before giving up
-_OPENING = re.compile(r"[*!]*(?:<|%<?|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?")  # the last two are PETSc's
+_OPENING = re.compile(
+    r"[*!]*(?:<|%<?|\+\+(?=\s)|[-+](?=[\s-]|$)|@[A-Z]{0,2}(?=\s)|[EJMS]C?(?=[ \t]*\n))?"
+)  # the last two are PETSc's
 _STAR = re.compile(r"\n[ \t]*\*(?!\*) ?")
 _STARS = re.compile(r"[ \t]*(\*+)")
 _NAME_LINE = re.compile(r".*\n( *)- (.*)\n\1\*")  # " - name - what it does", while the other lines have " * "
@@ -130,6 +132,17 @@ def comment_before(source: bytes, start: int, language: str) -> tuple[str, int]:
             first = above.first
         line = _line_start(source, above.first)
     return (comment.text, comment.first) if comment is not None else ("", first)
+
+
+def comment_above_body(source: bytes, start: int, opening: int) -> tuple[str, int]:
+    """The C comment `/*++ ... --*/` between the parameters and the body, as (its text without marks, its first byte).
+
+    If there is none between byte `start` and the body, which starts at byte `opening`, returns "" and `opening`.
+    """
+    first = source.find(b"/*++", start, opening)
+    end = source.rfind(b"*/", first, opening) + 2 if first >= 0 else opening
+    comment = _block(source, end, "c") if first >= 0 and end > first + 2 and not source[end:opening].strip() else None
+    return (comment.text, first) if comment is not None and comment.first == first else ("", opening)
 
 
 def _block_on_line(source: bytes, start: int, language: str) -> tuple[str, int]:
@@ -307,6 +320,8 @@ def _block_lines(text: str) -> list[str]:
     opening, text = text[:start], text[start:].rstrip("*").rstrip()
     if opening[-1:] == "@" or opening[-1:].isupper():
         text = text.removesuffix("@" if "@" in opening else opening.lstrip("*!")[:1]).rstrip()
+    elif opening.endswith("++"):
+        text = text.removesuffix("--").rstrip()
     bare, count = _STAR.subn("\n", text)
     lines = bare.split("\n")
     return lines if count == len(lines) - 1 else _without_stars(text.split("\n"))

@@ -12,7 +12,7 @@ from tree_sitter import Node
 
 from codesage.records import Function
 from codesage.syntax.definitions import Definition, Scan, scan
-from codesage.syntax.docstrings import comment_before, python_docstring
+from codesage.syntax.docstrings import comment_above_body, comment_before, python_docstring
 from codesage.syntax.names import receiver_of
 from codesage.syntax.outline import Outlined
 from codesage.syntax.overloads import comment_above_overloads
@@ -69,19 +69,22 @@ def _outlined(tree: SourceTree, definition: Definition, parent: str) -> Outlined
 def _function(tree: SourceTree, definition: Definition, parent: str, scanned: Scan) -> Function:
     source, body, start, row = tree.source, definition.body, definition.begin, definition.row
     opening = body.start_byte
-    inner, docstring, doc_start = opening, "", start
+    inner, docstring, doc_start, head = opening, "", start, opening
     if tree.language == "python":
         if source[opening : opening + 1] in _PYTHON_FIRST:
             docstring, inner = _python_docstring(tree, body)
     else:
         docstring, doc_start, start = _documentation(tree, definition)
         row += source.count(b"\n", definition.begin, start) if start != definition.begin else 0
+        if tree.language == "c" and source.find(b"/*++", start, opening) >= 0:
+            below, head = comment_above_body(source, start, opening)
+            docstring = below or docstring
     return Function(
         definition.kind,
         definition.name,
         parent,
         tree.language,
-        source[start:opening].decode("utf-8", "replace"),
+        source[start:head].decode("utf-8", "replace"),
         docstring,
         row + 1,
         definition.node.end_point.row + 1,
