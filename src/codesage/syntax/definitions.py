@@ -232,7 +232,7 @@ def _definition(
     if not name or reserved(tree, node, name):
         return None
     if errors is not None and node.has_error:
-        begin = begin or errors.start(node, body)
+        begin = begin if begin > node.start_byte else errors.start(node, body)
         if not errors.sound(node, name, body, begin):
             return None
     first, final = _statement(tree, node, kind_of_node, decorated)
