@@ -212,7 +212,7 @@ def _lines(source: bytes, line: int, marks: tuple[bytes, ...], language: str) ->
     texts = [rest.removeprefix(" ") for rest in kept]
     if language == "ruby":
         texts = _shown(texts)
-    texts = _without_rulers(_without_right_side(texts))
+    texts = _without_rulers(texts)
     margin = min([len(text) - len(text.lstrip(" ")) for text in texts if text], default=0)
     return _Comment("\n".join([text[margin:] for text in texts]).strip("\n"), first, documents)
 
@@ -372,21 +372,6 @@ def _without_edges(lines: list[str]) -> list[str]:
     if first in ("|", "#", "//") and len(inked) > 1 and all([line.startswith(first) for line in inked]):
         lines = [line.lstrip().removeprefix(first).removeprefix(" ") for line in lines]
     return lines
-
-
-def _without_right_side(texts: list[str]) -> list[str]:
-    """The lines of line comments without the mark that every one of them ends with: the right side of a box.
-
-    `texts` are without their first mark, so the top and the bottom of a box are blank. One `#` at the end of one line is text.
-    """
-    if not texts[-1:] or not any([text.endswith(("//", "#")) for text in texts[:2]]):
-        return texts
-    for side in ("//", " #"):
-        if all([text.endswith(side) and not text.endswith("://") for text in texts if text]) and (
-            side == "//" or len(texts) > 1
-        ):
-            return [text.removesuffix(side).rstrip("/ ") for text in texts]
-    return texts
 
 
 def _without_rulers(lines: list[str]) -> list[str]:
