@@ -211,13 +211,14 @@ def test_files_of_repositories_are_copied(hub, cache, monkeypatch):
         {
             "data.jsonl": b'{"func": "a", "idx": "1"}\n{"func": "b", "idx": "2"}\n',
             "valid.txt": b"1\t2\t1\n",
-            "test.txt": b"2\t1\t0\n",
+            "test.txt": b"2\t1\t1\n",
         },
     )
-    serve(hub, monkeypatch, "codecomplex", {"data.jsonl": b'{"src": "class A {}", "complexity": "constant", "problem": "x"}\n'})
+    programs = b'{"src": "class A {}", "complexity": "constant", "problem": "x"}\n' * 5
+    serve(hub, monkeypatch, "codecomplex", {"data.jsonl": programs})
     tasks = sets.read(None, None, ["cosqa", "bigclonebench", "codecomplex"], say=str, download=True)
-    assert tasks["CoSQA"][0].candidates == ["def f(): pass"] and tasks["BigCloneBench"][0].test == [(1, 0, False)]
-    assert tasks["CodeComplex"][0].labels == ["constant"]
+    assert tasks["CoSQA"][0].candidates == ["def f(): pass"] and tasks["BigCloneBench"][0].test == [(1, 0, True)]
+    assert tasks["CodeComplex"][0].labels == ["constant"] * 5
     (cache / "cosqa" / "code_idx_map.txt").write_text(json.dumps({"def g(): pass": 7}))  # of the same size
     assert hubs.cached("cosqa") is None and hubs.cached("bigclonebench") == cache / "bigclonebench"
 
@@ -283,22 +284,29 @@ def tar(members):
 
 def test_codenet_takes_the_listed_programs_from_the_archive(hub, cache, monkeypatch):
     lists = {
-        f"{language}.jsonl": json.dumps({"index": f"s{number}", "label": 3533, "func": ""}).encode() + b"\n"
+        f"{language}.jsonl": "".join(
+            json.dumps({"index": f"{index}{number}", "label": 3533, "func": ""}) + "\n" for index in "st"
+        ).encode()
         for number, language in enumerate(("java", "python", "ruby"))
     }
     programs = {
         "Project_CodeNet/data/p03533/Java/s0.java": b"class A {}",
         "Project_CodeNet/data/p03533/Java/s9.java": b"no",
         "Project_CodeNet/data/p03533/Python/s1.py": b"a = '\xff'",
+        "Project_CodeNet/data/p03533/Java/t0.java": b"class B {}",
+        "Project_CodeNet/data/p03533/Python/t1.py": b"b = 1",
+        "Project_CodeNet/data/p03533/Ruby/t2.rb": b"b",
         "Project_CodeNet/data/p03533/Ruby/s2.rb": b"a",
     }
     serve(hub, monkeypatch, "codenet", {**lists, "Project_CodeNet.tar.gz": tar(programs)})
     tasks = sets.read(None, None, ["codenet"], say=str, download=True)["CodeNet"]
-    assert len(tasks) == 9 and tasks[0].queries == ["class A {}"] and tasks[4].queries == ["a = '\ufffd'"]
+    assert (
+        len(tasks) == 9 and tasks[0].queries == ["class A {}", "class B {}"] and tasks[4].queries == ["a = '\ufffd'", "b = 1"]
+    )
     shutil.rmtree(cache / "codenet")
     programs.popitem()
     serve(hub, monkeypatch, "codenet", {**lists, "Project_CodeNet.tar.gz": tar(programs)})
-    with pytest.raises(CodesageError, match="ruby_with_func.jsonl has 0 rows, its authors say 1"):
+    with pytest.raises(CodesageError, match="ruby_with_func.jsonl has 1 rows, its authors say 2"):
         sets.read(None, None, ["codenet"], say=str, download=True)
 
 

@@ -244,6 +244,11 @@ def test_bad_rows_name_file_and_line(data, tmp_path):
     (tmp_path / "queries.jsonl").write_text('{"query_id": 1, "query": "x", "code_id": 1}\n' * 2)
     with pytest.raises(CodesageError, match=r"queries.jsonl:2: query_id 1 is in line 1 too"):
         local.cosqa(tmp_path)
+    (tmp_path / "queries.jsonl").write_text(
+        '{"query": "x", "code_id": 1}\n' + '{"query_id": 1, "query": "x", "code_id": 1}\n' * 2
+    )
+    with pytest.raises(CodesageError, match=r"queries.jsonl:1: no query_id"):
+        local.cosqa(tmp_path)
     (tmp_path / "queries.jsonl").write_text('{"query_id": 1, "query": "x", "code_id": 2}\n')
     with pytest.raises(CodesageError, match=r"queries.jsonl:1: the answer 2 is not among the 1 candidates"):
         local.cosqa(tmp_path)

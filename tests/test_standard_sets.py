@@ -14,7 +14,7 @@ from codesage.classify import training
 from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
-from codesage.evaluate import features, models, sets, stage
+from codesage.evaluate import features, local, models, sets, stage, standard
 from codesage.evaluate.commands import evaluate
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
@@ -52,7 +52,7 @@ def write_sets(folder):
     lines(folder / "cosqa/code_idx_map.txt", [{code: i + 7 for i, code in enumerate(CODE)}])
     lines(
         folder / "cosqa/cosqa-retrieval-test-500.json",
-        [json.dumps([{"idx": "q", "doc": text, "code": "", "retrieval_idx": i + 7} for i, text in enumerate(WORDS)])],
+        [json.dumps([{"idx": f"q{i}", "doc": text, "code": "", "retrieval_idx": i + 7} for i, text in enumerate(WORDS)])],
     )
     lines(folder / "poj104/test.jsonl", [{"label": str(i % 2), "index": str(i), "code": CODE[i % 2]} for i in range(4)])
     lines(folder / "bigclonebench/data.jsonl", [{"func": code, "idx": str(i)} for i, code in enumerate(CODE + CODE)])
@@ -65,7 +65,7 @@ def write_sets(folder):
         labels = ["No_Error"] * 6 + ["KeyError", "EOFError"] if part == "train" else ["No_Error", "KeyError"]
         lines(
             folder / f"runtime-error/{part}_balanced.json",
-            [{"code": f"{CODE[label != 'No_Error']} # {i}", "target_label": label} for i, label in enumerate(labels)],
+            [{"code": f"{CODE[label != 'No_Error']} # {part} {i}", "target_label": label} for i, label in enumerate(labels)],
         )
     return folder
 
@@ -247,14 +247,21 @@ def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, cl
         ("codesearchnet", "go/codebase.jsonl", '{"code_tokens": [], "url": "z"}\n', "test.jsonl:1: the answer u0 is not"),
         ("codenet", "go_with_func.jsonl", '{"func": "x", "label": 1}\n', r"go_with_func.jsonl:1: no index"),
         ("bigclonebench", "valid.txt", "0\t99\t1\n", r"valid.txt:1: '0\\t99\\t1': expected two functions"),
-        ("bigclonebench", "valid.txt", "0\t1\t0\n", "no validation pair is a clone"),
+        ("bigclonebench", "valid.txt", "0\t1\t0\n", "valid.txt: no pair is a clone"),
         ("bigclonebench", "test.txt", "", "test.txt:1: '': expected two functions"),
+        ("bigclonebench", "test.txt", "0\t1\t0\n", "test.txt: no pair is a clone"),
+        (
+            "codenet",
+            "go_with_func.jsonl",
+            '{"func": "x", "label": 9, "index": 2}\n',
+            "codenet: go to go: no query has an answer",
+        ),
         ("defect", "train.txt", "0\n12\n", r"train.txt:2: '12' is not a row"),
         ("defect", "function.json", "{}", "expected a list"),
         ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields label"),
         ("cosqa", "code_idx_map.txt", "{", "is not JSON"),
         ("poj104", "test.jsonl", '["x"]\n', "test.jsonl:1: not an object"),
-        ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "no query has an answer"),
+        ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "poj104: POJ-104: no query has an answer"),
         ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n' * 2, "test.jsonl:2: index 1 is in line 1 too"),
         ("poj104", "test.jsonl", '{"label": null, "index": "1", "code": "x"}\n', "test.jsonl:1: label is null, not a value"),
         ("poj104", "test.jsonl", '{"label": 1, "index": "1", "code": 7}\n', "test.jsonl:1: code is 7, not text"),
@@ -265,7 +272,7 @@ def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, cl
         ("codesearchnet", "go/test.jsonl", '{"docstring_tokens": [], "url": "u0"}\n' * 2, "test.jsonl:2: url u0 is in line 1"),
         ("codesearchnet", "go/codebase.jsonl", "", "codebase.jsonl:1: "),
         ("defect", "valid.txt", "8\n7\n", "valid.txt:2: row 7 is in train.txt:8 too"),
-        ("cosqa", "code_idx_map.txt", '{"a": 1, "b": 1}', "code_idx_map.txt:2: index 1 is in line 1 too"),
+        ("cosqa", "code_idx_map.txt", '{"a": 1, "b": 1}', "code_idx_map.txt: item 2: index 1 is in item 1 too"),
         ("cosqa", "cosqa-retrieval-test-500.json", "[]", "CoSQA has 0 queries, 4 candidates"),
         ("cosqa", "cosqa-retrieval-test-500.json", '[{"doc": null, "retrieval_idx": 7}]', "item 1: doc is null, not text"),
         ("runtime-error", "train_balanced.json", '{"code": null, "label": 1}\n', "train_balanced.json:1: none of the fields"),
@@ -280,6 +287,161 @@ def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
                 stage.clone_detection({}, group[0])
             else:
                 stage.compare({}, group)
+
+
+PLACES = {  # one file of each loader: data set, file, and whether it holds one JSON value in place of lines
+    "cosqa map": ("cosqa", "code_idx_map.txt", True),
+    "cosqa queries": ("cosqa", "cosqa-retrieval-test-500.json", True),
+    "advtest": ("advtest", "test.jsonl", False),
+    "code base": ("codesearchnet", "go/codebase.jsonl", False),
+    "codenet": ("codenet", "go_with_func.jsonl", False),
+    "poj104": ("poj104", "test.jsonl", False),
+    "clones": ("bigclonebench", "data.jsonl", False),
+    "defect": ("defect", "function.json", True),
+    "runtime": ("runtime-error", "train_balanced.json", False),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}\n', "the key 'c' occurs twice"),
+        ('{"a": NaN}\n', "NaN is not a number of JSON"),
+        ("[" * 100_000 + "\n", "nested too deeply"),
+        ("", "empty"),
+    ],
+)
+def test_no_loader_takes_json_that_hides_something(tmp_path, place, content, message):
+    name, file, whole = PLACES[place]
+    (write_sets(tmp_path) / name / file).write_text(content)
+    with pytest.raises(CodesageError, match=message) as raised:
+        sets.read(None, tmp_path, [name], say=pytest.fail)
+    assert f"{file} is not JSON" in str(raised.value) if whole else f"{file}:1: " in str(raised.value)
+    assert not str(raised.value).endswith("with ")
+
+
+def test_an_identity_that_one_row_lacks_is_no_reason_to_take_another(tmp_path):
+    """`idx` counts the rows of each file, so it would join the wrong functions; a repeated row would go unseen."""
+    bare = {key: value for key, value in described()[0].items() if key != "url"}
+    for file, message in (("test", "test.jsonl:1: no url"), ("codebase", "codebase.jsonl:1: no url")):
+        lines(write_sets(tmp_path) / f"codesearchnet/go/{file}.jsonl", [bare, *described()[1:]])
+        with pytest.raises(CodesageError, match=message):
+            standard.codesearchnet(tmp_path / "codesearchnet")
+    for file in ("test", "codebase"):
+        lines(tmp_path / f"codesearchnet/go/{file}.jsonl", [bare])
+    with pytest.raises(CodesageError, match=r"test.jsonl:1: no url: expected it in all rows of test.jsonl and codebase.jsonl"):
+        standard.codesearchnet(tmp_path / "codesearchnet")
+    lines(tmp_path / "advtest/test.jsonl", [*described()[:3], {**bare, "idx": 3}])
+    with pytest.raises(CodesageError, match="test.jsonl:4: no url"):
+        standard.advtest(tmp_path / "advtest")
+    lines(tmp_path / "advtest/test.jsonl", [{**bare, "idx": 7}, {**bare, "idx": 9}])
+    assert standard.advtest(tmp_path / "advtest").relevant == [0, 1]  # one file: idx is enough
+
+
+def test_a_language_that_lacks_a_file_is_an_error(tmp_path):
+    for file in ("test", "codebase"):
+        (write_sets(tmp_path) / f"codesearchnet/ruby/{file}.jsonl").unlink()
+        with pytest.raises(CodesageError, match=f"ruby/{file}.jsonl cannot be read"):
+            standard.codesearchnet(tmp_path / "codesearchnet")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rows", "message"),
+    [
+        ("cosqa", "cosqa-retrieval-test-500.json", ("q1", "q1", "a", "b"), "item 2: idx q1 is in item 1 too"),
+        (
+            "cosqa",
+            "cosqa-retrieval-test-500.json",
+            ("q1", "q2", "a", "a"),
+            "item 2: the query with its answer .* in item 1 too",
+        ),
+        ("cosqa", "cosqa-retrieval-test-500.json", ("q1", None, "a", "b"), "item 2: no idx"),
+        ("runtime-error", "train_balanced.json", (1, 1, "a", "b"), "train_balanced.json:2: idx 1 is in line 1 too"),
+        ("runtime-error", "valid_balanced.json", (None, 1, "a", "b"), "valid_balanced.json:1: no idx"),
+    ],
+)
+def test_a_row_that_is_listed_twice_is_found_in_every_set(tmp_path, name, file, rows, message):
+    given = [
+        {"doc": text, "retrieval_idx": 7, "code": text, "label": "x", **({"idx": idx} if idx is not None else {})}
+        for idx, text in zip(rows[:2], rows[2:], strict=True)
+    ]
+    whole = name == "cosqa"
+    lines(write_sets(tmp_path) / name / file, [json.dumps(given, indent=1)] if whole else given)
+    with pytest.raises(CodesageError, match=message):
+        sets.read(None, tmp_path, [name], say=pytest.fail)
+
+
+def test_an_index_of_another_language_is_another_program(tmp_path):
+    for language in ("go", "ruby"):
+        rows = [{"func": f"{code} {language}", "label": i % 2, "index": i} for i, code in enumerate(CODE)]
+        lines(tmp_path / f"{language}_with_func.jsonl", rows)
+    tasks = standard.codenet(tmp_path)
+    other = next(task for task in tasks if task.name == "go to ruby")
+    assert sum(one == two for one in other.query_identities for two in other.candidate_identities) == 0
+    vectors = {text: np.eye(4)[i] for task in tasks for i, text in enumerate(task.queries)}
+    assert stage.precise({"m": Given(vectors)}, other)["m"][0] == 0.75  # answers at ranks 1 and 4, not 3 alone
+
+
+def test_repeated_rows_and_pairs_are_counted(tmp_path):
+    write_sets(tmp_path)
+    lines(tmp_path / "bigclonebench/valid.txt", ["0\t4\t1", "0\t1\t0"])
+    lines(tmp_path / "bigclonebench/test.txt", ["2\t6\t1", "6\t2\t1", "2\t6\t0", "4\t0\t1"])
+    assert standard.bigclonebench(tmp_path / "bigclonebench").counted == {
+        "test pairs that are listed again": 2,
+        "test pairs that are listed again, with another label": 1,
+        "test pairs that are validation pairs too": 1,
+    }
+    rows = [{"code": "a", "label": "x"}, {"code": "a", "label": "x"}, {"code": "a", "label": "y"}, {"code": "b", "label": "y"}]
+    twice = {"rows with the code of an earlier row": 2, "rows with the code of an earlier row, with another label": 1}
+    for part in ("train", "valid", "test"):
+        lines(tmp_path / f"whole/{part}.jsonl", {"train": rows[:2], "valid": rows[3:], "test": rows[2:3]}[part])
+    known = {"test rows with the code of a training row": 1}
+    assert standard.defect(tmp_path / "whole").counted == standard.runtime_error(tmp_path / "whole").counted == twice | known
+    lines(tmp_path / "codecomplex/test.jsonl", [{"code": str(i), "label": i % 2} for i in range(10)] + rows[:1])
+    with pytest.raises(CodesageError, match=r"test.jsonl: label 'x' has 1 rows: expected at least 5 of each"):
+        local.codecomplex(tmp_path / "codecomplex")
+    lines(tmp_path / "codecomplex/test.jsonl", [{"code": str(i % 9), "label": i % 2} for i in range(10)])
+    assert list(local.codecomplex(tmp_path / "codecomplex").counted.values()) == [1, 1]
+
+
+LABELLED = {  # the rows of a set, the file that they stand in, and the labels of its task
+    "defect": ("train.jsonl", lambda rows: rows, lambda tasks: tasks[0].labels[: len(tasks[0].labels) - 2]),
+    "runtime-error": ("train.jsonl", lambda rows: rows, lambda tasks: tasks[0].labels[: len(tasks[0].labels) - 2]),
+    "codecomplex": ("test.jsonl", lambda rows: rows * 5, lambda tasks: tasks[0].labels[: len(tasks[0].labels) // 5]),
+    "codenet": ("go_with_func.jsonl", lambda rows: rows, lambda tasks: tasks[0].query_labels),
+    "poj104": ("test.jsonl", lambda rows: rows, lambda tasks: tasks[0].query_labels),
+}
+
+
+def labelled(folder, name, labels):
+    file, whole, of_tasks = LABELLED[name]
+    rows = [{"code": f"x = {i}", "label": label, "index": i} for i, label in enumerate(labels)]
+    for part in ("valid", "test"):
+        lines(folder / name / f"{part}.jsonl", [{"code": part, "label": "other"}])
+    lines(folder / name / file, whole(rows))
+    return of_tasks(next(iter(sets.read(None, folder, [name], say=pytest.fail).values())))
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_one_label_in_several_forms_is_one_label(tmp_path, name):
+    assert labelled(tmp_path, name, [1, 1.0, True, "1", " 1\n", False, 0, "a ", "a"]) == ["1"] * 5 + ["0", "0", "a", "a"]
+
+
+@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("label", [["a"], {"a": 1}, 0.5, "", "  ", 1e999])
+def test_what_is_no_label_is_refused(tmp_path, name, label):
+    with pytest.raises(CodesageError, match=r"jsonl:2: (the label is|Infinity is not a number)"):
+        labelled(tmp_path, name, ["a", label])
+
+
+@pytest.mark.parametrize("quiet", ["no_error", "No_Error", "No error", 1, 1.0, "1"])
+def test_programs_without_an_error_are_known_by_name_or_number(tmp_path, quiet):
+    numbers = not isinstance(quiet, str) or quiet.isdigit()
+    labels = [quiet] * 10 + ([2, 3] if numbers else ["KeyError", "1"])
+    for part, own in (("train", labels), ("valid", labels[9:]), ("test", labels[9:])):
+        lines(tmp_path / f"{part}.jsonl", [{"code": f"{part} {i}", "label": label} for i, label in enumerate(own)])
+    assert standard.runtime_error(tmp_path).counted == {"training programs without an error": 8}
 
 
 def test_words_are_weighted_as_bm25_scores_them():

@@ -4,15 +4,18 @@ In: a corpus or a benchmark folder. Out: tasks. Benchmarks are read in place, ne
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from codesage.corpus.read import read_pairs
 from codesage.errors import CodesageError
-from codesage.evaluate.rows import answered, read_rows, unique
+from codesage.evaluate.rows import REPEATED, answered, in_all, label_of, place, read_rows, repeats, unique
 from codesage.evaluate.tasks import ClassificationTask, RetrievalTask
 from codesage.words import split_words
+
+FOLDS = 5  # of a data set without parts
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = 0) -> RetrievalTask:
@@ -40,7 +43,7 @@ def cosqa(folder: Path | str) -> RetrievalTask:
     code = list(read_rows(folder / "codebase.jsonl", "code_id", "code"))
     queries = list(read_rows(folder / "queries.jsonl", "query", "code_id"))
     row_of = unique(code, "code_id", folder / "codebase.jsonl")
-    if all("query_id" in row for row in queries):
+    if in_all("query_id", (folder / "queries.jsonl", queries)):
         unique(queries, "query_id", folder / "queries.jsonl")
     answers = answered([row["code_id"] for row in queries], row_of, folder / "queries.jsonl")
     return RetrievalTask("CoSQA", [row["query"] for row in queries], [row["code"] for row in code], answers)
@@ -108,7 +111,11 @@ def codecomplex(folder: Path | str) -> ClassificationTask:
     if not file.is_file() and (Path(folder) / "data.jsonl").is_file():
         file, code, label = Path(folder) / "data.jsonl", "src", "complexity"
     rows = list(read_rows(file, code, label))
-    return ClassificationTask("CodeComplex", [row[code] for row in rows], [str(row[label]) for row in rows])
+    texts, labels = [row[code] for row in rows], [label_of(row[label], place(file, number)) for number, row in enumerate(rows)]
+    rarest, count = min(Counter(labels).items(), key=lambda item: item[1])
+    if count < FOLDS:
+        raise CodesageError(f"{file}: label {rarest!r} has {count} rows: expected at least {FOLDS} of each, one for each fold")
+    return ClassificationTask("CodeComplex", texts, labels, counted=repeats(texts, labels, REPEATED))
 
 
 def _masked(code: str, name: str) -> str:

@@ -1,12 +1,15 @@
 """Read the rows of a data set: JSON lines, with the file and line of everything that is wrong."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from codesage.errors import CodesageError
 
 TEXTS = {"code", "func", "src", "query", "doc", "java", "csharp", "entry_point"}  # fields that hold text
+REPEATED = "rows with the code of an earlier row"
 
 
 def read_rows(file: Path, *needed: str) -> Iterator[dict]:
@@ -14,17 +17,40 @@ def read_rows(file: Path, *needed: str) -> Iterator[dict]:
 
     CodesageError names the file and the line.
     """
-    for number, line in enumerate(read_lines(file, f"JSON lines with {', '.join(needed)}"), start=1):
+    expected = "a JSON object" + (f" with {', '.join(needed)}" if needed else "")
+    for number, line in enumerate(read_lines(file, f"lines, each {expected}"), start=1):
         try:
-            row = json.loads(line)
+            row = parsed(line)
             if not isinstance(row, dict):
                 raise ValueError("not an object")
             if any(field not in row for field in needed):
                 raise ValueError(f"no {', '.join(field for field in needed if field not in row)}")
             require(row, needed)
         except ValueError as error:
-            raise CodesageError(f"{file}:{number}: {error}: expected a JSON object with {', '.join(needed)}") from None
+            raise CodesageError(f"{file}:{number}: {error}: expected {expected}") from None
         yield row
+
+
+def parsed(text: str) -> Any:
+    """The value of JSON. ValueError when it is not JSON, repeats a key, holds NaN, or is nested too deeply to be read."""
+    if not text.strip():
+        raise ValueError("empty")
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        repeated = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {repeated[:40]!r} occurs twice")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def require(row: dict, fields: Iterable[str]) -> None:
@@ -32,6 +58,44 @@ def require(row: dict, fields: Iterable[str]) -> None:
     for field in fields:
         if row[field] is None or (field in TEXTS and not isinstance(row[field], str)):
             raise ValueError(f"{field} is {json.dumps(row[field])[:40]}, not {'text' if field in TEXTS else 'a value'}")
+
+
+def label_of(value: object, where: str) -> str:
+    """A label as text: 1, 1.0, true and "1" are one label, and space around it does not count.
+
+    CodesageError when it is neither text nor a whole number, or is empty. `where`: file and line.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    label = str(int(value)) if isinstance(value, int) else value.strip() if isinstance(value, str) else ""
+    if not label:
+        raise CodesageError(f"{where}: the label is {json.dumps(value)[:40]}: expected text or a whole number")
+    return label
+
+
+def in_all(field: str, *sides: tuple[Path, list[dict]], unit: str = "line") -> bool:
+    """Whether the rows have `field`: all of them, or none. CodesageError names the first row that lacks what others have.
+
+    `sides`: files and their rows. `unit` as in `once`.
+    """
+    if not any(field in row for _, rows in sides for row in rows):
+        return False
+    for file, rows in sides:
+        for number, row in enumerate(rows):
+            if row.get(field) is None:
+                raise CodesageError(f"{place(file, number, unit)}: no {field}: expected it in all rows, since others have it")
+    return True
+
+
+def repeats(items: Sequence[Hashable], labels: Sequence[object], what: str) -> dict[str, int]:
+    """How many items are equal to an earlier one, and how many of these have another label than the first; {} if none.
+
+    `what`: what the repeated items are called.
+    """
+    first: dict[Hashable, object] = {}
+    others = [first.setdefault(item, label) != label for item, label in zip(items, labels, strict=True)]
+    counts = {what: len(items) - len(first), f"{what}, with another label": sum(others)}
+    return {of_what: count for of_what, count in counts.items() if count}
 
 
 def read_lines(file: Path, expected: str) -> list[str]:
@@ -44,24 +108,34 @@ def read_lines(file: Path, expected: str) -> list[str]:
         raise CodesageError(f"{file} is not UTF-8 (byte {error.start:,}): expected {expected}") from None
 
 
-def unique(rows: list[dict], field: str, file: Path) -> dict[str, int]:
+def unique(rows: list[dict], field: str, file: Path, *, unit: str = "line") -> dict[str, int]:
     """The row of each value of `field`, counted from 0. CodesageError when two rows have the same value."""
-    return once([one[field] for one in rows], field, file)
+    return once([one[field] for one in rows], field, file, unit=unit)
 
 
-def once(values: Sequence[object], field: str, file: Path) -> dict[str, int]:
-    """The place of each of `values`, counted from 0. CodesageError when two are equal; they stand in line order in `file`."""
+def once(values: Sequence[object], field: str, file: Path, *, unit: str = "line") -> dict[str, int]:
+    """The place of each of `values`, counted from 0. CodesageError when two are equal.
+
+    They stand in this order in `file`, one a line, or one an "item" of its one JSON value: that is the `unit`.
+    """
     row_of: dict[str, int] = {}
     for row, value in enumerate(map(str, values)):
         if value in row_of:
-            raise CodesageError(f"{file}:{row + 1}: {field} {value} is in line {row_of[value] + 1} too: expected each once")
+            raise CodesageError(
+                f"{place(file, row, unit)}: {field} {value} is in {unit} {row_of[value] + 1} too: expected each once"
+            )
         row_of[value] = row
     return row_of
 
 
-def answered(identities: Sequence[object], row_of: dict[str, int], file: Path) -> list[int]:
+def answered(identities: Sequence[object], row_of: dict[str, int], file: Path, *, unit: str = "line") -> list[int]:
     """The row of each query's answer. CodesageError when a query of `file` has no answer among the candidates."""
-    for line, identity in enumerate(identities, start=1):
+    for row, identity in enumerate(identities):
         if str(identity) not in row_of:
-            raise CodesageError(f"{file}:{line}: the answer {identity} is not among the {len(row_of):,} candidates")
+            raise CodesageError(f"{place(file, row, unit)}: the answer {identity} is not among the {len(row_of):,} candidates")
     return [row_of[str(identity)] for identity in identities]
+
+
+def place(file: Path, row: int, unit: str = "line") -> str:
+    """Where a row, counted from 0, stands in a file."""
+    return f"{file}:{row + 1}" if unit == "line" else f"{file}: {unit} {row + 1}"

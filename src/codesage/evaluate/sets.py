@@ -74,7 +74,8 @@ def read(
         if here and one.slow and not wanted:
             say(f"{name} takes minutes for each model: it is left out unless --task {name} names it")
         elif name in wanted or (here and not wanted):
-            tasks_of_set = one.load(folder / name if folder is not None and here else _elsewhere(name, folder, say, download))
+            place = folder / name if folder is not None and here else _elsewhere(name, folder, say, download)
+            tasks_of_set = _answerable(one.load(place), place)
             tasks[one.title] = [_with_folders(task, download=download, say=say) for task in tasks_of_set]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
@@ -90,6 +91,14 @@ def _held_out(corpus: Path | None, wanted: Sequence[str]) -> dict[str, Sequence[
         if corpus is None:
             raise CodesageError(f"--task {PACKAGES} searches the held-out packages of a corpus: give --corpus")
         tasks["held-out packages"] = packages.held_out_packages(corpus)
+    return tasks
+
+
+def _answerable(tasks: Sequence[Task], folder: Path) -> Sequence[Task]:
+    """`tasks`. CodesageError when one has queries, but none that a candidate answers."""
+    for task in tasks:
+        if isinstance(task, GroupTask) and _unanswered(task) == len(task.queries):
+            raise CodesageError(f"{folder}: {task.name}: no query has an answer, since no problem has two programs there")
     return tasks
 
 
@@ -122,7 +131,8 @@ def sizes(tasks: dict[str, Sequence[Task]]) -> dict[str, dict[str, int]]:
 def _size(group: Sequence[Task]) -> dict[str, int]:
     first = group[0]
     if isinstance(first, CloneTask):
-        return {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
+        sizes = {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
+        return sizes | first.counted
     if isinstance(first, ClassificationTask):
         return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.counted}
     if isinstance(first, RepositoryTask):

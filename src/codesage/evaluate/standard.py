@@ -13,23 +13,40 @@ import numpy as np
 
 from codesage.errors import CodesageError
 from codesage.evaluate.comments import without_comments
-from codesage.evaluate.rows import TEXTS, answered, once, read_lines, read_rows, require, unique
+from codesage.evaluate.rows import (
+    REPEATED,
+    TEXTS,
+    answered,
+    in_all,
+    label_of,
+    once,
+    parsed,
+    place,
+    read_lines,
+    read_rows,
+    repeats,
+    require,
+    unique,
+)
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
 
 _CODE, _LABEL = ("code", "func", "src"), ("label", "target", "complexity", "target_label")
 _PARTS = ("train", "valid", "test")
-_NO_ERROR = ("no_error", "No_Error")  # the label of programs without a runtime error
+_NO_ERROR, _NO_ERROR_NUMBER = "no error", "1"  # the label of programs without one, as the authors name and number it
 _RUNTIME_ERROR_EPOCHS = 2  # paper, section 4.2; the other sets take as many as the protocol says
 _GROUPED = "_with_func.jsonl"
 
 
 def cosqa_search(folder: Path, *, part: str = "test") -> RetrievalTask:
     """CoSQA as published: `code_idx_map.txt` and `cosqa-retrieval-PART-500.json`."""
-    queries = _read_json(folder / f"cosqa-retrieval-{part}-500.json", list)
-    codebase = _read_json(folder / "code_idx_map.txt", dict)
-    row_of = unique([{"index": identity} for identity in codebase.values()], "index", folder / "code_idx_map.txt")
-    _require(queries, ("doc", "retrieval_idx"), folder / f"cosqa-retrieval-{part}-500.json")
-    answers = answered([one["retrieval_idx"] for one in queries], row_of, folder / f"cosqa-retrieval-{part}-500.json")
+    file, map_file = folder / f"cosqa-retrieval-{part}-500.json", folder / "code_idx_map.txt"
+    queries, codebase = _read_json(file, list), _read_json(map_file, dict)
+    row_of = once(list(codebase.values()), "index", map_file, unit="item")
+    _require(queries, ("doc", "retrieval_idx"), file)
+    if in_all("idx", (file, queries), unit="item"):
+        unique(queries, "idx", file, unit="item")
+    once([(one["doc"], one["retrieval_idx"]) for one in queries], "the query with its answer", file, unit="item")
+    answers = answered([one["retrieval_idx"] for one in queries], row_of, file, unit="item")
     return RetrievalTask("CoSQA", [_one_line(one["doc"]) for one in queries], [_one_line(code) for code in codebase], answers)
 
 
@@ -39,8 +56,11 @@ def advtest(folder: Path) -> RetrievalTask:
 
 
 def codesearchnet(folder: Path) -> list[RetrievalTask]:
-    """CodeSearchNet, filtered as for GraphCodeBERT: `LANGUAGE/test.jsonl` and `LANGUAGE/codebase.jsonl`."""
-    languages = sorted(path.parent.name for path in folder.glob("*/test.jsonl"))
+    """CodeSearchNet, filtered as for GraphCodeBERT: `LANGUAGE/test.jsonl` and `LANGUAGE/codebase.jsonl`.
+
+    A folder with other JSON lines lacks a file, which is an error.
+    """
+    languages = sorted({file.parent.name for file in folder.glob("*/*.jsonl")})
     if not languages:
         raise CodesageError(f"{folder} holds no LANGUAGE/test.jsonl: expected CodeSearchNet as filtered for GraphCodeBERT")
     return [
@@ -62,12 +82,13 @@ def codenet(folder: Path) -> list[GroupTask]:
 
 def poj104(folder: Path) -> list[GroupTask]:
     """POJ-104 (CodeXGLUE): `test.jsonl` with code, label and index; measured by MAP@R."""
+    file = folder / "test.jsonl"
     rows = [
-        (_one_line(row["code"]), str(row["label"]), str(row["index"]))
-        for row in read_rows(folder / "test.jsonl", "code", "label", "index")
+        (_one_line(row["code"]), label_of(row["label"], place(file, line)), str(row["index"]))
+        for line, row in enumerate(read_rows(file, "code", "label", "index"))
     ]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
-    once(columns[2], "index", folder / "test.jsonl")
+    once(columns[2], "index", file)
     return [GroupTask("POJ-104", *columns, *columns, languages=("c", "c"), at_r=True)]
 
 
@@ -75,21 +96,24 @@ def bigclonebench(folder: Path) -> CloneTask:
     """BigCloneBench (CodeXGLUE): `data.jsonl` with func and idx; `valid.txt` and `test.txt` with idx, idx and 0 or 1."""
     rows = list(read_rows(folder / "data.jsonl", "func", "idx"))
     row_of = unique(rows, "idx", folder / "data.jsonl")
-    return CloneTask(
-        "BigCloneBench",
-        [_one_line(row["func"]) for row in rows],
-        _pairs(folder / "valid.txt", row_of),
-        _pairs(folder / "test.txt", row_of),
-    )
+    valid, test = (_pairs(folder / f"{part}.txt", row_of) for part in ("valid", "test"))
+    ordered = {"validation": [_unordered(pair) for pair in valid], "test": [_unordered(pair) for pair in test]}
+    counted: dict[str, int] = {}
+    for (part, own), pairs in zip(ordered.items(), (valid, test), strict=True):
+        counted |= repeats(own, [same for *_, same in pairs], f"{part} pairs that are listed again")
+    if shared := set(ordered["validation"]).intersection(ordered["test"]):
+        counted["test pairs that are validation pairs too"] = len(shared)
+    return CloneTask("BigCloneBench", [_one_line(row["func"]) for row in rows], valid, test, counted)
 
 
 def defect(folder: Path) -> ClassificationTask:
     """Defect detection (Devign, CodeXGLUE): `train`, `valid` and `test.jsonl`, or `function.json` and the lists of rows."""
     if not (folder / "function.json").is_file():
-        return _split("Defect", [folder / f"{part}.jsonl" for part in _PARTS])
+        return _counting(_split("Defect", [folder / f"{part}.jsonl" for part in _PARTS]))
     functions = _read_json(folder / "function.json", list)
     _require(functions, ("func", "target"), folder / "function.json")
-    chosen, parts, where = [], [], {}
+    labels = [label_of(one["target"], place(folder / "function.json", row, "item")) for row, one in enumerate(functions)]
+    rows, parts, where = [], [], {}
     for part in _PARTS:
         for number, line in enumerate(read_lines(folder / f"{part}.txt", "one number a line"), start=1):
             if not (line.strip().isdigit() and int(line) < len(functions)):
@@ -99,15 +123,17 @@ def defect(folder: Path) -> ClassificationTask:
             if int(line) in where:
                 raise CodesageError(f"{folder / part}.txt:{number}: row {line.strip()} is in {where[int(line)]} too")
             where[int(line)] = f"{part}.txt:{number}"
-            chosen.append(functions[int(line)])
+            rows.append(int(line))
             parts.append(part)
-    return ClassificationTask("Defect", [one["func"] for one in chosen], [str(one["target"]) for one in chosen], parts)
+    texts = [functions[row]["func"] for row in rows]
+    return _counting(ClassificationTask("Defect", texts, [labels[row] for row in rows], parts))
 
 
 def runtime_error(folder: Path, *, seed: int = 0) -> ClassificationTask:
     """Runtime errors of Python programs (29 labels): `train`, `valid` and `test` as JSON lines, "_balanced" or not.
 
-    Training programs without an error are as many as those with one at most; the others are left out and counted.
+    Training programs without an error are as many as those with one at most; the others are left out and counted. Their label
+    is "no error" in any spelling, or 1 where all labels are numbers, as the authors number them.
     """
     files = [
         next(
@@ -117,27 +143,26 @@ def runtime_error(folder: Path, *, seed: int = 0) -> ClassificationTask:
         for part in _PARTS
     ]
     task = replace(_split("Runtime error", files), epochs=_RUNTIME_ERROR_EPOCHS)
+    numbered = all(label.isdigit() for label in task.labels)
     quiet = [
         row
         for row, (label, part) in enumerate(zip(task.labels, task.parts, strict=True))
-        if part == "train" and label in _NO_ERROR
+        if part == "train" and (label == _NO_ERROR_NUMBER if numbered else label.lower().replace("_", " ") == _NO_ERROR)
     ]
     surplus = len(quiet) - (task.parts.count("train") - len(quiet))
     if surplus <= 0:
-        return task
+        return _counting(task)
     dropped = set(np.random.default_rng(seed).choice(quiet, surplus, replace=False).tolist())
     kept = [row for row in range(len(task.texts)) if row not in dropped]
     texts, labels, parts = ([column[row] for row in kept] for column in (task.texts, task.labels, task.parts))
     counted = {"training programs without an error": surplus}
-    return replace(task, texts=texts, labels=labels, parts=parts, counted=counted)
+    return _counting(replace(task, texts=texts, labels=labels, parts=parts, counted=counted))
 
 
 def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
     rows = list(read_rows(queries, "docstring_tokens"))
     code = rows if codebase == queries else list(read_rows(codebase))
-    identity = "url" if all("url" in row for row in [*rows, *code]) else "idx"
-    for file, items in ((queries, rows), (codebase, code)):
-        _require(items, (identity,), file)
+    identity = _identity((queries, rows), (codebase, code))
     if codebase != queries:
         unique(rows, identity, queries)
     answers = answered([row[identity] for row in rows], unique(code, identity, codebase), queries)
@@ -149,14 +174,28 @@ def _described(name: str, queries: Path, codebase: Path) -> RetrievalTask:
     )
 
 
+def _identity(queries: tuple[Path, list[dict]], codebase: tuple[Path, list[dict]]) -> str:
+    """The field that says which function answers a query. `idx` counts the rows of one file, so it joins no two files."""
+    if in_all("url", queries, codebase):
+        return "url"
+    if queries[0] != codebase[0]:
+        raise CodesageError(
+            f"{place(queries[0], 0)}: no url: expected it in all rows of {queries[0].name} and {codebase[0].name}"
+        )
+    if not in_all("idx", codebase):
+        raise CodesageError(f"{place(queries[0], 0)}: neither url nor idx: expected one of them in all rows")
+    return "idx"
+
+
 def _solutions(file: Path, language: str) -> tuple[list[str], list[str], list[str]]:
-    codes, labels, identities = [], [], []
+    """Code, labels and identities. An index counts within its language: another language may have the same."""
+    codes, labels, indexes = [], [], []
     for line, row in enumerate(read_rows(file, "label", "index"), start=1):
         codes.append(_one_line(without_comments(_field(row, ("func", "code"), file, line), language)))
-        labels.append(str(row["label"]))
-        identities.append(str(row["index"]))
-    once(identities, "index", file)
-    return codes, labels, identities
+        labels.append(label_of(row["label"], place(file, line - 1)))
+        indexes.append(str(row["index"]))
+    once(indexes, "index", file)
+    return codes, labels, [f"{language} {index}" for index in indexes]
 
 
 def _pairs(file: Path, row_of: dict[str, int]) -> list[tuple[int, int, bool]]:
@@ -166,17 +205,34 @@ def _pairs(file: Path, row_of: dict[str, int]) -> list[tuple[int, int, bool]]:
         if len(parts) != 3 or parts[2] not in ("0", "1") or parts[0] not in row_of or parts[1] not in row_of:
             raise CodesageError(f"{file}:{number}: {line[:60]!r}: expected two functions of data.jsonl and 0 or 1")
         pairs.append((row_of[parts[0]], row_of[parts[1]], parts[2] == "1"))
+    if not any(same for *_, same in pairs):
+        raise CodesageError(f"{file}: no pair is a clone: expected both kinds")
     return pairs
+
+
+def _unordered(pair: tuple[int, int, bool]) -> tuple[int, int]:
+    return min(pair[:2]), max(pair[:2])
 
 
 def _split(name: str, files: list[Path]) -> ClassificationTask:
     texts, labels, parts = [], [], []
     for part, file in zip(_PARTS, files, strict=True):
-        for line, row in enumerate(read_rows(file), start=1):
+        rows = list(read_rows(file))
+        if in_all("idx", (file, rows)):
+            unique(rows, "idx", file)
+        for line, row in enumerate(rows, start=1):
             texts.append(_field(row, _CODE, file, line))
-            labels.append(str(_field(row, _LABEL, file, line)))
+            labels.append(label_of(_field(row, _LABEL, file, line), f"{file}:{line}"))
             parts.append(part)
     return ClassificationTask(name, texts, labels, parts)
+
+
+def _counting(task: ClassificationTask) -> ClassificationTask:
+    """`task` with the numbers of its repeated rows."""
+    counted = task.counted | repeats(task.texts, task.labels, REPEATED)
+    learned = {text for text, part in zip(task.texts, task.parts, strict=True) if part == "train"}
+    known = sum(part == "test" and text in learned for text, part in zip(task.texts, task.parts, strict=True))
+    return replace(task, counted=counted | ({"test rows with the code of a training row": known} if known else {}))
 
 
 def _field(row: dict, names: tuple[str, ...], file: Path, line: int) -> Any:
@@ -200,7 +256,7 @@ def _require(rows: list, fields: tuple[str, ...], file: Path) -> None:
 
 def _read_json(file: Path, kind: type) -> Any:
     try:
-        value = json.loads("\n".join(read_lines(file, "a JSON file")))
+        value = parsed("\n".join(read_lines(file, "a JSON file")))
     except ValueError as error:
         raise CodesageError(f"{file} is not JSON ({error}): copy it again") from None
     if not isinstance(value, kind):

@@ -67,12 +67,16 @@ class GroupTask:
 
 @dataclass(frozen=True, slots=True)
 class CloneTask:
-    """Pairs of code that do the same, or not. `pairs`: rows in `texts`. The threshold comes from the validation pairs."""
+    """Pairs of code that do the same, or not: two rows in `texts`. The threshold comes from the validation pairs.
+
+    `counted`: what is unusual in the data set, such as repeated pairs, for the report.
+    """
 
     name: str
     texts: Sequence[str]
     valid: Sequence[tuple[int, int, bool]]
     test: Sequence[tuple[int, int, bool]]
+    counted: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require(self.name, **{"validation pairs": self.valid, "test pairs": self.test})
@@ -83,8 +87,8 @@ class ClassificationTask:
     """Pieces of code with one label each.
 
     `parts`: "train", "valid" or "test" for each piece, if the data set is split; without parts, figures are of five folds.
-    `counted`: what was left out of the data set and why, for the report. `epochs`: in which the paper trains a classifier,
-    if not in as many as usual.
+    `counted`: what was left out of the data set or is unusual in it, for the report. `epochs`: in which the paper trains a
+    classifier, if not in as many as usual.
     """
 
     name: str
