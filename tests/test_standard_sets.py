@@ -14,7 +14,7 @@ from codesage.classify import training
 from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
-from codesage.evaluate import features, local, models, sets, stage, standard
+from codesage.evaluate import features, local, models, reports, sets, stage, standard
 from codesage.evaluate.commands import evaluate
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
@@ -403,6 +403,53 @@ def test_repeated_rows_and_pairs_are_counted(tmp_path):
         local.codecomplex(tmp_path / "codecomplex")
     lines(tmp_path / "codecomplex/test.jsonl", [{"code": str(i % 9), "label": i % 2} for i in range(10)])
     assert list(local.codecomplex(tmp_path / "codecomplex").counted.values()) == [1, 1]
+
+
+def test_what_is_left_out_or_unusual_is_printed_below_the_tables(tmp_path):
+    write_sets(tmp_path)
+    for language in ("go", "ruby"):
+        with open(tmp_path / f"codenet/{language}_with_func.jsonl", "a") as file:
+            file.write('{"func": "x", "label": "alone", "index": "alone"}\n' if language == "go" else "")
+    with open(tmp_path / "poj104/test.jsonl", "a") as file:
+        file.write('{"code": "x", "label": "alone", "index": "alone"}\n')
+    with open(tmp_path / "bigclonebench/test.txt", "a") as file:
+        file.write("6\t2\t1\n")
+    for language, tasks in (("java", "abc"), ("python", "bcde")):
+        lines(tmp_path / f"mbxp/{language}.jsonl", [{"task": one, "entry_point": "f", "code": f"x = {one}"} for one in tasks])
+    lines(tmp_path / "codecomplex/test.jsonl", [{"code": f"x = {i % 9}", "label": "ab"[i % 2]} for i in range(10)])
+    app = typer.Typer()
+    app.command()(evaluate)
+    done = CliRunner().invoke(app, ["random", "--data", str(tmp_path), "--out", str(tmp_path / "r.json")])
+    assert done.exit_code == 0, done.output
+    notes = [
+        "MBXP, names masked: 3 of 7 queries have no answer and are left out",
+        "CodeNet: 2 of 18 queries have no answer and are left out",
+        "POJ-104: 1 of 5 queries have no answer and are left out",
+        "BigCloneBench: test pairs that are listed again: 1",
+        "CodeComplex: rows with the code of an earlier row: 1",
+        "CodeComplex: rows with the code of an earlier row, with another label: 1",
+        "Runtime error: training programs without an error: 4",
+    ]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert done.stdout.rstrip().split("\n\n")[-len(notes) :] == report["notes"] == notes
+    sizes = report["tasks"]
+    assert (sizes["CodeNet"]["queries"], sizes["POJ-104"]["queries"], sizes["MBXP, names masked"]["queries"]) == (16, 4, 4)
+    known = {"tasks", "queries", "candidates", "texts", "rows", "labels", "validation pairs", "test pairs"}
+    for title, size in sizes.items():  # whatever is counted is printed
+        told = [note for note in notes if note.startswith(title)]
+        assert len(told) == sum(count > 0 for what, count in size.items() if what not in known), title
+
+
+def test_search_by_code_has_a_mean_within_and_one_across_languages():
+    names = [f"{one} to {other}" for one in ("go", "c", "php") for other in ("go", "c", "php")]
+    values = [np.array([1.0, 0.5] if name in ("go to go", "c to c", "php to php") else [0.25]) for name in names]
+    report = reports.Report()
+    report.add("CodeNet", "map", {"m": {"map": 41.67}}, {"m": values}, [reports.Part(name, "") for name in names])
+    assert (
+        "| CodeNet, MAP x 100 | within a language | across languages |\n|---|---:|---:|\n| m | 75.0 | 25.0 |" in report.text()
+    )
+    figures = report.record()["figures"]["CodeNet"]["m"]
+    assert (figures["within a language"], figures["across languages"]) == (75.0, 25.0)
 
 
 LABELLED = {  # the rows of a set, the file that they stand in, and the labels of its task

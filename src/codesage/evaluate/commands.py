@@ -120,6 +120,7 @@ def evaluate(
     }
     for number, (title, group) in enumerate(tasks.items(), 1):
         say(f"{title}: task {number} of {len(tasks)}")
+        report.note(sets.notes(title, group))
         if isinstance(group[0], sets.ClassificationTask):
             report.add(title, "macro F1", _classification(systems, paths, group[0], classifier, device))
         elif isinstance(group[0], sets.RepositoryTask):
@@ -171,7 +172,7 @@ def _search(
     dense_weight: float,
     say: "Callable[[str], None]",
 ) -> None:
-    """Add the figures of search in whole repositories, and what is left out of them."""
+    """Add the figures of search in whole repositories."""
     from codesage.evaluate import reports, repositories, searching
 
     figures, values = searching.compare(
@@ -182,7 +183,7 @@ def _search(
         say=say,
     )
     parts = [reports.Part(one.name, one.digest()) for one in task.searched]
-    report.add(title, searching.METRIC, figures, values, parts, [task.left_out] if task.missing else [])
+    report.add(title, searching.METRIC, figures, values, parts)
 
 
 def _classification(

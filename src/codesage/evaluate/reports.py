@@ -23,6 +23,7 @@ from codesage.evaluate.intervals import bootstrap, chance, interval
 Figures = dict[str, dict[str, dict[str, float]]]  # by task, by system
 Ranks = dict[str, dict[str, list[np.ndarray]]]  # by task, by system: the reciprocal ranks of the queries of each part
 Parts = dict[str, list["Part"]]  # by task
+WITHIN, ACROSS = "within a language", "across languages"
 _MEASURED_WITH = (
     "codesage",
     "numpy",
@@ -60,18 +61,18 @@ class Report:
         figures: dict,
         values: dict | None = None,
         parts: Sequence[Part] = (),
-        notes: Sequence[str] = (),
     ) -> None:
-        """Add a task's figures by system. `values`: by system, those of the queries of each part.
-
-        `notes`: lines that stand below the tables, such as about what is left out.
-        """
+        """Add a task's figures by system. `values`: by system, those of the queries of each part."""
         self._metrics[task] = metric
-        self._notes += notes
         if values is not None:
             self.values[task], self.parts[task] = values, list(parts)
             figures = with_intervals({task: figures}, {task: values})[task]
+            figures = {system: {**figure, **means_by_language(parts, values[system])} for system, figure in figures.items()}
         self._figures[task] = figures
+
+    def note(self, lines: Sequence[str]) -> None:
+        """Add lines that stand below the tables, such as about what is left out."""
+        self._notes += lines
 
     def text(self) -> str:
         """Markdown: a table for each metric, one for each system of a task that has every pair of several languages, notes."""
@@ -81,6 +82,7 @@ class Report:
         ]
         for task, parts in self.parts.items():
             if self._metrics[task] == "map" and len(parts) > 1:
+                tables += [within_and_across(task, self._figures[task])]
                 tables += [
                     f"{task}, {system}: MAP x 100, from the language of a row to that of a column\n\n"
                     + grid([part.name for part in parts], [100 * part.mean() for part in values])
@@ -108,6 +110,24 @@ class Report:
         }
         told = {"figures": ranked, "classification": told["macro F1"], "clones": told["F1"], "parts": parts}
         return told | ({"notes": self._notes} if self._notes else {})
+
+
+def means_by_language(parts: Sequence[Part], values: Sequence[np.ndarray]) -> dict[str, float]:
+    """The mean over the parts within a language ("go to go") and over those across languages, times 100; {} without both."""
+    means: dict[str, list[float]] = {WITHIN: [], ACROSS: []}
+    for part, own in zip(parts, values, strict=True):
+        one, to, other = part.name.partition(" to ")
+        if to:
+            means[WITHIN if one == other else ACROSS].append(float(own.mean()))
+    return {where: round(100 * float(np.mean(own)), 2) for where, own in means.items()} if all(means.values()) else {}
+
+
+def within_and_across(task: str, figures: dict[str, dict[str, float]]) -> str:
+    """Markdown table of the two means that the paper gives for search by code: within a language, and across languages."""
+    lines = [f"| {task}, MAP x 100 | {WITHIN} | {ACROSS} |", "|---|---:|---:|"]
+    return "\n".join(
+        lines + [f"| {system} | {one[WITHIN]:.1f} | {one[ACROSS]:.1f} |" for system, one in figures.items() if WITHIN in one]
+    )
 
 
 def grid(parts: Sequence[str], values: Sequence[float]) -> str:

@@ -143,20 +143,32 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
             "queries about these": sum(len(one.questions) for one in first.repositories if one.name in first.missing),
         }
     searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
+    unanswered = sum(map(_unanswered, searched))
+    listed = sum(len(one.queries) for one in searched if isinstance(one, GroupTask))
     sizes = {
         "tasks": len(group),
-        "queries": sum(len(one.queries) for one in searched),
+        "queries": listed - unanswered if isinstance(first, GroupTask) else sum(len(one.queries) for one in searched),
         "candidates": sum(len(one.candidates) for one in searched),
     }
-    unanswered = sum(one.unanswered for one in searched if isinstance(one, RetrievalTask))
-    if unanswered:
-        sizes["queries without an answer"] = unanswered
-    if isinstance(first, GroupTask):
-        sizes["queries without an answer"] = sum(_unanswered(one) for one in group if isinstance(one, GroupTask))
-    return sizes
+    return sizes | ({"queries without an answer": unanswered} if unanswered or isinstance(first, GroupTask) else {})
 
 
-def _unanswered(task: GroupTask) -> int:
+def notes(title: str, group: Sequence[Task]) -> list[str]:
+    """Lines for the printed report: what is left out of a task or is unusual in its data."""
+    first, size = group[0], _size(group)
+    if isinstance(first, RepositoryTask):
+        return [first.left_out] if first.missing else []
+    if isinstance(first, CloneTask | ClassificationTask):
+        return [f"{title}: {what}: {count:,}" for what, count in first.counted.items()]
+    unanswered = size.get("queries without an answer", 0)
+    listed = size["queries"] + unanswered
+    return [f"{title}: {unanswered:,} of {listed:,} queries have no answer and are left out"] if unanswered else []
+
+
+def _unanswered(task: RetrievalTask | GroupTask) -> int:
+    """Queries that no candidate answers."""
+    if isinstance(task, RetrievalTask):
+        return task.unanswered
     identities: dict[str, set[str]] = {}
     for label, identity in zip(task.candidate_labels, task.candidate_identities, strict=True):
         identities.setdefault(label, set()).add(identity)
