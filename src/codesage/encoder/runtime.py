@@ -41,7 +41,7 @@ Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 
 
 class Embedder:
-    """A loaded model. `width`: of its vectors. `max_tokens`: of code.
+    """A loaded model. `width`: of its vectors. `max_tokens`: of code. `rewrites`: whether texts are put into another form.
 
     Models with equal `fingerprint` give equal vectors, up to the rounding of float32 between batches and processors. With int8
     they do not depend on the batch at all: activations are quantised for a batch as a whole, so each text is one of its own.
@@ -61,6 +61,7 @@ class Embedder:
         self._tokenizer_or_future, self._forward_or_future = tokenizer, forward
         self.folder, self._batch_tokens = folder, batch_tokens
         self.width, self.max_tokens, self.fingerprint = width, max_tokens, fingerprint
+        self.rewrites = True
 
     @property
     def _tokenizer(self) -> tokenizers.Tokenizer:
@@ -76,9 +77,9 @@ class Embedder:
         """Vectors of `texts`: float32 (n, width), rows of unit length, in the given order.
 
         kind: "code", cut at `max_tokens`, or "text" (queries, docstrings), rewritten into the form of documentation
-        (encoder.queries) and cut at 128 tokens. `dims`: keep only this many leading numbers of each vector and scale them to
-        unit length, for models trained for it (Matryoshka losses). ValueError for another kind, or for `dims` outside 1 to
-        width. TypeError when `texts` is a single string. No texts give (0, width).
+        (encoder.queries) unless `rewrites` is off, and cut at 128 tokens. `dims`: keep only this many leading numbers of each
+        vector and scale them to unit length, for models trained for it (Matryoshka losses). ValueError for another kind, or for
+        `dims` outside 1 to width. TypeError when `texts` is a single string. No texts give (0, width).
         """
         return self.encode_ids(self.token_ids(texts, kind=kind), dims=dims)
 
@@ -87,7 +88,7 @@ class Embedder:
         if isinstance(texts, str):
             raise TypeError("texts is one str, expected a list of str: wrap it in [ ]")
         limit = self._limit(kind)
-        if kind == "text":
+        if kind == "text" and self.rewrites:
             texts = list(map(query_form, texts))
         return self._tokenizer.encode(texts, max_tokens=limit)
 

@@ -23,7 +23,10 @@ _HASHED = (".safetensors", ".bin", ".json", ".txt")
 
 
 class SentenceEncoder:
-    """A sentence-transformers model with our `encode`. Texts and code are cut at the model's own length."""
+    """A sentence-transformers model with our `encode`. Texts and code are cut at the model's own length.
+
+    `rewrites`: whether texts are put into another form.
+    """
 
     def __init__(self, folder: Path, *, name: str, device: str | None = None) -> None:
         """`device`: as in torch; None: a GPU if there is one. CodesageError when `folder` holds no such model."""
@@ -38,7 +41,7 @@ class SentenceEncoder:
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CodesageError(f"{folder} is not a sentence-transformers model ({reason})") from None
-        self.name, self.folder = name, folder
+        self.name, self.folder, self.rewrites = name, folder, True
 
     @property
     def fingerprint(self) -> str:
@@ -69,10 +72,10 @@ class SentenceEncoder:
         ]
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
-        """float32 (n, width), rows of unit length. With kind "text", texts are rewritten as for our own models."""
+        """float32 (n, width), rows of unit length. With kind "text" and `rewrites`, texts are rewritten as for our models."""
         import torch
 
-        texts = [sound(query_form(text) if kind == "text" else text) for text in texts]
+        texts = [sound(query_form(text) if kind == "text" and self.rewrites else text) for text in texts]
         exact_on_cpu = self._model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         size = _BATCH if exact_on_cpu else _FAST_BATCH
         return self._model.encode(texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False)

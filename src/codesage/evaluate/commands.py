@@ -73,6 +73,13 @@ _KeepLanguage = Annotated[
         help="Compare code across languages by plain cosine, as published, without removing the language from the vectors."
     ),
 ]
+_AsPublished = Annotated[
+    bool,
+    typer.Option(
+        help="As in the paper's evaluation: queries as typed, one space between the words of text and of code, and "
+        "--keep-language.",
+    ),
+]
 _DenseWeight = Annotated[
     float,
     typer.Option(help="Weight of the vectors in the fusion; full text has 1. Default: that of search."),
@@ -91,6 +98,7 @@ def evaluate(
     dense_weight: _DenseWeight = DENSE_WEIGHT,
     classifier: _ClassifierKind = Classifier.exact,
     keep_language: _KeepLanguage = False,
+    as_published: _AsPublished = False,
     width: _Width = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
@@ -106,10 +114,11 @@ def evaluate(
     _check_outputs(out, plots)
     paths = _named(models)
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
+    tasks = sets.as_published(tasks) if as_published else tasks
     before, parts_before = ({}, {}) if against is None else reports.read_ranks(against)
     loaded = {
         name: stage.CachedEncoder(
-            encoders.load(path, precision=precision, device=device),
+            encoders.load(path, precision=precision, device=device, as_typed=as_published),
             progress=lambda texts, name=name: say(f"{name}: encoding {texts:,} texts"),
         )
         for name, path in paths.items()
@@ -126,7 +135,7 @@ def evaluate(
         elif isinstance(group[0], sets.RepositoryTask):
             _search(report, title, group[0], systems, dense_weight, say)
         else:
-            _compare(report, title, group, systems, dense_weight, centred=not keep_language)
+            _compare(report, title, group, systems, dense_weight, centred=not (keep_language or as_published))
     typer.echo(report.text())
     if against is not None:
         changed = reports.changed(report.parts, parts_before)
@@ -136,7 +145,8 @@ def evaluate(
         "device": device,
         "dense_weight": dense_weight,
         "classifier": classifier.value,
-        "keep_language": keep_language,
+        "keep_language": keep_language or as_published,
+        "as_published": as_published,
         "tasks": sets.sizes(tasks),
         **report.record(),
         "encoding": {name: one.facts() for name, one in systems.items()},

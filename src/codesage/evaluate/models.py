@@ -5,6 +5,7 @@ In: a folder, or the name of a baseline. Out: an encoder of texts.
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codesage.artifacts import sha256_of
 from codesage.encoder import runtime, sentence
@@ -12,15 +13,24 @@ from codesage.encoder.config import load_config
 from codesage.encoder.folders import BUNDLED
 from codesage.evaluate.features import EncodesTexts
 
+if TYPE_CHECKING:
+    from codesage.evaluate.stage import StaticEncoder
+
 STATIC = "static"  # the token vectors of the bundled model, without context
 RANDOM = "random"  # the bundled model's size and tokenizer, with random weights
 
 
-def load(path: str, *, precision: str = "auto", device: str = "cpu") -> EncodesTexts:
+def load(path: str, *, precision: str = "auto", device: str = "cpu", as_typed: bool = False) -> EncodesTexts:
     """The encoder at `path`: a CodeSage folder, "default", "static", "random", "minilm", or a sentence-transformers folder.
 
-    CodesageError as in `runtime.load` and `sentence.load`.
+    `as_typed`: encode queries as they are, without another form. CodesageError as in `runtime.load` and `sentence.load`.
     """
+    encoder = _loaded(path, precision, device)
+    encoder.rewrites = not as_typed
+    return encoder
+
+
+def _loaded(path: str, precision: str, device: str) -> "runtime.Embedder | sentence.SentenceEncoder | StaticEncoder":
     if is_sentence_encoder(path):
         return sentence.load(path, device=None if device == "auto" else device)
     if path == STATIC:

@@ -5,7 +5,7 @@ from its hub. Out: tasks by title, in the order of the paper's tables.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,18 @@ def _elsewhere(name: str, folder: Path | None, say: Callable[[str], None], downl
         return hubs.fetched(name, say=say)
     except CodesageError as error:
         raise CodesageError(f"{error}; without a network, {by_hand}") from None
+
+
+def as_published(tasks: dict[str, Sequence[Task]]) -> dict[str, Sequence[Task]]:
+    """`tasks` of search with one space between the words of each text and of each code, as the paper prepares them."""
+    return {title: [_spaced(task) for task in group] for title, group in tasks.items()}
+
+
+def _spaced(task: Task) -> Task:
+    if not isinstance(task, RetrievalTask):  # the others are in that form, or are not in the paper
+        return task
+    queries, candidates = ([" ".join(text.split()) for text in side] for side in (task.queries, task.candidates))
+    return replace(task, queries=queries, candidates=candidates)
 
 
 def sizes(tasks: dict[str, Sequence[Task]]) -> dict[str, dict[str, int]]:

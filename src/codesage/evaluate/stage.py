@@ -98,17 +98,22 @@ class Truncated:
 
 
 class StaticEncoder:
-    """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context."""
+    """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context.
+
+    `rewrites`: whether texts are put into another form.
+    """
 
     def __init__(self, encoder: Embedder) -> None:
         statics = statics_of(encoder)
         if statics is None:
             raise CodesageError("static vectors need an encoder with a tokenizer: give a model folder")
         self._statics, self.width, self.fingerprint = statics, statics.width, f"static-{encoder.fingerprint}"
+        self.rewrites = True
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:
         """Like the encoder's own `encode`: float32 (N, 96)."""
-        return self._statics.encode([indexed_words(query_form(text) if kind == "text" else text) for text in texts])
+        rewritten = map(query_form, texts) if kind == "text" and self.rewrites else texts
+        return self._statics.encode(list(map(indexed_words, rewritten)))
 
 
 def vectors(encoder: EncodesTexts, task: RetrievalTask | GroupTask, *, centred: bool = True) -> tuple[np.ndarray, np.ndarray]:
