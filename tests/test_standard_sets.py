@@ -1,5 +1,6 @@
 """Standard data sets in their published layouts, the published preparation of code, and the resulting figures."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -15,8 +16,20 @@ from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.encoder.queries import query_form
-from codesage.evaluate import features, local, models, reports, sets, stage, standard
-from codesage.evaluate.commands import evaluate
+from codesage.evaluate import (
+    features,
+    intervals,
+    local,
+    models,
+    packages,
+    reports,
+    repositories,
+    searching,
+    sets,
+    stage,
+    standard,
+)
+from codesage.evaluate.commands import Classifier, _seeds, evaluate
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
 
@@ -581,8 +594,42 @@ def test_a_vector_that_is_not_finite_ends_every_task():
         stage.classification({"m": Given(vectors)}, ClassificationTask("x", ["a", "b"] * 9, ["1", "2"] * 9))
     with pytest.raises(CodesageError, match="m gives 1 of 2 texts a vector that is not finite"):
         stage.clone_detection({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
-    with pytest.raises(CodesageError, match="gives 1 of 2 texts a vector that is not finite"):
-        stage.CachedEncoder(Given(vectors)).encode(["a", "b", "a"], kind="code")
+    with pytest.raises(CodesageError, match="^mine gives 1 of 2 texts a vector that is not finite"):
+        stage.CachedEncoder(Given(vectors), "mine").encode(["a", "b", "a"], kind="code")
+
+
+@pytest.mark.parametrize("task", ["cosqa", "poj104", "bigclonebench", "defect"])
+def test_the_model_with_a_vector_that_is_not_finite_is_named(data, monkeypatch, task):
+    """Of two models, in each kind of task."""
+    load = models.load
+
+    def broken(path, **choices):
+        encoder = load("static", **choices)
+        if path == "broken":
+            encoder.encode = lambda texts, kind: np.full((len(texts), 8), np.nan)
+        return encoder
+
+    monkeypatch.setattr(models, "load", broken)
+    app = typer.Typer()
+    app.command()(evaluate)
+    done = CliRunner().invoke(app, ["static", "second=broken", "--data", str(data), "--task", task])
+    assert str(done.exception).startswith("second gives ") and "train or export it again" in str(done.exception)
+
+
+def test_the_report_has_the_seed_of_every_draw(data, tmp_path):
+    app = typer.Typer()
+    app.command()(evaluate)
+    done = CliRunner().invoke(app, ["static", "--data", str(data), "--task", "poj104", "--out", str(tmp_path / "r.json")])
+    assert done.exit_code == 0, done.output
+    seeds = json.loads((tmp_path / "r.json").read_text())["seeds"]
+    assert seeds == {"bootstrap": 0, "folds": 0, "sampling": 0, "random weights": 0}
+    three = [0, 1, 2]
+    assert _seeds(Classifier.frozen) == _seeds(Classifier.finetuned) == seeds | {"classifier": three, "folds": three}
+    for module in (intervals, local, packages, standard, stage, repositories, searching):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            given = inspect.signature(function).parameters.get("seed")
+            if given is not None and function.__module__ == module.__name__ and given.default is not given.empty:
+                assert "seed: int = SEED" in inspect.getsource(function), name  # so that the report cannot say another one
 
 
 def test_models_are_told_apart_by_their_folders(tmp_path):

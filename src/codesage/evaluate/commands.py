@@ -119,6 +119,7 @@ def evaluate(
     loaded = {
         name: stage.CachedEncoder(
             encoders.load(path, precision=precision, device=device, as_typed=as_published),
+            name,
             progress=lambda texts, name=name: say(f"{name}: encoding {texts:,} texts"),
         )
         for name, path in paths.items()
@@ -147,6 +148,7 @@ def evaluate(
         "classifier": classifier.value,
         "keep_language": keep_language or as_published,
         "as_published": as_published,
+        "seeds": _seeds(classifier),
         "tasks": sets.sizes(tasks),
         **report.record(),
         "encoding": {name: one.facts() for name, one in systems.items()},
@@ -220,6 +222,19 @@ def _classification(
         encoder = weights.load_encoder(folder).to(runtime.device_of(device, folder, "torch"))
         figures[name] = training.trained(encoder, ids, task.labels, task.parts, protocol).figures()
     return figures
+
+
+def _seeds(classifier: Classifier) -> dict[str, int | list[int]]:
+    """For the report: of every draw by chance."""
+    from codesage.evaluate.tasks import SEED
+
+    seeds: dict[str, int | list[int]] = dict.fromkeys(("bootstrap", "folds", "sampling", "random weights"), SEED)
+    if classifier == Classifier.exact:
+        return seeds
+    from codesage.classify import training
+
+    protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
+    return seeds | {"classifier": list(range(protocol.seeds)), "folds": list(range(protocol.seeds))}
 
 
 def _check_outputs(out: Path | None, plots: Path | None) -> None:

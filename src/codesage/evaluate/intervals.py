@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from codesage.evaluate.tasks import SEED
+
 SAMPLES = 1000
 _BLOCK = 1 << 22  # draws in memory at a time
 
 
-def bootstrap(values: Sequence[np.ndarray], *, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+def bootstrap(values: Sequence[np.ndarray], *, samples: int = SAMPLES, seed: int = SEED) -> np.ndarray:
     """The mean over tasks of resampled means, float64 (S,). `values`: one array per task, with one value per query."""
     total_S = np.zeros(samples)
     for number, own in enumerate(values):

@@ -12,6 +12,7 @@ from codesage.encoder import runtime, sentence
 from codesage.encoder.config import load_config
 from codesage.encoder.folders import BUNDLED
 from codesage.evaluate.features import EncodesTexts
+from codesage.evaluate.tasks import SEED
 
 if TYPE_CHECKING:
     from codesage.evaluate.stage import StaticEncoder
@@ -66,7 +67,7 @@ def _random(device: str) -> runtime.Embedder:
 
     config = load_config(BUNDLED)
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(SEED)
         encoder = Encoder(config).eval().to(device)
     longest = min(runtime.CODE_TOKENS, config.max_position_embeddings)
     return runtime.Embedder(

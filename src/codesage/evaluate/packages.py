@@ -12,14 +12,14 @@ import numpy as np
 
 from codesage.corpus.read import read_documents, read_pairs
 from codesage.errors import CodesageError
-from codesage.evaluate.tasks import RetrievalTask
+from codesage.evaluate.tasks import SEED, RetrievalTask
 from codesage.records import Document
 from codesage.syntax import ParseRefused, functions, parse
 
 QUERIES = 200  # of a package, at most
 
 
-def held_out_packages(corpus: Path | str, *, queries: int = QUERIES, seed: int = 0) -> list[RetrievalTask]:
+def held_out_packages(corpus: Path | str, *, queries: int = QUERIES, seed: int = SEED) -> list[RetrievalTask]:
     """A task for each held-out package, with `queries` of its distinct texts at most, drawn by chance.
 
     Queries whose function is among no candidates are counted as `unanswered`, as where a text describes several functions.

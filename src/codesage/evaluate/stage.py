@@ -20,7 +20,7 @@ from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.evaluate.features import K1, B, EncodesTexts, checked, features_of
 from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, ranks, reciprocal_ranks
-from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.evaluate.tasks import SEED, ClassificationTask, CloneTask, GroupTask, RetrievalTask
 from codesage.records import Encoder
 from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.statics import statics_of
@@ -40,9 +40,11 @@ class CachedEncoder:
     `texts`: how many were encoded. `seconds`: how long that took. `width`: of the vectors, once there are some.
     """
 
-    def __init__(self, encoder: EncodesTexts, *, progress: Callable[[int], None] = lambda texts: None) -> None:
-        """`progress` is called with the number of texts before they are encoded."""
-        self._encoder, self._known, self._progress = encoder, {}, progress
+    def __init__(
+        self, encoder: EncodesTexts, name: str = "the model", *, progress: Callable[[int], None] = lambda texts: None
+    ) -> None:
+        """`name`: for messages. `progress` is called with the number of texts before they are encoded."""
+        self._encoder, self._name, self._known, self._progress = encoder, name, {}, progress
         self.texts, self.seconds, self.width = 0, 0.0, 0
 
     def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
@@ -51,7 +53,7 @@ class CachedEncoder:
         if new:
             self._progress(len(new))
             started = time.perf_counter()
-            vectors = checked(self._encoder.encode(new, kind=kind), "the model")
+            vectors = checked(self._encoder.encode(new, kind=kind), self._name)
             self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
             self.width = vectors.shape[1]
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
@@ -304,7 +306,7 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
 
 
 def classification(
-    models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0
+    models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = SEED
 ) -> dict[str, dict[str, float]]:
     """By system: macro F1 and accuracy of a linear head on frozen features, times 100: the exact minimum of its loss.
 

@@ -28,7 +28,7 @@ from codesage.evaluate.rows import (
     require,
     unique,
 )
-from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.evaluate.tasks import SEED, ClassificationTask, CloneTask, GroupTask, RetrievalTask
 
 _CODE, _LABEL = ("code", "func", "src"), ("label", "target", "complexity", "target_label")
 _PARTS = ("train", "valid", "test")
@@ -129,7 +129,7 @@ def defect(folder: Path) -> ClassificationTask:
     return _counting(ClassificationTask("Defect", texts, [labels[row] for row in rows], parts))
 
 
-def runtime_error(folder: Path, *, seed: int = 0) -> ClassificationTask:
+def runtime_error(folder: Path, *, seed: int = SEED) -> ClassificationTask:
     """Runtime errors of Python programs (29 labels): `train`, `valid` and `test` as JSON lines, "_balanced" or not.
 
     Training programs without an error are as many as those with one at most; the others are left out and counted. Their label

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 
+SEED = 0  # of every draw: folds, samples of queries and rows, resamples, random weights
+
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
