@@ -6,6 +6,7 @@ A Python block runs, one process for each file. A block below `<!-- not run: rea
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -151,6 +152,18 @@ def named_in(module):
     nodes = ast.parse(Path(path).read_text()).body
     imported = {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
     return imported | {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+
+def test_pages_round_the_mean_over_repositories_in_one_way():
+    """From the figures of the repositories: their mean is recorded with four digits, and rounding it again may go up."""
+    record = json.loads((ROOT / "benchmarks/results/2026-11-29-repository-search.json").read_text(encoding="utf-8"))
+    systems = [(one["all"], one["published"]["semble"]) for one in record["repositories"].values()]
+    ours, semble = (f"{sum(column) / len(column):.3f}" for column in zip(*systems, strict=True))
+    pages = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/search.md", "docs/benchmarks.md")}
+    for page, text in pages.items():
+        assert set(re.findall(r"(?:NDCG@10 |`default` )(0\.8\d+)", text)) == {ours}, page
+        assert set(re.findall(r"semble (0\.\d+), as published", text)) <= {semble}, page
+    assert f"| **mean** | | | **{ours}** | {semble} |" in pages["docs/benchmarks.md"]
 
 
 def test_one_version_in_one_place():

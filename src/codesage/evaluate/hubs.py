@@ -1,8 +1,8 @@
 """Download the standard data sets, and convert their files into the layouts that the loaders read.
 
 In: the name of a data set. Out: a folder in the user's cache, an artifact of kind "benchmark". It is complete or does not
-exist. Files are pinned: by a commit and git's object id, by a SHA-256, or by a commit of the hub and a number of rows. Data
-sets keep the licences of their authors.
+exist. Files are pinned by a commit and git's object id, by a SHA-256, by a commit of the hub and a number of rows, or by a
+version in the address. POJ-104 has a number of rows only. Data sets keep the licences of their authors.
 """
 
 import gzip
