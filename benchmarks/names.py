@@ -37,6 +37,7 @@ from codesage.corpus.tokens.tokenised import sample
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_of
 from codesage.names import filler, joint, propose
+from codesage.names.others import Others
 from codesage.names.propose import Proposer, Settings
 from codesage.names.surroundings import Occurrences, tokens_of, without_comments
 from codesage.names.units import FileUnits, is_placeholder, units
@@ -130,10 +131,9 @@ def proposed(proposer: Proposer, drawn: list[tuple], *, alone: bool = False) -> 
     for tree, rows in by_file(drawn):
         file_units, numbers, tokens = rows[0][1], [number for *_, number in rows], tokens_of(tree)
         if alone and table is not None:
+            others = Others(file_units.units)
             around = [Occurrences(tokens, file_units.units[number]) for number in numbers]
-            every = [
-                joint.ranked(table, joint.candidates(table, one, file_units.units), tree.language, alone=True) for one in around
-            ]
+            every = [joint.ranked(table, joint.candidates(table, one, others), tree.language, alone=True) for one in around]
         else:
             text = Text(tree.source, file_units.units, file_units.names, proposer.filler.tokenizer)
             every = proposer.every(text, tokens, numbers, file_units.units)

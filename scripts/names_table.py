@@ -32,6 +32,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.names import filler, joint
 from codesage.names.derived import suggested
+from codesage.names.others import Others
 from codesage.names.propose import Proposer, Settings
 from codesage.names.surroundings import Occurrences, features, tokens_of
 from codesage.names.table import FILE, Table, group_of, load, save
@@ -97,10 +98,11 @@ def examples(args: argparse.Namespace) -> None:
     rows = []
     for path, language, package, tree in documents(chosen(args.corpus, args.files, args.seed)):
         file_units, tokens = units(tree), tokens_of(tree)
+        others = Others(file_units.units)
         for place, number in enumerate(told(file_units, path, _UNITS)):
             unit = file_units.units[number]
             around = Occurrences(tokens, unit)
-            rules = suggested(around, file_units.units) if place < _RULED else None
+            rules = suggested(around, others) if place < _RULED else None
             rows.append((language, unit.kind, unit.name, package, np.array(features(around), np.uint32), rules))
     args.out.write_bytes(pickle.dumps(rows, protocol=5))
     print(f"{args.out}: {len(rows):,} names")

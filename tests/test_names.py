@@ -418,7 +418,7 @@ def test_a_model_after_stage_two_is_refused(model, tmp_path):
 def test_identifiers_beyond_the_most_are_counted(tmp_path, monkeypatch, model):
     file = tmp_path / "many.py"
     file.write_text("".join(f"v{number} = 1\n" for number in range(5_000)))
-    monkeypatch.setattr(run, "propose", lambda proposer, tree, file_units, chosen: [])
+    monkeypatch.setattr(run, "propose", lambda proposer, tree, file_units, chosen, progress: [])
     notes = []
     done = run.propose_file(file, run.Options(model=model), notice=notes.append)
     assert notes == ["4,800 of 5,000 identifiers keep their names: raise --most to name more"] and done.proposals == ()
@@ -431,7 +431,9 @@ def test_code_in_one_long_line_is_named(tmp_path, monkeypatch, model):
     monkeypatch.setattr(
         run,
         "propose",
-        lambda proposer, tree, file_units, chosen: [Proposal(file_units.units[one], f"x{one}", 1.0) for one in chosen],
+        lambda proposer, tree, file_units, chosen, progress: [
+            Proposal(file_units.units[one], f"x{one}", 1.0) for one in chosen
+        ],
     )
     done = run.propose_file(file, run.Options(model=model, most=20_000))
     assert done.renamed() == code.replace("a", "x").replace("vxr", "var")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from codesage import CodesageError, syntax
 from codesage.languages import LANGUAGES
 from codesage.names import joint, propose, run, table
 from codesage.names.derived import plural, singular, suggested, written
+from codesage.names.filler import Filler
+from codesage.names.others import Others
 from codesage.names.surroundings import HOLE, Occurrences, features, tokens_of, without_comments
 from codesage.names.units import KINDS, units
 
@@ -75,7 +78,8 @@ def seen(text, language):
     tree = syntax.parse(text, language)
     file_units, tokens = units(tree), tokens_of(tree)
     around = [Occurrences(tokens, unit) for unit in file_units.units]
-    return [(one.unit.name, features(one), suggested(one, file_units.units)) for one in around], file_units
+    others = Others(file_units.units)
+    return [(one.unit.name, features(one), suggested(one, others)) for one in around], file_units
 
 
 @pytest.mark.parametrize("language", FILES)
@@ -225,7 +229,7 @@ def test_the_joint_score_is_a_probability_and_follows_table_and_file():
     file_units, tokens = units(tree), tokens_of(tree)
     number = next(number for number, unit in enumerate(file_units.units) if unit.name == "size")
     around = Occurrences(tokens, file_units.units[number])
-    one = joint.candidates(small(), around, file_units.units, ["further", "print", "t"])
+    one = joint.candidates(small(), around, Others(file_units.units), ["further", "print", "t"])
     ranked = joint.ranked(small(), one, "python", alone=True)
     assert sum(np.exp(score) for _, score in ranked) == pytest.approx(1)
     assert ranked[0][0] == "size"  # options["size"]: the rule is mostly right
@@ -241,9 +245,9 @@ def test_names_that_were_given_are_seen_by_the_others():
     unit = {one.name: one for one in file_units.units}
     for name in "abc":
         tokens.show(unit[name], HOLE)
-    assert "user" not in suggested(Occurrences(tokens, unit["c"]), ())
+    assert "user" not in suggested(Occurrences(tokens, unit["c"]), Others(()))
     tokens.show(unit["b"], "users")
-    assert "loop one snake" in suggested(Occurrences(tokens, unit["c"]), ())["user"]
+    assert "loop one snake" in suggested(Occurrences(tokens, unit["c"]), Others(()))["user"]
 
 
 def test_what_ships_names_a_minified_file(tmp_path):
@@ -271,3 +275,63 @@ def test_a_model_without_its_tokenizer_takes_the_bundled_one_if_it_is_the_same(t
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CodesageError, match="the bundled one is another"):
         filler.load(copy)
+
+
+class Letters:
+    """A tokenizer with a token for each character."""
+
+    mask_id, end_id, pad_id, vocab_size = 126, 125, 124, 127
+
+    def encode_pieces(self, pieces):
+        return [[ord(letter) for letter in piece] for piece in pieces]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def blank(value=0.0):
+    """A model that finds all letters alike, or whose weights are all `value`."""
+    weights = np.full((Letters.vocab_size, 1), value, np.float32)
+    return Filler(Letters(), lambda windows, rows_M: np.ones((len(rows_M), 1), np.float32), weights, max_tokens=64)
+
+
+def calls_for(text, language):
+    """How many functions are called, those of C included, to name everything in a file."""
+    tree, calls = syntax.parse(text, language), 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    file_units, proposer = units(tree), propose.Proposer(blank(), propose.Settings(), small())
+    sys.setprofile(count)
+    try:
+        named = propose.propose(proposer, tree, file_units, range(len(file_units.units)))
+    finally:
+        sys.setprofile(None)
+    assert len(named) == len(file_units.units)
+    return calls
+
+
+MANY = {  # a part that is repeated, with a number in it
+    "variables of a file": ("python", "{}", "v{0} = load(v{0}, w)\n"),
+    "variables of a function": ("javascript", "function f(p) {{ {} }}", "var v{0} = p.load(v{0});\n"),
+    "equal parameters": ("javascript", "{}", "function go{0}(e, t) {{ return e(t) }}\n"),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_the_work_grows_as_the_number_of_names(what):
+    language, frame, part = MANY[what]
+    one, four = (
+        calls_for(frame.format("".join(part.format(number) for number in range(size))), language) for size in (100, 400)
+    )
+    assert four < 5.5 * one
+
+
+def test_progress_ends_with_all_names_and_never_falls():
+    tree, told = syntax.parse("".join(f"v{number} = 1\n" for number in range(40)), "python"), []
+    proposer = propose.Proposer(blank(), propose.Settings(), small())
+    propose.propose(proposer, tree, units(tree), range(40), progress=lambda done, total: told.append((done, total)))
+    done = [one for one, _ in told]
+    assert done == sorted(done) and told[-1] == (40, 40) and {total for _, total in told} == {40} and 10 in done

@@ -1,6 +1,9 @@
 """`codesage names`: names for identifiers of obfuscated or badly named code."""
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +38,8 @@ def names(
     from codesage.names import run
 
     options = run.Options(tuple(only or ()), every, most, least, beam, language, model, device)
-    done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True))
+    with _progress() as progress:
+        done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True), progress=progress)
     if diff or write or out is not None:
         text = done.renamed()
         if diff:
@@ -49,3 +53,20 @@ def names(
             typer.echo(json.dumps(row, ensure_ascii=False))
     else:
         typer.echo(done.table())
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how many identifiers have a name: a bar on a terminal, else a line every few seconds."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        from codesage.search.refresh import Lines
+
+        yield Lines("naming", "identifiers")
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("naming identifiers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

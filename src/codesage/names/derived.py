@@ -6,10 +6,10 @@ an argument is passed to, ...), and what is made of its words (all of them, the 
 in the way that names of the kind are written in the language. How often each rule is right is learned (scripts/names_table.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from codesage.names.others import Others
 from codesage.names.surroundings import BREAK, DOTS, END, HOLE, TEXT, Occurrences
-from codesage.names.units import Unit
 from codesage.words import split_words
 
 _CAMEL, _SNAKE, _UPPER, _FIELD = "camel", "snake", "upper", "field"  # userName, user_name, UserName, _userName
@@ -29,17 +29,16 @@ _NO_TYPE = frozenset(
     "return new throw else case in of await yield not and or is as if while const let var val final static function def class "
     "func public private protected goto async delete typeof struct enum type import from global out ref".split()
 )
-_MOST_OTHERS = 24  # names of other units that are suggested
 
 Source = tuple[str, str]  # a rule's source, and the identifier that it found
 
 
-def suggested(around: Occurrences, units: Iterable[Unit]) -> dict[str, list[str]]:
-    """Names for the unit that is hidden, each with the rules that gave it; `units`: all of the file."""
+def suggested(around: Occurrences, others: Others) -> dict[str, list[str]]:
+    """Names for the unit that is hidden, each with the rules that gave it; `others`: the units of the file."""
     suggestions: dict[str, list[str]] = {}
     language, kind = around.tokens.language, around.unit.kind
-    functions, classes, others = _STYLES[language]
-    styles = functions if kind == "function" else classes if kind == "class" else others
+    functions, classes, remaining = _STYLES[language]
+    styles = functions if kind == "function" else classes if kind == "class" else remaining
     sources = dict.fromkeys(source for place in around.places for source in _sources(around, place))
     if kind == "function":
         sources.update(dict.fromkeys(_of_function(around)))
@@ -48,24 +47,10 @@ def suggested(around: Occurrences, units: Iterable[Unit]) -> dict[str, list[str]
             rules = suggestions.setdefault(name, [])
             if (rule := f"{source} {shape}") not in rules:
                 rules.append(rule)
-    for rule, name in _others(around.unit, units):
-        suggestions.setdefault(name, []).append(rule)
+    for one in others.of(around.unit):
+        rule = f"other {min(one.same, 3)} {min(one.every, 3)} {'seen' if one.seen else 'apart'}"
+        suggestions.setdefault(one.name, []).append(rule)
     return {name: rules for name, rules in suggestions.items() if name not in around.tokens.words and name.isidentifier()}
-
-
-def _others(unit: Unit, units: Iterable[Unit]) -> Iterator[tuple[str, str]]:
-    """The names of other units, the most frequent first, as rules: how often of the same kind, how often, and where."""
-    counts: dict[str, list[int]] = {}
-    for other in units:
-        if not other.name or (other.name == unit.name and other.scope == unit.scope):  # hidden too, or itself
-            continue
-        entry = counts.setdefault(other.name, [0, 0, 0])
-        entry[0] += other.kind == unit.kind
-        entry[1] += 1
-        entry[2] |= other.scope[0] < unit.scope[1] and unit.scope[0] < other.scope[1]
-    ranked = sorted(counts.items(), key=lambda one: (-one[1][0], -one[1][1]))[:_MOST_OTHERS]
-    for name, (same, every, seen) in ranked:
-        yield f"other {min(same, 3)} {min(every, 3)} {'seen' if seen else 'apart'}", name
 
 
 def _sources(around: Occurrences, place: int) -> Iterator[Source]:
@@ -239,7 +224,7 @@ def _passed(around: Occurrences, place: int) -> Iterator[Source]:
         yield "callee", called[-1]
     bracket = around.tokens.opened[place]
     own = around.tokens.defined[bracket] == bracket - 1
-    for other in around.calls.get(called[-1], ())[:8]:
+    for other in around.tokens.places.calls.get(called[-1], ())[:8]:
         if other == bracket:
             continue
         text = _argument(around, other, number)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codesage.names.derived import suggested
-from codesage.names.surroundings import DOTS, Occurrences, features
+from codesage.names.others import Others
+from codesage.names.surroundings import Occurrences, features
 from codesage.names.table import NO_RULE, Table
-from codesage.names.units import Unit, is_placeholder
+from codesage.names.units import is_placeholder
 from codesage.words import split_words
 
 _FROM_TABLE, _FROM_FILE = 30, 30  # candidates of each
@@ -34,11 +35,11 @@ class Candidates:
         return np.where(np.arange(WEIGHTS) < _MODEL, self.known_CW, 0.0)
 
 
-def candidates(table: Table, around: Occurrences, units: Iterable[Unit], further: Iterable[str] = ()) -> Candidates:
-    """The candidates for a hidden name: those of the table, of the file, and `further` ones. `units`: all of the file."""
+def candidates(table: Table, around: Occurrences, others: Others, further: Iterable[str] = ()) -> Candidates:
+    """The candidates for a hidden name: those of the table, of the file, and `further` ones."""
     language, kind = around.tokens.language, around.unit.kind
     scores_V = table.log_probabilities(features(around), language, kind)
-    odds = {name: table.odds(given, language, kind) for name, given in suggested(around, units).items()}
+    odds = {name: table.odds(given, language, kind) for name, given in suggested(around, others).items()}
     best = np.argpartition(-scores_V, min(_FROM_TABLE, len(scores_V) - 1))[:_FROM_TABLE]
     listed = [table.names[one] for one in best[np.argsort(-scores_V[best], kind="stable")]]
     listed += sorted(odds, key=lambda name: (-odds[name][0], name))[:_FROM_FILE]
@@ -52,7 +53,7 @@ def described(
 ) -> np.ndarray:
     """What the score knows of names without the model, float64 (C, WEIGHTS)."""
     known_CW = np.zeros((len(names), WEIGHTS))
-    bare, dotted = _visible(around)
+    places = around.tokens.places
     for row, name in enumerate(names):
         place = table.places.get(name, -1)
         given = [*odds.get(name, ()), NO_RULE, NO_RULE][:2]
@@ -62,23 +63,12 @@ def described(
             given[0],
             given[1],
             name not in odds,
-            name in bare,
-            name in dotted,
+            around.inside(places.bare.get(name, ())),
+            around.inside(places.dotted.get(name, ())),
             len(split_words(name)),
             len(name) == 1,
         )
     return known_CW
-
-
-def _visible(around: Occurrences) -> tuple[set[str], set[str]]:
-    """The words that stand in the scope of the unit, alone and after a dot."""
-    tokens, (low, high) = around.tokens, around.unit.scope
-    bare, dotted = set(), set()
-    for place in range(tokens.after(low), tokens.after(high)):
-        text = tokens.texts[place]
-        if place not in around.hidden and text.isidentifier():
-            (dotted if place and tokens.texts[place - 1] in DOTS else bare).add(text)
-    return bare, dotted
 
 
 def with_model(candidates: Candidates, ids: Sequence[Sequence[int]], by_length: Mapping[int, np.ndarray]) -> Candidates:

@@ -9,7 +9,8 @@ others. Two units with overlapping scopes never get the same name. A name is nev
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from codesage.names import beam, filler, joint, table
 from codesage.names.filler import Filler
+from codesage.names.others import Others
 from codesage.names.surroundings import HOLE, Occurrences, Tokens, tokens_of
 from codesage.names.table import Table
 from codesage.names.units import FileUnits, Unit, is_placeholder
@@ -28,6 +30,7 @@ from codesage.tokenizer import Tokenizer
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _CASED = {"go", "ruby"}  # a capital letter makes a name an exported one, or a constant
+_AT_ONCE = 256  # names that the model judges before the next ones, so that memory does not grow with their number
 _FEW = 8  # names that are left are all filled at once
 _LENGTHS = 3  # sub-tokens of a name that the table and the model judge together
 _FEW_HOLES = 4  # of a window that are asked for then
@@ -63,26 +66,30 @@ class Proposer:
         self.filler, self.settings, self.table = filler, settings or Settings(), names
         self._first_V, self._later_V = name_tokens(filler.tokenizer)
 
-    def every(self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit]) -> list[list[tuple[str, float]]]:
+    def every(
+        self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit]
+    ) -> Iterator[list[tuple[str, float]]]:
         """Names for each unit `units[number]` and their scores, best first: log-probabilities where there is a table.
 
         Without a table, those of `candidates`.
         """
         if self.table is None:
-            return [self.candidates(text, number) for number in numbers]
-        judged = self.judged(text, tokens, numbers, units, self.table)
-        return [joint.ranked(self.table, one, tokens.language) for one in judged]
+            yield from (self.candidates(text, number) for number in numbers)
+        else:
+            judged = self.judged(text, tokens, numbers, units, self.table)
+            yield from (joint.ranked(self.table, one, tokens.language) for one in judged)
 
     def judged(
         self, text: Text, tokens: Tokens, numbers: Sequence[int], units: Sequence[Unit], names: Table
-    ) -> list[joint.Candidates]:
+    ) -> Iterator[joint.Candidates]:
         """Candidates for each unit `units[number]`, hidden alone, with what the table, the file and the model say of them."""
-        judgements = []
-        for number, by_length in zip(numbers, self._by_length(text, numbers), strict=True):
-            further = self._likely(by_length)
-            one = joint.candidates(names, Occurrences(tokens, units[number]), units, further)
-            judgements.append(joint.with_model(one, self.filler.tokenizer.encode_pieces(one.names), by_length))
-        return judgements
+        others = Others(units)
+        for start in range(0, len(numbers), _AT_ONCE):
+            part = numbers[start : start + _AT_ONCE]
+            for number, by_length in zip(part, self._by_length(text, part), strict=True):
+                further = self._likely(by_length)
+                one = joint.candidates(names, Occurrences(tokens, units[number]), others, further)
+                yield joint.with_model(one, self.filler.tokenizer.encode_pieces(one.names), by_length)
 
     def _by_length(self, text: Text, numbers: Sequence[int]) -> list[dict[int, np.ndarray]]:
         """Of each unit, by the number of sub-tokens, their log-probabilities when all of them are hidden: (k, V)."""
@@ -165,9 +172,13 @@ def propose(
     file_units: FileUnits,
     chosen: Sequence[int],
     *,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Proposal]:
-    """A proposal for each unit in `chosen` (numbers of units), in order. `progress` is called with the number of units done."""
+    """A proposal for each unit in `chosen` (numbers of units), in order.
+
+    `progress` is called with the number of units done and of all. To judge half of what is left is half of the work that is
+    left, so two units that are judged count as one that is done.
+    """
     text = Text(tree.source, file_units.units, file_units.names, proposer.filler.tokenizer)
     tokens, shown = tokens_of(tree), list(file_units.units)
     names = Names(tree, file_units.units)
@@ -181,13 +192,16 @@ def propose(
         show(unit, "")
     left, done = list(chosen), {}
     while left:
-        scored = dict(zip(left, proposer.every(text, tokens, left, shown), strict=True))
+        scored = {}
+        for unit, candidates in zip(left, proposer.every(text, tokens, left, shown), strict=True):
+            scored[unit] = candidates
+            progress(len(done) + len(scored) // 2, len(chosen))
         ranked = sorted(left, key=lambda unit: -max((score for _, score in scored[unit]), default=-math.inf))
         for unit in ranked[: len(ranked) if len(ranked) <= _FEW else (len(ranked) + 1) // 2]:
             done[unit] = _chosen(names, unit, file_units.units[unit], scored[unit])
             show(unit, done[unit].name or file_units.units[unit].name)
         left = [unit for unit in left if unit not in done]
-        progress(len(done))
+    progress(len(done), len(chosen))
     return [done[unit] for unit in chosen]
 
 
@@ -205,7 +219,7 @@ class Names:
 
     def __init__(self, tree: SourceTree, units: Sequence[Unit]) -> None:
         self._units, self._language = units, tree.language
-        self._given: dict[str, list[int]] = {}
+        self._given: dict[str, list[tuple[int, int, int]]] = {}  # scopes, in order and apart, and the units
         self._places: dict[str, list[int]] = {}
         for word in re.finditer(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*", tree.source):
             self._places.setdefault(word.group().decode("utf-8", "replace"), []).append(word.start())
@@ -218,14 +232,15 @@ class Names:
         if self._language in _CASED and name[0].isupper() != unit.name[0].isupper():
             return False
         low, high = unit.scope
-        if name != unit.name and any(low <= place < high for place in self._places.get(name, ())):
+        places = self._places.get(name, [])
+        first = bisect_left(places, low)
+        if name != unit.name and first < len(places) and places[first] < high:
             return False
-        return all(_apart(unit.scope, self._units[other].scope) for other in self._given.get(name, ()) if other != number)
+        given = self._given.get(name, [])
+        after = bisect_left(given, (low, high, number))
+        beside = given[max(0, after - 1) : after + 1]
+        return all(other == number or end <= low or high <= start for start, end, other in beside)
 
     def take(self, number: int, name: str) -> None:
-        """Give the name to the unit."""
-        self._given.setdefault(name, []).append(number)
-
-
-def _apart(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[1] <= other[0] or other[1] <= one[0]
+        """Give the name, which is free for it, to the unit."""
+        insort(self._given.setdefault(name, []), (*self._units[number].scope, number))

@@ -6,7 +6,9 @@ In: a path and options. Out: proposals, as rows, as a table, as a renamed text o
 import difflib
 import io
 import os
+import re
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,10 +71,10 @@ class Result:
 
     def rows(self) -> list[dict]:
         """One dictionary for each proposal."""
-        source = self.tree.source
+        breaks = [found.start() for found in re.finditer(b"\n", self.tree.source)]
         return [
             {
-                "line": source.count(b"\n", 0, one.unit.spans[0][0]) + 1,
+                "line": bisect_left(breaks, one.unit.spans[0][0]) + 1,
                 "kind": one.unit.kind,
                 "name": one.unit.name,
                 "occurrences": len(one.unit.spans),
@@ -110,8 +112,14 @@ class Result:
         return "\n".join(lines)
 
 
-def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] = lambda line: None) -> Result:
-    """Proposals for `file`. `notice` is called with a line about what is left out.
+def propose_file(
+    file: Path,
+    options: Options,
+    *,
+    notice: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Result:
+    """Proposals for `file`. `notice` is called with a line about what is left out, `progress` as in `propose.propose`.
 
     CodesageError when the file cannot be read or parsed, its language is not one of the nine, it defines no name, or no
     identifier is selected.
@@ -126,7 +134,8 @@ def propose_file(file: Path, options: Options, *, notice: Callable[[str], None] 
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
     proposer = load(options.model, settings, device=options.device)
-    return Result(file, tree, file_units, tuple(propose(proposer, tree, file_units, chosen)), options.least)
+    proposals = propose(proposer, tree, file_units, chosen, progress=progress)
+    return Result(file, tree, file_units, tuple(proposals), options.least)
 
 
 def parsed(file: Path, language: str = "") -> SourceTree:

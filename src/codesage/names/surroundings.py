@@ -8,7 +8,7 @@ comments and documentation are left out. Works on tokens, so it is the same for 
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from zlib import crc32
 
@@ -44,6 +44,15 @@ def _lexer(language: str) -> re.Pattern:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where names stand, the tokens of each in order."""
+
+    calls: dict[str, list[int]]  # the brackets that open its calls and its parameters
+    bare: dict[str, list[int]]
+    dotted: dict[str, list[int]]  # after a dot
+
+
+@dataclass(slots=True)
 class Tokens:
     """The tokens of a file: words and operators as they are, short strings with their quotes, numbers as 0."""
 
@@ -53,8 +62,8 @@ class Tokens:
     partner: dict[int, int]  # brackets that belong together, both ways
     opened: list[int]  # the innermost bracket around each token; -1: none
     defined: list[int]  # where the name of the last definition before each token stands; -1: none
-    calls: dict[str, list[int]]  # of each name, the brackets that open its calls and its parameters
     words: frozenset[str]  # of the language
+    _places: Places | None = field(default=None, init=False)
 
     def at(self, start: int) -> int:
         """The number of the token at a byte; -1 where none starts."""
@@ -66,8 +75,14 @@ class Tokens:
         for start, _ in unit.spans:
             if (place := self.at(start)) >= 0:
                 self.texts[place] = name
-        self.calls.clear()
-        self.calls.update(_calls(self.texts, self.words))
+        self._places = None
+
+    @property
+    def places(self) -> Places:
+        """Where names stand now. Collected when it is asked for, so it costs nothing to show many names in a row."""
+        if self._places is None:
+            self._places = _places(self.texts, self.words)
+        return self._places
 
     def after(self, byte: int) -> int:
         """The number of the first token that starts at a byte or after it."""
@@ -89,7 +104,7 @@ def tokens_of(tree: SourceTree) -> Tokens:
         starts.append(token.start())
     partner, opened = _brackets(texts)
     words = taken(tree.language)
-    return Tokens(tree.language, texts, starts, partner, opened, _defined(texts, partner, words), _calls(texts, words), words)
+    return Tokens(tree.language, texts, starts, partner, opened, _defined(texts, partner, words), words)
 
 
 def without_comments(tree: SourceTree) -> bytes:
@@ -103,13 +118,18 @@ def without_comments(tree: SourceTree) -> bytes:
     return bytes(source)
 
 
-def _calls(texts: Sequence[str], words: frozenset[str]) -> dict[str, list[int]]:
-    """Of each name, the brackets after it."""
+def _places(texts: Sequence[str], words: frozenset[str]) -> Places:
     calls: dict[str, list[int]] = {}
-    for place in range(1, len(texts)):
-        if texts[place] == "(" and texts[place - 1].isidentifier() and texts[place - 1] not in words:
-            calls.setdefault(texts[place - 1], []).append(place)
-    return calls
+    bare: dict[str, list[int]] = {}
+    dotted: dict[str, list[int]] = {}
+    before = END
+    for place, text in enumerate(texts):
+        if text.isidentifier():
+            (dotted if before in DOTS else bare).setdefault(text, []).append(place)
+        elif text == "(" and before.isidentifier() and before not in words:
+            calls.setdefault(before, []).append(place)
+        before = text
+    return Places(calls, bare, dotted)
 
 
 def _brackets(texts: Sequence[str]) -> tuple[dict[int, int], list[int]]:
@@ -149,13 +169,17 @@ class Occurrences:
         places = [tokens.at(start) for start, _ in unit.spans]
         self.hidden = {place for place in places if place >= 0}
         self.places = _spread(sorted(self.hidden), _MOST_OCCURRENCES)
-        self.calls = tokens.calls
 
     def text(self, place: int) -> str:
         """The token at a place: the hole for the name, END outside of the file."""
         if place in self.hidden:
             return HOLE
         return self.tokens.texts[place] if 0 <= place < len(self.tokens.texts) else END
+
+    def inside(self, places: Sequence[int]) -> bool:
+        """Whether one of `places`, in order, is in the scope of the unit and is not an occurrence of it."""
+        first, end = (bisect_left(places, self.tokens.after(byte)) for byte in self.unit.scope)
+        return any(places[number] not in self.hidden for number in range(first, end))
 
     def chain(self, place: int, step: int) -> list[str]:
         """The words of `a.b->c` that begin (step 1) or end (step -1) at a place, in the order of the text."""

@@ -40,11 +40,13 @@ class Text:
         texts = [source[start:end].decode("utf-8", "replace") for start, end in pairwise(edges)]
         self._mask = tokenizer.mask_id
         self._pieces = [tuple(ids) for ids in tokenizer.encode_pieces(texts)]
-        self._unit_P = np.full(len(texts), -1)
-        for place, span in enumerate(names):
-            self._unit_P[2 * place + 1] = unit_at.get(span, -1)
         self._length_P = np.array([len(piece) for piece in self._pieces])
-        self._places = {number: np.flatnonzero(self._unit_P == number) for number in range(len(units))}
+        self._end_P: np.ndarray | None = None  # tokens up to the end of each piece; None: not counted yet
+        places: list[list[int]] = [[] for _ in units]
+        for number, span in enumerate(names):
+            if (unit := unit_at.get(span)) is not None:
+                places[unit].append(2 * number + 1)
+        self._places = [np.array(own, np.int64) for own in places]
 
     def show(self, unit: int, ids: Sequence[int] | None) -> None:
         """Write `ids` for the name of a unit from now on; None hides it behind one mask."""
@@ -52,23 +54,28 @@ class Text:
         for place in self._places[unit]:
             self._pieces[place] = shown
         self._length_P[self._places[unit]] = len(shown)
+        self._end_P = None
 
     def around(self, unit: int, *, limit: int, most_windows: int, reserve: int) -> list[Window]:
         """At most `most_windows` windows, those with the most occurrences, ties to the earlier.
 
         A window has at most `limit` tokens when each hole takes `reserve`; what is left of it is shared by both sides.
         """
-        length_P = self._length_P.copy()
-        length_P[self._places[unit]] = reserve
-        end_P = np.cumsum(length_P)
-        start_P, groups = end_P - length_P, []
-        for place in self._places[unit].tolist():
-            if groups and end_P[place] - start_P[groups[-1][0]] <= limit:
-                groups[-1].append(place)
+        if self._end_P is None:
+            self._end_P = np.cumsum(self._length_P)
+        places = self._places[unit]
+        ends = (self._end_P[places] + np.cumsum(reserve - self._length_P[places])).tolist()  # with `reserve` in each hole
+        groups: list[list[int]] = []  # numbers of holes
+        for hole, end in enumerate(ends):
+            if groups and end - (ends[groups[-1][0]] - reserve) <= limit:
+                groups[-1].append(hole)
             else:
-                groups.append([place])
+                groups.append([hole])
         groups.sort(key=lambda group: -len(group))
-        return [self._window(group, limit - int(end_P[group[-1]] - start_P[group[0]])) for group in groups[:most_windows]]
+        return [
+            self._window(places[group].tolist(), limit - reserve - (ends[group[-1]] - ends[group[0]]))
+            for group in groups[:most_windows]
+        ]
 
     def _window(self, holes: list[int], room: int) -> Window:
         if room < 0:  # one hole that is longer than a window
