@@ -11,7 +11,7 @@ import pytest
 
 from codesage import CodesageError, syntax
 from codesage.languages import LANGUAGES
-from codesage.names import joint, propose, run, table
+from codesage.names import filler, joint, propose, run, table
 from codesage.names.derived import plural, singular, suggested, written
 from codesage.names.filler import Filler
 from codesage.names.others import Others
@@ -201,7 +201,7 @@ def test_a_table_is_the_same_after_it_was_written(tmp_path):
     assert made.odds(["loop one snake", "unheard of"], "ruby", "variable") == [2.0, -7.0]
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "names", "type", "field"])
+@pytest.mark.parametrize("damage", ["text", "cut", "names", "type", "field", "nan"])
 def test_a_damaged_table_is_one_line(tmp_path, damage):
     file = tmp_path / table.FILE
     table.save(small(), file)
@@ -216,6 +216,8 @@ def test_a_damaged_table_is_one_line(tmp_path, damage):
             parts["names"] = parts["names"][:-6]
         elif damage == "type":
             parts["rows"] = parts["rows"].astype(np.float64)
+        elif damage == "nan":
+            parts["name_scales"][1] = np.nan
         else:
             del parts["priors"]
         np.savez(file, **parts)
@@ -265,8 +267,6 @@ def test_what_ships_names_a_minified_file(tmp_path):
 
 
 def test_a_model_without_its_tokenizer_takes_the_bundled_one_if_it_is_the_same(tmp_path):
-    from codesage.names import filler
-
     assert not (filler.BUNDLED / "tokenizer.json").exists()
     copy = shutil.copytree(filler.BUNDLED, tmp_path / "names")
     assert filler.load(copy).tokenizer.vocab_size == 16_384
@@ -293,6 +293,26 @@ def blank(value=0.0):
     """A model that finds all letters alike, or whose weights are all `value`."""
     weights = np.full((Letters.vocab_size, 1), value, np.float32)
     return Filler(Letters(), lambda windows, rows_M: np.ones((len(rows_M), 1), np.float32), weights, max_tokens=64)
+
+
+def test_a_model_whose_weights_are_not_numbers_is_one_line():
+    assert np.exp(blank().log_probabilities([[1, 2]], [[0]])[0]).sum() == pytest.approx(1)
+    for value in (np.nan, np.inf):
+        with pytest.raises(CodesageError, match="^the model gives scores that are not finite: train or export it again$"):
+            blank(value).log_probabilities([[1, 2], [1, 2, 3]], [[0], [2]])
+
+
+@pytest.mark.parametrize("stages", [None, [], ["pretrain", "contrast"]])
+def test_a_model_that_does_not_say_that_stage_one_was_its_last_is_refused(tmp_path, stages):
+    copy = shutil.copytree(filler.BUNDLED, tmp_path / "names")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["facts"] |= {"stages": stages}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    if stages is None:
+        (copy / "manifest.json").unlink()
+    with pytest.raises(CodesageError, match="names has been through|names holds no manifest.json") as error:
+        filler.load(copy)
+    assert "'codesage pretrain" in str(error.value)
 
 
 def calls_for(text, language):

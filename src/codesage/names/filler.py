@@ -28,13 +28,21 @@ States = Callable[[list[list[int]], np.ndarray], np.ndarray]
 class Filler:
     """A loaded model: its tokenizer, the longest window it takes, and what it predicts."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, states: States, table_VD: np.ndarray, *, max_tokens: int) -> None:
-        """`states`: windows and the flat rows asked for, int64 (M,) into (B, L), to their last states, float32 (M, D)."""
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, states: States, table_VD: np.ndarray, *, max_tokens: int, name: str = "the model"
+    ) -> None:
+        """`states`: windows and the flat rows asked for, int64 (M,) into (B, L), to their last states, float32 (M, D).
+
+        `name`: what errors call the model.
+        """
+        self.tokenizer, self.max_tokens, self._name = tokenizer, max_tokens, name
         self._states, self._table_DV = states, np.ascontiguousarray(table_VD[: tokenizer.vocab_size].T)
 
     def log_probabilities(self, windows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Of each window, the natural log-probabilities at its positions: float32 (positions, V)."""
+        """Of each window, the natural log-probabilities at its positions: float32 (positions, V).
+
+        CodesageError when the weights of the model give a score that is not finite.
+        """
         results: list[np.ndarray] = [np.empty(0, np.float32)] * len(windows)
         order = sorted(range(len(windows)), key=lambda row: len(windows[row]))
         while order:
@@ -47,7 +55,10 @@ class Filler:
         longest = max(len(windows[row]) for row in rows)
         flat_M = np.concatenate([place * longest + np.asarray(positions[row], np.int64) for place, row in enumerate(rows)])
         scores_MV = self._states([list(windows[row]) for row in rows], flat_M) @ self._table_DV
-        scores_MV -= scores_MV.max(axis=1, keepdims=True)
+        highest_M = scores_MV.max(axis=1, keepdims=True)
+        if not np.isfinite(highest_M).all():  # NaN is the highest of all
+            raise CodesageError(f"{self._name} gives scores that are not finite: train or export it again")
+        scores_MV -= highest_M
         scores_MV -= np.log(np.exp(scores_MV).sum(axis=1, keepdims=True))
         ends = np.cumsum([len(positions[row]) for row in rows])[:-1]
         for row, part in zip(rows, np.split(scores_MV, ends), strict=True):
@@ -58,7 +69,8 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
     """The model that ships (None), or the one at `path`: a folder of Stage I, or one of `codesage export --names`.
 
     `device`: see `runtime.device_of`; an exported folder runs on the CPU. CodesageError when the folder is missing or damaged,
-    or has been through Stage II, which changes what Stage I learned, or when the device is not there.
+    does not say how it was trained, or has been through Stage II, which changes what Stage I learned, or when the device is not
+    there.
     """
     folder = BUNDLED if path is None else Path(path)
     if path is None and not folder.is_dir():
@@ -70,10 +82,15 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
         raise CodesageError(
             f"{folder}: no such folder: expected a model of 'codesage pretrain --names', give its folder with --model"
         )
-    facts = open_artifact(folder, "model").facts if (folder / MANIFEST).is_file() else {}
-    if facts.get("stages", ["pretrain"])[-1:] != ["pretrain"]:
+    if not (folder / MANIFEST).is_file():
         raise CodesageError(
-            f"{folder} has been through {', '.join(facts['stages']) or 'no stage'}: names need a model whose "
+            f"{folder} holds no {MANIFEST}, so nothing says how it was trained: expected a model of 'codesage pretrain --names'"
+        )
+    facts = open_artifact(folder, "model").facts
+    stages = facts.get("stages", [])
+    if stages[-1:] != ["pretrain"]:
+        raise CodesageError(
+            f"{folder} has been through {', '.join(stages) or 'no stage'}: names need a model whose "
             "last stage is 'codesage pretrain'"
         )
     config, tokenizer = load_config(folder), _tokenizer(folder, facts)
@@ -81,7 +98,7 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
     exported = (folder / TOKENS).is_file()
     place = device_of(device, folder, "int8" if exported else "torch")
     states, table_VD = _onnx(folder / TOKENS, tokenizer) if exported else _torch(folder, place)
-    return Filler(tokenizer, states, table_VD, max_tokens=reach)
+    return Filler(tokenizer, states, table_VD, max_tokens=reach, name=str(folder))
 
 
 def _tokenizer(folder: Path, facts: dict) -> tokenizers.Tokenizer:

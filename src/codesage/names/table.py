@@ -89,7 +89,7 @@ def _quantised(rows_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load(file: Path) -> Table:
-    """The table in a file. CodesageError when it cannot be read, or its arrays do not fit each other."""
+    """The table in a file. CodesageError when it cannot be read, its arrays do not fit each other, or a number is NaN."""
     try:
         with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
             parts = {name: stored[name] for name in _ARRAYS}
@@ -106,6 +106,9 @@ def load(file: Path) -> Table:
             dict(facts["rules"]),
             dict(facts["weights"]),
         )
+        numbers = parts["row_scales"], parts["name_scales"], list(table.rules.values()), *table.weights.values()
+        if not all(np.isfinite(each).all() for each in numbers):
+            raise ValueError("a number is not finite")
         groups = len(LANGUAGES) * len(KINDS)
         if len(table.rows_FD) != len(table.features_F) or table.name_rows_VD.shape != (len(names), table.rows_FD.shape[1]):
             raise ValueError("its arrays differ in length")
