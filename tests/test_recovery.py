@@ -18,7 +18,7 @@ import pytest
 from codesage import CodesageError
 from codesage.search import database
 from codesage.search import index as index_station
-from codesage.search.checksums import NAME
+from codesage.search.checksums import NAME, Checksums
 from codesage.search.index import Index
 from codesage.search.refresh import refresh_or_share
 from codesage.search.vectors import Vectors, directions
@@ -297,6 +297,46 @@ def test_damage_is_noticed_before_an_update_makes_it_look_sound(root, tmp_path, 
         opened_file.write(b"\x01")
     (root / "late.py").write_text("def late():\n    return 1\n")
     assert "is damaged" in message(lambda: index.update(ENCODER))
+
+
+def sealed_beside_a_reader(index, reader):
+    """Make two commits and seal the index while `reader` uses the state between them. Pages of the first commit are copied."""
+    with index._writing():
+        index.connection.execute("UPDATE spans SET name = 'new'")
+    reader.connection.execute("BEGIN")
+    reader.status()
+    with index._writing():
+        index.connection.execute("INSERT INTO meta VALUES ('note', 'x')")
+    index._seal()
+
+
+def test_an_index_is_sound_while_a_reader_keeps_part_of_the_journal_out_of_it(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(index_station, "_TRUSTED", 0.0)
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    reader, file = opened(root, tmp_path), tmp_path / "index" / "index.sqlite"
+    before = file.read_bytes()
+    sealed_beside_a_reader(index, reader)
+    assert file.read_bytes() != before and file.read_bytes()[:100] == before[:100]  # the header has the old version
+    assert set(names(opened(root, tmp_path), QUERY)) == {"new"}
+    closed(reader)
+    closed(opened(root, tmp_path))
+    assert index._is_sealed()
+
+
+def test_an_index_is_sound_if_it_is_sealed_while_its_checksums_are_compared(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(index_station, "_TRUSTED", 0.0)
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    reader, blocks_of = opened(root, tmp_path), Checksums._blocks
+
+    def sealed_meanwhile(checksums):
+        monkeypatch.setattr(Checksums, "_blocks", blocks_of)
+        sealed_beside_a_reader(index, reader)
+        return blocks_of(checksums)
+
+    monkeypatch.setattr(Checksums, "_blocks", sealed_meanwhile)
+    assert set(names(opened(root, tmp_path), QUERY)) == {"new"}
 
 
 def test_checks_beside_other_connections_keep_their_locks(root, tmp_path):

@@ -1,9 +1,10 @@
 """Checksums of a database file. They detect damage that SQLite does not detect, such as a flipped bit in a vector or a text.
 
-A second file beside the database holds the CRC-32 of each MiB. It is written after SQLite's journal has been copied into the
-database, and compared before the database is read. In between, changes are in the journal, which has checksums of its own. So
-the files of a killed run are checked too. Checksums belong to one version of the file, a number that each commit increases
-(PRAGMA user_version, in the header).
+A second file beside the database holds the CRC-32 of each MiB. It is removed before SQLite's journal is copied into the
+database, written after that, and compared before the database is read. In between, changes are in the journal, which has
+checksums of its own. So the files of a killed run are checked too. Checksums belong to one version of the file, a number that
+each commit increases (PRAGMA user_version, in the header). The number alone does not tell them apart: while a reader uses an
+older state, SQLite copies only a part of the journal, which may be without the header.
 """
 
 import json
@@ -60,8 +61,8 @@ class Checksums:
         if expected is None:
             return None
         blocks = list(self._blocks())
-        if blocks != expected:
-            return _difference(blocks, expected) if self._version() == version else None  # else a journal was copied meanwhile
+        if blocks != expected:  # a journal may have been copied meanwhile
+            return _difference(blocks, expected) if self._read(self._version()) == expected else None
         self.note()
         return ""
 

@@ -170,6 +170,7 @@ class Index:
         """Copy the journal into the file and store the checksums, unless a reader still uses an older state."""
         if self._is_sealed():
             return
+        self._checksums.remove()  # beside such a reader, the file changes in part, and may keep its version
         self.connection.execute(f"PRAGMA busy_timeout = {_WAIT_FOR_READERS}")
         busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         self.connection.execute("PRAGMA busy_timeout = 10000")
