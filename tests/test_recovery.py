@@ -10,10 +10,12 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from filelock import FileLock
 
 from codesage import CodesageError
 from codesage.search import database
@@ -221,6 +223,25 @@ def test_a_lost_database_does_not_come_back_with_its_journal(root, tmp_path, reb
     again = opened(root, tmp_path, rebuild=rebuild)
     assert again.status().files == 0 and again.update(ENCODER)["read"] == 3
     assert names(again, QUERY) == wanted
+
+
+def test_a_process_that_waits_to_make_an_index_uses_the_one_that_another_makes(root, tmp_path, monkeypatch):
+    """The other one keeps the lock while it fills the index."""
+    folder, real = tmp_path / "index", database.lock
+    folder.mkdir()
+    file_lock = FileLock(folder / "lock")
+    file_lock.acquire()
+
+    @contextmanager
+    def lock(*arguments, **options):
+        database.create(folder / "index.sqlite", root, ENCODER)
+        with real(*arguments, **options):
+            yield
+
+    monkeypatch.setattr(database, "lock", lock)
+    monkeypatch.setattr(database, "_PATIENCE_TO_MAKE", 0.0)
+    assert opened(root, tmp_path).status().files == 0
+    file_lock.release()
 
 
 def flip(file, place, bit=1):

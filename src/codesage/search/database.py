@@ -113,13 +113,18 @@ def meta_of(connection: sqlite3.Connection) -> dict[str, str]:
 def make(folder: Path, root: Path, encoder: Encoder, *, own: bool) -> None:
     """Create an empty index of `root` if there is none. CodesageError for a folder with other files that is not our `own`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / DATABASE).exists():
-        if not own:
-            _require_own(folder)
-        with lock(folder, root, seconds=_PATIENCE_TO_MAKE):
-            if not (folder / DATABASE).exists():
-                _unlink(folder)  # the journal of a database that was lost would be read into the new one
-                create(folder / DATABASE, root, encoder)
+    if not own and not (folder / DATABASE).exists():
+        _require_own(folder)
+    end = time.monotonic() + _PATIENCE_TO_MAKE
+    while not (folder / DATABASE).exists():
+        try:
+            with lock(folder, root, seconds=_PAUSE):
+                if not (folder / DATABASE).exists():
+                    _unlink(folder)  # the journal of a database that was lost would be read into the new one
+                    create(folder / DATABASE, root, encoder)
+        except Busy:  # the process that makes it keeps the lock while it fills it
+            if time.monotonic() >= end and not (folder / DATABASE).exists():
+                raise
     _private(folder)
 
 
