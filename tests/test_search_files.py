@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codesage.search import files as station
-from codesage.search.files import IN_PART, files_of, read
+from codesage.search.files import IN_PART, files_of, holds, read
 from codesage.search.kinds import kinds_of, names_version
 from codesage.walk import name_of, walk
 from test_search import ENCODER, names, opened
@@ -88,6 +88,20 @@ def test_nested_repositories_are_named_and_can_be_searched_as_paths(root, monkey
     (root / "lib/one/.git").unlink()
     assert paths_of(run("search", "quagga", "..", "-l"))[0].endswith("lib/one/code.py")
     assert "submodule" not in run("status", "..").stdout
+
+
+def test_paths_that_git_ignores_are_searched_beside_their_parent(root):
+    (root / ".git").mkdir()
+    texts = {
+        ".gitignore": "made/\n*.log.py\n",
+        "made/gen.py": "def quagga():\n    return 1\n",
+        "src/b.log.py": "def quagga(): pass\n",
+    }
+    laid_out(root, texts)
+    for given, found in ((["made"], {"made/gen.py"}), (["src/b.log.py", "src"], {"src/b.log.py"}), (["src/pkg"], set())):
+        assert set(paths_of(run("search", "quagga", ".", *given, "-l", "-e", "quagga"))) == found, given
+    listed = [holds(root, root / path) for path in ("src", "src/pkg/http.js", "made", "made/gen.py", "src/b.log.py", "docs")]
+    assert listed == [True, True, False, False, False, True]
 
 
 def test_what_was_unreadable_is_read_once_it_can_be(project, tmp_path, monkeypatch):

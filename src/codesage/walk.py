@@ -94,15 +94,21 @@ class Text:
 
 
 def walk(
-    root: Path | str, *, nested: list[Path] | None = None, unreadable: list[Path] | None = None, ignore_file: str = ""
+    root: Path | str,
+    *,
+    nested: list[Path] | None = None,
+    unreadable: list[Path] | None = None,
+    ignore_file: str = "",
+    within: Path | None = None,
 ) -> Iterator[Path]:
     """Sorted paths under `root` (or `root` itself if it is a file), except folders and links.
 
     Ignored files and the folders of version control, dependencies and caches are left out. Nested repositories are left out
     too, because a worktree inside a checkout would give every result twice; their folders are added to `nested`. Folders that
     cannot be listed are added to `unreadable`. Files named `ignore_file` overrule .gitignore files, each for its folder; the
-    one in `root` can also let in a folder that is left out by default, by a line such as `!node_modules/`. Raises
-    CodesageError when `root` does not exist.
+    one in `root` can also let in a folder that is left out by default, by a line such as `!node_modules/`. Of the files below
+    `root`, only those in `within` are wanted, which is such a file or folder; others may be among them. Raises CodesageError
+    when `root` does not exist.
     """
     root = Path(root)
     if not root.exists():
@@ -110,7 +116,7 @@ def walk(
     if not root.is_dir():
         yield root
         return
-    entries, all_utf8, all_listed = _entries(root, ignore_file)
+    entries, all_utf8, all_listed = _entries(root, ignore_file, within)
     kinds = {path: _kind(path) for path in entries}
     folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
     if not all_utf8:
@@ -132,7 +138,7 @@ def _kind(path: str) -> int:
         return 0
 
 
-def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
+def _entries(root: Path, ignore_file: str, within: Path | None = None) -> tuple[list[str], bool, bool]:
     """All paths under `root` that are not ignored, folders included; whether all names are UTF-8; whether all could be listed.
 
     Paths whose names are not UTF-8 are missing from the list.
@@ -159,6 +165,7 @@ def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
         follow_links=False,
         additional_ignore_paths=[ignore_file] if ignore_file else [],
         overrides=[f"!{name}" for name in sorted(left_out)],
+        should_exclude_entry=None if within is None else lambda path: not _are_on_one_line(Path(path), within),
     )
     paths, all_utf8, all_listed = [], True, True
     while True:
@@ -170,6 +177,11 @@ def _entries(root: Path, ignore_file: str) -> tuple[list[str], bool, bool]:
             all_utf8 = False
         except OSError:  # a folder that cannot be read or was deleted meanwhile: continue with the others
             all_listed = False
+
+
+def _are_on_one_line(one: Path, other: Path) -> bool:
+    """Whether one of two paths holds the other, or they are equal."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def repository_of(folder: Path) -> Path | None:

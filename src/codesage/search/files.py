@@ -59,6 +59,11 @@ def files_of(root: Path) -> Iterator[Path]:
     yield from unreadable
 
 
+def holds(root: Path, path: Path) -> bool:
+    """Whether an index of `root` has files of `path`, a file or folder below it: git may ignore it."""
+    return any(file.is_relative_to(path) for file in walk(root, ignore_file=IGNORE_FILE, within=path))
+
+
 def is_of_index(path: Path) -> bool:
     """Whether a file belongs to an index, which may lie in the tree that it is of."""
     return path.name in ("lock", *FILES) and os.path.exists(path.with_name(DATABASE))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
-from codesage.search.files import NESTED
+from codesage.search.files import NESTED, holds
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.remote import folders_of
@@ -122,9 +122,12 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _is_held(real: Path, given: dict[Path, str]) -> bool:
-    """Whether another of the given paths holds this one, and there is no other repository between them."""
-    above = [parent for parent in real.parents if parent in given]
-    return any(not any(os.path.exists(between / ".git") for between in _between(real, parent)) for parent in above)
+    """Whether the index of another of the given paths has the files of this one."""
+    return any(
+        not any(os.path.exists(between / ".git") for between in _between(real, parent)) and holds(parent, real)
+        for parent in real.parents
+        if parent in given
+    )
 
 
 def _between(real: Path, above: Path) -> list[Path]:
