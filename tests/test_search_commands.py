@@ -214,7 +214,7 @@ def test_a_place_without_code_is_one_clear_line(root):
 def held(real, *, covered, below):
     """What an index holds, if its nearest chunk is that much below the floor and has this share of the words."""
     near = floor._floor(real, ENCODER) - below
-    fake = mock.Mock(chunks=real.chunks, complete=True, floors=real.floors)
+    fake = mock.Mock(chunks=real.chunks, encoded=1.0, floors=real.floors)
     fake.coverage.return_value, fake.is_in_a_name.return_value, fake.highest.return_value = covered, False, np.array([near])
     return fake
 
@@ -235,10 +235,9 @@ def test_a_floor_is_measured_for_each_index(root, monkeypatch):
     assert floor.passes(floor.InIndex(index, view), ENCODER, "retry call", axis_D)
     under = {share: held(floor.InIndex(index, view), covered=share, below=0.06) for share in (0.0, 0.2, 0.4)}
     assert [floor.passes(one, ENCODER, "blorptang xqzv", axis_D) for one in under.values()] == [False, False, True]
-    partial = replace(view, statics_ND=np.zeros((6, 0)))
-    assert not partial.complete and floor.passes(
-        floor.InIndex(index, partial), ENCODER, "blorptang", axis_D
-    )  # the answer says "partial"
+    for encoded, passes in ((0, True), (2, True), (3, False), (5, False)):  # if it passes, the answer says "partial"
+        partial = replace(view, statics_ND=np.zeros((6, 0)), encoded_N=np.arange(6) < encoded)
+        assert floor.passes(floor.InIndex(index, partial), ENCODER, "blorptang", axis_D) == passes, encoded
 
 
 def test_paths_open_from_where_the_user_stands(root, tmp_path, monkeypatch):

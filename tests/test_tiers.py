@@ -11,8 +11,8 @@ import pytest
 import codesage
 from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.records import Chunk, Hit
+from codesage.search import floor, partial, reading
 from codesage.search import index as index_station
-from codesage.search import partial, reading
 from codesage.search.fields import words_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
@@ -159,6 +159,7 @@ def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, 
 @pytest.mark.parametrize("taken", [10.0, 40.0, 60.0, 200.0])
 def test_an_update_that_read_for_long_encodes_nothing(code, tmp_path, encoder, monkeypatch, taken):
     """Of 100 seconds."""
+    monkeypatch.setattr(index_station, "_HURRIED", 4)
     index, clock, read_batch = opened(code, tmp_path, encoder), [0.0], reading.read_batch
 
     def slowly(files):
@@ -185,6 +186,27 @@ def test_partly_encoded_indexes_rank_all_of_it(code, tmp_path, encoder, monkeypa
     (code / "late.py").write_text("def very_late(clock):\n    return clock.now() - 1\n")
     index.update(encoder, seconds=0.0)
     assert answers(index, encoder, "very late")[0][0] == "late.py"
+
+
+def test_a_small_edit_is_encoded_whatever_the_time(code, tmp_path, encoder):
+    index = opened(code, tmp_path, encoder)
+    index.update(encoder)
+    (code / "late.py").write_text("def very_late(clock):\n    return clock.now() - 1\n")
+    assert index.update(encoder, seconds=0.0)["read"] == 1 and not index.unencoded
+
+
+def test_nonsense_gets_no_answer_while_an_edit_is_not_encoded(code, tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(floor, "_FEWEST", 0)
+    monkeypatch.setattr(index_station, "_HURRIED", 1)
+    index = opened(code, tmp_path, encoder)
+    index.update(encoder)
+    for name in ("late", "slow"):
+        (code / f"{name}.py").write_text(f"def very_{name}(clock):\n    return clock.{name}() - 1\n")
+    index.update(encoder, seconds=0.0)
+    assert index.unencoded == 2
+    assert not answers(index, encoder, "xqzv blorptang") and answers(index, encoder, "very late")
+    monkeypatch.setattr(floor, "_COVERED", 2.0)  # so that the vectors decide
+    assert answers(index, encoder, "return the clock late, minus 1")[0][0] == "late.py"
 
 
 def test_an_encoder_without_tokens_leaves_words(code, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ _MARGIN = 0.05  # of cosines
 _WORDS_FOR_COSINE = 0.2  # of the floor, for the whole weight of the words
 _THIRD = 3  # highest of the probes, as one or two may meet something by chance
 _FEWEST = 50  # chunks: in fewer the nearest to a good question may be far from it
+_ENCODED = 0.5  # share of the chunks: the floor of fewer may be far below that of all; chosen, not compared
 _LETTERS = 3  # of a word that may be a part of a name
 _PROBES = (
     "wqzjvk", "plimrath dorvex", "ogubnelt", "xkqv wzzt prq", "hjdfk sdlfj", "brontiva melusk", "qqxz ulbrefost", "zzpl mnkw",
@@ -46,8 +47,8 @@ class Held(Protocol):
         ...
 
     @property
-    def complete(self) -> bool:
-        """Whether every chunk is encoded."""
+    def encoded(self) -> float:
+        """The share of the chunks that are encoded."""
         ...
 
     def coverage(self, words: list[str]) -> float:
@@ -69,6 +70,7 @@ class InIndex:
 
     index: Index
     view: View
+    known: float = -1.0  # the similarity of the nearest chunk that was encoded for the query alone
 
     @property
     def floors(self) -> dict[str, float]:
@@ -81,9 +83,9 @@ class InIndex:
         return len(self.view.paths)
 
     @property
-    def complete(self) -> bool:
+    def encoded(self) -> float:
         """See Held."""
-        return self.view.complete
+        return float(self.view.encoded_N.mean())
 
     def coverage(self, words: list[str]) -> float:
         """See Held."""
@@ -102,17 +104,17 @@ class InIndex:
     def highest(self, vectors_QD: np.ndarray) -> np.ndarray:
         """See Held."""
         if len(vectors_QD) == 1:
-            return np.array([self.view.highest(vectors_QD[0])])
+            return np.array([max(self.view.highest(vectors_QD[0]), self.known)])
         return (self.view.vectors_PD @ vectors_QD.T).max(axis=0, initial=-1.0)
 
 
 def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None) -> bool:
     """Whether the index or store can answer `query`. `vector_D`: its vector, or None for full text alone.
 
-    Every query passes among few chunks, and while chunks are not encoded yet: the answer then says that it is partial.
+    Every query passes among few chunks, and while few of them are encoded: the answer then says that it is partial.
     """
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
-    if not words or (vector_D is not None and (held.chunks < _FEWEST or not held.complete)):
+    if not words or (vector_D is not None and (held.chunks < _FEWEST or held.encoded < _ENCODED)):
         return True
     covered = held.coverage(words)
     name = ranking.requested_name(query).lower()

@@ -197,10 +197,10 @@ class Index:
         """Read new and changed files under the root and remove deleted ones; returns the counts "read" and "gone".
 
         Then encode chunks until about `seconds` after the start (None: all), but none if reading has taken half of that time:
-        few of so many chunks could be encoded, while an answer is waited for. If no file was new, at least one batch is
-        encoded, so that repeated updates complete the index. `progress` is called with (files done, files to read), `encoding`
-        with (chunks done, chunks to encode). Raises Busy when another process is indexing this root, and Unwritable when
-        something is new and cannot be written; what was committed stays.
+        few of so many chunks could be encoded, while an answer is waited for. If no file was new, or one batch is all that is
+        left, at least one is encoded, so that repeated updates complete the index. `progress` is called with (files done,
+        files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another process is indexing this root,
+        and Unwritable when something is new and cannot be written; what was committed stays.
         """
         try:
             with database.lock(self.folder, self.root):
@@ -221,9 +221,10 @@ class Index:
         with self.snapshot():
             self._require_sound()
         self._read_changes(gone, changed, encoder, progress)
-        if not changed or seconds is None or time.monotonic() < started + seconds / 2 or not self.unencoded:
+        few = self.unencoded <= _HURRIED
+        if not changed or seconds is None or time.monotonic() < started + seconds / 2 or few:
             deadline = None if seconds is None else started + seconds
-            self._encode(encoder, encoding, deadline, at_least=0 if changed else 1)
+            self._encode(encoder, encoding, deadline, at_least=0 if changed and not few else 1)
         self._seal()
         return Counter(read=len(changed), gone=len(gone))
 

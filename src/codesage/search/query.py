@@ -57,13 +57,14 @@ def search(
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
         rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
-        if rules.floor and not where.patterns and not floor.passes(floor.InIndex(index, view), encoder, query, vector_D):
-            return []
         lexical = _lexical(index, view, query, allowed_N)
-        if vector_D is None:
+        dense = None if vector_D is None else _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
+        held = floor.InIndex(index, view, dense.highest if dense else -1.0)
+        if rules.floor and not where.patterns and not floor.passes(held, encoder, query, vector_D):
+            return []
+        if vector_D is None or dense is None:
             hits = ranked(index, view, query, [lexical], allowed_N, dense_weight, rules, top)
             return [replace(hit, tier="words") for _, hit in hits]
-        dense = _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
         hits = ranked(index, view, query, [lexical, dense.places], allowed_N, dense_weight, rules, top)
         return [_with_tier(view, dense, vector_D, place, hit) for place, hit in hits]
 
@@ -74,6 +75,11 @@ class _Dense(NamedTuple):
     places: list[int]  # of the most similar chunks, best first
     known_N: np.ndarray  # bool (N,): which chunks the encoder knows
     scores_N: np.ndarray | None  # similarities, if they were computed for all chunks
+
+    @property
+    def highest(self) -> float:
+        """The similarity of the nearest chunk that the encoder knows; -1 where it is not computed."""
+        return -1.0 if self.scores_N is None else float(self.scores_N[self.known_N].max(initial=-1.0))
 
 
 def _dense(

@@ -27,9 +27,9 @@ class InStore:
         return self.store.count("piece = 0")
 
     @property
-    def complete(self) -> bool:
+    def encoded(self) -> float:
         """Every chunk of a store has its vectors."""
-        return True
+        return 1.0
 
     def coverage(self, words: list[str]) -> float:
         """The largest share of the weight of `words` that one of the best chunks by words holds."""
