@@ -22,6 +22,7 @@ from codesage.search.filters import filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.maintenance import to_clear
+from codesage.search.searcher import openable
 from codesage.search.show import printable
 from command_line import run
 from test_search import ENCODER, HashingEncoder
@@ -419,6 +420,29 @@ def test_json_is_valid_in_any_encoding(root):
         done = run("search", "größe", "--json", "-t", "py", encoding=encoding, text=False)
         results = json.loads(done.stdout.decode(encoding))["results"]
         assert "é 中 😀" in results[0]["snippet"] and results[0]["name"] == "größe"
+
+
+def test_a_path_that_is_not_utf8_can_be_typed(root, monkeypatch):
+    root = root.rename(root.with_name("pröject"))
+    monkeypatch.chdir(root)
+    folder, name = os.fsdecode(b"caf\xe9"), os.fsdecode(b"gen\xe9.py")
+    (root / folder).mkdir()
+    for path in (root / folder / name, root / name):
+        path.write_text("def quagga_two():\n    return 2\n")
+    run("index")
+    for given, found in (
+        (folder, rb"caf\xe9/gen\xe9.py"),
+        (name, rb"gen\xe9.py"),
+        (f"{folder}/{name}", rb"caf\xe9/gen\xe9.py"),
+    ):
+        answer = run("search", "quagga", given, "--json")
+        assert answer.returncode == 0 and not answer.stderr, answer.stderr  # the index of the parent has it
+        (hit,) = json.loads(answer.stdout)["results"]
+        assert hit["path"].encode() == found and not hit["stale"]
+        assert run("search", "quagga", given, "-l", text=False).stdout == os.fsencode(openable(hit["path"])) + b"\n"
+    assert run("similar", f"{folder}/{name}:2", "--json").returncode == 0
+    monkeypatch.chdir(root / folder)
+    assert run("search", "quagga", "-l", "-g", "./*.py", text=False).stdout == os.fsencode(name) + b"\n"
 
 
 def test_a_query_that_is_not_utf8(root):

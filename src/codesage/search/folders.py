@@ -14,7 +14,7 @@ def default_folder(root: Path, model: str) -> Path:
     Each `model` (the fingerprint of an encoder) has its own index. So a new model does not replace the index of the old one.
     """
     real = root.resolve()
-    name = f"{_escaped(real.name) or 'root'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{model.replace(':', '-')}"
+    name = f"{escaped(real.name) or 'root'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
 
 
@@ -27,7 +27,7 @@ def has_index(root: Path, folder: Path | None) -> bool:
 
 def real_path(root: Path) -> str:
     """The real path of `root` as text. Bytes that are not UTF-8 are escaped."""
-    return _escaped(str(root.resolve()))
+    return escaped(str(root.resolve()))
 
 
 def may_exist(real: str) -> bool:
@@ -35,7 +35,8 @@ def may_exist(real: str) -> bool:
     return "\\x" in real or Path(real).exists()
 
 
-def _escaped(path: str) -> str:
+def escaped(path: str) -> str:
+    r"""A path as text. Bytes that are not UTF-8 are escaped, as in `caf\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search.files import NESTED, holds
-from codesage.search.folders import default_folder
+from codesage.search.folders import default_folder, escaped
 from codesage.search.index import Index
 from codesage.search.remote import folders_of
+from codesage.walk import name_of
 
 LAST_LINE = 2**31 - 1  # SQLite takes no number of any length
 _DEPTH = 2  # folders below one that holds clones in which they are looked for, as in owner/name
@@ -47,7 +48,7 @@ class Place:
         if root != here and root.is_relative_to(here):
             before = f"{root.relative_to(here).as_posix()}/"
             return lambda path: before + path
-        inside = f"{here.relative_to(root).as_posix()}/" if root != here and here.is_relative_to(root) else ""
+        inside = f"{name_of(here, root)}/" if root != here and here.is_relative_to(root) else ""
         return lambda path: path.removeprefix(inside)
 
 
@@ -137,9 +138,10 @@ def _between(real: Path, above: Path) -> list[Path]:
 
 def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:
     root = real if os.path.islink(typed) and real.is_file() else Path(typed or ".")
+    typed = escaped(typed)
     if not separate and not _has_index(real, encoder):
         for above in real.parents:
-            below = real.relative_to(above).as_posix()
+            below = name_of(real, above)
             if _has_index(above, encoder) and _answers_for(above, below, encoder):
                 return Place(above, below, typed)
     return Place(root, "", typed)

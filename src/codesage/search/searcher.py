@@ -5,6 +5,7 @@ index is updated first, unless the caller wants no update.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from codesage.search.query import search as search_in
 from codesage.search.ranking import Rules
 from codesage.search.refresh import lacking
 from codesage.search.similar import nearest_to, subject_at
+from codesage.walk import name_of
 
 Refresh = Callable[[Index], None]
 
@@ -83,9 +85,8 @@ class Searcher:
         if holder is None:
             raise CodesageError(f"{file} is in none of the folders that are searched: give one that holds it")
         root = holder.root.resolve()
-        name = real.name if real == root else real.relative_to(root).as_posix()
         with self.opened(holder) as index:
-            subject = subject_at(index, name, line, self.encoder)
+            subject = subject_at(index, name_of(real, root), line, self.encoder)
         means = self._means(holder)
         known = replace(self, refresh=None)  # all places were just updated
         return known._answer(
@@ -198,12 +199,12 @@ def changed(index: Index, paths: set[str]) -> set[str]:
     return stale
 
 
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
 def openable(path: str) -> str:
     r"""The name on disk of a path whose bytes are not UTF-8 (it is indexed as `caf\xe9`), else the path itself."""
     if "\\x" not in path or os.path.lexists(path):
         return path
-    try:
-        raw = path.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
-    except UnicodeError:
-        return path
+    raw = _ESCAPED.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(path))
     return os.fsdecode(raw) if os.path.lexists(raw) else path
