@@ -1,6 +1,7 @@
 """Indexes that cannot be read or written, or are damaged: five messages, and answers where there can be some."""
 
 import ctypes
+import json
 import os
 import pickle
 import shutil
@@ -17,13 +18,17 @@ from unittest import mock
 import pytest
 from filelock import FileLock
 
+import codesage
 from codesage import CodesageError
+from codesage.encoder import runtime
 from codesage.search import database
 from codesage.search import index as index_station
 from codesage.search.checksums import NAME, Checksums
+from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.refresh import refresh_or_share
 from codesage.search.vectors import Vectors, directions
+from command_line import run
 from test_search import ENCODER, HashingEncoder, names, opened, root
 
 __all__ = ["root"]  # the fixture
@@ -398,6 +403,36 @@ def test_a_vector_that_was_damaged_in_the_cache_is_made_again(tmp_path):
         again = Vectors(encoder, tmp_path)
         assert (again.encode(texts) == wanted).all() and encoder.encoded == encoded
         again.close()
+
+
+def test_a_damaged_index_does_not_stop_the_work_on_other_paths(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "load", lambda *arguments, **options: ENCODER)
+    copy = "def retry(call):\n    for pause in (1, 2):\n        time.sleep(pause)\n    return call\n"
+    for name in ("bad", "good", "more"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text(copy)
+    others = "".join(f"\n\ndef {word}():\n    return {word}.{word}[{word}]\n" for word in ("zebra", "okapi", "bongo", "dingo"))
+    (tmp_path / "good" / "b.py").write_text(copy.replace("retry", "again") + others)
+    assert run("index", "bad", "good").returncode == 0
+    (default_folder(tmp_path / "bad", ENCODER.fingerprint) / "index.sqlite").write_bytes(b"no database" * 1000)
+    found = {}
+    for name, command in {
+        "search": ("search", "retry", "bad", "good", "more", "-l"),
+        "similar": ("similar", "good/a.py:1", "bad", "good", "more", "-l"),
+        "clones": ("clones", "bad", "good", "--min-lines", "1", "--threshold", "0.3", "--json"),
+        "nothing": ("search", "retry", "bad", "good", "-e", "no such text"),
+    }.items():
+        done = run(*command)
+        assert done.returncode == 2 and "bad --rebuild" in done.stderr.splitlines()[-1], (name, done.stderr)
+        found[name] = done.stdout
+    assert set(found["search"].splitlines()) >= {"good/a.py", "more/a.py"} and "more/a.py" in found["similar"].splitlines()
+    assert json.loads(found["clones"])["groups"] and not found["nothing"]
+    (tmp_path / "good" / "c.py").write_text("def quagga(): pass\n")
+    assert run("index", "bad", "good").returncode == 2
+    assert run("search", "quagga", "good", "--no-update", "-l").stdout.startswith("good/c.py")
+    with pytest.raises(CodesageError, match="is damaged"):  # in Python there is nothing to print it
+        codesage.search("retry", ["bad", "good"], model=ENCODER)
 
 
 def test_damage_is_one_line_even_if_sqlite_quotes_a_statement(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codesage.encoder.runtime import Embedder, load
+from codesage.errors import CodesageError
 from codesage.records import Hit
 from codesage.search.database import Busy, Unwritable
 from codesage.search.defaults import DENSE_WEIGHT
@@ -19,7 +20,7 @@ from codesage.search.index import Index as Store
 from codesage.search.index import Status
 from codesage.search.places import place_in, places_of
 from codesage.search.refresh import SECONDS
-from codesage.search.searcher import Searcher
+from codesage.search.searcher import Answer, Searcher, collected
 
 Paths = Path | str | Sequence[Path | str]
 Model = Embedder | Path | str | None
@@ -44,9 +45,12 @@ class Index:
         If another process is updating the index, use what it has written so far; if that is nothing, wait.
         """
         searcher = replace(self._searcher, refresh=lambda index: self._refresh(index, None))
+        faults: list[CodesageError] = []
         for place in searcher.places:
-            with searcher.opened(place):
+            with collected(faults), searcher.opened(place):
                 pass
+        if faults:
+            raise faults[0]
 
     def search(
         self,
@@ -64,12 +68,13 @@ class Index:
         are chosen: types=["py"], globs=["src/**"], content="code", patterns=[regular expressions]; a string alone is one of
         these. CodesageError for an empty query or an invalid filter.
         """
-        return self._searcher_for(update).search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak).hits
+        searcher = self._searcher_for(update)
+        return _hits(searcher.search(query, filter_of(**only), top=top, dense_weight=dense_weight, weak=weak))
 
     def similar(self, place: str, *, top: int = 10, update: bool = True, **only: Any) -> list[Hit]:
         """The `top` chunks most similar to the code at "FILE:LINE", in any language. `update` and `only` as in `search`."""
         file, line = place_in(place)
-        return self._searcher_for(update).similar(file, line, filter_of(**only), top=top).hits
+        return _hits(self._searcher_for(update).similar(file, line, filter_of(**only), top=top))
 
     def status(self) -> list[Status]:
         """What the index of each path holds."""
@@ -124,6 +129,13 @@ def similar(
     """The chunks under `path` most similar to the code at "FILE:LINE". `options` are those of `Index.similar`."""
     with Index(path, model=model, index_dir=index_dir) as index:
         return index.similar(place, **options)
+
+
+def _hits(answer: Answer) -> list[Hit]:
+    """The hits of an answer from all places. CodesageError when one of them could not be searched."""
+    if answer.faults:
+        raise answer.faults[0]
+    return answer.hits
 
 
 @lru_cache(maxsize=2)

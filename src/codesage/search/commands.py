@@ -70,12 +70,16 @@ def index(
     from codesage.search.index import Index
     from codesage.search.places import places_of
     from codesage.search.refresh import refresh
+    from codesage.search.searcher import collected
 
     encoder = load(model)
+    faults: list[CodesageError] = []
     for place in places_of(paths or ["."], encoder, index_dir=index_dir, separate=True):
-        opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
-        refresh(opened, encoder)
-        opened.connection.close()
+        with collected(faults):
+            opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
+            refresh(opened, encoder)
+            opened.connection.close()
+    _report(faults)
 
 
 def search(
@@ -171,20 +175,17 @@ def status(
         _refuse_both(store, index_dir)
         return show_status(store)
     from codesage.search.remote import folders_of
+    from codesage.search.searcher import collected
 
     searcher = _searcher(folders_of(path, clone=False), index_dir, model, update=False)
     faults: list[CodesageError] = []
     for number, place in enumerate(searcher.places):
-        try:
-            with searcher.opened(place) as opened:
-                if skipped:
-                    _list_skipped(opened, place, searcher.places)
-                else:
-                    _show_status(opened, others=not index_dir, after=number > len(faults))
-        except CodesageError as error:
-            faults.append(error)
-    if faults:
-        raise faults[0]
+        with collected(faults), searcher.opened(place) as opened:
+            if skipped:
+                _list_skipped(opened, place, searcher.places)
+            else:
+                _show_status(opened, others=not index_dir, after=number > len(faults))
+    _report(faults)
 
 
 def _list_skipped(opened: "Index", place: "Place", places: "Sequence[Place]") -> None:
@@ -260,6 +261,8 @@ def clones(
         screen.groups(groups, top)
     if not groups:
         _say("nothing found")
+    _report(answer.faults)
+    if not groups:
         raise typer.Exit(1)
 
 
@@ -436,12 +439,24 @@ class _Form:
             for option in answer.unused_filters:
                 say(f"{option} matches none of the {answer.files:,} indexed files")
             say("nothing found" + (hint if answer.files and not answer.unused_filters else ""))
+        _report(answer.faults)
+        if not answer.hits:
             raise typer.Exit(1)
 
 
 def _refuse_both(store: str | None, index_dir: Path | None) -> None:
     if store and index_dir:
         raise CodesageError("give one of --store and --index-dir")
+
+
+def _report(faults: Sequence[CodesageError]) -> None:
+    """Print the faults of some paths, after those without a fault are done, and end with exit code 2."""
+    from codesage.cli import print_error
+
+    for fault in faults[:-1]:
+        print_error(str(fault))
+    if faults:
+        raise faults[-1]
 
 
 def _say(message: str) -> None:

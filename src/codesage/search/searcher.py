@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ class Answer:
     stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
     files: int  # indexed, in all places
     unused_filters: list[str]  # options of the filter that no file of any place passes
+    faults: list[CodesageError] = field(default_factory=list)  # of places that could not be searched, if others could
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Groups:
 
     groups: list[Group]
     partial: list[str]  # as in Answer
+    faults: list[CodesageError] = field(default_factory=list)  # as in Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +106,33 @@ class Searcher:
         """The mean vector of each language in all places, of which one is `updated`. None for one place: its own are taken."""
         if len(self.places) == 1:
             return None
-        sums = []
+        sums, faults = [], []  # the faults are found again by `_answer`
         for place in self.places:
             searcher = replace(self, refresh=None) if place == updated else self
-            with searcher.opened(place) as index:
+            with collected(faults), searcher.opened(place) as index:
                 sums.append(index.view().language_sums)
         return means_of_sums(sums)
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors, partial = [], [], []
+        chunks, vectors, partial, faults = [], [], [], []
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
-            with self.opened(place) as index:
+            with collected(faults), self.opened(place) as index:
                 functions, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
                 if lack := lacking(index):
                     partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
-            chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
-            vectors.append(vectors_ND)
-        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial)
+                chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
+                vectors.append(vectors_ND)
+        if len(faults) == len(self.places):
+            raise faults[0]
+        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial, faults)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
-        lists, partial, files, stale, unused_filters = [], [], 0, set(), None
+        lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
-            with self.opened(place) as index:
+            with collected(faults), self.opened(place) as index:
                 hits = query_index(index, narrowed)
                 if lack := lacking(index):
                     partial.append(
@@ -139,8 +143,10 @@ class Searcher:
                 unused = set(narrowed.unused(index.view())) if not hits else set()
                 unused_filters = unused if unused_filters is None else unused_filters & unused
                 stale |= {place.shown(path) for path in changed(index, {hit.chunk.path for hit in hits})}
-            lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
-        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()))
+                lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
+        if len(faults) == len(self.places):
+            raise faults[0]
+        return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults)
 
     def _index_command(self, place: Place) -> str:
         """The command that indexes a place in full."""
@@ -168,6 +174,15 @@ class Searcher:
         finally:
             if self.kept is None:
                 index.close()
+
+
+@contextmanager
+def collected(faults: list[CodesageError]) -> Iterator[None]:
+    """Add an error of the block to `faults`, so that one damaged index does not stop the work on others."""
+    try:
+        yield
+    except CodesageError as error:
+        faults.append(error)
 
 
 _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1/e; chosen, not compared
