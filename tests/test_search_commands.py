@@ -412,6 +412,7 @@ def test_streams_that_are_closed_full_or_left_are_no_tracebacks(root):
         assert (done.returncode, done.stdout.count("\n")) == (code, int("head" in command)), done.stderr
         lines = [line for line in done.stderr.splitlines() if "index" not in line]
         assert len(lines) == ("full" in command) and "Traceback" not in done.stderr, done.stderr
+        assert ["no space is left" in line and "DEBUG" not in line for line in lines] == [True] * len(lines), done.stderr
 
 
 def test_json_is_valid_in_any_encoding(root):
@@ -420,6 +421,18 @@ def test_json_is_valid_in_any_encoding(root):
         done = run("search", "größe", "--json", "-t", "py", encoding=encoding, text=False)
         results = json.loads(done.stdout.decode(encoding))["results"]
         assert "é 中 😀" in results[0]["snippet"] and results[0]["name"] == "größe"
+
+
+@pytest.mark.parametrize("given", [[], ["project"]])
+def test_a_deleted_working_folder_is_named(root, tmp_path, monkeypatch, given):
+    """Also where the paths that are given exist."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = run("search", "retry", *(tmp_path / path for path in given))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "codesage: the working folder was deleted: change to another folder\n"
 
 
 def test_a_path_that_is_not_utf8_can_be_typed(root, monkeypatch):

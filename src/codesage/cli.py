@@ -131,7 +131,27 @@ def main() -> None:
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             _discard(sys.stdout)
+        if foreseen := _foreseen(error):
+            _fail(foreseen)
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (set CODESAGE_DEBUG=1 for the traceback)")
+
+
+def _foreseen(error: Exception) -> str:
+    """The message for a failure of the system around the program; "" for any other error."""
+    if isinstance(error, FileNotFoundError) and not _has_working_folder():
+        return "the working folder was deleted: change to another folder"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" of {error.filename}" if error.filename else ""
+        return f"no space is left on the disk{where}, so the output is not complete: free some space and run again"
+    return ""
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def print_error(message: str) -> None:
