@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from codesage.search.clones import groups_of
 from codesage.search.folders import default_folder
@@ -232,3 +233,12 @@ def test_watch_names_the_library_that_it_lacks(root, monkeypatch):
     monkeypatch.setattr("codesage.search.watching.find_spec", lambda name: None)
     refused = run("watch")
     assert refused.returncode == 2 and "codesage[watch]" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_an_index_that_is_being_written_is_not_cleared_and_its_code_is_named(root):
+    run("index")
+    (kept,) = kept_indexes()
+    with FileLock(kept.folder / "lock"):
+        done = run("clear")
+    assert (done.returncode, done.stderr) == (2, f"codesage: another process is indexing {root}: wait for it\n")
+    assert kept_indexes() and run("clear").returncode == 0 and not kept_indexes()

@@ -285,7 +285,7 @@ def clear(
 
     freed = 0
     for kept in to_clear(paths or [], everything=everything, gone=gone, vectors=vectors, index_dir=index_dir):
-        size = remove(kept.folder)
+        size = remove(kept)
         freed += size
         typer.echo(f"{printable(kept.root) or 'an index that cannot be read'}: {size / 1e6:,.1f} MB")
     if everything:

@@ -119,14 +119,15 @@ def size_of(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def remove(folder: Path) -> int:
+def remove(kept: Kept) -> int:
     """Remove an index and no other files in its folder; returns the freed bytes.
 
     CodesageError when another process is writing it, or it cannot be removed.
     """
+    folder = kept.folder
     size = sum((folder / name).stat().st_size for name in database.FILES if (folder / name).exists())
     try:
-        database.remove(folder, folder)
+        database.remove(folder, Path(kept.root or folder))
         (folder / "lock").unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
