@@ -336,6 +336,14 @@ def test_status_shows_each_repository_of_a_folder_of_clones(clones):
     assert "three has no index" in unindexed.stderr and unindexed.stderr.count("\n") == 1
 
 
+def test_repositories_that_are_searched_too_do_not_count_as_skipped(clones):
+    (clones / "one/data.bin").write_bytes(b"\0")
+    for command in (("search", "quagga"), ("index", "--rebuild"), ("index", "--rebuild", ".", "one", "two")):
+        counts = [line for line in run(*command).stderr.splitlines() if "files indexed (" in line]
+        assert [line.partition("), ")[2] for line in counts] == ["0 skipped", "1 skipped: 1 binary", "0 skipped"], command
+    assert re.findall("(?m)^skipped: (.*)", run("status").stdout) == ["none", "1 binary", "none"]
+
+
 def test_skipped_files_are_those_below_the_path_that_is_given(root):
     for name in ("data.bin", "src/more.bin"):
         (root / name).write_bytes(b"\0")

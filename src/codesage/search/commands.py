@@ -74,10 +74,11 @@ def index(
 
     encoder = load(model)
     faults: list[CodesageError] = []
-    for place in places_of(paths or ["."], encoder, index_dir=index_dir, separate=True):
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=True)
+    for place in places:
         with collected(faults):
             opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
-            refresh(opened, encoder)
+            refresh(opened, encoder, own=_own(places))
             opened.connection.close()
     _report(faults)
 
@@ -184,7 +185,7 @@ def status(
             if skipped:
                 _list_skipped(opened, place, searcher.places)
             else:
-                _show_status(opened, others=not index_dir, after=number > len(faults))
+                _show_status(opened, _own(searcher.places), others=not index_dir, after=number > len(faults))
     _report(faults)
 
 
@@ -194,7 +195,7 @@ def _list_skipped(opened: "Index", place: "Place", places: "Sequence[Place]") ->
     from codesage.search.filters import is_below
     from codesage.search.show import printable
 
-    own = {other.root.resolve() for other in places}
+    own = _own(places)
     rows = opened.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
     for name, reason in rows:
         if is_below(name, place.below) and not (reason in NESTED and (place.root / name).resolve() in own):
@@ -202,10 +203,18 @@ def _list_skipped(opened: "Index", place: "Place", places: "Sequence[Place]") ->
             typer.echo(f"{printable(place.shown(name))}: {reason}{hint}")
 
 
-def _show_status(opened: "Index", *, others: bool, after: bool) -> None:
-    """Print what an index holds, and with `others` the indexes of other models; an empty line first if it comes `after` one."""
+def _own(places: "Sequence[Place]") -> set[Path]:
+    """The real folders that places have indexes of."""
+    return {place.root.resolve() for place in places}
+
+
+def _show_status(opened: "Index", own: set[Path], *, others: bool, after: bool) -> None:
+    """Print what an index holds, and with `others` the indexes of other models; an empty line first if it comes `after` one.
+
+    Repositories in it that are among the real folders `own` do not count as skipped.
+    """
     from codesage.search.folders import other_model_indexes
-    from codesage.search.refresh import lacking, listed
+    from codesage.search.refresh import lacking, listed, skipped_of
     from codesage.search.show import printable
 
     held = opened.status()
@@ -214,7 +223,7 @@ def _show_status(opened: "Index", *, others: bool, after: bool) -> None:
         typer.echo()
     typer.echo(
         f"root: {printable(held.root)}\nindex: {printable(held.folder)}\nmodel: {held.model}\n"
-        f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(held.skipped) or 'none'}\n"
+        f"files: {held.files:,}\nchunks: {held.chunks:,}\nskipped: {listed(skipped_of(opened, own)) or 'none'}\n"
         f"{in_part}state: {lacking(opened) or 'complete'}"
     )
     for folder in other_model_indexes(opened.folder, opened.model) if others else ():
@@ -348,7 +357,7 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     searcher = _searcher(paths, index_dir, model, update=True, separate=True)
     try:
-        watch_places(replace(searcher, refresh=lambda opened: refresh(opened, searcher.encoder)))
+        watch_places(replace(searcher, refresh=lambda opened: refresh(opened, searcher.encoder, own=_own(searcher.places))))
     except KeyboardInterrupt:
         _say("stopped; the index is kept")
 
@@ -483,7 +492,8 @@ def _searcher(
 
     bring = refresh if whole else refresh_or_share
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
-    return Searcher(places, encoder, (lambda opened: bring(opened, encoder)) if update else None, index_dir)
+    own = _own(places)
+    return Searcher(places, encoder, (lambda opened: bring(opened, encoder, own=own)) if update else None, index_dir)
 
 
 def _is_new(paths: list[str], index_dir: Path | None) -> bool:

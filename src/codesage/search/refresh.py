@@ -3,13 +3,15 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 import typer
 
 from codesage.errors import printable
 from codesage.records import Encoder
 from codesage.search.database import Busy, Unwritable
+from codesage.search.files import NESTED
 from codesage.search.index import Index
 
 SECONDS = 0.7  # in which a search updates the index and encodes what is left
@@ -22,8 +24,11 @@ def say(message: str) -> None:
         typer.echo(printable(message), err=True)
 
 
-def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> None:
-    """Update an index and print what was new. `seconds` as in Index.update. After Ctrl-C, print what is kept."""
+def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None, own: Collection[Path] = ()) -> None:
+    """Update an index and print what was new. `seconds` as in Index.update. After Ctrl-C, print what is kept.
+
+    `own`: the real folders that have an index of their own in the same command; they do not count as skipped.
+    """
     try:
         changes = _update(index, encoder, seconds)
     except KeyboardInterrupt:
@@ -33,15 +38,23 @@ def refresh(index: Index, encoder: Encoder, *, seconds: float | None = None) -> 
         raise typer.Exit(130) from None
     status = index.status()
     if changes["read"] or changes["gone"]:
-        skipped = sum(status.skipped.values())
-        reasons = f": {listed(status.skipped)}" if skipped else ""
+        by_reason = skipped_of(index, own)
+        skipped = sum(by_reason.values())
+        reasons = f": {listed(by_reason)}" if skipped else ""
         in_part = f"; {sum(status.in_part.values()):,} indexed in part: {listed(status.in_part)}" if status.in_part else ""
         say(f"{status.files:,} files indexed ({status.chunks:,} chunks), {skipped:,} skipped{reasons}{in_part}")
     if not status.files:
         say(f"{status.root} holds no text file to index")
 
 
-def refresh_or_share(index: Index, encoder: Encoder) -> None:
+def skipped_of(index: Index, own: Collection[Path]) -> Counter:
+    """Counts of the skipped files of an index by reason, without repositories that are among the real folders `own`."""
+    rows = index.connection.execute(f"SELECT path, reason FROM files WHERE reason IN {NESTED}").fetchall()
+    searched = Counter(reason for path, reason in rows if (index.root / path).resolve() in own)
+    return Counter(index.status().skipped) - searched
+
+
+def refresh_or_share(index: Index, encoder: Encoder, *, own: Collection[Path] = ()) -> None:
     """As `refresh`. If the index cannot be updated, print why; the search then uses what is indexed.
 
     While another process indexes, wait until it has committed something.
@@ -49,7 +62,7 @@ def refresh_or_share(index: Index, encoder: Encoder) -> None:
     busy = f"another process is indexing {index.root}"
     while True:
         try:
-            return refresh(index, encoder, seconds=SECONDS)
+            return refresh(index, encoder, seconds=SECONDS, own=own)
         except Busy:
             if files := index.status().files:
                 return say(f"{busy}: answers come from the {files:,} files indexed so far")
