@@ -195,6 +195,52 @@ def test_a_path_belongs_to_its_innermost_root(clones, encoder):
         assert answer.root == str(clones / "one") and {hit.chunk.path for hit in answer.hits} == {"a.py"}, path
 
 
+@pytest.fixture
+def two_roots(tree, tmp_path, encoder):
+    """Folders of two roots. Both have the file `files.py`, and only the second has code about colours."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "files.py").write_text("def parse_colour(text):\n    return int(text, 16)\n\n\n" + CODE["files.py"])
+    return Folders([tree, other], lambda: encoder, fresh=0.0)
+
+
+def test_a_question_without_a_path_is_answered_from_all_roots(two_roots, tree):
+    other = tree.parent / "other"
+    answer = two_roots.search("parse a colour", top=50)
+    assert answer.root == "" and answer.files == 4 and answer.hits[0].chunk.path == str(other / "files.py")
+    paths = {hit.chunk.path for hit in two_roots.search("read text", top=50).hits}
+    assert {str(tree / "files.py"), str(other / "files.py")} <= paths
+    assert {hit.chunk.path for hit in two_roots.search("total", glob="sub/*.go").hits} == {str(tree / "sub/sums.go")}
+    answer = two_roots.search("parse a colour", path=str(other))
+    assert answer.root == str(other) and {hit.chunk.path for hit in answer.hits} == {"files.py"}
+    text = call(server_of(two_roots), "search", query="parse a colour", limit=1).content[0].text
+    assert text.startswith(f"{other}/files.py:1-2 parse_colour\n")
+
+
+def test_similar_code_and_the_map_are_of_all_roots(two_roots, tree):
+    other = tree.parent / "other"
+    best = two_roots.similar(str(other / "files.py"), 5, top=1).hits[0].chunk
+    assert (best.path, best.name) == (str(tree / "files.py"), "read_text")
+    shown = two_roots.map(100)
+    assert shown["roots"] == [str(tree), str(other)]
+    places = {(point["path"], point["name"]) for point in shown["points"]}
+    assert (str(tree / "sub/sums.go"), "Total") in places and (str(other / "files.py"), "parse_colour") in places
+
+
+def test_a_root_in_another_root_gives_no_result_twice(tree, encoder):
+    folders = Folders([tree / "sub", tree], lambda: encoder, patience=60.0, fresh=0.0)
+    (tree / "made").mkdir()
+    (tree / "made" / "gen.py").write_text("def total_made(numbers):\n    return sum(numbers)\n")
+    (tree / ".ignore").write_text("made/\n")
+    ignored = Folders([tree, tree / "made"], lambda: encoder, patience=60.0, fresh=0.0)
+    for several, own, line, name in ((folders, "sub/sums.go", 3, "Total"), (ignored, "made/gen.py", 1, "total_made")):
+        hits = several.search("total", top=50).hits
+        places = [(hit.chunk.path, hit.chunk.start_line) for hit in hits]
+        assert len(places) == len(set(places)) and str(tree / own) in {path for path, _ in places}
+        near = several.similar(str(tree / own), line).hits
+        assert near and name not in {hit.chunk.name for hit in near}
+
+
 def test_repositories_in_a_repository_are_named_and_answer_when_asked(tree, encoder):
     (tree / ".git").mkdir()
     for name in ("parser", "deep/lexer"):

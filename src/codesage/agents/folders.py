@@ -2,13 +2,15 @@
 
 In: allowed roots, questions. Out: hits, and how complete the index was. Indexes are updated in the background. A query waits a
 few seconds for the update; after that it is answered from what is indexed so far, and the answer says so. A path outside the
-roots is refused, and so is a link that leads out of them. A repository inside a root has an index of its own.
+roots is refused, and so is a link that leads out of them. A repository inside a root has an index of its own. A question
+without a path is answered from all roots.
 """
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +25,7 @@ from codesage.search.files import IN_PART, NESTED
 from codesage.search.filters import filter_of, is_below
 from codesage.search.folders import default_folder
 from codesage.search.index import Index, Status
-from codesage.search.maps import map_of
+from codesage.search.maps import points_of
 from codesage.search.places import Place, clones_below, innermost_repository
 from codesage.search.query import search as search_in
 from codesage.search.searcher import merged
@@ -41,6 +43,20 @@ class Answer:
     hits: list[Hit]
     files: int  # indexed
     partial: str = ""  # why the index may lack files; "": it lacks none
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A place that is searched in a root."""
+
+    root: Path
+    place: Place  # what it shows is below the root
+    absolute: bool  # show absolute paths, as several roots are searched
+
+    def shown(self, path: str) -> str:
+        """A path of the index as the answer gives it."""
+        below = self.place.shown(path)
+        return os.path.join(self.root, below) if self.absolute else below
 
 
 _Question = Callable[[Index, Place], list[Hit]]
@@ -114,40 +130,40 @@ class Folders:
         self._readers, self._encoders = threading.Semaphore(_READERS), threading.Semaphore(1)
 
     def search(self, query: str, *, path: str = "", language: str = "", glob: str = "", top: int = 10) -> Answer:
-        """The best chunks for `query` below `path` ("": the first root). CodesageError for a path outside the roots.
+        """The best chunks for `query` below `path` ("": in all roots). CodesageError for a path outside the roots.
 
-        The repositories in a folder of clones are searched too.
+        The repositories in a folder of clones are searched too. `glob` counts from each root.
         """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
-        root, real = self._located(path)
-        places = self._places(root, real)
         where = filter_of([language] if language else [], [glob] if glob else [])
-        self._refreshed([place.root for place in places])
+        parts = self._below(path) if path else self._everywhere()
 
         def ask(index: Index, place: Place) -> list[Hit]:
             narrowed = replace(where, below=place.below, named=place.shown)
             return search_in(index, self.encoder(), query, top=top, where=narrowed)
 
-        return self._answer(root, places, ask, top)
+        return self._answer(parts, ask, top)
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
-        """The chunks of the root most similar to the one at `line` of the file `path`."""
-        root, real = self._located(path)
+        """The chunks of all roots most similar to the one at `line` of the file `path`."""
+        _, real = self._located(path)
         if not real.is_file():
             raise CodesageError(f"{path} is not a file: give a file and a line")
+        parts = self._everywhere()
+        root = _innermost(real, [part.root for part in parts])
         holder = self._places(root, real)[0]
-        whole = Place(holder.root, "", _shown(holder.root, root))
-        places = list(dict.fromkeys([*self._places(root, root), whole]))
-        self._refreshed([place.root for place in places])
+        if all(part.place.root != holder.root for part in parts):  # a repository inside of another one
+            parts.append(_Part(root, Place(holder.root, "", _shown(holder.root, root)), parts[0].absolute))
+            self._refreshed([holder.root])
         with closing(self.opened(holder.root)) as index:
             subject = subject_at(index, holder.below, line, self.encoder())
-        means = self._means(places)
+        means = self._means(parts)
 
         def ask(index: Index, place: Place) -> list[Hit]:
             return nearest_to(index, subject, means=means, top=top, encoder=self.encoder())
 
-        return self._answer(root, places, ask, top)
+        return self._answer(parts, ask, top)
 
     def status(self) -> list[tuple[Status, str]]:
         """Of each root, and of each repository in a folder of clones: what its index holds, and why it may lack files.
@@ -163,21 +179,48 @@ class Folders:
         return statuses
 
     def map(self, most: int) -> dict:
-        """Points for up to `most` functions of the first root, see search.maps."""
-        with closing(self.opened(self.roots[0])) as index:
-            return map_of(index, most=most)
+        """The roots, and points for up to `most` functions of all of them, see search.maps."""
+        parts = self._everywhere()
+        with ExitStack() as opened:
+            indexes = [(opened.enter_context(closing(self.opened(part.place.root))), part.shown) for part in parts]
+            points = points_of(indexes, means=self._means(parts), most=most)
+        return {"roots": list(map(str, self.roots)), "points": points}
+
+    def _below(self, path: str) -> list[_Part]:
+        """The places of a file or folder, brought up to date."""
+        root, real = self._located(path)
+        parts = [_Part(root, place, absolute=False) for place in self._places(root, real)]
+        self._refreshed([part.place.root for part in parts])
+        return parts
+
+    def _everywhere(self) -> list[_Part]:
+        """The places of all roots, each index once, brought up to date.
+
+        A root inside another one is left out if the index of the outer one has its files.
+        """
+        outer_first = sorted(self.roots, key=lambda root: len(root.parts))
+        parts = [_Part(root, place, len(self.roots) > 1) for root in outer_first for place in self._places(root, root)]
+        by_index = {part.place.root: part for part in parts}
+        self._refreshed(list(by_index))
+        return [part for part in by_index.values() if not self._is_held(part.root)]
+
+    def _is_held(self, root: Path) -> bool:
+        """Whether the index of another root has the files of a root."""
+        for outer in self.roots:
+            if root != outer and root.is_relative_to(outer) and innermost_repository(root, outer) == outer:
+                with closing(self.opened(outer)) as index:
+                    if _has_files(index, _shown(root, outer)):
+                        return True
+        return False
 
     def _located(self, path: str) -> tuple[Path, Path]:
-        """The innermost root that holds `path` ("": the first root), and its real path. CodesageError when none does."""
-        if not path:
-            return self.roots[0], self.roots[0]
+        """The innermost root that holds `path`, and its real path. CodesageError when none does."""
         try:
             given = Path(path).expanduser()
             for start in [given] if given.is_absolute() else [root / given for root in self.roots]:
                 real = start.resolve()
-                holders = [root for root in self.roots if real.is_relative_to(root)]
-                if holders and real.exists():
-                    return max(holders, key=lambda root: len(root.parts)), real
+                if any(real.is_relative_to(root) for root in self.roots) and real.exists():
+                    return _innermost(real, self.roots), real
         except (OSError, RuntimeError, ValueError):  # a name that is too long, of no user, or with a null byte
             pass
         allowed = ", ".join(map(str, self.roots))
@@ -196,13 +239,13 @@ class Folders:
         clones = [Place(clone, "", _shown(clone, root)) for clone in clones_below(real)]
         return [Place(repository, _shown(real, repository), _shown(real, root)), *clones]
 
-    def _means(self, places: Sequence[Place]) -> dict[str, np.ndarray] | None:
+    def _means(self, parts: Sequence[_Part]) -> dict[str, np.ndarray] | None:
         """The mean vector of each language in all places, None for one place: its own are taken."""
-        if len(places) == 1:
+        if len(parts) == 1:
             return None
         sums = []
-        for place in places:
-            with closing(self.opened(place.root)) as index:
+        for part in parts:
+            with closing(self.opened(part.place.root)) as index:
                 sums.append(index.view().language_sums)
         return means_of_sums(sums)
 
@@ -213,16 +256,17 @@ class Folders:
                 self._encoder = self._load()
             return self._encoder
 
-    def _answer(self, root: Path, places: Sequence[Place], ask: _Question, top: int) -> Answer:
+    def _answer(self, parts: Sequence[_Part], ask: _Question, top: int) -> Answer:
         """The best hits of all places."""
-        lack, lists, files, left_out = self._lack([place.root for place in places]), [], 0, []
-        for place in places:
-            with closing(self.opened(place.root)) as index:
-                hits = ask(index, place)
-                lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
+        lack, lists, files, left_out = self._lack([part.place.root for part in parts]), [], 0, []
+        for part in parts:
+            with closing(self.opened(part.place.root)) as index:
+                hits = ask(index, part.place)
+                lists.append([replace(hit, chunk=replace(hit.chunk, path=part.shown(hit.chunk.path))) for hit in hits])
                 files += index.status().files
-                left_out.append("" if lack else _left_out(index, place, places))
-        return Answer(str(root), merged(lists)[:top], files, "; ".join(filter(None, [lack, *left_out])))
+                left_out.append("" if lack else _left_out(index, part, parts))
+        root = "" if parts[0].absolute else str(parts[0].root)
+        return Answer(root, merged(lists)[:top], files, "; ".join(filter(None, [lack, *left_out])))
 
     def opened(self, root: Path) -> Index:
         """The index of a root, for one thread; close its connection."""
@@ -296,22 +340,27 @@ def _shown(path: Path, above: Path) -> str:
     return "" if path == above else path.relative_to(above).as_posix()
 
 
-def _left_out(index: Index, place: Place, searched: Sequence[Place]) -> str:
+def _innermost(real: Path, roots: Iterable[Path]) -> Path:
+    """The innermost of the roots that hold a path."""
+    return max((root for root in roots if real.is_relative_to(root)), key=lambda root: len(root.parts))
+
+
+def _left_out(index: Index, part: _Part, searched: Sequence[_Part]) -> str:
     """What of a place its index leaves out without a trace in the answer; "" for nothing.
 
     These are repositories in it that are not among the places `searched`, and a path that is not indexed.
     """
-    own = {other.root for other in searched}
+    own, below = {other.place.root for other in searched}, part.place.below
     skipped = index.connection.execute("SELECT path, reason FROM files WHERE reason != '' ORDER BY path").fetchall()
-    reasons = {path: reason for path, reason in skipped if is_below(path, place.below)}
+    reasons = {path: reason for path, reason in skipped if is_below(path, below)}
     nested = [path for path, reason in reasons.items() if reason in NESTED and index.root / path not in own]
     if nested:
-        named = ", ".join(map(place.shown, nested[:3])) + (", ..." if len(nested) > 3 else "")
+        named = ", ".join(map(part.shown, nested[:3])) + (", ..." if len(nested) > 3 else "")
         return f"nested repositories are not part of it ({len(nested):,}), give one as path to search it: {named}"
-    if not place.below or _has_files(index, place.below):
+    if not below or _has_files(index, below):
         return ""
-    reason = f" ({reasons[place.below]})" if place.below in reasons else ": git ignores it, or it holds no files"
-    return f"{place.shown(place.below)} is not indexed{reason}"
+    reason = f" ({reasons[below]})" if below in reasons else ": git ignores it, or it holds no files"
+    return f"{part.shown(below)} is not indexed{reason}"
 
 
 def _has_files(index: Index, below: str) -> bool:

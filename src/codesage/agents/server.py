@@ -33,7 +33,7 @@ _Lines = Annotated[int, Field(ge=0, le=200, description="Lines of each result th
 class Piece(BaseModel):
     """One result."""
 
-    path: str = Field(description="Below the root.")
+    path: str = Field(description="Below the root; absolute if several roots were searched.")
     start_line: int
     end_line: int
     kind: str = Field(description="function, class or window.")
@@ -46,7 +46,7 @@ class Piece(BaseModel):
 class SearchAnswer(BaseModel):
     """An answer."""
 
-    root: str
+    root: str = Field(description="The folder that paths are below; empty: several were searched.")
     files_indexed: int
     partial: str = Field(description="Why the index may lack files; empty: it lacks none.")
     results: list[Piece]
@@ -75,7 +75,7 @@ def server_of(folders: Searched) -> MCPServer:
     @server.tool(title="Search code by meaning", annotations=_READ_ONLY)
     def search(
         query: Annotated[str, Field(description="What the code does, in plain words, or a piece of code.", min_length=1)],
-        path: Annotated[str, Field(description="Folder or file to search in; empty: the first root.")] = "",
+        path: Annotated[str, Field(description="Folder or file to search in; empty: all roots.")] = "",
         language: Annotated[str, Field(description="Only this language, such as python; empty: all.")] = "",
         glob: Annotated[str, Field(description="Only paths that match, such as src/*.py; empty: all.")] = "",
         limit: _Limit = 8,

@@ -1,35 +1,45 @@
-"""A map of a repository: every function a point, similar ones close to each other.
+"""A map of repositories: every function a point, similar ones close to each other.
 
-In: an index. Out: points in [0, 1] x [0, 1], the two directions in which the vectors differ most (principal components).
-Deterministic: the same index gives the same map.
+In: indexes. Out: points in [0, 1] x [0, 1], the two directions in which the vectors differ most (principal components).
+Deterministic: the same indexes give the same map.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from codesage.search.index import Index
 
 
-def map_of(index: Index, *, most: int = 5_000) -> dict:
-    """Points of up to `most` functions and classes: x, y, path, name, line. If there are more, an evenly spaced choice."""
-    with index.snapshot():
-        view = index.view()
-        lines = dict(index.connection.execute("SELECT id, start_line FROM spans"))
-        shown = [chunk for chunk, kind in enumerate(view.kinds) if kind != "window"]
-    shown = [shown[at] for at in np.linspace(0, len(shown) - 1, min(most, len(shown))).astype(int)]
-    if len(shown) < 3:
-        return {"root": str(index.root), "points": []}
-    spots = _spread(_components(view.centred_PD[view.starts_N[shown]]))
-    points = [
+def points_of(
+    indexes: Sequence[tuple[Index, Callable[[str], str]]], *, means: dict[str, np.ndarray] | None = None, most: int = 5_000
+) -> list[dict]:
+    """Points of up to `most` functions and classes: x, y, path, name, line. If there are more, an evenly spaced choice.
+
+    Each index comes with a function from its paths to those that are shown. `means` is subtracted from the vectors of each
+    language (None: those of each index).
+    """
+    views, lines = [], []
+    for index, _ in indexes:
+        with index.snapshot():
+            views.append(index.view())
+            lines.append(dict(index.connection.execute("SELECT id, start_line FROM spans")))
+    found = [(number, chunk) for number, view in enumerate(views) for chunk, kind in enumerate(view.kinds) if kind != "window"]
+    if len(found) < 3:
+        return []
+    found = [found[at] for at in np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]
+    vectors = [view.centred_PD if means is None else view.without(means) for view in views]
+    spots = _spread(_components(np.stack([vectors[number][views[number].starts_N[chunk]] for number, chunk in found])))
+    return [
         {
             "x": round(float(x), 4),
             "y": round(float(y), 4),
-            "path": view.paths[chunk],
-            "name": view.names[chunk],
-            "line": lines[int(view.numbers_N[chunk])],
+            "path": indexes[number][1](views[number].paths[chunk]),
+            "name": views[number].names[chunk],
+            "line": lines[number][int(views[number].numbers_N[chunk])],
         }
-        for (x, y), chunk in zip(spots, shown, strict=True)
+        for (x, y), (number, chunk) in zip(spots, found, strict=True)
     ]
-    return {"root": str(index.root), "points": points}
 
 
 def _components(vectors_ND: np.ndarray) -> np.ndarray:

@@ -93,9 +93,11 @@ function choose(number) {
   }
 }
 
-// The map: colours by the first folder.
+// The map: colours by the first folder, or by the root if there are several. Paths are then absolute.
 const colours = ["#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#9d755d", "#ff9da6", "#79706e"];
-const folderOf = path => path.includes("/") ? path.split("/").slice(0, 2).join("/").replace(/\/[^/]*\.[^/]*$/, "") : ".";
+let roots = [];
+const rootOf = path => roots.find(root => path.startsWith(root + "/")) || path;
+const folderOf = path => roots.length > 1 ? rootOf(path) : path.includes("/") ? path.split("/").slice(0, 2).join("/").replace(/\/[^/]*\.[^/]*$/, "") : ".";
 let folders = [];
 
 function draw() {
@@ -126,7 +128,9 @@ function nearest(event) {
 
 async function loadMap() {
   try {
-    points = (await ask("map")).points;
+    const answer = await ask("map");
+    points = answer.points;
+    roots = answer.roots.sort((a, b) => b.length - a.length);
   } catch (error) { return; }
   const counts = new Map();
   for (const point of points) counts.set(folderOf(point.path), (counts.get(folderOf(point.path)) || 0) + 1);
