@@ -106,7 +106,10 @@ def test_filters_act_and_changes_are_seen(folders, tree):
     assert set(names) == {"sub/sums.go", "sub/notes.md"}
     names = [hit["path"] for hit in call(server, "search", query="total", language="go").structured_content["results"]]
     assert set(names) == {"sub/sums.go"}
-    assert call(server, "search", query="total", glob="*.rs").content[0].text == "nothing found"
+    none = call(server, "search", query="total", glob="*.rs", language="java")
+    lines = ["glob *.rs matches none of the 3 indexed files", "language java matches none of the 3 indexed files"]
+    assert none.content[0].text.split("\n") == [*lines, "nothing found"]
+    assert none.structured_content["unused_filters"] == ["glob *.rs", "language java"]
     (tree / "new.py").write_text("def parse_colour(text):\n    return int(text, 16)\n")
     hits = call(server, "search", query="parse a colour", limit=1).structured_content["results"]
     assert hits[0]["name"] == "parse_colour"
@@ -213,6 +216,8 @@ def test_a_question_without_a_path_is_answered_from_all_roots(two_roots, tree):
     assert {hit.chunk.path for hit in two_roots.search("total", glob="sub/*.go").hits} == {str(tree / "sub/sums.go")}
     answer = two_roots.search("parse a colour", path=str(other))
     assert answer.root == str(other) and {hit.chunk.path for hit in answer.hits} == {"files.py"}
+    assert two_roots.search("total", language="go").unused == ()  # only one of the roots has such files
+    assert two_roots.search("total", language="ruby").unused == ("language ruby",)
     text = call(server_of(two_roots), "search", query="parse a colour", limit=1).content[0].text
     assert text.startswith(f"{other}/files.py:1-2 parse_colour\n")
 

@@ -145,6 +145,8 @@ def test_documents_are_reranked(client):
 def test_search_similar_map_and_status(client, served):
     answer = client.get("/search", params={"q": "add up numbers", "language": "python", "limit": 1}).json()
     assert answer["results"][0]["name"] == "total" and answer["files_indexed"] == 3
+    none = client.get("/search", params={"q": "add up numbers", "glob": "*.rs"}).json()
+    assert none["results"] == [] and none["unused_filters"] == ["glob *.rs"] and answer["unused_filters"] == []
     near = client.get("/similar", params={"path": "files.py", "line": 8}).json()["results"]
     assert near[0]["path"] == "sub/sums.go"
     points = client.get("/map").json()["points"]

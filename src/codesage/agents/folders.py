@@ -43,6 +43,7 @@ class Answer:
     hits: list[Hit]
     files: int  # indexed
     partial: str = ""  # why the index may lack files; "": it lacks none
+    unused: tuple[str, ...] = ()  # filters that no indexed file passes, if there are no hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +140,16 @@ class Folders:
         where = filter_of([language] if language else [], [glob] if glob else [])
         parts = self._below(path) if path else self._everywhere()
 
+        unused: list[set[str]] = []  # filters, of each place
+
         def ask(index: Index, place: Place) -> list[Hit]:
             narrowed = replace(where, below=place.below, named=place.shown)
-            return search_in(index, self.encoder(), query, top=top, where=narrowed)
+            hits = search_in(index, self.encoder(), query, top=top, where=narrowed)
+            unused.append(set() if hits else set(narrowed.unused(index.view())))
+            return hits
 
-        return self._answer(parts, ask, top)
+        answer = self._answer(parts, ask, top)
+        return replace(answer, unused=without_dashes(set.intersection(*unused)))
 
     def similar(self, path: str, line: int, *, top: int = 10) -> Answer:
         """The chunks of all roots most similar to the one at `line` of the file `path`."""
@@ -338,6 +344,13 @@ class Folders:
 def _shown(path: Path, above: Path) -> str:
     """A path relative to a folder that holds it, "" for the folder itself."""
     return "" if path == above else path.relative_to(above).as_posix()
+
+
+def without_dashes(options: Iterable[str]) -> tuple[str, ...]:
+    """Filters as agents and the page give them, from options of the command line: `glob *.py` for `-g *.py`."""
+    names = {"-g": "glob", "-t": "language"}
+    parted = (option.partition(" ") for option in sorted(options))
+    return tuple(f"{names.get(option, option)} {value}" for option, _, value in parted)
 
 
 def _innermost(real: Path, roots: Iterable[Path]) -> Path:

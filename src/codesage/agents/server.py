@@ -49,6 +49,7 @@ class SearchAnswer(BaseModel):
     root: str = Field(description="The folder that paths are below; empty: several were searched.")
     files_indexed: int
     partial: str = Field(description="Why the index may lack files; empty: it lacks none.")
+    unused_filters: list[str] = Field(description="If there are no results: filters that no indexed file passes.")
     results: list[Piece]
 
 
@@ -115,8 +116,15 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
     with _foreseen():
         answer = ask()
     pieces = [_piece(hit, lines) for hit in answer.hits]
-    structured = SearchAnswer(root=answer.root, files_indexed=answer.files, partial=answer.partial, results=pieces)
+    structured = SearchAnswer(
+        root=answer.root,
+        files_indexed=answer.files,
+        partial=answer.partial,
+        unused_filters=list(answer.unused),
+        results=pieces,
+    )
     head = [f"note: {answer.partial}"] if answer.partial else []
+    head += [f"{option} matches none of the {answer.files:,} indexed files" for option in answer.unused]
     body = [_as_text(piece, answer.root) for piece in pieces] or ["nothing found"]
     return _both("\n".join(head + body), structured)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codesage.agents.folders import Answer
+from codesage.agents.folders import Answer, without_dashes
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search.filters import filter_of
@@ -80,7 +80,7 @@ class StoreFolders:
 
 def _of(answer: FoundAnswer) -> Answer:
     hits = [replace(hit, chunk=replace(hit.chunk, path=_whole(hit.chunk.path))) for hit in answer.hits]
-    return Answer("", hits, answer.files, "; ".join(answer.partial))
+    return Answer("", hits, answer.files, "; ".join(answer.partial), without_dashes(answer.unused_filters))
 
 
 def _whole(path: str) -> str:

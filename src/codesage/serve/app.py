@@ -349,6 +349,7 @@ def _answer(answer: Answer) -> dict:
         "root": answer.root,
         "files_indexed": answer.files,
         "partial": answer.partial,
+        "unused_filters": answer.unused,
         "results": [
             {
                 "path": hit.chunk.path,

@@ -61,7 +61,8 @@ async function show(question, title, words) {
     if (own !== asked) return;
     at("results").replaceChildren(...answer.results.map(hit => card(hit, words)));
     const many = answer.results.length;
-    at("title").textContent = (many ? many + " results" : "nothing found") + " " + title + (answer.partial ? " (" + answer.partial + ")" : "");
+    const notes = [answer.partial, ...answer.unused_filters.map(option => "no indexed file matches " + option)].filter(Boolean);
+    at("title").textContent = (many ? many + " results" : "nothing found") + " " + title + (notes.length ? " (" + notes.join("; ") + ")" : "");
     choose(-1);
     shown = new Set(answer.results.map(hit => hit.path + ":" + hit.start_line));
     draw();
