@@ -132,7 +132,8 @@ def test_similar_finds_the_port_in_another_language(folders, encoder):
     [
         ("search", {"query": "x", "path": ".."}, "not in a folder that may be searched"),
         ("search", {"query": "x", "path": "/etc"}, "not in a folder that may be searched"),
-        ("search", {"query": "x", "path": "gone"}, "not in a folder that may be searched"),
+        ("search", {"query": "x", "path": "gone"}, "gone: no such file or folder: give a path that exists below /"),
+        ("similar", {"path": "sub/gone.py", "line": 1}, "sub/gone.py: no such file or folder"),
         ("search", {"query": "x", "path": "link"}, "not in a folder that may be searched"),
         ("search", {"query": "x", "path": "a\0b"}, r"'a\x00b' is not in a folder that may be searched"),
         ("search", {"query": "x", "path": "~nosuchuser/x"}, "not in a folder that may be searched"),

@@ -168,6 +168,7 @@ def test_search_similar_map_and_status(client, served):
         (f"/similar?path=files.py&line={10**20}", "line: Input should be less than or equal to 2147483647"),
         ("/search", "q: Field required"),
         ("/search?q=x&limit=0", "limit"),
+        ("/similar?path=gone.py&line=1", "gone.py: no such file or folder"),
         ("/similar?path=files.py&line=900", "after the last line of code"),
     ],
 )

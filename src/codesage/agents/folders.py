@@ -221,16 +221,21 @@ class Folders:
 
     def _located(self, path: str) -> tuple[Path, Path]:
         """The innermost root that holds `path`, and its real path. CodesageError when none does."""
+        missing = False
         try:
             given = Path(path).expanduser()
             for start in [given] if given.is_absolute() else [root / given for root in self.roots]:
                 real = start.resolve()
-                if any(real.is_relative_to(root) for root in self.roots) and real.exists():
-                    return _innermost(real, self.roots), real
+                if any(real.is_relative_to(root) for root in self.roots):
+                    if real.exists():
+                        return _innermost(real, self.roots), real
+                    missing = True
         except (OSError, RuntimeError, ValueError):  # a name that is too long, of no user, or with a null byte
             pass
         allowed = ", ".join(map(str, self.roots))
         named = path if path.isprintable() else ascii(path)
+        if missing:
+            raise CodesageError(f"{named}: no such file or folder: give a path that exists below {allowed}")
         raise CodesageError(f"{named} is not in a folder that may be searched: expected a path below {allowed}")
 
     def _places(self, root: Path, real: Path) -> list[Place]:
