@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -391,8 +392,6 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "a.js: text is nested more than 1,000 levels deep" in refusal(tmp_path / "a.js", "[" * 1_001 + "]" * 1_001)
     assert "unknown device 'gpu'" in refusal(tmp_path / "a.py", "t = 1\n", model=model, device="gpu")
     assert "no such folder" in refusal(tmp_path / "a.py", "t = 1\n", model=tmp_path / "none")
-    with pytest.raises(CodesageError, match="cannot be read"):
-        run.parsed(tmp_path / "none.py")
     broken = tmp_path / "broken.py"
     broken.write_text(HIDDEN + "def (:\n")
     notes = []
@@ -400,6 +399,21 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "syntax error in line 5" in notes[0] and done.proposals
     with pytest.raises(CodesageError, match="syntax error in line 5"):
         done.renamed()
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "a.py").write_text("t = 1\n")
+    (tmp_path / "link.py").symlink_to("a.py")
+    os.mkfifo(tmp_path / "pipe.py")
+    for name, message in (
+        ("none.py", "none.py: no such file: give a file that exists"),
+        ("a.py/b.py", "b.py: no such file"),
+        (".", " is a folder: give a file"),
+        ("link.py", "link.py is a link: give the file that it leads to"),
+        ("pipe.py", r"pipe.py cannot be read \(special\)"),
+    ):
+        with pytest.raises(CodesageError, match=message):
+            run.parsed(tmp_path / name)
 
 
 def test_a_model_after_stage_two_is_refused(model, tmp_path):

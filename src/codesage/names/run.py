@@ -142,8 +142,7 @@ def parsed(file: Path, language: str = "") -> SourceTree:
     """The parse of a file. CodesageError when it cannot be read, or its language is unknown."""
     read = read_text(file, name=file.name, max_bytes=MAX_BYTES, max_line=MAX_BYTES)  # minified code is one line
     if isinstance(read, Skipped):
-        expected = f"at most {MAX_BYTES / 1e6:.0f} MB: split the file" if read.reason == "huge" else "code in UTF-8"
-        raise CodesageError(f"{file} cannot be read ({read.reason}): expected {expected}")
+        raise CodesageError(_unread(file, read.reason))
     named = language_named(language) if language else syntax.language_in(file.name, read.text)
     if named not in LANGUAGES:
         what = f"language {language!r}" if language else "its suffix"
@@ -152,6 +151,22 @@ def parsed(file: Path, language: str = "") -> SourceTree:
         return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"), max_line=MAX_BYTES)
     except ParseRefused as error:
         raise CodesageError(f"{file}: {error}") from None
+
+
+def _unread(file: Path, reason: str) -> str:
+    """Why a file could not be read, and what to do."""
+    if os.path.islink(file):
+        return f"{file} is a link: give the file that it leads to"
+    if os.path.isdir(file):
+        return f"{file} is a folder: give a file"
+    try:
+        os.stat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{file}: no such file: give a file that exists"
+    except OSError:
+        pass
+    expected = {"huge": f"at most {MAX_BYTES / 1e6:.0f} MB: split the file", "unreadable": "a file that you may read"}
+    return f"{file} cannot be read ({reason}): expected {expected.get(reason, 'code in UTF-8')}"
 
 
 def _requested_units(file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]) -> list[int]:
