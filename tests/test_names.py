@@ -380,6 +380,7 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "language 'cobol'" in refusal(tmp_path / "a.py", "x = 1", language="cobol")
     assert "defines no names" in refusal(tmp_path / "a.py", "print(1)\n")
     assert "is a placeholder" in refusal(tmp_path / "a.py", "value = 1\n")
+    assert refusal(tmp_path / "a.py", "value = 1\n", only=("",)) == "--only is empty: give it a name that the file defines"
     assert "defines no other" in refusal(tmp_path / "a.py", "value = 1\n", only=("other",))
     stays = "def f(b2):\n    return g(b2=b2)\n"
     for options in ({"only": ("b2",)}, {"every": True}):

@@ -172,6 +172,8 @@ def _unread(file: Path, reason: str) -> str:
 def _requested_units(file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]) -> list[int]:
     """Numbers of the units to name, in order. `notice` is called with a line about those that are left out."""
     wanted = set(options.only)
+    if not all(map(str.strip, wanted)):
+        raise CodesageError("--only is empty: give it a name that the file defines")
     requested = [
         name for name in file_units.fixed if name in wanted or (not wanted and (options.every or is_placeholder(name)))
     ]
