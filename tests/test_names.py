@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from codesage import CodesageError, syntax
 from codesage.names import beam, rename, run, words
 from codesage.names.commands import names as names_command
+from codesage.names.evaluated import in_strings
 from codesage.names.propose import Names, Proposal, Proposer, Settings
 from codesage.names.units import Unit, is_placeholder, units
 from codesage.names.windows import Text
@@ -400,6 +401,38 @@ def test_what_cannot_be_named_is_one_line(tmp_path, model):
     assert "syntax error in line 5" in notes[0] and done.proposals
     with pytest.raises(CodesageError, match="syntax error in line 5"):
         done.renamed()
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "free"),
+    [
+        ("python", 'def f1(a1, b1):\n    return eval("x1+y1")\ndef g1(c1):\n    """The c1."""\n    return c1\n', "f1 g1 c1"),
+        ("python", 'x1 = 2\ndef f1(a1):\n    b1 = "x1"\n    exec(b1)\ndef g1(x2):\n    return x2\n', "f1 g1 x2"),
+        ("python", "a1 = 1\nexec(open(p))\ndef f1(b1):\n    return b1\n", "b1"),
+        ("python", "class C1:\n    def eval(self, m1):\n        m1.eval()\n        return m1\n", "C1 eval m1"),
+        ("javascript", 'function f1(a1){return eval("a1")}\nfunction g1(b1){return b1}\n', "f1 g1 b1"),
+        ("javascript", "function f1(a1){return a1.eval()}\n", "f1 a1"),
+        ("typescript", "function f1(a1: string){return new Function(a1)}\nfunction g1(b1: string){return b1}\n", "f1 g1 b1"),
+        ("php", "<?php\nfunction f1($a1){return compact('a1');}\nfunction g1($b1){return $b1;}\n", "f1 g1 b1"),
+        ("php", "<?php\nfunction f1($a1){return $$a1;}\nfunction g1($b1){return $b1;}\n", "f1 g1 b1"),
+        ("ruby", "def f1(a1)\n  binding\nend\ndef g1(b1)\n  b1.eval(1)\nend\n", "f1 g1 b1"),
+        ("ruby", 'def f1(a1)\n  eval "a1"\nend\ndef g1(b1)\n  b1\nend\n', "f1 g1 b1"),
+    ],
+)
+def test_names_that_code_in_strings_may_use_stay(language, code, free):
+    tree = tree_of(code, language)
+    held = units(tree)
+    assert {unit.name for unit in set(held.units) - in_strings(tree, held)} == set(free.split())
+
+
+def test_names_that_stay_for_a_string_are_told(model, tmp_path):
+    file, notes = tmp_path / "a.py", []
+    file.write_text('def evaluate(a1, b1):\n    return eval("a1+b1")\n\n\ndef total(c1):\n    return c1\n')
+    done = run.propose_file(file, run.Options(model=model), notice=notes.append)
+    assert [one.unit.name for one in done.proposals] == ["c1"]
+    assert notes == ["2 names stay, a1, b1: code in strings may use them (eval and the like)"]
+    with pytest.raises(CodesageError, match="no name can be changed .a1: code in strings may use them"):
+        run.propose_file(file, run.Options(only=("a1",), model=model))
 
 
 def test_what_is_no_file_is_named(tmp_path):

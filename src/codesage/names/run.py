@@ -17,12 +17,14 @@ from codesage import syntax
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_named
 from codesage.names import rename
+from codesage.names.evaluated import in_strings
 from codesage.names.propose import Proposal, Settings, load, propose
 from codesage.names.units import FileUnits, is_placeholder, units
 from codesage.syntax.tree import MAX_BYTES, ParseRefused, SourceTree
 from codesage.walk import Skipped, read_text
 
 _STAYS = "also keys, keyword arguments or members that the file does not define"
+_IN_STRINGS = "code in strings may use them (eval and the like)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def propose_file(
     file_units = units(tree)
     if not file_units.names:
         raise CodesageError(f"{file} defines no names: there is nothing to rename")
-    chosen = _requested_units(file, file_units, options, notice)
+    chosen = _requested_units(tree, file, file_units, options, notice)
     settings = Settings()
     settings = replace(settings, search=replace(settings.search, beam=options.beam))
     proposer = load(options.model, settings, device=options.device)
@@ -169,7 +171,9 @@ def _unread(file: Path, reason: str) -> str:
     return f"{file} cannot be read ({reason}): expected {expected.get(reason, 'code in UTF-8')}"
 
 
-def _requested_units(file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]) -> list[int]:
+def _requested_units(
+    tree: SourceTree, file: Path, file_units: FileUnits, options: Options, notice: Callable[[str], None]
+) -> list[int]:
     """Numbers of the units to name, in order. `notice` is called with a line about those that are left out."""
     wanted = set(options.only)
     if not all(map(str.strip, wanted)):
@@ -185,14 +189,18 @@ def _requested_units(file: Path, file_units: FileUnits, options: Options, notice
         for number, unit in enumerate(file_units.units)
         if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))
     ]
-    stay = f"{', '.join(requested[:5])}: {_STAYS}" if requested else ""
+    used = in_strings(tree, file_units)
+    in_text = list(dict.fromkeys(unit.name for unit in (file_units.units[number] for number in chosen) if unit in used))
+    chosen = [number for number in chosen if file_units.units[number] not in used]
+    reasons = ((requested, _STAYS), (in_text, _IN_STRINGS))
+    stay = "; ".join(f"{', '.join(names[:5])}: {reason}" for names, reason in reasons if names)
     if not chosen and (wanted or options.every):
         raise CodesageError(f"{file}: no name can be changed ({stay})")
     if not chosen:
         kept = f" that can be changed ({stay})" if stay else ""
         raise CodesageError(f"{file}: no name is a placeholder such as t, a2 or var3{kept}: give --only NAME or --all")
-    if requested:
-        notice(f"{len(requested):,} names stay, {stay}")
+    if stay:
+        notice(f"{len(requested) + len(in_text):,} names stay, {stay}")
     if len(chosen) > options.most:
         notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers keep their names: raise --most to name more")
         often = sorted(chosen, key=lambda number: -len(file_units.units[number].spans))[: options.most]
