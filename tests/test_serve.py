@@ -218,6 +218,21 @@ def test_foreign_hosts_origins_and_wrong_tokens_are_refused(served):
     assert httpx2.get(f"{url}/metrics").status_code == 401
 
 
+def test_unknown_addresses_and_methods_have_the_form_of_other_errors(client):
+    for method, address, status, message in (
+        ("GET", "/v1/nothing", 404, "there is no /v1/nothing here"),
+        ("GET", "/v1/embeddings", 405, "/v1/embeddings does not take GET"),
+        ("DELETE", "/health", 405, "/health does not take DELETE"),
+        ("POST", "/", 405, "/ does not take POST"),
+    ):
+        answer = client.request(method, address)
+        assert answer.status_code == status
+        assert answer.json() == {"error": {"message": message, "type": "invalid_request_error", "code": status}}
+    assert "POST" in client.get("/v1/embeddings").headers["allow"]
+    head = client.head("/health")
+    assert (head.status_code, head.content) == (200, b"")
+
+
 def test_large_bodies_are_refused_with_and_without_a_length(client):
     text = "x" * 300_000
     assert client.post("/v1/embeddings", json={"input": text}).status_code == 413

@@ -29,6 +29,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import codesage
@@ -228,7 +229,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             ],
         }
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict:
         return {"status": "ok"}
 
@@ -257,6 +258,14 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(CodesageError)
     async def foreseen(request: Request, error: CodesageError) -> JSONResponse:
         return _failure(429 if isinstance(error, Full) else 503 if isinstance(error, Closed) else 400, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        path, method = request.url.path, request.method
+        told = {404: f"there is no {path} here", 405: f"{path} does not take {method}"}
+        answer = _failure(error.status_code, told.get(error.status_code, str(error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
