@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 
 import numpy as np
@@ -37,11 +37,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(app, port: int):
+def running(app, port: int, **options):
     """Serve `app` at a port of this machine, in a thread."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -231,6 +231,7 @@ def test_unknown_addresses_and_methods_have_the_form_of_other_errors(client):
     assert "POST" in client.get("/v1/embeddings").headers["allow"]
     head = client.head("/health")
     assert (head.status_code, head.content) == (200, b"")
+    assert set(client.get("/openapi.json").json()["paths"]["/health"]) == {"get"}
 
 
 def test_large_bodies_are_refused_with_and_without_a_length(client):
@@ -361,6 +362,65 @@ def test_two_hundred_clients_hold_no_more_than_the_limit_and_stalled_ones_only_w
     stalled, with_other, most, statuses, other, left = asyncio.run(answers())
     assert (stalled, with_other, other, left) == (200, 260, 200, 0)  # a byte each, and the whole body of another client
     assert 900 < most <= 1_000 and set(statuses) == {200, 429} and statuses.count(200) >= 10
+
+
+def test_a_long_answer_that_is_not_read_is_given_up_for_others():
+    async def answers():
+        reads = [asyncio.Event() for _ in range(4)]
+        sizes = [[] for _ in reads]
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * 200_000})
+
+        guard = Guard(app, hosts=frozenset({"here"}), most_bytes_held=500_000, most_unread=3)
+
+        async def reader(number):
+            async def receive():
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            async def send(message):
+                if "body" in message:
+                    await reads[number].wait()
+                    sizes[number].append((len(message["body"]), message["more_body"]))
+
+            await guard({"type": "http", "path": "/", "headers": [(b"host", b"here")]}, receive, send)
+
+        clients = []
+        for number in range(3):  # the third does not fit beside the first two
+            clients.append(asyncio.create_task(reader(number)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await clients[0]
+        given_up, left = sizes[0], sum(guard._unread.values())
+        reads[2].set()
+        await clients[2]
+        reads[3].set()
+        await reader(3)
+        reads[1].set()
+        await clients[1]
+        return given_up, left, sizes[1:], guard._unread
+
+    piece = 64 << 10
+    whole = [(piece, True), (piece, True), (piece, True), (200_000 - 3 * piece, False)]
+    assert asyncio.run(answers()) == ([], 400_000, [whole] * 3, {})
+
+
+def test_a_request_that_is_cut_is_not_answered():
+    async def asked_of():
+        reached = []
+
+        async def app(scope, receive, send):
+            reached.append(scope["path"])
+
+        async def receive():
+            return {"type": "http.disconnect"}
+
+        guard = Guard(app, hosts=frozenset({"here"}))
+        await guard({"type": "http", "path": "/", "headers": [(b"host", b"here")]}, receive, app)
+        return reached, guard._held
+
+    assert asyncio.run(asked_of()) == ([], 0)
 
 
 # Batches

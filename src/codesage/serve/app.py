@@ -229,7 +229,8 @@ def _add_state(app: FastAPI, service: Service) -> None:
             ],
         }
 
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.get("/health")
+    @app.head("/health", include_in_schema=False)
     async def health() -> dict:
         return {"status": "ok"}
 
