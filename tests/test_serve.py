@@ -423,6 +423,100 @@ def test_a_request_that_is_cut_is_not_answered():
     assert asyncio.run(asked_of()) == ([], 0)
 
 
+# Connections
+
+
+def protocol_with(**limits):
+    """The protocol of the server with these limits, which counts its connections alone."""
+    from codesage.serve.connections import LimitedProtocol
+
+    return type("Limited", (LimitedProtocol,), {"waiting": {}, **limits})
+
+
+@contextmanager
+def answering(protocol):
+    """A server with one short answer; gives a function that opens a connection, and sends these bytes."""
+    (at_once := asyncio.Event()).set()
+
+    with running(held_until(at_once), port := free_port(), http=protocol), ExitStack() as connections:
+
+        def opened(sent: bytes = b"") -> socket.socket:
+            client = connections.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            client.sendall(sent)
+            return client
+
+        yield opened
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+def until_closed(client: socket.socket) -> bytes:
+    """What arrives until the server closes the connection."""
+    received = b""
+    try:
+        while part := client.recv(1000):
+            received += part
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def test_of_too_many_idle_connections_the_oldest_are_closed():
+    with answering(protocol_with(most_waiting=3, head_seconds=60)) as opened:
+        idle = [opened(REQUEST[: number % 2 * 9]) for number in range(5)]
+        assert list(map(until_closed, idle[:2])) == [b"", b""]
+        client = opened(REQUEST)
+        assert b" 200 " in client.recv(20)
+        idle[4].sendall(REQUEST)
+        assert b" 200 " in idle[4].recv(20)
+
+
+@pytest.mark.parametrize("first", [b"", REQUEST])
+@pytest.mark.parametrize("begun", [b"G", REQUEST[:9]])
+def test_the_head_of_a_request_must_arrive_in_time(first, begun):
+    with answering(protocol_with(head_seconds=0.3)) as opened:
+        slow = opened(first)
+        if first:
+            assert b" 200 " in slow.recv(1000)
+        slow.sendall(begun)
+        assert b" 200 " not in until_closed(slow)
+        assert b" 200 " in opened(REQUEST).recv(20)
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_one_that_reads_is_not():
+    class Transport(asyncio.Transport):
+        def __init__(self):
+            super().__init__()
+            self.told = []
+
+        def set_write_buffer_limits(self, high=None, low=None):
+            self.told.append(high)
+
+        def is_closing(self):
+            return False
+
+        def abort(self):
+            self.told.append("abort")
+
+    async def told():
+        import uvicorn
+        from uvicorn.server import ServerState
+
+        protocol = protocol_with(unread_seconds=0.0)(uvicorn.Config(None), ServerState(), {})
+        protocol.connection_made(transport := Transport())
+        protocol.pause_writing()
+        protocol.resume_writing()
+        await asyncio.sleep(0.01)
+        read = list(transport.told)
+        protocol.pause_writing()
+        await asyncio.sleep(0.01)
+        protocol.connection_lost(ConnectionResetError())
+        return read, transport.told, protocol.waiting
+
+    assert asyncio.run(told()) == ([0], [0, "abort"], {})
+
+
 # Batches
 
 

@@ -38,6 +38,7 @@ def serve(
         import uvicorn
 
         from codesage.serve.app import Service, app_of
+        from codesage.serve.connections import LimitedProtocol
         from codesage.serve.guard import Guard
     except ImportError as error:
         raise CodesageError(f"the server needs FastAPI and uvicorn ({error}): pip install 'codesage[serve]'") from None
@@ -50,6 +51,7 @@ def serve(
         Guard(app_of(service), hosts=served_names(host, port, name or ()), token=token, intake=service.intake),
         host=host,
         port=port,
+        http=LimitedProtocol,
         log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
         timeout_keep_alive=10,
         limit_concurrency=512,
