@@ -1,14 +1,22 @@
-"""Labels from frozen vectors: the optimum of the head, folds, unreadable files, and the commands."""
+"""Labels from frozen and fine-tuned vectors: the head, folds, unreadable files, and the commands."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from codesage import CodesageError
-from codesage.classify import data, folds, head
+from codesage.artifacts import publish
+from codesage.classify import data, folds, head, training, tuned
 from codesage.classify.commands import app
+from codesage.encoder.config import Config
+from codesage.encoder.folders import BUNDLED
+from codesage.encoder.model import Encoder
+from codesage.encoder.weights import load_encoder, save_weights
+from codesage.tokenizer import load as load_tokenizer
 
 
 def clouds(rows=60, width=5, labels=("ant", "bee", "cow"), seed=0, spread=0.3):
@@ -173,3 +181,110 @@ def test_train_then_apply_from_the_command_line(tmp_path):
     assert answer["label"] == "file" and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     done = run(app, ["apply", str(tmp_path / "head"), str(tmp_path / "none.py")])
     assert isinstance(done.exception, CodesageError)
+
+
+QUICK = replace(training.FINE_TUNED, learning_rate=1e-2, epochs=6, batch=8)
+
+
+def small_encoder(vocabulary=32, positions=16):
+    torch.manual_seed(0)
+    shape = Config(16, 1, 2, vocab_size=vocabulary, max_position_embeddings=positions, intermediate_size=32)
+    return Encoder(shape).eval()
+
+
+def marked_documents(rows=48, seed=0):
+    """Token ids that hold one of two marks, and which one."""
+    rng, labels = np.random.default_rng(seed), [str(row % 2) for row in range(rows)]
+    return [[*rng.integers(4, 32, 3).tolist(), *[2 + int(label)] * 3, 1] for label in labels], labels
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    """The folder of a model with random weights and the tokenizer of the bundled one."""
+    folder, tokenizer = tmp_path_factory.mktemp("models") / "small", load_tokenizer(BUNDLED)
+    with publish(folder, "model", settings={}, facts={"max_tokens": 40, "stages": ["pretrain"]}) as inside:
+        save_weights(small_encoder(tokenizer.vocab_size, positions=64), inside)
+        tokenizer.save(inside)
+    return folder
+
+
+def test_fine_tuning_changes_a_copy_and_the_head_takes_its_vectors():
+    encoder, (documents, labels) = small_encoder(), marked_documents()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    lines = []
+    trained, layer = training.fine_tuned(encoder, documents, labels, QUICK, training.Extent(say=lines.append))
+    assert all((value == before[name]).all() for name, value in encoder.state_dict().items())
+    changed = [name for name, value in trained.state_dict().items() if (value != before[name]).any()]
+    assert {"wte.weight", "wpe.weight", "h.0.attn.c_attn.weight", "h.0.mlp.c_fc.weight", "ln_f.weight"} <= set(changed)
+    assert len(lines) == QUICK.epochs and lines[-1].startswith("all rows, epoch 6 of 6: loss 0.")
+    new, truth = marked_documents(seed=1)
+    assert layer.predict(training.pooled(trained, new)) == truth
+    assert layer.predict(training.pooled(encoder, new)) != truth  # of the encoder as it was, the head makes nothing
+    again, _ = training.fine_tuned(encoder, documents, labels, QUICK, training.Extent())
+    assert all((value == trained.state_dict()[name]).all() for name, value in again.state_dict().items())
+    other, _ = training.fine_tuned(encoder, documents, labels, QUICK, training.Extent(seed=1))
+    assert (other.wte.weight != trained.wte.weight).any()
+
+
+def test_a_batch_in_pieces_is_trained_as_a_whole(monkeypatch):
+    config = replace(small_encoder().config, embedding_dropout_prob=0.0, attention_dropout_prob=0.0, residual_dropout_prob=0.0)
+    torch.manual_seed(0)
+    encoder, (documents, labels) = Encoder(config), marked_documents()
+    whole, head_of_whole = training.fine_tuned(encoder, documents, labels, QUICK, training.Extent())
+    monkeypatch.setattr(training, "_MICRO_TOKENS", 16)
+    pieces, head_of_pieces = training.fine_tuned(encoder, documents, labels, QUICK, training.Extent())
+    np.testing.assert_allclose(head_of_pieces.weight_CD, head_of_whole.weight_CD, atol=1e-3)
+    torch.testing.assert_close(pieces.ln_f.weight, whole.ln_f.weight, atol=1e-3, rtol=0)
+
+
+def test_every_document_is_predicted_by_a_model_that_has_not_seen_it():
+    encoder, (documents, labels) = small_encoder(), marked_documents()
+    extent = training.Extent(folds=3)
+    found = training.cross_validated(encoder, documents, labels, QUICK, extent)
+    assert found.predicted == labels and found.macro_f1 == (1.0, 1.0, 1.0)
+    assert sorted(row for rows, _ in found.runs for row in rows) == list(range(len(labels)))
+    alone = [[*document[:3], 4 + row % 28, 1] for row, document in enumerate(documents)]  # to be learnt by heart only
+    noise = np.random.default_rng(2).permutation(labels).tolist()
+    by_heart = replace(QUICK, epochs=20)
+    trained, layer = training.fine_tuned(encoder, alone, noise, by_heart, training.Extent())
+    known = np.mean([one == other for one, other in zip(layer.predict(training.pooled(trained, alone)), noise, strict=True)])
+    assert known > 0.9 and training.cross_validated(encoder, alone, noise, by_heart, extent).figures()["accuracy"] < 70
+
+
+@pytest.mark.parametrize(
+    ("labels", "change", "message"),
+    [("aaaa", {}, "all rows for training have the label 'a'"), ("abab", {"learning_rate": 1e30}, "the loss of epoch 2 is not")],
+)
+def test_impossible_fine_tuning_is_one_line(labels, change, message):
+    with pytest.raises(CodesageError, match=message):
+        training.fine_tuned(small_encoder(), [[2, 1]] * 4, list(labels), replace(QUICK, **change), training.Extent())
+
+
+def test_fine_tune_then_apply_from_the_command_line(tmp_path, small_model):
+    table, out, run = tmp_path / "rows.jsonl", tmp_path / "head", CliRunner().invoke
+    rows = [
+        {"code": f"{word} {word} {word} item_{n}", "label": label}
+        for n in range(12)
+        for label, word in (("a", "for"), ("b", "def"))
+    ]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train = ["train", str(table), "--model", str(small_model), "--out", str(out), "--device", "cpu"]
+    done = run(app, [*train, "--fine-tune", "--folds", "2", "--epochs", "30", "--learning-rate", "2e-2"])
+    assert done.exit_code == 0, done.output
+    assert "2 folds: macro F1 100.0" in done.output and "2 labels from 24 rows" in done.output
+    assert "fold 2 of 2, epoch 30 of 30: loss" in done.stderr and "all rows, epoch 30 of 30: loss" in done.stderr
+    kept, facts = head.load(out)
+    assert facts["cross-validation"]["macro F1"] == 100.0 and facts["counts"] == {"a": 12, "b": 12}
+    start = tuned.read(out / tuned.FOLDER, "cpu")
+    assert start.max_tokens == 40 and start.facts["stages"] == ["pretrain", "classify"]
+    assert (start.encoder.wte.weight != load_encoder(small_model).wte.weight).any()
+    answers = [json.loads(line) for line in run(app, ["apply", str(out), str(table), "--json"]).output.splitlines()]
+    assert [one["label"] for one in answers] == [row["label"] for row in rows]
+    shares = start.probabilities(kept, [rows[0]["code"]])[0]
+    assert list(answers[0]["probabilities"].values()) == pytest.approx(shares, abs=1e-4)
+    refused = run(app, ["apply", str(out), str(table), "--model", str(small_model)])
+    assert "holds the model that was trained with the head: leave out --model" in str(refused.exception)
+    assert "are for --fine-tune" in str(run(app, [*train, "--epochs", "3"]).exception)
+    with open(out / tuned.FOLDER / "model.safetensors", "r+b") as file:
+        file.truncate(100)
+    assert "model.safetensors has 100 bytes" in str(run(app, ["apply", str(out), str(table)]).exception)

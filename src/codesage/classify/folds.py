@@ -16,14 +16,30 @@ from codesage.errors import CodesageError
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Predictions for all rows, and the figures of each fold, in 0..1."""
+    """Predictions in one or more runs, such as folds. `runs`: for each, the rows it predicts and the labels it gives them."""
 
-    predicted: list[str]
-    macro_f1: tuple[float, ...]
-    accuracy: tuple[float, ...]
+    labels: Sequence[str]
+    runs: Sequence[tuple[np.ndarray, Sequence[str]]]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The prediction for each row, of the last run that has one; rows without one are left out."""
+        last = {int(row): label for rows, labels in self.runs for row, label in zip(rows, labels, strict=True)}
+        return [last[row] for row in sorted(last)]
+
+    @property
+    def macro_f1(self) -> tuple[float, ...]:
+        """Of each run, in 0..1."""
+        return tuple(macro_f1(predicted, np.asarray(self.labels)[rows].tolist()) for rows, predicted in self.runs)
+
+    @property
+    def accuracy(self) -> tuple[float, ...]:
+        """Of each run, in 0..1."""
+        truth_N = np.asarray(self.labels)
+        return tuple(float((np.asarray(predicted) == truth_N[rows]).mean()) for rows, predicted in self.runs)
 
     def figures(self) -> dict[str, float]:
-        """Means over the folds times 100, and their standard deviation."""
+        """Means over the runs times 100, and their standard deviation."""
         return {
             "macro F1": round(100 * float(np.mean(self.macro_f1)), 2),
             "standard deviation": round(100 * float(np.std(self.macro_f1)), 2),
@@ -49,15 +65,13 @@ def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
 
 def cross_validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Validated:
     """Predict every row by a head trained on the other folds."""
-    fold_N, labels_N = stratified(labels, folds, seed=seed), np.asarray(labels)
-    predicted_N, scores, hits = np.empty(len(labels), object), [], []
+    fold_N, labels_N, runs = stratified(labels, folds, seed=seed), np.asarray(labels), []
     for fold in range(folds):
         seen, unseen = fold_N != fold, fold_N == fold
         strength = best_strength(vectors_ND[seen], labels_N[seen].tolist(), seed=seed)
-        predicted_N[unseen] = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength).predict(vectors_ND[unseen])
-        scores.append(macro_f1(predicted_N[unseen].tolist(), labels_N[unseen].tolist()))
-        hits.append(float((predicted_N[unseen] == labels_N[unseen]).mean()))
-    return Validated(predicted_N.tolist(), tuple(scores), tuple(hits))
+        head = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength)
+        runs.append((np.flatnonzero(unseen), head.predict(vectors_ND[unseen])))
+    return Validated(labels, runs)
 
 
 def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) -> Validated:
@@ -70,8 +84,7 @@ def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) 
     train_ND, train = vectors_ND[seen], labels_N[seen].tolist()
     strength = _best_on(vectors_ND, labels_N, seen, valid) if valid.any() else best_strength(train_ND, train)
     predicted = fit(train_ND, train, strength=strength).predict(vectors_ND[unseen])
-    accuracy = float((np.asarray(predicted) == labels_N[unseen]).mean())
-    return Validated(predicted, (macro_f1(predicted, labels_N[unseen].tolist()),), (accuracy,))
+    return Validated(labels, [(np.flatnonzero(unseen), predicted)])
 
 
 def macro_f1(predicted: Sequence, labels: Sequence) -> float:

@@ -89,7 +89,12 @@ def fit(vectors_ND: np.ndarray, labels: Sequence[str], *, strength: float = 1e-2
 def save(head: Head, out: Path | str, *, settings: dict, facts: dict) -> None:
     """Publish `head` at `out` (an artifact of kind "head")."""
     with publish(out, "head", settings=settings, facts={**facts, "labels": list(head.labels)}) as folder:
-        np.savez(folder / FILE, weight=head.weight_CD, bias=head.bias_C, mean=head.mean_D, scale=head.scale_D)
+        write(head, folder)
+
+
+def write(head: Head, folder: Path) -> None:
+    """Write the file of `head` into the folder of an artifact."""
+    np.savez(folder / FILE, weight=head.weight_CD, bias=head.bias_C, mean=head.mean_D, scale=head.scale_D)
 
 
 def load(path: Path | str) -> tuple[Head, dict]:
