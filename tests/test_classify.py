@@ -117,6 +117,26 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("code,label\nf(a,b),pos\ng(x),neg\n", r"a.csv:2: 3 fields, but the first line has 2 columns: put code with a comma"),
+        ('code,label\n"f(a,\nb)",pos\nh(a,c),neg\n', "a.csv:4: 3 fields"),
+        ("label,code\npos,f(a,b)\n", "a.csv:2: 3 fields"),
+        ("code,label,note\nx,pos\n", "a.csv:2: 2 fields, but the first line has 3 columns"),
+        ("code\nf(a,b)\n", "a.csv:2: 2 fields, but the first line has 1 columns"),
+        ('code,label\n"f(""a"")"x,pos\n', "a.csv:2: .*write the quote twice"),
+        ('code,label\nx,pos\n"f(a),neg\ng(x),pos\n', "a.csv:4: unexpected end of data"),
+    ],
+)
+def test_a_comma_or_a_quote_in_code_never_moves_a_field(tmp_path, content, message):
+    table = tmp_path / "a.csv"
+    table.write_text(content)
+    for labelled in (True, False) if "label" in content else (False,):
+        with pytest.raises(CodesageError, match=message):
+            data.read(table, labelled=labelled)
+
+
 def test_tables_of_spreadsheets_are_read(tmp_path):
     for name, content in (("a.csv", "code,label\nx,y\n"), ("a.jsonl", '{"code": "x", "label": "y"}\n')):
         (tmp_path / name).write_text(content, encoding="utf-8-sig")
@@ -124,6 +144,8 @@ def test_tables_of_spreadsheets_are_read(tmp_path):
     table, long = tmp_path / "a.csv", "x" * 200_000
     table.write_text(f"code,label\n{long},y\n")
     assert data.read(table).texts == [long]
+    table.write_text("code,label\r\n\r\nx,y\r\n\r\n")  # empty lines
+    assert data.read(table) == data.Labelled(["x"], ["y"])
     table.write_text("note,code,note,label\n1,x,2,y\n")  # a column that is not needed
     assert data.read(table) == data.Labelled(["x"], ["y"])
     for header in ("code,code,label", "label,code,label", "code,label,code"):

@@ -7,7 +7,7 @@ that names file and line, since leaving it out would change what is measured.
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +55,35 @@ def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict]]:
     try:
         with open(file, encoding="utf-8-sig", newline="") as opened:  # Excel writes a byte order mark
             if file.suffix.lower() == ".csv":
-                csv.field_size_limit(_LONGEST_FIELD)
-                reader = csv.DictReader(opened)
-                _check_columns(f"{file}:1", reader.fieldnames or (), needed)
-                for row in reader:
-                    yield reader.line_num, row
+                yield from _csv_rows(file, opened, needed)
                 return
             for number, line in enumerate(opened, start=1):
                 if line.strip():
                     yield number, _object(f"{file}:{number}", line, needed)
     except OSError as error:
         raise CodesageError(f"{file} cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise CodesageError(f"{file} is not readable as UTF-8 text with rows ({error})") from None
+
+
+def _csv_rows(file: Path, lines: Iterable[str], needed: Sequence[str]) -> Iterator[tuple[int, dict]]:
+    """Rows of a CSV file, with the last line of each. A row has a field for each column: a comma too many moves the others."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(lines, strict=True)
+    try:
+        columns = next(reader, [])
+        _check_columns(f"{file}:1", columns, needed)
+        for fields in filter(None, reader):  # without empty lines
+            if len(fields) != len(columns):
+                raise CodesageError(
+                    f"{file}:{reader.line_num}: {len(fields)} fields, but the first line has {len(columns)} columns: put code "
+                    "with a comma or a line break into double quotes"
+                )
+            yield reader.line_num, dict(zip(columns, fields, strict=True))
+    except csv.Error as error:
+        raise CodesageError(
+            f"{file}:{reader.line_num}: {error}: put fields with a double quote into double quotes, and write the quote twice"
+        ) from None
 
 
 def _object(place: str, line: str, needed: Sequence[str]) -> dict:
