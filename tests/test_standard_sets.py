@@ -17,6 +17,7 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.encoder.queries import query_form
 from codesage.evaluate import (
+    classifiers,
     features,
     intervals,
     local,
@@ -236,21 +237,56 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
     assert len(folds.macro_f1) == training.FOLDS
 
 
+def evaluated(*words):
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
 @pytest.mark.parametrize(("classifier", "epochs"), [("frozen", [10, 2]), ("finetuned", [5, 2])])
 def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, classifier, epochs):
-    given = []
+    """Words are trained in as many as frozen vectors, since nothing in them can be fine-tuned."""
+    given, of_words = [], []
 
     def trained(encoder, ids, labels, parts, protocol):
         given.append(protocol.epochs)
         return Validated(labels, [(np.arange(len(labels)), labels)])
 
+    def trained_on(vectors, labels, parts, protocol):
+        of_words.append(protocol.epochs)
+        return Validated(labels, [(np.arange(len(labels)), labels)])
+
     monkeypatch.setattr(training, "trained", trained)
-    app = typer.Typer()
-    app.command()(evaluate)
-    words = ["default", "--data", str(data), "--task", "defect", "--task", "runtime-error", "--classifier", classifier]
-    done = CliRunner().invoke(app, words)
+    monkeypatch.setattr(training, "trained_on", trained_on)
+    done = evaluated("default", "--data", data, "--task", "defect", "--task", "runtime-error", "--classifier", classifier)
     assert done.exit_code == 0, done.output
-    assert given == epochs
+    assert given == epochs and of_words == [10, 2]
+
+
+def test_every_baseline_is_measured_as_the_paper_trains_classifiers(data, monkeypatch):
+    """The linear layer is trained on any vectors; only fine-tuning needs weights, and a run that measures no model fails."""
+    monkeypatch.setattr(training, "FROZEN", replace(training.FROZEN, seeds=1, epochs=1))
+    monkeypatch.setattr(training, "FINE_TUNED", replace(training.FINE_TUNED, seeds=1, epochs=1))
+    done = evaluated("static", "random", "--width", 64, "--data", data, "--task", "defect", "--classifier", "frozen")
+    assert done.exit_code == 0, done.output
+    rows = [line.split(" |")[0] for line in done.stdout.splitlines()[2:7]]
+    assert rows == ["| BM25 words", "| static", "| random", "| static, width 64", "| random, width 64"]
+    tuned = evaluated("static", "random", "--data", data, "--task", "defect", "--classifier", "finetuned")
+    assert "static: left out of Defect: only a CodeSage encoder can be fine-tuned" in tuned.stderr
+    assert "| random |" in tuned.stdout and "| static |" not in tuned.stdout and tuned.exit_code == 0
+    none = evaluated("static", "--data", data, "--task", "defect", "--classifier", "finetuned")
+    assert none.exit_code == 1 and "Defect: no model can be fine-tuned" in str(none.exception)
+
+
+def test_vectors_of_other_encoders_are_scaled():
+    rng = np.random.default_rng(0)
+    labels = [str(row % 2) for row in range(96)]
+    task = ClassificationTask("x", [f"t{row}" for row in range(96)], labels, ["train"] * 64 + ["valid"] * 16 + ["test"] * 16)
+    rows = {text: [int(label) - 0.5, *rng.normal(size=7)] for text, label in zip(task.texts, labels, strict=True)}
+    small = {text: [value / 1000 for value in row] for text, row in rows.items()}
+    told = classifiers.measured({"m": Given(rows), "small": Given(small)}, {}, task, tuned=False, device="cpu", say=pytest.fail)
+    assert told["m"].runs[0][1] == told["small"].runs[0][1] and told["m"].macro_f1 != told["BM25 words"].macro_f1
+    assert [len(rows) for rows, _ in told["m"].runs] == [16, 16, 16]
 
 
 @pytest.mark.parametrize(
@@ -638,7 +674,7 @@ def test_models_are_told_apart_by_their_folders(tmp_path):
         lines(tmp_path / name / "modules.json", [[]])
         lines(tmp_path / name / "config.json", [config])
         assert models.is_sentence_encoder(str(tmp_path / name)) == theirs
-    assert [models.has_weights(name) for name in ("default", "static", "random", "minilm")] == [True, False, False, False]
+    assert [models.has_weights(name) for name in ("default", "static", "random", "minilm")] == [True, False, True, False]
     one, other = (models.load("random").encode(["a = 1", "def f(): pass"], kind="code") for _ in range(2))
     np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-5)

@@ -53,12 +53,26 @@ def trained(
     `parts`: "train", "valid" or "test" for each document. Empty: five folds; one is the test part, the next one the validation
     part, and the others are the training part; one run for each fold and seed.
     """
-    documents, labels_N, runs = _cut(encoder, documents, protocol), np.asarray(labels), []
-    frozen = None if protocol.learns_encoder else _Given(_all_vectors(encoder, documents))  # once for all seeds and folds
+    documents = _cut(encoder, documents, protocol)
+    if not protocol.learns_encoder:
+        return trained_on(_all_vectors(encoder, documents), labels, parts, protocol)  # once for all seeds and folds
+    return _runs(lambda: _Learning(encoder, documents), labels, parts, protocol)
+
+
+def trained_on(vectors_ND: Tensor, labels: Sequence[str], parts: Sequence[str], protocol: Protocol) -> Validated:
+    """Like `trained`, for a linear layer on the vectors of all documents, of any encoder."""
+    given = _Given(vectors_ND)
+    return _runs(lambda: given, labels, parts, protocol)
+
+
+def _runs(
+    source: "Callable[[], _Given | _Learning]", labels: Sequence[str], parts: Sequence[str], protocol: Protocol
+) -> Validated:
+    labels_N, runs = np.asarray(labels), []
     for seed in range(protocol.seeds):
         for part_N in _splits(labels, parts, seed):
             train, valid, test = (np.flatnonzero(part_N == part) for part in ("train", "valid", "test"))
-            run = _Run(frozen or _Learning(encoder, documents), protocol, seed)
+            run = _Run(source(), protocol, seed)
             run.learn(labels_N, train, valid)
             runs.append((test, run.predicted(test)))
     return Validated(labels, runs)

@@ -1,7 +1,6 @@
 """`codesage evaluate`: models and baselines on all available tasks, as Markdown tables and a JSON file."""
 
 import re
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -199,29 +198,22 @@ def _search(
 
 
 def _classification(
-    loaded: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier, device: str
+    systems: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier, device: str
 ) -> dict[str, dict[str, float]]:
-    """By system. Heads as in the paper need the weights, so they leave other encoders out and say so."""
-    from codesage.evaluate import stage
+    """By system. Fine-tuning needs weights, so it leaves other encoders out and says so."""
+    from codesage.evaluate import classifiers, stage
 
     if classifier == Classifier.exact:
-        return stage.classification(loaded, task)
-    from codesage.classify import training
-    from codesage.encoder import runtime, weights
-    from codesage.evaluate.models import has_weights
-
-    protocol = training.FROZEN if classifier == Classifier.frozen else training.FINE_TUNED
-    protocol = replace(protocol, epochs=task.epochs or protocol.epochs)
-    figures = {}
-    for name, path in paths.items():
-        if not has_weights(path):
-            typer.echo(f"{name}: left out of {task.name}: --classifier {classifier.value} needs a CodeSage encoder", err=True)
-            continue
-        folder = runtime.folder_of(path)
-        ids = loaded[name].token_ids(task.texts)
-        encoder = weights.load_encoder(folder).to(runtime.device_of(device, folder, "torch"))
-        figures[name] = training.trained(encoder, ids, task.labels, task.parts, protocol).figures()
-    return figures
+        return stage.classification(systems, task)
+    told = classifiers.measured(
+        systems,
+        paths,
+        task,
+        tuned=classifier == Classifier.finetuned,
+        device=device,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    return {name: validated.figures() for name, validated in told.items()}
 
 
 def _seeds(classifier: Classifier) -> dict[str, int | list[int]]:

@@ -15,6 +15,7 @@ from codesage.evaluate.features import EncodesTexts
 from codesage.evaluate.tasks import SEED
 
 if TYPE_CHECKING:
+    from codesage.encoder.model import Encoder
     from codesage.evaluate.stage import StaticEncoder
 
 STATIC = "static"  # the token vectors of the bundled model, without context
@@ -45,7 +46,17 @@ def _loaded(path: str, precision: str, device: str) -> "runtime.Embedder | sente
 
 def has_weights(path: str) -> bool:
     """Whether the encoder at `path` is one of ours with weights that can be trained."""
-    return path not in (STATIC, RANDOM) and not is_sentence_encoder(path)
+    return path != STATIC and not is_sentence_encoder(path)
+
+
+def with_weights(path: str, device: str) -> "Encoder":
+    """The encoder at `path` in torch, for training. CodesageError as in `load`."""
+    from codesage.encoder import weights
+
+    if path == RANDOM:
+        return _random_weights(runtime.device_of(device, BUNDLED, "torch"))
+    folder = runtime.folder_of(path)
+    return weights.load_encoder(folder).to(runtime.device_of(device, folder, "torch"))
 
 
 def is_sentence_encoder(path: str) -> bool:
@@ -59,16 +70,21 @@ def is_sentence_encoder(path: str) -> bool:
     return not (isinstance(config, dict) and config.get("model_type") == "codesage")
 
 
-def _random(device: str) -> runtime.Embedder:
+def _random_weights(device: str) -> "Encoder":
     import torch
 
-    from codesage import tokenizer
     from codesage.encoder.model import Encoder
 
-    config = load_config(BUNDLED)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        encoder = Encoder(config).eval().to(device)
+        return Encoder(load_config(BUNDLED)).eval().to(device)
+
+
+def _random(device: str) -> runtime.Embedder:
+    from codesage import tokenizer
+
+    encoder = _random_weights(device)
+    config = encoder.config
     longest = min(runtime.CODE_TOKENS, config.max_position_embeddings)
     return runtime.Embedder(
         tokenizer.load(BUNDLED),
