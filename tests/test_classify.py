@@ -118,6 +118,21 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("predicted", "labels", "want"),
+    [
+        ("acb", "aab", (2 / 3 + 1 + 0) / 3),  # c is predicted only
+        ("aaa", "aab", (0.8 + 0) / 2),  # b is never predicted
+        ("ddd", "aab", 0.0),
+        ("aab", "aab", 1.0),
+        ("", "", 0.0),
+    ],
+)
+def test_macro_f1_is_the_mean_over_all_labels_that_occur(predicted, labels, want):
+    """The values of scikit-learn's f1_score(average="macro")."""
+    assert folds.macro_f1(list(predicted), list(labels)) == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("code,label\nf(a,b),pos\ng(x),neg\n", r"a.csv:2: 3 fields, but the first line has 2 columns: put code with a comma"),

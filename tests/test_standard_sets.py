@@ -685,3 +685,11 @@ def test_a_label_only_in_the_test_part_counts_as_never_found():
     task = ClassificationTask("x", ["a", "b", "a", "b", "c"], ["1", "2", "1", "2", "3"], ["train"] * 2 + ["test"] * 3)
     figures = stage.classification({"m": Given(vectors)}, task)["m"]
     assert figures["accuracy"] == pytest.approx(66.67) and figures["macro F1"] < 66.7
+    (sizes,) = sets.sizes({"x": [task]}).values()
+    assert sizes == {"rows": 5, "labels": 3, "labels of the test part without training": 1}
+    others = replace(task, labels=["1", "2", "4", "5", "3"], parts=["train"] * 2 + ["valid"] * 2 + ["test"])
+    assert others.unlearnt() == {
+        "labels of the validation part without training": 2,
+        "labels of the test part without training": 1,
+    }
+    assert replace(task, parts=()).unlearnt() == {}

@@ -88,10 +88,10 @@ def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) 
 
 
 def macro_f1(predicted: Sequence, labels: Sequence) -> float:
-    """Unweighted mean over the classes of `labels` of the F1 score; in 0..1."""
+    """Unweighted mean of the F1 score over all classes that occur, in `labels` or in `predicted` alone; in 0..1."""
     predicted_N, labels_N = np.asarray(predicted), np.asarray(labels)
     scores = []
-    for label in np.unique(labels_N):
+    for label in np.union1d(labels_N, predicted_N):
         true = int(((predicted_N == label) & (labels_N == label)).sum())
         scores.append(2 * true / (int((predicted_N == label).sum()) + int((labels_N == label).sum())))
     return float(np.mean(scores)) if scores else 0.0

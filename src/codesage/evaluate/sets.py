@@ -146,7 +146,7 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
         sizes = {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
         return sizes | first.counted
     if isinstance(first, ClassificationTask):
-        return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.counted}
+        return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.unlearnt(), **first.counted}
     if isinstance(first, RepositoryTask):
         return {
             "repositories": len(first.searched),

@@ -13,6 +13,7 @@ from pathlib import Path
 from codesage.errors import CodesageError
 
 SEED = 0  # of every draw: folds, samples of queries and rows, resamples, random weights
+_PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,14 @@ class ClassificationTask:
     def __post_init__(self) -> None:
         parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
         _require(self.name, rows=self.texts, **parts)
+
+    def unlearnt(self) -> dict[str, int]:
+        """How many labels of the other parts the training part lacks; nothing where it lacks none."""
+        labels_of = {
+            part: {label for label, own in zip(self.labels, self.parts, strict=False) if own == part} for part in _PARTS
+        }
+        lacking = {part: len(labels_of[part] - labels_of["train"]) for part in _PARTS}
+        return {f"labels of the {_PARTS[part]} part without training": number for part, number in lacking.items() if number}
 
 
 @dataclass(frozen=True, slots=True)
