@@ -13,9 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from codesage import CodesageError
+from codesage.classify.folds import Validated, macro_f1
 from codesage.evaluate import intervals, local, reports, sets
 from codesage.evaluate.commands import evaluate
-from codesage.evaluate.tasks import GroupTask, Question, Repository, RetrievalTask, Target
+from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, Question, Repository, RetrievalTask, Target
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_more_queries():
@@ -38,6 +39,45 @@ def test_tasks_have_equal_weight_and_systems_share_resamples():
     assert moved == pytest.approx(0.1)  # paired: both use the same draws
     assert intervals.chance(moved) == 1 / intervals.SAMPLES
     assert intervals.chance(intervals.bootstrap([values - values.mean()])) > 0.3
+
+
+def macro_f1_of_rows(values, rows):
+    runs = [values[rows][values[rows, run] >= 0][:, [0, run]] for run in range(1, values.shape[1])]
+    return np.mean([macro_f1(run[:, 1].tolist(), run[:, 0].tolist()) for run in runs])
+
+
+def f1_of_rows(values, rows):
+    same, called = values[rows].T
+    return 2 * (same & called).sum() / max(1, same.sum() + called.sum())
+
+
+@pytest.mark.parametrize("kind", ["macro F1", "F1"])
+def test_f1_is_resampled_by_rows_as_in_a_plain_loop(kind):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 4, (40, 3)) if kind == "macro F1" else rng.random((40, 2)) < 0.5
+    if kind == "macro F1":
+        values[:25, 1] = values[25:, 2] = -1  # each row is in one run, as in folds
+        values[:, 0] %= 3  # a label that is only predicted
+    plain = macro_f1_of_rows if kind == "macro F1" else f1_of_rows
+    assert intervals.figure([values]) == pytest.approx(plain(values, np.arange(40)))
+    draws = np.random.default_rng((0, 0)).integers(0, 40, (30, 40))
+    assert intervals.bootstrap([values], samples=30) == pytest.approx([plain(values, rows) for rows in draws])
+
+
+def test_runs_on_the_same_rows_are_no_further_rows():
+    """Three seeds that predict alike are as uncertain as one; the figure is that of `Validated`."""
+    rng, labels = np.random.default_rng(0), ["a", "b", "c"] * 40
+    predicted = [label if rng.random() < 0.6 else "a" for label in labels]
+    test = np.arange(30, 120)
+    one, three = (Validated(labels, [(test, predicted[30:])] * runs) for runs in (1, 3))
+    assert one.outcomes().shape == (90, 2) and intervals.figure([one.outcomes()]) == pytest.approx(one.macro_f1[0])
+    np.testing.assert_allclose(intervals.bootstrap([one.outcomes()]), intervals.bootstrap([three.outcomes()]))
+    folds = Validated(labels, [(np.arange(60), predicted[:60]), (np.arange(60, 120), predicted[60:])])
+    assert 100 * intervals.figure([folds.outcomes()]) == pytest.approx(folds.figures()["macro F1"], abs=0.01)
+    perfect = Validated(labels[:12], [(np.arange(start, start + 3), labels[start : start + 3]) for start in range(0, 12, 3)])
+    assert set(intervals.bootstrap([perfect.outcomes()])) == {1.0}  # also where a sample has no row of a run
+    low, high = intervals.interval(intervals.bootstrap([folds.outcomes()]))
+    assert low < np.mean(folds.macro_f1) < high and 0.05 < high - low < 0.3
 
 
 def benchmarks(folder):
@@ -79,12 +119,21 @@ def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_pa
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0] == "| MRR x 100 | CoSQA | MBXP, names masked | Java and C# |"
     assert done.stderr.splitlines()[:2] == ["CoSQA: task 1 of 4", "default: encoding 4 texts"]
-    assert "| BM25 words | 100.0 |" in done.output and "| default + BM25 | 100.0 (100.0 to 100.0) |" in done.output
+    assert (
+        "| BM25 words | 100.0 (100.0 to 100.0) |" in done.output
+        and "| default + BM25 | 100.0 (100.0 to 100.0) |" in done.output
+    )
+    assert "against default:\nCoSQA, BM25: +0.0 (+0.0 to +0.0, p = 1.000): no difference" in done.stdout
+    assert "\nCodeComplex, BM25 words: +0.0 (+0.0 to +0.0, p = 1.000): no difference" in done.stdout
     report = json.loads((tmp_path / "a.json").read_text())
     assert report["tasks"]["MBXP, names masked"] == {"tasks": 2, "queries": 8, "candidates": 8}
+    assert report["classification"]["CodeComplex"]["default"]["low"] == 100.0 and "CodeComplex" not in report["figures"]
     assert report["tasks"]["CodeComplex"] == {"rows": 20, "labels": 2} and report["versions"]["numpy"]
     again = run("default", "--benchmarks", data, "--task", "cosqa", "--against", tmp_path / "a.json")
     assert "CoSQA, default: +0.0 (+0.0 to +0.0, p = 1.000): no difference" in again.output and "MBXP" not in again.output
+    told = run("default", "static", "--benchmarks", data, "--task", "codecomplex", "--against", tmp_path / "a.json")
+    assert "CodeComplex, default: +0.0 (+0.0 to +0.0, p = 1.000): no difference" in told.output
+    assert "CodeComplex, static: not compared, the earlier report has no predictions or ranks of it" in told.output
 
 
 def test_differences_are_judged_by_their_interval():
@@ -93,10 +142,19 @@ def test_differences_are_judged_by_their_interval():
     other = {"T": {"m": [before], "n": [before], "gone": [before], "less": [before[:3]]}}
     ranks = {"T": {"m": [before + 0.1 * rng.random(400)], "n": [before + 0.02 * rng.normal(size=400)], "less": [before]}}
     better, none, cut = reports.differences(ranks, other)
+    assert (
+        reports.between(ranks, "m")[0] == reports.differences({"T": {"n": ranks["T"]["n"]}}, {"T": {"n": ranks["T"]["m"]}})[0]
+    )
+    assert reports.between({"T": {"n": [before]}}, "m") == ["T, n: not compared, no m"]
     assert better.startswith("T, m: +5.") and better.endswith(": better")
     assert none.endswith(": no difference") and cut.endswith("the queries differ")
     assert reports.differences(ranks, other, {"T"}) == [f"T, {name}: not compared, the queries differ" for name in ranks["T"]]
-    assert reports.differences(other, {"T": {"m": [before + 0.2]}}) == ["T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"]
+    worse, *missing = reports.differences(other, {"T": {"m": [before + 0.2]}})
+    assert worse == "T, m: -20.0 (-20.0 to -20.0, p = 0.001): worse"
+    assert missing == [
+        f"T, {name}: not compared, the earlier report has no predictions or ranks of it" for name in ("n", "gone", "less")
+    ]
+    assert reports.differences({"U": {"m": [before]}}, other)[0].startswith("U, m: not compared")
 
 
 def test_the_parts_are_kept_and_compared(tmp_path):
@@ -123,7 +181,8 @@ def test_other_data_of_equal_size_are_not_compared(data, tmp_path, change):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run("static", "--benchmarks", data, "--task", "cosqa", "--out", tmp_path / "a.json")
     done = run("static", "--benchmarks", tmp_path, "--task", "cosqa", "--against", tmp_path / "a.json")
-    assert "CoSQA, static: not compared, the queries differ" in done.output and "difference" not in done.output
+    told = done.output.split("a.json:\n")[1]
+    assert "CoSQA, static: not compared, the queries differ" in told and "difference" not in told
 
 
 def test_digests_differ_where_what_is_measured_does():
@@ -133,7 +192,10 @@ def test_digests_differ_where_what_is_measured_does():
     others = [dict(query_labels=["2"]), dict(query_identities=["y"]), dict(candidate_labels=["2"]), dict(at_r=True)]
     place = Repository("r", "me/r", "c", ".", "0" * 40, [Question("q", [Target("a.c")])])
     moved = [dict(revision="1" * 40), dict(questions=[Question("q", [Target("a.c", (1, 2))])])]
-    for one, ways in ((task, changes), (groups, others), (place, moved)):
+    rows, pairs = ClassificationTask("c", ["a", "b"], ["1", "2"]), CloneTask("p", ["a", "b"], [(0, 1, True)], [(0, 1, False)])
+    told = [dict(texts=["a", "c"]), dict(labels=["1", "1"]), dict(parts=["train", "test"])]
+    paired = [dict(texts=["a", "c"]), dict(valid=[(0, 1, False)]), dict(test=[(0, 0, False)])]
+    for one, ways in ((task, changes), (groups, others), (place, moved), (rows, told), (pairs, paired)):
         assert len({one.digest(), *(replace(one, **way).digest() for way in ways)}) == 1 + len(ways)
         assert replace(one, name="other").digest() == one.digest()
 

@@ -38,6 +38,16 @@ class Validated:
         truth_N = np.asarray(self.labels)
         return tuple(float((np.asarray(predicted) == truth_N[rows]).mean()) for rows, predicted in self.runs)
 
+    def outcomes(self) -> np.ndarray:
+        """Of each row that a run predicts, the numbers of the true label and of each run's, or -1: int64 (rows, 1 + runs)."""
+        names = sorted({*self.labels, *(label for _, predicted in self.runs for label in predicted)})
+        number_of = {name: number for number, name in enumerate(names)}
+        numbers = np.full((len(self.labels), 1 + len(self.runs)), -1, np.int64)
+        numbers[:, 0] = [number_of[label] for label in self.labels]
+        for run, (rows, predicted) in enumerate(self.runs, 1):
+            numbers[rows, run] = [number_of[label] for label in predicted]
+        return numbers[(numbers[:, 1:] >= 0).any(axis=1)]
+
     def figures(self) -> dict[str, float]:
         """Means over the runs times 100, and their standard deviation."""
         return {

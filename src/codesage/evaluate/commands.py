@@ -12,8 +12,9 @@ from codesage.search.defaults import DENSE_WEIGHT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from codesage.classify.folds import Validated
     from codesage.evaluate.reports import Report
-    from codesage.evaluate.tasks import ClassificationTask, RepositoryTask, Task
+    from codesage.evaluate.tasks import ClassificationTask, CloneTask, RepositoryTask, Task
 
 
 _TAKEN = re.compile(r"BM25( words)?|.* \+ BM25|.*, width \d+", re.DOTALL)  # names of baselines, fusions and cut vectors
@@ -131,12 +132,14 @@ def evaluate(
         say(f"{title}: task {number} of {len(tasks)}")
         report.note(sets.notes(title, group))
         if isinstance(group[0], sets.ClassificationTask):
-            report.add(title, "macro F1", _classification(systems, paths, group[0], classifier, device))
+            told = _classification(systems, paths, group[0], classifier, device)
+            _add(report, title, "macro F1", group[0], {name: (one.figures(), one.outcomes()) for name, one in told.items()})
         elif isinstance(group[0], sets.RepositoryTask):
             _search(report, title, group[0], systems, dense_weight, say)
         else:
             _compare(report, title, group, systems, dense_weight, centred=not (keep_language or as_published))
     typer.echo(report.text())
+    typer.echo("\n".join(["", f"against {next(iter(paths))}:", *reports.between(report.values, next(iter(paths)))]))
     if against is not None:
         changed = reports.changed(report.parts, parts_before)
         typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before, changed)]))
@@ -167,12 +170,21 @@ def _compare(
     from codesage.evaluate import reports, sets, stage
 
     if isinstance(group[0], sets.CloneTask):
-        report.add(title, "F1", stage.clone_detection(systems, group[0]))
+        _add(report, title, "F1", group[0], stage.called_clones(systems, group[0]))
         return
     metric = "map" if isinstance(group[0], sets.GroupTask) else "mrr"
     searched = [one for one in group if isinstance(one, sets.RetrievalTask | sets.GroupTask)]
     figures, values = stage.compare(systems, searched, dense_weight=dense_weight, centred=centred)
     report.add(title, metric, figures, values, [reports.Part(one.name, one.digest()) for one in searched])
+
+
+def _add(report: "Report", title: str, metric: str, task: "ClassificationTask | CloneTask", told: dict) -> None:
+    """Add the figures of rows or pairs. `told`: by system, figures and outcomes."""
+    from codesage.evaluate import reports
+
+    figures, values = ({name: one[side] for name, one in told.items()} for side in (0, 1))
+    parts = [reports.Part(task.name, task.digest())]
+    report.add(title, metric, figures, {name: [outcomes] for name, outcomes in values.items()}, parts)
 
 
 def _search(
@@ -199,13 +211,13 @@ def _search(
 
 def _classification(
     systems: dict, paths: dict[str, str], task: "ClassificationTask", classifier: Classifier, device: str
-) -> dict[str, dict[str, float]]:
+) -> "dict[str, Validated]":
     """By system. Fine-tuning needs weights, so it leaves other encoders out and says so."""
     from codesage.evaluate import classifiers, stage
 
     if classifier == Classifier.exact:
-        return stage.classification(systems, task)
-    told = classifiers.measured(
+        return stage.classified(systems, task)
+    return classifiers.measured(
         systems,
         paths,
         task,
@@ -213,7 +225,6 @@ def _classification(
         device=device,
         say=lambda line: typer.echo(line, err=True),
     )
-    return {name: validated.figures() for name, validated in told.items()}
 
 
 def _seeds(classifier: Classifier) -> dict[str, int | list[int]]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesage.errors import CodesageError
-from codesage.evaluate.intervals import bootstrap, chance, interval
+from codesage.evaluate.intervals import bootstrap, chance, figure, interval
 
 Figures = dict[str, dict[str, dict[str, float]]]  # by task, by system
 Ranks = dict[str, dict[str, list[np.ndarray]]]  # by task, by system: the reciprocal ranks of the queries of each part
@@ -92,15 +92,16 @@ class Report:
 
     def record(self) -> dict:
         """For the JSON file. "figures": tasks with queries. "parts": the mean of each part of a task."""
-        ranked = {task: figures for task, figures in self._figures.items() if task in self.values}
+        judged = ("macro F1", "F1")
+        ranked = {task: figures for task, figures in self._figures.items() if self._metrics[task] not in judged}
         told = {
             metric: {task: figures for task, figures in self._figures.items() if self._metrics[task] == metric}
-            for metric in ("macro F1", "F1")
+            for metric in judged
         }
         parts = {
             task: {
                 system: {
-                    part.name: round(100 * float(values.mean()), 2)
+                    part.name: round(100 * figure([values]), 2)
                     for part, values in zip(of_task, self.values[task][system], strict=True)
                 }
                 for system in self.values[task]
@@ -159,39 +160,52 @@ def _cell(figure: dict | None, metric: str) -> str:
 
 
 def with_intervals(figures: Figures, ranks: Ranks) -> Figures:
-    """`figures` with the 95% interval of each MRR, MAP or NDCG, times 100, as `low` and `high`."""
+    """`figures` with the 95% interval of each MRR, MAP, NDCG, F1 or macro F1, times 100, as `low` and `high`."""
     extended: Figures = {}
     for task, systems in figures.items():
         extended[task] = {}
-        for system, figure in systems.items():
+        for system, own in systems.items():
             low, high = interval(bootstrap(ranks[task][system]))
-            extended[task][system] = {**figure, "low": round(100 * low, 2), "high": round(100 * high, 2)}
+            extended[task][system] = {**own, "low": round(100 * low, 2), "high": round(100 * high, 2)}
     return extended
 
 
 def differences(ranks: Ranks, other: Ranks, changed: Collection[str] = ()) -> list[str]:
-    """A line for each system and task in both reports: the difference of MRR, MAP or NDCG times 100, its interval and p-value.
+    """A line for each system and task: the difference of the figure times 100 from `other`, its interval and p-value.
 
-    `changed`: tasks that are not compared, since their queries differ.
+    What `other` lacks is not compared, and neither are the tasks in `changed`, since their queries differ.
     """
     lines = []
     for task, systems in ranks.items():
         for system, own in systems.items():
             before = other.get(task, {}).get(system)
             if before is None:
-                continue
-            if task in changed or [len(part) for part in own] != [len(part) for part in before]:
+                lines.append(f"{task}, {system}: not compared, the earlier report has no predictions or ranks of it")
+            elif task in changed or [len(part) for part in own] != [len(part) for part in before]:
                 lines.append(f"{task}, {system}: not compared, the queries differ")
-                continue
-            difference_S = bootstrap([one - two for one, two in zip(own, before, strict=True)])
-            low, high = interval(difference_S)
-            mean = np.mean([part.mean() for part in own]) - np.mean([part.mean() for part in before])
-            judged = "no difference" if low <= 0 <= high else "better" if mean > 0 else "worse"
-            lines.append(
-                f"{task}, {system}: {100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}, p = "
-                f"{chance(difference_S):.3f}): {judged}"
-            )
+            else:
+                lines.append(f"{task}, {system}: {_judged(own, before)}")
     return lines
+
+
+def between(ranks: Ranks, first: str) -> list[str]:
+    """A line for each task and each other system: the difference from the system `first`, with its interval and p-value."""
+    return [
+        f"{task}, {system}: {_judged(own, systems[first])}"
+        if first in systems
+        else f"{task}, {system}: not compared, no {first}"
+        for task, systems in ranks.items()
+        for system, own in systems.items()
+        if system != first
+    ]
+
+
+def _judged(own: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> str:
+    """The paired difference of two systems times 100, its interval and p-value, and which is better."""
+    difference_S, mean = bootstrap(own) - bootstrap(before), figure(own) - figure(before)
+    low, high = interval(difference_S)
+    judged = "no difference" if low <= 0 <= high else "better" if mean > 0 else "worse"
+    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}, p = {chance(difference_S):.3f}): {judged}"
 
 
 def changed(parts: Parts, before: Parts) -> set[str]:

@@ -262,19 +262,25 @@ def compare(
 
 
 def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
-    """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs.
+    """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs, as in `called_clones`."""
+    return {name: figures for name, (figures, _) in called_clones(models, task).items()}
+
+
+def called_clones(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, tuple[dict[str, float], np.ndarray]]:
+    """By system: the figures, and for each test pair whether it is a clone and whether it is called one, bool (P, 2).
 
     Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The systems are
     those of `features_of`; the cosine of the fusion is the mean of both.
     """
-    figures_of = {}
+    told = {}
     for name, vectors_ND in features_of(models, task.texts).items():
         vectors_ND = unit_length(vectors_ND)
         valid, test = (_cosines(vectors_ND, pairs) for pairs in (task.valid, task.test))
         threshold = best_threshold(valid, np.array([same for *_, same in task.valid]))
-        figures = _f1(test >= threshold, np.array([same for *_, same in task.test]))
-        figures_of[name] = {**figures, "threshold": round(threshold, 4)}
-    return figures_of
+        same_P = np.array([same for *_, same in task.test], bool)
+        figures = {**_f1(test >= threshold, same_P), "threshold": round(threshold, 4)}
+        told[name] = figures, np.stack([same_P, test >= threshold], axis=1)
+    return told
 
 
 def best_threshold(scores_P: np.ndarray, same_P: np.ndarray) -> float:
@@ -308,17 +314,19 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
 def classification(
     models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = SEED
 ) -> dict[str, dict[str, float]]:
-    """By system: macro F1 and accuracy of a linear head on frozen features, times 100: the exact minimum of its loss.
+    """By system: macro F1 and accuracy, times 100, of the predictions of `classified`."""
+    return {name: validated.figures() for name, validated in classified(models, task, seed=seed).items()}
 
-    Figures are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
+
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, folds.Validated]:
+    """By system: predictions of a linear head on frozen features, the exact minimum of its loss.
+
+    They are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
     standardises each column, so that words and vectors count alike.
     """
-    figures_of = {}
-    for name, features in features_of(models, task.texts).items():
-        told = (
-            folds.tested(features, task.labels, task.parts)
-            if task.parts
-            else folds.cross_validated(features, task.labels, seed=seed)
-        )
-        figures_of[name] = told.figures()
-    return figures_of
+    return {
+        name: folds.tested(features, task.labels, task.parts)
+        if task.parts
+        else folds.cross_validated(features, task.labels, seed=seed)
+        for name, features in features_of(models, task.texts).items()
+    }

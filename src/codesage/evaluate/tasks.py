@@ -84,6 +84,10 @@ class CloneTask:
     def __post_init__(self) -> None:
         _require(self.name, **{"validation pairs": self.valid, "test pairs": self.test})
 
+    def digest(self) -> str:
+        """Of the texts and the pairs."""
+        return _digest(self.texts, self.valid, self.test)
+
 
 @dataclass(frozen=True, slots=True)
 class ClassificationTask:
@@ -104,6 +108,10 @@ class ClassificationTask:
     def __post_init__(self) -> None:
         parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
         _require(self.name, rows=self.texts, **parts)
+
+    def digest(self) -> str:
+        """Of the texts, their labels and their parts."""
+        return _digest(self.texts, self.labels, self.parts)
 
     def unlearnt(self) -> dict[str, int]:
         """How many labels of the other parts the training part lacks; nothing where it lacks none."""
