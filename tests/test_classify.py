@@ -103,7 +103,9 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         ("{", "a.jsonl:1:"),
         ("", "holds no rows"),
         ('{"code": 7, "label": 1}', "a.jsonl:1: expected text in code"),
-        ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', "a.jsonl:2: expected text in code"),
+        ('{"code": "x", "label": 1}\n{"code": "y", "label": [1]}', r"a.jsonl:2: the label is \[1\]: expected a text"),
+        ("[" * 100_000, "a.jsonl:1: objects or lists are nested too deeply"),
+        ('{"code": "x", "label": ' + "[" * 100_000, "a.jsonl:1: objects or lists are nested too deeply"),
         ('{"code": "", "label": 1}', "no code"),
         ('{"code": "x", "label": 1, "code": "y"}', "a.jsonl:1: 2 columns are called 'code', expected one"),
     ):
@@ -115,6 +117,32 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(lines)
     with pytest.raises(CodesageError, match="cannot be read"):
         data.read(tmp_path / "none.csv")
+
+
+def test_equal_labels_are_one_label_however_they_are_written():
+    def found(*values):
+        return data.labels_of([(f"f:{row}", value) for row, value in enumerate(values, 1)])
+
+    assert found(1, 1.0, "1", " 1 ", "a", "a ", "\ta\r") == ["1"] * 4 + ["a"] * 3
+    assert found(True, False, "true") == ["true", "false", "true"] and found(-2.0, 0.5, 10**20) == ["-2", "0.5", f"1{'0' * 20}"]
+    for value in (float("nan"), float("inf"), [1], {"a": 1}, None, "", "  "):
+        with pytest.raises(CodesageError, match="f:2: the label is .*: expected a text that is not empty, or a number"):
+            found("a", value)
+    for values in ((1, True), ("a", False, 1.0)):
+        with pytest.raises(CodesageError, match=r"labels are .*\(f:\d\) and .*\(f:\d\): expected one kind"):
+            found(*values)
+
+
+def test_labels_of_a_table_are_read_as_such(tmp_path):
+    table = tmp_path / "a.jsonl"
+    table.write_text('{"code": "x", "label": 1}\n{"code": "y", "label": 1.0}\n{"code": "z", "label": "1 "}\n')
+    assert data.read(table).labels == ["1", "1", "1"]
+    table.write_text('{"code": "x", "label": 1}\n{"code": "y", "label": NaN}\n')
+    with pytest.raises(CodesageError, match="a.jsonl:2: the label is NaN"):
+        data.read(table)
+    table = tmp_path / "a.csv"
+    table.write_text("code,label\nx,a\ny,a \n")
+    assert data.read(table).labels == ["a", "a"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ that names file and line, since leaving it out would change what is measured.
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,18 +37,45 @@ def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool
     needed = (code, label) if labelled else (code,)
     texts, labels = [], []
     for number, row in _rows(file, needed):
-        missing = [name for name in needed if row.get(name) in (None, "")]
+        missing = [name for name in needed if row.get(name) is None or row[name] == ""]
         if missing:
             raise CodesageError(
                 f"{file}:{number}: no {' and no '.join(missing)}: name the columns with --code-column and --label-column"
             )
-        if not isinstance(row[code], str) or (labelled and isinstance(row[label], (list, dict))):
-            raise CodesageError(f"{file}:{number}: expected text in {code} and a text or a number in {label}")
+        if not isinstance(row[code], str):
+            raise CodesageError(f"{file}:{number}: expected text in {code}, not {json.dumps(row[code])[:40]}")
         texts.append(row[code])
-        labels += [str(row[label])] if labelled else []
+        labels += [(f"{file}:{number}", row[label])] if labelled else []
     if not texts:
         raise CodesageError(f"{file} holds no rows: expected code in column {code!r}")
-    return Labelled(texts, labels)
+    return Labelled(texts, labels_of(labels))
+
+
+def labels_of(values: Sequence[tuple[str, object]]) -> list[str]:
+    """The label in each of `values`, which are places and what stands there: a text, a number, or true or false.
+
+    White space around a text does not count, and equal numbers are one label, so 1.0 is 1. CodesageError when a value is none
+    of these, or when there are both numbers and truth values: true could be 1, or a label of its own.
+    """
+    labels, first = [], {}
+    for place, value in values:
+        if isinstance(value, (bool, int, float)):
+            first.setdefault("true or false" if isinstance(value, bool) else "a number", place)
+        labels.append(_label(place, value))
+    if len(first) > 1:
+        places = " and ".join(f"{kind} ({place})" for kind, place in first.items())
+        raise CodesageError(f"labels are {places}: expected one kind")
+    return labels
+
+
+def _label(place: str, value: object) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return str(int(value) if value == int(value) else value)
+    raise CodesageError(f"{place}: the label is {json.dumps(value)[:40]}: expected a text that is not empty, or a number")
 
 
 def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict]]:
@@ -93,6 +121,10 @@ def _object(place: str, line: str, needed: Sequence[str]) -> dict:
 
     try:
         row = json.loads(line, object_pairs_hook=checked)
+    except RecursionError:
+        raise CodesageError(
+            f"{place}: objects or lists are nested too deeply: expected code and a label in each line"
+        ) from None
     except ValueError as error:
         raise CodesageError(f"{place}: {error}: expected a JSON object in each line") from None
     if not isinstance(row, dict):
