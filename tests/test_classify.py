@@ -1,6 +1,7 @@
 """Labels from frozen and fine-tuned vectors: the head, folds, unreadable files, and the commands."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -353,3 +354,38 @@ def test_fine_tune_then_apply_from_the_command_line(tmp_path, small_model):
     with open(out / tuned.FOLDER / "model.safetensors", "r+b") as file:
         file.truncate(100)
     assert "model.safetensors has 100 bytes" in str(run(app, ["apply", str(out), str(table)]).exception)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        ("aaaab", [], r"rows.csv: 5 folds, but label 'b' has 1 rows: .* take fewer --folds \(0: do not measure\)"),
+        ("aabb", ["--folds", "3", "--fine-tune"], "rows.csv: 3 folds, but label 'a' has 2 rows"),
+        ("aaaa", ["--folds", "0"], "rows.csv: all rows have the label 'a': expected two labels or more"),
+        ("abab", ["--out", "{}/taken"], r"taken exists and holds no manifest.json: choose another --out"),
+        ("abab", ["--out", "{}/file/head"], r"cannot write .*/file/head: .*/file is a file: choose another --out"),
+    ],
+)
+def test_what_cannot_be_trained_or_written_is_refused_before_the_model_is_read(tmp_path, monkeypatch, rows, words, message):
+    (tmp_path / "rows.csv").write_text("code,label\n" + "".join(f"x{row},{label}\n" for row, label in enumerate(rows)))
+    (tmp_path / "taken").mkdir()
+    for name in ("taken/note.txt", "file"):
+        (tmp_path / name).write_text("mine")
+    monkeypatch.setattr("codesage.load", pytest.fail)
+    monkeypatch.setattr(tuned, "read", pytest.fail)
+    words = ["train", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "head"), *(word.format(tmp_path) for word in words)]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, CodesageError) and re.search(message, str(done.exception)), done.exception
+    assert (tmp_path / "taken" / "note.txt").read_text() == "mine"
+
+
+def test_an_input_that_is_not_there_is_named(tmp_path):
+    vectors, labels = clouds()
+    head.save(head.fit(vectors, labels), tmp_path / "head", settings={}, facts={"model": "int8:1"})
+    for name, message in (
+        ("none.py", "none.py does not exist"),
+        ("head", "head is not a file"),
+        ("none.csv", "none.csv cannot be read"),
+    ):
+        done = CliRunner().invoke(app, ["apply", str(tmp_path / "head"), str(tmp_path / name)])
+        assert isinstance(done.exception, CodesageError) and message in str(done.exception)

@@ -616,6 +616,10 @@ def test_vectors_and_words_are_fused_side_by_side():
         (lambda: CloneTask("x", ["a"], [(0, 0, True)], []), "x has 1 validation pairs, 0 test pairs"),
         (lambda: GroupTask("x", [], [], [], ["a"], ["1"], ["1"], ("c", "c")), "x has 0 queries, 1 candidates"),
         (lambda: ClassificationTask("x", ["a"], ["1"], ["train"]), "x has 1 rows, 1 rows for train, 0 rows for test"),
+        (
+            lambda: ClassificationTask("x", ["a"] * 9, ["1"] * 5 + ["2"] * 4),
+            "x: label '2' has 4 rows: expected one for each of 5",
+        ),
         (lambda: ClassificationTask("x", [], []), "x has 0 rows: expected one or more"),
     ],
 )
@@ -692,4 +696,4 @@ def test_a_label_only_in_the_test_part_counts_as_never_found():
         "labels of the validation part without training": 2,
         "labels of the test part without training": 1,
     }
-    assert replace(task, parts=()).unlearnt() == {}
+    assert replace(task, labels=["1"] * 5, parts=()).unlearnt() == {}

@@ -41,6 +41,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_target(target: Path | str) -> Path:
+    """`target`, absolute. CodesageError when something that is no artifact is there, or its folder cannot be written.
+
+    `publish` checks this too. Commands that work for minutes before they publish check it first.
+    """
+    target = Path(os.path.abspath(target))
+    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise CodesageError(f"{target} exists and holds no {MANIFEST}: choose another --out or remove it")
+    nearest = next(one for one in target.parents if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        reason = "must not be written" if nearest.is_dir() else "is a file"
+        raise CodesageError(f"cannot write {target}: {nearest} {reason}: choose another --out")
+    return target
+
+
 @contextmanager
 def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
     """Yield an empty folder beside `target`. If the block succeeds, add a manifest and rename the folder to `target`.
@@ -49,9 +64,7 @@ def publish(target: Path | str, kind: str, *, settings: dict, facts: dict | None
     `target` that exists and is not an artifact is never changed. Raises CodesageError when the disk is full or `target` is
     not an artifact. Other errors of the block are passed on, and the temporary folder is removed.
     """
-    target = Path(os.path.abspath(target))
-    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise CodesageError(f"{target} exists and holds no {MANIFEST}: choose another --out or remove it")
+    target = check_target(target)
     facts = {} if facts is None else facts
     staging = None
     try:

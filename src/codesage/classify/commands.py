@@ -44,13 +44,20 @@ def train(
     learning_rate: _Rate = None,
 ) -> None:
     """Train a linear head on the vectors of a model, or the model with it, and report its cross-validation."""
+    from codesage.artifacts import check_target
     from codesage.classify import data as rows
+    from codesage.classify import folds as measured
     from codesage.errors import CodesageError
 
+    check_target(out)
     if not fine_tune and (epochs is not None or learning_rate is not None):
         raise CodesageError("--epochs and --learning-rate are for --fine-tune: without it, the head is trained to its minimum")
     read = rows.read(data, code=code_column, label=label_column)
     settings = {"folds": folds, "seed": seed}
+    try:
+        measured.check(read.labels, folds)
+    except CodesageError as error:
+        raise CodesageError(f"{data}: {error}") from None
     if fine_tune:
         labels = _fine_tuned(read, model, out, device, settings, {"epochs": epochs, "learning_rate": learning_rate})
     else:
@@ -166,6 +173,10 @@ def _text(file: Path) -> str:
     from codesage.errors import CodesageError
     from codesage.walk import Skipped, read_text
 
+    if not file.exists():
+        raise CodesageError(f"{file} does not exist: give a source file or a table")
+    if not file.is_file():
+        raise CodesageError(f"{file} is not a file: give a source file or a table")
     read = read_text(file, name=file.name)
     if isinstance(read, Skipped):
         raise CodesageError(f"{file} cannot be read ({read.reason})")

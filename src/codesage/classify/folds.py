@@ -5,6 +5,7 @@ predictions. Folds are stratified: each has its share of every label. The streng
 part, never on the rows that are predicted. Shapes: N rows, D width.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from codesage.classify.head import STRENGTHS, fit
 from codesage.errors import CodesageError
+
+FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,26 @@ class Validated:
         }
 
 
+def check(labels: Sequence[str], folds: int) -> None:
+    """CodesageError when there are not two labels, or a label has fewer rows than there are folds (0: not measured)."""
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise CodesageError(f"all rows have the label {labels[0]!r}: expected two labels or more")
+    rarest = min(counts, key=counts.__getitem__)
+    if folds and (folds < 2 or counts[rarest] < folds):
+        raise CodesageError(
+            f"{folds} folds, but label {rarest!r} has {counts[rarest]} rows: expected 2 folds or more, and a row of each label "
+            "in each: take fewer --folds (0: do not measure), or leave the label out"
+        )
+
+
 def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
     """Which fold each row is in, int64 (N,). CodesageError when a label has fewer rows than there are folds."""
     names, counts = np.unique(np.asarray(labels), return_counts=True)
     if folds < 2 or counts.min() < folds:
         rarest = str(names[counts.argmin()])
         raise CodesageError(
-            f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected at least 2 folds, and a "
-            "row of each label in each: take fewer folds or leave the label out"
+            f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected 2 folds or more, with each label in each"
         )
     rng, fold_N = np.random.default_rng(seed), np.empty(len(labels), np.int64)
     for name in names:
@@ -73,7 +88,7 @@ def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
     return fold_N
 
 
-def cross_validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Validated:
+def cross_validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = FOLDS, seed: int = 0) -> Validated:
     """Predict every row by a head trained on the other folds."""
     fold_N, labels_N, runs = stratified(labels, folds, seed=seed), np.asarray(labels), []
     for fold in range(folds):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler
 
-from codesage.classify.folds import Validated, macro_f1, stratified
+from codesage.classify.folds import FOLDS, Validated, macro_f1, stratified
 from codesage.classify.head import Head
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
@@ -25,7 +25,6 @@ from codesage.training.uncompiled import AdamW
 
 _MICRO_TOKENS = 8192  # tokens of one forward
 _DEVIATION = 0.02  # of the first weights of a layer on given vectors, as in an encoder
-FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
