@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import codesage
 from codesage import CodesageError
 from codesage.artifacts import publish
 from codesage.classify import data, folds, head, training, tuned
@@ -341,6 +342,7 @@ def test_fine_tune_then_apply_from_the_command_line(tmp_path, small_model):
     assert "fold 2 of 2, epoch 30 of 30: loss" in done.stderr and "all rows, epoch 30 of 30: loss" in done.stderr
     kept, facts = head.load(out)
     assert facts["cross-validation"]["macro F1"] == 100.0 and facts["counts"] == {"a": 12, "b": 12}
+    assert codesage.load(out / tuned.FOLDER).encode(["x"]).shape == (1, 16)  # a model folder like others
     start = tuned.read(out / tuned.FOLDER, "cpu")
     assert start.max_tokens == 40 and start.facts["stages"] == ["pretrain", "classify"]
     assert (start.encoder.wte.weight != load_encoder(small_model).wte.weight).any()
