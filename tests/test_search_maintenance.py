@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from codesage.records import Document
+from codesage.search.chunks import chunks, definitions
 from codesage.search.clones import groups_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
@@ -75,6 +77,43 @@ def test_clones_are_listed_with_their_places(root):
     assert run("clones", "-t", "py", "--across").returncode == 1 and run("clones", "--min-lines", 50).returncode == 1
     short = json.loads(run("clones", "--json", "-t", "py", "--min-lines", 1, "-g", "short.py", "--threshold", 0.3).stdout)
     assert short["groups"] == 1 and run("clones", "--threshold", 2).returncode == 2
+
+
+OVERLOADS = (
+    "class {0} {{\n    public int sumAll(int[] xs) {{\n        int total = 0;\n"
+    "        for (int x : xs) {{\n            total += x;\n"
+    "        }}\n        return total;\n    }}\n    public double sumAll(double[] ys) {{\n        double count = 1;\n"
+    "        for (double y : ys) {{\n            count *= y;\n        }}\n        return count;\n    }}\n}}\n"
+)
+
+
+def test_functions_of_one_name_are_compared_each_for_itself(root):
+    for name in "AB":
+        (root / f"{name}.java").write_text(OVERLOADS.format(name))
+    answer = json.loads(run("clones", "--json", "-t", "java", "--threshold", 0.9).stdout)
+    places = {(one["path"], one["start_line"]) for group in answer["results"] for one in group["functions"]}
+    assert places == {(f"{name}.java", line) for name in "AB" for line in (2, 9)}
+    hits = json.loads(run("similar", "A.java:3", ".", "-t", "java", "--json").stdout)["results"]
+    assert {(hit["path"], hit["start_line"]) for hit in hits if hit["kind"] == "function"} == places - {("A.java", 2)}
+
+
+def test_a_function_that_is_indexed_in_parts_is_not_compared_and_counted(root):
+    for name in ("one", "two"):
+        (root / f"{name}.py").write_text("def long():\n" + "".join(f"    step(number_{line})\n" for line in range(170)))
+    answer = run("clones", "-t", "py")
+    assert answer.returncode == 1 and "2 long functions are not compared" in answer.stderr
+    hits = json.loads(run("similar", "one.py:90", "--json", "-t", "py").stdout)["results"]
+    assert {hit["path"] for hit in hits} >= {"two.py"} and "one.py" not in {hit["path"] for hit in hits}
+
+
+def test_parts_of_one_definition_are_told_from_definitions_of_one_name():
+    lines = [f"    step({line})" for line in range(160)]
+    lines[30:50] = [""] * 20  # parts begin and end with lines that hold something
+    document = Document("a.py", "python", "\n".join(["def long():", *lines, "", *["def long():\n    pass"] * 3]), "")
+    spans = [(chunk.start_line, chunk.end_line) for chunk in chunks(document) if chunk.name == "long"]
+    assert [len(parts) for parts in definitions(spans)] == [5, 1, 1, 1]
+    assert definitions([(1 + 7 * at, 7 + 7 * at) for at in range(40)]) == [[at] for at in range(40)]  # many short ones
+    assert definitions([]) == []
 
 
 def test_groups_span_the_paths_that_are_given(root):

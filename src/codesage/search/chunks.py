@@ -5,7 +5,7 @@ are chunks of their own. Every line is in some chunk, except where there is no w
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
@@ -42,6 +42,33 @@ def chunks(document: Document) -> list[Chunk]:
     for place, own in stretches.items():
         result += _windows(document, lines, owners[place], [list(chain.from_iterable(own))] if place else own)
     return sorted(result, key=lambda chunk: (chunk.start_line, chunk.end_line))
+
+
+def definitions(spans: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The chunks of one name in a file by definition: a long one has several chunks, and several may have the same name.
+
+    `spans` are the first and last lines of the chunks, in order. The parts of one definition are of equal length, as
+    `_windows` cuts them. A long function with a class inside counts as several.
+    """
+    groups, start = [], 0
+    while start < len(spans):
+        end = next((end for end in range(len(spans), start + 1, -1) if _are_parts(spans[start:end])), start + 1)
+        groups.append(list(range(start, end)))
+        start = end
+    return groups
+
+
+def _are_parts(spans: Sequence[tuple[int, int]]) -> bool:
+    first, parts = spans[0][0], len(spans)
+    length = spans[-1][1] + 1 - first
+    return (
+        length > _LONGEST
+        and parts == -(-length // WINDOW)
+        and all(
+            first + part * length // parts <= start <= end < first + (part + 1) * length // parts
+            for part, (start, end) in enumerate(spans)
+        )
+    )
 
 
 def _definitions(document: Document, text: str) -> "Iterator[Outlined]":

@@ -6,14 +6,17 @@ threshold (complete linkage), so chains of similar functions do not form one gro
 default threshold.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from codesage.encoder.centring import without_language
 from codesage.encoder.unit import unit_length
 from codesage.records import Chunk
+from codesage.search.chunks import definitions
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
@@ -47,6 +50,14 @@ class Group:
         }
 
 
+class Functions(NamedTuple):
+    """Functions to compare."""
+
+    chunks: list[Chunk]
+    vectors_ND: np.ndarray  # float32, rows of unit length
+    left_out: int  # functions that are not compared because they are indexed in parts
+
+
 def clones(
     index: Index, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES, where: Filter = ALL
 ) -> list[Group]:
@@ -55,20 +66,21 @@ def clones(
     `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
     left out.
     """
-    return grouped(*functions_of(index, min_lines=min_lines, where=where), threshold)
+    functions = functions_of(index, min_lines=min_lines, where=where)
+    return grouped(functions.chunks, functions.vectors_ND, threshold)
 
 
-def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = ALL) -> tuple[list[Chunk], np.ndarray]:
-    """The functions of an index that `clones` compares, and their vectors: float32 (N, D), rows of unit length."""
+def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = ALL) -> Functions:
+    """The functions of an index that `clones` compares."""
     with index.snapshot():
         view = index.view()
-        places = _candidates(index, view, where, min_lines)
-        positions = [
+        places, left_out = _candidates(index, view, where, min_lines)
+        compared = [
             chunk
             for start in range(0, len(places), _BLOCK)
             for chunk in index.chunks_of(view.numbers_N[places[start : start + _BLOCK]].tolist())
         ]
-        return positions, means_of(view, places)
+        return Functions(compared, means_of(view, places), left_out)
 
 
 def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -> list[Group]:
@@ -117,18 +129,35 @@ def _pairs(vectors_ND: np.ndarray, threshold: float) -> Iterator[tuple[float, in
                 yield float(scores_BN[row, column]), start + row, start + column
 
 
-def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> list[int]:
+def _candidates(index: Index, view: View, where: Filter, min_lines: int) -> tuple[list[int], int]:
+    """The places of the functions to compare, and how many functions are left out because they are indexed in parts."""
     allowed_N = where.allowed(view, lambda places: texts_of(index, view, places))
-    places = [
-        place
-        for place, kind in enumerate(view.kinds)
-        if kind == "function" and view.encoded_N[place] and (allowed_N is None or allowed_N[place])
+    functions = [
+        place for place, kind in enumerate(view.kinds) if kind == "function" and (allowed_N is None or allowed_N[place])
     ]
-    lines, parts = {}, {}
+    together = by_definition(index, view, functions)
+    places = sorted(parts[0] for parts in together if len(parts) == 1 and view.encoded_N[parts[0]])
+    lines = {}
     for start in range(0, len(places), _BLOCK):
         for place, text in texts_of(index, view, places[start : start + _BLOCK]):
             lines[place] = sum(1 for line in text.splitlines() if line.strip())
+    return [place for place in places if lines[place] >= min_lines], sum(len(parts) > 1 for parts in together)
+
+
+def by_definition(index: Index, view: View, places: Sequence[int]) -> list[list[int]]:
+    """Places of functions, those of one definition together."""
+    named: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place in places:
-        key = (view.paths[place], view.names[place])
-        parts[key] = parts.get(key, 0) + 1
-    return [place for place in places if lines[place] >= min_lines and parts[view.paths[place], view.names[place]] == 1]
+        named[view.paths[place], view.names[place]].append(place)
+    several = [place for same in named.values() if len(same) > 1 for place in same]
+    lines: dict[int, tuple[int, int]] = {}
+    for start in range(0, len(several), _BLOCK):
+        numbers = ",".join(map(str, view.numbers_N[several[start : start + _BLOCK]].tolist()))
+        rows = index.connection.execute(f"SELECT id, start_line, end_line FROM spans WHERE id IN ({numbers})")
+        lines |= {view.positions[number]: (first, last) for number, first, last in rows}
+    result = []
+    for same in named.values():
+        ordered = sorted(same, key=lambda place: lines.get(place, (0, 0)))
+        spans = [lines.get(place, (0, 0)) for place in ordered]
+        result += [[ordered[at] for at in parts] for parts in definitions(spans)]
+    return result

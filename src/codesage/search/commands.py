@@ -261,6 +261,8 @@ def clones(
     groups = answer.groups
     for lack in answer.partial:
         _say(lack)
+    if answer.left_out:
+        _say(f"{answer.left_out:,} long functions are not compared, because they are indexed in parts")
     if across:
         groups = [group for group in groups if len({chunk.language for chunk in group.chunks}) > 1]
     if as_json:

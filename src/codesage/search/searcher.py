@@ -50,6 +50,7 @@ class Groups:
 
     groups: list[Group]
     partial: list[str]  # as in Answer
+    left_out: int = 0  # functions that are not compared because they are indexed in parts
     faults: list[CodesageError] = field(default_factory=list)  # as in Answer
 
 
@@ -115,18 +116,19 @@ class Searcher:
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors, partial, faults = [], [], [], []
+        chunks, vectors, partial, faults, left_out = [], [], [], [], 0
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with collected(faults), self.opened(place) as index:
-                functions, vectors_ND = functions_of(index, where=narrowed, min_lines=min_lines)
+                functions = functions_of(index, where=narrowed, min_lines=min_lines)
                 if lack := lacking(index):
                     partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
-                chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions]
-                vectors.append(vectors_ND)
+                chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks]
+                vectors.append(functions.vectors_ND)
+                left_out += functions.left_out
         if len(faults) == len(self.places):
             raise faults[0]
-        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial, faults)
+        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial, left_out, faults)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []

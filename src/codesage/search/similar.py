@@ -15,6 +15,7 @@ from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial
+from codesage.search.clones import by_definition
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
@@ -129,7 +130,14 @@ def _is_subject(index: Index, view: View, subject: Subject) -> np.ndarray:
     """Bool (N,): the chunks of the definition that is compared."""
     if index.root.resolve() != subject.root:
         return np.zeros(len(view.paths), bool)
-    return (np.array(view.paths, str) == subject.chunk.path) & (np.array(view.names, str) == subject.chunk.name)
+    chunk = subject.chunk
+    same_N = (np.array(view.paths, str) == chunk.path) & (np.array(view.names, str) == chunk.name)
+    if chunk.kind != "function":
+        return same_N
+    own_N = np.zeros(len(same_N), bool)
+    for places in by_definition(index, view, np.flatnonzero(same_N & (np.array(view.kinds, str) == "function")).tolist()):
+        own_N[places] = chunk in index.chunks_of(view.numbers_N[places].tolist())
+    return own_N
 
 
 def _mean_of(subject: Subject, means: dict[str, np.ndarray]) -> np.ndarray:

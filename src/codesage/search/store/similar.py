@@ -5,7 +5,7 @@ language, as in search.similar and search.clones; in a store the mean is that of
 Shapes: P pieces, D the width of the vectors.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.records import Hit
+from codesage.search.chunks import definitions
 from codesage.search.clones import Group, grouped
 from codesage.search.filters import Filter
 from codesage.search.searcher import Answer
@@ -46,8 +47,8 @@ def similar(store: Store, place: str, line: int, where: Filter, paths: Sequence[
         if bool(name) == bool(own["language"]):
             condition = " AND ".join(filter(None, [f"language = {quoted(name)}", folder, *conditions_of(where)]))
             nearest += store.by_vector(vector_D, _DEPTH, condition)[0]
-    same = [own[column] for column in ("root", "path", "name")]
-    kept = {row["id"]: row for row in nearest if [row["root"], row["path"], row["name"]] != same and passes(where, row)}
+    same = {row["id"] for row in _of_definition(store, own)}
+    kept = {row["id"]: row for row in nearest if row["id"] not in same and passes(where, row)}
     vectors = _vectors_of(store, list(kept))
     scores = {
         number: float((minus_means(vectors[number], [row["language"]] * len(vectors[number]), means) @ vector_D).max())
@@ -68,17 +69,38 @@ def clones(store: Store, where: Filter, paths: Sequence[str] = (), *, threshold:
             "give a folder, or -t and -g"
         )
     rows = list(store.rows(f"{condition} AND piece = 0", SHOWN))
-    parts = Counter((row["root"], row["path"], row["name"]) for row in rows)
+    whole = [parts[0] for parts in _by_definition(rows) if len(parts) == 1]
     kept = [
         row
-        for row in sorted(rows, key=lambda row: (row["root"], row["path"], row["start_line"]))
-        if parts[row["root"], row["path"], row["name"]] == 1 and passes(where, row) and _lines(row["text"]) >= min_lines
+        for row in sorted(whole, key=lambda row: (row["root"], row["path"], row["start_line"]))
+        if passes(where, row) and _lines(row["text"]) >= min_lines
     ]
     if not kept:
         return []
     vectors = _vectors_of(store, [row["id"] for row in kept])
     means_ND = unit_length(np.stack([vectors[row["id"]].mean(axis=0) for row in kept]))
     return grouped([replace(chunk_of(row), path=shown(row)) for row in kept], means_ND, threshold)
+
+
+def _of_definition(store: Store, own: dict) -> list[dict]:
+    """The rows of the definition that a row belongs to."""
+    names = ("root", "path", "name", "kind")
+    rows = list(store.rows(" AND ".join([*(f"{name} = {quoted(own[name])}" for name in names), "piece = 0"]), SHOWN))
+    if own["kind"] != "function":
+        return rows
+    return next(parts for parts in _by_definition(rows) if any(row["id"] == own["id"] for row in parts))
+
+
+def _by_definition(rows: Sequence[dict]) -> list[list[dict]]:
+    """Rows of functions, those of one definition together."""
+    named = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["start_line"], row["end_line"])):
+        named[row["root"], row["path"], row["name"]].append(row)
+    return [
+        [same[at] for at in parts]
+        for same in named.values()
+        for parts in definitions([(row["start_line"], row["end_line"]) for row in same])
+    ]
 
 
 def _lines(text: str) -> int:
