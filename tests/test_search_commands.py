@@ -373,6 +373,14 @@ def test_forms_of_output(root):
     assert run("search", " ").returncode == 2
 
 
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+def test_numbers_that_are_not_finite_are_refused(root, number):
+    assert run("search", "retry", f"--dense-weight={number}").returncode == 2
+    assert run("clones", f"--threshold={number}").returncode == 2
+    with pytest.raises(CodesageError, match="finite"):
+        codesage.search("retry", root, model=ENCODER, dense_weight=float(number))
+
+
 def test_what_changed_since_is_marked(root):
     assert run("index", ".").returncode == 0
     (root / "src/retry.py").write_text("# new\n")

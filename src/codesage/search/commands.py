@@ -3,6 +3,7 @@
 Filters and output follow ripgrep where it has the same feature.
 """
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -49,6 +50,13 @@ _Store = Annotated[
     typer.Option(metavar="ADDRESS", help="A store instead of a local index: lance://FOLDER or lance://s3://BUCKET/FOLDER."),
 ]
 _NoUpdate = Annotated[bool, typer.Option("--no-update", help="Search the index as it is, without updating it.")]
+
+
+def _finite(number: float) -> float:
+    """The value of an option, which `inf` and `nan` must not be."""
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number.")
+    return number
 
 
 def index(
@@ -105,7 +113,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
-    dense_weight: Annotated[float, typer.Option(min=0, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    dense_weight: Annotated[float, typer.Option(min=0, callback=_finite, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
     index_dir: _IndexDir = None,
     model: _Model = None,
     store: _Store = None,
@@ -234,7 +242,9 @@ def clones(
     paths: _Paths = None,
     types: _Types = None,
     glob: _Globs = None,
-    threshold: Annotated[float, typer.Option(min=0.3, max=1, help="Lowest similarity within a group.")] = CLONE_SIMILARITY,
+    threshold: Annotated[
+        float, typer.Option(min=0.3, max=1, callback=_finite, help="Lowest similarity within a group.")
+    ] = CLONE_SIMILARITY,
     min_lines: Annotated[int, typer.Option(min=1, help="Shorter functions are left out.")] = CLONE_LINES,
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of groups.")] = 20,
     across: Annotated[bool, typer.Option("--across", help="Only groups with several languages.")] = False,

@@ -4,6 +4,7 @@ In: places and a query. Out: an Answer with hits, whose paths are relative to th
 index is updated first, unless the caller wants no update.
 """
 
+import math
 import os
 import re
 import shlex
@@ -73,6 +74,8 @@ class Searcher:
         """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
+        if not (math.isfinite(dense_weight) and dense_weight >= 0):
+            raise CodesageError(f"the weight of the vectors is {dense_weight}: expected a finite number, at least 0")
 
         def query_index(index: Index, narrowed: Filter) -> list[Hit]:
             return search_in(
