@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,9 @@ from filelock import FileLock
 from codesage.records import Document
 from codesage.search.chunks import chunks, definitions
 from codesage.search.clones import groups_of
-from codesage.search.folders import default_folder
+from codesage.search.folders import command, default_folder, index_command
 from codesage.search.index import Index
-from codesage.search.maintenance import checked, kept_indexes
+from codesage.search.maintenance import _index_findings, checked, kept_indexes
 from codesage.search.places import Place
 from codesage.search.watching import _changed
 from command_line import run
@@ -114,6 +115,21 @@ def test_parts_of_one_definition_are_told_from_definitions_of_one_name():
     assert [len(parts) for parts in definitions(spans)] == [5, 1, 1, 1]
     assert definitions([(1 + 7 * at, 7 + 7 * at) for at in range(40)]) == [[at] for at in range(40)]  # many short ones
     assert definitions([]) == []
+
+
+@pytest.mark.parametrize("name", ["-w", "b 2", "it's"])
+def test_commands_in_messages_can_be_pasted(root, name):
+    (root / name).mkdir()
+    (root / name / "a.py").write_text("def a():\n    return 1\n")
+    path = f"./{name}" if name.startswith("-") else name
+    missing = run("search", "a", "--no-update", "--", name).stderr
+    (by_doctor,) = (finding.remedy for finding in _index_findings(Path(name), None, ENCODER))
+    for message in (missing, by_doctor):
+        typed = re.search(r"run '(codesage .*?)'?$", message.strip())[1]
+        assert shlex.split(typed) == ["codesage", "index", path], message
+    run(*shlex.split(command("index", Path(name)))[1:])
+    assert run("search", "a", "--no-update", "--", name).returncode == 0
+    assert shlex.split(index_command(Path(name), Path("my index"), "--rebuild"))[3:] == ["--index-dir", "my index", "--rebuild"]
 
 
 def test_groups_span_the_paths_that_are_given(root):

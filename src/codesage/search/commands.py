@@ -113,7 +113,9 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
-    dense_weight: Annotated[float, typer.Option(min=0, callback=_finite, help="Weight of the vectors; full text has 1.")] = DENSE_WEIGHT,
+    dense_weight: Annotated[
+        float, typer.Option(min=0, callback=_finite, help="Weight of the vectors; full text has 1.")
+    ] = DENSE_WEIGHT,
     index_dir: _IndexDir = None,
     model: _Model = None,
     store: _Store = None,

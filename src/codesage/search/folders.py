@@ -1,8 +1,12 @@
-"""The default folders of indexes in the user's cache. This module is light, so that commands can use it first."""
+"""The default folders of indexes in the user's cache, and the commands that messages suggest.
+
+This module is light, so that commands can use it first.
+"""
 
 import glob
 import hashlib
 import os
+import shlex
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -16,6 +20,17 @@ def default_folder(root: Path, model: str) -> Path:
     real = root.resolve()
     name = f"{escaped(real.name) or 'root'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{model.replace(':', '-')}"
     return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
+
+
+def command(*words: object) -> str:
+    """A command of `codesage` that can be pasted into a shell. A Path that begins with a dash is not taken for an option."""
+    texts = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    return shlex.join(["codesage", *texts])
+
+
+def index_command(root: Path, index_dir: Path | None, *options: str) -> str:
+    """The command that indexes `root` in full, in `index_dir` unless that is None."""
+    return command("index", root, *(["--index-dir", index_dir] if index_dir else []), *options)
 
 
 def has_index(root: Path, folder: Path | None) -> bool:

@@ -8,7 +8,6 @@ encoded before tests, and both before documentation and data.
 """
 
 import os
-import shlex
 import sqlite3
 import time
 from collections import Counter
@@ -26,7 +25,7 @@ from codesage.search import database, postings, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
 from codesage.search.files import IN_PART, files_of, require_readable
-from codesage.search.folders import default_folder, real_path
+from codesage.search.folders import default_folder, index_command, real_path
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, File, batches
@@ -87,8 +86,8 @@ class Index:
         """
         root = Path(root)
         require_readable(root)
-        own = f" --index-dir {shlex.quote(str(folder))}" if folder else ""
-        repair = f"run 'codesage index {shlex.quote(str(root))}{own} --rebuild'"
+        own = folder is not None
+        repair = f"run '{index_command(root, folder, '--rebuild')}'"
         folder = folder or default_folder(root, encoder.fingerprint)
         try:
             removed = rebuild and database.remove(folder, root)

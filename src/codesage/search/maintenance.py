@@ -22,7 +22,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search import database, postings
 from codesage.search.database import DATABASE, SCHEMA
-from codesage.search.folders import default_folder, may_exist, real_path
+from codesage.search.folders import command, default_folder, index_command, may_exist, real_path
 from codesage.search.index import Index
 from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder, folders_of
@@ -98,7 +98,7 @@ def to_clear(paths: Sequence[str], *, everything: bool, gone: bool, vectors: boo
         beginning = default_folder(path, "").name  # the fingerprint of a model follows
         own = [one for one in kept if one.folder.name.startswith(beginning)]
         if not own:
-            raise CodesageError(f"{path} has no index in the cache: 'codesage doctor {path}' shows what is there")
+            raise CodesageError(f"{path} has no index in the cache: '{command('doctor', path)}' shows what is there")
         matching += own
     return matching
 
@@ -245,10 +245,9 @@ def _sqlite_fault(file: Path) -> str:
 
 def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> Iterator[Finding]:
     folder = index_dir or default_folder(path, encoder.fingerprint)
-    option = f" --index-dir {index_dir}" if index_dir else ""
-    repair = f"run 'codesage index {path}{option} --rebuild'"
+    complete, repair = (f"run '{index_command(path, index_dir, *options)}'" for options in ((), ("--rebuild",)))
     if not (folder / DATABASE).exists():
-        yield Finding("index", f"{path} has none yet", f"run 'codesage index {path}{option}'")
+        yield Finding("index", f"{path} has none yet", complete)
         return
     try:
         index = Index.open(path, folder=index_dir, encoder=encoder, upgrade=False)
@@ -257,12 +256,12 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
         yield Finding("index", message, remedy)
         return
     try:
-        yield from _content_findings(index, f"codesage index {path}{option}", repair)
+        yield from _content_findings(index, complete, repair)
     finally:
         index.connection.close()
 
 
-def _content_findings(index: Index, command: str, repair: str) -> Iterator[Finding]:
+def _content_findings(index: Index, complete: str, repair: str) -> Iterator[Finding]:
     result = index.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if result != "ok":
         yield Finding("index", f"{index.folder / DATABASE}: {result}", repair)
@@ -289,7 +288,7 @@ def _content_findings(index: Index, command: str, repair: str) -> Iterator[Findi
     except (ValueError, IndexError, sqlite3.Error) as error:
         yield Finding("index, vectors", str(error), repair)
     lack = lacking(index)
-    yield Finding("index, state", lack or "complete", f"run '{command}'" if lack else "")
+    yield Finding("index, state", lack or "complete", complete if lack else "")
 
 
 def _tree_findings(path: Path) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from codesage.errors import CodesageError
+from codesage.search.folders import command
 
 _URL = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
 _NAME = re.compile(r"[\w.-]+")
@@ -126,5 +127,5 @@ def folders_of(text: str, *, fetch: bool = False, clone: bool = True) -> list[st
             raise CodesageError(f"there is no workspace {text[1:]}: 'codesage workspace add {text[1:]} PATH...' makes it")
         return [folder for path in held[text[1:]] for folder in folders_of(path, fetch=fetch, clone=clone)]
     if not clone and is_url(text) and not clone_folder(text).is_dir():
-        raise CodesageError(f"{public(text)} has no clone here: 'codesage index {public(text)}' makes and indexes one")
+        raise CodesageError(f"{public(text)} has no clone here: '{command('index', public(text))}' makes and indexes one")
     return [str(cloned(text, fetch=fetch))] if is_url(text) else [text]

@@ -7,7 +7,6 @@ index is updated first, unless the caller wants no update.
 import math
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
-from codesage.search.folders import default_folder
+from codesage.search.folders import default_folder, index_command
 from codesage.search.index import Index
 from codesage.search.places import Place
 from codesage.search.query import search as search_in
@@ -155,8 +154,7 @@ class Searcher:
 
     def _index_command(self, place: Place) -> str:
         """The command that indexes a place in full."""
-        option = ["--index-dir", str(self.index_dir)] if self.index_dir else []
-        return shlex.join(["codesage", "index", str(place.root), *option])
+        return index_command(place.root, self.index_dir)
 
     @contextmanager
     def opened(self, place: Place) -> Iterator[Index]:

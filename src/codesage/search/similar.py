@@ -17,6 +17,7 @@ from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial
 from codesage.search.clones import by_definition
 from codesage.search.filters import ALL, Filter
+from codesage.search.folders import command
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import texts_of
@@ -120,7 +121,7 @@ def _no_code_at(index: Index, path: str, line: int) -> str:
     last = index.connection.execute("SELECT max(end_line) FROM chunks WHERE path = ?", (path,)).fetchone()[0]
     if known is None or last is None:
         reason = f" ({known[0]})" if known and known[0] else ""
-        return f"{path} is not indexed{reason}: 'codesage status {index.root} --skipped' lists what is left out"
+        return f"{path} is not indexed{reason}: '{command('status', index.root, '--skipped')}' lists what is left out"
     if line > last:
         return f"{path}:{line} is after the last line of code, {last}: give a line that holds code"
     return f"{path}:{line} is empty: give a line that holds code"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from codesage.errors import CodesageError
+from codesage.search.folders import command
 
 if TYPE_CHECKING:
     from codesage.search.filters import Filter
@@ -89,7 +90,7 @@ def clear_from(address: str, paths: Sequence[str]) -> None:
         held = {root.root for root in store.roots()}
         for path, name in zip(paths, names, strict=True):
             if name not in held:
-                raise CodesageError(f"{address} holds no root {path}: 'codesage status --store {address}' lists them")
+                raise CodesageError(f"{address} holds no root {path}: '{command('status', '--store', address)}' lists them")
         for name in names:
             store.drop(name)
         store.finish()

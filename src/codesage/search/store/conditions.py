@@ -12,6 +12,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.search.files import read
 from codesage.search.filters import TYPES, Filter
+from codesage.search.folders import command
 from codesage.search.remote import is_url, public
 from codesage.search.store.table import Store, listed, quoted
 
@@ -40,7 +41,8 @@ def below(store: Store, paths: Sequence[str]) -> str:
         condition = f"root = {quoted(public(path))}" if is_url(path) else _in_folder(path)
         if not store.count(condition):
             name = path if path.isprintable() else ascii(path)
-            raise CodesageError(f"{store.address} has no files of {name}: run 'codesage index --store {store.address} {name}'")
+            fill = command("index", "--store", store.address, name if is_url(path) else Path(name))
+            raise CodesageError(f"{store.address} has no files of {name}: run '{fill}'")
         conditions.append(condition)
     return f"({' OR '.join(conditions)})" if conditions else ""
 
@@ -83,7 +85,7 @@ def at_line(store: Store, place: str, line: int) -> str:
         roots = [f"(root = {quoted(root)} AND path = {quoted(place[len(root) + 1 :])})" for root in held]
     of_file = f"({' OR '.join(roots)})" if roots else "false"
     if not store.count(of_file):
-        raise CodesageError(f"{store.address} has no files of {name}: run 'codesage index --store {store.address} PATH'")
+        raise CodesageError(f"{store.address} has no files of {name}: run '{command('index', '--store', store.address)} PATH'")
     condition = f"{of_file} AND start_line <= {line} AND end_line >= {line}"
     if not store.count(condition):
         raise CodesageError(f"{place}:{line} is in no chunk of {store.address}: give a line of code")

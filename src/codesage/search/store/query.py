@@ -21,6 +21,7 @@ from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, ranking
 from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.filters import Filter
+from codesage.search.folders import command
 from codesage.search.index import Index
 from codesage.search.postings import Postings
 from codesage.search.query import ranked
@@ -94,8 +95,8 @@ def answer_of(store: Store, hits: Sequence[tuple[dict, Hit]], cut: list[str], wh
 def partial_of(store: Store) -> list[str]:
     """What a store lacks of its roots, each with the command that completes it."""
     return [
-        f"partial: {one.pending:,} files of {one.root} are not indexed yet; 'codesage index --store {store.address} "
-        f"{one.root}' completes it"
+        f"partial: {one.pending:,} files of {one.root} are not indexed yet; "
+        f"'{command('index', '--store', store.address, one.root)}' completes it"
         for one in store.roots()
         if one.pending
     ]

@@ -20,6 +20,7 @@ import pyarrow as pa
 from codesage.errors import CodesageError
 from codesage.languages import searched_language
 from codesage.records import Encoder
+from codesage.search.folders import command
 from codesage.search.store.address import connected, is_remote, location_of, store_errors
 from codesage.search.store.rows import schema
 
@@ -75,7 +76,7 @@ class Store:
         CodesageError when there is none, when it is damaged or out of reach, or was written by another model or version.
         """
         location = location_of(address)
-        missing = CodesageError(f"there is no index in {address}: run 'codesage index --store {address} PATH'")
+        missing = CodesageError(f"there is no index in {address}: run '{command('index', '--store', address)} PATH'")
         if not create and not is_remote(location) and not Path(location).is_dir():
             raise missing
         database = connected(address)
@@ -279,10 +280,10 @@ def _require(address: str, facts: dict[str, str], encoder: Encoder | None) -> No
     if facts.get("codesage") != VERSION:
         raise CodesageError(
             f"{address} has version {facts.get('codesage', 'none')}, expected {VERSION}: "
-            f"add --rebuild to 'codesage index --store {address}', or choose another --store"
+            f"add --rebuild to '{command('index', '--store', address)}', or choose another --store"
         )
     if encoder and facts["model"] != encoder.fingerprint:
         raise CodesageError(
             f"{address} was written by model {facts['model']}, this is model {encoder.fingerprint}: "
-            f"add --rebuild to 'codesage index --store {address}', or choose another --store"
+            f"add --rebuild to '{command('index', '--store', address)}', or choose another --store"
         )
