@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from codesage import CodesageError
+from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
 from codesage.records import Document
 from codesage.search.chunks import chunks, definitions
 from codesage.search.clones import groups_of
@@ -21,6 +23,7 @@ from codesage.search.folders import command, default_folder, index_command
 from codesage.search.index import Index
 from codesage.search.maintenance import _index_findings, checked, kept_indexes
 from codesage.search.places import Place
+from codesage.search.searcher import Searcher
 from codesage.search.watching import _changed
 from command_line import run
 from test_search import ENCODER, HashingEncoder
@@ -129,7 +132,35 @@ def test_commands_in_messages_can_be_pasted(root, name):
         assert shlex.split(typed) == ["codesage", "index", path], message
     run(*shlex.split(command("index", Path(name)))[1:])
     assert run("search", "a", "--no-update", "--", name).returncode == 0
-    assert shlex.split(index_command(Path(name), Path("my index"), "--rebuild"))[3:] == ["--index-dir", "my index", "--rebuild"]
+    assert shlex.split(index_command(Path(name), ENCODER, Path("my index"), "--rebuild"))[3:] == [
+        "--index-dir",
+        "my index",
+        "--rebuild",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "option"),
+    [(BUNDLED, []), (BUNDLED_MODELS["general"], ["--model", "general"]), (Path("my/own"), ["--model", "my/own"])],
+)
+def test_commands_in_messages_name_the_model(root, folder, option):
+    encoder = HashingEncoder()
+    encoder.folder = folder
+    searcher = Searcher([Place(root)], encoder)
+    complete = ["codesage", "index", str(root), *option]
+    with pytest.raises(CodesageError, match="has no index") as missing:
+        searcher.search("retry")
+    assert str(missing.value).endswith(f"run '{shlex.join(complete)}'")
+    (finding,) = _index_findings(root, None, encoder)
+    assert finding.remedy == f"run '{shlex.join(complete)}'"
+    opened = Index.open(root, folder=None, encoder=encoder)
+    opened.update(encoder, seconds=0.0)
+    assert f"'{shlex.join(complete)}' completes it" in searcher.search("retry").partial[0]
+    opened.close()
+    database = opened.folder / "index.sqlite"
+    database.write_bytes(b"damaged")
+    with pytest.raises(CodesageError, match=re.escape(shlex.join([*complete, "--rebuild"]))):
+        searcher.search("retry")
 
 
 def test_groups_span_the_paths_that_are_given(root):

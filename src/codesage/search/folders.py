@@ -11,6 +11,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
+from codesage.records import Encoder
+
 
 def default_folder(root: Path, model: str) -> Path:
     """The default folder of the index of `root`: in the user's cache, by name and hash of the real path.
@@ -28,9 +31,13 @@ def command(*words: object) -> str:
     return shlex.join(["codesage", *texts])
 
 
-def index_command(root: Path, index_dir: Path | None, *options: str) -> str:
-    """The command that indexes `root` in full, in `index_dir` unless that is None."""
-    return command("index", root, *(["--index-dir", index_dir] if index_dir else []), *options)
+def index_command(root: Path, encoder: Encoder, index_dir: Path | None, *options: str) -> str:
+    """The command that indexes `root` in full for the model of `encoder`, in `index_dir` unless that is None."""
+    folder = getattr(encoder, "folder", None)
+    name = next((name for name, bundled in BUNDLED_MODELS.items() if bundled == folder), folder)
+    own_folder = ["--index-dir", index_dir] if index_dir else []
+    own_model = ["--model", name] if folder not in (None, BUNDLED) else []
+    return command("index", root, *own_folder, *own_model, *options)
 
 
 def has_index(root: Path, folder: Path | None) -> bool:

@@ -87,7 +87,7 @@ class Index:
         root = Path(root)
         require_readable(root)
         own = folder is not None
-        repair = f"run '{index_command(root, folder, '--rebuild')}'"
+        repair = f"run '{index_command(root, encoder, folder, '--rebuild')}'"
         folder = folder or default_folder(root, encoder.fingerprint)
         try:
             removed = rebuild and database.remove(folder, root)

@@ -245,7 +245,7 @@ def _sqlite_fault(file: Path) -> str:
 
 def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> Iterator[Finding]:
     folder = index_dir or default_folder(path, encoder.fingerprint)
-    complete, repair = (f"run '{index_command(path, index_dir, *options)}'" for options in ((), ("--rebuild",)))
+    complete, repair = (f"run '{index_command(path, encoder, index_dir, *options)}'" for options in ((), ("--rebuild",)))
     if not (folder / DATABASE).exists():
         yield Finding("index", f"{path} has none yet", complete)
         return

@@ -154,7 +154,7 @@ class Searcher:
 
     def _index_command(self, place: Place) -> str:
         """The command that indexes a place in full."""
-        return index_command(place.root, self.index_dir)
+        return index_command(place.root, self.encoder, self.index_dir)
 
     @contextmanager
     def opened(self, place: Place) -> Iterator[Index]:
