@@ -18,7 +18,7 @@ import codesage
 from codesage import CodesageError
 from codesage.encoder.centring import without_language
 from codesage.search import floor
-from codesage.search.filters import filter_of, type_named
+from codesage.search.filters import _stays_in_a_line, filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.maintenance import to_clear
@@ -132,6 +132,36 @@ def test_globs_take_folders_and_the_working_folder_as_people_type_them():
 def test_classes_of_posix_are_those_of_ripgrep(pattern, matched):
     (compiled,) = filter_of(patterns=[pattern]).patterns
     assert [text for text in ("abc", "4_T", "-]") if compiled.search(text)] == matched
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lines"),
+    [
+        (r"import[^;]*os", []),
+        (r"sys\s+print", []),
+        (r"(?s)import.*os", []),
+        (r"sys\nprint", []),
+        (r"s\W+p", []),
+        (r"[^;]*os", [3]),
+        (r"\Aprint", [2]),
+        (r"sys\Z|^return", [1, 3]),
+        (r"rin[t-z]\(\d\)$", [2]),
+        (r"s\s*$", [1]),
+    ],
+)
+def test_a_pattern_matches_within_a_line(root, pattern, lines):
+    (root / "lines.py").write_text('import sys\nprint(1)\nreturn "os"\n')
+    answer = run("search", "lines", "lines.py", "-e", pattern, "--json")
+    assert [hit["matching_lines"] for hit in json.loads(answer.stdout)["results"]] == [lines] * bool(lines)
+
+
+def test_patterns_that_stay_in_a_line_are_known():
+    text = "\n".join(map(chr, range(1, 0x250)))
+    for pattern in ("a|b", r"\w+\(", "x.y", "[a-z]+", "(?:a)(b)", r"\bdef", "^$"):
+        assert _stays_in_a_line(pattern), pattern
+        assert not any("\n" in match[0] for match in re.finditer(pattern, text, re.MULTILINE)), pattern
+    for pattern in (r"\s", r"\W", r"\D", "[^a]", r"[\s]", r"\n", "\n", "(?s).", r"\x0a", r"\012", "[\t-z]", r"(?<!a)b", r"\Aa"):
+        assert not _stays_in_a_line(pattern), pattern
 
 
 def test_types_have_the_names_that_people_use():

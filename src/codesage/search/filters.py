@@ -7,6 +7,7 @@ language that was recognised, the others the ending of the name.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -66,8 +67,11 @@ class Filter:
         return allowed_N
 
     def matches(self, text: str) -> bool:
-        """Whether any of the patterns is found in `text`."""
-        return any(pattern.search(text) for pattern in self.patterns)
+        """Whether any of the patterns is found in a line of `text`."""
+        return any(
+            pattern.search(text) if _stays_in_a_line(pattern.pattern) else any(map(pattern.search, text.split("\n")))
+            for pattern in self.patterns
+        )
 
     def unused(self, view: View) -> list[str]:
         """The options, as on the command line, that no file of the index passes."""
@@ -145,6 +149,17 @@ def _without_posix(pattern: str) -> str:
 
 def _range(name: re.Match) -> str:
     return _POSIX.get(name[1]) or str(name[0])
+
+
+_PLAIN = re.compile(  # parts of a pattern that match no line break: letters, some escapes, classes of what they name, groups
+    r"(?:[^\\\[(\x00-\x1f]|\\[bdwS.(){}\[\]+*?|^$/\"'-]|\[(?!\^)[^\\\]\x00-\x1f]+\]|\((?:\?:|(?!\?)))*"
+)
+
+
+@lru_cache(maxsize=64)
+def _stays_in_a_line(pattern: str) -> bool:
+    """Whether a pattern certainly matches no line break: then a text is searched at once, in less time than its lines."""
+    return _PLAIN.fullmatch(pattern) is not None
 
 
 def type_named(name: str) -> str:

@@ -127,11 +127,11 @@ def as_json(
 
 
 def matching_lines(chunk: Chunk, patterns: Sequence[re.Pattern]) -> list[int]:
-    """The numbers of the lines in the file where a match of any pattern begins."""
+    """The numbers of the lines in the file that match any pattern."""
     if not patterns:
         return []
-    starts = {match.start() for pattern in patterns for match in pattern.finditer(chunk.text)}
-    wanted = {chunk.text.count("\n", 0, start) for start in starts}
+    lines = enumerate(chunk.text.split("\n"))
+    wanted = [place for place, line in lines if any(pattern.search(line) for pattern in patterns)]
     numbers = _numbers(chunk)
     return sorted(numbers[line] for line in wanted if line in numbers)
 
