@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from filelock import FileLock
 
 from codesage import CodesageError
 from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
-from codesage.records import Document
+from codesage.records import Chunk, Document
 from codesage.search.chunks import chunks, definitions
-from codesage.search.clones import groups_of
+from codesage.search.clones import grouped, groups_of
 from codesage.search.folders import command, default_folder, index_command
 from codesage.search.index import Index
 from codesage.search.maintenance import _index_findings, checked, kept_indexes
@@ -161,6 +162,28 @@ def test_commands_in_messages_name_the_model(root, folder, option):
     database.write_bytes(b"damaged")
     with pytest.raises(CodesageError, match=re.escape(shlex.join([*complete, "--rebuild"]))):
         searcher.search("retry")
+
+
+def test_equal_functions_are_together_whatever_their_files_are_called(root):
+    names = ["one.py", "zebra/quite_another_name.py", "docs/third.py"]
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(SUM.format("sum_up"))
+    (root / "kind.py").write_text("class Kind:\n" + textwrap.indent(SUM.format("sum_up"), "    "))
+    answer = json.loads(run("clones", "--json", "-t", "py", "--threshold", 1).stdout)
+    assert [group["similarity"] for group in answer["results"]] == [1.0]
+    assert {one["path"] for one in answer["results"][0]["functions"]} == {*names, "kind.py"}
+
+
+def test_copies_form_one_group_with_what_is_like_them():
+    texts = ["a\nb", "a\nb", "a\nc", "d"]
+    functions = [Chunk(f"{row}.py", "python", "function", "f", 1, 2, text) for row, text in enumerate(texts)]
+    vectors = np.array([[1, 0.2], [1, -0.2], [0.9, 0.1], [-1, 0]], np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    (group,) = grouped(functions, vectors, 0.9)
+    assert [chunk.path for chunk in group.chunks] == ["0.py", "1.py", "2.py"] and 0.9 < group.similarity < 1
+    (group,) = grouped(functions, vectors, 0.9999)
+    assert [chunk.path for chunk in group.chunks] == ["0.py", "1.py"] and group.similarity == 1
 
 
 def test_groups_span_the_paths_that_are_given(root):

@@ -6,6 +6,7 @@ threshold (complete linkage), so chains of similar functions do not form one gro
 default threshold.
 """
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _BLOCK = 1024  # rows of the matrix of similarities at a time
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Functions that do the same. `similarity`: the lowest cosine of two of them."""
+    """Functions that do the same. `similarity`: the lowest cosine of two of them; that of equal texts is 1."""
 
     chunks: list[Chunk]
     similarity: float
@@ -84,11 +85,25 @@ def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = 
 
 
 def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -> list[Group]:
-    """Groups of functions that do the same, by their vectors, which may come from several indexes."""
+    """Groups of functions that do the same, by their vectors, which may come from several indexes.
+
+    Functions of equal text are always together. Their vectors may differ, because they also show the names of the files.
+    """
     if len(chunks) < 2:
         return []
     vectors_ND = centred(vectors_ND, [chunk.language for chunk in chunks])
-    groups = [Group([chunks[row] for row in rows], similarity) for rows, similarity in groups_of(vectors_ND, threshold)]
+    alike: dict[str, list[int]] = defaultdict(list)
+    for row, chunk in enumerate(chunks):
+        alike[textwrap.dedent(chunk.text)].append(row)
+    copies = list(alike.values())
+    means_ND = unit_length(np.stack([vectors_ND[rows].mean(axis=0) for rows in copies]))
+    similar = groups_of(means_ND, threshold)
+    among_similar = {place for places, _ in similar for place in places}
+    similar += [([place], 1.0) for place, rows in enumerate(copies) if len(rows) > 1 and place not in among_similar]
+    groups = [
+        Group([chunks[row] for row in sorted(row for place in places for row in copies[place])], similarity)
+        for places, similarity in similar
+    ]
     return sorted(groups, key=lambda group: (-group.similarity, -len(group.chunks), group.chunks[0].path))
 
 
