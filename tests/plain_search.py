@@ -43,7 +43,7 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     parts = parts_of(rows, chunks, query, name, scores, rules)
     totals = {number: sum(own.values()) for number, own in parts.items()}
     shared(rows, chunks, query, totals, parts, rules)
-    return folded(chunks, spread(totals, chunks, rules.later), parts, top)
+    return folded(chunks, quoted_first(query, parts, spread(totals, chunks, rules.later)), parts, top)
 
 
 def rows_of(index):
@@ -162,6 +162,14 @@ def spread(totals, chunks, later):
         ranked.append((number, score * later ** seen[path]))
         seen[path] += 1
     return sorted(ranked, key=lambda item: -item[1])
+
+
+def quoted_first(query, parts, ranked):
+    """Candidates with the text that the query quotes before all others."""
+    first = [one for one in ranked if QUOTED.search(query) and parts[one[0]].get("literal")]
+    rest = [one for one in ranked if one not in first]
+    highest = max([score for _, score in rest], default=0.0)
+    return [(number, score + highest) for number, score in first] + rest
 
 
 def folded(chunks, ranked, parts, top):

@@ -717,6 +717,24 @@ def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):
     assert names(index, "Zebra.area")[0] == "Zebra.area"
 
 
+def test_quoted_text_comes_before_all_other_code(root, tmp_path):
+    (root / "tests").mkdir()
+    (root / "tests" / "test_events.py").write_text(
+        "".join(f"def test_{word}():\n    attr_accessor = events({word})\n\n\n" for word in ("a", "b", "c"))
+        + "def test_last():\n    call(attr_accessor, ':events')\n    assert 'attr_accessor :events'\n"
+    )
+    (root / "events.py").write_text(
+        "class AttrAccessor:\n    events = 'attr_accessor events'\n\n    def events(attr_accessor): pass\n"
+    )
+    index = opened(root, tmp_path)
+    index.update(ENCODER)
+    for query in ('"attr_accessor :events"', "events of an attr accessor 'attr_accessor :events'"):
+        hits = search(index, ENCODER, query)
+        held = ["attr_accessor :events" in hit.chunk.text for hit in hits]
+        assert held == [True] + [False] * (len(hits) - 1) and len(hits) > 3, query
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
 def test_equal_texts_are_one_hit_that_counts_the_others(root, tmp_path):
     for name in ("one", "two", "three"):
         (root / f"{name}.py").write_text("def quagga(a):\n    return a + 17\n")

@@ -142,6 +142,7 @@ class _Candidates:
     places_C: np.ndarray
     parts: dict[str, np.ndarray]
     share_C: np.ndarray
+    quoted: bool  # whether the part "literal" is about text in quotation marks, which comes first
 
     def totals(self) -> np.ndarray:
         total_C = np.zeros(len(self.places_C))
@@ -182,7 +183,7 @@ def _candidates(
         "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
     }
     share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
-    return _Candidates(places_C, parts, share_C)
+    return _Candidates(places_C, parts, share_C, bool(_quoted(query)))
 
 
 def _whole(index: Index, view: View, query: str) -> np.ndarray:
@@ -206,9 +207,14 @@ def _at_home(name: str, paths: Sequence[str]) -> np.ndarray:
     return np.array([bool(name) and ranking.is_home(name, path) for path in paths], float)
 
 
+def _quoted(query: str) -> list[str]:
+    """What a query holds in quotation marks."""
+    return [next(filter(None, match.groups())) for match in _QUOTED.finditer(query)]
+
+
 def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.ndarray:
     """1 for each candidate that holds what the query quotes, or the whole of a long query; else 0."""
-    wanted = [next(filter(None, match.groups())) for match in _QUOTED.finditer(query)]
+    wanted = _quoted(query)
     if not wanted and len(query.split()) >= _LONG:
         wanted = [query.strip()]
     if not wanted:
@@ -251,6 +257,8 @@ def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray
 def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
     """The best hits with their positions. Hits with equal text become one."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
+    if candidates.quoted:
+        order, scores = ranking.before(candidates.parts["literal"][order] > 0, order, scores)
     rows, alike = [], {}
     for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()

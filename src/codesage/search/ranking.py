@@ -234,6 +234,13 @@ def spread(score_C: np.ndarray, file_C: np.ndarray, later: float) -> tuple[np.nd
     return order[again], lowered_C[again]
 
 
+def before(first_C: np.ndarray, order: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order and its scores with those that are `first_C` before all others, and raised above their scores."""
+    highest = float(scores[~first_C].max(initial=0.0))
+    places = np.concatenate([np.flatnonzero(first_C), np.flatnonzero(~first_C)])
+    return order[places], (scores + highest * first_C)[places]
+
+
 def _ranked(score_C: np.ndarray, file_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The order of chunks, best first, equal ones as they came, and for each in that order how many of its file come before."""
     order = np.argsort(-score_C, kind="stable")

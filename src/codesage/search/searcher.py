@@ -192,13 +192,16 @@ _TOLERANCE = 0.05  # of cosines: what a place falls behind by this much counts 1
 
 
 def merged(lists: Sequence[list[Hit]]) -> list[Hit]:
-    """Join the hits of several places. Scores of a place count less if its nearest hit is further from the query."""
+    """Join the hits of several places. Scores of a place count less if its nearest hit is further from the query.
+
+    Hits that hold the query, or what it quotes, come first.
+    """
     if len(lists) == 1:
         return lists[0]
     nearest = [max((hit.similarity for hit in hits), default=-1.0) for hits in lists]
     shares = np.exp((np.array(nearest) - max(nearest)) / _TOLERANCE).tolist()
     scaled = [replace(hit, score=hit.score * share) for hits, share in zip(lists, shares, strict=True) for hit in hits]
-    return sorted(scaled, key=lambda hit: -hit.score)
+    return sorted(scaled, key=lambda hit: (not hit.parts.get("literal"), -hit.score))
 
 
 def changed(index: Index, paths: set[str]) -> set[str]:
