@@ -43,7 +43,7 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     parts = parts_of(rows, chunks, query, name, scores, rules)
     totals = {number: sum(own.values()) for number, own in parts.items()}
     shared(rows, chunks, query, totals, parts, rules)
-    return folded(chunks, quoted_first(query, parts, spread(totals, chunks, rules.later)), parts, top)
+    return folded(chunks, first_of_all(query, parts, spread(totals, chunks, rules.later), rules), parts, top)
 
 
 def rows_of(index):
@@ -164,9 +164,12 @@ def spread(totals, chunks, later):
     return sorted(ranked, key=lambda item: -item[1])
 
 
-def quoted_first(query, parts, ranked):
-    """Candidates with the text that the query quotes before all others."""
+def first_of_all(query, parts, ranked, rules):
+    """Candidates with the text that the query quotes, or exactly its name, before all others."""
     first = [one for one in ranked if QUOTED.search(query) and parts[one[0]].get("literal")]
+    if re.fullmatch(r"(\w+[.#]|\w+::)+\w+|[a-z_]\w*[A-Z_0-9]\w*", query):
+        exact = [one for one in ranked if rules.name and parts[one[0]].get("name", 0) >= 0.9 * rules.name]
+        first = [one for one in exact if parts[one[0]].get("share of its kind", 1) >= 1] or exact
     rest = [one for one in ranked if one not in first]
     highest = max([score for _, score in rest], default=0.0)
     return [(number, score + highest) for number, score in first] + rest

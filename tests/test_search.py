@@ -29,7 +29,7 @@ from codesage.search.folders import other_model_indexes
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import search
-from codesage.search.ranking import reciprocal_rank_fusion
+from codesage.search.ranking import is_meant_exactly, reciprocal_rank_fusion
 from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_words
@@ -715,6 +715,27 @@ def test_a_literal_string_and_a_qualified_name_come_first(root, tmp_path):
     assert best.chunk.name == "fail" and best.parts["literal"] > 0
     assert names(index, "Circle.area")[0] == "Circle.area" and names(index, "circle")[0] == "Circle"
     assert names(index, "Zebra.area")[0] == "Zebra.area"
+
+
+def test_a_name_that_is_typed_exactly_comes_before_the_same_in_another_case(tmp_path):
+    (tmp_path / "builder").mkdir()
+    (tmp_path / "tests").mkdir()
+    comment = "".join(f"  # Adds has_many number {line} to the class, for readers.\n" for line in range(150))
+    method = "  def has_many(name)\n    add(name)\n  end\n"
+    (tmp_path / "associations.rb").write_text(f"module Associations\n{comment}{method}end\n")
+    (tmp_path / "builder" / "has_many.rb").write_text("class HasMany\n  # has_many\n  def has_many?\n    true\n  end\nend\n")
+    (tmp_path / "tests" / "test_a.rb").write_text("class TestA\n  def has_many(name)\n    name\n  end\nend\n")
+    index = opened(tmp_path, tmp_path)
+    index.update(ENCODER)
+    first, *others = search(index, ENCODER, "has_many")
+    assert first.chunk.name == "Associations.has_many" and "def has_many" in first.chunk.text
+    assert "HasMany" in {hit.chunk.name for hit in others[:3]}
+    assert names(index, "HasMany")[0] == names(index, "hasmany")[0] == "HasMany"
+
+
+def test_only_names_that_are_more_than_a_word_are_meant_exactly():
+    assert all(map(is_meant_exactly, ("has_many", "_start", "readAll", "Session.get", "Rails::Engine", "empty?", "sha256")))
+    assert not any(map(is_meant_exactly, ("session", "Session", "SqlMapper", "HTTP")))
 
 
 def test_quoted_text_comes_before_all_other_code(root, tmp_path):

@@ -5,6 +5,7 @@ Shapes: N chunks of the index, C candidates (the best of both rankings, and chun
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from codesage.encoder.queries import read_query
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import floor, partial, ranking
+from codesage.search.chunks import definitions
 from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
@@ -142,7 +144,7 @@ class _Candidates:
     places_C: np.ndarray
     parts: dict[str, np.ndarray]
     share_C: np.ndarray
-    quoted: bool  # whether the part "literal" is about text in quotation marks, which comes first
+    first_C: np.ndarray  # bool: what comes before all others
 
     def totals(self) -> np.ndarray:
         total_C = np.zeros(len(self.places_C))
@@ -183,7 +185,8 @@ def _candidates(
         "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
     }
     share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
-    return _Candidates(places_C, parts, share_C, bool(_quoted(query)))
+    first_C = parts["literal"] > 0 if _quoted(query) else _defining(query, named_C, share_C)
+    return _Candidates(places_C, parts, share_C, first_C)
 
 
 def _whole(index: Index, view: View, query: str) -> np.ndarray:
@@ -198,8 +201,43 @@ def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray
     Constants, types and macros are chunks without a name: their text shows whether it defines `name`.
     """
     own_C = np.array([ranking.named(query, view.names[place], view.kinds[place]) for place in places_C.tolist()])
+    others = _other_parts(index, view, name, places_C[own_C >= ranking.EXACT].tolist())
+    own_C[np.isin(places_C, others)] = ranking.IN_PART
     defining_C = _with_text(index, view, places_C, indexed_words(name), lambda text: ranking.defines(text, name))
     return np.maximum(own_C, 0.8 * defining_C)
+
+
+def _other_parts(index: Index, view: View, name: str, places: Sequence[int]) -> list[int]:
+    """Of long functions of that name, which are indexed in parts, those parts that do not show the definition.
+
+    A long comment comes before the line that defines it.
+    """
+    together = defaultdict(list)
+    for place in places:
+        if view.kinds[place] == "function":
+            together[view.path_N[place], view.names[place]].append(place)
+    others = []
+    for same in together.values():
+        if len(same) == 1:
+            continue
+        chunks = index.chunks_of(view.numbers_N[same].tolist(), view.texts)
+        ordered = sorted(zip(chunks, same, strict=True), key=lambda one: (one[0].start_line, one[0].end_line))
+        for parts in definitions([(chunk.start_line, chunk.end_line) for chunk, _ in ordered]):
+            shown = max(parts, key=lambda at: ranking.shows(ordered[at][0].text, name))  # of equal ones the first
+            others += [ordered[at][1] for at in parts if at != shown]
+    return others
+
+
+def _defining(query: str, named_C: np.ndarray, share_C: np.ndarray) -> np.ndarray:
+    """Bool (C,): the definitions of the name in the query, exactly as typed; those in tests only if there are no others.
+
+    Nothing for a single word in small letters, which need not be meant as a name, and for a capitalised one, whose file counts.
+    """
+    if not ranking.is_meant_exactly(query.strip()):
+        return np.zeros(len(named_C), bool)
+    exact_C = named_C >= ranking.EXACT
+    usual_C = exact_C & (share_C >= 1)
+    return usual_C if usual_C.any() else exact_C
 
 
 def _at_home(name: str, paths: Sequence[str]) -> np.ndarray:
@@ -257,8 +295,7 @@ def _language_shares(view: View, query: str, places_C: np.ndarray) -> np.ndarray
 def _hits(index: Index, view: View, candidates: _Candidates, rules: Rules, top: int) -> list[tuple[int, Hit]]:
     """The best hits with their positions. Hits with equal text become one."""
     order, scores = ranking.spread(candidates.totals(), view.path_N[candidates.places_C], rules.later)
-    if candidates.quoted:
-        order, scores = ranking.before(candidates.parts["literal"][order] > 0, order, scores)
+    order, scores = ranking.before(candidates.first_C[order], order, scores)
     rows, alike = [], {}
     for at, chunk, score in _rows(index, view, candidates, order, scores, top + _SPARE_ROWS):
         key = hashlib.sha256(" ".join(chunk.text.split()).encode()).digest()

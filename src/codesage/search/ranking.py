@@ -62,6 +62,7 @@ _KINDS = {
     "docs": 0.8,
     "data": 0.7,
 }
+EXACT = 0.9  # how well a name matches at least that is the one in the query, in the same case
 IN_PART = 0.3  # how well a name matches that only holds the one in the query
 _KIND_WORDS = {  # words that ask for a kind of file
     "test": {
@@ -114,6 +115,11 @@ def requested_name(query: str) -> str:
     return _SEPARATOR.split(query.strip())[-1] if _NAME.fullmatch(query.strip()) else ""
 
 
+def is_meant_exactly(name: str) -> bool:
+    """Whether a name is more than a word: `has_many`, `readAll` or `Session.get`, not `session` or `Session`."""
+    return len(_requested(name)) > 1 or not (name[:1].isupper() or (name.isalpha() and name.islower()))
+
+
 def requested_kinds(query: str) -> set[str]:
     """The kinds of files that the words of a query ask for."""
     words = set(parts_of(query))
@@ -127,7 +133,7 @@ def named(query: str, name: str, kind: str) -> float:
         return 0.0
     parts = _SEPARATOR.split(name)
     if tuple(parts[-len(requested) :]) == requested:
-        return 1.0 if kind == "class" or len(requested) > 1 else 0.9
+        return 1.0 if kind == "class" or len(requested) > 1 else EXACT
     plain_requested, plain_name = "".join(requested).lower().replace("_", ""), parts[-1].lower().replace("_", "")
     if "".join(parts[-len(requested) :]).lower().replace("_", "") == plain_requested:
         return 0.7 if query == query.lower() else 0.4  # who types capitals means them
@@ -159,11 +165,17 @@ def defines(text: str, name: str) -> bool:
     """Whether a text defines `name` by a word such as class, const or def."""
     at = text.find(name)
     while at >= 0:
-        whole = not (text[at + len(name) : at + len(name) + 1].isalnum() or text.startswith("_", at + len(name)))
+        after = text[at + len(name) : at + len(name) + 2]
+        whole = not (after[:1].isalnum() or after[:1] == "_" or (after[:1] in ("?", "!") and after[1:] != ":"))
         if whole and text[at - 1 : at] in _EDGES and _DEFINING.search(text, max(0, at - _BEFORE), at):
             return True
         at = text.find(name, at + 1)
     return False
+
+
+def shows(text: str, name: str) -> int:
+    """How likely a part of a definition holds the line that defines `name`: 2 with a word such as def, 1 with parameters."""
+    return 2 if defines(text, name) else int(f"{name}(" in text)
 
 
 def words_in_path(words: Sequence[str], path: str) -> float:
