@@ -22,6 +22,7 @@ from codesage.search.filters import _stays_in_a_line, filter_of, type_named
 from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.maintenance import to_clear
+from codesage.search.places import place_in
 from codesage.search.searcher import openable
 from codesage.search.show import printable
 from command_line import run
@@ -229,7 +230,7 @@ def test_a_place_without_code_is_one_clear_line(root):
         ("src/gap.py:3", "src/gap.py:3 is empty"),
         ("src/gap.py:99", "is after the last line of code, 6"),
         ("data.bin:1", "data.bin is not indexed (binary)"),
-        ("nowhere.py:1", "nowhere.py is not indexed:"),
+        ("nowhere.py:1", "nowhere.py: no such file:"),
         ("/etc/hosts:1", "is in none of the folders"),
         ("src/gap.py", "expected FILE:LINE"),
         ("src/gap.py:2147483647", "is after the last line of code, 6"),
@@ -409,6 +410,40 @@ def test_numbers_that_are_not_finite_are_refused(root, number):
     assert run("clones", f"--threshold={number}").returncode == 2
     with pytest.raises(CodesageError, match="finite"):
         codesage.search("retry", root, model=ENCODER, dense_weight=float(number))
+
+
+def test_a_place_may_have_a_column(root):
+    (root / "a:2").write_text("def other():\n    return 2\n")
+    expected = run("similar", "src/retry.py:4").stdout
+    assert expected and {run("similar", f"src/retry.py:4{end}").stdout for end in (":9", ":9:", ":")} == {expected}
+    assert place_in("a:2:1") == (Path("a:2"), 1) and place_in("b:2:1") == (Path("b"), 2)
+
+
+def test_a_place_that_is_not_indexed_is_told_why(root, tmp_path):
+    (root / ".git").mkdir()
+    (root / "third" / ".git").mkdir(parents=True)
+    (root / "third" / "inner.py").write_text("def inner():\n    return 1\n")
+    (root / ".codesageignore").write_text("ignored.py\n")
+    for name in ("ignored.py", "node_modules/a.py"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("def a():\n    return 1\n")
+    (root / "brackets.js").write_text("{\n}\n")
+    assert run("index").returncode == 0
+    (root / "new.py").write_text("def new():\n    return 1\n")
+    (root / "sub").mkdir()
+    for place, message in (
+        ("src/retry.py:0", "lines are counted from 1"),
+        ("src/gone.py:10", "src/gone.py: no such file"),
+        ("sub:1", "sub is a folder"),
+        ("third/inner.py:1", "third/inner.py is in a nested repository"),
+        ("ignored.py:1", "ignored.py is not indexed: git or a .codesageignore ignores it"),
+        ("node_modules/a.py:1", "node_modules/a.py is not indexed: git"),
+        ("new.py:1", "new.py is newer than the index: leave out --no-update"),
+        ("brackets.js:1", "brackets.js holds no code"),
+        (f"{root}/src/retry.py:2", f"{root}/src/retry.py:2 is empty"),
+    ):
+        answer = run("similar", place, ".", "--no-update")
+        assert answer.returncode == 2 and message in answer.stderr, (place, answer.stderr)
 
 
 def test_what_changed_since_is_marked(root):

@@ -159,7 +159,7 @@ def similar(
 ) -> None:
     """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as in search."""
     from codesage.search.filters import filter_of
-    from codesage.search.places import place_in
+    from codesage.search.places import parted, place_in
 
     where = filter_of(types or (), glob or ())
     form = _Form(color, as_json, jsonl, only_paths, null, context, False)
@@ -168,7 +168,7 @@ def similar(
         from codesage.search.store.commands import similar_from
 
         _refuse_both(store, index_dir)
-        return form.show(similar_from(store, place.rpartition(":")[0], line, where, paths or (), top=top), ())
+        return form.show(similar_from(store, parted(place)[0], line, where, paths or (), top=top), ())
     form.show(_searcher(paths, index_dir, model, update=not no_update).similar(file, line, where, top=top), ())
 
 

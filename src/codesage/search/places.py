@@ -85,13 +85,24 @@ def _normal(path: str) -> str:
 
 
 def place_in(text: str) -> tuple[Path, int]:
-    """The file and the line of FILE:LINE. CodesageError when it is not of that form."""
-    file, _, line = text.rpartition(":")
+    """The file and the line of FILE:LINE, or of FILE:LINE:COLUMN, as compilers print it. CodesageError for other forms."""
+    file, line = parted(text)
     if not file or not (line.isascii() and line.isdigit()):
         raise CodesageError(f"{text!r} is not a place: expected FILE:LINE, such as src/main.py:12")
+    if not line.strip("0"):
+        raise CodesageError(f"{text!r} is not a place: lines are counted from 1")
     if len(line) > len(str(LAST_LINE)) or int(line) > LAST_LINE:
         raise CodesageError(f"{line[:20]} is too large for the number of a line: expected one up to {LAST_LINE}")
     return Path(file), int(line)
+
+
+def parted(text: str) -> tuple[str, str]:
+    """What comes before the line in FILE:LINE or FILE:LINE:COLUMN, and the line as typed; ("", "") without a colon."""
+    file, _, line = text.removesuffix(":").rpartition(":")
+    before, _, earlier = file.rpartition(":")
+    if before and earlier.isdecimal() and not os.path.exists(file):
+        return before, earlier
+    return file, line
 
 
 def clones_below(folder: Path) -> list[Path]:

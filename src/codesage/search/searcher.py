@@ -91,7 +91,7 @@ class Searcher:
             raise CodesageError(f"{file} is in none of the folders that are searched: give one that holds it")
         root = holder.root.resolve()
         with self.opened(holder) as index:
-            subject = subject_at(index, name_of(real, root), line, self.encoder)
+            subject = subject_at(index, name_of(real, root), line, self.encoder, typed=str(file))
         means = self._means(holder)
         known = replace(self, refresh=None)  # all places were just updated
         return known._answer(

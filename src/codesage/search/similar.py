@@ -5,6 +5,7 @@ The mean of each language is subtracted from the vectors (encoder.centring), so 
 it does.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder, Hit
 from codesage.search import partial
 from codesage.search.clones import by_definition
+from codesage.search.files import NESTED, files_of
 from codesage.search.filters import ALL, Filter
 from codesage.search.folders import command
 from codesage.search.index import Index
@@ -24,6 +26,7 @@ from codesage.search.query import texts_of
 from codesage.search.statics import statics_of
 from codesage.search.terms import indexed_words
 from codesage.search.view import View
+from codesage.walk import name_of
 
 _MOST = 48  # chunks that look most similar, to encode
 
@@ -56,15 +59,18 @@ def similar(
     return nearest_to(index, subject, top=top, where=where, encoder=encoder, seconds=seconds)
 
 
-def subject_at(index: Index, path: str, line: int, encoder: Encoder | None = None) -> Subject:
-    """The chunk at `line` (from 1) of the file `path`, encoded now if it is not yet. CodesageError when there is none."""
+def subject_at(index: Index, path: str, line: int, encoder: Encoder | None = None, *, typed: str = "") -> Subject:
+    """The chunk at `line` (from 1) of the file `path`, encoded now if it is not yet. CodesageError when there is none.
+
+    `typed`: the path as messages show it, unless it is `path`.
+    """
     with index.snapshot():
         rows = index.connection.execute(
             "SELECT id FROM chunks WHERE path = ? AND start_line <= ? AND end_line >= ? ORDER BY end_line - start_line LIMIT 1",
             (path, line, line),
         ).fetchone()
         if rows is None:
-            raise CodesageError(_no_code_at(index, path, line))
+            raise CodesageError(_no_code_at(index, path, line, typed or path))
         view = index.view()
         position, (chunk,) = view.positions[rows[0]], index.chunks_of([rows[0]])
     vectors_PD = None
@@ -115,16 +121,36 @@ def nearest_to(
         ]
 
 
-def _no_code_at(index: Index, path: str, line: int) -> str:
+def _no_code_at(index: Index, path: str, line: int, typed: str) -> str:
     """Why no chunk of the index holds a line of a file."""
     known = index.connection.execute("SELECT reason FROM files WHERE path = ?", (path,)).fetchone()
     last = index.connection.execute("SELECT max(end_line) FROM chunks WHERE path = ?", (path,)).fetchone()[0]
-    if known is None or last is None:
-        reason = f" ({known[0]})" if known and known[0] else ""
-        return f"{path} is not indexed{reason}: '{command('status', index.root, '--skipped')}' lists what is left out"
+    if known is None:
+        return _not_indexed(index, path, typed)
+    if known[0] and last is None:
+        listing = command("status", index.root, "--skipped")
+        return f"{typed} is not indexed ({known[0]}): '{listing}' lists what is left out"
+    if last is None:
+        return f"{typed} holds no code: give a file that holds code"
     if line > last:
-        return f"{path}:{line} is after the last line of code, {last}: give a line that holds code"
-    return f"{path}:{line} is empty: give a line that holds code"
+        return f"{typed}:{line} is after the last line of code, {last}: give a line that holds code"
+    return f"{typed}:{line} is empty: give a line that holds code"
+
+
+def _not_indexed(index: Index, path: str, typed: str) -> str:
+    """Why an index does not know a file."""
+    file = index.root if index.root.is_file() else index.root / path
+    if not os.path.lexists(file):
+        return f"{typed}: no such file: give a file that exists"
+    if file.is_dir():
+        return f"{typed} is a folder: give a file and a line"
+    rows = index.connection.execute(f"SELECT path, reason FROM files WHERE reason IN {NESTED}").fetchall()
+    for folder, kind in rows:
+        if path.startswith(f"{folder}/"):
+            return f"{typed} is in a {kind}, which has an index of its own: give {folder} as a path to search"
+    if any(name_of(one, index.root) == path for one in files_of(index.root)):
+        return f"{typed} is newer than the index: leave out --no-update"
+    return f"{typed} is not indexed: git or a .codesageignore ignores it, or it is in a folder such as node_modules"
 
 
 def _is_subject(index: Index, view: View, subject: Subject) -> np.ndarray:
