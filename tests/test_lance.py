@@ -256,6 +256,7 @@ def test_a_run_that_was_cut_off_leaves_its_last_commit_and_the_next_completes_it
         f"partial: {state.pending} files of code are not indexed yet; 'codesage index --store {address} code' completes it"
     ]
     assert clones_from(address, ALL, (), threshold=0.6, min_lines=3).partial == answer.partial
+    assert clones_from(address, filter_of(["r"]), (), threshold=0.6, min_lines=3).unused_filters == ["-t r"]
     fill(address, roots, encoder, Local(encoder))
     clean = f"{address}-clean"
     fill(clean, roots, encoder, Local(encoder))

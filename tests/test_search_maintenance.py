@@ -186,6 +186,16 @@ def test_copies_form_one_group_with_what_is_like_them():
     assert [chunk.path for chunk in group.chunks] == ["0.py", "1.py"] and group.similarity == 1
 
 
+def test_clones_name_a_filter_that_no_file_passes(root):
+    answer = run("clones", "-g", "*.zzz", "-t", "py")
+    files = Index.open(root, folder=None, encoder=ENCODER).status().files
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-2:] == [f"-g *.zzz matches none of the {files} indexed files", "nothing found"]
+    assert "matches none" not in run("clones", "-t", "py").stderr
+    assert "matches none" not in run("clones", "docs", "src", "-t", "py").stderr
+    assert "-t go matches none" in run("clones", "docs", "src", "-t", "go").stderr
+
+
 def test_groups_span_the_paths_that_are_given(root):
     for name in ("src/one", "docs/two", "docs/three"):
         (root / f"{name}.py").write_text(SUM.format(f"sum_{name[-3:]}"))

@@ -19,7 +19,7 @@ from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 if TYPE_CHECKING:
     from codesage.search.index import Index
     from codesage.search.places import Place
-    from codesage.search.searcher import Answer, Searcher
+    from codesage.search.searcher import Answer, Groups, Searcher
 
 _Path = Annotated[str, typer.Argument(help="Folder, file, git address or @WORKSPACE.")]
 _Paths = Annotated[
@@ -283,6 +283,7 @@ def clones(
     else:
         screen.groups(groups, top)
     if not groups:
+        _say_unused(answer)
         _say("nothing found")
     _report(answer.faults)
     if not groups:
@@ -459,8 +460,7 @@ class _Form:
                     hit, patterns=patterns, context=self._context, explain=self._explain, stale=hit.chunk.path in answer.stale
                 )
         if not answer.hits:
-            for option in answer.unused_filters:
-                say(f"{option} matches none of the {answer.files:,} indexed files")
+            _say_unused(answer)
             say("nothing found" + (hint if answer.files and not answer.unused_filters else ""))
         _report(answer.faults)
         if not answer.hits:
@@ -480,6 +480,11 @@ def _report(faults: Sequence[CodesageError]) -> None:
         print_error(str(fault))
     if faults:
         raise faults[-1]
+
+
+def _say_unused(answer: "Answer | Groups") -> None:
+    for option in answer.unused_filters:
+        _say(f"{option} matches none of the {answer.files:,} indexed files")
 
 
 def _say(message: str) -> None:

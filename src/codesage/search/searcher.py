@@ -51,6 +51,8 @@ class Groups:
     groups: list[Group]
     partial: list[str]  # as in Answer
     left_out: int = 0  # functions that are not compared because they are indexed in parts
+    files: int = 0  # as in Answer
+    unused_filters: Sequence[str] = ()  # as in Answer
     faults: list[CodesageError] = field(default_factory=list)  # as in Answer
 
 
@@ -118,11 +120,15 @@ class Searcher:
 
     def clones(self, where: Filter = ALL, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES) -> Groups:
         """Groups of functions that do the same, in one place or in several; the settings are those of search.clones."""
-        chunks, vectors, partial, faults, left_out = [], [], [], [], 0
+        chunks, vectors, partial, faults, left_out, files = [], [], [], [], 0, 0
+        unused_filters = None
         for place in self.places:
             narrowed = replace(where, below=place.below, named=place.read_by_globs())
             with collected(faults), self.opened(place) as index:
                 functions = functions_of(index, where=narrowed, min_lines=min_lines)
+                files += index.status().files
+                unused = set(narrowed.unused(index.view())) if not functions.chunks else set()
+                unused_filters = unused if unused_filters is None else unused_filters & unused
                 if lack := lacking(index):
                     partial.append(f"{lack}: functions in them are left out; '{self._index_command(place)}' completes it")
                 chunks += [replace(chunk, path=place.shown(chunk.path)) for chunk in functions.chunks]
@@ -130,7 +136,8 @@ class Searcher:
                 left_out += functions.left_out
         if len(faults) == len(self.places):
             raise faults[0]
-        return Groups(grouped(chunks, np.concatenate(vectors), threshold), partial, left_out, faults)
+        groups = grouped(chunks, np.concatenate(vectors), threshold)
+        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), faults)
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []

@@ -67,12 +67,15 @@ def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshol
     """Groups of functions of a store that do the same. Its model need not be at hand."""
     require_extra()
     from codesage.search.searcher import Groups
+    from codesage.search.store.conditions import below, unused_of
     from codesage.search.store.query import partial_of
     from codesage.search.store.similar import clones
     from codesage.search.store.table import Store
 
     store = Store.open(address, None)
-    return Groups(clones(store, where, paths, threshold=threshold, min_lines=min_lines), partial_of(store))
+    groups = clones(store, where, paths, threshold=threshold, min_lines=min_lines)
+    unused = unused_of(store, where, below(store, paths)) if not groups else []
+    return Groups(groups, partial_of(store), files=sum(one.files for one in store.roots()), unused_filters=unused)
 
 
 def clear_from(address: str, paths: Sequence[str]) -> None:
