@@ -568,9 +568,23 @@ def test_control_c_says_what_is_kept(root, monkeypatch):
 def test_skipped_files_are_named_with_their_reason(root):
     (root / ".env").write_text("TOKEN=1")
     (root / "data.bin").write_bytes(b"\0\1")
+    (root / "link.py").symlink_to("src/retry.py")
+    (root / "src" / "outside").symlink_to("/etc")
+    (root / "broken").symlink_to("gone")
+    (root / "ignored").symlink_to("src")
+    (root / ".codesageignore").write_text("/ignored\n.*\n!.env\n")
     assert run("index").returncode == 0
     assert run("status", "--skipped", "-").returncode == 2
-    assert run("status", "--skipped").stdout.splitlines() == [".env: secret", "data.bin: binary"]
+    assert run("status", "--skipped").stdout.splitlines() == [
+        ".env: secret",
+        "broken: link",
+        "data.bin: binary",
+        "link.py: link",
+        "src/outside: link",
+    ]
+    (root / "link.py").unlink()
+    (root / "link.py").write_text("def linked():\n    return 1\n")
+    assert paths_of(run("search", "linked", "-l"))[0] == "link.py"
 
 
 def listed(only):

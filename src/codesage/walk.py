@@ -98,6 +98,7 @@ def walk(
     *,
     nested: list[Path] | None = None,
     unreadable: list[Path] | None = None,
+    links: list[Path] | None = None,
     ignore_file: str = "",
     within: Path | None = None,
 ) -> Iterator[Path]:
@@ -105,10 +106,10 @@ def walk(
 
     Ignored files and the folders of version control, dependencies and caches are left out. Nested repositories are left out
     too, because a worktree inside a checkout would give every result twice; their folders are added to `nested`. Folders that
-    cannot be listed are added to `unreadable`. Files named `ignore_file` overrule .gitignore files, each for its folder; the
-    one in `root` can also let in a folder that is left out by default, by a line such as `!node_modules/`. Of the files below
-    `root`, only those in `within` are wanted, which is such a file or folder; others may be among them. Raises CodesageError
-    when `root` does not exist.
+    cannot be listed are added to `unreadable`, symbolic links to `links`. Files named `ignore_file` overrule .gitignore
+    files, each for its folder; the one in `root` can also let in a folder that is left out by default, by a line such as
+    `!node_modules/`. Of the files below `root`, only those in `within` are wanted, which is such a file or folder; others may
+    be among them. Raises CodesageError when `root` does not exist.
     """
     root = Path(root)
     if not root.exists():
@@ -126,6 +127,8 @@ def walk(
         nested += sorted(Path(folder) for folder in repositories)
     if unreadable is not None and not all_listed:
         unreadable += sorted(Path(folder) for folder in folders if not os.access(folder, os.R_OK | os.X_OK))
+    if links is not None:
+        links += sorted(Path(path) for path in kinds if kinds[path] == stat.S_IFLNK and not path.startswith(repositories))
     for path in sorted(kinds):
         if kinds[path] not in (stat.S_IFLNK, stat.S_IFDIR) and not path.startswith(repositories):
             yield Path(path)

@@ -35,7 +35,7 @@ _REPAIRED = ("encoding", "huge", "minified")  # reasons of read_text that concer
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What was read of a file, None for nothing. `reason` says why not all, "" for all: one of walk.Skipped or NESTED."""
+    """What was read of a file, None for nothing. `reason`: why not all, "" for all: see walk.Skipped and NESTED, or "link"."""
 
     document: Document | None
     reason: str = ""
@@ -50,13 +50,15 @@ def require_readable(root: Path) -> None:
 
 
 def files_of(root: Path) -> Iterator[Path]:
-    """The files of an index of `root`, and the folders that are left out: nested repositories and unreadable folders."""
+    """The files of an index of `root`, and what is left out: nested repositories, unreadable folders and links."""
     nested: list[Path] = []
     unreadable: list[Path] = []
-    files = walk(root, nested=nested, unreadable=unreadable, ignore_file=IGNORE_FILE)
+    links: list[Path] = []
+    files = walk(root, nested=nested, unreadable=unreadable, links=links, ignore_file=IGNORE_FILE)
     yield from (path for path in files if not is_of_index(path))
     yield from (folder for folder in nested if not any(above in nested for above in folder.parents))
     yield from unreadable
+    yield from links
 
 
 def holds(root: Path, path: Path) -> bool:
@@ -72,6 +74,8 @@ def is_of_index(path: Path) -> bool:
 def read(path: Path, name: str) -> Source:
     """Read one file as `name`, its path relative to the root. Never raises because of its content."""
     content = read_text(path, name=name)
+    if isinstance(content, Skipped) and content.reason == "special" and path.is_symlink():
+        return Source(None, "link")
     if isinstance(content, Skipped) and content.reason == "special" and path.is_dir():
         return Source(None, _kind_of_repository(path))
     if _is_notebook(name) and not (isinstance(content, Skipped) and content.reason not in _REPAIRED):
