@@ -29,7 +29,7 @@ from codesage.search.folders import other_model_indexes
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import search
-from codesage.search.ranking import is_meant_exactly, reciprocal_rank_fusion
+from codesage.search.ranking import Rules, is_meant_exactly, reciprocal_rank_fusion
 from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_words
@@ -736,6 +736,20 @@ def test_a_name_that_is_typed_exactly_comes_before_the_same_in_another_case(tmp_
 def test_only_names_that_are_more_than_a_word_are_meant_exactly():
     assert all(map(is_meant_exactly, ("has_many", "_start", "readAll", "Session.get", "Rails::Engine", "empty?", "sha256")))
     assert not any(map(is_meant_exactly, ("session", "Session", "SqlMapper", "HTTP")))
+
+
+def test_a_query_without_words_finds_code_that_holds_it(tmp_path):
+    method = "  def <=>(other)\n    size <=> other.size\n  end\n"
+    question = "  def first?(other)\n    (self <=> other) == -1\n  end\n"
+    (tmp_path / "order.rb").write_text(f"class Order\n{method}\n{question}end\n")
+    (tmp_path / "other.rb").write_text("def other\n  'a smile: \U0001f600'\nend\n")
+    index = opened(tmp_path, tmp_path)
+    index.update(ENCODER)
+    assert names(index, " <=> ")[:2] == ["Order.<=>", "Order.first?"]
+    assert names(index, "'<=>'", top=1) == ["Order.<=>"] and names(index, "\U0001f600") == ["other"]
+    assert names(index, "...") == names(index, "\U0001f601") == []
+    assert len(search(index, ENCODER, "...", rules=Rules(floor=False))) > 0
+    assert search(index, ENCODER, "<=>", where=filter_of(["py"])) == []
 
 
 def test_quoted_text_comes_before_all_other_code(root, tmp_path):

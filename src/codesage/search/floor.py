@@ -113,6 +113,8 @@ def passes(held: Held, encoder: Encoder, query: str, vector_D: np.ndarray | None
 
     Every query passes among few chunks, and while few of them are encoded: the answer then says that it is partial.
     """
+    if not query_words(query):
+        return False  # it is searched as it stands, not by what it means
     words = [word for word in query_words(query) if not ranking.is_stop_word(word)]
     if not words or (vector_D is not None and (held.chunks < _FEWEST or held.encoded < _ENCODED)):
         return True

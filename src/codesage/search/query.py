@@ -31,6 +31,7 @@ _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
 _EDGE = r"\x00-/:-@\[-^`{-\x7f"  # ASCII that is in no word; ranges of all other characters would take 8 ms to compile
 _WHOLE = re.compile(f"(?<=[{_EDGE}])[^{_EDGE}]+(?=[{_EDGE}])")  # words that begin and end within the text
+_AT_ONCE = 1_000  # texts that are looked through at a time
 _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
 
@@ -51,7 +52,7 @@ def search(
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
     index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on. A
-    query that no chunk matches has no hits (search.floor).
+    query that no chunk matches has no hits (search.floor). A query without words, such as `<=>`, finds the chunks that hold it.
     """
     with index.snapshot():
         view = index.view()
@@ -59,6 +60,8 @@ def search(
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
         rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
+        if not query_words(query) and rules.floor:
+            return _of_signs(index, view, _quoted(query) or [query.strip()], allowed_N, top)
         lexical = _lexical(index, view, query, allowed_N)
         dense = None if vector_D is None else _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
         held = floor.InIndex(index, view, dense.highest if dense else -1.0)
@@ -69,6 +72,22 @@ def search(
             return [replace(hit, tier="words") for _, hit in hits]
         hits = ranked(index, view, query, [lexical, dense.places], allowed_N, dense_weight, rules, top)
         return [_with_tier(view, dense, vector_D, place, hit) for place, hit in hits]
+
+
+def _of_signs(index: Index, view: View, signs: list[str], allowed_N: np.ndarray | None, top: int) -> list[Hit]:
+    """The chunks that hold a query without words, such as `<=>`, those with it in their name first, then those with it most."""
+    allowed = list(range(len(view.paths))) if allowed_N is None else np.flatnonzero(allowed_N).tolist()
+    found = []
+    for start in range(0, len(allowed), _AT_ONCE):
+        for place, text in texts_of(index, view, allowed[start : start + _AT_ONCE]):
+            if count := min(map(text.count, signs)):
+                found.append((any(one in view.names[place] for one in signs), count, -place))
+    best = sorted(found, reverse=True)[:top]
+    chunks = index.chunks_of(view.numbers_N[[-place for *_, place in best]].tolist(), view.texts)
+    return [
+        Hit(chunk, named + 1 - 1 / (1 + count), {"literal": named + 1 - 1 / (1 + count)}, tier="words")
+        for chunk, (named, count, _) in zip(chunks, best, strict=True)
+    ]
 
 
 class _Dense(NamedTuple):
