@@ -31,6 +31,7 @@ def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool 
         patch.setattr(sys, "argv", ["codesage", *map(str, arguments)])
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
+        patch.setenv("PYTHONSAFEPATH", "1")  # which `main` sets, and which no later test should see
         if folder is not None:
             patch.chdir(folder)
         with pytest.raises(SystemExit) as ended:

@@ -318,7 +318,7 @@ def classification(
     return {name: validated.figures() for name, validated in classified(models, task, seed=seed).items()}
 
 
-def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = 0) -> dict[str, folds.Validated]:
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = SEED) -> dict[str, folds.Validated]:
     """By system: predictions of a linear head on frozen features, the exact minimum of its loss.
 
     They are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
