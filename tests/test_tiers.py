@@ -11,7 +11,7 @@ import pytest
 import codesage
 from codesage.encoder.folders import BUNDLED_MODELS
 from codesage.records import Chunk, Hit
-from codesage.search import floor, partial, reading
+from codesage.search import floor, partial
 from codesage.search import index as index_station
 from codesage.search.fields import words_of
 from codesage.search.folders import default_folder
@@ -156,20 +156,12 @@ def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, 
     assert files == [hit.chunk.path for hit in similar(fresh, "sums.py", 2)]
 
 
-@pytest.mark.parametrize("taken", [10.0, 40.0, 60.0, 200.0])
-def test_an_update_that_read_for_long_encodes_nothing(code, tmp_path, encoder, monkeypatch, taken):
-    """Of 100 seconds."""
-    monkeypatch.setattr(index_station, "_HURRIED", 4)
-    index, clock, read_batch = opened(code, tmp_path, encoder), [0.0], reading.read_batch
-
-    def slowly(files):
-        clock[0] += taken
-        return read_batch(files)
-
-    monkeypatch.setattr(reading, "read_batch", slowly)
-    monkeypatch.setattr(index_station.time, "monotonic", lambda: clock[0])
+@pytest.mark.parametrize("quick", [4, 5])
+def test_a_first_update_with_a_limit_encodes_few_chunks_or_none(code, tmp_path, encoder, monkeypatch, quick):
+    monkeypatch.setattr(index_station, "_QUICK", quick)
+    index = opened(code, tmp_path, encoder)
     assert index.update(encoder, seconds=100.0)["read"] == 5
-    assert index.unencoded == (0 if taken < 50 else 5)
+    assert index.unencoded == (5 if quick < 5 else 0)
     index.update(encoder, seconds=100.0)
     assert index.unencoded == 0
 

@@ -37,6 +37,7 @@ from codesage.walk import name_of
 _FILES_A_BATCH = 16
 _CHUNKS_A_BATCH = 64  # encoded between two commits
 _HURRIED = 16  # the same where time is short
+_QUICK = 300  # chunks that a first update encodes while somebody waits; more would take too long
 _TRUSTED = 60.0  # seconds after which a process that opens or writes a file looks again whether it is sound
 _Progress = Callable[[int, int], None]  # (done, of all)
 _WAIT_FOR_READERS = 100  # milliseconds
@@ -195,8 +196,8 @@ class Index:
     ) -> Counter:
         """Read new and changed files under the root and remove deleted ones; returns the counts "read" and "gone".
 
-        Then encode chunks until about `seconds` after the start (None: all), but none if reading has taken half of that time:
-        few of so many chunks could be encoded, while an answer is waited for. If no file was new, or one batch is all that is
+        Then encode chunks until about `seconds` after the start (None: all). A first update with a limit encodes nothing if
+        there are many chunks: it could encode few of them, and somebody waits. If no file was new, or one batch is all that is
         left, at least one is encoded, so that repeated updates complete the index. `progress` is called with (files done,
         files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another process is indexing this root,
         and Unwritable when something is new and cannot be written; what was committed stays.
@@ -219,11 +220,12 @@ class Index:
         gone, changed = self._changes()
         with self.snapshot():
             self._require_sound()
+        first = self.connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
         self._read_changes(gone, changed, encoder, progress)
-        few = self.unencoded <= _HURRIED
-        if not changed or seconds is None or time.monotonic() < started + seconds / 2 or few:
+        left = self.unencoded
+        if seconds is None or not first or left <= _QUICK:
             deadline = None if seconds is None else started + seconds
-            self._encode(encoder, encoding, deadline, at_least=0 if changed and not few else 1)
+            self._encode(encoder, encoding, deadline, at_least=0 if changed and left > _HURRIED else 1)
         self._seal()
         return Counter(read=len(changed), gone=len(gone))
 
