@@ -313,9 +313,13 @@ main()
 
 
 def test_watch_follows_a_folder(root):
+    def too_late(*_) -> None:
+        raise TimeoutError("a line of the watch did not come")
+
     command = [sys.executable, "-c", WATCHED, os.path.dirname(__file__), "watch", "src"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        signal.alarm(60)  # a line that never comes fails the test
+    earlier = signal.signal(signal.SIGALRM, too_late)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        signal.alarm(60)
         try:
             lines = [child.stderr.readline(), child.stderr.readline()]
             assert lines[0].startswith("3 files indexed") and lines[1].startswith(f"watching {root}/src "), lines
@@ -335,6 +339,7 @@ def test_watch_follows_a_folder(root):
             assert child.stderr.read() == "stopped; the index is kept\n"
         finally:
             signal.alarm(0)
+            signal.signal(signal.SIGALRM, earlier)
             child.kill()
     assert child.returncode == 0 and answer.stdout == "src/late.py\n"
 

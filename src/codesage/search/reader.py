@@ -38,11 +38,13 @@ class Reader:
         self._thread.start()
 
     def _listen(self, answers: IO[bytes]) -> None:
-        with suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
-            while True:
-                self._answers.put(pickle.load(answers))
-        self.ended = True
-        self._answers.put(None)
+        try:
+            with suppress(Exception):  # half an answer can fail in any way, and the batch is then read here
+                while True:
+                    self._answers.put(pickle.load(answers))
+        finally:
+            self.ended = True
+            self._answers.put(None)
 
     def ask(self, files: list[Any]) -> None:
         """Have files read: a list of search.reading.File."""
