@@ -61,12 +61,14 @@ def _serve(server: "MCPServer", host: str, port: int, *, hosts: frozenset[str], 
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from codesage.serve.connections import LimitedProtocol
+    from codesage.serve import connections
     from codesage.serve.guard import Guard
 
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = Guard(server.streamable_http_app(transport_security=unchecked), hosts=hosts, token=token)
-    uvicorn.run(app, host=host, port=port, http=LimitedProtocol, log_level="warning", limit_concurrency=512)
+    uvicorn.run(
+        app, host=host, port=port, http=connections.LimitedProtocol, log_level="warning", limit_concurrency=connections.MOST
+    )
 
 
 def searched(

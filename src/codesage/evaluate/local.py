@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.classify.folds import FOLDS
 from codesage.corpus.read import read_pairs
 from codesage.errors import CodesageError
 from codesage.evaluate.rows import REPEATED, answered, in_all, label_of, place, read_rows, repeats, unique
 from codesage.evaluate.tasks import SEED, ClassificationTask, RetrievalTask
 from codesage.words import split_words
-
-FOLDS = 5  # of a data set without parts
 
 
 def held_out_pairs(corpus: Path | str, *, limit: int = 1000, seed: int = SEED) -> RetrievalTask:

@@ -5,7 +5,6 @@ all that occur in it. In the whole file they are those whose names are words of 
 """
 
 import re
-from collections.abc import Iterator
 
 from tree_sitter import Node
 
@@ -30,7 +29,7 @@ def in_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
     called = _CALLED.get(tree.language, set())
     if not any(name.encode() in tree.source for name in called) and b"$$" not in tree.source:
         return set()
-    nodes = list(_nodes(tree))
+    nodes = list(tree.nodes())
     calls = [node for node in nodes if _is_call(tree, node, called)]
     if not calls:
         return set()
@@ -45,19 +44,6 @@ def in_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
         return None in around and any(not any(_is_in(span, function) for function in functions) for span in unit.spans)
 
     return {unit for unit in held.units if is_used(unit)}
-
-
-def _nodes(tree: SourceTree) -> Iterator[Node]:
-    cursor = tree.tree.walk()
-    while (node := cursor.node) is not None:
-        yield node
-        if cursor.goto_first_child() or cursor.goto_next_sibling():
-            continue
-        while cursor.goto_parent():
-            if cursor.goto_next_sibling():
-                break
-        else:
-            return
 
 
 def _is_call(tree: SourceTree, node: Node, called: set[str]) -> bool:

@@ -42,14 +42,4 @@ def _moved(before: Sequence[Unit], edits: Sequence[tuple[int, int, str]]) -> lis
 
 def _shape(tree: SourceTree) -> list[tuple[str, int]]:
     """The types of all nodes in order, and how many children each has."""
-    shape, cursor = [], tree.tree.walk()
-    while (node := cursor.node) is not None:
-        shape.append((node.type, node.child_count))
-        if cursor.goto_first_child() or cursor.goto_next_sibling():
-            continue
-        while cursor.goto_parent():
-            if cursor.goto_next_sibling():
-                break
-        else:
-            return shape
-    return shape
+    return [(node.type, node.child_count) for node in tree.nodes()]

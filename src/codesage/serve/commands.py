@@ -37,8 +37,8 @@ def serve(
     try:
         import uvicorn
 
+        from codesage.serve import connections
         from codesage.serve.app import Service, app_of
-        from codesage.serve.connections import LimitedProtocol
         from codesage.serve.guard import Guard
     except ImportError as error:
         raise CodesageError(f"the server needs FastAPI and uvicorn ({error}): pip install 'codesage[serve]'") from None
@@ -51,10 +51,10 @@ def serve(
         Guard(app_of(service), hosts=served_names(host, port, name or ()), token=token, intake=service.intake),
         host=host,
         port=port,
-        http=LimitedProtocol,
+        http=connections.LimitedProtocol,
         log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
         timeout_keep_alive=10,
-        limit_concurrency=512,
+        limit_concurrency=connections.MOST,
         timeout_graceful_shutdown=10,
     )
     sys.setswitchinterval(_SWITCH)

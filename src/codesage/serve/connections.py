@@ -10,6 +10,8 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+MOST = 512  # connections that uvicorn serves at a time; it refuses more
+
 
 class LimitedProtocol(H11Protocol):
     """HTTP over one connection. Subclasses may change the limits; one with its own `waiting` counts alone."""

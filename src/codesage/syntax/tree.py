@@ -4,6 +4,7 @@ tree-sitter's C library recurses for each level of nesting, and its error recove
 Hostile text is therefore refused before parsing: texts that are too large, with a line that is too long, or nested too deep.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -57,6 +58,19 @@ class SourceTree:
             elif node.has_error:
                 open_nodes += node.children
         return wrong / max(1, len(self.source))
+
+    def nodes(self) -> Iterator[tree_sitter.Node]:
+        """All nodes, each before its children, in source order."""
+        cursor = self.tree.walk()
+        while (node := cursor.node) is not None:
+            yield node
+            if cursor.goto_first_child() or cursor.goto_next_sibling():
+                continue
+            while cursor.goto_parent():
+                if cursor.goto_next_sibling():
+                    break
+            else:
+                return
 
     def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
         """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""
