@@ -15,7 +15,7 @@ from codesage.contrast import stage
 from codesage.contrast.batches import Settings as BatchSettings
 from codesage.corpus.tokens.tokenised import Settings as TokenSettings
 from codesage.corpus.tokens.tokenised import open_tokens, write
-from codesage.encoder.bert import from_bert
+from codesage.encoder.bert import fewer_pieces, from_bert
 from codesage.encoder.commands import convert
 from codesage.encoder.dequantise import state_of
 from codesage.encoder.export import export
@@ -63,6 +63,18 @@ def test_the_most_frequent_pieces_are_kept(source):
     )
     assert tokenizer.decode(tokenizer.encode_pieces(["the"])[0]).replace(" ", "") == "the"  # from its letters
     assert 1 not in tokenizer.encode_pieces([LETTERS])[0]  # never unknown
+
+
+def test_the_rarest_pieces_leave_a_vocabulary(source):
+    encoder, tokenizer = from_bert(source, texts=TEXTS, vocab_size=LEAST + 6)
+    smaller, fewer = fewer_pieces(encoder, tokenizer, LEAST + 2)
+    expected = from_bert(source, texts=TEXTS, vocab_size=LEAST + 2)
+    assert fewer.state() == expected[1].state() and fewer.fingerprint == expected[1].fingerprint
+    torch.testing.assert_close(smaller.state_dict(), expected[0].state_dict(), rtol=0, atol=0)
+    assert fewer_pieces(encoder, tokenizer, LEAST + 6)[1].state() == tokenizer.state()
+    for size in (LEAST - 1, LEAST + 7):
+        with pytest.raises(CodesageError, match=f"vocab_size is {size}, expected {LEAST:,} to {LEAST + 6:,} for this"):
+            fewer_pieces(encoder, tokenizer, size)
 
 
 def test_white_space_gives_no_tokens(source):

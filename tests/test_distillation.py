@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -67,6 +68,52 @@ def test_layers_that_are_not_there_are_refused(prepared, layers, shown):  # noqa
         shrink(larger_of(prepared[0]), layers=layers)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_neurons_without_effect_leave_without_a_trace(prepared, norm_first):  # noqa: F811
+    larger = larger_of(prepared[0], norm_first=norm_first)
+    with torch.no_grad():
+        for block in larger.h:
+            block.mlp.c_proj.weight[:, ::2] = 0
+            block.mlp.c_fc.weight[-1] = 0  # a neuron that is always on, and adds to the bias only
+    neurons = larger.config.intermediate_size // 2 - 1
+    documents = [torch.randint(prepared[0].vocab_size, (length,)).tolist() for length in (64, 1, 63, 200)]
+    small = shrink(larger, neurons=neurons, documents=documents)
+    assert small.config.intermediate_size == neurons and small.h[3].mlp.c_fc.weight.shape == (neurons, WIDTH)
+    assert small.config.parameters() == sum(parameter.numel() for parameter in small.parameters())
+    ids_T, layout = torch.arange(30), Layout.of([20, 10])
+    torch.testing.assert_close(small(ids_T, layout), larger(ids_T, layout), rtol=1e-3, atol=1e-3)
+    assert larger.h[0].mlp.c_fc.weight.shape == (4 * WIDTH, WIDTH)  # the larger encoder is as before
+
+
+def test_the_neurons_that_stay_are_fitted_by_least_squares(prepared):  # noqa: F811
+    larger = larger_of(prepared[0])
+    documents = [torch.randint(prepared[0].vocab_size, (POSITIONS,)).tolist() for _ in range(30)]
+    small, block = shrink(larger, layers=[0], neurons=40, documents=documents), larger.h[0]
+    layout = Layout.of([POSITIONS] * len(documents))
+    x_TD, *qkv = block.before(larger.wte(torch.tensor(documents).flatten()) + larger.wpe(layout.positions_T))
+    x_TD = block.ln_2(x_TD + block.attn.merged(block.attn(*qkv, layout)))
+    active_TN, fitted = block.mlp.activations(x_TD), small.h[0].mlp
+    effect_N = active_TN.std(0) * block.mlp.c_proj.weight.norm(dim=0)
+    kept = sorted(effect_N.argsort(descending=True)[:40].tolist())
+    torch.testing.assert_close(fitted.c_fc.weight, block.mlp.c_fc.weight[kept])
+    inputs = np.hstack([active_TN[:, kept].detach().numpy(), np.ones((len(x_TD), 1), np.float32)]).astype(float)
+    solution, *_ = np.linalg.lstsq(inputs, block.mlp(x_TD).detach().numpy().astype(float), rcond=None)
+    found = np.vstack([fitted.c_proj.weight.detach().numpy().T, fitted.c_proj.bias.detach().numpy()])
+    np.testing.assert_allclose(found, solution, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "documents", "message"),
+    [
+        (129, [[1] * 200], "neurons to keep are 129, expected at most the 128 of each layer"),
+        (50, [[1] * 30, []], "30 tokens are not enough to choose 50 neurons: give more documents"),
+    ],
+)
+def test_neurons_that_cannot_be_chosen_are_refused(prepared, neurons, documents, message):  # noqa: F811
+    with pytest.raises(CodesageError, match=message):
+        shrink(larger_of(prepared[0]), neurons=neurons, documents=documents)
+
+
 def test_the_loss_is_zero_for_equal_directions_and_two_for_opposite_ones():
     own, larger = torch.eye(4)[[0, 1, 2, 3]] * 7, torch.eye(4)[[0, 1, 3, 3]]
     larger[1] *= -2
@@ -124,23 +171,30 @@ def test_a_small_encoder_comes_near_to_the_larger_one(prepared, folder, tmp_path
 
 
 def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  # noqa: F811
-    small, out = tmp_path / "small", tmp_path / "out"
-    done = run("shrink", folder, "--layers", "1,4", "--positions", "48", "--out", small)
-    assert done.returncode == 0 and "2 layers" in done.stdout, done.stderr
+    small, out, tokens = tmp_path / "small", tmp_path / "out", prepared[1].path
+    options = ("--layers", "1,4", "--positions", "48", "--neurons", "32", "--tokens", tokens)
+    done = run("shrink", folder, *options, "--out", small)
+    assert done.returncode == 0 and "2 layers, 32 neurons in each" in done.stdout, done.stderr
     facts = open_artifact(small, "model").facts
     assert facts["shrunk_from"] == open_artifact(folder, "model").fingerprint and facts["max_tokens"] == 48
     options = ("--steps", "2", "--batch-pairs", "8", "--text-tokens", "32", "--code-tokens", "48", "--threads", "1")
-    done = run("contrast", prepared[1].path, "--model", small, "--distil", folder, "--out", out, *options)
+    done = run("contrast", tokens, "--model", small, "--distil", folder, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     assert open_artifact(out, "model").facts["distilled_from"]["name"] == "larger"
     assert codesage.load(out).encode(["x"]).shape == (1, WIDTH)
-    again = run("contrast", prepared[1].path, "--model", small, "--out", tmp_path / "out", *options)
+    again = run("contrast", tokens, "--model", small, "--out", tmp_path / "out", *options)
     assert again.returncode == 2 and "belongs to another run (larger " in again.stderr, again.stderr
 
 
 def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F811
-    for layers, message in (("1,x", "--layers is '1,x', expected numbers"), ("9", "layers to keep are 9")):
-        refused = run("shrink", folder, "--layers", layers, "--out", tmp_path / "s")
+    for options, message in (
+        (("--layers", "1,x"), "--layers is '1,x', expected numbers"),
+        (("--layers", "9"), "layers to keep are 9"),
+        ((), "nothing to leave out: give --layers, --neurons, --positions or --vocab-size"),
+        (("--neurons", "8"), "give --neurons and --tokens together"),
+        (("--vocab-size", "300"), "only a WordPiece vocabulary, such as that of 'general', can lose its rarest pieces"),
+    ):
+        refused = run("shrink", folder, *options, "--out", tmp_path / "s")
         assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "s").exists()
     tokens = prepared[1].path
     for options, message in (

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +64,36 @@ def from_bert(folder: Path | str, *, texts: Iterable[str] = (), vocab_size: int 
         reason = str(error).strip().splitlines()[0][:120]
         raise CodesageError(f"{folder}: its tensors do not match its config.json ({reason}): copy it again") from None
     return encoder.eval(), tokenizer
+
+
+def fewer_pieces(encoder: Encoder, tokenizer: Tokenizer, size: int) -> tuple[Encoder, Tokenizer]:
+    """Keep the first pieces of a vocabulary, `size` entries in all, and pieces of one ASCII character.
+
+    `from_bert` sorts the pieces by frequency, so the rarest ones go, and words that had them are split into more pieces.
+    Raises CodesageError when the tokenizer is not one of `from_bert`, or when `size` is too small or too large.
+    """
+    library = json.loads(tokenizer.state())
+    if library["model"].get("type") != "WordPiece":
+        raise CodesageError("only a WordPiece vocabulary, such as that of 'general', can lose its rarest pieces")
+    row_of = library["model"]["vocab"]
+    pieces = [piece for piece in sorted(row_of, key=row_of.__getitem__) if piece not in (END, UNKNOWN, MASK, PAD)]
+    letters = {piece for piece in pieces if len(piece.removeprefix("##")) == 1 and piece.isascii()}
+    least = len(letters) + len(_ROLES)
+    if not least <= size <= tokenizer.vocab_size:
+        raise CodesageError(f"vocab_size is {size}, expected {least:,} to {tokenizer.vocab_size:,} for this tokenizer")
+    kept = letters.union([piece for piece in pieces if piece not in letters][: size - least])
+    names = [END, UNKNOWN, *(piece for piece in pieces if piece in kept), MASK, PAD]
+    added = [token | {"id": names.index(token["content"])} for token in library["added_tokens"]]
+    model = library["model"] | {"vocab": {name: row for row, name in enumerate(names)}}
+    smaller = Encoder(replace(encoder.config, vocab_size=size)).eval()
+    smaller.load_state_dict(encoder.state_dict() | {"wte.weight": encoder.wte.weight[[row_of[name] for name in names]]})
+    return smaller, Tokenizer(_library_of(library | {"added_tokens": added, "model": model}))
+
+
+def _library_of(state: dict) -> Any:
+    from tokenizers import Tokenizer as Library
+
+    return Library.from_str(json.dumps(state))
 
 
 def _config(folder: Path) -> Config:
@@ -129,8 +160,6 @@ def _kept(library: dict, pieces: list[str], texts: Iterable[str], size: int) -> 
 
 def _with_pieces(library: dict, pieces: list[str]) -> Tokenizer:
     """A tokenizer with `pieces` in this order. The end token comes first, then [UNK]; the mask and padding come last."""
-    from tokenizers import Tokenizer as Library
-
     names = [END, UNKNOWN, *pieces, MASK, PAD]
     added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     split = {"type": "Replace", "pattern": {"Regex": CASE_CHANGES}, "content": " "}
@@ -139,4 +168,4 @@ def _with_pieces(library: dict, pieces: list[str]) -> Tokenizer:
         "normalizer": {"type": "Sequence", "normalizers": [split, library["normalizer"]]},
         "model": library["model"] | {"vocab": {name: row for row, name in enumerate(names)}},
     }
-    return Tokenizer(Library.from_str(json.dumps(state)))
+    return Tokenizer(_library_of(state))

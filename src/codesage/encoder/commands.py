@@ -2,14 +2,18 @@
 
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesage.errors import CodesageError
 from codesage.training import options
 
+if TYPE_CHECKING:
+    from codesage.corpus.tokens.tokenised import Tokens
+
 _COUNTED = 100_000  # pairs, at most, whose pieces of words are counted
+_SAMPLED, _TEXT_TOKENS, _CODE_TOKENS = 600, 48, 128  # pairs that choose neurons (about 60,000 tokens), and where they are cut
 _CONVERTED_TOKENS = 256  # of a converted model until it is trained
 
 
@@ -91,28 +95,51 @@ def convert(
 
 def shrink(
     model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
-    layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'.")],
     out: options.Out,
+    layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'. Default: all.")] = "",
+    neurons: Annotated[int, typer.Option(min=0, help="Keep so many neurons of each feed-forward layer; 0: all.")] = 0,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which neurons matter.")] = None,
     positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
+    vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
 ) -> None:
-    """Write a smaller model with some layers of a larger one, as a start for 'codesage contrast'."""
+    """Write a smaller model with parts of a larger one, as a start for 'codesage contrast'."""
     from codesage.artifacts import MANIFEST, open_artifact
+    from codesage.corpus.tokens.tokenised import open_tokens
+    from codesage.encoder import bert
     from codesage.encoder import shrink as station
     from codesage.encoder.export import export as publish_encoder
     from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_with_tokenizer
 
+    if bool(neurons) != (tokens is not None):
+        raise CodesageError("give --neurons and --tokens together: the tokens show which neurons to keep")
+    if not (layers or neurons or positions or vocab_size):
+        raise CodesageError("nothing to leave out: give --layers, --neurons, --positions or --vocab-size")
     folder = folder_of(model)
     encoder, tokenizer = load_with_tokenizer(folder)
-    smaller = station.shrink(encoder, layers=_numbers(layers), positions=positions)
+    if vocab_size:
+        encoder, tokenizer = bert.fewer_pieces(encoder, tokenizer, vocab_size)
+    kept = _numbers(layers) if layers else None
+    documents = [] if tokens is None else _sample(open_tokens(tokens, tokenizer=tokenizer))
+    smaller = station.shrink(encoder, layers=kept, positions=positions, neurons=neurons, documents=documents)
     settings, facts = {}, {"stages": []}
     if (folder / MANIFEST).is_file():
         artifact = open_artifact(folder, "model")
         settings, facts = artifact.settings, {**artifact.facts, "shrunk_from": artifact.fingerprint}
     longest = smaller.config.max_position_embeddings
-    facts |= {"layers_kept": layers, "max_tokens": min(facts.get("max_tokens", longest), longest)}
+    facts |= {"layers_kept": layers or "all", "max_tokens": min(facts.get("max_tokens", longest), longest)}
     publish_encoder(smaller, tokenizer, out, settings=settings, facts=facts, precisions=())
-    typer.echo(f"{out}: {smaller.config.parameters():,} parameters, {smaller.config.num_hidden_layers} layers")
+    shape = f"{smaller.config.num_hidden_layers} layers, {smaller.config.intermediate_size:,} neurons in each"
+    typer.echo(f"{out}: {smaller.config.parameters():,} parameters, {shape}, {tokenizer.vocab_size:,} entries")
+
+
+def _sample(tokens: "Tokens") -> list[list[int]]:
+    """Texts and bodies of some training pairs, each with its end token."""
+    from codesage.training.retrieval import distinct
+
+    rows = distinct(tokens.pairs, most=_SAMPLED)
+    sides = ((tokens.pairs.text, _TEXT_TOKENS), (tokens.pairs.body, _CODE_TOKENS))
+    return [[*side[row][: limit - 1].tolist(), tokens.end_id] for row in rows.tolist() for side, limit in sides]
 
 
 def _numbers(layers: str) -> list[int]:

@@ -154,7 +154,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x_MD: Tensor) -> Tensor:
         """(M, D) to (M, D)."""
-        return self.c_proj(F.gelu(self.c_fc(x_MD), approximate=self.approximate))
+        return self.c_proj(self.activations(x_MD))
+
+    def activations(self, x_MD: Tensor) -> Tensor:
+        """The outputs (M, N) of the N neurons between the two layers."""
+        return F.gelu(self.c_fc(x_MD), approximate=self.approximate)
 
 
 class Norm(nn.LayerNorm):
