@@ -32,7 +32,7 @@ from codesage.search.query import search
 from codesage.search.ranking import Rules, is_meant_exactly, reciprocal_rank_fusion
 from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
-from codesage.words import split_words
+from codesage.words import split_names, split_words
 from command_line import run
 
 
@@ -526,6 +526,24 @@ def test_fusion_is_reciprocal_rank():
 
 def test_words_are_split_at_case_and_underscores():
     assert split_words("parseHTTPResponse_v2 größteZahl x1") == ["parse", "http", "response", "v2", "größte", "zahl", "x1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("getURLs", "get urls"),
+        ("IPs", "ips"),
+        ("userIDsByName", "user ids by name"),
+        ("CPUsAllowed", "cpus allowed"),
+        ("IPv6Address", "ipv6 address"),
+        ("POJOAsArray", "pojo as array"),
+        ("JSONIsEmpty", "json is empty"),
+        ("parseHTTPResponse_v2", "parse http response v2"),
+        ("HTTPServer", "http server"),
+    ],
+)
+def test_a_plural_or_version_of_an_acronym_is_one_word_of_a_name(name, words):
+    assert split_names(name) == words.split()
 
 
 def test_command_line_answers_with_the_bundled_model(root, tmp_path):

@@ -127,6 +127,14 @@ def test_a_function_outside_the_tested_module_must_be_named_in_full():
         assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), functions, Counter())) == pairs
 
 
+def test_plurals_and_versions_of_acronyms_are_words():
+    source = "package p\nfunc TestValidateURLsOfIPv6Hosts(t *testing.T) {\n\tcheck(ValidateURLs(a))\n}\n"
+    code = "package p\nfunc ValidateURLs(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"
+    functions = definitions((code, "p/hosts.go", "go"))
+    (pair,) = match_tests(found_in(source, "p/hosts_test.go", "go"), functions, Counter())
+    assert (pair.text, pair.name) == ("validate urls of ipv6 hosts", "ValidateURLs")
+
+
 def test_the_most_informative_of_several_tests_is_kept():
     source = "class TestWriter:\n" + "".join(
         f"    def test_{name}(self):\n        Writer().parse_line('')\n"

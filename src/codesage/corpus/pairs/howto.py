@@ -23,7 +23,7 @@ from codesage.corpus.pairs.snippets import is_foreign, parsed
 from codesage.languages import language_named
 from codesage.records import Document, Pair
 from codesage.syntax import functions
-from codesage.words import split_words
+from codesage.words import split_names
 
 LEAST_LINES, MOST_LINES, MOST_CHARACTERS = 2, 120, 8_000  # of a sample's code
 ARTICLES = (".md", ".markdown", ".mdx", ".rst", ".adoc", ".asciidoc")
@@ -147,7 +147,7 @@ def tagged_of(document: Document) -> Iterator[Pair]:
 
 def _tagged(document: Document, tag: str, region: str, line: int) -> Iterator[Pair]:
     named = [part for part in re.split(r"[\s._-]+", tag) if not language_named(part.rstrip("0123456789").removesuffix("v"))]
-    words = [word for part in named for word in split_words(part) if not word.isdigit()]
+    words = [word for part in named for word in split_names(part) if not word.isdigit()]
     words = words[2:] if words[:2] == ["example", "code"] else words
     while words and words[-1] in _TAG_ENDS:
         words.pop()
@@ -198,7 +198,7 @@ def howto(document: Document, text: str, sample: Sample, *, name: str, group: st
 def title_of(stated: str) -> str:
     """A heading or tag as the text of a pair, or "" if it says too little without leading numbers, marks and languages."""
     text = clean(_NUMBER.sub("", _ANCHOR.sub("", stated.strip()[:300]))).strip(" .:#*_-–")
-    words = split_words(text)
+    words = split_names(text)
     text = text if " " in text else " ".join(words)
     telling = [word for word in words if word not in _NO_TITLE and not language_named(word) and not word.isdigit()]
     if not telling or not _LEAST_WORDS <= len(words) <= _MOST_WORDS or not text.isascii():
@@ -285,7 +285,7 @@ class _Reader:
             self._at = front.group().count("\n")
         self._readme = PurePosixPath(document.path).stem.lower() == "readme"
         if not self._titles[0] and not self._readme and PurePosixPath(document.path).stem.lower() != "index":
-            self._titles[0] = " ".join(split_words(PurePosixPath(document.path).stem))
+            self._titles[0] = " ".join(split_names(PurePosixPath(document.path).stem))
         self._paragraph: list[str] = []
         self._first = self._last = ""  # the first paragraph below the heading, and the latest one
         self._samples: list[Sample] = []
@@ -390,12 +390,12 @@ class _Reader:
         stated = [self._titles[level] for level in sorted(self._titles) if self._titles[level]]
         chosen: list[str] = []
         for heading in reversed(stated):
-            words = [word for word in split_words(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
-            if words and (not chosen or " ".join(split_words(chosen[0])) not in " ".join(split_words(heading))):
+            words = [word for word in split_names(_NUMBER.sub("", heading)) if not (word in _NO_TITLE or language_named(word))]
+            if words and (not chosen or " ".join(split_names(chosen[0])) not in " ".join(split_names(heading))):
                 if self._readme and heading is stated[0] and not chosen:
                     return ""
                 chosen.insert(0, _NUMBER.sub("", heading).strip(" :#"))
-            if sum(len(split_words(part)) for part in chosen) > 5:
+            if sum(len(split_names(part)) for part in chosen) > 5:
                 break
         return title_of(": ".join(chosen[:2]) if len(chosen) > 1 else "".join(chosen))
 

@@ -15,7 +15,7 @@ from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.rules import qualified
 from codesage.corpus.pairs.tested import Tested, module_of, plain
 from codesage.records import Function, Pair
-from codesage.words import split_words
+from codesage.words import split_names
 
 UNMATCHED, UNTOLD, AGAIN = "test of no known function", "test name says nothing", "function with another test"
 DROPS = (UNMATCHED, UNTOLD, AGAIN)
@@ -113,7 +113,7 @@ def _is_target(function: Function, path: str) -> bool:
     """Whether a function has enough code, and is neither a constructor nor part of a test or mock."""
     if function.name in (function.parent, "__init__", "constructor", "initialize", "__construct"):
         return False
-    names = split_words(f"{function.parent} {path.rsplit('/', 1)[-1]}")
+    names = split_names(f"{function.parent} {path.rsplit('/', 1)[-1]}")
     return not any(name.startswith(_TEST_WORDS) for name in names) and has_lines(
         function.bare_body, _LEAST_LINES, function.language
     )
@@ -126,7 +126,7 @@ def _contains(words: Sequence[str], named: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=4096)  # many tests call the same names
 def _stems(text: str) -> tuple[str, ...]:
-    return tuple([_stem(word) for word in split_words(text)])
+    return tuple([_stem(word) for word in split_names(text)])
 
 
 def _shared(words: Sequence[str], called: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ alone whose first word only happens to be the name ("Sort keys by value" for `so
 import re
 
 from codesage.corpus.pairs.verbs import is_also_noun, may_be_verb
-from codesage.words import split_words
+from codesage.words import split_names
 
 _NOUNS = (
     "function|method|class|struct|structure|interface|type|module|macro|trait|enum|object|callback|procedure|routine|command|"
@@ -102,7 +102,7 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
     following = rest[word.end() :] if word and language == "go" and match.group("name") == name else ""
     acts = following != "" and _is_followed_verb(lower, following)
     if language == "go" and not acts and not match.group("call") and _is_its_verb(match.group("name"), lower):
-        return _capitalised(f"{' '.join(split_words(match.group('name')))}{rest}")
+        return _capitalised(f"{' '.join(split_names(match.group('name')))}{rest}")
     article = bool(match.group("article") or match.group("noun"))
     if (
         acts
@@ -136,7 +136,7 @@ def _is_followed_verb(word: str, following: str) -> bool:
 
 def _is_its_verb(name: str, following: str) -> bool:
     """Whether a name is itself the verb of its sentence: "readAt bytes of the file", and not "readAt returns bytes"."""
-    words = split_words(name)
+    words = split_names(name)
     known = following in _VERBS or following in _GO_VERBS or may_be_verb(following)
     return len(words) > 1 and may_be_verb(words[0]) and following.endswith("s") and not known
 

@@ -19,7 +19,7 @@ from codesage.languages import language_named
 from codesage.paths import is_test
 from codesage.records import Document, Function, Pair
 from codesage.syntax import ParseRefused, functions, parse
-from codesage.words import split_words
+from codesage.words import split_names
 
 _PLACES = frozenset({
     "src", "lib", "main", "test", "tests", "code", "source", "sources", "app", "apps", "pkg", "internal", "cmd",
@@ -75,7 +75,7 @@ def _words(part: str) -> tuple[str, ...]:
     if language_named(part) or part.lower() in _PLACES:
         return ()
     part = _DIMENSIONS.sub(r"\1d_", part)
-    return tuple([word.lstrip("0") or "0" for word in split_words(part) if not language_named(word)])
+    return tuple([word.lstrip("0") or "0" for word in split_names(part) if not language_named(word)])
 
 
 def folder_key(path: str) -> str:
@@ -186,7 +186,7 @@ def _by_name(document: Document) -> dict[str, list[Sample]]:
         if function.kind == "function" and function.name != "main" and long:
             sample = Sample(document.language, function.signature + function.body, function.start_line)
             if is_sample(sample):
-                samples[" ".join(split_words(function.name))].append(sample)
+                samples[" ".join(split_names(function.name))].append(sample)
     return samples
 
 

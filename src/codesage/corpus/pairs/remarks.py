@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from codesage.corpus.pairs.verbs import begins_with_verb, is_cut_off, may_be_verb
-from codesage.words import split_words
+from codesage.words import split_names
 
 _ADVERBS = (
     r"(?:only|just|also|still|now|not|always|never|currently|mainly|usually|really|actually|unfortunately|normally|being|"
@@ -203,9 +203,9 @@ def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:
     builds = kind != "class" and (name in _CONSTRUCTORS or name == parent)
     if kind != "class" and not builds and begins_with_verb(text):
         return False
-    own = split_words(parent if builds else name)
+    own = split_names(parent if builds else name)
     left_out = _NAMELESS | _MAKES if builds else _NAMELESS
-    words = [word for word in split_words(text) if word not in left_out]
+    words = [word for word in split_names(text) if word not in left_out]
     return bool(own) and all(word in _KINDS or any(_same(word, known) for known in own) for word in words)
 
 

@@ -15,7 +15,7 @@ from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
 from codesage.records import Document, Function
 from codesage.syntax import SourceTree, functions
-from codesage.words import split_words
+from codesage.words import split_names
 
 _LEAST_WORDS = 3
 _MOST_CHARACTERS = 8_000  # of a test's body; the rest is not searched for calls
@@ -59,7 +59,7 @@ class Tested:
 @lru_cache(maxsize=4096)  # many definitions have the same class and file
 def plain(name: str) -> str:
     """A name without case, marks and words such as "test": "FooBarTest" and "test_foo_bar" give "foobar"."""
-    return "".join([word for word in split_words(name) if word not in _TEST_AFFIXES])
+    return "".join([word for word in split_names(name) if word not in _TEST_AFFIXES])
 
 
 @lru_cache(maxsize=4096)
@@ -92,7 +92,7 @@ def _name_in_words(function: Function) -> str:
     match = _NAMED.match(name)
     if not match and not (marked and marked.search(function.signature)):
         return ""
-    words = split_words(name[match.end() :] if match and len(name) > match.end() else name)
+    words = split_names(name[match.end() :] if match and len(name) > match.end() else name)
     while words and (words[-1].isdigit() or words[-1] in ("test", "tests")):
         words.pop()
     text = " ".join(words)
