@@ -127,6 +127,53 @@ def test_a_function_outside_the_tested_module_must_be_named_in_full():
         assert len(match_tests(found_in(source, "tests/test_trees.py", "python"), functions, Counter())) == pairs
 
 
+@pytest.mark.parametrize(
+    ("name", "called", "others", "chosen"),
+    [
+        ("factor_list_of_rows", ("factor_list_include", "factor_list"), "", "factor_list"),  # all words, not more of them
+        ("finish_after_connection_lost", ("connection_lost", "finish"), "", "finish"),  # what is tested, not its circumstance
+        ("add_rows_while_size_limit_is_set", ("set_size_limit", "add_rows"), "", "add_rows"),
+        ("write_after_commit_keeps_order", ("write", "write_after_commit"), "", "write_after_commit"),
+        ("pdf_rows_equal_exp_of_logpdf_rows", ("logpdf_rows", "pdf_rows"), "", "pdf_rows"),  # the first of equal names
+        ("feature_state_is_updated", ("remove_feature_state", "update_state"), "", "update_state"),
+        ("get_context_of_new_host", ("get_host", "get_context"), "", "get_context"),  # words near each other
+        ("get_format_of_mime_type", ("get_mime_type", "get_format"), "", "get_format"),  # words together and in order
+        ("border_color_of_one_cell", ("set_border_color", "get_border_color"), "", None),  # which one, is not said
+        ("predict_proba_of_one_class", ("predict",), "predict_proba", None),  # the longer name is not of this package
+        ("add_lines_predict_proba", ("add_lines",), "predict_proba", "add_lines"),
+        ("writer_truncate_keeps_rows", ("writer", "truncate"), "", "truncate"),  # the class stands before the name
+    ],
+)
+def test_the_function_that_the_test_names_best_is_chosen(name, called, others, chosen):
+    calls = "".join(f"        Writer().{call}('')\n" for call in (*called, *others.split()))
+    source = f"class TestWriter:\n    def test_{name}(self):\n{calls}"
+    method = WRITER.partition("\n")[2]
+    code = "class Writer:\n" + "".join(method.format(call) for call in called)
+    functions = definitions((code, "lib/writer.py", "python"))
+    pairs = match_tests(found_in(source, "tests/test_writer.py", "python"), functions, Counter())
+    assert [pair.name for pair in pairs] == ([f"Writer.{chosen}"] if chosen else [])
+
+
+@pytest.mark.parametrize("group", ["Style.loadJson", "#loadJson", "loadJson"])
+@pytest.mark.parametrize(
+    ("title", "chosen"),
+    [
+        ("sets the global state of all layers", "loadJson"),
+        ("setGlobalState changes all layers", "setGlobalState"),
+        ("opens nothing at all", None),  # the title has to name something of the package
+    ],
+)
+def test_a_group_named_after_a_function_says_what_is_tested(group, title, chosen):
+    source = (
+        f"describe('{group}', () => {{\n  it('{title}', () => {{\n    s.setGlobalState(1);\n    s.loadJson(2);\n  }});\n}});"
+    )
+    method = "  {0}(t) {{\n    const p = split(t);\n    log(p);\n    return p;\n  }}\n"
+    code = f"class Style {{\n{method.format('setGlobalState')}{method.format('loadJson')}}}"
+    functions = definitions((code, "lib/style.js", "javascript"))
+    pairs = match_tests(found_in(source, "style.test.js", "javascript"), functions, Counter())
+    assert [pair.name for pair in pairs] == ([f"Style.{chosen}"] if chosen else [])
+
+
 def test_plurals_and_versions_of_acronyms_are_words():
     source = "package p\nfunc TestValidateURLsOfIPv6Hosts(t *testing.T) {\n\tcheck(ValidateURLs(a))\n}\n"
     code = "package p\nfunc ValidateURLs(a string) *R {\n\tr := open(a)\n\tlog(r)\n\treturn r\n}\n"

@@ -9,6 +9,8 @@ name (docs/log.md).
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from posixpath import dirname
 
 from codesage.corpus.pairs.lines import has_lines
@@ -20,7 +22,14 @@ from codesage.words import split_names
 UNMATCHED, UNTOLD, AGAIN = "test of no known function", "test name says nothing", "function with another test"
 DROPS = (UNMATCHED, UNTOLD, AGAIN)
 Definition = tuple[Function, str]  # a function and its path
+_Score = tuple[int, int, bool, int, bool, bool, bool]  # how well a test's name names a function (_score)
 _LEAST_LINES = 2
+_CIRCUMSTANCES = frozenset(  # words before what happens around the tested function
+    "after before during when whenever while if unless until once because since where without using via so although".split()
+)
+_GROUPED = ("javascript", "typescript", "ruby")  # languages whose tests are in groups with names
+_MOST_BETWEEN = 2  # words between those of a called name that are near each other
+_TOLD = 5  # parts of a score that tell two functions apart; the others only choose one of two named in full
 _TEST_WORDS = ("test", "mock", "fake", "stub")
 
 
@@ -28,8 +37,8 @@ def match_tests(tests: Iterable[Tested], definitions: Mapping[str, Sequence[Defi
     """The pairs of a package's tests, in order. Each test without a pair is counted in `drops` under one of DROPS.
 
     `definitions` holds, by simple name, the functions and methods that the package defines outside tests. If a test may
-    test several functions, the function that shares the most words with the test's name is chosen, then the one with the
-    longer name, then the one called first. If a function has several tests, the one that says the most about it is kept.
+    test several functions, the one that the test's name names best is chosen (`_score`). If a function has several tests, the
+    one that says the most about it is kept.
     """
     best: dict[tuple, tuple[int, Pair]] = {}
     for test in tests:
@@ -72,14 +81,83 @@ def _telling_words(text: str, name: str) -> int:
 
 
 def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> Definition | None:
-    words, best, best_score = _stems(test.text), None, (0, 0)
+    """The function that a test tests, or None if its name names none, or names several equally well and none in full."""
+    words = _stems(test.text)
+    spans = {call: span for call in test.calls if len(_stems(call)) > 1 and (span := _span(words, _stems(call)))}
+    known = [span for call, span in spans.items() if call in definitions]
+    main = words[: _end_of_main_part(test.text, spans.values())]
+    named: list[tuple[_Score, Definition]] = []
+    grouped: list[tuple[_Score, Definition]] = []
     for call in filter(definitions.__contains__, test.calls):
-        named = _stems(call)
-        shared = _shared(words, named)
-        score = shared, len(call)
-        if shared and score > best_score and (target := _resolve(test, definitions[call], whole=_contains(words, named))):
-            best, best_score = target, score
-    return best
+        whole, in_group = call in spans, _names_group(test, call)
+        shared = _shared(words, _stems(call)) and not _is_part(words, _stems(call), known if whole else spans.values())
+        if (shared or in_group) and (target := _resolve(test, definitions[call], whole=whole or in_group)):
+            found = _score(test, main, target), target
+            named += [found] if shared else []
+            grouped += [found] if in_group else []
+    if not named:
+        return None
+    if grouped and not any(span.start < len(split_names(test.text.partition(" ")[0])) for span in spans.values()):
+        return max(grouped, key=itemgetter(0))[1]
+    best, target = max(named, key=itemgetter(0))
+    others = [score for score, other in named if other[0].name != target[0].name]
+    tied = best[:_TOLD] in [score[:_TOLD] for score in others]
+    return None if tied and not set(words).issuperset(_stems(target[0].name)) else target
+
+
+def _names_group(test: Tested, call: str) -> bool:
+    """Whether a group of tests is named after the function `call`, as in `describe("Reader#parseLine")`.
+
+    A name of one word says too little: a group may begin with a word that is also the name of a function ("with a reader").
+    """
+    return (
+        test.language in _GROUPED
+        and len(_stems(call)) > 1
+        and call[:1].islower()
+        and plain(call) in test.subjects
+        and plain(call) != module_of(test.path)
+    )
+
+
+def _score(test: Tested, main: Sequence[str], candidate: Definition) -> _Score:
+    """How well the name of a test names a function; the higher, the better.
+
+    What counts is, in this order: the words of the function's name that are in the `main` part of the test's name, less those
+    that are not, and less one if they are no name of several words, together and in order; the same for the whole of the
+    test's name; whether they are near each other; how early the first is; whether they are together and in order; whether the
+    test is for the function's class or module; and whether the words have the same endings. The name of the class belongs to
+    the name if it stands before it in the test's name.
+    """
+    words, named = _stems(test.text), _stems(candidate[0].name)
+    with_class = (*_stems(candidate[0].parent), *named)
+    named = with_class if _span(words, with_class) else named
+    span = _span(words, named)
+    apart = span is None or len(named) == 1
+    in_main, in_all = (2 * len(set(named).intersection(some)) - len(set(named)) - apart for some in (main, words))
+    places = span or [words.index(word) for word in named if word in words]
+    near = max(places) - min(places) < len(named) + _MOST_BETWEEN if places else False
+    exact = _span(split_names(test.text), split_names(candidate[0].name)) is not None
+    return in_main, in_all, near, -min(places, default=0), span is not None, bool(_in_subjects(test, [candidate])), exact
+
+
+def _end_of_main_part(text: str, spans: Iterable[range]) -> int:
+    """Number of words of a test's name before the first that begins a circumstance: 1 in "finish after connection lost".
+
+    A word inside a called name begins none; `spans` are the places of these names.
+    """
+    inside = set(chain.from_iterable(spans))
+    words = split_names(text)
+    ends = (index for index, word in enumerate(words) if index and word in _CIRCUMSTANCES and index not in inside)
+    return next(ends, len(words))
+
+
+def _is_part(words: Sequence[str], named: Sequence[str], spans: Iterable[range]) -> bool:
+    """Whether all words that a called name shares with a test's name are part of a longer called name that the test names.
+
+    A test of `predict_proba` does not test `predict`.
+    """
+    places = {index for index, word in enumerate(words) if word in named}
+    return any(len(span) > len(places) and places.issubset(span) and len(span) > len(named) for span in spans)
 
 
 def _resolve(test: Tested, candidates: Sequence[Definition], *, whole: bool) -> Definition | None:
@@ -119,9 +197,13 @@ def _is_target(function: Function, path: str) -> bool:
     )
 
 
-def _contains(words: Sequence[str], named: Sequence[str]) -> bool:
-    """Whether a name of at least two words occurs unchanged in `words`."""
-    return len(named) > 1 and f" {' '.join(named)} " in f" {' '.join(words)} "
+def _span(words: Sequence[str], named: Sequence[str]) -> range | None:
+    """The place in `words` where the words of a name first occur together and in order, or None."""
+    length = len(named)
+    for start in range(len(words) - length + 1 if length else 0):
+        if tuple(words[start : start + length]) == tuple(named):
+            return range(start, start + length)
+    return None
 
 
 @lru_cache(maxsize=4096)  # many tests call the same names
