@@ -9,7 +9,7 @@ from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
 from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import is_about_parameter, is_bare, is_remark, says_only_name
+from codesage.corpus.pairs.remarks import heads_section, is_about_parameter, is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.rules import pairs_of, refusal
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.records import Document
@@ -343,6 +343,28 @@ def test_a_class_needs_more_than_a_noun(text, bare):
     source = f'class Reader:\n    """{text}."""\n\n    def read(self):\n        self.x = 1\n        self.y = 2\n'
     document = Document("a.py", "python", source, "")
     assert bool(list(pairs_of(functions(parse(source, "python")), document, Counter(), classes=True))) != bare
+
+
+@pytest.mark.parametrize(
+    ("text", "heads"),
+    [
+        ("Internal methods and properties", True),
+        ("Binary Input / Output functions", True),
+        ("XLOG resource manager's routines", True),
+        ("Public property getters/setters", True),
+        ("Implements lineTo methods", False),
+        ("Removes event handlers", False),
+        ("Probability density function", False),
+        ("Utilities to convert a slow tokenizer", False),
+        ("A decorator of abstract methods", False),
+        ("Names of all methods", False),
+    ],
+)
+def test_the_title_of_a_section_gives_no_pair(text, heads):
+    assert heads_section(text, "c") == heads and not heads_section(text, "python")
+    source = f"// {text}\nint run(int x)\n{{\n\tint y = next(x);\n\tlog_it(y);\n\treturn y;\n}}\n"
+    document = Document("a.c", "c", source, "")
+    assert bool(list(pairs_of(functions(parse(source, "c")), document, Counter()))) != heads
 
 
 def test_a_sentence_after_a_remark_is_the_summary_if_it_says_what_is_done():

@@ -130,6 +130,19 @@ _SUBJECT = re.compile(  # a name that may be that of a parameter, with a verb th
     r"(?:is|are|must|should|may|can|will|specif(?:y|ies)|indicates?|contains?|points to|holds|limits|controls|determines|"
     r"represents?|refers to|denotes|means|describes?)\b"
 )
+_MEMBERS = (
+    "methods|functions|setters|getters|accessors|mutators|helpers|routines|constructors|destructors|callbacks|handlers|"
+    "listeners|operators|subroutines|procedures|overrides|utilities|utils"
+)
+_MODIFIER = (  # a word before a noun: no article, preposition, or verb in the third person
+    r"(?!(?:an?|of|to|for|from|on|in|with|that|which|by|as|at|is|are|was|if|when|all|these|those|each|any|both|some|two|three|"
+    r"its|their|the|this|used|using|called|into|over|via|not|no|\w*[a-rt-z]s)\s)[\w/&'.+-]+"
+)
+_SECTION_TITLE = re.compile(
+    rf"(?:{_MODIFIER}\s+){{0,5}}(?:{_MEMBERS})"
+    rf"(?:(?:\s+(?:and|or)\s+|\s*[/&,]\s*)(?:{_MODIFIER}\s+){{0,2}}(?:{_MEMBERS}|properties|fields|members|events|constants))*\W*",
+    re.IGNORECASE,
+)
 _KINDS = frozenset(
     "class interface struct structure enum enumeration trait module type object record data definition implementation base "
     "abstract simple default main generic basic common new instance function method callback constructor sample example".split()
@@ -139,6 +152,7 @@ _MAKES = frozenset(
     "up instantiate instantiates allocate allocates return returns".split()
 )
 _CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct new create init".split())
+_LONGEST_SECTION_TITLE = 100  # characters
 _MOST_BARE_WORDS = 3
 _MOST_SPACES = 9  # in a text that may be only a name
 _LEAST_PREFIX = 3  # letters of a word in a name that may stand for a longer one: spec, specification
@@ -187,6 +201,17 @@ def is_about_parameter(text: str, parameters: str) -> bool:
     """
     subject = _SUBJECT.match(text)
     return subject is not None and subject.group(1) in _NAMES.findall(parameters)
+
+
+def heads_section(text: str, language: str) -> bool:
+    """Whether a cleaned text is the title of several functions: "Helper methods", "Binary input/output functions".
+
+    Such a comment stands above the first function of a section and does not say what that function does. In Python no comment
+    documents a function.
+    """
+    if language == "python" or len(text) > _LONGEST_SECTION_TITLE or not _SECTION_TITLE.fullmatch(text):
+        return False
+    return not (begins_with_verb(text) or may_be_verb(text.partition(" ")[0].lower()))
 
 
 def is_bare(text: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import is_about_parameter, is_bare, is_remark, says_only_name
+from codesage.corpus.pairs.remarks import heads_section, is_about_parameter, is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.templates import is_banner, is_title
 from codesage.records import Document, Function, Pair
 
@@ -62,7 +62,8 @@ def _pair(function: Function, document: Document) -> Pair | str:
         return "says nothing"
     if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
         return "says nothing"
-    if function.kind == "function" and is_about_parameter(text, function.signature.partition(function.name)[2]):
+    parameters = function.signature.partition(function.name)[2]
+    if function.kind == "function" and (is_about_parameter(text, parameters) or heads_section(text, function.language)):
         return "says nothing"
     body = function.body
     if not has_lines(body, 2, function.language):
