@@ -80,15 +80,71 @@ def test_unlearnable_labels_are_one_line(vectors, labels, message):
 
 def test_folds_have_their_share_of_every_label_and_predict_rows_they_have_not_seen():
     vectors, labels = clouds(rows=90)
-    fold = folds.stratified(labels, 5, seed=3)
+    rows = range(len(labels))
+    fold = folds.stratified(labels, 5, rows, seed=3)
     assert all(np.bincount(fold[np.array(labels) == name]).tolist() == [6] * 5 for name in set(labels))
-    assert (fold != folds.stratified(labels, 5, seed=4)).any()
-    result = folds.cross_validated(vectors, labels)
+    assert (fold != folds.stratified(labels, 5, rows, seed=4)).any()
+    result = folds.cross_validated(vectors, labels, rows)
     assert result.figures()["macro F1"] > 95 and len(result.macro_f1) == 5
     noise = np.random.default_rng(1).permutation(labels).tolist()  # nothing to learn: about a third is right by chance
-    assert folds.cross_validated(vectors, noise).figures()["macro F1"] < 60
+    assert folds.cross_validated(vectors, noise, rows).figures()["macro F1"] < 60
     with pytest.raises(CodesageError, match="label 'rare' has 1 rows"):
-        folds.stratified([*labels, "rare"], 5, seed=0)
+        folds.stratified([*labels, "rare"], 5, range(91), seed=0)
+
+
+def test_equal_codes_are_in_one_fold_and_each_fold_has_its_share():
+    rng = np.random.default_rng(0)
+    labels = [str(label) for label in rng.integers(0, 3, 400)]
+    codes = [3 * int(code) + int(label) for code, label in zip(rng.integers(0, 40, 400), labels, strict=True)]
+    fold = folds.stratified(labels, 5, codes, seed=1)
+    assert all(len(set(fold[np.array(codes) == code])) == 1 for code in set(codes))
+    for label in "012":
+        rows = np.bincount(fold[np.array(labels) == label], minlength=5)
+        assert rows.max() - rows.min() <= 3, rows  # a code has three rows or so
+    labels = [*"ababab", *"aaa", *"bbbb"]  # three codes have both labels, and few others are there
+    codes = [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 8]
+    fold = folds.stratified(labels, 3, codes, seed=0)
+    assert fold[:6:2].tolist() == fold[1:6:2].tolist() and sorted(fold[:6:2]) == [0, 1, 2] and fold[-1] == fold[-2]
+
+
+def test_folds_of_different_codes_are_drawn_label_by_label():
+    """As they were before rows with equal code were kept together."""
+    labels, want, rng = list("abcab" * 9), np.empty(45, int), np.random.default_rng(3)
+    for label in "abc":
+        rows = rng.permutation([row for row, own in enumerate(labels) if own == label])
+        want[rows] = np.arange(len(rows)) % 4
+    assert folds.stratified(labels, 4, range(45), seed=3).tolist() == want.tolist()
+
+
+def test_rows_that_repeat_others_are_never_predicted_by_a_head_that_has_seen_them(tmp_path):
+    """Labels by chance: every row stands twice, the second time with other white space, so a head could know them all."""
+    labels = np.random.default_rng(5).permutation(["a", "b"] * 15).tolist()
+    rows = [{"code": f"def f{n}(x):\n    return x[{n}]", "label": label} for n, label in enumerate(labels)]
+    again = [{**row, "code": row["code"].replace("    ", "\t") + "\n"} for row in rows] + [{**rows[0], "label": "c"}] * 2
+    table, run = tmp_path / "rows.jsonl", CliRunner().invoke
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows + again[:-2]))
+    done = run(app, ["train", str(table), "--out", str(tmp_path / "head"), "--folds", "3"])
+    assert done.exit_code == 0, done.output
+    facts = head.load(tmp_path / "head")[1]
+    assert facts["cross-validation"]["accuracy"] < 75 and facts["repeated"] == {data.REPEATED: 30}
+    assert done.output.splitlines()[-2] == "rows with the code of an earlier row: 30 (equal codes are in one fold)"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows + again))
+    done = run(app, ["train", str(table), "--out", str(tmp_path / "head"), "--folds", "0"])
+    told = ["rows with the code of an earlier row: 32", "rows with the code of an earlier row, with another label: 2"]
+    assert done.output.splitlines()[:2] == told
+    refused = str(run(app, ["train", str(table), "--out", str(tmp_path / "head")]).exception)
+    assert "5 folds, but label 'c' has 2 rows with 1 different codes, and equal codes stay in one fold: " in refused
+
+
+def test_fine_tuning_keeps_equal_codes_in_one_fold():
+    documents, labels = marked_documents()
+    codes = [row // 4 for row in range(48)]  # of both labels
+    runs = training.cross_validated(small_encoder(), documents, labels, codes, QUICK, training.Extent(folds=3)).runs
+    assert len(runs) == 3 and all(set(np.bincount(rows // 4)) <= {0, 4} for rows, _ in runs)
+    quick = replace(QUICK, epochs=1, seeds=2)
+    for protocol in (quick, replace(quick, learns_encoder=False)):
+        runs = training.trained(small_encoder(), documents, labels, (), codes, protocol).runs
+        assert len(runs) == 10 and all(set(np.bincount(rows // 4)) <= {0, 4} for rows, _ in runs)
 
 
 def test_tables_are_read_and_errors_name_the_line(tmp_path):
@@ -171,7 +227,7 @@ def test_macro_f1_is_the_mean_over_all_labels_that_occur(predicted, labels, want
         ("code,label,note\nx,pos\n", "a.csv:2: 2 fields, but the first line has 3 columns"),
         ("code\nf(a,b)\n", "a.csv:2: 2 fields, but the first line has 1 columns"),
         ('code,label\n"f(""a"")"x,pos\n', "a.csv:2: .*write the quote twice"),
-        ('code,label\nx,pos\n"f(a),neg\ng(x),pos\n', "a.csv:4: unexpected end of data"),
+        ('code,label\nx,pos\n"f(a),neg\ng(x),pos\n', "a.csv:3: unexpected end of data"),
     ],
 )
 def test_a_comma_or_a_quote_in_code_never_moves_a_field(tmp_path, content, message):
@@ -307,7 +363,7 @@ def test_a_batch_in_pieces_is_trained_as_a_whole(monkeypatch):
 def test_every_document_is_predicted_by_a_model_that_has_not_seen_it():
     encoder, (documents, labels) = small_encoder(), marked_documents()
     extent = training.Extent(folds=3)
-    found = training.cross_validated(encoder, documents, labels, QUICK, extent)
+    found = training.cross_validated(encoder, documents, labels, range(48), QUICK, extent)
     assert found.predicted == labels and found.macro_f1 == (1.0, 1.0, 1.0)
     assert sorted(row for rows, _ in found.runs for row in rows) == list(range(len(labels)))
     alone = [[*document[:3], 4 + row % 28, 1] for row, document in enumerate(documents)]  # to be learnt by heart only
@@ -315,7 +371,8 @@ def test_every_document_is_predicted_by_a_model_that_has_not_seen_it():
     by_heart = replace(QUICK, epochs=20)
     trained, layer = training.fine_tuned(encoder, alone, noise, by_heart, training.Extent())
     known = np.mean([one == other for one, other in zip(layer.predict(training.pooled(trained, alone)), noise, strict=True)])
-    assert known > 0.9 and training.cross_validated(encoder, alone, noise, by_heart, extent).figures()["accuracy"] < 70
+    unseen = training.cross_validated(encoder, alone, noise, range(48), by_heart, extent)
+    assert known > 0.9 and unseen.figures()["accuracy"] < 70
 
 
 @pytest.mark.parametrize(

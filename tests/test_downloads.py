@@ -214,11 +214,14 @@ def test_files_of_repositories_are_copied(hub, cache, monkeypatch):
             "test.txt": b"2\t1\t1\n",
         },
     )
-    programs = b'{"src": "class A {}", "complexity": "constant", "problem": "x"}\n' * 5
+    programs = b"".join(
+        b'{"src": "class A%d {}", "complexity": "%s", "problem": "x"}\n' % (i, [b"constant", b"linear"][i % 2])
+        for i in range(10)
+    )
     serve(hub, monkeypatch, "codecomplex", {"data.jsonl": programs})
     tasks = sets.read(None, None, ["cosqa", "bigclonebench", "codecomplex"], say=str, download=True)
     assert tasks["CoSQA"][0].candidates == ["def f(): pass"] and tasks["BigCloneBench"][0].test == [(1, 0, True)]
-    assert tasks["CodeComplex"][0].labels == ["constant"] * 5
+    assert tasks["CodeComplex"][0].labels == ["constant", "linear"] * 5
     (cache / "cosqa" / "code_idx_map.txt").write_text(json.dumps({"def g(): pass": 7}))  # of the same size
     assert hubs.cached("cosqa") is None and hubs.cached("bigclonebench") == cache / "bigclonebench"
 

@@ -193,10 +193,10 @@ def test_digests_differ_where_what_is_measured_does():
     place = Repository("r", "me/r", "c", ".", "0" * 40, [Question("q", [Target("a.c")])])
     moved = [dict(revision="1" * 40), dict(questions=[Question("q", [Target("a.c", (1, 2))])])]
     rows, pairs = (
-        ClassificationTask("c", ["a", "b"] * 5, ["1", "2"] * 5),
+        ClassificationTask("c", list("abcdefghij"), ["1", "2"] * 5),
         CloneTask("p", ["a", "b"], [(0, 1, True)], [(0, 1, False)]),
     )
-    told = [dict(texts=["a", "c"] * 5), dict(labels=["1"] * 10), dict(parts=["train", "test"] * 5)]
+    told = [dict(texts=list("abcdefghix")), dict(labels=["2", "1"] * 5), dict(parts=["train"] * 5 + ["test"] * 5)]
     paired = [dict(texts=["a", "c"]), dict(valid=[(0, 1, False)]), dict(test=[(0, 0, False)])]
     for one, ways in ((task, changes), (groups, others), (place, moved), (rows, told), (pairs, paired)):
         assert len({one.digest(), *(replace(one, **way).digest() for way in ways)}) == 1 + len(ways)

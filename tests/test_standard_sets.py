@@ -230,10 +230,10 @@ def test_a_classifier_learns_as_the_paper_trains_it(protocol):
     quick = replace(protocol, learning_rate=3e-2 if protocol.learns_encoder else 3e-1, epochs=20, seeds=2)
     encoder = small_encoder()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    figures = training.trained(encoder, documents, labels, parts, quick)
+    figures = training.trained(encoder, documents, labels, parts, range(96), quick)
     assert len(figures.macro_f1) == 2 and min(figures.macro_f1) > 0.9
     assert all((value == before[name]).all() for name, value in encoder.state_dict().items())  # the caller's is unchanged
-    folds = training.trained(encoder, documents, labels, (), replace(quick, seeds=1, epochs=1))
+    folds = training.trained(encoder, documents, labels, (), range(96), replace(quick, seeds=1, epochs=1))
     assert len(folds.macro_f1) == training.FOLDS
 
 
@@ -248,11 +248,11 @@ def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, cl
     """Words are trained in as many as frozen vectors, since nothing in them can be fine-tuned."""
     given, of_words = [], []
 
-    def trained(encoder, ids, labels, parts, protocol):
+    def trained(encoder, ids, labels, parts, codes, protocol):
         given.append(protocol.epochs)
         return Validated(labels, [(np.arange(len(labels)), labels)])
 
-    def trained_on(vectors, labels, parts, protocol):
+    def trained_on(vectors, labels, parts, codes, protocol):
         of_words.append(protocol.epochs)
         return Validated(labels, [(np.arange(len(labels)), labels)])
 
@@ -445,13 +445,19 @@ def test_repeated_rows_and_pairs_are_counted(tmp_path):
     rows = [{"code": "a", "label": "x"}, {"code": "a", "label": "x"}, {"code": "a", "label": "y"}, {"code": "b", "label": "y"}]
     twice = {"rows with the code of an earlier row": 2, "rows with the code of an earlier row, with another label": 1}
     for part in ("train", "valid", "test"):
-        lines(tmp_path / f"whole/{part}.jsonl", {"train": rows[:2], "valid": rows[3:], "test": rows[2:3]}[part])
+        lines(
+            tmp_path / f"whole/{part}.jsonl",
+            {"train": [*rows[:2], {"code": "c", "label": "y"}], "valid": rows[3:], "test": rows[2:3]}[part],
+        )
     known = {"test rows with the code of a training row": 1}
     assert standard.defect(tmp_path / "whole").counted == standard.runtime_error(tmp_path / "whole").counted == twice | known
     lines(tmp_path / "codecomplex/test.jsonl", [{"code": str(i), "label": i % 2} for i in range(10)] + rows[:1])
-    with pytest.raises(CodesageError, match=r"test.jsonl: label 'x' has 1 rows: expected at least 5 of each"):
+    with pytest.raises(
+        CodesageError, match=r"codecomplex/test.jsonl: CodeComplex: 5 folds, but label 'x' has 1 rows"
+    ) as raised:
         local.codecomplex(tmp_path / "codecomplex")
-    lines(tmp_path / "codecomplex/test.jsonl", [{"code": str(i % 9), "label": i % 2} for i in range(10)])
+    assert str(raised.value).endswith("leave the label out")  # there are always five folds
+    lines(tmp_path / "codecomplex/test.jsonl", [{"code": f"x {i % 9}" + " " * i, "label": i % 2} for i in range(10)])
     assert list(local.codecomplex(tmp_path / "codecomplex").counted.values()) == [1, 1]
 
 
@@ -547,7 +553,11 @@ def test_every_encoder_can_take_queries_as_typed(name):
 LABELLED = {  # the rows of a set, the file that they stand in, and the labels of its task
     "defect": ("train.jsonl", lambda rows: rows, lambda tasks: tasks[0].labels[: len(tasks[0].labels) - 2]),
     "runtime-error": ("train.jsonl", lambda rows: rows, lambda tasks: tasks[0].labels[: len(tasks[0].labels) - 2]),
-    "codecomplex": ("test.jsonl", lambda rows: rows * 5, lambda tasks: tasks[0].labels[: len(tasks[0].labels) // 5]),
+    "codecomplex": (
+        "test.jsonl",
+        lambda rows: [{**row, "code": f"{row['code']} + {i}"} for i in range(5) for row in rows],
+        lambda tasks: tasks[0].labels[: len(tasks[0].labels) // 5],
+    ),
     "codenet": ("go_with_func.jsonl", lambda rows: rows, lambda tasks: tasks[0].query_labels),
     "poj104": ("test.jsonl", lambda rows: rows, lambda tasks: tasks[0].query_labels),
 }
@@ -564,11 +574,15 @@ def labelled(folder, name, labels):
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_one_label_in_several_forms_is_one_label(tmp_path, name):
-    assert labelled(tmp_path, name, [1, 1.0, True, "1", " 1\n", False, 0, "a ", "a"]) == ["1"] * 5 + ["0", "0", "a", "a"]
+    given = [1, 1.0, "1", " 1\n", 0, -0.0, 0.5, "a ", "a"]
+    assert labelled(tmp_path, name, given) == ["1"] * 4 + ["0", "0", "0.5", "a", "a"]
+    assert labelled(tmp_path, name, [True, "true ", False]) == ["true", "true", "false"]
+    with pytest.raises(CodesageError, match=r"labels are a number \(.*jsonl:1\) and true or false \(.*:2\): expected one kind"):
+        labelled(tmp_path, name, [1, True])
 
 
 @pytest.mark.parametrize("name", LABELLED)
-@pytest.mark.parametrize("label", [["a"], {"a": 1}, 0.5, "", "  ", 1e999])
+@pytest.mark.parametrize("label", [["a"], {"a": 1}, "", "  ", 1e999])
 def test_what_is_no_label_is_refused(tmp_path, name, label):
     with pytest.raises(CodesageError, match=r"jsonl:2: (the label is|Infinity is not a number)"):
         labelled(tmp_path, name, ["a", label])
@@ -596,6 +610,17 @@ def test_words_are_weighted_as_bm25_scores_them():
         np.testing.assert_allclose(ours, (features.K1 + 1) * stage.BM25(texts).scores([query])[0], rtol=1e-5)
 
 
+def test_a_repeated_program_is_never_in_the_training_part_of_its_fold():
+    rng = np.random.default_rng(1)
+    labels = rng.permutation(["1", "2"] * 40).tolist()
+    texts = [f"x{i} = y{i}" for i in range(80)]
+    vectors = {text: rng.normal(size=200) for text in texts}
+    once, twice = (ClassificationTask("x", texts * times, labels * times) for times in (1, 2))
+    for task in (once, twice):
+        figures = stage.classification({"m": Given(vectors)}, task)
+        assert max(figures[name]["macro F1"] for name in figures) < 70, figures
+
+
 def test_vectors_and_words_are_fused_side_by_side():
     """What neither the words nor the vectors can tell alone, both can together."""
     rng = np.random.default_rng(0)
@@ -617,8 +642,17 @@ def test_vectors_and_words_are_fused_side_by_side():
         (lambda: GroupTask("x", [], [], [], ["a"], ["1"], ["1"], ("c", "c")), "x has 0 queries, 1 candidates"),
         (lambda: ClassificationTask("x", ["a"], ["1"], ["train"]), "x has 1 rows, 1 rows for train, 0 rows for test"),
         (
-            lambda: ClassificationTask("x", ["a"] * 9, ["1"] * 5 + ["2"] * 4),
-            "x: label '2' has 4 rows: expected one for each of 5",
+            lambda: ClassificationTask("x", list("abcdefghi"), ["1"] * 5 + ["2"] * 4),
+            "x: 5 folds, but label '2' has 4 rows: expected a code of each label in each fold: leave the label out",
+        ),
+        (
+            lambda: ClassificationTask("x", [*"abcdefghi", " i\n", "h"], ["1"] * 5 + ["2"] * 6),
+            "x: 5 folds, but label '2' has 6 rows with 4 different codes, and equal codes stay in one fold: expected a code",
+        ),
+        (lambda: ClassificationTask("x", list("abcde"), ["1"] * 5), "x: all rows have the label '1': expected two"),
+        (
+            lambda: ClassificationTask("x", list("abc"), ["1", "1", "2"], ["train", "train", "test"]),
+            "x: all rows for training have the label '1': expected two",
         ),
         (lambda: ClassificationTask("x", [], []), "x has 0 rows: expected one or more"),
     ],
@@ -629,9 +663,10 @@ def test_a_task_of_nothing_is_refused(make, message):
 
 
 def test_a_vector_that_is_not_finite_ends_every_task():
-    vectors = {"a": [1.0, 0], "b": [np.nan, 1.0]}
+    texts = [f"{i}" for i in range(18)]
+    vectors = {"a": [1.0, 0], "b": [np.nan, 1.0]} | {text: [1.0, [0, np.nan][i % 2]] for i, text in enumerate(texts)}
     with pytest.raises(CodesageError, match="m gives 9 of 18 texts a vector that is not finite"):
-        stage.classification({"m": Given(vectors)}, ClassificationTask("x", ["a", "b"] * 9, ["1", "2"] * 9))
+        stage.classification({"m": Given(vectors)}, ClassificationTask("x", texts, ["1", "2"] * 9))
     with pytest.raises(CodesageError, match="m gives 1 of 2 texts a vector that is not finite"):
         stage.clone_detection({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
     with pytest.raises(CodesageError, match="^mine gives 1 of 2 texts a vector that is not finite"):
@@ -696,4 +731,4 @@ def test_a_label_only_in_the_test_part_counts_as_never_found():
         "labels of the validation part without training": 2,
         "labels of the test part without training": 1,
     }
-    assert replace(task, labels=["1"] * 5, parts=()).unlearnt() == {}
+    assert ClassificationTask("x", list("abcdefghij"), ["1", "2"] * 5).unlearnt() == {}

@@ -157,5 +157,8 @@ def _score(encoder: stage.CachedEncoder, task: Task) -> float:
         return stage.clone_detection({"model": encoder}, task)["model"]["F1"] / 100
     assert isinstance(task, ClassificationTask)
     vectors_ND = encoder.encode(list(task.texts), kind="code")
-    told = folds.tested(vectors_ND, task.labels, task.parts) if task.parts else folds.cross_validated(vectors_ND, task.labels)
+    if task.parts:
+        told = folds.tested(vectors_ND, task.labels, task.parts, task.codes)
+    else:
+        told = folds.cross_validated(vectors_ND, task.labels, task.codes)
     return told.figures()["macro F1"] / 100

@@ -29,6 +29,9 @@ _Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of --fine-tune.
 _Rate = Annotated[float | None, typer.Option(min=0.0, help="Learning rate of --fine-tune. Default: 1e-5.")]
 
 
+_CURE = "take fewer --folds (0: do not measure), or leave the label out"
+
+
 @app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="CSV or JSON lines with a column of code and one of labels.")],
@@ -55,13 +58,15 @@ def train(
     read = rows.read(data, code=code_column, label=label_column)
     settings = {"folds": folds, "seed": seed}
     try:
-        measured.check(read.labels, folds)
+        measured.check(read.labels, folds, rows.codes(read.texts), cure=_CURE)
     except CodesageError as error:
         raise CodesageError(f"{data}: {error}") from None
     if fine_tune:
         labels = _fine_tuned(read, model, out, device, settings, {"epochs": epochs, "learning_rate": learning_rate})
     else:
         labels = _on_frozen_vectors(read, model, out, device, settings)
+    for what, count in read.repeated().items():
+        typer.echo(f"{what}: {count:,}" + ("" if "label" in what or not folds else " (equal codes are in one fold)"))
     typer.echo(f"{out}: {len(labels)} labels from {len(read.texts):,} rows")
 
 
@@ -70,15 +75,16 @@ def _on_frozen_vectors(
 ) -> tuple[str, ...]:
     """Measure and save a head on the vectors of the model; its labels."""
     import codesage
+    from codesage.classify import data, head
     from codesage.classify import folds as measured
-    from codesage.classify import head
 
+    codes = data.codes(read.texts)
     encoder, (folds, seed) = codesage.load(model, device=device), settings.values()
     vectors_ND = encoder.encode(read.texts)
-    facts: dict = {"model": encoder.fingerprint, "rows": len(read.texts), "counts": read.counts()}
+    facts: dict = {"model": encoder.fingerprint, **_counts(read)}
     if folds:
-        facts |= _told(measured.cross_validated(vectors_ND, read.labels, folds=folds, seed=seed))
-    strength = measured.best_strength(vectors_ND, read.labels, seed=seed)
+        facts |= _told(measured.cross_validated(vectors_ND, read.labels, codes, folds=folds, seed=seed))
+    strength = measured.best_strength(vectors_ND, read.labels, codes, seed=seed)
     trained = head.fit(vectors_ND, read.labels, strength=strength)
     head.save(trained, out, settings={"strength": strength, **settings}, facts=facts)
     return trained.labels
@@ -88,19 +94,26 @@ def _fine_tuned(
     read: "Labelled", model: Path | None, out: Path, device: str, settings: dict[str, int], given: dict
 ) -> tuple[str, ...]:
     """Measure and save a head with the model that was trained with it; its labels. `given`: changes to the protocol."""
-    from codesage.classify import training, tuned
+    from codesage.classify import data, training, tuned
 
     start = tuned.read(model, device)
     protocol = replace(training.FINE_TUNED, **{name: value for name, value in given.items() if value is not None})
     extent = training.Extent(**settings, say=lambda line: typer.echo(line, err=True))
     documents = start.token_ids(read.texts)
-    facts: dict = {"rows": len(read.texts), "counts": read.counts()}
+    facts: dict = _counts(read)
     if extent.folds:
-        facts |= _told(training.cross_validated(start.encoder, documents, read.labels, protocol, extent))
+        codes = data.codes(read.texts)
+        facts |= _told(training.cross_validated(start.encoder, documents, read.labels, codes, protocol, extent))
     encoder, head = training.fine_tuned(start.encoder, documents, read.labels, protocol, extent)
     used = {"epochs": protocol.epochs, "learning_rate": protocol.learning_rate, "batch": protocol.batch, **settings}
     tuned.save(head, replace(start, encoder=encoder), out, settings=used, facts=facts)
     return head.labels
+
+
+def _counts(read: "Labelled") -> dict:
+    """For the manifest: how many rows there are, and how many have each label or repeat others."""
+    repeated = read.repeated()
+    return {"rows": len(read.texts), "counts": read.counts()} | ({"repeated": repeated} if repeated else {})
 
 
 def _told(validated: "Validated") -> dict[str, dict]:
@@ -130,9 +143,13 @@ def apply(
     trained, facts = heads.load(head)
     names, texts = [], []
     for file in inputs:
-        read = rows.read(file, code=code_column, labelled=False).texts if _is_table(file) else [_text(file)]
-        names += [str(file) if not _is_table(file) else f"{file}:{number}" for number in range(1, len(read) + 1)]
-        texts += read
+        if _is_table(file):
+            read = rows.read(file, code=code_column, labelled=False)
+            names += [f"{file}:{line}" for line in read.lines]
+            texts += read.texts
+        else:
+            names.append(str(file))
+            texts.append(_text(file))
     for name, row_C in zip(names, _probabilities(head, trained, facts, texts, model, device), strict=True):
         best = int(row_C.argmax())
         if as_json:

@@ -1,8 +1,9 @@
 """Cross-validation of a head: how well it predicts the labels of rows that it has not seen.
 
 In: vectors and labels. Out: a prediction for every row by a head that was trained on the other folds, and the metrics of these
-predictions. Folds are stratified: each has its share of every label. The strength of the penalty is chosen inside each training
-part, never on the rows that are predicted. Shapes: N rows, D width.
+predictions. Folds are stratified: each has its share of every label. Rows with equal code are in one fold, so that no head has
+seen the code that it predicts; `code_N` numbers the codes of the rows (`data.codes`). The strength of the penalty is chosen
+inside each training part, never on the rows that are predicted. Shapes: N rows, D width, G groups of rows with equal code.
 """
 
 from collections import Counter
@@ -60,46 +61,76 @@ class Validated:
         }
 
 
-def check(labels: Sequence[str], folds: int) -> None:
-    """CodesageError when there are not two labels, or a label has fewer rows than there are folds (0: not measured)."""
+def check(
+    labels: Sequence[str], folds: int, code_N: Sequence[int], *, rows: str = "rows", cure: str = "leave the label out"
+) -> None:
+    """CodesageError when there are not two labels, or a label has fewer different codes than folds (0: not measured).
+
+    `rows`: what they are called. `cure`: what helps against a label that is too rare.
+    """
     counts = Counter(labels)
     if len(counts) < 2:
-        raise CodesageError(f"all rows have the label {labels[0]!r}: expected two labels or more")
-    rarest = min(counts, key=counts.__getitem__)
-    if folds and (folds < 2 or counts[rarest] < folds):
+        raise CodesageError(f"all {rows} have the label {labels[0]!r}: expected two labels or more")
+    if not folds:
+        return
+    if folds < 2:
+        raise CodesageError(f"{folds} folds: expected 2 or more, or 0 (do not measure)")
+    different = _different(labels, code_N)
+    rarest = min(counts, key=different.__getitem__)
+    if different[rarest] < folds:
+        found = f"{counts[rarest]} rows"
+        if different[rarest] < counts[rarest]:
+            found += f" with {different[rarest]} different codes, and equal codes stay in one fold"
         raise CodesageError(
-            f"{folds} folds, but label {rarest!r} has {counts[rarest]} rows: expected 2 folds or more, and a row of each label "
-            "in each: take fewer --folds (0: do not measure), or leave the label out"
+            f"{folds} folds, but label {rarest!r} has {found}: expected a code of each label in each fold: {cure}"
         )
 
 
-def stratified(labels: Sequence[str], folds: int, *, seed: int) -> np.ndarray:
-    """Which fold each row is in, int64 (N,). CodesageError when a label has fewer rows than there are folds."""
-    names, counts = np.unique(np.asarray(labels), return_counts=True)
-    if folds < 2 or counts.min() < folds:
-        rarest = str(names[counts.argmin()])
-        raise CodesageError(
-            f"{folds} folds, but label {rarest!r} has {counts.min()} rows: expected 2 folds or more, with each label in each"
-        )
+def _different(labels: Sequence[str], code_N: Sequence[int]) -> Counter[str]:
+    """How many different codes each label has."""
+    return Counter(label for label, _ in set(zip(labels, map(int, code_N), strict=True)))
+
+
+def stratified(labels: Sequence[str], folds: int, code_N: Sequence[int], *, seed: int) -> np.ndarray:
+    """Which fold each row is in, int64 (N,). Rows with equal code are in one fold. CodesageError as in `check`.
+
+    A code that has several labels counts as one of the rarest of them, and is drawn before the others of that label.
+    """
+    check(labels, folds, code_N)
+    different = _different(labels, code_N)
+    rows_of: dict[int, list[int]] = {}
+    for row, code in enumerate(code_N):
+        rows_of.setdefault(int(code), []).append(row)
+    groups = list(rows_of.values())
+    counts = [Counter(labels[row] for row in rows) for rows in groups]
+    rarest_G = np.array([min(own, key=lambda label: (different[label], label)) for own in counts])
     rng, fold_N = np.random.default_rng(seed), np.empty(len(labels), np.int64)
-    for name in names:
-        rows = rng.permutation(np.flatnonzero(np.asarray(labels) == name))
-        fold_N[rows] = np.arange(len(rows)) % folds
+    drawn = {label: rng.permutation(np.flatnonzero(rarest_G == label)).tolist() for label in sorted(different)}
+    held = {label: [0] * folds for label in different}  # rows in each fold
+    for label in sorted(different, key=lambda label: (different[label], label)):
+        for group in sorted(drawn[label], key=lambda group: (-len(counts[group]), -len(groups[group]))):
+            fold = held[label].index(min(held[label]))
+            fold_N[groups[group]] = fold
+            for own, rows in counts[group].items():
+                held[own][fold] += rows
     return fold_N
 
 
-def cross_validated(vectors_ND: np.ndarray, labels: Sequence[str], *, folds: int = FOLDS, seed: int = 0) -> Validated:
+def cross_validated(
+    vectors_ND: np.ndarray, labels: Sequence[str], code_N: Sequence[int], *, folds: int = FOLDS, seed: int = 0
+) -> Validated:
     """Predict every row by a head trained on the other folds."""
-    fold_N, labels_N, runs = stratified(labels, folds, seed=seed), np.asarray(labels), []
+    fold_N, labels_N, runs = stratified(labels, folds, code_N, seed=seed), np.asarray(labels), []
+    numbers_N = np.asarray(code_N)
     for fold in range(folds):
         seen, unseen = fold_N != fold, fold_N == fold
-        strength = best_strength(vectors_ND[seen], labels_N[seen].tolist(), seed=seed)
+        strength = best_strength(vectors_ND[seen], labels_N[seen].tolist(), numbers_N[seen].tolist(), seed=seed)
         head = fit(vectors_ND[seen], labels_N[seen].tolist(), strength=strength)
         runs.append((np.flatnonzero(unseen), head.predict(vectors_ND[unseen])))
     return Validated(labels, runs)
 
 
-def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) -> Validated:
+def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str], code_N: Sequence[int]) -> Validated:
     """Predict the test part by a head trained on the training part; the penalty is chosen on the validation part, if any.
 
     `parts`: "train", "valid" or "test" for each row. A label that occurs in the test part only has an F1 of 0.
@@ -107,7 +138,10 @@ def tested(vectors_ND: np.ndarray, labels: Sequence[str], parts: Sequence[str]) 
     labels_N, part_N = np.asarray(labels), np.asarray(parts)
     seen, unseen, valid = part_N == "train", part_N == "test", part_N == "valid"
     train_ND, train = vectors_ND[seen], labels_N[seen].tolist()
-    strength = _best_on(vectors_ND, labels_N, seen, valid) if valid.any() else best_strength(train_ND, train)
+    if valid.any():
+        strength = _best_on(vectors_ND, labels_N, seen, valid)
+    else:
+        strength = best_strength(train_ND, train, np.asarray(code_N)[seen].tolist())
     predicted = fit(train_ND, train, strength=strength).predict(vectors_ND[unseen])
     return Validated(labels, [(np.flatnonzero(unseen), predicted)])
 
@@ -122,17 +156,16 @@ def macro_f1(predicted: Sequence, labels: Sequence) -> float:
     return float(np.mean(scores)) if scores else 0.0
 
 
-def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], *, seed: int = 0) -> float:
+def best_strength(vectors_ND: np.ndarray, labels: Sequence[str], code_N: Sequence[int], *, seed: int = 0) -> float:
     """The strength of the penalty with the best macro F1 on a fifth of these rows, trained on the others.
 
     Of equal ones, the stronger.
     """
-    labels_N = np.asarray(labels)
-    counts = np.unique(labels_N, return_counts=True)[1]
-    if counts.min() < 2:
+    rarest = min(_different(labels, code_N).values())
+    if rarest < 2:
         return STRENGTHS[-1]
-    unseen = stratified(labels, int(min(5, counts.min())), seed=seed + 1) == 0
-    return _best_on(vectors_ND, labels_N, ~unseen, unseen)
+    unseen = stratified(labels, min(5, rarest), code_N, seed=seed + 1) == 0
+    return _best_on(vectors_ND, np.asarray(labels), ~unseen, unseen)
 
 
 def _best_on(vectors_ND: np.ndarray, labels_N: np.ndarray, seen: np.ndarray, unseen: np.ndarray) -> float:

@@ -45,31 +45,42 @@ FINE_TUNED = Protocol(learns_encoder=True, learning_rate=1e-5, epochs=5)
 
 
 def trained(
-    encoder: Encoder, documents: Sequence[Sequence[int]], labels: Sequence[str], parts: Sequence[str], protocol: Protocol
+    encoder: Encoder,
+    documents: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    parts: Sequence[str],
+    code_N: Sequence[int],
+    protocol: Protocol,
 ) -> Validated:
     """Predictions of the test part, for each seed. `documents`: token ids that the encoder takes, end token included.
 
     `parts`: "train", "valid" or "test" for each document. Empty: five folds; one is the test part, the next one the validation
-    part, and the others are the training part; one run for each fold and seed.
+    part, and the others are the training part; one run for each fold and seed. `code_N`: as in `folds`.
     """
     documents = _cut(encoder, documents, protocol)
     if not protocol.learns_encoder:
-        return trained_on(_all_vectors(encoder, documents), labels, parts, protocol)  # once for all seeds and folds
-    return _runs(lambda: _Learning(encoder, documents), labels, parts, protocol)
+        return trained_on(_all_vectors(encoder, documents), labels, parts, code_N, protocol)  # once for all
+    return _runs(lambda: _Learning(encoder, documents), labels, parts, code_N, protocol)
 
 
-def trained_on(vectors_ND: Tensor, labels: Sequence[str], parts: Sequence[str], protocol: Protocol) -> Validated:
+def trained_on(
+    vectors_ND: Tensor, labels: Sequence[str], parts: Sequence[str], code_N: Sequence[int], protocol: Protocol
+) -> Validated:
     """Like `trained`, for a linear layer on the vectors of all documents, of any encoder."""
     given = _Given(vectors_ND)
-    return _runs(lambda: given, labels, parts, protocol)
+    return _runs(lambda: given, labels, parts, code_N, protocol)
 
 
 def _runs(
-    source: "Callable[[], _Given | _Learning]", labels: Sequence[str], parts: Sequence[str], protocol: Protocol
+    source: "Callable[[], _Given | _Learning]",
+    labels: Sequence[str],
+    parts: Sequence[str],
+    code_N: Sequence[int],
+    protocol: Protocol,
 ) -> Validated:
     labels_N, runs = np.asarray(labels), []
     for seed in range(protocol.seeds):
-        for part_N in _splits(labels, parts, seed):
+        for part_N in _splits(labels, parts, code_N, seed):
             train, valid, test = (np.flatnonzero(part_N == part) for part in ("train", "valid", "test"))
             run = _Run(source(), protocol, seed)
             run.learn(labels_N, train, valid)
@@ -78,11 +89,19 @@ def _runs(
 
 
 def cross_validated(
-    encoder: Encoder, documents: Sequence[Sequence[int]], labels: Sequence[str], protocol: Protocol, extent: "Extent"
+    encoder: Encoder,
+    documents: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    code_N: Sequence[int],
+    protocol: Protocol,
+    extent: "Extent",
 ) -> Validated:
-    """Predict every document by a classifier that is trained on the other folds as `fine_tuned` trains on all documents."""
+    """Predict every document by a classifier that is trained on the other folds as `fine_tuned` trains on all documents.
+
+    `code_N`: as in `folds`.
+    """
     documents, labels_N, runs = _cut(encoder, documents, protocol), np.asarray(labels), []
-    fold_N = stratified(labels, extent.folds, seed=extent.seed)
+    fold_N = stratified(labels, extent.folds, code_N, seed=extent.seed)
     for fold in range(extent.folds):
         unseen = np.flatnonzero(fold_N == fold)
         say = partial(_prefixed, extent.say, f"fold {fold + 1} of {extent.folds}")
@@ -128,10 +147,10 @@ def _cut(encoder: Encoder, documents: Sequence[Sequence[int]], protocol: Protoco
     return [one if len(one) <= longest else [*one[: longest - 1], one[-1]] for one in documents]
 
 
-def _splits(labels: Sequence[str], parts: Sequence[str], seed: int) -> list[np.ndarray]:
+def _splits(labels: Sequence[str], parts: Sequence[str], code_N: Sequence[int], seed: int) -> list[np.ndarray]:
     if parts:
         return [np.asarray(parts)]
-    fold_N = stratified(labels, FOLDS, seed=seed)
+    fold_N = stratified(labels, FOLDS, code_N, seed=seed)
     return [np.where(fold_N == fold, "test", np.where(fold_N == (fold + 1) % FOLDS, "valid", "train")) for fold in range(FOLDS)]
 
 

@@ -42,7 +42,7 @@ def measured(
         if name in paths and models.has_weights(paths[name]):
             encoder = models.with_weights(paths[name], device)
             ids = cast("Embedder", system).token_ids(task.texts)
-            told[name] = training.trained(encoder, ids, task.labels, task.parts, protocol)
+            told[name] = training.trained(encoder, ids, task.labels, task.parts, task.codes, protocol)
         elif not tuned:
             told[name] = _on_vectors(checked(system.encode(task.texts, kind="code"), name), task, protocol)
         else:
@@ -60,4 +60,5 @@ def _in_epochs(protocol: training.Protocol, task: ClassificationTask) -> trainin
 
 def _on_vectors(vectors_ND: np.ndarray, task: ClassificationTask, protocol: training.Protocol) -> Validated:
     scaled_ND = unit_length(vectors_ND) * np.sqrt(vectors_ND.shape[1])
-    return training.trained_on(torch.from_numpy(scaled_ND.astype(np.float32)), task.labels, task.parts, protocol)
+    vectors = torch.from_numpy(scaled_ND.astype(np.float32))
+    return training.trained_on(vectors, task.labels, task.parts, task.codes, protocol)

@@ -4,15 +4,14 @@ In: a corpus or a benchmark folder. Out: tasks. Benchmarks are read in place, ne
 """
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from codesage.classify.folds import FOLDS
+from codesage.classify.data import REPEATED, codes, labels_of, repeats
 from codesage.corpus.read import read_pairs
 from codesage.errors import CodesageError
-from codesage.evaluate.rows import REPEATED, answered, in_all, label_of, place, read_rows, repeats, unique
+from codesage.evaluate.rows import answered, in_all, naming, place, read_rows, unique
 from codesage.evaluate.tasks import SEED, ClassificationTask, RetrievalTask
 from codesage.words import split_words
 
@@ -110,11 +109,10 @@ def codecomplex(folder: Path | str) -> ClassificationTask:
     if not file.is_file() and (Path(folder) / "data.jsonl").is_file():
         file, code, label = Path(folder) / "data.jsonl", "src", "complexity"
     rows = list(read_rows(file, code, label))
-    texts, labels = [row[code] for row in rows], [label_of(row[label], place(file, number)) for number, row in enumerate(rows)]
-    rarest, count = min(Counter(labels).items(), key=lambda item: item[1])
-    if count < FOLDS:
-        raise CodesageError(f"{file}: label {rarest!r} has {count} rows: expected at least {FOLDS} of each, one for each fold")
-    return ClassificationTask("CodeComplex", texts, labels, counted=repeats(texts, labels, REPEATED))
+    texts = [row[code] for row in rows]
+    labels = labels_of([(place(file, number), row[label]) for number, row in enumerate(rows)])
+    with naming(file):
+        return ClassificationTask("CodeComplex", texts, labels, counted=repeats(codes(texts), labels, REPEATED))
 
 
 def _masked(code: str, name: str) -> str:

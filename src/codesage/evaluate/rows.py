@@ -2,14 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from codesage.classify.data import fault
 from codesage.errors import CodesageError
 
 TEXTS = {"code", "func", "src", "query", "doc", "java", "csharp", "entry_point"}  # fields that hold text
-REPEATED = "rows with the code of an earlier row"
 
 
 def read_rows(file: Path, *needed: str) -> Iterator[dict]:
@@ -32,13 +33,18 @@ def read_rows(file: Path, *needed: str) -> Iterator[dict]:
 
 
 def parsed(text: str) -> Any:
-    """The value of JSON. ValueError when it is not JSON, repeats a key, holds NaN, or is nested too deeply to be read."""
+    """The value of JSON. ValueError when it is not JSON, repeats a key, holds NaN, or is nested too deeply to be read.
+
+    The message names the column, and the line if there are several.
+    """
     if not text.strip():
         raise ValueError("empty")
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(fault(error, lines="\n" in text)) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -60,19 +66,6 @@ def require(row: dict, fields: Iterable[str]) -> None:
             raise ValueError(f"{field} is {json.dumps(row[field])[:40]}, not {'text' if field in TEXTS else 'a value'}")
 
 
-def label_of(value: object, where: str) -> str:
-    """A label as text: 1, 1.0, true and "1" are one label, and space around it does not count.
-
-    CodesageError when it is neither text nor a whole number, or is empty. `where`: file and line.
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    label = str(int(value)) if isinstance(value, int) else value.strip() if isinstance(value, str) else ""
-    if not label:
-        raise CodesageError(f"{where}: the label is {json.dumps(value)[:40]}: expected text or a whole number")
-    return label
-
-
 def in_all(field: str, *sides: tuple[Path, list[dict]], unit: str = "line") -> bool:
     """Whether the rows have `field`: all of them, or none. CodesageError names the first row that lacks what others have.
 
@@ -87,25 +80,25 @@ def in_all(field: str, *sides: tuple[Path, list[dict]], unit: str = "line") -> b
     return True
 
 
-def repeats(items: Sequence[Hashable], labels: Sequence[object], what: str) -> dict[str, int]:
-    """How many items are equal to an earlier one, and how many of these have another label than the first; {} if none.
-
-    `what`: what the repeated items are called.
-    """
-    first: dict[Hashable, object] = {}
-    others = [first.setdefault(item, label) != label for item, label in zip(items, labels, strict=True)]
-    counts = {what: len(items) - len(first), f"{what}, with another label": sum(others)}
-    return {of_what: count for of_what, count in counts.items() if count}
-
-
 def read_lines(file: Path, expected: str) -> list[str]:
     """The lines of a text file. CodesageError when it cannot be read, with what was `expected`."""
     try:
-        return file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except OSError as error:
         raise CodesageError(f"{file} cannot be read ({error.strerror}): expected {expected}") from None
     except UnicodeDecodeError as error:
         raise CodesageError(f"{file} is not UTF-8 (byte {error.start:,}): expected {expected}") from None
+
+
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Put the file or folder in front of each CodesageError of the block that does not name it."""
+    try:
+        yield
+    except CodesageError as error:
+        if str(place) in str(error):
+            raise
+        raise CodesageError(f"{place}: {error}") from None
 
 
 def unique(rows: list[dict], field: str, file: Path, *, unit: str = "line") -> dict[str, int]:

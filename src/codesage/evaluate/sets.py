@@ -11,6 +11,7 @@ from typing import Any
 
 from codesage.errors import CodesageError
 from codesage.evaluate import hubs, local, packages, repositories, standard
+from codesage.evaluate.rows import naming
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RepositoryTask, RetrievalTask, Task
 
 
@@ -75,7 +76,8 @@ def read(
             say(f"{name} takes minutes for each model: it is left out unless --task {name} names it")
         elif name in wanted or (here and not wanted):
             place = folder / name if folder is not None and here else _elsewhere(name, folder, say, download)
-            tasks_of_set = _answerable(one.load(place), place)
+            with naming(place):
+                tasks_of_set = _answerable(one.load(place))
             tasks[one.title] = [_with_folders(task, download=download, say=say) for task in tasks_of_set]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
@@ -94,11 +96,11 @@ def _held_out(corpus: Path | None, wanted: Sequence[str]) -> dict[str, Sequence[
     return tasks
 
 
-def _answerable(tasks: Sequence[Task], folder: Path) -> Sequence[Task]:
+def _answerable(tasks: Sequence[Task]) -> Sequence[Task]:
     """`tasks`. CodesageError when one has queries, but none that a candidate answers."""
     for task in tasks:
         if isinstance(task, GroupTask) and _unanswered(task) == len(task.queries):
-            raise CodesageError(f"{folder}: {task.name}: no query has an answer, since no problem has two programs there")
+            raise CodesageError(f"{task.name}: no query has an answer, since no problem has two programs there")
     return tasks
 
 

@@ -276,7 +276,10 @@ def called_clones(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[s
     for name, vectors_ND in features_of(models, task.texts).items():
         vectors_ND = unit_length(vectors_ND)
         valid, test = (_cosines(vectors_ND, pairs) for pairs in (task.valid, task.test))
-        threshold = best_threshold(valid, np.array([same for *_, same in task.valid]))
+        same_valid = np.array([same for *_, same in task.valid], bool)
+        if not same_valid.any():
+            raise CodesageError(f"{task.name}: no validation pair is a clone: expected both kinds")
+        threshold = best_threshold(valid, same_valid)
         same_P = np.array([same for *_, same in task.test], bool)
         figures = {**_f1(test >= threshold, same_P), "threshold": round(threshold, 4)}
         told[name] = figures, np.stack([same_P, test >= threshold], axis=1)
@@ -284,12 +287,10 @@ def called_clones(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[s
 
 
 def best_threshold(scores_P: np.ndarray, same_P: np.ndarray) -> float:
-    """The threshold with the best F1 of `scores >= threshold`; the highest of equals. CodesageError when no pair is a clone.
+    """The threshold with the best F1 of `scores >= threshold`; the highest of equals. One of the pairs is a clone.
 
     It is halfway between two neighbouring scores, so that the rounding of a test score does not decide.
     """
-    if not same_P.any():
-        raise CodesageError("no validation pair is a clone: expected both kinds")
     order = np.argsort(-scores_P, kind="stable")
     hits, called = same_P[order].cumsum(), np.arange(1, len(order) + 1)
     last = np.append(np.diff(scores_P[order]) != 0, True)  # equal scores are all called, or none
@@ -324,9 +325,10 @@ def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, 
     They are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
     standardises each column, so that words and vectors count alike.
     """
+    numbers = task.codes
     return {
-        name: folds.tested(features, task.labels, task.parts)
+        name: folds.tested(features, task.labels, task.parts, numbers)
         if task.parts
-        else folds.cross_validated(features, task.labels, seed=seed)
+        else folds.cross_validated(features, task.labels, numbers, seed=seed)
         for name, features in features_of(models, task.texts).items()
     }

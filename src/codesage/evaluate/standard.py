@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from codesage.classify.data import REPEATED, codes, labels_of, repeats
 from codesage.errors import CodesageError
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.rows import (
-    REPEATED,
     TEXTS,
     answered,
     in_all,
-    label_of,
     once,
     parsed,
     place,
     read_lines,
     read_rows,
-    repeats,
     require,
     unique,
 )
@@ -83,11 +81,9 @@ def codenet(folder: Path) -> list[GroupTask]:
 def poj104(folder: Path) -> list[GroupTask]:
     """POJ-104 (CodeXGLUE): `test.jsonl` with code, label and index; measured by MAP@R."""
     file = folder / "test.jsonl"
-    rows = [
-        (_one_line(row["code"]), label_of(row["label"], place(file, line)), str(row["index"]))
-        for line, row in enumerate(read_rows(file, "code", "label", "index"))
-    ]
-    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    rows = list(read_rows(file, "code", "label", "index"))
+    labels = labels_of([(place(file, line), row["label"]) for line, row in enumerate(rows)])
+    columns = [_one_line(row["code"]) for row in rows], labels, [str(row["index"]) for row in rows]
     once(columns[2], "index", file)
     return [GroupTask("POJ-104", *columns, *columns, languages=("c", "c"), at_r=True)]
 
@@ -112,7 +108,7 @@ def defect(folder: Path) -> ClassificationTask:
         return _counting(_split("Defect", [folder / f"{part}.jsonl" for part in _PARTS]))
     functions = _read_json(folder / "function.json", list)
     _require(functions, ("func", "target"), folder / "function.json")
-    labels = [label_of(one["target"], place(folder / "function.json", row, "item")) for row, one in enumerate(functions)]
+    labels = labels_of([(place(folder / "function.json", row, "item"), one["target"]) for row, one in enumerate(functions)])
     rows, parts, where = [], [], {}
     for part in _PARTS:
         for number, line in enumerate(read_lines(folder / f"{part}.txt", "one number a line"), start=1):
@@ -189,13 +185,13 @@ def _identity(queries: tuple[Path, list[dict]], codebase: tuple[Path, list[dict]
 
 def _solutions(file: Path, language: str) -> tuple[list[str], list[str], list[str]]:
     """Code, labels and identities. An index counts within its language: another language may have the same."""
-    codes, labels, indexes = [], [], []
+    texts, labels, indexes = [], [], []
     for line, row in enumerate(read_rows(file, "label", "index"), start=1):
-        codes.append(_one_line(without_comments(_field(row, ("func", "code"), file, line), language)))
-        labels.append(label_of(row["label"], place(file, line - 1)))
+        texts.append(_one_line(without_comments(_field(row, ("func", "code"), file, line), language)))
+        labels.append((f"{file}:{line}", row["label"]))
         indexes.append(str(row["index"]))
     once(indexes, "index", file)
-    return codes, labels, [f"{language} {index}" for index in indexes]
+    return texts, labels_of(labels), [f"{language} {index}" for index in indexes]
 
 
 def _pairs(file: Path, row_of: dict[str, int]) -> list[tuple[int, int, bool]]:
@@ -222,16 +218,17 @@ def _split(name: str, files: list[Path]) -> ClassificationTask:
             unique(rows, "idx", file)
         for line, row in enumerate(rows, start=1):
             texts.append(_field(row, _CODE, file, line))
-            labels.append(label_of(_field(row, _LABEL, file, line), f"{file}:{line}"))
+            labels.append((f"{file}:{line}", _field(row, _LABEL, file, line)))
             parts.append(part)
-    return ClassificationTask(name, texts, labels, parts)
+    return ClassificationTask(name, texts, labels_of(labels), parts)
 
 
 def _counting(task: ClassificationTask) -> ClassificationTask:
     """`task` with the numbers of its repeated rows."""
-    counted = task.counted | repeats(task.texts, task.labels, REPEATED)
-    learned = {text for text, part in zip(task.texts, task.parts, strict=True) if part == "train"}
-    known = sum(part == "test" and text in learned for text, part in zip(task.texts, task.parts, strict=True))
+    numbers = codes(task.texts)
+    counted = task.counted | repeats(numbers, task.labels, REPEATED)
+    learned = {code for code, part in zip(numbers, task.parts, strict=True) if part == "train"}
+    known = sum(part == "test" and code in learned for code, part in zip(numbers, task.parts, strict=True))
     return replace(task, counted=counted | ({"test rows with the code of a training row": known} if known else {}))
 
 

@@ -6,12 +6,12 @@ searching.py measure. A task without items raises a CodesageError when it is cre
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from codesage.classify.folds import FOLDS
+from codesage.classify.data import codes
+from codesage.classify.folds import FOLDS, check
 from codesage.errors import CodesageError
 
 SEED = 0  # of every draw: folds, samples of queries and rows, resamples, random weights
@@ -110,9 +110,19 @@ class ClassificationTask:
     def __post_init__(self) -> None:
         parts = {f"rows for {part}": [one for one in self.parts if one == part] for part in ("train", "test") if self.parts}
         _require(self.name, rows=self.texts, **parts)
-        label, rows = min(Counter(self.labels).items(), key=lambda counted: counted[1])
-        if not self.parts and rows < FOLDS:
-            raise CodesageError(f"{self.name}: label {label!r} has {rows} rows: expected one for each of {FOLDS} folds")
+        try:
+            if self.parts:
+                learnt = [label for label, part in zip(self.labels, self.parts, strict=True) if part == "train"]
+                check(learnt, 0, (), rows="rows for training")
+            else:
+                check(self.labels, FOLDS, self.codes)
+        except CodesageError as error:
+            raise CodesageError(f"{self.name}: {error}") from None
+
+    @property
+    def codes(self) -> list[int]:
+        """The number of the code of each text, as in `classify.data.codes`."""
+        return codes(self.texts)
 
     def digest(self) -> str:
         """Of the texts, their labels and their parts."""
