@@ -15,10 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from codesage import CodesageError
 from codesage.artifacts import sha256_of
 from codesage.evaluate import download, hubs, sets
+from codesage.evaluate.commands import evaluate
 from codesage.evaluate.download import Remote
 
 CONTENT = bytes(range(256)) * 40
@@ -32,6 +35,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked, self.cut, self.ranges = {}, [], None, True
+        self.commits, self.moved = {}, {}  # by path: the commit that the hub names, and where the bytes are
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -39,6 +43,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         hub, wanted = self.server, self.headers.get("Range")
         hub.asked.append((self.path, wanted))
+        if self.path in hub.moved:
+            self.send_response(302)
+            self.send_header("Location", hub.url + hub.moved[self.path])
+            self.send_commit()
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         body = hub.files.get(self.path)
         if body is None:
             return self.send_error(404)
@@ -46,13 +56,19 @@ class Handler(BaseHTTPRequestHandler):
         if start and start >= len(body):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.send_commit()
             self.send_header("Content-Length", "0")
             return self.end_headers()
         self.send_response(206 if start else 200)
+        self.send_commit()
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         self.wfile.write(body[start:][: hub.cut])
         self.close_connection = True
+
+    def send_commit(self):
+        if self.path in self.server.commits:
+            self.send_header("X-Repo-Commit", self.server.commits[self.path])
 
     def log_message(self, *_):
         pass
@@ -126,6 +142,35 @@ def test_without_an_answer_there_is_one_line(hub, tmp_path, url, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["here", "moved"])
+def test_the_commit_that_the_hub_names_is_kept_with_the_bytes(hub, tmp_path, moved):
+    """Also where the hub names it while it redirects to a store, which does not."""
+    hub.files["/a"] = hub.files["/store/a"] = CONTENT
+    hub.commits["/a"] = "1" * 40
+    hub.moved |= {"/a": "/store/a"} if moved else {}
+    remote = Remote(f"{hub.url}/a")
+    assert download.fetch(remote, tmp_path / "a") == download.fetch(remote, tmp_path / "a") == "1" * 40
+    assert download.fetch(Remote(f"{hub.url}/store/a"), tmp_path / "b") == ""
+    hub.commits["/a"] = "main"  # no commit
+    assert download.fetch(remote, tmp_path / "c") == ""
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["here", "moved"])
+@pytest.mark.parametrize("cut", [1000, len(CONTENT)], ids=["part", "whole"])
+def test_bytes_of_two_commits_are_never_joined(hub, tmp_path, monkeypatch, moved, cut):
+    hub.files["/a"] = hub.files["/store/a"] = CONTENT
+    hub.moved |= {"/a": "/store/a"} if moved else {}
+    hub.commits["/a"], hub.cut, remote = "1" * 40, cut, Remote(f"{hub.url}/a")
+    with monkeypatch.context() as patch:
+        patch.setattr(download.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(CodesageError):
+            download.fetch(remote, tmp_path / "a")
+    assert (tmp_path / "a.part").stat().st_size == cut
+    hub.files["/a"] = hub.files["/store/a"] = new = CONTENT[::-1]
+    hub.commits["/a"], hub.cut = "2" * 40, None
+    assert download.fetch(remote, tmp_path / "a") == "2" * 40 and (tmp_path / "a").read_bytes() == new
+
+
 def parquet(rows):
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), out)
@@ -160,8 +205,12 @@ def test_tables_of_the_hub_become_the_files_of_the_authors(hub, cache, monkeypat
     for part, count in (("train", 4), ("validation", 2), ("test", 2)):
         rows = [{"id": i, "func": f"f{i}", "target": i % 2 == 0, "project": "", "commit_id": ""} for i in range(count)]
         hub.files[f"{defect}/{part}{end}"] = parquet(rows)
-    lines = []
-    tasks = sets.read(None, None, ["advtest", "poj104", "defect"], say=lines.append, download=True)
+    hub.commits[poj104] = "c" * 40
+    lines, revisions, again = [], {}, {}
+    wanted = ["advtest", "poj104", "defect"]
+    tasks = sets.read(None, None, wanted, say=lines.append, download=True, revisions=revisions)
+    sets.read(None, None, wanted, say=lines.append, revisions=again)
+    assert revisions == again == {"POJ-104": {"test.parquet": "c" * 40}}
     (searched,), (grouped,), (told,) = tasks.values()
     assert searched.candidates == ["def Func0", "def Func1", "def Func2"] and searched.queries[1] == "text 1"
     assert grouped.at_r and grouped.query_labels == ["81", "81", "82", "82"]
@@ -170,6 +219,10 @@ def test_tables_of_the_hub_become_the_files_of_the_authors(hub, cache, monkeypat
     assert not list(cache.glob("*.downloads")), "what was fetched is removed"
     hub.files.clear()  # from now on the cache is enough, without --download
     assert len(sets.read(None, None, ["poj104"], say=pytest.fail)["POJ-104"][0].queries) == 4
+    app = typer.Typer()
+    app.command()(evaluate)
+    done = CliRunner().invoke(app, ["static", "--task", "poj104", "--out", str(cache / "r.json")])
+    assert json.loads((cache / "r.json").read_text())["revisions"] == revisions, done.output
     hub.files[poj104] = parquet([{"id": 1, "code": "", "label": "1"}])
     (cache / "poj104" / "test.jsonl").write_text("{}\n")  # damaged: fetched again
     with pytest.raises(CodesageError, match="test.jsonl has 1 rows, its authors say 4: the data on the hub has changed"):

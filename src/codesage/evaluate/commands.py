@@ -113,7 +113,8 @@ def evaluate(
 
     _check_outputs(out, plots)
     paths = _named(models)
-    tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say)
+    revisions: dict[str, dict[str, str]] = {}
+    tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say, revisions=revisions)
     tasks = sets.as_published(tasks) if as_published else tasks
     before, parts_before = ({}, {}) if against is None else reports.read_ranks(against)
     loaded = {
@@ -152,6 +153,7 @@ def evaluate(
         "as_published": as_published,
         "seeds": _seeds(classifier),
         "tasks": sets.sizes(tasks),
+        "revisions": revisions,
         **report.record(),
         "encoding": {name: one.facts() for name, one in systems.items()},
     }

@@ -2,7 +2,8 @@
 
 In: the name of a data set. Out: a folder in the user's cache, an artifact of kind "benchmark". It is complete or does not
 exist. Files are pinned by a commit and git's object id, by a SHA-256, by a commit of the hub and a number of rows, or by a
-version in the address. POJ-104 has a number of rows only. Data sets keep the licences of their authors.
+version in the address. POJ-104 has a number of rows only, and is what is newest on the hub. The commit that the hub names with
+each file is kept as a fact, "revisions", and stands in reports. Data sets keep the licences of their authors.
 """
 
 import gzip
@@ -73,6 +74,15 @@ def cached(name: str) -> Path | None:
         return None
 
 
+def revisions(folder: Path) -> dict[str, str]:
+    """By file that a data set was built from, the commit that the hub named for it; {} where none is known."""
+    try:
+        found = open_artifact(folder, "benchmark", verify=False).facts.get("revisions", {})
+    except CodesageError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def fetched(name: str, *, say: Callable[[str], None]) -> Path:
     """The folder of a data set, fetched if it is not in the cache. `say` is called with a line about each file.
 
@@ -86,10 +96,11 @@ def fetched(name: str, *, say: Callable[[str], None]) -> Path:
     published, folder = PUBLISHED[name], cache_folder() / name
     downloads = folder.with_name(f"{name}.downloads")
     files = {file: downloads / file for file in published.files}
-    for file, remote in published.files.items():
-        fetch(_at_mirror(remote), files[file], say=say)
+    commits = {file: fetch(_at_mirror(remote), files[file], say=say) for file, remote in published.files.items()}
+    facts = {"revisions": {file: commit for file, commit in commits.items() if commit}}
+    settings = {file: remote.url for file, remote in published.files.items()}
     try:
-        with publish(folder, "benchmark", settings={file: remote.url for file, remote in published.files.items()}) as out:
+        with publish(folder, "benchmark", settings=settings, facts=facts) as out:
             published.build(files, out)
     except CodesageError as error:
         raise CodesageError(f"{error}; remove {downloads} to fetch again") from None

@@ -53,13 +53,20 @@ def _cosqa(folder: Path) -> RetrievalTask:
 
 
 def read(
-    corpus: Path | None, folder: Path | None, wanted: Sequence[str], *, say: Callable[[str], None], download: bool = False
+    corpus: Path | None,
+    folder: Path | None,
+    wanted: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    download: bool = False,
+    revisions: dict[str, dict[str, str]] | None = None,
 ) -> dict[str, Sequence[Task]]:
     """The wanted tasks by title; default: all in `folder` but slow ones. `say` gets a line about what is missing or fetched.
 
     `download`: fetch wanted data sets that are neither in `folder` nor in the cache, and repositories that no clone there
-    has. CodesageError when a name is unknown, a data set that was asked for is missing, damaged or cannot be fetched, none of
-    the repositories is there, or there is no task.
+    has. `revisions` gets, by title, the commits of the files that a hub gave, as in `hubs.revisions`. CodesageError when a
+    name is unknown, a data set that was asked for is missing, damaged or cannot be fetched, none of the repositories is
+    there, or there is no task.
     """
     if unknown := [name for name in wanted if name not in (*SETS, PACKAGES)]:
         raise CodesageError(f"unknown task {unknown[0]!r}: expected {', '.join(SETS)} or {PACKAGES}")
@@ -78,6 +85,8 @@ def read(
             place = folder / name if folder is not None and here else _elsewhere(name, folder, say, download)
             with naming(place):
                 tasks_of_set = _answerable(one.load(place))
+            if revisions is not None and (known := hubs.revisions(place)):
+                revisions[one.title] = known
             tasks[one.title] = [_with_folders(task, download=download, say=say) for task in tasks_of_set]
     if not tasks:
         raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
