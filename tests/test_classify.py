@@ -1,6 +1,7 @@
 """Labels from frozen and fine-tuned vectors: the head, folds, unreadable files, and the commands."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -133,7 +134,7 @@ def test_rows_that_repeat_others_are_never_predicted_by_a_head_that_has_seen_the
     told = ["rows with the code of an earlier row: 32", "rows with the code of an earlier row, with another label: 2"]
     assert done.output.splitlines()[:2] == told
     refused = str(run(app, ["train", str(table), "--out", str(tmp_path / "head")]).exception)
-    assert "5 folds, but label 'c' has 2 rows with 1 different codes, and equal codes stay in one fold: " in refused
+    assert "5 folds, but label 'c' has 2 rows with one code, and equal codes stay in one fold: " in refused
 
 
 def test_fine_tuning_keeps_equal_codes_in_one_fold():
@@ -165,6 +166,11 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         ("[" * 100_000, "a.jsonl:1: objects or lists are nested too deeply"),
         ('{"code": "x", "label": ' + "[" * 100_000, "a.jsonl:1: objects or lists are nested too deeply"),
         ('{"code": "", "label": 1}', "no code"),
+        ('[\n{"code": "x", "label": 1}\n]\n', "a.jsonl:1: Expecting value at column 2: expected a JSON object in each line"),
+        ('{"code": "x",\n "label": 1}\n', "a.jsonl:1: Expecting property name .* at column 14: expected"),
+        ('{"code": "x", "label": %s}' % ("9" * 5000), "a.jsonl:1: a number has too many digits: expected"),
+        (r'{"code": "x", "label": "a\ud800"}', "a.jsonl:1: the label is .*: half a character of UTF-16 is no text"),
+        ('{"code": " \\n", "label": 1}', "a.jsonl:1: no code: fill it in, or name the columns with --code-column and --label"),
         ('{"code": "x", "label": 1, "code": "y"}', "a.jsonl:1: 2 columns are called 'code', expected one"),
     ):
         lines.write_text(content)
@@ -175,6 +181,29 @@ def test_tables_are_read_and_errors_name_the_line(tmp_path):
         data.read(lines)
     with pytest.raises(CodesageError, match="cannot be read"):
         data.read(tmp_path / "none.csv")
+    with pytest.raises(CodesageError, match="the code and the labels are both in column 'code': give two columns"):
+        data.read(lines, label="code")
+
+
+def test_a_column_that_a_table_lacks_is_told_with_those_it_has(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("\n\ncode;label\nx;a\n")
+    with pytest.raises(CodesageError, match="a.csv:3: no column code and no label among code;label: name the columns with"):
+        data.read(table)
+    with pytest.raises(CodesageError, match="a.csv:3: no column code among code;label: name the columns with --code-column$"):
+        data.read(table, labelled=False)
+    table.write_text(",".join(f"column{n}" for n in range(99)) + "\n")
+    with pytest.raises(CodesageError) as raised:
+        data.read(table)
+    assert len(str(raised.value)) < 250 + len(str(table))
+
+
+def test_rows_are_named_by_the_line_where_they_begin(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text('code,label\n\n"a\n\nb",x\r\n"c\nd",y\n"e\n",""\n')
+    assert data.read(table, labelled=False).lines == [3, 6, 8]
+    with pytest.raises(CodesageError, match="a.csv:8: no label"):
+        data.read(table)
 
 
 def test_equal_labels_are_one_label_however_they_are_written():
@@ -278,6 +307,39 @@ def test_a_head_is_applied_in_the_precision_of_its_training(tmp_path, monkeypatc
     assert "give --model and --device as in training" in str(CliRunner().invoke(app, words).exception)
 
 
+def test_labels_are_printed_in_one_line_each(tmp_path):
+    labels = ["\x1b[31mred\nblue", "x" * 3000]
+    table, run = tmp_path / "rows.csv", CliRunner().invoke
+    rows = "".join(f'"def f{n}(): pass","{labels[n % 2]}"\n' for n in range(8))
+    table.write_text(f"code,label\n{rows}")
+    done = run(app, ["train", str(table), "--out", str(tmp_path / "head"), "--folds", "2"])
+    starts = [line.split("  ")[0] for line in done.output.splitlines()[:3]]
+    assert starts == ["label", r"\x1b[31mred\nblue", "x" * 37 + "..."], done.output
+    lines = run(app, ["apply", str(tmp_path / "head"), str(table)]).output.splitlines()
+    assert len(lines) == 8 and lines[0].startswith(f"{table}:2: " + r"\x1b[31mred\nblue ("), lines[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"facts": "x"}, "manifest.json is not readable"),
+        ({"facts": {}}, "holds no readable head"),
+        ({"facts": {"labels": 7}}, "holds no readable head"),
+        ({"facts": {"labels": ["ant"]}}, "holds weights that do not fit its 1 labels: train it again"),
+        ({"facts": {"labels": ["ant", 1, "cow"]}}, "holds weights that do not fit its 3 labels"),
+        ("[" * 100_000, "manifest.json is not readable .*: make the head again"),
+    ],
+)
+def test_a_damaged_manifest_of_a_head_is_one_line(tmp_path, change, message):
+    vectors, labels = clouds()
+    head.save(head.fit(vectors, labels), tmp_path / "head", settings={}, facts={})
+    manifest = tmp_path / "head" / "manifest.json"
+    given = change if isinstance(change, str) else json.dumps(json.loads(manifest.read_text()) | change)
+    manifest.write_text(given)
+    with pytest.raises(CodesageError, match=message):
+        head.load(tmp_path / "head")
+
+
 def test_train_then_apply_from_the_command_line(tmp_path):
     loops = [f"for i in range({n}):\n    total_{n} += values[i] * {n}" for n in range(12)]
     files = [f"with open('file_{n}.txt') as file:\n    text = file.read()" for n in range(12)]
@@ -377,7 +439,11 @@ def test_every_document_is_predicted_by_a_model_that_has_not_seen_it():
 
 @pytest.mark.parametrize(
     ("labels", "change", "message"),
-    [("aaaa", {}, "all rows for training have the label 'a'"), ("abab", {"learning_rate": 1e30}, "the loss of epoch 2 is not")],
+    [
+        ("aaaa", {}, "all rows for training have the label 'a'"),
+        ("abab", {"learning_rate": 1e30}, "the loss of epoch 2 is not"),
+        ("abab", {"learning_rate": 1e30, "epochs": 1}, "the trained weights give no finite vectors: lower the learning rate"),
+    ],
 )
 def test_impossible_fine_tuning_is_one_line(labels, change, message):
     with pytest.raises(CodesageError, match=message):
@@ -420,6 +486,8 @@ def test_fine_tune_then_apply_from_the_command_line(tmp_path, small_model):
     [
         ("aaaab", [], r"rows.csv: 5 folds, but label 'b' has 1 rows: .* take fewer --folds \(0: do not measure\)"),
         ("aabb", ["--folds", "3", "--fine-tune"], "rows.csv: 3 folds, but label 'a' has 2 rows"),
+        ("abab", ["--folds", "1"], "rows.csv: 1 folds: expected 2 or more, or 0"),
+        ("abab", ["--fine-tune", "--learning-rate", "nan"], "--learning-rate is nan: expected a finite number"),
         ("aaaa", ["--folds", "0"], "rows.csv: all rows have the label 'a': expected two labels or more"),
         ("abab", ["--out", "{}/taken"], r"taken exists and holds no manifest.json: choose another --out"),
         ("abab", ["--out", "{}/file/head"], r"cannot write .*/file/head: .*/file is a file: choose another --out"),
@@ -441,10 +509,27 @@ def test_what_cannot_be_trained_or_written_is_refused_before_the_model_is_read(t
 def test_an_input_that_is_not_there_is_named(tmp_path):
     vectors, labels = clouds()
     head.save(head.fit(vectors, labels), tmp_path / "head", settings={}, facts={"model": "int8:1"})
+    for name, content in (
+        ("empty.py", b""),
+        ("latin.py", "x = 'é'\n".encode("latin-1")),
+        ("long.py", b"x=1;" * 1300),
+        ("big.py", b"x = 1\n" * 200_000),
+        (".env", b"KEY=1\n"),
+    ):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "link.py").symlink_to("latin.py")
+    os.mkfifo(tmp_path / "pipe.py")
     for name, message in (
-        ("none.py", "none.py does not exist"),
-        ("head", "head is not a file"),
+        ("none.py", "none.py: no such file: give a file that exists"),
+        ("head", "head is a folder: give a file"),
         ("none.csv", "none.csv cannot be read"),
+        ("link.py", "link.py is a link: give the file that it leads to"),
+        ("empty.py", "empty.py cannot be read (empty): expected code, but the file is empty"),
+        ("latin.py", "latin.py cannot be read (encoding): expected code in UTF-8"),
+        ("long.py", "long.py cannot be read (minified): expected lines of at most 5,000 characters: break its lines"),
+        ("big.py", "big.py cannot be read (huge): expected at most 1 MB: split the file"),
+        (".env", ".env cannot be read (secret): expected code, but this is a name of files with passwords or keys: rename"),
+        ("pipe.py", "pipe.py cannot be read (special): expected a file, not a pipe, socket or device"),
     ):
         done = CliRunner().invoke(app, ["apply", str(tmp_path / "head"), str(tmp_path / name)])
         assert isinstance(done.exception, CodesageError) and message in str(done.exception)

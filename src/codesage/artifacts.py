@@ -101,9 +101,10 @@ def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifa
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         actual, files = manifest["kind"], manifest["files"]
         entries = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in sorted(files.items())]
+        settings, facts = ({**manifest.get(name, {})} for name in ("settings", "facts"))
     except FileNotFoundError:
         raise CodesageError(f"{path} holds no {MANIFEST}: expected a {kind} written by codesage") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CodesageError(f"{path / MANIFEST} is not readable ({error}): make the {kind} again") from None
     if actual != kind:
         raise CodesageError(f"{path} is a {actual}, expected a {kind}: give the folder of a {kind}")
@@ -112,7 +113,7 @@ def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifa
             raise CodesageError(f"{path / MANIFEST} names {name!r}, outside its folder: make the {kind} again")
         _check_file(path / name, size, digest if verify else None, kind)
     fingerprint = hashlib.sha256("".join(digest for _, _, digest in entries).encode()).hexdigest()
-    return Artifact(path, kind, manifest.get("settings", {}), manifest.get("facts", {}), fingerprint)
+    return Artifact(path, kind, settings, facts, fingerprint)
 
 
 def _check_file(file: Path, size: int, digest: str | None, kind: str) -> None:

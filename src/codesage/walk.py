@@ -241,6 +241,29 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
     return text_of(data, name=name, max_bytes=max_bytes, max_line=max_line)  # it may have grown since
 
 
+def why_unread(file: Path, reason: str, *, max_bytes: int = MAX_BYTES) -> str:
+    """Why a file that was given could not be read as code, and what to do. `reason`: of its Skipped."""
+    if os.path.islink(file):
+        return f"{file} is a link: give the file that it leads to"
+    if os.path.isdir(file):
+        return f"{file} is a folder: give a file"
+    try:
+        os.stat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{file}: no such file: give a file that exists"
+    except OSError:
+        pass
+    expected = {
+        "huge": f"at most {max_bytes / 1e6:.0f} MB: split the file",
+        "minified": f"lines of at most {MAX_LINE:,} characters: break its lines",
+        "empty": "code, but the file is empty",
+        "secret": "code, but this is a name of files with passwords or keys: rename the file",
+        "special": "a file, not a pipe, socket or device",
+        "unreadable": "a file that you may read",
+    }
+    return f"{file} cannot be read ({reason}): expected {expected.get(reason, 'code in UTF-8')}"
+
+
 def text_of(data: bytes, *, name: str, max_bytes: int = MAX_BYTES, max_line: int = MAX_LINE) -> Text | Skipped:
     """The text of a file `name` with content `data`, such as a member of an archive, by the rules of read_text.
 

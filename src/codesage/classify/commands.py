@@ -26,6 +26,7 @@ _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
 _FineTune = Annotated[bool, typer.Option("--fine-tune", help="Train the model too, not only the head, and keep both.")]
 _Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of --fine-tune. Default: 5.")]
+_SHOWN = 40  # characters of a label in a table
 _Rate = Annotated[float | None, typer.Option(min=0.0, help="Learning rate of --fine-tune. Default: 1e-5.")]
 
 
@@ -41,12 +42,14 @@ def train(
     code_column: _CodeColumn = "code",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     folds: Annotated[int, typer.Option(min=0, help="Folds of the cross-validation; 0: do not measure.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the folds, and of the training of --fine-tune.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the folds, and of the training of --fine-tune.")] = 0,
     fine_tune: _FineTune = False,
     epochs: _Epochs = None,
     learning_rate: _Rate = None,
 ) -> None:
     """Train a linear head on the vectors of a model, or the model with it, and report its cross-validation."""
+    import math
+
     from codesage.artifacts import check_target
     from codesage.classify import data as rows
     from codesage.classify import folds as measured
@@ -55,6 +58,8 @@ def train(
     check_target(out)
     if not fine_tune and (epochs is not None or learning_rate is not None):
         raise CodesageError("--epochs and --learning-rate are for --fine-tune: without it, the head is trained to its minimum")
+    if learning_rate is not None and not math.isfinite(learning_rate):
+        raise CodesageError(f"--learning-rate is {learning_rate}: expected a finite number, such as 1e-5")
     read = rows.read(data, code=code_column, label=label_column)
     settings = {"folds": folds, "seed": seed}
     try:
@@ -139,6 +144,7 @@ def apply(
     """Label code: a line for each source file, or for each row of a table."""
     from codesage.classify import data as rows
     from codesage.classify import head as heads
+    from codesage.errors import printable
 
     trained, facts = heads.load(head)
     names, texts = [], []
@@ -156,7 +162,7 @@ def apply(
             shares = {label: round(float(share), 4) for label, share in zip(trained.labels, row_C, strict=True)}
             typer.echo(json.dumps({"input": name, "label": trained.labels[best], "probabilities": shares}, ensure_ascii=False))
         else:
-            typer.echo(f"{name}: {trained.labels[best]} ({row_C[best]:.0%})")
+            typer.echo(printable(f"{name}: {trained.labels[best]} ({row_C[best]:.0%})"))
 
 
 def _probabilities(
@@ -188,26 +194,25 @@ def _is_table(file: Path) -> bool:
 
 def _text(file: Path) -> str:
     from codesage.errors import CodesageError
-    from codesage.walk import Skipped, read_text
+    from codesage.walk import Skipped, read_text, why_unread
 
-    if not file.exists():
-        raise CodesageError(f"{file} does not exist: give a source file or a table")
-    if not file.is_file():
-        raise CodesageError(f"{file} is not a file: give a source file or a table")
     read = read_text(file, name=file.name)
     if isinstance(read, Skipped):
-        raise CodesageError(f"{file} cannot be read ({read.reason})")
+        raise CodesageError(why_unread(file, read.reason))
     return read.text
 
 
 def _report(labels: list[str], predicted: list[str]) -> str:
     """A line for each label: its number of rows, its recall and its precision."""
+    from codesage.errors import printable
+
     names = sorted(set(labels))
-    width = max(map(len, [*names, "label"]))
+    shown = {name: printable(name if len(name) <= _SHOWN else f"{name[: _SHOWN - 3]}...") for name in names}
+    width = max(map(len, [*shown.values(), "label"]))
     lines = [f"{'label':<{width}}  {'rows':>6}  {'recall':>6}  precision"]
     for name in names:
         rows = [guess for label, guess in zip(labels, predicted, strict=True) if label == name]
         called = [label for label, guess in zip(labels, predicted, strict=True) if guess == name]
         precision = f"{called.count(name) / len(called):.0%}" if called else "-"
-        lines.append(f"{name:<{width}}  {len(rows):>6,}  {rows.count(name) / len(rows):>6.0%}  {precision:>9}")
+        lines.append(f"{shown[name]:<{width}}  {len(rows):>6,}  {rows.count(name) / len(rows):>6.0%}  {precision:>9}")
     return "\n".join(lines)

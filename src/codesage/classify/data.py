@@ -7,6 +7,7 @@ that names file and line, since leaving it out would change what is measured. Ev
 import csv
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ def read(file: Path, *, code: str = "code", label: str = "label", labelled: bool
 
     CodesageError when the file cannot be read, holds no row, has a column twice, or a row lacks one or has code that is empty.
     """
+    if labelled and code == label:
+        raise CodesageError(f"the code and the labels are both in column {code!r}: give two columns")
     needed = (code, label) if labelled else (code,)
     texts, labels, lines = [], [], []
     for number, row in _rows(file, needed):
@@ -100,6 +103,8 @@ def labels_of(values: Sequence[tuple[str, object]]) -> list[str]:
 
 def _label(place: str, value: object) -> str:
     if isinstance(value, str) and value.strip():
+        if re.search("[\ud800-\udfff]", value):
+            raise CodesageError(f"{place}: the label is {json.dumps(value)[:40]}: half a character of UTF-16 is no text")
         return value.strip()
     if isinstance(value, bool):
         return str(value).lower()
@@ -165,7 +170,7 @@ def _object(place: str, line: str, needed: Sequence[str]) -> dict:
         return dict(pairs)
 
     try:
-        row = json.loads(line, object_pairs_hook=checked)
+        row = json.loads(line.rstrip("\r\n"), object_pairs_hook=checked)
     except RecursionError:
         raise CodesageError(
             f"{place}: objects or lists are nested too deeply: expected code and a label in each line"

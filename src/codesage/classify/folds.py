@@ -70,7 +70,7 @@ def check(
     """
     counts = Counter(labels)
     if len(counts) < 2:
-        raise CodesageError(f"all {rows} have the label {labels[0]!r}: expected two labels or more")
+        raise CodesageError(f"all {rows} have the label {labels[0][:40]!r}: expected two labels or more")
     if not folds:
         return
     if folds < 2:
@@ -80,9 +80,10 @@ def check(
     if different[rarest] < folds:
         found = f"{counts[rarest]} rows"
         if different[rarest] < counts[rarest]:
-            found += f" with {different[rarest]} different codes, and equal codes stay in one fold"
+            codes = f"{different[rarest]} different codes" if different[rarest] > 1 else "one code"
+            found += f" with {codes}, and equal codes stay in one fold"
         raise CodesageError(
-            f"{folds} folds, but label {rarest!r} has {found}: expected a code of each label in each fold: {cure}"
+            f"{folds} folds, but label {rarest[:40]!r} has {found}: expected a code of each label in each fold: {cure}"
         )
 
 

@@ -9,6 +9,7 @@ Shapes: N rows, D width, C labels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -103,6 +104,11 @@ def load(path: Path | str) -> tuple[Head, dict]:
     try:
         with np.load(artifact.path / FILE, allow_pickle=False) as arrays:
             parts = [arrays[name] for name in ("weight", "bias", "mean", "scale")]
-        return Head(tuple(artifact.facts["labels"]), *parts), artifact.facts
-    except (OSError, ValueError, KeyError) as error:
+        head = Head(tuple(artifact.facts["labels"]), *parts)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise CodesageError(f"{path} holds no readable head ({error}): train it again") from None
+    labels, width = len(head.labels), head.mean_D.size
+    shapes = [part.shape for part in parts]
+    if shapes != [(labels, width), (labels,), (width,), (width,)] or not all(isinstance(one, str) for one in head.labels):
+        raise CodesageError(f"{path} holds weights that do not fit its {labels} labels: train it again")
+    return head, artifact.facts

@@ -121,6 +121,8 @@ def fine_tuned(
     learning = _Learning(encoder, _cut(encoder, documents, protocol))
     run = _Run(learning, protocol, extent.seed, partial(_prefixed, extent.say, "all rows"))
     run.learn(np.asarray(labels), np.arange(len(labels)))
+    if not all(bool(own.isfinite().all()) for own in run.model.parameters()) or not run.is_finite(np.arange(1)):
+        raise CodesageError("the trained weights give no finite vectors: lower the learning rate")
     return learning.encoder, run.head()
 
 
@@ -267,6 +269,11 @@ class _Run:
         blocks = [rows[start : start + self.protocol.batch] for start in range(0, len(rows), self.protocol.batch)]
         pieces = [piece for block in blocks for piece in self.source.pieces(block)]
         return [self.names[best] for piece in pieces for best in self.model(piece).argmax(1).tolist()]
+
+    @torch.no_grad()
+    def is_finite(self, rows: np.ndarray) -> bool:
+        """Whether the scores of these rows are numbers."""
+        return bool(self.model(rows).isfinite().all())
 
     def head(self) -> Head:
         """The linear layer, as a head on vectors that are not standardised."""

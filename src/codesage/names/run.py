@@ -21,7 +21,7 @@ from codesage.names.evaluated import in_strings
 from codesage.names.propose import Proposal, Settings, load, propose
 from codesage.names.units import FileUnits, is_placeholder, units
 from codesage.syntax.tree import MAX_BYTES, ParseRefused, SourceTree
-from codesage.walk import Skipped, read_text
+from codesage.walk import Skipped, read_text, why_unread
 
 _STAYS = "also keys, keyword arguments or members that the file does not define"
 _IN_STRINGS = "code in strings may use them (eval and the like)"
@@ -144,7 +144,7 @@ def parsed(file: Path, language: str = "") -> SourceTree:
     """The parse of a file. CodesageError when it cannot be read, or its language is unknown."""
     read = read_text(file, name=file.name, max_bytes=MAX_BYTES, max_line=MAX_BYTES)  # minified code is one line
     if isinstance(read, Skipped):
-        raise CodesageError(_unread(file, read.reason))
+        raise CodesageError(why_unread(file, read.reason, max_bytes=MAX_BYTES))
     named = language_named(language) if language else syntax.language_in(file.name, read.text)
     if named not in LANGUAGES:
         what = f"language {language!r}" if language else "its suffix"
@@ -153,22 +153,6 @@ def parsed(file: Path, language: str = "") -> SourceTree:
         return syntax.parse(read.text, named, tsx=file.suffix.lower() in (".tsx", ".jsx"), max_line=MAX_BYTES)
     except ParseRefused as error:
         raise CodesageError(f"{file}: {error}") from None
-
-
-def _unread(file: Path, reason: str) -> str:
-    """Why a file could not be read, and what to do."""
-    if os.path.islink(file):
-        return f"{file} is a link: give the file that it leads to"
-    if os.path.isdir(file):
-        return f"{file} is a folder: give a file"
-    try:
-        os.stat(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return f"{file}: no such file: give a file that exists"
-    except OSError:
-        pass
-    expected = {"huge": f"at most {MAX_BYTES / 1e6:.0f} MB: split the file", "unreadable": "a file that you may read"}
-    return f"{file} cannot be read ({reason}): expected {expected.get(reason, 'code in UTF-8')}"
 
 
 def _requested_units(
