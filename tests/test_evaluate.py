@@ -209,11 +209,24 @@ def test_digests_differ_where_what_is_measured_does():
         ((), "no task to evaluate"),
         (("--task", "codesearch"), "unknown task 'codesearch': expected cosqa, advtest, codesearchnet, mbxp"),
         (("--against", "none.json"), "not readable"),
+        (("--dense-weight", "nan"), "--dense-weight is nan: expected a finite number"),
+        (("--dense-weight", "inf"), "--dense-weight is inf: expected a finite number"),
+        (("=default",), "'=default' lacks a name or a model: expected a model, or NAME=MODEL"),
+        (("a=",), "'a=' lacks a name or a model"),
     ],
 )
 def test_impossible_evaluations_are_one_line(data, words, message):
     given = ("--benchmarks", data) if words else ()
     assert message in str(run("default", *given, *words).exception)
+
+
+def test_a_folder_without_a_known_data_set_is_told_so(tmp_path):
+    (tmp_path / "codecomplex").write_text("a file")
+    message = str(run("default", "--benchmarks", tmp_path).exception)
+    assert f"no task to evaluate: {tmp_path} holds no folder of a data set (cosqa, advtest, " in message
+    done = run("default", "--benchmarks", tmp_path / "codecomplex")
+    assert f"{tmp_path}/codecomplex is a file: its tasks are left out" in done.stderr
+    assert run("default", "--benchmarks", tmp_path, "--dense-weight", "-1").exit_code == 2
 
 
 def test_queries_without_an_answer_are_counted(data):

@@ -309,7 +309,16 @@ def test_vectors_of_other_encoders_are_scaled():
         ("defect", "train.txt", "0\n12\n", r"train.txt:2: '12' is not a row"),
         ("defect", "function.json", "{}", "expected a list"),
         ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields label"),
-        ("cosqa", "code_idx_map.txt", "{", "is not JSON"),
+        ("cosqa", "code_idx_map.txt", "{", r"code_idx_map.txt is not JSON \(Expecting property name .* at column 2\)"),
+        ("cosqa", "code_idx_map.txt", '{"a": 1,\n"b" 2}', r"is not JSON \(Expecting ':' delimiter at line 2, column 5\): copy"),
+        ("cosqa", "cosqa-retrieval-test-500.json", "[]", "/cosqa: CoSQA has 0 queries"),
+        ("defect", "function.json", '[{"func": "x", "target": %s}]' % ("9" * 5000), r"\(a number has too many digits\)"),
+        (
+            "poj104",
+            "test.jsonl",
+            '{"label": 1,\n',
+            "test.jsonl:1: Expecting property name .* at column 13: expected a JSON obj",
+        ),
         ("poj104", "test.jsonl", '["x"]\n', "test.jsonl:1: not an object"),
         ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n', "poj104: POJ-104: no query has an answer"),
         ("poj104", "test.jsonl", '{"label": "1", "index": "1", "code": "x"}\n' * 2, "test.jsonl:2: index 1 is in line 1 too"),
@@ -369,6 +378,25 @@ def test_no_loader_takes_json_that_hides_something(tmp_path, place, content, mes
         sets.read(None, tmp_path, [name], say=pytest.fail)
     assert f"{file} is not JSON" in str(raised.value) if whole else f"{file}:1: " in str(raised.value)
     assert not str(raised.value).endswith("with ")
+
+
+def test_files_with_a_byte_order_mark_are_read(tmp_path):
+    write_sets(tmp_path)
+    before = {name: standard_set(tmp_path, name) for name in ("cosqa", "poj104", "bigclonebench", "defect", "runtime-error")}
+    for name in before:
+        for file in (tmp_path / name).iterdir():
+            file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert {name: standard_set(tmp_path, name) for name in before} == before
+
+
+def standard_set(folder, name):
+    return [task.digest() for group in sets.read(None, folder, [name], say=pytest.fail).values() for task in group]
+
+
+def test_a_set_without_a_clone_among_its_validation_pairs_is_named():
+    pairs = CloneTask("mine", ["a", "b"], [(0, 1, False)], [(0, 1, True)])
+    with pytest.raises(CodesageError, match="^mine: no validation pair is a clone: expected both kinds$"):
+        stage.clone_detection({"m": Given({"a": [1.0, 0], "b": [0, 1.0]})}, pairs)
 
 
 def test_an_identity_that_one_row_lacks_is_no_reason_to_take_another(tmp_path):

@@ -82,7 +82,7 @@ _AsPublished = Annotated[
 ]
 _DenseWeight = Annotated[
     float,
-    typer.Option(help="Weight of the vectors in the fusion; full text has 1. Default: that of search."),
+    typer.Option(min=0, help="Weight of the vectors in the fusion; full text has 1. Default: that of search."),
 ]
 _Width = Annotated[list[int] | None, typer.Option(min=1, help="Also measure vectors cut to this width; can be repeated.")]
 
@@ -112,6 +112,7 @@ def evaluate(
         typer.echo(line, err=True)
 
     _check_outputs(out, plots)
+    _check_weight(dense_weight)
     paths = _named(models)
     revisions: dict[str, dict[str, str]] = {}
     tasks = sets.read(corpus, benchmarks, task or [], download=download, say=say, revisions=revisions)
@@ -252,6 +253,15 @@ def _check_outputs(out: Path | None, plots: Path | None) -> None:
         reports.check_place(plots, "--plots", folder=True)
 
 
+def _check_weight(dense_weight: float) -> None:
+    import math
+
+    from codesage.errors import CodesageError
+
+    if not math.isfinite(dense_weight):
+        raise CodesageError(f"--dense-weight is {dense_weight}: expected a finite number")
+
+
 def _named(models: list[str]) -> dict[str, str]:
     """Paths by name. CodesageError when two models have one name, or one has the name of another system."""
     from codesage.errors import CodesageError
@@ -259,6 +269,8 @@ def _named(models: list[str]) -> dict[str, str]:
     paths: dict[str, str] = {}
     for model in models:
         name, path = model.partition("=")[::2] if "=" in model else (Path(model).name, model)
+        if not name or not path:
+            raise CodesageError(f"{model!r} lacks a name or a model: expected a model, or NAME=MODEL")
         if _TAKEN.fullmatch(name):
             raise CodesageError(f"{name!r} is the name of another system: give {path} another name, as in one={path}")
         if paths.setdefault(name, path) != path:

@@ -75,7 +75,7 @@ def read(
         raise CodesageError(f"--download fetches the data sets of --task: name one or more of {fetched}")
     tasks = _held_out(corpus, wanted)
     if folder is not None and not folder.is_dir():
-        say(f"{folder} does not exist: its tasks are left out")
+        say(f"{folder} {'is a file' if folder.exists() else 'does not exist'}: its tasks are left out")
         folder = None
     for name, one in SETS.items():
         here = folder is not None and (folder / name).is_dir()
@@ -89,7 +89,8 @@ def read(
                 revisions[one.title] = known
             tasks[one.title] = [_with_folders(task, download=download, say=say) for task in tasks_of_set]
     if not tasks:
-        raise CodesageError("no task to evaluate: give --corpus with held-out packages, or --benchmarks")
+        what = "" if folder is None else f": {folder} holds no folder of a data set ({', '.join(SETS)})"
+        raise CodesageError(f"no task to evaluate{what}: give --corpus with held-out packages, or --benchmarks")
     return tasks
 
 
