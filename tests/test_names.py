@@ -366,6 +366,20 @@ def test_the_command_prints_writes_and_compares(model, tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["new.py", "price.py"]
 
 
+def test_what_cannot_be_written_or_asked_for_is_refused_before_the_work(tmp_path, monkeypatch):
+    file = tmp_path / "a.py"
+    file.write_text("t = 1\n")
+    monkeypatch.setattr(run, "propose_file", pytest.fail)
+    for words_given, message in (
+        (("--out", tmp_path), "cannot be written (it is a folder): give --out a file"),
+        (("--out", file / "b.py"), f"cannot be written ({file} is no folder): choose another --out"),
+        (("--out", tmp_path / "none" / "b.py"), f"cannot be written ({tmp_path}/none is no folder): choose another --out"),
+        (("--least", "nan"), "--least is nan: expected a probability from 0 to 1"),
+    ):
+        done = command(file, *words_given)
+        assert isinstance(done.exception, CodesageError) and message in str(done.exception), done.exception
+
+
 def refusal(file, content, **options):
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(CodesageError) as error:

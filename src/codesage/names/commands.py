@@ -35,8 +35,15 @@ def names(
     beam: Annotated[int, typer.Option(min=1, help="Width of the beam search, for a model without a table of names.")] = 4,
 ) -> None:
     """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
+    import math
+
+    from codesage.errors import CodesageError
     from codesage.names import run
 
+    if not math.isfinite(least):
+        raise CodesageError(f"--least is {least}: expected a probability from 0 to 1")
+    if out is not None and str(out) != "-":
+        run.check_place(out)
     options = run.Options(tuple(only or ()), every, most, least, beam, language, model, device)
     with _progress() as progress:
         done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True), progress=progress)

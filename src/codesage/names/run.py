@@ -226,6 +226,16 @@ def encoded(text: str, *, like: Path) -> bytes:
     return text.replace("\n", end).encode()
 
 
+def check_place(file: Path) -> None:
+    """CodesageError when `file` could not be written, since a folder is there or its folder is closed; naming takes minutes."""
+    folder = file.absolute().parent
+    if file.is_dir():
+        raise CodesageError(f"{file} cannot be written (it is a folder): give --out a file")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = "must not be written" if folder.is_dir() else "is no folder"
+        raise CodesageError(f"{file} cannot be written ({folder} {reason}): choose another --out")
+
+
 def write(file: Path, text: str, *, like: Path) -> None:
     """Write `text` to `file` whole or not at all, with the line breaks of `like`.
 
