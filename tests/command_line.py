@@ -32,6 +32,7 @@ def run(*arguments, terminal: bool = False, encoding: str = "utf-8", text: bool 
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         patch.setenv("PYTHONSAFEPATH", "1")  # which `main` sets, and which no later test should see
+        patch.setenv("OPENBLAS_THREAD_TIMEOUT", "4")  # likewise
         if folder is not None:
             patch.chdir(folder)
         with pytest.raises(SystemExit) as ended:

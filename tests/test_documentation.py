@@ -201,5 +201,5 @@ def test_the_wheel_holds_the_package_and_its_model(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
-    assert {"codesage/cli.py", "codesage/models/default/model.int8.onnx"} <= names and "codesage = codesage.cli:main" in entry
+    assert {"codesage/cli.py", "codesage/models/default/model.int8.onnx"} <= names and "codesage = codesage.cli:run" in entry
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"codesage"}

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
@@ -112,6 +114,24 @@ def test_commands_of_the_core_run_without_pydantic():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "default" in done.stdout and done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(("query", "code"), [("read a file", 0), ("wqzjvk plimrath", 1), ("", 2)])
+def test_a_search_ends_at_once_with_its_exit_code(tmp_path, query, code):
+    """What is registered later still runs; threads of numpy sleep, and Python seldom looks for cycles."""
+    (tmp_path / "a.py").write_text("def read_file(path):\n    return open(path).read()\n" * 60)
+    program = (
+        "import atexit, gc, os, sys; atexit.register(print, 'taken apart'); import codesage.cli\n"
+        "def told(): print(os.environ['OPENBLAS_THREAD_TIMEOUT'], gc.get_threshold()[0])\n"
+        "sys.argv[1:] = ['search', *sys.argv[1:]]; real = codesage.cli.main\n"
+        "codesage.cli.main = lambda: (atexit.register(told), real()); codesage.cli.run()"
+    )
+    command = [sys.executable, "-c", program, query, tmp_path, "--index-dir", tmp_path / "index", "-l"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    )
+    found = f"{tmp_path / 'a.py'}\n" if code == 0 else ""
+    assert (done.returncode, done.stdout) == (code, found + "4 50000\n"), done.stderr
 
 
 def test_public_functions_are_documented():

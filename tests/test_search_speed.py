@@ -15,6 +15,7 @@ from codesage.encoder.centring import without_language
 from codesage.search import index as index_station
 from codesage.search import partial, postings, reader, reading
 from codesage.search import view as view_station
+from codesage.search.files import in_order, stamped
 from codesage.search.filters import filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
@@ -359,7 +360,7 @@ def test_a_first_search_starts_the_second_process_early(tmp_path, monkeypatch, m
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(reader, "processors", lambda: 2)
     monkeypatch.setattr(reading, "processors", lambda: 1)  # none is started later
-    monkeypatch.setattr(reading, "_FEWEST", 1)
+    monkeypatch.setattr(reading, "FEWEST", 1)
     if many:
         monkeypatch.setattr(reader, "_MANY", 7)
     code.mkdir()
@@ -367,4 +368,36 @@ def test_a_first_search_starts_the_second_process_early(tmp_path, monkeypatch, m
         (code / f"a{number}.py").write_text(f"def read_{number}(path):\n    return open(path).read()\n")
     for _ in range(2):
         assert "read_3" in run("search", "read 3", code, "-k", "9").stdout and len(processes) == many
-    assert reader.started() is None
+    assert reader.started([]) is None
+
+
+@pytest.fixture
+def many_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "processors", lambda: 2)
+    for number in range(120):
+        (tmp_path / f"a{number}.py").write_text(f"def read_{number}(path):\n    return open(path).read()\n")
+    reader.start_early(str(tmp_path))
+    yield in_order(stamped(tmp_path))
+    for helper in reader._STARTED:
+        helper.close()
+    reader._STARTED.clear()
+    reader._LISTED.clear()
+
+
+def test_the_second_process_reads_the_first_batches_before_the_update_asks(many_files, tmp_path):
+    assert reader.listed(tmp_path) == many_files and reader.listed(tmp_path) is None
+    lists = [many_files[start : start + 16] for start in range(0, 120, 16)]
+    helper = reader.started(lists)
+    assert helper is not None and reader.started(lists) is None
+    for own in lists[:2]:
+        assert [file.name for file in helper.answer().files] == [name for _, name, _ in own]
+    helper.close()
+
+
+def test_what_was_listed_early_is_not_used_late_or_for_another_folder(many_files, tmp_path, monkeypatch):
+    assert reader.listed(tmp_path / "other") is None
+    reader._LISTED.append((tmp_path, reader.time.monotonic() - 6, many_files))
+    assert reader.listed(tmp_path) is None
+    other = [many_files[start : start + 8] for start in range(0, 120, 8)]
+    assert reader.started(other) is None and not reader._STARTED  # it has read what nobody asks for
+    assert sum(len(batch.files) for batch in reading.batches(many_files, 8)) == 120

@@ -43,8 +43,8 @@ class Tokens(HashingEncoder):
     def __init__(self):
         self.encoded = 0
 
-    def whole_ids(self, texts):
-        return [[sum(word.encode()) % self.vocab_size for word in parts_of(text)] or [0] for text in texts]
+    def word_ids(self, words):
+        return [[sum(part.encode()) % self.vocab_size for part in parts_of(word)] or [0] for word in words]
 
     def encode_ids(self, documents):
         table = np.random.default_rng(0).standard_normal((self.vocab_size, self.width)).astype(np.float32)
@@ -141,6 +141,29 @@ def test_the_best_hits_are_encoded_in_time_and_not_again_by_the_update(code, tmp
     assert index.unencoded == 0 and encoder.encoded == 5
 
 
+@pytest.mark.parametrize(("pace", "sizes"), [(0.001, [8, 22]), (0.01, [8, 21, 1]), (0.05, [8, 8]), (0.2, [8])])
+def test_a_question_has_as_many_chunks_encoded_at_once_as_half_of_the_time_left_allows(
+    tmp_path, encoder, monkeypatch, pace, sizes
+):
+    """`pace`: seconds for a chunk, of 0.5 s in all."""
+    code, now, encoded = tmp_path / "many", [0.0], []
+    code.mkdir()
+    for number in range(30):
+        (code / f"a{number}.py").write_text(f"def read_file_{number}(path):\n    return open(path).read()\n")
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+
+    def encode(index, view, encoder, cache, places, *others):
+        encoded.append(len(places))
+        now[0] += pace * len(places)
+        return np.zeros(len(places), np.float32)
+
+    monkeypatch.setattr(partial, "_encoded", encode)
+    monkeypatch.setattr(partial.time, "monotonic", lambda: now[0])
+    search(index, encoder, "read the text of a file", seconds=0.5)
+    assert encoded == sizes
+
+
 def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, encoder, monkeypatch):
     monkeypatch.setattr(index_station, "_HURRIED", 1)
     index = opened(code, tmp_path, encoder)
@@ -233,7 +256,7 @@ def test_static_vectors_are_sums_of_weighted_words(encoder):
     statics = StaticVectors(encoder, np.random.default_rng(1).standard_normal((256, 9)).astype(np.float32))
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
     words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
-    plain = [sum((statics._table_VD[encoder.whole_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
+    plain = [sum((statics._table_VD[encoder.word_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
     vectors = statics.encode_words(words)
     assert np.array_equal(statics.encode(texts), vectors)
     assert vectors[:-2] == pytest.approx(np.stack([row / np.linalg.norm(row) for row in plain[:-2]]), abs=1e-5)

@@ -268,6 +268,39 @@ def test_tokenizers_that_split_differently_use_the_library(tokenizer):
     assert ids.tolist() == flat(other.encode_pieces(["a b2", "c"])) != flat(tokenizer.encode_pieces(["a b2", "c"]))
 
 
+@pytest.mark.parametrize("bundled", ["", "default", "general"])
+def test_words_encoded_together_have_the_ids_of_each_alone(tokenizer, bundled):
+    tokenizer, generator = load(folder_of(bundled)) if bundled else tokenizer, random.Random(0)
+    words = ["".join(generator.choices("abcdeimnorstu019", k=1 + i % 12)) for i in range(2_000)]
+    words += ["größe", "价格", "HTTPServer", "x" * 300, "a b", "", words[0]]
+    assert tokenizer.encode_words(words) == tokenizer.encode_pieces([f" {word}" for word in words])
+    assert tokenizer.encode_words([]) == []
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_words_are_encoded_a_hundred_at_a_time_if_spaces_part_them(tokenizer, joins):
+    from tokenizers import Tokenizer as Bpe
+    from tokenizers import pre_tokenizers
+
+    from codesage.tokenizer import Tokenizer
+
+    bpe = Bpe.from_str(tokenizer.state())
+    if not joins:  # a space is a token of its own, which ends the word before it
+        bpe.pre_tokenizer = pre_tokenizers.Split("e ", "isolated")
+    other, given = Tokenizer(bpe, "x"), []
+
+    class Counting(Tokenizer):
+        def encode_pieces(self, pieces):
+            given.append(len(pieces))
+            return super().encode_pieces(pieces)
+
+    words = [f"total{number}e" for number in range(250)]
+    other.__class__ = Counting
+    ids = other.encode_words(words)
+    assert given == ([0, 3] if joins else [0, 3, 100, 100, 50])
+    assert ids == other.encode_pieces([f" {word}" for word in words])
+
+
 def test_a_tokenizer_travels_to_another_process(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again.encode_pieces(["<mask> x"]) == tokenizer.encode_pieces(["<mask> x"])

@@ -1,6 +1,6 @@
 """`python -m codesage`."""
 
-from codesage.cli import main
+from codesage.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

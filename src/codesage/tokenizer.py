@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 END, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 FILE = "tokenizer.json"
 CASE_CHANGES = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})"  # parse|Json, JSON|Parser, but not UR|Ls
+_SPACE, _LATER = "\u0120", "##"  # before a word in byte-level BPE, and before what is not the first of a word in WordPiece
+_JOINED = 100  # words that are encoded in one text
 _WITH_SPACE = 64  # characters of a token of WordPiece, with the white space before it, which gives no token
 _DECIDES_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # the parts of tokenizer.json that determine ids
 
@@ -53,8 +56,11 @@ class Tokenizer:
             self.fingerprint = fingerprint
         self.end_id, self.mask_id, self.pad_id = (_special_id(tokenizer, token) for token in (END, MASK, PAD))
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
-        longest = max(len(token) for token in tokenizer.get_vocab(with_added_tokens=False))  # bytes
-        self.longest_token = _WITH_SPACE if type(tokenizer.model).__name__ == "WordPiece" else longest
+        vocabulary, word_pieces = tokenizer.get_vocab(with_added_tokens=False), type(tokenizer.model).__name__ == "WordPiece"
+        self.longest_token = _WITH_SPACE if word_pieces else max(map(len, vocabulary))  # bytes
+        mark = _LATER if word_pieces else _SPACE
+        first = (identity for token, identity in vocabulary.items() if token.startswith(mark) != word_pieces)
+        self._first_tokens = frozenset(first)  # of words behind a space
 
     def __reduce__(self) -> tuple[Callable[[str, str], "Tokenizer"], tuple[str, str]]:
         return _unpickled, (self.state(), self.fingerprint)  # the library does not pickle encode_special_tokens
@@ -90,6 +96,22 @@ class Tokenizer:
                 raise
             encodings = self._tokenizer.encode_batch_fast(list(map(sound, pieces)), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word with a space before it, as `encode_pieces` gives them. Words of ASCII are encoded in texts of many.
+
+        Such a text is parted where a token begins a word. If these are not as many as its words, each word is encoded alone.
+        """
+        plain, others = [], []
+        for word in words:
+            (plain if word.isascii() and word.isalnum() else others).append(f" {word}")
+        ids_by_word = dict(zip(others, self.encode_pieces(others), strict=True))
+        parts = [plain[start : start + _JOINED] for start in range(0, len(plain), _JOINED)]
+        for some, ids in zip(parts, self.encode_pieces(list(map("".join, parts))), strict=True):
+            starts = [place for place, token in enumerate(ids) if token in self._first_tokens]
+            own = [ids[start:end] for start, end in pairwise([*starts, len(ids)])]
+            ids_by_word.update(zip(some, own if len(own) == len(some) else self.encode_pieces(some), strict=True))
+        return [ids_by_word[f" {word}"] for word in words]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, special tokens included."""

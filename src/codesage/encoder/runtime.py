@@ -113,6 +113,10 @@ class Embedder:
         """The token ids of each text as it stands, however long, without an end token."""
         return self._tokenizer.encode_pieces(texts)
 
+    def word_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """The token ids of each word with a space before it, without an end token."""
+        return self._tokenizer.encode_words(words)
+
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text on its own, the end token not counted."""
         return list(map(len, self.whole_ids(texts)))

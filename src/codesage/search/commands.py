@@ -3,6 +3,7 @@
 Filters and output follow ripgrep where it has the same feature.
 """
 
+import gc
 import math
 import os
 import re
@@ -14,7 +15,7 @@ import typer
 
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
-from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, RARELY
 
 if TYPE_CHECKING:
     from codesage.search.index import Index
@@ -121,6 +122,7 @@ def search(
     store: _Store = None,
 ) -> None:
     """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
+    gc.set_threshold(RARELY)
     if not (store or no_update) and _is_new(paths or ["."], index_dir):
         from codesage.search.reader import start_early
 

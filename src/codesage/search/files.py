@@ -8,7 +8,7 @@ numbers stay the same. Notebooks are read without outputs.
 import codecs
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from codesage.languages import language_named, searched_language
 from codesage.records import Document
 from codesage.search import notebooks
 from codesage.search.database import DATABASE, FILES
-from codesage.search.kinds import content_of
-from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, is_utf16, read_text, text_of, walk, with_line_feeds
+from codesage.search.kinds import content_of, kind_of, order_of
+from codesage.walk import MAX_BYTES, MAX_LINE, Skipped, Text, is_utf16, name_of, read_text, text_of, walk, with_line_feeds
 
+File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 IGNORE_FILE = ".codesageignore"
 IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
 NESTED = ("submodule", "worktree", "nested repository")
@@ -59,6 +60,29 @@ def files_of(root: Path) -> Iterator[Path]:
     yield from (folder for folder in nested if not any(above in nested for above in folder.parents))
     yield from unreadable
     yield from links
+
+
+def stamped(root: Path) -> Iterator[File]:
+    """The files of an index of `root`, with their names and stamps."""
+    for path in files_of(root):
+        name = name_of(path, root)
+        yield path, name, _stamp(path, name)
+
+
+def _stamp(path: Path, name: str) -> str:
+    """A text that changes when the file changes, or when a grammar for it is installed; "" for one that cannot be reached."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    grammar = searched_language(name)
+    return f"{state}:{grammar}" if grammar else state
+
+
+def in_order(files: Iterable[File]) -> list[File]:
+    """Files in the order in which they are read, the most important first."""
+    return sorted(files, key=lambda one: (order_of(kind_of(one[1])), one[1]))
 
 
 def holds(root: Path, path: Path) -> bool:

@@ -19,22 +19,20 @@ from pathlib import Path
 from filelock import FileLock
 
 from codesage.errors import CodesageError
-from codesage.languages import searched_language
 from codesage.records import Chunk, Encoder
-from codesage.search import database, postings, texts
+from codesage.search import database, postings, reader, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
-from codesage.search.files import IN_PART, files_of, require_readable
+from codesage.search.files import IN_PART, File, in_order, require_readable, stamped
 from codesage.search.folders import default_folder, index_command, real_path
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
-from codesage.search.reading import Batch, File, batches
+from codesage.search.reading import Batch, batches
 from codesage.search.statics import statics_of
 from codesage.search.vectors import Vectors, directions, key_of
 from codesage.search.view import View, Views
-from codesage.walk import name_of
 
-_FILES_A_BATCH = 16
+_FILES_A_BATCH = reader.FILES_A_BATCH
 _CHUNKS_A_BATCH = 64  # encoded between two commits
 _HURRIED = 16  # the same where time is short
 _QUICK = 300  # chunks that a first update encodes while somebody waits; more would take too long
@@ -234,14 +232,11 @@ class Index:
         known = dict(self.connection.execute("SELECT path, stamp FROM files"))
         unreadable = {path for (path,) in self.connection.execute("SELECT path FROM files WHERE reason = 'unreadable'")}
         present, changed = set(), []
-        for path in files_of(self.root):
-            name = name_of(path, self.root)
-            stamp = _file_state(path, name)
+        for path, name, stamp in reader.listed(self.root) or stamped(self.root):
             present.add(name)
             if known.get(name) != stamp or (name in unreadable and os.access(path, os.R_OK)):
                 changed.append((path, name, stamp))
-        changed.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
-        return known.keys() - present, changed
+        return known.keys() - present, in_order(changed)
 
     def _read_changes(self, gone: set[str], changed: list[File], encoder: Encoder, progress: _Progress) -> None:
         if gone or changed or self.pending:
@@ -420,14 +415,3 @@ class Index:
         if not new:
             return {}
         return dict(zip(new, (row.tobytes() for row in cache.encode_directions(list(new.values()))), strict=True))
-
-
-def _file_state(path: Path, name: str) -> str:
-    """A text that changes when the file changes, or when a grammar for it is installed; "" for one that cannot be reached."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return ""
-    state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
-    grammar = searched_language(name)
-    return f"{state}:{grammar}" if grammar else state

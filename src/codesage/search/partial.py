@@ -19,7 +19,8 @@ from codesage.search.vectors import Vectors
 from codesage.search.view import View
 
 _MOST = 48  # chunks that one question has encoded
-_AT_ONCE = 8  # between two looks at the clock
+_AT_ONCE = 8  # at least, between two looks at the clock
+_SHARE = 0.5  # of the time left that the next ones may take, by the pace so far: several processors share many better
 _FEWEST = 8  # known pairs of similarities that an estimate is made from
 _SLOPE = 0.5  # with fewer
 
@@ -46,12 +47,15 @@ def similarities(
         static_N = view.statics_ND @ static_D
     wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
     started, cache = time.monotonic(), Vectors(encoder)
-    for start in range(0, len(wanted), _AT_ONCE):
-        if start and time.monotonic() - started >= seconds:
-            break
-        some = wanted[start : start + _AT_ONCE]
+    done, size = 0, _AT_ONCE
+    while done < len(wanted):
+        some = wanted[done : done + size]
         scores_N[some] = _encoded(index, view, encoder, cache, some, means, vector_D)
         known_N[some] = True
+        done, spent = done + len(some), time.monotonic() - started
+        if spent >= seconds:
+            break
+        size = max(_AT_ONCE, int(done * (seconds - spent) / max(spent, 1e-6) * _SHARE))
     cache.close()
     return _estimated(scores_N, static_N, known_N), known_N
 

@@ -1,6 +1,7 @@
 """A second process that reads files for an index (search.reading); requests and answers are pickles over its pipes.
 
-It takes a while to start. `start_early` starts it before a first search loads its own modules and the model.
+It takes a while to start. `start_early` starts it before a first search loads its own modules and the model, and gives it the
+first batches, so that it need not wait for these.
 """
 
 import atexit
@@ -10,8 +11,19 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
-from typing import IO, Any, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from codesage.errors import CodesageError
+
+if TYPE_CHECKING:
+    from codesage.search.files import File
+
+FILES_A_BATCH = 16
+FEWEST = 6  # batches, for a second process to pay
+AHEAD = 2  # batches that the second process has been asked for
 
 
 class Reader:
@@ -22,6 +34,7 @@ class Reader:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self.ended = False
+        self.asked: list[list[File]] = []  # before the update began
         command = [sys.executable, "-P", "-c", "from codesage.search.reading import serve; serve()"]
         try:
             self._process = subprocess.Popen(
@@ -46,8 +59,8 @@ class Reader:
             self.ended = True
             self._answers.put(None)
 
-    def ask(self, files: list[Any]) -> None:
-        """Have files read: a list of search.reading.File."""
+    def ask(self, files: "list[File]") -> None:
+        """Have files read: a list of search.files.File."""
         requests = cast(IO[bytes], cast(subprocess.Popen, self._process).stdin)
         with suppress(OSError):  # it has ended: its answer is None
             pickle.dump(files, requests)
@@ -77,20 +90,41 @@ class Reader:
 
 
 _STARTED: list[Reader] = []  # early, and not used yet
+_LISTED: "list[tuple[Path, float, list[File]]]" = []  # early and not used yet: a root, time.monotonic() of it, its files
+_FRESH = 5.0  # seconds for which such a list is used
 _MANY = 100  # files of a folder that is likely to hold enough to read
 
 
 def start_early(folder: str) -> None:
-    """Start a second process for the next update in this process, if `folder` holds many files."""
+    """Start a second process for the next update in this process, if `folder` holds many files, and list these."""
     if processors() > 1 and not _STARTED and _holds_many(folder):
         helper = Reader()
         atexit.register(helper.close)
         _STARTED.append(helper)
+        from codesage.search.files import in_order, stamped  # while the other process starts
+
+        with suppress(CodesageError, OSError):  # the update says what is wrong
+            files = in_order(stamped(Path(folder)))
+            _LISTED[:] = [(Path(folder), time.monotonic(), files)]
+            if len(files) > (FEWEST - 1) * FILES_A_BATCH and not helper.ended:
+                helper.asked = [files[at : at + FILES_A_BATCH] for at in range(0, AHEAD * FILES_A_BATCH, FILES_A_BATCH)]
+                for some in helper.asked:
+                    helper.ask(some)
 
 
-def started() -> Reader | None:
-    """The second process that was started early. It is given once, and the caller closes it."""
-    return _STARTED.pop() if _STARTED else None
+def listed(root: Path) -> "list[File] | None":
+    """The files of `root`, if they were listed early, and just now. They are given once."""
+    of, when, files = _LISTED.pop() if _LISTED else (None, 0.0, [])
+    return files if of == root and time.monotonic() - when < _FRESH else None
+
+
+def started(lists: "list[list[File]]") -> Reader | None:
+    """The second process that was started early, if it was asked for the first of `lists`. It is given once, to be closed."""
+    helper = _STARTED.pop() if _STARTED else None
+    if helper is not None and helper.asked != lists[: len(helper.asked)]:
+        helper.close()
+        return None
+    return helper
 
 
 def _holds_many(folder: str) -> bool:

@@ -4,25 +4,23 @@ In: files in batches. Out: for each batch, in order, what an index stores of it.
 module. If it cannot start, or ends, this process reads all files itself, with the same result.
 """
 
+import gc
 import pickle
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from codesage.search.chunks import chunks
+from codesage.search.defaults import RARELY
 from codesage.search.fields import Words, words_in
-from codesage.search.files import read
+from codesage.search.files import File, read
 from codesage.search.postings import Segment, segments_of
-from codesage.search.reader import Reader, processors, started
+from codesage.search.reader import AHEAD, FEWEST, Reader, processors, started
 from codesage.search.texts import packed
 
-File = tuple[Path, str, str]  # where it is, its name in the index, its stamp
 _LEAST_BYTES = 1_500_000  # to read, for a second process to pay
-_FEWEST = 6  # batches, for the same
-_AHEAD = 2  # batches that the second process has been asked for
 _MOST_WAITING = 6  # batches that are begun and not written
 
 
@@ -74,7 +72,7 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    helper, many = started(), len(lists) >= _FEWEST
+    helper, many = started(lists), len(lists) >= FEWEST
     if helper is None and many and processors() > 1 and sum(map(_bytes_of, files)) >= _LEAST_BYTES:
         helper = Reader()
     try:
@@ -87,11 +85,11 @@ def batches(files: list[File], size: int) -> Iterator[Batch]:
 def _shared(lists: list[list[File]], helper: Reader) -> Iterator[Batch]:
     """Batches in order; each is read by whoever is free first."""
     read: dict[int, Batch | None] = {}
-    given: deque[int] = deque()  # to the helper
-    begun = 0
+    given = deque(range(len(helper.asked)))  # to the helper
+    begun = len(given)
     for place in range(len(lists)):
         while place not in read:
-            while len(given) < _AHEAD and begun < len(lists) and not helper.ended:
+            while len(given) < AHEAD and begun < len(lists) and not helper.ended:
                 helper.ask(lists[begun])
                 given.append(begun)
                 begun += 1
@@ -114,6 +112,7 @@ def serve() -> None:
     """The second process: read the batches that it is given, and end."""
     import codesage.syntax  # noqa: F401 - before the first batch comes
 
+    gc.set_threshold(RARELY)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pickle.dump(read_batch(pickle.load(sys.stdin.buffer)), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)

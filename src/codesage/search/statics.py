@@ -13,7 +13,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -63,7 +63,8 @@ class StaticVectors:
         pairs_P, counts_P = np.unique(owners_W * count + words.numbers_W, return_counts=True)
         texts_P, words_P = np.divmod(pairs_P, count)
         vectors_WD, counts_P = self._of_words(words.vocabulary), counts_P.astype(np.float32)
-        owners, starts = np.unique(texts_P, return_index=True)  # texts with words, and the first pair of each
+        starts = np.flatnonzero(np.diff(texts_P, prepend=-1))  # the first pair of each text with words
+        owners = texts_P[starts]
         cuts = [*np.flatnonzero(np.diff(starts // _AT_ONCE, prepend=-1)).tolist(), len(owners)]
         for first, last in pairwise(cuts):
             pairs = slice(starts[first], starts[last] if last < len(owners) else None)
@@ -86,18 +87,19 @@ class StaticVectors:
 
     def _learn(self, words: list[str]) -> None:
         """Keep the vectors of new words. A word has a token, as there is one for each byte."""
-        ids = self._encoder.whole_ids([f" {word}" for word in words])
-        borders = np.cumsum([0, *map(len, ids)])[:-1]
+        ids = self._encoder.word_ids(words)
+        sizes = np.fromiter(map(len, ids), np.int64, len(ids))
+        tokens = np.fromiter(chain.from_iterable(ids), np.int64)
         first, last = len(self._known), len(self._known) + len(words)
         if last > len(self._vectors):
             self._vectors = np.concatenate([self._vectors[:first], np.zeros((last, self._vectors.shape[1]), np.float32)])
-        self._vectors[first:last] = np.add.reduceat(self._table_VD[np.concatenate(ids)], borders)
+        self._vectors[first:last] = np.add.reduceat(self._table_VD[tokens], np.cumsum(sizes) - sizes)
         self._known.update(zip(words, range(first, last), strict=True))
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
     """The static vectors of an encoder; None if it has no accessible tokenizer."""
-    return _made(cast("Embedder", encoder)) if hasattr(encoder, "whole_ids") else None
+    return _made(cast("Embedder", encoder)) if hasattr(encoder, "word_ids") else None
 
 
 @lru_cache(maxsize=2)
