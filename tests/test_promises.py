@@ -116,8 +116,8 @@ def test_commands_of_the_core_run_without_pydantic():
     assert "default" in done.stdout and done.stdout.endswith("False\n")
 
 
-@pytest.mark.parametrize(("query", "code"), [("read a file", 0), ("wqzjvk plimrath", 1), ("", 2)])
-def test_a_search_ends_at_once_with_its_exit_code(tmp_path, query, code):
+@pytest.mark.parametrize(("options", "code"), [(["read"], 0), (["read", "-e", "nowhere"], 1), ([""], 2)])
+def test_a_search_ends_at_once_with_its_exit_code(tmp_path, options, code):
     """What is registered later still runs; threads of numpy sleep, and Python seldom looks for cycles."""
     (tmp_path / "a.py").write_text("def read_file(path):\n    return open(path).read()\n" * 60)
     program = (
@@ -126,7 +126,7 @@ def test_a_search_ends_at_once_with_its_exit_code(tmp_path, query, code):
         "sys.argv[1:] = ['search', *sys.argv[1:]]; real = codesage.cli.main\n"
         "codesage.cli.main = lambda: (atexit.register(told), real()); codesage.cli.run()"
     )
-    command = [sys.executable, "-c", program, query, tmp_path, "--index-dir", tmp_path / "index", "-l"]
+    command = [sys.executable, "-c", program, *options, tmp_path, "--index-dir", tmp_path / "index", "-l"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     )

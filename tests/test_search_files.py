@@ -115,8 +115,7 @@ def test_what_was_unreadable_is_read_once_it_can_be(project, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(station, "read_text", refuse)
         patch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and access(path, mode))
-        patch.setattr(station, "files_of", files_of)
-        patch.setattr("codesage.search.index.files_of", lambda root: _with_dark_folder(root, files_of))
+        patch.setattr(station, "files_of", lambda root: _with_dark_folder(root, files_of))
         index.update(ENCODER)
         assert index.status().skipped == {"unreadable": 2} and index.status().files == 1
         assert not index.update(ENCODER)["read"]  # nothing has changed: views stay as they are

@@ -15,8 +15,7 @@ import typer
 import typer.core
 
 from codesage.errors import CodesageError, printable
-
-_NO_SPINNING = "4"  # the shortest: threads of numpy otherwise use 45 ms of a processor before they first sleep
+from codesage.search.defaults import NO_SPINNING
 
 
 class _Group(typer.core.TyperGroup):
@@ -142,7 +141,7 @@ def _leave(statuses: list[Any]) -> None:
 def main() -> None:
     """What `run` runs, and tests: an expected failure is one line on stderr and exit code 2, never a traceback."""
     os.environ["PYTHONSAFEPATH"] = "1"  # so that no process that this one starts imports from the folder it works in
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _NO_SPINNING)
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", NO_SPINNING)
     atexit.register(gc.freeze)  # the interpreter need not look for cycles in what ends with the process
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from codesage.errors import CodesageError
+from codesage.search.defaults import NO_SPINNING
 
 if TYPE_CHECKING:
     from codesage.search.files import File
@@ -42,7 +43,7 @@ class Reader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+                env={"OPENBLAS_THREAD_TIMEOUT": NO_SPINNING, **os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
             )
         except OSError:
             self.ended = True
