@@ -29,6 +29,7 @@ from codesage.search.store import table as tables
 from codesage.search.store.query import search
 from codesage.search.store.rows import Embedding, Unit
 from codesage.search.store.table import Store
+from codesage.search.store.words import ByWords
 from codesage.search.terms import query_words
 
 SOURCE = Path(codesage.__file__).parent
@@ -186,14 +187,15 @@ def answered(store: Store, encoder: Drawn, asked: np.ndarray) -> tuple[list[list
         query = QUERIES[number % len(QUERIES)]
         parts: dict[str, Callable[[], Any]] = {
             "vectors": lambda vector=vector: store.by_vector(vector, 200, ""),
-            "words": lambda query=query: store.by_words(query_words(query), 200, ""),
+            "words": lambda query=query: ByWords(store, query_words(query)).best(""),
             "search": lambda query=query: search(store, encoder, query, ALL),
         }
         for name, part in parts.items():
             _, seconds = timed(part)
             if number >= WARM:
                 times[name].append(seconds)
-        near.append([row["id"] for row in store.by_vector(vector, 200, "")[0]][:TOP])
+        rows, similarities, _ = store.by_vector(vector, 200, "")
+        near.append([rows[at]["id"] for at in np.argsort(-similarities, kind="stable")[:TOP]])
     return near, {name: summary(ones) for name, ones in times.items()}
 
 

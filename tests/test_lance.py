@@ -15,7 +15,7 @@ from codesage.search.clones import clones
 from codesage.search.filters import ALL, filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
-from codesage.search.ranking import Rules
+from codesage.search.ranking import Rules, best
 from codesage.search.similar import similar
 from test_search import HashingEncoder
 
@@ -24,8 +24,9 @@ if find_spec("lancedb") is None:  # importing it takes seconds
 
 from codesage.agents.stores import StoreFolders
 from codesage.search.store import fill as filling
+from codesage.search.store import query as queries
 from codesage.search.store import similar as stored
-from codesage.search.store import table
+from codesage.search.store import table, words
 from codesage.search.store.address import location_of, one_writer
 from codesage.search.store.commands import clones_from
 from codesage.search.store.conditions import changed
@@ -33,8 +34,9 @@ from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
 from codesage.search.store.query import search as search_store
 from codesage.search.store.table import Store
+from codesage.search.store.words import ByWords
 
-WEAK = Rules(floor=False, whole=0.0)  # a store does not rank by the words of whole files
+WEAK = Rules(floor=False)
 SAMPLE = Path(__file__).parent / "samples" / "search.zip"  # some of our files as they were: the same whatever changes
 QUERIES = [
     "lock",
@@ -47,6 +49,32 @@ QUERIES = [
     '"another process is indexing"',
     "in python: hash of a text",
     "View.nearest",
+]
+ASKED = [  # of all kinds: query, filter, options
+    *((query, {}, {}) for query in QUERIES),
+    *((query, {}, {}) for query in ("LOCK", "index", "VIEW.NEAREST", "reciprocal_rank_fusion", "Vectors", "vectors.py")),
+    *((query, {}, {}) for query in ("view.py", "documentation of search", "test", "how are rankings fused and put in order")),
+    *((query, {}, {}) for query in ("->", "!=", "==", "**", "@", "'->'", '"|="', "=>", "\u03bb->")),
+    *(
+        (query, {}, {})
+        for query in ("'for row in'", "`return None`", '"no such thing here"', "for number, row in enumerate(rows)")
+    ),
+    *((query, {}, {}) for query in ("violin", "blorptang xqzv", "zzpl", "winter coat and gloves")),
+    *(
+        (query, where, {})
+        for query in ("index of rankings", "lock", "->")
+        for where in (
+            {"types": ["md"]},
+            {"types": ["py"], "globs": ["v*.py"]},
+            {"content": "docs"},
+            {"globs": ["!index.py"]},
+            {"patterns": [r"return\b.*\("]},
+            {"patterns": ["^class"], "types": ["py"]},
+        )
+    ),
+    *((query, {}, {"weak": True}) for query in ("violin", "fuse rankings")),
+    *((query, {}, {"dense_weight": 0.0}) for query in ("fuse rankings", "lock", "violin", "View.nearest")),
+    ("nearest neighbours", {}, {"top": 40}),
 ]
 
 
@@ -115,35 +143,116 @@ def _state(address, encoder):
     return sorted(rows, key=lambda row: (row["id"], row["piece"]))
 
 
-def test_a_store_answers_as_the_local_index(made):
+@pytest.mark.parametrize(("query", "filters", "options"), ASKED)
+def test_a_store_answers_as_the_local_index(made, query, filters, options):
     root, index, store = made
-    assert store.count("piece = 0") == index.status().chunks and store.count() > store.count("piece = 0")
-    first = alike = 0
-    for query in QUERIES:
-        expected, answer = search(index, HashingEncoder(), query, rules=WEAK), _answers(store, query, weak=True)
-        expected = [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
-        first += _plain(answer.hits, root)[:1] == expected[:1]
-        alike += len(set(_plain(answer.hits, root)) & set(expected))
-    assert first >= len(QUERIES) - 1 and alike >= 9 * len(QUERIES)  # BM25 differs a little where a word stands in a name
+    where, rules = filter_of(**filters), Rules(floor=not options.get("weak"))
+    asked = {name: value for name, value in options.items() if name != "weak"}
+    expected = search(index, HashingEncoder(), query, where=where, rules=rules, **asked)
+    answer = _answers(store, query, where, **options)
+    assert not answer.partial
+    assert _plain(answer.hits, root) == [(hit.chunk.path, hit.chunk.start_line, hit.chunk.text) for hit in expected]
+    for hit, one in zip(answer.hits, expected, strict=True):
+        assert (hit.score, hit.similarity) == pytest.approx((one.score, one.similarity), abs=1e-6)
+        assert hit.parts == pytest.approx(one.parts) and (hit.tier, hit.alike) == (one.tier, one.alike)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"types": ["md"]},
-        {"types": ["py"], "globs": ["v*.py"]},
-        {"content": "docs"},
-        {"patterns": [r"FileLock\("]},
-        {"globs": ["!index.py"]},
-    ],
-)
-def test_filters_act_before_the_best_are_chosen(made, options):
-    root, index, store = made
-    expected = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=5, rules=WEAK)
-    hits = _answers(store, "index of rankings", filter_of(**options), top=5, weak=True).hits
-    assert [one[0] for one in _plain(hits, root)][:1] == [hit.chunk.path for hit in expected][:1]
-    allowed = search(index, HashingEncoder(), "index of rankings", where=filter_of(**options), top=1000, rules=WEAK)
-    assert {one[:2] for one in _plain(hits, root)} <= {(hit.chunk.path, hit.chunk.start_line) for hit in allowed}
+def _filled(folder, **files):
+    """A store, a local index and their encoder, of files of these texts; `__` in a name stands for the dot."""
+    for name, text in files.items():
+        path = folder / "code" / name.replace("__", ".").replace("_in_", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    encoder, address = Counting(), f"lance://{folder}/store"
+    fill(address, roots_of([str(folder / "code")], encoder), encoder, Local(encoder))
+    index = Index.open(folder / "code", folder=folder / "index", encoder=encoder)
+    index.update(encoder)
+    return Store.open(address, encoder), index, encoder
+
+
+def _names(hits):
+    return [hit.chunk.name for hit in hits]
+
+
+def test_words_of_a_store_count_as_in_a_local_index(tmp_path):
+    """A word of a name counts four times in a chunk that is not longer for it; files are compared as a whole too."""
+    body = "    value = first + second\n" * 6
+    store, index, _ = _filled(
+        tmp_path,
+        one__py=f"def quokka(first, second):\n{body}",
+        two__py=f"def other(first, second):\n    # quokka quokka quokka\n{body}\n\ndef last(first):\n    return 1\n",
+        three__py="def third(a):\n    return a\n",
+    )
+    found = ByWords(store, ["quokka", "second"])
+    numbers, are_all = found.best("")
+    named = {number: row["name"] for number, row in store.chunks(numbers).items()}
+    scores = index.view().postings.scores(index.connection, ["quokka", "second"])
+    assert (
+        [named[number] for number in numbers] == [index.view().names[place] for place in best(scores, 2)] == ["quokka", "other"]
+    )
+    assert are_all and store.totals == (4, 3, sum(index.connection.execute("SELECT sum(words) FROM spans").fetchone()))
+    shares = {path: share for (_, path), share in found.shares_of_files().items()}
+    view = index.view()
+    expected = view.postings.shares_of_files(index.connection, ["quokka", "second"], view.path_N, 3)
+    assert shares == pytest.approx({path: share for path, share in zip(view.distinct_paths, expected, strict=True) if share})
+    assert shares["one.py"] == 1 and shares["two.py"] == pytest.approx(0.8775, abs=1e-4)
+    hits = _answers(store, "quokka second").hits
+    assert hits[0].parts["words in file"] == 0.25 and [hit.tier for hit in hits] == ["encoder"] * len(hits)
+    assert [hit.tier for hit in _answers(store, "quokka", dense_weight=0.0).hits] == ["words"] * 2
+
+
+def test_with_more_chunks_than_are_compared_the_best_by_words_are(tmp_path, monkeypatch):
+    functions = "\n\n".join(f"def each_{number}(a):\n    return numbat(a, {number})\n" for number in range(12))
+    store, _, _ = _filled(tmp_path, one__py=functions, two__py="def numbat(a):\n    return a\n")
+    monkeypatch.setattr(words, "MOST", 4)
+    found = ByWords(store, ["numbat", "return"])
+    numbers, are_all = found.best("")
+    assert len(numbers) == 4 and not are_all and found._holding == [13, 13]
+    assert set(found.shares_of_files()) <= {(root.root, name) for root in store.roots() for name in ("one.py", "two.py")}
+    assert _answers(store, "numbat").hits[0].chunk.name == "numbat"
+
+
+def test_queries_without_words_find_the_chunks_that_hold_them(tmp_path, monkeypatch):
+    store, index, encoder = _filled(
+        tmp_path,
+        one__rb="def once(a, b)\n  a <=> b\nend\n\ndef <=>(other)\n  id <=> other.id\nend\n",
+        two__rb="def twice(a, b)\n  (a <=> b) + (b <=> a)\nend\n\ndef none(a)\n  a\nend\n",
+    )
+    expected = search(index, encoder, "<=>")
+    for query in ("<=>", "'<=>'"):
+        hits = _answers(store, query).hits
+        assert _names(hits) == _names(expected) == ["<=>", "twice", "once"]
+        assert [hit.score for hit in hits] == pytest.approx([1 + 2 / 3, 2 / 3, 0.5]) and hits[0].tier == "words"
+    assert _names(_answers(store, "<=>", filter_of(globs=["two.rb"])).hits) == ["twice"]
+    assert _names(_answers(store, "<=>", filter_of(patterns=["b <=> a"])).hits) == ["twice"]
+    assert _answers(store, "|=").hits == [] == _answers(store, "<=>", filter_of(["py"])).hits
+    monkeypatch.setattr(queries, "EXACT_UP_TO", 2)
+    answer = _answers(store, "<=>")
+    assert answer.hits and answer.partial == ["partial: a query without words was looked for in 2 of 4 chunks"]
+
+
+def test_the_kind_of_a_file_may_depend_on_files_that_are_no_candidates(copied):
+    """A header keeps a share of its score where another file defines what it declares, though a filter leaves it out."""
+    code, address, roots, encoder = copied
+    (code / "wombat.h").write_text("int wombat_count(int burrows);\n")
+    (code / "other.c").write_text("int main(void) { return 0; }\n")
+    for kind in (None, "declarations"):
+        fill(address, roots, encoder, Local(encoder))
+        (hit,) = _answers(Store.open(address, encoder), "wombat_count burrows", filter_of(globs=["*.h"])).hits
+        assert hit.parts.get("share of its kind") == (0.7 if kind else None)
+        (code / "wombat.c").write_text("int unrelated(void) { return 1; }\n")
+    (code / "wombat.c").unlink()
+    fill(address, roots, encoder, Local(encoder))
+    assert Store.open(address, encoder).roots()[0].kinds == {}
+
+
+def test_chunks_of_many_pieces_do_not_displace_others(tmp_path):
+    """As many chunks as asked for are found, though each of some has more pieces than are read at first."""
+    long = "def long(a):\n" + "    echidna = echidna + a\n" * 100
+    store, _, encoder = _filled(tmp_path, one__py=long, two__py="def short(b):\n    return b\n")
+    vector_D = encoder.encode(["echidna"], kind="text")[0]
+    rows, similarities, _ = store.by_vector(vector_D, 2, "")
+    assert {row["name"] for row in rows} == {"long", "short"} and len(similarities) == 2
 
 
 def test_a_store_has_the_floor_of_the_local_index(made):
@@ -171,6 +280,35 @@ def test_similar_code_in_a_store_is_that_of_the_local_index(made):
         stored.similar(store, "/etc/hosts", 1, ALL)
     with pytest.raises(CodesageError, match="view.py:99999 is in no chunk of lance://"):
         stored.similar(store, f"{root}/view.py", 99_999, ALL)
+
+
+def test_similar_code_of_the_languages_of_the_extra(tmp_path):
+    """Languages beside the nine count as code; what is filtered and what is left out do not displace the rest."""
+    functions = (f"fn add_{name}(a: i32) -> i32 {{\n    a + {number}\n}}\n" for number, name in enumerate(("x", "y", "z")))
+    store, index, encoder = _filled(tmp_path, one__rs="\n".join(functions), two__py="def add(a):\n    return a + 1\n")
+    expected = _names(similar(index, "one.rs", 2, encoder=encoder))
+    assert set(expected) == {"add_y", "add_z", "add"}
+    assert _names(stored.similar(store, str(tmp_path / "code" / "one.rs"), 2, ALL).hits) == expected
+
+
+def test_similar_code_looks_beyond_what_is_left_out(copied, monkeypatch):
+    code, address, _, encoder = copied
+    (code / "numbers.txt").write_text("".join(f"one two three {number}\n" for number in range(400)))
+    (code / "other.txt").write_text("ten one two\n")
+    fill(address, {str(code): code}, encoder, Local(encoder))
+    monkeypatch.setattr(stored, "_DEPTH", 2)
+    store = Store.open(address, encoder)
+    for where in (ALL, filter_of(globs=["other.txt"])):
+        hits = stored.similar(store, f"{code}/numbers.txt", 1, where, top=1).hits
+        assert [os.path.basename(hit.chunk.path) for hit in hits] == ["other.txt"]
+
+
+def test_clones_of_a_store_count_long_functions(copied):
+    code, address, roots, encoder = copied
+    (code / "long.py").write_text("def long(a):\n" + "".join(f"    a += {number}\n" for number in range(300)))
+    fill(address, roots, encoder, Local(encoder))
+    assert clones_from(address, ALL, (), threshold=0.6, min_lines=2).left_out == 1
+    assert clones_from(address, filter_of(globs=["!long.py"]), (), threshold=0.6, min_lines=2).left_out == 0
 
 
 def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
@@ -216,6 +354,7 @@ def test_paths_restrict_and_options_that_match_nothing_are_named(made):
     with pytest.raises(CodesageError, match=f"^lance://.* has no files of {root}x: run 'codesage index --store"):
         _answers(store, "index", paths=[f"{root}x"])
     assert _answers(store, "index", filter_of(["rust"])).unused_filters == ["-t rust"]
+    assert _answers(store, "index", filter_of(["rust"], ["*.foo", "*.py"])).unused_filters == ["-g *.foo", "-t rust"]
     assert _answers(store, "zzzz", dense_weight=0).hits == []
     with pytest.raises(CodesageError, match="the query is empty"):
         _answers(store, " ")
@@ -323,8 +462,8 @@ def test_refusals_are_one_line(made, tmp_path):
     for refused in (lambda: Store.open(store.address, other), lambda: fill(store.address, roots, other, Local(other))):
         with pytest.raises(CodesageError, match="was written by model hashing:1, this is model hashing:2: add --rebuild"):
             refused()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(CodesageError, match="has version 1, expected 2: add --rebuild"):
-        patch.setattr("codesage.search.store.table.VERSION", "2")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CodesageError, match="has version 2, expected 3: add --rebuild"):
+        patch.setattr("codesage.search.store.table.VERSION", "3")
         Store.open(store.address, encoder)
     missing = f"lance://{tmp_path}/none"
     with pytest.raises(CodesageError, match=f"^there is no index in {missing}: run 'codesage index --store {missing} PATH'$"):

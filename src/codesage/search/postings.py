@@ -28,8 +28,8 @@ _SPAN = 1 << 16  # numbers of chunks in a segment: a chunk is stored as its dist
 _BLOCK = 6_000  # bytes of a block before it is compressed
 _LEVEL = 6  # of compression
 _QUICK = 1  # the same of new segments, which are joined later; they take a twelfth more space
-_MOST_COUNTED = 255  # times that a word counts in one chunk; more hardly changes BM25
-_WEIGHTS = (4.0, 1.0, 1.0)  # of a word in the name, the path and the text of a chunk
+MOST_COUNTED = 255  # times that a word counts in one chunk; more hardly changes BM25
+WEIGHTS = (4.0, 1.0, 1.0)  # of a word in the name, the path and the text of a chunk
 _K1, _B = 1.2, 0.75
 _LEAST_IDF = 1e-6  # of words in more than half of the chunks
 _MOST_SEGMENTS = 32
@@ -52,7 +52,7 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
     rank_V = np.empty(len(order), np.min_scalar_type(len(order)))  # numbers of 16 bits are sorted three times as fast
     rank_V[order] = np.arange(len(order))
     owners_W = np.repeat(np.arange(len(words.sizes)) // FIELDS, words.sizes)
-    weights_W = np.repeat(np.tile(_WEIGHTS, words.chunks), words.sizes)
+    weights_W = np.repeat(np.tile(WEIGHTS, words.chunks), words.sizes)
     segments = []
     for start in range(0, words.chunks, _SPAN):
         size = min(_SPAN, words.chunks - start)
@@ -63,7 +63,7 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
         new_W = (np.diff(ranks_W, prepend=-1) != 0) | (np.diff(distances_W, prepend=-1) != 0)
         starts_P = np.flatnonzero(new_W)
         counts_P = np.add.reduceat(weights_W[within_W][by_word], starts_P) if len(starts_P) else np.zeros(0)
-        counts_P = np.minimum(counts_P, _MOST_COUNTED).astype(np.uint8)
+        counts_P = np.minimum(counts_P, MOST_COUNTED).astype(np.uint8)
         words_P, distances_P = ranks_W[starts_P].astype(np.int64), distances_W[starts_P]
         segments.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P, _QUICK))))
     return segments
@@ -151,7 +151,7 @@ class Postings:
 
     def __init__(self, numbers_N: np.ndarray, lengths_N: np.ndarray) -> None:
         self._numbers_N, self._lengths_N = numbers_N, lengths_N
-        self._norms_N = _norms(lengths_N)
+        self._norms_N = norms(lengths_N, _mean(lengths_N))
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # holders of words that were asked for
 
     def holders(self, connection: sqlite3.Connection, word: str) -> tuple[np.ndarray, np.ndarray]:
@@ -178,23 +178,24 @@ class Postings:
         scores_N = np.zeros(len(self._numbers_N))
         for word in words:
             positions, counts = self.holders(connection, word)
-            scores_N[positions] += _gains(counts.astype(np.float64), self._norms_N[positions], len(scores_N))
+            scores_N[positions] += gains(counts.astype(np.float64), self._norms_N[positions], len(counts), len(scores_N))
         return scores_N
 
-    def scores_of_files(
+    def shares_of_files(
         self, connection: sqlite3.Connection, words: Iterable[str], file_N: np.ndarray, files: int
     ) -> np.ndarray:
-        """float64 (`files`,): BM25 of every file for distinct `words`, all its chunks taken together.
+        """float64 (`files`,): BM25 of every file for distinct `words`, all its chunks taken together, beside that of the best.
 
         `file_N`: the number of each chunk's file, from 0.
         """
-        scores_F, norms_F = np.zeros(files), _norms(np.bincount(file_N, self._lengths_N, files))
+        lengths_F = np.bincount(file_N, self._lengths_N, files)
+        scores_F, norms_F = np.zeros(files), norms(lengths_F, _mean(lengths_F))
         for word in words:
             positions, counts = self.holders(connection, word)
             counts_F = np.bincount(file_N[positions], counts, files)
             holding = np.flatnonzero(counts_F)
-            scores_F[holding] += _gains(counts_F[holding], norms_F[holding], files)
-        return scores_F
+            scores_F[holding] += gains(counts_F[holding], norms_F[holding], len(holding), files)
+        return scores_F / max(scores_F.max(initial=0.0), 1e-9)
 
     def hold_all(self, connection: sqlite3.Connection, words: Iterable[str], places_C: np.ndarray) -> np.ndarray:
         """Which of the chunks at `places_C` hold each of `words`, bool (C,)."""
@@ -207,15 +208,18 @@ class Postings:
         return hold_C
 
 
-def _norms(lengths: np.ndarray) -> np.ndarray:
-    """What BM25 adds to the counts of a word in documents of these lengths."""
-    mean = lengths.mean() if len(lengths) else 1.0
+def _mean(lengths: np.ndarray) -> float:
+    return float(lengths.mean()) if len(lengths) else 1.0
+
+
+def norms(lengths: np.ndarray, mean: float) -> np.ndarray:
+    """What BM25 adds to the counts of a word in documents of these lengths; `mean` is that of all documents."""
     return _K1 * (1 - _B + _B * lengths / (mean or 1.0))
 
 
-def _gains(counts: np.ndarray, norms: np.ndarray, total: int) -> np.ndarray:
-    """What a word adds to the BM25 of each of the documents that hold it, of `total`."""
-    idf = np.log((total - len(counts) + 0.5) / (len(counts) + 0.5))
+def gains(counts: np.ndarray, norms: np.ndarray, holding: int, total: int) -> np.ndarray:
+    """What a word adds to the BM25 of documents with these counts of it, where `holding` of `total` hold it."""
+    idf = np.log((total - holding + 0.5) / (holding + 0.5))
     return max(idf, _LEAST_IDF) * (counts * (_K1 + 1)) / (counts + norms)
 
 

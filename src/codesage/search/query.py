@@ -60,8 +60,8 @@ def search(
         if not query.strip() or (allowed_N is not None and not allowed_N.any()):
             return []
         rules, vector_D = rules or Rules(), encoder.encode([query], kind="text")[0] if dense_weight else None
-        if not query_words(query) and rules.floor:
-            return _of_signs(index, view, _quoted(query) or [query.strip()], allowed_N, top)
+        if rules.floor and (signs := signs_of(query)):
+            return _of_signs(index, view, signs, allowed_N, top)
         lexical = _lexical(index, view, query, allowed_N)
         dense = None if vector_D is None else _dense(index, view, encoder, query, vector_D, lexical, allowed_N, seconds)
         held = floor.InIndex(index, view, dense.highest if dense else -1.0)
@@ -84,10 +84,18 @@ def _of_signs(index: Index, view: View, signs: list[str], allowed_N: np.ndarray 
                 found.append((any(one in view.names[place] for one in signs), count, -place))
     best = sorted(found, reverse=True)[:top]
     chunks = index.chunks_of(view.numbers_N[[-place for *_, place in best]].tolist(), view.texts)
-    return [
-        Hit(chunk, named + 1 - 1 / (1 + count), {"literal": named + 1 - 1 / (1 + count)}, tier="words")
-        for chunk, (named, count, _) in zip(chunks, best, strict=True)
-    ]
+    return [hit_of_signs(chunk, count, named=named) for chunk, (named, count, _) in zip(chunks, best, strict=True)]
+
+
+def signs_of(query: str) -> list[str]:
+    """What chunks must hold, as it stands, for a query without words; nothing for other queries."""
+    return [] if query_words(query) else _quoted(query) or [query.strip()]
+
+
+def hit_of_signs(chunk: Chunk, count: int, *, named: bool) -> Hit:
+    """The hit of a chunk that holds such a query `count` times, and in its name if it is `named` so."""
+    score = named + 1 - 1 / (1 + count)
+    return Hit(chunk, score, {"literal": score}, tier="words")
 
 
 class _Dense(NamedTuple):
@@ -210,8 +218,7 @@ def _candidates(
 
 def _whole(index: Index, view: View, query: str) -> np.ndarray:
     """How well the words of the query match each file as a whole, beside the file that they match best."""
-    scores_F = view.postings.scores_of_files(index.connection, query_words(query), view.path_N, len(view.distinct_paths))
-    return scores_F / max(scores_F.max(initial=0.0), 1e-9)
+    return view.postings.shares_of_files(index.connection, query_words(query), view.path_N, len(view.distinct_paths))
 
 
 def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray) -> np.ndarray:

@@ -66,16 +66,18 @@ def similar_from(address: str, place: str, line: int, where: "Filter", paths: Se
 def clones_from(address: str, where: "Filter", paths: Sequence[str], *, threshold: float, min_lines: int) -> "Groups":
     """Groups of functions of a store that do the same. Its model need not be at hand."""
     require_extra()
+    from codesage.search.clones import grouped
     from codesage.search.searcher import Groups
     from codesage.search.store.conditions import below, unused_of
     from codesage.search.store.query import partial_of
-    from codesage.search.store.similar import clones
+    from codesage.search.store.similar import functions_of
     from codesage.search.store.table import Store
 
     store = Store.open(address, None)
-    groups = clones(store, where, paths, threshold=threshold, min_lines=min_lines)
-    unused = unused_of(store, where, below(store, paths)) if not groups else []
-    return Groups(groups, partial_of(store), files=sum(one.files for one in store.roots()), unused_filters=unused)
+    functions = functions_of(store, where, paths, min_lines=min_lines)
+    unused = unused_of(store, where, below(store, paths)) if not functions.chunks else []
+    groups, files = grouped(functions.chunks, functions.vectors_ND, threshold), sum(one.files for one in store.roots())
+    return Groups(groups, partial_of(store), functions.left_out, files, unused)
 
 
 def clear_from(address: str, paths: Sequence[str]) -> None:

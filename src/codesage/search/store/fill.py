@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from codesage.records import Encoder
 from codesage.search.files import files_of, require_readable
-from codesage.search.kinds import kind_of, order_of
+from codesage.search.kinds import kind_of, kinds_of, order_of
 from codesage.search.places import places_of
 from codesage.search.remote import cloned, is_url, public
 from codesage.search.store.address import one_writer
@@ -74,6 +74,7 @@ class _Run:
     total: dict[str, int] = field(default_factory=dict)  # files of each root
     left: dict[str, int] = field(default_factory=dict)  # of these, in the table and not looked at yet
     counts: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # by root, files by reason
+    kinds: dict[str, dict[str, str]] = field(default_factory=dict)  # by root, of files whose kind depends on others
     there: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by root, files with text
     waiting: list[Done] = field(default_factory=list)
     committed: float = field(default_factory=time.monotonic)
@@ -85,6 +86,7 @@ class _Run:
         files = [(str(path), name_of(path, root)) for path in files_of(root)]
         files.sort(key=lambda one: (order_of(kind_of(one[1])), one[1]))
         self.total[name], self.left[name] = len(files), sum(bool(known.get(short)) for _, short in files)
+        self.kinds[name] = _kinds([short for _, short in files])
         self.store.note(self._state(name))
         some = [(path, short, known.get(short, "")) for path, short in files]
         return [Unit(name, self.name, tuple(part)) for part in _parts(some)]
@@ -118,13 +120,21 @@ class _Run:
         self.commit()
         for root, known in self.known.items():
             self.store.forget(root, sorted(known.keys() - self.there[root]))
+            self.kinds[root] = _kinds(sorted(self.there[root]))
+        self.store.note(*map(self._state, self.total))
         self.check()
         self.store.finish()
 
     def _state(self, root: str) -> Root:
         reached = self.counts[root].total()
         skipped = {reason: count for reason, count in self.counts[root].items() if reason}
-        return Root(root, len(self.there[root]) + self.left[root], self.total[root] - reached - self.left[root], skipped)
+        pending = self.total[root] - reached - self.left[root]
+        return Root(root, len(self.there[root]) + self.left[root], pending, skipped, self.kinds[root])
+
+
+def _kinds(names: list[str]) -> dict[str, str]:
+    """The kinds of those files of a root whose kind depends on the others."""
+    return {name: kind for name, kind in zip(names, kinds_of(names), strict=True) if kind != kind_of(name)}
 
 
 def _parts(files: list[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:

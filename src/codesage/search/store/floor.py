@@ -4,17 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesage.search.floor import rarity
 from codesage.search.store.table import Store, quoted
-
-_DEPTH = 200  # chunks by words that are looked at
+from codesage.search.store.words import ByWords
 
 
 @dataclass(frozen=True, slots=True)
 class InStore:
-    """The state of a store. Its methods are those of search.floor.Held."""
+    """The state of a store, and what the words of a query find in it. Its methods are those of search.floor.Held."""
 
     store: Store
+    found: ByWords
 
     @property
     def floors(self) -> dict[str, float]:
@@ -24,7 +23,7 @@ class InStore:
     @property
     def chunks(self) -> int:
         """How many there are."""
-        return self.store.count("piece = 0")
+        return self.store.totals.chunks
 
     @property
     def encoded(self) -> float:
@@ -32,12 +31,8 @@ class InStore:
         return 1.0
 
     def coverage(self, words: list[str]) -> float:
-        """The largest share of the weight of `words` that one of the best chunks by words holds."""
-        chunks = self.chunks
-        weights = {word: rarity(self.store.holding(word), chunks) for word in words}
-        rows, _ = self.store.by_words(words, _DEPTH, "", columns=["words"])
-        held = (sum(weights[word] for word in weights.keys() & set(row["words"].split())) for row in rows)
-        return max(held, default=0.0) / sum(weights.values())
+        """See search.floor.Held."""
+        return self.found.coverage(words)
 
     def is_in_a_name(self, part: str) -> bool:
         """Whether small letters are a part of the name of a chunk or of a path."""

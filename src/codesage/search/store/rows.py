@@ -2,8 +2,9 @@
 
 In: units, each some files of one root with the hashes that the table knows. Out: one row for each piece that the encoder reads.
 The first piece of a chunk carries its text and its words, the words of the name four times as in postings; further pieces
-carry only their vectors. Files that the table knows give no row. The rows of a unit depend on its files and the model alone, so
-every engine gives the same table.
+carry only their vectors. The lengths of a chunk and of its file are numbers of words, which count those of the name once. Files
+that the table knows give no row. The rows of a unit depend on its files and the model alone, so every engine gives the same
+table.
 """
 
 import hashlib
@@ -18,12 +19,12 @@ from codesage.errors import CodesageError
 from codesage.records import Chunk, Document, Encoder
 from codesage.search.chunks import chunks
 from codesage.search.files import read
-from codesage.search.kinds import content_of
+from codesage.search.kinds import content_of, kind_of, order_of
 from codesage.search.pieces import pieces
+from codesage.search.postings import WEIGHTS
 from codesage.search.reading import storable
 from codesage.search.terms import indexed_words
 
-_NAME_WEIGHT = 4  # of a word in the name of a chunk; search.postings counts so too
 _KEY = 32  # hexadecimal digits of a key
 _TEXTS = (
     "id",
@@ -41,7 +42,7 @@ _TEXTS = (
     "words",
     "key",
 )
-_NUMBERS = ("chunks", "rows", "piece", "start_line", "end_line")
+_NUMBERS = ("chunks", "rows", "at", "piece", "start_line", "end_line", "length", "file_length")
 
 Known = Callable[[Sequence[str]], dict[str, np.ndarray]]  # from keys to the vectors that a table holds
 Encode = Callable[[list[str]], np.ndarray]  # from texts to float16 vectors
@@ -111,7 +112,7 @@ class Embedding:
     def _file(self, unit: Unit, document: Document) -> list[dict]:
         """The rows of one file, without vectors."""
         cut = chunks(document)
-        texts = pieces(cut, self._encoder)
+        texts, words = pieces(cut, self._encoder), list(map(_words, cut))
         shared = {
             "root": unit.root,
             "path": document.path,
@@ -119,6 +120,7 @@ class Embedding:
             "run": unit.run,
             "chunks": len(cut),
             "rows": sum(map(len, texts)),
+            "file_length": sum(len(one) for fields in words for one in fields),
             "language": document.language,
             "content": content_of(document.path),
             "ending": document.path.rpartition(".")[2].lower(),
@@ -126,9 +128,10 @@ class Embedding:
         rows = []
         for at, (chunk, own) in enumerate(zip(cut, texts, strict=True)):
             place = "\0".join((unit.root, document.path, str(at), document.sha256))
-            columns = shared | _columns(chunk) | {"id": hashlib.sha256(storable(place).encode()).hexdigest()[:_KEY]}
+            columns = shared | _columns(chunk) | {"id": hashlib.sha256(storable(place).encode()).hexdigest()[:_KEY], "at": at}
+            columns["length"] = sum(map(len, words[at]))
             for number, text in enumerate(own):
-                first = {} if number else {"text": storable(chunk.text), "words": _words(chunk)}
+                first = {} if number else {"text": storable(chunk.text), "words": _weighted(words[at])}
                 rows.append(columns | first | {"piece": number, "key": key_of(text, self._encoder.fingerprint), "of": text})
         return rows
 
@@ -163,6 +166,16 @@ def _columns(chunk: Chunk) -> dict:
     }
 
 
-def _words(chunk: Chunk) -> str:
-    fields = [chunk.name] * _NAME_WEIGHT + [chunk.path, chunk.text]
-    return " ".join(word for field in fields for word in indexed_words(storable(field)))
+def _words(chunk: Chunk) -> list[list[str]]:
+    """The words of a chunk by field: its name, its path, its text."""
+    return [indexed_words(storable(field)) for field in (chunk.name, chunk.path, chunk.text)]
+
+
+def _weighted(words: list[list[str]]) -> str:
+    """The words of a chunk, each as many times as it counts."""
+    return " ".join(word for weight, field in zip(WEIGHTS, words, strict=True) for word in field * int(weight))
+
+
+def place_of(row: dict) -> tuple[str, int, str, int]:
+    """What chunks are ordered by, root by root, as a new local index orders them."""
+    return row["root"], order_of(kind_of(row["path"])), row["path"], row["at"]

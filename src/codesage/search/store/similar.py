@@ -1,32 +1,34 @@
 """Code in a store that does the same: as a given piece, or as any other of its functions.
 
 In: a store and a place, or a filter. Out: an Answer, or groups of functions. Vectors are compared without the mean of their
-language, as in search.similar and search.clones; in a store the mean is that of a sample of the language.
+language, as in search.similar and search.clones; of a language with more than _SAMPLE pieces, that of a sample.
 Shapes: P pieces, D the width of the vectors.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from codesage.encoder.centring import language_means, minus_means
+from codesage.encoder.centring import means_of_sums, minus_means
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
-from codesage.languages import LANGUAGES
+from codesage.languages import LANGUAGES, SEARCHED
 from codesage.records import Hit
 from codesage.search.chunks import definitions
-from codesage.search.clones import Group, grouped
+from codesage.search.clones import Functions, Group, grouped
 from codesage.search.filters import Filter
 from codesage.search.searcher import Answer
 from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
-from codesage.search.store.query import answer_of, chunk_of
-from codesage.search.store.table import SHOWN, Store, quoted
+from codesage.search.store.query import CUT, Question, answer_of, chunk_of, passing
+from codesage.search.store.rows import place_of
+from codesage.search.store.table import SHOWN, Store, quoted, vectors_in
 
 _DEPTH = 200  # chunks of each language that are compared exactly
-_SAMPLE = 2_000  # pieces of a language that its mean is made from
+_SAMPLE = 20_000  # pieces of a language that its mean is made from
 _MOST_COMPARED = 50_000  # functions of which every two are compared
+_LANGUAGES = ("", *LANGUAGES, *SEARCHED)
 
 
 def similar(store: Store, place: str, line: int, where: Filter, paths: Sequence[str] = (), *, top: int = 10) -> Answer:
@@ -36,55 +38,70 @@ def similar(store: Store, place: str, line: int, where: Filter, paths: Sequence[
     at that line, or nothing of one of `paths`.
     """
     rows = list(store.rows(f"{at_line(store, place, line)} AND piece = 0", SHOWN))
-    own = min(rows, key=lambda row: row["end_line"] - row["start_line"])
+    own = min(rows, key=lambda row: (row["end_line"] - row["start_line"], row["at"]))
     folder = below(store, paths)
-    languages = [name for name in ("", *LANGUAGES) if store.holds(f"language = {quoted(name)}")]
-    means = _means(store, languages) if len(languages) > 1 else {}
+    means = _means(store)
     vectors_PD = _vectors_of(store, [own["id"]])[own["id"]]
     vector_D = unit_length(minus_means(vectors_PD, [own["language"]] * len(vectors_PD), means).mean(axis=0))
-    nearest: list[dict] = []
-    for name in languages:
-        if bool(name) == bool(own["language"]):
-            condition = " AND ".join(filter(None, [f"language = {quoted(name)}", folder, *conditions_of(where)]))
-            nearest += store.by_vector(vector_D, _DEPTH, condition)[0]
     same = {row["id"] for row in _of_definition(store, own)}
-    kept = {row["id"]: row for row in nearest if row["id"] not in same and passes(where, row)}
+    nearest, cut = [], False
+    for name in filter(None, _LANGUAGES) if own["language"] else [""]:
+        condition = " AND ".join(filter(None, [f"language = {quoted(name)}", folder, *conditions_of(where)]))
+        if store.holds(condition):
+            rows, also_cut = _nearest(store, vector_D, Question("", where, condition), max(_DEPTH, 2 * top), same)
+            nearest, cut = nearest + rows, cut or also_cut
+    kept = {row["id"]: row for row in nearest}
     vectors = _vectors_of(store, list(kept))
     scores = {
         number: float((minus_means(vectors[number], [row["language"]] * len(vectors[number]), means) @ vector_D).max())
         for number, row in kept.items()
     }
-    best = sorted(scores, key=lambda number: -scores[number])[:top]
-    return answer_of(store, [(kept[one], Hit(chunk_of(kept[one]), scores[one])) for one in best], [], where, folder)
+    best = sorted(scores, key=lambda number: (-scores[number], *place_of(kept[number])))[:top]
+    hits = [(kept[one], Hit(chunk_of(kept[one]), scores[one])) for one in best]
+    return answer_of(store, hits, [CUT] if cut else [], where, folder)
+
+
+def _nearest(
+    store: Store, vector_D: np.ndarray, question: Question, depth: int, same: Collection[str]
+) -> tuple[list[dict], bool]:
+    """The chunks nearest to a vector that pass, without the `same`, and whether there may be more than were looked at."""
+
+    def fetch(depth: int) -> tuple[list[dict], bool]:
+        rows, similarities, are_all = store.by_vector(vector_D, depth, question.condition)
+        ordered = [rows[at] for at in np.argsort(-similarities, kind="stable").tolist()]
+        return [row for row in ordered if row["id"] not in same], are_all
+
+    return passing(fetch, question, depth)
 
 
 def clones(store: Store, where: Filter, paths: Sequence[str] = (), *, threshold: float, min_lines: int) -> list[Group]:
     """Groups of functions of a store that do the same, as search.clones finds them. CodesageError when there are too many."""
+    functions = functions_of(store, where, paths, min_lines=min_lines)
+    return grouped(functions.chunks, functions.vectors_ND, threshold)
+
+
+def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_lines: int) -> Functions:
+    """The functions of a store that `clones` compares. CodesageError when there are too many."""
     folder = below(store, paths)
-    condition = " AND ".join(filter(None, ["kind = 'function'", folder, *conditions_of(where)]))
-    count = store.count(f"{condition} AND piece = 0")
+    condition = " AND ".join(filter(None, ["kind = 'function' AND piece = 0", folder, *conditions_of(where)]))
+    count = store.count(condition)
     if count > _MOST_COMPARED:
         raise CodesageError(
             f"{store.address} holds {count:,} such functions, and every two are compared, at most {_MOST_COMPARED:,}: "
             "give a folder, or -t and -g"
         )
-    rows = list(store.rows(f"{condition} AND piece = 0", SHOWN))
-    whole = [parts[0] for parts in _by_definition(rows) if len(parts) == 1]
-    kept = [
-        row
-        for row in sorted(whole, key=lambda row: (row["root"], row["path"], row["start_line"]))
-        if passes(where, row) and _lines(row["text"]) >= min_lines
-    ]
-    if not kept:
-        return []
+    together = _by_definition([row for row in store.rows(condition, SHOWN) if passes(where, row)])
+    kept = [parts[0] for parts in together if len(parts) == 1 and _lines(parts[0]["text"]) >= min_lines]
+    kept.sort(key=place_of)
     vectors = _vectors_of(store, [row["id"] for row in kept])
-    means_ND = unit_length(np.stack([vectors[row["id"]].mean(axis=0) for row in kept]))
-    return grouped([replace(chunk_of(row), path=shown(row)) for row in kept], means_ND, threshold)
+    means_ND = np.array([vectors[row["id"]].mean(axis=0) for row in kept], np.float32)
+    chunks = [replace(chunk_of(row), path=shown(row)) for row in kept]
+    return Functions(chunks, unit_length(means_ND) if kept else means_ND, sum(len(parts) > 1 for parts in together))
 
 
 def _of_definition(store: Store, own: dict) -> list[dict]:
     """The rows of the definition that a row belongs to."""
-    names = ("root", "path", "name", "kind")
+    names = ("root", "path", "name", *(["kind"] if own["kind"] == "function" else []))
     rows = list(store.rows(" AND ".join([*(f"{name} = {quoted(own[name])}" for name in names), "piece = 0"]), SHOWN))
     if own["kind"] != "function":
         return rows
@@ -109,16 +126,20 @@ def _lines(text: str) -> int:
 
 def _vectors_of(store: Store, numbers: Sequence[str]) -> dict[str, np.ndarray]:
     """float32 (P, D) of the pieces of each of some chunks, in their order."""
-    vectors_by_number = defaultdict(list)
-    for row in store.rows("true", ["id", "piece", "vector"], "id", numbers):
-        vectors_by_number[row["id"]].append((row["piece"], row["vector"]))
-    return {number: np.array([vector for _, vector in sorted(vectors_by_number[number])], np.float32) for number in numbers}
+    if not numbers:
+        return {}
+    table = store.pieces("true", numbers).sort_by([("id", "ascending"), ("piece", "ascending")])
+    ids, vectors_PD = np.array(table["id"].to_pylist()), vectors_in(table)
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    return dict(zip(ids[starts].tolist(), np.split(vectors_PD, starts[1:]), strict=True))
 
 
-def _means(store: Store, languages: Sequence[str]) -> dict[str, np.ndarray]:
-    vectors, names = [], []
-    for name in languages:
-        sample = [row["vector"] for row in store.rows(f"language = {quoted(name)}", ["vector"], most=_SAMPLE)]
-        vectors += sample
-        names += [name] * len(sample)
-    return language_means(np.array(vectors, np.float32), names)
+def _means(store: Store) -> dict[str, np.ndarray]:
+    """The mean of each language, from at most _SAMPLE pieces of it; nothing where there is one language. Made once."""
+    if store.means is None:
+        sums = {}
+        for name in _LANGUAGES:
+            if len(some := store.pieces(f"language = {quoted(name)}", most=_SAMPLE)):
+                sums[name] = vectors_in(some).sum(axis=0), len(some)
+        store.means = means_of_sums([sums])
+    return store.means

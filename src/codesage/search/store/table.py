@@ -9,10 +9,10 @@ width of the vectors.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,14 +23,20 @@ from codesage.records import Encoder
 from codesage.search.folders import command
 from codesage.search.store.address import connected, is_remote, location_of, store_errors
 from codesage.search.store.rows import schema
+from codesage.search.vectors import directions, restored
 
-VERSION = "1"
-SHOWN = ["id", "root", "path", "file", "language", "kind", "name", "start_line", "end_line", "text", "chunks", "piece"]
+VERSION = "2"
+SHOWN = ["id", "root", "path", "file", "language", "kind", "name", "start_line", "end_line", "text", "chunks", "at", "piece"]
+HELD = ["id", "root", "path", "at", "length", "file_length", "words"]  # what scores by words are made from
 EXACT_UP_TO = 100_000  # rows whose vectors are all compared; above, an index of vectors is made (docs/scaling.md)
 _PROBES, _REFINE = 20, 10  # parts of the index of vectors that are looked at; times as many rows that are compared exactly
 _AT_ONCE = 500  # values in one condition
+_NEAREST = 16  # pieces that are compared exactly to find the nearest
+_BATCH = 1_024  # texts that are read at a time
 _KEPT = timedelta(hours=1)  # older versions stay for readers that have begun
-_ROOTS = pa.schema([("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("skipped", pa.string())])
+_ROOTS = pa.schema(
+    [("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("skipped", pa.string()), ("kinds", pa.string())]
+)
 _SORTED = ("id", "key", "called", "root")  # columns with an index that finds single values
 
 
@@ -42,6 +48,15 @@ class Root:
     files: int
     pending: int
     skipped: dict[str, int]  # files of which nothing or not all is indexed, by reason
+    kinds: dict[str, str]  # of files whose kind depends on other files, see search.kinds
+
+
+class Totals(NamedTuple):
+    """What a store holds: chunks, files with chunks, and words of all of them."""
+
+    chunks: int
+    files: int
+    words: int
 
 
 def _is_whole(group: dict) -> bool:
@@ -66,6 +81,8 @@ class Store:
         self.address, self._chunks, self._roots = address, chunks, roots
         self.model = _facts(chunks)["model"]  # the fingerprint
         self.floors: dict[str, float] = {}  # see search.floor
+        self.means: dict[str, np.ndarray] | None = None  # see store.similar
+        self._totals: Totals | None = None
 
     @classmethod
     def open(cls, address: str, encoder: Encoder | None, *, create: bool = False, rebuild: bool = False) -> "Store":
@@ -114,42 +131,74 @@ class Store:
         """Whether there is a row for which a condition holds."""
         return next(self.rows(condition, ["piece"], most=1), None) is not None
 
+    @property
+    def totals(self) -> Totals:
+        """Counted once, from one row of each file."""
+        if self._totals is None:
+            with store_errors(self.address):
+                query = self._chunks.search().where("at = 0 AND piece = 0").select(["file_length"]).limit(None)
+                lengths = query.to_arrow()["file_length"].to_numpy()
+            self._totals = Totals(self.count("piece = 0"), len(lengths), int(lengths.sum(dtype=np.int64)))
+        return self._totals
+
     def holding(self, word: str) -> int:
         """Chunks that hold a word, as many as EXACT_UP_TO at most."""
-        return len(self.by_words([word], EXACT_UP_TO, "", columns=["piece"])[0])
+        return len(self.holders([word], EXACT_UP_TO, "", ["piece"]))
 
-    def by_words(
-        self, words: Sequence[str], depth: int, condition: str, *, columns: Sequence[str] = SHOWN
-    ) -> tuple[list[dict], bool]:
-        """The `depth` best chunks by BM25, best first, each a dict of `columns`; and whether these are all."""
+    def holders(self, words: Sequence[str], most: int, condition: str, columns: Sequence[str] = HELD) -> pa.Table:
+        """`columns` of the chunks that hold one of some words, at least one; of more than `most` the best by LanceDB's BM25."""
         from lancedb import query as queries
 
         match: Any = queries.MatchQuery  # its fields have defaults that type checkers do not see
-        if not words:
-            return [], True
         with store_errors(self.address):
             query = self._chunks.search(match(" ".join(words), "words"), query_type="fts")
-            rows = self._found(query, [*columns, "_score"], depth, condition)
-        return rows, len(rows) < depth
+            return self._found(query, [*columns, "_score"], most, condition)
 
     def nearest(self, vector_D: np.ndarray) -> float:
         """The similarity of the piece nearest to a vector; -1 where there is none."""
         with store_errors(self.address):
-            nearest = self._found(self._near(vector_D), ["piece", "_distance"], 1, "")
-        return 1.0 - nearest[0]["_distance"] if nearest else -1.0
+            near = self._found(self._near(vector_D), ["vector", "_distance"], _NEAREST, "")
+        return float((vectors_in(near) @ vector_D).max(initial=-1.0))
 
-    def by_vector(self, vector_D: np.ndarray, depth: int, condition: str) -> tuple[list[dict], bool]:
-        """About `depth` chunks nearest to a vector, as `by_words`; a chunk is as near as its nearest piece."""
+    def by_vector(self, vector_D: np.ndarray, depth: int, condition: str) -> tuple[list[dict], np.ndarray, bool]:
+        """At least `depth` chunks nearest to a vector, with their similarities, in no order; and whether these are all.
+
+        A chunk is as near as its nearest piece.
+        """
         rows = 2 * depth  # a chunk may have several
+        while True:
+            with store_errors(self.address):
+                near = self._found(self._near(vector_D), [*SHOWN, "vector", "_distance"], rows, condition)
+            highest: dict[str, float] = {}
+            for number, similarity in zip(near["id"].to_pylist(), (vectors_in(near) @ vector_D).tolist(), strict=True):
+                highest[number] = max(similarity, highest.get(number, -1.0))
+            if len(highest) >= depth or len(near) < rows:
+                break
+            rows *= 2
+        heads = {row["id"]: row for row in near.drop_columns(["vector"]).to_pylist() if not row["piece"]}
+        heads |= self.chunks([number for number in highest if number not in heads])
+        found = [number for number in highest if number in heads]  # others were deleted meanwhile
+        return [heads[number] for number in found], np.array([highest[number] for number in found]), len(near) < rows
+
+    def chunks(self, numbers: Sequence[str]) -> dict[str, dict]:
+        """The rows of chunks by their ids, with what is shown of them."""
+        return {row["id"]: row for row in self.rows("piece = 0", SHOWN, "id", numbers)}
+
+    def texts(self, condition: str, most: int) -> Iterator[pa.RecordBatch]:
+        """What is shown of the first `most` chunks for which a condition holds, some at a time."""
+        condition = " AND ".join(filter(None, ["piece = 0", condition]))
         with store_errors(self.address):
-            near = self._found(self._near(vector_D), [*SHOWN, "_distance"], rows, condition)
-        first = {}
-        for row in near:
-            first.setdefault(row["id"], row)
-        later = [row["id"] for row in first.values() if row["piece"]]
-        heads = {row["id"]: row for row in self.rows("piece = 0", SHOWN, "id", later)}
-        chunks = [heads.get(number) if row["piece"] else row for number, row in first.items()]
-        return [chunk for chunk in chunks if chunk is not None], len(near) < rows  # None: deleted meanwhile
+            yield from self._chunks.search().where(condition).select(SHOWN).limit(most).to_batches(_BATCH)
+
+    def pieces(self, condition: str, numbers: Sequence[str] | None = None, most: int | None = None) -> pa.Table:
+        """Columns id, piece and vector of at most `most` pieces for which a condition holds, or of those of some chunks."""
+        conditions = [condition]
+        if numbers is not None:
+            conditions = [f"id IN ({listed(some)}) AND ({condition})" for some in batched(numbers, _AT_ONCE)]
+        columns = ["id", "piece", "vector"]
+        with store_errors(self.address):
+            parts = [self._chunks.search().where(one).select(columns).limit(most).to_arrow() for one in conditions]
+        return pa.concat_tables(parts) if parts else pa.table({name: [] for name in columns})
 
     def rows(
         self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
@@ -168,7 +217,10 @@ class Store:
         with store_errors(self.address):
             rows = self._roots.search().limit(None).to_arrow().to_pylist()
         return sorted(
-            (Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"])) for row in rows),
+            (
+                Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"]), json.loads(row["kinds"]))
+                for row in rows
+            ),
             key=lambda root: root.root,
         )
 
@@ -210,9 +262,7 @@ class Store:
 
     def note(self, *roots: Root) -> None:
         """Write what is known of roots."""
-        rows = [
-            {"root": one.root, "files": one.files, "pending": one.pending, "skipped": json.dumps(one.skipped)} for one in roots
-        ]
+        rows = [asdict(one) | {"skipped": json.dumps(one.skipped), "kinds": json.dumps(one.kinds)} for one in roots]
         with store_errors(self.address):
             merge = self._roots.merge_insert("root").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist(rows, schema=_ROOTS))
@@ -239,10 +289,17 @@ class Store:
         query = self._chunks.search(vector_D.astype(np.float32), vector_column_name="vector").distance_type("dot")
         return query.nprobes(_PROBES).refine_factor(_REFINE) if self._indexed("vector") else query
 
-    def _found(self, query: Any, columns: list[str], depth: int, condition: str) -> list[dict]:
+    def _found(self, query: Any, columns: list[str], depth: int, condition: str) -> pa.Table:
         if condition:
             query = query.where(condition, prefilter=True)
-        return query.select(columns).limit(depth).to_arrow().to_pylist()
+        return query.select(columns).limit(depth).to_arrow()
+
+
+def vectors_in(rows: pa.Table) -> np.ndarray:
+    """float32 (P, D): the vectors of rows, as a local index has them (search.vectors)."""
+    column = rows["vector"].combine_chunks()
+    width = column.type.list_size
+    return restored(directions(column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32)))
 
 
 def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
