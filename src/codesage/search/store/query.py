@@ -35,7 +35,7 @@ from codesage.search.ranking import Rules
 from codesage.search.searcher import Answer
 from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
 from codesage.search.store.floor import InStore
-from codesage.search.store.rows import called, place_of
+from codesage.search.store.rows import called, place_of_row
 from codesage.search.store.table import EXACT_UP_TO, SHOWN, Store, quoted, vectors_in
 from codesage.search.store.words import MOST, ByWords
 from codesage.search.terms import query_words
@@ -117,7 +117,7 @@ def _of_signs(store: Store, question: Question, signs: list[str], top: int) -> t
     best: list[tuple[tuple, dict]] = []
     for count, row in _holding(store, question, signs):
         named = any(one in row["name"] for one in signs)
-        best.append(((not named, -count, *place_of(row)), row | {"count": count, "named": named}))
+        best.append(((not named, -count, *place_of_row(row)), row | {"count": count, "named": named}))
         if len(best) >= 2 * top + _DEPTH:
             best = sorted(best, key=lambda one: one[0])[:top]
     rows = [row for _, row in sorted(best, key=lambda one: one[0])[:top]]
@@ -174,7 +174,7 @@ def _candidates(store: Store, question: Question, found: ByWords, vector_D: np.n
     if name:
         condition = " AND ".join(filter(None, [f"called = {quoted(name)} AND piece = 0", question.condition]))
         named = [row for row in store.rows(condition, SHOWN, most=_MOST_OF_NAME) if question.passes(row)]
-        candidates.places(sorted(named, key=place_of))
+        candidates.places(sorted(named, key=place_of_row))
     return candidates, [CUT] if cut else []
 
 
@@ -184,7 +184,7 @@ def _nearest(
     """The chunks nearest to a vector, of equal ones the first in the order of an index."""
     rows, similarities, are_all = store.by_vector(vector_D, depth, question.condition)
     candidates.similarities |= {row["id"]: one for row, one in zip(rows, similarities.tolist(), strict=True)}
-    return sorted(rows, key=lambda row: (-candidates.similarities[row["id"]], *place_of(row))), are_all
+    return sorted(rows, key=lambda row: (-candidates.similarities[row["id"]], *place_of_row(row))), are_all
 
 
 def passing(

@@ -176,6 +176,11 @@ def _weighted(words: list[list[str]]) -> str:
     return " ".join(word for weight, field in zip(WEIGHTS, words, strict=True) for word in field * int(weight))
 
 
-def place_of(row: dict) -> tuple[str, int, str, int]:
-    """What chunks are ordered by, root by root, as a new local index orders them."""
-    return row["root"], order_of(kind_of(row["path"])), row["path"], row["at"]
+def place_of(root: str, path: str, at: int = 0) -> tuple[str, int, str, int]:
+    """What chunks are ordered by, root by root, as a new local index orders them; `at`: number of the chunk in its file."""
+    return root, order_of(kind_of(path)), path, at
+
+
+def place_of_row(row: dict) -> tuple[str, int, str, int]:
+    """The same of a row."""
+    return place_of(row["root"], row["path"], row["at"])

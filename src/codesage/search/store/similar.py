@@ -22,7 +22,7 @@ from codesage.search.filters import Filter
 from codesage.search.searcher import Answer
 from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
 from codesage.search.store.query import CUT, Question, answer_of, chunk_of, passing
-from codesage.search.store.rows import place_of
+from codesage.search.store.rows import place_of_row
 from codesage.search.store.table import SHOWN, Store, quoted, vectors_in
 
 _DEPTH = 200  # chunks of each language that are compared exactly
@@ -56,7 +56,7 @@ def similar(store: Store, place: str, line: int, where: Filter, paths: Sequence[
         number: float((minus_means(vectors[number], [row["language"]] * len(vectors[number]), means) @ vector_D).max())
         for number, row in kept.items()
     }
-    best = sorted(scores, key=lambda number: (-scores[number], *place_of(kept[number])))[:top]
+    best = sorted(scores, key=lambda number: (-scores[number], *place_of_row(kept[number])))[:top]
     hits = [(kept[one], Hit(chunk_of(kept[one]), scores[one])) for one in best]
     return answer_of(store, hits, [CUT] if cut else [], where, folder)
 
@@ -92,7 +92,7 @@ def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_
         )
     together = _by_definition([row for row in store.rows(condition, SHOWN) if passes(where, row)])
     kept = [parts[0] for parts in together if len(parts) == 1 and _lines(parts[0]["text"]) >= min_lines]
-    kept.sort(key=place_of)
+    kept.sort(key=place_of_row)
     vectors = _vectors_of(store, [row["id"] for row in kept])
     means_ND = np.array([vectors[row["id"]].mean(axis=0) for row in kept], np.float32)
     chunks = [replace(chunk_of(row), path=shown(row)) for row in kept]

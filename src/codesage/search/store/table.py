@@ -33,6 +33,7 @@ _PROBES, _REFINE = 20, 10  # parts of the index of vectors that are looked at; t
 _AT_ONCE = 500  # values in one condition
 _NEAREST = 16  # pieces that are compared exactly to find the nearest
 _BATCH = 1_024  # texts that are read at a time
+_MOST_KNOWN = 10_000  # words of which it is known how many chunks hold them
 _KEPT = timedelta(hours=1)  # older versions stay for readers that have begun
 _ROOTS = pa.schema(
     [("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("skipped", pa.string()), ("kinds", pa.string())]
@@ -83,6 +84,7 @@ class Store:
         self.floors: dict[str, float] = {}  # see search.floor
         self.means: dict[str, np.ndarray] | None = None  # see store.similar
         self._totals: Totals | None = None
+        self._holding: dict[str, int] = {}
 
     @classmethod
     def open(cls, address: str, encoder: Encoder | None, *, create: bool = False, rebuild: bool = False) -> "Store":
@@ -142,8 +144,12 @@ class Store:
         return self._totals
 
     def holding(self, word: str) -> int:
-        """Chunks that hold a word, as many as EXACT_UP_TO at most."""
-        return len(self.holders([word], EXACT_UP_TO, "", ["piece"]))
+        """Chunks that hold a word, as many as EXACT_UP_TO at most. Counted once for each of many words."""
+        if word not in self._holding:
+            if len(self._holding) >= _MOST_KNOWN:
+                self._holding.clear()
+            self._holding[word] = len(self.holders([word], EXACT_UP_TO, "", ["_rowid"]))
+        return self._holding[word]
 
     def holders(self, words: Sequence[str], most: int, condition: str, columns: Sequence[str] = HELD) -> pa.Table:
         """`columns` of the chunks that hold one of some words, at least one; of more than `most` the best by LanceDB's BM25."""

@@ -88,26 +88,38 @@ class _Found:
         scores_N = np.zeros(self.chunks)
         for word, (rows, counts) in enumerate(self._by_word()):
             scores_N[rows] += gains(counts, norms_N[rows], holding[word], chunks)
-        scores = scores_N.tolist()
-        places = list(map(place_of, self._table.select(["root", "path", "at"]).to_pylist()))
-        order = sorted(range(self.chunks), key=lambda row: (-scores[row], places[row]))
-        return self._table["id"].take(pa.array(order, pa.int64())).to_pylist()
+        files, file_N = self._files
+        ordered = sorted(range(len(files)), key=lambda number: place_of(*files[number]))
+        rank_F = np.empty(len(files), np.int64)
+        rank_F[ordered] = np.arange(len(files))
+        order = np.lexsort([self._column("at"), rank_F[file_N], -scores_N])
+        return self._table["id"].take(pa.array(order)).to_pylist()
 
     def shares_of_files(self, holding: Sequence[int], totals: tuple[int, int, int]) -> dict[tuple[str, str], float]:
         """See ByWords. The chunks with a word that are not among these are assumed to be in as many files each as these."""
         _, files, length = totals
-        numbers: dict[tuple[str, str], int] = {}
-        roots, paths = self._table["root"].to_pylist(), self._table["path"].to_pylist()
-        file_N = np.array([numbers.setdefault(file, len(numbers)) for file in zip(roots, paths, strict=True)], np.int64)
-        lengths_F, scores_F = np.zeros(len(numbers)), np.zeros(len(numbers))
+        found, file_N = self._files
+        lengths_F, scores_F = np.zeros(len(found)), np.zeros(len(found))
         lengths_F[file_N] = self._column("file_length")
         norms_F = norms(lengths_F, length / max(files, 1))
         for word, (rows, counts) in enumerate(self._by_word()):
-            counts_F = np.bincount(file_N[rows], counts, len(numbers))
+            counts_F = np.bincount(file_N[rows], counts, len(found))
             held = np.flatnonzero(counts_F)
             of_all = min(files, round(len(held) * holding[word] / max(len(rows), 1)))
             scores_F[held] += gains(counts_F[held], norms_F[held], of_all, files)
-        return dict(zip(numbers, (scores_F / max(scores_F.max(initial=0.0), 1e-9)).tolist(), strict=True))
+        return dict(zip(found, (scores_F / max(scores_F.max(initial=0.0), 1e-9)).tolist(), strict=True))
+
+    @cached_property
+    def _files(self) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """The root and path of each file, and the number of each chunk's file, (N,)."""
+        roots, paths = (self._table[name].combine_chunks().dictionary_encode() for name in ("root", "path"))
+        keys = roots.indices.to_numpy().astype(np.int64) * max(len(paths.dictionary), 1) + paths.indices.to_numpy()
+        distinct, file_N = np.unique(keys, return_inverse=True)
+        of_root, of_path = np.divmod(distinct, max(len(paths.dictionary), 1))
+        return [
+            (roots.dictionary[one].as_py(), paths.dictionary[other].as_py())
+            for one, other in zip(of_root.tolist(), of_path.tolist(), strict=True)
+        ], file_N
 
     def _by_word(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Of each word the chunks that hold it, and how often each does."""
