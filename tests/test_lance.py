@@ -28,7 +28,7 @@ from codesage.search.store import query as queries
 from codesage.search.store import similar as stored
 from codesage.search.store import table, words
 from codesage.search.store.address import location_of, one_writer
-from codesage.search.store.commands import clones_from
+from codesage.search.store.commands import clones_from, show_status
 from codesage.search.store.conditions import changed
 from codesage.search.store.engines import Local
 from codesage.search.store.fill import fill, roots_of
@@ -415,10 +415,14 @@ def test_a_kill_between_adding_and_deleting_is_repaired(copied, monkeypatch):
     assert rows == ["fresh"]
 
 
-def test_a_file_that_is_read_in_part_has_not_changed(copied):
+def test_a_file_that_is_read_in_part_has_not_changed(copied, capsys):
     root, address, _, encoder = copied
     (root / "long.py").write_text("def gamma_1(value):\n    return value\n\n\nDATA = '" + "x" * 6_000 + "'\n")
     fill(address, {str(root): root}, encoder, Local(encoder))
+    (status,) = (one for one, _ in StoreFolders(address, Counting).status())
+    assert (status.files, status.skipped, status.in_part) == (4, {"empty": 1}, {"minified": 1})
+    show_status(address)
+    assert "4 files, skipped: 1 empty, indexed in part: 1 minified, complete" in capsys.readouterr().out
     row = next(row for row in Store.open(address, encoder).rows("path = 'long.py'", table.SHOWN))
     assert not changed(row)
     (root / "long.py").write_text("def gamma_2(value):\n    return value\n")

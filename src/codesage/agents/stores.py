@@ -57,7 +57,7 @@ class StoreFolders:
         store, _ = self._current()
         return [
             (
-                Status(one.root, self._address, store.model, one.files, store.chunks_of(one.root), one.skipped),
+                Status(one.root, self._address, store.model, one.files, store.chunks_of(one.root), one.skipped, 0, one.in_part),
                 f"{one.pending:,} files are not indexed yet" if one.pending else "",
             )
             for one in store.roots()

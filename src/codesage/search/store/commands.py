@@ -12,6 +12,7 @@ from codesage.search.folders import command
 if TYPE_CHECKING:
     from codesage.search.filters import Filter
     from codesage.search.searcher import Answer, Groups
+    from codesage.search.store.table import Root
 
 
 def index_into(address: str, paths: Sequence[str], model: Path | None, engine: str, workers: int, *, rebuild: bool) -> None:
@@ -20,7 +21,7 @@ def index_into(address: str, paths: Sequence[str], model: Path | None, engine: s
         raise CodesageError(f"--engine {engine} goes with --store: give lance://FOLDER or lance://s3://BUCKET/FOLDER")
     require_extra()
     from codesage.encoder.runtime import load
-    from codesage.search.refresh import Lines, listed, say
+    from codesage.search.refresh import Lines, say
     from codesage.search.store.engines import ENGINES, Local, OnRay
     from codesage.search.store.fill import fill, roots_of
 
@@ -30,7 +31,7 @@ def index_into(address: str, paths: Sequence[str], model: Path | None, engine: s
     runner = OnRay(encoder, model, workers) if engine == "ray" else Local(encoder)
     roots = fill(address, roots_of(paths, encoder), encoder, runner, rebuild=rebuild, progress=Lines("indexing", "files"))
     for root in roots:
-        say(f"{root.root}: {root.files:,} files in {address}; skipped: {listed(root.skipped) or 'none'}")
+        say(f"{root.root}: {root.files:,} files in {address}; {_left_out(root)}")
 
 
 def answer_from(
@@ -104,7 +105,6 @@ def clear_from(address: str, paths: Sequence[str]) -> None:
 def show_status(address: str) -> None:
     """Print what a store holds of each root."""
     require_extra()
-    from codesage.search.refresh import listed
     from codesage.search.show import printable
     from codesage.search.store.table import Store
 
@@ -112,7 +112,15 @@ def show_status(address: str) -> None:
     typer.echo(f"store: {printable(address)}\nmodel: {store.model}\nchunks: {store.count('piece = 0'):,}")
     for root in store.roots():
         state = f"partial: {root.pending:,} files are not indexed yet" if root.pending else "complete"
-        typer.echo(f"{printable(root.root)}: {root.files:,} files, skipped: {listed(root.skipped) or 'none'}, {state}")
+        typer.echo(f"{printable(root.root)}: {root.files:,} files, {_left_out(root)}, {state}")
+
+
+def _left_out(root: "Root") -> str:
+    """What of a root is not in the store, or only in part."""
+    from codesage.search.refresh import listed
+
+    in_part = f", indexed in part: {listed(root.in_part)}" if root.in_part else ""
+    return f"skipped: {listed(root.skipped) or 'none'}{in_part}"
 
 
 def require_extra() -> None:

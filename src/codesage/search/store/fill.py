@@ -127,9 +127,9 @@ class _Run:
 
     def _state(self, root: str) -> Root:
         reached = self.counts[root].total()
-        skipped = {reason: count for reason, count in self.counts[root].items() if reason}
+        reasons = {reason: count for reason, count in self.counts[root].items() if reason}
         pending = self.total[root] - reached - self.left[root]
-        return Root(root, len(self.there[root]) + self.left[root], pending, skipped, self.kinds[root])
+        return Root(root, len(self.there[root]) + self.left[root], pending, reasons, self.kinds[root])
 
 
 def _kinds(names: list[str]) -> dict[str, str]:

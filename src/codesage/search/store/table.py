@@ -20,6 +20,7 @@ import pyarrow as pa
 from codesage.errors import CodesageError
 from codesage.languages import searched_language
 from codesage.records import Encoder
+from codesage.search.files import IN_PART
 from codesage.search.folders import command
 from codesage.search.store.address import connected, is_remote, location_of, store_errors
 from codesage.search.store.rows import schema
@@ -36,7 +37,7 @@ _BATCH = 1_024  # texts that are read at a time
 _MOST_KNOWN = 10_000  # words of which it is known how many chunks hold them
 _KEPT = timedelta(hours=1)  # older versions stay for readers that have begun
 _ROOTS = pa.schema(
-    [("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("skipped", pa.string()), ("kinds", pa.string())]
+    [("root", pa.string()), ("files", pa.int64()), ("pending", pa.int64()), ("reasons", pa.string()), ("kinds", pa.string())]
 )
 _SORTED = ("id", "key", "called", "root")  # columns with an index that finds single values
 
@@ -48,8 +49,18 @@ class Root:
     root: str
     files: int
     pending: int
-    skipped: dict[str, int]  # files of which nothing or not all is indexed, by reason
+    reasons: dict[str, int]  # why nothing or not all of a file is indexed, and of how many files, see search.files
     kinds: dict[str, str]  # of files whose kind depends on other files, see search.kinds
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Files of which nothing is indexed, by reason."""
+        return {reason: count for reason, count in self.reasons.items() if not reason.endswith(IN_PART)}
+
+    @property
+    def in_part(self) -> dict[str, int]:
+        """Files of which not all is indexed, by reason."""
+        return {one.removesuffix(IN_PART): count for one, count in self.reasons.items() if one.endswith(IN_PART)}
 
 
 class Totals(NamedTuple):
@@ -224,7 +235,7 @@ class Store:
             rows = self._roots.search().limit(None).to_arrow().to_pylist()
         return sorted(
             (
-                Root(row["root"], row["files"], row["pending"], json.loads(row["skipped"]), json.loads(row["kinds"]))
+                Root(row["root"], row["files"], row["pending"], json.loads(row["reasons"]), json.loads(row["kinds"]))
                 for row in rows
             ),
             key=lambda root: root.root,
@@ -268,7 +279,7 @@ class Store:
 
     def note(self, *roots: Root) -> None:
         """Write what is known of roots."""
-        rows = [asdict(one) | {"skipped": json.dumps(one.skipped), "kinds": json.dumps(one.kinds)} for one in roots]
+        rows = [asdict(one) | {"reasons": json.dumps(one.reasons), "kinds": json.dumps(one.kinds)} for one in roots]
         with store_errors(self.address):
             merge = self._roots.merge_insert("root").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(pa.Table.from_pylist(rows, schema=_ROOTS))
