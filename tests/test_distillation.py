@@ -16,6 +16,7 @@ from codesage.contrast.distillation import distillation_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
 from codesage.encoder.config import Config
+from codesage.encoder.dequantise import state_of
 from codesage.encoder.export import export
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.shrink import shrink
@@ -102,11 +103,37 @@ def test_the_neurons_that_stay_are_fitted_by_least_squares(prepared):  # noqa: F
     np.testing.assert_allclose(found, solution, atol=2e-3)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_heads_without_effect_leave_without_a_trace(prepared, norm_first, tmp_path):  # noqa: F811
+    larger = larger_of(prepared[0], norm_first=norm_first)
+    with torch.no_grad():
+        for block, head in zip(larger.h, (0, 1, 3, 2), strict=True):
+            block.attn.c_proj.weight[:, 8 * head : 8 * head + 8] = 0
+    documents = [torch.randint(prepared[0].vocab_size, (POSITIONS,)).tolist() for _ in range(4)]
+    small = shrink(larger, heads=3, documents=documents)
+    assert (small.config.num_attention_heads, small.config.head_dim, small.config.attention_width) == (3, 8, 24)
+    assert small.config.parameters() == sum(parameter.numel() for parameter in small.parameters())
+    ids_T, layout = torch.arange(30), Layout.of([20, 10])
+    torch.testing.assert_close(small(ids_T, layout), larger(ids_T, layout), rtol=1e-3, atol=1e-3)
+    rows_M = torch.tensor([3, 21])
+    torch.testing.assert_close(small(ids_T, layout, rows_M=rows_M), small(ids_T, layout)[rows_M])
+    export(small, prepared[0], tmp_path / "small", settings={}, facts={"max_tokens": POSITIONS})
+    vectors = codesage.load(tmp_path / "small", precision="fp32").encode(["def f(x): return x"])
+    ids = prepared[0].encode(["def f(x): return x"], max_tokens=POSITIONS)
+    np.testing.assert_allclose(vectors, F.normalize(small.embed(ids)).detach().numpy(), atol=1e-5)
+    for file in ("model.onnx", "model.int8.onnx"):
+        found = state_of(tmp_path / "small" / file)
+        assert {name: tuple(value.shape) for name, value in found.items()} == {
+            name: tuple(reversed(value.shape)) if value.ndim == 2 and name[0] == "h" else tuple(value.shape)
+            for name, value in small.state_dict().items()
+        }
+
+
 @pytest.mark.parametrize(
     ("neurons", "documents", "message"),
     [
         (129, [[1] * 200], "neurons to keep are 129, expected at most the 128 of each layer"),
-        (50, [[1] * 30, []], "30 tokens are not enough to choose 50 neurons: give more documents"),
+        (50, [[1] * 30, []], "30 tokens are too few to choose heads or neurons: give at least 50"),
     ],
 )
 def test_neurons_that_cannot_be_chosen_are_refused(prepared, neurons, documents, message):  # noqa: F811
@@ -172,9 +199,9 @@ def test_a_small_encoder_comes_near_to_the_larger_one(prepared, folder, tmp_path
 
 def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  # noqa: F811
     small, out, tokens = tmp_path / "small", tmp_path / "out", prepared[1].path
-    options = ("--layers", "1,4", "--positions", "48", "--neurons", "32", "--tokens", tokens)
+    options = ("--layers", "1,4", "--positions", "48", "--neurons", "32", "--heads", "3", "--tokens", tokens)
     done = run("shrink", folder, *options, "--out", small)
-    assert done.returncode == 0 and "2 layers, 32 neurons in each" in done.stdout, done.stderr
+    assert done.returncode == 0 and "2 layers, each with 3 heads and 32 neurons" in done.stdout, done.stderr
     facts = open_artifact(small, "model").facts
     assert facts["shrunk_from"] == open_artifact(folder, "model").fingerprint and facts["max_tokens"] == 48
     options = ("--steps", "2", "--batch-pairs", "8", "--text-tokens", "32", "--code-tokens", "48", "--threads", "1")
@@ -190,8 +217,8 @@ def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F
     for options, message in (
         (("--layers", "1,x"), "--layers is '1,x', expected numbers"),
         (("--layers", "9"), "layers to keep are 9"),
-        ((), "nothing to leave out: give --layers, --neurons, --positions or --vocab-size"),
-        (("--neurons", "8"), "give --neurons and --tokens together"),
+        ((), "nothing to leave out: give --layers, --heads, --neurons, --positions or --vocab-size"),
+        (("--neurons", "8"), "give --tokens with --heads or --neurons"),
         (("--vocab-size", "300"), "only a WordPiece vocabulary, such as that of 'general', can lose its rarest pieces"),
     ):
         refused = run("shrink", folder, *options, "--out", tmp_path / "s")

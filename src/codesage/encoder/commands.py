@@ -97,8 +97,9 @@ def shrink(
     model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
     out: options.Out,
     layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'. Default: all.")] = "",
+    heads: Annotated[int, typer.Option(min=0, help="Keep so many attention heads of each layer; 0: all.")] = 0,
     neurons: Annotated[int, typer.Option(min=0, help="Keep so many neurons of each feed-forward layer; 0: all.")] = 0,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which neurons matter.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which heads and neurons matter.")] = None,
     positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
     vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
 ) -> None:
@@ -111,17 +112,17 @@ def shrink(
     from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_with_tokenizer
 
-    if bool(neurons) != (tokens is not None):
-        raise CodesageError("give --neurons and --tokens together: the tokens show which neurons to keep")
-    if not (layers or neurons or positions or vocab_size):
-        raise CodesageError("nothing to leave out: give --layers, --neurons, --positions or --vocab-size")
+    if bool(heads or neurons) != (tokens is not None):
+        raise CodesageError("give --tokens with --heads or --neurons: the tokens show which ones to keep")
+    if not (layers or heads or neurons or positions or vocab_size):
+        raise CodesageError("nothing to leave out: give --layers, --heads, --neurons, --positions or --vocab-size")
     folder = folder_of(model)
     encoder, tokenizer = load_with_tokenizer(folder)
     if vocab_size:
         encoder, tokenizer = bert.fewer_pieces(encoder, tokenizer, vocab_size)
     kept = _numbers(layers) if layers else None
     documents = [] if tokens is None else _sample(open_tokens(tokens, tokenizer=tokenizer))
-    smaller = station.shrink(encoder, layers=kept, positions=positions, neurons=neurons, documents=documents)
+    smaller = station.shrink(encoder, layers=kept, positions=positions, heads=heads, neurons=neurons, documents=documents)
     settings, facts = {}, {"stages": []}
     if (folder / MANIFEST).is_file():
         artifact = open_artifact(folder, "model")
@@ -129,8 +130,10 @@ def shrink(
     longest = smaller.config.max_position_embeddings
     facts |= {"layers_kept": layers or "all", "max_tokens": min(facts.get("max_tokens", longest), longest)}
     publish_encoder(smaller, tokenizer, out, settings=settings, facts=facts, precisions=())
-    shape = f"{smaller.config.num_hidden_layers} layers, {smaller.config.intermediate_size:,} neurons in each"
-    typer.echo(f"{out}: {smaller.config.parameters():,} parameters, {shape}, {tokenizer.vocab_size:,} entries")
+    config = smaller.config
+    inside = f"{config.num_attention_heads} heads and {config.intermediate_size:,} neurons"
+    shape = f"{config.num_hidden_layers} layers, each with {inside}"
+    typer.echo(f"{out}: {config.parameters():,} parameters, {shape}, {tokenizer.vocab_size:,} entries")
 
 
 def _sample(tokens: "Tokens") -> list[list[int]]:

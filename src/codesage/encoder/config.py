@@ -33,20 +33,24 @@ class Config:
     attention_dropout_prob: float = 0.1
     residual_dropout_prob: float = 0.1
     norm_first: bool = True  # False: post-LN, the residual stream is normalised before each sum (BERT)
+    head_dim: int = 0  # width of an attention head; 0: hidden_size / num_attention_heads
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
             object.__setattr__(self, "intermediate_size", 4 * self.hidden_size)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            least = 0 if field.name == "head_dim" else 1
+            if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise CodesageError(f"{field.name} is {value!r} in the encoder's config, expected a whole number over 0")
             if field.name.endswith("_prob") and not (isinstance(value, (int, float)) and 0 <= value < 1):
                 raise CodesageError(f"{field.name} is {value!r} in the encoder's config, expected 0 <= p < 1")
-        if self.hidden_size % self.num_attention_heads:
-            raise CodesageError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
-            )
+        if self.head_dim == 0:
+            if self.hidden_size % self.num_attention_heads:
+                raise CodesageError(
+                    f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+                )
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if self.activation_function not in ACTIVATIONS:
             raise CodesageError(
                 f"activation_function is {self.activation_function!r}, expected one of {', '.join(ACTIVATIONS)}"
@@ -54,10 +58,15 @@ class Config:
         if not isinstance(self.norm_first, bool):
             raise CodesageError(f"norm_first is {self.norm_first!r} in the encoder's config, expected true or false")
 
+    @property
+    def attention_width(self) -> int:
+        """Width of the queries, keys and values of a token, in all heads."""
+        return self.num_attention_heads * self.head_dim
+
     def parameters(self) -> int:
         """Exact number of parameters of an `Encoder` of this shape; the head is tied to the embedding."""
-        width, inner = self.hidden_size, self.intermediate_size
-        block = 4 * width * width + 2 * width * inner + 4 * width + inner + width + 4 * width
+        width, inner, attention = self.hidden_size, self.intermediate_size, self.attention_width
+        block = 4 * width * attention + 3 * attention + width + 2 * width * inner + inner + width + 4 * width
         return (self.vocab_size + self.max_position_embeddings) * width + self.num_hidden_layers * block + 2 * width
 
     def without_dropout(self) -> "Config":

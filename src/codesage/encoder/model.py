@@ -70,10 +70,10 @@ class Attention(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.heads = config.num_attention_heads
+        self.heads, self.width = config.num_attention_heads, config.attention_width
         self.dropout = config.attention_dropout_prob
-        self.c_attn = nn.Linear(config.hidden_size, 3 * config.hidden_size)  # q | k | v
-        self.c_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.c_attn = nn.Linear(config.hidden_size, 3 * config.attention_width)  # q | k | v
+        self.c_proj = nn.Linear(config.attention_width, config.hidden_size)
         self.residual_dropout = nn.Dropout(config.residual_dropout_prob)
 
     def projected(self, x_TD: Tensor, rows_M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +81,7 @@ class Attention(nn.Module):
         if rows_M is None:
             q_THK, k_THK, v_THK = self.c_attn(x_TD).view(len(x_TD), 3, self.heads, -1).unbind(1)
             return q_THK, k_THK, v_THK
-        width, weight, bias = x_TD.shape[1], self.c_attn.weight, self.c_attn.bias
+        width, weight, bias = self.width, self.c_attn.weight, self.c_attn.bias
         q_MHK = F.linear(x_TD[rows_M], weight[:width], bias[:width]).view(len(rows_M), self.heads, -1)
         k_THK, v_THK = F.linear(x_TD, weight[width:], bias[width:]).view(len(x_TD), 2, self.heads, -1).unbind(1)
         return q_MHK, k_THK, v_THK

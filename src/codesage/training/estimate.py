@@ -41,10 +41,10 @@ def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 
     Only these tokens pass the last block, except for its keys and values, as in Encoder.forward. Without a head all tokens
     do. `length` is the mean number of tokens that a token attends to.
     """
-    width = config.hidden_size
+    width, attended = config.hidden_size, config.attention_width
     layers = config.num_hidden_layers - 1 + (head_share or 1.0)  # in full blocks
-    weights = layers * (2 * width * width + 2 * width * config.intermediate_size) + config.num_hidden_layers * 2 * width**2
-    attention = layers * 4 * length * width
+    weights = layers * 2 * width * (attended + config.intermediate_size) + config.num_hidden_layers * 2 * width * attended
+    attention = layers * 4 * length * attended
     return 3 * (2 * weights + attention + 2 * head_share * config.vocab_size * width)
 
 

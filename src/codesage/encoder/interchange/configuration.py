@@ -28,6 +28,7 @@ class CodesageConfig(PreTrainedConfig):
         attention_dropout_prob: float = 0.1,
         residual_dropout_prob: float = 0.1,
         norm_first: bool = True,
+        head_dim: int = 0,
         classifier_dropout: float | None = None,
         **others: Any,
     ) -> None:
@@ -45,6 +46,7 @@ class CodesageConfig(PreTrainedConfig):
             attention_dropout_prob,
             residual_dropout_prob,
             norm_first,
+            head_dim or 0,
         )
         for field in fields(shapes.Config):
             setattr(self, field.name, getattr(shape, field.name))
