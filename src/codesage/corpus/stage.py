@@ -29,10 +29,11 @@ from codesage.corpus.build.keys import Keys, read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.tables import Writer, schema_of
 from codesage.corpus.build.work import Work, open_work
-from codesage.corpus.distinct.verdicts import drop_alone, drop_excess, drop_shared
+from codesage.corpus.distinct.verdicts import drop_alone, drop_copied, drop_excess, drop_shared
 from codesage.corpus.documents.reading import CODES, DOCUMENTS, DOCUMENTS_FILE, ReadSource, SourceUnit
 from codesage.corpus.engine import Engine, LocalEngine
 from codesage.corpus.pairs.aligning import AlignFiles
+from codesage.corpus.pairs.copies import FindCopies
 from codesage.corpus.pairs.joining import JoinTests, JoinUnit
 from codesage.corpus.pairs.parsing import FUNCTIONS_FILE, PAIRS, PAIRS_FILE, Parse, ParseUnit
 from codesage.corpus.report.card import write_card
@@ -137,8 +138,8 @@ class _Build:
         self._fetch()
         groups = self._plan(self._read())
         reports = self._parse(groups)
-        joined = self._join(groups, reports)
-        shards = self._shards(groups, reports, joined)
+        joined, copies = self._join(groups, reports)
+        shards = self._shards(groups, reports, joined, copies)
         self._write(shards)
         stated = asdict(self._settings) | {"exclude": bool(self._settings.exclude), "workers": None}
         with publish(out, "corpus", settings=stated, facts=self._report.facts) as folder:
@@ -229,10 +230,10 @@ class _Build:
             self._report.add_parsed(group.source.source, report, group.keys)
         return reports
 
-    def _join(self, groups: list[_Group], reports: list[dict]) -> list[tuple[Place, Source]]:
-        """What is found over the files of a source: tests with what they test, files that stand for each other.
+    def _join(self, groups: list[_Group], reports: list[dict]) -> tuple[list[tuple[Place, Source]], dict[Place, list[int]]]:
+        """What is found over the files of a source: tests with what they test, files that stand for each other, and copies.
 
-        Returns the folders of their pairs, each with its source.
+        Returns the folders of new pairs, each with its source, and by folder the pairs with copied documentation.
         """
         parsed: dict[Place, list[ParseUnit]] = {}
         sources: dict[Place, Source] = {}
@@ -249,27 +250,36 @@ class _Build:
         several = [folder for folder in parsed if len(languages[folder]) > 1]
         tests = [self._join_unit("joined", parsed[folder]) for folder in with_tests]
         aligned = [self._join_unit("aligned", parsed[folder]) for folder in several]
-        advance = self._phase("join", len(tests) + len(aligned))
+        siblings = [self._join_unit("copies", parts) for parts in parsed.values()]
+        advance = self._phase("join", len(tests) + len(aligned) + len(siblings))
         for task, units in ((JoinTests, tests), (AlignFiles, aligned)):
             made = task(self._held_out, self._settings.exclude)
             for report in self._work.run(self._engine, made, units, on_done=lambda unit, fresh: advance()):
                 self._report.add_joined(report)
+        copies: dict[Place, list[int]] = {}
+        found = self._work.run(self._engine, FindCopies(), siblings, on_done=lambda unit, fresh: advance())
+        for unit, report in zip(siblings, found, strict=True):
+            copies |= dict(zip([part.folder for part in unit.parsed], report["copies"], strict=True))
         origins = [sources[folder] for folder in with_tests + several]
-        return list(zip([unit.folder for unit in tests + aligned], origins, strict=True))
+        return list(zip([unit.folder for unit in tests + aligned], origins, strict=True)), copies
 
     def _join_unit(self, kind: str, parts: list[ParseUnit]) -> JoinUnit:
         place = self._work.place(kind, [unit.folder.name for unit in parts])
         return JoinUnit(tuple(parts), parts[0].held_out, place, sum(unit.weight for unit in parts))
 
     def _shards(
-        self, groups: list[_Group], reports: list[dict], joined: list[tuple[Place, Source]]
+        self,
+        groups: list[_Group],
+        reports: list[dict],
+        joined: list[tuple[Place, Source]],
+        copies: dict[Place, list[int]],
     ) -> dict[str, list[PartUnit]]:
         """The shards to write of files, functions and pairs, once it is decided which pairs stay."""
         origins = [(group.unit.folder, group.source.source) for group in groups] + joined
         places = [place for place, _ in origins]
         keys = self._work.each(read_keys, places)
         self._phase("compare", sum(len(key["held"]) for key in keys))
-        verdicts = self._judged(keys, places, [source for _, source in origins])
+        verdicts = self._judged(keys, places, [source for _, source in origins], copies)
         self._report.add_pairs(keys, verdicts)
         pieces: dict[str, list[Piece]] = {name: [] for name in _SCHEMAS}
         for group, report in zip(groups, reports, strict=True):
@@ -287,11 +297,14 @@ class _Build:
             shards[name] = plan(self._work, of_name, schema=_SCHEMAS[name], characters=size)
         return shards
 
-    def _judged(self, keys: list[Keys], places: list[Place], sources: list[Source]) -> list[np.ndarray]:
+    def _judged(
+        self, keys: list[Keys], places: list[Place], sources: list[Source], copies: dict[Place, list[int]]
+    ) -> list[np.ndarray]:
         """Verdicts on the pairs of all units, each of which has a place and a source."""
         number = {source.key: index for index, source in enumerate(self._sources)}
         limits = [limits_of(source) for source in self._sources]
-        verdicts = drop_alone(keys, self._engine.judge.pairs(places, keys))
+        verdicts = drop_copied(self._engine.judge.pairs(places, keys), [copies.get(place, []) for place in places])
+        verdicts = drop_alone(keys, verdicts)
         verdicts = drop_shared(keys, verdicts, most=self._settings.most_shared)
         verdicts = drop_excess(keys, verdicts, [number[source.key] for source in sources], limits)
         return drop_alone(keys, verdicts)

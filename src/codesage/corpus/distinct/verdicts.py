@@ -17,7 +17,7 @@ from codesage.corpus.distinct.duplicates import near_duplicates
 from codesage.records import PAIR_KINDS
 from codesage.remote.places import Place
 
-EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED, EXCESS = 1, 2, 3, 4, 5, 6, 7
+EQUAL, NEAR, HELD_TEXT, HELD_BODY, ALONE, SHARED, EXCESS, COPIED = 1, 2, 3, 4, 5, 6, 7, 8
 DOCUMENT_REASONS = {EQUAL: "equal to another", NEAR: "near duplicate"}
 PAIR_REASONS = {
     EQUAL: "equal body",
@@ -27,6 +27,7 @@ PAIR_REASONS = {
     ALONE: "alone in its group",
     SHARED: "text of many others",
     EXCESS: "more than its source may give",
+    COPIED: "documentation of another",
 }
 _READERS = 8  # units read at a time
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # multiples of it, modulo 2^64, are spread evenly
@@ -75,6 +76,15 @@ def drop_alone(units: Sequence[Keys], verdicts: Sequence[np.ndarray]) -> list[np
     return _parts(verdict, units, "kind")
 
 
+def drop_copied(verdicts: Sequence[np.ndarray], copies: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """`verdicts` on pairs, where those of `copies` go too: for each unit, the rows with the documentation of another pair."""
+    marked = [verdict.copy() for verdict in verdicts]
+    for verdict, rows in zip(marked, copies, strict=True):
+        rows = np.array(rows, np.int64)
+        verdict[rows[verdict[rows] == 0]] = COPIED
+    return marked
+
+
 def drop_excess(
     units: Sequence[Keys], verdicts: Sequence[np.ndarray], sources: Sequence[int], most: Sequence[Mapping[str, int]]
 ) -> list[np.ndarray]:
@@ -113,7 +123,7 @@ def drop_shared(units: Sequence[Keys], verdicts: Sequence[np.ndarray], *, most: 
 
 def counted(verdicts: Sequence[np.ndarray], reasons: dict[int, str]) -> Counter:
     """How many rows are dropped, by reason."""
-    codes = np.bincount(np.concatenate(verdicts), minlength=8) if verdicts else np.zeros(8, int)
+    codes = np.bincount(np.concatenate(verdicts), minlength=COPIED + 1) if verdicts else np.zeros(COPIED + 1, int)
     return Counter({name: int(codes[code]) for code, name in reasons.items() if codes[code]})
 
 

@@ -75,22 +75,22 @@ def _pair(test: Tested, function: Function, path: str) -> Pair:
 
 def _telling_words(text: str, name: str) -> int:
     """Number of meaningful words in a test's name; 0 if it says too little about the function `name`."""
-    words = {word for word in _stems(text) if len(word) > 1 and not word.isdigit()} - _EMPTY_WORDS
-    more = words.difference(_stems(name))
+    words = {word for word in stems(text) if len(word) > 1 and not word.isdigit()} - EMPTY_WORDS
+    more = words.difference(stems(name))
     return len(words) if len(words) >= 3 or (len(words) == 2 and more) else 0
 
 
 def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> Definition | None:
     """The function that a test tests, or None if its name names none, or names several equally well and none in full."""
-    words = _stems(test.text)
-    spans = {call: span for call in test.calls if len(_stems(call)) > 1 and (span := _span(words, _stems(call)))}
+    words = stems(test.text)
+    spans = {call: span for call in test.calls if len(stems(call)) > 1 and (span := _span(words, stems(call)))}
     known = [span for call, span in spans.items() if call in definitions]
     main = words[: _end_of_main_part(test.text, spans.values())]
     named: list[tuple[_Score, Definition]] = []
     grouped: list[tuple[_Score, Definition]] = []
     for call in filter(definitions.__contains__, test.calls):
         whole, in_group = call in spans, _names_group(test, call)
-        shared = _shared(words, _stems(call)) and not _is_part(words, _stems(call), known if whole else spans.values())
+        shared = _shared(words, stems(call)) and not _is_part(words, stems(call), known if whole else spans.values())
         if (shared or in_group) and (target := _resolve(test, definitions[call], whole=whole or in_group)):
             found = _score(test, main, target), target
             named += [found] if shared else []
@@ -102,7 +102,7 @@ def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> De
     best, target = max(named, key=itemgetter(0))
     others = [score for score, other in named if other[0].name != target[0].name]
     tied = best[:_TOLD] in [score[:_TOLD] for score in others]
-    return None if tied and not set(words).issuperset(_stems(target[0].name)) else target
+    return None if tied and not set(words).issuperset(stems(target[0].name)) else target
 
 
 def _names_group(test: Tested, call: str) -> bool:
@@ -112,7 +112,7 @@ def _names_group(test: Tested, call: str) -> bool:
     """
     return (
         test.language in _GROUPED
-        and len(_stems(call)) > 1
+        and len(stems(call)) > 1
         and call[:1].islower()
         and plain(call) in test.subjects
         and plain(call) != module_of(test.path)
@@ -128,8 +128,8 @@ def _score(test: Tested, main: Sequence[str], candidate: Definition) -> _Score:
     test is for the function's class or module; and whether the words have the same endings. The name of the class belongs to
     the name if it stands before it in the test's name.
     """
-    words, named = _stems(test.text), _stems(candidate[0].name)
-    with_class = (*_stems(candidate[0].parent), *named)
+    words, named = stems(test.text), stems(candidate[0].name)
+    with_class = (*stems(candidate[0].parent), *named)
     named = with_class if _span(words, with_class) else named
     span = _span(words, named)
     apart = span is None or len(named) == 1
@@ -207,7 +207,8 @@ def _span(words: Sequence[str], named: Sequence[str]) -> range | None:
 
 
 @lru_cache(maxsize=4096)  # many tests call the same names
-def _stems(text: str) -> tuple[str, ...]:
+def stems(text: str) -> tuple[str, ...]:
+    """The stems of the words of a text or name, in order."""
     return tuple([_stem(word) for word in split_names(text)])
 
 
@@ -236,7 +237,7 @@ def _stem(word: str) -> str:
     return word
 
 
-_EMPTY_WORDS = frozenset(
+EMPTY_WORDS = frozenset(
     _stem(word)
     for word in (
         "a an the of to in on is are be been it its with and or for by as at from this that these does do can should must "
