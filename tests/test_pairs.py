@@ -422,7 +422,7 @@ def test_pair_rules_count_what_they_drop():
     (pair,), drops = pairs(source)
     assert (pair.text, pair.bare_body, pair.start_line) == ("Add one to it", "b = a + 1", 1)
     assert (pair.package, pair.version, pair.licence, pair.description) == ("pack", "1", "MIT", "")
-    assert drops == dict.fromkeys(DROPS, 1)
+    assert drops == dict.fromkeys([reason for reason in DROPS if reason != "note in a plain comment"], 1)  # not in Python
 
 
 def test_classes_are_pairs_of_their_own_kind():

@@ -15,6 +15,7 @@ from codesage.corpus.pairs.sentences import breaks_sentence
 _TAGS = re.compile(r"(<[/!]?[A-Za-z\[][^<>]{0,500}>)")
 _NAME = re.compile(r"</?([\w:]+)(?=[\s/>])")
 _ATTRIBUTE = re.compile(r"\b(?:cref|name|langword|href|title)\s*=\s*[\"']?([^\"'>]{0,300}?)[\"']?\s*(?=[\s/>])", re.IGNORECASE)
+_LITERAL = re.compile(r"<!\[CDATA\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\]>")  # brackets may not nest
 _KNOWN = re.compile(
     r"</?(?:summary|remarks|returns|param |inheritdoc|exception |see cref|value>|example>|typeparam |devdoc|doc>|internalonly|"
     r"include file|content>|securitynote|securitykernel|summar>|symmary>|sumary>|summay>|summery>)",
@@ -57,6 +58,8 @@ def is_xml(text: str) -> bool:
 def read_xml(text: str) -> Iterator[tuple[str, str, str]]:
     """Yields blocks of kinds text, param, return, raise, lead and code: the summary first, the others in source order."""
     reader = _Reader()
+    if "<![CDATA[" in text:
+        text = _LITERAL.sub(lambda match: html.escape(match.group(1), quote=False), text)
     for piece in _TAGS.split(text):
         reader.take(piece)
     return reader.finish()
@@ -95,6 +98,8 @@ class _Reader:
             self.texts.append("{@inheritDoc}")
         elif tag in _REFERENCES and self._refers(tag, piece, closing=closing, whole=whole):
             pass
+        elif whole and tag in ("param", "typeparam") and "".join(self.texts).strip():
+            self._refers(tag, piece, closing=False, whole=True)
         elif tag in _KINDS:
             self._open(tag, piece, opened=not closing and not whole)
         elif tag in _BREAKS:

@@ -57,7 +57,8 @@ _WEAK = frozenset(
 _TELLING = frozenset(word.encode() for word in _FOREIGN - _ENGLISH if word.isascii())  # others never outnumber English words
 _CODE_MARK = re.compile(r"[;{}=<>()\[\]|&$\\+*/^~]")
 _CODE_START = re.compile(
-    r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:return|var|let|const|def|import|print|echo|throw|"
+    r"(?:if|for|while|switch|catch|elif|foreach|until|unless)\s*\(|(?:try|else|finally): \w|"
+    r"(?:return|var|let|const|def|import|print|echo|throw|"
     r"new|await|assert|case|break|continue|else|try|do|#include|#define|static|public|private|protected|final|"
     r"int|char|void|bool|float|double|long|unsigned|string)\b[^.!?]*[;({=:\]]\s*$|\$\w+\s*(?:=|->|\[)|\}|</?\w+[^>]*>\s*$|"
     r"(?:var|let|const|int|auto)\s+\w+\s*=|@\w+\s*\(|[\w.\[\]]+\s*(?:[-+*/|&]?=(?!=)|==|\+\+|<<|->)\s*\S|[\w.$]+(?:->|::|"

@@ -34,6 +34,15 @@ _REST_LINK = re.compile(r"`([^`<]{1,300}?)\s{0,3}<[^`<>]{0,300}>`_{0,2}|`([^`]{1
 _TILDE = re.compile(r"`~(?:[\w.]{0,200}\.)?(\w{1,100}(?:\(\))?)`")
 _BANG = re.compile(r"`!(?=\w)")
 _SUBSTITUTION = re.compile(r"(?<![\w|\\])\|(\w[\w. -]{0,60}\w)\|_?(?![\w|])")
+_CITED = (
+    r"(?:described|defined|introduced|proposed|presented|given|explained|specified|suggested|outlined|discussed|implemented|"
+    r"adopted|adapted|derived|taken|found)"
+)
+_CITATION = re.compile(  # a clause that only leads to footnotes at its end: ", as described in [1]_ and [2]_."
+    rf"(?:,?\s(?:(?:and|as|which|that|is|was|are)\s){{0,3}}{_CITED})?"
+    r"(?:,?\s(?:in|by|from|at|of|to|on|per|with|see|following|via|after))?"
+    r"(?:,?\s(?:(?:and|or)\s)?\[[\w#*.:-]{1,40}\]_(?!\w))+(?=\s?(?:[.,;:)]|$))"
+)
 _FOOTNOTE = re.compile(r"\s?\[[\w#*.:-]{1,40}\]_(?!\w)")
 _IMAGE = re.compile(r"!\[[^\[\]]{0,200}\]\([^()\s]{0,400}\)")
 _MARKDOWN_LINK = re.compile(
@@ -41,7 +50,8 @@ _MARKDOWN_LINK = re.compile(
     r"\[([^\[\]]{1,200})\]\[[^\[\]]{0,100}\]"
 )
 _GO_LINK = re.compile(r"(?<![\w\]])\[\*?([A-Za-z_][\w./]{0,120})\](?![\w(\[])")
-_WIKI_LINK = re.compile(r"\[\[([A-Za-z_][\w.#:]{0,120})(?:\|([^\[\]|]{1,120}))?\]\]")  # TypeDoc
+_PARAMETER = re.compile(r"%%(\w{1,60})%%")  # of ethers
+_WIKI_LINK = re.compile(r"\[\[(?:link-)?([A-Za-z_][\w.#:-]{0,120})(?:\|([^\[\]|]{1,120}))?\]\]")  # TypeDoc
 _CLASS_LINK = re.compile(
     r"(?<![\w\]])\[(?:`([A-Za-z_][\w.]{0,120}(?:\(\))?)`|((?=\w{0,120}[a-z])[A-Z]\w{0,120}[A-Z]\w{0,120}))\](?![\w(\[])"
 )
@@ -150,11 +160,13 @@ def _without_own_markup(text: str, language: str) -> str:
 def _without_markdown(text: str, language: str) -> str:
     if "[" in text:
         text = _IMAGE.sub("", text) if "![" in text else text
-        text = _FOOTNOTE.sub("", text) if "]_" in text else text
+        text = _FOOTNOTE.sub("", _CITATION.sub("", text)) if "]_" in text else text
         text = _MARKDOWN_LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
         text = _WIKI_LINK.sub(lambda match: match.group(2) or match.group(1), text) if "[[" in text else text
         text = _GO_LINK.sub(r"\1", text) if language in ("go", "") else text
         text = _CLASS_LINK.sub(lambda match: match.group(1) or match.group(2), text) if language in _CLASS_LINKED else text
+    if "%%" in text:
+        text = _PARAMETER.sub(r"\1", text)
     if "+" in text and language in ("ruby", ""):
         text = _PLUS_ORDINAL.sub(r"\1-", text)
         text = _PLUS.sub(r"\1", text)
@@ -246,7 +258,7 @@ def _inline(tag: str, text: str) -> str:
         return label or (reference(match.group()) if match else "")
     if tag == "return":
         return f"Returns {text}"
-    shown = ("code", "literal", "summary", "systemproperty", "snippet", "plain", "term")
+    shown = ("code", "literal", "summary", "systemproperty", "snippet", "plain", "term", "param", "paramref")
     return text if tag in shown else ""
 
 

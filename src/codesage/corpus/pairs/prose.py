@@ -14,6 +14,7 @@ from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.docreader import ITEM, Block
 from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
+from codesage.corpus.pairs.openings import is_empty, next_action
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
 from codesage.corpus.pairs.remarks import is_remark
 from codesage.corpus.pairs.sentences import first_sentence
@@ -34,6 +35,9 @@ __all__ = [
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _TYPED = re.compile(r"[A-Z]+[A-Z\d]\w{0,60} \w{1,60}\s*$")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
+_SQL_SIGNATURE = re.compile(  # SQL function f(a, b) -> c
+    r"SQL function \w{1,80}\s?\([^()]{0,300}\)(?:\s?->\s?\w{1,60}(?:\[\])?)?[.:]?(?:\s+|$)"
+)
 _JOINT = re.compile(r"(?<=[\w)\]])(?:\s--?|\s?[–—:;])\s+(?=[^\W\d])")  # between a signature and what the function does
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
 _COMMAND = re.compile(r"[A-Z][A-Z_.]{2,40}(?: [\w<>\[\]|.:-]{1,30}){0,8}? ?--? (?=[A-Z])")  # FSL.PUSH <key> - Push a key
@@ -56,6 +60,13 @@ _NO_RESULT = re.compile(  # descriptions of a result that do not say what the co
     r"\$this|"
     r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|"
     r".*(?:\b(?:TODO|FIXME)\b|\{\})"
+)
+_VAGUE_RESULT = re.compile(  # what it is about is said nowhere: "true when the two are equal", "the wrapped bytes"
+    r"(?:(?:true|false|whether|if|when|iff) )*"
+    r"(?:it(?!'s| is (?:\w+ ){1,2}to )|they|these|"
+    r"(?:both|the (?:two|three|former|latter))(?= (?:are|were|is|was|have|can|may)\b))\b|"
+    r"(?:the|an?) (?:(?:\w+(?:ed|ing)|new|same|final|whole|actual) )?(?:bytes?|values?|results?|objects?|data|strings?|nodes?|"
+    r"lists?|arrays?|instances?|responses?|outputs?|fields?|items?|elements?)(?:$|, \w+$)"
 )
 _RESULT_TYPE = re.compile(
     r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE
@@ -135,6 +146,8 @@ def _opening(docstring: str, language: str, name: str) -> Opening:
         sentence, rest, passed, sure = _telling_sentence(text, language, name, sure=sure)
         template = template or passed
         if sentence:
+            if is_empty(sentence, name) and (better := _better(rest, blocks, number, language)):
+                number, sentence, rest = better
             return Opening(number, _completed(sentence, blocks, number, language), rest, template)
     for number, block in enumerate(blocks):
         if block.kind == "return":
@@ -142,6 +155,19 @@ def _opening(docstring: str, language: str, name: str) -> Opening:
             rest = block.text[len(first_sentence(block.text)) :]
             return Opening(number if sentence else len(blocks), sentence, rest, template)
     return Opening(len(blocks), "", "", template)
+
+
+def _better(rest: str, blocks: tuple[Block, ...], number: int, language: str) -> tuple[int, str, str] | None:
+    """The (block, sentence, rest) after an empty sentence of a block, if the next sentence says what the code does."""
+    if not rest:
+        number += 1
+        if number == len(blocks) or blocks[number].kind != "text" or blocks[number].name == ITEM:
+            return None
+        rest = blocks[number].text
+    sentence, rest = next_action(rest)
+    cleaned = clean(sentence, language) if sentence else ""
+    unclear = not cleaned or cleaned[-1] == ":" or says_nothing(cleaned) or is_remark(cleaned) or is_code(cleaned)
+    return None if unclear else (number, cleaned, rest)
 
 
 def _telling_sentence(text: str, language: str, name: str, *, sure: bool) -> tuple[str, str, str, bool]:
@@ -199,6 +225,8 @@ def _result(text: str, language: str) -> str:
     sentence = sentence[match.end() :] if (match := _RESULT_TYPE.match(sentence)) else sentence
     if sentence.count(" ") < 2 or _NO_RESULT.match(_lower_first(sentence)) or says_nothing(sentence) or is_code(sentence):
         return ""
+    if _VAGUE_RESULT.match(_lower_first(sentence)):
+        return ""
     keeps = language == "python" and sentence.startswith(("True", "False", "None"))
     return f"Returns {sentence if keeps else _lower_first(sentence)}"
 
@@ -227,6 +255,8 @@ def _lower_first(text: str) -> str:
 
 def _without_signature(text: str, language: str) -> str:
     """A paragraph without the name at its beginning (kernel-doc, TomDoc); "" if it is only a name or a signature."""
+    if text.startswith("SQL function "):
+        text = _SQL_SIGNATURE.sub("", text, count=1)
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):
         return ""

@@ -37,6 +37,7 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
     ("keep", "keep (?:this|these|it|in sync|them)"),
     ("make", "make sure (?:you|to|we|it is)"),
     ("marked", "marked as"),
+    ("why how what where who whose which should", r"\w+[^?.]{0,200}\?"),
     ("access", r"access to [^.]{0,100} (?:should|must) be"),
     ("when", r"when [^,]{0,80}, make sure"),
     ("used", r"used as an? \"?(?:hack|work-?around)"),
@@ -119,6 +120,12 @@ _MENTIONS = re.compile(
 )
 _SECTION = r"\b(?:NAME|PURPOSE|INPUTS|OUTPUTS|RETURNS|AUTHOR|SOURCE|SYNOPSIS)\b"
 _SECTIONS = re.compile(rf"{_SECTION}.*{_SECTION}")  # labels of ROBODoc whose line breaks are lost
+_CUT_CLAUSE = re.compile(  # a reference is lost behind these
+    r"(?:(?:\bas|,) (?:described|defined|introduced|proposed|presented|given|explained|specified|outlined|implemented|adopted|"
+    r"adapted|taken) (?:in|by|from|at)|\bis given by|\b(?:number|sum|union|product|names?|values?|size|length|list|set|form|"
+    r"behalf|determinant|series|exception|processing|stepping|method) of)$"
+)
+_CUT_ENDS = (" in", " by", " from", " at", " of")
 _ANNOUNCES = re.compile(r"\bfollowing(?: \w+){0,2}$")  # a list that is lost
 _BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
 _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
@@ -176,6 +183,8 @@ def is_remark(text: str, kind: str = "") -> bool:
 def _is_remark_of_any_kind(text: str) -> bool:
     head = text[:300].lower()
     if _opens_remark(head) or (":" in head and _LABELLED.match(head)) or _MENTIONS.search(head) or is_cut_off(text):
+        return True
+    if text.endswith(_CUT_ENDS) and _CUT_CLAUSE.search(text[-40:]):
         return True
     if _SECTIONS.search(text[:300]) or ("following" in text and _ANNOUNCES.search(text)):
         return True

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from codesage.corpus.pairs.lines import has_lines
+from codesage.corpus.pairs.notes import is_note, is_plain
+from codesage.corpus.pairs.openings import reads_name_aloud
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
 from codesage.corpus.pairs.remarks import heads_section, is_about_parameter, is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.templates import is_banner, is_title
@@ -24,6 +26,7 @@ DROPS = (
     "no docstring",
     "no sentence",
     "says nothing",
+    "note in a plain comment",
     "code",
     "not English",
     "too short",
@@ -56,15 +59,10 @@ def _pair(function: Function, document: Document) -> Pair | str:
     text = summary(function.docstring, function.language, name=function.name)
     if reason := refusal(text):
         return "says nothing" if reason == "no sentence" and "inheritdoc" in function.docstring.lower() else reason
-    if function.kind == "class" and function.language == "c" and is_title(text):  # of the table that it describes
+    if _says_little(text, function):
         return "says nothing"
-    if function.kind == "class" and is_bare(text):
-        return "says nothing"
-    if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
-        return "says nothing"
-    parameters = function.signature.partition(function.name)[2]
-    if function.kind == "function" and (is_about_parameter(text, parameters) or heads_section(text, function.language)):
-        return "says nothing"
+    if is_plain(function) and is_note(text, function.kind):
+        return "note in a plain comment"
     body = function.body
     if not has_lines(body, 2, function.language):
         return "one line"
@@ -87,6 +85,19 @@ def _pair(function: Function, document: Document) -> Pair | str:
         version=document.version,
         licence=document.licence,
     )
+
+
+def _says_little(text: str, function: Function) -> bool:
+    """Whether a text says too little about its definition: it is a title, a remark, about a parameter, or the name."""
+    if function.kind == "class":
+        titled = function.language == "c" and is_title(text)  # of the table that it describes
+        if titled or is_bare(text):
+            return True
+    elif is_about_parameter(text, function.signature.partition(function.name)[2]) or heads_section(text, function.language):
+        return True
+    if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
+        return True
+    return reads_name_aloud(text, function.name, function.parent)
 
 
 def is_stub(bare_body: str) -> bool:

@@ -7,6 +7,8 @@ paragraph. Every pattern takes time linear in the text.
 import re
 from functools import lru_cache
 
+from codesage.corpus.pairs.verbs import begins_with_verb
+
 _KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace|object|type|exception)"
 _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
@@ -32,6 +34,7 @@ _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"examples? ?: .*|e\.g\..*",
     r"usage ?: .*|synopsis ?: .*|signature ?: .*",
     r"\$(?:id|revision|date|author|header)\b.*",
+    r"(?:devdiv|dev1\d|vs ?whidbey|ddb|msrc|bpo|issue|bugs?)(?: bugs?)?[ #:-]{0,3}\d{3,}\b.*",
     r"-\*-.*",
 )
 _WHOLES = (
@@ -45,6 +48,7 @@ _WHOLES = (
     r"how to run (?:this|the) (?:test|example|sample|program|script)s?",
     r"\S+ (?:sec|sect|section|clause|chapter)\.? \d[\w.-]*",
     r"mocks base method",
+    r"[a-z_][\w.]* (?:[-+*/%@^&|<>]|\*\*|//|<<|>>|[<>=!]=) [a-z_][\w.]*",  # self % other
     r"\d[\d./:-]*(?: \d[\d./:-]*)*",
     r"(?:the |a )?(?:\w+ ){0,2}(?:con|de)structors?(?: (?:for|of) (?:the )?[\w.<>]+)?(?: (?:class|object|instance|type))?"
     r"(?: with(?: no|out)(?: any)? (?:arguments?|parameters?|args))?",
@@ -155,6 +159,11 @@ _STAMP = re.compile(
     r"|#\d{1,6}(?:\s?[:,-]\s|\s-\s)|\d{1,2}[.)]\s+(?=[A-Z]))+",
     re.IGNORECASE,
 )
+_BUG = re.compile(
+    r"(?:devdiv|dev1\d|vs ?whidbey|ddb|msrc|bpo|issue|bugs?)(?: bugs?)?[ #-]{0,3}\d{3,7}(?:(?:,| and) #?\d{3,7})*"
+    r"(?:\s?[:,]\s?|\s-\s|\s)",
+    re.IGNORECASE,
+)
 _CHAPTER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,5}\s+(?=[A-Z][a-z])")
 _SIGNED = re.compile(rf"[\[(]?[\w.@-]{{2,20}},? {_DATE}(?:[\])]\s?:?|:)\s+", re.IGNORECASE)  # [bob, 2011-05-12] text
 _INITIALS = re.compile(r"\[[A-Z]{2,3}\]\s?:?\s+(?=[A-Z])")
@@ -173,6 +182,8 @@ def without_stamp(paragraph: str) -> str:
         paragraph = paragraph[match.end() :] if (match := _STAMP.match(paragraph)) else paragraph
         paragraph = paragraph[match.end() :] if (match := _INITIALS.match(paragraph)) else paragraph
         paragraph = paragraph[match.end() :] if (match := _CHAPTER.match(paragraph)) else paragraph
+    if paragraph[:1] in "BDIMVbdimv" and (bug := _BUG.match(paragraph)) and begins_with_verb(paragraph[bug.end() :]):
+        paragraph = paragraph[bug.end() :]
     head = paragraph[:40]
     if ("]" in head or ")" in head or ":" in head) and ("-" in head or "/" in head or "." in head):
         paragraph = paragraph[match.end() :] if (match := _SIGNED.match(paragraph)) else paragraph

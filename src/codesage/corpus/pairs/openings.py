@@ -1,0 +1,56 @@
+"""First sentences that say next to nothing: "Handles mousedown events", "Construct a Foo" for Foo, "Blocking call to wait".
+
+Such a sentence names the occasion or the kind of a definition. The sentence after it often says what the code does and is then
+the better summary. Every pattern takes time linear in the text.
+"""
+
+import re
+
+from codesage.corpus.pairs.sentences import first_sentence
+from codesage.corpus.pairs.verbs import begins_with_verb
+from codesage.words import split_words
+
+_FIRST = ("Handle", "Construct", "Create", "Initiali", "Instantiate", "Blocking call")
+_EVENT = re.compile(r"Handles? (?:(?:the|an?|any|all) )?(?:[\w.-]+ ){0,3}events?$")
+_MAKES = re.compile(
+    r"(?:Construct|Create|Initiali[sz]e|Instantiate)s? (?:(?:an?|the) )?(?:new )?(?:instance of )?(?:(?:an?|the) )?(\w+)"
+    r"(?: (?:object|instance))?$"
+)
+_CONDITION = re.compile(r"(?:If|When|On|For) [^,]{3,100}, (?:(?:it|this|this method|then) )?")
+_ADVICE = re.compile(r"(?:Requires?|Uses?|Make sure|Run inside|Ensure|Override|Call|Note|Pass)\b")
+_LEAST_SPACES = 2
+_COMMON = frozenset(  # words that say nothing about an event
+    "handle handles a an the any all event events keyboard pseudo on".split()
+)
+
+
+def is_empty(sentence: str, name: str) -> bool:
+    """Whether a cleaned first sentence says so little that a better one is worth a search; `name` is that of the definition."""
+    if not sentence.startswith(_FIRST):
+        return False
+    return sentence.startswith("Blocking call to ") or _EVENT.match(sentence) is not None or _only_makes(sentence, name)
+
+
+def next_action(text: str) -> tuple[str, str]:
+    """Returns (the first sentence of `text`, the rest) if the sentence says what code does, else ("", `text`)."""
+    sentence = first_sentence(text)
+    condition = _CONDITION.match(sentence)
+    action = sentence[condition.end() :] if condition else sentence
+    tells = sentence[:1].isupper() and action.count(" ") >= _LEAST_SPACES and begins_with_verb(action)
+    return (sentence, text[len(sentence) :].lstrip()) if tells and not _ADVICE.match(action) else ("", text)
+
+
+def reads_name_aloud(text: str, name: str, parent: str) -> bool:
+    """Whether an empty sentence has only words of the name and the class: "Handles the paste event" for `onpaste`."""
+    if not text.startswith(_FIRST):
+        return False
+    if _only_makes(text, name):
+        return True
+    own = f"{parent}{name}".replace("_", "").lower()
+    return _EVENT.match(text) is not None and all(word in own for word in split_words(text) if word not in _COMMON)
+
+
+def _only_makes(sentence: str, name: str) -> bool:
+    """Whether a sentence says only that a class is constructed, which has this name."""
+    match = _MAKES.match(sentence)
+    return match is not None and match.group(1) == name

@@ -1,0 +1,197 @@
+"""Texts of documentation that say nothing: notes, lost references, markup, empty sentences."""
+
+from collections import Counter
+
+import pytest
+
+from codesage.corpus.pairs.notes import is_note
+from codesage.corpus.pairs.prose import summary
+from codesage.corpus.pairs.rules import pairs_of
+from codesage.records import Document
+from codesage.syntax import functions, parse
+
+_CODE = {
+    "csharp": "class A {{\n{0}\nvoid {1}(int x) {{\n  Open(x);\n  Close(x);\n}}\n}}\n",
+    "java": "class A {{\n{0}\nvoid {1}(int x) {{\n  open(x);\n  close(x);\n}}\n}}\n",
+    "javascript": "{0}\nfunction {1}(x) {{\n  open(x);\n  close(x);\n}}\n",
+    "typescript": "{0}\nfunction {1}(x: number) {{\n  open(x);\n  close(x);\n}}\n",
+    "c": "{0}\nvoid {1}(int x)\n{{\n  open(x);\n  close(x);\n}}\n",
+    "go": "package a\n\n{0}\nfunc {1}(x int) {{\n\topen(x)\n\tclose(x)\n}}\n",
+    "php": "<?php\n{0}\nfunction {1}($x) {{\n  open($x);\n  close($x);\n}}\n",
+}
+
+
+def texts(comment: str, language: str, name: str = "run") -> tuple[list[str], Counter]:
+    """The texts of the pairs of a function below a comment, and what was dropped."""
+    drops: Counter = Counter()
+    source = _CODE[language].format(comment, name)
+    found = pairs_of(functions(parse(source, language)), Document("a", language, source, ""), drops)
+    return [pair.text for pair in found], drops
+
+
+@pytest.mark.parametrize("language", ["csharp", "java", "javascript", "typescript"])
+@pytest.mark.parametrize("mark", ["// {}", "/* {} */"])
+def test_a_plain_comment_must_state_an_action_where_documentation_has_its_own_mark(language, mark):
+    kept, _ = texts(mark.format("Takes a long and writes it as a long."), language)
+    assert kept == ["Takes a long and writes it as a long"]
+    note = "The rest of the numbers in the old format."
+    dropped, drops = texts(mark.format(note), language)
+    assert dropped == [] and drops["note in a plain comment"] == 1
+    documented, _ = texts(f"/** {note} */", language)
+    assert documented == ([note[:-1]] if language != "csharp" else documented)
+
+
+@pytest.mark.parametrize("language", ["c", "go", "php"])
+def test_a_plain_comment_is_documentation_in_other_languages(language):
+    assert texts("// The rest of the numbers in the old format.", language)[0] == ["The rest of the numbers in the old format"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "note"),
+    [
+        ("javax.script.Compilable methods", "function", True),
+        ("optimized for common signatures (string and ints)", "function", True),
+        ("Return true as bug 17231 needs it", "function", True),
+        ("Adds the pair, so the caller should lock", "function", True),
+        ("SxS: This method uses resource names read from the document", "function", True),
+        ("package-private for testing", "function", True),
+        ("Encrypts our bytes before they are sent over the wire", "function", False),
+        ("Helper method to check if the name is valid", "function", False),
+        ("If the form posts to another page, render the referrer in a field", "function", False),
+        ("CopyTo copies a collection into an array", "function", False),
+        ("This is an internal expression class", "class", True),
+        ("minEndOfLinePadding should always be larger than paddingHorizontally", "class", True),
+        ("This class keeps track of the values of the members in a schema", "class", False),
+        ("Instance of a map with two pairs", "class", False),
+    ],
+)
+def test_notes_are_told_from_documentation(text, kind, note):
+    assert is_note(text, kind) is note
+
+
+@pytest.mark.parametrize(
+    ("docstring", "language", "name", "text"),
+    [
+        (
+            "SQL function jsonb_delete (jsonb, text)\n\nreturn a copy of the jsonb without the item.",
+            "c",
+            "jsonb_delete",
+            "return a copy of the jsonb without the item",
+        ),
+        ("SQL function to_json(anyvalue)", "c", "to_json", ""),
+        ("Handles the pagedown event. Selects the last item value.", "javascript", "onPageDown", "Selects the last item value"),
+        (
+            "Handles mousedown events. If the component is enabled, highlights and activates it.",
+            "javascript",
+            "handleMouseDown",
+            "If the component is enabled, highlights and activates it",
+        ),
+        ("Handle webhook events. Use it with care.", "python", "handle_event", "Handle webhook events"),
+        (
+            "Blocking call to interact with the figure.\n\nWait for user input and return True if a key was pressed.",
+            "python",
+            "wait",
+            "Wait for user input and return True if a key was pressed",
+        ),
+        (
+            "Construct a ConnectionError. Reports a failure to reach the server.",
+            "typescript",
+            "ConnectionError",
+            "Reports a failure to reach the server",
+        ),
+    ],
+)
+def test_the_sentence_after_an_empty_one_is_the_summary(docstring, language, name, text):
+    assert summary(docstring, language, name=name) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kept"),
+    [
+        ("Handles the paste event", "onPaste", False),
+        ("Handle key press events", "_keyPress", False),
+        ("Handles the cleartext upgrade event", "run", True),
+        ("Creates a new buffer", "createBuffer", True),
+    ],
+)
+def test_a_name_read_aloud_is_no_documentation(text, name, kept):
+    assert texts(f"/** {text}. */", "java", name)[0] == ([text] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("docstring", "language", "text"),
+    [
+        ("Attentional prototype network (TapNet), as described in [1]_.", "python", "Attentional prototype network (TapNet)"),
+        (
+            "Estimate lambda using the Guerrero method as described in [1]_ and [2]_.",
+            "python",
+            "Estimate lambda using the Guerrero method",
+        ),
+        (
+            "Minimize a function with the interior point method of [4]_.",
+            "python",
+            "Minimize a function with the interior point method",
+        ),
+        ("Solve it as in [Smith2018]_ with less memory.", "python", "Solve it as in with less memory"),
+        (
+            '<summary>\nReads a sequential series of <typeparam name="T" />.\n</summary>',
+            "csharp",
+            "Reads a sequential series of T",
+        ),
+        ("Queues a task to dirty the nodes named by {@param keys}.", "java", "Queues a task to dirty the nodes named by keys"),
+        (
+            "<summary>\nUsed by the <![CDATA[XHashtable<XName>]]> to extract the name.\n</summary>",
+            "csharp",
+            "Used by the XHashtable<XName> to extract the name",
+        ),
+        (
+            "Prepares [[link-eip-712]] payloads for %%signer%% to sign.",
+            "typescript",
+            "Prepares eip-712 payloads for signer to sign",
+        ),
+        ("devdiv 151914: Release session state before the request.", "csharp", "Release session state before the request"),
+        ("Bug 56345, 56346: Reject merged regions of one cell.", "java", "Reject merged regions of one cell"),
+    ],
+)
+def test_references_markup_and_bug_numbers_leave_whole_sentences(docstring, language, text):
+    assert summary(docstring, language) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The Legendre integral of the first kind, defined by",
+        "Compute the precision as defined in",
+        "Creates a checker of the expected number of",
+        "self % other",
+        "try: name = x.name except AttributeError: return str(x)",
+        "Why inversion for bigint inside Fp instead of Fp2?",
+        "How does the new system work?",
+        "devdiv 1038337: permission cannot be acquired under partial trust",
+        "VSWhidbey Bug 560521",
+    ],
+)
+def test_cut_sentences_code_questions_and_bug_numbers_give_no_pair(text):
+    assert texts(f"/** {text} */", "java")[0] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Returns the groups that the user is a member of", "Sets the name that it is defined in", "Is box1 left of box2?"]
+)
+def test_whole_sentences_with_such_words_stay(text):
+    assert texts(f"/** {text} */", "java")[0] == [text]
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ("true when the two were folded into one", ""),
+        ("whether it was consumed", ""),
+        ("the wrapped bytes", ""),
+        ("whether the two vertices are equal", "Returns whether the two vertices are equal"),
+        ("true if it is safe to retry a request", "Returns true if it is safe to retry a request"),
+        ("the value of the property", "Returns the value of the property"),
+    ],
+)
+def test_the_result_alone_must_say_what_it_is(result, text):
+    assert summary(f"@return {result}", "java") == text
