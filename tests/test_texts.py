@@ -455,7 +455,7 @@ RESULTS = [
     ("python", ":return: True if the file is open", "Returns True if the file is open"),
     ("csharp", "<returns>The names of the files.</returns>", "Returns the names of the files"),
     ("c", "Returns: (transfer full): the names of files", "Returns the names of files"),
-    ("java", "@return boolean - true if it is open", "Returns true if it is open"),
+    ("java", "@return boolean - true if the valve is open", "Returns true if the valve is open"),
     ("php", "@return string", ""),
     ("php", "@return string|null If it is not there, null", ""),
     ("c", "@return 0 on success", ""),
