@@ -15,6 +15,7 @@ from codesage.contrast.batches import Batches
 from codesage.contrast.distillation import distillation_loss
 from codesage.contrast.tiled import tiled_loss
 from codesage.contrast.vectors import embed, stacked, taken
+from codesage.encoder.average import average
 from codesage.encoder.config import Config
 from codesage.encoder.dequantise import state_of
 from codesage.encoder.export import export
@@ -211,6 +212,26 @@ def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  #
     assert codesage.load(out).encode(["x"]).shape == (1, WIDTH)
     again = run("contrast", tokens, "--model", small, "--out", tmp_path / "out", *options)
     assert again.returncode == 2 and "belongs to another run (larger " in again.stderr, again.stderr
+
+
+def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
+    larger, tokenizer, out = load_encoder(folder), prepared[0], tmp_path / "mean"
+    moved = load_encoder(folder)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter += 4
+    export(moved, tokenizer, tmp_path / "moved", settings={}, facts={"max_tokens": POSITIONS}, precisions=())
+    done = run("average", tmp_path / "moved", folder, "--share", "0.25", "--out", out)
+    assert done.returncode == 0 and "25% of" in done.stdout, done.stderr
+    expected = {name: weight + 1 for name, weight in larger.state_dict().items()}
+    torch.testing.assert_close(load_encoder(out).state_dict(), expected)
+    assert open_artifact(out, "model").facts["averaged"] == {"with": open_artifact(folder, "model").fingerprint, "share": 0.25}
+    with pytest.raises(CodesageError, match="the models differ in num_hidden_layers, 4 and 2: only models of one shape"):
+        average(larger, shrink(larger, layers=[0, 1]), share=0.5)
+    with pytest.raises(CodesageError, match="share is 1.5, expected 0 to 1"):
+        average(larger, larger, share=1.5)
+    refused = run("average", folder, "general", "--out", tmp_path / "x")
+    assert refused.returncode == 2 and "have different tokenizers" in refused.stderr
 
 
 def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F811

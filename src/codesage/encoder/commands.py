@@ -1,4 +1,4 @@
-"""`codesage initialise`, `convert`, `shrink`, `export` and `export-hub`: commands that write model folders without training."""
+"""`codesage initialise`, `convert`, `shrink`, `average`, `export` and `export-hub`: model folders written without training."""
 
 from itertools import chain, islice
 from pathlib import Path
@@ -143,6 +143,30 @@ def _sample(tokens: "Tokens") -> list[list[int]]:
     rows = distinct(tokens.pairs, most=_SAMPLED)
     sides = ((tokens.pairs.text, _TEXT_TOKENS), (tokens.pairs.body, _CODE_TOKENS))
     return [[*side[row][: limit - 1].tolist(), tokens.end_id] for row in rows.tolist() for side, limit in sides]
+
+
+def average(
+    model: Annotated[Path, typer.Argument(help="A trained model folder.")],
+    other: Annotated[Path, typer.Argument(help="Another model of the same shape, such as the one that training started from.")],
+    out: options.Out,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of MODEL in the mean.")] = 0.5,
+) -> None:
+    """Write the mean of the weights of two models, such as those before and after a training."""
+    from codesage.artifacts import open_artifact
+    from codesage.encoder import average as station
+    from codesage.encoder.export import export as publish_encoder
+    from codesage.encoder.folders import folder_of
+    from codesage.encoder.weights import load_with_tokenizer
+
+    (encoder, tokenizer), (before, theirs) = (load_with_tokenizer(folder_of(folder)) for folder in (model, other))
+    if tokenizer.fingerprint != theirs.fingerprint:
+        raise CodesageError(f"{model} and {other} have different tokenizers: only models with one tokenizer have a mean")
+    mean = station.average(encoder, before, share=share)
+    artifact = open_artifact(folder_of(model), "model")
+    mixed = {"with": open_artifact(folder_of(other), "model").fingerprint, "share": share}
+    facts = {**artifact.facts, "averaged": mixed}
+    publish_encoder(mean, tokenizer, out, settings=artifact.settings, facts=facts, precisions=())
+    typer.echo(f"{out}: {share:.0%} of {model}, {1 - share:.0%} of {other}")
 
 
 def _numbers(layers: str) -> list[int]:
