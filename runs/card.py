@@ -79,6 +79,8 @@ def stages_of(history: list[dict]) -> str:
     for before, facts in pairwise([{}, *history]):
         if before:
             lines.append("- then from these weights:")
+        if facts.get("shrunk_from") != before.get("shrunk_from"):
+            lines.append("- first shrunk (`codesage shrink`)")
         lines.append(_stages({name: value for name, value in facts.items() if value not in before.values()}))
         lines += [
             f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"
@@ -88,6 +90,10 @@ def stages_of(history: list[dict]) -> str:
             lines.append(f"  - teacher of the similarities among texts: {teacher['name']}")
         if larger := facts.get("distilled_from"):
             lines.append(f"  - vectors of texts and codes learned from: {larger['name']}, {larger['parameters']:,} parameters")
+        if averaged := facts.get("averaged"):
+            share = averaged["share"]
+            both = f"{share:.0%} after this training, {1 - share:.0%} before it"
+            lines.append(f"  - the weights are a mean: {both} (`codesage average`)")
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ def larger_of(tokenizer, **changes):
 def folder(prepared, tmp_path_factory):  # noqa: F811
     """The folder of a larger encoder."""
     out, tokenizer = tmp_path_factory.mktemp("larger") / "larger", prepared[0]
-    facts = {"stages": ["contrast"], "max_tokens": POSITIONS}
+    facts = {"stages": ["contrast"], "max_tokens": POSITIONS, "teacher": {"name": "of an earlier training"}}
     export(larger_of(tokenizer), tokenizer, out, settings={}, facts=facts, precisions=())
     return out
 
@@ -209,6 +209,7 @@ def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  #
     done = run("contrast", tokens, "--model", small, "--distil", folder, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     assert open_artifact(out, "model").facts["distilled_from"]["name"] == "larger"
+    assert "teacher" not in open_artifact(out, "model").facts  # this run had none
     assert codesage.load(out).encode(["x"]).shape == (1, WIDTH)
     again = run("contrast", tokens, "--model", small, "--out", tmp_path / "out", *options)
     assert again.returncode == 2 and "belongs to another run (larger " in again.stderr, again.stderr

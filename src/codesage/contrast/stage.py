@@ -144,6 +144,8 @@ def run(
     needed = estimate.run_bytes(encoder.config, keep=len(phases) * settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     facts: dict[str, Any] = dict(before.facts) if before else {"stages": []}
+    for name in ("teacher", "distilled_from", "averaged"):  # of an earlier training
+        facts.pop(name, None)
     facts["stages"] = [*facts["stages"], "contrast"]
     longest = {side: max(getattr(phase.batches, side) for phase in phases.values()) for side in ("text_tokens", "code_tokens")}
     facts["max_tokens"] = max(settings.batches.code_tokens, facts.get("max_tokens", 0))
