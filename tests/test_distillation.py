@@ -130,6 +130,19 @@ def test_heads_without_effect_leave_without_a_trace(prepared, norm_first, tmp_pa
         }
 
 
+def test_of_two_heads_that_do_the_same_one_stays(prepared):  # noqa: F811
+    larger = larger_of(prepared[0], norm_first=False)
+    with torch.no_grad():
+        for block in larger.h:
+            for rows in block.attn.c_attn.weight, block.attn.c_attn.bias:
+                rows.unflatten(0, (3, 4, 8))[:, 2] = rows.unflatten(0, (3, 4, 8))[:, 1]  # heads of large effect, both alike
+            block.attn.c_proj.weight[:, 8:24] *= 3
+    documents = [torch.randint(prepared[0].vocab_size, (POSITIONS,)).tolist() for _ in range(4)]
+    small = shrink(larger, heads=3, documents=documents)
+    ids_T, layout = torch.arange(30), Layout.of([20, 10])
+    torch.testing.assert_close(small(ids_T, layout), larger(ids_T, layout), rtol=5e-3, atol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("neurons", "documents", "message"),
     [

@@ -17,7 +17,7 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Attention, Encoder, FeedForward, Layout
 from codesage.errors import CodesageError
 
-_RIDGE = 1e-4  # of an input's mean variance; weights that the tokens do not determine stay as they are
+_RIDGE = 1e-6  # of an input's mean variance; weights that the tokens do not determine stay as they are
 
 
 def shrink(
@@ -84,25 +84,45 @@ def _pruned(encoder: Encoder, heads: int, neurons: int, documents: Sequence[Sequ
 
 
 def _fitted(layer: nn.Linear, inputs_TI: Tensor, *, size: int, count: int) -> tuple[Tensor, nn.Linear]:
-    """The inputs K that add most to the outputs of `layer`, and a layer of these, fitted to the outputs of all.
+    """The inputs K that matter most for the outputs of `layer`, and a layer of these, fitted to the outputs of all.
 
-    Inputs are kept in `count` groups of `size` neighbours: heads, or single neurons.
+    Inputs are kept in `count` groups of `size` neighbours. Heads are left out one by one, each time the one that the others
+    replace best. Single neurons are too many for that: those that add most stay.
     """
     mean_I, weight_DI = inputs_TI.mean(0), layer.weight
     centred_TI = inputs_TI - mean_I
-    covariance_II = centred_TI.T @ centred_TI
-    groups = covariance_II.unflatten(0, (-1, size)).unflatten(2, (-1, size)).diagonal(dim1=0, dim2=2).movedim(-1, 0)
-    weights = weight_DI.unflatten(1, (-1, size)).movedim(1, 0)
-    effect = torch.einsum("gdi,gij,gdj->g", weights, groups, weights)
-    kept_K = effect.topk(count).indices.sort().values[:, None].mul(size).add(torch.arange(size)).flatten()
-    gram_KK = covariance_II[kept_K][:, kept_K].double()
-    gram_KK += _RIDGE * gram_KK.diagonal().mean().clamp_min(1e-30) * torch.eye(len(kept_K))
-    lost_TD = centred_TI @ weight_DI.T - centred_TI[:, kept_K] @ weight_DI[:, kept_K].T
-    change_KD = torch.linalg.solve(gram_KK, (centred_TI[:, kept_K].T @ lost_TD).double())
+    covariance_II, weight_ID = (centred_TI.T @ centred_TI).double(), weight_DI.T.double()
+    if size == 1:
+        kept_K = (covariance_II.diagonal() * weight_ID.pow(2).sum(1)).topk(count).indices.sort().values
+    else:
+        kept = list(range(len(covariance_II) // size))
+        while len(kept) > count:
+            fewer = [[group for group in kept if group != left_out] for left_out in kept]
+            kept = max(fewer, key=lambda some: _explained(covariance_II, weight_ID, _inputs_of(some, size)))
+        kept_K = _inputs_of(kept, size)
+    change_KD = _change(covariance_II, weight_ID, kept_K).to(weight_DI.dtype)
     fitted = nn.Linear(len(kept_K), len(weight_DI))
     fitted.weight.copy_(weight_DI[:, kept_K] + change_KD.T)
     fitted.bias.copy_(layer.bias + weight_DI @ mean_I - fitted.weight @ mean_I[kept_K])
     return kept_K, fitted
+
+
+def _inputs_of(groups: Sequence[int], size: int) -> Tensor:
+    return torch.cat([torch.arange(group * size, (group + 1) * size) for group in groups])
+
+
+def _change(covariance_II: Tensor, weight_ID: Tensor, kept_K: Tensor) -> Tensor:
+    """What least squares add to the weights (K, D) of the inputs kept, so that they make up for those left out."""
+    gram_KK = covariance_II[kept_K][:, kept_K]
+    gram_KK += _RIDGE * gram_KK.diagonal().mean().clamp_min(1e-30) * torch.eye(len(kept_K))
+    lost_ID = weight_ID.index_fill(0, kept_K, 0)
+    return torch.linalg.solve(gram_KK, covariance_II[kept_K] @ lost_ID)
+
+
+def _explained(covariance_II: Tensor, weight_ID: Tensor, kept_K: Tensor) -> float:
+    """Minus the squared error of the outputs when only the inputs kept are there, with fitted weights."""
+    error_ID = weight_ID.index_fill(0, kept_K, 0).index_add(0, kept_K, -_change(covariance_II, weight_ID, kept_K))
+    return -(error_ID * (covariance_II @ error_ID)).sum().item()
 
 
 def _fewer_heads(layer: Attention, kept_K: Tensor, output: nn.Linear, config: Config) -> Attention:
