@@ -5,7 +5,7 @@ import pytest
 from codesage import languages
 from codesage.languages import LANGUAGES, SEARCHED, searched_language
 from codesage.records import Document
-from codesage.search import files, index
+from codesage.search import files
 from codesage.search.chunks import chunks
 from codesage.search.index import Index
 from codesage.syntax import outline as outlines
@@ -346,8 +346,7 @@ def test_an_index_cuts_files_anew_once_their_grammar_is_installed(tmp_path, monk
 
     read: list[int] = []
     with monkeypatch.context() as without:
-        for module in (files, index):
-            without.setattr(module, "searched_language", lambda name: "")
+        without.setattr(files, "searched_language", lambda name: "")
         assert kinds() == {("window", "")}
     assert kinds() == {("function", "rust"), ("class", "rust")}
     assert kinds() and read == [2, 1, 0]
