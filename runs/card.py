@@ -80,7 +80,7 @@ def stages_of(history: list[dict]) -> str:
         if before:
             lines.append("- then from these weights:")
         if facts.get("shrunk_from") != before.get("shrunk_from"):
-            lines.append("- first shrunk (`codesage shrink`)")
+            lines.append("- shrunk before the next training (`codesage shrink`)")
         lines.append(_stages({name: value for name, value in facts.items() if value not in before.values()}))
         lines += [
             f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"

@@ -30,6 +30,14 @@ def clouds(rows=60, width=5, labels=("ant", "bee", "cow"), seed=0, spread=0.3):
     return np.stack([centres[labels.index(name)] for name in names]) + spread * rng.normal(size=(rows, width)), names
 
 
+def test_labels_that_share_codes_are_in_each_fold():
+    labels, codes = ["A", "C", "A", "B", "C", "B"], [1, 1, 2, 3, 3, 4]
+    fold_N = folds.stratified(labels, 2, codes, seed=0)
+    for label in "ABC":
+        assert sorted(fold for fold, own in zip(fold_N.tolist(), labels, strict=True) if own == label) == [0, 1]
+    assert fold_N[0] == fold_N[1] and fold_N[3] == fold_N[4]
+
+
 def test_the_head_is_the_minimum_of_its_loss():
     vectors, labels = clouds(spread=1.5)
     trained = head.fit(vectors, labels, strength=0.05)

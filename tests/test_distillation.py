@@ -242,6 +242,8 @@ def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
     assert open_artifact(out, "model").facts["averaged"] == {"with": open_artifact(folder, "model").fingerprint, "share": 0.25}
     with pytest.raises(CodesageError, match="the models differ in num_hidden_layers, 4 and 2: only models of one shape"):
         average(larger, shrink(larger, layers=[0, 1]), share=0.5)
+    dropped = Encoder(replace(larger.config, embedding_dropout_prob=0.1, initializer_range=0.1))
+    assert average(larger, dropped, share=0.5).config == larger.config  # how it was trained is no part of the shape
     with pytest.raises(CodesageError, match="share is 1.5, expected 0 to 1"):
         average(larger, larger, share=1.5)
     refused = run("average", folder, "general", "--out", tmp_path / "x")

@@ -360,7 +360,7 @@ def test_a_first_search_starts_the_second_process_early(tmp_path, monkeypatch, m
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(reader, "processors", lambda: 2)
     monkeypatch.setattr(reading, "processors", lambda: 1)  # none is started later
-    monkeypatch.setattr(reading, "FEWEST", 1)
+    monkeypatch.setattr(reading, "FEWEST_BATCHES", 1)
     if many:
         monkeypatch.setattr(reader, "_MANY", 7)
     code.mkdir()

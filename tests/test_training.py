@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -679,6 +679,14 @@ def test_options_of_stage_one_reach_its_settings(made, tmp_path, monkeypatch):
     ):
         assert re.search(message, str(invoke(line).exception)), line
     assert len(used) == 2
+
+
+def test_a_run_of_an_older_version_may_lack_newer_settings():
+    now = {"encoder": asdict(Config(64, 2, 4)), "loop": {"steps": 3}}
+    was = {**now, "encoder": {name: value for name, value in now["encoder"].items() if name != "head_dim"}}
+    assert not checkpoints.first_difference(*loop._comparable(was, now))
+    other = {**now, "encoder": asdict(Config(64, 2, 4, head_dim=8))}
+    assert "head_dim" in checkpoints.first_difference(*loop._comparable(was, other))
 
 
 def test_sigterm_on_the_command_line_then_the_command_it_names(made, tmp_path):

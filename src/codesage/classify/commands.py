@@ -26,10 +26,10 @@ _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]
 _FineTune = Annotated[bool, typer.Option("--fine-tune", help="Train the model too, not only the head, and keep both.")]
 _Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of --fine-tune. Default: 5.")]
-_SHOWN = 40  # characters of a label in a table
 _Rate = Annotated[float | None, typer.Option(min=0.0, help="Learning rate of --fine-tune. Default: 1e-5.")]
 
 
+_SHOWN = 40  # characters of a label in a table
 _CURE = "take fewer --folds (0: do not measure), or leave the label out"
 
 

@@ -95,7 +95,8 @@ def _different(labels: Sequence[str], code_N: Sequence[int]) -> Counter[str]:
 def stratified(labels: Sequence[str], folds: int, code_N: Sequence[int], *, seed: int) -> np.ndarray:
     """Which fold each row is in, int64 (N,). Rows with equal code are in one fold. CodesageError as in `check`.
 
-    A code that has several labels counts as one of the rarest of them, and is drawn before the others of that label.
+    A code that has several labels counts as one of the rarest of them, and is drawn before the others of that label. It goes
+    where this label has the fewest rows, and among such folds where its other labels have the fewest.
     """
     check(labels, folds, code_N)
     different = _different(labels, code_N)
@@ -110,7 +111,9 @@ def stratified(labels: Sequence[str], folds: int, code_N: Sequence[int], *, seed
     held = {label: [0] * folds for label in different}  # rows in each fold
     for label in sorted(different, key=lambda label: (different[label], label)):
         for group in sorted(drawn[label], key=lambda group: (-len(counts[group]), -len(groups[group]))):
-            fold = held[label].index(min(held[label]))
+            others = [held[own] for own in counts[group] if own != label]
+            loads = [(held[label][fold], sum(one[fold] for one in others)) for fold in range(folds)]
+            fold = loads.index(min(loads))
             fold_N[groups[group]] = fold
             for own, rows in counts[group].items():
                 held[own][fold] += rows

@@ -5,7 +5,7 @@ and after often keeps what the start could do, and most of what was learned (Wor
 zero-shot models, equation 1).
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
@@ -21,8 +21,8 @@ def average(encoder: Encoder, other: Encoder, *, share: float) -> Encoder:
     """
     if not 0 <= share <= 1:
         raise CodesageError(f"share is {share}, expected 0 to 1")
-    theirs = asdict(other.config)
-    for name, value in asdict(encoder.config).items():
+    ours, theirs = (asdict(replace(one.config.without_dropout(), initializer_range=1.0)) for one in (encoder, other))
+    for name, value in ours.items():
         if value != theirs[name]:
             both = f"{value} and {theirs[name]}"
             raise CodesageError(f"the models differ in {name}, {both}: only models of one shape have a mean")

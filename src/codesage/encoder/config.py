@@ -42,7 +42,9 @@ class Config:
             value = getattr(self, field.name)
             least = 0 if field.name == "head_dim" else 1
             if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise CodesageError(f"{field.name} is {value!r} in the encoder's config, expected a whole number over 0")
+                raise CodesageError(
+                    f"{field.name} is {value!r} in the encoder's config, expected a whole number of at least {least}"
+                )
             if field.name.endswith("_prob") and not (isinstance(value, (int, float)) and 0 <= value < 1):
                 raise CodesageError(f"{field.name} is {value!r} in the encoder's config, expected 0 <= p < 1")
         if self.head_dim == 0:

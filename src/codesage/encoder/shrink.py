@@ -1,10 +1,11 @@
 """A smaller encoder from a larger one: some of its layers, attention heads, neurons and positions.
 
 In: a trained Encoder, and token ids of texts and codes where heads or neurons are left out. Out: an Encoder with copies of
-its weights, as a start for training. Layers are left out as in DistilBERT (Sanh et al. 2019, section 3). Of the attention heads
-and of the neurons in feed-forward layers, those that add least to the output are left out. The others are fitted again to the
-same output, by least squares (reconstruction as in ThiNet, Luo et al. 2017, section 3.2). The token table, the norms and the
-width stay. Shapes: T tokens, D width, I inputs of a linear layer, K inputs kept.
+its weights, as a start for training. Layers are left out as in DistilBERT (Sanh et al. 2019, section 3). Attention heads are
+left out one by one, each time the one that the others replace best. In feed-forward layers, the neurons that add least to the
+output are left out. What stays is fitted again to the same output, by least squares (reconstruction as in ThiNet, Luo et al.
+2017, section 3.2). The token table, the norms and the width stay. Shapes: T tokens, D width, I inputs of a linear layer, K
+inputs kept.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ import typer
 
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
-from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, RARELY
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, OBJECTS_BETWEEN_COLLECTIONS
 
 if TYPE_CHECKING:
     from codesage.search.index import Index
@@ -122,7 +122,7 @@ def search(
     store: _Store = None,
 ) -> None:
     """Search the code under each PATH, after indexing what is new. Exit code 0: found, 1: nothing found, 2: error."""
-    gc.set_threshold(RARELY)
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     if not (store or no_update) and _is_new(paths or ["."], index_dir):
         from codesage.search.reader import start_early
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from codesage.search.files import File
 
 FILES_A_BATCH = 16
-FEWEST = 6  # batches, for a second process to pay
-AHEAD = 2  # batches that the second process has been asked for
+FEWEST_BATCHES = 6  # batches, for a second process to pay
+BATCHES_AHEAD = 2  # batches that the second process has been asked for
 
 
 class Reader:
@@ -107,8 +107,8 @@ def start_early(folder: str) -> None:
         with suppress(CodesageError, OSError):  # the update says what is wrong
             files = in_order(stamped(Path(folder)))
             _LISTED[:] = [(Path(folder), time.monotonic(), files)]
-            if len(files) > (FEWEST - 1) * FILES_A_BATCH and not helper.ended:
-                helper.asked = [files[at : at + FILES_A_BATCH] for at in range(0, AHEAD * FILES_A_BATCH, FILES_A_BATCH)]
+            if len(files) > (FEWEST_BATCHES - 1) * FILES_A_BATCH and not helper.ended:
+                helper.asked = [files[at : at + FILES_A_BATCH] for at in range(0, BATCHES_AHEAD * FILES_A_BATCH, FILES_A_BATCH)]
                 for some in helper.asked:
                     helper.ask(some)
 

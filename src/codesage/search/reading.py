@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from codesage.search.chunks import chunks
-from codesage.search.defaults import RARELY
+from codesage.search.defaults import OBJECTS_BETWEEN_COLLECTIONS
 from codesage.search.fields import Words, words_in
 from codesage.search.files import File, read
 from codesage.search.postings import Segment, segments_of
-from codesage.search.reader import AHEAD, FEWEST, Reader, processors, started
+from codesage.search.reader import BATCHES_AHEAD, FEWEST_BATCHES, Reader, processors, started
 from codesage.search.texts import packed
 
 _LEAST_BYTES = 1_500_000  # to read, for a second process to pay
@@ -72,7 +72,7 @@ def storable(text: str) -> str:
 def batches(files: list[File], size: int) -> Iterator[Batch]:
     """What is read of `files`, `size` at a time and in order."""
     lists = [files[start : start + size] for start in range(0, len(files), size)]
-    helper, many = started(lists), len(lists) >= FEWEST
+    helper, many = started(lists), len(lists) >= FEWEST_BATCHES
     if helper is None and many and processors() > 1 and sum(map(_bytes_of, files)) >= _LEAST_BYTES:
         helper = Reader()
     try:
@@ -89,7 +89,7 @@ def _shared(lists: list[list[File]], helper: Reader) -> Iterator[Batch]:
     begun = len(given)
     for place in range(len(lists)):
         while place not in read:
-            while len(given) < AHEAD and begun < len(lists) and not helper.ended:
+            while len(given) < BATCHES_AHEAD and begun < len(lists) and not helper.ended:
                 helper.ask(lists[begun])
                 given.append(begun)
                 begun += 1
@@ -112,7 +112,7 @@ def serve() -> None:
     """The second process: read the batches that it is given, and end."""
     import codesage.syntax  # noqa: F401 - before the first batch comes
 
-    gc.set_threshold(RARELY)
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pickle.dump(read_batch(pickle.load(sys.stdin.buffer)), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)

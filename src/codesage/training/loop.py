@@ -307,6 +307,10 @@ def _comparable(was: dict, now: dict) -> tuple[dict, dict]:
     """What must not differ between the run of a checkpoint and the one that resumes it. With the steps, the warm-up changes."""
     longer = was["loop"].get("steps") != now["loop"]["steps"]
     free = (*_FREE, "warmup_steps") if longer else _FREE
+    encoder = was.get("encoder") or {}
+    if "num_attention_heads" in encoder:  # a run of an older version lacks the width of its heads
+        usual = encoder["hidden_size"] // encoder["num_attention_heads"]
+        was = {**was, "encoder": {"head_dim": usual, **encoder}}
     return _without(free, was), _without(free, now)
 
 

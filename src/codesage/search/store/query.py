@@ -197,7 +197,7 @@ def passing(
         kept = [row for row in rows if question.passes(row)]
         if len(kept) >= wanted or are_all or depth >= MOST:
             return kept[:wanted], len(kept) < wanted and not are_all
-        depth *= 4
+        depth = min(4 * depth, MOST)
 
 
 def _ranked(
