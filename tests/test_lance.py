@@ -314,7 +314,7 @@ def test_clones_of_a_store_count_long_functions(copied):
 def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
     _, index, store = made
     expected = clones(index, threshold=0.6, min_lines=3)
-    groups = stored.clones(store, ALL, threshold=0.6, min_lines=3)
+    groups = clones_from(store.address, ALL, (), threshold=0.6, min_lines=3).groups
     assert [{chunk.name for chunk in group.chunks} for group in groups] == [
         {chunk.name for chunk in one.chunks} for one in expected
     ]
@@ -323,8 +323,8 @@ def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
     with pytest.raises(
         CodesageError, match="such functions, and every two are compared, at most 10: give a folder, or -t and -g"
     ):
-        stored.clones(store, ALL, threshold=0.6, min_lines=3)
-    assert stored.clones(store, filter_of(["rust"]), threshold=0.6, min_lines=3) == []
+        clones_from(store.address, ALL, (), threshold=0.6, min_lines=3)
+    assert clones_from(store.address, filter_of(["rust"]), (), threshold=0.6, min_lines=3).groups == []
 
 
 def test_servers_answer_from_a_store(made, tmp_path):

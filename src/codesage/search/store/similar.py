@@ -17,7 +17,7 @@ from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, SEARCHED
 from codesage.records import Hit
 from codesage.search.chunks import definitions
-from codesage.search.clones import Functions, Group, grouped
+from codesage.search.clones import Functions
 from codesage.search.filters import Filter
 from codesage.search.searcher import Answer
 from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
@@ -72,12 +72,6 @@ def _nearest(
         return [row for row in ordered if row["id"] not in same], are_all
 
     return passing(fetch, question, depth)
-
-
-def clones(store: Store, where: Filter, paths: Sequence[str] = (), *, threshold: float, min_lines: int) -> list[Group]:
-    """Groups of functions of a store that do the same, as search.clones finds them. CodesageError when there are too many."""
-    functions = functions_of(store, where, paths, min_lines=min_lines)
-    return grouped(functions.chunks, functions.vectors_ND, threshold)
 
 
 def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_lines: int) -> Functions:
