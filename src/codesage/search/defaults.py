@@ -3,7 +3,6 @@
 DENSE_WEIGHT = 2.0  # weight of the ranking by vectors; full text has 1
 CLONE_SIMILARITY = 0.8  # lowest cosine of two functions that count as doing the same (docs/log.md)
 CLONE_LINES = 5  # shortest of such functions: shorter ones, such as getters, are alike everywhere
-OBJECTS_BETWEEN_COLLECTIONS = (
-    50_000  # new objects until Python looks for cycles, which a search makes few of; by default it does so every 700
-)
+# New objects until Python looks for cycles, which a search makes few of; by default it does so every 700.
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 NO_SPINNING = "4"  # OPENBLAS_THREAD_TIMEOUT: threads of numpy sleep at once, and do not use 45 ms before they first do

@@ -24,7 +24,7 @@ from codesage.corpus.pairs.matching import EMPTY_WORDS, stems
 from codesage.corpus.pairs.parsing import PAIRS_FILE
 from codesage.corpus.pairs.verbs import may_be_verb
 from codesage.remote.places import Place, parquet
-from codesage.words import split_words
+from codesage.words import split_names
 
 _COLUMNS = ("package", "language", "kind", "text", "name", "path", "code")
 _UNTELLING = EMPTY_WORDS | frozenset(
@@ -88,7 +88,7 @@ def _copies_in(group: list[Documented], text: frozenset[str]) -> Iterator[Docume
     """The copies in a group of pairs that share a text with these stems."""
     alike: dict[tuple, list[tuple[Documented, tuple[str, ...]]]] = defaultdict(list)  # names that are equal but for one part
     for pair in group:
-        words = split_words(pair.name.rpartition(".")[2])
+        words = split_names(pair.name.rpartition(".")[2])
         spans = [(at, at + 1) for at in range(len(words))] if len(words) > 1 else []
         for start, end in spans + [(at, at + 2) for at in range(1, len(words) - 2)]:
             alike[(*words[:start], "", *words[end:])].append((pair, tuple(filter(_tells, words[start:end]))))

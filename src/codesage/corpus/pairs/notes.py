@@ -30,7 +30,7 @@ _HEADING = re.compile(
 )
 _LEAD = re.compile(
     r"(?:(?:this|the|an?) )?(?:(?:public|private|internal|static|simple|small|generic|common|utility|helper|convenience|"
-    r"internal|recursive|extension|async|callback) ){0,3}(?:function|method|routine|helper|utility|constructor|property|"
+    r"recursive|extension|async|callback) ){0,3}(?:function|method|routine|helper|utility|constructor|property|"
     r"class|interface|struct|enum|type|accessor|indexer|handler|operator|program|snippet|sample)s?"
     r"(?: (?:that|which|used to|to|will|can|is used to|helps? to|allows? to|is responsible for|for|simply|just|"
     r"attempts to|tries to))*[ ,:]+|"

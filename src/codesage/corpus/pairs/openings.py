@@ -8,7 +8,7 @@ import re
 
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.verbs import begins_with_verb
-from codesage.words import split_words
+from codesage.words import split_names
 
 _FIRST = ("Handle", "Construct", "Create", "Initiali", "Instantiate", "Blocking call")
 _EVENT = re.compile(r"Handles? (?:(?:the|an?|any|all) )?(?:[\w.-]+ ){0,3}events?$")
@@ -47,7 +47,7 @@ def reads_name_aloud(text: str, name: str, parent: str) -> bool:
     if _only_makes(text, name):
         return True
     own = f"{parent}{name}".replace("_", "").lower()
-    return _EVENT.match(text) is not None and all(word in own for word in split_words(text) if word not in _COMMON)
+    return _EVENT.match(text) is not None and all(word in own for word in split_names(text) if word not in _COMMON)
 
 
 def _only_makes(sentence: str, name: str) -> bool:

@@ -14,7 +14,7 @@ from codesage.search.files import read
 from codesage.search.filters import TYPES, Filter
 from codesage.search.folders import command
 from codesage.search.remote import is_url, public
-from codesage.search.store.table import EXACT_UP_TO, Store, listed, quoted
+from codesage.search.store.table import EXACT_UP_TO, Store, all_of, listed, quoted
 
 
 def conditions_of(where: Filter) -> list[str]:
@@ -67,15 +67,11 @@ def unused_of(store: Store, where: Filter, folder: str) -> list[str]:
     options = {f"-t {name}": _of_type(name) for name in where.types}
     if where.content != "all":
         options[f"--content {where.content}"] = f"content = {quoted(where.content)}"
-    unused = [option for option, condition in options.items() if not store.holds(_all_of(folder, condition))]
+    unused = [option for option, condition in options.items() if not store.holds(all_of(folder, condition))]
     if where.globs is None:
         return unused
-    paths = [row["path"] for row in store.rows(_all_of("at = 0 AND piece = 0", folder), ["path"], most=EXACT_UP_TO)]
+    paths = [row["path"] for row in store.rows(all_of("at = 0 AND piece = 0", folder), ["path"], most=EXACT_UP_TO)]
     return sorted([*unused, *(f"-g {glob}" for glob in where.globs.unused(paths) if len(paths) < EXACT_UP_TO)])
-
-
-def _all_of(*conditions: str) -> str:
-    return " AND ".join(filter(None, conditions))
 
 
 def at_line(store: Store, place: str, line: int) -> str:

@@ -36,7 +36,7 @@ from codesage.search.searcher import Answer
 from codesage.search.store.conditions import below, changed, conditions_of, passes, shown, unused_of
 from codesage.search.store.floor import InStore
 from codesage.search.store.rows import called, place_of_row
-from codesage.search.store.table import EXACT_UP_TO, SHOWN, Store, quoted, vectors_in
+from codesage.search.store.table import EXACT_UP_TO, SHOWN, Store, all_of, quoted, vectors_in
 from codesage.search.store.words import MOST, ByWords
 from codesage.search.terms import query_words
 from codesage.search.texts import Blocks
@@ -79,7 +79,7 @@ def search(
     if not text.strip():
         raise CodesageError("the query is empty: say what to look for")
     folder = below(store, paths)
-    question = Question(text, where, " AND ".join(filter(None, [folder, *conditions_of(where)])))
+    question = Question(text, where, all_of(folder, *conditions_of(where)))
     if not weak and (signs := signs_of(text)):
         return answer_of(store, *_of_signs(store, question, signs, top), where, folder)
     vector_D = encoder.encode([text], kind="text")[0] if dense_weight else None
@@ -122,7 +122,7 @@ def _of_signs(store: Store, question: Question, signs: list[str], top: int) -> t
             best = sorted(best, key=lambda one: one[0])[:top]
     rows = [row for _, row in sorted(best, key=lambda one: one[0])[:top]]
     hits = [(row, hit_of_signs(chunk_of(row), row["count"], named=row["named"])) for row in rows]
-    among = store.count(" AND ".join(filter(None, ["piece = 0", question.condition])))
+    among = store.count(all_of("piece = 0", question.condition))
     if among <= EXACT_UP_TO:
         return hits, []
     return hits, [f"partial: a query without words was looked for in {EXACT_UP_TO:,} of {among:,} chunks"]
@@ -172,7 +172,7 @@ def _candidates(store: Store, question: Question, found: ByWords, vector_D: np.n
         candidates.rankings.append(candidates.places(rows))
         cut |= also_cut
     if name:
-        condition = " AND ".join(filter(None, [f"called = {quoted(name)} AND piece = 0", question.condition]))
+        condition = all_of(f"called = {quoted(name)} AND piece = 0", question.condition)
         named = [row for row in store.rows(condition, SHOWN, most=_MOST_OF_NAME) if question.passes(row)]
         candidates.places(sorted(named, key=place_of_row))
     return candidates, [CUT] if cut else []

@@ -23,7 +23,7 @@ from codesage.search.searcher import Answer
 from codesage.search.store.conditions import at_line, below, conditions_of, passes, shown
 from codesage.search.store.query import CUT, Question, answer_of, chunk_of, passing
 from codesage.search.store.rows import place_of_row
-from codesage.search.store.table import SHOWN, Store, quoted, vectors_in
+from codesage.search.store.table import SHOWN, Store, all_of, quoted, vectors_in
 
 _DEPTH = 200  # chunks of each language that are compared exactly
 _SAMPLE = 20_000  # pieces of a language that its mean is made from
@@ -46,7 +46,7 @@ def similar(store: Store, place: str, line: int, where: Filter, paths: Sequence[
     same = {row["id"] for row in _of_definition(store, own)}
     nearest, cut = [], False
     for name in filter(None, _LANGUAGES) if own["language"] else [""]:
-        condition = " AND ".join(filter(None, [f"language = {quoted(name)}", folder, *conditions_of(where)]))
+        condition = all_of(f"language = {quoted(name)}", folder, *conditions_of(where))
         if store.holds(condition):
             rows, also_cut = _nearest(store, vector_D, Question("", where, condition), max(_DEPTH, 2 * top), same)
             nearest, cut = nearest + rows, cut or also_cut
@@ -77,7 +77,7 @@ def _nearest(
 def functions_of(store: Store, where: Filter, paths: Sequence[str] = (), *, min_lines: int) -> Functions:
     """The functions of a store that `clones` compares. CodesageError when there are too many."""
     folder = below(store, paths)
-    condition = " AND ".join(filter(None, ["kind = 'function' AND piece = 0", folder, *conditions_of(where)]))
+    condition = all_of("kind = 'function' AND piece = 0", folder, *conditions_of(where))
     count = store.count(condition)
     if count > _MOST_COMPARED:
         raise CodesageError(

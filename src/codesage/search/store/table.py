@@ -86,6 +86,11 @@ def listed(values: Iterable[str]) -> str:
     return ", ".join(map(quoted, values))
 
 
+def all_of(*conditions: str) -> str:
+    """One condition of SQL from several, of which those that are "" hold always."""
+    return " AND ".join(filter(None, conditions))
+
+
 class Store:
     """An open store. Use `Store.open`."""
 
@@ -203,7 +208,7 @@ class Store:
 
     def texts(self, condition: str, most: int) -> Iterator[pa.RecordBatch]:
         """What is shown of the first `most` chunks for which a condition holds, some at a time."""
-        condition = " AND ".join(filter(None, ["piece = 0", condition]))
+        condition = all_of("piece = 0", condition)
         with store_errors(self.address):
             yield from self._chunks.search().where(condition).select(SHOWN).limit(most).to_batches(_BATCH)
 
