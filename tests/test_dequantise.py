@@ -14,10 +14,10 @@ from codesage.errors import CodesageError
 from codesage.tokenizer import load as load_tokenizer
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
+@pytest.fixture(scope="module", params=[0, 24], ids=["whole", "projected"])
+def encoder(request) -> Encoder:
     torch.manual_seed(0)
-    return Encoder(Config(32, 2, 2, vocab_size=16_384, max_position_embeddings=64)).eval()
+    return Encoder(Config(32, 2, 2, vocab_size=16_384, max_position_embeddings=64, projection_dim=request.param)).eval()
 
 
 @pytest.mark.parametrize(("name", "steps"), [(FP32, 0.0), (INT8, 0.5)])

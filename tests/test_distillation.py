@@ -228,6 +228,48 @@ def test_shrink_and_distil_from_the_command_line(prepared, folder, tmp_path):  #
     assert again.returncode == 2 and "belongs to another run (larger " in again.stderr, again.stderr
 
 
+def test_narrower_vectors_keep_the_similarities(prepared, folder, tmp_path):  # noqa: F811
+    """The principal components give the best similarities of all projections to their width (Eckart and Young, 1936)."""
+    tokens = prepared[1]
+    larger, documents = load_encoder(folder), stacked(tokens.pairs.text, tokens.pairs.body)
+    vectors_NV = F.normalize(embed(larger, documents), dim=1)
+    count = len(documents.lengths)
+    rows = [documents[row].tolist() for row in range(count)]
+    error = {}
+    for width in (WIDTH // 2, WIDTH // 4):
+        narrow = shrink(larger, width=width, documents=rows)
+        narrow_NV = embed(narrow, documents)
+        assert narrow_NV.shape == (count, width) and narrow.config.vector_width == width
+        weight = narrow.projection.weight
+        torch.testing.assert_close(weight @ weight.T, torch.eye(width), rtol=0, atol=1e-5)
+        kept_NV = vectors_NV @ weight.T
+        error[width] = (vectors_NV @ vectors_NV.T - kept_NV @ kept_NV.T).norm().item()
+        values = torch.linalg.eigvalsh(vectors_NV @ vectors_NV.T)
+        assert error[width] == pytest.approx(values[: count - width].norm().item(), rel=1e-2, abs=1e-4)
+    assert error[WIDTH // 2] < error[WIDTH // 4]
+    half = shrink(larger, width=WIDTH // 2, documents=rows)
+    quarter = shrink(half, width=WIDTH // 4, documents=rows).projection.weight  # some directions of those that half has
+    torch.testing.assert_close(quarter @ half.projection.weight.T @ half.projection.weight, quarter, rtol=0, atol=1e-5)
+    with pytest.raises(CodesageError, match=f"width of the vectors is 99, expected at most {WIDTH}"):
+        shrink(larger, width=99, documents=rows)
+    with pytest.raises(CodesageError, match=f"3 texts are too few for vectors of width {WIDTH // 2}"):
+        shrink(larger, width=WIDTH // 2, documents=rows[:3])
+
+
+def test_a_model_with_narrower_vectors_trains_and_is_exported(prepared, folder, tmp_path):  # noqa: F811
+    small, out, tokens = tmp_path / "small", tmp_path / "out", prepared[1].path
+    done = run("shrink", folder, "--width", "8", "--tokens", tokens, "--out", small)
+    assert done.returncode == 0 and "vectors of width 8" in done.stdout, done.stderr
+    options = ("--steps", "2", "--batch-pairs", "8", "--text-tokens", "32", "--code-tokens", "48", "--threads", "1")
+    done = run("contrast", tokens, "--model", small, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    before, after = (load_encoder(one).projection.weight for one in (small, out))
+    assert not torch.equal(before, after)  # the projection learns too
+    assert codesage.load(out).encode(["x"]).shape == (1, 8)
+    refused = run("contrast", tokens, "--model", small, "--distil", folder, "--out", tmp_path / "x", *options)
+    assert refused.returncode == 2 and f"has vectors of width {WIDTH}, the model to train 8" in refused.stderr
+
+
 def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
     larger, tokenizer, out = load_encoder(folder), prepared[0], tmp_path / "mean"
     moved = load_encoder(folder)
@@ -254,8 +296,8 @@ def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F
     for options, message in (
         (("--layers", "1,x"), "--layers is '1,x', expected numbers"),
         (("--layers", "9"), "layers to keep are 9"),
-        ((), "nothing to leave out: give --layers, --heads, --neurons, --positions or --vocab-size"),
-        (("--neurons", "8"), "give --tokens with --heads or --neurons"),
+        ((), "nothing to leave out: give --layers, --heads, --neurons, --width, --positions or --vocab-size"),
+        (("--neurons", "8"), "give --tokens with --heads, --neurons or --width"),
         (("--vocab-size", "300"), "only a WordPiece vocabulary, such as that of 'general', can lose its rarest pieces"),
     ):
         refused = run("shrink", folder, *options, "--out", tmp_path / "s")

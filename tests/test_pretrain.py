@@ -180,10 +180,12 @@ def test_revealed_sub_tokens_are_the_beginnings_of_names_at_every_occurrence():
     assert not revealed(np.zeros(5, np.uint16), np.array([5]), share=1.0, key_B=keys(1)).any()
 
 
-def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_goes_on_from_a_model(write, tokenizer, tmp_path, optimizer):
     tokens = write([Document(f"{i}.py", "python", SOURCE, "") for i in range(4)])
     drawn = examples.Settings(max_tokens=64, batch_tokens=512)
-    settings = stage.Settings(CONFIG, drawn, loop.Settings(1, 0, 1e-9, evaluations=0))
+    shape = replace(CONFIG, projection_dim=8)  # Stage I has no vectors: their projection stays as it is
+    settings = stage.Settings(shape, drawn, loop.Settings(1, 0, 1e-9, evaluations=0, optimizer=optimizer))
     stage.run(settings, tokens, tokenizer, tmp_path / "first")
     other = replace(settings, encoder=replace(CONFIG, num_hidden_layers=1))  # the shape is that of the model
     artifact = stage.run(other, tokens, tokenizer, tmp_path / "second", before=tmp_path / "first")

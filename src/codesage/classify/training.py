@@ -192,7 +192,7 @@ class _Learning(nn.Module):
     def __init__(self, encoder: Encoder, documents: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.encoder, self.documents = deepcopy(encoder).requires_grad_(True), documents
-        self.width, self.deviation = encoder.config.hidden_size, encoder.config.initializer_range
+        self.width, self.deviation = encoder.config.vector_width, encoder.config.initializer_range
 
     def forward(self, rows: np.ndarray) -> Tensor:
         """(B, D)."""

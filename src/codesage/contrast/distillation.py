@@ -59,9 +59,9 @@ def read(model: Path | str, tokenizer: Tokenizer, config: Config, device: torch.
     encoder, theirs = load_with_tokenizer(folder)
     if theirs.fingerprint != tokenizer.fingerprint:
         raise CodesageError(f"{model} has another tokenizer than the model to train: distil from a model of the same tokenizer")
-    if encoder.config.hidden_size != config.hidden_size:
+    if encoder.config.vector_width != config.vector_width:
         raise CodesageError(
-            f"{model} has vectors of width {encoder.config.hidden_size}, the model to train {config.hidden_size}: "
+            f"{model} has vectors of width {encoder.config.vector_width}, the model to train {config.vector_width}: "
             "distil from a model of the same width"
         )
     if encoder.config.max_position_embeddings < config.max_position_embeddings:

@@ -19,7 +19,7 @@ class OnDevice:
 
     def __init__(self, encoder: Encoder, *, max_tokens: int, fingerprint: str) -> None:
         encoder.eval()
-        self.width = encoder.config.hidden_size
+        self.width = encoder.config.vector_width
         self.max_tokens, self.fingerprint = max_tokens, fingerprint
         self._forward = runtime.forward_of(encoder, precision.autocast("auto", encoder.wte.weight.device))
 

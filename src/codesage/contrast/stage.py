@@ -256,7 +256,7 @@ def expected(
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
-        loss = 4 * (2 * pairs) ** 2 * config.hidden_size  # every process computes that of all pairs
+        loss = 4 * (2 * pairs) ** 2 * config.vector_width  # every process computes that of all pairs
         micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
         estimates[name] = estimate.estimate(
             config,
@@ -374,7 +374,7 @@ def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokeniz
         )
     if pairs.batch_pairs < 2 * processes.world():
         raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 per process")
-    check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.hidden_size)
+    check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.vector_width)
 
 
 @dataclass(frozen=True, slots=True)

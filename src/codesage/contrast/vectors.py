@@ -81,4 +81,5 @@ def shallow(encoder: Encoder, documents: Ragged) -> Tensor:
         document_T = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
         scale_BS = scale_T.new_zeros(len(lengths) * longest).scatter(0, document_T * longest + positions_T, scale_T)
         sums_BD = sums_BD + scale_BS.view(len(lengths), longest) @ places_SD
-        return sums_BD / torch.from_numpy(lengths).to(device, sums_BD.dtype)[:, None] * norm.weight + norm.bias
+        mean_BD = sums_BD / torch.from_numpy(lengths).to(device, sums_BD.dtype)[:, None]
+        return encoder.project(mean_BD * norm.weight + norm.bias)

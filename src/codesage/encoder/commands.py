@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _COUNTED = 100_000  # pairs, at most, whose pieces of words are counted
 _SAMPLED, _TEXT_TOKENS, _CODE_TOKENS = 600, 48, 128  # pairs that choose neurons (about 60,000 tokens), and where they are cut
+_SAMPLED_VECTORS = 3_000  # pairs whose vectors choose the directions that narrower ones keep
 _CONVERTED_TOKENS = 256  # of a converted model until it is trained
 
 
@@ -99,7 +100,8 @@ def shrink(
     layers: Annotated[str, typer.Option(help="Layers to keep, counted from 1, as in '1,4'. Default: all.")] = "",
     heads: Annotated[int, typer.Option(min=0, help="Keep so many attention heads of each layer; 0: all.")] = 0,
     neurons: Annotated[int, typer.Option(min=0, help="Keep so many neurons of each feed-forward layer; 0: all.")] = 0,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which heads and neurons matter.")] = None,
+    width: Annotated[int, typer.Option(min=0, help="Width of the vectors: keep so many principal components; 0: all.")] = 0,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose pairs show which of these matter.")] = None,
     positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
     vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
 ) -> None:
@@ -112,17 +114,20 @@ def shrink(
     from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_with_tokenizer
 
-    if bool(heads or neurons) != (tokens is not None):
-        raise CodesageError("give --tokens with --heads or --neurons: the tokens show which ones to keep")
-    if not (layers or heads or neurons or positions or vocab_size):
-        raise CodesageError("nothing to leave out: give --layers, --heads, --neurons, --positions or --vocab-size")
+    if bool(heads or neurons or width) != (tokens is not None):
+        raise CodesageError("give --tokens with --heads, --neurons or --width: the tokens show what to keep")
+    if not (layers or heads or neurons or width or positions or vocab_size):
+        raise CodesageError("nothing to leave out: give --layers, --heads, --neurons, --width, --positions or --vocab-size")
     folder = folder_of(model)
     encoder, tokenizer = load_with_tokenizer(folder)
     if vocab_size:
         encoder, tokenizer = bert.fewer_pieces(encoder, tokenizer, vocab_size)
     kept = _numbers(layers) if layers else None
-    documents = [] if tokens is None else _sample(open_tokens(tokens, tokenizer=tokenizer))
+    pairs = None if tokens is None else open_tokens(tokens, tokenizer=tokenizer)
+    documents = _sample(pairs, _SAMPLED) if pairs else []
     smaller = station.shrink(encoder, layers=kept, positions=positions, heads=heads, neurons=neurons, documents=documents)
+    if width and pairs:
+        smaller = station.shrink(smaller, width=width, documents=_sample(pairs, _SAMPLED_VECTORS))
     settings, facts = {}, {"stages": []}
     if (folder / MANIFEST).is_file():
         artifact = open_artifact(folder, "model")
@@ -132,15 +137,15 @@ def shrink(
     publish_encoder(smaller, tokenizer, out, settings=settings, facts=facts, precisions=())
     config = smaller.config
     inside = f"{config.num_attention_heads} heads and {config.intermediate_size:,} neurons"
-    shape = f"{config.num_hidden_layers} layers, each with {inside}"
+    shape = f"{config.num_hidden_layers} layers, each with {inside}, vectors of width {config.vector_width}"
     typer.echo(f"{out}: {config.parameters():,} parameters, {shape}, {tokenizer.vocab_size:,} entries")
 
 
-def _sample(tokens: "Tokens") -> list[list[int]]:
-    """Texts and bodies of some training pairs, each with its end token."""
+def _sample(tokens: "Tokens", most: int) -> list[list[int]]:
+    """Texts and bodies of some training pairs, `most` at most, each with its end token."""
     from codesage.training.retrieval import distinct
 
-    rows = distinct(tokens.pairs, most=_SAMPLED)
+    rows = distinct(tokens.pairs, most=most)
     sides = ((tokens.pairs.text, _TEXT_TOKENS), (tokens.pairs.body, _CODE_TOKENS))
     return [[*side[row][: limit - 1].tolist(), tokens.end_id] for row in rows.tolist() for side, limit in sides]
 

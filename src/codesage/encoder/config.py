@@ -34,13 +34,14 @@ class Config:
     residual_dropout_prob: float = 0.1
     norm_first: bool = True  # False: post-LN, the residual stream is normalised before each sum (BERT)
     head_dim: int = 0  # width of an attention head; 0: hidden_size / num_attention_heads
+    projection_dim: int = 0  # width of the vectors, where a linear layer makes them narrower; 0: hidden_size
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
             object.__setattr__(self, "intermediate_size", 4 * self.hidden_size)
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "head_dim" else 1
+            least = 0 if field.name in ("head_dim", "projection_dim") else 1
             if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise CodesageError(
                     f"{field.name} is {value!r} in the encoder's config, expected a whole number of at least {least}"
@@ -65,11 +66,17 @@ class Config:
         """Width of the queries, keys and values of a token, in all heads."""
         return self.num_attention_heads * self.head_dim
 
+    @property
+    def vector_width(self) -> int:
+        """Width of the vectors of texts."""
+        return self.projection_dim or self.hidden_size
+
     def parameters(self) -> int:
         """Exact number of parameters of an `Encoder` of this shape; the head is tied to the embedding."""
         width, inner, attention = self.hidden_size, self.intermediate_size, self.attention_width
         block = 4 * width * attention + 3 * attention + width + 2 * width * inner + inner + width + 4 * width
-        return (self.vocab_size + self.max_position_embeddings) * width + self.num_hidden_layers * block + 2 * width
+        rows = self.vocab_size + self.max_position_embeddings + self.projection_dim
+        return rows * width + self.num_hidden_layers * block + 2 * width
 
     def without_dropout(self) -> "Config":
         """The same shape with all dropouts 0, for single-epoch runs on small devices. The paper trains with 0.1."""

@@ -27,7 +27,7 @@ def state_of(file: Path) -> dict[str, Tensor]:
 
     try:
         graph = onnx.load(file).graph
-        weights = dict(_tables(graph)) | dict(_blocks(graph))
+        weights = dict(_tables(graph)) | dict(_blocks(graph)) | dict(_projection(graph))
     except Exception as error:  # the errors of protobuf and onnx share no public base
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise CodesageError(f"{file} holds no weights of an exported encoder ({reason}): export the model again") from None
@@ -55,6 +55,14 @@ def _blocks(graph: "GraphProto") -> Iterator[tuple[str, np.ndarray]]:
     yield from _named("ln_f", *(weights[given] for given in norms[-1]))
 
 
+def _projection(graph: "GraphProto") -> Iterator[tuple[str, np.ndarray]]:
+    """The layer that makes pooled vectors narrower, if there is one: it multiplies their sum. Its weight is (out, in)."""
+    weights, summed = _weights(graph), {node.output[0] for node in graph.node if node.op_type == "ReduceSum"}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[0] in summed:
+            yield "projection.weight", weights[node.input[1]].T
+
+
 def _linears(graph: "GraphProto", weights: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(weight, bias) of each linear layer, in graph order."""
     added = {given: node.input[1] for node in graph.node if node.op_type == "Add" for given in node.input[:1]}
@@ -62,7 +70,7 @@ def _linears(graph: "GraphProto", weights: dict[str, np.ndarray]) -> Iterator[tu
         if node.op_type == "DynamicQuantizeMatMul":
             quantised, scale, _, bias = node.input[1:5]
             yield weights[quantised] * weights[scale], weights[bias]
-        elif node.op_type == "MatMul":
+        elif node.op_type == "MatMul" and node.output[0] in added:
             yield weights[node.input[1]], weights[added[node.output[0]]]
 
 

@@ -2,8 +2,8 @@
 
 In: a model folder of ours, or a published one. Out: a folder that works both ways. `codesage.load` opens it as an artifact.
 SentenceTransformer(folder) opens it once codesage is imported; for this it holds model.safetensors, config.json, the
-tokenizer's files, modules.json (transformer, mean pooling, normalisation) and a card. It contains no remote code, and
-writing it does not need transformers.
+tokenizer's files, modules.json (transformer, mean pooling, the projection if there is one, normalisation) and a card. It
+contains no remote code, and writing it does not need transformers.
 """
 
 import json
@@ -13,16 +13,13 @@ from pathlib import Path
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
 from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
+from codesage.encoder.model import Encoder
 from codesage.encoder.runtime import CODE_TOKENS
-from codesage.encoder.weights import load_with_tokenizer, save_weights
+from codesage.encoder.weights import DENSE, SAFETENSORS, load_with_tokenizer, save_weights
 from codesage.tokenizer import END, MASK, PAD, Tokenizer
 from codesage.tokenizer import FILE as TOKENIZER
 
-_MODULES = (
-    ("", "sentence_transformers.models.Transformer"),  # names that the library accepts since version 2
-    ("1_Pooling", "sentence_transformers.models.Pooling"),
-    ("2_Normalize", "sentence_transformers.models.Normalize"),
-)
+_KIND = "sentence_transformers.models."  # names that the library accepts since version 2
 
 
 def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: str = "") -> Artifact:
@@ -50,7 +47,7 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
             pad_token_id=tokenizer.pad_id,
         )
         _save_tokenizer(tokenizer, folder, longest)
-        _save_modules(folder, encoder.config.hidden_size, longest)
+        _save_modules(folder, encoder, longest)
         text = card(
             encoder.config,
             facts,
@@ -73,6 +70,7 @@ def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: in
     ]
     stages = " and ".join(facts.get("stages", [])) or "unknown"
     dims = facts.get("matryoshka_dims")
+    narrower = f"projected to width {config.projection_dim}, " if config.projection_dim else ""
     cut = f" Vectors may be cut to {', '.join(map(str, dims))} and normalised again.\n" if dims else ""
     return (
         "\n".join(["---", *front, "---"])
@@ -81,7 +79,7 @@ def card(config: Config, facts: dict, *, name: str, licence: str, max_tokens: in
 
 A bidirectional encoder of source code and of text about it (CodeSage, ICLR 2024): {config.num_hidden_layers} layers, width
 {config.hidden_size}, {config.parameters():,} parameters, up to {max_tokens:,} tokens. Stages of training: {stages}.
-Vectors are the mean of the last hidden states, of unit length; compare them by cosine.
+Vectors are the mean of the last hidden states, {narrower}of unit length; compare them by cosine.
 {cut}
 ```python
 import codesage  # makes the model type known; no remote code
@@ -128,18 +126,36 @@ def _save_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
     )
 
 
-def _save_modules(folder: Path, width: int, longest: int) -> None:
-    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(_MODULES)]
+def _save_modules(folder: Path, encoder: Encoder, longest: int) -> None:
+    configs = _module_configs(encoder)
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": _KIND + kind}
+        for place, (path, kind) in enumerate([("", "Transformer"), *((path, path[2:]) for path in configs)])
+    ]
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
     _write(
         folder / "config_sentence_transformers.json",
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )
-    for path, _ in _MODULES[1:]:
+    for path, config in configs.items():
         (folder / path).mkdir()
-    _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})
-    _write(folder / "2_Normalize" / "config.json", {})
+        _write(folder / path / "config.json", config)
+    if encoder.projection is not None:
+        from safetensors.torch import save_file
+
+        weight = {"linear.weight": encoder.projection.weight.detach().contiguous()}
+        save_file(weight, folder / DENSE / SAFETENSORS, metadata={"format": "pt"})
+
+
+def _module_configs(encoder: Encoder) -> dict[str, dict]:
+    """What follows the transformer, by folder: its place and its kind."""
+    shape = encoder.config
+    configs = {"1_Pooling": {"word_embedding_dimension": shape.hidden_size, "pooling_mode_mean_tokens": True}}
+    if encoder.projection is not None:
+        widths = {"in_features": shape.hidden_size, "out_features": shape.vector_width, "bias": False}
+        configs[DENSE] = {**widths, "activation_function": "torch.nn.modules.linear.Identity"}
+    return configs | {f"{len(configs) + 1}_Normalize": {}}
 
 
 def _card_of(source: Path) -> tuple[dict[str, str], str]:

@@ -213,6 +213,8 @@ class Blocks(nn.ModuleList):
 class Encoder(nn.Module):
     """Maps token ids to hidden states. The language-model head is the embedding, without bias or transform.
 
+    A pooled vector is a mean of hidden states, times `projection` where the config has one (ours, not the paper's).
+
     Parameter names are those of the published state dict (`wte.weight`, `h.0.attn.c_attn.weight`, ...). Linear weights are
     stored as (out, in), like in nn.Linear.
     """
@@ -225,12 +227,13 @@ class Encoder(nn.Module):
         self.embedding_dropout = nn.Dropout(config.embedding_dropout_prob)
         self.h = Blocks(Block(config) for _ in range(config.num_hidden_layers))
         self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False) if config.projection_dim else None
         self.apply(self._initialise)
 
     def _initialise(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
     def forward(self, ids_T: Tensor, layout: Layout, *, depth: int | None = None, rows_M: Tensor | None = None) -> Tensor:
@@ -267,12 +270,16 @@ class Encoder(nn.Module):
                 layer.bias.mul_(scale)
 
     def pool(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
-        """Mean of the hidden states of each document, end token included: (B, D), unnormalised."""
+        """Mean of the hidden states of each document, end token included, projected: (B, vector width), unnormalised."""
         sums_BD = hidden_TD.new_zeros(len(layout.lengths), hidden_TD.shape[1]).index_add(0, layout.document_T, hidden_TD)
-        return sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None]
+        return self.project(sums_BD / torch.tensor(layout.lengths, device=hidden_TD.device, dtype=hidden_TD.dtype)[:, None])
+
+    def project(self, mean_BD: Tensor) -> Tensor:
+        """Pooled vectors (B, vector width) from means of hidden states (B, D)."""
+        return mean_BD if self.projection is None else self.projection(mean_BD)
 
     def embed(self, documents: Sequence[Sequence[int]], *, depth: int | None = None) -> Tensor:
-        """Pooled vectors (B, D) of documents given as token ids, in the given order; `depth` as in forward."""
+        """Pooled vectors (B, vector width) of documents given as token ids, in the given order; `depth` as in forward."""
         device = self.wte.weight.device
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
         layout = Layout.of([len(documents[i]) for i in order], device)

@@ -172,7 +172,7 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
     return Embedder(
         tokenizer.result() if wait else tokenizer,
         forward.result() if wait else forward,
-        width=config.hidden_size,
+        width=config.vector_width,
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,

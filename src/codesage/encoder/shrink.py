@@ -1,11 +1,12 @@
-"""A smaller encoder from a larger one: some of its layers, attention heads, neurons and positions.
+"""A smaller encoder from a larger one: some of its layers, attention heads, neurons and positions, and narrower vectors.
 
-In: a trained Encoder, and token ids of texts and codes where heads or neurons are left out. Out: an Encoder with copies of
-its weights, as a start for training. Layers are left out as in DistilBERT (Sanh et al. 2019, section 3). Attention heads are
-left out one by one, each time the one that the others replace best. In feed-forward layers, the neurons that add least to the
-output are left out. What stays is fitted again to the same output, by least squares (reconstruction as in ThiNet, Luo et al.
-2017, section 3.2). The token table, the norms and the width stay. Shapes: T tokens, D width, I inputs of a linear layer, K
-inputs kept.
+In: a trained Encoder, and token ids of texts and codes where heads or neurons are left out, or vectors become narrower. Out:
+an Encoder with copies of its weights, as a start for training. Layers are left out as in DistilBERT (Sanh et al. 2019, section
+3). Attention heads are left out one by one, each time the one that the others replace best. In feed-forward layers, the neurons
+that add least to the output are left out. What stays is fitted again to the same output, by least squares (reconstruction as in
+ThiNet, Luo et al. 2017, section 3.2). Narrower vectors are the whole ones in the basis of their principal components, without
+the last ones, so similarities hardly change. The token table, the norms and the width of the layers stay. Shapes: T tokens, D
+width, I inputs of a linear layer, K inputs kept, N documents, V width of the vectors.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from codesage.encoder.config import Config
 from codesage.encoder.model import Attention, Encoder, FeedForward, Layout
 from codesage.errors import CodesageError
 
+_AT_ONCE = 64  # documents whose vectors are computed at a time
 _RIDGE = 1e-6  # of an input's mean variance; weights that the tokens do not determine stay as they are
 
 
@@ -28,14 +31,16 @@ def shrink(
     positions: int = 0,
     heads: int = 0,
     neurons: int = 0,
+    width: int = 0,
     documents: Sequence[Sequence[int]] = (),
 ) -> Encoder:
     """An encoder in eval mode with copies of the weights of `encoder`.
 
     `layers`: those to keep, counted from 0 (None: all). `positions`: keep the first ones (0: all). `heads` and `neurons`: keep
-    so many in each layer (0: all), chosen by their outputs for `documents`, lists of token ids. Raises CodesageError when
-    `layers` is empty, is not ascending or names a layer that the encoder does not have, when it has fewer heads or neurons,
-    or when `documents` have too few tokens to choose by.
+    so many in each layer (0: all), chosen by their outputs for `documents`, lists of token ids. `width`: that of the vectors
+    (0: as it is), with the principal components of the vectors of `documents`. Raises CodesageError when `layers` is empty, is
+    not ascending or names a layer that the encoder does not have, when it has fewer heads or neurons or narrower vectors, or
+    when `documents` are too few.
     """
     config = encoder.config
     count = config.num_hidden_layers
@@ -50,7 +55,10 @@ def shrink(
     smaller.ln_f.load_state_dict(encoder.ln_f.state_dict())
     for block, layer in zip(smaller.h, kept, strict=True):
         block.load_state_dict(encoder.h[layer].state_dict())
-    return _pruned(smaller, heads or config.num_attention_heads, neurons or config.intermediate_size, documents)
+    if smaller.projection is not None and encoder.projection is not None:
+        smaller.projection.load_state_dict(encoder.projection.state_dict())
+    smaller = _pruned(smaller, heads or config.num_attention_heads, neurons or config.intermediate_size, documents)
+    return _narrowed(smaller, width or config.vector_width, documents)
 
 
 @torch.no_grad()
@@ -82,6 +90,29 @@ def _pruned(encoder: Encoder, heads: int, neurons: int, documents: Sequence[Sequ
         x_TD = (x_TD if block.norm_first else normed_TD) + output(active_TI[:, kept_K])
     encoder.config = smaller
     return encoder
+
+
+@torch.no_grad()
+def _narrowed(encoder: Encoder, width: int, documents: Sequence[Sequence[int]]) -> Encoder:
+    """`encoder`, changed in place: its vectors keep the `width` directions in which those of `documents` are largest."""
+    config = encoder.config
+    if width > config.vector_width:
+        raise CodesageError(f"width of the vectors is {width}, expected at most {config.vector_width}")
+    if width == config.vector_width:
+        return encoder
+    documents = sorted((document[: config.max_position_embeddings] for document in documents if document), key=len)
+    if len(documents) < width:
+        raise CodesageError(f"{len(documents)} texts are too few for vectors of width {width}: give at least as many")
+    parts = [encoder.embed(documents[start : start + _AT_ONCE]) for start in range(0, len(documents), _AT_ONCE)]
+    vectors_NV = F.normalize(torch.cat(parts).double(), dim=1)
+    basis_VV = torch.linalg.eigh(vectors_NV.T @ vectors_NV).eigenvectors.flip(1)  # eigh sorts by rising eigenvalues
+    weight_VD = basis_VV[:, :width].T.to(parts[0].dtype)
+    if encoder.projection is not None:
+        weight_VD = weight_VD @ encoder.projection.weight
+    encoder.projection = nn.Linear(config.hidden_size, width, bias=False)
+    encoder.projection.weight.copy_(weight_VD)
+    encoder.config = replace(config, projection_dim=width)
+    return encoder.eval()
 
 
 def _fitted(layer: nn.Linear, inputs_TI: Tensor, *, size: int, count: int) -> tuple[Tensor, nn.Linear]:

@@ -23,6 +23,7 @@ from codesage.tokenizer import Tokenizer
 from codesage.tokenizer import load as load_tokenizer
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+DENSE = "2_Dense"  # folder of the projection, where sentence-transformers has its own copy and trains it
 _CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _PREFIX = "transformer."
 
@@ -62,7 +63,10 @@ def load_encoder(folder: Path | str) -> Encoder:
     config = load_config(folder)
     with torch.device("meta"), _WithoutValues():
         encoder = Encoder(config)
-    state = _from_published(read_state(folder), encoder, folder)
+    state = read_state(folder)
+    if encoder.projection is not None and (folder / DENSE).is_dir():
+        state["projection.weight"] = read_state(folder / DENSE)["linear.weight"]
+    state = _from_published(state, encoder, folder)
     encoder.load_state_dict(state, assign=True)
     for parameter in encoder.parameters():
         parameter.requires_grad_(True)

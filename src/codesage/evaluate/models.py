@@ -89,7 +89,7 @@ def _random(device: str) -> runtime.Embedder:
     return runtime.Embedder(
         tokenizer.load(BUNDLED),
         runtime.forward_of(encoder),
-        width=config.hidden_size,
+        width=config.vector_width,
         max_tokens=longest,
         fingerprint=f"{RANDOM}:{sha256_of(BUNDLED / 'config.json')[:8]}{sha256_of(BUNDLED / 'tokenizer.json')[:8]}",
     )

@@ -308,9 +308,9 @@ def _comparable(was: dict, now: dict) -> tuple[dict, dict]:
     longer = was["loop"].get("steps") != now["loop"]["steps"]
     free = (*_FREE, "warmup_steps") if longer else _FREE
     encoder = was.get("encoder") or {}
-    if "num_attention_heads" in encoder:  # a run of an older version lacks the width of its heads
+    if "num_attention_heads" in encoder:  # a run of an older version lacks the widths of its heads and vectors
         usual = encoder["hidden_size"] // encoder["num_attention_heads"]
-        was = {**was, "encoder": {"head_dim": usual, **encoder}}
+        was = {**was, "encoder": {"head_dim": usual, "projection_dim": 0, **encoder}}
     return _without(free, was), _without(free, now)
 
 

@@ -29,6 +29,7 @@ class CodesageConfig(PreTrainedConfig):
         residual_dropout_prob: float = 0.1,
         norm_first: bool = True,
         head_dim: int = 0,
+        projection_dim: int = 0,
         classifier_dropout: float | None = None,
         **others: Any,
     ) -> None:
@@ -47,6 +48,7 @@ class CodesageConfig(PreTrainedConfig):
             residual_dropout_prob,
             norm_first,
             head_dim or 0,
+            projection_dim or 0,
         )
         for field in fields(shapes.Config):
             setattr(self, field.name, getattr(shape, field.name))

@@ -31,7 +31,7 @@ class _Pretrained(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Embedding, nn.Linear, Conv1D)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, (nn.Linear, Conv1D)):
+        if isinstance(module, (nn.Linear, Conv1D)) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
@@ -45,11 +45,12 @@ class CodesageModel(_Pretrained):
 
     def __init__(self, config: CodesageConfig) -> None:
         super().__init__(config)
+        self.projection = None
         for name, module in _published_layout(Encoder(config.shape())).named_children():
-            self.add_module(name, module)
+            setattr(self, name, module)
         self.post_init()
 
-    forward_flat = Encoder.forward  # finds wte, wpe, h and ln_f here as it does in an Encoder
+    forward_flat, project = Encoder.forward, Encoder.project  # they find wte, h and other parts here as in an Encoder
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding."""
@@ -62,7 +63,9 @@ class CodesageModel(_Pretrained):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True, **_unused: object
     ) -> BaseModelOutputWithPooling | tuple[Tensor, Tensor]:
-        """Hidden states (B, L, D) of ids (B, L), 0 where `attention_mask` is 0, and their mean over the other tokens (B, D).
+        """Hidden states (B, L, D) of ids (B, L), 0 where `attention_mask` is 0, and pooled vectors (B, vector width).
+
+        A pooled vector is the mean over the other tokens, times `projection` where the config has one.
 
         Padding may be on either side; it is taken out before the encoder and put back after it. Positions count from the first
         real token.
@@ -77,7 +80,7 @@ class CodesageModel(_Pretrained):
         rows = hidden_TD.new_zeros(len(order_B) * input_ids.shape[1], hidden_TD.shape[1])
         rows = rows.index_copy(0, place_T, hidden_TD).unflatten(0, (len(order_B), input_ids.shape[1]))
         hidden_BLD = rows.new_zeros(*input_ids.shape, rows.shape[-1]).index_copy(0, order_B, rows)
-        pooled_BD = hidden_BLD.sum(1) / lengths_B.clamp(min=1)[:, None]
+        pooled_BD = self.project(hidden_BLD.sum(1) / lengths_B.clamp(min=1)[:, None])
         if return_dict:
             return BaseModelOutputWithPooling(last_hidden_state=hidden_BLD, pooler_output=pooled_BD)
         return hidden_BLD, pooled_BD
@@ -119,7 +122,7 @@ class CodesageForSequenceClassification(_Pretrained):
         self.transformer = CodesageModel(config)
         given = config.classifier_dropout
         self.dropout = nn.Dropout(config.residual_dropout_prob if given is None else given)
-        self.classifier = nn.Linear(config.hidden_size, cast(int, config.num_labels))
+        self.classifier = nn.Linear(config.shape().vector_width, cast(int, config.num_labels))
         self.post_init()
 
     def forward(
@@ -140,10 +143,10 @@ class CodesageForSequenceClassification(_Pretrained):
 
 
 def _published_layout(encoder: Encoder) -> Encoder:
-    """`encoder` with every nn.Linear as the Conv1D of the same name, weights (in, out)."""
+    """`encoder` with every nn.Linear of its blocks as the Conv1D of the same name, weights (in, out)."""
     for parent in list(encoder.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
+            if isinstance(child, nn.Linear) and child is not encoder.projection:
                 swapped = Conv1D(child.out_features, child.in_features)
                 swapped.to(child.weight.device)
                 with torch.no_grad():
