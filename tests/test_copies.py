@@ -33,6 +33,23 @@ def test_documentation_of_a_sibling_is_a_copy():
     assert documented(("A.add", "x"), ("A.addAll", "x"), text="Adds the elements") == []
 
 
+def located(*homes: tuple[str, str], text: str) -> list[str]:
+    """The files of the functions of the given (file, name) pairs that have the documentation of another one."""
+    pairs = [Documented("pack", "python", "function", text, name, file, "x", 0, row) for row, (file, name) in enumerate(homes)]
+    return [pair.path for pair in copies(pairs)]
+
+
+def test_documentation_of_another_file_or_class_is_a_copy():
+    text = "Set up the switches of the hub from a config entry"
+    assert located(("hub/switch.py", "setup"), ("hub/sensor.py", "setup"), text=text) == ["hub/sensor.py"]
+    assert located(("hub/switch.py", "setup"), ("other/sensor.py", "setup"), text=text) == []  # another folder
+    assert located(("hub/switch.py", "setup"), ("hub/sensor.py", "setup_switch"), text=text) == []  # its name shows it
+    text = "Record that an attribute of the context was replaced"
+    two = ("a/s.java", "ContextListener.replaced"), ("b/t.java", "SessionListener.replaced")
+    assert located(*two, text=text) == ["b/t.java"]
+    assert located(("a/n.cs", "XmlNode.Prefix"), ("b/e.cs", "XmlElement.Prefix"), text="Gets the prefix of this node") == []
+
+
 def test_copies_of_many_names_are_found_in_linear_time():
     names = [(f"A.handle{'ABCDEFGHIJ'[i % 10]}x{i}Attribute", "x") for i in range(4_000)]
     assert takes_less(3, lambda: documented(*names, text="Handler for the Namespace attribute"))

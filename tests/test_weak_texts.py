@@ -99,6 +99,26 @@ def test_notes_are_told_from_documentation(text, kind, note):
             "ConnectionError",
             "Reports a failure to reach the server",
         ),
+        (
+            "Handles when an XhrIo object becomes available. Fires the READY event and sends the request.",
+            "javascript",
+            "handleAvailable",
+            "Fires the READY event and sends the request",
+        ),
+        (
+            "Visit a scanTable Op\n\nFlatten out the table's record into one column for each field.",
+            "csharp",
+            "Visit",
+            "Flatten out the table's record into one column for each field",
+        ),
+        ("Visits the target and its package. Loads both.", "java", "visit", "Visits the target and its package"),
+        (
+            "Implements svn_atomic__init_once callback. Sets the FSFS memory cache size.",
+            "c",
+            "cache_init",
+            "Sets the FSFS memory cache size",
+        ),
+        ("A protected property. Gets the name of the control tag.", "csharp", "TagName", "Gets the name of the control tag"),
     ],
 )
 def test_the_sentence_after_an_empty_one_is_the_summary(docstring, language, name, text):
@@ -112,6 +132,11 @@ def test_the_sentence_after_an_empty_one_is_the_summary(docstring, language, nam
         ("Handle key press events", "_keyPress", False),
         ("Handles the cleartext upgrade event", "run", True),
         ("Creates a new buffer", "createBuffer", True),
+        ("Handles when the dialog closes", "run", False),
+        ("The UNet2DModel forward method", "forward", False),
+        ("The pipe->draw_vbo() driver hook", "iris_draw_vbo", False),
+        ("The Newton iteration method", "newton", True),
+        ("The 2F1 hypergeometric function", "hyp2f1", True),
     ],
 )
 def test_a_name_read_aloud_is_no_documentation(text, name, kept):
@@ -176,6 +201,63 @@ def test_cut_sentences_code_questions_and_bug_numbers_give_no_pair(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Retrieve the latest data",
+        "Init this sensor",
+        "Set up the platform",
+        "Processes the provided key",
+        "Returns a string representation of the object",
+        "Return string representation",
+        "This implements svn_editor_cb_delete_t",
+        "implementation for DbDataReader.HasRows property",
+        "hidden_states (torch.Tensor of shape (batch_size, length), optional): Sequence of states",
+        "Input: curve - Valid Curve Output: (Int, Point)",
+        "Can raise RuntimeError",
+    ],
+)
+def test_texts_that_fit_any_code_give_no_pair(text):
+    assert texts(f"/** {text} */", "java")[0] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Retrieve the latest data from Transmission",
+        "Process the specified command line arguments",
+        "Returns the matrix representation of the operator",
+        "Returns a string representation of the state of the call",
+        "This implements the classic algorithm of Dijkstra",
+        "Draws an (optional) border",
+        "Can undo the last edit",
+    ],
+)
+def test_texts_that_name_their_object_stay(text):
+    assert texts(f"/** {text} */", "java")[0] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("An estimator for binary classification and regression.", False),
+        ("This class computes the losses of all queries.", False),
+        ("The constructor for a queue of two ends.", True),
+        ("This takes a binary file for reading a stream.", True),
+        ("Store the start and the end of the slice.", True),
+    ],
+)
+def test_what_a_class_is_does_not_describe_its_constructor(text, kept):
+    source = f'class Loss:\n    def __init__(self, x):\n        """{text}"""\n        self.x = x\n        self.y = open(x)\n'
+    found = pairs_of(functions(parse(source, "python")), Document("a", "python", source, ""), Counter())
+    assert [pair.text for pair in found] == ([text[:-1]] if kept else [])
+
+
+def test_such_that_does_not_end_a_sentence():
+    text = "Finds the first index j s.t. Mid is less than left. It takes logarithmic time."
+    assert summary(text, "python") == "Finds the first index j s.t. Mid is less than left"
+
+
+@pytest.mark.parametrize(
     "text", ["Returns the groups that the user is a member of", "Sets the name that it is defined in", "Is box1 left of box2?"]
 )
 def test_whole_sentences_with_such_words_stay(text):
@@ -191,6 +273,11 @@ def test_whole_sentences_with_such_words_stay(text):
         ("whether the two vertices are equal", "Returns whether the two vertices are equal"),
         ("true if it is safe to retry a request", "Returns true if it is safe to retry a request"),
         ("the value of the property", "Returns the value of the property"),
+        ("torch.Tensor: The end logits for SQuAD", "Returns the end logits for SQuAD"),
+        ("VelocityOutput or tuple: the predicted velocity field", "Returns the predicted velocity field"),
+        ("PipelineOutput or tuple: If return_dict is True, a PipelineOutput, otherwise a tuple", ""),
+        ("PipelineOutput or tuple: PipelineOutput if return_dict is True, otherwise a tuple", ""),
+        ("a score for a node: the sum of the weights", "Returns a score for a node: the sum of the weights"),
     ],
 )
 def test_the_result_alone_must_say_what_it_is(result, text):

@@ -2,15 +2,17 @@
 
 `HandleNamespaceAttribute` and `HandleBuiltInAttribute` share the text "Handler for the Namespace attribute": it is that of the
 first. A pair is a copy if the text names another definition of its package in place of its own. The two names must be equal
-but for one word, or for one or two words in the middle. The text must contain the other's words and not the pair's own, and the
-other's words must be neither in the class, the path nor the code of the pair. Verbs that differ are mostly synonyms ("load",
-"read") and count only if they are opposites. Definitions with equal names overload or implement the same method and are never
-copies of each other.
+but for one word, or for one or two words in the middle; or the names are equal, and the classes (of two words or more) or the
+files of one folder differ in one word ("switch.py", "sensor.py"). The text must contain the other's words and not the pair's
+own, and the other's words must be neither in the class, the path nor the code of the pair. Verbs that differ in two names are
+mostly synonyms ("load", "read") and count only if they are opposites. Definitions with equal names often implement one method
+of a base class, so words that name a base class ("node", "element") do not count.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from posixpath import split
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,7 @@ _UNTELLING = EMPTY_WORDS | frozenset(
         "list class async sync has given using into platform system entry"
     )
 )
+_BASES = frozenset(stems("node element document message widget collection text control operator member process entity view"))
 _OPPOSITES = frozenset(
     frozenset(pair.split("/"))
     for pair in (
@@ -92,21 +95,38 @@ def _copies_in(group: list[Documented], text: frozenset[str]) -> Iterator[Docume
         spans = [(at, at + 1) for at in range(len(words))] if len(words) > 1 else []
         for start, end in spans + [(at, at + 2) for at in range(1, len(words) - 2)]:
             alike[(*words[:start], "", *words[end:])].append((pair, tuple(filter(_tells, words[start:end]))))
+        for home, words in _homes(pair) if pair.kind == "function" else ():
+            for at, word in enumerate(words):
+                own = (word,) if _tells(word) and stems(word)[0] not in _BASES else ()
+                alike[(home, *words[:at], "", *words[at + 1 :])].append((pair, own))
     found = set()
-    for members in alike.values():
+    for key, members in alike.items():
+        of_name = not isinstance(key[0], tuple)
         named = sorted({part for _, part in members if part and text.issuperset(_stemmed(part))})
         for pair, part in members if named else ():
             own = part and (pair.part, pair.row) not in found and not any(_is_in(stem, text) for stem in _stemmed(part))
-            if own and _is_copy(pair, part, named):
+            if own and _is_copy(pair, part, named, of_name=of_name):
                 found.add((pair.part, pair.row))
                 yield pair
 
 
-def _is_copy(pair: Documented, own: tuple[str, ...], named: list[tuple[str, ...]]) -> bool:
-    """Whether a pair has no sign of one of the parts in `named`, which stand in other names in place of its `own` part."""
+def _homes(pair: Documented) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """The words of the file and of the class of a function, each with what must be equal beside them: name and folder."""
+    parent, _, name = pair.name.rpartition(".")
+    folder, file = split(pair.path)
+    yield ("file", name, folder), split_names(file.partition(".")[0])
+    words = split_names(parent.rpartition(".")[2])
+    if len(words) > 1:
+        yield ("class", name), words
+
+
+def _is_copy(pair: Documented, own: tuple[str, ...], named: list[tuple[str, ...]], *, of_name: bool) -> bool:
+    """Whether a pair has no sign of one of the parts in `named`, which stand elsewhere in place of its `own` part."""
     known, code = stems(f"{pair.name} {pair.path}"), pair.code.lower()
     for part in named:
-        same_action = any(map(may_be_verb, part)) and any(map(may_be_verb, own)) and frozenset(part + own) not in _OPPOSITES
+        same_action = (
+            of_name and any(map(may_be_verb, part)) and any(map(may_be_verb, own)) and frozenset(part + own) not in _OPPOSITES
+        )
         if not same_action and not any(stem[:_SIGN] in code or _is_in(stem, known) for stem in _stemmed(part)):
             return True
     return False

@@ -10,8 +10,10 @@ from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.verbs import begins_with_verb
 from codesage.words import split_names
 
-_FIRST = ("Handle", "Construct", "Create", "Initiali", "Instantiate", "Blocking call")
+_FIRST = ("Handle", "Construct", "Create", "Initiali", "Instantiate", "Blocking call", "Visit")
 _EVENT = re.compile(r"Handles? (?:(?:the|an?|any|all) )?(?:[\w.-]+ ){0,3}events?$")
+_WHEN = re.compile(r"Handles? (?:when|if)\b")
+_VISITS = re.compile(r"Visits? (?:an?|the) (?:[\w.`]+ ?){1,3}$")
 _MAKES = re.compile(
     r"(?:Construct|Create|Initiali[sz]e|Instantiate)s? (?:(?:an?|the) )?(?:new )?(?:instance of )?(?:(?:an?|the) )?(\w+)"
     r"(?: (?:object|instance))?$"
@@ -28,7 +30,7 @@ def is_empty(sentence: str, name: str) -> bool:
     """Whether a cleaned first sentence says so little that a better one is worth a search; `name` is that of the definition."""
     if not sentence.startswith(_FIRST):
         return False
-    return sentence.startswith("Blocking call to ") or _EVENT.match(sentence) is not None or _only_makes(sentence, name)
+    return sentence.startswith("Blocking call to ") or _only_makes(sentence, name) or _names_only_occasion(sentence)
 
 
 def next_action(text: str) -> tuple[str, str]:
@@ -44,10 +46,15 @@ def reads_name_aloud(text: str, name: str, parent: str) -> bool:
     """Whether an empty sentence has only words of the name and the class: "Handles the paste event" for `onpaste`."""
     if not text.startswith(_FIRST):
         return False
-    if _only_makes(text, name):
+    if _only_makes(text, name) or _WHEN.match(text):
         return True
     own = f"{parent}{name}".replace("_", "").lower()
     return _EVENT.match(text) is not None and all(word in own for word in split_names(text) if word not in _COMMON)
+
+
+def _names_only_occasion(sentence: str) -> bool:
+    """Whether a sentence names only the event, time or node that is handled: "Handles when Enter is pressed"."""
+    return any(pattern.match(sentence) for pattern in (_EVENT, _WHEN, _VISITS))
 
 
 def _only_makes(sentence: str, name: str) -> bool:

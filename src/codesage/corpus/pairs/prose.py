@@ -69,8 +69,10 @@ _VAGUE_RESULT = re.compile(  # what it is about is said nowhere: "true when the 
     r"lists?|arrays?|instances?|responses?|outputs?|fields?|items?|elements?)(?:$|, \w+$)"
 )
 _RESULT_TYPE = re.compile(
-    r"(?:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s", re.IGNORECASE
+    r"(?i:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s|"
+    r"(?:\w+\.[\w.]+|(?=\w*[a-z][A-Z])\w+|tuple|list|dict)(?:\[[^:]{0,80}\])?(?: (?:or|\|) [\w.]{1,60}){0,3}:\s"
 )
+_CONDITIONAL_TYPE = re.compile(r"(?=\w*[a-z][A-Z])[\w.]+ (?:or \w+ )?if\b")
 _ENDS_IN_AIR = re.compile(
     r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE
 )
@@ -225,7 +227,7 @@ def _result(text: str, language: str) -> str:
     sentence = sentence[match.end() :] if (match := _RESULT_TYPE.match(sentence)) else sentence
     if sentence.count(" ") < 2 or _NO_RESULT.match(_lower_first(sentence)) or says_nothing(sentence) or is_code(sentence):
         return ""
-    if _VAGUE_RESULT.match(_lower_first(sentence)):
+    if _VAGUE_RESULT.match(_lower_first(sentence)) or _CONDITIONAL_TYPE.match(sentence):
         return ""
     keeps = language == "python" and sentence.startswith(("True", "False", "None"))
     return f"Returns {sentence if keeps else _lower_first(sentence)}"

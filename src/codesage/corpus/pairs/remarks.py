@@ -44,6 +44,7 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
     ("put add insert paste include", r"\w+ the following"),
     ("is are", r"\w+ (?:not|deprecated|only|internal)"),
     ("will has have can could", r"\w+ (?:been|only|not|be(?! used (?:to|for)))"),
+    ("can may might could will", r"\w+ (?:raise|throw)s?"),
     ("not", "not(?! null| empty)"),
     ("only", r"only(?! \w+s )"),
     ("warning caution attention note notes", r"\w+ ?:|note that"),
@@ -159,7 +160,17 @@ _MAKES = frozenset(
     "up instantiate instantiates allocate allocates return returns".split()
 )
 _CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct new create init".split())
+_SURE_CONSTRUCTORS = _CONSTRUCTORS - {"new", "create", "init"}
 _LONGEST_SECTION_TITLE = 100  # characters
+_OF_CLASS = re.compile(  # what a class is: "An estimator for regression", "This class computes the losses"
+    r"(?:an?|the) |this (?!(?:is |will |can |method|function|constructor|takes|(?:create|initiali[sz]e|construct|set|make)s))"
+)
+_TELLS_CONSTRUCTOR = re.compile(
+    r"\b(?:constructors?|ctor|initiali[sz]ers?|constructs|initiali[sz]es|creates|overload|version)\b"
+)
+_LABEL = re.compile(  # The pipe->draw_vbo() driver hook, The UNet2DModel forward method
+    r"(?:An?|The|This|the) (?=\S*(?:[_.>(]|[a-z\d][A-Z]))\S+(?: \w+)? (?:method|(?:driver )?hook)"
+)
 _MOST_BARE_WORDS = 3
 _MOST_SPACES = 9  # in a text that may be only a name
 _LEAST_PREFIX = 3  # letters of a word in a name that may stand for a longer one: spec, specification
@@ -228,6 +239,19 @@ def is_bare(text: str) -> bool:
     words = text.lower().split(maxsplit=_MOST_BARE_WORDS + 2)
     words = words[1:] if words[:1] in (["a"], ["an"], ["the"]) else words
     return len(words) <= _MOST_BARE_WORDS and not begins_with_verb(text)
+
+
+def is_of_class(text: str, name: str, parent: str) -> bool:
+    """Whether the cleaned text of a constructor says what its class is, and not what the constructor does."""
+    if not parent or (name != parent and name not in _SURE_CONSTRUCTORS):
+        return False
+    head = text[:300].lower()
+    return _OF_CLASS.match(head) is not None and _TELLS_CONSTRUCTOR.search(head) is None
+
+
+def is_label(text: str) -> bool:
+    """Whether a cleaned text of a function only names the interface that it belongs to: "The UNet2DModel forward method"."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:

@@ -16,7 +16,15 @@ from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.notes import is_note, is_plain
 from codesage.corpus.pairs.openings import reads_name_aloud
 from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
-from codesage.corpus.pairs.remarks import heads_section, is_about_parameter, is_bare, is_remark, says_only_name
+from codesage.corpus.pairs.remarks import (
+    heads_section,
+    is_about_parameter,
+    is_bare,
+    is_label,
+    is_of_class,
+    is_remark,
+    says_only_name,
+)
 from codesage.corpus.pairs.templates import is_banner, is_title
 from codesage.records import Document, Function, Pair
 
@@ -88,12 +96,17 @@ def _pair(function: Function, document: Document) -> Pair | str:
 
 
 def _says_little(text: str, function: Function) -> bool:
-    """Whether a text says too little about its definition: it is a title, a remark, about a parameter, or the name."""
+    """Whether a text says too little about its definition: it is a title, a label, a remark, about a parameter or the class, or the name."""
     if function.kind == "class":
         titled = function.language == "c" and is_title(text)  # of the table that it describes
         if titled or is_bare(text):
             return True
-    elif is_about_parameter(text, function.signature.partition(function.name)[2]) or heads_section(text, function.language):
+    elif (
+        is_about_parameter(text, function.signature.partition(function.name)[2])
+        or heads_section(text, function.language)
+        or is_label(text)
+        or is_of_class(text, function.name, function.parent)
+    ):
         return True
     if is_remark(text, function.kind) or says_only_name(text, function.name, function.parent, function.kind):
         return True

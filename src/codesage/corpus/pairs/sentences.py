@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 _STOP = re.compile(r"[.!?](?=[\s)\"'’”`*\]_]|$)[)\"'’”`*\]_]*(?=\s|$)|[。！？]")
-_NEVER_ENDS = frozenset("e.g i.e eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
+_NEVER_ENDS = frozenset("e.g i.e s.t eg ie vs cf viz dr mr mrs ms prof approx resp incl excl a.k.a aka w.r.t wrt esp".split())
 _SELDOM_ENDS = frozenset(  # these end a sentence only if the next word is one of _STARTERS
     "etc no al max min sec fig figs eq eqs inc ltd co corp st jr sr ver vol ch pp ed ref refs nr dept est orig temp "
     "jan feb mar apr jun jul aug sep sept oct nov dec u.s".split()

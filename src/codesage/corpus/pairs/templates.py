@@ -34,6 +34,8 @@ _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"examples? ?: .*|e\.g\..*",
     r"usage ?: .*|synopsis ?: .*|signature ?: .*",
     r"\$(?:id|revision|date|author|header)\b.*",
+    r"(?:inputs?|outputs?|args?|arguments?|params?|parameters?) ?: .*|\w+ \((?:[^()]|\([^()]{0,200}\)){1,200}, ?optional\).*|"
+    r"\w+ \([^()]{1,80} of shape .*",
     r"(?:devdiv|dev1\d|vs ?whidbey|ddb|msrc|bpo|issue|bugs?)(?: bugs?)?[ #:-]{0,3}\d{3,}\b.*",
     r"-\*-.*",
 )
@@ -57,6 +59,10 @@ _WHOLES = (
     _KIND + r" [\w.\\<>:]+",
     r"(?:the |this )?[\w.\\<>:]+ (?:class|interface|struct|enum|trait|module|method|function|exception|tests?|model|"
     r"controller)",
+    r"(?:an? |the )?(?:public|protected|private|internal|only)(?: (?:public|protected|private|internal|only))? "
+    r"(?:method|property)",
+    r"(?:this )?implement(?:s|ation|ing|ed)?(?: of| for)? (?:(?:the|an?) )?(?=[\w.:>-]*[_.:])[\w.:>-]+(?:\(\))?"
+    r"(?: (?:method|interface|function|callback|protocol|property|type|hook))?",  # This implements svn_editor_cb_delete_t
     r"(?:summary|brief|short|long|method|class|function|general)? ?(?:description|summary)(?: (?:for|of|goes here)"
     r"(?: (?:the )?\S+)?(?: (?:class|method|function|module))?)?",
     r"(?:this|the) (?:method|function|class|type|interface|module|file|constructor)",
@@ -121,6 +127,16 @@ _VAGUE = re.compile(  # an action on something that every program has
     r"handler|process|plugin|module|program|thing|stuff|result|class|object|instance|entity|element|item|value|state|option|entry|entrie|"
     r"argument|parameter|setting|service|component|device|system|environment|resource|application|app|script|step|call|logic|"
     r"property|field|attribute|list|array|string|number|node|model)s?[\s.!]*$"
+)
+_GENERIC = re.compile(  # "Retrieve the latest data", "Processes the provided key", "Returns a string representation of this"
+    r"(?:update|initiali[sz]e|initiate|init|set ?up|refresh|get|fetch|return|retrieve|load)(?:s|es)? "
+    r"(?:(?:the|this|that|an?|any|all|its|our|your|current|latest|initial|internal|actual) )*"
+    r"(?:states?|components?|platforms?|devices?|sensors?|config|configuration|data|info|information|status|values?|properties|"
+    r"attributes)[\s.!]*$|"
+    r"process(?:es)? (?:(?:the|an?|all) )?(?:given|provided|specified|supplied|passed)(?: [\w.*#-]+){1,2}[\s.!]*$|"
+    r"(?:(?:return|get|create|retrieve|generate|provide)s? (?:(?:an?|the) )?|(?:(?:an?|the) )?(?=string|object|text))"
+    r"(?:(?:string|object|text|textual|printable|(?:human[ -])?readable) )?representation"
+    r"(?: (?:of|for) (?:(?:the|this|an?) )?(?:object|instance|class|self|itself|value))?[\s.!]*$"
 )
 _DIRECTION = re.compile(r"\[(?:in|out)(?: ?[,/] ?out)?\]")  # of a parameter: a list of them, or a generated signature
 _COMPLEXITY = re.compile(r"(?:.{0,60}\b)?(?:(?:time|space|runtime) complexity|time|space|t)\s?[:=]? ?o\(")
@@ -217,7 +233,7 @@ def says_nothing(text: str) -> bool:
         or ("o(" in head and _COMPLEXITY.match(head))
     ):
         return True
-    if head.count(" ") <= _MOST_WORDS and _VAGUE.match(head):
+    if head.count(" ") <= _MOST_WORDS and (_VAGUE.match(head) or _GENERIC.match(head)):
         return True
     if word in _TELLS or (word in ("returns", "return") and head.count(" ") > 1):
         return False
