@@ -96,7 +96,7 @@ def _pair(function: Function, document: Document) -> Pair | str:
 
 
 def _says_little(text: str, function: Function) -> bool:
-    """Whether a text says too little about its definition: it is a title, a label, a remark, about a parameter or the class, or the name."""
+    """Whether a text says too little: a title, label, remark or name, or about a parameter or the class of a constructor."""
     if function.kind == "class":
         titled = function.language == "c" and is_title(text)  # of the table that it describes
         if titled or is_bare(text):
