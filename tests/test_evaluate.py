@@ -294,8 +294,12 @@ def test_places_that_can_be_written_are_not_refused(tmp_path, monkeypatch):
 def test_two_models_of_one_name_are_refused(data):
     message = str(run("a/model", "b/model", "--benchmarks", data).exception)
     assert message == "a/model and b/model are both called 'model': give them names, as in one=b/model"
-    message = str(run("default", "--benchmarks", data, "--task", "cosqa", "--width", "300").exception)
-    assert "the vectors have width 256: --width must be at most that, not 300" in message
+
+
+def test_a_width_above_that_of_a_model_is_refused_before_anything_is_encoded(data):
+    done = run("general", "default", "--benchmarks", data, "--task", "cosqa", "--width", "300")
+    assert str(done.exception) == "default has vectors of width 256: --width must be at most that, not 300"
+    assert "encoding" not in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 not a zip"])

@@ -3,7 +3,12 @@
 import contextlib
 import io
 import json
+import os
+import re
 import runpy
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +49,29 @@ def test_sentence_transformers_model(tmp_path, capsys):
     pytest.importorskip("sentence_transformers")
     main_of("sentence_transformers_model.py")(str(tmp_path / "hub"))
     assert "cosines: tensor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_commands_of_classify_and_names_run_as_they_are_shown(page, tmp_path):
+    """The files that they read are made by the commands before them, or shown by `cat`."""
+    text = (EXAMPLES.parent / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    shown = [one for one in blocks if "codesage classify" in one or "codesage names" in one]
+    assert len(shown) == 2
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent / "src"), "COLUMNS": "120"}
+    for step in "".join(shown).removeprefix("$ ").split("\n$ "):
+        command, _, output = step.partition("\n")
+        if command.startswith("cat "):
+            (tmp_path / command.removeprefix("cat ")).write_text(output.rstrip("\n") + "\n")
+            continue
+        program, *words = shlex.split(command)
+        words = ["-m", program, *words] if program == "codesage" else [str(EXAMPLES.parent / words[0]), *words[1:]]
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        numberless = [re.sub(r"[\d.%]+", "", one).split() for one in (done.stdout, output)]  # Python's packages grow
+        assert numberless[0] == numberless[1], done.stdout
 
 
 def test_the_notebook():

@@ -108,7 +108,7 @@ def test_every_layout_is_read(data):
     assert [task.name for task in tasks["CodeNet"]] == ["go to go", "go to ruby", "ruby to go", "ruby to ruby"]
     assert tasks["CodeNet"][0].queries[1] == CODE[1] and tasks["CodeNet"][3].queries[1] == CODE[1] + " // 1"  # as published
     assert tasks["Defect"][0].parts == ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
-    assert sets.sizes(tasks)["Runtime error"] == {"rows": 8, "labels": 3, "training programs without an error": 4}
+    assert sets.sizes(tasks)["Runtime error"] == {"rows": 8, "labels": 3, "training programs without an error, left out": 4}
     assert sets.sizes(tasks)["CodeNet"] == {"tasks": 4, "queries": 16, "candidates": 16, "queries without an answer": 0}
 
 
@@ -501,6 +501,8 @@ def test_what_is_left_out_or_unusual_is_printed_below_the_tables(tmp_path):
     for language, tasks in (("java", "abc"), ("python", "bcde")):
         lines(tmp_path / f"mbxp/{language}.jsonl", [{"task": one, "entry_point": "f", "code": f"x = {one}"} for one in tasks])
     lines(tmp_path / "codecomplex/test.jsonl", [{"code": f"x = {i % 9}", "label": "ab"[i % 2]} for i in range(10)])
+    functions = json.loads((tmp_path / "defect/function.json").read_text())
+    lines(tmp_path / "defect/function.json", [[*functions[:11], {**functions[11], "target": 7}]])
     app = typer.Typer()
     app.command()(evaluate)
     done = CliRunner().invoke(app, ["random", "--data", str(tmp_path), "--out", str(tmp_path / "r.json")])
@@ -512,7 +514,8 @@ def test_what_is_left_out_or_unusual_is_printed_below_the_tables(tmp_path):
         "BigCloneBench: test pairs that are listed again: 1",
         "CodeComplex: rows with the code of an earlier row: 1",
         "CodeComplex: rows with the code of an earlier row, with another label: 1",
-        "Runtime error: training programs without an error: 4",
+        "Defect: labels of the test part without training: 1",
+        "Runtime error: training programs without an error, left out: 4",
     ]
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["notes"] == notes and "\n\n".join(notes) in done.stdout
@@ -622,7 +625,7 @@ def test_programs_without_an_error_are_known_by_name_or_number(tmp_path, quiet):
     labels = [quiet] * 10 + ([2, 3] if numbers else ["KeyError", "1"])
     for part, own in (("train", labels), ("valid", labels[9:]), ("test", labels[9:])):
         lines(tmp_path / f"{part}.jsonl", [{"code": f"{part} {i}", "label": label} for i, label in enumerate(own)])
-    assert standard.runtime_error(tmp_path).counted == {"training programs without an error": 8}
+    assert standard.runtime_error(tmp_path).counted == {"training programs without an error, left out": 8}
 
 
 def test_words_are_weighted_as_bm25_scores_them():

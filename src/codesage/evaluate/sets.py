@@ -156,9 +156,9 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
     first = group[0]
     if isinstance(first, CloneTask):
         sizes = {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
-        return sizes | first.counted
+        return sizes | _counted(first)
     if isinstance(first, ClassificationTask):
-        return {"rows": len(first.texts), "labels": len(set(first.labels)), **first.unlearnt(), **first.counted}
+        return {"rows": len(first.texts), "labels": len(set(first.labels)), **_counted(first)}
     if isinstance(first, RepositoryTask):
         return {
             "repositories": len(first.searched),
@@ -177,13 +177,18 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
     return sizes | ({"queries without an answer": unanswered} if unanswered or isinstance(first, GroupTask) else {})
 
 
+def _counted(task: CloneTask | ClassificationTask) -> dict[str, int]:
+    """What is left out of a task or is unusual in its data: for the sizes and the notes alike."""
+    return (task.unlearnt() if isinstance(task, ClassificationTask) else {}) | task.counted
+
+
 def notes(title: str, group: Sequence[Task]) -> list[str]:
     """Lines for the printed report: what is left out of a task or is unusual in its data."""
     first, size = group[0], _size(group)
     if isinstance(first, RepositoryTask):
         return [first.left_out] if first.missing else []
     if isinstance(first, CloneTask | ClassificationTask):
-        return [f"{title}: {what}: {count:,}" for what, count in first.counted.items()]
+        return [f"{title}: {what}: {count:,}" for what, count in _counted(first).items()]
     unanswered = size.get("queries without an answer", 0)
     listed = size["queries"] + unanswered
     return [f"{title}: {unanswered:,} of {listed:,} queries have no answer and are left out"] if unanswered else []

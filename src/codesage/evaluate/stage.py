@@ -44,7 +44,7 @@ class CachedEncoder:
         self, encoder: EncodesTexts, name: str = "the model", *, progress: Callable[[int], None] = lambda texts: None
     ) -> None:
         """`name`: for messages. `progress` is called with the number of texts before they are encoded."""
-        self._encoder, self._name, self._known, self._progress = encoder, name, {}, progress
+        self._encoder, self.name, self._known, self._progress = encoder, name, {}, progress
         self.texts, self.seconds, self.width = 0, 0.0, 0
 
     def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
@@ -53,7 +53,7 @@ class CachedEncoder:
         if new:
             self._progress(len(new))
             started = time.perf_counter()
-            vectors = checked(self._encoder.encode(new, kind=kind), self._name)
+            vectors = checked(self._encoder.encode(new, kind=kind), self.name)
             self.texts, self.seconds = self.texts + len(new), self.seconds + time.perf_counter() - started
             self.width = vectors.shape[1]
             self._known |= {(kind, text): vector for text, vector in zip(new, vectors, strict=True)}
@@ -78,14 +78,14 @@ class Truncated:
     """Vectors of another encoder, truncated to `width` and scaled to unit length. CodesageError when they are narrower."""
 
     def __init__(self, encoder: CachedEncoder, width: int) -> None:
+        own = int(encoder.facts()["width"])
+        if own < width:
+            raise CodesageError(f"{encoder.name} has vectors of width {own}: --width must be at most that, not {width}")
         self._encoder, self.width = encoder, width
 
     def encode(self, texts: Sequence[str], *, kind: str) -> np.ndarray:
         """Like the encoder's own `encode`."""
-        vectors = self._encoder.encode(texts, kind=kind)
-        if vectors.shape[1] < self.width:
-            raise CodesageError(f"the vectors have width {vectors.shape[1]}: --width must be at most that, not {self.width}")
-        return unit_length(vectors[:, : self.width])
+        return unit_length(self._encoder.encode(texts, kind=kind)[:, : self.width])
 
     @property
     def for_search(self) -> Encoder:

@@ -151,7 +151,7 @@ def runtime_error(folder: Path, *, seed: int = SEED) -> ClassificationTask:
     dropped = set(np.random.default_rng(seed).choice(quiet, surplus, replace=False).tolist())
     kept = [row for row in range(len(task.texts)) if row not in dropped]
     texts, labels, parts = ([column[row] for row in kept] for column in (task.texts, task.labels, task.parts))
-    counted = {"training programs without an error": surplus}
+    counted = {"training programs without an error, left out": surplus}
     return _counting(replace(task, texts=texts, labels=labels, parts=parts, counted=counted))
 
 
