@@ -377,13 +377,38 @@ def test_the_report_says_what_differs(finished):
         ([10.0, 11, 12], [1.0, 2, 3], "agrees"),
         ([1.0, 2, 3], [10.0, 11, 12], "disagrees"),
         ([1.0, 5, 9], [2.0, 4, 8], "none"),
-        ([10.0], [1.0], "none"),
+        ([10.0], [1.0], "open"),
     ],
 )
 def test_claims_are_judged_by_intervals(higher, lower, verdict):
     claim = grids.Claim("one beats the other", "one", "other")
-    (judged,) = report.judge(claim, {"one": {"stage2": {"held-out": higher}}, "other": {"stage2": {"held-out": lower}}})
+    figures = {"one": {"stage2": {"held-out": higher}}, "other": {"stage2": {"held-out": lower}}}
+    (judged,) = report.judge(claim, figures, "stage2")
     assert judged.verdict == verdict
+
+
+def test_a_claim_about_stage_two_waits_for_it(folder, tmp_path):
+    """Rows with the same Stage I share its runs: their difference is 0 until Stage II of both is finished."""
+    text = '[[rows]]\nname = "softmax"\nstage2 = {negatives = "softmax"}\n'
+    text += '[[claims]]\nsays = "Weights help"\nhigher = "softmax"\nlower = "base"\n'
+    plan, _ = request(folder, tmp_path / "out", grid=edited(folder, text, "weights.toml")).opened()
+    (tmp_path / "out/runs").mkdir(parents=True)
+
+    def finish(row, stage, *figures):
+        for seed, figure in enumerate(figures):
+            name = plan.of_row[row, seed][stage]
+            record = {"cell": name, "stage": stage, "row": row, "seed": seed, "figures": {"held-out": figure}}
+            (tmp_path / f"out/runs/{name}.json").write_text(json.dumps(record))
+
+    finish("base", "stage1", 10.0, 11.0)
+    finish("base", "stage2", 20.0, 21.0)
+    assert plan.of_row["softmax", 0]["stage1"] == plan.of_row["base", 0]["stage1"]
+    assert "- **Weights help**: not measured yet." in report.write(plan).text
+    finish("softmax", "stage2", 30.0)
+    assert "- **Weights help**, after Stage II: open: held-out functions, whole +9.5 (one seed)." in report.write(plan).text
+    finish("softmax", "stage2", 30.0, 31.0)
+    found = "agrees: held-out functions, whole +10.0 (+7.0 to +13.0)"
+    assert f"- **Weights help**, after Stage II: {found}." in report.write(plan).text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 In: a plan and the records of its finished runs. Out: report.md and report.json in the folder of the grid. Each figure has the
 95% interval of its mean over seeds. A claim is a difference of two rows: it agrees when the interval of the difference lies
-above 0, disagrees when it lies below, and is no difference otherwise.
+above 0, disagrees when it lies below, and is no difference otherwise. With one seed there is no interval, so it stays open.
 """
 
 import json
@@ -16,7 +16,7 @@ from codesage.ablate.grid import Claim, Row
 from codesage.evaluate.reports import environment
 
 _STAGES = {"stage1": "Stage I alone", "stage2": "after Stage II"}
-_WORDS = {"agrees": "agrees", "disagrees": "disagrees", "none": "no difference"}
+_WORDS = {"agrees": "agrees", "disagrees": "disagrees", "none": "no difference", "open": "open"}
 
 Figures = dict[str, dict[str, list[float]]]  # by stage, by title: one figure for each finished seed
 
@@ -44,7 +44,7 @@ def write(plan: Plan) -> Report:
     """Write report.md and report.json of all finished runs."""
     records = {name: record for name in plan.cells if (record := plan.record(name)) is not None}
     figures = {row.name: figures_of(plan, row, records) for row in plan.grid.rows}
-    judged = [judge(claim, figures) for claim in plan.grid.claims]
+    judged = [judge(claim, figures, stage_of(plan, claim)) for claim in plan.grid.claims]
     text = markdown(plan, records, figures, judged)
     plan.folder.mkdir(parents=True, exist_ok=True)
     _replace(plan.folder / "report.md", text + "\n")
@@ -63,19 +63,32 @@ def figures_of(plan: Plan, row: Row, records: dict[str, dict]) -> Figures:
     return by_stage
 
 
-def judge(claim: Claim, figures: dict[str, Figures]) -> list[Judged]:
-    """What the figures say of a claim, one by one. [] when a row has no figures yet."""
+def stage_of(plan: Plan, claim: Claim) -> str:
+    """The stage after which a claim is judged: its own, or the last that both rows have, finished or not; "" without one.
+
+    An earlier stage is no substitute for it: rows that differ in Stage II only share the runs of Stage I.
+    """
+    first = {row.name: plan.of_row[row.name, row.seeds[0]] for row in plan.grid.rows}
+    shared = [stage for stage in _STAGES if stage in first[claim.higher] and stage in first[claim.lower]]
+    return claim.stage or next(reversed(shared), "")
+
+
+def judge(claim: Claim, figures: dict[str, Figures], stage: str) -> list[Judged]:
+    """What the figures after `stage` say of a claim, one by one. [] when a row has none yet."""
     higher, lower = figures[claim.higher], figures[claim.lower]
-    stages = [claim.stage] if claim.stage else [stage for stage in ("stage2", "stage1") if stage in higher and stage in lower]
     judgements = []
-    for stage in stages[:1]:
-        for title, values in higher.get(stage, {}).items():
-            others = lower.get(stage, {}).get(title, [])
-            if others and (not claim.metrics or title in claim.metrics):
-                gap = seeds.difference(values, others)
-                verdict = "none" if not gap.decided else "agrees" if gap.value > 0 else "disagrees"
-                judgements.append(Judged(stage, title, gap, verdict))
+    for title, values in higher.get(stage, {}).items():
+        others = lower.get(stage, {}).get(title, [])
+        if others and (not claim.metrics or title in claim.metrics):
+            gap = seeds.difference(values, others)
+            judgements.append(Judged(stage, title, gap, _verdict(gap)))
     return judgements
+
+
+def _verdict(gap: seeds.Estimate) -> str:
+    if gap.count < 2:
+        return "open"
+    return "none" if not gap.decided else "agrees" if gap.value > 0 else "disagrees"
 
 
 def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: list[list[Judged]]) -> str:
