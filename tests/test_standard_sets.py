@@ -289,6 +289,20 @@ def test_vectors_of_other_encoders_are_scaled():
     assert [len(rows) for rows, _ in told["m"].runs] == [16, 16, 16]
 
 
+def test_a_converted_encoder_is_measured_as_before_its_conversion(monkeypatch):
+    """The paper's classifier takes the vectors of MiniLM scaled, so it takes those of a model made of it scaled too."""
+    labels = [str(row % 2) for row in range(96)]
+    task = ClassificationTask("x", [f"t{row}" for row in range(96)], labels, ["train"] * 64 + ["valid"] * 16 + ["test"] * 16)
+    rng = np.random.default_rng(0)
+    rows = {text: (rng.normal(size=8) + 0.01 * int(label)) / 100 for text, label in zip(task.texts, labels, strict=True)}
+    shape = Config(16, 1, 2, vocab_size=32, max_position_embeddings=16, activation_function="gelu", norm_first=False)
+    monkeypatch.setattr(models, "has_weights", lambda path: True)
+    monkeypatch.setattr(models, "with_weights", lambda path, device: Encoder(shape))
+    given = {"theirs": Given(rows), "converted": Given(rows)}
+    told = classifiers.measured(given, {"converted": "folder"}, task, tuned=False, device="cpu", say=pytest.fail)
+    assert [own for _, own in told["theirs"].runs] == [own for _, own in told["converted"].runs]
+
+
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [

@@ -1,8 +1,9 @@
 """Classifiers that are trained as in the paper, on every system: our encoders, other encoders, and the words of BM25.
 
-In: encoders and a task. Out: by system, the predictions of the test part. A CodeSage encoder gives its pooled vectors as they
-are, and learns if it is fine-tuned. Other encoders, cut vectors and words give unit vectors. Their numbers are scaled to a mean
-square of 1, since a linear layer learns little from small numbers in ten epochs. Shapes: N texts, D width.
+In: encoders and a task. Out: by system, the predictions of the test part. An encoder of the paper's form gives its pooled
+vectors as they are, and learns if it is fine-tuned. Other encoders, cut vectors and words give unit vectors. Their numbers are
+scaled to a mean square of 1, since a linear layer learns little from small numbers in ten epochs. An encoder that was converted
+from BERT counts among the others: its vectors have another scale. Shapes: N texts, D width.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,8 +40,8 @@ def measured(
     protocol = _in_epochs(training.FINE_TUNED if tuned else training.FROZEN, task)
     told = {BASELINE: _on_vectors(word_weights(task.texts), task, _in_epochs(training.FROZEN, task))}
     for name, system in systems.items():
-        if name in paths and models.has_weights(paths[name]):
-            encoder = models.with_weights(paths[name], device)
+        encoder = models.with_weights(paths[name], device) if name in paths and models.has_weights(paths[name]) else None
+        if encoder is not None and (tuned or encoder.config.norm_first):
             ids = cast("Embedder", system).token_ids(task.texts)
             told[name] = training.trained(encoder, ids, task.labels, task.parts, task.codes, protocol)
         elif not tuned:
