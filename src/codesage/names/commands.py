@@ -23,7 +23,10 @@ def names(
     out: Annotated[Path | None, typer.Option(help="Write the renamed file here; - prints it.", allow_dash=True)] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print the changes as a unified diff.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    model: Annotated[Path | None, typer.Option(help="A folder of 'codesage pretrain --names' or of its export.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A folder of 'codesage pretrain --names' or of its export. Default: the model of the package."),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one. An exported model runs on the CPU.")
     ] = "auto",
