@@ -166,6 +166,35 @@ def test_pages_round_the_mean_over_repositories_in_one_way():
     assert f"| **mean** | | | **{ours}** | {semble} |" in pages["docs/benchmarks.md"]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/benchmarks.md"])
+def test_the_figures_of_the_result_tables_are_those_of_their_records(page):
+    """The first lines of the benchmarks name two records: that of the figures, and that of the time a text takes."""
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8").split("## The two bundled models")[1]
+    results = ROOT / "benchmarks/results"
+    figures, speed = (
+        json.loads((results / name).read_text(encoding="utf-8")) for name in re.findall(r"results/([\w.-]+json)", text)[:2]
+    )
+    if page == "README.md":
+        text = (ROOT / page).read_text(encoding="utf-8").split("\n## Results")[1]
+    head, _, *rows = [line.strip("|").split("|") for line in text.split("\n\n|")[1].split("\n\n")[0].splitlines()]
+    titles = {"held-out": "held-out pairs", "MBXP": "MBXP, names masked"}
+    assert len(rows) >= 7
+    for name, _, milliseconds, *cells in rows:
+        plain = name.replace("`", "").replace("MiniLM", "minilm")
+        model = next(one for one in ("minilm", "general before", "general", "default", "BM25") if one in plain)
+        system = f"{model} + BM25" if "with BM25" in name else model
+        for title, cell in zip(head[3:], cells, strict=True):
+            title = titles.get(title.strip(), title.strip())
+            if title in figures["figures"]:
+                own = figures["figures"][title][system]
+                wanted = [own["mrr"], own["low"], own["high"]]
+            else:
+                wanted = [figures["classification"]["CodeComplex"][system if system != "BM25" else "BM25 words"]["macro F1"]]
+            assert [float(number) for number in re.findall(r"[\d.]+", cell)] == pytest.approx(wanted, abs=0.051), (name, title)
+        if milliseconds.strip():
+            assert float(milliseconds) == pytest.approx(speed["encoding"][system]["milliseconds"], abs=0.051)
+
+
 def test_one_version_in_one_place():
     import codesage
 
