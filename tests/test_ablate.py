@@ -302,6 +302,30 @@ stage2 = {initial = "lexical"}
     assert len(set(losses.values())) == len(losses)
 
 
+def test_a_stopped_cell_does_not_judge_its_pairs_again(folder, tmp_path, monkeypatch):
+    """Judging takes as long as encoding all pairs, which may be most of a piece of some minutes."""
+    file = edited(folder, '[[rows]]\nname = "filter"\nstage2 = {filter = {row = "base", top = 2, pool = 10}}\n', "filter.toml")
+    file.write_text(file.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
+    plan, inputs = request(folder, tmp_path, grid=file).opened()
+    judged, trained, consistent = [], contrast.run, cells.filtering.consistent
+
+    def counted(*words):
+        judged.append(consistent(*words))
+        return judged[-1]
+
+    def stopped(*words, prepared, **options):
+        if prepared.keep is not None:
+            raise runs.Stopped
+        return trained(*words, prepared=prepared, **options)
+
+    monkeypatch.setattr(cells.filtering, "consistent", counted)
+    monkeypatch.setattr(cells.contrast, "run", stopped)
+    assert not runs.work(plan, inputs) and len(judged) == 1
+    monkeypatch.setattr(cells.contrast, "run", trained)
+    assert runs.work(plan, inputs) and len(judged) == 1
+    assert not list((tmp_path / "filters").iterdir())
+
+
 def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder, tmp_path, monkeypatch, capsys):
     trained = cells.pretrained
 

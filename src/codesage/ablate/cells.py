@@ -208,6 +208,7 @@ def run(plan: Plan, cell: Cell, inputs: Inputs) -> dict:
     }
     write(plan, record)
     shutil.rmtree(plan.folder / "checkpoints" / cell.name, ignore_errors=True)
+    _verdicts(plan, cell).unlink(missing_ok=True)
     return record
 
 
@@ -275,10 +276,24 @@ def dropping(config: Config, share: float) -> Config:
 
 
 def _kept(plan: Plan, cell: Cell, inputs: Inputs) -> np.ndarray | None:
-    """The pairs that the judge of a cell finds consistent; None without one."""
+    """The pairs that the judge of a cell finds consistent; None without one. They are kept until the cell is finished."""
     if not cell.judge:
         return None
+    file = _verdicts(plan, cell)
+    if file.is_file():
+        return np.load(file, allow_pickle=False)
     chosen = {name: value for name, value in plan.grid.stage2(cell.row)["filter"].items() if name != "row"}
     encoder = load_encoder(plan.model(cell.judge)).to(processes.device())
     judge = embedder.OnDevice(encoder, max_tokens=encoder.config.max_position_embeddings, fingerprint=cell.judge)
-    return filtering.consistent(judge, inputs.tokens, filtering.Settings(**chosen, seed=cell.seed))
+    keep = filtering.consistent(judge, inputs.tokens, filtering.Settings(**chosen, seed=cell.seed))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}")
+    with beside.open("wb") as opened:
+        np.save(opened, keep, allow_pickle=False)
+    os.replace(beside, file)
+    return keep
+
+
+def _verdicts(plan: Plan, cell: Cell) -> Path:
+    """The file with the pairs that a cell keeps, so that a stopped cell does not judge them again."""
+    return plan.folder / "filters" / f"{cell.name}.npy"
