@@ -5,10 +5,13 @@ all that occur in it. In the whole file they are those whose names are words of 
 """
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterable
 
 from tree_sitter import Node
 
-from codesage.names.units import FileUnits, Unit
+from codesage.names.units import Extent, FileUnits, Unit
+from codesage.syntax.ancestry import Ancestry, Nearest
 from codesage.syntax.tree import SourceTree
 
 _CALLED = {  # they run a string as code, or give or take variables by name
@@ -29,29 +32,45 @@ def in_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
     called = _CALLED.get(tree.language, set())
     if not any(name.encode() in tree.source for name in called) and b"$$" not in tree.source:
         return set()
-    nodes = list(tree.nodes())
-    calls = [node for node in nodes if _is_call(tree, node, called)]
+    nodes, ancestry = list(tree.nodes()), Ancestry(tree)
+    calls = [node for node in nodes if _is_call(tree, node, called, ancestry)]
     if not calls:
         return set()
-    words = {word for node in nodes if _is_string(node) for word in re.findall(r"\w+", tree.text(node))}
-    around = [_function_of(node) for node in calls]
-    functions = [_inside(node) for node in nodes if node.is_named and _FUNCTION.fullmatch(node.type)]
-    extents = [_inside(function) for function in around if function is not None]
+    strings = [node for node in nodes if _is_string(node, ancestry)]
+    words = {word for node in strings for word in re.findall(r"\w+", tree.text(node))}
+    nearest = Nearest(ancestry, lambda kind: _FUNCTION.fullmatch(kind) is not None)
+    around = [nearest.around(node) for node in calls]
+    functions = _Extents(_inside(node) for node in nodes if node.is_named and _FUNCTION.fullmatch(node.type))
+    calling = _Extents(_inside(function) for function in around if function is not None)
 
     def is_used(unit: Unit) -> bool:
-        if unit.name.lstrip("$@:#") in words or any(_is_in(span, extent) for span in unit.spans for extent in extents):
+        if unit.name.lstrip("$@:#") in words or any(calling.hold(span) for span in unit.spans):
             return True
-        return None in around and any(not any(_is_in(span, function) for function in functions) for span in unit.spans)
+        return None in around and any(not functions.hold(span) for span in unit.spans)
 
     return {unit for unit in held.units if is_used(unit)}
 
 
-def _is_call(tree: SourceTree, node: Node, called: set[str]) -> bool:
+class _Extents:
+    """Parts of a file, each inside of another or apart from it."""
+
+    def __init__(self, extents: Iterable[Extent]) -> None:
+        self._outer: list[Extent] = []
+        for extent in sorted(extents, key=lambda extent: (extent[0], -extent[1])):
+            if not self._outer or extent[1] > self._outer[-1][1]:
+                self._outer.append(extent)
+
+    def hold(self, span: Extent) -> bool:
+        """Whether one of them holds all of `span`."""
+        place = bisect_right(self._outer, span[0], key=lambda extent: extent[0]) - 1
+        return place >= 0 and span[1] <= self._outer[place][1]
+
+
+def _is_call(tree: SourceTree, node: Node, called: set[str], ancestry: Ancestry) -> bool:
     """Whether a node calls one of these functions without a receiver (`model.eval()` has one), or is `$$name` of PHP."""
     if tree.language == "php" and node.type == "dynamic_variable_name":
         return True
-    parent = node.parent
-    if parent is None or node.type not in _NAME_TYPES or tree.text(node) not in called:
+    if node.type not in _NAME_TYPES or tree.text(node) not in called or (parent := ancestry.parent(node)) is None:
         return False
     if parent.child_by_field_name("receiver") is not None:
         return parent.child_by_field_name("receiver") == node  # `binding.eval` in Ruby
@@ -59,28 +78,17 @@ def _is_call(tree: SourceTree, node: Node, called: set[str]) -> bool:
     return is_bare or any(parent.child_by_field_name(field) == node for field in _CALL_FIELDS)
 
 
-def _is_string(node: Node) -> bool:
+def _is_string(node: Node, ancestry: Ancestry) -> bool:
     """Whether a node is part of a string that is no docstring."""
     if "string" not in node.type and "heredoc" not in node.type:
         return False
-    above = node.parent
+    above = ancestry.parent(node)
     while above is not None and "string" in above.type:
-        above = above.parent
+        above = ancestry.parent(above)
     return above is None or above.type != "expression_statement"
-
-
-def _function_of(node: Node) -> Node | None:
-    above = node.parent
-    while above is not None and not _FUNCTION.fullmatch(above.type):
-        above = above.parent
-    return above
 
 
 def _inside(function: Node) -> tuple[int, int]:
     """A function without its name, which is seen from outside."""
     name = function.child_by_field_name("name")
     return (function.start_byte if name is None else name.end_byte), function.end_byte
-
-
-def _is_in(span: tuple[int, int], extent: tuple[int, int]) -> bool:
-    return extent[0] <= span[0] and span[1] <= extent[1]

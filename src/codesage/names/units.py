@@ -12,15 +12,20 @@ Stage I treats a name as one word. A program distinguishes more, and a renamed f
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tree_sitter import Node
 
 from codesage import syntax
+from codesage.syntax.ancestry import Ancestry, Nearest
 from codesage.syntax.name_queries import QUERIES
 from codesage.syntax.tree import SourceTree
+
+Extent = tuple[int, int]  # start and end byte
 
 KINDS = ("class", "function", "member", "parameter", "variable")
 _MEMBER_TYPES = {"property_identifier", "private_property_identifier", "field_identifier"}
@@ -100,26 +105,81 @@ def is_placeholder(name: str) -> bool:
 def units(tree: SourceTree) -> FileUnits:
     """What can be renamed in the file of `tree`; not names that imports bind, and not names from other files."""
     occurrences = syntax.identifiers(tree)
-    leaves = tree.unsorted_captures(QUERIES[tree.language]).get("leaf", [])
-    by_end = {node.end_byte: node for node in leaves}  # marks such as `$` stand before the name
-    scopes, kinds = _definitions(tree)
-    own = _own_types(tree, kinds)
+    captures = tree.unsorted_captures(QUERIES[tree.language])
+    by_end = {node.end_byte: node for node in captures.get("leaf", [])}  # marks such as `$` stand before the name
+    around = _Around(tree)
+    scopes, kinds = _definitions(tree, captures, around)
+    in_file = {name for name, of_name in scopes.items() if None in of_name.values()}
+    unclear = {name for name in in_file if not _shared(kinds[name])}
+    seen = {name: _Scopes(of_name) for name, of_name in scopes.items()}
+    own = _own_types(tree, captures, kinds)
     groups: dict[str, dict] = defaultdict(lambda: defaultdict(list))  # of each name: spans by where they belong
     fixed = set()
     for one in occurrences:
         node = by_end.get(one.end_byte)
-        member = node is not None and _is_member(node)
-        unclear = None in scopes[one.name].values() and not _shared(kinds[one.name])
-        if node is not None and (_is_fixed(node) or (member and unclear and _receiver(tree, node) in own)):
+        member = node is not None and _is_member(node, around)
+        if node is not None and (
+            _is_fixed(node, around) or (member and one.name in unclear and own.stands_before(node, around))
+        ):
             fixed.add(one.name)
-        scope = None if member or node is None else _scope_of(node, scopes[one.name])
+        scope = None if member or node is None or one.name not in seen else seen[one.name].at(node.start_byte)
         groups[one.name]["member" if member else scope].append((one.start_byte, one.end_byte))
     whole, made = (0, len(tree.source)), []
     for name, places in groups.items():
         if name not in fixed:
-            made += _units_of(name, kinds[name], places, whole if None in scopes[name].values() else None)
+            made += _units_of(name, kinds[name], places, whole if name in in_file else None)
     made.sort(key=lambda unit: unit.spans[0])
     return FileUnits(tuple(made), tuple((one.start_byte, one.end_byte) for one in occurrences), tuple(sorted(fixed)))
+
+
+class _Around(Ancestry):
+    """The nodes around each node of a file, and what is asked of some of them for each of their parts."""
+
+    def __init__(self, tree: SourceTree) -> None:
+        super().__init__(tree)
+        self.functions = Nearest(self, _FUNCTIONS.get(tree.language, set()).__contains__)
+        self.python_scopes = Nearest(self, (_PYTHON_SCOPES | {"class_definition"}).__contains__)
+        self._components: dict[int, set[bytes | None]] = {}
+        self._labels: dict[int, set[int]] = {}
+
+    def components(self, record: Node) -> set[bytes | None]:
+        """The names in the head of a record of Java; none in C#, whose constructors need not repeat them."""
+        if record.id not in self._components:
+            self._components[record.id] = _components(record)
+        return self._components[record.id]
+
+    def is_label(self, node: Node, parent: Node) -> bool:
+        """Whether `=` stands after a child of `parent`."""
+        if parent.id not in self._labels:
+            self._labels[parent.id] = {one.id for one, after in pairwise(parent.children) if after.type == "="}
+        return node.id in self._labels[parent.id]
+
+
+class _Scopes:
+    """Whose a name is at each place of a file, by the functions that declare it. One of them is inside of another or apart."""
+
+    def __init__(self, scopes: dict[Extent | None, Extent | None]) -> None:
+        self._starts: list[int] = [-1]
+        self._scopes: list[Extent | None] = [None]
+        open_scopes: list[Extent] = []
+        for extent in sorted((extent for extent in scopes if extent is not None), key=lambda extent: (extent[0], -extent[1])):
+            self._close(open_scopes, extent[0], scopes)
+            open_scopes.append(extent)
+            self._begin(extent[0], scopes[extent])
+        self._close(open_scopes, None, scopes)
+
+    def at(self, start: int) -> Extent | None:
+        """Whose the name at byte `start` is in the innermost of the functions that declare it; None: of the file."""
+        return self._scopes[bisect_right(self._starts, start) - 1]
+
+    def _close(self, open_scopes: list[Extent], start: int | None, scopes: dict[Extent | None, Extent | None]) -> None:
+        while open_scopes and (start is None or open_scopes[-1][1] <= start):
+            end = open_scopes.pop()[1]
+            self._begin(end, scopes[open_scopes[-1]] if open_scopes else None)
+
+    def _begin(self, start: int, scope: Extent | None) -> None:
+        self._starts.append(start)
+        self._scopes.append(scope)
 
 
 def _units_of(name: str, kinds: Counter, groups: dict, whole: tuple[int, int] | None) -> Iterable[Unit]:
@@ -139,50 +199,62 @@ def _shared(kinds: Counter) -> list[str]:
     return [kind for kind, _ in kinds.most_common() if kind not in ("parameter", "variable")]
 
 
-def _own_types(tree: SourceTree, kinds: dict[str, Counter]) -> set[str]:
+class _OwnTypes:
     """What stands before a member that the file must define: `self`, the classes of the file, and its namespaces."""
-    spaces = tree.unsorted_captures(QUERIES[tree.language]).get("dotted", [])
-    return _SELVES | {name for name, counts in kinds.items() if "class" in counts} | {tree.text(node) for node in spaces}
+
+    def __init__(self, names: set[str], tree: SourceTree) -> None:
+        self._names, self._tree = names, tree
+        self._longest = max(len(name.encode()) for name in names)
+
+    def stands_before(self, node: Node, around: _Around) -> bool:
+        """Whether one of them stands before the dot of a member."""
+        parent = around.parent(node)
+        fields = _RECEIVER_FIELDS if parent is not None else ()
+        receivers = (parent.child_by_field_name(field) for field in fields if parent is not None)
+        receiver = next((one for one in receivers if one is not None), None)
+        if receiver is None or receiver.end_byte - receiver.start_byte > self._longest:  # it may be a chain of all the file
+            return False
+        return self._tree.text(receiver) in self._names
 
 
-def _receiver(tree: SourceTree, node: Node) -> str:
-    """What stands before the dot of a member."""
-    parent = node.parent
-    fields = _RECEIVER_FIELDS if parent is not None else ()
-    receivers = (parent.child_by_field_name(field) for field in fields if parent is not None)
-    return next((tree.text(one) for one in receivers if one is not None), "")
+def _own_types(tree: SourceTree, captures: dict[str, list[Node]], kinds: dict[str, Counter]) -> _OwnTypes:
+    spaces = {tree.text(node) for node in captures.get("dotted", [])}
+    return _OwnTypes(_SELVES | {name for name, counts in kinds.items() if "class" in counts} | spaces, tree)
 
 
-def _definitions(tree: SourceTree) -> tuple[dict[str, dict], dict[str, Counter]]:
+def _definitions(
+    tree: SourceTree, captures: dict[str, list[Node]], around: _Around
+) -> tuple[dict[str, dict], dict[str, Counter]]:
     """Of each name: whose it is in the functions that declare it, and how often it is of which kind.
 
     Functions are given as bytes. A name is of the function itself, or of the file (None) where its parameter declares a member.
     """
-    captures = tree.unsorted_captures(QUERIES[tree.language])
     functions = _FUNCTIONS.get(tree.language, set())
     scopes: dict[str, dict] = defaultdict(dict)
     kinds: dict[str, Counter] = defaultdict(Counter)
     for node in sorted(captures.get("name", []) + captures.get("candidate", []), key=lambda node: node.start_byte):
-        name, kind = tree.text(node).lstrip("$@:#"), kind_of(node)
+        name, kind = tree.text(node).lstrip("$@:#"), _kind_of(node, around)
         kinds[name][kind] += 1
-        local = functions and kind in ("parameter", "variable") and _declares(node)
-        scope = _enclosing(node, functions) if local else None
+        local = functions and kind in ("parameter", "variable") and _declares(node, around)
+        scope = _enclosing(node, around) if local else None
         scopes[name].setdefault(scope, scope)
-        if functions and _is_property_parameter(node):
-            scopes[name][_enclosing(node, functions)] = None
+        if functions and _is_property_parameter(node, around):
+            scopes[name][_enclosing(node, around)] = None
     return scopes, kinds
 
 
-def kind_of(node: Node) -> str:
+def _kind_of(node: Node, around: _Around) -> str:
     """What a definition's node names: one of KINDS, by the node that it stands in."""
-    if _is_member(node):
-        return "function" if node.parent is not None and node.parent.type.startswith("method") else "member"
-    if _is_property_parameter(node) or _is_property(node) or _in_class_body(node):
+    above = around.parent(node)
+    if _is_member(node, around):
+        return "function" if above is not None and above.type.startswith("method") else "member"
+    if _is_property_parameter(node, around) or _is_property(node, around) or _in_class_body(node, around):
         return "member"
-    above = node.parent
     if above is not None and above.type == "variable_declarator":  # of a field, in Java and C#
-        return "member" if above.parent is not None and _is_field(above.parent) else "variable"
-    parents = [ancestor.type for ancestor in _above(node, 1 if above is not None and "declarator" not in above.type else 3)]
+        outer = around.parent(above)
+        return "member" if outer is not None and _is_field(outer, around) else "variable"
+    most = 1 if above is not None and "declarator" not in above.type else 3
+    parents = [ancestor.type for ancestor in around.above(node, most)]
     for parent in parents:
         if parent in ("arrow_function", "lambda_expression", "inferred_parameters", "formal_parameters", "lambda_parameters"):
             return "parameter"
@@ -192,18 +264,18 @@ def kind_of(node: Node) -> str:
     return "variable"
 
 
-def _is_property(node: Node) -> bool:
+def _is_property(node: Node, around: _Around) -> bool:
     """Whether a variable of PHP is a property of its class; some are declared as parameters of the constructor."""
-    parents = list(_above(node, 2))
+    parents = list(around.above(node, 2))
     return len(parents) == 2 and parents[0].type == "variable_name" and parents[1].type in _PHP_PROPERTIES
 
 
-def _is_property_parameter(node: Node) -> bool:
+def _is_property_parameter(node: Node, around: _Around) -> bool:
     """Whether a parameter declares a member: with a modifier in TypeScript, of a record in C# and Java.
 
     A constructor of a record in Java must call its parameters like the components.
     """
-    parents = list(_above(node, 6))
+    parents = list(around.above(node, 6))
     if len(parents) > 1 and parents[1].type == "spread_parameter":  # `int... a1`, a declarator in Java
         parents = parents[1:]
     if len(parents) < 3:
@@ -214,43 +286,35 @@ def _is_property_parameter(node: Node) -> bool:
     if parameter.type not in ("parameter", "formal_parameter", "spread_parameter"):
         return False
     if owner.type == "constructor_declaration" and len(outer) > 1:
-        return outer[1].type == "record_declaration" and node.text in _components(outer[1])
+        return outer[1].type == "record_declaration" and node.text in around.components(outer[1])
     return owner.type.startswith("record")
 
 
 def _components(record: Node) -> set[bytes | None]:
-    """The names in the head of a record of Java; none in C#, whose constructors need not repeat them."""
     parameters = record.child_by_field_name("parameters")
     declared = parameters.named_children if parameters is not None else ()
     named = [one.child_by_field_name("name") or one.named_children[-1].child_by_field_name("name") for one in declared]
     return {one.text for one in named if one is not None}
 
 
-def _in_class_body(node: Node) -> bool:
+def _in_class_body(node: Node, around: _Around) -> bool:
     """Whether an assignment of Python gives a class an attribute: no function and no comprehension is between them."""
-    inner, outer = node, node.parent
-    if outer is None or outer.type not in _PYTHON_TARGETS:
+    parent = around.parent(node)
+    if parent is None or parent.type not in _PYTHON_TARGETS:
         return False
-    while outer is not None and outer.type not in _PYTHON_SCOPES:
-        if outer.type == "class_definition":
-            return inner.type == "block"
-        inner, outer = outer, outer.parent
-    return False
+    outer = around.python_scopes.around(node)
+    body = outer.child_by_field_name("body") if outer is not None and outer.type == "class_definition" else None
+    return body is not None and body.type == "block" and body.start_byte <= node.start_byte
 
 
-def _is_field(node: Node) -> bool:
-    return "field" in node.type or (node.parent is not None and "field" in node.parent.type)
+def _is_field(node: Node, around: _Around) -> bool:
+    above = around.parent(node)
+    return "field" in node.type or (above is not None and "field" in above.type)
 
 
-def _above(node: Node, most: int) -> Iterable[Node]:
-    while most and node.parent is not None:
-        node, most = node.parent, most - 1
-        yield node
-
-
-def _declares(node: Node) -> bool:
+def _declares(node: Node, around: _Around) -> bool:
     """Whether a definition declares its name: an assignment does not, nor does a pattern that is assigned to."""
-    for ancestor in _above(node, 12):
+    for ancestor in around.above(node, 12):
         if ancestor.type in ("assignment_expression", "augmented_assignment_expression"):
             return False
         if ancestor.type in (
@@ -267,30 +331,18 @@ def _declares(node: Node) -> bool:
     return True
 
 
-def _enclosing(node: Node, functions: set[str]) -> tuple[int, int] | None:
-    above = node.parent
-    while above is not None and above.type not in functions:
-        above = above.parent
-    return None if above is None else (above.start_byte, above.end_byte)
+def _enclosing(node: Node, around: _Around) -> Extent | None:
+    function = around.functions.around(node)
+    return None if function is None else (function.start_byte, function.end_byte)
 
 
-def _scope_of(node: Node, scopes: dict) -> tuple[int, int] | None:
-    """Whose the name at `node` is in the innermost of the functions that declare it; None: of the file."""
-    if not scopes.keys() - {None}:
-        return None
-    above = node.parent
-    while above is not None and (above.start_byte, above.end_byte) not in scopes:
-        above = above.parent
-    return None if above is None else scopes[above.start_byte, above.end_byte]
+def _is_member(node: Node, around: _Around) -> bool:
+    return node.type in _MEMBER_TYPES or (_is_field_in(node, _MEMBER_FIELDS, around) and not _receiverless(node, around))
 
 
-def _is_member(node: Node) -> bool:
-    return node.type in _MEMBER_TYPES or (_is_field_in(node, _MEMBER_FIELDS) and not _receiverless(node))
-
-
-def _receiverless(node: Node) -> bool:
+def _receiverless(node: Node, around: _Around) -> bool:
     """Whether a call has no receiver: `run()` is not `it.run()`."""
-    parent = node.parent
+    parent = around.parent(node)
     return (
         parent is not None
         and parent.type in ("method_invocation", "call")
@@ -299,17 +351,17 @@ def _receiverless(node: Node) -> bool:
     )
 
 
-def _is_fixed(node: Node) -> bool:
-    return node.type in _FIXED_TYPES or _is_field_in(node, _FIXED_FIELDS) or _is_projected(node)
+def _is_fixed(node: Node, around: _Around) -> bool:
+    return node.type in _FIXED_TYPES or _is_field_in(node, _FIXED_FIELDS, around) or _is_projected(node, around)
 
 
-def _is_projected(node: Node) -> bool:
+def _is_projected(node: Node, around: _Around) -> bool:
     """Whether a variable gives a member of an anonymous object its name, as in `new { size }`."""
-    parent, after = node.parent, node.next_sibling
-    return parent is not None and parent.type == "anonymous_object_creation_expression" and (after is None or after.type != "=")
+    parent = around.parent(node)
+    return parent is not None and parent.type == "anonymous_object_creation_expression" and not around.is_label(node, parent)
 
 
-def _is_field_in(node: Node, fields: dict[str, str]) -> bool:
-    parent = node.parent
+def _is_field_in(node: Node, fields: dict[str, str], around: _Around) -> bool:
+    parent = around.parent(node)
     field = None if parent is None else fields.get(parent.type)
     return parent is not None and field is not None and parent.child_by_field_name(field) == node

@@ -8,7 +8,7 @@ definition. The code of the first one begins where the statement begins, if the 
 """
 
 import re
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from tree_sitter import Node
@@ -155,6 +155,7 @@ _BODY_FIELDS = {
 _BLOCKS = {"block", "body_statement", "arrow_expression_clause", "enum_member_declaration_list", "property_hook_list"}
 _WIDE = 200  # bytes of a line comment behind a decorator, at most
 _PLACE = itemgetter(0, 1, 2)
+_START = attrgetter("start_byte")
 
 
 class Definition(NamedTuple):
@@ -178,6 +179,20 @@ class Scan(NamedTuple):
     returns: list[tuple[int, int]]  # (start, negated end) of return statements in source order
 
 
+class _Known(NamedTuple):
+    """What is known of a tree when its definitions are made."""
+
+    errors: Errors | None
+    decorated: dict[int, Node]  # in Python, the node with the decorators of a definition, by the latter's id
+    members: dict[int, list[Node]]  # of the statements that were looked at
+
+    def members_of(self, statement: Node) -> list[Node]:
+        """The nodes for one name each of a statement, found once for all of them."""
+        if statement.id not in self.members:
+            self.members[statement.id] = [child for child in statement.named_children if child.type in _MEMBERS]
+        return self.members[statement.id]
+
+
 def may_define(text: str, language: str) -> bool:
     """Whether a text may have definitions, by a search for words. Without one of them it need not be parsed: it is data."""
     text = text.lower() if language == "php" else text
@@ -187,23 +202,26 @@ def may_define(text: str, language: str) -> bool:
 def scan(tree: SourceTree) -> Scan:
     """The definitions and the return statements of a tree."""
     captures = tree.unsorted_captures(_query(tree))
+    for kind in ("class", "function", "repeated", "bound"):
+        captures.get(kind, []).sort(key=_START)  # parents are quick to find in the order of the text
     errors = Errors(tree, captures["error"]) if "error" in captures else None
     decorated = {
         inner.id: node for node in captures.get("wrapper", ()) if (inner := node.child_by_field_name("definition")) is not None
     }
+    known = _Known(errors, decorated, {})
     definitions: list[Definition | None] = []
     for kind in ("class", "function"):
-        definitions += [_definition(tree, node, kind, node, decorated, errors) for node in captures.get(kind, ())]
+        definitions += [_definition(tree, node, kind, node, known) for node in captures.get(kind, ())]
     for node in dict.fromkeys(captures.get("repeated", ())):  # captured once for each accessor, hook or value
         if node.type == "var_spec":
-            definitions += _of_var_spec(tree, node)
+            definitions += _of_var_spec(tree, node, known)
         else:
-            definitions.append(_definition(tree, node, "function", node, decorated, errors))
+            definitions.append(_definition(tree, node, "function", node, known))
     for node in dict.fromkeys(captures.get("bound", ())):
         value = _bound_to(tree, node.child_by_field_name(_VALUE_FIELDS.get(node.type, "value")))
         if value is not None:
             kind = "class" if value.type == "class" else "function"
-            definitions.append(_definition(tree, node, kind, value, decorated, errors))
+            definitions.append(_definition(tree, node, kind, value, known))
     returns = sorted([(node.start_byte, -node.end_byte) for node in captures.get("return", ())])
     return Scan(sorted(filter(None, definitions), key=_PLACE), returns)
 
@@ -221,9 +239,7 @@ def _defines_dynamically(source: bytes) -> bool:
     return any(part in source for part in _DYNAMIC_PARTS) and _DYNAMIC.search(source) is not None
 
 
-def _definition(
-    tree: SourceTree, node: Node, kind: str, value: Node, decorated: dict[int, Node], errors: Errors | None
-) -> Definition | None:
+def _definition(tree: SourceTree, node: Node, kind: str, value: Node, known: _Known) -> Definition | None:
     kind_of_node = node.type
     body = _body(value, kind_of_node if value is node else value.type)
     if body is None:
@@ -231,11 +247,12 @@ def _definition(
     name, begin = _name_and_begin(tree, node, value, kind, body)
     if not name or reserved(tree, node, name):
         return None
+    errors = known.errors
     if errors is not None and node.has_error:
         begin = begin if begin > node.start_byte else errors.start(node, body)
         if not errors.sound(node, name, body, begin):
             return None
-    first, final = _statement(tree, node, kind_of_node, decorated)
+    first, final = _statement(tree, node, kind_of_node, known)
     start, row = first.start_byte, first.start_point.row
     if begin > node.start_byte:
         row += tree.source.count(b"\n", start, begin)
@@ -297,7 +314,7 @@ def _last_block(node: Node) -> Node | None:
     return None
 
 
-def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
+def _of_var_spec(tree: SourceTree, node: Node, known: _Known) -> list[Definition]:
     """The functions that a Go `var` binds; several names in one specification have one value each."""
     names, value = node.children_by_field_name("name"), node.child_by_field_name("value")
     values = [] if value is None else value.named_children
@@ -307,7 +324,7 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         body = value.child_by_field_name("body") if value.type == "func_literal" else None
         if body is not None:
-            first, final = (value, value) if index else _statement(tree, node, node.type, {})
+            first, final = (value, value) if index else _statement(tree, node, node.type, known)
             final = final if len(names) == 1 else value
             definitions.append(
                 Definition(
@@ -325,28 +342,28 @@ def _of_var_spec(tree: SourceTree, node: Node) -> list[Definition]:
     return definitions
 
 
-def _statement(tree: SourceTree, node: Node, kind: str, decorated: dict[int, Node]) -> tuple[Node, Node]:
+def _statement(tree: SourceTree, node: Node, kind: str, known: _Known) -> tuple[Node, Node]:
     """The first and the last node of the code of a definition, whose node is of this `kind`."""
     language = tree.language
     if language == "python":
-        first = decorated.get(node.id, node) if decorated else node
+        first = known.decorated.get(node.id, node) if known.decorated else node
         return first, first
     wrappers = _WRAPPERS.get(language)
     if wrappers is None or kind in _UNWRAPPABLE or (kind in _LEADING and _leads(tree.source, node.start_byte)):
         first = final = node
     else:
-        first, final = _climb(node, wrappers)
+        first, final = _climb(tree, node, wrappers, known)
     if language in _ECMA_LANGUAGES and kind in _DECORATED and _follows_decorator(tree.source, first.start_byte):
         first = _first_decorator(first)
     return first, final
 
 
-def _climb(node: Node, wrappers: set[str]) -> tuple[Node, Node]:
+def _climb(tree: SourceTree, node: Node, wrappers: set[str], known: _Known) -> tuple[Node, Node]:
     first = final = node
     alone = True
-    while (parent := first.parent) is not None and parent.type in wrappers:
-        if first.type in _MEMBERS and not _is_alone(first, parent):
-            if first.start_point.row > parent.start_point.row or not _is_first(first):
+    while (parent := tree.parent(first)) is not None and parent.type in wrappers:
+        if first.type in _MEMBERS and not _is_alone(first, parent, known.members_of(parent)):
+            if first.start_point.row > parent.start_point.row or first != known.members_of(parent)[0]:
                 return first, first if alone else final
             alone, final = False, first
         first = parent
@@ -354,21 +371,14 @@ def _climb(node: Node, wrappers: set[str]) -> tuple[Node, Node]:
     return first, final
 
 
-def _is_alone(member: Node, statement: Node) -> bool:
+def _is_alone(member: Node, statement: Node, members: list[Node]) -> bool:
     """Whether a statement defines only one name and has no comment about that name inside it."""
     if statement.named_child_count == 1:
         return True
-    if sum([child.type in _MEMBERS for child in statement.named_children]) > 1:
+    if len(members) > 1:
         return False
     before = member.prev_named_sibling
     return before is None or before.type != "comment" or member.start_point.row == statement.start_point.row
-
-
-def _is_first(member: Node) -> bool:
-    before = member.prev_named_sibling
-    while before is not None and before.type not in _MEMBERS:
-        before = before.prev_named_sibling
-    return before is None
 
 
 def _first_decorator(node: Node) -> Node:

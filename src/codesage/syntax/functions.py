@@ -108,7 +108,7 @@ def _documentation(tree: SourceTree, definition: Definition) -> tuple[str, int, 
             return "", start, start
         return docstring, first, start
     if language == "c":
-        if (above := above_conditions(source, definition, start)) != start:
+        if (above := above_conditions(tree, definition, start)) != start:
             docstring, first = comment_before(source, above, language)
     elif language == "typescript" and definition.kind == "function":
         docstring, first = comment_above_overloads(tree, definition)

@@ -120,7 +120,7 @@ def _c_type(tree: SourceTree, node: Node) -> str:
     name = node.child_by_field_name("name")
     if name is not None:
         return tree.text(name)
-    parent = node.parent
+    parent = tree.parent(node)
     if parent is None or parent.type != "type_definition":
         return ""
     declarators = parent.children_by_field_name("declarator")

@@ -19,7 +19,7 @@ def comment_above_overloads(tree: SourceTree, definition: Definition) -> tuple[s
     docstring, first = "", definition.begin
     if definition.node.type not in _IMPLEMENTATIONS or not _follows_text(tree.source, definition.begin):
         return docstring, first
-    node = _outer(definition.node)
+    node = _outer(tree, definition.node)
     while (node := node.prev_named_sibling) is not None:
         if node.type in ("comment", "decorator"):
             continue
@@ -44,6 +44,6 @@ def _is_overload(tree: SourceTree, node: Node, name: str) -> bool:
     return node.type in _SIGNATURES and tree.text(node.child_by_field_name("name")) == name
 
 
-def _outer(node: Node) -> Node:
-    parent = node.parent
+def _outer(tree: SourceTree, node: Node) -> Node:
+    parent = tree.parent(node)
     return parent if parent is not None and parent.type in _OUTER else node

@@ -5,6 +5,7 @@ import re
 from tree_sitter import Node
 
 from codesage.syntax.definitions import Definition
+from codesage.syntax.tree import SourceTree
 
 _CONDITION = re.compile(rb"[ \t]*#[ \t]*(?:if|ifdef|ifndef)\b")
 _END = re.compile(rb"[ \t]*#[ \t]*endif\b")
@@ -23,18 +24,18 @@ _SPECIFIERS = re.compile(  # a condition around words of the header: `#ifdef X`,
 _NO_ITEMS = ("comment", "preproc_else", "preproc_elif", "preproc_elifdef")
 
 
-def above_conditions(source: bytes, definition: Definition, start: int) -> int:
+def above_conditions(tree: SourceTree, definition: Definition, start: int) -> int:
     """The start of the lines above `start` that belong to the definition, such as `#ifdef X` and `EXPORT_SYMBOL(name);`.
 
     Calls of macros with attributes, and conditions around words of the header (`static`), belong to it too. A condition around
     the definition belongs to it if nothing else is under it. Otherwise the comment above it is about all of that.
     """
-    node, name = definition.node, definition.name.encode()
+    source, node, name = tree.source, definition.node, definition.name.encode()
     while (line := source.rfind(b"\n", 0, start) + 1) > 0:
         above = source.rfind(b"\n", 0, line - 1) + 1
         text = source[above : line - 1]
         if _CONDITION.match(text):
-            parent = node.parent
+            parent = tree.parent(node)
             if parent is None or not parent.type.startswith("preproc_if") or not _is_only_item(parent):
                 return start
             node = parent

@@ -35,7 +35,8 @@ def reserved(tree: SourceTree, node: Node, name: str) -> bool:
     if tree.language not in ("javascript", "typescript"):
         return True
     if node.type == "method_definition":
-        return node.parent is None or node.parent.type not in _MEMBERS or node.parent.has_error
+        parent = tree.parent(node)
+        return parent is None or parent.type not in _MEMBERS or parent.has_error
     if node.type in _FIELDS:
         return node.has_error  # the grammar takes `const f = () => {}` after an unclosed class for a field `const`
     return node.type != "assignment_expression"

@@ -5,7 +5,7 @@ Hostile text is therefore refused before parsing: texts that are too large, with
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -41,6 +41,7 @@ class SourceTree:
     tree: tree_sitter.Tree
     language: str
     tsx: bool = False
+    _path: list[tree_sitter.Node] = field(default_factory=list, init=False, repr=False, compare=False)  # around the last node
 
     @property
     def has_errors(self) -> bool:
@@ -71,6 +72,35 @@ class SourceTree:
                     break
             else:
                 return
+
+    def parent(self, node: tree_sitter.Node) -> tree_sitter.Node | None:
+        """The node that `node` is a child of; None for the root.
+
+        tree-sitter walks from the root to `node` for this, n steps if it is n levels deep. Here only the way from the last node
+        that was asked for is walked, so nodes in the order of the text take time linear in the tree, however deep it is.
+        """
+        path, start, end = self._path_around(node.start_byte, node.end_byte), node.start_byte, node.end_byte
+        place = len(path) - 1
+        while place >= 0 and path[place].start_byte == start and path[place].end_byte == end:
+            if path[place] == node:
+                del path[place:]
+                return path[-1] if path else None
+            place -= 1
+        while (inner := path[-1].child_with_descendant(node)) is not None and inner != node:
+            path.append(inner)
+        return path[-1]
+
+    def at(self, start: int) -> tree_sitter.Node | None:
+        """The innermost node that holds the byte `start`. As quick as `parent`."""
+        return self._path_around(start, start + 1)[-1].descendant_for_byte_range(start, start + 1)
+
+    def _path_around(self, start: int, end: int) -> list[tree_sitter.Node]:
+        """The path to the last node, cut to the nodes that hold these bytes; the root stays."""
+        path = self._path or [self.tree.root_node]
+        while len(path) > 1 and (path[-1].start_byte > start or path[-1].end_byte < end):
+            path.pop()
+        self._path[:] = path
+        return self._path
 
     def captures(self, query: str) -> dict[str, list[tree_sitter.Node]]:
         """Nodes of the whole tree by the capture names of a tree-sitter query, each list in source order."""

@@ -178,11 +178,10 @@ def _reads_as_prose(text: str) -> bool:
 
 def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
     """The statements below the comment at byte `first`; they begin at byte `start`, on the line that begins at byte `line`."""
-    root = tree.tree.root_node
-    comment = root.descendant_for_byte_range(first, first + 1)
+    comment = tree.at(first)
     if comment is None or "comment" not in comment.type:
         return ""
-    statement = _statement_at(root, start)
+    statement = _statement_at(tree, start)
     if statement is None or _defines(tree, statement[0]):
         return ""
     end = _end_of_block(*statement)
@@ -192,11 +191,11 @@ def _code_below(tree: SourceTree, first: int, line: int, start: int) -> str:
     return code if code.count("\n") < MOST_LINES and has_lines(code, LEAST_LINES, tree.language) else ""
 
 
-def _statement_at(root: Node, start: int) -> tuple[Node, Node] | None:
+def _statement_at(tree: SourceTree, start: int) -> tuple[Node, Node] | None:
     """Returns (the statement that starts at byte `start`, its enclosing block), or None."""
-    node = root.descendant_for_byte_range(start, start + 1)
+    node = tree.at(start)
     while node is not None and node.start_byte == start:
-        parent = node.parent
+        parent = tree.parent(node)
         if parent is None:
             return None
         if parent.type in _BLOCKS and not (parent.type in _CLAUSES and parent.start_byte == start):

@@ -100,13 +100,13 @@ def _name_in_words(function: Function) -> str:
 
 
 def _titled_tests(tree: SourceTree, document: Document, pattern: re.Pattern) -> Iterator[Tested]:
-    source, root = tree.source, tree.tree.root_node
+    source = tree.source
     named = {module_of(document.path), *(plain(match.group(1).decode()) for match in _DESCRIBED.finditer(source))}
     groups: list[tuple[int, str]] = []  # (end, name) of the enclosing groups
     for match in pattern.finditer(source):
         start = match.start(1)
         title = _string(source, match.end(), match.group(2))
-        node = _call_at(root, start) if title else None
+        node = _call_at(tree, start) if title else None
         if node is None:
             continue
         while groups and groups[-1][0] <= start:
@@ -135,15 +135,15 @@ def _string(source: bytes, start: int, quote: bytes) -> str:
     return "" if "\n" in text or "${" in text or "#{" in text else _ESCAPE.sub(r"\1", text)
 
 
-def _call_at(root: Node, start: int) -> Node | None:
+def _call_at(tree: SourceTree, start: int) -> Node | None:
     """The call expression that starts at byte `start`, or None."""
-    node = root.descendant_for_byte_range(start, start + 1)
+    node = tree.at(start)
     for _ in range(4):
         if node is None or node.start_byte != start:
             return None
         if node.type in ("call_expression", "call", "method_call"):
             return node
-        node = node.parent
+        node = tree.parent(node)
     return None
 
 
