@@ -200,13 +200,15 @@ def _is_target(function: Function, path: str) -> bool:
 def _span(words: Sequence[str], named: Sequence[str]) -> range | None:
     """The place in `words` where the words of a name first occur together and in order, or None."""
     length = len(named)
-    for start in range(len(words) - length + 1 if length else 0):
-        if tuple(words[start : start + length]) == tuple(named):
+    if not length or named[0] not in words:  # most called names
+        return None
+    for start in range(len(words) - length + 1):
+        if words[start] == named[0] and tuple(words[start : start + length]) == tuple(named):
             return range(start, start + length)
     return None
 
 
-@lru_cache(maxsize=4096)  # many tests call the same names
+@lru_cache(maxsize=1 << 15)  # many tests call the same names
 def stems(text: str) -> tuple[str, ...]:
     """The stems of the words of a text or name, in order."""
     return tuple([_stem(word) for word in split_names(text)])
@@ -228,7 +230,7 @@ def _shared(words: Sequence[str], called: Sequence[str]) -> int:
     return shared if 2 * shared > len(set(called)) else 0
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 15)
 def _stem(word: str) -> str:
     """The stem of a word, so that "parses" and "parsing" are equal to "parse"."""
     for ending in ("ing", "ies", "ed", "es", "s", "e"):
