@@ -30,7 +30,7 @@ CHAINS = {
     "calls": ("javascript", lambda n: "let a = b" + lines(".then(x{i} => x{i})\n", n) + ";"),
     "else if": ("java", lambda n: "class A { int f(int a) { if (a) { }" + lines(" else if (a) {{ int b{i} = 1; }}", n) + "}}"),
     "record": ("java", lambda n: "record A(" + lines("int a{i}", n, ", ") + ") { A(" + lines("int a{i}", n, ", ") + ") { } }"),
-    "calls of eval": ("javascript", lambda n: lines("function f{i}(a) {{ eval(a); }}\nlet b{i} = c;\n", n)),
+    "calls of eval": ("javascript", lambda n: lines("function f{i}(a) {{ eval(a); }}\nlet b{i}, c{i};\n", 2 * n)),
 }  # fmt: skip
 DEFINITIONS = {
     "calls": ("javascript", lambda n: "let a = b" + lines(".then(x{i} = () => {{ return 1; }})\n", n) + ";"),
@@ -55,7 +55,7 @@ def test_names_take_time_linear_in_a_deep_tree(case):
         tree = parsed(make(size), language)
         return lambda: in_strings(tree, units(tree))
 
-    assert growth(run, 200) < LIMIT
+    assert growth(run, 400) < LIMIT
 
 
 @pytest.mark.parametrize("case", DEFINITIONS)
@@ -81,8 +81,8 @@ def test_comments_and_tests_take_time_linear_in_a_deep_tree():
         return lambda: list(tested.tested_of(tree, Document("a.test.js", "javascript", "", ""), definitions=[]))
 
     assert len(comments(20)()) == 20 and len(tests(20)()) == 20
-    assert growth(comments, 1_000) < LIMIT
-    assert growth(tests, 1_000) < LIMIT
+    assert growth(comments, 600) < LIMIT
+    assert growth(tests, 600) < LIMIT
 
 
 def test_chunks_take_time_linear_in_a_deep_tree():
