@@ -29,7 +29,11 @@ from codesage.search.index import Index
 from codesage.search.ranking import Rules
 from codesage.walk import walk
 
-OFF = {"file": 0.0, "whole": 0.0, "later": 1.0, "name": 0.0, "home": 0.0, "path": 0.0, "part": 0.0, "literal": 0.0, "kinds": {}}
+OFF = {
+    **dict.fromkeys(("file", "whole", "name", "home", "path", "part", "identifier", "literal"), 0.0),
+    "later": 1.0,
+    "kinds": {},
+}
 SYSTEMS = {  # (weight of the vectors, rules)
     "full text, no rule": (0.0, Rules(**OFF)),
     "vectors, no rule": (VECTORS_ALONE, Rules(**OFF)),

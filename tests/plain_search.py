@@ -32,18 +32,26 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     rankings = [[number for number in words_ranked(rows, query) if number in chunks][:DEPTH]]
     if dense_weight:
         rankings.append([number for number in vectors_ranked(index, encoder, query) if number in chunks][:DEPTH])
-    fused = ranking.reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
-    first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
     name = ranking.requested_name(query)
-    scores = {number: score / first for number, score in fused}
+    own, of_file = fused(rankings, 32 * dense_weight), fused(rankings, dense_weight / 4)
+    scores = {number: (score, of_file[number]) for number, score in own.items()}
     if name and rules.name:
         for number, row in chunks.items():
             if row[3] and row[3].rpartition(".")[2].lower() == name.lower():
-                scores.setdefault(number, 0.0)
+                scores.setdefault(number, (0.0, 0.0))
     parts = parts_of(rows, chunks, query, name, scores, rules)
     totals = {number: sum(own.values()) for number, own in parts.items()}
     shared(rows, chunks, query, totals, parts, rules)
     return folded(chunks, first_of_all(query, parts, spread(totals, chunks, rules.later), rules), parts, top)
+
+
+def fused(rankings, dense_weight):
+    """The score of each number, best first; 1 for one that is first in all rankings."""
+    weights, scores = [1.0, dense_weight][: len(rankings)], defaultdict(float)
+    for ranking_of, weight in zip(rankings, weights, strict=True):
+        for rank, number in enumerate(ranking_of, start=1):
+            scores[number] += weight / (60 + rank)
+    return {number: scores[number] * 61 / sum(weights) for number in sorted(scores, key=lambda number: -scores[number])}
 
 
 def rows_of(index):
@@ -107,14 +115,15 @@ def parts_of(rows, chunks, query, name, scores, rules):
     sizes, best = defaultdict(int), defaultdict(list)
     for row in rows:
         sizes[row[1]] += 1
-    for number, score in scores.items():
+    for number, (_, score) in scores.items():
         best[chunks[number][0]].append(score)
+    identifiers = identifiers_in(query)
     wanted = [next(filter(None, parts_by_number.groups())) for parts_by_number in QUOTED.finditer(query)]
     if not wanted and len(query.split()) >= 4:
         wanted = [query.strip()]
     files = files_scored(rows, query)
     parts_by_number = {}
-    for number, score in scores.items():
+    for number, (score, _) in scores.items():
         path, _, kind, own, _, text = chunks[number]
         named = max(ranking.named(query, own, kind), 0.8 * defined(text, name)) if name else 0.0
         parts = {
@@ -125,10 +134,25 @@ def parts_of(rows, chunks, query, name, scores, rules):
             "file of that name": rules.home * named * (bool(name) and ranking.is_home(name, path) and named > 0.3),
             "words in path": rules.path * ranking.words_in_path(words, path),
             "words in name": 0.0 if name else rules.part * ranking.words_in_name(words, own),
+            "identifiers": rules.identifier * held(text, identifiers),
             "literal": rules.literal * (bool(wanted) and all(one in text for one in wanted)),
         }
         parts_by_number[number] = {rule: value for rule, value in parts.items() if value}
     return parts_by_number
+
+
+def identifiers_in(query):
+    """The names in a query that are no plain words."""
+    dotted = re.findall(r"(?<![\w$])[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]+)+", query)
+    single = [one for one in re.findall(r"[\w$]+", query) if re.search(r"[a-z0-9][A-Z]|[a-zA-Z0-9]_[a-zA-Z0-9]", one)]
+    names = [one for one in single if not one[0].isdigit() and not any(one in re.findall(r"[\w$]+", name) for name in dotted)]
+    return {*dotted, *names, *re.findall(r"(?<![\w$.])[A-Za-z_$][\w$]*(?=\(\))", query)}
+
+
+def held(text, names):
+    """The share of the names that a text holds."""
+    tokens = [re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) for name in names]
+    return sum(one is not None for one in tokens) / max(1, len(tokens))
 
 
 def defined(text, name):

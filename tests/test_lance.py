@@ -197,7 +197,7 @@ def test_words_of_a_store_count_as_in_a_local_index(tmp_path):
     assert shares == pytest.approx({path: share for path, share in zip(view.distinct_paths, expected, strict=True) if share})
     assert shares["one.py"] == 1 and shares["two.py"] == pytest.approx(0.8775, abs=1e-4)
     hits = _answers(store, "quokka second").hits
-    assert hits[0].parts["words in file"] == 0.25 and [hit.tier for hit in hits] == ["encoder"] * len(hits)
+    assert hits[0].parts["words in file"] == 0.3 and [hit.tier for hit in hits] == ["encoder"] * len(hits)
     assert [hit.tier for hit in _answers(store, "quokka", dense_weight=0.0).hits] == ["words"] * 2
 
 

@@ -29,7 +29,7 @@ from codesage.search.folders import other_model_indexes
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.query import search
-from codesage.search.ranking import Rules, is_meant_exactly, reciprocal_rank_fusion
+from codesage.search.ranking import Rules, holds_name, identifiers, is_meant_exactly, joined, reciprocal_rank_fusion
 from codesage.search.terms import indexed_words, parts_of, query_words
 from codesage.walk import Skipped, name_of, read_text, text_of, walk
 from codesage.words import split_names, split_words
@@ -522,6 +522,79 @@ def test_fusion_is_reciprocal_rank():
     fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]])
     assert [key for key, _ in fused] == ["b", "a", "c"]
     assert dict(fused)["b"] == pytest.approx(1 / 62 + 1 / 61)
+
+
+def test_joined_rankings_give_the_first_of_all_one():
+    assert joined([["a", "b"]], 2.0) == pytest.approx({"a": 1, "b": 61 / 62})
+    fused = joined([["a", "b"], ["b", "c"]], 0.5)
+    assert list(fused) == ["b", "a", "c"]
+    assert fused == pytest.approx({"b": (61 / 62 + 0.5) / 1.5, "a": 1 / 1.5, "c": 0.5 * 61 / 62 / 1.5})
+
+
+def test_words_choose_the_file_and_vectors_its_chunk(tmp_path):
+    """The words of a question are in the comment of another function of the right file."""
+    marks = {"first": 0.9, "second": 1.0, "third": 0.8, "fourth": 0.7, "fifth": 0.6}
+
+    class Near(HashingEncoder):
+        """Vectors whose similarity with every query is that of the mark in the text."""
+
+        def encode(self, texts, *, kind="code"):
+            rows = np.zeros((len(texts), self.width), np.float32)
+            for row, text in enumerate(texts):
+                near = 1.0 if kind == "text" else max([own for mark, own in marks.items() if f'"{mark}"' in text], default=0.0)
+                rows[row, :2] = near, (1 - near**2) ** 0.5
+            return rows
+
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "x.py").write_text(
+        'def f():\n    return "first"\n\n\ndef g():\n    return "third"\n\n\ndef h():\n    return "fourth"\n\n\n'
+        'def i():\n    # convert the price of a basket to euros\n    return "fifth"\n'
+    )
+    (tmp_path / "code" / "y.py").write_text('def j():\n    return "second"\n')
+    index = Index.open(tmp_path / "code", folder=tmp_path / "index", encoder=Near())
+    index.update(Near())
+    hits = search(index, Near(), "convert the price of a basket to euros", rules=Rules(literal=0.0))
+    assert [hit.chunk.name for hit in hits][:2] == ["f", "j"]
+    for hit in hits:
+        assert set(hit.parts) <= {"words and vectors", "file", "words in file"}
+    assert hits[0].score == pytest.approx(sum(hits[0].parts.values()))
+    alone = search(index, Near(), "convert the price of a basket to euros", dense_weight=0.0, rules=Rules(literal=0.0))
+    assert alone[0].chunk.name == "i"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("where is retryLimit read", ["retryLimit"]),
+        ("how has_many and MAX_SIZE are used", ["has_many", "MAX_SIZE"]),
+        ("Session.get, ActiveRecord::Base and this->next", ["Session.get", "ActiveRecord::Base", "this->next"]),
+        ("how use() and retryLimit mount retryLimit", ["use", "retryLimit"]),
+        ("ClientSession of the HTTP client, e.g. of version 2.0", ["ClientSession"]),
+        ("parse http headers in Go", []),
+        ("größeNeu und _eins", ["größeNeu"]),
+    ],
+)
+def test_identifiers_of_a_query_are_known_by_their_form(query, found):
+    assert identifiers(query) == found
+
+
+def test_a_text_holds_a_name_as_it_stands():
+    assert holds_name("x = retryLimit + 1", "retryLimit") and holds_name("app.set('a')", "app.set")
+    assert not holds_name("x = retryLimits", "retryLimit") and not holds_name("x = $retryLimit", "retryLimit")
+    assert not holds_name("x = retrylimit", "retryLimit")
+
+
+def test_code_with_an_identifier_of_the_query_comes_first(tmp_path):
+    (tmp_path / "code").mkdir()
+    for number in range(12):
+        text = f"def read{number}(limit):\n    # where the limit of a retry is read\n    return limit.retry + {number}\n"
+        (tmp_path / "code" / f"limit{number}.py").write_text(text)
+    (tmp_path / "code" / "other.py").write_text("def opened(options):\n    return max(options.retryLimit, 3)\n")
+    index = opened(tmp_path / "code", tmp_path)
+    index.update(ENCODER)
+    hits = search(index, ENCODER, "where is retryLimit read")
+    assert hits[0].chunk.path == "other.py" and hits[0].parts["identifiers"] == pytest.approx(0.3)
+    assert not any("identifiers" in hit.parts for hit in hits[1:])
 
 
 def test_words_are_split_at_case_and_underscores():

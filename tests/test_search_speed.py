@@ -64,6 +64,7 @@ QUERIES = [
     "where is 'open the header' said",
     "Table.open",
     "the reader of v1",
+    "how open_file and Table.open are used by read()",
 ]
 
 
@@ -111,6 +112,7 @@ def summarised(hits):
 
 
 TWINS = (3, 17, 28)
+PARTS = ("file", "whole", "name", "home", "path", "part", "identifier", "literal")
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def index(tmp_path):
         {"glob": "src/**"},
         {"dense_weight": 0.0},
         {"dense_weight": 1e6},
-        {"rules": Rules(file=0.0, whole=0.0, later=1.0, name=0.0, home=0.0, path=0.0, part=0.0, literal=0.0, kinds={})},
+        {"rules": Rules(**dict.fromkeys(PARTS, 0.0), later=1.0, kinds={})},
         {"rules": Rules(later=0.3)},
     ],
 )

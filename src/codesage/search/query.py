@@ -48,7 +48,7 @@ def search(
 ) -> list[Hit]:
     """The `top` best chunks for `query`, best first, of those that `where` lets pass.
 
-    The score is that of reciprocal rank fusion, full text at weight 1 and vectors at `dense_weight` (0: full text alone),
+    The score is that of reciprocal rank fusion, full text at weight 1 and vectors by `dense_weight` (0: full text alone),
     changed by the rules of search.ranking; `parts` of a hit says how. Code in other languages than the query names ("in
     python") keeps a share, where the index holds one that it names. Equal texts are one hit, which counts the others. Where the
     index is not encoded in full, about `seconds` go into encoding what looks best; `tier` of a hit says what it rests on. A
@@ -152,9 +152,9 @@ def ranked(
     top: int,
 ) -> list[tuple[int, Hit]]:
     """The best hits with their places, from the rankings by words and vectors."""
-    fused = reciprocal_rank_fusion(rankings, weights=[1.0, dense_weight][: len(rankings)], k=ranking.K)
-    first = (1 + dense_weight if dense_weight else 1.0) / (ranking.K + 1)
-    candidates = _candidates(index, view, query, {place: score / first for place, score in fused}, allowed_N, rules)
+    own = ranking.joined(rankings, ranking.OF_CHUNK * dense_weight)
+    of_file = ranking.joined(rankings, ranking.OF_FILE * dense_weight)
+    candidates = _candidates(index, view, query, {place: (one, of_file[place]) for place, one in own.items()}, allowed_N, rules)
     return _hits(index, view, candidates, rules, top)
 
 
@@ -186,15 +186,18 @@ class _Candidates:
 
 
 def _candidates(
-    index: Index, view: View, query: str, scores: dict[int, float], allowed_N: np.ndarray | None, rules: Rules
+    index: Index, view: View, query: str, scores: dict[int, tuple[float, float]], allowed_N: np.ndarray | None, rules: Rules
 ) -> _Candidates:
-    """What each rule adds to each candidate; chunks with the name that the query asks for become candidates."""
+    """What each rule adds to each candidate; chunks with the name that the query asks for become candidates.
+
+    `scores`: the fused score of each, and the one that counts for its file.
+    """
     words, name = ranking.content_words(query), ranking.requested_name(query) if rules.name else ""
     for place in view.chunks_by_name.get(name.lower(), ()) if name else ():
         if allowed_N is None or allowed_N[place]:
-            scores.setdefault(place, 0.0)
+            scores.setdefault(place, (0.0, 0.0))
     places_C = np.fromiter(scores, np.int64, len(scores))
-    score_C = np.fromiter(scores.values(), np.float64, len(scores))
+    own_C, for_file_C = np.array(list(scores.values()), np.float64).reshape(-1, 2).T
     names = [view.names[place] for place in scores]
     distinct, path_C = np.unique(view.path_N[places_C], return_inverse=True)
     paths = [view.distinct_paths[path] for path in distinct]
@@ -202,13 +205,14 @@ def _candidates(
     alone = ranking.requested_name(query)
     held_C = np.zeros(len(names)) if alone else np.array([ranking.words_in_name(words, one) for one in names])
     parts = {
-        "words and vectors": score_C,
-        "file": rules.file * ranking.by_file(score_C, path_C, view.sizes[distinct])[path_C],
+        "words and vectors": own_C,
+        "file": rules.file * ranking.by_file(for_file_C, path_C, view.sizes[distinct])[path_C],
         "words in file": rules.whole * _whole(index, view, query)[distinct][path_C] if rules.whole else np.zeros(len(names)),
         "name": rules.name * named_C,
         "file of that name": rules.home * _at_home(name, paths)[path_C] * np.where(named_C > ranking.IN_PART, named_C, 0.0),
         "words in path": rules.path * np.array([ranking.words_in_path(words, path) for path in paths])[path_C],
         "words in name": rules.part * held_C,
+        "identifiers": rules.identifier * _identifiers(index, view, query, places_C),
         "literal": rules.literal * (_literals(index, view, query, places_C) if rules.literal else np.zeros(len(names))),
     }
     share_C = _shares(view, query, distinct, rules)[path_C] * _language_shares(view, query, places_C)
@@ -286,6 +290,18 @@ def _literals(index: Index, view: View, query: str, places_C: np.ndarray) -> np.
     wanted = list(map(composed, wanted))
     words = [word for one in wanted for whole in _WHOLE.findall(one) for word in indexed_words(whole)]
     return _with_text(index, view, places_C, words, lambda text: all(one in composed(text) for one in wanted))
+
+
+def _identifiers(index: Index, view: View, query: str, places_C: np.ndarray) -> np.ndarray:
+    """The share of the identifiers in the query that each candidate holds."""
+    names, share_C = ranking.identifiers(composed(query)), np.zeros(len(places_C))
+    for name in names:
+
+        def holds(text: str, name: str = name) -> bool:
+            return ranking.holds_name(composed(text), name)
+
+        share_C += _with_text(index, view, places_C, indexed_words(name), holds)
+    return share_C / max(1, len(names))
 
 
 def _with_text(index: Index, view: View, places_C: np.ndarray, words: list[str], wanted: Callable[[str], bool]) -> np.ndarray:

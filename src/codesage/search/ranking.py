@@ -2,7 +2,9 @@
 
 In: the best chunks by words and by vectors. Out: scores with their parts, best first. Reciprocal rank fusion (Cormack,
 Clarke and Buettcher, SIGIR 2009) needs no calibration between cosine and BM25 scores; it is scaled so that the first of
-both rankings has 1. Every rule has a weight in `Rules`; what each gives is measured in docs/log.md.
+both rankings has 1. The rankings are fused twice: words count most where a file is chosen, vectors where a chunk is, since
+the words of a question are often in other chunks of the right file. Every rule has a weight in `Rules`; what each gives is
+measured in docs/log.md.
 """
 
 import re
@@ -18,7 +20,8 @@ from codesage.search.terms import parts_of, stem
 Key = TypeVar("Key", bound=Hashable)
 
 REQUESTED_SHARE = 1.3  # factor of the score of a file whose kind the query asks for
-K = 30.0  # of the fusion: 60, its usual value, hardly tells the first from the tenth
+K = 60.0  # of the fusion, its usual value
+OF_CHUNK, OF_FILE = 32.0, 0.25  # how much of the weight of the vectors counts for a chunk and for its file
 _LATER_BEST = 3  # chunks of a file that speak for it
 _STOP = {
     "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "get", "how", "if", "into", "is", "it",
@@ -31,6 +34,13 @@ _DEFINING = re.compile(
     r"\b(?:class|interface|type|struct|enum|union|trait|module|const|let|var|def|function|func|define|namespace|record)\s+"
     r"(?:[\w.]+::)?\Z"
 )
+_IDENTIFIER = re.compile(
+    r"(?<![\w$])(?:"
+    r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|#)[A-Za-z_$][\w$]+)+"  # Session.get, but not e.g
+    r"|(?=[\w$]*(?:[a-z0-9][A-Z]|[^\W_]_[^\W_]))[A-Za-z_$][\w$]*"  # readAll, has_many
+    r"|[A-Za-z_$][\w$]*(?=\(\))"  # use()
+    r")"
+)
 _EDGES = frozenset(" \t\n\r\f\v:")
 _BEFORE = 80  # characters before a name that are looked at for the word that defines it
 
@@ -39,13 +49,14 @@ _BEFORE = 80  # characters before a name that are looked at for the word that de
 class Rules:
     """The weights of the rules; 0 (1 for shares) switches one off."""
 
-    file: float = 1.0  # a file's three best chunks, their mean
-    whole: float = 0.25  # full text of the whole file, beside that of the best file
+    file: float = 2.0  # a file's three best chunks, their mean
+    whole: float = 0.3  # full text of the whole file, beside that of the best file
     later: float = 0.5  # share that each further chunk of a file keeps
     name: float = 1.0  # the query is the name of the chunk
     home: float = 1.0  # the query is the name of the chunk, and its file has that name too
     path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
-    part: float = 0.2  # query words in the name of the chunk
+    part: float = 0.4  # query words in the name of the chunk
+    identifier: float = 0.3  # names in the query that cannot be plain words, as they stand, in the text
     literal: float = 2.0  # the query as it stands, in the text
     floor: bool = True  # a query that no chunk matches gets no answer, see search.floor
     kinds: dict[str, float] = field(default_factory=lambda: dict(_KINDS))  # share that a kind of file keeps
@@ -99,6 +110,13 @@ def reciprocal_rank_fusion(
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
+def joined(rankings: Sequence[Sequence[Key]], dense_weight: float) -> dict[Key, float]:
+    """The fused score of each key, best first; 1 for one that is first everywhere. Rankings: by words, or also by vectors."""
+    weights = [1.0, dense_weight][: len(rankings)]
+    fused = reciprocal_rank_fusion(rankings, weights=weights, k=K)
+    return {key: score * (K + 1) / sum(weights) for key, score in fused}
+
+
 def content_words(query: str) -> list[str]:
     """The distinct stems of a query without stop words."""
     words = [word for word in parts_of(query) if not is_stop_word(word)]
@@ -118,6 +136,16 @@ def requested_name(query: str) -> str:
 def is_meant_exactly(name: str) -> bool:
     """Whether a name is more than a word: `has_many`, `readAll` or `Session.get`, not `session` or `Session`."""
     return len(_requested(name)) > 1 or not (name[:1].isupper() or (name.isalpha() and name.islower()))
+
+
+def identifiers(query: str) -> list[str]:
+    """The names in a query that are no plain words by their form: `readAll`, `has_many`, `Session.get`, `use` in "use()"."""
+    return list(dict.fromkeys(_IDENTIFIER.findall(query)))
+
+
+def holds_name(text: str, name: str) -> bool:
+    """Whether a text holds a name as it stands, not only as a part of a longer one."""
+    return name in text and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
 
 
 def requested_kinds(query: str) -> set[str]:
