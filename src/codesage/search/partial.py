@@ -79,9 +79,14 @@ def _encoded(
 
 
 def _estimated(scores_N: np.ndarray, static_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
-    """`scores_N` where they are known; elsewhere a linear fit of the known scores over the static similarities."""
+    """`scores_N` where they are known; elsewhere a linear fit of the known scores over the static similarities.
+
+    The known ones are the most promising, so among a few of them the fit may fall. Then it has the usual slope and their mean.
+    """
     both_N = known_N & (static_N != 0)
     slope, level = _SLOPE, 0.0
     if np.count_nonzero(both_N) >= _FEWEST and static_N[both_N].std() > 0:
-        slope, level = np.polyfit(static_N[both_N], scores_N[both_N], 1)
-    return np.where(known_N, scores_N, max(slope, 0.0) * static_N + level).astype(np.float32)
+        fitted = float(np.polyfit(static_N[both_N], scores_N[both_N], 1)[0])
+        slope = fitted if fitted > 0 else _SLOPE
+        level = float(scores_N[both_N].mean() - slope * static_N[both_N].mean())
+    return np.where(known_N, scores_N, slope * static_N + level).astype(np.float32)
