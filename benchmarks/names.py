@@ -34,9 +34,10 @@ from codesage import __version__, syntax
 from codesage.artifacts import open_artifact
 from codesage.corpus.sources.recognise import reason
 from codesage.corpus.tokens.tokenised import sample
+from codesage.encoder.folders import NAMES
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_of
-from codesage.names import filler, joint, propose
+from codesage.names import joint, propose
 from codesage.names.others import Others
 from codesage.names.propose import Proposer, Settings
 from codesage.names.surroundings import Occurrences, tokens_of, without_comments
@@ -253,7 +254,7 @@ def measure(args: argparse.Namespace) -> dict:
         "all": {name: figures(guesses, truths) for name, guesses in everything.items()} | {"identifiers": len(truths)},
         "settings": {name: getattr(args, name) for name in _NUMBERS},
         "held out": sorted(f"{language}={Path(folder).name}" for language in folders for folder in folders[language]),
-        "model": json.loads((args.model or filler.BUNDLED).joinpath("manifest.json").read_text())["facts"],
+        "model": json.loads((args.model or NAMES).joinpath("manifest.json").read_text())["facts"],
         "versions": {"codesage": __version__, "python": platform.python_version()},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
     }

@@ -8,7 +8,7 @@
 `examples` draws files of a corpus, a few of each package, and takes the features of their names. `learn` trains the table on
 them and counts how often each rule is right. `fit` fits the weights of the joint score on packages that `learn` left out
 (DEVELOPMENT), with the model in FOLDER and without one, and writes them into the table. FOLDER is one of `codesage export
---names`. `ship` puts model and table into one folder, without the tokenizer where it is that of the bundled model.
+--names`. `ship` puts model and table into one folder.
 """
 
 import argparse
@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 
 from codesage import syntax
 from codesage import tokenizer as tokenizers
-from codesage.artifacts import open_artifact, publish, sha256_of
-from codesage.encoder.folders import BUNDLED, TOKENS
+from codesage.artifacts import open_artifact, publish
+from codesage.encoder.folders import TOKENS
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
 from codesage.names import filler, joint
@@ -259,13 +259,10 @@ def minimum(rows: list[tuple[np.ndarray, int]], start_W: np.ndarray, penalty: fl
 def ship(args: argparse.Namespace) -> None:
     """Publish the model and the table as one folder; an existing one is replaced."""
     source = open_artifact(args.model, "model")
-    facts, tokenizer = dict(source.facts), args.model / tokenizers.FILE
-    shared = tokenizer.is_file() and sha256_of(tokenizer) == sha256_of(BUNDLED / tokenizers.FILE)
-    facts["tokenizer"] = sha256_of(tokenizer)
-    facts["table"] = {"names": len(load(args.table).names), "packages left out": sorted(DEVELOPMENT)}
+    told = {"names": len(load(args.table).names), "packages left out": sorted(DEVELOPMENT)}
     card = Path(__file__).parent / "names_card.md"
-    with publish(args.out, "model", settings=source.settings, facts=facts) as folder:
-        for name in ("config.json", TOKENS, *([] if shared else [tokenizers.FILE])):
+    with publish(args.out, "model", settings=source.settings, facts={**source.facts, "table": told}) as folder:
+        for name in ("config.json", TOKENS, tokenizers.FILE):
             shutil.copy(args.model / name, folder / name)
         shutil.copy(args.table, folder / FILE)
         (folder / "README.md").write_text(card.read_text(encoding="utf-8"), encoding="utf-8")

@@ -8,8 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+import codesage
 from codesage import CodesageError, syntax
+from codesage.encoder.folders import BUNDLED_MODELS, NAMES
+from codesage.encoder.model import Layout
+from codesage.encoder.weights import load_with_tokenizer
 from codesage.languages import LANGUAGES
 from codesage.names import filler, joint, propose, run, table
 from codesage.names.derived import plural, singular, suggested, written
@@ -17,6 +22,8 @@ from codesage.names.filler import Filler
 from codesage.names.others import Others
 from codesage.names.surroundings import HOLE, Occurrences, features, tokens_of, without_comments
 from codesage.names.units import KINDS, units
+from codesage.pretrain.commands import check_capitals
+from codesage.tokenizer import load as load_tokenizer
 
 FILES = {
     "python": """
@@ -266,15 +273,21 @@ def test_what_ships_names_a_minified_file(tmp_path):
     assert propose.load().table is not None
 
 
-def test_a_model_without_its_tokenizer_takes_the_bundled_one_if_it_is_the_same(tmp_path):
-    assert not (filler.BUNDLED / "tokenizer.json").exists()
-    copy = shutil.copytree(filler.BUNDLED, tmp_path / "names")
-    assert filler.load(copy).tokenizer.vocab_size == 16_384
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["facts"]["tokenizer"] = "0" * 64
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(CodesageError, match="the bundled one is another"):
-        filler.load(copy)
+def test_the_model_that_ships_is_a_start_for_training_and_gives_no_vectors():
+    shipped, (encoder, tokenizer) = filler.load(), load_with_tokenizer(NAMES)
+    ids = tokenizer.encode(["def total(prices): return sum(prices)"], max_tokens=32)[0]
+    with torch.inference_mode():
+        scores_MV = encoder(torch.tensor(ids), Layout.of([len(ids)])) @ encoder.wte.weight.T
+    (expected,) = shipped.log_probabilities([ids], [[2, 4]])
+    assert np.corrcoef(scores_MV[[2, 4]].log_softmax(-1).numpy().ravel(), expected.ravel())[0, 1] > 0.99
+    with pytest.raises(CodesageError, match="names is a model that names identifiers and gives no vectors"):
+        codesage.load("names")
+
+
+def test_names_are_not_learned_with_a_tokenizer_that_loses_capitals():
+    check_capitals(load_tokenizer(NAMES))
+    with pytest.raises(CodesageError, match="loses capitals, so names would too: begin with --model names"):
+        check_capitals(load_tokenizer(BUNDLED_MODELS["general"]))
 
 
 class Letters:
@@ -304,7 +317,7 @@ def test_a_model_whose_weights_are_not_numbers_is_one_line():
 
 @pytest.mark.parametrize("stages", [None, [], ["pretrain", "contrast"]])
 def test_a_model_that_does_not_say_that_stage_one_was_its_last_is_refused(tmp_path, stages):
-    copy = shutil.copytree(filler.BUNDLED, tmp_path / "names")
+    copy = shutil.copytree(NAMES, tmp_path / "names")
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["facts"] |= {"stages": stages}
     (copy / "manifest.json").write_text(json.dumps(manifest))

@@ -37,7 +37,7 @@ def state_of(file: Path) -> dict[str, Tensor]:
 def _tables(graph: "GraphProto") -> Iterator[tuple[str, np.ndarray]]:
     """The token and position tables. Each is one Gather, or for int8 two: the rows and their scales."""
     weights = _weights(graph)
-    rows = [weights[node.input[0]] for node in graph.node if node.op_type == "Gather"]
+    rows = [weights[node.input[0]] for node in graph.node if node.op_type == "Gather" and node.input[0] in weights]
     if rows[0].dtype == np.int8:
         rows = [table * scale for table, scale in zip(rows[::2], rows[1::2], strict=True)]
     yield from zip(("wte.weight", "wpe.weight"), rows, strict=True)

@@ -21,7 +21,7 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
-from codesage.encoder.folders import FP32, INT8, folder_of
+from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
 from codesage.encoder.queries import query_form
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
@@ -156,6 +156,8 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
     folder = folder_of(path)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model, see 'codesage export --help'")
+    if (folder / TOKENS).is_file():
+        raise CodesageError(f"{folder} is a model that names identifiers and gives no vectors: give another model")
     artifact = open_artifact(folder, "model") if (folder / MANIFEST).is_file() else None
     config = load_config(folder)
     offered = [name for name, file in (("int8", INT8), ("fp32", FP32)) if (folder / file).is_file()] + ["torch"]

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from codesage.artifacts import MANIFEST, open_artifact
 from codesage.encoder.config import load_config
-from codesage.encoder.folders import FP32, INT8, folder_of
+from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
@@ -93,7 +93,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
         if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
             raise CodesageError(f"{pickle} holds no plain state dict: expected one tensor per name")
         return state
-    for name in (FP32, INT8):
+    for name in (FP32, INT8, TOKENS):
         if (folder / name).is_file():
             from codesage.encoder.dequantise import state_of
 

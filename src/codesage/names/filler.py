@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from codesage import tokenizer as tokenizers
-from codesage.artifacts import MANIFEST, open_artifact, sha256_of
+from codesage.artifacts import MANIFEST, open_artifact
 from codesage.encoder.config import load_config
-from codesage.encoder.folders import BUNDLED as MODEL
-from codesage.encoder.folders import TOKENS
+from codesage.encoder.folders import NAMES, TOKENS
 from codesage.encoder.runtime import device_of, onnx_session, padded
 from codesage.errors import CodesageError
 
-BUNDLED = Path(__file__).parent.parent / "models" / "names"
 _BATCH_TOKENS = 4_096  # padded tokens of a forward pass
 
 States = Callable[[list[list[int]], np.ndarray], np.ndarray]
@@ -72,11 +70,11 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
     does not say how it was trained, or has been through Stage II, which changes what Stage I learned, or when the device is not
     there.
     """
-    folder = BUNDLED if path is None else Path(path)
+    folder = NAMES if path is None else Path(path)
     if path is None and not folder.is_dir():
         raise CodesageError(
-            "no model for names is installed: train one with 'codesage pretrain TOKENS --model default "
-            "--names', and give its folder with --model"
+            "no model for names is installed: train one with 'codesage pretrain TOKENS --names', "
+            "and give its folder with --model"
         )
     if not folder.is_dir():
         raise CodesageError(
@@ -93,21 +91,12 @@ def load(path: Path | str | None = None, *, device: str = "cpu") -> Filler:
             f"{folder} has been through {', '.join(stages) or 'no stage'}: names need a model whose "
             "last stage is 'codesage pretrain'"
         )
-    config, tokenizer = load_config(folder), _tokenizer(folder, facts)
+    config, tokenizer = load_config(folder), tokenizers.load(folder)
     reach = min(facts.get("max_tokens", config.max_position_embeddings), config.max_position_embeddings)
     exported = (folder / TOKENS).is_file()
     place = device_of(device, folder, "int8" if exported else "torch")
     states, table_VD = _onnx(folder / TOKENS, tokenizer) if exported else _torch(folder, place)
     return Filler(tokenizer, states, table_VD, max_tokens=reach, name=str(folder))
-
-
-def _tokenizer(folder: Path, facts: dict) -> tokenizers.Tokenizer:
-    """The tokenizer in a folder; where it has none, the bundled model's, if it is the same."""
-    if (folder / tokenizers.FILE).is_file() or "tokenizer" not in facts:
-        return tokenizers.load(folder)
-    if facts["tokenizer"] != sha256_of(MODEL / tokenizers.FILE):
-        raise CodesageError(f"{folder} holds no {tokenizers.FILE}, and the bundled one is another: copy its own beside it")
-    return tokenizers.load(MODEL)
 
 
 def _onnx(file: Path, tokenizer: tokenizers.Tokenizer) -> tuple[States, np.ndarray]:

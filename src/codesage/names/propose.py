@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.encoder.folders import NAMES
 from codesage.names import beam, filler, joint, table
 from codesage.names.filler import Filler
 from codesage.names.others import Others
@@ -153,7 +154,7 @@ def load(model: Path | str | None = None, settings: Settings | None = None, *, d
     CodesageError as in `filler.load` and `table.load`.
     """
     loaded = filler.load(model, device=device)
-    file = (filler.BUNDLED if model is None else Path(model)) / table.FILE
+    file = (NAMES if model is None else Path(model)) / table.FILE
     return Proposer(loaded, settings, table.load(file) if file.is_file() else None)
 
 

@@ -1,11 +1,14 @@
 """`codesage pretrain`: Stage I from the command line."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesage.training import options
+
+if TYPE_CHECKING:
+    from codesage.tokenizer import Tokenizer
 
 _Objective = Annotated[
     str,
@@ -43,7 +46,8 @@ def pretrain(
     out: options.Out,
     tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Continue from the weights of this model, which has the same tokenizer.")
+        Path | None,
+        typer.Option(help="Continue from the weights of this model, which has the same tokenizer; 'names' is bundled."),
     ] = None,
     names: Annotated[
         bool,
@@ -89,6 +93,8 @@ def pretrain(
         raise CodesageError("--initial and --position-scale are for a run from new weights: leave them out, or --model")
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, tokenizer or model, out)
+        if names:
+            check_capitals(loaded)
         recipe = recipes.naming if names else recipes.pretraining
         settings = recipe(size, seconds=60 * minutes, seed=seed, memory=processes.memory(device))
         changes = options.given(
@@ -116,6 +122,14 @@ def pretrain(
         home = checkpoints or options.beside(out)
         run = stage.run(settings, opened, loaded, out, checkpoints=home, resume=not fresh, before=before)
         options.report(run, "pretrain")
+
+
+def check_capitals(tokenizer: "Tokenizer") -> None:
+    """CodesageError when the tokenizer loses capitals: so would names."""
+    from codesage.errors import CodesageError
+
+    if tokenizer.decode(tokenizer.encode(["aB"], max_tokens=9)[0][:-1]) != "aB":
+        raise CodesageError("the tokenizer loses capitals, so names would too: begin with --model names, or with a new model")
 
 
 def _share(text: str) -> float | tuple[float, float]:
