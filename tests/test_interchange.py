@@ -19,7 +19,7 @@ from codesage.artifacts import MANIFEST
 from codesage.encoder.bert import from_bert
 from codesage.encoder.config import Config
 from codesage.encoder.export import export
-from codesage.encoder.folders import BUNDLED
+from codesage.encoder.folders import NAMES
 from codesage.encoder.hub import export_hub
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.weights import load_encoder
@@ -33,7 +33,7 @@ TEXTS = ["def f(x): return x  # <mask> <|endoftext|> é🎉\n\tif a:\n  b=1234",
 @pytest.fixture(scope="module", params=[0, 24], ids=["whole", "projected"])
 def source(tmp_path_factory, request):
     """The folder of a model, once with vectors as wide as its layers, once with a projection to width 24."""
-    folder, tokenizer = tmp_path_factory.mktemp("models") / "tiny", load_tokenizer(BUNDLED)
+    folder, tokenizer = tmp_path_factory.mktemp("models") / "tiny", load_tokenizer(NAMES)
     torch.manual_seed(0)
     shape = Config(32, 2, 4, vocab_size=tokenizer.vocab_size, max_position_embeddings=64, projection_dim=request.param)
     encoder = Encoder(shape).eval()
@@ -71,7 +71,7 @@ def test_tokenizers_agree_on_ids_truncation_and_special_text(source, hub):
 
 def test_the_tokenizer_stays_the_same_one_through_an_export(source, hub, tmp_path):
     own = load_tokenizer(source)
-    assert load_tokenizer(hub).fingerprint == own.fingerprint == load_tokenizer(BUNDLED).fingerprint
+    assert load_tokenizer(hub).fingerprint == own.fingerprint == load_tokenizer(NAMES).fingerprint
     assert (hub / "tokenizer.json").read_bytes() != (source / "tokenizer.json").read_bytes()
     own.save(tmp_path)
     assert load_tokenizer(tmp_path).fingerprint == own.fingerprint

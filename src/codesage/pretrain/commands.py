@@ -10,6 +10,10 @@ from codesage.training import options
 if TYPE_CHECKING:
     from codesage.tokenizer import Tokenizer
 
+_Model = Annotated[
+    Path | None,
+    typer.Option(help="Continue from the weights of this model, which has the same tokenizer; 'names' is bundled."),
+]
 _Objective = Annotated[
     str,
     typer.Option(
@@ -45,10 +49,7 @@ def pretrain(
     tokens: options.Tokens,
     out: options.Out,
     tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer folder the tokens were made with.")] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Continue from the weights of this model, which has the same tokenizer; 'names' is bundled."),
-    ] = None,
+    model: _Model = None,
     names: Annotated[
         bool,
         typer.Option(
