@@ -14,6 +14,8 @@ from codesage import CodesageError
 from codesage.classify import training
 from codesage.classify.folds import Validated
 from codesage.encoder.config import Config
+from codesage.encoder.export import export
+from codesage.encoder.folders import NAMES
 from codesage.encoder.model import Encoder
 from codesage.encoder.queries import query_form
 from codesage.evaluate import (
@@ -33,6 +35,7 @@ from codesage.evaluate import (
 from codesage.evaluate.commands import Classifier, _seeds, evaluate
 from codesage.evaluate.comments import without_comments
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask
+from codesage.tokenizer import load as load_tokenizer
 
 WORDS = ["read a file", "open the door", "sum two numbers", "sort the list"]
 CODE = [
@@ -244,7 +247,7 @@ def evaluated(*words):
 
 
 @pytest.mark.parametrize(("classifier", "epochs"), [("frozen", [10, 2]), ("finetuned", [5, 2])])
-def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, classifier, epochs):
+def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, tmp_path, classifier, epochs):
     """Words are trained in as many as frozen vectors, since nothing in them can be fine-tuned."""
     given, of_words = [], []
 
@@ -258,7 +261,11 @@ def test_a_classifier_is_trained_in_the_epochs_of_its_task(data, monkeypatch, cl
 
     monkeypatch.setattr(training, "trained", trained)
     monkeypatch.setattr(training, "trained_on", trained_on)
-    done = evaluated("default", "--data", data, "--task", "defect", "--task", "runtime-error", "--classifier", classifier)
+    tokenizer = load_tokenizer(NAMES)
+    encoder = Encoder(Config(16, 1, 2, vocab_size=tokenizer.vocab_size, max_position_embeddings=16))
+    export(encoder, tokenizer, tmp_path / "small", settings={}, facts={}, precisions=())
+    model = tmp_path / "small"
+    done = evaluated(model, "--data", data, "--task", "defect", "--task", "runtime-error", "--classifier", classifier)
     assert done.exit_code == 0, done.output
     assert given == epochs and of_words == [10, 2]
 
