@@ -36,8 +36,8 @@ tags: [code, feature-extraction, codesage]
 ---
 # {given.title}
 
-An encoder of source code and of text about it: {config.num_hidden_layers} layers, width {config.hidden_size}, \
-{config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. {_origin(facts)}
+An encoder of source code and of text about it: {config.num_hidden_layers} layers, width {config.hidden_size}, vectors of \
+width {config.vector_width}, {config.parameters():,} parameters, code up to {facts["max_tokens"]} tokens. {_origin(facts)}
 
 ## Trained on
 A corpus of {sum(data["documents"].values()):,} files and {sum(data["pairs"].values()):,} (text, code) pairs: {counts}.
