@@ -2,7 +2,7 @@
 # make test                             install the tests' dependencies and run the tests, in fp32 and bf16 on any processor;
 #                                       CODESAGE_PRECISION=bf16 make test: run as on a processor with bf16
 # make speedrun                         train, evaluate and export nano from scratch, and search with it
-# make release                          train the bundled model from the release recipe; takes minutes on a GPU
+# make release                          train nano from scratch on the release corpus; takes minutes on a GPU
 # make lint                             check style and types
 # make docs                             build the documentation into out/site; warnings are errors
 # make coverage                         run the tests and report coverage, including subprocesses

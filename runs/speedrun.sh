@@ -2,8 +2,7 @@
 # Train, evaluate and export nano from scratch and search with it, on two CPU cores, in under 30 minutes.
 # Sources: the Python standard library and the installed site-packages (permissive licences only).
 # Run with `make speedrun`. OUT is the folder of all artifacts. SIZE, STAGE1 and STAGE2 (minutes) set the scale.
-# With SOURCES="recipes/release.toml recipes/howto.toml" (`make release`) it trains on the corpus of the bundled model,
-# and on a GPU also with that model's settings.
+# With SOURCES="recipes/release.toml recipes/howto.toml" (`make release`) it trains on the corpus of the bundled models.
 # After a kill, run it again with the same OUT: it skips the steps that are done and resumes the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
