@@ -181,7 +181,7 @@ def test_the_figures_of_the_result_tables_are_those_of_their_records(page):
     assert len(rows) >= 7
     for name, _, milliseconds, *cells in rows:
         plain = name.replace("`", "").replace("MiniLM", "minilm")
-        model = next(one for one in ("minilm", "general before", "general", "default", "BM25") if one in plain)
+        model = next(one for one in ("minilm", "general", "default before", "default", "BM25") if one in plain)
         system = f"{model} + BM25" if "with BM25" in name else model
         for title, cell in zip(head[3:], cells, strict=True):
             title = titles.get(title.strip(), title.strip())
