@@ -137,7 +137,7 @@ class Plain(nn.Module):
             normed_BLD = block.ln_2(x_BLD)
             x_BLD = (x_BLD if block.norm_first else normed_BLD) + block.mlp(normed_BLD)
         weights_BL1 = mask_BL[..., None].float()
-        return F.normalize((encoder.ln_f(x_BLD) * weights_BL1).sum(1), dim=-1)
+        return F.normalize(encoder.project((encoder.ln_f(x_BLD) * weights_BL1).sum(1)), dim=-1)
 
 
 def write_plain(encoder: Encoder, file: Path) -> None:
