@@ -71,7 +71,7 @@ def _pruned(encoder: Encoder, heads: int, neurons: int, documents: Sequence[Sequ
     smaller = replace(config, num_attention_heads=heads, intermediate_size=neurons)
     if smaller == config:
         return encoder
-    documents = sorted((document[: config.max_position_embeddings] for document in documents if document), key=len)
+    documents = _by_length(documents, config)
     needed = max(smaller.attention_width, neurons)
     if (total := sum(map(len, documents))) < needed:
         raise CodesageError(f"{total} tokens are too few to choose heads or neurons: give at least {needed}")
@@ -100,7 +100,7 @@ def _narrowed(encoder: Encoder, width: int, documents: Sequence[Sequence[int]]) 
         raise CodesageError(f"width of the vectors is {width}, expected at most {config.vector_width}")
     if width == config.vector_width:
         return encoder
-    documents = sorted((document[: config.max_position_embeddings] for document in documents if document), key=len)
+    documents = _by_length(documents, config)
     if len(documents) < width:
         raise CodesageError(f"{len(documents)} texts are too few for vectors of width {width}: give at least as many")
     parts = [encoder.embed(documents[start : start + _AT_ONCE]) for start in range(0, len(documents), _AT_ONCE)]
@@ -113,6 +113,11 @@ def _narrowed(encoder: Encoder, width: int, documents: Sequence[Sequence[int]]) 
     encoder.projection.weight.copy_(weight_VD)
     encoder.config = replace(config, projection_dim=width)
     return encoder.eval()
+
+
+def _by_length(documents: Sequence[Sequence[int]], config: Config) -> list[Sequence[int]]:
+    """Documents that are not empty, cut at the positions of the encoder, the shortest first."""
+    return sorted((document[: config.max_position_embeddings] for document in documents if document), key=len)
 
 
 def _fitted(layer: nn.Linear, inputs_TI: Tensor, *, size: int, count: int) -> tuple[Tensor, nn.Linear]:

@@ -1,4 +1,4 @@
-"""Static vectors of texts, from their words alone; they are a hundred times as fast as the encoder.
+"""Static vectors of texts, from their words alone; they are more than twenty times as fast as the encoder.
 
 In: words, and an encoder. Out: unit vectors in a space of their own. Each token has one vector, which the encoder gives to the
 token alone. A word is the sum of its tokens, common ones counted less and the direction that all share left out (SIF, Arora et
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from codesage.encoder.runtime import Embedder
 
 _SMOOTH = 1e-4  # a of SIF: a token of this frequency counts half
-_DIMENSIONS = 96  # as good as all 256 of the bundled model (docs/log.md), at a third of the time
+_DIMENSIONS = 96  # chosen with an earlier default, for which they were as good as all 256 (docs/log.md)
 _AT_ONCE = 2_048  # pairs whose vectors are in memory at a time, about, so that the cache of a processor holds them
 _MOST_KNOWN = 100_000  # words
 
