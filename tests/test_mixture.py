@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from codesage import CodesageError
 from codesage.artifacts import open_artifact
-from codesage.contrast import augment, embedder, entries, filtering, mining, stage, teacher
+from codesage.contrast import augment, embedder, entries, filtering, mining, neighbours, stage, teacher
 from codesage.contrast import commands as contrast_commands
 from codesage.contrast.batches import Batches, Settings
 from codesage.corpus.build.tables import Writer, read_records, schema_of, table_of
@@ -579,8 +579,77 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     assert " in 50 steps" in run("c", *scratch, "--steps", 1_000, "--dry-run").output  # the size has fewer
     alone = run("c", *scratch, "--teacher-weight", 0.5, "--dry-run")
     assert str(alone.exception).startswith("--teacher-weight is 0.5, but --teacher is missing")
+    alone = run("c", *scratch, "--neighbours", 8, "--dry-run")
+    assert str(alone.exception).startswith("--neighbours is 8, but --teacher is missing")
     bad = run("d", *scratch, "--mix", "function=60,howto=0")
     assert isinstance(bad.exception, CodesageError) and "weight 0" in str(bad.exception) and not (tmp_path / "d").exists()
+
+
+# Batches of neighbours
+
+
+def topics(count, *, seed=0):
+    """Vectors of texts in groups of eight that are alike (cosine about 0.6), float16, unit rows, and the group of each."""
+    rng = np.random.default_rng(seed)
+    of = rng.permutation(np.arange(count) // 8)
+    rows = rng.normal(size=(count // 8 + 1, 24))[of] + 0.8 * rng.normal(size=(count, 24))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16), of
+
+
+def test_runs_join_texts_that_are_alike():
+    vectors, of = topics(512)
+    line = neighbours.arranged(neighbours.rounded(vectors), size=8, key=3)
+    assert sorted(line.tolist()) == list(range(512))
+    beside = np.mean(of[line[1:400]] == of[line[:399]])
+    assert beside > 0.15 > 5 * np.mean(of[1:] == of[:-1])  # about 0.014 at random, 1 if each run were one group
+    again, other = (neighbours.arranged(neighbours.rounded(vectors), size=8, key=key) for key in (3, 4))
+    assert (again == line).all() and (other != line).any()
+
+
+def test_texts_that_say_nearly_the_same_leave_their_run():
+    vectors = np.repeat(topics(48)[0][::8], 2, axis=0)  # six texts, each twice
+    line = neighbours.arranged(neighbours.rounded(vectors), size=12, key=0)
+    assert sorted(line.tolist()) == list(range(12))
+    assert sorted(row // 2 for row in line[:6].tolist()) == list(range(6))  # the second of each is behind the run
+    zeros = neighbours.arranged(np.zeros((20, 24), np.int8), size=6, key=0)
+    assert sorted(zeros.tolist()) == list(range(20))
+
+
+def test_rounded_vectors_keep_their_directions():
+    vectors, _ = topics(64)
+    rounded = neighbours.rounded(vectors)
+    assert rounded.dtype == np.int8 and (np.abs(rounded).max(1) == 127).all()
+    wide, exact = rounded.astype(float), vectors.astype(float)
+    cosines = (wide * exact).sum(1) / np.linalg.norm(wide, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosines.min() > 0.9999
+    assert not neighbours.rounded(np.zeros((2, 3), np.float16)).any() and neighbours.rounded(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_batches_of_neighbours_hold_each_pair_once_and_no_text_twice(tokens):
+    rng, texts_PW = np.random.default_rng(0), np.zeros((len(PAIRS), 24), np.float16)
+    texts_PW[:80] = topics(80)[0]
+    texts_PW[7] = texts_PW[3]
+    mix = {"function": 1.0, "parallel": 1.0}
+    made, plain = (Batches(tokens, settings(mix, neighbours=count), teacher_PW=texts_PW) for count in (4, 0))
+    similar, seen = {made: [], plain: []}, []
+    for batches, found in similar.items():
+        for step in range(12):
+            batch = batches.at(step)
+            if PAIRS[batch.pair_P[0]].kind == "function":
+                assert len({PAIRS[row].text for row in batch.pair_P}) == 8
+                assert batches.at(step).codes.ids.tolist() == batch.codes.ids.tolist()
+                own = texts_PW[batch.pair_P].astype(float)
+                found.append(((own @ own.T).sum() - 8) / 56)
+                seen += batch.pair_P.tolist() if batches is made else []
+    assert np.mean(similar[made]) > np.mean(similar[plain]) + 0.05
+    assert len(set(seen)) == len(seen) >= 40  # six batches of an epoch of seven
+    step = int(rng.integers(12))
+    shares = [made.at(step, rank=rank, world=2).pair_P for rank in range(2)]
+    assert sorted(np.concatenate(shares).tolist()) == sorted(made.at(step).pair_P.tolist())
+    with pytest.raises(CodesageError, match="neighbours are found with a teacher's vectors.*--teacher"):
+        Batches(tokens, settings(mix, neighbours=4))
+    with pytest.raises(CodesageError, match="neighbours is 1: expected 2 or more, or 0"):
+        settings(neighbours=1)
 
 
 # Negatives mined with a model

@@ -208,6 +208,11 @@ def test_teach_then_contrast_from_the_command_line(tokens, tokenizer, tmp_path, 
         [json.loads(line).get("loss") for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"
     ]
     assert losses[0] == losses[1]
+    near = [*train, "--neighbours", 4, "--teacher", tmp_path / "taught", "--out"]
+    for words in (["--dry-run"], []):
+        done = CliRunner().invoke(app, list(map(str, [*near, tmp_path / "c", *words])))
+        assert done.exit_code == 0, done.output
+    assert open_artifact(tmp_path / "c", "model").settings["contrast"]["batches"]["neighbours"] == 4
 
 
 @pytest.mark.parametrize(("wanted", "least"), [("fp32", 1 - 1e-6), ("bf16", 0.999)])

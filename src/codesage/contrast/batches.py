@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codesage.contrast import entries, plans
+from codesage.contrast import entries, neighbours, plans
 from codesage.contrast.augment import DRAWS, augmented
 from codesage.contrast.augment import Settings as AugmentSettings
 from codesage.contrast.entries import GROUPS, Entry
@@ -50,6 +50,7 @@ class Settings:
     token_dropout: float = 0.0  # share of the tokens of each side that are dropped at random
     one_language: bool = True  # one language per batch of texts and codes; the remainders are joined into mixed batches
     mix: dict[str, float] = field(default_factory=dict)  # share of the batches of each entry (contrast.entries); {}: by kinds
+    neighbours: int = 0  # pairs whose texts are alike share a batch in runs of this many (contrast.neighbours); 0: at random
     mined_negatives: int = 0  # hard negatives (contrast.mining) added to a batch of texts for each of its pairs
     augment: AugmentSettings = field(default_factory=AugmentSettings)  # applies to texts
     seed: int = 0
@@ -70,6 +71,8 @@ class Settings:
             raise CodesageError(f"token_dropout is {self.token_dropout}: expected a share of at least 0 and under 1")
         if self.mined_negatives < 0:
             raise CodesageError(f"mined_negatives is {self.mined_negatives}: expected 0 or more")
+        if self.neighbours < 0 or self.neighbours == 1:
+            raise CodesageError(f"neighbours is {self.neighbours}: expected 2 or more, or 0 for batches drawn at random")
         if any(weight < 0 for weight in self.kinds.values()):
             raise CodesageError(f"kinds are {self.kinds}: expected weights of 0 or more")
         if self.kinds and self.mix:
@@ -152,6 +155,11 @@ class Batches:
                     f"{name} is {requested}, but {tokens.path} was cut at {available}: "
                     f"run 'codesage tokens' with a longer --{name.replace('_', '-')}"
                 )
+        if settings.neighbours and teacher_PW is None:
+            raise CodesageError("neighbours are found with a teacher's vectors of the texts: give --teacher")
+        self._runs = None
+        if settings.neighbours and teacher_PW is not None:
+            self._runs = plans.Runs(neighbours.rounded(teacher_PW), settings.neighbours)
         keep = _mask(tokens, consistent)
         self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]
         self._schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
@@ -200,9 +208,7 @@ class Batches:
         weights = settings.kinds or dict.fromkeys(DOCUMENTED, 1.0)
         weight_K = np.array([weights.get(kind, 0.0) for kind in tokens.kinds])
         weight_P = weight_K[tokens.pairs.kind] * keep * (tokens.pairs.text.lengths > 0)
-        plan = plans.OfPairs(
-            tokens.pairs, weight_P, size=settings.batch_pairs, one_language=settings.one_language, seed=settings.seed
-        )
+        plan = self._plan(weight_P, seed=settings.seed)
         kinds = tuple(kind for kind, weight in weights.items() if weight)
         try:
             return Part.of(Entry("+".join(kinds), kinds), 1.0, plan, seed=settings.seed, chosen_P=weight_P > 0)
@@ -211,6 +217,11 @@ class Batches:
                 f"only {plan.count} of {len(tokens.pairs)} pairs of {tokens.path} can be used: expected at least 2 that differ "
                 "in text and body, build a larger corpus or choose other kinds"
             ) from None
+
+    def _plan(self, weight_P: np.ndarray, *, seed: int) -> plans.OfPairs:
+        settings = self._settings
+        size, one_language = settings.batch_pairs, settings.one_language
+        return plans.OfPairs(self._tokens.pairs, weight_P, size=size, one_language=one_language, seed=seed, runs=self._runs)
 
     def _mixture(self, keep: np.ndarray) -> list[Part]:
         tokens, settings, size = self._tokens, self._settings, self._settings.batch_pairs
@@ -225,9 +236,7 @@ class Batches:
                 which = entry.language if entry.language in (entries.ACROSS, entries.WITHIN) else ""
                 plan = plans.OfGroups(tokens.pairs, rows, size=size, which=which, seed=seed)
             else:
-                plan = plans.OfPairs(
-                    tokens.pairs, chosen_P.astype(float), size=size, one_language=settings.one_language, seed=seed
-                )
+                plan = self._plan(chosen_P.astype(float), seed=seed)
             try:
                 part = Part.of(entry, entry.weight / total, plan, seed=seed, chosen_P=chosen_P)
             except ValueError:

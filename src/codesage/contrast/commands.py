@@ -69,6 +69,14 @@ _OneLanguage = Annotated[
         "--one-language/--mixed-languages", help="Draw each batch of texts and codes from one language. Default: yes."
     ),
 ]
+_Neighbours = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Fill batches with runs of this many pairs whose texts a --teacher finds similar: harder negatives at no cost. "
+        "Default: 0, pairs at random.",
+    ),
+]
 _TextTokens = Annotated[int, typer.Option(min=0, help="Cut texts at this many tokens; 0: setting of the size.")]
 _CodeTokens = Annotated[int, typer.Option(min=0, help="Cut code at this many tokens; 0: setting of the size.")]
 _HardPositives = Annotated[
@@ -255,6 +263,7 @@ def contrast(
     filter: _Filter = None,
     batch_pairs: _BatchPairs = 0,
     one_language: _OneLanguage = None,
+    neighbours: _Neighbours = None,
     text_tokens: _TextTokens = 0,
     code_tokens: _CodeTokens = 0,
     hard_positives: _HardPositives = None,
@@ -273,6 +282,7 @@ def contrast(
 
     options.check_size(size)
     _check_given(model, tokenizer, {"teacher": (teacher, teacher_weight), "distil": (distil, distil_weight)})
+    _check_neighbours(neighbours, teacher)
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
@@ -285,6 +295,7 @@ def contrast(
             batches=options.given(
                 mix=entries.parsed(mix) if mix else "",
                 one_language=one_language,
+                neighbours=neighbours,
                 text_tokens=text_tokens or "",
                 code_tokens=code_tokens or "",
                 hard_positives=hard_positives,
@@ -318,6 +329,13 @@ def _check_given(model: Path | None, tokenizer: Path | None, weighted: dict[str,
     for name, (value, weight) in weighted.items():
         if weight is not None and not value:
             raise CodesageError(f"--{name}-weight is {weight:g}, but --{name} is missing: add it, or leave the weight out")
+
+
+def _check_neighbours(neighbours: int | None, teacher: str) -> None:
+    from codesage.errors import CodesageError
+
+    if neighbours and not teacher:
+        raise CodesageError(f"--neighbours is {neighbours}, but --teacher is missing: its vectors tell which texts are similar")
 
 
 def _start(

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesage.contrast import neighbours
 from codesage.contrast.entries import ACROSS, WITHIN
 from codesage.corpus.tokens.tokenised import PairTokens
 from codesage.training import order
 
 KIND, BATCH = 2, 3  # purposes of random keys; batches.py has others
-_ORDER, _COUNT, _MEMBER, _SIDES = 11, 12, 13, 14
+_ORDER, _COUNT, _MEMBER, _SIDES, _RUNS = 11, 12, 13, 14, 15
 _RESERVE = 8  # 1/8 of a batch is drawn in addition, to replace conflicting rows
 
 
@@ -34,12 +35,23 @@ class Planned:
         return len(self.item_B)
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Pairs with similar texts, put side by side (contrast.neighbours)."""
+
+    vectors_PW: np.ndarray  # int8, of the text of each pair
+    size: int  # maximum number of pairs of a run
+
+
 class OfPairs:
     """Batches of texts and their codes: a permutation of the pairs, one language per batch."""
 
-    def __init__(self, pairs: PairTokens, weight_P: np.ndarray, *, size: int, one_language: bool, seed: int) -> None:
+    def __init__(
+        self, pairs: PairTokens, weight_P: np.ndarray, *, size: int, one_language: bool, seed: int, runs: Runs | None = None
+    ) -> None:
         """`weight_P`: how often each pair occurs in an epoch. 0: never; 2: twice; 0.5: in every second epoch."""
         self._pairs, self._size, self._one_language, self._seed = pairs, size, one_language, seed
+        self._runs = runs
         self._rows = np.flatnonzero(weight_P > 0)
         self._weights = weight_P[self._rows]
         self.count = len(self._rows)
@@ -53,7 +65,7 @@ class OfPairs:
         size, keys = max(2, min(self._size, len(items))), self._keys(item_pair)
         full, left = [], np.zeros(len(item_pair), bool)
         for one in np.unique(language):
-            batches, partial, waiting = filled(items[language == one], keys, size)
+            batches, partial, waiting = filled(self._arranged(items[language == one], item_pair, epoch, int(one)), keys, size)
             full += batches
             left[partial] = left[waiting] = True
         joined, partial, _ = filled(items[left[items]], keys, size)
@@ -61,6 +73,12 @@ class OfPairs:
         if not full and len(partial) >= 2:  # a smaller batch is better than none
             full = [partial]
         return [self._planned(batch, item_pair[batch]) for batch in _shuffled(full, self._seed, epoch)]
+
+    def _arranged(self, items: np.ndarray, item_pair: np.ndarray, epoch: int, language: int) -> np.ndarray:
+        if self._runs is None:
+            return items
+        key = order.key(self._seed, epoch, _RUNS, language)
+        return items[neighbours.arranged(self._runs.vectors_PW[item_pair[items]], size=self._runs.size, key=key)]
 
     def _planned(self, item_B: np.ndarray, pair_B: np.ndarray) -> Planned:
         mixed = self._one_language and len(np.unique(self._pairs.language[pair_B])) > 1

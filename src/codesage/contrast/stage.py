@@ -252,7 +252,8 @@ def expected(
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder.config, tokenizer)
-        batch = Batches(tokens, phase.batches, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
+        drawn = replace(phase.batches, neighbours=0)  # the size of a batch does not depend on it, and it needs a teacher
+        batch = Batches(tokens, drawn, consistent=prepared.keep, tokenizer=tokenizer, mined=prepared.mined).at(0)
         step_tokens, pairs = len(batch.texts.ids) + len(batch.codes.ids), len(batch.pair_P)
         depth = config.num_hidden_layers if phase.depth is None else phase.depth
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
