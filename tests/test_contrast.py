@@ -547,6 +547,39 @@ def test_filtering_keeps_the_pairs_a_model_finds(prepared, trained, tmp_path, to
         assert not keep[[2, 5, 8, 13]].any() and keep.sum() > 12
 
 
+@pytest.mark.parametrize(("share", "pool"), [(0.5, 20), (0.75, 3)])
+def test_filtering_keeps_the_best_share_of_each_kind_and_language(prepared, trained, tmp_path, share, pool):
+    tokenizer, _ = prepared
+    pairs = [replace(pair, language="go" if i % 4 == 0 else "python") for i, pair in enumerate(some_pairs())]
+    pairs = [replace(pair, kind="test" if i % 5 == 0 else "function") for i, pair in enumerate(pairs)]
+    tokens = tokenised(pairs, tokenizer, tmp_path / "tokens")
+    settings = filtering.Settings(share=share, pool=pool, text_tokens=32, code_tokens=48, seed=1)
+    calls = []
+    keep = filtering.consistent(trained, tokens, settings, progress=lambda *now: calls.append(now))
+    cosines = (trained.encode([p.text for p in pairs], kind="text") * trained.encode([p.bare_body for p in pairs])).sum(1)
+    scores = cosines * np.log([count + 1 for count in tokens.pairs.text.lengths])
+    groups = {}
+    for row, pair in enumerate(pairs):
+        groups.setdefault((pair.kind, pair.language), []).append(row)
+    best = [sorted(rows, key=lambda row: -scores[row])[: math.ceil(share * len(rows))] for rows in groups.values()]
+    assert len(groups) == 4 and np.flatnonzero(keep).tolist() == sorted(row for rows in best for row in rows)
+    assert calls[-1] == (20, keep.sum()) and [done for done, _ in calls] == sorted({done for done, _ in calls})
+
+
+def test_filtering_by_share_leaves_out_short_texts_that_fit_as_well_as_long_ones(prepared, tmp_path):
+    class Even:
+        width, max_tokens, fingerprint = 2, 64, "even"
+
+        def encode_ids(self, documents):
+            return np.tile(np.array([0.6, 0.8], np.float32), (len(documents), 1))
+
+    tokenizer, _ = prepared
+    texts = ["adds", "adds the numbers of a list and returns their sum", "adds one", "adds all numbers of the list given"]
+    tokens = tokenised([replace(some_pairs()[0], text=text) for text in texts], tokenizer, tmp_path / "tokens")
+    assert filtering.consistent(Even(), tokens, filtering.Settings(share=0.5)).tolist() == [False, True, False, True]
+    assert filtering.consistent(Even(), tokens, filtering.Settings(share=0.75)).tolist() == [False, True, True, True]
+
+
 def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
     tokenizer, tokens = prepared
     calls = []
@@ -560,7 +593,7 @@ def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
         filtering.read(tmp_path / "f", other)
     with pytest.raises(CodesageError, match="no pairs to filter"):
         filtering.consistent(trained, tokenised([], tokenizer, tmp_path / "none"))
-    for options in ({"top": 0}, {"top": 5, "pool": 5}, {"side": "text"}, {"code_tokens": 1}):
+    for options in ({"top": 0}, {"top": 5, "pool": 5}, {"side": "text"}, {"code_tokens": 1}, {"share": 1.0}, {"share": 0}):
         with pytest.raises(CodesageError, match="expected"):
             filtering.Settings(**options)
 
@@ -578,3 +611,7 @@ def test_filter_from_the_command_line(prepared, trained, tmp_path):
     done = typer.testing.CliRunner().invoke(app, [str(tokens.path), "--model", str(model), "--out", str(tmp_path / "f")])
     assert done.exit_code == 0 and "20 of 20 pairs judged" in done.output and "pairs kept, python" in done.output
     assert filtering.read(tmp_path / "f", tokens).shape == (20,)
+    shared = [str(tokens.path), "--model", str(model), "--out", str(tmp_path / "g"), "--share", "0.75"]
+    done = typer.testing.CliRunner().invoke(app, shared)
+    assert done.exit_code == 0 and "16 of 20 pairs kept, python 80%" in done.output  # 8 of 10 of each kind
+    assert filtering.read(tmp_path / "g", tokens).sum() == 16

@@ -128,6 +128,13 @@ def filter_pairs(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     model: Annotated[Path | None, typer.Option(help="The model that judges; same tokenizer. Default: bundled.")] = None,
     top: Annotated[int, typer.Option(help="Keep a pair if its code is among this many nearest to its text.")] = 2,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead of --top: keep this share of each kind and language, such as 0.85. The texts that say least and fit "
+            "their code least are left out."
+        ),
+    ] = None,
     pool: Annotated[int, typer.Option(help="Number of pairs that are compared with each other.")] = 10_000,
     side: Annotated[str, typer.Option(help="The code side: body, or code (the whole definition).")] = "body",
     one_language: Annotated[bool, typer.Option(help="Compare only pairs of the same language.")] = False,
@@ -142,7 +149,7 @@ def filter_pairs(
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.folders import folder_of
 
-    settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed)
+    settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed, share=share)
     opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
 
     def show(done: int, kept: int) -> None:

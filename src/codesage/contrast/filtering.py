@@ -3,10 +3,15 @@
 In: a model and the pairs of Tokens. Out: which pairs to keep. Pairs are assigned to pools at random. Each text is compared
 with all codes of its pool, and the pair is kept if its own code is among the `top` most similar. Memory holds the vectors of
 one pool and one block of its scores at a time. Members of groups are not judged by a text and are always kept.
+
+With `share`, texts are not compared with the codes of others. A pair scores the cosine of its text and its code, times the
+logarithm of the text's length, and the best share of each kind and language is kept. So a short text that fits much code goes
+first. Readers found as many good functions among 85% of the pairs as among the 66% that the rank keeps (docs/log.md).
 Shapes: P pairs of a pool, D width.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +28,7 @@ from codesage.errors import CodesageError
 FILE = "keep.npy"
 SIDES = ("body", "code")
 _BLOCK = 1024  # texts whose scores are in memory at a time
+_Verdict = tuple[int, np.ndarray, np.ndarray]  # new pairs of a pool; rows, and which of them are kept
 
 
 class EmbedsIds(Protocol):
@@ -42,16 +48,19 @@ class Settings:
     """How pairs are judged. V2 reports that about 40% of its pairs were removed; it gives neither `top` nor `pool`."""
 
     top: int = 2
-    pool: int = 10_000  # pairs that are compared with each other
+    pool: int = 10_000  # pairs that are compared with each other; with `share`, whose vectors are in memory
     side: str = "body"  # the code side: "body", the bare body as in Stage II, or "code", the whole definition
     one_language: bool = False  # one language per pool: stricter, since code of another language is easy to tell apart
     text_tokens: int = 128  # texts are cut at this many tokens, end token included
     code_tokens: int = 256  # the same for code
     seed: int = 0  # of the assignment to pools
+    share: float | None = None  # of the pairs of a kind and language that is kept, by score; `top` then has no part
 
     def __post_init__(self) -> None:
         if not 1 <= self.top < self.pool:
             raise CodesageError(f"top {self.top} of a pool of {self.pool}: expected at least 1 and less than the pool")
+        if self.share is not None and not 0 < self.share < 1:
+            raise CodesageError(f"share is {self.share}, expected a number between 0 and 1")
         if self.side not in SIDES:
             raise CodesageError(f"side is {self.side!r}, expected one of {', '.join(SIDES)}")
         if min(self.text_tokens, self.code_tokens) < 2:
@@ -68,7 +77,8 @@ def consistent(
     """Which pairs of `tokens` the model finds consistent: bool, one per pair.
 
     A pair is kept if fewer than `top` codes of its pool are more similar to its text, by cosine, than its own code. Equal
-    codes do not count against each other. With side "body", a pair without a body is judged by its whole definition.
+    codes do not count against each other. With `share`, a pair is kept if its score is among the best of its kind and
+    language. With side "body", a pair without a body is judged by its whole definition.
     `progress` is called with the number of pairs judged and kept. The tokens must come from the model's tokenizer, because
     the model reads their ids.
     """
@@ -79,14 +89,40 @@ def consistent(
     keep = np.ones(len(pairs), bool)
     keep[judged] = False
     done = len(pairs) - len(judged)
-    for rows in _pools(pairs.language, judged, settings):
-        texts_PD, codes_PD = vectors_of(
-            embedder, tokens, rows, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
-        )
-        keep[rows] = _better(texts_PD, codes_PD) < settings.top
-        done += len(rows)
+    for new, rows, kept in (_by_rank if settings.share is None else _by_score)(embedder, tokens, judged, settings):
+        keep[rows] = kept
+        done += new
         progress(done, int(keep.sum()))
     return keep
+
+
+def _by_rank(embedder: EmbedsIds, tokens: Tokens, judged: np.ndarray, settings: Settings) -> Iterator[_Verdict]:
+    """Yields, for each pool, its number of pairs, their rows, and which of them have their own code among the first."""
+    for rows in _pools(tokens.pairs.language, judged, settings):
+        yield len(rows), rows, _better(*_vectors_of(embedder, tokens, rows, settings)) < settings.top
+
+
+def _by_score(embedder: EmbedsIds, tokens: Tokens, judged: np.ndarray, settings: Settings) -> Iterator[_Verdict]:
+    """Yields, for each pool, its number of pairs, all rows of its kind and language so far, and which of them are the best."""
+    pairs, share = tokens.pairs, settings.share or 1
+    groups = pairs.kind[judged].astype(int) * len(tokens.languages) + pairs.language[judged]
+    for group in np.unique(groups):
+        rows, scores = np.zeros(0, judged.dtype), np.zeros(0)
+        members = judged[groups == group]
+        for pool in pools_of(members, np.zeros(len(members)), size=settings.pool, seed=settings.seed):
+            texts_PD, codes_PD = _vectors_of(embedder, tokens, pool, settings)
+            length_P = np.minimum(pairs.text.lengths_at(pool) + 1, settings.text_tokens)  # 1: the end token
+            scores = np.append(scores, np.einsum("pd,pd->p", texts_PD, codes_PD) * np.log(length_P))
+            rows = np.append(rows, pool)
+            best = np.zeros(len(rows), bool)
+            best[np.argsort(-scores, kind="stable")[: math.ceil(share * len(rows))]] = True
+            yield len(pool), rows, best
+
+
+def _vectors_of(embedder: EmbedsIds, tokens: Tokens, rows: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    return vectors_of(
+        embedder, tokens, rows, side=settings.side, text_tokens=settings.text_tokens, code_tokens=settings.code_tokens
+    )
 
 
 def of_texts(tokens: Tokens) -> np.ndarray:
