@@ -237,6 +237,66 @@ def test_texts_that_name_their_object_stay(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Helper function for put and add",
+        "This is a helper function for the parse_row() and parse_page() functions",
+        "utility function for use by SendQuery() and PSQLexecWatch()",
+        "Helper used by BindBufferRange() and BindBufferBase()",
+        "This is a workhorse for ExecSeqScan",
+        "Associated function for findSuggestionInText",
+        "callback for task_probe timer",
+        "Callback used with traverse()",
+        "Corresponds to typecheck.tcPanic",
+        "Runs in main thread",
+        "Just for legacy",
+        "used for testing only",
+        "Abstract SettingsProvider property",
+        'Object "contract" methods',
+        "Requires breaking change",
+        "Requires stream->recv_lock to be held",
+        "Check to see if the argument is of the form",
+        "Parses an SQL statement of the form",
+        "Checks for expressions of the form",
+    ],
+)
+def test_whom_code_helps_where_it_runs_and_what_it_requires_give_no_pair(text):
+    assert texts(f"/** {text} */", "java")[0] == []
+
+
+def test_a_helper_is_described_by_the_next_sentence():
+    text = "Helper function for run_hook_cmd(). Wait for a hook to finish executing."
+    assert summary(text, "c", name="check_hook_result") == "Wait for a hook to finish executing"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Helper function for reading the rows of a table",
+        "Helper to split a path into its parts",
+        "Utility for parsing of dates",
+        "Confirm support for transactions",
+        "Callback for the timer that closes idle connections",
+        "Corresponds to the lower bound of the interval",
+        "Works with a request context and a Backoff",
+        "Runs the callback in the main thread",
+        "Runs in worker goroutines to pull chunks off of the channel",
+        "Renders the end of the form",
+        "Gets the fields of the form",
+        "Makes a blank version of the form",
+    ],
+)
+def test_what_a_helper_does_stays(text):
+    assert texts(f"/** {text} */", "java")[0] == [text]
+
+
+def test_a_check_may_say_what_it_requires():
+    assert texts("/** Requires the value to be non-null */", "java", "requiresNotNull")[0] == [
+        "Requires the value to be non-null"
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "kept"),
     [
         ("An estimator for binary classification and regression.", False),

@@ -124,9 +124,11 @@ _SECTIONS = re.compile(rf"{_SECTION}.*{_SECTION}")  # labels of ROBODoc whose li
 _CUT_CLAUSE = re.compile(  # a reference is lost behind these
     r"(?:(?:\bas|,) (?:described|defined|introduced|proposed|presented|given|explained|specified|outlined|implemented|adopted|"
     r"adapted|taken) (?:in|by|from|at)|\bis given by|\b(?:number|sum|union|product|names?|values?|size|length|list|set|form|"
-    r"behalf|determinant|series|exception|processing|stepping|method) of)$"
+    r"behalf|determinant|series|exception|processing|stepping|method) of|"
+    r"(?<!the )\b(?:is|are|(?:expression|statement|insert|string|date|line|path|equation|message|response|candidate)s?|"
+    r"quer(?:y|ies)) of the form)$"
 )
-_CUT_ENDS = (" in", " by", " from", " at", " of")
+_CUT_ENDS = (" in", " by", " from", " at", " of", " form")
 _ANNOUNCES = re.compile(r"\bfollowing(?: \w+){0,2}$")  # a list that is lost
 _BEFORE = re.compile(r"(?:if|when|for|on|in|while|after|before|at|by|with|once|upon|under|during|unless|until|to)\b(?!-)")
 _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function|routine)\s+|it\s+|we\s+)?(?=[a-z])")
@@ -144,7 +146,7 @@ _MEMBERS = (
 )
 _MODIFIER = (  # a word before a noun: no article, preposition, or verb in the third person
     r"(?!(?:an?|of|to|for|from|on|in|with|that|which|by|as|at|is|are|was|if|when|all|these|those|each|any|both|some|two|three|"
-    r"its|their|the|this|used|using|called|into|over|via|not|no|\w*[a-rt-z]s)\s)[\w/&'.+-]+"
+    r"its|their|the|this|used|using|called|into|over|via|not|no|\w*[a-rt-z]s)\s)[\w/&'\".+-]+"
 )
 _SECTION_TITLE = re.compile(
     rf"(?:{_MODIFIER}\s+){{0,5}}(?:{_MEMBERS})"
@@ -171,6 +173,8 @@ _TELLS_CONSTRUCTOR = re.compile(
 _LABEL = re.compile(  # The pipe->draw_vbo() driver hook, The UNet2DModel forward method
     r"(?:An?|The|This|the) (?=\S*(?:[_.>(]|[a-z\d][A-Z]))\S+(?: \w+)? (?:method|(?:driver )?hook)"
 )
+_DEMANDS = ("Requires ", "requires ")
+_CHECKS = re.compile(r"requir|check|valid|ensure|assert|verif", re.IGNORECASE)  # in the name of a function
 _MOST_BARE_WORDS = 3
 _MOST_SPACES = 9  # in a text that may be only a name
 _LEAST_PREFIX = 3  # letters of a word in a name that may stand for a longer one: spec, specification
@@ -221,6 +225,11 @@ def is_about_parameter(text: str, parameters: str) -> bool:
     """
     subject = _SUBJECT.match(text)
     return subject is not None and subject.group(1) in _NAMES.findall(parameters)
+
+
+def is_demand(text: str, name: str) -> bool:
+    """Whether a cleaned text says what must hold before a call, if the function does not check it: "Requires the lock"."""
+    return text.startswith(_DEMANDS) and not text.startswith("that ", len(_DEMANDS[0])) and _CHECKS.search(name) is None
 
 
 def heads_section(text: str, language: str) -> bool:

@@ -20,6 +20,7 @@ from codesage.corpus.pairs.remarks import (
     heads_section,
     is_about_parameter,
     is_bare,
+    is_demand,
     is_label,
     is_of_class,
     is_remark,
@@ -105,6 +106,7 @@ def _says_little(text: str, function: Function) -> bool:
         is_about_parameter(text, function.signature.partition(function.name)[2])
         or heads_section(text, function.language)
         or is_label(text)
+        or is_demand(text, function.name)
         or is_of_class(text, function.name, function.parent)
     ):
         return True

@@ -10,6 +10,11 @@ from functools import lru_cache
 from codesage.corpus.pairs.verbs import begins_with_verb
 
 _KIND = "(?:class|interface|struct|enum|trait|module|method|function|package|file|namespace|object|type|exception)"
+_NAMES = (
+    r"(?:the |this )?[^\s,]+(?:(?:,|,? and|,? or) (?:the )?[^\s,]+){0,3}"
+    r"(?: (?:function|method|routine)s?(?: (?:above|below))?)?"
+)
+_FOR = r"for (?:testing|tests|debugging|legacy|(?:backwards?[ -])?compatibility)(?: reasons?| purposes?)?(?: only)?"
 _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"(?:@?todos?|fixme|xxx+|hack|tbd|wip|n/?a|placeholder|undocumented|untested|deprecated)\b.*",
     r"\(?non[- ]javadoc\b.*",
@@ -102,7 +107,13 @@ _WHOLES = (
     r"(?:get|post|put|patch|delete|head|options|match)(?:/\w+)? /\S*",
     r"(\w+)(?: \1)+",  # one word, repeated
     r"(?:an? |the )?(?:struct|structure|type|class|helper|enum|function|method|routine) used (?:by|in) [\w.:]+(?:\(\))?",
-    r"(?:similar|identical|analogous|equivalent) to (?:the |problem |#)?\S+",
+    r"(?:(?:similar|identical|analogous|equivalent)|corresponds?) to (?:the |problem |#)?\S+",
+    r"(?:(?:this|it) is )?(?:an? |the )?(?:\w+ )?(?:(?:helper|worker|workhorse)(?: (?:function|method|routine))?|"
+    r"(?:auxiliary|associated|utility|support|backend) (?:function|method|routine)) (?:for|of|(?:for use|used) by|used in) "
+    + _NAMES,  # This is a helper function for foo() and bar()
+    r"(?:this is )?(?:an? |the )?callback (?:(?:function|method) )?(?:for|from|used (?:with|by|in)) (?:the )?\S+(?: \w+)?",
+    r"(?:(?:is|just|only|solely|purely) )+" + _FOR,
+    r"abstract \w+ (?:method|property)",
     r"(?:init|initiali[sz]ation|set-?up|main|helper|utility|callback|internal) (?:function|method|routine|handler)"
     r"(?: (?:for|of) (?:the |this )?\w+)?",
     r"(?:the |an? )?(?:primary|main|public|private|internal|core|common|general) (?:\w+ )?(?:interface|entry point|class|"
@@ -117,6 +128,8 @@ _CONTEXT = re.compile(  # says when it is called or by whom, and not what it doe
     r"automatically|only|internally|just|immediately|prior|right|via|as|in)\b"
     r"|(?:run|runs|executed|performed) (?:when|whenever|before|after|once) "
     r"|(?:is )?used (?:by|internally|only|when|during|here)\b|(?:is )?used in \S+(?: \S+){0,2}$"
+    r"|(?:runs?|executed) (?:only )?(?:in|on) (?:(?:the|an?|its) )?(?:\S+ ){0,2}(?:threads?|goroutines?)$"
+    rf"|(?:is )?(?:just )?used {_FOR}$"
 )
 _VAGUE = re.compile(  # an action on something that every program has
     r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
