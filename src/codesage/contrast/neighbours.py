@@ -5,8 +5,8 @@ from this order joins a few runs: for each text it holds some codes that are har
 Texts that say nearly the same are kept out of one run, because their codes may be right answers to each other.
 
 A run is a leaf of a random tree, as in Dasgupta and Freund, "Random projection trees" (2008): each node splits its pairs in
-the middle, along the line between the means of the two halves. The tree is drawn anew each epoch. All sums are of integers, so the
-order is the same on every machine.
+the middle, along the line between the means of the two halves. The tree is drawn anew each epoch. All sums are of integers,
+so the order is the same on every machine.
 """
 
 import numpy as np
