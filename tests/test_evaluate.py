@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from codesage import CodesageError
 from codesage.classify.folds import Validated, macro_f1
-from codesage.evaluate import intervals, local, reports, sets
+from codesage.evaluate import intervals, local, models, reports, sets
 from codesage.evaluate.commands import evaluate
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, Question, Repository, RetrievalTask, Target
 
@@ -112,6 +112,15 @@ def run(*words):
     app = typer.Typer()
     app.command()(evaluate)
     return CliRunner().invoke(app, list(map(str, words)))
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("cuda", "torch sees no GPU for device cuda"), ("gpu", "unknown device 'gpu'")]
+)
+def test_another_library_is_not_asked_for_a_device_that_is_not_there(tmp_path, device, message):
+    (tmp_path / "modules.json").write_text("[]")
+    with pytest.raises(CodesageError, match=message):
+        models.load(str(tmp_path), device=device)
 
 
 def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_path):

@@ -90,7 +90,7 @@ def test_fingerprints_differ_by_precision(models):
 
 
 def test_a_device_is_chosen_by_what_is_there(folder, tmp_path, monkeypatch):
-    """auto: a GPU for weights of torch; a folder of ONNX files alone stays on the CPU, as in search."""
+    """auto: a GPU for weights of torch and in training; else a folder of ONNX files alone stays on the CPU, as in search."""
     exported = tmp_path / "exported"
     exported.mkdir()
     assert [device_of(name, folder) for name in ("auto", "cpu")] == ["cpu", "cpu"]
@@ -104,6 +104,7 @@ def test_a_device_is_chosen_by_what_is_there(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [device_of(name, folder) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
     assert device_of("auto", folder, "fp32") == device_of("auto", exported) == "cpu" and device_of("cuda", exported) == "cuda"
+    assert device_of("auto", exported, "torch") == "cuda" and device_of("cpu", exported, "torch") == "cpu"
     with pytest.raises(CodesageError, match="torch sees no GPU for device cuda:2"):
         device_of("cuda:2", folder)
 

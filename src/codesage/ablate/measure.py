@@ -139,7 +139,8 @@ def held_out_rows(tokens: Tokens, settings: Settings) -> np.ndarray:
 def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runtime.Embedder:
     """An embedder like that of `codesage.load`, on the device of the encoder."""
     width, forward = encoder.config.vector_width, runtime.forward_of(encoder)
-    return runtime.Embedder(tokenizer, forward, width=width, max_tokens=max_tokens, fingerprint="grid")
+    at_once = runtime.batch_tokens(encoder.wte.weight.device.type)
+    return runtime.Embedder(tokenizer, forward, width=width, max_tokens=max_tokens, fingerprint="grid", batch_tokens=at_once)
 
 
 def _score(encoder: stage.CachedEncoder, task: Task) -> float:

@@ -7,8 +7,9 @@ import numpy as np
 
 from codesage.contrast.filtering import EmbedsIds
 from codesage.encoder import runtime
+from codesage.encoder.folders import folder_of
 from codesage.encoder.model import Encoder
-from codesage.encoder.weights import SAFETENSORS, load_encoder
+from codesage.encoder.weights import load_encoder
 from codesage.training import precision, processes
 
 _BATCH_TOKENS = 65_536  # tokens embedded at a time
@@ -33,9 +34,9 @@ class OnDevice:
 
 def load(path: Path | str | None) -> EmbedsIds:
     """The model at `path`, or the bundled model. CodesageError as in `codesage.load`."""
-    device = processes.device()
     as_searched = runtime.load(path)
-    if path is None or device.type == "cpu" or not (Path(path) / SAFETENSORS).is_file():
+    if runtime.device_of("auto", folder_of(path)) == "cpu":
         return as_searched
+    device = processes.device()
     fingerprint = f"{device.type}:{as_searched.fingerprint.partition(':')[2]}"
-    return OnDevice(load_encoder(path).to(device), max_tokens=as_searched.max_tokens, fingerprint=fingerprint)
+    return OnDevice(load_encoder(folder_of(path)).to(device), max_tokens=as_searched.max_tokens, fingerprint=fingerprint)

@@ -3,9 +3,10 @@
 In: the token ids of all documents in one flat sequence, and the length of each document. Out: the last hidden states, flat.
 There is no padding. Linear layers, norms and embeddings work on the flat tokens of all documents; only attention is limited
 to each document. If only some states are needed, such as those of masked tokens, only these are computed from the queries of
-the last block on. Attention is one varlen flash attention call on CUDA in half precision (also under autocast). Elsewhere
-neighbouring documents of equal length are stacked, without padding, and share one call per length, so callers sort documents
-by length. In bf16 on a CPU, short documents use two plain products, whose gradient takes a fifth of the time (docs/log.md).
+the last block on. Attention is one varlen flash attention call on CUDA in half precision (also under autocast). Elsewhere, and
+for heads of a width that flash attention does not take, neighbouring documents of equal length are stacked, without padding,
+and share one call per length, so callers sort documents by length. In bf16 on a CPU, short documents use two plain products,
+whose gradient takes a fifth of the time (docs/log.md).
 Shapes: T tokens in all documents, M requested tokens (Q in one document), B documents, L length, D width, H heads, K head
 width, V vocabulary.
 """
@@ -92,7 +93,7 @@ class Attention(nn.Module):
         """The attention output of each query over its document, (M, H, K)."""
         dropout = self.dropout if self.training else 0.0
         # check the dtype of q: under autocast the residual stream stays float32, like the norms
-        if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16):
+        if q_MHK.is_cuda and q_MHK.dtype in (torch.float16, torch.bfloat16) and _fits_flash(q_MHK.shape[2]):
             borders = layout.borders if requested is None else requested.borders
             return _varlen_attention(q_MHK, k_THK, v_THK, borders, layout, dropout)
         whole = [(documents, length, length) for documents, length in layout.runs]
@@ -126,6 +127,11 @@ def _plain_attention(q_BHQK: Tensor, k_BHLK: Tensor, v_BHLK: Tensor) -> Tensor:
     """Attention that keeps its weights (B, H, Q, L) for the backward pass."""
     scores_BHQL = (q_BHQK * q_BHQK.shape[-1] ** -0.5) @ k_BHLK.transpose(-1, -2)
     return scores_BHQL.softmax(-1) @ v_BHLK
+
+
+def _fits_flash(width: int) -> bool:
+    """Whether flash attention takes heads of this width; other calls pad them."""
+    return width % 8 == 0 and width <= 256
 
 
 def _varlen_attention(

@@ -178,8 +178,13 @@ def load(path: Path | str | None = None, *, precision: str = "auto", device: str
         max_tokens=min(trained, config.max_position_embeddings),
         fingerprint=f"{chosen}:{content[:16]}",
         folder=folder,
-        batch_tokens=_BATCH_TOKENS if place == "cpu" and chosen == "torch" else _MANY_TOKENS,
+        batch_tokens=batch_tokens(place) if chosen == "torch" else _MANY_TOKENS,
     )
+
+
+def batch_tokens(device: str) -> int:
+    """Padded tokens that torch embeds at a time on a device, named as torch names it."""
+    return _BATCH_TOKENS if device == "cpu" else _MANY_TOKENS
 
 
 def _forward_of(folder: Path, precision: str, device: str, tokenizer: "Future[tokenizers.Tokenizer]") -> Forward:
@@ -192,8 +197,9 @@ def _forward_of(folder: Path, precision: str, device: str, tokenizer: "Future[to
 def device_of(name: str, folder: Path, precision: str = "auto") -> str:
     """The device that the model in `folder` runs on: "cpu", "cuda" or "cuda:N".
 
-    `name`: one of these, or "auto": a GPU where there is one and the folder holds weights of torch. A folder with ONNX files
-    alone stays on the CPU, which gives the vectors that search has; its weights run on a GPU where `name` asks for one.
+    `name`: one of these, or "auto": a GPU where there is one, for precision "torch" and for a folder with weights of torch. A
+    folder with ONNX files alone stays on the CPU, which gives the vectors that search has; its weights run on a GPU where
+    `name` or `precision` asks for it.
     CodesageError when the name is unknown, torch sees no such GPU, or `precision` is one of onnxruntime's.
     """
     gpu = re.fullmatch(r"cuda(?::(\d+))?", name)
@@ -202,8 +208,8 @@ def device_of(name: str, folder: Path, precision: str = "auto") -> str:
     onnx = precision not in ("auto", "torch")
     if gpu and onnx:
         raise CodesageError(f"{precision} runs on the CPU only: give device cpu, or precision torch and weights of torch")
-    held = any((folder / file).is_file() for file in _WEIGHTS)
-    if name == "cpu" or (name == "auto" and (onnx or not held or find_spec("torch") is None)):
+    in_torch = precision == "torch" or any((folder / file).is_file() for file in _WEIGHTS)
+    if name == "cpu" or (name == "auto" and (onnx or not in_torch or find_spec("torch") is None)):
         return "cpu"
     _require_torch(folder)
     import torch

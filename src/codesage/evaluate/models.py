@@ -34,7 +34,8 @@ def load(path: str, *, precision: str = "auto", device: str = "cpu", as_typed: b
 
 def _loaded(path: str, precision: str, device: str) -> "runtime.Embedder | sentence.SentenceEncoder | StaticEncoder":
     if is_sentence_encoder(path):
-        return sentence.load(path, device=None if device == "auto" else device)
+        folder, _ = sentence.folder_of(path)
+        return sentence.load(path, device=None if device == "auto" else runtime.device_of(device, folder, "torch"))
     if path == STATIC:
         from codesage.evaluate.stage import StaticEncoder
 
@@ -75,7 +76,7 @@ def _random_weights(device: str) -> "Encoder":
 
     from codesage.encoder.model import Encoder
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU
         torch.manual_seed(SEED)
         return Encoder(load_config(BUNDLED)).eval().to(device)
 
@@ -91,5 +92,6 @@ def _random(device: str) -> runtime.Embedder:
         runtime.forward_of(encoder),
         width=config.vector_width,
         max_tokens=longest,
+        batch_tokens=runtime.batch_tokens(device),
         fingerprint=f"{RANDOM}:{sha256_of(BUNDLED / 'config.json')[:8]}{sha256_of(BUNDLED / 'tokenizer.json')[:8]}",
     )

@@ -50,8 +50,13 @@ def start(*, timeout_seconds: float = 600.0) -> torch.device:
 
 
 def device() -> torch.device:
-    """The device of this process: its own GPU if there are GPUs, else the CPU."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    """The device of this process: its own GPU if there are GPUs, else the CPU. CodesageError when there are too few GPUs."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= there:
+        raise CodesageError(f"process {number} of this machine has no GPU of its own, torch sees {there}: start {there}")
+    return torch.device("cuda", number)
 
 
 def memory(device: torch.device) -> float:
