@@ -10,11 +10,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from types import FunctionType
 
 import torch
 from torch import Tensor
 
+from codesage.encoder.config import Config
 from codesage.encoder.model import Block, Encoder
 from codesage.errors import CodesageError
 
@@ -92,9 +94,20 @@ def compile_blocks(encoder: Encoder, *, backend: str = "inductor") -> None:
     """
     for name in ("before", "after"):
         plain = getattr(Block, name)
-        compiled = torch.compile(plain, fullgraph=True, backend=backend)
+        compiled = _compiled(name, encoder.config, backend)
         for block in encoder.h:
             setattr(block, name, partial(_of_any_length, compiled, plain, block))
+
+
+@cache
+def _compiled(name: str, config: Config, backend: str) -> Callable:
+    """A compiled method of Block, for encoders of one shape.
+
+    torch compiles one code object at most eight times. So each shape has a copy of its own, which later runs use again.
+    """
+    plain = getattr(Block, name)
+    copy = FunctionType(plain.__code__.replace(), plain.__globals__, name, plain.__defaults__, plain.__closure__)
+    return torch.compile(copy, fullgraph=True, backend=backend)
 
 
 @contextmanager
