@@ -375,6 +375,21 @@ def test_a_compiled_run_takes_the_same_steps(tmp_path, monkeypatch):
     assert facts["steps"] == 6 and losses(tmp_path / "longer")[:4] == losses(tmp_path / "True")
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_encoders_of_many_shapes_are_compiled_in_one_process():
+    """As in a grid. torch compiles one function at most eight times, which the third shape reached."""
+    before, layout, ids = precision.graphs(), Layout.of([4, 3]), torch.arange(7)
+    for width in (8, 16, 24):
+        encoder = Encoder(Config(width, 2, 2, vocab_size=9, max_position_embeddings=8).without_dropout()).train()
+        precision.compile_blocks(encoder, backend="eager")
+        with precision.compiling():
+            encoder(ids, layout).sum().backward()
+            encoder(ids, layout, rows_M=torch.tensor([1, 5])).sum().backward()
+            with torch.no_grad():
+                encoder(ids, layout)
+    assert precision.graphs() == before + 3 * 5
+
+
 def test_a_missing_compiler_is_one_line():
     with pytest.raises(CodesageError, match=r"torch\.compile failed.*no compiler.*--no-compile"), precision.compiling():
         raise torch._dynamo.exc.InternalTorchDynamoError("no compiler\nhere")
@@ -386,6 +401,30 @@ def test_a_full_gpu_is_one_line():
     full = pytest.raises(CodesageError, match=r"memory is full \(CUDA.*allocate 9.00 GiB\): end other")
     with full, options.training_processes(0):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
+
+
+def test_a_gpu_that_is_full_in_another_command_is_one_line_too(monkeypatch):
+    def full(models):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
+
+    monkeypatch.setattr("codesage.evaluate.commands._named", full)
+    told = run("evaluate", "default").stderr
+    assert told == (
+        "codesage: the GPU's memory is full (CUDA out of memory. Tried to allocate 9.00 GiB): end other programs that use it, "
+        "or set CUDA_VISIBLE_DEVICES= to use the CPU\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "time"),
+    [("NVIDIA H200", "989,000 GFLOP/s peak", "30.8 minutes"), ("GPU of 2031", "a GPU whose peak is not known", "not known")],
+)
+def test_nothing_is_said_of_the_time_on_a_gpu_whose_peak_is_not_known(monkeypatch, name, device, time):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    step = estimate.Step(10**6, 8e14, 10**5)
+    cuda = torch.device("cuda")
+    told = estimate.estimate(SIZES["small"], step, steps=800, seconds=10**5, device=cuda, bf16=True, keep=1)
+    assert told.lines()[-2:] == [f"device      {device}", f"time        {time}"] and told.steps == 800
 
 
 @pytest.mark.parametrize("size", ["toy", *SIZES])

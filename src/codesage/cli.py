@@ -170,6 +170,11 @@ def _foreseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" of {error.filename}" if error.filename else ""
         return f"no space is left on the disk{where}, so the output is not complete: free some space and run again"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
+        reason = ". ".join(str(error).split(". ")[:2])
+        return (
+            f"the GPU's memory is full ({reason}): end other programs that use it, or set CUDA_VISIBLE_DEVICES= to use the CPU"
+        )
     return ""
 
 

@@ -49,7 +49,10 @@ def flops_per_token(config: Config, *, head_share: float = 0.0, length: float = 
 
 
 def peak_flops(device: torch.device, *, bf16: bool) -> float:
-    """Peak of the device in operations per second: published for known GPUs, measured by a short matmul on CPUs."""
+    """Peak of the device in operations per second: published for known GPUs, measured by a short matmul on CPUs.
+
+    0 for other GPUs.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         known = next((tera for key, tera in _GPUS.items() if key in name), 0)
@@ -115,8 +118,8 @@ class Estimate:
     disk_bytes: int
     step_tokens: int
     steps: int
-    peak: float  # operations per second
-    seconds: float  # at the usual share of the peak, capped by the time limit
+    peak: float  # operations per second; 0: not known
+    seconds: float  # at the usual share of the peak, capped by the time limit; 0: not known
 
     def lines(self) -> list[str]:
         """One fact per line."""
@@ -125,8 +128,8 @@ class Estimate:
             f"memory      {self.memory_bytes / 1e9:.2f} GB",
             f"disk        {self.disk_bytes / 1e9:.2f} GB",
             f"tokens      {self.step_tokens:,} a step, {self.step_tokens * self.steps:,} in {self.steps:,} steps",
-            f"device      {self.peak / 1e9:,.0f} GFLOP/s peak",
-            f"time        {_hours(self.seconds)}",
+            f"device      {self.peak / 1e9:,.0f} GFLOP/s peak" if self.peak else "device      a GPU whose peak is not known",
+            f"time        {_hours(self.seconds)}" if self.seconds else "time        not known",
         ]
 
 
@@ -143,9 +146,12 @@ class Step:
 def estimate(
     config: Config, step: Step, *, steps: int, seconds: float, device: torch.device, bf16: bool, keep: int, world: int = 1
 ) -> Estimate:
-    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap)."""
+    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap).
+
+    Where the peak is not known, nothing is said of the time, and the steps are those of the settings.
+    """
     peak = peak_flops(device, bf16=bf16)
-    step_seconds = step.flops / (usual_share(config, device) * world * peak or 1)
+    step_seconds = step.flops / (usual_share(config, device) * world * peak) if peak else 0.0
     if seconds and step_seconds:
         steps = min(steps, max(1, int(seconds / step_seconds)))
     micro, width = min(step.tokens, step.micro_tokens), config.hidden_size
