@@ -197,10 +197,34 @@ def varlen_attn(
     return torch.cat(parts)
 
 
+class _Flash:
+    """torch.ops.aten._flash_attention_forward. Else it is torch's own."""
+
+    def __init__(self, torchs: Any) -> None:
+        self._torchs = torchs
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *words: Any) -> tuple[Tensor]:
+        """Take the arguments that torch documents, in its order; give the output alone."""
+        borders_q, borders_k, most_q, most_k, dropout, causal, masked = words
+        assert not causal and not masked
+        return (varlen_attn(q, k, v, borders_q, borders_k, most_q, most_k, dropout),)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._torchs, name)
+
+
 class Properties:
     """torch.cuda.get_device_properties."""
 
     total_memory, name = MEMORY, "NVIDIA H200"
+
+
+@contextmanager
+def cpu_alone() -> Iterator[None]:
+    """Within it there is no GPU, also on a machine with one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
 
 
 @contextmanager
@@ -252,10 +276,4 @@ def _pretend(patch: pytest.MonkeyPatch, checks: Checks, bf16: bool) -> None:
     patch.setattr(torch, "is_autocast_enabled", lambda kind="cuda": enabled("cpu"))
     patch.setattr(torch, "get_autocast_dtype", lambda kind: dtype("cpu"))
     patch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
-
-    def flash(q: Tensor, k: Tensor, v: Tensor, *words: Any) -> tuple[Tensor]:
-        borders_q, borders_k, most_q, most_k, dropout, causal, masked = words
-        assert not causal and not masked
-        return (varlen_attn(q, k, v, borders_q, borders_k, most_q, most_k, dropout),)
-
-    patch.setattr(torch.ops.aten, "_flash_attention_forward", flash, raising=False)
+    patch.setattr(torch.ops.aten, "_flash_attention_forward", _Flash(torch.ops.aten._flash_attention_forward))

@@ -201,6 +201,17 @@ def test_a_worker_saves_its_run_when_its_parent_dies(monkeypatch, tmp_path):
     assert calls == [(123, signal.SIGTERM), request]
 
 
+def test_a_worker_without_memory_of_the_gpu_ends_in_one_line(folder, tmp_path, monkeypatch, capfd):
+    def full(*words, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8 GiB.")
+
+    monkeypatch.setattr(cells, "run", full)
+    with pytest.raises(SystemExit) as ended:
+        runs._worker(request(folder, tmp_path), 0)
+    assert ended.value.code == 1 and "so one of the processes ends: CUDA out of memory\n" in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()  # the next command tries it again
+
+
 def test_a_killed_grid_resumes_within_a_cell(folder, tmp_path):
     """SIGKILL in the middle of a training: its checkpoint is used, and the results are those of an undisturbed run."""
     out, slow = tmp_path / "out", folder / "slow.toml"

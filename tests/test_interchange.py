@@ -26,6 +26,7 @@ from codesage.encoder.weights import load_encoder
 from codesage.evaluate import stage
 from codesage.evaluate.tasks import RetrievalTask
 from codesage.tokenizer import load as load_tokenizer
+from other_device import cpu_alone, other_device
 
 TEXTS = ["def f(x): return x  # <mask> <|endoftext|> é🎉\n\tif a:\n  b=1234", "", "word " * 100, "a <pad> b", "same", "same"]
 
@@ -94,6 +95,24 @@ def test_auto_model_gives_our_hidden_states(hub, side):
         want = encoder(ids_L[mask_L], Layout.of([int(mask_L.sum())]))
         torch.testing.assert_close(states_LD[mask_L], want, rtol=1e-5, atol=1e-5)
     assert model(batch["input_ids"][:, :3], return_dict=False)[0].shape == (len(TEXTS), 3, 32)
+
+
+def test_the_models_of_transformers_compute_and_train_on_the_device_they_are_on(hub):
+    from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+    for kind, labels in (
+        (AutoModelForMaskedLM, [[7, -100, -100], [-100, 8, -100]]),
+        (AutoModelForSequenceClassification, [0, 1]),
+    ):
+        model, told = kind.from_pretrained(hub).eval(), []
+        for place in (cpu_alone(), other_device()):
+            with place as checks:
+                device = "cuda" if checks else "cpu"
+                ids, mask = (torch.tensor(rows, device=device) for rows in ([[5, 6, 7], [8, 9, 0]], [[1, 1, 1], [1, 1, 0]]))
+                output = model.to(device)(ids, attention_mask=mask, labels=torch.tensor(labels, device=device))
+                output.loss.backward()
+                told.append(torch.cat([output.logits.flatten().cpu(), output.loss.cpu()[None]]).tolist())
+        assert told[0] == told[1] and model.transformer.wte.weight.grad.isfinite().all()
 
 
 def test_masked_lm_gives_our_logits_and_loss_and_trains(hub, tmp_path):

@@ -19,6 +19,7 @@ from codesage.contrast import commands as contrast_commands
 from codesage.contrast.batches import Batches
 from codesage.contrast.teacher import teaching_loss
 from codesage.encoder import sentence
+from other_device import cpu_alone, other_device
 from test_mixture import PAIRS, encoder_of, phase, settings, tokenised, tokenizer, tokens  # noqa: F401 (fixtures)
 
 WIDTH = 5
@@ -228,6 +229,21 @@ def test_a_teacher_computes_in_the_precision_of_training(tokens, tokenizer, tmp_
     exact_PW = exact.encode([tokenizer.decode(tokens.pairs.text[row]) for row in rows])
     cosines = (exact_PW * taught_PW[rows]).sum(1) / np.linalg.norm(taught_PW[rows], axis=1)  # kept in 16 bits
     assert cosines.min() > least and (wanted == "fp32" or cosines.min() < 1 - 1e-6)
+
+
+def test_a_teacher_computes_on_the_device(tokens, tokenizer, tmp_path, monkeypatch):  # noqa: F811
+    (tmp_path / "bert").mkdir()
+    bert_folder.write(tmp_path / "bert")
+    encoder, told = sentence.load(str(tmp_path / "bert"), device="cpu"), []
+    monkeypatch.setattr(sentence, "load", lambda name: encoder)
+    monkeypatch.setenv("CODESAGE_PRECISION", "fp32")
+    for place in (cpu_alone(), other_device()):
+        with place as checks:
+            encoder._model.to("cuda" if checks else "cpu")
+            contrast_commands.write_teacher("bert", tokens, tokenizer, tmp_path / f"{len(told)}")
+            assert not checks or checks.done["linear.default"]
+        told.append(np.asarray(teacher.read(tmp_path / f"{len(told)}", tokens).texts_PW, np.float32))
+    np.testing.assert_allclose(told[0], told[1], atol=1e-3)
 
 
 def test_kept_vectors_are_those_of_the_teacher_asked_for(tokens, tokenizer, tmp_path, monkeypatch):  # noqa: F811

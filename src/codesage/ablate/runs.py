@@ -82,8 +82,14 @@ def run(request: Request, plan: Plan, inputs: Inputs, *, parallel: int = 1) -> b
 
 
 def _worker(request: Request, parent: int) -> None:
+    import torch
+
     die_with(parent, by=signal.SIGTERM)  # so that it saves its run
-    _work_here(request, *request.opened(verify=False))
+    try:
+        _work_here(request, *request.opened(verify=False))
+    except torch.OutOfMemoryError as error:  # `run` says how many ended so, and what helps
+        say_on_stderr(f"the GPU's memory is full, so one of the processes ends: {str(error).split('. ')[0]}")
+        sys.exit(1)
 
 
 def _work_here(request: Request, plan: Plan, inputs: Inputs) -> bool:
