@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Learn labels of code from examples, and label new code.", no_args_is_help=True)
 _Device = Annotated[
-    str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of torch.")
+    str,
+    typer.Option(
+        help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for a folder with weights of torch, and to fine-tune."
+    ),
 ]
 _CodeColumn = Annotated[str, typer.Option(help="Column of the code.")]
 _Model = Annotated[Path | None, typer.Option(help=MODEL_HELP)]

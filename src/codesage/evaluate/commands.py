@@ -61,7 +61,8 @@ _Download = Annotated[
     ),
 ]
 _Device = Annotated[
-    str, typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for folders with weights of torch.")
+    str,
+    typer.Option(help="cpu, cuda or cuda:N; auto: a GPU, if there is one, for folders with weights of torch, and to train."),
 ]
 _ClassifierKind = Annotated[
     Classifier,

@@ -4,7 +4,7 @@ In: an encoder, batches by step, and a function that leaves the gradients of a b
 line of JSON a step in metrics.jsonl. No framework: what happens in a step is written here once, in order. Runs end
 after `steps` steps or `seconds` seconds, whichever comes first; the learning rate follows the larger share of the two
 that is used up. Everything a step depends on is a function of (settings, step) or is in the checkpoint, so a run
-that was killed resumes bit for bit from its last checkpoint; seconds count as used only while a run was alive.
+that was killed resumes from its last checkpoint, on a CPU bit for bit; seconds count as used only while a run was alive.
 """
 
 import json
