@@ -1,7 +1,7 @@
 """What each rule of the ranking gives in whole repositories: the task `repository-search` of `codesage evaluate`, rule by rule.
 
-    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--cold] [--only REPO]...
-        [--out FILE]
+    python benchmarks/repository_search.py DATA --cache DIR [--model default] [--dense-weight W] [--cold] [--cold-alone]
+        [--only REPO]... [--out FILE]
 
 DATA holds repositories.jsonl and queries.jsonl (the public benchmark of MinishLab/semble). Each repository is fetched into the
 cache at its pinned revision and indexed there once for each model; one that cannot be fetched is named and left out. The
@@ -56,29 +56,25 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="a model folder, or the bundled one")
     parser.add_argument("--dense-weight", type=float, help="measure this weight only; default: full text, vectors, fused")
     parser.add_argument("--cold", action="store_true", help="also measure an index that is read but not encoded")
+    parser.add_argument("--cold-alone", action="store_true", help="measure such an index alone")
     parser.add_argument("--only", action="append", default=[], help="a repository by its name; may be given again")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    systems = dict(SYSTEMS)
+    cold, systems = arguments.cold or arguments.cold_alone, dict(SYSTEMS)
     if arguments.dense_weight is not None:
         systems = {f"weight {arguments.dense_weight:g}": (arguments.dense_weight, Rules())}
-    names = [*systems, *(COLD if arguments.cold else ())]
+    if arguments.cold_alone:
+        systems = {}
+    names = [*systems, *(COLD if cold else ())]
     encoder = codesage.load(None if arguments.model == "default" else arguments.model)
     task = task_of(arguments.data, arguments.cache, arguments.only)
     repositories = {}
     for repository in task.searched:
         root = task.folders[repository.name]
-        with indexed(root, arguments.cache / "indexes", encoder) as index:
-            figures = {
-                "language": repository.language,
-                "chunks": index.status().chunks,
-                "source_bytes": sum(path.stat().st_size for path in walk(root)),
-                "index_bytes": (index.folder / DATABASE).stat().st_size,
-                "queries": len(repository.questions),
-                **{name: mean_ndcg(index, encoder, repository.questions, *system) for name, system in systems.items()},
-                "published": repository.published,
-            }
-        if arguments.cold:
+        figures = {"language": repository.language, "queries": len(repository.questions), "published": repository.published}
+        if systems:
+            figures |= measured(root, arguments.cache / "indexes", encoder, repository.questions, systems)
+        if cold:
             figures |= measured_cold(root, encoder, repository.questions)
         repositories[repository.name] = figures
         print(repository.name, {name: figures[name] for name in names}, flush=True)
@@ -101,6 +97,17 @@ def task_of(data: Path, cache: Path, only: Sequence[str]) -> RepositoryTask:
     if only:
         task = RepositoryTask(task.name, [one for one in task.repositories if one.name in only])
     return laid_out(task, cache, download=True, say=print)
+
+
+def measured(root: Path, cache: Path, encoder, asked: Sequence[Question], systems: dict) -> dict[str, float]:
+    """Sizes, and the NDCG@10 of each system, with a complete index."""
+    with indexed(root, cache, encoder) as index:
+        return {
+            "chunks": index.status().chunks,
+            "source_bytes": sum(path.stat().st_size for path in walk(root)),
+            "index_bytes": (index.folder / DATABASE).stat().st_size,
+            **{name: mean_ndcg(index, encoder, asked, *system) for name, system in systems.items()},
+        }
 
 
 def mean_ndcg(index: Index, encoder, questions: Sequence[Question], dense_weight: float, rules: Rules, **options) -> float:

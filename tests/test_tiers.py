@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 
 import codesage
-from codesage.encoder.folders import BUNDLED_MODELS
-from codesage.records import Chunk, Hit
-from codesage.search import floor, partial
+from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
+from codesage.errors import CodesageError
+from codesage.records import Chunk, Hit, Pair
+from codesage.search import database, floor, partial
 from codesage.search import index as index_station
-from codesage.search.fields import words_of
+from codesage.search.fields import words_in, words_of
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
+from codesage.search.learned import Settings, _beginning, bags_of, learned
 from codesage.search.places import places_of
 from codesage.search.query import search
 from codesage.search.searcher import Searcher, merged
 from codesage.search.similar import similar
-from codesage.search.statics import StaticVectors, _table, distilled, statics_of, table_name
+from codesage.search.statics import TABLE, StaticVectors, read_table, statics_of, table_name, write_table
 from codesage.search.terms import indexed_words, parts_of
 from codesage.search.vectors import directions, restored
+from codesage.tokenizer import load as load_tokenizer
 from command_line import run
 from test_search import HashingEncoder
 
@@ -261,7 +264,7 @@ def test_estimates_keep_the_order_of_static_vectors_where_a_fit_falls():
 
 
 def test_static_vectors_are_sums_of_weighted_words(encoder):
-    statics = StaticVectors(encoder, np.random.default_rng(1).standard_normal((256, 9)).astype(np.float32))
+    statics = StaticVectors(encoder.word_ids, np.random.default_rng(1).standard_normal((256, 9)).astype(np.float32))
     texts = [indexed_words(text) for text in TEXTS.values()] + [[], ["read"] * 40_000]
     words = words_of([field for text in texts for field in (text[:1], text[1:3], text[3:])])
     plain = [sum((statics._table_VD[encoder.word_ids([word])[0]].sum(0) for word in text), np.zeros(9)) for text in texts]
@@ -271,16 +274,99 @@ def test_static_vectors_are_sums_of_weighted_words(encoder):
     assert not vectors[-2].any() and np.linalg.norm(vectors[-1]) == pytest.approx(1)
 
 
-def test_a_table_is_made_once_and_a_damaged_one_again(encoder, tmp_path):
-    table = _table(encoder)
-    (file,) = (tmp_path / "xdg").rglob("static-*.npz")
-    stored = file.read_bytes()
-    encoder.encode_ids = None
-    assert np.array_equal(_table(encoder), table) and table.shape == (256, 63)
-    file.write_bytes(stored[:1000])
-    assert np.array_equal(_table(Tokens()), table) and len(file.read_bytes()) == len(stored)
-    flipped = distilled(np.random.default_rng(2).standard_normal((50, 20)).astype(np.float32))
-    assert flipped.shape == (50, 19)
+@pytest.mark.parametrize("name", BUNDLED_MODELS)
+def test_every_model_has_the_same_static_vectors(name, encoder):
+    text = [indexed_words("Read the lines of a file")]
+    bundled, other = statics_of(codesage.load(name)), statics_of(encoder)
+    assert np.array_equal(bundled.encode(text), other.encode(text)) and other.width == 96
+    assert not list(codesage.load(name).folder.glob("static-*"))
+
+
+def test_the_table_is_that_of_the_bundled_tokenizer():
+    """After a change of the tokenizer: python scripts/static_table.py CORPUS."""
+    tokenizer = load_tokenizer(BUNDLED)
+    with np.load(TABLE) as stored:
+        assert str(stored["tokenizer"]) == tokenizer.fingerprint and stored["rows"].shape == (tokenizer.vocab_size, 96)
+    assert not {TABLE.name} & set(json.loads((BUNDLED / "manifest.json").read_text())["files"])  # the fingerprint leaves it out
+
+
+def test_a_table_is_written_and_read_again(tmp_path):
+    tokenizer, file = load_tokenizer(BUNDLED), tmp_path / "static.npz"
+    table = np.random.default_rng(2).standard_normal((tokenizer.vocab_size, 96)).astype(np.float32)
+    write_table(table, tokenizer, file)
+    assert read_table(file.read_bytes()) == pytest.approx(table, abs=0.03)
+    for damaged in (b"", file.read_bytes()[:1000], b"x" * 1000):
+        with pytest.raises(CodesageError, match="install codesage again"):
+            read_table(damaged)
+    np.savez(file, rows=np.zeros((5, 8), np.int8), scales=np.zeros((5, 1), np.float16))
+    with pytest.raises(CodesageError, match=r"rows are int8 \(5, 8\)"):
+        read_table(file.read_bytes())
+    with pytest.raises(ValueError, match="expected"):
+        write_table(table[1:], tokenizer, file)
+    with pytest.raises(ValueError, match="not finite"):
+        write_table(table * np.nan, tokenizer, file)
+
+
+def test_static_vectors_of_another_table_are_replaced(code, tmp_path, encoder, monkeypatch):
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    monkeypatch.setattr(partial, "_MOST", 0)
+    stored = index.connection.execute("SELECT * FROM statics ORDER BY chunk").fetchall()
+    expected = answers(index, encoder, "zebra")
+    with index._writing():  # as an earlier version left them: it kept no name of the table
+        index.connection.execute("UPDATE statics SET vector = ?", (np.full(96, 99, np.int8).tobytes(),))
+        index.connection.execute("DELETE FROM meta WHERE key = 'statics'")
+    assert {tier for _, _, tier in answers(index, encoder, "zebra")} == {"words"}  # nothing is compared with them
+    assert not any(hit.similarity for hit in similar(index, "sums.py", 2))
+    read_only(index, encoder, monkeypatch)
+    assert index.connection.execute("SELECT * FROM statics ORDER BY chunk").fetchall() == stored
+    assert database.meta_of(index.connection)["statics"] == table_name()
+    assert answers(index, encoder, "zebra") == expected and index.unencoded == 5
+
+
+def pair(text, code, **values):
+    return Pair(text, code, code, "", "python", "f", values.pop("kind", "function"), "a.py", 1, **values)
+
+
+def test_a_learned_table_joins_words_that_go_with_each_other():
+    """Words of texts and of code that never occur together in one of them are near if they are in the same pairs."""
+    meanings = [("open", "fopen"), ("add", "plus"), ("send", "socket"), ("colour", "rgb"), ("sort", "quick"), ("wait", "sleep")]
+    pairs = [
+        pair(f"{text} the {other}", f"{code} {more}") for text, code in meanings for other, more in meanings if other != text
+    ]
+    pairs.append(pair("", "group(); of(); parallel(); code()", kind="parallel"))  # without a text: left out
+    tokenizer = load_tokenizer(BUNDLED)
+    settings = Settings(batch=16, steps=120, learning_rate=0.05)
+    table = learned(pairs, tokenizer.encode_words, tokenizer.vocab_size, settings=settings)
+    assert table.shape == (tokenizer.vocab_size, 96) and table.dtype == np.float32
+    statics = StaticVectors(tokenizer.encode_words, table)
+    texts, codes = (statics.encode([[word] for word in side]) for side in zip(*meanings, strict=True))
+    assert (texts @ codes.T).argmax(1).tolist() == list(range(6))
+    untaught = StaticVectors(
+        tokenizer.encode_words,
+        _beginning(bags_of(words_in([]), tokenizer.encode_words), tokenizer.vocab_size, np.random.default_rng(0)).numpy(),
+    )
+    texts, codes = (untaught.encode([[word] for word in side]) for side in zip(*meanings, strict=True))
+    assert (texts @ codes.T).argmax(1).tolist() != list(range(6))
+    again = learned(pairs, tokenizer.encode_words, tokenizer.vocab_size, settings=settings)
+    assert np.array_equal(again, table)
+
+
+def test_a_table_needs_pairs():
+    for pairs in ([], [pair("one", "f()")], [pair("", "f()"), pair("", "g()")]):
+        with pytest.raises(CodesageError, match="expected many"):
+            learned(pairs, load_tokenizer(BUNDLED).encode_words, load_tokenizer(BUNDLED).vocab_size)
+
+
+def test_tokens_of_texts_are_counted():
+    bags = bags_of(
+        words_in(["read a read", "", "", "", "", "", "a", "", "b"]), lambda words: [[ord(word[0]), 7] for word in words]
+    )
+    assert bags.starts.tolist() == [0, 3, 3, 6]
+    assert bags.tokens_T.tolist() == [7, ord("a"), ord("r"), 7, ord("a"), ord("b")]
+    assert bags.counts_T.tolist() == [3, 1, 2, 2, 1, 1]
+    some = bags.of(np.array([2, 1]))
+    assert (some.starts.tolist(), some.counts_T.tolist()) == ([0, 3, 3], [2, 1, 1])
 
 
 def test_vectors_are_kept_as_directions():
@@ -292,16 +378,6 @@ def test_vectors_are_kept_as_directions():
     assert (vectors * again).sum(1).min() > 0.9999 and np.allclose(np.linalg.norm(again, axis=1), 1, atol=1e-6)
     assert np.array_equal(directions(again), kept)  # so a vector that is kept twice stays the same
     assert not restored(np.zeros((1, 256), np.int8)).any()
-
-
-@pytest.mark.parametrize("name", BUNDLED_MODELS)
-def test_a_bundled_model_brings_its_table(name):
-    encoder = codesage.load(name)
-    file = encoder.folder / table_name(encoder)
-    assert file.is_file(), f"run: python scripts/static_table.py {encoder.folder}"
-    assert {path.name for path in encoder.folder.glob("static-*")} == {file.name}
-    with np.load(file) as stored:
-        assert stored["rows"].shape == (encoder.vocab_size, 96)
 
 
 def test_the_bundled_model_finds_by_meaning_without_its_encoder(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def _tokenizer(folder: Path) -> tuple[dict, dict[str, int]]:
 
 
 def _kept(library: dict, pieces: list[str], texts: Iterable[str], size: int) -> list[str]:
-    """The pieces to keep, the most frequent first: static vectors take the rank for a measure of frequency."""
+    """The pieces to keep, the most frequent first."""
     letters = {piece for piece in pieces if len(piece.removeprefix("##")) == 1 and piece.isascii()}
     least, most = len(letters) + len(_ROLES), len(pieces) + len(_ROLES)
     if not least <= size <= most:

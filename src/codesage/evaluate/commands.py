@@ -33,7 +33,7 @@ _Models = Annotated[
     typer.Argument(
         metavar="[NAME=]MODEL...",
         help="Model folders with optional names, also of sentence-transformers. 'default', 'general': the bundled models; "
-        "'static': the token vectors of 'default' without context; 'random': random weights; 'minilm': a general encoder.",
+        "'static': the token vectors of search, without context; 'random': random weights; 'minilm': a general encoder.",
     ),
 ]
 _Data = Annotated[

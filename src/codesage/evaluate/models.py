@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from codesage.encoder.model import Encoder
     from codesage.evaluate.stage import StaticEncoder
 
-STATIC = "static"  # the token vectors of the bundled model, without context
+STATIC = "static"  # the token vectors that search has, without context
 RANDOM = "random"  # the bundled model's size and tokenizer, with random weights
 
 

@@ -23,7 +23,7 @@ from codesage.evaluate.metrics import average_precisions, mean_reciprocal_rank, 
 from codesage.evaluate.tasks import SEED, ClassificationTask, CloneTask, GroupTask, RetrievalTask
 from codesage.records import Encoder
 from codesage.search.defaults import DENSE_WEIGHT
-from codesage.search.statics import statics_of
+from codesage.search.statics import statics_of, table_name
 from codesage.search.terms import indexed_words
 from codesage.words import split_words
 
@@ -100,7 +100,7 @@ class Truncated:
 
 
 class StaticEncoder:
-    """A bag of static token vectors, distilled from an encoder (search.statics): a baseline of its vectors without context.
+    """A bag of static token vectors (search.statics): a baseline without context. It needs an encoder with a tokenizer.
 
     `rewrites`: whether texts are put into another form.
     """
@@ -109,7 +109,7 @@ class StaticEncoder:
         statics = statics_of(encoder)
         if statics is None:
             raise CodesageError("static vectors need an encoder with a tokenizer: give a model folder")
-        self._statics, self.width, self.fingerprint = statics, statics.width, f"static-{encoder.fingerprint}"
+        self._statics, self.width, self.fingerprint = statics, statics.width, f"static-{table_name()}"
         self.rewrites = True
 
     def encode(self, texts: Sequence[str], *, kind: str = "code") -> np.ndarray:

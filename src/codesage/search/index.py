@@ -23,17 +23,19 @@ from codesage.records import Chunk, Encoder
 from codesage.search import database, postings, reader, texts
 from codesage.search.checksums import Checksums
 from codesage.search.database import DATABASE, SCHEMA, Unwritable
+from codesage.search.fields import Words, words_in
 from codesage.search.files import IN_PART, File, in_order, require_readable, stamped
 from codesage.search.folders import default_folder, index_command, real_path
 from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, batches
-from codesage.search.statics import statics_of
+from codesage.search.statics import statics_of, table_name
 from codesage.search.vectors import Vectors, directions, key_of
 from codesage.search.view import View, Views
 
 _FILES_A_BATCH = reader.FILES_A_BATCH
 _CHUNKS_A_BATCH = 64  # encoded between two commits
+_STATICS_AT_ONCE = 2_000  # chunks whose static vectors are replaced together
 _HURRIED = 16  # the same where time is short
 _QUICK = 300  # chunks that a first update encodes while somebody waits; more would take too long
 _TRUSTED = 60.0  # seconds after which a process that opens or writes a file looks again whether it is sound
@@ -218,6 +220,7 @@ class Index:
         gone, changed = self._changes()
         with self.snapshot():
             self._require_sound()
+        self._renew_statics(encoder)
         first = self.connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
         self._read_changes(gone, changed, encoder, progress)
         left = self.unencoded
@@ -400,11 +403,27 @@ class Index:
         )
         self.connection.executemany("INSERT INTO texts VALUES (?, ?)", ((first + place, block) for place, block in batch.texts))
         postings.add(self.connection, first, batch.segments)
+        self._keep_statics(range(first, first + len(owners)), batch.words, encoder)
+
+    def _keep_statics(self, numbers: Sequence[int], words: Words, encoder: Encoder) -> None:
         statics = statics_of(encoder)
-        if statics is not None and owners:
-            vectors = directions(statics.encode_words(batch.words))
-            rows = ((number, row.tobytes()) for number, row in enumerate(vectors, start=first))
-            self.connection.executemany("INSERT INTO statics VALUES (?, ?)", rows)
+        if statics is not None and numbers:
+            vectors = directions(statics.encode_words(words))
+            rows = ((number, row.tobytes()) for number, row in zip(numbers, vectors, strict=True))
+            self.connection.executemany("INSERT OR REPLACE INTO statics VALUES (?, ?)", rows)
+
+    def _renew_statics(self, encoder: Encoder) -> None:
+        """Replace static vectors that are from another table, such as that of an earlier version."""
+        if database.meta_of(self.connection).get("statics") == table_name():
+            return
+        numbers = [number for (number,) in self.connection.execute("SELECT chunk FROM statics ORDER BY chunk")]
+        with self._writing():
+            for start in range(0, len(numbers), _STATICS_AT_ONCE):
+                some = numbers[start : start + _STATICS_AT_ONCE]
+                chunks = self.chunks_of(some)
+                words = words_in(field for chunk in chunks for field in (chunk.name, chunk.path, chunk.text))
+                self._keep_statics(some, words, encoder)
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('statics', ?)", (table_name(),))
 
     def _new_vectors(self, texts: list[str], cache: Vectors) -> dict[bytes, bytes]:
         """The vectors, by key, of the texts that this index lacks."""

@@ -42,9 +42,7 @@ def similarities(
     """
     vectors_PD = view.vectors_PD if means is None else view.centred_PD if means is view.means else view.without(means)
     scores_N, known_N = view.best_pieces(vectors_PD @ vector_D).copy(), view.encoded_N.copy()
-    static_N = np.zeros(len(scores_N), np.float32)
-    if static_D is not None and view.statics_ND is not None and view.statics_ND.shape[1] == len(static_D):
-        static_N = view.statics_ND @ static_D
+    static_N = static_similarities(view, static_D)
     wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
     started, cache = time.monotonic(), Vectors(encoder)
     done, size = 0, _AT_ONCE
@@ -76,6 +74,13 @@ def _encoded(
         owners = [view.languages[place] for place, one in zip(places, texts, strict=True) for _ in one]
         vectors = minus_means(vectors, owners, means)
     return np.maximum.reduceat(vectors @ vector_D, np.cumsum([0, *map(len, texts[:-1])]))
+
+
+def static_similarities(view: View, static_D: np.ndarray | None) -> np.ndarray:
+    """float32 (N,) cosines with a static vector; zeros where either side has none."""
+    if static_D is None or view.statics_ND is None or view.statics_ND.shape[1] != len(static_D):
+        return np.zeros(len(view.paths), np.float32)
+    return view.statics_ND @ static_D
 
 
 def _estimated(scores_N: np.ndarray, static_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:

@@ -181,11 +181,9 @@ def _partial(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Similarities, and which of them are the encoder's. The mean of each language is that of what is encoded."""
     if encoder is None:
-        nothing_N = np.zeros(len(view.paths), np.float32)
-        scores_N = nothing_N if view.statics_ND is None or subject.static_D is None else view.statics_ND @ subject.static_D
-        return scores_N, nothing_N.astype(bool)
+        return partial.static_similarities(view, subject.static_D), np.zeros(len(view.paths), bool)
     static_D = subject.static_D
-    if static_D is None and (statics := statics_of(encoder)) is not None:
+    if (static_D is None or not static_D.any()) and (statics := statics_of(encoder)) is not None:
         static_D = statics.encode([indexed_words(subject.chunk.text)])[0]
 
     def order(scores_N: np.ndarray) -> list[int]:

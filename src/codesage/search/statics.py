@@ -1,45 +1,46 @@
 """Static vectors of texts, from their words alone; they are more than twenty times as fast as the encoder.
 
-In: words, and an encoder. Out: unit vectors in a space of their own. Each token has one vector, which the encoder gives to the
-token alone. A word is the sum of its tokens, common ones counted less and the direction that all share left out (SIF, Arora et
-al. 2017; the frequency of a token is estimated from its rank in the vocabulary by Zipf's law, since byte pairs are merged by
-frequency). A text is the sum of its words. The table of tokens, its principal components, comes with a model
-(scripts/static_table.py), or is made once in a second or two and kept in the cache.
+In: words. Out: unit vectors in a space of their own. Each token has one vector. A word is the sum of its tokens, and a text the
+sum of its words. The table of tokens was learned from pairs of texts and code (search.learned) and ships with the bundled
+default, whose tokenizer cuts the words, whatever model an index has: it estimates what an encoder would say until that has
+read the code. An index keeps the name of the table that its static vectors are from.
 Shapes: V vocabulary, D dimensions, N texts, W words of all of them end to end, P pairs of a text and a word in it.
 """
 
-import os
+import filecmp
+import hashlib
+import io
 import threading
 import zipfile
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import numpy as np
 
+from codesage import tokenizer as tokenizers
+from codesage.encoder.folders import BUNDLED
 from codesage.encoder.queries import query_form
 from codesage.encoder.unit import unit_length
+from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search.fields import Words, words_of
 from codesage.search.terms import indexed_words
-from codesage.search.vectors import cache_folder, directions
+from codesage.search.vectors import directions
 
-if TYPE_CHECKING:
-    from codesage.encoder.runtime import Embedder
-
-_SMOOTH = 1e-4  # a of SIF: a token of this frequency counts half
-_DIMENSIONS = 96  # chosen with an earlier default, for which they were as good as all 256 (docs/log.md)
+DIMENSIONS = 96
+TABLE = BUNDLED / "static.npz"
 _AT_ONCE = 2_048  # pairs whose vectors are in memory at a time, about, so that the cache of a processor holds them
 _MOST_KNOWN = 100_000  # words
 
 
 class StaticVectors:
-    """Token vectors of one encoder."""
+    """Vectors of words, from those of their tokens. `word_ids` gives the tokens of each of several words."""
 
-    def __init__(self, encoder: "Embedder", table_VD: np.ndarray) -> None:
-        self._encoder, self._table_VD = encoder, table_VD
+    def __init__(self, word_ids: Callable[[Sequence[str]], list[list[int]]], table_VD: np.ndarray) -> None:
+        self._word_ids, self._table_VD = word_ids, table_VD
         self._known: dict[str, int] = {}  # rows of words in the following
         self._vectors = np.zeros((1_024, table_VD.shape[1]), np.float32)
         self._lock = threading.Lock()
@@ -87,7 +88,7 @@ class StaticVectors:
 
     def _learn(self, words: list[str]) -> None:
         """Keep the vectors of new words. A word has a token, as there is one for each byte."""
-        ids = self._encoder.word_ids(words)
+        ids = self._word_ids(words)
         sizes = np.fromiter(map(len, ids), np.int64, len(ids))
         tokens = np.fromiter(chain.from_iterable(ids), np.int64)
         first, last = len(self._known), len(self._known) + len(words)
@@ -98,63 +99,67 @@ class StaticVectors:
 
 
 def statics_of(encoder: Encoder) -> StaticVectors | None:
-    """The static vectors of an encoder; None if it has no accessible tokenizer."""
-    return _made(cast("Embedder", encoder)) if hasattr(encoder, "word_ids") else None
+    """The static vectors beside an encoder; None for one without a tokenizer, which need not compare words at all."""
+    return _made(encoder) if hasattr(encoder, "word_ids") else None
 
 
 @lru_cache(maxsize=2)
-def _made(encoder: "Embedder") -> StaticVectors:
-    return StaticVectors(encoder, _table(encoder))
+def _made(encoder: Encoder) -> StaticVectors:
+    folder = getattr(encoder, "folder", None)
+    if folder is not None and _is_same(folder / tokenizers.FILE, BUNDLED / tokenizers.FILE):
+        return StaticVectors(cast("_GivesTokens", encoder).word_ids, _table())
+    return StaticVectors(tokenizers.load(BUNDLED).encode_words, _table())
 
 
-def table_name(encoder: "Embedder") -> str:
-    """The name of the file that holds the table of a model, in its folder or in the cache."""
-    return f"static-{encoder.fingerprint.replace(':', '-')}.npz"
+class _GivesTokens(Protocol):
+    def word_ids(self, words: Sequence[str]) -> list[list[int]]: ...
 
 
-def _table(encoder: "Embedder") -> np.ndarray:
-    """float32 (V, D): the vector of each token, from a file if there is one."""
-    shape = (encoder.vocab_size, min(_DIMENSIONS, encoder.width - 1))
-    for folder in (getattr(encoder, "folder", None), cache_folder()):
-        if folder is not None and (table := _stored(folder / table_name(encoder), shape)) is not None:
-            return table
-    return write_table(encoder, cache_folder())
-
-
-def write_table(encoder: "Embedder", folder: Path) -> np.ndarray:
-    """Make the table of a model and keep it in `folder`, if it can be written; returns it as `_table`."""
-    table = distilled(encoder.encode_ids([[token] for token in range(encoder.vocab_size)]))
-    rows, scales = directions(table), np.abs(table).max(axis=1, keepdims=True).astype(np.float16)
-    file = folder / table_name(encoder)
-    fresh = file.with_suffix(f".new-{os.getpid()}.npz")
+def _is_same(file: Path, other: Path) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        np.savez(fresh, rows=rows, scales=scales)
-        fresh.replace(file)
+        return filecmp.cmp(file, other, shallow=False)
     except OSError:
-        fresh.unlink(missing_ok=True)
-    return _restored(rows, scales)
+        return False
 
 
-def _restored(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+@cache
+def table_name() -> str:
+    """Static vectors of different tables cannot be compared: this tells them apart."""
+    return hashlib.sha256(_content()).hexdigest()[:16]
+
+
+@cache
+def _table() -> np.ndarray:
+    return read_table(_content())
+
+
+def _content() -> bytes:
+    try:
+        return TABLE.read_bytes()
+    except OSError as error:
+        raise CodesageError(f"{TABLE} cannot be read ({error.strerror}): install codesage again") from None
+
+
+def read_table(content: bytes) -> np.ndarray:
+    """float32 (V, D): the vector of each token, from the bytes that `write_table` wrote. CodesageError when they are not."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            rows, scales = stored["rows"], stored["scales"]
+        if rows.dtype != np.int8 or rows.ndim != 2 or rows.shape[1] != DIMENSIONS or scales.shape != (len(rows), 1):
+            raise ValueError(f"rows are {rows.dtype} {rows.shape}")
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise CodesageError(f"{TABLE} is damaged ({error}): install codesage again") from None
     return rows.astype(np.float32) * (scales.astype(np.float32) / 127)
 
 
-def distilled(vectors_VE: np.ndarray) -> np.ndarray:
-    """The table (V, D) from the encoder's vectors of all tokens: weighted, then the second to the 97th principal component."""
-    ranks_V = np.arange(1, len(vectors_VE) + 1)
-    frequencies_V = 1 / ranks_V / (1 / ranks_V).sum()
-    weighted_VE = vectors_VE * (_SMOOTH / (_SMOOTH + frequencies_V)).astype(np.float32)[:, None]
-    _, axes = np.linalg.eigh((weighted_VE.T @ weighted_VE).astype(np.float64))
-    axes = axes[:, ::-1][:, 1 : _DIMENSIONS + 1]
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])  # else their signs would be by chance
-    return weighted_VE @ axes.astype(np.float32)
+def write_table(table_VD: np.ndarray, tokenizer: tokenizers.Tokenizer, file: Path) -> None:
+    """Write a table in int8, with the fingerprint of the tokenizer that its rows are of.
 
-
-def _stored(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    try:
-        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
-            rows, scales = stored["rows"], stored["scales"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
-    return _restored(rows, scales) if rows.shape == shape and rows.dtype == np.int8 else None
+    ValueError when there is not one vector for each token, or one is not finite.
+    """
+    if table_VD.shape != (tokenizer.vocab_size, DIMENSIONS):
+        raise ValueError(f"the table is {table_VD.shape}, expected {(tokenizer.vocab_size, DIMENSIONS)}")
+    if not np.isfinite(table_VD).all():
+        raise ValueError("the table holds numbers that are not finite")
+    scales = np.abs(table_VD).max(axis=1, keepdims=True).astype(np.float16)
+    np.savez(file, rows=directions(table_VD), scales=scales, tokenizer=np.array(tokenizer.fingerprint))

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.centring import means_of_sums, minus_means
+from codesage.search.database import meta_of
 from codesage.search.kinds import kinds_of
 from codesage.search.postings import Postings
 from codesage.search.ranking import best
 from codesage.search.scan import Scan
+from codesage.search.statics import table_name
 from codesage.search.texts import Blocks
 from codesage.search.vectors import restored
 
@@ -284,8 +286,9 @@ def _vectors(connection: sqlite3.Connection, numbers_N: np.ndarray, width: int) 
 
 
 def _statics(connection: sqlite3.Connection, numbers_N: np.ndarray) -> np.ndarray:
+    """The static vectors of all chunks; of width 0 where there are none, or those there are from another table."""
     stored = connection.execute("SELECT chunk, vector FROM statics").fetchall()
-    if not stored:
+    if not stored or meta_of(connection).get("statics") != table_name():
         return np.zeros((len(numbers_N), 0), np.float32)
     chunks = np.array([chunk for chunk, _ in stored], np.int64)
     rows = np.frombuffer(b"".join(vector for _, vector in stored), np.int8).reshape(len(chunks), -1)
