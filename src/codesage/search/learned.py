@@ -30,7 +30,7 @@ _WordIds = Callable[[Sequence[str]], list[list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of training. Chosen on functions of packages that the training left out (docs/log.md)."""
+    """Of training. The first that were tried; others gave about the same (docs/log.md)."""
 
     batch: int = 1_024
     steps: int = 600
