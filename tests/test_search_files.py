@@ -303,6 +303,17 @@ def test_headers_and_stubs_of_files_that_are_there_are_declarations(paths, decla
     assert [path for path, kind in zip(paths, kinds_of(paths), strict=True) if kind == "declarations"] == declaring
 
 
+def test_of_a_long_class_the_part_that_defines_it_comes_first(root):
+    comment = [f"  # Line {number} says how an engine mounts routes." for number in range(130)]
+    comment[60] = "  #   class Engine < Shop::Engine"
+    methods = [line for number in range(3) for line in (f"    def mount{number}", f"      routes[{number}]", "    end", "")]
+    lines = ["module Shop", *comment, "  class Engine < Base", *methods, "    isolate true", "  end", "end", ""]
+    laid_out(root, {"engine.rb": "\n".join(lines), "other.rb": "module Shop\n  class Other\n    Engine.call\n  end\nend\n"})
+    hits = json.loads(run("search", "Shop::Engine", "--json").stdout)["results"]
+    assert "class Engine < Base" in hits[0]["snippet"] and hits[0]["name"] == "Shop.Engine"
+    assert sum(hit["score"] > hits[0]["score"] / 2 for hit in hits) == 1
+
+
 def test_definitions_stand_before_their_declarations_unless_those_are_asked_for(root):
     declared = "/* Opens the okapi file by its name and reads the first line. */\nint open_okapi(const char *name);\n"
     defined = "/* Opens the okapi file by its name. */\nint open_okapi(const char *name) {\n  return open(name, 0);\n}\n"

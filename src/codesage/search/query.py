@@ -31,6 +31,7 @@ _QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
 _LONG = 4  # words of a query without quotes that may stand in the text as it is
 _EDGE = r"\x00-/:-@\[-^`{-\x7f"  # ASCII that is in no word; ranges of all other characters would take 8 ms to compile
 _WHOLE = re.compile(f"(?<=[{_EDGE}])[^{_EDGE}]+(?=[{_EDGE}])")  # words that begin and end within the text
+_COMMENT = re.compile(r"^[ \t]*(?:#|//|/?\*|--).*$", re.MULTILINE)  # lines of one
 _AT_ONCE = 1_000  # texts that are looked through at a time
 _SPARE_ROWS = 8  # rows read beyond `top`, because equal texts are folded
 
@@ -238,23 +239,28 @@ def _named(index: Index, view: View, query: str, name: str, places_C: np.ndarray
 
 
 def _other_parts(index: Index, view: View, name: str, places: Sequence[int]) -> list[int]:
-    """Of long functions of that name, which are indexed in parts, those parts that do not show the definition.
+    """Of long definitions of that name, which are indexed in parts, those parts that do not show what they define.
 
-    A long comment comes before the line that defines it.
+    A long comment, which may hold examples, comes before the line that defines it. Parts of a class are found by its name and
+    file alone, since its methods lie between its own lines.
     """
     together = defaultdict(list)
     for place in places:
-        if view.kinds[place] == "function":
-            together[view.path_N[place], view.names[place]].append(place)
+        if view.kinds[place] != "window":
+            together[view.path_N[place], view.names[place], view.kinds[place]].append(place)
     others = []
-    for same in together.values():
+    for (*_, kind), same in together.items():
         if len(same) == 1:
             continue
         chunks = index.chunks_of(view.numbers_N[same].tolist(), view.texts)
         ordered = sorted(zip(chunks, same, strict=True), key=lambda one: (one[0].start_line, one[0].end_line))
+        shown = [ranking.shows(_COMMENT.sub("", chunk.text), name) for chunk, _ in ordered]
+        if kind == "class":
+            others += [place for (_, place), own in zip(ordered, shown, strict=True) if own < max(shown) == 2]
+            continue
         for parts in definitions([(chunk.start_line, chunk.end_line) for chunk, _ in ordered]):
-            shown = max(parts, key=lambda at: ranking.shows(ordered[at][0].text, name))  # of equal ones the first
-            others += [ordered[at][1] for at in parts if at != shown]
+            best = max(parts, key=shown.__getitem__)  # of equal ones the first
+            others += [ordered[at][1] for at in parts if at != best]
     return others
 
 
