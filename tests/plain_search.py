@@ -33,7 +33,7 @@ def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_w
     if dense_weight:
         rankings.append([number for number in vectors_ranked(index, encoder, query) if number in chunks][:DEPTH])
     name = ranking.requested_name(query)
-    own, of_file = fused(rankings, 32 * dense_weight), fused(rankings, dense_weight / 4)
+    own, of_file = fused(rankings, 32 * dense_weight), fused(rankings, dense_weight / 2)
     scores = {number: (score, of_file[number]) for number, score in own.items()}
     if name and rules.name:
         for number, row in chunks.items():
@@ -128,7 +128,7 @@ def parts_of(rows, chunks, query, name, scores, rules):
         named = max(ranking.named(query, own, kind), 0.8 * defined(text, name)) if name else 0.0
         parts = {
             "words and vectors": score,
-            "file": rules.file * sum(sorted(best[path], reverse=True)[:3]) / min(3, sizes[path]),
+            "file": rules.file * sum(sorted(best[path], reverse=True)[:5]) / min(5, sizes[path]),
             "words in file": rules.whole * files[path] / max(*files.values(), 1e-9),
             "name": rules.name * named,
             "file of that name": rules.home * named * (bool(name) and ranking.is_home(name, path) and named > 0.3),

@@ -9,6 +9,7 @@ import pytest
 from codesage.search import files as station
 from codesage.search.files import IN_PART, files_of, holds, read
 from codesage.search.kinds import kinds_of, names_version
+from codesage.search.ranking import requested_kinds
 from codesage.walk import name_of, walk
 from test_search import ENCODER, names, opened
 from test_search_commands import paths_of, root, run
@@ -301,6 +302,54 @@ def test_files_in_part_are_named_with_their_reason(root):
 )  # fmt: skip
 def test_headers_and_stubs_of_files_that_are_there_are_declarations(paths, declaring):
     assert [path for path, kind in zip(paths, kinds_of(paths), strict=True) if kind == "declarations"] == declaring
+
+
+@pytest.mark.parametrize(
+    ("paths", "types"),
+    [
+        (["types/store.ts", "createStore.ts", "types/actions.ts"], ["types/store.ts"]),
+        (["src/types/reducers.ts", "src/combineReducers.ts", "lib/store.js"], ["src/types/reducers.ts"]),
+        (["node/types/coverage.ts", "node/coverage.ts", "node/types/deep/pool.mts", "node/pools/pool.tsx"],
+         ["node/types/coverage.ts", "node/types/deep/pool.mts"]),
+        (["a/types/store.ts", "b/store.ts"], []),  # not beside the folder
+        (["types/store.ts", "tests/store.ts", "store.test.ts", "store.md"], []),  # no code defines it
+        (["types/user_store.ts", "store.ts", "types.ts", "store/types.ts"], []),
+        (["types/store.py", "store.py", "types/$.ts", "$.ts"], []),
+        (["src/types/index.d.ts", "src/index.js"], []),  # declarations already
+    ],
+)  # fmt: skip
+def test_files_in_a_folder_of_types_are_types_of_what_stands_beside(paths, types):
+    assert [path for path, kind in zip(paths, kinds_of(paths), strict=True) if kind == "types"] == types
+
+
+@pytest.mark.parametrize(
+    ("query", "kinds"),
+    [
+        ("how HTTP authentication headers are selected and output", set()),
+        ("header files of the resolver", {"declarations"}),
+        ("header: opens the file", {"declarations"}),
+        ("where are ids generated", set()),
+        ("which generated files are written", {"generated"}),
+        ("how old entries are evicted", set()),
+        ("errors of the old version", {"legacy"}),
+        ("reducer type definition", {"types"}),
+        ("tests of the vendored parser", {"test", "vendored"}),
+    ],
+)
+def test_words_with_another_meaning_ask_for_no_kind_of_file(query, kinds):
+    assert requested_kinds(query) == kinds
+
+
+def test_code_stands_before_its_types_unless_those_are_asked_for(root):
+    typed = "/** Creates a wombat store with a reducer. */\nexport interface Store {\n  reducer: Reducer;\n  w: string;\n}\n"
+    made = "/** Creates a wombat. */\nexport function makeStore(reducer) {\n  return { wombat: reducer() };\n}\n"
+    laid_out(root, {"types/store.ts": typed, "makeStore.ts": made})
+
+    def first(query):
+        return run("search", query, "-l").stdout.splitlines()[0]
+
+    assert first("creates a wombat store with a reducer") == "makeStore.ts"
+    assert first("types: creates a wombat store with a reducer") == "types/store.ts"
 
 
 def test_of_a_long_class_the_part_that_defines_it_comes_first(root):

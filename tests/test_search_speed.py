@@ -208,10 +208,25 @@ def test_names_are_compared_by_their_stems():
         for name in names:
             own = {stem(part) for part in parts_of(name)}
             both = own & set(words)
-            assert words_in_name(words, name) == (len(both) / len(own) if both else 0.0)
+            expected = (len(both) / len(own) + len(both) / len(words)) / 2 if both else 0.0
+            assert words_in_name(words, name) == pytest.approx(expected)
             if "/" not in name:
                 held = [word for word in words if word in own or (len(word) > 3 and word in name.lower())]
-                assert words_in_path(words, name) == (len(held) / len(words) if words else 0.0)
+                bare = {stem(part) for part in parts_of(name.partition(".")[0])}
+                of_name = len(bare & set(words)) / max(1, len(bare))
+                expected = (len(held) / len(words) + of_name) / 2 if words else 0.0
+                assert words_in_path(words, name) == pytest.approx(expected)
+
+
+def test_names_match_by_what_both_hold_and_what_each_lacks():
+    words = content_words("array utility operations and safe type conversion")
+    assert len(words) == 6
+    assert words_in_name(words, "ArrayUtils.toArray") == pytest.approx((1 / 3 + 1 / 6) / 2)  # array of array, util, to
+    assert words_in_name(words, "Conversion") == pytest.approx((1 / 1 + 1 / 6) / 2)
+    assert words_in_path(words, "src/lang/Conversion.java") == pytest.approx((1 / 6 + 1 / 1) / 2)
+    assert words_in_path(words, "src/array/Streams.java") == pytest.approx(0.5 / 6 / 2)
+    assert words_in_path(words, "src/lang/Streams.java") == 0.0 and words_in_name([], "Conversion") == 0.0
+    assert words_in_path(["java"], "Streams.java") == pytest.approx(1 / 2)  # its ending is no part of its name
 
 
 def test_a_view_is_loaded_once_per_state_and_shared(index, tmp_path):

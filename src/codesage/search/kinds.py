@@ -1,7 +1,7 @@
 """The kind of a file by its path, for ranking and for the order of encoding.
 
-In: a path within the root. Out: "code", "declarations", "test", "example", "generated", "vendored", "legacy", "docs" or "data".
-Only names are used; no file is read.
+In: a path within the root. Out: "code", "declarations", "types", "test", "example", "generated", "vendored", "legacy", "docs"
+or "data". Only names are used; no file is read.
 """
 
 import re
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from codesage.languages import language_of
 from codesage.paths import is_test, kind_by_path
+from codesage.search.terms import parts_of, stem
 
 _TEST = re.compile(
     r"(^|/)(tests?|testing|specs?|benchmarks?|bench|fixtures?|mocks?|__mocks__|e2e)/|(^|/)tests?\.\w+$", re.IGNORECASE
@@ -31,6 +32,8 @@ _CODE = re.compile(
 )
 _DECLARING = re.compile(r"(?P<stem>[^/]+)\.(?P<suffix>h|hh|hpp|hxx|h\+\+|pyi|mli|d\.[cm]?ts)$", re.IGNORECASE)
 _CONTRACTS = re.compile(r"(?:^|(?<=/))((?:contracts?|interfaces?|abstractions?)/)", re.IGNORECASE)
+_TYPES = re.compile(r"(?P<around>(?:.*/)?)types/(?:.*/)?(?P<file>[^/]+)\.[cm]?tsx?$", re.IGNORECASE)
+_SCRIPT = re.compile(r"\.[cm]?[jt]sx?$", re.IGNORECASE)
 _C_FAMILY = ("c", "cc", "cpp", "cxx", "c++", "m", "mm", "cu")
 _DEFINING = {
     "pyi": ("py", "pyx", "c"),
@@ -59,13 +62,14 @@ def kind_of(path: str) -> str:
 
 
 def kinds_of(paths: Collection[str]) -> list[str]:
-    """The kind of each file of an index: as `kind_of`, but it depends on the other files for two kinds.
+    """The kind of each file of an index: as `kind_of`, but it depends on the other files for three kinds.
 
     Code and prose of an older version is "legacy": `v3/types.ts` is older where there is a folder `v4` beside `v3`, or a
     `types.ts` in the place of `v3/types.ts`. A file that declares what another one defines is "declarations": `url.h` where
-    there is a `url.c`, `Contracts/Store.php` where there is a `Store.php` in the folder of `Contracts`.
+    there is a `url.c`, `Contracts/Store.php` where there is a `Store.php` in the folder of `Contracts`. TypeScript in a folder
+    `types` is "types" where other code beside that folder has its name in its own: `types/store.ts` and `createStore.ts`.
     """
-    older, declaring = _older(paths), _declaring(paths)
+    older, declaring, types = _older(paths), _declaring(paths), _types(paths)
     kinds = []
     for path in paths:  # the same path may be there twice, of two repositories
         kind = kind_of(path)
@@ -73,6 +77,8 @@ def kinds_of(paths: Collection[str]) -> list[str]:
             kind = "legacy"
         elif path in declaring and kind == "code":
             kind = "declarations"
+        elif path in types and kind == "code":
+            kind = "types"
         kinds.append(kind)
     return kinds
 
@@ -93,6 +99,31 @@ def _declaring(paths: Collection[str]) -> set[str]:
             if any(f"{stem}.{defining}" in names for defining in _DEFINING.get(suffix, _C_FAMILY)):
                 headers.add(path)
     return headers
+
+
+def _types(paths: Collection[str]) -> set[str]:
+    """The files among `paths` in folders `types` of TypeScript that give the types of what a file beside the folder defines."""
+    inside = {path: match for path in paths if (match := _TYPES.match(path))}
+    if not inside:
+        return set()
+    by_stem: dict[str, list[tuple[str, frozenset[str]]]] = {}
+    for path in paths:
+        if path not in inside and _SCRIPT.search(path) and kind_of(path) == "code":
+            stems = _stems(path)
+            for one in stems:
+                by_stem.setdefault(one, []).append((path, stems))
+    found = set()
+    for path, match in inside.items():
+        own = _stems(path)
+        others = by_stem.get(min(own), []) if own else []
+        if any(other.startswith(match["around"]) and own <= stems for other, stems in others):
+            found.add(path)
+    return found
+
+
+def _stems(path: str) -> frozenset[str]:
+    """The stems of the name of a file without its endings."""
+    return frozenset(map(stem, parts_of(path.rpartition("/")[2].partition(".")[0])))
 
 
 def names_version(query: str, path: str) -> bool:

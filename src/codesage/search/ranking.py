@@ -11,6 +11,7 @@ import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -21,8 +22,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 REQUESTED_SHARE = 1.3  # factor of the score of a file whose kind the query asks for
 K = 60.0  # of the fusion, its usual value
-OF_CHUNK, OF_FILE = 32.0, 0.25  # how much of the weight of the vectors counts for a chunk and for its file
-_LATER_BEST = 3  # chunks of a file that speak for it
+OF_CHUNK, OF_FILE = 32.0, 0.5  # how much of the weight of the vectors counts for a chunk and for its file
+_SPEAKING = 5  # chunks of a file that speak for it, at most
 _STOP = {
     "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "get", "how", "if", "into", "is", "it",
     "in", "its", "my", "of", "on", "one", "or", "that", "the", "this", "to", "use", "used", "using", "was", "we", "what",
@@ -49,13 +50,13 @@ _BEFORE = 80  # characters before a name that are looked at for the word that de
 class Rules:
     """The weights of the rules; 0 (1 for shares) switches one off."""
 
-    file: float = 2.0  # a file's three best chunks, their mean
+    file: float = 2.0  # a file's five best chunks, their mean
     whole: float = 0.3  # full text of the whole file, beside that of the best file
     later: float = 0.5  # share that each further chunk of a file keeps
     name: float = 1.0  # the query is the name of the chunk
     home: float = 1.0  # the query is the name of the chunk, and its file has that name too
-    path: float = 0.5  # query words in the name of the file, and half as much in those of its folders
-    part: float = 0.4  # query words in the name of the chunk
+    path: float = 0.8  # query words in the name of the file, and half as much in those of its folders; see words_in_path
+    part: float = 0.4  # query words in the name of the chunk, see words_in_name
     identifier: float = 0.3  # names in the query that cannot be plain words, as they stand, in the text
     literal: float = 2.0  # the query as it stands, in the text
     floor: bool = True  # a query that no chunk matches gets no answer, see search.floor
@@ -65,6 +66,7 @@ class Rules:
 _KINDS = {
     "code": 1.0,
     "declarations": 0.7,
+    "types": 0.7,
     "legacy": 0.7,
     "example": 0.6,
     "test": 0.5,
@@ -75,20 +77,21 @@ _KINDS = {
 }
 EXACT = 0.9  # how well a name matches at least that is the one in the query, in the same case
 IN_PART = 0.3  # how well a name matches that only holds the one in the query
-_KIND_WORDS = {  # words that ask for a kind of file
+_KIND_WORDS = {  # words that ask for a kind of file; two words where one alone usually means something else
     "test": {
         "test", "tests", "tested", "testing", "spec", "specs", "fixture", "fixtures",
         "mock", "mocks", "mocked", "mocking", "benchmark", "benchmarks", "benchmarking",
     },
     "example": {"example", "examples", "sample", "demo", "tutorial"},
-    "generated": {"generated"},
+    "generated": {"generated code", "generated file", "generated files", "generated class", "generated classes"},
     "vendored": {"vendor", "vendored"},
-    "legacy": {"legacy", "deprecated", "compat", "old"},
+    "legacy": {"legacy", "deprecated", "compat", "old code", "old file", "old files", "old version", "old versions"},
     "docs": {"docs", "documentation", "readme", "changelog", "guide", "license", "licence"},
     "declarations": {
-        "header", "headers", "declaration", "declarations", "declared", "prototype", "typedef", "struct", "stub",
-        "contract", "contracts",
+        "header", "header files", "declaration", "declarations", "declared", "prototype", "typedef", "struct",
+        "stub", "contract", "contracts",
     },
+    "types": {"type", "types", "typings"},
     "data": {"yaml", "toml", "workflow", "dockerfile"},
 }  # fmt: skip
 
@@ -150,8 +153,9 @@ def holds_name(text: str, name: str) -> bool:
 
 def requested_kinds(query: str) -> set[str]:
     """The kinds of files that the words of a query ask for."""
-    words = set(parts_of(query))
-    return {kind for kind, asking in _KIND_WORDS.items() if words & asking}
+    words = parts_of(query)
+    asked = {*words, *(f"{one} {other}" for one, other in pairwise(words))}
+    return {kind for kind, asking in _KIND_WORDS.items() if asked & asking}
 
 
 def named(query: str, name: str, kind: str) -> float:
@@ -207,17 +211,21 @@ def shows(text: str, name: str) -> int:
 
 
 def words_in_path(words: Sequence[str], path: str) -> float:
-    """Share of the words that the name of the file holds; those that only a folder is named by count half."""
+    """How well words and the path of a file match, in 0..1: the mean of two shares.
+
+    One is that of the words that the name of the file holds, where words that only a folder is named by count half; the other
+    is that of the parts of the file's name, without its endings, that are among the words.
+    """
     if not words or _lacks(words, path):
         return 0.0
-    file, file_stems, folder_stems = _stems_of_path(path)
+    file, bare_stems, file_stems, folder_stems = _stems_of_path(path)
     count = 0.0
     for word in words:
         if word in file_stems or (len(word) >= 4 and word in file):
             count += 1
         elif word in folder_stems:
             count += 0.5
-    return count / len(words)
+    return (count / len(words) + _share(bare_stems, words)) / 2
 
 
 @lru_cache(maxsize=65_536)
@@ -226,19 +234,23 @@ def _stems_of(name: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str]]:
-    """The name of a file in small letters, its stems, and those of its folders."""
+def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str], frozenset[str]]:
+    """The name of a file in small letters, its stems without its endings and with them, and the stems of its folders."""
     folders, _, file = path.rpartition("/")
-    return file.lower(), _stems_of(file), _stems_of(folders)
+    return file.lower(), _stems_of(file.partition(".")[0]), _stems_of(file), _stems_of(folders)
 
 
 def words_in_name(words: Sequence[str], name: str) -> float:
-    """Share of the words in `name`, as stems, that are among `words`; in 0..1."""
-    if _lacks(words, name):
+    """How well words and a name match as stems, in 0..1: the mean of the shares of both that are in the other."""
+    if not words or _lacks(words, name):
         return 0.0
     stems = _stems_of(name)
-    both = len(stems.intersection(words))
-    return both / max(1, len(stems)) if both else 0.0
+    return (_share(stems, words) + len(stems.intersection(words)) / len(words)) / 2
+
+
+def _share(stems: frozenset[str], words: Sequence[str]) -> float:
+    """The share of `stems` that are among `words`."""
+    return len(stems.intersection(words)) / len(stems) if stems else 0.0
 
 
 def best(scores_N: np.ndarray, depth: int) -> list[int]:
@@ -251,16 +263,16 @@ def best(scores_N: np.ndarray, depth: int) -> list[int]:
 
 
 def by_file(score_C: np.ndarray, file_C: np.ndarray, sizes_F: np.ndarray) -> np.ndarray:
-    """(F,): the mean of each file's three best chunks; of all its chunks, where it has fewer (`sizes_F`).
+    """(F,): the mean of each file's five best chunks; of all its chunks, where it has fewer (`sizes_F`).
 
     `file_C`: the number of each chunk's file, from 0.
     """
     order, rank_C = _ranked(score_C, file_C)
     sum_F = np.zeros(len(sizes_F))
-    for rank in range(_LATER_BEST):
+    for rank in range(_SPEAKING):
         ranked = order[rank_C == rank]
         sum_F[file_C[ranked]] += score_C[ranked]
-    return sum_F / np.minimum(_LATER_BEST, sizes_F)
+    return sum_F / np.minimum(_SPEAKING, sizes_F)
 
 
 def spread(score_C: np.ndarray, file_C: np.ndarray, later: float) -> tuple[np.ndarray, np.ndarray]:
