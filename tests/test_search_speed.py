@@ -218,10 +218,17 @@ def test_names_are_compared_by_their_stems():
                 assert words_in_path(words, name) == pytest.approx(expected)
 
 
+def test_words_of_one_stem():
+    assert [*map(stem, ("routes", "routing", "router", "route"))] == ["rout"] * 4
+    assert [*map(stem, ("utility", "utilities", "utils", "util"))] == ["util"] * 4
+    assert stem("security") == stem("secure") and stem("activity") == stem("active")
+    assert [*map(stem, ("city", "cities", "unity"))] == ["cit", "cit", "unit"]
+
+
 def test_names_match_by_what_both_hold_and_what_each_lacks():
     words = content_words("array utility operations and safe type conversion")
     assert len(words) == 6
-    assert words_in_name(words, "ArrayUtils.toArray") == pytest.approx((1 / 3 + 1 / 6) / 2)  # array of array, util, to
+    assert words_in_name(words, "ArrayUtils.toArray") == pytest.approx((2 / 3 + 2 / 6) / 2)  # array and util of array, util, to
     assert words_in_name(words, "Conversion") == pytest.approx((1 / 1 + 1 / 6) / 2)
     assert words_in_path(words, "src/lang/Conversion.java") == pytest.approx((1 / 6 + 1 / 1) / 2)
     assert words_in_path(words, "src/array/Streams.java") == pytest.approx(0.5 / 6 / 2)

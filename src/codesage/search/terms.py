@@ -21,6 +21,9 @@ _NO_SPACES = (  # Thai and Lao, Burmese, Khmer, Japanese, Chinese
 )
 _SPACED = bytes(byte if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))  # for ASCII: only tokens are left
 _LONGEST_JOINED = 24
+_ENDINGS = (  # a longer one before those that it ends in
+    "ization", "ations", "ation", "ities", "izing", "ings", "ity", "ing", "ers", "ies", "er", "ed", "es", "s", "y", "e",
+)  # fmt: skip
 _MOST_KNOWN = 500_000
 
 
@@ -127,7 +130,7 @@ def _parts_beyond_ascii(token: str) -> list[str]:
 
 def stem(word: str) -> str:
     """A word without the endings that a question and a name differ in: routes, routing and router give rout."""
-    for ending in ("ization", "ations", "ation", "izing", "ings", "ing", "ers", "ies", "er", "ed", "es", "s", "y", "e"):
+    for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break
