@@ -91,8 +91,10 @@ def stages_of(history: list[dict]) -> str:
         if larger := facts.get("distilled_from"):
             lines.append(f"  - vectors of texts and codes learned from: {larger['name']}, {larger['parameters']:,} parameters")
         if averaged := facts.get("averaged"):
-            share = averaged["share"]
+            share, others = averaged["share"], averaged["with"]
             both = f"{share:.0%} after this training, {1 - share:.0%} before it"
+            if averaged.get("of_one_start"):
+                both = f"of {1 + len(others)} trainings from the same weights, with other batches each"
             lines.append(f"  - the weights are a mean: {both} (`codesage average`)")
     return "\n".join(lines)
 

@@ -281,13 +281,20 @@ def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
     assert done.returncode == 0 and "25% of" in done.stdout, done.stderr
     expected = {name: weight + 1 for name, weight in larger.state_dict().items()}
     torch.testing.assert_close(load_encoder(out).state_dict(), expected)
-    assert open_artifact(out, "model").facts["averaged"] == {"with": open_artifact(folder, "model").fingerprint, "share": 0.25}
+    known = {"with": [open_artifact(folder, "model").fingerprint], "share": 0.25, "of_one_start": False}
+    assert open_artifact(out, "model").facts["averaged"] == known
+    done = run("average", folder, tmp_path / "moved", tmp_path / "moved", "--out", tmp_path / "three")
+    assert done.returncode == 0 and "33% of" in done.stdout, done.stderr
+    done = run("average", tmp_path / "moved", tmp_path / "moved", "--out", tmp_path / "same")
+    assert done.returncode == 0 and open_artifact(tmp_path / "same", "model").facts["averaged"]["of_one_start"], done.stderr
+    expected = {name: weight + 8 / 3 for name, weight in larger.state_dict().items()}
+    torch.testing.assert_close(load_encoder(tmp_path / "three").state_dict(), expected)
     with pytest.raises(CodesageError, match="the models differ in num_hidden_layers, 4 and 2: only models of one shape"):
-        average(larger, shrink(larger, layers=[0, 1]), share=0.5)
+        average(larger, [shrink(larger, layers=[0, 1])], share=0.5)
     dropped = Encoder(replace(larger.config, embedding_dropout_prob=0.1, initializer_range=0.1))
-    assert average(larger, dropped, share=0.5).config == larger.config  # how it was trained is no part of the shape
+    assert average(larger, [dropped], share=0.5).config == larger.config  # how it was trained is no part of the shape
     with pytest.raises(CodesageError, match="share is 1.5, expected 0 to 1"):
-        average(larger, larger, share=1.5)
+        average(larger, [larger], share=1.5)
     refused = run("average", folder, "general", "--out", tmp_path / "x")
     assert refused.returncode == 2 and "have different tokenizers" in refused.stderr
 

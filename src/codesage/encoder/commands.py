@@ -152,26 +152,45 @@ def _sample(tokens: "Tokens", most: int) -> list[list[int]]:
 
 def average(
     model: Annotated[Path, typer.Argument(help="A trained model folder.")],
-    other: Annotated[Path, typer.Argument(help="Another model of the same shape, such as the one that training started from.")],
+    others: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="OTHER...",
+            help="Other models of the same shape: the one that training started from, or other trainings from the same start.",
+        ),
+    ],
     out: options.Out,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Share of MODEL in the mean.")] = 0.5,
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of MODEL in the mean. Default: all models have equal shares.")
+    ] = None,
 ) -> None:
-    """Write the mean of the weights of two models, such as those before and after a training."""
+    """Write the mean of the weights of several models, such as those before and after a training."""
     from codesage.artifacts import open_artifact
     from codesage.encoder import average as station
     from codesage.encoder.export import export as publish_encoder
     from codesage.encoder.folders import folder_of
     from codesage.encoder.weights import load_with_tokenizer
 
-    (encoder, tokenizer), (before, theirs) = (load_with_tokenizer(folder_of(folder)) for folder in (model, other))
-    if tokenizer.fingerprint != theirs.fingerprint:
-        raise CodesageError(f"{model} and {other} have different tokenizers: only models with one tokenizer have a mean")
-    mean = station.average(encoder, before, share=share)
-    artifact = open_artifact(folder_of(model), "model")
-    mixed = {"with": open_artifact(folder_of(other), "model").fingerprint, "share": share}
-    facts = {**artifact.facts, "averaged": mixed}
-    publish_encoder(mean, tokenizer, out, settings=artifact.settings, facts=facts, precisions=())
-    typer.echo(f"{out}: {share:.0%} of {model}, {1 - share:.0%} of {other}")
+    share = 1 / (1 + len(others)) if share is None else share
+    encoder, tokenizer = load_with_tokenizer(folder_of(model))
+    encoders = []
+    for other in others:
+        theirs, their_tokenizer = load_with_tokenizer(folder_of(other))
+        if tokenizer.fingerprint != their_tokenizer.fingerprint:
+            raise CodesageError(f"{model} and {other} have different tokenizers: only models with one tokenizer have a mean")
+        encoders.append(theirs)
+    mean = station.average(encoder, encoders, share=share)
+    artifact, mixed = (open_artifact(folder_of(folder), "model") for folder in (model, others[0]))
+    averaged = {
+        "with": [open_artifact(folder_of(other), "model").fingerprint for other in others],
+        "share": share,
+        # trainings from one start have as many stages each; a start has fewer
+        "of_one_start": len(artifact.facts.get("stages", ())) == len(mixed.facts.get("stages", ())),
+    }
+    publish_encoder(
+        mean, tokenizer, out, settings=artifact.settings, facts={**artifact.facts, "averaged": averaged}, precisions=()
+    )
+    typer.echo(f"{out}: {share:.0%} of {model}, {1 - share:.0%} of {', '.join(map(str, others))}")
 
 
 def _numbers(layers: str) -> list[int]:
