@@ -285,19 +285,18 @@ def contrast(
     """Stage II: contrastive learning on (text, code) pairs. A killed run resumes when you repeat the command."""
     from codesage.contrast import distillation, entries, stage
     from codesage.contrast.augment import Settings as AugmentSettings
-    from codesage.training import processes
 
     options.check_size(size)
-    _check_given(model, tokenizer, {"teacher": (teacher, teacher_weight), "distil": (distil, distil_weight)})
-    _check_neighbours(neighbours, teacher)
+    _check_start(model, tokenizer)
+    _check_needed("teacher", teacher, {"teacher-weight": teacher_weight, "neighbours": neighbours})
+    _check_needed("distil", distil, {"distil-weight": distil_weight})
     with options.training_processes(threads) as device:
         loaded, opened = options.opened_tokens(tokens, model or tokenizer, out)
         encoder, before = _start(model, size, opened, loaded, seed=seed, device=device)
         larger = distillation.read(distil, loaded, encoder.config, device) if distil else None
         prepared = _prepared(before, opened, filter, mined, larger)
-        extent = {"pairs": len(opened.pairs), "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
         settings = _phases_changed(
-            _recipe(size, before, one_phase, extent),
+            _recipe(size, before, one_phase, pairs=len(opened.pairs), minutes=minutes, seed=seed, device=device),
             loop=options.given(optimizer=optimizer, compile=compile, tensorboard=tensorboard),
             batches=options.given(
                 mix=entries.parsed(mix) if mix else "",
@@ -314,8 +313,7 @@ def contrast(
             own=options.given(negatives=negatives, temperature=temperature or "")
             | options.given(teacher_weight=teacher_weight, distil_weight=distil_weight),
         )
-        last = options.given(learning_rate=learning_rate or ""), options.given(batch_pairs=batch_pairs or "")
-        settings = _last_changed(_bounded(settings, steps), *last, steps=steps, warm_up=warm_up)
+        settings = _last_changed(_bounded(settings, steps), learning_rate, batch_pairs, steps=steps, warm_up=warm_up)
         if dry_run:
             costs = stage.expected(settings, opened, encoder, tokenizer=loaded, prepared=prepared)
             return typer.echo("\n".join(line for name, cost in costs.items() for line in [f"{name}:", *cost.lines()]))
@@ -327,22 +325,20 @@ def contrast(
         options.report(artifact, "contrast")
 
 
-def _check_given(model: Path | None, tokenizer: Path | None, weighted: dict[str, tuple]) -> None:
-    """CodesageError for options that exclude or need each other. `weighted`: the value and the weight of an option by name."""
+def _check_start(model: Path | None, tokenizer: Path | None) -> None:
     from codesage.errors import CodesageError
 
     if (model is None) == (tokenizer is None):
         raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
-    for name, (value, weight) in weighted.items():
-        if weight is not None and not value:
-            raise CodesageError(f"--{name}-weight is {weight:g}, but --{name} is missing: add it, or leave the weight out")
 
 
-def _check_neighbours(neighbours: int | None, teacher: str) -> None:
+def _check_needed(needed: str, value: object, needing: dict[str, float | None]) -> None:
+    """CodesageError when one of the options `needing` was given, and the option that it needs was not."""
     from codesage.errors import CodesageError
 
-    if neighbours and not teacher:
-        raise CodesageError(f"--neighbours is {neighbours}, but --teacher is missing: its vectors tell which texts are similar")
+    for name, number in needing.items():
+        if number is not None and not value:
+            raise CodesageError(f"--{name} is {number:g}, but --{needed} is missing: add it, or leave --{name} out")
 
 
 def _start(
@@ -370,11 +366,22 @@ def _prepared(
     return stage.Prepared(before, keep, negatives, larger=larger)
 
 
-def _recipe(size: str, before: "Artifact | None", one_phase: bool | None, extent: dict) -> "Settings":
+def _recipe(
+    size: str,
+    before: "Artifact | None",
+    one_phase: bool | None,
+    *,
+    pairs: int,
+    minutes: float,
+    seed: int,
+    device: "torch.device",
+) -> "Settings":
     """The settings of a size. For a model that has been through Stage II those of fine-tuning, unless `one_phase` is False."""
     from codesage import recipes
     from codesage.contrast import stage
+    from codesage.training import processes
 
+    extent = {"pairs": pairs, "seconds": 60 * minutes, "seed": seed, "memory": processes.memory(device)}
     trained = before is not None and "contrast" in before.facts.get("stages", ())
     fine = trained and one_phase is not False
     settings = recipes.fine_tuning(**extent) if fine else recipes.contrasting(size, **extent)
@@ -389,10 +396,13 @@ def _bounded(settings: "Settings", steps: int) -> "Settings":
     return replace(settings, first=replace(first, loop=options.changed_loop(first.loop, steps=min(steps, first.loop.steps))))
 
 
-def _last_changed(settings: "Settings", loop: dict, batches: dict, *, steps: int, warm_up: float | None) -> "Settings":
-    """The settings with changes to the last phase only: to its loop, and to its batches."""
-    changed = options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **loop)
-    return replace(settings, loop=changed, batches=replace(settings.batches, **batches))
+def _last_changed(
+    settings: "Settings", learning_rate: float, batch_pairs: int, *, steps: int, warm_up: float | None
+) -> "Settings":
+    """The settings with changes to the last phase only. 0 or None: as the phase has it."""
+    rate, size = options.given(learning_rate=learning_rate or ""), options.given(batch_pairs=batch_pairs or "")
+    changed = options.changed_loop(settings.loop, steps=steps, warm_up=warm_up, **rate)
+    return replace(settings, loop=changed, batches=replace(settings.batches, **size))
 
 
 def _teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path) -> "Teacher":
