@@ -6,14 +6,13 @@ files of the package are parsed, matching.py finds the function.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from tree_sitter import Node
 
 from codesage.corpus.pairs.prose import clean
 from codesage.corpus.pairs.rules import refusal
-from codesage.records import Document, Function
+from codesage.records import Document, Function, record
 from codesage.syntax import SourceTree, functions
 from codesage.words import split_names
 
@@ -42,7 +41,7 @@ _STRINGS = {  # the rest of a string after its opening quote; escaped quotes do 
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tested:
     """One test: its name in words, and what helps to find the function that it tests."""
 
