@@ -83,13 +83,20 @@ def _telling_words(text: str, name: str) -> int:
 def _target(test: Tested, definitions: Mapping[str, Sequence[Definition]]) -> Definition | None:
     """The function that a test tests, or None if its name names none, or names several equally well and none in full."""
     words = stems(test.text)
-    spans = {call: span for call in test.calls if len(stems(call)) > 1 and (span := _span(words, stems(call)))}
+    said = set(words)
+    unsaid = {call for call in test.calls if said.isdisjoint(stems(call))}  # most of them
+    spans = {
+        call: span for call in test.calls if call not in unsaid and len(stems(call)) > 1 and (span := _span(words, stems(call)))
+    }
     known = [span for call, span in spans.items() if call in definitions]
     main = words[: _end_of_main_part(test.text, spans.values())]
     named: list[tuple[_Score, Definition]] = []
     grouped: list[tuple[_Score, Definition]] = []
     for call in filter(definitions.__contains__, test.calls):
-        whole, in_group = call in spans, _names_group(test, call)
+        in_group = _names_group(test, call)
+        if call in unsaid and not in_group:
+            continue
+        whole = call in spans
         shared = _shared(words, stems(call)) and not _is_part(words, stems(call), known if whole else spans.values())
         if (shared or in_group) and (target := _resolve(test, definitions[call], whole=whole or in_group)):
             found = _score(test, main, target), target
