@@ -7,7 +7,8 @@ import pytest
 
 from codesage.records import Function
 from codesage.syntax import functions, parse
-from codesage.syntax.definitions import may_define
+from codesage.syntax.definitions import QUERIES, may_define
+from codesage.syntax.keywords import captures_by_keywords
 
 PYTHON = {
     "joined strings document": (
@@ -536,3 +537,57 @@ def test_data_defines_nothing(language, text, may):
 def test_bare_bodies(language, text, bare):
     matches = [function for function in functions(parse(text, language)) if function.kind == "function"]
     assert [" ".join(function.bare_body.split()) for function in matches] == [bare]
+
+
+TRICKY = {  # language: code with keywords that begin nothing, and the capture names with the first lines of what they hold
+    "python": (
+        'text = "def a(): return"  # class B: return\n@first\n@second(define)\n'
+        "async def run(returned):\n    return undefined @ other\n",
+        {"function": ["async def run(returned):"], "return": ["return undefined @ other"], "wrapper": ["@first"]},
+    ),
+    "ruby": (
+        'class Foo\n  def self.define(x)\n    return if x.class\n    "class A; def b"\n  end\n  class << self\n  end\nend\n',
+        {"class": ["class Foo"], "function": ["def self.define(x)"], "return": ["return if x.class", "return"]},
+    ),
+    "go": (
+        "package a\n\ntype (\n\tA struct{ b interface{} }\n\tC = interface{}\n)\n\nvar f, g = func() int { return 1 }, 2\n",
+        {"class": ["A struct{ b interface{} }", "C = interface{}"], "repeated": ["f, g = func() int { return 1 }, 2"],
+         "return": ["return 1"]},
+    ),
+    "php": (
+        "<?php\nuse function a\\b;\nABSTRACT CLASS A { FUNCTION get() { RETURN B::class; } }\nenum E { case interface_; }\n",
+        {"class": ["ABSTRACT CLASS A { FUNCTION get() { RETURN B::class; } }", "enum E { case interface_; }"],
+         "function": ["FUNCTION get() { RETURN B::class; }"], "return": ["RETURN B::class;"]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", TRICKY)
+def test_keywords_find_what_the_query_finds(language):
+    text, expected = TRICKY[language]
+    tree = parse(text, language)
+
+    def lines(captures):
+        return {
+            name: sorted(tree.text(node).split("\n")[0] for node in set(nodes)) for name, nodes in captures.items() if nodes
+        }
+
+    assert lines(captures_by_keywords(tree)) == {name: sorted(found) for name, found in expected.items()}
+    assert lines(tree.captures(QUERIES[language])) == lines(captures_by_keywords(tree))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("<?php class A { public $b { get => 1; } }", "php"),
+        ("<?php class A { public $b = 1 { /* c */ final set(int $v) { $this->b = $v; } } }", "php"),
+        ("def a(:\n", "python"),  # a syntax error
+        ("class A {}", "java"),
+        ("x = 1\n" * 20_000, "python"),
+        ("x = a" + " @ a" * 1_000, "python"),
+    ],
+)
+def test_only_the_query_finds_hooks_and_the_definitions_of_other_languages_of_broken_code_and_of_texts_that_take_long(
+    text, language
+):
+    assert captures_by_keywords(parse(text, language)) is None

@@ -1,7 +1,8 @@
 """Finds the definitions in a syntax tree: their names, where their code begins and ends, and their bodies.
 
-One query per language captures candidates in a single pass over the tree. A candidate is a definition if it has a name
-(names.py) and a body, and if it is not an artefact of error recovery (soundness.py).
+One query per language captures candidates in a single pass over the tree. Where definitions have keywords, keywords.py finds
+the same candidates without it. A candidate is a definition if it has a name (names.py) and a body, and if it is not an
+artefact of error recovery (soundness.py).
 
 A statement can define several names (`let up = () => {}, down = () => {}`, Go's `type (...)`). Each name is a separate
 definition. The code of the first one begins where the statement begins, if the name is on the statement's first line.
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from tree_sitter import Node
 
+from codesage.syntax.keywords import captures_by_keywords
 from codesage.syntax.macros import behind_calls
 from codesage.syntax.names import name_of
 from codesage.syntax.soundness import Errors, reserved
@@ -201,7 +203,7 @@ def may_define(text: str, language: str) -> bool:
 
 def scan(tree: SourceTree) -> Scan:
     """The definitions and the return statements of a tree."""
-    captures = tree.unsorted_captures(_query(tree))
+    captures = _captures(tree)
     for kind in ("class", "function", "repeated", "bound"):
         captures.get(kind, []).sort(key=_START)  # parents are quick to find in the order of the text
     errors = Errors(tree, captures["error"]) if "error" in captures else None
@@ -224,6 +226,12 @@ def scan(tree: SourceTree) -> Scan:
             definitions.append(_definition(tree, node, kind, value, known))
     returns = sorted([(node.start_byte, -node.end_byte) for node in captures.get("return", ())])
     return Scan(sorted(filter(None, definitions), key=_PLACE), returns)
+
+
+def _captures(tree: SourceTree) -> dict[str, list[Node]]:
+    dynamic = tree.language == "ruby" and _defines_dynamically(tree.source)
+    captures = None if dynamic else captures_by_keywords(tree)
+    return tree.unsorted_captures(_query(tree)) if captures is None else captures
 
 
 def _query(tree: SourceTree) -> str:
