@@ -377,6 +377,7 @@ def test_a_training_that_fails_is_recorded_and_so_are_those_that_need_it(folder,
          "base: windows of 65 tokens, but the encoder has 64 positions"),
         (('negatives = "softmax"', "batches = {code_tokens = 48}, dropout = 0.1, matryoshka_dims = [3]"), "scratch: .*widths"),
         (('negatives = "softmax"', 'positives = "dropout"'), "scratch: positives are 'dropout', but the encoder has no"),
+        (('negatives = "softmax"', "batches = {neighbours = 4}"), "scratch: neighbours are found with a teacher's vectors"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_work_is_refused_before_anything_is_trained(folder, tmp_path, change, message):

@@ -581,6 +581,7 @@ def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     assert str(alone.exception).startswith("--teacher-weight is 0.5, but --teacher is missing")
     alone = run("c", *scratch, "--neighbours", 8, "--dry-run")
     assert str(alone.exception).startswith("--neighbours is 8, but --teacher is missing")
+    assert run("c", *scratch, "--neighbours", 0, "--teacher-weight", 0, "--dry-run").exit_code == 0  # 0 needs no teacher
     bad = run("d", *scratch, "--mix", "function=60,howto=0")
     assert isinstance(bad.exception, CodesageError) and "weight 0" in str(bad.exception) and not (tmp_path / "d").exists()
 

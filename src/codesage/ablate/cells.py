@@ -149,6 +149,9 @@ def _check(grid: Grid, row: Row, inputs: Inputs) -> None:
             pretrain.checked(first, inputs.tokens, inputs.tokenizer)
         if second is not None:
             contrast.check(second, inputs.tokens, dropping(config, grid.stage2(row).get("dropout", 0.0)), inputs.tokenizer)
+            runs = any(phase.batches.neighbours for phase in second.phases().values())
+            if runs and not grid.stage2(row).get("teacher"):
+                raise CodesageError("neighbours are found with a teacher's vectors of the texts: set teacher = true")
         measure.check(measure.settings_of(grid.evaluation), config.max_position_embeddings)
     except CodesageError as error:
         raise CodesageError(f"{row.name}: {error}") from None

@@ -333,11 +333,11 @@ def _check_start(model: Path | None, tokenizer: Path | None) -> None:
 
 
 def _check_needed(needed: str, value: object, needing: dict[str, float | None]) -> None:
-    """CodesageError when one of the options `needing` was given, and the option that it needs was not."""
+    """CodesageError when one of the options `needing` was given, not as 0, and the option that it needs was not."""
     from codesage.errors import CodesageError
 
     for name, number in needing.items():
-        if number is not None and not value:
+        if number and not value:
             raise CodesageError(f"--{name} is {number:g}, but --{needed} is missing: add it, or leave --{name} out")
 
 
