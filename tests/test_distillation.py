@@ -289,6 +289,8 @@ def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
     assert done.returncode == 0 and open_artifact(tmp_path / "same", "model").facts["averaged"]["of_one_start"], done.stderr
     expected = {name: weight + 8 / 3 for name, weight in larger.state_dict().items()}
     torch.testing.assert_close(load_encoder(tmp_path / "three").state_dict(), expected)
+    done = run("average", tmp_path / "moved", tmp_path / "moved", folder, "--out", tmp_path / "also")
+    assert done.returncode == 0 and not open_artifact(tmp_path / "also", "model").facts["averaged"]["of_one_start"], done.stderr
     with pytest.raises(CodesageError, match="the models differ in num_hidden_layers, 4 and 2: only models of one shape"):
         average(larger, [shrink(larger, layers=[0, 1])], share=0.5)
     dropped = Encoder(replace(larger.config, embedding_dropout_prob=0.1, initializer_range=0.1))

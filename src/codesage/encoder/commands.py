@@ -180,12 +180,12 @@ def average(
             raise CodesageError(f"{model} and {other} have different tokenizers: only models with one tokenizer have a mean")
         encoders.append(theirs)
     mean = station.average(encoder, encoders, share=share)
-    artifact, mixed = (open_artifact(folder_of(folder), "model") for folder in (model, others[0]))
+    artifact, *mixed = (open_artifact(folder_of(folder), "model") for folder in (model, *others))
+    stages = [len(one.facts.get("stages", ())) for one in (artifact, *mixed)]
     averaged = {
-        "with": [open_artifact(folder_of(other), "model").fingerprint for other in others],
+        "with": [one.fingerprint for one in mixed],
         "share": share,
-        # trainings from one start have as many stages each; a start has fewer
-        "of_one_start": len(artifact.facts.get("stages", ())) == len(mixed.facts.get("stages", ())),
+        "of_one_start": len(set(stages)) == 1,  # trainings from one start have as many stages each; a start has fewer
     }
     publish_encoder(
         mean, tokenizer, out, settings=artifact.settings, facts={**artifact.facts, "averaged": averaged}, precisions=()
