@@ -39,19 +39,15 @@ TEXTS = {
 
 
 class Tokens(HashingEncoder):
-    """An encoder that gives its tokens: one per part of a word, with as many vectors as there are bytes."""
+    """An encoder that gives its tokens: one per part of a word."""
 
-    fingerprint, vocab_size = "tokens:1", 256
+    fingerprint = "tokens:1"
 
     def __init__(self):
         self.encoded = 0
 
     def word_ids(self, words):
-        return [[sum(part.encode()) % self.vocab_size for part in parts_of(word)] or [0] for word in words]
-
-    def encode_ids(self, documents):
-        table = np.random.default_rng(0).standard_normal((self.vocab_size, self.width)).astype(np.float32)
-        return np.stack([table[ids].sum(0) / np.linalg.norm(table[ids].sum(0)) for ids in documents])
+        return [[sum(part.encode()) % 256 for part in parts_of(word)] or [0] for word in words]
 
     def encode(self, texts, *, kind="code"):
         self.encoded += len(texts) if kind == "code" else 0

@@ -104,11 +104,6 @@ class Embedder:
             raise ValueError(f"kind is {kind!r}, expected 'code' or 'text'")
         return self.max_tokens if kind == "code" else min(TEXT_TOKENS, self.max_tokens)
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens."""
-        return self._tokenizer.vocab_size
-
     def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text as it stands, however long, without an end token."""
         return self._tokenizer.encode_pieces(texts)
