@@ -5,8 +5,8 @@ from this order joins a few runs: for each text it holds some codes that are har
 Texts that say nearly the same are kept out of one run, because their codes may be right answers to each other.
 
 A run is a leaf of a random tree, as in Dasgupta and Freund, "Random projection trees" (2008): each node splits its pairs in
-the middle, along the line between the means of the two halves. The tree is drawn anew each epoch. All sums are of integers,
-so the order is the same on every machine.
+the middle, along the line between the means of the two halves. The tree is drawn anew each epoch. All sums are of integers.
+float32 holds them exactly for vectors of up to 1,040 numbers, so the order is then the same on every machine.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def _leaves(vectors_RW: np.ndarray, size: int, key: int) -> list[np.ndarray]:
             leaves.append(rows)
             continue
         node += 1
-        own_RW = vectors_RW[rows].astype(np.float32)  # exact for products of int8 rows of up to 1,040 numbers
+        own_RW = vectors_RW[rows].astype(np.float32)
         first, second = order.draws(order.key(key, _POLE), np.array([2 * node, 2 * node + 1])) % np.uint64(len(rows))
         upper = _upper_half(own_RW @ _scaled(own_RW[int(first)] - own_RW[int(second)]))
         for _ in range(_ROUNDS):
