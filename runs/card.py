@@ -94,7 +94,8 @@ def stages_of(history: list[dict]) -> str:
             share, others = averaged["share"], averaged["with"]
             both = f"{share:.0%} after this training, {1 - share:.0%} before it"
             if averaged.get("of_one_start"):
-                both = f"{share:.0%} of this training, {1 - share:.0%} of {len(others)} more from the same weights"
+                rest = "another" if len(others) == 1 else f"{len(others)} others"
+                both = f"{share:.0%} of this training, {1 - share:.0%} of {rest} from the same weights"
             lines.append(f"  - the weights are a mean: {both} (`codesage average`)")
     return "\n".join(lines)
 
