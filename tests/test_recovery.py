@@ -21,13 +21,14 @@ from filelock import FileLock
 import codesage
 from codesage import CodesageError
 from codesage.encoder import runtime
+from codesage.encoder.unit import directions
 from codesage.search import database
 from codesage.search import index as index_station
 from codesage.search.checksums import NAME, Checksums
 from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.refresh import refresh_or_share
-from codesage.search.vectors import Vectors, directions
+from codesage.search.vectors import Vectors
 from command_line import run
 from test_search import ENCODER, HashingEncoder, names, opened, root
 

@@ -10,6 +10,7 @@ import pytest
 
 import codesage
 from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
+from codesage.encoder.unit import directions
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Hit, Pair
 from codesage.search import database, floor, partial
@@ -24,7 +25,7 @@ from codesage.search.searcher import Searcher, merged
 from codesage.search.similar import similar
 from codesage.search.statics import TABLE, StaticVectors, read_table, statics_of, table_name, write_table
 from codesage.search.terms import indexed_words, parts_of
-from codesage.search.vectors import directions, restored
+from codesage.search.vectors import restored
 from codesage.tokenizer import load as load_tokenizer
 from command_line import run
 from test_search import HashingEncoder

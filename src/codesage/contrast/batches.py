@@ -155,10 +155,10 @@ class Batches:
                     f"{name} is {requested}, but {tokens.path} was cut at {available}: "
                     f"run 'codesage tokens' with a longer --{name.replace('_', '-')}"
                 )
-        if settings.neighbours and teacher_PW is None:
-            raise CodesageError("neighbours are found with a teacher's vectors of the texts: give --teacher")
         self._runs = None
-        if settings.neighbours and teacher_PW is not None:
+        if settings.neighbours:
+            if teacher_PW is None:
+                raise CodesageError("neighbours are found with a teacher's vectors of the texts: give --teacher")
             self._runs = plans.Runs(neighbours.rounded(teacher_PW), settings.neighbours)
         keep = _mask(tokens, consistent)
         self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from codesage.encoder.unit import directions
 from codesage.errors import CodesageError
 from codesage.records import Chunk, Encoder
 from codesage.search import database, postings, reader, texts
@@ -30,7 +31,7 @@ from codesage.search.kinds import kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.reading import Batch, batches
 from codesage.search.statics import statics_of, table_name
-from codesage.search.vectors import Vectors, directions, key_of
+from codesage.search.vectors import Vectors, key_of
 from codesage.search.view import View, Views
 
 _FILES_A_BATCH = reader.FILES_A_BATCH

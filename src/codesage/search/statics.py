@@ -23,12 +23,11 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.encoder.folders import BUNDLED
 from codesage.encoder.queries import query_form
-from codesage.encoder.unit import unit_length
+from codesage.encoder.unit import directions, unit_length
 from codesage.errors import CodesageError
 from codesage.records import Encoder
 from codesage.search.fields import Words, words_of
 from codesage.search.terms import indexed_words
-from codesage.search.vectors import directions
 
 DIMENSIONS = 96
 TABLE = BUNDLED / "static.npz"

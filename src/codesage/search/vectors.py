@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codesage.encoder.unit import directions
 from codesage.records import Encoder
 
 _DAYS_KEPT = 90
@@ -29,11 +30,6 @@ _MANY = 500  # values of one question to SQLite
 def key_of(text: str) -> bytes:
     """The key of a text in the cache and in an index: the first 128 bits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()[:16]
-
-
-def directions(vectors_ND: np.ndarray) -> np.ndarray:
-    """The direction of each vector as int8 (n, D): its largest number becomes 127."""
-    return np.rint(vectors_ND * (127 / np.abs(vectors_ND).max(axis=1, keepdims=True).clip(1e-12))).astype(np.int8)
 
 
 def restored(directions_ND: np.ndarray) -> np.ndarray:

@@ -231,12 +231,12 @@ def scan(tree: SourceTree) -> Scan:
 def _captures(tree: SourceTree) -> dict[str, list[Node]]:
     dynamic = tree.language == "ruby" and _defines_dynamically(tree.source)
     captures = None if dynamic else captures_by_keywords(tree)
-    return tree.unsorted_captures(_query(tree)) if captures is None else captures
+    return tree.unsorted_captures(_query(tree, dynamic)) if captures is None else captures
 
 
-def _query(tree: SourceTree) -> str:
+def _query(tree: SourceTree, dynamic: bool) -> str:
     query = QUERIES[tree.language]
-    if tree.language == "ruby" and _defines_dynamically(tree.source):  # Ruby code is full of calls: checking each is slow
+    if dynamic:  # Ruby code is full of calls: checking each is slow
         query += _DYNAMIC_QUERY
     elif tree.language == "typescript" and not tree.tsx:
         query += _ASSERTED

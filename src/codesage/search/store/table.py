@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from codesage.encoder.unit import directions
 from codesage.errors import CodesageError
 from codesage.languages import searched_language
 from codesage.records import Encoder
@@ -24,7 +25,7 @@ from codesage.search.files import IN_PART
 from codesage.search.folders import command
 from codesage.search.store.address import connected, is_remote, location_of, store_errors
 from codesage.search.store.rows import schema
-from codesage.search.vectors import directions, restored
+from codesage.search.vectors import restored
 
 VERSION = "2"
 SHOWN = ["id", "root", "path", "file", "language", "kind", "name", "start_line", "end_line", "text", "chunks", "at", "piece"]
