@@ -42,11 +42,12 @@ def in_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
     around = [nearest.around(node) for node in calls]
     functions = _Extents(_inside(node) for node in nodes if node.is_named and _FUNCTION.fullmatch(node.type))
     calling = _Extents(_inside(function) for function in around if function is not None)
+    outside = any(function is None for function in around)  # a call is in no function
 
     def is_used(unit: Unit) -> bool:
         if unit.name.lstrip("$@:#") in words or any(calling.hold(span) for span in unit.spans):
             return True
-        return None in around and any(not functions.hold(span) for span in unit.spans)
+        return outside and any(not functions.hold(span) for span in unit.spans)
 
     return {unit for unit in held.units if is_used(unit)}
 
