@@ -153,15 +153,30 @@ def test_a_question_has_as_many_chunks_encoded_at_once_as_half_of_the_time_left_
     index = opened(code, tmp_path, encoder)
     read_only(index, encoder, monkeypatch)
 
-    def encode(index, view, encoder, cache, places, *others):
-        encoded.append(len(places))
-        now[0] += pace * len(places)
-        return np.zeros(len(places), np.float32)
+    def encode(encoder, cache, chunks, *others):
+        encoded.append(len(chunks))
+        now[0] += pace * len(chunks)
+        return np.zeros(len(chunks), np.float32)
 
     monkeypatch.setattr(partial, "_encoded", encode)
     monkeypatch.setattr(partial.time, "monotonic", lambda: now[0])
     search(index, encoder, "read the text of a file", seconds=0.5)
     assert encoded == sizes
+
+
+@pytest.mark.parametrize(("most", "encoded"), [(1, 1), (4 * 48, 4), (5 * 48 - 1, 4), (16_000, 20)])
+def test_a_question_has_so_many_characters_encoded(tmp_path, encoder, monkeypatch, most, encoded):
+    """The first chunk is encoded whatever its length: each has 48 characters."""
+    code = tmp_path / "alike"
+    code.mkdir()
+    for number in range(20):
+        (code / f"a{number}.py").write_text(f"def read_file_{number:02}(path):\n    return open(path)  #\n")
+    index = opened(code, tmp_path, encoder)
+    read_only(index, encoder, monkeypatch)
+    assert {len(chunk.text) for chunk in index.chunks_of(range(1, 21))} == {48}
+    monkeypatch.setattr(partial, "_MOST_CHARACTERS", most)
+    search(index, encoder, "read the text of a file", seconds=60.0)
+    assert encoder.encoded == encoded
 
 
 def test_an_update_out_of_time_resumes_and_equals_a_fresh_index(code, tmp_path, encoder, monkeypatch):

@@ -12,13 +12,14 @@ from collections.abc import Callable
 import numpy as np
 
 from codesage.encoder.centring import minus_means
-from codesage.records import Encoder
+from codesage.records import Chunk, Encoder
 from codesage.search.index import Index
 from codesage.search.pieces import pieces
 from codesage.search.vectors import Vectors
 from codesage.search.view import View
 
 _MOST = 48  # chunks that one question has encoded
+_MOST_CHARACTERS = 16_000  # of all these chunks, about 5,000 tokens; the first may be longer
 _AT_ONCE = 8  # at least, between two looks at the clock
 _SHARE = 0.5  # of the time left that the next ones may take, by the pace so far: several processors share many better
 _FEWEST = 8  # known pairs of similarities that an estimate is made from
@@ -45,12 +46,14 @@ def similarities(
     static_N = static_similarities(view, static_D)
     wanted = [place for place in order(_estimated(scores_N, static_N, known_N)) if not known_N[place]][:_MOST]
     started, cache = time.monotonic(), Vectors(encoder)
+    chunks = _affordable(index.chunks_of(view.numbers_N[wanted].tolist(), view.texts))
     done, size = 0, _AT_ONCE
-    while done < len(wanted):
-        some = wanted[done : done + size]
-        scores_N[some] = _encoded(index, view, encoder, cache, some, means, vector_D)
+    while done < len(chunks):
+        next_ones = slice(done, min(done + size, len(chunks)))
+        some = wanted[next_ones]
+        scores_N[some] = _encoded(encoder, cache, chunks[next_ones], [view.languages[place] for place in some], means, vector_D)
         known_N[some] = True
-        done, spent = done + len(some), time.monotonic() - started
+        done, spent = next_ones.stop, time.monotonic() - started
         if spent >= seconds:
             break
         size = max(_AT_ONCE, int(done * (seconds - spent) / max(spent, 1e-6) * _SHARE))
@@ -58,21 +61,25 @@ def similarities(
     return _estimated(scores_N, static_N, known_N), known_N
 
 
+def _affordable(chunks: list[Chunk]) -> list[Chunk]:
+    """The first chunks with `_MOST_CHARACTERS` in all, at least one."""
+    ends = np.cumsum([len(chunk.text) for chunk in chunks])
+    return chunks[: max(1, np.searchsorted(ends, _MOST_CHARACTERS, side="right"))]
+
+
 def _encoded(
-    index: Index,
-    view: View,
     encoder: Encoder,
     cache: Vectors,
-    places: list[int],
+    chunks: list[Chunk],
+    languages: list[str],
     means: dict[str, np.ndarray] | None,
     vector_D: np.ndarray,
 ) -> np.ndarray:
-    """The similarity of each of the chunks at `places`."""
-    texts = pieces(index.chunks_of(view.numbers_N[places].tolist()), encoder)
+    """The similarity of each chunk, the best of its pieces."""
+    texts = pieces(chunks, encoder)
     vectors = cache.encode([text for one in texts for text in one])
     if means:
-        owners = [view.languages[place] for place, one in zip(places, texts, strict=True) for _ in one]
-        vectors = minus_means(vectors, owners, means)
+        vectors = minus_means(vectors, [language for language, one in zip(languages, texts, strict=True) for _ in one], means)
     return np.maximum.reduceat(vectors @ vector_D, np.cumsum([0, *map(len, texts[:-1])]))
 
 
