@@ -28,7 +28,7 @@ speedrun: $(VENV)/dev
 
 release: $(VENV)/peers
 	PATH="$(abspath $(VENV))/bin:$$PATH" OUT=out/release SOURCES="recipes/release.toml recipes/howto.toml" HELD_OUT= DOCUMENTS=64000 TOKENIZER_DOCUMENTS=10000 \
-	STAGE1=3.33 STAGE2=3.25 ABLATION=0 PEERS="default minilm" TASKS="--task cosqa --task mbxp --task java-csharp --task codecomplex" bash runs/speedrun.sh
+	STAGE1=3.33 STAGE2=3.25 FILTER=0.85 ABLATION=0 PEERS="default minilm" TASKS="--task cosqa --task mbxp --task java-csharp --task codecomplex" bash runs/speedrun.sh
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .

@@ -12,14 +12,17 @@ import torch
 
 import codesage
 from codesage import CodesageError
+from codesage import tokenizer as tokenizers
 from codesage.artifacts import open_artifact
-from codesage.contrast import batches, cached, filtering, stage, tiled
+from codesage.contrast import batches, cached, embedder, filtering, stage, tiled
+from codesage.contrast.commands import filter_pairs
 from codesage.contrast.loss import NEGATIVES, contrastive_loss
 from codesage.contrast.matryoshka import check_dims, matryoshka_loss
 from codesage.contrast.vectors import embed, stacked, taken
 from codesage.corpus.tokens import tokenised as token_files
 from codesage.corpus.tokens.ragged import Ragged
 from codesage.encoder.config import Config
+from codesage.encoder.folders import folder_of
 from codesage.encoder.model import Encoder
 from codesage.records import Pair
 from codesage.tokenizer import Settings as TokenizerSettings
@@ -580,6 +583,23 @@ def test_filtering_by_share_leaves_out_short_texts_that_fit_as_well_as_long_ones
     assert filtering.consistent(Even(), tokens, filtering.Settings(share=0.75)).tolist() == [False, True, True, True]
 
 
+def test_a_model_with_another_tokenizer_judges_the_text_of_the_tokens(prepared, trained, tmp_path):
+    """The bundled model gets the vectors of the texts themselves; the tokens are of a byte-level tokenizer."""
+    tokenizer, tokens = prepared
+    bundled = codesage.load()
+    judge = embedder.load(None, given=tokenizer)
+    texts = ["Adds the two numbers.", "def add(a, b):\n    return a + b\n", "über 'naïve' \t tabs", ""]
+    assert judge.fingerprint == bundled.fingerprint != "" and judge.width == bundled.width
+    vectors = judge.encode_ids(tokenizer.encode(texts, max_tokens=128))
+    assert vectors == pytest.approx(bundled.encode(texts), abs=1e-6)
+    own = tokenizers.load(folder_of(None))
+    assert embedder.load(None, given=own).encode_ids(own.encode(texts, max_tokens=64)) == pytest.approx(vectors, abs=1e-6)
+    with pytest.raises(CodesageError, match="another tokenizer"):
+        filter_pairs(tokens.path, tmp_path / "f")
+    filter_pairs(tokens.path, tmp_path / "f", tokenizer=tokens.path.parent / "tokenizer", share=0.5)
+    assert filtering.read(tmp_path / "f", tokens).sum() == 10
+
+
 def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
     tokenizer, tokens = prepared
     calls = []
@@ -600,8 +620,6 @@ def test_a_filter_is_saved_and_checked(prepared, trained, tmp_path):
 
 def test_filter_from_the_command_line(prepared, trained, tmp_path):
     import typer.testing
-
-    from codesage.contrast.commands import filter_pairs
 
     app = typer.Typer()
     app.command()(filter_pairs)

@@ -123,10 +123,20 @@ _DistilWeight = Annotated[
 ]
 
 
+_TokensTokenizer = Annotated[
+    Path | None,
+    typer.Option(
+        help="The tokenizer of the tokens, if the model has another: a tokenizer or model folder. The model then reads their "
+        "text, cut at the same number of tokens."
+    ),
+]
+
+
 def filter_pairs(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[Path | None, typer.Option(help="The model that judges; same tokenizer. Default: bundled.")] = None,
+    model: Annotated[Path | None, typer.Option(help="The model that judges. Default: bundled.")] = None,
+    tokenizer: _TokensTokenizer = None,
     top: Annotated[int, typer.Option(help="Keep a pair if its code is among this many nearest to its text.")] = 2,
     share: Annotated[
         float | None,
@@ -150,13 +160,14 @@ def filter_pairs(
     from codesage.encoder.folders import folder_of
 
     settings = filtering.Settings(top, pool, side, one_language, code_tokens=code_tokens, seed=seed, share=share)
-    opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
+    given = tokenizers.load(tokenizer or folder_of(model))
+    opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, kept: int) -> None:
         line = f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
-    artifact = filtering.write(embedder.load(model), opened, out, settings, progress=show)
+    artifact = filtering.write(embedder.load(model, given=given), opened, out, settings, progress=show)
     facts = artifact.facts
     typer.echo(
         f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, "
@@ -167,7 +178,8 @@ def filter_pairs(
 def mine_negatives(
     tokens: Annotated[Path, typer.Argument(help="A tokens folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[Path | None, typer.Option(help="The model that mines; same tokenizer. Default: bundled.")] = None,
+    model: Annotated[Path | None, typer.Option(help="The model that mines. Default: bundled.")] = None,
+    tokenizer: _TokensTokenizer = None,
     first: Annotated[int, typer.Option(help="Lowest rank of a negative.")] = 10,
     last: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
     keep: Annotated[int, typer.Option(help="Number of negatives to keep for each text.")] = 8,
@@ -193,14 +205,15 @@ def mine_negatives(
     from codesage.encoder.folders import folder_of
 
     settings = mining.Settings(first, last, keep, most_similar, alike, pool, side, code_tokens=code_tokens, seed=seed)
-    opened = open_tokens(tokens, tokenizer=tokenizers.load(folder_of(model)))
+    given = tokenizers.load(tokenizer or folder_of(model))
+    opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, negatives: int) -> None:
         line = f"{done:,} pairs searched, {negatives:,} negatives"
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
     taught = teachers.read(teacher, opened) if teacher else None
-    facts = mining.write(embedder.load(model), opened, out, settings, teacher=taught, progress=show).facts
+    facts = mining.write(embedder.load(model, given=given), opened, out, settings, teacher=taught, progress=show).facts
     typer.echo(f"{out}: {facts['negatives']:,} negatives of {facts['with_negatives']:,} of {facts['pairs']:,} pairs")
 
 

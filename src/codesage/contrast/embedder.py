@@ -1,15 +1,20 @@
-"""The model that judges pairs. It runs on a GPU if there is one and the folder holds weights, else as in search."""
+"""The model that judges pairs. It runs on a GPU if there is one and the folder holds weights, else as in search.
+
+Tokens hold ids of one tokenizer. A model with another tokenizer judges them too: their text is tokenised again.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from codesage import tokenizer as tokenizers
 from codesage.contrast.filtering import EmbedsIds
 from codesage.encoder import runtime
 from codesage.encoder.folders import folder_of
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_encoder
+from codesage.tokenizer import Tokenizer
 from codesage.training import precision, processes
 
 _BATCH_TOKENS = 65_536  # tokens embedded at a time
@@ -32,8 +37,31 @@ class OnDevice:
         return vectors
 
 
-def load(path: Path | str | None) -> EmbedsIds:
-    """The model at `path`, or the bundled model. CodesageError as in `codesage.load`."""
+class Retokenised:
+    """`model` for documents of another tokenizer, `given`: their ids are decoded, and the text is tokenised by its `own`."""
+
+    def __init__(self, model: EmbedsIds, *, own: Tokenizer, given: Tokenizer) -> None:
+        self.width, self.max_tokens, self.fingerprint = model.width, model.max_tokens, model.fingerprint
+        self._model, self._own, self._given = model, own, given
+
+    def encode_ids(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
+        """Unit vectors, float32 (n, width), of documents given as token ids, each with its end token."""
+        texts = [self._given.decode(document[:-1]) for document in documents]
+        return self._model.encode_ids(self._own.encode(texts, max_tokens=self.max_tokens))
+
+
+def load(path: Path | str | None, *, given: Tokenizer | None = None) -> EmbedsIds:
+    """The model at `path`, or the bundled model; `given`: the tokenizer of the ids that it gets, if it may be another.
+
+    CodesageError as in `codesage.load`.
+    """
+    model = _on_device(path)
+    if given is None or given.fingerprint == (own := tokenizers.load(folder_of(path))).fingerprint:
+        return model
+    return Retokenised(model, own=own, given=given)
+
+
+def _on_device(path: Path | str | None) -> EmbedsIds:
     as_searched = runtime.load(path)
     if runtime.device_of("auto", folder_of(path)) == "cpu":
         return as_searched
