@@ -159,10 +159,17 @@ def _splits(labels: Sequence[str], parts: Sequence[str], code_N: Sequence[int], 
 @torch.no_grad()
 def _all_vectors(encoder: Encoder, documents: Sequence[Sequence[int]]) -> Tensor:
     """Pooled vectors (N, D) of all documents, unnormalised."""
+    _check_weights(encoder)
     order = sorted(range(len(documents)), key=lambda row: len(documents[row]))
     size = max(1, _MICRO_TOKENS // max(map(len, documents)))
     parts = [encoder.embed([documents[row] for row in order[start : start + size]]) for start in range(0, len(order), size)]
     return torch.cat(parts)[torch.tensor(order).argsort()]
+
+
+def _check_weights(encoder: Encoder) -> None:
+    """CodesageError when a weight is not finite: no learning rate would help."""
+    if not all(bool(own.isfinite().all()) for own in encoder.parameters()):
+        raise CodesageError("the model has weights that are not finite: train or export it again")
 
 
 class _Given(nn.Module):
@@ -191,6 +198,7 @@ class _Learning(nn.Module):
 
     def __init__(self, encoder: Encoder, documents: Sequence[Sequence[int]]) -> None:
         super().__init__()
+        _check_weights(encoder)
         self.encoder, self.documents = deepcopy(encoder).requires_grad_(True), documents
         self.width, self.deviation = encoder.config.vector_width, encoder.config.initializer_range
 

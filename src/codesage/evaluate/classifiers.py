@@ -6,7 +6,8 @@ scaled to a mean square of 1, since a linear layer learns little from small numb
 from BERT counts among the others: its vectors have another scale. Shapes: N texts, D width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -43,7 +44,8 @@ def measured(
         encoder = models.with_weights(paths[name], device) if name in paths and models.has_weights(paths[name]) else None
         if encoder is not None and (tuned or encoder.config.norm_first):
             ids = cast("Embedder", system).token_ids(task.texts)
-            told[name] = training.trained(encoder, ids, task.labels, task.parts, task.codes, protocol)
+            with _naming(name):
+                told[name] = training.trained(encoder, ids, task.labels, task.parts, task.codes, protocol)
         elif not tuned:
             told[name] = _on_vectors(checked(system.encode(task.texts, kind="code"), name), task, protocol)
         else:
@@ -53,6 +55,15 @@ def measured(
             f"{task.name}: no model can be fine-tuned: give a CodeSage encoder, or --classifier frozen or exact"
         )
     return told
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the name of the model in front of each CodesageError of the block."""
+    try:
+        yield
+    except CodesageError as error:
+        raise CodesageError(f"{name}: {error}") from None
 
 
 def _in_epochs(protocol: training.Protocol, task: ClassificationTask) -> training.Protocol:
