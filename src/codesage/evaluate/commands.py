@@ -141,11 +141,6 @@ def evaluate(
             _search(report, title, group[0], systems, dense_weight, say)
         else:
             _compare(report, title, group, systems, dense_weight, centred=not (keep_language or as_published))
-    typer.echo(report.text())
-    typer.echo("\n".join(["", f"against {next(iter(paths))}:", *reports.between(report.values, next(iter(paths)))]))
-    if against is not None:
-        changed = reports.changed(report.parts, parts_before)
-        typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before, changed)]))
     record = {
         "precision": precision,
         "device": device,
@@ -159,8 +154,13 @@ def evaluate(
         **report.record(),
         "encoding": {name: one.facts() for name, one in systems.items()},
     }
-    if out is not None:
+    if out is not None:  # before anything is printed, since the reader of a pipe may be gone
         reports.write(out, record, report.values, report.parts)
+    typer.echo(report.text())
+    typer.echo("\n".join(["", f"against {next(iter(paths))}:", *reports.between(report.values, next(iter(paths)))]))
+    if against is not None:
+        changed = reports.changed(report.parts, parts_before)
+        typer.echo("\n".join(["", f"against {against}:", *reports.differences(report.values, before, changed)]))
     if plots is not None:
         from codesage.evaluate.plots import draw
 
