@@ -145,6 +145,20 @@ def test_one_command_measures_everything_and_compares_with_a_report(data, tmp_pa
     assert "CodeComplex, static: not compared, the earlier report has no predictions or ranks of it" in told.output
 
 
+def test_the_report_is_on_disk_before_it_is_printed(data, tmp_path, monkeypatch):
+    """What measuring took hours for is not lost when the reader of a pipe, such as `head`, is gone."""
+
+    def gone(text: str = "", *, err: bool = False) -> None:
+        if not err:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(typer, "echo", gone)
+    done = run("static", "--benchmarks", data, "--task", "java-csharp", "--out", tmp_path / "a.json")
+    assert isinstance(done.exception, BrokenPipeError)
+    assert json.loads((tmp_path / "a.json").read_text())["figures"]["Java and C#"]["static"]["mrr"] == 100.0
+    assert (tmp_path / "a.ranks.npz").is_file()
+
+
 def test_differences_are_judged_by_their_interval():
     rng = np.random.default_rng(0)
     before = rng.random(400) * 0.5

@@ -112,7 +112,13 @@ def test_every_layout_is_read(data):
     assert tasks["CodeNet"][0].queries[1] == CODE[1] and tasks["CodeNet"][3].queries[1] == CODE[1] + " // 1"  # as published
     assert tasks["Defect"][0].parts == ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
     assert sets.sizes(tasks)["Runtime error"] == {"rows": 8, "labels": 3, "training programs without an error, left out": 4}
-    assert sets.sizes(tasks)["CodeNet"] == {"tasks": 4, "queries": 16, "candidates": 16, "queries without an answer": 0}
+    assert sets.sizes(tasks)["CodeNet"] == {
+        "tasks": 4,
+        "queries": 16,
+        "candidates": 16,
+        "queries without an answer": 0,
+        "published languages that are not there": 7,
+    }
 
 
 def test_one_command_gives_mrr_map_f1_and_the_grid_of_languages(data, tmp_path):
@@ -285,6 +291,18 @@ def test_every_baseline_is_measured_as_the_paper_trains_classifiers(data, monkey
     assert none.exit_code == 1 and "Defect: no model can be fine-tuned" in str(none.exception)
 
 
+@pytest.mark.parametrize("classifier", ["frozen", "finetuned"])
+def test_a_model_with_weights_that_are_not_finite_is_named(data, tmp_path, classifier):
+    """No learning rate helps, so the message must not ask for a lower one."""
+    tokenizer = load_tokenizer(NAMES)
+    encoder = Encoder(Config(16, 1, 2, vocab_size=tokenizer.vocab_size, max_position_embeddings=16))
+    encoder.wpe.weight.data[0] = float("nan")
+    export(encoder, tokenizer, tmp_path / "small", settings={}, facts={}, precisions=())
+    done = evaluated("static", f"mine={tmp_path / 'small'}", "--data", data, "--task", "defect", "--classifier", classifier)
+    message = "mine: the model has weights that are not finite: train or export it again"
+    assert str(done.exception) == message
+
+
 def test_vectors_of_other_encoders_are_scaled():
     rng = np.random.default_rng(0)
     labels = [str(row % 2) for row in range(96)]
@@ -329,7 +347,7 @@ def test_a_converted_encoder_is_measured_as_before_its_conversion(monkeypatch):
         ),
         ("defect", "train.txt", "0\n12\n", r"train.txt:2: '12' is not a row"),
         ("defect", "function.json", "{}", "expected a list"),
-        ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields label"),
+        ("runtime-error", "valid_balanced.json", '{"code": "x"}\n', "valid_balanced.json:1: none of the fields target"),
         ("cosqa", "code_idx_map.txt", "{", r"code_idx_map.txt is not JSON \(Expecting property name .* at column 2\)"),
         ("cosqa", "code_idx_map.txt", '{"a": 1,\n"b" 2}', r"is not JSON \(Expecting ':' delimiter at line 2, column 5\): copy"),
         ("cosqa", "cosqa-retrieval-test-500.json", "[]", "/cosqa: CoSQA has 0 queries"),
@@ -471,6 +489,83 @@ def test_a_row_that_is_listed_twice_is_found_in_every_set(tmp_path, name, file, 
         sets.read(None, tmp_path, [name], say=pytest.fail)
 
 
+def test_only_the_published_languages_enter_the_mean(tmp_path):
+    write_sets(tmp_path)
+    codenet, searchnet = tmp_path / "codenet", tmp_path / "codesearchnet"
+    (codenet / "go_with_func.jsonl").rename(codenet / "Py_with_func.jsonl")  # any name of the language
+    for name in ("cpp", "notes"):
+        lines(codenet / f"{name}_with_func.jsonl", [{"func": "x", "label": "0", "index": str(i)} for i in range(2)])
+    for part in ("test", "codebase"):
+        lines(searchnet / f"old/{part}.jsonl", described())
+    tasks = sets.read(None, tmp_path, ["codenet", "codesearchnet"], say=lambda line: pytest.fail(line))
+    names = ["python to python", "python to ruby", "ruby to python", "ruby to ruby"]
+    assert [task.name for task in tasks["CodeNet"]] == names  # the extension has C++, the paper's table has not
+    assert tasks["CodeNet"][0].queries[1] == without_comments(CODE[1] + "  // 1", "python").replace("  ", " ")
+    assert [task.name for task in tasks["CodeSearchNet"]] == ["go", "ruby"]
+    assert sets.notes("CodeNet", tasks["CodeNet"])[-1] == "CodeNet: other languages, left out: 2 (cpp, notes)"
+    assert sets.notes("CodeSearchNet", tasks["CodeSearchNet"])[-1] == "CodeSearchNet: other languages, left out: 1 (old)"
+    assert sets.sizes(tasks)["CodeNet"]["other languages, left out"] == 2
+    (codenet / "cpp_with_func.jsonl").rename(codenet / "python_with_func.jsonl")
+    with pytest.raises(CodesageError, match=r"python_with_func.jsonl and Py_with_func.jsonl are both python: expected one"):
+        standard.codenet(codenet)
+    with pytest.raises(CodesageError, match=r"sets of CodeNet in one or more of python, java, javascript"):
+        standard.codenet(tmp_path / "poj104")
+
+
+def test_texts_without_words_and_equal_candidates_are_counted(tmp_path):
+    rows = described()
+    lines(tmp_path / "advtest/test.jsonl", [{**rows[0], "docstring_tokens": []}, *rows[1:], {**rows[0], "url": "u9"}])
+    lines(tmp_path / "poj104/test.jsonl", [{"label": "a", "index": str(i), "code": "/" * (i > 0)} for i in range(3)])
+    parts = {"train": ["x", "y", " "], "valid": ["v"], "test": ["z", ""]}
+    for part, texts in parts.items():
+        lines(tmp_path / f"defect/{part}.jsonl", [{"func": text, "target": i % 2} for i, text in enumerate(texts)])
+    tasks = sets.read(None, tmp_path, [], say=lambda line: pytest.fail(line))
+    noted = {title: sets.notes(title, group) for title, group in tasks.items()}
+    assert noted["AdvTest"] == [
+        "AdvTest: queries without text: 1",
+        "AdvTest: candidates with the text of an earlier one: 1",
+    ]
+    assert noted["POJ-104"] == [
+        "POJ-104: queries without text: 1",
+        "POJ-104: candidates without text: 1",
+        "POJ-104: candidates with the text of an earlier one: 1",
+    ]
+    assert noted["Defect"][-1] == "Defect: rows without code: 2"
+    assert sets.sizes(tasks)["AdvTest"] == {
+        "tasks": 1,
+        "queries": 5,
+        "candidates": 5,
+        "queries without text": 1,
+        "candidates with the text of an earlier one": 1,
+    }
+
+
+def test_a_missing_file_is_named_with_what_its_folder_holds(tmp_path):
+    with pytest.raises(CodesageError, match=r"test.jsonl cannot be read .*tokens$"):
+        standard.advtest(tmp_path / "nowhere")
+    with pytest.raises(CodesageError, match=r"test.jsonl cannot be read .*; the folder is empty$"):
+        standard.advtest(tmp_path)
+    (tmp_path / "test-00000-of-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CodesageError, match=r"test.jsonl cannot be .*; the folder holds test-00000-of-00001.parquet$"):
+        standard.advtest(tmp_path)
+    for name in "abcdef":
+        (tmp_path / name).write_text("")
+    with pytest.raises(CodesageError, match=r"; the folder holds a, b, c, d and 3 more$"):
+        standard.advtest(tmp_path)
+
+
+def test_runtime_errors_are_read_from_the_field_that_the_authors_read(tmp_path):
+    for part, count in (("train", 6), ("valid", 3), ("test", 3)):
+        rows = [
+            {"code": f"x{part}{i}", "target": 0 if i % 3 else 1, "target_label": "No_Error" if i % 3 else "Other"}
+            for i in range(count)
+        ]
+        lines(tmp_path / f"{part}_balanced.json", rows)
+    task = standard.runtime_error(tmp_path)
+    assert task.counted == {"training programs without an error, left out": 2}
+    assert sorted(set(task.labels)) == ["No_Error", "Other"] and len(task.texts) == 10
+
+
 def test_an_index_of_another_language_is_another_program(tmp_path):
     for language in ("go", "ruby"):
         rows = [{"func": f"{code} {language}", "label": i % 2, "index": i} for i, code in enumerate(CODE)]
@@ -529,9 +624,12 @@ def test_what_is_left_out_or_unusual_is_printed_below_the_tables(tmp_path):
     done = CliRunner().invoke(app, ["random", "--data", str(tmp_path), "--out", str(tmp_path / "r.json")])
     assert done.exit_code == 0, done.output
     notes = [
+        "CodeSearchNet: published languages that are not there: 4 (java, javascript, php, python)",
         "MBXP, names masked: 3 of 7 queries have no answer and are left out",
         "CodeNet: 2 of 18 queries have no answer and are left out",
+        "CodeNet: published languages that are not there: 7 (python, java, javascript, typescript, csharp, c, php)",
         "POJ-104: 1 of 5 queries have no answer and are left out",
+        "POJ-104: candidates with the text of an earlier one: 2",
         "BigCloneBench: test pairs that are listed again: 1",
         "CodeComplex: rows with the code of an earlier row: 1",
         "CodeComplex: rows with the code of an earlier row, with another label: 1",

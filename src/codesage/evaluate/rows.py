@@ -12,6 +12,8 @@ from codesage.errors import CodesageError
 
 TEXTS = {"code", "func", "src", "query", "doc", "java", "csharp", "entry_point"}  # fields that hold text
 
+_SHOWN = 4  # names of files in a message
+
 
 def read_rows(file: Path, *needed: str) -> Iterator[dict]:
     """The objects in `file`, each with all fields in `needed`, none of them null, and text where text belongs.
@@ -85,9 +87,18 @@ def read_lines(file: Path, expected: str) -> list[str]:
     try:
         return file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except OSError as error:
-        raise CodesageError(f"{file} cannot be read ({error.strerror}): expected {expected}") from None
+        raise CodesageError(f"{file} cannot be read ({error.strerror}): expected {expected}{_beside(file)}") from None
     except UnicodeDecodeError as error:
         raise CodesageError(f"{file} is not UTF-8 (byte {error.start:,}): expected {expected}") from None
+
+
+def _beside(file: Path) -> str:
+    """For a message about a file that is missing: what its folder holds, such as the table of a hub in place of JSON lines."""
+    if file.exists() or not file.parent.is_dir():
+        return ""
+    names = sorted(one.name for one in file.parent.iterdir())
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"; the folder holds {', '.join(names[:_SHOWN])}{more}" if names else "; the folder is empty"
 
 
 @contextmanager

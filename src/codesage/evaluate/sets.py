@@ -13,26 +13,37 @@ from codesage.errors import CodesageError
 from codesage.evaluate import hubs, local, packages, repositories, standard
 from codesage.evaluate.rows import naming
 from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RepositoryTask, RetrievalTask, Task
+from codesage.languages import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """`files`: what its folder holds, for messages. `slow`: measured only when it is named."""
+    """`files`: what its folder holds, for messages. `slow`: measured only when it is named.
+
+    `languages`: in which it is published, if its figure is a mean over languages.
+    """
 
     title: str
     load: Callable[[Path], Sequence[Task]]
     files: str
     slow: bool = False
+    languages: tuple[str, ...] = ()
 
 
 PACKAGES = "packages"
+_EMPTY = "rows without code"
 SETS = {
     "cosqa": DataSet("CoSQA", lambda folder: [_cosqa(folder)], "code_idx_map.txt and cosqa-retrieval-test-500.json"),
     "advtest": DataSet("AdvTest", lambda folder: [standard.advtest(folder)], "test.jsonl"),
-    "codesearchnet": DataSet("CodeSearchNet", standard.codesearchnet, "LANGUAGE/test.jsonl and LANGUAGE/codebase.jsonl"),
+    "codesearchnet": DataSet(
+        "CodeSearchNet",
+        standard.codesearchnet,
+        "LANGUAGE/test.jsonl and LANGUAGE/codebase.jsonl",
+        languages=standard.SEARCHNET_LANGUAGES,
+    ),
     "mbxp": DataSet("MBXP, names masked", local.mbxp_across, "LANGUAGE.jsonl"),
     "java-csharp": DataSet("Java and C#", local.java_csharp, "valid.jsonl"),
-    "codenet": DataSet("CodeNet", standard.codenet, "LANGUAGE_with_func.jsonl"),
+    "codenet": DataSet("CodeNet", standard.codenet, "LANGUAGE_with_func.jsonl", languages=tuple(LANGUAGES)),
     "poj104": DataSet("POJ-104", standard.poj104, "test.jsonl"),
     "bigclonebench": DataSet(
         "BigCloneBench", lambda folder: [standard.bigclonebench(folder)], "data.jsonl, valid.txt and test.txt"
@@ -149,10 +160,10 @@ def _spaced(task: Task) -> Task:
 
 def sizes(tasks: dict[str, Sequence[Task]]) -> dict[str, dict[str, int]]:
     """How large each task is, and what was left out of it, for the report."""
-    return {title: _size(group) for title, group in tasks.items()}
+    return {title: _size(title, group) for title, group in tasks.items()}
 
 
-def _size(group: Sequence[Task]) -> dict[str, int]:
+def _size(title: str, group: Sequence[Task]) -> dict[str, int]:
     first = group[0]
     if isinstance(first, CloneTask):
         sizes = {"texts": len(first.texts), "validation pairs": len(first.valid), "test pairs": len(first.test)}
@@ -174,24 +185,56 @@ def _size(group: Sequence[Task]) -> dict[str, int]:
         "queries": listed - unanswered if isinstance(first, GroupTask) else sum(len(one.queries) for one in searched),
         "candidates": sum(len(one.candidates) for one in searched),
     }
-    return sizes | ({"queries without an answer": unanswered} if unanswered or isinstance(first, GroupTask) else {})
+    sizes |= {"queries without an answer": unanswered} if unanswered or isinstance(first, GroupTask) else {}
+    return sizes | _unusual(searched) | {what: len(names) for what, names in _other_languages(title, searched).items()}
 
 
 def _counted(task: CloneTask | ClassificationTask) -> dict[str, int]:
     """What is left out of a task or is unusual in its data: for the sizes and the notes alike."""
-    return (task.unlearnt() if isinstance(task, ClassificationTask) else {}) | task.counted
+    empty = sum(not text.strip() for text in task.texts)
+    return (task.unlearnt() if isinstance(task, ClassificationTask) else {}) | task.counted | _positive({_EMPTY: empty})
+
+
+def _unusual(searched: Sequence[RetrievalTask | GroupTask]) -> dict[str, int]:
+    """How many texts are empty, and how many candidates rank behind an equal one."""
+    counts = {
+        "queries without text": sum(not text.strip() for one in searched for text in one.queries),
+        "candidates without text": sum(not text.strip() for one in searched for text in one.candidates),
+        "candidates with the text of an earlier one": sum(len(one.candidates) - len(set(one.candidates)) for one in searched),
+    }
+    return _positive(counts)
+
+
+def _other_languages(title: str, searched: Sequence[RetrievalTask | GroupTask]) -> dict[str, tuple[str, ...]]:
+    """Languages of the published data set that are not there, and those in its folder that it does not have; {} if none."""
+    published = next((one.languages for one in SETS.values() if one.title == title), ())
+    here = {name for one in searched for name in (one.languages or (one.name,))}
+    others = {
+        "published languages that are not there": tuple(name for name in published if name not in here),
+        "other languages, left out": searched[0].left_out,
+    }
+    return {what: names for what, names in others.items() if names}
+
+
+def _positive(counts: dict[str, int]) -> dict[str, int]:
+    return {what: count for what, count in counts.items() if count}
 
 
 def notes(title: str, group: Sequence[Task]) -> list[str]:
     """Lines for the printed report: what is left out of a task or is unusual in its data."""
-    first, size = group[0], _size(group)
+    first, size = group[0], _size(title, group)
     if isinstance(first, RepositoryTask):
         return [first.left_out] if first.missing else []
     if isinstance(first, CloneTask | ClassificationTask):
         return [f"{title}: {what}: {count:,}" for what, count in _counted(first).items()]
     unanswered = size.get("queries without an answer", 0)
     listed = size["queries"] + unanswered
-    return [f"{title}: {unanswered:,} of {listed:,} queries have no answer and are left out"] if unanswered else []
+    lines = [f"{title}: {unanswered:,} of {listed:,} queries have no answer and are left out"] if unanswered else []
+    searched = [one for one in group if isinstance(one, RetrievalTask | GroupTask)]
+    lines += [f"{title}: {what}: {count:,}" for what, count in _unusual(searched).items()]
+    return lines + [
+        f"{title}: {what}: {len(names)} ({', '.join(names)})" for what, names in _other_languages(title, searched).items()
+    ]
 
 
 def _unanswered(task: RetrievalTask | GroupTask) -> int:

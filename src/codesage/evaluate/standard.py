@@ -27,12 +27,14 @@ from codesage.evaluate.rows import (
     unique,
 )
 from codesage.evaluate.tasks import SEED, ClassificationTask, CloneTask, GroupTask, RetrievalTask
+from codesage.languages import LANGUAGES, language_named
 
-_CODE, _LABEL = ("code", "func", "src"), ("label", "target", "complexity", "target_label")
+_CODE, _LABEL = ("code", "func", "src"), ("target_label", "label", "target", "complexity")  # the first that a row has
 _PARTS = ("train", "valid", "test")
 _NO_ERROR, _NO_ERROR_NUMBER = "no error", "1"  # the label of programs without one, as the authors name and number it
 _RUNTIME_ERROR_EPOCHS = 2  # paper, section 4.2; the other sets take as many as the protocol says
 _GROUPED = "_with_func.jsonl"
+SEARCHNET_LANGUAGES = ("go", "java", "javascript", "php", "python", "ruby")
 
 
 def cosqa_search(folder: Path, *, part: str = "test") -> RetrievalTask:
@@ -56,26 +58,47 @@ def advtest(folder: Path) -> RetrievalTask:
 def codesearchnet(folder: Path) -> list[RetrievalTask]:
     """CodeSearchNet, filtered as for GraphCodeBERT: `LANGUAGE/test.jsonl` and `LANGUAGE/codebase.jsonl`.
 
-    A folder with other JSON lines lacks a file, which is an error.
+    A folder of one of the six languages with other JSON lines lacks a file, which is an error. Other folders are left out.
     """
-    languages = sorted({file.parent.name for file in folder.glob("*/*.jsonl")})
+    found = sorted({file.parent.name for file in folder.glob("*/*.jsonl")})
+    languages = [name for name in found if name in SEARCHNET_LANGUAGES]
     if not languages:
-        raise CodesageError(f"{folder} holds no LANGUAGE/test.jsonl: expected CodeSearchNet as filtered for GraphCodeBERT")
-    return [
-        _described(language, folder / language / "test.jsonl", folder / language / "codebase.jsonl") for language in languages
-    ]
+        raise CodesageError(
+            f"{folder} holds no LANGUAGE/test.jsonl: expected CodeSearchNet as filtered for GraphCodeBERT, in one or more of "
+            + ", ".join(SEARCHNET_LANGUAGES)
+        )
+    left_out = tuple(name for name in found if name not in languages)
+    tasks = [_described(name, folder / name / "test.jsonl", folder / name / "codebase.jsonl") for name in languages]
+    return [replace(task, left_out=left_out) for task in tasks]
 
 
 def codenet(folder: Path) -> list[GroupTask]:
     """CodeNet (UniXcoder's zero-shot-search and its extension): `LANGUAGE_with_func.jsonl`; every ordered pair of languages.
 
-    A language is also searched with itself.
+    A language is also searched with itself. Languages that are none of the paper's nine, such as C++, which the extension has
+    too, are left out.
     """
-    files = sorted(folder.glob("*" + _GROUPED))
+    files: dict[str, Path] = {}
+    left_out: list[str] = []
+    for file in sorted(folder.glob("*" + _GROUPED)):
+        name = file.name.removesuffix(_GROUPED)
+        language = language_named(name)  # comments are stripped by language, so "Python" must not be an unknown one
+        if language in files:
+            raise CodesageError(f"{file} and {files[language].name} are both {language}: expected one file for each language")
+        if language:
+            files[language] = file
+        else:
+            left_out.append(name)
     if not files:
-        raise CodesageError(f"{folder} holds no LANGUAGE{_GROUPED}: expected the sets of CodeNet by language")
-    sets = {file.name.removesuffix(_GROUPED): _solutions(file, file.name.removesuffix(_GROUPED)) for file in files}
-    return [GroupTask(f"{one} to {other}", *sets[one], *sets[other], languages=(one, other)) for one in sets for other in sets]
+        raise CodesageError(
+            f"{folder} holds no LANGUAGE{_GROUPED}: expected the sets of CodeNet in one or more of {', '.join(LANGUAGES)}"
+        )
+    sets = {language: _solutions(file, language) for language, file in sorted(files.items())}
+    return [
+        GroupTask(f"{one} to {other}", *sets[one], *sets[other], languages=(one, other), left_out=tuple(left_out))
+        for one in sets
+        for other in sets
+    ]
 
 
 def poj104(folder: Path) -> list[GroupTask]:

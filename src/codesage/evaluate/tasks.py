@@ -32,6 +32,7 @@ class RetrievalTask:
     query_kind: str = "text"
     languages: tuple[str, ...] = ()
     unanswered: int = 0  # queries that are left out since no candidate answers them
+    left_out: tuple[str, ...] = ()  # languages in the folder of the data set that are not measured
 
     def __post_init__(self) -> None:
         _require(self.name, queries=self.queries, candidates=self.candidates)
@@ -58,6 +59,7 @@ class GroupTask:
     candidate_identities: Sequence[str]
     languages: tuple[str, str]
     at_r: bool = False
+    left_out: tuple[str, ...] = ()  # languages in the folder of the data set that are not measured
 
     def __post_init__(self) -> None:
         _require(self.name, queries=self.queries, candidates=self.candidates)
