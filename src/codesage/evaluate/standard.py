@@ -14,6 +14,7 @@ import numpy as np
 from codesage.classify.data import REPEATED, codes, labels_of, repeats
 from codesage.errors import CodesageError
 from codesage.evaluate.comments import without_comments
+from codesage.evaluate.hubs import SEARCHNET_ROWS
 from codesage.evaluate.rows import (
     TEXTS,
     answered,
@@ -34,7 +35,7 @@ _PARTS = ("train", "valid", "test")
 _NO_ERROR, _NO_ERROR_NUMBER = "no error", "1"  # the label of programs without one, as the authors name and number it
 _RUNTIME_ERROR_EPOCHS = 2  # paper, section 4.2; the other sets take as many as the protocol says
 _GROUPED = "_with_func.jsonl"
-SEARCHNET_LANGUAGES = ("go", "java", "javascript", "php", "python", "ruby")
+SEARCHNET_LANGUAGES = tuple(SEARCHNET_ROWS)
 
 
 def cosqa_search(folder: Path, *, part: str = "test") -> RetrievalTask:
