@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from codesage import CodesageError, syntax
 from codesage.names import beam, rename, run, words
 from codesage.names.commands import names as names_command
-from codesage.names.evaluated import in_strings
+from codesage.names.evaluated import in_strings, named_by_strings
 from codesage.names.propose import Names, Proposal, Proposer, Settings
 from codesage.names.units import Unit, is_placeholder, units
 from codesage.names.windows import Text
@@ -437,6 +439,56 @@ def test_names_that_code_in_strings_may_use_stay(language, code, free):
     tree = tree_of(code, language)
     held = units(tree)
     assert {unit.name for unit in set(held.units) - in_strings(tree, held)} == set(free.split())
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "staying"),
+    [
+        (
+            "python",
+            "class C1:\n    def m1(self): self.a1 = 1\ndef f1(o1): getattr(o1, 'm1')(); setattr(o1, \"a1\", 2)\n",
+            "a1 m1",
+        ),
+        ("python", "class C1:\n    __slots__ = ('a1', 'b1')\n    def f1(self): self.a1 = self.c1 = 1\n", "a1"),
+        ("python", "__all__ = ['v1',\n           'f1']\nv1 = w1 = 1\ndef f1(v2: 'C1'): pass\nclass C1: pass\n", "C1 f1 v1"),
+        ("python", "def f1(a1): return a1['a1'], b1\nb1 = 'b1 c1'\nclass c1: pass\n", ""),
+        ("python", "class C1:\n    def m1(self): pass\npatch('some.module.C1.m1')\n", "C1 m1"),
+        ("javascript", "class C1{m1(){return this.a1+this.b1}set(){this.a1=this.b1=1}}new C1()[`m1`]();k=q['a1']", "a1 m1"),
+        ("typescript", "class C1{a1=1;b1=2}type T1=C1['a1']", "a1"),
+        ("java", 'class C1{int a1;int b1;void f1(){C1.class.getField("a1");Class.forName("x.C1");}}', "C1 a1"),
+        ("php", "<?php\nclass C1{public $a1;function m1(){}}\ncall_user_func([$o1,'m1']);$o1->{'a1'}=1;\n", "a1 m1"),
+        ("ruby", "class C1\n  def m1; end\n  def n1; end\nend\nC1.new.send('m1')\n", "m1"),
+        ("go", 'package p\ntype T1 struct { A1 int; B1 int }\nfunc f1(v1 T1) { g(v1).FieldByName("A1") }\n', "A1"),
+        ("csharp", 'class C1{int a1;int b1;void F1(){typeof(C1).GetField("a1");}}', "a1"),
+    ],
+)
+def test_what_a_string_names_stays(language, code, staying):
+    tree = syntax.parse(code, language)
+    held = units(tree)
+    assert {unit.name.lstrip("$@") for unit in named_by_strings(tree, held)} == set(staying.split())
+
+
+def test_a_class_of_java_keeps_the_name_of_its_file(tmp_path):
+    file, notes = tmp_path / "C1.java", []
+    file.write_text("public class C1 { int a1; static class D1 { C1 b1; } }\n")
+    done = run.propose_file(file, run.Options(), notice=notes.append)
+    assert {one.unit.name for one in done.proposals} == {"a1", "D1", "b1"}
+    assert notes == ["1 names stay, C1: the file has its name"]
+    asked = run.propose_file(file, run.Options(only=("C1",)))  # with --out of another name
+    assert {one.unit.name for one in asked.proposals} == {"C1"}
+
+
+def test_a_renamed_file_does_the_same_where_it_uses_names_in_strings(tmp_path):
+    file = tmp_path / "one.py"
+    file.write_text(
+        "class c1:\n    __slots__ = ('a1', 'd1')\n\n    def __init__(self, b1):\n        self.a1 = b1\n        self.d1 = b1\n\n"
+        "    def m1(self):\n        return getattr(self, 'a1') + self.d1\n\n\nprint(getattr(c1(3), 'm1')())\n"
+    )
+    renamed = run.propose_file(file, run.Options(every=True)).renamed()
+    assert "b1" not in renamed
+    (tmp_path / "two.py").write_text(renamed)
+    told = [subprocess.run([sys.executable, tmp_path / name], capture_output=True, text=True) for name in ("one.py", "two.py")]
+    assert [one.stdout for one in told] == ["6\n", "6\n"], told[1].stderr
 
 
 def test_names_that_stay_for_a_string_are_told(model, tmp_path):

@@ -1,7 +1,8 @@
-"""Names that code in strings may use, such as `a` in `eval("a + 1")`. The file does not show whether it does.
+"""Names that strings may use, such as `a` in `eval("a + 1")` and in `x["a"]`. The file does not show whether they do.
 
 In: a parsed file and its units. Out: the units that must keep their names. Where a function calls `eval` or the like, these are
-all that occur in it. In the whole file they are those whose names are words of a string.
+all that occur in it. In the whole file they are those whose names are words of a string. Without such a call, they are the
+members, functions and classes whose name is all of a string, or a part of a path in one (`"module.name"`).
 """
 
 import re
@@ -22,6 +23,9 @@ _CALLED = {  # they run a string as code, or give or take variables by name
     "ruby": {"eval", "binding", "local_variables"},
 }
 _NAME_TYPES = {"identifier", "name"}
+_PATH = re.compile(rb"""(["'`])([$@:]*\w+(?:(?:\.|::|->|#|/|\\+)\w+)*)\1""")  # a string that is a name, or a path of names
+_EXPORTED = re.compile(rb"__all__[^=\n]*=\s*[\[(]([^\])]*)")
+_BY_NAME = {"class", "function", "member"}  # kinds that `x["a"]`, `getattr` or reflection find
 _CALL_FIELDS = ("function", "constructor", "method")
 _FUNCTION = re.compile(r"(generator_)?function_(definition|declaration|expression)|anonymous_function.*|arrow_function|lambda"
                        r"|method_(definition|declaration)|(singleton_)?method")  # fmt: skip
@@ -50,6 +54,22 @@ def in_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
         return outside and any(not functions.hold(span) for span in unit.spans)
 
     return {unit for unit in held.units if is_used(unit)}
+
+
+def named_by_strings(tree: SourceTree, held: FileUnits) -> set[Unit]:
+    """The units that a string names, as in `x["a"]`, `getattr(x, "a")`, `__slots__`, `__all__` and a type in quotes.
+
+    Strings are found in the text, so one in a comment counts too.
+    """
+    strings = b" ".join(found[2] for found in _PATH.finditer(tree.source))
+    exported = b" ".join(_EXPORTED.findall(tree.source)) if tree.language == "python" else b""
+    named, of_any_kind = (set(re.findall(r"\w+", text.decode("utf-8", "replace"))) for text in (strings, exported))
+
+    def is_named(unit: Unit) -> bool:
+        name = unit.name.lstrip("$@:#")
+        return name in of_any_kind or (unit.kind in _BY_NAME and name in named)
+
+    return {unit for unit in held.units if is_named(unit)}
 
 
 class _Extents:

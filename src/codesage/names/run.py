@@ -17,14 +17,16 @@ from codesage import syntax
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES, language_named
 from codesage.names import rename
-from codesage.names.evaluated import in_strings
+from codesage.names.evaluated import in_strings, named_by_strings
 from codesage.names.propose import Proposal, Settings, load, propose
-from codesage.names.units import FileUnits, is_placeholder, units
+from codesage.names.units import FileUnits, Unit, is_placeholder, units
 from codesage.syntax.tree import MAX_BYTES, ParseRefused, SourceTree
 from codesage.walk import Skipped, read_text, why_unread
 
 _STAYS = "also keys, keyword arguments or members that the file does not define"
 _IN_STRINGS = "code in strings may use them (eval and the like)"
+_BY_STRINGS = "strings name them, as in x['a']"
+_OF_THE_FILE = "the file has its name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +175,15 @@ def _requested_units(
         for number, unit in enumerate(file_units.units)
         if unit.name in wanted or (not wanted and (options.every or is_placeholder(unit.name)))
     ]
-    used = in_strings(tree, file_units)
-    in_text = list(dict.fromkeys(unit.name for unit in (file_units.units[number] for number in chosen) if unit in used))
-    chosen = [number for number in chosen if file_units.units[number] not in used]
-    reasons = ((requested, _STAYS), (in_text, _IN_STRINGS))
+    reasons = [(requested, _STAYS)]
+    staying_units = (
+        (in_strings(tree, file_units), _IN_STRINGS),
+        (named_by_strings(tree, file_units), _BY_STRINGS),
+        (set() if wanted else _of_the_file(tree, file, file_units), _OF_THE_FILE),
+    )
+    for staying, reason in staying_units:
+        reasons.append((list(dict.fromkeys(unit.name for unit in _among(file_units, chosen) if unit in staying)), reason))
+        chosen = [number for number in chosen if file_units.units[number] not in staying]
     stay = "; ".join(f"{', '.join(names[:5])}: {reason}" for names, reason in reasons if names)
     if not chosen and (wanted or options.every):
         raise CodesageError(f"{file}: no name can be changed ({stay})")
@@ -184,12 +191,22 @@ def _requested_units(
         kept = f" that can be changed ({stay})" if stay else ""
         raise CodesageError(f"{file}: no name is a placeholder such as t, a2 or var3{kept}: give --only NAME or --all")
     if stay:
-        notice(f"{len(requested) + len(in_text):,} names stay, {stay}")
+        notice(f"{sum(len(names) for names, _ in reasons):,} names stay, {stay}")
     if len(chosen) > options.most:
         notice(f"{len(chosen) - options.most:,} of {len(chosen):,} identifiers keep their names: raise --most to name more")
         often = sorted(chosen, key=lambda number: -len(file_units.units[number].spans))[: options.most]
         chosen = sorted(often)
     return chosen
+
+
+def _among(file_units: FileUnits, chosen: list[int]) -> list[Unit]:
+    return [file_units.units[number] for number in chosen]
+
+
+def _of_the_file(tree: SourceTree, file: Path, file_units: FileUnits) -> set[Unit]:
+    """The class that a file of Java is named after: with another name, the file would not compile."""
+    named = tree.language == "java"
+    return {unit for unit in file_units.units if named and unit.kind == "class" and unit.name == file.stem}
 
 
 def _error_at(tree: SourceTree) -> str:
