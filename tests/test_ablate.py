@@ -522,6 +522,11 @@ def test_intervals_by_hand():
             "base: stage1.loop.guard: unknown setting 'windows'",
         ),
         (("headline = true", 'stage1 = {loop = {learning_rate = "x"}}'), "loop.learning_rate is 'x': expected a number"),
+        (
+            ("headline = true", "stage1 = {loop = {learning_rate = nan}}"),
+            "stage1.loop.learning_rate is nan: expected finite",
+        ),
+        (("headline = true", "stage2 = {batches = {kinds = {function = inf}}}"), "kinds is {'function': inf}: expected finite"),
         (("headline = true", "stage2 = {micro_tokens = 0.5}"), "base: stage2.micro_tokens is 0.5: expected a whole number"),
         (("headline = true", 'stage2 = {dropout = "x"}'), "base: stage2.dropout is 'x': expected a number"),
         (("headline = true", "stage2 = {teacher = 1}"), "base: stage2.teacher is 1: expected true or false"),
@@ -598,3 +603,21 @@ def test_the_command(folder, tmp_path, capsys):
     assert told.err.endswith("0 of 10 runs are finished: repeat the command to resume\n") and "not measured yet" in told.out
     with pytest.raises(CodesageError, match=r"^none.toml cannot be read"):
         ablate(folder / "tokens", **options | {"grid": "none.toml"})
+    with pytest.raises(CodesageError, match=r"^--minutes is nan: expected a finite number"):
+        ablate(folder / "tokens", **options, minutes=math.nan)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodesageError, match=r"/file cannot be written .* is a file\): choose another --out"):
+        ablate(folder / "tokens", **options | {"out": tmp_path / "file"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"figures": {}}', '{"scores": 1}'])
+def test_a_damaged_record_is_one_line_and_no_finished_run(finished, tmp_path, content):
+    plan, _, _ = finished
+    name = next(iter(plan.cells))
+    broken = replace(plan, folder=tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / f"runs/{name}.json").write_text(content)
+    with pytest.raises(CodesageError, match=rf"runs/{name}.json is damaged \(.*\): remove it to run it again"):
+        report.write(broken)
+    (tmp_path / f"runs/{name}.json").unlink()
+    assert broken.record(name) is None

@@ -83,7 +83,10 @@ class Plan:
     def record(self, name: str) -> dict | None:
         """The record of a finished cell, else None."""
         try:
-            return json.loads((self.folder / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+            record = json.loads((self.folder / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not ("failed" in record or record.get("figures")):
+                raise ValueError("it has no figures")
+            return record
         except FileNotFoundError:
             return None
         except ValueError as error:

@@ -34,12 +34,18 @@ def ablate(
     Every run has the same budget. A finished run is one JSON file in OUT/runs. If the grid is killed, the same command resumes.
     The exit code is 1 if runs failed.
     """
+    import math
     import os
 
     from codesage.ablate import report, runs
     from codesage.ablate.grid import FOLDER
     from codesage.encoder.runtime import folder_of
+    from codesage.errors import CodesageError
+    from codesage.evaluate.reports import check_place
 
+    if not math.isfinite(minutes):
+        raise CodesageError(f"--minutes is {minutes}: expected a finite number, 0 for no limit")
+    check_place(out, "--out", folder=True)
     file = FOLDER / f"{grid}.toml" if (FOLDER / f"{grid}.toml").is_file() else Path(grid)
     request = runs.Request(
         file,

@@ -5,6 +5,7 @@ file have the names of the settings of the stages (pretrain.stage, contrast.stag
 budget is stated once, in steps or in tokens and pairs, and no row can change it.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
@@ -267,7 +268,18 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if not any(_is_a(value, kind) for kind in kinds):
         expected = " or ".join(_TYPES[kind] for kind in kinds if kind in _TYPES)
         raise CodesageError(f"{where} is {value!r}: expected {expected}")
+    if not _is_finite(value):
+        raise CodesageError(f"{where} is {value!r}: expected finite numbers")
     return value
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers in a value are finite."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _is_a(value: Any, kind: type) -> bool:
