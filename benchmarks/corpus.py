@@ -1,17 +1,25 @@
 """The corpus pipeline beside a bare tree-sitter parse of the same files, and two workers beside one.
 
     python benchmarks/corpus.py benchmarks/corpus.toml --cache DIR [--exclude-benchmarks F] [--rounds N] [--out FILE.json]
+        [--beside CHECKOUT [--beside-sources RECIPE ...]]
 
 The pipeline runs with one worker and with two; beside it one process parses, with nothing but tree-sitter, every source
 file that the pipeline is given, and, apart, those that it keeps: it reads the others too (copies, generated, minified,
 data), but never parses them. Ratios are medians over rounds in which all of them take turns, since a shared machine drifts.
 Peak memory is that of the largest process so far, times the number of workers, plus that of the parent: an upper bound.
+
+With --beside, the code of another checkout and this one build the same packages in turn, with one worker, and nothing else is
+measured. What counts is the user time of the whole build, since a shared machine waits for others. If the other code cannot
+read the recipe (that of 7097687 knows no `sha256`), --beside-sources names one that it can.
 """
 
 import argparse
+import compileall
 import json
+import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +38,17 @@ from codesage.evaluate.reports import environment
 from codesage.languages import grammar_of
 from codesage.records import Document
 
+HERE = Path(__file__).resolve().parent.parent
+ONE_BUILD = """
+import sys
+from pathlib import Path
+from codesage.corpus import stage
+from codesage.corpus.commands import sources_of
+exclude, out, cache, *recipes = sys.argv[1:]
+built = stage.build(stage.Settings(exclude=exclude, workers=1), sources_of(list(map(Path, recipes))), out, cache=cache)
+print(built.fingerprint, sum(built.facts["pairs"].values()))
+"""
+
 
 def main() -> None:
     """Measure, print a table, write the figures."""
@@ -39,12 +58,22 @@ def main() -> None:
     parser.add_argument("--exclude-benchmarks", default="")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--beside", type=Path, help="a checkout of another commit")
+    parser.add_argument("--beside-sources", type=Path, nargs="+", help="the sources for it; default: the same")
     arguments = parser.parse_args()
+    record = beside(arguments) if arguments.beside else alone(arguments)
+    print(json.dumps(record, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def alone(arguments: argparse.Namespace) -> dict:
+    """The pipeline beside a bare parse, and two workers beside one."""
     with tempfile.TemporaryDirectory(dir=arguments.cache.parent) as folder:
         rounds = [one_round(arguments, Path(folder) / str(number)) for number in range(arguments.rounds)]
         facts = open_artifact(Path(folder) / "0" / "1", "corpus", verify=False).facts
     medians = {name: statistics.median(one["ratios"][name] for one in rounds) for name in rounds[0]["ratios"]}
-    record = {
+    return {
         "date": date.today().isoformat(),
         **environment(),
         "ratios, medians": medians,
@@ -52,9 +81,55 @@ def main() -> None:
         "pairs": sum(facts["pairs"].values()),
         "rounds": rounds,
     }
-    print(json.dumps(record, indent=1))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def beside(arguments: argparse.Namespace) -> dict:
+    """Builds with the code of another checkout and with this one, in turn: user seconds, and their ratio."""
+    trees = {
+        "other": (arguments.beside.resolve(), arguments.beside_sources or arguments.sources),
+        "this": (HERE, arguments.sources),
+    }
+    rounds, built = [], {}
+    for checkout, _ in trees.values():
+        compileall.compile_dir(checkout / "src", quiet=1)  # else each process would compile the code that it imports
+    for number in range(arguments.rounds):
+        order = list(trees) if number % 2 == 0 else list(trees)[::-1]
+        seconds = {}
+        for name in order:
+            seconds[name], built[name] = build_of(*trees[name], arguments)
+        rounds.append({"first": order[0], **seconds, "ratio": seconds["this"]["user"] / seconds["other"]["user"]})
+        print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+    users = {name: [one[name]["user"] for one in rounds] for name in trees}
+    return {
+        "date": date.today().isoformat(),
+        **environment(),
+        "commits": {name: commit_of(checkout) for name, (checkout, _) in trees.items()},
+        "sources": [source.name for source in arguments.sources],
+        "packages": sorted(source.key for source in sources_of(arguments.sources)),
+        "corpora": {name: dict(zip(("fingerprint", "pairs"), text.split(), strict=True)) for name, text in built.items()},
+        "user seconds, medians": {name: statistics.median(some) for name, some in users.items()},
+        "ratio, median of rounds": statistics.median(one["ratio"] for one in rounds),
+        "ratio of the sums": sum(users["this"]) / sum(users["other"]),
+        "rounds": rounds,
+    }
+
+
+def build_of(checkout: Path, sources: list[Path], arguments: argparse.Namespace) -> tuple[dict[str, float], str]:
+    """Seconds of one build with the code of a checkout, and the fingerprint and number of pairs of the corpus."""
+    environ = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(dir=arguments.cache.parent) as folder:
+        command = [sys.executable, "-c", ONE_BUILD, arguments.exclude_benchmarks, f"{folder}/corpus", str(arguments.cache)]
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run([*command, *map(str, sources)], env=environ, check=True, text=True, stdout=subprocess.PIPE)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = {"user": after.ru_utime - before.ru_utime, "system": after.ru_stime - before.ru_stime}
+    return {**seconds, "clock": time.perf_counter() - started}, done.stdout
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit that a checkout is at; "" for a folder without one."""
+    done = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True, stdout=subprocess.PIPE)
+    return done.stdout.strip()
 
 
 def one_round(arguments: argparse.Namespace, folder: Path) -> dict:

@@ -554,6 +554,22 @@ TRICKY = {  # language: code with keywords that begin nothing, and the capture n
         {"class": ["A struct{ b interface{} }", "C = interface{}"], "repeated": ["f, g = func() int { return 1 }, 2"],
          "return": ["return 1"]},
     ),
+    "c": (
+        'struct a *b;\nstruct c { enum { D } e; };\nint f(a) int a; // {\n{\n  if (a) { return "{ return"[0]; }\n'
+        "  union g h = {0};\n}\nint k(void);\n",
+        {"class": ["struct c { enum { D } e; }", "enum { D }"], "function": ["int f(a) int a; // {"],
+         "return": ['return "{ return"[0];']},
+    ),
+    "java": (
+        "@interface A {}\nabstract class B /* { */ { B() throws C { super(); } static { d(); }\n"
+        'int[] e() { Runnable f = () -> { return; }; return new int[] { 1 }; }\nString g = "class { return";\n'
+        "record H(int i) { H { j(); } } enum K { L { void m() { } } }\n}",
+        {"class": ["@interface A {}", "abstract class B /* { */ { B() throws C { super(); } static { d(); }",
+                   "record H(int i) { H { j(); } }", "enum K { L { void m() { } } }"],
+         "function": ["B() throws C { super(); }", "H { j(); }", "void m() { }",
+                      "int[] e() { Runnable f = () -> { return; }; return new int[] { 1 }; }"],
+         "return": ["return;", "return new int[] { 1 };"]},
+    ),
     "php": (
         "<?php\nuse function a\\b;\nABSTRACT CLASS A { FUNCTION get() { RETURN B::class; } }\nenum E { case interface_; }\n",
         {"class": ["ABSTRACT CLASS A { FUNCTION get() { RETURN B::class; } }", "enum E { case interface_; }"],
@@ -582,7 +598,7 @@ def test_keywords_find_what_the_query_finds(language):
         ("<?php class A { public $b { get => 1; } }", "php"),
         ("<?php class A { public $b = 1 { /* c */ final set(int $v) { $this->b = $v; } } }", "php"),
         ("def a(:\n", "python"),  # a syntax error
-        ("class A {}", "java"),
+        ("class A {}", "csharp"),
         ("x = 1\n" * 20_000, "python"),
         ("x = a" + " @ a" * 1_000, "python"),
     ],

@@ -2,6 +2,9 @@
 
 A query visits every node of a tree. Here the bytes are searched for keywords, and the tree is asked only there. A keyword in
 a string, a comment or a longer word is inside another node, so the type of the node that holds it tells it apart.
+
+Functions in C and Java have no keyword. Their bodies begin with a brace, and so do those of classes. The innermost node around
+the brace and the last byte before it, white space left out, is what the body belongs to.
 """
 
 import re
@@ -32,6 +35,28 @@ _OWNERS = {
         b"interface": {"interface_type": "type"},
         b"return": {"return_statement": "return"},
     },
+    "c": {
+        b"{": {
+            "function_definition": "function",
+            "struct_specifier": "class",
+            "union_specifier": "class",
+            "enum_specifier": "class",
+        },
+        b"return": {"return_statement": "return"},
+    },
+    "java": {
+        b"{": {
+            "method_declaration": "function",
+            "constructor_declaration": "function",
+            "compact_constructor_declaration": "function",
+            "class_declaration": "class",
+            "interface_declaration": "class",
+            "enum_declaration": "class",
+            "record_declaration": "class",
+            "annotation_type_declaration": "class",
+        },
+        b"return": {"return_statement": "return"},
+    },
     "php": {
         b"function": {"function_definition": "function", "method_declaration": "function"},
         b"class": {"class_declaration": "class"},
@@ -47,13 +72,14 @@ _HOOKS = [  # of properties in PHP. They have no keyword; their names are at the
 # Each question goes down from the root, n steps if the tree is n levels deep. With these limits that takes less than a second.
 _MOST_BYTES = 100_000  # of a text
 _LEAST_BYTES = 50  # of a text for one keyword, beside the first 50 keywords; code has one in 200 to 500
+_BLANK = b" \t\r\n\f\v"
 _MODIFIERS = ("if_modifier", "unless_modifier")
 
 
 def captures_by_keywords(tree: SourceTree) -> dict[str, list[Node]] | None:
     """What the query of definitions.QUERIES captures in a tree without errors, in no particular order.
 
-    None if only the query can find it.
+    In Java, methods without a body are left out. None if only the query can find it.
     """
     keywords, source = _OWNERS.get(tree.language), tree.source
     if keywords is None or len(source) > _MOST_BYTES or tree.has_errors:
@@ -83,10 +109,15 @@ def captures_by_keywords(tree: SourceTree) -> dict[str, list[Node]] | None:
 
 
 def _places(source: bytes, keyword: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of each place of a keyword, not as the beginning of a longer word."""
-    end, mark = 0, not keyword.isalpha()
+    """Start and end of each place of a keyword, not as the beginning of a longer word. A brace has the byte before it."""
+    end, mark, brace = 0, not keyword.isalpha(), keyword == b"{"
     while (start := source.find(keyword, end)) >= 0:
         end = start + len(keyword)
+        if brace:
+            start -= 1
+            while start > 0 and source[start] in _BLANK:
+                start -= 1
+            start = max(start, 0)
         if mark or not source[end : end + 1].isalpha():
             yield start, end
 
