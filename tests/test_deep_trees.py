@@ -10,6 +10,8 @@ from codesage.names.units import units
 from codesage.records import Document
 from codesage.search.chunks import chunks
 from codesage.syntax.ancestry import Ancestry, Nearest
+from codesage.syntax.definitions import scan
+from codesage.syntax.name_queries import captures_of_names
 from codesage.syntax.tree import MAX_BYTES
 from timing import growth
 
@@ -39,6 +41,16 @@ DEFINITIONS = {
     "one declaration": ("go", lambda n: "package a\nvar (\n" + lines("a{i} = func() {{ g() }}\n", n) + ")\n"),
     "structs": ("c", lambda n: "int f(int a) { if (a) { }" + " else if (a) { struct { int a; } x; }" * n + "}"),
 }
+QUERIED = {  # chains and lists of which a query could keep a state open for each part; each defines `last`
+    "calls": ("ruby", lambda n: "a = b" + lines("\n.c{i}(:d)", n) + "\n.define_method(:last)\n"),
+    "blocks": ("ruby", lambda n: "a = b" + lines("\n.c{i}(:d) {{ |e| e }}", n) + "\n.define_method(:last) { 1 }\n"),
+    "patterns": ("ruby", lambda n: "case a\nin b" + lines(" => c{i}", n) + " => last\n  1\nend\n"),
+    "matches": ("ruby", lambda n: "a" + lines(" => c{i}", n) + " => last\n"),
+    "types": ("java", lambda n: "class A { boolean b = c" + lines(" instanceof D d{i}", n) + " instanceof D last; }"),
+    "one specification": (
+        "go", lambda n: "package a\nvar " + lines("a{i}, ", n) + "last = " + "func() { g() }, " * n + "func() { g() }\n"
+    ),
+}  # fmt: skip
 COMMENTED = " else if (a) {\n // Close the open file now.\n close(a);\n g(a);\n}"
 TESTS = '.then(it("adds some numbers {i}", () => {{ add(1); }}))\n'
 
@@ -68,6 +80,24 @@ def test_definitions_take_time_linear_in_a_deep_tree(case):
 
     assert syntax.functions(parsed(make(300), language))
     assert growth(run, 500) < LIMIT
+
+
+@pytest.mark.parametrize("case", QUERIED)
+def test_queries_take_time_linear_in_a_chain(case):
+    language, make = QUERIED[case]
+
+    def names(size):
+        tree = parsed(make(size), language)
+        return lambda: captures_of_names(tree)
+
+    def definitions(size):
+        tree = parsed(make(size), language)
+        return lambda: scan(tree)
+
+    tree = parsed(make(9), language)
+    assert "last" in {tree.text(node).lstrip(":") for node in captures_of_names(tree)["name"]}
+    assert growth(names, 1_000) < LIMIT
+    assert growth(definitions, 1_000) < LIMIT
 
 
 def test_comments_and_tests_take_time_linear_in_a_deep_tree():

@@ -22,7 +22,7 @@ from tree_sitter import Node
 
 from codesage import syntax
 from codesage.syntax.ancestry import Ancestry, Nearest
-from codesage.syntax.name_queries import QUERIES
+from codesage.syntax.name_queries import captures_of_names
 from codesage.syntax.tree import SourceTree
 
 Extent = tuple[int, int]  # start and end byte
@@ -105,7 +105,7 @@ def is_placeholder(name: str) -> bool:
 def units(tree: SourceTree) -> FileUnits:
     """What can be renamed in the file of `tree`; not names that imports bind, and not names from other files."""
     occurrences = syntax.identifiers(tree)
-    captures = tree.unsorted_captures(QUERIES[tree.language])
+    captures = captures_of_names(tree)
     by_end = {node.end_byte: node for node in captures.get("leaf", [])}  # marks such as `$` stand before the name
     around = _Around(tree)
     scopes, kinds = _definitions(tree, captures, around)

@@ -58,7 +58,7 @@ QUERIES = {
     "ruby": """[(method) (singleton_method)] @function [(class) (module)] @class (return) @return
         (if_modifier body: (return)) @return (unless_modifier body: (return)) @return""",
     "go": """[(function_declaration) (method_declaration)] @function
-        (var_spec name: (identifier) value: (expression_list (func_literal))) @repeated
+        (var_spec value: (expression_list (func_literal))) @repeated
         [(type_spec type: [(struct_type) (interface_type)]) (type_alias type: [(struct_type) (interface_type)])] @class
         (return_statement) @return""",
     "php": """[(function_definition) (method_declaration)] @function
@@ -76,8 +76,8 @@ _ERRORS = " (ERROR) @error (MISSING) @error"
 _DYNAMIC = re.compile(rb"\bdefine_(?:singleton_)?method\b|=\s*(?:Struct|Class|Module|Data)\.\w")
 _DYNAMIC_PARTS = (b"define_", b"Struct.", b"Class.", b"Module.", b"Data.")  # one is in every match of _DYNAMIC
 _DYNAMIC_QUERY = """
-(call method: (identifier) @_definer arguments: (argument_list . [(simple_symbol) (string)]) block: (_)
- (#any-of? @_definer "define_method" "define_singleton_method")) @function
+((identifier) @_definer . (argument_list . [(simple_symbol) (string)]) . [(block) (do_block)] @block
+ (#any-of? @_definer "define_method" "define_singleton_method"))
 (assignment left: [(constant) (scope_resolution)] right: (call receiver: (constant) @_maker block: (_))
  (#any-of? @_maker "Struct" "Class" "Module" "Data")) @class
 """
@@ -231,7 +231,11 @@ def scan(tree: SourceTree) -> Scan:
 def _captures(tree: SourceTree) -> dict[str, list[Node]]:
     dynamic = tree.language == "ruby" and _defines_dynamically(tree.source)
     captures = None if dynamic else captures_by_keywords(tree)
-    return tree.unsorted_captures(_query(tree, dynamic)) if captures is None else captures
+    if captures is None:
+        captures = tree.unsorted_captures(_query(tree, dynamic))
+    blocks = sorted(captures.pop("block", ()), key=_START)
+    calls = [call for block in blocks if (call := tree.parent(block)) is not None and call.child_by_field_name("method")]
+    return captures | {"function": captures.get("function", []) + calls} if calls else captures
 
 
 def _query(tree: SourceTree, dynamic: bool) -> str:

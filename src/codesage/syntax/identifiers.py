@@ -12,7 +12,7 @@ import re
 import tree_sitter
 
 from codesage.records import Identifier
-from codesage.syntax.name_queries import QUERIES
+from codesage.syntax.name_queries import captures_of_names
 from codesage.syntax.tree import SourceTree
 
 _SIGILS = "$@:#"
@@ -43,7 +43,7 @@ def identifiers(tree: SourceTree, *, hide_self: bool = False, hide_special: bool
     `hide_self` also hides `self`, `cls` and PHP's `$this`. `hide_special` also hides methods that the language itself calls
     (`__init__`, `constructor`, `initialize`), if the file defines them. The paper's figure 8 hides both.
     """
-    captures = tree.unsorted_captures(QUERIES[tree.language])
+    captures = captures_of_names(tree)
     source = tree.source
     hidden = _defined(source, captures) - _imported(tree, captures) - _KEPT.get(tree.language, set()) - {"", "_"}
     if not hide_self:

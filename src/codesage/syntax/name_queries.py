@@ -4,7 +4,15 @@ The captures are: `leaf`, any occurrence of a name; `name`, a definition; `candi
 also a `use` (a key in the options of a call belongs to the called function); `dotted`, a definition of each of its parts;
 `import`, a name that an import binds; `outside`, import statements and package clauses, in which nothing is hidden; `path`,
 the path of a module, which is never hidden where it is written out in full; `raw`, text that the parser does not parse.
+
+A node with `of.name` or `of.pattern` has a definition in the field that is named so. A query that asks for a field behind
+another that may hold a node of the same kind takes quadratic time: it keeps a state open for each node of a chain, and looks at
+all of them at each step. For the same reason, arguments of calls in Ruby are found by the name before them and not by the call.
 """
+
+from tree_sitter import Node
+
+from codesage.syntax.tree import SourceTree
 
 _ECMA = """
 [(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier)
@@ -81,7 +89,7 @@ QUERIES = {
 (catch_formal_parameter name: (identifier) @name) (enhanced_for_statement name: (identifier) @name)
 (enum_constant name: (_) @name) (type_parameter (type_identifier) @name)
 (lambda_expression parameters: (identifier) @name) (inferred_parameters (identifier) @name)
-(resource name: (identifier) @name) (instanceof_expression name: (identifier) @name)
+(resource name: (identifier) @name) (instanceof_expression) @of.name
 (record_pattern_component (identifier) @name) (type_pattern (identifier) @name)
 (annotation_type_element_declaration name: (identifier) @name) (labeled_statement . (identifier) @name)
 (import_declaration (scoped_identifier name: (identifier) @import) .)
@@ -160,12 +168,12 @@ QUERIES = {
 (left_assignment_list [(identifier) (constant) (instance_variable) (class_variable) (global_variable)] @name)
 (destructured_left_assignment [(identifier) (constant) (instance_variable) (class_variable) (global_variable)] @name)
 (rest_assignment [(identifier) (constant) (instance_variable) (class_variable) (global_variable)] @name)
-(as_pattern name: (identifier) @name) (array_pattern (identifier) @name) (find_pattern (identifier) @name)
+(as_pattern) @of.name (array_pattern (identifier) @name) (find_pattern (identifier) @name)
 (keyword_pattern key: (hash_key_symbol) @name !value) (keyword_pattern value: (identifier) @name)
-(in_clause pattern: (identifier) @name) (match_pattern pattern: (identifier) @name)
+(in_clause pattern: (identifier) @name) (match_pattern) @of.pattern
 (test_pattern pattern: (identifier) @name) (parenthesized_pattern (identifier) @name)
 (alias name: [(identifier) (constant) (simple_symbol) (global_variable)] @name)
-(call method: (identifier) @_names arguments: (argument_list . (simple_symbol) @name)
+((identifier) @_names . (argument_list . (simple_symbol) @name)
   (#any-of? @_names "alias_method" "define_method" "define_singleton_method"))
 (call receiver: (constant) @_record method: (identifier) @_new arguments: (argument_list (simple_symbol) @name)
   (#any-of? @_record "Struct" "Data") (#any-of? @_new "new" "define"))
@@ -173,7 +181,7 @@ QUERIES = {
 (optional_parameter name: (_) @name) (keyword_parameter name: (_) @name) (splat_parameter name: (_) @name)
 (hash_splat_parameter name: (_) @name) (block_parameter name: (_) @name) (destructured_parameter (identifier) @name)
 (exception_variable (identifier) @name) (for pattern: (identifier) @name)
-(call method: (identifier) @_attr arguments: (argument_list (simple_symbol) @name)
+((identifier) @_attr . (argument_list (simple_symbol) @name)
   (#match? @_attr "^attr_(accessor|reader|writer)$"))
 """,
     "go": """
@@ -199,3 +207,12 @@ QUERIES = {
 [(namespace_use_declaration) (namespace_name)] @outside
 """,
 }
+
+
+def captures_of_names(tree: SourceTree) -> dict[str, list[Node]]:
+    """What the query of a tree's language captures, in no particular order; `of.name` and the like are resolved."""
+    captures = tree.unsorted_captures(QUERIES[tree.language])
+    for field in ("name", "pattern"):
+        parts = [node.child_by_field_name(field) for node in captures.pop(f"of.{field}", ())]
+        captures.setdefault("name", []).extend([part for part in parts if part is not None and part.type == "identifier"])
+    return captures
