@@ -96,7 +96,8 @@ def beside(arguments: argparse.Namespace) -> dict:
         order = list(trees) if number % 2 == 0 else list(trees)[::-1]
         seconds = {}
         for name in order:
-            seconds[name], built[name] = build_of(*trees[name], arguments)
+            checkout, sources = trees[name]
+            seconds[name], built[name] = build_of(checkout, sources, arguments)
         rounds.append({"first": order[0], **seconds, "ratio": seconds["this"]["user"] / seconds["other"]["user"]})
         print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
     users = {name: [one[name]["user"] for one in rounds] for name in trees}

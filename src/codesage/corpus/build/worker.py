@@ -27,7 +27,7 @@ from codesage.errors import CodesageError
 from codesage.lifetime import die_with, parent_of_children
 
 _PATIENCE = 30  # limit on elapsed time, as a multiple of the limit on processor time: an item may wait for the disk
-_MOST_UNCOLLECTED = 50_000  # new objects between two garbage collections: tasks make many records and hardly any cycles
+MOST_UNCOLLECTED = 50_000  # new objects between two garbage collections: tasks make many records and hardly any cycles
 _STARTS = 3  # crashes in a row outside any item, after which the build gives up
 _CHILD = get_context("spawn")  # not fork, since the caller may have threads
 
@@ -195,7 +195,7 @@ def _serve(channel: Connection, at: "Array[c_double]", limits: Limits, parent: i
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     die_with(parent)
     _limit_memory(limits.memory)
-    gc.set_threshold(_MOST_UNCOLLECTED)
+    gc.set_threshold(MOST_UNCOLLECTED)
     while True:
         try:
             task, unit, avoid, end = channel.recv()

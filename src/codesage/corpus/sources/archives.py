@@ -200,7 +200,7 @@ class _Header(tarfile.TarInfo):
     """The header of a member. That of a file or folder in the usual form is read sooner than by tarfile, without its owner."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
         """The header in `buf`, a block of a tar. Raises what tarfile raises."""
         numbers = _NUMBERS.match(buf, 100) if len(buf) == _BLOCK else None
         if numbers is None or not _DEVICES.match(buf, 329) or _octal(numbers[2]) != sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
