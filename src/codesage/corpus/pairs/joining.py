@@ -100,7 +100,8 @@ def _definitions(
 def _called(folder: Place, called: pa.Array) -> pa.Table:
     """The functions of a row group, outside tests, whose names are in `called`."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
-    table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], "function")))
+    function = array_of(["function"], pa.string())[0]  # a plain string would import pandas
+    table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], function)))
     tests = array_of(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
     return table.filter(compute.invert(compute.is_in(table["path"], tests)))
 
