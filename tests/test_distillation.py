@@ -19,6 +19,7 @@ from codesage.encoder.average import average
 from codesage.encoder.config import Config
 from codesage.encoder.dequantise import state_of
 from codesage.encoder.export import export
+from codesage.encoder.lengthen import lengthen
 from codesage.encoder.model import Encoder, Layout
 from codesage.encoder.shrink import shrink
 from codesage.encoder.weights import load_encoder
@@ -299,6 +300,37 @@ def test_the_mean_of_two_models(prepared, folder, tmp_path):  # noqa: F811
         average(larger, [larger], share=1.5)
     refused = run("average", folder, "general", "--out", tmp_path / "x")
     assert refused.returncode == 2 and "have different tokenizers" in refused.stderr
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_longer_model_keeps_the_vectors_of_short_texts(prepared, other):  # noqa: F811
+    """New positions are those of the model again, or those of the other model plus what the last 16 of 64 differ by."""
+    model, like = larger_of(prepared[0]), larger_of(prepared[0], max_position_embeddings=200, initializer_range=0.5)
+    longer = lengthen(model, 150, like=like if other else None)
+    ids_T, layout = torch.arange(60), Layout.of([POSITIONS - 24, 20])
+    torch.testing.assert_close(longer(ids_T, layout), model(ids_T, layout), rtol=0, atol=0)
+    own, rows = model.wpe.weight, longer.wpe.weight
+    moved = sum(own[row] - like.wpe.weight[row] for row in range(48, 64)) / 16
+    expected = torch.stack([like.wpe.weight[row] + moved if other else own[row % 64] for row in range(64, 150)])
+    torch.testing.assert_close(rows[64:], expected)
+    assert longer(torch.arange(100) % 50, Layout.of([100])).isfinite().all()
+
+
+def test_lengthen_from_the_command_line(prepared, folder, tmp_path):  # noqa: F811
+    out, refused = tmp_path / "longer", tmp_path / "x"
+    done = run("lengthen", folder, "--positions", "100", "--out", out)
+    assert done.returncode == 0 and "100 positions (64 before)" in done.stdout
+    facts = open_artifact(out, "model").facts
+    assert facts["max_tokens"] == 100 and facts["lengthened_from"] == open_artifact(folder, "model").fingerprint
+    vectors = codesage.load(out).encode(["def f(): return 1", "x = 1\n" * 200])
+    assert vectors[0] == pytest.approx(codesage.load(folder).encode(["def f(): return 1"])[0], abs=1e-6)
+    for options, message in (
+        (("--positions", "64"), "positions are 64, expected more than the 64 of the model"),
+        (("--positions", "200", "--like", out), "the other model has 100 positions, expected 200"),
+        (("--positions", "200", "--like", "general"), "the other model has width 384, this one 32"),
+    ):
+        done = run("lengthen", folder, *options, "--out", refused)
+        assert done.returncode == 2 and message in done.stderr and not refused.exists()
 
 
 def test_bad_requests_are_one_clear_line(prepared, folder, tmp_path):  # noqa: F811

@@ -88,6 +88,7 @@ _COMMANDS = {  # by name: the module, and what in it
     "initialise": ("codesage.encoder.commands", "initialise"),
     "convert": ("codesage.encoder.commands", "convert"),
     "shrink": ("codesage.encoder.commands", "shrink"),
+    "lengthen": ("codesage.encoder.commands", "lengthen"),
     "average": ("codesage.encoder.commands", "average"),
     "evaluate": ("codesage.evaluate.commands", "evaluate"),
     "ablate": ("codesage.ablate.commands", "ablate"),

@@ -150,6 +150,36 @@ def _sample(tokens: "Tokens", most: int) -> list[list[int]]:
     return [[*side[row][: limit - 1].tolist(), tokens.end_id] for row in rows.tolist() for side, limit in sides]
 
 
+def lengthen(
+    model: Annotated[Path, typer.Argument(help="A model folder, 'default' or 'general' (bundled).")],
+    out: options.Out,
+    positions: Annotated[int, typer.Option(min=1, help="Tokens of the longest text that the new model can read.")],
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model of the same width whose positions the new ones begin as, such as the output of 'codesage convert'. "
+            "Default: the model's own, repeated."
+        ),
+    ] = None,
+) -> None:
+    """Write a model that reads longer texts, as a start for 'codesage contrast --code-tokens'."""
+    from codesage.artifacts import MANIFEST, open_artifact
+    from codesage.encoder.export import export as publish_encoder
+    from codesage.encoder.folders import folder_of
+    from codesage.encoder.lengthen import lengthen as lengthened
+    from codesage.encoder.weights import load_encoder, load_with_tokenizer
+
+    folder = folder_of(model)
+    encoder, tokenizer = load_with_tokenizer(folder)
+    longer = lengthened(encoder, positions, like=None if like is None else load_encoder(folder_of(like)))
+    settings, facts = {}, {"stages": []}
+    if (folder / MANIFEST).is_file():
+        artifact = open_artifact(folder, "model")
+        settings, facts = artifact.settings, {**artifact.facts, "lengthened_from": artifact.fingerprint}
+    publish_encoder(longer, tokenizer, out, settings=settings, facts=facts | {"max_tokens": positions}, precisions=())
+    typer.echo(f"{out}: {positions:,} positions ({encoder.config.max_position_embeddings:,} before)")
+
+
 def average(
     model: Annotated[Path, typer.Argument(help="A trained model folder.")],
     others: Annotated[
