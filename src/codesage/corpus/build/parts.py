@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from codesage.corpus.build.tables import Writer, array_of
+from codesage.corpus.build.tables import Writer
 from codesage.corpus.build.work import Work, result
 from codesage.corpus.build.worker import Guard
 from codesage.remote.places import Place, parquet
@@ -50,7 +50,7 @@ def write_part(unit: PartUnit, guard: Guard) -> str:
             with parquet(piece.path) as file:
                 table = file.read(names) if piece.group < 0 else file.read_row_group(piece.group, names)
             table = table.select(names)
-            writer.add(table if piece.rows is None else table.take(array_of(piece.rows, pa.int64())))
+            writer.add(table if piece.rows is None else table.take(pa.array(piece.rows, pa.int64())))
     return str(unit.folder)
 
 

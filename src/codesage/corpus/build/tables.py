@@ -4,14 +4,12 @@ Rows are the records of records.py. Files have one column for each field, compre
 bytes is bounded, so that a reader needs little memory. Equal rows give equal bytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, fields
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
@@ -21,8 +19,6 @@ from codesage.errors import CodesageError
 compute: Any = pyarrow.compute  # its functions are made at run time, where a type checker does not see them
 GROUP_BYTES = 4 << 20  # of text in a row group
 _FEW = ("language", "package", "version", "licence", "kind", "parent", "path", "group")  # with few values: use a dictionary
-_MOST_BYTES = (1 << 31) - 1  # of an array of strings: its borders are numbers of 32 bits
-_NUMBERS = {pa.int32(): np.int32, pa.int64(): np.int64}
 _TYPES = {int: pa.int32(), str: pa.string(), bool: pa.bool_(), tuple[int, ...]: pa.list_(pa.int32())}
 
 
@@ -37,43 +33,14 @@ def table_of(schema: pa.Schema, records: Sequence, **more: Sequence) -> pa.Table
     names = [name for name in schema.names if name not in more]
     columns = dict(zip(names, zip(*map(attrgetter(*names), records), strict=True), strict=True)) if records else {}
     columns = {name: more[name] if name in more else columns.get(name, ()) for name in schema.names}
-    return pa.table([array_of(columns[field.name], field.type) for field in schema], schema=schema)
+    return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def array_of(values: Sequence, kind: pa.DataType) -> pa.Array:
-    """An array of strings, whole numbers, truth values, or tuples of numbers, none of them null.
-
-    It is made from its bytes, since `pa.array` imports pandas where that is installed. This takes 0.2 s in each process.
-    """
-    if kind == pa.string():
-        return _strings(values)
-    if kind == _TYPES[tuple[int, ...]]:
-        return _from_buffers(kind, len(values), _borders(values), [array_of(list(chain.from_iterable(values)), pa.int32())])
-    if kind == pa.bool_():
-        return _from_buffers(kind, len(values), np.packbits(np.array(values, bool), bitorder="little"))
-    return _from_buffers(kind, len(values), np.array(values, _NUMBERS[kind]))
-
-
-def _strings(values: Sequence[str]) -> pa.Array:
-    """An array of strings. Lone surrogates, which are not valid text, become question marks."""
-    text = "".join(values)
-    if text.isascii():
-        parts, data = values, text.encode()
-    else:
-        parts = [value.encode("utf-8", "replace") for value in values]
-        data = b"".join(parts)
-    if len(data) > _MOST_BYTES:
-        return pa.array([value.encode("utf-8", "replace").decode() for value in values], pa.string())  # in several pieces
-    return pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(_borders(parts)), pa.py_buffer(data)])
-
-
-def _borders(parts: Sequence[Sized]) -> np.ndarray:
-    """Where each part begins, if they lie end to end, and where the last one ends."""
-    return np.cumsum([0, *map(len, parts)], dtype=np.int32)
-
-
-def _from_buffers(kind: pa.DataType, count: int, numbers: np.ndarray, children: Sequence[pa.Array] = ()) -> pa.Array:
-    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(numbers)], children=list(children))
+def _array(values: Sequence, kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # lone surrogates are not valid text
+        return pa.array([value.encode("utf-8", "replace").decode() for value in values], kind)
 
 
 class Writer:

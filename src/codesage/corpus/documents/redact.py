@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from codesage.corpus.build.tables import array_of, compute
+from codesage.corpus.build.tables import compute
 
 _TOKENS = (  # name, literal at the start, pattern for the rest; no letter or digit comes directly before or after
     ("aws key", "AKIA", r"[A-Z2-7]{16}"),
@@ -103,7 +103,10 @@ def redact(text: str) -> tuple[str, Counter]:
 
 def redact_all(texts: Sequence[str]) -> list[tuple[str, Counter]]:
     """`redact` for each text. A text in which nothing begins like a secret is only searched for addresses."""
-    suspect = compute.match_substring_regex(array_of(texts, pa.string()), _SUSPECT).to_pylist()
+    try:
+        suspect = compute.match_substring_regex(pa.array(texts, pa.string()), _SUSPECT).to_pylist()
+    except UnicodeEncodeError:  # Arrow rejects lone surrogates
+        suspect = [True] * len(texts)
     return [redact(text) if full else _without_addresses(text, Counter()) for text, full in zip(texts, suspect, strict=True)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from codesage.corpus.build.tables import array_of, records_of
+from codesage.corpus.build.tables import records_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.pairs.joining import JoinUnit
@@ -77,7 +77,7 @@ def _folder(path: str) -> str:
 def _paths(unit: ParseUnit) -> list[tuple[str, str, int]]:
     """(path, language, row) of each kept document of a row group."""
     with parquet(unit.documents) as file:
-        table = file.read_row_group(unit.group, columns=["path", "language"]).take(array_of(unit.rows, pa.int64()))
+        table = file.read_row_group(unit.group, columns=["path", "language"]).take(pa.array(unit.rows, pa.int64()))
     return list(zip(table["path"].to_pylist(), table["language"].to_pylist(), unit.rows, strict=True))
 
 
@@ -88,5 +88,5 @@ def _documents(parsed: Sequence[ParseUnit], wanted: Iterable[File]) -> Iterator[
         of_part[file.part].append(file)
     for part, files in of_part.items():
         with parquet(parsed[part].documents) as file:
-            table = file.read_row_group(parsed[part].group).take(array_of([item.row for item in files], pa.int64()))
+            table = file.read_row_group(parsed[part].group).take(pa.array([item.row for item in files], pa.int64()))
         yield from zip(files, records_of(table, Document), strict=True)

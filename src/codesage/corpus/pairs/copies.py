@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.corpus.build.keys import read_keys
-from codesage.corpus.build.tables import array_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.pairs.joining import JoinUnit
@@ -164,4 +163,4 @@ def _sharing(unit: JoinUnit) -> Iterator[Documented]:
 
 def _rows(file: Place, rows: np.ndarray) -> pa.Table:
     with parquet(file) as opened:
-        return opened.read(columns=list(_COLUMNS), use_threads=False).take(array_of(rows, pa.int64())).select(_COLUMNS)
+        return opened.read(columns=list(_COLUMNS), use_threads=False).take(pa.array(rows)).select(_COLUMNS)

@@ -7,7 +7,7 @@ from posixpath import dirname
 
 import pyarrow as pa
 
-from codesage.corpus.build.tables import array_of, compute
+from codesage.corpus.build.tables import compute
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.pairs.matching import Definition, match_tests
@@ -76,7 +76,7 @@ def _definitions(
     Such a function is called by a test, and is defined once in the package or lies in a class, module or folder that tests
     are for. There are few of them, so only their bodies are read from the documents.
     """
-    called = array_of(sorted({name for own in tests.values() for test in own for name in test.calls}), pa.string())
+    called = pa.array(sorted({name for own in tests.values() for test in own for name in test.calls}), pa.string())
     homes = {
         package: {*(name for test in own for name in test.subjects), *(dirname(test.path) for test in own)}
         for package, own in tests.items()
@@ -90,7 +90,7 @@ def _definitions(
             or not homes.get(package, set()).isdisjoint((plain(parent), module_of(path), dirname(path)))
             for package, name, parent, path in zip(*_columns(table, "package", "name", "parent", "path"), strict=True)
         ]
-        table = table.filter(array_of(stays, pa.bool_()))
+        table = table.filter(pa.array(stays, pa.bool_()))
         if len(table):
             for function, path, package in _functions(table, part):
                 definitions[package][function.name].append((function, path))
@@ -100,9 +100,8 @@ def _definitions(
 def _called(folder: Place, called: pa.Array) -> pa.Table:
     """The functions of a row group, outside tests, whose names are in `called`."""
     table = pa.concat_tables([_table(folder / name) for name in (FUNCTIONS_FILE, HELD_FUNCTIONS_FILE)])
-    function = array_of(["function"], pa.string())[0]  # a plain string would import pandas
-    table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], function)))
-    tests = array_of(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
+    table = table.filter(compute.and_(compute.is_in(table["name"], called), compute.equal(table["kind"], "function")))
+    tests = pa.array(list(filter(is_test, table["path"].unique().to_pylist())), pa.string())
     return table.filter(compute.invert(compute.is_in(table["path"], tests)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.corpus.build.keys import write_keys
-from codesage.corpus.build.tables import Writer, array_of, records_of, schema_of, table_of
+from codesage.corpus.build.tables import Writer, records_of, schema_of, table_of
 from codesage.corpus.build.work import result
 from codesage.corpus.build.worker import Guard
 from codesage.corpus.distinct.benchmarks import STRICT, USUAL, Benchmarks, read_benchmarks
@@ -81,7 +81,7 @@ class Parse:
     def __call__(self, unit: ParseUnit, guard: Guard) -> str:
         """Write the results of the row group; returns the folder."""
         with parquet(unit.documents) as file:
-            table = file.read_row_group(unit.group).take(array_of(unit.rows, pa.int64()))
+            table = file.read_row_group(unit.group).take(pa.array(unit.rows, pa.int64()))
         results = _Results()
         documents = list(records_of(table, Document))
         copied = benchmarks_in(self.exclude, [document.text for document in documents])
