@@ -174,6 +174,11 @@ def header_of(path: str, name: str) -> str:
     return f"{end}\n{name}\n" if name else f"{end}\n"
 
 
+def sound(text: str) -> str:
+    """`text` with `?` for lone surrogates: UTF-8 has no form for them, but JSON and names of files can hold them."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Encoder(Protocol):
     """What search needs of an encoder. `codesage.load()` returns one."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from codesage.artifacts import MANIFEST, open_artifact, publish
 from codesage.errors import CodesageError
+from codesage.records import sound
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Bpe
@@ -36,11 +37,6 @@ class Settings:
     vocab_size: int = 16_384  # rows of the embedding, special tokens included; the published one has 49,154
     min_frequency: int = 2  # rarer merges are not learned
     max_token_length: int = 24  # in characters; keeps rows of dashes and licence phrases out of the vocabulary
-
-
-def sound(text: str) -> str:
-    """`text` with `?` for lone surrogates, which are not valid text; JSON can hold them."""
-    return text.encode("utf-8", "replace").decode()
 
 
 class Tokenizer:

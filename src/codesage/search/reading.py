@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from codesage.records import sound
 from codesage.search.chunks import chunks
 from codesage.search.defaults import OBJECTS_BETWEEN_COLLECTIONS
 from codesage.search.fields import Words, words_in
@@ -54,19 +55,14 @@ def read_batch(files: list[File]) -> Batch:
         file_chunks = chunks(source.document) if source.document is not None else []
         language = source.document.language if source.document is not None else ""
         states.append(ReadFile(name, stamp, source.reason, language, len(file_chunks)))
-        texts = [storable(chunk.text) for chunk in file_chunks]
+        texts = [sound(chunk.text) for chunk in file_chunks]
         blocks += [(len(spans) + place, block) for place, block in packed(texts)]
-        spans += [(chunk.kind, storable(chunk.name), chunk.start_line, chunk.end_line) for chunk in file_chunks]
-        path_text = storable(name)
+        spans += [(chunk.kind, sound(chunk.name), chunk.start_line, chunk.end_line) for chunk in file_chunks]
+        path_text = sound(name)
         for chunk, text in zip(file_chunks, texts, strict=True):
-            fields += [storable(chunk.name), path_text, text]
+            fields += [sound(chunk.name), path_text, text]
     words = words_in(fields)
     return Batch(states, spans, blocks, words, segments_of(words))
-
-
-def storable(text: str) -> str:
-    """`text` without what UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def batches(files: list[File], size: int) -> Iterator[Batch]:

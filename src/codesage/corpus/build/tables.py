@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from codesage.errors import CodesageError
+from codesage.records import sound
 
 compute: Any = pyarrow.compute  # its functions are made at run time, where a type checker does not see them
 GROUP_BYTES = 4 << 20  # of text in a row group
@@ -39,8 +40,8 @@ def table_of(schema: pa.Schema, records: Sequence, **more: Sequence) -> pa.Table
 def _array(values: Sequence, kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
-    except UnicodeEncodeError:  # lone surrogates are not valid text
-        return pa.array([value.encode("utf-8", "replace").decode() for value in values], kind)
+    except UnicodeEncodeError:
+        return pa.array([sound(value) for value in values], kind)
 
 
 class Writer:

@@ -12,7 +12,7 @@ from codesage.corpus.sources.others import OTHER_LANGUAGES, in_words
 from codesage.corpus.sources.trees import Source
 from codesage.errors import CodesageError
 from codesage.languages import LANGUAGES
-from codesage.records import PAIR_KINDS
+from codesage.records import PAIR_KINDS, sound
 
 _KINDS = tuple(PAIR_KINDS)
 _NAMES = list(LANGUAGES)
@@ -160,7 +160,7 @@ class Report:
 
     def _skip(self, source: Source, skipped: Sequence[tuple[str, str]]) -> None:
         for path, reason in skipped:
-            path = path.encode("utf-8", "replace").decode()  # file names need not be valid text
+            path = sound(path)
             self.skipped.append((source.key, path, reason))
             self._skips[reason] += 1
             if reason not in _EXPECTED and len(self.facts["named"]) < _NAMED:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from codesage.errors import CodesageError
+from codesage.records import sound
 from codesage.walk import MAX_BYTES, Skipped
 
 _READ = 4 * MAX_BYTES  # the largest single read: a member, or a header of several blocks
@@ -249,7 +250,7 @@ def _tar_members(file: _Readable, label: str, wanted: Callable[[str], bool], lim
 def _tar_member(
     stream: "_Forward", info: tarfile.TarInfo, wanted: Callable[[str], bool], limits: Limits
 ) -> Iterator[Member | Skipped]:
-    shown = info.name.encode("utf-8", "replace").decode()
+    shown = sound(info.name)
     name = _safe(shown)
     if info.isdir() and info.name.strip("./") == "":  # "./" is the root itself
         return
@@ -280,7 +281,7 @@ def _zip_members(file: BinaryIO, label: str, wanted: Callable[[str], bool], limi
             raise zipfile.BadZipFile("the number of members is wrong")
         total, size = 0, file.seek(0, 2)
         for info in infos:
-            shown = info.orig_filename.encode("utf-8", "replace").decode()
+            shown = sound(info.orig_filename)
             name, kind = _safe(shown), stat.S_IFMT(info.external_attr >> 16)
             if not name:
                 yield Skipped(shown, "escapes")

@@ -18,7 +18,7 @@ from codesage import syntax
 from codesage.corpus.tokens.pretokens import Pretokens
 from codesage.corpus.tokens.ragged import spans
 from codesage.languages import LANGUAGES
-from codesage.records import Document, Pair, header_of
+from codesage.records import Document, Pair, header_of, sound
 from codesage.tokenizer import Tokenizer
 
 Columns = dict[str, np.ndarray | list[str]]
@@ -53,7 +53,7 @@ class Tokeniser:
 
     def documents(self, documents: Sequence[Document]) -> Columns:
         """Columns plain.ids, plain.lengths, named.ids, named.lengths, named.names (uint16) and language (names)."""
-        ids, lengths = self._pretokens.encode([_sound(document.text) for document in documents])
+        ids, lengths = self._pretokens.encode([sound(document.text) for document in documents])
         named_ids, named_lengths, names = self._named(documents)
         return {
             "plain.ids": np.insert(ids, np.cumsum(lengths), self._end_id),
@@ -72,7 +72,7 @@ class Tokeniser:
         """
         columns: Columns = {}
         for side, side_of in SIDES.items():
-            texts = [_sound(side_of(pair)) for pair in pairs]
+            texts = [sound(side_of(pair)) for pair in pairs]
             most = self._limits[side]
             reach = (most + 1) * self._reach  # no further can `most` tokens reach, whatever stands there
             ids, lengths = self._pretokens.encode([text[:reach] for text in texts])
@@ -139,10 +139,6 @@ def pieces_of(document: Document, pieces: list[bytes], numbers: list[int], namin
 def id_type(vocab_size: int) -> np.dtype:
     """Little-endian uint16, or uint32 for vocabularies that pass 65,535 entries."""
     return np.dtype("<u2" if vocab_size <= 65_536 else "<u4")
-
-
-def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()  # lone surrogates, which the tokenizer refuses
 
 
 def _key(text: str) -> int:

@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from codesage.errors import CodesageError
-from codesage.records import Chunk, Document, Encoder
+from codesage.records import Chunk, Document, Encoder, sound
 from codesage.search.chunks import chunks
 from codesage.search.files import read
 from codesage.search.kinds import content_of, kind_of, order_of
 from codesage.search.pieces import pieces
 from codesage.search.postings import WEIGHTS
-from codesage.search.reading import storable
 from codesage.search.terms import indexed_words
 
 _KEY = 32  # hexadecimal digits of a key
@@ -128,10 +127,10 @@ class Embedding:
         rows = []
         for at, (chunk, own) in enumerate(zip(cut, texts, strict=True)):
             place = "\0".join((unit.root, document.path, str(at), document.sha256))
-            columns = shared | _columns(chunk) | {"id": hashlib.sha256(storable(place).encode()).hexdigest()[:_KEY], "at": at}
+            columns = shared | _columns(chunk) | {"id": hashlib.sha256(sound(place).encode()).hexdigest()[:_KEY], "at": at}
             columns["length"] = sum(map(len, words[at]))
             for number, text in enumerate(own):
-                first = {} if number else {"text": storable(chunk.text), "words": _weighted(words[at])}
+                first = {} if number else {"text": sound(chunk.text), "words": _weighted(words[at])}
                 rows.append(columns | first | {"piece": number, "key": key_of(text, self._encoder.fingerprint), "of": text})
         return rows
 
@@ -159,8 +158,8 @@ def _root_of(unit: Unit) -> Path:
 def _columns(chunk: Chunk) -> dict:
     return {
         "kind": chunk.kind,
-        "name": storable(chunk.name),
-        "called": storable(called(chunk.name)),
+        "name": sound(chunk.name),
+        "called": sound(called(chunk.name)),
         "start_line": chunk.start_line,
         "end_line": chunk.end_line,
     }
@@ -168,7 +167,7 @@ def _columns(chunk: Chunk) -> dict:
 
 def _words(chunk: Chunk) -> list[list[str]]:
     """The words of a chunk by field: its name, its path, its text."""
-    return [indexed_words(storable(field)) for field in (chunk.name, chunk.path, chunk.text)]
+    return [indexed_words(sound(field)) for field in (chunk.name, chunk.path, chunk.text)]
 
 
 def _weighted(words: list[list[str]]) -> str:
