@@ -108,7 +108,7 @@ def markdown(plan: Plan, records: dict, figures: dict[str, Figures], judged: lis
         ]
     for title, of_paper in (("What the paper found, and what this grid finds", True), ("Our own questions", False)):
         lines = [
-            _sentence(plan, claim, judgements)
+            _sentence(claim, judgements)
             for claim, judgements in zip(plan.grid.claims, judged, strict=True)
             if claim.published == of_paper
         ]
@@ -168,7 +168,7 @@ def _cell(values: list[float]) -> str:
     return f"{estimate.value:.1f}" + (f" ± {estimate.high - estimate.value:.1f}" if estimate.count > 1 else "")
 
 
-def _sentence(plan: Plan, claim: Claim, judged: list[Judged]) -> str:
+def _sentence(claim: Claim, judged: list[Judged]) -> str:
     source = f" ({claim.source})" if claim.source else ""
     if not judged:
         return f"- **{claim.says}**{source}: not measured yet."

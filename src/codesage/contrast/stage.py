@@ -158,7 +158,7 @@ def run(
     if prepared.larger is not None:
         facts["distilled_from"] = prepared.larger.facts
     facts["mixture"] = [part.facts for part in batches[list(batches)[-1]].parts]
-    with processes.published(out, "model", settings=recorded, facts=facts) as folder:
+    with processes.published(out, settings=recorded, facts=facts) as folder:
         ended = _ended(list(phases), checkpoints, resume=resume)
         for name, phase in phases.items():
             torch.manual_seed(phase.loop.seed + processes.rank())  # dropout differs between processes

@@ -99,22 +99,18 @@ def build(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
     return _model(graph, [], {"vectors": ["B", encoder.config.vector_width]})
 
 
-def build_tokens(encoder: Encoder, *, int8: bool) -> onnx.ModelProto:
-    """The ONNX model of Stage I: what predicts hidden tokens.
+def build_tokens(encoder: Encoder) -> onnx.ModelProto:
+    """The int8 ONNX model of Stage I: what predicts hidden tokens.
 
     A further input, rows int64 (M,): which of the B * L tokens are asked for, counted row by row. Outputs: states float32
     (M, D), their last hidden states, and table float32 (V, D), which does not depend on the inputs: states @ table.T are the
     scores over the vocabulary, since the head is tied.
     """
-    graph, width = _Graph(int8), encoder.config.hidden_size
-    hidden, table = _hidden(graph, encoder)
+    graph, width = _Graph(int8=True), encoder.config.hidden_size
+    hidden, (quantised, scale) = _hidden(graph, encoder)
     flat = graph.add("Reshape", hidden, graph.constant(np.array([-1, width], np.int64)))
     graph.nodes.append(helper.make_node("Gather", [flat, "rows"], ["states"], axis=0))
-    if int8:
-        quantised, scale = table
-        graph.nodes.append(helper.make_node("Mul", [graph.add("Cast", quantised, to=TensorProto.FLOAT), scale], ["table"]))
-    else:
-        graph.nodes.append(helper.make_node("Identity", [table[0]], ["table"]))
+    graph.nodes.append(helper.make_node("Mul", [graph.add("Cast", quantised, to=TensorProto.FLOAT), scale], ["table"]))
     rows = helper.make_tensor_value_info("rows", TensorProto.INT64, ["M"])
     return _model(graph, [rows], {"states": ["M", width], "table": [encoder.config.vocab_size, width]})
 
@@ -178,7 +174,7 @@ def export(
             encoder.config.save(folder)
         tokenizer.save(folder)
         for name in precisions:
-            model = build_tokens(encoder, int8=True) if name == TOKENS else build(encoder, int8=name == INT8)
+            model = build_tokens(encoder) if name == TOKENS else build(encoder, int8=name == INT8)
             onnx.save(model, folder / name)
         for name, text in (files or {}).items():
             (folder / name).write_text(text, encoding="utf-8")

@@ -95,7 +95,7 @@ def run(
     }
     start = {} if before else {name: getattr(settings, name) for name in START}
     recorded = {name: value for name, value in asdict(settings).items() if name not in START} | start
-    with processes.published(out, "model", settings={"pretrain": recorded}, facts=facts) as folder:
+    with processes.published(out, settings={"pretrain": recorded}, facts=facts) as folder:
         facts["pretrain"] = loop.train(
             encoder,
             settings.loop,

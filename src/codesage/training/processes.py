@@ -257,10 +257,10 @@ def like(tensor: Tensor, reference: Tensor) -> Tensor:
 
 
 @contextmanager
-def published(target: Path | str, kind: str, *, settings: dict, facts: dict | None = None) -> Iterator[Path]:
-    """`artifacts.publish` in process 0. The others get a temporary folder and wait until process 0 is done."""
+def published(target: Path | str, *, settings: dict, facts: dict) -> Iterator[Path]:
+    """`artifacts.publish` of a model in process 0. The others get a temporary folder and wait until process 0 is done."""
     if rank() == 0:
-        with publish(target, kind, settings=settings, facts=facts) as folder:
+        with publish(target, "model", settings=settings, facts=facts) as folder:
             yield folder
     else:
         with tempfile.TemporaryDirectory() as folder:
