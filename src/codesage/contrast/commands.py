@@ -1,5 +1,6 @@
 """Stage II on the command line: `codesage contrast`, and `filter`, `mine` and `teach`, which prepare it."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,8 +153,6 @@ def filter_pairs(
     seed: Annotated[int, typer.Option(help="Seed of the assignment to pools.")] = 0,
 ) -> None:
     """Keep the pairs whose code a model finds by its text; gives a mask for 'codesage contrast --filter'."""
-    import sys
-
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -164,11 +163,9 @@ def filter_pairs(
     opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, kept: int) -> None:
-        line = f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept"
-        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        _show(f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept")
 
-    artifact = filtering.write(embedder.load(model, given=given), opened, out, settings, progress=show)
-    facts = artifact.facts
+    facts = filtering.write(embedder.load(model, given=given), opened, out, settings, progress=show).facts
     typer.echo(
         f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, "
         + ", ".join(f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items())
@@ -196,8 +193,6 @@ def mine_negatives(
     seed: Annotated[int, typer.Option(help="Seed of the pools and of the choice of negatives.")] = 0,
 ) -> None:
     """Find hard negatives with a model: wrong code that it ranks high. For 'codesage contrast --mined'."""
-    import sys
-
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
     from codesage.contrast import teacher as teachers
@@ -209,8 +204,7 @@ def mine_negatives(
     opened = open_tokens(tokens, tokenizer=given)
 
     def show(done: int, negatives: int) -> None:
-        line = f"{done:,} pairs searched, {negatives:,} negatives"
-        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        _show(f"{done:,} pairs searched, {negatives:,} negatives")
 
     taught = teachers.read(teacher, opened) if teacher else None
     facts = mining.write(embedder.load(model, given=given), opened, out, settings, teacher=taught, progress=show).facts
@@ -242,18 +236,20 @@ def write_teacher(name: str, tokens: "Tokens", tokenizer: "Tokenizer", out: Path
 
     It computes in the precision of training: vectors are kept in 16 bits and compared at a temperature, so bf16 is enough.
     """
-    import sys
-
     from codesage.contrast import teacher as teachers
     from codesage.encoder import sentence
     from codesage.training import precision, processes
 
     def show(done: int, total: int) -> None:
-        line = f"{done:,} of {total:,} texts encoded by {name}"
-        print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        _show(f"{done:,} of {total:,} texts encoded by {name}")
 
     with precision.autocast("auto", processes.device())():
         teachers.write(sentence.load(name), tokens, tokenizer, out, progress=show)
+
+
+def _show(line: str) -> None:
+    """Print a line of progress on stderr; on a terminal, the next one replaces it."""
+    print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
 
 def contrast(

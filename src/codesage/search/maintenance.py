@@ -138,15 +138,15 @@ def remove(kept: Kept) -> int:
 
 def remove_vectors() -> int:
     """Remove the cache of vectors of all models; returns the freed bytes."""
-    folder = cache_folder()
-    freed = size_of(folder) if folder.is_dir() else 0
-    shutil.rmtree(folder, ignore_errors=True)
-    return freed
+    return _remove_folder(cache_folder())
 
 
 def remove_clones() -> int:
     """Remove the clones of remote repositories; returns the freed bytes."""
-    folder = clones_folder()
+    return _remove_folder(clones_folder())
+
+
+def _remove_folder(folder: Path) -> int:
     freed = size_of(folder) if folder.is_dir() else 0
     shutil.rmtree(folder, ignore_errors=True)
     return freed
