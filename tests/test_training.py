@@ -421,9 +421,9 @@ def test_a_gpu_that_is_full_in_another_command_is_one_line_too(monkeypatch):
 )
 def test_nothing_is_said_of_the_time_on_a_gpu_whose_peak_is_not_known(monkeypatch, name, device, time):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
-    step = estimate.Step(10**6, 8e14, 10**5)
-    cuda = torch.device("cuda")
-    told = estimate.estimate(SIZES["small"], step, steps=800, seconds=10**5, device=cuda, bf16=True, keep=1)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    step, settings = estimate.Step(10**6, 8e14, 10**5), loop.Settings(800, 0, 1e-3, seconds=10**5)
+    told = estimate.estimate(SIZES["small"], step, settings, torch.device("cuda"))
     assert told.lines()[-2:] == [f"device      {device}", f"time        {time}"] and told.steps == 800
 
 
@@ -515,11 +515,8 @@ def test_estimates_count_what_the_paper_counts():
     cost = estimate.estimate(
         CONFIG,
         estimate.Step(1000, 1e9, 100, head_floats=10**6),
-        steps=10**9,
-        seconds=60,
-        device=torch.device("cpu"),
-        bf16=False,
-        keep=2,
+        loop.Settings(10**9, 0, 1e-3, seconds=60, precision="fp32"),
+        torch.device("cpu"),
     )
     activations = 100 * (2 * (10 * 32 + 2 * 128) + 6 * 32)
     assert cost.memory_bytes == estimate.fixed_bytes(CONFIG) + 4 * (activations + 10**6)

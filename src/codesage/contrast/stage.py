@@ -34,7 +34,7 @@ from codesage.encoder.weights import save_weights
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.training import checkpoints as disk
-from codesage.training import curves, estimate, loop, precision, processes, retrieval
+from codesage.training import curves, estimate, loop, processes, retrieval
 from codesage.training.estimate import Estimate
 from codesage.training.metrics import FILE
 
@@ -248,7 +248,7 @@ def expected(
 
     If the tokenizer is given, raises CodesageError as `run` does when settings, tokens and encoder do not fit each other.
     """
-    estimates, device, config, world = {}, encoder.wte.weight.device, encoder.config, processes.world()
+    estimates, config = {}, encoder.config
     for name, phase in settings.phases().items():
         if tokenizer is not None:
             check(phase, tokens, encoder.config, tokenizer)
@@ -259,16 +259,8 @@ def expected(
         blocks = step_tokens * estimate.flops_per_token(config, length=mean_length(batch)) * depth / config.num_hidden_layers
         loss = 4 * (2 * pairs) ** 2 * config.vector_width  # every process computes that of all pairs
         micro_tokens = phase.micro_tokens if phase.cached and phase.micro_tokens else step_tokens
-        estimates[name] = estimate.estimate(
-            config,
-            estimate.Step(step_tokens, blocks + world * loss, micro_tokens),
-            steps=phase.loop.steps,
-            seconds=phase.loop.seconds,
-            device=device,
-            keep=phase.loop.keep,
-            world=world,
-            bf16=precision.autocast(phase.loop.precision, device).fast_dtype is not None,
-        )
+        step = estimate.Step(step_tokens, blocks + processes.world() * loss, micro_tokens)
+        estimates[name] = estimate.estimate(config, step, phase.loop, encoder.wte.weight.device)
     return estimates
 
 

@@ -26,7 +26,7 @@ from codesage.pretrain import examples
 from codesage.pretrain.head import chunk_floats, chunk_rows, summed_cross_entropy
 from codesage.tokenizer import Tokenizer
 from codesage.tokenizer import load as load_tokenizer
-from codesage.training import curves, estimate, loop, precision, processes, retrieval
+from codesage.training import curves, estimate, loop, processes, retrieval
 from codesage.training.metrics import FILE
 
 START = ("initial", "position_scale")  # settings of the first weights: of no use to a run that goes on from a model
@@ -192,16 +192,7 @@ def dry_run(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, *, before:
         settings.micro_tokens,
         chunk_floats(min(hidden, chunk_rows(device)), encoder.vocab_size),
     )
-    return estimate.estimate(
-        encoder,
-        step,
-        steps=settings.loop.steps,
-        seconds=settings.loop.seconds,
-        device=device,
-        keep=settings.loop.keep,
-        world=processes.world(),
-        bf16=precision.autocast(settings.loop.precision, device).fast_dtype is not None,
-    )
+    return estimate.estimate(encoder, step, settings.loop, device)
 
 
 def shape_of(batch: examples.Batch) -> tuple[float, float]:

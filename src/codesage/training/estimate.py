@@ -14,7 +14,8 @@ import torch
 
 from codesage.encoder.config import Config
 from codesage.errors import CodesageError
-from codesage.training import precision
+from codesage.training import precision, processes
+from codesage.training.schedule import Settings
 
 # Dense bf16 peaks in 10^12 operations per second, from the vendor's data sheets.
 _GPUS = {
@@ -61,11 +62,11 @@ def peak_flops(device: torch.device, *, bf16: bool) -> float:
 
 
 @cache
-def _measured(dtype: torch.dtype, *, seconds: float = 0.3) -> float:
+def _measured(dtype: torch.dtype) -> float:
     emulated = dtype == torch.bfloat16 and not precision.native_bf16(torch.device("cpu"))
     size = 256 if emulated else 1024  # a large product in emulated bf16 takes seconds
     a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
-    best, ends = 0.0, time.perf_counter() + seconds
+    best, ends = 0.0, time.perf_counter() + 0.3
     while time.perf_counter() < ends:
         started = time.perf_counter()
         torch.mm(a, b)
@@ -143,21 +144,19 @@ class Step:
     head_floats: float = 0.0  # floats that the loss over the vocabulary holds at once
 
 
-def estimate(
-    config: Config, step: Step, *, steps: int, seconds: float, device: torch.device, bf16: bool, keep: int, world: int = 1
-) -> Estimate:
-    """The cost of a run at the usual share of the peak. `seconds` caps its time and so its steps (0: no cap).
+def estimate(config: Config, step: Step, settings: Settings, device: torch.device) -> Estimate:
+    """The cost of a run with these settings of the loop, at the usual share of the peak. Its time limit also caps its steps.
 
     Where the peak is not known, nothing is said of the time, and the steps are those of the settings.
     """
-    peak = peak_flops(device, bf16=bf16)
-    step_seconds = step.flops / (usual_share(config, device) * world * peak) if peak else 0.0
-    if seconds and step_seconds:
-        steps = min(steps, max(1, int(seconds / step_seconds)))
+    peak, steps = peak_flops(device, bf16=precision.fast_dtype(settings.precision, device) == torch.bfloat16), settings.steps
+    step_seconds = step.flops / (usual_share(config, device) * processes.world() * peak) if peak else 0.0
+    if settings.seconds and step_seconds:
+        steps = min(steps, max(1, int(settings.seconds / step_seconds)))
     micro, width = min(step.tokens, step.micro_tokens), config.hidden_size
     kept = config.num_hidden_layers * (10 * width + 2 * config.intermediate_size)  # floats per token that backward needs
     memory = fixed_bytes(config) + 4 * (micro * (kept + 6 * width) + step.head_floats)
-    disk = run_bytes(config, keep=keep)
+    disk = run_bytes(config, keep=settings.keep)
     return Estimate(config.parameters(), int(memory), disk, step.tokens, steps, peak, steps * step_seconds)
 
 
