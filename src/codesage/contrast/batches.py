@@ -294,16 +294,11 @@ class Batches:
     def _texts(self, part: Part, epoch: int, item_P: np.ndarray, pair_P: np.ndarray) -> Ragged:
         text, most = self._tokens.pairs.text, self._settings.text_tokens - 1
         if self._retokenise is None or not self._settings.augment.share:
-            return joined(
-                [(text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most))], end_id=self._tokens.end_id
-            )
+            return joined([text.first(pair_P, most)], end_id=self._tokens.end_id)
         changed_P, ids, length_C = self._augmented(part, epoch, item_P, pair_P, *self._retokenise)
         start_P, length_P = (np.zeros_like(pair_P) for _ in range(2))
         start_P[changed_P], length_P[changed_P] = np.cumsum(length_C) - length_C, length_C
-        parts = [
-            (text.ids, text.borders[pair_P], np.minimum(text.lengths_at(pair_P), most) * ~changed_P),
-            (ids, start_P, np.minimum(length_P, most)),
-        ]
+        parts = [text.first(pair_P, most * ~changed_P), (ids, start_P, np.minimum(length_P, most))]
         return joined(parts, end_id=self._tokens.end_id)
 
     def _augmented(
@@ -344,11 +339,11 @@ class Batches:
         left_P = np.maximum(room_P - about_P - break_P, 0)
         return joined(
             [
-                (sides.header.ids, sides.header.borders[pair_P], header_P),
-                (sides.description.ids, sides.description.borders[pair_P], about_P),
+                sides.header.first(pair_P, header_P),
+                sides.description.first(pair_P, about_P),
                 (newline, np.zeros_like(pair_P), break_P),
-                (sides.body.ids, sides.body.borders[pair_P], np.minimum(sides.body.lengths_at(pair_P), left_P) * bare_P),
-                (sides.code.ids, sides.code.borders[pair_P], np.minimum(sides.code.lengths_at(pair_P), left_P) * ~bare_P),
+                sides.body.first(pair_P, left_P * bare_P),
+                sides.code.first(pair_P, left_P * ~bare_P),
             ],
             end_id=self._tokens.end_id,
         )

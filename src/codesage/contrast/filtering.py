@@ -191,8 +191,7 @@ def vectors_of(
 def _vectors(
     embedder: EmbedsIds, tokens: Tokens, sides: list[tuple[Ragged, np.ndarray]], rows: np.ndarray, limit: int
 ) -> np.ndarray:
-    parts = [(side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1) * chosen) for side, chosen in sides]
-    cut = joined(parts, end_id=tokens.end_id)
+    cut = joined([side.first(rows, (limit - 1) * chosen) for side, chosen in sides], end_id=tokens.end_id)
     vectors_PD = embedder.encode_ids([cut[row].tolist() for row in range(len(cut))])
     if not np.isfinite(vectors_PD).all():
         raise CodesageError("the model returns vectors that are not finite: train or export it again")

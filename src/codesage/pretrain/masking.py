@@ -7,6 +7,7 @@ the window, so a window hides the same tokens in any batch. There is no loop ove
 
 import numpy as np
 
+from codesage.corpus.tokens.ragged import spans
 from codesage.training.order import draws, uniform
 
 STYLES = ("full", "80-10-10")
@@ -90,8 +91,7 @@ def revealed(names_T: np.ndarray, lengths_B: np.ndarray, *, share: float, key_B:
     window, name = window_T[first], names_T[first].astype(np.int64)
     takes = uniform(_other(key_B, 5)[window], name) < share
     count = np.where(takes, (uniform(_other(key_B, 6)[window], name) * length).astype(np.int64), 0)
-    within = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
-    shown_T[np.repeat(first, count) + within] = True
+    shown_T[spans(first, count)] = True
     return shown_T
 
 

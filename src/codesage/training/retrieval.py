@@ -68,7 +68,7 @@ def distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
 
 
 def _side(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
-    return joined([(side.ids, side.borders[rows], np.minimum(side.lengths_at(rows), limit - 1))], end_id=end_id)
+    return joined([side.first(rows, limit - 1)], end_id=end_id)
 
 
 def _vectors(encoder: Encoder, side: Ragged, depth: int | None) -> Tensor:

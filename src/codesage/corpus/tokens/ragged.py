@@ -30,6 +30,10 @@ class Ragged:
         """Number of ids of the rows asked for, int64."""
         return self.borders[rows + 1] - self.borders[rows]
 
+    def first(self, rows: np.ndarray, most: np.ndarray | int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first `most` ids of each of the rows asked for, as a part for `joined`."""
+        return self.ids, self.borders[rows], np.minimum(self.lengths_at(rows), most)
+
 
 def spans(start_B: np.ndarray, length_B: np.ndarray) -> np.ndarray:
     """start, start + 1, ..., start + length - 1 of each row, one behind the other: int64 (sum of lengths,)."""
