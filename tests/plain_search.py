@@ -1,4 +1,4 @@
-"""Search in plain loops, with SQLite's FTS5 for words: the reference for tests of ranking."""
+"""Search in plain loops, with SQLite's FTS5 for words: the reference for tests of ranking. And similar code in one index."""
 
 import hashlib
 import math
@@ -13,11 +13,17 @@ from codesage.encoder.queries import read_query
 from codesage.search import ranking
 from codesage.search.kinds import kinds_of, names_version
 from codesage.search.ranking import Rules
+from codesage.search.similar import nearest_to, subject_at
 from codesage.search.terms import indexed_words, query_words
 from codesage.search.vectors import restored
 
 DEPTH = 200
 QUOTED = re.compile(r"\"([^\"]{3,})\"|'([^']{3,})'|`([^`]{3,})`")
+
+
+def similar(index, path, line, *, top=10, encoder=None):
+    """The chunks of an index that are most similar to the one at a line of it."""
+    return nearest_to(index, subject_at(index, path, line, encoder), top=top, encoder=encoder)
 
 
 def plain_search(index, encoder, query, *, top=10, language="", glob="", dense_weight=2.0, rules=None):

@@ -22,8 +22,8 @@ from codesage.agents.commands import searched
 from codesage.agents.folders import Folders
 from codesage.search.database import Busy
 from codesage.search.index import Index
-from codesage.search.similar import similar
 from command_line import run
+from plain_search import similar
 
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the SDK is not installed")  # importing it takes seconds
 

@@ -11,12 +11,12 @@ import pytest
 from codesage import CodesageError
 from codesage.agents.commands import searched
 from codesage.search import files
-from codesage.search.clones import clones
+from codesage.search.clones import functions_of, grouped
 from codesage.search.filters import ALL, filter_of
 from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules, best
-from codesage.search.similar import similar
+from plain_search import similar
 from test_search import HashingEncoder
 
 if find_spec("lancedb") is None:  # importing it takes seconds
@@ -313,7 +313,8 @@ def test_clones_of_a_store_count_long_functions(copied):
 
 def test_clones_in_a_store_are_those_of_the_local_index(made, monkeypatch):
     _, index, store = made
-    expected = clones(index, threshold=0.6, min_lines=3)
+    functions = functions_of(index, min_lines=3)
+    expected = grouped(functions.chunks, functions.vectors_ND, 0.6)
     groups = clones_from(store.address, ALL, (), threshold=0.6, min_lines=3).groups
     assert [{chunk.name for chunk in group.chunks} for group in groups] == [
         {chunk.name for chunk in one.chunks} for one in expected

@@ -21,12 +21,11 @@ from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import Rules, best, content_words, words_in_name, words_in_path
 from codesage.search.reader import Reader
-from codesage.search.similar import similar
 from codesage.search.terms import parts_of, query_words, stem
 from codesage.search.vectors import Vectors
 from codesage.search.view import View
 from command_line import run
-from plain_search import plain_search, rows_of, words_ranked
+from plain_search import plain_search, rows_of, similar, words_ranked
 from test_search import ENCODER, HashingEncoder
 
 WORDS = [

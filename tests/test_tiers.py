@@ -22,12 +22,12 @@ from codesage.search.learned import Settings, _beginning, bags_of, learned
 from codesage.search.places import places_of
 from codesage.search.query import search
 from codesage.search.searcher import Searcher, merged
-from codesage.search.similar import similar
 from codesage.search.statics import TABLE, StaticVectors, read_table, statics_of, table_name, write_table
 from codesage.search.terms import indexed_words, parts_of
 from codesage.search.vectors import restored
 from codesage.tokenizer import load as load_tokenizer
 from command_line import run
+from plain_search import similar
 from test_search import HashingEncoder
 
 TEXTS = {

@@ -18,7 +18,7 @@ from codesage.encoder.centring import without_language
 from codesage.encoder.unit import unit_length
 from codesage.records import Chunk
 from codesage.search.chunks import definitions
-from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY
+from codesage.search.defaults import CLONE_LINES
 from codesage.search.filters import ALL, Filter
 from codesage.search.index import Index
 from codesage.search.query import texts_of
@@ -59,20 +59,11 @@ class Functions(NamedTuple):
     left_out: int  # functions that are not compared because they are indexed in parts
 
 
-def clones(
-    index: Index, *, threshold: float = CLONE_SIMILARITY, min_lines: int = CLONE_LINES, where: Filter = ALL
-) -> list[Group]:
-    """Groups of functions of at least `min_lines` lines that hold something, the largest similarity first.
-
-    `threshold`: the lowest cosine of two functions of a group. A definition that is indexed in parts, or not encoded yet, is
-    left out.
-    """
-    functions = functions_of(index, min_lines=min_lines, where=where)
-    return grouped(functions.chunks, functions.vectors_ND, threshold)
-
-
 def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = ALL) -> Functions:
-    """The functions of an index that `clones` compares."""
+    """The functions of an index to compare: of at least `min_lines` lines that hold something.
+
+    A definition that is indexed in parts, or not encoded yet, is left out.
+    """
     with index.snapshot():
         view = index.view()
         places, left_out = _candidates(index, view, where, min_lines)
@@ -85,9 +76,10 @@ def functions_of(index: Index, *, min_lines: int = CLONE_LINES, where: Filter = 
 
 
 def grouped(chunks: Sequence[Chunk], vectors_ND: np.ndarray, threshold: float) -> list[Group]:
-    """Groups of functions that do the same, by their vectors, which may come from several indexes.
+    """Groups of functions that do the same, by their vectors, which may come from several indexes. Best first.
 
-    Functions of equal text are always together. Their vectors may differ, because they also show the names of the files.
+    `threshold`: the lowest cosine of two functions of a group. Functions of equal text are always together. Their vectors may
+    differ, because they also show the names of the files.
     """
     if len(chunks) < 2:
         return []

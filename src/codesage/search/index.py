@@ -115,11 +115,6 @@ class Index:
             raise CodesageError(f"{folder} was written by model {index.model}, this is model {encoder.fingerprint}: {repair}")
         return index
 
-    @property
-    def rows(self) -> int:
-        """Number of vectors."""
-        return self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
-
     def close(self) -> None:
         """Close the connection. Views stay in memory."""
         self.connection.close()

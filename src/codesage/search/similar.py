@@ -41,24 +41,6 @@ class Subject:
     static_D: np.ndarray | None
 
 
-def similar(
-    index: Index,
-    path: str,
-    line: int,
-    *,
-    top: int = 10,
-    where: Filter = ALL,
-    encoder: Encoder | None = None,
-    seconds: float = 0.5,
-) -> list[Hit]:
-    """The `top` chunks, of those that `where` lets pass, most similar to the one at `line` (from 1) of the file `path`.
-
-    Best first, as `nearest_to` gives them. CodesageError when no chunk holds that line.
-    """
-    subject = subject_at(index, path, line, encoder)
-    return nearest_to(index, subject, top=top, where=where, encoder=encoder, seconds=seconds)
-
-
 def subject_at(index: Index, path: str, line: int, encoder: Encoder | None = None, *, typed: str = "") -> Subject:
     """The chunk at `line` (from 1) of the file `path`, encoded now if it is not yet. CodesageError when there is none.
 
