@@ -1,9 +1,6 @@
 """`codesage names`: names for identifiers of obfuscated or badly named code."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -42,13 +39,14 @@ def names(
 
     from codesage.errors import CodesageError
     from codesage.names import run
+    from codesage.search.refresh import Lines, shown
 
     if not math.isfinite(least):
         raise CodesageError(f"--least is {least}: expected a probability from 0 to 1")
     if out is not None and str(out) != "-":
         run.check_place(out)
     options = run.Options(tuple(only or ()), every, most, least, beam, language, model, device)
-    with _progress() as progress:
+    with shown({"naming identifiers": Lines("naming", "identifiers")}) as (progress,):
         done = run.propose_file(file, options, notice=lambda line: typer.echo(f"codesage: {line}", err=True), progress=progress)
     if diff or write or out is not None:
         text = done.renamed()
@@ -63,20 +61,3 @@ def names(
             typer.echo(json.dumps(row, ensure_ascii=False))
     else:
         typer.echo(done.table())
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how many identifiers have a name: a bar on a terminal, else a line every few seconds."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        from codesage.search.refresh import Lines
-
-        yield Lines("naming", "identifiers")
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("naming identifiers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

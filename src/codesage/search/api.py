@@ -88,7 +88,7 @@ class Index:
         """Close the indexes."""
         kept = self._searcher.kept or {}
         for index in kept.values():
-            index.connection.close()
+            index.close()
         kept.clear()
 
     def __enter__(self) -> "Index":

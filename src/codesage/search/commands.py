@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,10 +86,8 @@ def index(
     faults: list[CodesageError] = []
     places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=True)
     for place in places:
-        with collected(faults):
-            opened = Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)
+        with collected(faults), closing(Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)) as opened:
             refresh(opened, encoder, own=_own(places))
-            opened.connection.close()
     _report(faults)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from codesage.errors import CodesageError
@@ -133,8 +133,7 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
     """Write an empty index to `file`, unless there is one."""
     fresh = file.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     try:
-        connection = sqlite3.connect(fresh)
-        try:
+        with closing(sqlite3.connect(fresh)) as connection:
             _restrict(fresh, 0o600)
             connection.execute(f"PRAGMA page_size = {_PAGE}")
             connection.execute("PRAGMA synchronous = OFF")  # the file is synchronised once, below, when it is complete
@@ -151,8 +150,6 @@ def create(file: Path, root: Path, encoder: Encoder) -> None:
                 }
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             connection.execute("PRAGMA journal_mode = WAL")
-        finally:
-            connection.close()
         with open(fresh, "rb+") as complete:
             os.fsync(complete.fileno())
         _move(fresh, file)
@@ -190,11 +187,8 @@ def upgrade(folder: Path, root: Path, encoder: Encoder) -> None:
 
 
 def _holds_older(folder: Path, root: Path) -> bool:
-    connection = connect(folder / DATABASE)
-    try:
+    with closing(connect(folder / DATABASE)) as connection:
         return is_older(meta_of(connection), root)
-    finally:
-        connection.close()
 
 
 def remove(folder: Path, root: Path) -> bool:

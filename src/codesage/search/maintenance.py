@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,11 +155,8 @@ def _remove_folder(folder: Path) -> int:
 
 def _root_of(folder: Path) -> str:
     try:
-        connection = database.connect(folder / DATABASE)
-        try:
+        with closing(database.connect(folder / DATABASE)) as connection:
             return database.meta_of(connection).get("root", "")
-        finally:
-            connection.close()
     except sqlite3.Error:
         return ""
 
@@ -233,11 +231,8 @@ def _vectors_finding() -> Finding:
 def _sqlite_fault(file: Path) -> str:
     """The fault of a database, or ""."""
     try:
-        connection = database.connect(file)
-        try:
+        with closing(database.connect(file)) as connection:
             result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         return str(error)
     return "" if result == "ok" else result
@@ -255,10 +250,8 @@ def _index_findings(path: Path, index_dir: Path | None, encoder: "Embedder") -> 
         message, _, remedy = str(error).rpartition(": ")
         yield Finding("index", message, remedy)
         return
-    try:
+    with closing(index):
         yield from _content_findings(index, complete, repair)
-    finally:
-        index.connection.close()
 
 
 def _content_findings(index: Index, complete: str, repair: str) -> Iterator[Finding]:

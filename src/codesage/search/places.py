@@ -7,11 +7,13 @@ that index is used. A folder of clones is searched as several repositories.
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from codesage.errors import CodesageError
 from codesage.records import Encoder
+from codesage.search.database import DATABASE
 from codesage.search.files import NESTED, holds
 from codesage.search.folders import default_folder, escaped
 from codesage.search.index import Index
@@ -159,7 +161,7 @@ def _place(real: Path, typed: str, encoder: Encoder, separate: bool) -> Place:
 
 
 def _has_index(root: Path, encoder: Encoder) -> bool:
-    return (default_folder(root, encoder.fingerprint) / "index.sqlite").exists()
+    return (default_folder(root, encoder.fingerprint) / DATABASE).exists()
 
 
 def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
@@ -168,12 +170,10 @@ def _answers_for(root: Path, below: str, encoder: Encoder) -> bool:
         index = Index.open(root, folder=None, encoder=encoder, upgrade=False)
     except CodesageError:
         return False
-    try:
+    with closing(index):
         held = index.connection.execute(
             "SELECT 1 FROM files WHERE (path = ? OR (path > ? AND path < ?)) AND reason NOT IN "
             f"{('unreadable', *NESTED)} LIMIT 1",
             (below, f"{below}/", f"{below}0"),
         ).fetchone()
         return held is not None and not index.pending
-    finally:
-        index.connection.close()

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -88,20 +89,28 @@ def lacking(index: Index) -> str:
 
 
 def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
-    if sys.stderr is None or not sys.stderr.isatty():
-        reading, encoding = Lines("indexing", "files"), Lines("encoding", "chunks")
+    lines = {"reading files": Lines("indexing", "files"), "encoding chunks": Lines("encoding", "chunks")}
+    with shown(lines) as (reading, encoding):
         return index.update(encoder, progress=reading, encoding=encoding, seconds=seconds)
+
+
+@contextmanager
+def shown(lines: dict[str, "Lines"]) -> Iterator[list[Callable[[int, int], None]]]:
+    """Show progress on stderr: for each of `lines` a function of (done, total), which moves a bar if stderr is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield list(lines.values())
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {what: bar.add_task(what, total=None, visible=False) for what in ("reading files", "encoding chunks")}
 
-        def show(what: str) -> Callable[[int, int], None]:
-            return lambda done, total: bar.update(tasks[what], completed=done, total=total, visible=True)
+        def moved(title: str) -> Callable[[int, int], None]:
+            task = bar.add_task(title, total=None, visible=False)
+            return lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
-        return index.update(encoder, progress=show("reading files"), encoding=show("encoding chunks"), seconds=seconds)
+        yield list(map(moved, lines))
 
 
 class Lines:

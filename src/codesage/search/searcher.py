@@ -18,6 +18,7 @@ from codesage.encoder.centring import means_of_sums
 from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
+from codesage.search.database import DATABASE
 from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
 from codesage.search.folders import default_folder, index_command
@@ -167,7 +168,7 @@ class Searcher:
     def opened(self, place: Place) -> Iterator[Index]:
         """The index of a place, up to date, for the block."""
         folder = self.index_dir or default_folder(place.root, self.encoder.fingerprint)
-        if self.refresh is None and not (folder / "index.sqlite").exists():
+        if self.refresh is None and not (folder / DATABASE).exists():
             raise CodesageError(f"{place.root} has no index of this model in {folder}: run '{self._index_command(place)}'")
         index = self.kept.get(place) if self.kept is not None else None
         if index is not None and not index.is_current:
