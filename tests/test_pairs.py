@@ -6,19 +6,14 @@ import pytest
 
 from codesage.corpus.pairs import tested
 from codesage.corpus.pairs.docblocks import blocks_of, may_hold_code
+from codesage.corpus.pairs.english import is_code, is_english
+from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.matching import UNMATCHED, match_tests
 from codesage.corpus.pairs.passages import examples_in_prose, passages_of
-from codesage.corpus.pairs.prose import (
-    clean,
-    description,
-    first_sentence,
-    is_code,
-    is_english,
-    repair_unicode,
-    says_nothing,
-    summary,
-)
+from codesage.corpus.pairs.prose import description, summary
 from codesage.corpus.pairs.rules import DROPS, pairs_of, refusal
+from codesage.corpus.pairs.sentences import first_sentence
+from codesage.corpus.pairs.templates import says_nothing
 from codesage.languages import LANGUAGES
 from codesage.records import Document
 from codesage.syntax import functions, parse

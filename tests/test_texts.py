@@ -6,12 +6,14 @@ import pytest
 
 from codesage.corpus.pairs.declarations import is_signature
 from codesage.corpus.pairs.docblocks import blocks_of
+from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.markup import clean, repair_unicode
 from codesage.corpus.pairs.ownname import without_name
-from codesage.corpus.pairs.prose import description, is_code, is_english, says_nothing, summary
+from codesage.corpus.pairs.prose import description, summary
 from codesage.corpus.pairs.remarks import heads_section, is_about_parameter, is_bare, is_remark, says_only_name
 from codesage.corpus.pairs.rules import pairs_of, refusal
 from codesage.corpus.pairs.sentences import first_sentence
+from codesage.corpus.pairs.templates import says_nothing
 from codesage.records import Document
 from codesage.syntax import functions, parse
 from timing import takes_less

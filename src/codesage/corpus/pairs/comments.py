@@ -13,7 +13,7 @@ from tree_sitter import Node
 
 from codesage.corpus.pairs.evidence import does
 from codesage.corpus.pairs.lines import has_lines
-from codesage.corpus.pairs.prose import clean
+from codesage.corpus.pairs.markup import clean
 from codesage.corpus.pairs.rules import refusal
 from codesage.corpus.pairs.sentences import breaks_sentence
 from codesage.corpus.pairs.verbs import may_be_verb, may_begin_action, stated_action

@@ -46,7 +46,7 @@ class BlockReader:
         self.kind, self.name, self.texts, self.labelled = kind, name, [text] if text else [], False
 
     def _code(self, lines: list[str], language: str = "") -> None:
-        code = _dedent(lines)
+        code = dedented(lines)
         kind = self.kind if self.kind in ("text", "skip") else "text"
         self._open(kind)
         if code:
@@ -99,7 +99,7 @@ class BlockReader:
             after += 1
         if after < len(self.lines):
             code.append(self.lines[after][: self.lines[after].lower().find(close)])
-        text = _dedent(code).strip()
+        text = dedented(code).strip()
         if text.startswith("{@code"):
             text = text.removeprefix("{@code").removesuffix("}")
         text = re.sub(r"</?(?:code|span|b|i|em)\b[^<>]{0,80}>", "", text)
@@ -152,7 +152,8 @@ def indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def _dedent(lines: list[str]) -> str:
+def dedented(lines: list[str]) -> str:
+    """The text of lines without their common indentation, trailing blanks, and empty lines around it."""
     margin = min((indent(line) for line in lines if line.strip()), default=0)
     return "\n".join(line[margin:].rstrip() for line in lines).strip("\n")
 

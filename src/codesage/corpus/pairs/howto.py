@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from codesage.corpus.pairs.declarations import only_declares
-from codesage.corpus.pairs.docreader import indent
+from codesage.corpus.pairs.docreader import dedented, indent
 from codesage.corpus.pairs.lines import has_lines
-from codesage.corpus.pairs.prose import clean, first_sentence
+from codesage.corpus.pairs.markup import clean
 from codesage.corpus.pairs.rules import refusal
+from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.snippets import is_foreign, parsed
 from codesage.languages import language_named
 from codesage.records import Document, Pair
@@ -222,8 +223,7 @@ def without_preamble(code: str) -> str:
         code = "\n".join([line.strip()[4:] for line in code.split("\n") if line.strip().startswith((">>> ", "... "))])
     match = _PREAMBLE.match(code + "\n")
     lines = (code[match.end() :] if match else code).expandtabs(4).split("\n")
-    margin = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
-    return "\n".join(line[margin:].rstrip() for line in lines).strip("\n")
+    return dedented(lines)
 
 
 def without_names(code: str, language: str) -> str:

@@ -2,7 +2,9 @@
 
 import re
 
-from codesage.corpus.pairs.prose import clean, count_tokens, first_sentence
+from codesage.corpus.pairs.markup import clean
+from codesage.corpus.pairs.prose import count_tokens
+from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.verbs import begins_with_verb, hangs
 
 _MOST_WORDS = 35

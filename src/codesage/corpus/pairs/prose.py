@@ -12,25 +12,13 @@ from typing import NamedTuple
 from codesage.corpus.pairs.declarations import is_signature, may_begin_signature
 from codesage.corpus.pairs.docblocks import blocks_of
 from codesage.corpus.pairs.docreader import ITEM, Block
-from codesage.corpus.pairs.english import is_code, is_english
-from codesage.corpus.pairs.markup import clean, repair_unicode
+from codesage.corpus.pairs.english import is_code
+from codesage.corpus.pairs.markup import clean
 from codesage.corpus.pairs.openings import is_empty, next_action
 from codesage.corpus.pairs.ownname import tells_what_it_does, without_name
 from codesage.corpus.pairs.remarks import is_remark
 from codesage.corpus.pairs.sentences import first_sentence
 from codesage.corpus.pairs.templates import is_banner, says_nothing, without_stamp
-
-__all__ = [
-    "clean",
-    "count_tokens",
-    "description",
-    "first_sentence",
-    "is_code",
-    "is_english",
-    "repair_unicode",
-    "says_nothing",
-    "summary",
-]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _TYPED = re.compile(r"[A-Z]+[A-Z\d]\w{0,60} \w{1,60}\s*$")

@@ -12,10 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from codesage.corpus.pairs.english import is_code, is_english
 from codesage.corpus.pairs.lines import has_lines
 from codesage.corpus.pairs.notes import is_note, is_plain
 from codesage.corpus.pairs.openings import reads_name_aloud
-from codesage.corpus.pairs.prose import count_tokens, description, is_code, is_english, says_nothing, summary
+from codesage.corpus.pairs.prose import count_tokens, description, summary
 from codesage.corpus.pairs.remarks import (
     heads_section,
     is_about_parameter,
@@ -26,7 +27,7 @@ from codesage.corpus.pairs.remarks import (
     is_remark,
     says_only_name,
 )
-from codesage.corpus.pairs.templates import is_banner, is_title
+from codesage.corpus.pairs.templates import is_banner, is_title, says_nothing
 from codesage.records import Document, Function, Pair
 
 MIN_TOKENS, MAX_TOKENS = 3, 256

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from tree_sitter import Node
 
-from codesage.corpus.pairs.prose import clean
+from codesage.corpus.pairs.markup import clean
 from codesage.corpus.pairs.rules import refusal
 from codesage.records import Document, Function, record
 from codesage.syntax import SourceTree, functions
