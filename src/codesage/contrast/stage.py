@@ -340,11 +340,7 @@ def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None
 def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokenizer) -> None:
     """CodesageError when a phase, the tokens, the shape of the encoder and the tokenizer do not fit each other."""
     pairs = settings.batches
-    if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(
-            f"{tokens.path} was made with another tokenizer than the model's: run 'codesage tokens' again "
-            "with the model's tokenizer"
-        )
+    tokens.check(tokenizer)
     if tokenizer.vocab_size != config.vocab_size:
         raise CodesageError(
             f"the tokenizer has {tokenizer.vocab_size} entries, the encoder {config.vocab_size}: use the "

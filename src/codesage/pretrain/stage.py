@@ -146,11 +146,7 @@ def _content(model: Path) -> str:
 
 def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, before: Path | None = None) -> Settings:
     """The settings with the shape of the model `before` and the tokenizer's vocabulary. CodesageError if these do not fit."""
-    if tokens.facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(
-            f"{tokens.path} was made with another tokenizer: build the tokens again with this one, or give "
-            "the one it was made with"
-        )
+    tokens.check(tokenizer)
     if before is not None:
         settings = replace(settings, encoder=_shape(before, tokenizer))
     if not len(tokens.plain):

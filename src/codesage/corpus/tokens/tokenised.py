@@ -102,6 +102,15 @@ class Tokens:
     code_tokens: int
     newline: tuple[int, ...]  # ids of a line break: what a batch puts between two sides it joins
 
+    def check(self, tokenizer: Tokenizer) -> None:
+        """CodesageError when another tokenizer made these tokens."""
+        made_by = str(self.facts.get("tokenizer"))
+        if made_by != tokenizer.fingerprint:
+            raise CodesageError(
+                f"{self.path} was made with another tokenizer ({made_by[:12]}, this one is {tokenizer.fingerprint[:12]}): "
+                "run 'codesage tokens' again with this one"
+            )
+
     def counted(self) -> tuple[Ragged, ...]:
         """The texts that a lexical start counts words in: both sides of the pairs, or documents where there are none."""
         return (self.pairs.text, self.pairs.code) if len(self.pairs) else (self.plain,)
@@ -196,11 +205,6 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     """
     artifact = open_artifact(path, "tokens", verify=verify)
     facts = artifact.facts
-    if tokenizer is not None and facts.get("tokenizer") != tokenizer.fingerprint:
-        raise CodesageError(
-            f"{path} was made with another tokenizer ({str(facts.get('tokenizer'))[:12]}, this one is "
-            f"{tokenizer.fingerprint[:12]}): run 'codesage tokens' again with this one"
-        )
     try:
         ids = np.dtype(facts["dtype"]).newbyteorder("<")
         counts = {name: int(facts["counts"][name]) for name in ("documents", "pairs", "held_out")}
@@ -211,7 +215,7 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
     folder, documents = artifact.path, counts["documents"]
     sources = read_sources(folder)
     named = read_ragged(folder, "documents.named", documents, ids)
-    return Tokens(
+    opened = Tokens(
         path=folder,
         facts=facts,
         fingerprint=artifact.fingerprint,
@@ -227,6 +231,9 @@ def open_tokens(path: Path | str, *, tokenizer: Tokenizer | None = None, verify:
         newline=newline,
         **fixed,
     )
+    if tokenizer is not None:
+        opened.check(tokenizer)
+    return opened
 
 
 def _check(settings: Settings) -> None:
