@@ -1,4 +1,4 @@
-"""Child processes of a killed command end too, instead of keeping their memory for ever."""
+"""Child processes of a killed command end too, instead of keeping their memory for ever; and how many there are."""
 
 import json
 import multiprocessing
@@ -12,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from codesage.corpus.engine import LocalEngine
 from codesage.corpus.tokens import tokenised
 from codesage.lifetime import die_with, parent_of_children
 from codesage.records import Document
 from codesage.tokenizer import Settings, train
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the signal on the death of a parent is Linux's")
+
+
+def test_a_build_has_as_many_workers_as_processors_that_it_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert LocalEngine().workers == 2 and LocalEngine(7).workers == 7
 
 
 def is_gone(process: int) -> bool:

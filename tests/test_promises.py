@@ -14,7 +14,7 @@ import codesage
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
-    {"errors", "records", "languages", "words", "artifacts", "walk", "paths", "lifetime", "remote"},
+    {"errors", "records", "languages", "words", "artifacts", "walk", "paths", "lifetime", "machine", "remote"},
     {"syntax"},
     {"tokenizer"},
     {"encoder"},

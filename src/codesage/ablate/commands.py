@@ -35,13 +35,13 @@ def ablate(
     The exit code is 1 if runs failed.
     """
     import math
-    import os
 
     from codesage.ablate import report, runs
     from codesage.ablate.grid import FOLDER
     from codesage.encoder.runtime import folder_of
     from codesage.errors import CodesageError
     from codesage.evaluate.reports import check_place
+    from codesage.machine import processors
 
     if not math.isfinite(minutes):
         raise CodesageError(f"--minutes is {minutes}: expected a finite number, 0 for no limit")
@@ -55,7 +55,7 @@ def ablate(
         teacher,
         benchmarks,
         60 * minutes,
-        threads or max(1, (os.cpu_count() or 1) // parallel),
+        threads or max(1, processors() // parallel),
     )
     plan, inputs = request.opened()
     if dry_run:

@@ -26,6 +26,7 @@ from codesage.contrast import teacher as teachers
 from codesage.corpus.tokens import tokenised
 from codesage.errors import CodesageError
 from codesage.lifetime import die_with, parent_of_children
+from codesage.machine import processors
 from codesage.training import loop
 
 _PAUSE = 1.0  # seconds between looks for a free cell
@@ -95,7 +96,7 @@ def _worker(request: Request, parent: int) -> None:
 def _work_here(request: Request, plan: Plan, inputs: Inputs) -> bool:
     import torch
 
-    torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    torch.set_num_threads(request.threads or processors())
     return work(plan, inputs, seconds=request.seconds, say=say_on_stderr)
 
 

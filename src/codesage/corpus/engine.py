@@ -5,7 +5,6 @@ Both compare rows by the same rule (distinct/). So the output of a build does no
 workers.
 """
 
-import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
@@ -16,6 +15,7 @@ from codesage.corpus.build.units import Runner, U
 from codesage.corpus.build.worker import Limits, Task, Worker
 from codesage.corpus.distinct.cluster import Cluster
 from codesage.corpus.distinct.verdicts import Judge, OneMachine
+from codesage.machine import processors
 from codesage.remote import cluster
 
 _TICK = 0.2  # seconds between checks of how long an item has taken
@@ -40,7 +40,7 @@ class LocalEngine:
     """Worker processes on this machine. Each runs one unit at a time, and the heaviest units run first."""
 
     def __init__(self, workers: int = 0, *, limits: Limits = Limits()) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or processors()
         self.judge: Judge = OneMachine()
         self.shares_machine = True
         self._limits = limits

@@ -25,6 +25,7 @@ from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
 from codesage.encoder.queries import query_form
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
+from codesage.machine import processors
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -238,10 +239,6 @@ def _json(file: Path) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def onnx_session(file: Path, *, threads: int | None = None) -> "onnxruntime.InferenceSession":
     """An onnxruntime session of `file` on the CPU. CodesageError when it cannot be loaded.
 
@@ -251,7 +248,7 @@ def onnx_session(file: Path, *, threads: int | None = None) -> "onnxruntime.Infe
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _processors()
+    options.intra_op_num_threads = threads or processors()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits uses no processor
     options.log_severity_level = 4  # failures are raised, so they need not be logged too
     try:
@@ -273,7 +270,7 @@ def padded(documents: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray,
 
 def _int8_forward(file: Path) -> Forward:
     """Each document alone, in one thread; as many at a time as there are processors."""
-    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(_processors(), thread_name_prefix="encoder")
+    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(processors(), thread_name_prefix="encoder")
 
     def alone(document: Sequence[int]) -> np.ndarray:
         ids_1L = np.array([document], np.int64)
@@ -288,7 +285,7 @@ def _int8_forward(file: Path) -> Forward:
 
 def _fp32_forward(file: Path, pad_id: int) -> Forward:
     """Small padded batches, each in one thread; as many at a time as there are processors."""
-    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(_processors(), thread_name_prefix="encoder")
+    session, pool = onnx_session(file, threads=1), ThreadPoolExecutor(processors(), thread_name_prefix="encoder")
 
     def together(documents: Sequence[Sequence[int]]) -> np.ndarray:
         ids_BL, mask_BL = padded(documents, pad_id)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from codesage.errors import CodesageError
+from codesage.machine import processors
 from codesage.search.defaults import NO_SPINNING
 
 if TYPE_CHECKING:
@@ -143,8 +144,3 @@ def _import_path() -> list[str]:
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
     foreign = {os.path.realpath(os.getcwd())} - {own}
     return [entry for entry in sys.path if entry and os.path.realpath(entry) not in foreign]
-
-
-def processors() -> int:
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

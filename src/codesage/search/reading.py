@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from codesage.machine import processors
 from codesage.records import sound
 from codesage.search.chunks import chunks
 from codesage.search.defaults import OBJECTS_BETWEEN_COLLECTIONS
 from codesage.search.fields import Words, words_in
 from codesage.search.files import File, read
 from codesage.search.postings import Segment, segments_of
-from codesage.search.reader import BATCHES_AHEAD, FEWEST_BATCHES, Reader, processors, started
+from codesage.search.reader import BATCHES_AHEAD, FEWEST_BATCHES, Reader, started
 from codesage.search.texts import packed
 
 _LEAST_BYTES = 1_500_000  # to read, for a second process to pay

@@ -35,6 +35,7 @@ from codesage.corpus.tokens.ragged import Ragged
 from codesage.corpus.tokens.tokenise import SIDES, Columns, Naming, Tokeniser, id_type
 from codesage.errors import CodesageError
 from codesage.lifetime import die_with, parent_of_children
+from codesage.machine import processors
 from codesage.records import Document, Pair
 from codesage.tokenizer import Tokenizer, load
 
@@ -182,7 +183,7 @@ def write(
     limits = {side: limits.get(side, settings.code_tokens) - 1 for side in SIDES}
     with publish(out, "tokens", settings=asdict(settings) | {"workers": None}, facts=facts) as folder, ExitStack() as stack:
         files = stack.enter_context(Files(folder, facts["dtype"]))
-        workers = settings.workers or os.cpu_count() or 1
+        workers = settings.workers or processors()
         pool = stack.enter_context(_pool(workers, tokenizer, limits, settings.naming))
         parts = (
             ("documents", _sampled(documents, settings), lambda document: len(document.text)),
