@@ -37,7 +37,7 @@ from codesage.search.folders import default_folder
 from codesage.search.index import Index
 from codesage.search.places import Place
 from codesage.search.searcher import Searcher
-from codesage.search.vectors import cache_folder
+from codesage.search.vectors import vectors_folder
 from small_trees import Hashed, answers, write_tree
 
 ENCODER = Hashed()
@@ -114,18 +114,18 @@ class _Trial:
         self._right = [answers(index, ENCODER)]
         index.connection.close()
         shutil.copytree(self._folder, self._kept / "rest")
-        shutil.copytree(cache_folder(), self._kept / "cache")
+        shutil.copytree(vectors_folder(), self._kept / "cache")
         run(["index", str(self._root), "--rebuild"])
         self._right.append(self._answers(False))
 
     def run(self, drawn: random.Random) -> tuple[str, str]:
         """One damage: its kind, and what came of it."""
         state = "killed" if drawn.random() < 0.3 else "rest"
-        for kept, place in ((state, self._folder), ("cache", cache_folder())):
+        for kept, place in ((state, self._folder), ("cache", vectors_folder())):
             shutil.rmtree(place, ignore_errors=True)
             shutil.copytree(self._kept / kept, place)
         name = drawn.choices(list(FILES), list(FILES.values()))[0]
-        file = next(cache_folder().glob("*.sqlite")) if name == "cache" else self._folder / name
+        file = next(vectors_folder().glob("*.sqlite")) if name == "cache" else self._folder / name
         if not file.exists():
             file, name = self._folder / "index.sqlite", "index.sqlite"
         if name == "cache":

@@ -39,7 +39,7 @@ from codesage.search.index import Index
 from codesage.search.query import search
 from codesage.search.ranking import best
 from codesage.search.terms import indexed_words, query_words
-from codesage.search.vectors import cache_folder, key_of
+from codesage.search.vectors import key_of, vectors_folder
 from codesage.search.view import View
 from codesage.syntax import functions, parse
 from codesage.walk import Text, read_text, walk
@@ -108,7 +108,7 @@ def measured(folder: Path, count: int, queries: int) -> dict:
         "source_bytes": size,
         "index_bytes": sum(file.stat().st_size for file in (folder / "index").iterdir()),
         "index_bytes_by_table": dict(index.connection.execute(_TABLES).fetchall()),
-        "cache_bytes": sum(file.stat().st_size for file in cache_folder().glob(f"{encoder.fingerprint.replace(':', '-')}*")),
+        "cache_bytes": sum(file.stat().st_size for file in vectors_folder().glob(f"{encoder.fingerprint.replace(':', '-')}*")),
         "view_loaded_s": round(loading, 2),
         "checksums_compared_s": round(comparing, 3),
         "queries": queries,

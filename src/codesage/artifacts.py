@@ -41,6 +41,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Write `text` to `file` by one rename: readers, and what a kill leaves, have the old text or the new one."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_bytes(text.encode())
+    os.replace(beside, file)
+
+
 def check_target(target: Path | str) -> Path:
     """`target`, absolute. CodesageError when something that is no artifact is there, or its folder cannot be written.
 

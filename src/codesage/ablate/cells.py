@@ -20,7 +20,7 @@ import numpy as np
 
 from codesage.ablate import measure
 from codesage.ablate.grid import Grid, Row
-from codesage.artifacts import MANIFEST, Artifact, open_artifact
+from codesage.artifacts import MANIFEST, Artifact, open_artifact, write_whole
 from codesage.contrast import embedder, filtering
 from codesage.contrast import stage as contrast
 from codesage.contrast.teacher import Teacher
@@ -222,9 +222,7 @@ def write(plan: Plan, record: dict) -> None:
     """Write a record by one rename, and remove models that no cell needs any more."""
     file = plan.folder / "runs" / f"{record['cell']}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, file)
+    write_whole(file, json.dumps(record, indent=1) + "\n")
     own = plan.cells[record["cell"]]
     for name in (own.name, *own.needs):
         if not plan.awaited(name):

@@ -6,13 +6,12 @@ above 0, disagrees when it lies below, and is no difference otherwise. With one 
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from codesage.ablate import measure, published, seeds
 from codesage.ablate.cells import Plan
 from codesage.ablate.grid import Claim, Row
+from codesage.artifacts import write_whole
 from codesage.evaluate.reports import environment
 
 _STAGES = {"stage1": "Stage I alone", "stage2": "after Stage II"}
@@ -47,8 +46,8 @@ def write(plan: Plan) -> Report:
     judged = [judge(claim, figures, stage_of(plan, claim)) for claim in plan.grid.claims]
     text = markdown(plan, records, figures, judged)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    _replace(plan.folder / "report.md", text + "\n")
-    _replace(plan.folder / "report.json", json.dumps(_json(plan, records, figures, judged), indent=1) + "\n")
+    write_whole(plan.folder / "report.md", text + "\n")
+    write_whole(plan.folder / "report.json", json.dumps(_json(plan, records, figures, judged), indent=1) + "\n")
     failed = len(_failed(records))
     return Report(text, len(records) - failed, failed)
 
@@ -250,9 +249,3 @@ def listed(plan: Plan) -> list[str]:
 def _state(plan: Plan, name: str) -> str:
     record = plan.record(name)
     return "to do" if record is None else "failed" if "failed" in record else "finished"
-
-
-def _replace(file: Path, text: str) -> None:
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, file)

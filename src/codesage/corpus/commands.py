@@ -147,9 +147,9 @@ def _engine(name: str, workers: int) -> "Engine":
 
 
 def _default_cache() -> Path:
-    from platformdirs import user_cache_path
+    from codesage.machine import cache_folder
 
-    return user_cache_path("codesage") / "sources"
+    return cache_folder("sources")
 
 
 def _tables(facts: dict) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, check_target, open_artifact, publish
 from codesage.corpus.build.keys import Keys, read_keys
 from codesage.corpus.build.parts import PART_CHARACTERS, PART_FILE, PartUnit, Piece, plan, rows_of, write_part
 from codesage.corpus.build.tables import Writer, schema_of
@@ -87,9 +87,7 @@ def build(
     be fetched, is damaged or not what its recipe pins, when there is nothing to read, when no package is called as
     `settings.held_out` says, when another build writes `out`, when the disk is full.
     """
-    out = Path(os.path.abspath(out))
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise CodesageError(f"{out} exists and holds no {MANIFEST}: choose another --out or remove it")
+    out = check_target(out)
     sources = named_apart(sources, settings.held_out)
     with (
         _full_disk(out),

@@ -9,9 +9,8 @@ import os
 import shlex
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 from codesage.encoder.folders import BUNDLED, BUNDLED_MODELS
+from codesage.machine import cache_folder
 from codesage.records import Encoder
 
 
@@ -22,7 +21,7 @@ def default_folder(root: Path, model: str) -> Path:
     """
     real = root.resolve()
     name = f"{escaped(real.name) or 'root'}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}-{model.replace(':', '-')}"
-    return Path(user_cache_dir("codesage", appauthor=False)) / "indexes" / name
+    return cache_folder("indexes") / name
 
 
 def command(*words: object) -> str:

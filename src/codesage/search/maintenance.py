@@ -27,7 +27,7 @@ from codesage.search.folders import command, default_folder, index_command, may_
 from codesage.search.index import Index
 from codesage.search.refresh import lacking
 from codesage.search.remote import clones_folder, folders_of
-from codesage.search.vectors import cache_folder
+from codesage.search.vectors import vectors_folder
 from codesage.search.view import load as load_view
 from codesage.walk import walk
 
@@ -139,7 +139,7 @@ def remove(kept: Kept) -> int:
 
 def remove_vectors() -> int:
     """Remove the cache of vectors of all models; returns the freed bytes."""
-    return _remove_folder(cache_folder())
+    return _remove_folder(vectors_folder())
 
 
 def remove_clones() -> int:
@@ -211,7 +211,7 @@ def _grammar_finding(language: str) -> Finding:
 
 
 def _cache_finding() -> Finding:
-    folder = cache_folder().parent
+    folder = vectors_folder().parent
     above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(above).free
     state = f"{folder}, {free / 1e9:,.1f} GB free, {len(kept_indexes()):,} indexes"
@@ -221,7 +221,7 @@ def _cache_finding() -> Finding:
 
 
 def _vectors_finding() -> Finding:
-    files = sorted(cache_folder().glob("*.sqlite")) if cache_folder().is_dir() else []
+    files = sorted(vectors_folder().glob("*.sqlite")) if vectors_folder().is_dir() else []
     for file in files:
         if fault := _sqlite_fault(file):
             return Finding("cache of vectors", f"{file}: {fault}", "run 'codesage clear --vectors'")

@@ -13,7 +13,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from codesage.artifacts import write_whole
 from codesage.errors import CodesageError
+from codesage.machine import cache_folder
 from codesage.search.folders import command
 
 _URL = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
@@ -28,9 +30,7 @@ def is_url(text: str) -> bool:
 
 def clones_folder() -> Path:
     """Where repositories are cloned to."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("codesage", appauthor=False)) / "clones"
+    return cache_folder("clones")
 
 
 def clone_folder(url: str) -> Path:
@@ -111,9 +111,7 @@ def set_workspace(name: str, paths: list[str]) -> None:
     held[name] = [path if is_url(path) else str(Path(path).resolve()) for path in paths]
     file = _file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(f".new-{os.getpid()}")
-    fresh.write_text(json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    write_whole(file, json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n")
 
 
 def folders_of(text: str, *, fetch: bool = False, clone: bool = True) -> list[str]:

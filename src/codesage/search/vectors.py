@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from codesage.encoder.unit import directions
+from codesage.machine import cache_folder
 from codesage.records import Encoder
 
 _DAYS_KEPT = 90
@@ -39,11 +40,9 @@ def restored(directions_ND: np.ndarray) -> np.ndarray:
     return vectors_ND
 
 
-def cache_folder() -> Path:
+def vectors_folder() -> Path:
     """The folder of the caches of all models."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("codesage", appauthor=False)) / "vectors"
+    return cache_folder("vectors")
 
 
 class Vectors:
@@ -51,7 +50,7 @@ class Vectors:
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         self._encoder = encoder
-        self._file = (folder or cache_folder()) / f"{encoder.fingerprint.replace(':', '-')}-directions.sqlite"
+        self._file = (folder or vectors_folder()) / f"{encoder.fingerprint.replace(':', '-')}-directions.sqlite"
         self._cache: sqlite3.Connection | None = None
         try:
             self._cache = _opened(self._file)

@@ -13,6 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from codesage.artifacts import write_whole
 from codesage.errors import CodesageError
 from codesage.training import processes
 
@@ -34,9 +35,7 @@ def read(file: Path) -> list[dict]:
 def cut_back(file: Path, *, step: int) -> None:
     """Keep only the lines of steps before `step`; the file is replaced by one rename."""
     lines = [line for line in read(file) if line["step"] < step]
-    beside = file.with_name(f".{file.name}.tmp")
-    beside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    os.replace(beside, file)
+    write_whole(file, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 class Metrics:

@@ -4,7 +4,6 @@ In: a recipe and a cache. Out: the recipe with a `sha256` for each [[package]], 
 list where machines get different files, such as the wheels of compiled packages.
 """
 
-import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from codesage.artifacts import write_whole
 from codesage.corpus.sources.digests import pin_of
 from codesage.corpus.sources.packages import Package
 from codesage.corpus.sources.recipe import read_recipe
@@ -80,9 +80,7 @@ def _write(path: Path, pins: list[tuple[str, ...] | None]) -> None:
         lines = "; ".join(f"{entry['name']} {entry['sha256']}" for entry in expected["package"])
         raise CodesageError(f"{path} cannot be edited line by line: add the pins by hand: {lines}")
     if new != old:
-        staging = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-        staging.write_bytes(new.encode())
-        staging.replace(path)
+        write_whole(path, new)
 
 
 def _edited(text: str, pins: list[tuple[str, ...] | None]) -> str:
