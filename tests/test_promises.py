@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 import codesage
+from codesage.corpus.build import work
 
 PACKAGE = Path(__file__).parent.parent / "src" / "codesage"
 LAYERS = [
@@ -55,6 +56,12 @@ def test_no_station_imports_one_above_it():
         upward = {name for name in imported if LEVEL[name] > own}
         same = {name for name in imported if LEVEL[name] == own and name != station(file) and own > 0}
         assert not upward and not same, f"{file} imports {upward | same}"
+
+
+def test_units_of_a_corpus_are_named_by_all_code_that_they_depend_on():
+    used = {name for package in ("corpus", "syntax") for file in (PACKAGE / package).rglob("*.py") for name in imports(file)}
+    of_no_effect = {"errors", "artifacts", "lifetime", "machine", "remote"}  # on what a unit holds
+    assert {name.removesuffix(".py") for name in work._PROGRAM} == used & (LAYERS[0] | LAYERS[1]) - of_no_effect | {"corpus"}
 
 
 def test_public_names():

@@ -28,7 +28,8 @@ from codesage.remote.places import Place, Remote, committed, place_of
 REPORT = "report.json"
 _REQUESTS = 16  # sent to an object store at a time
 _PACKAGE = Path(__file__).parent.parent.parent
-_PROGRAM = ("corpus", "syntax", "languages.py", "records.py", "walk.py")  # the code that a unit's result depends on
+# The code that a unit's result depends on.
+_PROGRAM = ("corpus", "syntax", "languages.py", "paths.py", "records.py", "walk.py", "words.py")
 
 
 class Work:
