@@ -215,25 +215,25 @@ class Store:
 
     def pieces(self, condition: str, numbers: Sequence[str] | None = None, most: int | None = None) -> pa.Table:
         """Columns id, piece and vector of at most `most` pieces for which a condition holds, or of those of some chunks."""
-        conditions = [condition]
-        if numbers is not None:
-            conditions = [f"id IN ({listed(some)}) AND ({condition})" for some in batched(numbers, _AT_ONCE)]
         columns = ["id", "piece", "vector"]
-        with store_errors(self.address):
-            parts = [self._chunks.search().where(one).select(columns).limit(most).to_arrow() for one in conditions]
+        parts = list(self._tables(condition, columns, "" if numbers is None else "id", numbers or (), most))
         return pa.concat_tables(parts) if parts else pa.table({name: [] for name in columns})
 
     def rows(
         self, condition: str, columns: list[str], among: str = "", values: Sequence[str] = (), most: int | None = None
     ) -> Iterator[dict]:
         """Rows for which a condition holds, with `among` given those whose column `among` has one of `values`."""
-        conditions = [condition]
-        if among:
-            conditions = [f"{among} IN ({listed(some)}) AND ({condition})" for some in batched(values, _AT_ONCE)]
+        for table in self._tables(condition, columns, among, values, most):
+            yield from table.to_pylist()
+
+    def _tables(
+        self, condition: str, columns: list[str], among: str, values: Sequence[str], most: int | None
+    ) -> Iterator[pa.Table]:
+        conditions = [f"{among} IN ({listed(some)}) AND ({condition})" for some in _batched(values)] if among else [condition]
         for one in conditions:
             with store_errors(self.address):
-                batch = self._chunks.search().where(one).select(columns).limit(most).to_arrow()
-            yield from batch.to_pylist()
+                table = self._chunks.search().where(one).select(columns).limit(most).to_arrow()
+            yield table
 
     def roots(self) -> list[Root]:
         """All roots, by name."""
@@ -273,7 +273,7 @@ class Store:
 
     def forget(self, root: str, paths: Sequence[str], *, but: str = "") -> None:
         """Delete the rows of files, save those of the run `but`."""
-        for some in batched(paths, _AT_ONCE):
+        for some in _batched(paths):
             with store_errors(self.address):
                 self._chunks.delete(f"root = {quoted(root)} AND path IN ({listed(some)}) AND run <> {quoted(but)}")
 
@@ -325,9 +325,8 @@ def vectors_in(rows: pa.Table) -> np.ndarray:
     return restored(directions(column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32)))
 
 
-def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """`values`, at most `size` at a time."""
-    return (values[start : start + size] for start in range(0, len(values), size))
+def _batched(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
 
 
 def _create(database: Any, encoder: Encoder, *, replace: bool) -> None:
