@@ -533,7 +533,7 @@ def test_line_ends_change_nothing(sample, breaks, tmp_path):
     assert functions(trees[0]) == functions(trees[1]) and identifiers(trees[0]) == identifiers(trees[1])
     assert chunks(documents[0]) == chunks(documents[1])
     pairs = [
-        [*pairs_of(functions(tree), document, Counter(), classes=True), *passages_of(tree, document)]
+        [*pairs_of(functions(tree), document, Counter()), *passages_of(tree, document)]
         for tree, document in zip(trees, documents, strict=True)
     ]
     assert pairs[0] == pairs[1]

@@ -344,7 +344,7 @@ def test_a_class_needs_more_than_a_noun(text, bare):
     assert is_bare(text) == bare
     source = f'class Reader:\n    """{text}."""\n\n    def read(self):\n        self.x = 1\n        self.y = 2\n'
     document = Document("a.py", "python", source, "")
-    assert bool(list(pairs_of(functions(parse(source, "python")), document, Counter(), classes=True))) != bare
+    assert bool(list(pairs_of(functions(parse(source, "python")), document, Counter()))) != bare
 
 
 @pytest.mark.parametrize(

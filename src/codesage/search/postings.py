@@ -45,8 +45,8 @@ class Segment:
     blocks: list[tuple[str, bytes]]
 
 
-def segments_of(words: Words, first: int = 0) -> list[Segment]:
-    """The segments of the new chunks `first`, `first` + 1, ..."""
+def segments_of(words: Words) -> list[Segment]:
+    """The segments of new chunks, which are numbered from 0 on."""
     order = sorted(range(len(words.vocabulary)), key=words.vocabulary.__getitem__)
     vocabulary = [words.vocabulary[number] for number in order]
     rank_V = np.empty(len(order), np.min_scalar_type(len(order)))  # numbers of 16 bits are sorted three times as fast
@@ -65,7 +65,7 @@ def segments_of(words: Words, first: int = 0) -> list[Segment]:
         counts_P = np.add.reduceat(weights_W[within_W][by_word], starts_P) if len(starts_P) else np.zeros(0)
         counts_P = np.minimum(counts_P, MOST_COUNTED).astype(np.uint8)
         words_P, distances_P = ranks_W[starts_P].astype(np.int64), distances_W[starts_P]
-        segments.append(Segment(first + start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P, _QUICK))))
+        segments.append(Segment(start, size, list(_blocks(vocabulary, words_P, distances_P, counts_P, _QUICK))))
     return segments
 
 

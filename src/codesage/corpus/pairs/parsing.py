@@ -144,7 +144,7 @@ class Parse:
             if is_test(document.path):
                 tests = list(tested_of(tree, document, definitions=definitions))
             else:
-                pairs = list(pairs_of(definitions, document, dropped, classes=True))
+                pairs = list(pairs_of(definitions, document, dropped))
             pairs += passages_of(tree, document, definitions=definitions)
         else:
             screen(document.text.encode("utf-8", "replace"))

@@ -32,7 +32,6 @@ from codesage.records import Document, Function, Pair
 
 MIN_TOKENS, MAX_TOKENS = 3, 256
 DROPS = (
-    "class",
     "no docstring",
     "no sentence",
     "says nothing",
@@ -49,13 +48,13 @@ _RAISE = re.compile(r"(?:(?:#|//)[^\n]*\n\s*)*(?:raise|throw|panic)\b")
 _ONLY_IF = re.compile(r"[\w)\"'\]]\s+(?:if|unless)\s")  # a modifier in Ruby
 
 
-def pairs_of(functions: Iterable[Function], document: Document, drops: Counter, *, classes: bool = False) -> Iterator[Pair]:
+def pairs_of(functions: Iterable[Function], document: Document, drops: Counter) -> Iterator[Pair]:
     """Yields the pairs of one document's definitions. Each definition without a pair is counted in `drops` under one of DROPS.
 
-    With `classes`, classes give pairs too (as in V2 of the published models): the code is the class, the bare body its body.
+    Classes give pairs too (as in V2 of the published models): the code is the class, the bare body its body.
     """
     for function in functions:
-        outcome = "class" if function.kind == "class" and not classes else _pair(function, document)
+        outcome = _pair(function, document)
         if isinstance(outcome, Pair):
             yield outcome
         else:
