@@ -123,6 +123,11 @@ def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifa
     return Artifact(path, kind, settings, facts, fingerprint)
 
 
+def open_any(path: Path, kind: str, *, verify: bool = True) -> Artifact:
+    """As `open_artifact`. A folder without a manifest, which another program wrote, has no settings, facts and fingerprint."""
+    return open_artifact(path, kind, verify=verify) if (path / MANIFEST).is_file() else Artifact(path, kind, {}, {}, "")
+
+
 def _check_file(file: Path, size: int, digest: str | None, kind: str) -> None:
     if not file.is_file():
         raise CodesageError(f"{file} is missing: the {kind} is incomplete, make it again")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codesage.artifacts import MANIFEST, open_artifact, publish
+from codesage.artifacts import open_any, publish
 from codesage.classify import training
 from codesage.classify.head import Head, write
 from codesage.encoder import runtime
@@ -45,10 +45,9 @@ def read(model: Path | str | None, device: str) -> Start:
     """The weights of the model, in torch, on `device`. CodesageError as in `codesage.load`."""
     folder = runtime.folder_of(model)
     encoder, tokenizer = load_with_tokenizer(folder)
-    artifact = open_artifact(folder, "model", verify=False) if (folder / MANIFEST).is_file() else None
-    settings, facts = (artifact.settings, artifact.facts) if artifact else ({}, {})
-    longest = min(facts.get("max_tokens") or runtime.foreign_length(folder), encoder.config.max_position_embeddings)
-    return Start(encoder.to(runtime.device_of(device, folder, "torch")), tokenizer, longest, settings, facts)
+    made = open_any(folder, "model", verify=False)
+    longest = min(made.facts.get("max_tokens") or runtime.foreign_length(folder), encoder.config.max_position_embeddings)
+    return Start(encoder.to(runtime.device_of(device, folder, "torch")), tokenizer, longest, made.settings, made.facts)
 
 
 def save(head: Head, start: Start, out: Path | str, *, settings: dict, facts: dict) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codesage.artifacts import MANIFEST, open_artifact
+from codesage.artifacts import open_any
 from codesage.contrast.cached import micro_batches
 from codesage.contrast.vectors import embed, taken
 from codesage.corpus.tokens.ragged import Ragged
@@ -69,8 +69,7 @@ def read(model: Path | str, tokenizer: Tokenizer, config: Config, device: torch.
             f"{model} has {encoder.config.max_position_embeddings} positions, the model to train "
             f"{config.max_position_embeddings}: shrink the model to train with --positions"
         )
-    fingerprint = open_artifact(folder, "model").fingerprint if (folder / MANIFEST).is_file() else ""
-    return Larger(Path(model).name, fingerprint, encoder.to(device).requires_grad_(False))
+    return Larger(Path(model).name, open_any(folder, "model").fingerprint, encoder.to(device).requires_grad_(False))
 
 
 def distillation_loss(vectors_ND: Tensor, larger_ND: Tensor) -> Tensor:

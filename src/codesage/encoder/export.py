@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from codesage.artifacts import Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, open_any, open_artifact, publish
 from codesage.encoder.config import ACTIVATIONS
 from codesage.encoder.folders import FP32, INT8, TOKENS
 from codesage.encoder.model import Encoder
@@ -188,20 +188,17 @@ def export_folder(source: Path | str, out: Path | str, *, int8_only: bool = Fals
     """
     source = Path(source)
     encoder, tokenizer = load_with_tokenizer(source)
-    settings, facts = {}, {}
-    if (source / "manifest.json").is_file():
-        artifact = open_artifact(source, "model")
-        settings, facts = artifact.settings, artifact.facts
+    made = open_any(source, "model")
     if names:
-        encoder = shrink(encoder, positions=facts.get("max_tokens", 0))
+        encoder = shrink(encoder, positions=made.facts.get("max_tokens", 0))
     card = source / "README.md"
     files = {"README.md": card.read_text(encoding="utf-8")} if card.is_file() else None
     return export(
         encoder,
         tokenizer,
         out,
-        settings=settings,
-        facts=facts,
+        settings=made.settings,
+        facts=made.facts,
         torch_weights=not (int8_only or names),
         precisions=(TOKENS,) if names else (INT8,) if int8_only else (FP32, INT8),
         files=files,

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from codesage.artifacts import MANIFEST, Artifact, open_artifact, publish
+from codesage.artifacts import Artifact, open_any, open_artifact, publish
 from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
@@ -31,8 +31,8 @@ def export_hub(source: Path | str, out: Path | str, *, name: str = "", licence: 
     """
     source, out = Path(source), Path(out)
     encoder, tokenizer = load_with_tokenizer(source)
-    artifact = open_artifact(source, "model") if (source / MANIFEST).is_file() else None
-    settings, facts = (artifact.settings, artifact.facts) if artifact else ({}, {})
+    made = open_any(source, "model")
+    settings, facts = made.settings, made.facts
     longest = min(facts.get("max_tokens", CODE_TOKENS), encoder.config.max_position_embeddings)
     header, story = _card_of(source)
     with publish(out, "model", settings=settings, facts={**facts, "max_tokens": longest}) as folder:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from codesage.artifacts import MANIFEST, open_artifact
+from codesage.artifacts import open_any
 from codesage.encoder.config import load_config
 from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
 from codesage.encoder.model import Encoder
@@ -58,8 +58,7 @@ def load_encoder(folder: Path | str) -> Encoder:
     folder = folder_of(folder)
     if not folder.is_dir():
         raise CodesageError(f"{folder}: no such folder: expected a model written by codesage or a published checkpoint")
-    if (folder / MANIFEST).is_file():
-        open_artifact(folder, "model")
+    open_any(folder, "model")
     config = load_config(folder)
     with torch.device("meta"), _WithoutValues():
         encoder = Encoder(config)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codesage.artifacts import MANIFEST, Artifact, open_artifact
+from codesage.artifacts import Artifact, open_any, open_artifact
 from codesage.corpus.tokens.tokenised import Tokens
 from codesage.encoder import lexical
 from codesage.encoder.config import Config, load_config
@@ -135,13 +135,11 @@ def run(
 
 def stages_of(model: Path | None) -> list[str]:
     """The stages that a model has been through; [] for none and for a folder of another origin."""
-    if model is None or not (model / MANIFEST).is_file():
-        return []
-    return list(open_artifact(model, "model", verify=False).facts.get("stages", ()))
+    return [] if model is None else list(open_any(model, "model", verify=False).facts.get("stages", ()))
 
 
 def _content(model: Path) -> str:
-    return open_artifact(model, "model", verify=False).fingerprint if (model / MANIFEST).is_file() else str(model)
+    return open_any(model, "model", verify=False).fingerprint or str(model)
 
 
 def checked(settings: Settings, tokens: Tokens, tokenizer: Tokenizer, before: Path | None = None) -> Settings:

@@ -84,7 +84,7 @@ def opened_tokens(tokens: Path, tokenizer: Path | None, out: Path) -> "tuple[Tok
     from codesage.errors import CodesageError
     from codesage.training import processes
 
-    if tokenizer is None and not (tokens / "tokenizer.json").is_file():
+    if tokenizer is None and not (tokens / tokenizers.FILE).is_file():
         raise CodesageError("give --tokenizer: the folder of the tokenizer that made the tokens")
     loaded = tokenizers.load(folder_of(tokenizer) if tokenizer else tokens)
     if _is_corpus(tokens):
