@@ -40,17 +40,14 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        low, high = self.rates
         for name, allowed in (("objective", OBJECTIVES), ("mask_style", masking.STYLES)):
             if getattr(self, name) not in allowed:
                 raise CodesageError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
-        if not 0 < low <= high <= 1:
-            raise CodesageError(f"mask_rate is {self.mask_rate}: expected a share in (0, 1], or a lower and a higher one")
-        least, most = _both(self.deobfuscation_share)
-        if not 0 < least <= most <= 1:
-            raise CodesageError(
-                f"deobfuscation_share is {self.deobfuscation_share}: expected a share in (0, 1], or a lower and a higher one"
-            )
+        for name in ("mask_rate", "deobfuscation_share"):
+            share = getattr(self, name)
+            low, high = (share, share) if isinstance(share, (int, float)) else share
+            if not 0 < low <= high <= 1:
+                raise CodesageError(f"{name} is {share}: expected a share in (0, 1], or a lower and a higher one")
         if not 0 <= self.revealed <= 1:
             raise CodesageError(f"revealed is {self.revealed}: expected a share in [0, 1]")
         if not _SHORTEST + self.end_each <= self.max_tokens <= masking.MOST_TOKENS:
@@ -60,16 +57,6 @@ class Settings:
                 f"batch_tokens is {self.batch_tokens}: a batch must hold a window of max_tokens "
                 f"({self.max_tokens}) and at most {_SHORTEST * masking.MOST_WINDOWS:,} tokens"
             )
-
-    @property
-    def rates(self) -> tuple[float, float]:
-        """The lowest and the highest mask rate."""
-        return _both(self.mask_rate)
-
-
-def _both(rate: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = (rate, rate) if isinstance(rate, (int, float)) else rate
-    return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +172,8 @@ class Batches:
         random_B = ~np.logical_or.reduceat(names_T > 0, np.cumsum(length_B) - length_B)
         random_T = np.repeat(random_B, length_B)
         if random_B.any():
-            rate = float(settings.mask_rate) if isinstance(settings.mask_rate, (int, float)) else settings.rates
             hidden_T[random_T] = masking.random_mask(
-                ids_T[random_T], length_B[random_B], rate=rate, keep_id=tokens.end_id, key_B=key_B[random_B]
+                ids_T[random_T], length_B[random_B], rate=settings.mask_rate, keep_id=tokens.end_id, key_B=key_B[random_B]
             )
         hidden_M = np.flatnonzero(hidden_T)
         inputs_T = ids_T.astype(np.int64)

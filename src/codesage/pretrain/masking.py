@@ -29,8 +29,8 @@ def random_mask(
     position_T = np.arange(len(ids_T), dtype=np.uint64) - np.repeat(start_B.astype(np.uint64), lengths_B)
     free_T = ids_T != keep_id
     free_B = np.add.reduceat(free_T, start_B, dtype=np.int64)
-    rate_B = _drawn(rate, key_B, 1, start_B)
-    count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + uniform(_other(key_B, 2), start_B * 0)).astype(np.int64)))
+    rate_B = _drawn(rate, key_B, 1)
+    count_B = np.minimum(free_B, np.maximum(1, (rate_B * free_B + _chance(key_B, 2)).astype(np.int64)))
     # Sorting by these values puts the tokens of each window in random order, with those that must not be hidden last. The
     # first count_B tokens of a window are hidden. Positions make the values distinct, so the count is exact.
     value_T = draws(np.repeat(key_B, lengths_B), position_T) >> np.uint64(41)
@@ -55,7 +55,7 @@ def deobfuscate(
     """
     hidden_T = names_T > 0
     start_B = np.cumsum(lengths_B) - lengths_B
-    share_B = _drawn(max_share, key_B, 4, start_B)
+    share_B = _drawn(max_share, key_B, 4)
     limit_B = share_B * lengths_B
     over_B = np.add.reduceat(hidden_T, start_B, dtype=np.int64) > limit_B
     if not over_B.any():
@@ -112,11 +112,16 @@ def draws_at(at_M: np.ndarray, lengths_B: np.ndarray, *, key_B: np.ndarray) -> n
     return draws(_other(key_B, 3)[window_M], at_M - start_B[window_M])
 
 
-def _drawn(rate: float | tuple[float, float], key_B: np.ndarray, purpose: int, start_B: np.ndarray) -> float | np.ndarray:
+def _drawn(rate: float | tuple[float, float], key_B: np.ndarray, purpose: int) -> float | np.ndarray:
     """`rate` itself, or one for each window between the two given."""
     if not isinstance(rate, tuple | list):
         return rate
-    return rate[0] + (rate[1] - rate[0]) * uniform(_other(key_B, purpose), start_B * 0)
+    return rate[0] + (rate[1] - rate[0]) * _chance(key_B, purpose)
+
+
+def _chance(key_B: np.ndarray, purpose: int) -> np.ndarray:
+    """A random number in [0, 1) for each window."""
+    return uniform(_other(key_B, purpose), np.zeros(len(key_B), np.int64))
 
 
 def _other(key_B: np.ndarray, purpose: int) -> np.ndarray:
