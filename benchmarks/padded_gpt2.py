@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2Model, GPT2PreTrainedModel
 from transformers.modeling_outputs import MaskedLMOutput
 
 from codesage.encoder.config import Config, load_config
-from codesage.encoder.weights import SAFETENSORS
+from codesage.encoder.folders import SAFETENSORS
 
 
 class PaddedConfig(GPT2Config):

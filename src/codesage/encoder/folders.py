@@ -1,7 +1,8 @@
-"""Model folders: the names of their ONNX files, and the folder of a model given by name or path."""
+"""Model folders: the names of their files of weights, and the folder of a model given by name or path."""
 
 from pathlib import Path
 
+SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"  # of torch; published checkpoints may have the second
 FP32, INT8 = "model.onnx", "model.int8.onnx"
 TOKENS = "tokens.int8.onnx"  # of Stage I: what predicts hidden tokens
 _MODELS = Path(__file__).parent.parent / "models"

@@ -13,9 +13,10 @@ from pathlib import Path
 from codesage.artifacts import Artifact, open_any, open_artifact, publish
 from codesage.encoder.config import FILE as CONFIG
 from codesage.encoder.config import Config
+from codesage.encoder.folders import SAFETENSORS
 from codesage.encoder.model import Encoder
 from codesage.encoder.runtime import CODE_TOKENS
-from codesage.encoder.weights import DENSE, SAFETENSORS, load_with_tokenizer, save_weights
+from codesage.encoder.weights import DENSE, load_with_tokenizer, save_weights
 from codesage.tokenizer import END, MASK, PAD, Tokenizer
 from codesage.tokenizer import FILE as TOKENIZER
 

@@ -21,7 +21,7 @@ import numpy as np
 from codesage import tokenizer as tokenizers
 from codesage.artifacts import MANIFEST, Artifact, open_artifact, sha256_of
 from codesage.encoder.config import load_config
-from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
+from codesage.encoder.folders import FP32, INT8, PICKLE, SAFETENSORS, TOKENS, folder_of
 from codesage.encoder.queries import query_form
 from codesage.encoder.unit import unit_length
 from codesage.errors import CodesageError
@@ -36,7 +36,7 @@ TEXT_TOKENS, CODE_TOKENS = 128, 1024  # published evaluation lengths
 _BATCH_TOKENS = 1024  # padded tokens a batch: with 8,192 int8 takes a quarter more processor time (docs/log.md)
 _MANY_TOKENS = 65_536  # the same on a GPU, and for ONNX, which splits a batch among threads
 _THREAD_TOKENS = 512  # padded tokens of a batch in fp32 that one thread encodes (docs/log.md)
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = (SAFETENSORS, PICKLE)
 
 Forward = Callable[[Sequence[Sequence[int]]], np.ndarray]
 

@@ -16,13 +16,12 @@ from torch.overrides import TorchFunctionMode
 
 from codesage.artifacts import open_any
 from codesage.encoder.config import load_config
-from codesage.encoder.folders import FP32, INT8, TOKENS, folder_of
+from codesage.encoder.folders import FP32, INT8, PICKLE, SAFETENSORS, TOKENS, folder_of
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 from codesage.tokenizer import Tokenizer
 from codesage.tokenizer import load as load_tokenizer
 
-SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
 DENSE = "2_Dense"  # folder of the projection, where sentence-transformers has its own copy and trains it
 _CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _PREFIX = "transformer."
