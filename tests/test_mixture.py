@@ -239,16 +239,16 @@ def test_a_package_named_like_a_language_is_a_package(tokenizer, tmp_path):
 def test_weights_are_honoured_at_every_step(tokens):
     made = Batches(tokens, settings())
     names = [part.entry.name for part in made.parts]
-    entry_S = made.entries(1000)
+    entry_S = made.schedule.entries(1000)
     for steps in (10, 100, 1000):
         counts = np.bincount(entry_S[:steps], minlength=4)
         np.testing.assert_allclose(counts, [steps * MIX[name] / 100 for name in names], atol=3)
     kinds = [{PAIRS[row].kind for row in made.at(step).pair_P} for step in range(60)]
     assert kinds == [{names[entry].split("/")[0]} for entry in entry_S[:60]]
-    assert (made.entries(200) == entry_S[:200]).all()
-    assert (Batches(tokens, settings(seed=1)).entries(200) != entry_S[:200]).any()
+    assert (made.schedule.entries(200) == entry_S[:200]).all()
+    assert (Batches(tokens, settings(seed=1)).schedule.entries(200) != entry_S[:200]).any()
     other = Batches(tokens, settings(dict(reversed(MIX.items()))))  # neither the order nor the scale of the table matters
-    assert (other.entries(200) == entry_S[:200]).all() and (other.at(7).pair_P == made.at(7).pair_P).all()
+    assert (other.schedule.entries(200) == entry_S[:200]).all() and (other.at(7).pair_P == made.at(7).pair_P).all()
 
 
 def test_weights_are_honoured_whatever_they_are():
@@ -277,7 +277,7 @@ def test_batches_are_a_function_of_seed_and_step(tokens, tokenizer):
                 assert getattr(shares[row % 3], name)[row // 3].tolist() == rows[row].tolist()
         assert sum(len(share.pair_P) for share in shares) == 8
     # fixed values: a seed must always give the same batches
-    assert [made.entries(8).tolist(), made.at(0).pair_P.tolist(), made.at(1).partner_P.tolist()] == GOLDEN
+    assert [made.schedule.entries(8).tolist(), made.at(0).pair_P.tolist(), made.at(1).partner_P.tolist()] == GOLDEN
 
 
 GOLDEN = [[0, 2, 0, 0, 2, 0, 3, 1], [22, 54, 48, 20, 26, 56, 50, 0], [119, 141, 196, 86, 150, 147, 161, 171]]

@@ -162,7 +162,7 @@ class Batches:
             self._runs = plans.Runs(neighbours.rounded(teacher_PW), settings.neighbours)
         keep = _mask(tokens, consistent)
         self.parts = self._mixture(keep) if settings.mix else [self._documented(keep)]
-        self._schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
+        self.schedule = entries.Schedule([part.share for part in self.parts], seed=settings.seed)
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The batch of `step` (from 0), or the share of it for process `rank` of `world` (training.order.share).
@@ -170,7 +170,7 @@ class Batches:
         The first call in an epoch plans that epoch. The first call after a resume plans all earlier epochs too. A plan takes
         one to two seconds for a million pairs.
         """
-        number, turn = self._schedule.at(step)
+        number, turn = self.schedule.at(step)
         part = self.parts[number]
         epoch, planned = part.epochs.at(turn)
         if self._mined is not None and self._settings.mined_negatives and not part.entry.groups:
@@ -179,10 +179,6 @@ class Batches:
             order.share(side, rank, world) for side in (planned.item_B, planned.anchor_B, planned.partner_B)
         )
         return self._batch(part, epoch, Planned(item_P, anchor_P, partner_P))
-
-    def entries(self, steps: int) -> np.ndarray:
-        """The number of the part used in each of the first `steps` steps."""
-        return self._schedule.entries(steps)
 
     def lines(self) -> list[str]:
         """What the run will learn from, one line per entry, and what it leaves out."""
