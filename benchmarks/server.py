@@ -6,7 +6,7 @@
 library, as OpenAI's client does (base64), one request after the other, and sends a refused one again when the answer says so
 (Retry-After). A further client, in a process of its own, sends ten requests a second, whatever the answers: the 200 clients
 share one process, where an answer waits for the others before its time is taken. Reported: answers by status, the quantiles of
-their times, the memory of the server's process, and whether each vector is the one that `encode` gives.
+their times, the memory and the processor time of the server's process, and whether each vector is the one that `encode` gives.
 """
 
 import argparse
@@ -51,8 +51,10 @@ def main() -> None:
         try:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 alone = pool.apply_async(asked_alone, (url, texts, arguments.seconds))
+                began = processor_seconds(process.pid)
                 answers, memory = asyncio.run(load_of(url, texts, process.pid, arguments))
                 alone = alone.get()
+                busy = processor_seconds(process.pid) - began
         finally:
             process.terminate()
             process.wait(20)
@@ -66,6 +68,8 @@ def main() -> None:
         "client in a process of its own": summary(alone),
         "least_cosine": round(min(least(answer, expected) for answer in answers if answer[0] == 200), 5),
         "server_memory_mb": memory,
+        "server_processor_seconds": round(busy, 2),
+        "vectors": sum(len(answer[2]) for answer in answers if answer[0] == 200),
     }
     print(json.dumps(record, indent=1))
     if arguments.out:
@@ -97,6 +101,12 @@ def started(folder: Path) -> tuple[subprocess.Popen, str]:
         except OSError:
             time.sleep(0.1)
     raise SystemExit("the server did not start")
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time of a process so far, of its own code and of the system for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Namespace) -> tuple[list, list]:

@@ -13,4 +13,4 @@ def main(query: str, folder: str, index_folder: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) >= 3 else sys.exit(__doc__)

@@ -42,4 +42,4 @@ def main(code: str, out: str, steps: str = "2", pairs: str = "8") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) >= 3 else sys.exit(__doc__)

@@ -391,7 +391,7 @@ def test_a_server_without_roots_searches_the_working_folder(tree, monkeypatch):
     monkeypatch.chdir(tree / "sub")
     assert searched(None, None, codesage.load, index_dir=None, patience=1.0).roots == ((tree / "sub").resolve(),)
     done = run("mcp", "run", "--root", "gone")
-    assert done.returncode == 2 and done.stderr == "codesage: gone: no such folder: give folders that exist with --root\n"
+    assert done.returncode == 2 and done.stderr == "codesage: gone: no such folder: give folders that exist\n"
 
 
 @pytest.mark.parametrize("agent", install.AGENTS)

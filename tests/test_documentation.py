@@ -59,6 +59,12 @@ def test_every_command_and_option_is_documented():
             assert re.search(rf"{option}\b", sections[name]), f"{name} {option}: run 'python scripts/commands_page.py'"
 
 
+def test_the_list_of_commands_cuts_no_summary_off():
+    done = subprocess.run([sys.executable, "-m", "codesage", "--help"], capture_output=True, text=True, check=True)
+    listed = done.stdout.split("\nCommands:\n")[1].splitlines()
+    assert len(listed) > 25 and not [line for line in listed if line.endswith("...")]
+
+
 @pytest.mark.parametrize(
     "table, heading",
     [

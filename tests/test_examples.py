@@ -27,6 +27,12 @@ def main_of(name: str):
     return runpy.run_path(str(EXAMPLES / name))["main"]
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_without_arguments_says_how_it_is_called(name):
+    done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f": python examples/{name} " in done.stderr.splitlines()[0]
+
+
 def test_search_a_repository(tmp_path, capsys):
     (tmp_path / "code").mkdir()
     (tmp_path / "code/files.py").write_text("def read(path):\n    return open(path).read()\n")

@@ -534,6 +534,11 @@ def test_one_batch_of_code_against_code_is_learned(tokens, tokenizer, tmp_path):
     assert loss() < 0.3 < 1 < before and facts["pairs_seen"] == 30 * 12
 
 
+def test_one_batch_an_epoch_is_told_as_one(tokens):
+    told = [Batches(tokens, settings(mix={"function": 1}, size=size)).lines()[0] for size in (50, 30)]
+    assert " 60 pairs, 1 batch an epoch" in told[0] and " 60 pairs, 2 batches an epoch" in told[1]
+
+
 def test_the_command_takes_a_mixture(tokens, tokenizer, tmp_path):
     app = typer.Typer()
     app.command()(contrast_commands.contrast)

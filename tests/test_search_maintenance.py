@@ -261,6 +261,7 @@ def test_doctor_finds_what_is_wrong_and_names_the_remedy(root, monkeypatch):
     assert "codesage index ." in faults()["index"].remedy
     assert run("index").returncode == 0
     assert run("doctor").returncode == 0 and not faults()
+    assert " free, 1 index\n" in run("doctor").stdout
     folder = default_folder(root, ENCODER.fingerprint)
     index = Index.open(root, folder=None, encoder=ENCODER)
     with index._writing():

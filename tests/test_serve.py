@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -637,6 +639,15 @@ def test_a_server_answers_to_its_names_and_at_port_80_also_without_the_port():
     for name in (b"localhost", b"127.0.0.1", b"[::1]", b"box.example", b"box.example:80"):
         assert status(http, name, (b"origin", b"http://box.example")) == 200
     assert status(http, b"evil.example") == 421 and status(http, b"localhost", (b"origin", b"http://evil.example")) == 403
+
+
+def test_the_page_fits_a_narrow_window_and_shows_errors_in_their_colour():
+    """A column of 1fr is as wide as the longest line of code in it. A rule of a class is weaker than one of an id."""
+    page = Path(codesage.__file__).parent / "serve/page"
+    style = (page / "style.css").read_text(encoding="utf-8")
+    columns = re.findall(r"grid-template-columns: ([^;}]+)", style)
+    assert len(columns) == 2 and all("1fr" not in column.replace("minmax(0, 1fr)", "") for column in columns)
+    assert re.search(r"^#title\.error \{ color: var\(--error\); \}$", style, re.MULTILINE)
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")

@@ -44,6 +44,18 @@ def test_damaged_artifacts_are_refused_and_failures_leave_the_old(tmp_path, harm
         open_artifact(target, "model")
 
 
+def test_messages_about_a_wrong_folder_name_its_kind_as_a_folder(tmp_path):
+    """Kinds such as tokens and labels take no article, so the messages speak of their folders."""
+    with pytest.raises(CodesageError, match=r"gone: no such folder: expected a tokens folder written by codesage$"):
+        open_artifact(tmp_path / "gone", "tokens")
+    with pytest.raises(CodesageError, match="holds no manifest.json: expected a tokens folder written by codesage$"):
+        open_artifact(tmp_path, "tokens")
+    with publish(tmp_path / "thing", "labels", settings={}):
+        pass
+    with pytest.raises(CodesageError, match="thing is a labels folder, expected a tokens folder$"):
+        open_artifact(tmp_path / "thing", "tokens")
+
+
 def test_a_foreign_folder_is_never_replaced(tmp_path):
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(CodesageError, match="holds no manifest"), publish(tmp_path, "thing", settings={}):

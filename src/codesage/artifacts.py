@@ -103,18 +103,18 @@ def open_artifact(path: Path | str, kind: str, *, verify: bool = True) -> Artifa
     if not path.exists() and previous.exists():  # killed between the two renames of _swap
         previous.rename(path)
     if not path.is_dir():
-        raise CodesageError(f"{path}: no such folder: expected a {kind} written by codesage")
+        raise CodesageError(f"{path}: no such folder: expected a {kind} folder written by codesage")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         actual, files = manifest["kind"], manifest["files"]
         entries = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in sorted(files.items())]
         settings, facts = ({**manifest.get(name, {})} for name in ("settings", "facts"))
     except FileNotFoundError:
-        raise CodesageError(f"{path} holds no {MANIFEST}: expected a {kind} written by codesage") from None
+        raise CodesageError(f"{path} holds no {MANIFEST}: expected a {kind} folder written by codesage") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CodesageError(f"{path / MANIFEST} is not readable ({error}): make the {kind} again") from None
     if actual != kind:
-        raise CodesageError(f"{path} is a {actual}, expected a {kind}: give the folder of a {kind}")
+        raise CodesageError(f"{path} is a {actual} folder, expected a {kind} folder")
     for name, size, digest in entries:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise CodesageError(f"{path / MANIFEST} names {name!r}, outside its folder: make the {kind} again")

@@ -39,7 +39,7 @@ class _Group(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Train, measure and use encoders of source code.",
+    help="Search code in plain words, and train and measure encoders of source code.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -60,7 +60,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Train, measure and use encoders of source code."""
+    """Search code in plain words, and train and measure encoders of source code."""
 
 
 _COMMANDS = {  # by name: the module, and what in it

@@ -29,9 +29,10 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and which are finished.")] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="Only write the tables from the finished runs.")] = False,
 ) -> None:
-    """Train a grid of small models that differ in one thing, and report which differences are larger than chance.
+    """Train a grid of small models that differ in one thing.
 
-    Every run has the same budget. A finished run is one JSON file in OUT/runs. If the grid is killed, the same command resumes.
+    A report says which differences are larger than chance. Every run has the same budget. A finished run is one JSON file in
+    OUT/runs. If the grid is killed, the same command resumes.
     The exit code is 1 if runs failed.
     """
     import math

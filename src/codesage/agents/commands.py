@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from codesage.agents.folders import Searched
     from codesage.records import Encoder
 
-app = typer.Typer(help="Connect an agent to the search of your code (Model Context Protocol).", no_args_is_help=True)
+app = typer.Typer(help="Connect an agent to the search of your code (MCP).", no_args_is_help=True)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def install(
     project: Annotated[Path, typer.Argument(help="Folder of the project that the agent works on.")] = Path(),
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "",
 ) -> None:
-    """Write the server into the configuration of an agent; everything else in that file stays as it is."""
+    """Write the server into the configuration of an agent. Everything else in that file stays as it is."""
     from codesage.agents import install as installing
 
     if agent == "print":

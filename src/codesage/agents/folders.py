@@ -120,9 +120,9 @@ class Folders:
         """
         missing = [root for root in roots if not root.is_dir()]
         if missing or not roots:
-            raise CodesageError(f"{missing[0] if missing else 'no root'}: no such folder: give folders that exist with --root")
+            raise CodesageError(f"{missing[0] if missing else 'no root'}: no such folder: give folders that exist")
         if index_dir is not None and len(roots) > 1:
-            raise CodesageError("--index-dir holds the index of one root: leave it out, or give one --root")
+            raise CodesageError("--index-dir holds the index of one root: leave it out, or give one root")
         self.roots = tuple(dict.fromkeys(root.resolve() for root in roots))
         self._load, self._index_dir, self._patience, self._fresh = load, index_dir, patience, fresh
         self._encoder: Encoder | None = None

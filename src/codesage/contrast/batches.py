@@ -360,10 +360,8 @@ class Batches:
 def _line(part: Part) -> str:
     facts, what = part.facts, "groups" if part.entry.groups else "pairs"
     mixed = f", {facts['mixed_batches']:,} of them in several languages" if facts["mixed_batches"] else ""
-    return (
-        f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, "
-        f"{facts['batches']:,} batches an epoch{mixed}"
-    )
+    batches = "1 batch" if facts["batches"] == 1 else f"{facts['batches']:,} batches"
+    return f"{part.entry.name}: {part.share:.1%} of the batches, {facts['rows']:,} {what}, {batches} an epoch{mixed}"
 
 
 def _mask(tokens: Tokens, consistent: np.ndarray | None) -> np.ndarray:

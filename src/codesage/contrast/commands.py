@@ -152,7 +152,7 @@ def filter_pairs(
     code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the assignment to pools.")] = 0,
 ) -> None:
-    """Keep the pairs whose code a model finds by its text; gives a mask for 'codesage contrast --filter'."""
+    """Keep the pairs whose code a model finds by its text. The result is a mask for 'codesage contrast --filter'."""
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, filtering
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -192,7 +192,7 @@ def mine_negatives(
     code_tokens: Annotated[int, typer.Option(help="Cut code at this many tokens.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the pools and of the choice of negatives.")] = 0,
 ) -> None:
-    """Find hard negatives with a model: wrong code that it ranks high. For 'codesage contrast --mined'."""
+    """Find hard negatives: wrong code that a model ranks high. They are for 'codesage contrast --mined'."""
     from codesage import tokenizer as tokenizers
     from codesage.contrast import embedder, mining
     from codesage.contrast import teacher as teachers
@@ -221,7 +221,7 @@ def teach(
         Path | None, typer.Option(help="The tokenizer of the tokens. Default: that of the bundled model.")
     ] = None,
 ) -> None:
-    """Encode the texts of all pairs once with another sentence encoder, for 'codesage contrast --teacher'."""
+    """Encode the texts of all pairs with another encoder. The vectors are for 'codesage contrast --teacher'."""
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder.folders import folder_of
@@ -338,7 +338,7 @@ def _check_start(model: Path | None, tokenizer: Path | None) -> None:
     from codesage.errors import CodesageError
 
     if (model is None) == (tokenizer is None):
-        raise CodesageError("give either --model, to start from Stage I, or --tokenizer, to start from random weights")
+        raise CodesageError("give either --model, such as 'default' (bundled), or --tokenizer, to start from random weights")
 
 
 def _check_needed(needed: str, value: object, needing: dict[str, float | None]) -> None:

@@ -24,7 +24,7 @@ def export_hub(
     name: Annotated[str, typer.Option(help="Title of the model card. Default: the folder's name.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the weights, such as apache-2.0. Default: that of its card.")] = "",
 ) -> None:
-    """Convert a model for transformers and sentence-transformers: safetensors, tokenizer, modules.json, model card."""
+    """Convert a model for transformers and sentence-transformers. OUT gets safetensors, tokenizer, modules.json, model card."""
     from codesage.encoder import hub
 
     artifact = hub.export_hub(model, out, name=name, licence=licence)
@@ -38,7 +38,7 @@ def initialise(
     tokens: Annotated[Path | None, typer.Option(help="Tokens folder whose words the lexical start of nano counts.")] = None,
     seed: options.Seed = 0,
 ) -> None:
-    """Write an untrained encoder (random weights or a lexical start), the baseline that training has to beat."""
+    """Write an untrained encoder, a baseline for training. Its weights are random, or a lexical start."""
     from codesage import recipes
     from codesage import tokenizer as tokenizers
     from codesage.corpus.tokens.tokenised import open_tokens
@@ -59,7 +59,7 @@ def export(
     int8_only: Annotated[bool, typer.Option(help="Write only the int8 file: the smallest folder that search can use.")] = False,
     names: Annotated[bool, typer.Option("--names", help="Write only the file that 'codesage names' reads.")] = False,
 ) -> None:
-    """Convert a model to ONNX (int8 and fp32), which runs without torch."""
+    """Convert a model to ONNX, which runs without torch. OUT gets int8 and fp32 weights."""
     from codesage.encoder.export import export_folder
 
     export_folder(model, out, int8_only=int8_only, names=names)
@@ -73,7 +73,7 @@ def convert(
     corpus: Annotated[Path | None, typer.Option(help="Corpus that shows which pieces of words are frequent.")] = None,
     vocab_size: Annotated[int, typer.Option(min=0, help="Keep this many pieces, the most frequent in --corpus; 0: all.")] = 0,
 ) -> None:
-    """Convert a BERT-type sentence encoder into a model folder, as a start for Stage II on your own code."""
+    """Convert a BERT-type sentence encoder into a model folder. Stage II then trains it on your own code."""
     from codesage.artifacts import open_artifact
     from codesage.corpus.read import read_pairs
     from codesage.encoder import bert, sentence
@@ -105,7 +105,7 @@ def shrink(
     positions: Annotated[int, typer.Option(min=0, help="Keep only this many positions; 0: all.")] = 0,
     vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
 ) -> None:
-    """Write a smaller model with parts of a larger one, as a start for 'codesage contrast'."""
+    """Write a smaller model with parts of a larger one. 'codesage contrast' then trains it."""
     from codesage.artifacts import MANIFEST, open_artifact
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder import bert
@@ -194,7 +194,7 @@ def average(
         float | None, typer.Option(min=0, max=1, help="Share of MODEL in the mean. Default: all models have equal shares.")
     ] = None,
 ) -> None:
-    """Write the mean of the weights of several models, such as those before and after a training."""
+    """Write the mean of the weights of several models. They may be those before and after a training."""
     from codesage.artifacts import open_artifact
     from codesage.encoder import average as station
     from codesage.encoder.export import export as publish_encoder

@@ -105,7 +105,7 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Draw plots of the figures into this folder.")] = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this earlier report, query by query.")] = None,
 ) -> None:
-    """Compare models with BM25 and with their fusion: search by MRR, MAP or NDCG, classification by macro F1, clones by F1."""
+    """Compare models with BM25. Search is measured by MRR, MAP or NDCG, classification by macro F1, clones by F1."""
     from codesage.evaluate import models as encoders
     from codesage.evaluate import reports, sets, stage
 

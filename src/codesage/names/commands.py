@@ -34,7 +34,7 @@ def names(
     ] = 0.0,
     beam: Annotated[int, typer.Option(min=1, help="Width of the beam search, for a model without a table of names.")] = 4,
 ) -> None:
-    """Propose names for identifiers, from the code around every occurrence; print a table, a renamed file or a diff."""
+    """Propose names for identifiers, from the code around them. Print a table, a renamed file or a diff."""
     import math
 
     from codesage.errors import CodesageError

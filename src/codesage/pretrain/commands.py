@@ -80,7 +80,7 @@ def pretrain(
     learning_rate: _LearningRate = 0.0,
     warm_up: _WarmUp = None,
 ) -> None:
-    """Stage I: masked language modelling and identifier deobfuscation. Killed, the same command resumes where it left off."""
+    """Stage I: learn to predict masked tokens and identifiers. A killed run resumes when you repeat the command."""
     from dataclasses import replace
 
     from codesage import recipes

@@ -70,7 +70,7 @@ def index(
     engine: Annotated[str, typer.Option(help="With --store. local: this process; ray: a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="With --engine ray: number of encoders; 0: one per processor.")] = 0,
 ) -> None:
-    """Index the code under each PATH, reading only what is new or changed."""
+    """Index the code under each PATH. Only what is new or changed is read."""
     if store or engine != "local":
         from codesage.search.store.commands import index_into
 
@@ -158,7 +158,7 @@ def similar(
     model: _Model = None,
     store: _Store = None,
 ) -> None:
-    """Find code under PATH that does the same as the function at FILE:LINE, in any language. Exit codes as in search."""
+    """Find code that does the same as the function at FILE:LINE. It searches PATH, in any language. Exit codes as in search."""
     from codesage.search.filters import filter_of
     from codesage.search.places import parted, place_in
 
@@ -180,7 +180,7 @@ def status(
     skipped: Annotated[bool, typer.Option("--skipped", help="List the files that are skipped, with the reasons.")] = False,
     store: _Store = None,
 ) -> None:
-    """Show what the index of PATH or a store holds, and which indexes of other models exist. In a folder of clones: of each."""
+    """Show what the index of PATH or a store holds. It also lists indexes of other models. In a folder of clones: of each."""
     if store:
         from codesage.search.store.commands import show_status
 
@@ -258,7 +258,7 @@ def clones(
     model: _Model = None,
     store: _Store = None,
 ) -> None:
-    """List groups of functions under PATH that do the same, in one language or several. Exit codes as in search."""
+    """List groups of functions under PATH that do the same. They may be in several languages. Exit codes as in search."""
     from codesage.search.filters import filter_of
     from codesage.search.show import Screen
 
@@ -299,7 +299,7 @@ def clear(
     index_dir: _IndexDir = None,
     store: _Store = None,
 ) -> None:
-    """Remove the indexes of each PATH (default: the working folder), and print how much space this frees."""
+    """Remove the indexes of each PATH. Print how much space this frees."""
     if store:
         from codesage.search.store.commands import clear_from
 
@@ -345,7 +345,7 @@ def models(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """List the bundled models and those in each FOLDER: width, tokens at a time, size, fingerprint."""
+    """List the bundled models and those in each FOLDER. Each has its width, tokens at a time, size and fingerprint."""
     from dataclasses import asdict
 
     from codesage.search.maintenance import models_at_hand
@@ -363,7 +363,7 @@ def models(
 
 
 def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = None) -> None:
-    """Update the index of each PATH while files change, until Ctrl-C. This needs the extra `watch`."""
+    """Update the index of each PATH while files change. Ctrl-C ends it. This needs the extra `watch`."""
     import signal
     from dataclasses import replace
 

@@ -214,7 +214,8 @@ def _cache_finding() -> Finding:
     folder = vectors_folder().parent
     above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(above).free
-    state = f"{folder}, {free / 1e9:,.1f} GB free, {len(kept_indexes()):,} indexes"
+    count = len(kept_indexes())
+    state = f"{folder}, {free / 1e9:,.1f} GB free, {count:,} {'index' if count == 1 else 'indexes'}"
     if not os.access(above, os.W_OK):
         return Finding("cache", f"{folder} cannot be written", f"make {above} writable, or set XDG_CACHE_HOME")
     return Finding("cache", state, "free some space, or run 'codesage clear --gone'" if free < _LITTLE else "")

@@ -29,7 +29,7 @@ def serve(
         str | None, typer.Option(metavar="ADDRESS", help="Search a store, such as lance://FOLDER, and no folders.")
     ] = None,
 ) -> None:
-    """Serve embeddings (as OpenAI's), search and a web page over HTTP."""
+    """Serve embeddings, search and a web page over HTTP. Embeddings have the format of OpenAI's API."""
     import codesage
     from codesage.agents.commands import searched
     from codesage.errors import CodesageError

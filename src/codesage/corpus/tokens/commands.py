@@ -17,7 +17,7 @@ def tokenizer(
     documents: Annotated[int, typer.Option(help="Train on this many documents, drawn at random; 0: all.")] = 4_000,
     seed: options.Seed = 0,
 ) -> None:
-    """Train a byte-level BPE tokenizer on the documents and pair texts of a corpus."""
+    """Train a byte-level BPE tokenizer on a corpus. It learns from the documents and from the texts of pairs."""
     import random
 
     from codesage import tokenizer as tokenizers
@@ -50,7 +50,7 @@ def tokens_command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that parse and tokenise; 0: one a core.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
 ) -> None:
-    """Tokenise a corpus once, so that training never parses and never tokenises."""
+    """Tokenise a corpus once, so that training need not do it."""
     import time
 
     from codesage import tokenizer as tokenizers

@@ -153,7 +153,7 @@ async function loadStatus() {
     const sum = count => states.reduce((total, one) => total + one[count], 0);
     const more = states.length > 1 ? " and " + (states.length - 1) + " more" : "";
     at("status").textContent = states[0].root + more + ": " + sum("files").toLocaleString("en") + " files, " +
-      sum("chunks").toLocaleString("en") + " pieces" + (partial ? ", " + partial : "");
+      sum("chunks").toLocaleString("en") + " chunks" + (partial ? ", " + partial : "");
     if (partial) wait = 2000;
     if (sum("chunks") !== mapped) { mapped = sum("chunks"); loadMap(); }
   } catch (error) { at("status").textContent = error.message; }
@@ -174,5 +174,6 @@ document.onkeydown = event => {
   if (event.key === "k") choose(Math.max(0, chosen - 1));
   if (event.key === "s" && chosen >= 0) document.querySelectorAll("li.hit")[chosen].querySelector("button").click();
 };
+matchMedia("(prefers-color-scheme: dark)").onchange = draw;
 if (location.hash) { at("query").value = decodeURIComponent(location.hash.slice(1)); search(); }
 loadStatus();
