@@ -1,7 +1,7 @@
 """From process start to exit: `codesage --help` and a warm search over about 2,000 functions, beside `python -c pass`.
 
 Run: python benchmarks/startup.py [--out FILE.json]. Functions come from a slice of the standard library, copied to a
-temporary folder. Median of 7 runs each after one that is not counted, the commands in turn.
+temporary folder. Median of 7 runs each after one that is not counted, the commands in turn, with the processor time of each.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codesage.evaluate.reports import environment
 from codesage.syntax import functions, parse
-from cold_start import with_bytecode
+from cold_start import timed, with_bytecode
 
 ROUNDS, FUNCTIONS = 7, 2_000
 
@@ -41,23 +41,22 @@ def main() -> None:
             "codesage --help": [*codesage, "--help"],
             "codesage search (warm)": [*codesage, "search", "parse an email header", *place],
         }
-        times = {name: [] for name in commands}
-        for round_ in range(ROUNDS + 1):
-            for name, command in commands.items():
-                started = time.perf_counter()
-                subprocess.run(command, check=True, capture_output=True, env=with_bytecode(Path(temporary)))
-                if round_:
-                    times[name].append(time.perf_counter() - started)
-    seconds = {name: round(statistics.median(runs), 3) for name, runs in times.items()}
+        environ = with_bytecode(Path(temporary))
+        runs = [{name: timed(command, environ) for name, command in commands.items()} for _ in range(ROUNDS + 1)][1:]
+    wall, processor = (
+        {name: round(statistics.median(run[name][unit] for run in runs), 3) for name in commands}
+        for unit in ("wall_s", "cpu_s")
+    )
     record = {
         "date": date.today().isoformat(),
         **environment(),
         "functions": count,
         "index_seconds": round(indexing, 1),
-        "median_seconds": seconds,
-        "runs": times,
+        "median_seconds": wall,
+        "median_processor_seconds": processor,
+        "runs": {name: [run[name] for run in runs] for name in commands},
     }
-    print(json.dumps({key: record[key] for key in ("functions", "index_seconds", "median_seconds")}, indent=1))
+    print(json.dumps({"functions": count, "index_seconds": round(indexing, 1), "wall": wall, "processor": processor}, indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
