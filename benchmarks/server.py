@@ -5,8 +5,9 @@
 `codesage serve` is started with a small queue. Each client asks for embeddings of one to eight functions of the standard
 library, as OpenAI's client does (base64), one request after the other, and sends a refused one again when the answer says so
 (Retry-After). A further client, in a process of its own, sends ten requests a second, whatever the answers: the 200 clients
-share one process, where an answer waits for the others before its time is taken. Reported: answers by status, the quantiles of
-their times, the memory and the processor time of the server's process, and whether each vector is the one that `encode` gives.
+share one process, where an answer waits for the others before its time is taken. Reported: answers by status (0: no answer),
+the quantiles of their times, the memory and the processor time of the server's process, and whether each vector is the one
+that `encode` gives.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from codesage.evaluate.reports import environment
 from codesage.syntax import functions, parse
 
 QUEUE_TOKENS = 16_384
+LOST = 0  # the status of a request without an answer
 _EVERY = 0.1  # seconds between two requests of the client in a process of its own
 
 
@@ -121,7 +123,11 @@ async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Name
             rows = drawn.sample(range(len(texts)), drawn.randint(1, 8))
             while True:
                 began = time.monotonic()
-                answer = await session.post("/v1/embeddings", json=request_for([texts[row] for row in rows]))
+                try:
+                    answer = await session.post("/v1/embeddings", json=request_for([texts[row] for row in rows]))
+                except httpx2.TransportError:  # such as a connection that the server has closed
+                    answers.append((LOST, time.monotonic() - began, rows, b""))
+                    break
                 answers.append((answer.status_code, time.monotonic() - began, rows, answer.content))
                 if answer.status_code != 429:
                     break

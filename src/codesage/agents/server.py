@@ -104,7 +104,7 @@ def server_of(folders: Searched) -> MCPServer:
                 for held, partial in folders.status()
             ]
         lines = [
-            f"{one.root}: {one.files:,} files, {one.chunks:,} pieces" + (f" ({one.partial})" if one.partial else "")
+            f"{one.root}: {one.files:,} files, {one.chunks:,} chunks" + (f" ({one.partial})" if one.partial else "")
             for one in states
         ]
         return _both("\n".join(lines), State(folders=states))
