@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -117,6 +118,32 @@ def test_globs_take_folders_and_the_working_folder_as_people_type_them():
     for wrong in ("[a", "{a,b", "a}", "a\\", "!", "./"):
         with pytest.raises(CodesageError, match="pattern"):
             Globs([wrong])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "allowed"),
+    [
+        ("*a" * 40 + "b", "a" * 250, False),
+        ("*a" * 40, "a" * 250, True),
+        ("?*" * 60 + "b", "a" * 250, False),
+        ("!" + "*a" * 40 + "b/", "a" * 250 + "/x", True),
+        ("**/a/" * 40 + "b", "a/" * 400 + "a", False),
+        ("**/a/" * 40 + "b", "a/" * 400 + "b", True),
+        ("**/*a*/" * 30 + "b", "aa/" * 300 + "a", False),
+        ("{a,aa,*a}" * 4 + "*b", "a" * 250, False),
+    ],
+)
+def test_no_pattern_takes_long_for_any_path(pattern, path, allowed):
+    started = time.process_time()
+    assert Globs([pattern]).allow(path) == allowed
+    assert time.process_time() - started < 2.0  # with a regular expression that tries all ways: longer than anybody waits
+
+
+def test_braces_that_stand_for_too_many_patterns_are_refused():
+    assert Globs(["{a,b}" * 9]).allow("ab" * 4 + "a") and not Globs(["{a,b}" * 9]).allow("ab" * 4 + "c")
+    for many in ("{a,b}" * 10, "{a,b}" * 5_000):
+        with pytest.raises(CodesageError, match=r"its braces stand for more than 1,000 patterns$"):
+            Globs([many])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ below such a folder, where ripgrep takes nothing.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,50 +92,118 @@ def _parsed(text: str) -> _Pattern:
         raise CodesageError(f"the pattern {text!r} cannot be read: {error}") from None
 
 
-_TOKEN = re.compile(
-    r"(?P<folders>(?<![^/{,])(?:\*\*/)+)|(?P<below>(?<=[/{,])\*\*(?=[,}]))|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)",
-    re.DOTALL,
-)
+_TOKEN = re.compile(r"(?P<below>(?<=[/{,])\*\*(?=[,}]))|(?P<stars>\*+)|\\(?P<plain>.)|(?P<other>.)", re.DOTALL)
 _BRACES = {"{": 1, "}": -1}
+_STAR, _SLASH, _FOLDERS, _OR = "*", "/", "**", "{,"  # tokens, as are { and }; all others are regular expressions of one letter
+_ANY, _ANY_FOLDERS = "[^/]*", "(?:[^/]*/)*"
+_MOST_ALTERNATIVES = 1_000
 
 
 def _regex(glob: str) -> str:
-    """The regular expression of a pattern that counts from the top."""
-    parts, place, depth = [], 0, 0
+    """The regular expression of a pattern that counts from the top.
+
+    It takes little time for any path: between two stars, what stands first is as good as what follows, so each is looked for
+    once (an atomic group). Braces become whole alternatives for this.
+    """
+    return "|".join(_joined(_names(tokens)) for tokens in _without_braces(list(_tokens(glob))))
+
+
+def _tokens(glob: str) -> Iterator[str]:
+    """The tokens of a pattern; "{", "{," and "}" are those of braces."""
+    place, depth = 0, 0
     while place < len(glob):
         if glob[place] == "[":
             text, place = _class(glob, place)
-            parts.append(text)
+            yield text
             continue
         token = _TOKEN.match(glob, place)
         if token is None:
             raise ValueError("it cannot be read")
         letter, place = token["other"] or "", token.end()
+        if letter == "\\":
+            raise ValueError("nothing follows its last backslash")
         depth += _BRACES.get(letter, 0)
         if depth < 0:
             raise ValueError("it has a } without a {")
-        if letter == "\\":
-            raise ValueError("nothing follows its last backslash")
-        parts.append(
-            "(?:.*/)?"
-            if token["folders"]
-            else "(?:.*/)?[^/]*"
-            if token["below"] and depth
-            else "[^/]*"
-            if token["stars"] or token["below"]
-            else re.escape(token["plain"])
-            if token["plain"]
-            else _plain(letter, depth)
-        )
+        yield from _read(token, depth)
     if depth:
         raise ValueError("it has a { without a }")
-    return "".join(parts)
 
 
-def _plain(letter: str, depth: int) -> str:
+def _read(token: re.Match, depth: int) -> Sequence[str]:
+    """The tokens for what stands in a pattern inside `depth` braces."""
+    letter = token["other"]
+    if token["below"] and depth:
+        return _FOLDERS, _SLASH, _STAR
+    if token["below"] or token["stars"]:
+        return (_FOLDERS if token[0] == _FOLDERS else _STAR,)
     if letter == "," and depth:
-        return "|"
-    return {"?": "[^/]", "{": "(?:", "}": ")"}.get(letter) or re.escape(letter)
+        return (_OR,)
+    if letter in _BRACES or "/" in (letter, token["plain"]):
+        return (letter or _SLASH,)
+    return ("[^/]" if letter == "?" else re.escape(letter or token["plain"]),)
+
+
+def _without_braces(tokens: list[str]) -> list[list[str]]:
+    """The alternatives that a pattern with braces stands for; one if it has none."""
+    done: list[list[list[str]]] = [[]]  # of each open brace, outermost first: the alternatives before its last comma,
+    begun: list[list[list[str]]] = [[[]]]  # and those after it
+    for token in tokens:
+        if token == "{":
+            done.append([])
+            begun.append([[]])
+        elif token == _OR:
+            done[-1] += begun[-1]
+            begun[-1] = [[]]
+        elif token == "}":
+            inner = done.pop() + begun.pop()
+            if len(inner) * len(begun[-1]) > _MOST_ALTERNATIVES:
+                raise ValueError(f"its braces stand for more than {_MOST_ALTERNATIVES:,} patterns")
+            begun[-1] = [before + after for before in begun[-1] for after in inner]
+        else:
+            for alternative in begun[-1]:
+                alternative.append(token)
+    return begun[0]
+
+
+def _names(tokens: list[str]) -> list[list[str]]:
+    """The tokens of each name of a path."""
+    names: list[list[str]] = [[]]
+    for token in tokens:
+        if token == _SLASH:
+            names.append([])
+        else:
+            names[-1].append(token)
+    return names
+
+
+def _joined(names: list[list[str]]) -> str:
+    """The regular expression of a path of these names."""
+    runs: list[list[str]] = [[]]  # of names; any folders may stand between two runs
+    for name in names[:-1]:
+        if name == [_FOLDERS]:
+            runs.append([])
+        else:
+            runs[-1].append(f"{_name(name)}/")
+    if names[-1] == [_FOLDERS]:
+        runs.append([])
+    runs[-1].append(_name(names[-1]))
+    first, *others = map("".join, runs)
+    last = f"{_ANY_FOLDERS}{others.pop()}" if others else ""
+    return first + "".join(f"(?>{_ANY_FOLDERS}?{run})" for run in others if run) + last
+
+
+def _name(tokens: list[str]) -> str:
+    """The regular expression of one name."""
+    runs: list[list[str]] = [[]]  # any letters may stand between two runs
+    for token in tokens:
+        if token in (_STAR, _FOLDERS):
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    first, *others = map("".join, runs)
+    last = f"{_ANY}{others.pop()}" if others else ""
+    return first + "".join(f"(?>{_ANY}?{run})" for run in others if run) + last
 
 
 def _class(glob: str, start: int) -> tuple[str, int]:
