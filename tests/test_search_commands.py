@@ -24,9 +24,10 @@ from codesage.search.globs import Globs
 from codesage.search.index import Index
 from codesage.search.maintenance import to_clear
 from codesage.search.places import place_in
+from codesage.search.refresh import refresh
 from codesage.search.searcher import openable
 from codesage.search.show import printable
-from command_line import run
+from command_line import Stream, run
 from test_search import ENCODER, HashingEncoder
 
 FILES = {
@@ -489,6 +490,25 @@ def test_colours_are_for_terminals(root, monkeypatch):
         monkeypatch.setenv(name, value)
         plain = on_terminal("search", "retry", "-t", "py")
         assert "src/retry.py:4: retry" in plain and "\x1b" not in plain
+
+
+def test_progress_on_a_terminal_has_escape_sequences_only_where_they_are_wanted_and_something_is_done(root, monkeypatch):
+    index = Index.open(root, folder=None, encoder=ENCODER)
+
+    def said(**variables) -> str:
+        stream = Stream(terminal=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            refresh(index, ENCODER)
+        return stream.data().decode()
+
+    assert "\x1b" in said() and said() == ""
+    for number, variables in enumerate(({"NO_COLOR": "1"}, {"TERM": "dumb"})):
+        (root / f"new{number}.py").write_text(f"def new{number}():\n    return {number}\n")
+        assert said(**variables) == f"{6 + number} files indexed ({7 + number} chunks), 0 skipped\n"
+    index.close()
 
 
 def test_a_terminal_hears_no_control_characters_and_a_pipe_gets_names_as_they_are(root, monkeypatch):

@@ -1,5 +1,6 @@
 """Update an index from the command line, with progress and a summary on stderr."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -55,7 +56,7 @@ def skipped_of(index: Index, own: Collection[Path]) -> Counter:
     return Counter(index.status().skipped) - searched
 
 
-def refresh_or_share(index: Index, encoder: Encoder, *, own: Collection[Path] = ()) -> None:
+def refresh_or_share(index: Index, encoder: Encoder, *, seconds: float | None = SECONDS, own: Collection[Path] = ()) -> None:
     """As `refresh`. If the index cannot be updated, print why; the search then uses what is indexed.
 
     While another process indexes, wait until it has committed something.
@@ -63,7 +64,7 @@ def refresh_or_share(index: Index, encoder: Encoder, *, own: Collection[Path] = 
     busy = f"another process is indexing {index.root}"
     while True:
         try:
-            return refresh(index, encoder, seconds=SECONDS, own=own)
+            return refresh(index, encoder, seconds=seconds, own=own)
         except Busy:
             if files := index.status().files:
                 return say(f"{busy}: answers come from the {files:,} files indexed so far")
@@ -96,25 +97,38 @@ def _update(index: Index, encoder: Encoder, seconds: float | None) -> Counter:
 
 @contextmanager
 def shown(lines: dict[str, "Lines"]) -> Iterator[list[Callable[[int, int], None]]]:
-    """Show progress on stderr: for each of `lines` a function of (done, total), which moves a bar if stderr is a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    """Show progress on stderr: for each of `lines` a function of (done, total).
+
+    On a terminal it moves a bar, which appears once there is something to do, unless NO_COLOR or TERM forbids escape sequences.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if sys.stderr is None or not sys.stderr.isatty() or plain:
         yield list(lines.values())
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
 
-        def moved(title: str) -> Callable[[int, int], None]:
-            task = bar.add_task(title, total=None, visible=False)
-            return lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+    def moved(title: str) -> Callable[[int, int], None]:
+        task = bars.add_task(title, total=None, visible=False)
 
+        def move(done: int, total: int) -> None:
+            if total:
+                bars.start()
+                bars.update(task, completed=done, total=total, visible=True)
+
+        return move
+
+    try:
         yield list(map(moved, lines))
+    finally:
+        bars.stop()
 
 
 class Lines:
-    """Progress if stderr is no terminal: a line every few seconds, with the remaining time."""
+    """Progress if stderr is no terminal, or one without escape sequences: a line every few seconds, with the remaining time."""
 
     def __init__(self, doing: str, things: str) -> None:
         self._doing, self._things = doing, things
