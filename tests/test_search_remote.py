@@ -72,6 +72,49 @@ def test_an_address_that_leads_nowhere_is_one_line(root, url):
     assert not (root / "owned").exists() and not any(path for path in clones_folder().glob("*"))
 
 
+def test_why_a_repository_cannot_be_cloned_is_what_git_says_first(root):
+    refused = run("search", "x", "file:///nowhere/at/all")
+    said = "(fatal: '/nowhere/at/all' does not appear to be a git repository)"
+    assert refused.stderr.startswith(f"codesage: file:///nowhere/at/all cannot be cloned {said}: "), refused.stderr
+
+
+def test_a_cache_or_configuration_that_cannot_be_written_is_one_line(origin, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    refused = run("workspace", "add", "mine", "src")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "workspaces.json cannot be written (" in refused.stderr and "Error" not in refused.stderr
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    refused = run("search", "x", origin[0])
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "clones cannot be written (" in refused.stderr and "set XDG_CACHE_HOME" in refused.stderr
+
+
+def test_passwords_in_the_addresses_of_workspaces_stay_private(origin, tmp_path):
+    assert run("workspace", "add", "mine", "https://me:hushhush@host/a.git").returncode == 0
+    assert run("workspace", "list").stdout == "@mine: https://host/a.git\n"
+    file = tmp_path / "config/codesage/workspaces.json"
+    assert "hushhush" in file.read_text() and file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_missing_does_not_stop_the_work_on_other_paths(origin, root, tmp_path):
+    (tmp_path / "gone").mkdir()
+    assert run("workspace", "add", "mine", "src", tmp_path / "gone", "file:///nowhere/at/all").returncode == 0
+    (tmp_path / "gone").rmdir()
+    first = f"codesage: {tmp_path}/gone of the workspace @mine: no such file or folder: 'codesage workspace add mine PATH...'"
+    for command in (("index",), ("search", "retry", "-l"), ("similar", "src/retry.py:4", "-l"), ("clones", "--min-lines", "1")):
+        done = run(*command, "@mine")
+        assert done.returncode == 2, command
+        said = [line for line in done.stderr.splitlines() if line.startswith("codesage: ")]
+        assert len(said) == 2 and said[0].startswith(first) and "file:///nowhere/at/all cannot be cloned" in said[1]
+    assert run("search", "retry", "@mine", "-l").stdout.splitlines()[0] == str(root / "src/retry.py")
+    done = run("search", "retry", "src", "nowhere", "-l", "-t", "py")
+    assert (done.returncode, done.stdout) == (2, "src/retry.py\n")
+    assert done.stderr.splitlines()[-1] == "codesage: nowhere: no such file or folder: give a path that exists"
+    done = run("search", "retry", "nowhere", "@other", "-l")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("codesage: nowhere: no such file")
+
+
 def test_addresses_are_told_from_paths(root):
     assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b", "ssh://host/a", "file:///a")))
     assert not any(map(is_url, ("src", "./a:b", "C:\\code", "ext::sh", "https:/host", "@name")))

@@ -84,7 +84,7 @@ def index(
 
     encoder = load(model)
     faults: list[CodesageError] = []
-    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=True)
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=True, faults=faults)
     for place in places:
         with collected(faults), closing(Index.open(place.root, folder=index_dir, encoder=encoder, rebuild=rebuild)) as opened:
             refresh(opened, encoder, own=_own(places))
@@ -197,7 +197,7 @@ def status(
                 _list_skipped(opened, place, searcher.places)
             else:
                 _show_status(opened, _own(searcher.places), others=not index_dir, after=number > len(faults))
-    _report(faults)
+    _report([*searcher.faults, *faults])
 
 
 def _list_skipped(opened: "Index", place: "Place", places: "Sequence[Place]") -> None:
@@ -367,11 +367,14 @@ def watch(paths: _Paths = None, index_dir: _IndexDir = None, model: _Model = Non
     import signal
     from dataclasses import replace
 
+    from codesage.cli import print_error
     from codesage.search.refresh import refresh
     from codesage.search.watching import watch as watch_places
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     searcher = _searcher(paths, index_dir, model, update=True, separate=True)
+    for fault in searcher.faults:
+        print_error(str(fault))
     try:
         watch_places(replace(searcher, refresh=lambda opened: refresh(opened, searcher.encoder, own=_own(searcher.places))))
     except KeyboardInterrupt:
@@ -403,11 +406,11 @@ def remove_workspace(name: Annotated[str, typer.Argument(help="The name.")]) -> 
 @workspace.command("list")
 def list_workspaces() -> None:
     """List the workspaces and their paths."""
-    from codesage.search.remote import workspaces
+    from codesage.search.remote import public, workspaces
     from codesage.search.show import printable
 
     for name, paths in sorted(workspaces().items()):
-        typer.echo(f"@{name}: {printable(' '.join(paths))}")
+        typer.echo(f"@{name}: {printable(' '.join(map(public, paths)))}")
 
 
 class _Form:
@@ -507,13 +510,20 @@ def _searcher(
 
     encoder = load(model, wait=False)  # it is read while the modules of search are imported and the index is opened
     from codesage.search.places import places_of
-    from codesage.search.refresh import refresh, refresh_or_share
+    from codesage.search.refresh import SECONDS, refresh_or_share
     from codesage.search.searcher import Searcher
 
-    bring = refresh if whole else refresh_or_share
-    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate)
+    seconds = None if whole else SECONDS
+    faults: list[CodesageError] = []
+    places = places_of(paths or ["."], encoder, index_dir=index_dir, separate=separate, faults=faults)
     own = _own(places)
-    return Searcher(places, encoder, (lambda opened: bring(opened, encoder, own=own)) if update else None, index_dir)
+    return Searcher(
+        places,
+        encoder,
+        (lambda opened: refresh_or_share(opened, encoder, seconds=seconds, own=own)) if update else None,
+        index_dir,
+        faults,
+    )
 
 
 def _is_new(paths: list[str], index_dir: Path | None) -> bool:

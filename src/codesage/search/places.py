@@ -6,7 +6,7 @@ that index is used. A folder of clones is searched as several repositories.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from codesage.search.database import DATABASE
 from codesage.search.files import NESTED, holds
 from codesage.search.folders import default_folder, escaped
 from codesage.search.index import Index
-from codesage.search.remote import folders_of
+from codesage.search.remote import folder_of, members_of
 from codesage.walk import name_of
 
 LAST_LINE = 2**31 - 1  # SQLite takes no number of any length
@@ -55,18 +55,27 @@ class Place:
 
 
 def places_of(
-    paths: Sequence[Path | str], encoder: Encoder, *, index_dir: Path | None = None, separate: bool = False
+    paths: Sequence[Path | str],
+    encoder: Encoder,
+    *,
+    index_dir: Path | None = None,
+    separate: bool = False,
+    faults: list[CodesageError] | None = None,
 ) -> list[Place]:
     """The places of `paths`, each once. With `separate` each gets an index, also inside an indexed folder.
 
     With `separate`, clones of remote repositories are also fetched again. A path may be the address of a git repository, or
-    `@` and the name of a workspace (search.remote). CodesageError when a path is missing, or several would share `index_dir`.
+    `@` and the name of a workspace (search.remote). CodesageError when a path is missing, or several would share `index_dir`;
+    missing paths are added to `faults` instead, if it is given and other paths are there.
     """
     given: dict[Path, str] = {}
-    for path in [folder for typed in paths for folder in folders_of(os.fspath(typed), fetch=separate)]:
-        if not os.path.exists(path):
-            raise CodesageError(f"{path}: no such file or folder: give a path that exists")
+    missing: list[CodesageError] = []
+    for path in _folders(paths, missing, fetch=separate):
         given.setdefault(Path(path).resolve(), _normal(path))
+    if missing and (faults is None or not given):
+        raise missing[0]
+    if faults is not None:
+        faults += missing
     if index_dir is None:
         for real, typed in list(given.items()):
             given |= {
@@ -78,6 +87,29 @@ def places_of(
     return [
         _place(real, "" if typed == "." else typed, encoder, separate or index_dir is not None) for real, typed in kept.items()
     ]
+
+
+def _folders(paths: Sequence[Path | str], missing: list[CodesageError], *, fetch: bool) -> Iterator[str]:
+    """The folders and files that `paths` stand for; for what is not there, an error is added to `missing`."""
+    for typed in map(str, paths):
+        try:
+            members = members_of(typed)
+        except CodesageError as error:
+            missing.append(error)
+            continue
+        for member in members:
+            try:
+                folder = folder_of(member, fetch=fetch)
+            except CodesageError as error:
+                missing.append(error)
+                continue
+            if os.path.exists(folder):
+                yield folder
+            elif member == typed:
+                missing.append(CodesageError(f"{folder}: no such file or folder: give a path that exists"))
+            else:
+                renewed = f"'codesage workspace add {typed[1:]} PATH...' names its paths anew"
+                missing.append(CodesageError(f"{folder} of the workspace {typed}: no such file or folder: {renewed}"))
 
 
 def _normal(path: str) -> str:

@@ -47,14 +47,15 @@ def cloned(url: str, *, fetch: bool = False) -> Path:
             _git(url, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "origin", "HEAD")
             _git(url, "-C", str(folder), "reset", "--quiet", "--hard", "FETCH_HEAD")
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as staging:
-        _git(url, "clone", "--quiet", "--depth", "1", "--no-tags", "--", url, f"{staging}/clone")
-        try:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as staging:
+            _git(url, "clone", "--quiet", "--depth", "1", "--no-tags", "--", url, f"{staging}/clone")
             os.rename(f"{staging}/clone", folder)
-        except OSError:  # another process was first
-            if not folder.is_dir():
-                raise
+    except OSError as error:
+        if not folder.is_dir():  # else another process was first
+            remedy = "make it writable, or set XDG_CACHE_HOME to another folder"
+            raise CodesageError(f"{folder.parent} cannot be written ({error.strerror or error}): {remedy}") from None
     return folder
 
 
@@ -68,11 +69,18 @@ def _git(url: str, *arguments: str) -> None:
         errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+        env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["git failed"])[-1].replace(url, public(url))
-        raise CodesageError(f"{public(url)} cannot be cloned ({reason}): check the address and your access to it")
+        raise CodesageError(
+            f"{public(url)} cannot be cloned ({_reason(done.stderr, url)}): check the address and your access to it"
+        )
+
+
+def _reason(stderr: str, url: str) -> str:
+    """Why git failed: its first fatal line, else its last line."""
+    lines = stderr.replace(url, public(url)).strip().splitlines() or ["git failed"]
+    return next((line for line in lines if line.startswith("fatal: ")), lines[-1])
 
 
 def public(url: str) -> str:
@@ -91,7 +99,7 @@ def workspaces() -> dict[str, list[str]]:
     try:
         saved = json.loads(_file().read_text(encoding="utf-8"))
         return {str(name): [str(path) for path in paths] for name, paths in saved.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CodesageError(f"{_file()} cannot be read ({error}): repair or remove it") from None
@@ -110,8 +118,11 @@ def set_workspace(name: str, paths: list[str]) -> None:
             raise CodesageError(f"{path}: no such file or folder: give a path that exists")
     held[name] = [path if is_url(path) else str(Path(path).resolve()) for path in paths]
     file = _file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps({key: value for key, value in held.items() if value}, indent=1) + "\n", mode=0o600)
+    except OSError as error:
+        raise CodesageError(f"{file} cannot be written ({error.strerror or error}): make its folder writable") from None
 
 
 def folders_of(text: str, *, fetch: bool = False, clone: bool = True) -> list[str]:
@@ -119,11 +130,21 @@ def folders_of(text: str, *, fetch: bool = False, clone: bool = True) -> list[st
 
     A repository is cloned if it is not yet; without `clone` that is a CodesageError.
     """
-    if text.startswith("@") and not os.path.exists(text):
-        held = workspaces()
-        if text[1:] not in held:
-            raise CodesageError(f"there is no workspace {text[1:]}: 'codesage workspace add {text[1:]} PATH...' makes it")
-        return [folder for path in held[text[1:]] for folder in folders_of(path, fetch=fetch, clone=clone)]
+    return [folder_of(member, fetch=fetch, clone=clone) for member in members_of(text)]
+
+
+def members_of(text: str) -> list[str]:
+    """The paths and addresses of a workspace; anything else stands for itself. CodesageError for an unknown workspace."""
+    if not text.startswith("@") or os.path.exists(text):
+        return [text]
+    held = workspaces()
+    if text[1:] not in held:
+        raise CodesageError(f"there is no workspace {text[1:]}: 'codesage workspace add {text[1:]} PATH...' makes it")
+    return held[text[1:]]
+
+
+def folder_of(text: str, *, fetch: bool = False, clone: bool = True) -> str:
+    """The folder that a path or an address stands for; `fetch` and `clone` as in `folders_of`."""
     if not clone and is_url(text) and not clone_folder(text).is_dir():
         raise CodesageError(f"{public(text)} has no clone here: '{command('index', public(text))}' makes and indexes one")
-    return [str(cloned(text, fetch=fetch))] if is_url(text) else [text]
+    return str(cloned(text, fetch=fetch)) if is_url(text) else text

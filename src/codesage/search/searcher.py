@@ -42,7 +42,7 @@ class Answer:
     stale: frozenset[str]  # paths of hits whose file has changed since it was indexed
     files: int  # indexed, in all places
     unused_filters: list[str]  # options of the filter that no file of any place passes
-    faults: list[CodesageError] = field(default_factory=list)  # of places that could not be searched, if others could
+    faults: list[CodesageError] = field(default_factory=list)  # of paths that could not be searched, if others could
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Searcher:
     encoder: Encoder
     refresh: Refresh | None = None  # None: answer from what is indexed
     index_dir: Path | None = None
+    faults: Sequence[CodesageError] = ()  # paths that are missing beside the places; they are among the faults of an answer
     kept: dict[Place, Index] | None = None  # indexes stay open here between questions; None: each is closed after a question
 
     def search(
@@ -138,7 +139,7 @@ class Searcher:
         if len(faults) == len(self.places):
             raise faults[0]
         groups = grouped(chunks, np.concatenate(vectors), threshold)
-        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), faults)
+        return Groups(groups, partial, left_out, files, sorted(unused_filters or ()), [*self.faults, *faults])
 
     def _answer(self, query_index: Callable[[Index, Filter], list[Hit]], where: Filter, top: int) -> Answer:
         lists, partial, files, stale, unused_filters, faults = [], [], 0, set(), None, []
@@ -158,6 +159,7 @@ class Searcher:
                 lists.append([replace(hit, chunk=replace(hit.chunk, path=place.shown(hit.chunk.path))) for hit in hits])
         if len(faults) == len(self.places):
             raise faults[0]
+        faults = [*self.faults, *faults]
         return Answer(merged(lists)[:top], partial, frozenset(stale), files, sorted(unused_filters or ()), faults)
 
     def _index_command(self, place: Place) -> str:
