@@ -1,6 +1,7 @@
 """Indexes that cannot be read or written, or are damaged: five messages, and answers where there can be some."""
 
 import ctypes
+import errno
 import json
 import os
 import pickle
@@ -143,6 +144,26 @@ def test_a_complete_index_is_searched_where_nothing_can_be_written(root, tmp_pat
     assert text in error and text in fresh and error.startswith("Unwritable") and "--rebuild" not in error + fresh
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and text in said and "answers come from the 3 files" in said
+
+
+def test_vectors_that_cannot_be_written_fail_an_index_command_and_no_search(root, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(runtime, "load", lambda *arguments, **options: ENCODER)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    index = opened(root, tmp_path)
+    index.update(ENCODER, seconds=0)
+    with index._writing():
+        index.connection.execute("DELETE FROM pieces")
+    index.close()
+    monkeypatch.setattr(Index, "_encode_some", full)
+    done = run("index", root, "--index-dir", tmp_path / "index")
+    assert done.returncode == 2 and done.stderr.startswith(f"codesage: no space is left on the disk of {tmp_path}/index: ")
+    assert run("search", "retry", root, "--index-dir", tmp_path / "index").returncode == 0
+    done = run("clones", root, "--index-dir", tmp_path / "index")
+    assert done.returncode == 1 and "the index could not be updated: no space is left" in done.stderr
 
 
 def as_somebody_else(act):

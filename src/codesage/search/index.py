@@ -196,7 +196,8 @@ class Index:
         there are many chunks: it could encode few of them, and somebody waits. If no file was new, or one batch is all that is
         left, at least one is encoded, so that repeated updates complete the index. `progress` is called with (files done,
         files to read), `encoding` with (chunks done, chunks to encode). Raises Busy when another process is indexing this root,
-        and Unwritable when something is new and cannot be written; what was committed stays.
+        and Unwritable when something is new and cannot be written, or anything that is left to encode where time has no limit;
+        what was committed stays.
         """
         try:
             with database.lock(self.folder, self.root):
@@ -207,7 +208,8 @@ class Index:
         except (sqlite3.Error, OSError) as error:
             self.connection.rollback()
             failure = database.failure(error, self.folder, self._repair)
-            if isinstance(failure, Unwritable) and not any(self._changes()):
+            done = not any(self._changes()) and (seconds is not None or not self.unencoded)
+            if isinstance(failure, Unwritable) and done:
                 return Counter(read=0, gone=0)
             raise failure from None
 
