@@ -24,8 +24,9 @@ from codesage.search.folders import command, default_folder, index_command
 from codesage.search.index import Index
 from codesage.search.maintenance import _index_findings, checked, kept_indexes
 from codesage.search.places import Place
+from codesage.search.refresh import refresh
 from codesage.search.searcher import Searcher
-from codesage.search.watching import _changed
+from codesage.search.watching import _changed, _follow
 from command_line import run
 from test_search import ENCODER, HashingEncoder
 from test_search_commands import root
@@ -343,6 +344,29 @@ def test_watch_follows_a_folder(root):
             signal.signal(signal.SIGALRM, earlier)
             child.kill()
     assert child.returncode == 0 and answer.stdout == "src/late.py\n"
+
+
+def test_watch_tries_again_while_another_process_writes_the_index(root, capfd):
+    run("index")
+    (kept,) = kept_indexes()
+    lock = FileLock(kept.folder / "lock")
+
+    def watch_files(*roots, **options):
+        yield []  # the watch has begun
+        with lock:
+            (root / "late.py").write_text("def quagga():\n    return 1\n")
+            yield [(1, str(root / "late.py"))]
+            yield []
+        yield []
+        raise KeyboardInterrupt
+
+    searcher = Searcher([Place(root)], ENCODER, lambda index: refresh(index, ENCODER))
+    capfd.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        _follow(searcher, [root], [], watch_files, "watching")
+    said = capfd.readouterr().err.splitlines()
+    assert said[:2] == ["watching", f"codesage: another process is indexing {root}: wait for it"] and len(said) == 3
+    assert said[2].startswith("6 files indexed")
 
 
 def test_an_index_in_its_own_tree_is_no_part_of_it(root):

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from codesage.errors import CodesageError
+from codesage.search.database import Busy
 from codesage.search.files import is_of_index
 from codesage.search.places import Place
 from codesage.search.refresh import say
@@ -23,8 +24,8 @@ _QUIET = 300  # milliseconds without a further change before the index is brough
 def watch(searcher: Searcher) -> None:
     """Update the index of each place, now and after each change below it, by `searcher.refresh`, until Ctrl-C.
 
-    If another process is writing an index, it is updated after the next change. CodesageError when the library is not
-    installed, or no root exists any more.
+    While another process is writing an index, its update is tried again. CodesageError when the library is not installed, or no
+    root exists any more.
     """
     if find_spec("watchfiles") is None:
         raise CodesageError("watching needs the library watchfiles: pip install 'codesage[watch]'")
@@ -33,19 +34,25 @@ def watch(searcher: Searcher) -> None:
     roots = [place.root.resolve() for place in searcher.places]
     notice = f"watching {', '.join(map(str, roots))} (Ctrl-C ends it)"
     while True:
-        _update(searcher, searcher.places)
-        _follow(searcher, roots, partial(watchfiles.watch, debounce=2_000, step=_QUIET, rust_timeout=_WAKE), notice)
+        due = _update(searcher, searcher.places)
+        _follow(searcher, roots, due, partial(watchfiles.watch, debounce=2_000, step=_QUIET, rust_timeout=_WAKE), notice)
         notice = "a watched path was made anew"
 
 
-def _follow(searcher: Searcher, roots: list[Path], watch_files: Callable[..., Iterable], notice: str) -> None:
-    """Update the indexes until a root is another folder than when the watch began: its changes are not reported."""
+def _follow(
+    searcher: Searcher, roots: list[Path], due: Sequence[Place], watch_files: Callable[..., Iterable], notice: str
+) -> None:
+    """Update the indexes until a root is another folder than when the watch began: its changes are not reported.
+
+    `due`: the places whose indexes another process was writing, which are tried again.
+    """
     identities, began, missing = _identities(roots), False, 0
     for changes in watch_files(*identities, yield_on_timeout=True):
         if began:
-            _update(searcher, _changed(searcher.places, [Path(path) for _, path in changes]))
+            now_changed = _changed(searcher.places, [Path(path) for _, path in changes])
+            due = _update(searcher, list(dict.fromkeys([*due, *now_changed])), told=due)
         else:  # what changed before the watch began was not reported
-            _update(searcher, searcher.places)
+            due = _update(searcher, searcher.places, told=due)
             say(notice)
             began = True
         now = _identities(roots)
@@ -67,11 +74,18 @@ def _changed(places: Sequence[Place], paths: Sequence[Path]) -> list[Place]:
     return [place for place in places if any(path.is_relative_to(place.root.resolve()) for path in of_trees)]
 
 
-def _update(searcher: Searcher, places: Sequence[Place]) -> None:
+def _update(searcher: Searcher, places: Sequence[Place], told: Sequence[Place] = ()) -> list[Place]:
+    """Update indexes; returns the places whose index another process is writing. Those in `told` are not named again."""
+    busy = []
     for place in places:
         try:
             with searcher.opened(place):
                 pass
+        except Busy as error:
+            busy.append(place)
+            if place not in told:
+                say(f"codesage: {error}")
         except CodesageError as error:
             if place.root.exists():
                 say(f"codesage: {error}")
+    return busy
