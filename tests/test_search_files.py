@@ -1,5 +1,6 @@
 """Which files search reads: ignore files, nested repositories, and files that can be read only in part."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -196,6 +197,10 @@ def test_what_cannot_be_read_has_its_reason(tmp_path, name, data, reason):
 KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
 
 
+def in_base64(kind: str) -> str:
+    return base64.b64encode(f"-----BEGIN {kind}PRIVATE KEY-----\n{KEY}\n".encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("text", "is_secret"),
     [
@@ -209,6 +214,16 @@ KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
             False,
         ),
         ("# Files with BEGIN PRIVATE KEY are skipped.\n", False),
+        (f"# -----BEGIN RSA PRIVATE KEY-----\n# {KEY}\n", True),
+        (f"key = ['-----BEGIN RSA PRIVATE KEY-----', '{KEY}']\n", True),
+        (f"$key = '-----BEGIN PRIVATE KEY-----' . \"\\n\" . '{KEY}';\n", True),
+        (f"<key>-----BEGIN PRIVATE KEY-----&#10;{KEY}</key>\n", True),
+        (f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{KEY}\n", True),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n", True),
+        (f"# public key: age1x\nAGE-SECRET-KEY-1{'Q' * 58}\n", True),
+        *((f"client-key-data: {in_base64(kind)}\n", True) for kind in ("", "RSA ", "EC ", "OPENSSH ")),
+        ('if (text === "-----BEGIN PRIVATE KEY-----", loadThePrivateKeyOfTheProcessFromTheDisk) {}\n', False),
+        ('PREFIX = "PuTTY-User-Key-File-"\nOTHER = "AGE-SECRET-KEY-1"\nMARK = "LS0tLS1CRUdJTi"\n', False),
         (f"-----BEGIN CERTIFICATE-----\n{KEY}\n", False),
     ],
 )

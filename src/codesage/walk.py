@@ -8,6 +8,7 @@ repository that holds it. Links are never followed. Pipes, sockets and devices a
 import codecs
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -55,8 +56,49 @@ _SECRETS = {
     ".vault-token",
     ".s3cfg",
     ".terraformrc",
+    "terraform.rc",
+    "credentials.tfrc.json",
+    ".boto",
+    ".databrickscfg",
+    ".dev.vars",
+    ".dockerconfigjson",
+    ".mylogin.cnf",
+    ".passwd-s3fs",
+    "pgpass.conf",
+    "rclone.conf",
+    ".rclone.conf",
+    ".vault_pass",
+    "application_default_credentials.json",
+    "credentials.json",
+    "credentials.toml",
+    "service-account.json",
+    "serviceaccountkey.json",
+    "secring.gpg",
+    "sftp-config.json",
+    ".bash_history",
+    ".mysql_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".python_history",
+    ".rediscli_history",
+    ".sh_history",
+    ".sqlite_history",
+    ".zsh_history",
 }
-_SECRET_PATHS = ("/.kube/config", "/.docker/config.json")
+_SECRET_PATHS = (
+    "/.kube/config",
+    "/.docker/config.json",
+    "/.streamlit/secrets.toml",
+    "/.composer/auth.json",
+    "/.config/gh/hosts.yml",
+    "/.m2/settings.xml",
+    "/.oci/config",
+    "/.aws/config",
+    "/.azure/accesstokens.json",
+    "/.azure/msal_token_cache.json",
+    "/.vscode/sftp.json",
+)
+_SECRET_FOLDERS = ("/.ssh/", "/.gnupg/")
 _SECRET_SUFFIXES = (
     ".pem",
     ".key",
@@ -68,9 +110,16 @@ _SECRET_SUFFIXES = (
     ".kubeconfig",
     ".ppk",
     ".tfstate",
-    ".tfstate.backup",
+    ".p8",
+    ".kdbx",
+    ".ovpn",
+    ".psafe3",
 )
-_SECRET_PREFIXES = (".env.", ".env-", ".env_")
+_SECRET_PREFIXES = (".env.", ".env-", ".env_", ".envrc.")
+_SECRET_FORMS = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519|xmss)(?:[_-][\w-]+)?|client_secret[\w.-]*\.json")
+_COPY = re.compile(
+    r"(?:[~#]|\.~?\d+~?|[._-](?:backup|bak|old|orig|save|sav|tmp|copy))+$"
+)  # endings that editors and people give
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +362,14 @@ def with_line_feeds(text: str) -> str:
 
 
 def _secret(name: str) -> bool:
-    path = f"/{name.lower()}"
+    """Whether a name, or that of which it is a copy, is one of files with passwords or keys."""
+    path = _COPY.sub("", f"/{name.lower()}").replace("/#", "/")
     name = path.rpartition("/")[2]
-    if name in _SECRETS or name.startswith(_SECRET_PREFIXES) or name.endswith(_SECRET_SUFFIXES):
+    if (
+        name in _SECRETS
+        or name.startswith(_SECRET_PREFIXES)
+        or name.endswith(_SECRET_SUFFIXES)
+        or _SECRET_FORMS.fullmatch(name)
+    ):
         return True
-    return path.endswith(_SECRET_PATHS)
+    return path.endswith(_SECRET_PATHS) or any(folder in path for folder in _SECRET_FOLDERS)

@@ -5,6 +5,7 @@ part: undecodable bytes are replaced, overlong lines are left empty, and only th
 numbers stay the same. Notebooks are read without outputs.
 """
 
+import base64
 import codecs
 import os
 import re
@@ -25,9 +26,18 @@ IGNORE_FILE = ".codesageignore"
 IN_PART = ", indexed in part"  # the end of a reason: the rest of the file is read
 NESTED = ("submodule", "worktree", "nested repository")
 _BEGIN = r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
-_PRIVATE_KEY = re.compile(  # the mark alone on its line, or with a key behind it; code that only names the mark has neither
-    rf"^[ \t]*{_BEGIN}\s*$|{_BEGIN}(?:\\[rn]|[\s\"'+\\])*[A-Za-z0-9+/]{{32}}", re.MULTILINE
+_KINDS_OF_KEYS = ("", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED ")
+_ENCODED = "|".join(  # the same mark in base64, as in a kubeconfig; its last bytes are in letters that depend on what follows
+    re.escape(base64.b64encode(f"-----BEGIN {kind}PRIVATE KEY-----".encode()).decode()[:36]) for kind in _KINDS_OF_KEYS
 )
+_PRIVATE_KEY = re.compile(  # the mark alone on its line, or with a key behind it; code that only names the mark has neither
+    rf"^[ \t]*{_BEGIN}\s*$|{_BEGIN}(?:\\[rn]|[\s\"'+\\])*[A-Za-z0-9+/]{{32}}"
+    rf"|{_BEGIN}(?:\\[rn]|&#\w+;|[\s\"'`+\\.,#/*|>-]){{,80}}(?=[A-Za-z+/]{{,39}}[0-9])[A-Za-z0-9+/]{{40}}"
+    r"|^---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\s*$|^PuTTY-User-Key-File-\d: |AGE-SECRET-KEY-1[0-9A-Z]{50}"
+    rf"|(?:{_ENCODED})[A-Za-z0-9+/]{{40}}",
+    re.MULTILINE,
+)
+_KEY_MARKS = ("PRIVATE KEY", "PuTTY-User-Key-File-", "AGE-SECRET-KEY-1", "LS0tLS1CRUdJTi")  # each key has one
 _NOTEBOOK_BYTES = 50_000_000  # with pictures
 _UNDECODABLE = 0.1  # of the bytes of a file, at most
 _FEWEST_DATA = 0.5  # of the characters of a data file that must be in lines that are not overlong
@@ -177,6 +187,6 @@ def _language(name: str, content: Text) -> str:
 
 
 def _source(content: Text, language: str, reason: str) -> Source:
-    if "PRIVATE KEY" in content.text and _PRIVATE_KEY.search(content.text):
+    if any(mark in content.text for mark in _KEY_MARKS) and _PRIVATE_KEY.search(content.text):
         return Source(None, "secret")
     return Source(Document(content.path, language, content.text, content.sha256), reason)
