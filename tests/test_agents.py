@@ -100,6 +100,15 @@ def test_an_answer_is_compact_text_and_the_same_structured(folders, tree):
     assert best["text"].count("\n") == 1 and len(answer["results"]) == 2
 
 
+def test_names_and_code_in_the_text_hold_no_control_characters(tree, folders):
+    name = "a\x1b]0;b\x07\nc.py"
+    (tree / name).write_text("def gallop():\n\treturn '\x1b[31m\u202e'\n")
+    result = call(server_of(folders), "search", query="gallop", glob="a*.py")
+    head, *lines = result.content[0].text.splitlines()
+    assert head == rf"{tree}/a\x1b]0;b\x07\nc.py:1-2 gallop" and lines[1] == "    \treturn '\\x1b[31m\\u202e'"
+    assert result.structured_content["results"][0]["path"] == name  # a program opens it
+
+
 def test_filters_act_and_changes_are_seen(folders, tree):
     server = server_of(folders)
     names = [hit["path"] for hit in call(server, "search", query="total", path="sub").structured_content["results"]]
@@ -151,7 +160,9 @@ def test_expected_errors_are_one_line_for_the_model(folders, tree, tmp_path, too
     assert result.is_error and message in result.content[0].text and "\n" not in result.content[0].text
 
 
-@pytest.mark.parametrize("arguments", [{"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 51}, {}])
+@pytest.mark.parametrize(
+    "arguments", [{"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 51}, {}, {"query": "x " * 5_001}]
+)
 def test_arguments_out_of_range_are_refused(folders, arguments):
     assert call(server_of(folders), "search", **arguments).is_error
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 import codesage
 from codesage.agents.folders import Answer, Searched
-from codesage.errors import CodesageError
+from codesage.errors import CodesageError, printable
 from codesage.records import Hit
 from codesage.search.places import LAST_LINE
 
@@ -75,7 +75,9 @@ def server_of(folders: Searched) -> MCPServer:
 
     @server.tool(title="Search code by meaning", annotations=_READ_ONLY)
     def search(
-        query: Annotated[str, Field(description="What the code does, in plain words, or a piece of code.", min_length=1)],
+        query: Annotated[
+            str, Field(description="What the code does, in plain words, or a piece of code.", min_length=1, max_length=10_000)
+        ],
         path: Annotated[str, Field(description="Folder or file to search in; empty: all roots.")] = "",
         language: Annotated[str, Field(description="Only this language, such as python; empty: all.")] = "",
         glob: Annotated[str, Field(description="Only paths that match, such as src/*.py; empty: all.")] = "",
@@ -126,7 +128,7 @@ def _result(ask: Callable[[], Answer], lines: int) -> CallToolResult:
     head = [f"note: {answer.partial}"] if answer.partial else []
     head += [f"{option} matches none of the {answer.files:,} indexed files" for option in answer.unused]
     body = [_as_text(piece, answer.root) for piece in pieces] or ["nothing found"]
-    return _both("\n".join(head + body), structured)
+    return _both("\n".join([*map(printable, head), *body]), structured)
 
 
 def _piece(hit: Hit, lines: int) -> Piece:
@@ -145,8 +147,9 @@ def _piece(hit: Hit, lines: int) -> Piece:
 
 
 def _as_text(piece: Piece, root: str) -> str:
-    head = f"{os.path.join(root, piece.path)}:{piece.start_line}-{piece.end_line} {piece.name or piece.kind}"
-    return "\n".join([head, *(f"    {line}" for line in piece.text.split("\n") if piece.text)])
+    """One result as lines. Control characters are escaped, as on a terminal: names and code may hold anything."""
+    place = f"{os.path.join(root, piece.path)}:{piece.start_line}-{piece.end_line} {piece.name or piece.kind}"
+    return "\n".join([printable(place), *(f"    {printable(line)}" for line in piece.text.split("\n") if piece.text)])
 
 
 def _both(text: str, structured: BaseModel) -> CallToolResult:
