@@ -432,11 +432,11 @@ def test_forms_of_output(root):
     assert run("search", " ").returncode == 2
 
 
-@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1001", "1e308"])
 def test_numbers_that_are_not_finite_are_refused(root, number):
     assert run("search", "retry", f"--dense-weight={number}").returncode == 2
     assert run("clones", f"--threshold={number}").returncode == 2
-    with pytest.raises(CodesageError, match="finite"):
+    with pytest.raises(CodesageError, match="from 0 to 1,000"):
         codesage.search("retry", root, model=ENCODER, dense_weight=float(number))
 
 

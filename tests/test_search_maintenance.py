@@ -301,6 +301,8 @@ def test_models_at_hand(root, tmp_path, monkeypatch):
         and models[0]["size"] > 1_000_000
     )
     assert run("models", "models/mine").stdout.count("\n") == 4
+    refused = run("models", "nowhere")
+    assert (refused.returncode, refused.stderr) == (2, "codesage: nowhere: no such folder: give folders that exist\n")
 
 
 WATCHED = """

@@ -115,6 +115,30 @@ def test_what_is_missing_does_not_stop_the_work_on_other_paths(origin, root, tmp
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("codesage: nowhere: no such file")
 
 
+def test_a_bare_repository_is_named_and_its_address_is_searched(origin, tmp_path, monkeypatch):
+    url, folder = origin
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "clone", "-q", "--bare", url, bare], check=True)
+    for path in (bare, folder / ".git"):
+        refused = run("search", "quagga", path)
+        said = f"{path} is a bare repository, which holds no files: give {path.as_uri()} to search a clone"
+        assert (refused.returncode, refused.stderr) == (2, f"codesage: {said}\n")
+    assert run("search", "quagga", bare.as_uri(), "-l", "-k", 1).stdout.endswith("/code.py\n")
+    (tmp_path / "like" / "objects").mkdir(parents=True)  # code may have folders of these names
+    (tmp_path / "like" / "refs").mkdir()
+    (tmp_path / "like" / "HEAD").write_text("# The head\n")
+    (tmp_path / "like" / "code.py").write_text("def quagga():\n    return 1\n")
+    assert run("search", "quagga", tmp_path / "like", "-l").stdout.startswith(f"{tmp_path}/like/code.py\n")
+
+
+def test_workers_without_ray_are_refused(root):
+    refused = run("index", "--workers", 3)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "codesage: --workers goes with --engine ray: this process encodes alone\n",
+    )
+
+
 def test_addresses_are_told_from_paths(root):
     assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b", "ssh://host/a", "file:///a")))
     assert not any(map(is_url, ("src", "./a:b", "C:\\code", "ext::sh", "https:/host", "@name")))

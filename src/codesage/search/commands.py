@@ -16,7 +16,7 @@ import typer
 
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
-from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, OBJECTS_BETWEEN_COLLECTIONS
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, MOST_DENSE_WEIGHT, OBJECTS_BETWEEN_COLLECTIONS
 
 if TYPE_CHECKING:
     from codesage.search.index import Index
@@ -71,6 +71,8 @@ def index(
     workers: Annotated[int, typer.Option(min=0, help="With --engine ray: number of encoders; 0: one per processor.")] = 0,
 ) -> None:
     """Index the code under each PATH. Only what is new or changed is read."""
+    if workers and engine == "local":
+        raise CodesageError("--workers goes with --engine ray: this process encodes alone")
     if store or engine != "local":
         from codesage.search.store.commands import index_into
 
@@ -114,7 +116,7 @@ def search(
     no_update: _NoUpdate = False,
     weak: Annotated[bool, typer.Option("--weak", help="Show the nearest code even when none matches the query.")] = False,
     dense_weight: Annotated[
-        float, typer.Option(min=0, callback=_finite, help="Weight of the vectors; full text has 1.")
+        float, typer.Option(min=0, max=MOST_DENSE_WEIGHT, callback=_finite, help="Weight of the vectors; full text has 1.")
     ] = DENSE_WEIGHT,
     index_dir: _IndexDir = None,
     model: _Model = None,
@@ -351,6 +353,9 @@ def models(
     from codesage.search.maintenance import models_at_hand
     from codesage.search.show import Screen, printable
 
+    missing = [folder for folder in folders or () if not folder.is_dir()]
+    if missing:
+        raise CodesageError(f"{missing[0]}: no such folder: give folders that exist")
     listed_models = list(models_at_hand(folders or [Path(".")]))
     if as_json:
         return Screen().json({"models": [asdict(one) for one in listed_models]})

@@ -53,11 +53,24 @@ class Source:
 
 
 def require_readable(root: Path) -> None:
-    """CodesageError for a missing or unreadable root, whose files would otherwise count as deleted."""
+    """CodesageError for a missing or unreadable root, whose files would otherwise count as deleted, or a bare repository."""
     if not os.path.lexists(root):
         raise CodesageError(f"{root}: no such file or folder: give a path that exists")
     if not os.access(root, os.R_OK | (os.X_OK if os.path.isdir(root) else 0)):
         raise CodesageError(f"{root}: no permission to read it: change its permissions")
+    if _is_bare(root):
+        raise CodesageError(
+            f"{root} is a bare repository, which holds no files: give {root.resolve().as_uri()} to search a clone"
+        )
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder is what git keeps of a repository, which is compressed; git knows it by the same three names."""
+    try:
+        head = (folder / "HEAD").read_text(encoding="utf-8", errors="replace") if (folder / "objects").is_dir() else ""
+    except OSError:
+        return False
+    return re.fullmatch(r"ref: refs/\S+\s*|[0-9a-f]{40}([0-9a-f]{24})?\s*", head) is not None and (folder / "refs").is_dir()
 
 
 def files_of(root: Path) -> Iterator[Path]:

@@ -4,7 +4,6 @@ In: places and a query. Out: an Answer with hits, whose paths are relative to th
 index is updated first, unless the caller wants no update.
 """
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from codesage.errors import CodesageError
 from codesage.records import Encoder, Hit
 from codesage.search.clones import Group, functions_of, grouped
 from codesage.search.database import DATABASE
-from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT
+from codesage.search.defaults import CLONE_LINES, CLONE_SIMILARITY, DENSE_WEIGHT, MOST_DENSE_WEIGHT
 from codesage.search.filters import ALL, Filter
 from codesage.search.folders import default_folder, index_command
 from codesage.search.index import Index
@@ -77,8 +76,10 @@ class Searcher:
         """
         if not query.strip():
             raise CodesageError("the query is empty: say what to look for")
-        if not (math.isfinite(dense_weight) and dense_weight >= 0):
-            raise CodesageError(f"the weight of the vectors is {dense_weight}: expected a finite number, at least 0")
+        if not 0 <= dense_weight <= MOST_DENSE_WEIGHT:
+            raise CodesageError(
+                f"the weight of the vectors is {dense_weight}: expected a number from 0 to {MOST_DENSE_WEIGHT:,}"
+            )
 
         def query_index(index: Index, narrowed: Filter) -> list[Hit]:
             return search_in(
