@@ -511,6 +511,22 @@ def test_secrets_are_known_by_their_names(name, secret):
     assert (text_of(b"x = 1", name=name) == Skipped(name, "secret")) == secret
 
 
+def test_a_file_that_becomes_a_pipe_or_a_link_while_it_is_read_is_skipped(tmp_path, monkeypatch):
+    file, pipe, link = tmp_path / "a.py", tmp_path / "pipe.py", tmp_path / "link.py"
+    file.write_text("x = 1\n")
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    before = os.lstat(file)
+    monkeypatch.setattr(os, "lstat", lambda path: before)  # as it was when it was listed
+    signal.alarm(20)  # a pipe without a writer keeps its reader waiting for ever
+    try:
+        reasons = [read_text(path, name=path.name) for path in (pipe, link)]
+    finally:
+        signal.alarm(0)
+    assert reasons == [Skipped("pipe.py", "special"), Skipped("link.py", "unreadable")]
+    assert read_text(file, name="a.py").text == "x = 1\n"
+
+
 def test_a_long_line_is_found_anywhere_with_any_line_end():
     pieces = ["", "\n", "x\n" * 3_000, "x" * 4_999 + "\n", "x" * 5_000, "x" * 5_001, "\r", "\u2028" + "x" * 2_500]
     for parts in product(pieces, repeat=3):

@@ -283,11 +283,18 @@ def read_text(path: Path, *, name: str, max_bytes: int = MAX_BYTES, max_line: in
             return Skipped(name, "secret")
         if status.st_size > max_bytes:
             return Skipped(name, "huge")
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return Skipped(name, "special")
             data = file.read(max_bytes + 1)
     except OSError:
         return Skipped(name, "unreadable")
     return text_of(data, name=name, max_bytes=max_bytes, max_line=max_line)  # it may have grown since
+
+
+def _opener(path: str, flags: int) -> int:
+    """Open a file that may have become a link or a pipe since it was listed: never follow the one nor wait for the other."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def why_unread(file: Path, reason: str, *, max_bytes: int = MAX_BYTES) -> str:
