@@ -527,6 +527,33 @@ def test_a_file_that_becomes_a_pipe_or_a_link_while_it_is_read_is_skipped(tmp_pa
     assert read_text(file, name="a.py").text == "x = 1\n"
 
 
+@pytest.mark.parametrize("name", [".gitignore", ".codesageignore", ".ignore", "deep/.gitignore"])
+@pytest.mark.parametrize("target", ["/dev/zero", "../outside", None])
+def test_an_ignore_file_that_is_a_pipe_or_leads_out_of_the_tree_is_named(tmp_path, name, target):
+    (tmp_path / "outside").write_text("*.py\n")
+    root = tmp_path / "tree"
+    (root / "deep").mkdir(parents=True)
+    (root / "a.py").write_text("x = 1\n")
+    (root / "deep" / "rules").write_text("a.py\n")
+    file = root / name
+    if target is None:
+        os.mkfifo(file)
+    else:
+        file.symlink_to(tmp_path / "outside" if target == "../outside" else target)
+    signal.alarm(20)
+    try:
+        with pytest.raises(CodesageError, match=rf"{re.escape(str(file))} is a pipe, a device or a link out of the tree, "):
+            list(walk(root, ignore_file=".codesageignore"))
+    finally:
+        signal.alarm(0)
+    file.unlink()
+    file.symlink_to("nowhere")
+    assert [path.name for path in walk(root, ignore_file=".codesageignore") if path.suffix] == ["a.py"]
+    file.unlink()
+    file.symlink_to(root / "deep" / "rules")  # as it was: the library reads a link within the tree
+    assert [path.name for path in walk(root, ignore_file=".codesageignore") if path.suffix] == ["a.py"] * ("deep" in name)
+
+
 def test_a_long_line_is_found_anywhere_with_any_line_end():
     pieces = ["", "\n", "x\n" * 3_000, "x" * 4_999 + "\n", "x" * 5_000, "x" * 5_001, "\r", "\u2028" + "x" * 2_500]
     for parts in product(pieces, repeat=3):
