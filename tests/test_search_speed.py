@@ -200,19 +200,28 @@ def test_best_of_equal_scores_are_the_first():
     assert best(np.array([]), 5) == []
 
 
+def meets(word: str, part: str) -> bool:
+    return word == part or (len(part) > 2 and word.startswith(part)) or (len(word) > 3 and part.startswith(word))
+
+
+def share(ones, others, meets) -> float:
+    return sum(any(meets(one, other) for other in others) for one in ones) / max(1, len(ones))
+
+
 def test_names_are_compared_by_their_stems():
     names = ["readTable", "routing_table", "HTTPServer", "größen_Tabelle", "x", "", "Running.tests", "IPv6Address", "a/http"]
     for query in QUERIES + names + ["router", "run test", "ipv6", "tabelle", "reading tables"]:
         words = content_words(query)
         for name in names:
             own = {stem(part) for part in parts_of(name)}
-            both = own & set(words)
-            expected = (len(both) / len(own) + len(both) / len(words)) / 2 if both else 0.0
+            expected = (share(own, words, lambda part, word: meets(word, part)) + share(words, own, meets)) / 2
             assert words_in_name(words, name) == pytest.approx(expected)
             if "/" not in name:
-                held = [word for word in words if word in own or (len(word) > 3 and word in name.lower())]
                 bare = {stem(part) for part in parts_of(name.partition(".")[0])}
-                of_name = len(bare & set(words)) / max(1, len(bare))
+                held = [
+                    one for one in words if share([one], bare, meets) or one in own or (len(one) > 3 and one in name.lower())
+                ]
+                of_name = share(bare, words, lambda part, word: meets(word, part))
                 expected = (len(held) / len(words) + of_name) / 2 if words else 0.0
                 assert words_in_path(words, name) == pytest.approx(expected)
 
@@ -233,6 +242,17 @@ def test_names_match_by_what_both_hold_and_what_each_lacks():
     assert words_in_path(words, "src/array/Streams.java") == pytest.approx(0.5 / 6 / 2)
     assert words_in_path(words, "src/lang/Streams.java") == 0.0 and words_in_name([], "Conversion") == 0.0
     assert words_in_path(["java"], "Streams.java") == pytest.approx(1 / 2)  # its ending is no part of its name
+
+
+def test_an_abbreviation_in_a_name_or_a_query_meets_the_whole_word():
+    words = content_words("is the connection authenticated")
+    assert words_in_name(words, "conn_auth") == words_in_path(words, "src/conn_auth.c") == 1.0
+    assert words_in_name(words, "conn_close") == pytest.approx(1 / 2)
+    assert words_in_path(words, "conn/pool.c") == pytest.approx(0.5 / 2 / 2)  # a folder counts half
+    assert words_in_path(["javascript"], "Reader.java") == 0.0  # an ending is no abbreviation
+    assert words_in_name(["auth"], "AuthenticationFilter") == pytest.approx((1 / 2 + 1) / 2)
+    assert words_in_name(content_words("initialization"), "initialize") == 1.0  # initial and initializ
+    assert words_in_name(words, "co") == 0.0 and words_in_name(["web"], "WebhookSender") == 0.0  # too short to be meant
 
 
 def test_a_view_is_loaded_once_per_state_and_shared(index, tmp_path):

@@ -43,6 +43,7 @@ _IDENTIFIER = re.compile(
     r")"
 )
 _EDGES = frozenset(" \t\n\r\f\v:")
+_LEAST_PART, _LEAST_WORD = 3, 4  # letters of a part of a name that may begin a word, and of a word that may begin a part
 _BEFORE = 80  # characters before a name that are looked at for the word that defines it
 
 
@@ -188,9 +189,9 @@ def _requested(query: str) -> tuple[str, ...]:
 
 
 def _lacks(words: Sequence[str], name: str) -> bool:
-    """Whether `name` holds none of these stems for certain: a stem is the beginning of a part of a name."""
+    """Whether no part of `name` meets one of these stems for certain: what meets begins with the same letters."""
     lowered = name.lower()
-    return name.isascii() and not any(word in lowered for word in words)
+    return name.isascii() and not any(word[:_LEAST_PART] in lowered for word in words)
 
 
 def defines(text: str, name: str) -> bool:
@@ -214,18 +215,19 @@ def words_in_path(words: Sequence[str], path: str) -> float:
     """How well words and the path of a file match, in 0..1: the mean of two shares.
 
     One is that of the words that the name of the file holds, where words that only a folder is named by count half; the other
-    is that of the parts of the file's name, without its endings, that are among the words.
+    is that of the parts of the file's name, without its endings, that meet a word (see `words_in_name`).
     """
     if not words or _lacks(words, path):
         return 0.0
     file, bare_stems, file_stems, folder_stems = _stems_of_path(path)
+    (in_bare, share), (in_folders, _) = _met(words, bare_stems), _met(words, folder_stems)
     count = 0.0
     for word in words:
-        if word in file_stems or (len(word) >= 4 and word in file):
+        if word in in_bare or word in file_stems or (len(word) >= _LEAST_WORD and word in file):
             count += 1
-        elif word in folder_stems:
+        elif word in in_folders:
             count += 0.5
-    return (count / len(words) + _share(bare_stems, words)) / 2
+    return (count / len(words) + share) / 2
 
 
 @lru_cache(maxsize=65_536)
@@ -241,16 +243,40 @@ def _stems_of_path(path: str) -> tuple[str, frozenset[str], frozenset[str], froz
 
 
 def words_in_name(words: Sequence[str], name: str) -> float:
-    """How well words and a name match as stems, in 0..1: the mean of the shares of both that are in the other."""
+    """How well words and a name match as stems, in 0..1: the mean of the shares of both that meet one of the other.
+
+    A word and a part of a name meet if they are equal or one begins the other: `conn` and connection, `authentication` and
+    auth. What begins the other has at least three letters in a name, and four among the words.
+    """
     if not words or _lacks(words, name):
         return 0.0
-    stems = _stems_of(name)
-    return (_share(stems, words) + len(stems.intersection(words)) / len(words)) / 2
+    met, share = _met(words, _stems_of(name))
+    return (share + len(met) / len(words)) / 2
 
 
-def _share(stems: frozenset[str], words: Sequence[str]) -> float:
-    """The share of `stems` that are among `words`."""
-    return len(stems.intersection(words)) / len(stems) if stems else 0.0
+def _met(words: Sequence[str], stems: frozenset[str]) -> tuple[set[str], float]:
+    """The words that meet one of the stems of a name, and the share of the stems that meet a word."""
+    begun, long = _beginnings(tuple(words))
+    met: set[str] = set()
+    count = 0
+    for one in stems:
+        own = begun.get(one)
+        if one.startswith(long):
+            own = {*(own or ()), *filter(one.startswith, long)}
+        if own:
+            met.update(own)
+            count += 1
+    return met, count / len(stems) if stems else 0.0
+
+
+@lru_cache(maxsize=64)
+def _beginnings(words: tuple[str, ...]) -> tuple[dict[str, frozenset[str]], tuple[str, ...]]:
+    """The words by each part of a name that is equal or begins them, and those long enough to begin such a part."""
+    begun: dict[str, set[str]] = {}
+    for word in words:
+        for end in {len(word), *range(_LEAST_PART, len(word))}:
+            begun.setdefault(word[:end], set()).add(word)
+    return {part: frozenset(own) for part, own in begun.items()}, tuple(word for word in words if len(word) >= _LEAST_WORD)
 
 
 def best(scores_N: np.ndarray, depth: int) -> list[int]:
