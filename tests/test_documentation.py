@@ -164,7 +164,8 @@ def named_in(module):
 
 def test_pages_round_the_mean_over_repositories_in_one_way():
     """From the figures of the repositories: their mean is recorded with four digits, and rounding it again may go up."""
-    record = json.loads((ROOT / "benchmarks/results/2026-11-30-repository-search-abbreviations.json").read_text(encoding="utf-8"))
+    path = ROOT / "benchmarks/results/2026-11-30-repository-search-abbreviations.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
     systems = [(one["all"], one["published"]["semble"]) for one in record["repositories"].values()]
     ours, semble = (f"{sum(column) / len(column):.3f}" for column in zip(*systems, strict=True))
     pages = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/search.md", "docs/benchmarks.md")}
