@@ -657,8 +657,8 @@ def test_a_text_holds_a_name_as_it_stands():
 def test_code_with_an_identifier_of_the_query_comes_first(tmp_path):
     (tmp_path / "code").mkdir()
     for number in range(12):
-        text = f"def read{number}(limit):\n    # where the limit of a retry is read\n    return limit.retry + {number}\n"
-        (tmp_path / "code" / f"limit{number}.py").write_text(text)
+        text = f"def load{number}(limit):\n    # where the limit of a retry is read\n    return limit.retry + {number}\n"
+        (tmp_path / "code" / f"part{number}.py").write_text(text)  # no name holds a word of the query: names count apart
     (tmp_path / "code" / "other.py").write_text("def opened(options):\n    return max(options.retryLimit, 3)\n")
     index = opened(tmp_path / "code", tmp_path)
     index.update(ENCODER)
