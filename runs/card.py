@@ -81,6 +81,8 @@ def stages_of(history: list[dict]) -> str:
             lines.append("- then from these weights:")
         if facts.get("shrunk_from") != before.get("shrunk_from"):
             lines.append("- shrunk before the next training (`codesage shrink`)")
+        if facts.get("lengthened_from") != before.get("lengthened_from"):
+            lines.append("- given more positions before the next training (`codesage lengthen`)")
         lines.append(_stages({name: value for name, value in facts.items() if value not in before.values()}))
         lines += [
             f"  - {part['entry']}: {part['share']:.0%} of the batches, from {part['rows']:,} pairs or groups"

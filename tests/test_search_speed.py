@@ -335,7 +335,8 @@ def test_similar_code_of_another_language_is_found_while_the_index_is_partial(tm
     vector_D = view.centred_PD[0]
     whole = view.best_pieces(view.centred_PD @ vector_D)
     some = [view.paths.index(f"b{number}.go") for number in TWINS]
-    now = partial._encoded(index, view, encoder, cache, some, view.means, vector_D)  # as chunks that are not encoded yet
+    chunks, languages = index.chunks_of(view.numbers_N[some].tolist()), [view.languages[place] for place in some]
+    now = partial._encoded(encoder, cache, chunks, languages, view.means, vector_D)  # as chunks that are not encoded yet
     assert now == pytest.approx(whole[some], abs=2e-3)
     cache.close()
     with index._writing():

@@ -162,7 +162,7 @@ def lengthen(
         ),
     ] = None,
 ) -> None:
-    """Write a model that reads longer texts, as a start for 'codesage contrast --code-tokens'."""
+    """Write a model that reads longer texts. Train it with 'codesage contrast --code-tokens'."""
     from codesage.artifacts import MANIFEST, open_artifact
     from codesage.encoder.export import export as publish_encoder
     from codesage.encoder.folders import folder_of

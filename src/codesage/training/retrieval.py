@@ -30,12 +30,12 @@ def scorer(
     chosen = distinct(tokens.held_out, most=pairs)
     if len(chosen) < 2:
         return None
-    texts = _side(tokens.held_out.text, chosen, text_tokens, tokens.end_id)
-    bodies = _side(tokens.held_out.body, chosen, code_tokens, tokens.end_id)
+    texts = cut(tokens.held_out.text, chosen, text_tokens, tokens.end_id)
+    bodies = cut(tokens.held_out.body, chosen, code_tokens, tokens.end_id)
 
     def score() -> dict:
         with torch.no_grad():
-            texts_PD, bodies_PD = (_vectors(encoder, side, depth) for side in (texts, bodies))
+            texts_PD, bodies_PD = (vectors(encoder, side, depth) for side in (texts, bodies))
         return {"mrr": round(mean_reciprocal_rank(texts_PD, bodies_PD), 2)}
 
     return score
@@ -67,11 +67,13 @@ def distinct(pairs: PairTokens, *, most: int) -> np.ndarray:
     return np.array(sorted(chosen), np.int64)
 
 
-def _side(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
+def cut(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
+    """The documents of `rows`, each cut at `limit` tokens with its end token."""
     return joined([side.first(rows, limit - 1)], end_id=end_id)
 
 
-def _vectors(encoder: Encoder, side: Ragged, depth: int | None) -> Tensor:
+def vectors(encoder: Encoder, side: Ragged, depth: int | None = None) -> Tensor:
+    """Pooled vectors of all documents, float32 (n, D), after `depth` layers (None: all)."""
     order = side.lengths.argsort(kind="stable")  # neighbours of equal length share one attention call
     size = max(1, _MICRO_TOKENS // int(side.lengths.max()))
     parts = [
