@@ -205,10 +205,9 @@ def _entries(root: Path, ignore_file: str, within: Path | None = None) -> tuple[
             paths, all_utf8, all_listed = _entries(link, ignore_file)
             return [str(root) + path.removeprefix(str(link)) for path in paths], all_utf8, all_listed
     top = repository_of(root)
-    bounds = (top or root).resolve()
-    _require_plain(os.path.join(root, ignore_file), bounds)
+    _require_plain(os.path.join(root, ignore_file))
     left_out = _FOLDERS - _let_in(root / ignore_file) if ignore_file else _FOLDERS
-    _require_plain_ignore_files(root, bounds, {".gitignore", ".ignore", ignore_file}, left_out)
+    _require_plain_ignore_files(root, (top or root).resolve(), {".gitignore", ".ignore", ignore_file}, left_out)
     walker = rignore.Walker(
         root,
         ignore_hidden=False,
@@ -236,32 +235,32 @@ def _entries(root: Path, ignore_file: str, within: Path | None = None) -> tuple[
 
 
 def _require_plain_ignore_files(root: Path, top: Path, names: set[str], left_out: set[str]) -> None:
-    """CodesageError for an ignore file that the library must not read: a pipe, a device, or a link to one or out of `top`.
+    """CodesageError for an ignore file that the library must not read: a pipe, a device, or a link to one.
 
-    The library would wait for ever, or fill the memory; a repository from elsewhere can hold a link to /dev/zero. git reads no
-    ignore file through a link. The folders that are `left_out` are not entered.
+    The library would wait for ever, or fill the memory; a repository from elsewhere can hold a link to /dev/zero. The folders
+    that are `left_out` are not entered.
     """
     folders, above = [str(root)], root.resolve()
     while above != top and above.is_relative_to(top):  # whose ignore files are read too
         above = above.parent
         for name in names:
-            _require_plain(os.path.join(above, name), top)
+            _require_plain(os.path.join(above, name))
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:  # what cannot be listed has no ignore file to read
             for entry in entries:
                 if entry.name in names:
-                    _require_plain(entry.path, top)
+                    _require_plain(entry.path)
                 elif entry.name not in left_out and entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
 
 
-def _require_plain(file: str, top: Path) -> None:
-    kind = _kind(file)
-    if kind == stat.S_IFLNK:
-        with suppress(OSError):
-            kind = stat.S_IFMT(os.stat(file).st_mode) if Path(file).resolve().is_relative_to(top) else kind
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) and os.path.exists(file):
-        raise CodesageError(f"{file} is a pipe, a device or a link out of the tree, which no ignore file may be: remove it")
+def _require_plain(file: str) -> None:
+    try:
+        kind = stat.S_IFMT(os.stat(file).st_mode)
+    except OSError:  # it is missing, or a link to nothing
+        return
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        raise CodesageError(f"{file} is a pipe or a device, or a link to one, which no ignore file may be: remove it")
 
 
 def _are_on_one_line(one: Path, other: Path) -> bool:
