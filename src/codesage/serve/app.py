@@ -138,12 +138,16 @@ class Service:
         return await asyncio.wrap_future(self.batcher.submit(ids, _RESERVATION.get()))
 
     async def ask(self, question: Callable[[], Answer]) -> Response:
-        """Answer a question about code in a thread. Refused with 429 when too many are being answered."""
+        """Answer a question about code. Refused with 429 when too many are being answered."""
+        return _json(_answer(await self.in_a_thread(question)))
+
+    async def in_a_thread(self, work: Callable[[], _Asked]) -> _Asked:
+        """What `work` returns in a thread. Refused with 429 when too many threads read an index."""
         if self._free <= 0:
             raise Refused(429, "too many searches at the same time: try again in a second")
         self._free -= 1
         try:
-            return _json(_answer(await run_in_threadpool(question)))
+            return await run_in_threadpool(work)
         finally:
             self._free += 1
 
@@ -213,7 +217,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
 
     @app.get("/map")
     async def similarity_map(most: Annotated[int, Query(ge=1, le=20_000)] = 5_000) -> Response:
-        return _json(await run_in_threadpool(service.folders.map, most))
+        return _json(await service.in_a_thread(lambda: service.folders.map(most)))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
