@@ -165,7 +165,9 @@ def filter_pairs(
     def show(done: int, kept: int) -> None:
         _show(f"{done:,} of {len(opened.pairs):,} pairs judged, {kept / done:.0%} kept")
 
-    facts = filtering.write(embedder.load(model, given=given), opened, out, settings, progress=show).facts
+    facts = filtering.write(
+        embedder.load(model, given=given if tokenizer else None), opened, out, settings, progress=show
+    ).facts
     typer.echo(
         f"{out}: {facts['kept']:,} of {facts['pairs']:,} pairs kept, "
         + ", ".join(f"{name} {kept / pairs:.0%}" for name, (kept, pairs) in facts["of_language"].items())
@@ -207,7 +209,8 @@ def mine_negatives(
         _show(f"{done:,} pairs searched, {negatives:,} negatives")
 
     taught = teachers.read(teacher, opened) if teacher else None
-    facts = mining.write(embedder.load(model, given=given), opened, out, settings, teacher=taught, progress=show).facts
+    miner = embedder.load(model, given=given if tokenizer else None)
+    facts = mining.write(miner, opened, out, settings, teacher=taught, progress=show).facts
     typer.echo(f"{out}: {facts['negatives']:,} negatives of {facts['with_negatives']:,} of {facts['pairs']:,} pairs")
 
 

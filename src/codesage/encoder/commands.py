@@ -106,7 +106,6 @@ def shrink(
     vocab_size: Annotated[int, typer.Option(min=0, help="Keep so many pieces of words, the most frequent; 0: all.")] = 0,
 ) -> None:
     """Write a smaller model with parts of a larger one. 'codesage contrast' then trains it."""
-    from codesage.artifacts import MANIFEST, open_artifact
     from codesage.corpus.tokens.tokenised import open_tokens
     from codesage.encoder import bert
     from codesage.encoder import shrink as station
@@ -128,10 +127,7 @@ def shrink(
     smaller = station.shrink(encoder, layers=kept, positions=positions, heads=heads, neurons=neurons, documents=documents)
     if width and pairs:
         smaller = station.shrink(smaller, width=width, documents=_sample(pairs, _SAMPLED_VECTORS))
-    settings, facts = {}, {"stages": []}
-    if (folder / MANIFEST).is_file():
-        artifact = open_artifact(folder, "model")
-        settings, facts = artifact.settings, {**artifact.facts, "shrunk_from": artifact.fingerprint}
+    settings, facts = _history(folder, "shrunk_from")
     longest = smaller.config.max_position_embeddings
     facts |= {"layers_kept": layers or "all", "max_tokens": min(facts.get("max_tokens", longest), longest)}
     publish_encoder(smaller, tokenizer, out, settings=settings, facts=facts, precisions=())
@@ -139,6 +135,14 @@ def shrink(
     inside = f"{config.num_attention_heads} heads and {config.intermediate_size:,} neurons"
     shape = f"{config.num_hidden_layers} layers, each with {inside}, vectors of width {config.vector_width}"
     typer.echo(f"{out}: {config.parameters():,} parameters, {shape}, {tokenizer.vocab_size:,} entries")
+
+
+def _history(folder: Path, origin: str) -> tuple[dict, dict]:
+    """Settings and facts of a model that is made of the one in `folder`, which is loaded. `origin`: the fact that names it."""
+    from codesage.artifacts import open_any
+
+    made = open_any(folder, "model", verify=False)
+    return made.settings, {**made.facts, origin: made.fingerprint} if made.fingerprint else {"stages": []}
 
 
 def _sample(tokens: "Tokens", most: int) -> list[list[int]]:
@@ -163,7 +167,6 @@ def lengthen(
     ] = None,
 ) -> None:
     """Write a model that reads longer texts. Train it with 'codesage contrast --code-tokens'."""
-    from codesage.artifacts import MANIFEST, open_artifact
     from codesage.encoder.export import export as publish_encoder
     from codesage.encoder.folders import folder_of
     from codesage.encoder.lengthen import lengthen as lengthened
@@ -172,10 +175,7 @@ def lengthen(
     folder = folder_of(model)
     encoder, tokenizer = load_with_tokenizer(folder)
     longer = lengthened(encoder, positions, like=None if like is None else load_encoder(folder_of(like)))
-    settings, facts = {}, {"stages": []}
-    if (folder / MANIFEST).is_file():
-        artifact = open_artifact(folder, "model")
-        settings, facts = artifact.settings, {**artifact.facts, "lengthened_from": artifact.fingerprint}
+    settings, facts = _history(folder, "lengthened_from")
     publish_encoder(longer, tokenizer, out, settings=settings, facts=facts | {"max_tokens": positions}, precisions=())
     typer.echo(f"{out}: {positions:,} positions ({encoder.config.max_position_embeddings:,} before)")
 
