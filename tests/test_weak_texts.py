@@ -6,6 +6,7 @@ import pytest
 
 from codesage.corpus.pairs.notes import is_note
 from codesage.corpus.pairs.prose import summary
+from codesage.corpus.pairs.remarks import is_about_parameter
 from codesage.corpus.pairs.rules import pairs_of
 from codesage.records import Document
 from codesage.syntax import functions, parse
@@ -337,8 +338,160 @@ def test_whole_sentences_with_such_words_stay(text):
         ("VelocityOutput or tuple: the predicted velocity field", "Returns the predicted velocity field"),
         ("PipelineOutput or tuple: If return_dict is True, a PipelineOutput, otherwise a tuple", ""),
         ("PipelineOutput or tuple: PipelineOutput if return_dict is True, otherwise a tuple", ""),
+        ("true if the event was handled, else false", ""),
+        ("whether the save succeeded", ""),
+        ("non-negative on success, negative on failure", ""),
+        ("PriorPipelineOutput or tuple", ""),
+        ("true if the handled events are kept", "Returns true if the handled events are kept"),
+        ("torch.Tensor of shape (batch_size, num_patches)", ""),
+        ("torch.FloatTensor of shape (batch_size, length): The processed scores", "Returns the processed scores"),
         ("a score for a node: the sum of the weights", "Returns a score for a node: the sum of the weights"),
     ],
 )
 def test_the_result_alone_must_say_what_it_is(result, text):
     assert summary(f"@return {result}", "java") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Document-method: Zlib::GzipFile#finish",
+        "Implementation note: Resizes are expensive",
+        "< v, ru >",
+        "Callback function when DHCP process finished",
+        "Callback function executed when the EndOfDxe event group is signaled",
+        "Event notification function that is invoked when the event is signaled",
+        "Software SMI handler that is called when the EndOfS3Resume signal is triggered",
+        "Entry point for this driver",
+        "Main entry for this module",
+        "Driver program to test above function",
+        "Part of the volume.Detacher interface",
+        "Additional options supported",
+        "There's no float version of this at the moment",
+        "Need this constructor since Exception implements it",
+        "Also creates cells if they don't exist",
+        "Due to float precision, the scale could be uniform",
+        "Has to be called under the lock",
+        "Here distance_code is an intermediate code",
+        "Same as above, but for async commits",
+        "This is used by consumers 4.4 and later",
+        "This is an implementation detail of rb_intern()",
+        "This exists only for use in testing",
+        "Call when the entity is added to hass",
+        "Call this after the last revision range",
+        "Based heavily on code from runc",
+        "Required by the Win Forms designer",
+        "Used if we run into an error",
+        "The following code executes when the parse fails",
+        "The forward method of the UNet2DModel class",
+        "The body of svn_wc__db_op_set_props()",
+        "This is a method of the Search class",
+        "Inverse of codes_to_indices",
+        "Some devices split the components between partitions",
+        "Fetch data from the device",
+        "Return the state attributes of the entity",
+    ],
+)
+def test_occasions_notes_and_references_to_other_code_give_no_pair(text):
+    assert texts(f"/* {text} */", "c")[0] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Callback function to find the top of memory",
+        "Entry point for reading a file in parts",
+        "Parts of the date that are not set",
+        "Convert the options that are supported",
+        "Needed to check if an image needs resize",
+        "Here we open the files of the cache",
+        "This is used to find a tuple by its identifier",
+        "Call this to free the rows",
+        "Call this after drawing to mark which buffers need resolving",
+        "Based on the key of a change, calculate a hash",
+        "The body of a request that is sent twice",
+        "Inverse of the cumulative distribution",
+        "Fetch the longitude from the device",
+    ],
+)
+def test_what_code_does_stays_beside_such_words(text):
+    assert texts(f"/* {text} */", "c")[0] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kept"),
+    [
+        ("Setter for property dateValue", "setDateValue", False),
+        ("Internal handler for the close event", "_onClose", False),
+        ("Getter for the precision matrix", "get_precision", True),
+        ("Handler for requests that time out", "onTimeout", True),
+    ],
+)
+def test_a_setter_or_handler_must_say_more_than_its_name(text, name, kept):
+    assert texts(f"/** {text}. */", "java", name)[0] == ([text] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Initialize the Verisure lock.", False),
+        ("Initialize a VerisureDoorlock entity.", False),
+        ("Initializes a NetatmoCamera.", False),
+        ("Initialize the lock and its battery.", True),
+        ("door: name of the door code: list of digits", False),
+        ("door - name of the door", False),
+        ("Doors: open them all.", True),
+    ],
+)
+def test_a_constructor_must_say_more_than_the_name_of_a_class_or_parameter(text, kept):
+    body = "        self.x = door\n        self.y = open(door)\n"
+    source = f'class VerisureDoorlock:\n    def __init__(self, door):\n        """{text}"""\n{body}'
+    found = pairs_of(functions(parse(source, "python")), Document("a", "python", source, ""), Counter())
+    assert [pair.text for pair in found] == ([text[:-1]] if kept else [])
+
+
+def test_a_text_about_an_argument_gives_no_pair():
+    assert texts("/* Argument x points to a buffer of text. */", "c")[0] == []
+    assert not is_about_parameter("Argument lists are printed", "(int x)")
+
+
+@pytest.mark.parametrize(
+    ("docstring", "language", "name", "text"),
+    [
+        ("SQL function: decimal(X)\n\nConvert a value to a decimal.", "c", "decimalFunc", "Convert a value to a decimal"),
+        ("VOID text\n  text content of the node", "ruby", "text=", "text content of the node"),
+        ("(array) The residuals of the model", "python", "resid", "The residuals of the model"),
+        ("(JDBC4 clarification:) Gets the size of a column.", "java", "getPrecision", "Gets the size of a column"),
+        (
+            "Creates a file at a path and writes data into it\nExpects the folder to exist",
+            "go",
+            "WriteFile",
+            "Creates a file at a path and writes data into it",
+        ),
+        ("print_tl\n  print targetlist in a legible way", "c", "print_tl", "Print targetlist in a legible way"),
+        (
+            "SNESTR_Converged_Private -test convergence of the trust region",
+            "c",
+            "SNESTR_Converged_Private",
+            "test convergence of the trust region",
+        ),
+        (
+            "arkLsInitializeCounters and arkLsInitializeMassCounters",
+            "c",
+            "arkLsInitializeCounters",
+            "arkLsInitializeCounters and arkLsInitializeMassCounters",
+        ),
+        ("checkLogPath does early checks of a path", "go", "checkLogPath", "Does early checks of a path"),
+        ("addItems offers keyword candidates", "go", "addItems", "Offers keyword candidates"),
+        ("readAt bytes of the file", "go", "readAt", "Read at bytes of the file"),
+        (
+            "Routine Description:\n\nArguments:\n\n  FileHandle - Handle of the file being invoked.\n\nReturns:\n\n  Status",
+            "c",
+            "InitializeCpu",
+            "",
+        ),
+        ("@return do not return anything, modify head in-place instead", "javascript", "reorder", ""),
+    ],
+)
+def test_signatures_types_names_and_joined_lines_leave_the_summary(docstring, language, name, text):
+    assert summary(docstring, language, name=name) == text

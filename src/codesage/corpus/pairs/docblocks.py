@@ -98,6 +98,8 @@ class _Reader(TagReader, SectionReader):
 
     def _end_paragraph(self) -> None:
         """Close the open block at a blank line, unless its text continues below it."""
+        if self.labelled and not self.texts and self.kind in ("param", "return"):
+            return  # a label alone on its line, above its text
         in_section = self.section in ("param", "raise") and not self.numpy
         if not in_section and (self.labelled or self.language in _LAST_TAG_ENDS or self.kind in ("text", "lead")):
             self._open("text")

@@ -15,14 +15,25 @@ _EVENT = re.compile(r"Handles? (?:(?:the|an?|any|all) )?(?:[\w.-]+ ){0,3}events?
 _WHEN = re.compile(r"Handles? (?:when|if)\b")
 _VISITS = re.compile(r"Visits? (?:an?|the) (?:[\w.`]+ ?){1,3}$")
 _MAKES = re.compile(
-    r"(?:Construct|Create|Initiali[sz]e|Instantiate)s? (?:(?:an?|the) )?(?:new )?(?:instance of )?(?:(?:an?|the) )?(\w+)"
+    r"(?:Construct|Create|Initiali[sz]e|Instantiate)s? (?:(?:an?|the) )?(?:new )?(?:instance (?:of )?)?(?:(?:an?|the) )?(\w+)"
     r"(?: (?:object|instance))?$"
+)
+_CLASS_NAME = re.compile(r"[A-Z]\w*[a-z][A-Z]\w*")
+_CONSTRUCTORS = frozenset("__init__ __construct constructor".split())
+_SETTER = re.compile(  # Setter for property dateValue, Internal handler for the close event
+    r"(?:the |an? )?(?:(?:private|protected|public|internal|default|event) ){0,2}"
+    r"(?:getter|setter|accessor|mutator|handler|listener|callback)(?: (?:method|function))? (?:for|of|to handle) (.*)",
+    re.IGNORECASE,
+)
+_BEFORE_SETTER = frozenset(  # first words of what it matches
+    "the a an private protected public internal default event getter setter accessor mutator handler listener callback".split()
 )
 _CONDITION = re.compile(r"(?:If|When|On|For) [^,]{3,100}, (?:(?:it|this|this method|then) )?")
 _ADVICE = re.compile(r"(?:Requires?|Uses?|Make sure|Run inside|Ensure|Override|Call|Note|Pass)\b")
 _LEAST_SPACES = 2
 _COMMON = frozenset(  # words that say nothing about an event
-    "handle handles a an the any all event events keyboard pseudo on".split()
+    "handle handles a an the any all event events keyboard pseudo on of for when is property attribute attr component val "
+    "value v s".split()
 )
 
 
@@ -45,16 +56,28 @@ def next_action(text: str) -> tuple[str, str]:
 def reads_name_aloud(text: str, name: str, parent: str) -> bool:
     """Whether an empty sentence has only words of the name and the class: "Handles the paste event" for `onpaste`."""
     if not text.startswith(_FIRST):
-        return False
-    if _only_makes(text, name) or _WHEN.match(text):
+        setter = _SETTER.match(text) if text.partition(" ")[0].lower() in _BEFORE_SETTER else None
+        return setter is not None and _is_in_name(setter.group(1), name, parent)
+    if _only_makes(text, name) or _WHEN.match(text) or ((name in _CONSTRUCTORS or name == parent) and _makes_class(text)):
         return True
+    return _EVENT.match(text) is not None and _is_in_name(text, name, parent)
+
+
+def _is_in_name(text: str, name: str, parent: str) -> bool:
+    """Whether a name has all words of a text but the common ones."""
     own = f"{parent}{name}".replace("_", "").lower()
-    return _EVENT.match(text) is not None and all(word in own for word in split_names(text) if word not in _COMMON)
+    return all(word in own for word in split_names(text) if word not in _COMMON)
 
 
 def _names_only_occasion(sentence: str) -> bool:
     """Whether a sentence names only the event, time or node that is handled: "Handles when Enter is pressed"."""
     return any(pattern.match(sentence) for pattern in (_EVENT, _WHEN, _VISITS))
+
+
+def _makes_class(sentence: str) -> bool:
+    """Whether a sentence says only that a class is constructed, whichever it is: a constructor's may be misspelt or copied."""
+    match = _MAKES.match(sentence)
+    return match is not None and _CLASS_NAME.fullmatch(match.group(1)) is not None
 
 
 def _only_makes(sentence: str, name: str) -> bool:

@@ -21,12 +21,15 @@ _NAME = (
 )
 _SUBJECT = re.compile(r"(?:(?P<article>an?|the|this|our)\s+)?" + _NAME, re.IGNORECASE)
 _NAMED_SUBJECT = re.compile(rf"(?P<article>(?:the|this)\s+)?(?:{_NOUNS}|union|typedef|def|func)\s+" + _NAME, re.IGNORECASE)
-_TITLE = re.compile(r"\s*(?:\s[-–—]{1,3}\s|\s?--\s?|[:,]?—|:\s|\s?:$|\s?=>\s|;\s+[\w.:]{1,60}\([^()]{0,80}\)\s+-\s+)\s*")
+_TITLE = re.compile(
+    r"\s*(?:\s[-–—]{1,3}\s|\s?--\s?|\s-(?=[a-z]{3})|[:,]?—|:\s|\s?:$|\s?=>\s|;\s+[\w.:]{1,60}\([^()]{0,80}\)\s+-\s+)\s*"
+)
 _RESULT = re.compile(  # "-> list of str, the rest", "-> x -- the rest", "-> x"
     r"\s*->\s*[\w.\[\]<>|*]{1,80}(?:\([^()]{0,80}\))?(?:(?: of | or |\s\|\s)[\w.\[\]<>|*]{1,80}){0,3}"
     r"(?:(?:\s*--|\s+-|,|:|\.|;)\s+(?=\S+ \S+ )|$)"
 )
 _NEXT_LINE = re.compile(r"\s+(?=[A-Z][a-z]+\s)")  # a name above the text, whose line break is lost
+_ANY_LINE = re.compile(r"\s+(?=[a-z])")
 _BEFORE = 60  # characters that may come before the name: an article, a noun, qualifiers
 _QUALIFIER = re.compile(r"\.|::|#|->|\\")
 _COPULA = re.compile(r"\s+(?:is|are|was)\s+(?:also\s+)?(?=\S)", re.IGNORECASE)
@@ -53,7 +56,12 @@ _VERBS = frozenset(
     "emits enforces enumerates forwards formats instructs launches lists measures normalizes populates reads writes sets "
     "satisfies shuts terminates toggles triggers unlocks locks reverses sorts signals".split()
 )
-_GO_VERBS = frozenset("demonstrates mocks tests calls prints matches marks maps uses loads hashes counts names caches".split())
+_GO_VERBS = frozenset(
+    "demonstrates mocks tests calls prints matches marks maps uses loads hashes counts names caches acts alters augments "
+    "backfills behaves breaks corresponds deactivates deals dedupes dials disambiguates facilitates figures fulfills grants "
+    "helps offers operates outputs reconciles reformats rolls splices suggests supplies talks treats typechecks unmounts "
+    "unquotes unstacks".split()
+)
 _PREPOSITIONS = frozenset("about after as at before between by for from in into of on or and over per to under with".split())
 _OBJECTS = frozenset(  # first words of an object: what comes before one is a verb, and no plural noun
     "a an the this that these those its their it them all any each every both no one whether what how if".split()
@@ -110,6 +118,8 @@ def _after(sentence: str, match: re.Match, name: str, language: str) -> str:
         or _is_verb(lower, name, language, article=article)
     ):
         return _capitalised(rest.lstrip())
+    if heading and language == "c" and not article and _ANY_LINE.match(rest):
+        return _capitalised(rest.lstrip())
     return sentence
 
 
@@ -137,7 +147,7 @@ def _is_followed_verb(word: str, following: str) -> bool:
 def _is_its_verb(name: str, following: str) -> bool:
     """Whether a name is itself the verb of its sentence: "readAt bytes of the file", and not "readAt returns bytes"."""
     words = split_names(name)
-    known = following in _VERBS or following in _GO_VERBS or may_be_verb(following)
+    known = following in _VERBS or following in _GO_VERBS or following in _MODALS or may_be_verb(following)
     return len(words) > 1 and may_be_verb(words[0]) and following.endswith("s") and not known
 
 

@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 _TYPED = re.compile(r"[A-Z]+[A-Z\d]\w{0,60} \w{1,60}\s*$")
 _SIGNATURE = re.compile(r"[\w.:*&\[\]]{1,200}\s?\([^()]{0,2000}\)\s*(?:->\s*[^,;()]{0,60}(?:\([^()]{0,200}\)[^,;()]{0,60})?)?$")
 _SQL_SIGNATURE = re.compile(  # SQL function f(a, b) -> c
-    r"SQL function \w{1,80}\s?\([^()]{0,300}\)(?:\s?->\s?\w{1,60}(?:\[\])?)?[.:]?(?:\s+|$)"
+    r"SQL [Ff]unctions?:? \w{1,80}\s?\([^()]{0,300}\)(?:\s?->\s?\w{1,60}(?:\[\])?)?[.:]?(?:\s+|$)"
 )
 _JOINT = re.compile(r"(?<=[\w)\]])(?:\s--?|\s?[–—:;])\s+(?=[^\W\d])")  # between a signature and what the function does
 _LONE_NAME = re.compile(r"[\w.:#~*&-]{1,120}+(?:\(\))?\s*(?:[-–:]{1,3})?$")
@@ -44,8 +44,8 @@ _RETURNS = re.compile(r"(?:returns?|yields?)\s+", re.IGNORECASE)
 _NO_RESULT = re.compile(  # descriptions of a result that do not say what the code does
     r"(?:if|when|where|containing|contains|formatted|by|based|resolved|resolves|rejected|only|with|for|on|in|as|from|"
     r"which|that|to|"
-    r"and|or|see|same|not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|empty|"
-    r"\$this|"
+    r"and|or|see|same|not|do not|also|after|before|because|otherwise|depending|void|nothing|undefined|null|none|this|self|"
+    r"empty|\$this|"
     r"(?:non-?)?zero|errors?|errno|success|status|negative|positive|ok|exit|error_code|[A-Z]+_[A-Z_]+|\W|\d)(?!\w)|"
     r".*(?:\b(?:TODO|FIXME)\b|\{\})"
 )
@@ -54,13 +54,18 @@ _VAGUE_RESULT = re.compile(  # what it is about is said nowhere: "true when the 
     r"(?:it(?!'s| is (?:\w+ ){1,2}to )|they|these|"
     r"(?:both|the (?:two|three|former|latter))(?= (?:are|were|is|was|have|can|may)\b))\b|"
     r"(?:the|an?) (?:(?:\w+(?:ed|ing)|new|same|final|whole|actual) )?(?:bytes?|values?|results?|objects?|data|strings?|nodes?|"
-    r"lists?|arrays?|instances?|responses?|outputs?|fields?|items?|elements?)(?:$|, \w+$)"
+    r"lists?|arrays?|instances?|responses?|outputs?|fields?|items?|elements?)(?:$|, \w+$)|"
+    r"(?:(?:true|false|whether|if|on|for|when) )+(?:(?:the|this|an?) )?(?:\w+ ){0,2}(?:(?:is|was|were|has been) )?"
+    r"(?:success|successful|succeeded|succeeds|handled|consumed|completed)(?=$|[,;]| (?:and|or|else|false|otherwise)\b)|"
+    r"[\w-]+ on success\b"
 )
 _RESULT_TYPE = re.compile(
     r"(?i:boolean|bool|int|integer|string|str|object|array|number|float|double|long)\s?[-–:]\s|"
-    r"(?:\w+\.[\w.]+|(?=\w*[a-z][A-Z])\w+|tuple|list|dict)(?:\[[^:]{0,80}\])?(?: (?:or|\|) [\w.]{1,60}){0,3}:\s"
+    r"(?:\w+\.[\w.]+|(?=\w*[a-z][A-Z])\w+|tuple|list|dict)(?:\[[^:]{0,80}\])?(?: (?:or|\|) [\w.]{1,60}){0,3}:\s|"
+    r"(?:\w+\.)?\w{0,20}(?:[tT]ensor|ndarray)(?: of(?: the same)? shape)? ?(?:as \w+|\((?:[^()]|\([^()]{0,80}\)){0,120}\)|"
+    r"\[[^\[\]]{0,120}\])(?::\s|$|\s(?=[A-Z]))"  # torch.Tensor of shape (batch, length): the scores
 )
-_CONDITIONAL_TYPE = re.compile(r"(?=\w*[a-z][A-Z])[\w.]+ (?:or \w+ )?if\b")
+_CONDITIONAL_TYPE = re.compile(r"(?:an? )?(?=\w*[a-z\d][A-Z])[\w.]+ (?:(?:or \w+ )?if\b|or tuple$)")
 _ENDS_IN_AIR = re.compile(
     r"\b(?:to|of|is|are|as|for|by|with|in|on|from|like|the|be|this|these|and|or|if|using)\s?:+$", re.IGNORECASE
 )
@@ -120,7 +125,7 @@ def description(docstring: str, language: str, *, name: str = "") -> str:
 def _without_declaration(docstring: str, name: str) -> str:
     """A docstring without a first line that only declares `name` with its type: "BSTR title" above "the title of the page"."""
     first, _, rest = docstring.lstrip().partition("\n")
-    declared = name and rest.strip() and _TYPED.match(first) and first.split()[1] == name
+    declared = name and rest.strip() and _TYPED.match(first) and first.split()[1] == name.rstrip("=")
     return rest if declared else docstring
 
 
@@ -245,7 +250,7 @@ def _lower_first(text: str) -> str:
 
 def _without_signature(text: str, language: str) -> str:
     """A paragraph without the name at its beginning (kernel-doc, TomDoc); "" if it is only a name or a signature."""
-    if text.startswith("SQL function "):
+    if text.startswith(("SQL function", "SQL Function")):
         text = _SQL_SIGNATURE.sub("", text, count=1)
     head = text[:400]
     if _LONE_NAME.match(text) or ((text.endswith(")") or "->" in head) and _SIGNATURE.match(text)):

@@ -55,7 +55,7 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
     ("see", r"see(?! (?:if|whether|which|what|how|when|any)\b)"),
     ("cf", r"cf\.?"),
     ("this it assumes assumed", r"(?:this \w+ |it )?assume[sd](?! [^.]{0,80}\brole)"),
-    ("this only exists", r"(?:this \w+ )?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)"),
+    ("this only exists", r"(?:this (?:\w+ )?)?(?:only )?exists (?:only|solely|purely|temporarily|for|as|so|because)"),
     ("kept provided", r"\w+ for"),
     (
         "both the",
@@ -83,6 +83,27 @@ _OPENINGS = (  # first words of a remark, and a pattern for its beginning, in wh
         r"(?:(?:this|it) (?:is|gets|will be) )?called (?:with(?![^,]{0,60}, \w+s\b)|under|twice|explicitly|directly|inside|"
         r"both|concurrently|recursively|internally)",
     ),
+    ("there", r"there(?:'s| is| are| isn't| aren't| was| were| may| might| can)"),
+    ("need needs needed", r"\w+ (?:to|this|these|by|for|because|since|so|in|when|if|as)(?! check)"),
+    ("also", r"also(?! (?:set|sets) \w+\[)"),
+    ("due has have", r"due to|ha(?:s|ve) to be"),
+    ("here", r"here,? (?!we |to )\w+(?: \w+)? (?:is|are|has|have|must|begins|happens)"),
+    ("same like as similar identical equivalent", r"\w+ (?:as |to )?(?:the )?(?:above|below|previous|preceding)"),
+    (
+        "this",
+        r"this (?:is|was) (?:(?:(?:only|also|just) )?(?:used (?:by|in|when|internally|during)|executed|performed|invoked)"
+        r"(?![^.]* to [a-z])|an? (?:separate|implementation detail)|basically|how|"
+        r"the (?:first|last|second|third) \w+ (?:in|of))",
+    ),
+    (
+        "call",
+        r"call (?:(?:when|whenever|once|upon|on)(?![^.]*,)|this (?:(?:method|function|routine) )?"
+        r"(?:when|whenever|if|once|after|before|from|on|first|only)(?![^.]* (?:to (?!be)|so )[a-z]))",
+    ),
+    ("based", r"based (?:(?:heavily|loosely|closely|largely) )?(?:on|off)(?=[^,]*$)"),
+    ("required needed intended meant necessary designed reserved", r"\w+ (?:by|for use|only|in)"),
+    ("used", r"used (?:if|with)"),
+    ("the", r"the following (?:\w+ ){0,3}(?:functions|routines|methods|macros|procedures|code|block|lines|section)"),
     ("a an", r"an? (?:error|warning|failure|exception|problem) (?:has )?(?:occurred|happened)(?=$|\.)"),
     ("this the", rf"\w+ (?:{_OF_MAIN_CLAUSE}\w+ ){{1,5}}(?:is|are) {_STATE}"),
 )
@@ -135,10 +156,11 @@ _MAIN = re.compile(r".{2,140}?,\s+(?:then\s+)?(?:(?:this|the) (?:method|function
 _NAMELESS = frozenset("a an the this that is are of for and".split())
 _NAMES = re.compile(r"(?<![\w.])\w+")  # in a signature; what follows a dot belongs to a type
 _SUBJECT = re.compile(  # a name that may be that of a parameter, with a verb that describes it
+    r"(?:(?:[Tt]he )?(?:[Aa]rgument|[Pp]arameter)s? )?"
     r"[\"'`*&]?(?!(?:this|it|that|function|method|class|def|get|set)\b)([a-z_]\w{0,60})[\"'`]?(?:\[[^\]]{0,20}\])?"
     r"(?: and [\"'`]?\w{1,60}(?:\[[^\]]{0,20}\])?[\"'`]?)? "
     r"(?:is|are|must|should|may|can|will|specif(?:y|ies)|indicates?|contains?|points to|holds|limits|controls|determines|"
-    r"represents?|refers to|denotes|means|describes?)\b"
+    r"represents?|refers to|denotes|means|describes?|points (?:to|into))\b"
 )
 _MEMBERS = (
     "methods|functions|setters|getters|accessors|mutators|helpers|routines|constructors|destructors|callbacks|handlers|"
@@ -161,6 +183,7 @@ _MAKES = frozenset(
     "create creates construct constructs initialize initializes initialise initialises init make makes build builds setup set "
     "up instantiate instantiates allocate allocates return returns".split()
 )
+_BUILT = frozenset("entity component device initializer initialization".split())  # kinds of what a constructor builds
 _CONSTRUCTORS = frozenset("__init__ __new__ constructor initialize __construct new create init".split())
 _SURE_CONSTRUCTORS = _CONSTRUCTORS - {"new", "create", "init"}
 _LONGEST_SECTION_TITLE = 100  # characters
@@ -170,9 +193,16 @@ _OF_CLASS = re.compile(  # what a class is: "An estimator for regression", "This
 _TELLS_CONSTRUCTOR = re.compile(
     r"\b(?:constructors?|ctor|initiali[sz]ers?|constructs|initiali[sz]es|creates|overload|version)\b"
 )
-_LABEL = re.compile(  # The pipe->draw_vbo() driver hook, The UNet2DModel forward method
-    r"(?:An?|The|This|the) (?=\S*(?:[_.>(]|[a-z\d][A-Z]))\S+(?: \w+)? (?:method|(?:driver )?hook)"
+_LABEL = re.compile(  # The pipe->draw_vbo() driver hook, The forward method of the UNet2DModel class
+    r"(?:An?|The|This|the) (?=\S*(?:[_.>(]|[a-z\d][A-Z]))\S+(?: \w+)? (?:method|(?:driver )?hook)|"
+    r"(?:This is )?(?:An?|The|an?|the) (?:\w+ )?(?:body|method|(?:main|work|actual|member) (?:function|routine)) (?:of|for) "
+    r"(?:the )?\S+(?: class)?|"
+    r"(?:The |the )?(?:[Ii]nverse|[Rr]everse|[Oo]pposite|[Cc]onverse|[Cc]omplementary) (?:of|to) "
+    r"(?=\S*(?:[_.(]|[a-z][A-Z]))\S+|"  # Inverse of codes_to_indices
+    r"[Ss]ome \S.*"
 )
+_BEFORE_LABEL = frozenset("a an the this inverse reverse opposite converse complementary some".split())  # first words
+_LISTED = re.compile(r"([a-z_]\w{0,60})(?: \([^()]{1,60}\))?(?: ?:| --?) \S", re.IGNORECASE)  # x: array, data -- LongTensor
 _DEMANDS = ("Requires ", "requires ")
 _CHECKS = re.compile(r"requir|check|valid|ensure|assert|verif", re.IGNORECASE)  # in the name of a function
 _MOST_BARE_WORDS = 3
@@ -220,10 +250,12 @@ def _opens_remark(head: str) -> bool:
 def is_about_parameter(text: str, parameters: str) -> bool:
     """Whether the subject of a cleaned text is a parameter of the function: "maxBytes limits the number of bytes".
 
-    The subject is a word in lower case or in quotation marks before a verb that describes it. `parameters` is what follows
-    the function's name in its signature.
+    The subject is a word in lower case or in quotation marks before a verb that describes it. A list is about parameters too:
+    "x: array". `parameters` is what follows the function's name in its signature.
     """
     subject = _SUBJECT.match(text)
+    if subject is None and (": " in text or " -" in text):
+        subject = _LISTED.match(text)
     return subject is not None and subject.group(1) in _NAMES.findall(parameters)
 
 
@@ -259,8 +291,8 @@ def is_of_class(text: str, name: str, parent: str) -> bool:
 
 
 def is_label(text: str) -> bool:
-    """Whether a cleaned text of a function only names the interface that it belongs to: "The UNet2DModel forward method"."""
-    return _LABEL.fullmatch(text) is not None
+    """Whether a cleaned text of a function only names what it belongs to, or other code: "The UNet2DModel forward method"."""
+    return text.partition(" ")[0].lower() in _BEFORE_LABEL and _LABEL.fullmatch(text) is not None
 
 
 def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:
@@ -271,9 +303,13 @@ def says_only_name(text: str, name: str, parent: str, kind: str) -> bool:
     if kind != "class" and not builds and begins_with_verb(text):
         return False
     own = split_names(parent if builds else name)
-    left_out = _NAMELESS | _MAKES if builds else _NAMELESS
+    left_out = _NAMELESS | _MAKES | _BUILT if builds else _NAMELESS
     words = [word for word in split_names(text) if word not in left_out]
-    return bool(own) and all(word in _KINDS or any(_same(word, known) for known in own) for word in words)
+    joined = "".join(own) if builds else ""
+    return bool(own) and all(
+        word in _KINDS or any(_same(word, known) for known in own) or (len(word) >= _LEAST_PREFIX and word in joined)
+        for word in words
+    )
 
 
 def _same(word: str, known: str) -> bool:

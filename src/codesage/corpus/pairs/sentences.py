@@ -28,7 +28,7 @@ _LINE_STARTS = frozenset(  # such a word at the start of a line, below a short l
 )
 _SURE_STARTS = frozenset(  # and these below a line of any width, since they are in capitals nowhere else
     "This If It When Note NOTE Returns Return See Also Only Otherwise These There They We You Throws Does Do However But "
-    "Because Since Example Examples Warning WARNING TODO FIXME".split()
+    "Because Since Example Examples Warning WARNING TODO FIXME Will Should Assumes Caller Expects".split()
 )
 _NO_END = frozenset(
     "a an the of to in on for with by from and or as at is are be that which this if when per via see not into than then can "

@@ -43,6 +43,12 @@ _BEGINNINGS = (  # texts with such a beginning say nothing, whatever follows
     r"\w+ \([^()]{1,80} of shape .*",
     r"(?:devdiv|dev1\d|vs ?whidbey|ddb|msrc|bpo|issue|bugs?)(?: bugs?)?[ #:-]{0,3}\d{3,}\b.*",
     r"-\*-.*",
+    r"document-\w+ ?:.*",  # of RDoc, in C
+    r"implementation (?:note|detail)s? ?[:-].*",
+    r"definition for an? [\w -]{1,40}\. (?:class|def|function|public|struct|type)\b.*",
+    r"< .*",  # a formula: < v, u >
+    r"(?:callback|handler|hook|notification)(?: (?:function|method|routine|handler))? (?:when|once|after|upon|on)\b"
+    r"(?!.*(?: to \w|, )).*",
 )
 _WHOLES = (
     r"\{?@?inherit(?:ed|s)?[ _-]?docs?\b.{0,40}",
@@ -93,14 +99,18 @@ _WHOLES = (
     r"(?:clean up any resources being used|windows form designer|component designer)\b.{0,40}",
     r"(?:a |the )?(?:helper|utility|main|test|private|public|static|description|documentation|docs?|comment)s?"
     r"(?: (?:function|method|class|string|helper|entry point|of \S+|for \S+))?",
-    r"(?:the )?(?:main )?entry point(?: (?:of|for|to) (?:the )?\S+)?",
+    r"(?:the )?(?:(?:main|actual|shared|program|module) )?entry ?point(?: function)?(?: (?:of|for|to) (?:(?:the|this) )?\S+)?",
+    r"(?:the )?main entry (?:of|for) (?:the|this) \S+",
+    r"driver (?:program|code|function)(?: to test (?:the )?(?:above )?functions?)?",
+    r"part of (?:the |an? )?\S+(?: (?:interface|api|protocol|procedure|contract))?",
     r"(?:returns?|param(?:eter)?s?|throws|raises|args|arguments|examples?|usage|notes?|since|version|author|inputs?|"
     r"outputs?|results?|remarks?|warnings?|overview|summary|methods?|properties|attributes|fields|imports?|helpers?)"
     r"(?: \S+)?",
     r"(?:this (?:test )?is an? |an? )?(?:(?:first|second|another|non|unit|simple|basic)[ -])?(?:regression )?tests?(?: "
     r"case)?(?: \d+)?"
     r"(?: (?:for|of))?(?: (?:bug|issue|ticket|gh|pr|#))*(?: ?[#\d][\w.-]*)?",
-    r"(?:the )?(?:available|supported|possible|following|valid|accepted) (?:options|values|parameters|arguments|keys)"
+    r"(?:the )?(?:(?:additional|available|supported|possible|following|valid|accepted) )+"
+    r"(?:options|values|parameters|arguments|keys)"
     r"(?: (?:are|is|include))?(?: (?:available|supported|as follows|accepted))*",
     r"(?:fix(?:es|ed)?|closes?|issue|bug|ticket|resolves?|gh|pr)[ #:-]+(?:[a-z]{1,10}[-#])?\d+",
     r"(?:[a-z]{2,12}-\d+[,\s]*)+",
@@ -130,6 +140,10 @@ _CONTEXT = re.compile(  # says when it is called or by whom, and not what it doe
     r"|(?:is )?used (?:by|internally|only|when|during|here)\b|(?:is )?used in \S+(?: \S+){0,2}$"
     r"|(?:runs?|executed) (?:only )?(?:in|on) (?:(?:the|an?|its) )?(?:\S+ ){0,2}(?:threads?|goroutines?)$"
     rf"|(?:is )?(?:just )?used {_FOR}$"
+    r"|(?:(?:this|the|an?) )?(?:(?:event|software|smi|mmi|callback|notification|interrupt|internal|main|helper) ){1,3}"
+    r"(?:method|function|routine|callback|hook|handler)(?: (?:that|which))?(?: (?:is|gets|will be))? "
+    r"(?:called|invoked|triggered|fired|executed|run) (?:by|when|whenever|if|after|before|once|during|at|upon)\b"
+    r"(?!.*(?: to (?!be\b)\w|, ))"
 )
 _VAGUE = re.compile(  # an action on something that every program has
     r"(?:execute|run|perform|process|handle|start|stop|do|call|invoke|apply|build|make|load|print|initiali[sz]e|update|set ?up|"
@@ -141,11 +155,13 @@ _VAGUE = re.compile(  # an action on something that every program has
     r"argument|parameter|setting|service|component|device|system|environment|resource|application|app|script|step|call|logic|"
     r"property|field|attribute|list|array|string|number|node|model)s?[\s.!]*$"
 )
+_DETERMINERS = r"(?:(?:the|this|that|an?|any|all|its|our|your|current|latest|initial|internal|actual) )*"
 _GENERIC = re.compile(  # "Retrieve the latest data", "Processes the provided key", "Returns a string representation of this"
     r"(?:update|initiali[sz]e|initiate|init|set ?up|refresh|get|fetch|return|retrieve|load)(?:s|es)? "
-    r"(?:(?:the|this|that|an?|any|all|its|our|your|current|latest|initial|internal|actual) )*"
+    rf"{_DETERMINERS}(?:(?:available|cached|device|extra|native|new|state|status|updated) )*"
     r"(?:states?|components?|platforms?|devices?|sensors?|config|configuration|data|info|information|status|values?|properties|"
-    r"attributes)[\s.!]*$|"
+    rf"attributes)(?: (?:from|of|for) {_DETERMINERS}(?:(?:device|sensor|component|platform|service|server|system)s?|entity|"
+    r"entities|api))?[\s.!]*$|"
     r"process(?:es)? (?:(?:the|an?|all) )?(?:given|provided|specified|supplied|passed)(?: [\w.*#-]+){1,2}[\s.!]*$|"
     r"(?:(?:return|get|create|retrieve|generate|provide)s? (?:(?:an?|the) )?|(?:(?:an?|the) )?(?=string|object|text))"
     r"(?:(?:string|object|text|textual|printable|(?:human[ -])?readable) )?representation"
@@ -200,6 +216,8 @@ _LABEL = re.compile(
     r"(?:\(?(?:non-?public|summary|description|descr|desc|purpose|abstract|brief|short description|synopsis|public|internal|"
     r"private|infra?structure|internal use only|helper|static|intent|overview|what it does|test objective)\)?\s?(?::|--)\s+|"
     r"\((?:public|internal|private|infra?structure)\):?\s+|"
+    r"\([a-z][\w ]{2,40}:\)\s+|"  # (JDBC4 clarification:)
+    r"\((?:bool|int|float|str|array|list|dict|tuple)(?: of \w{1,20})?\)\s+(?=[A-Z])|"  # the type of a result
     r"(?:warning|attention|important|note|nb|n\.b\.)\s?:\s+(?=(?:this|the) (?:method|function|class)\b))",
     re.IGNORECASE,
 )
