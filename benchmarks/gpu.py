@@ -125,7 +125,7 @@ class Made:
 
     made: Sequence
 
-    def at(self, step: int):
+    def at(self, step: int, **share):
         """The batch of a step."""
         return self.made[step % len(self.made)]
 

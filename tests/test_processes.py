@@ -64,11 +64,6 @@ class Windows:
         return Batch(np.concatenate(windows), np.concatenate(labels), np.concatenate(hidden), [lengths[i] for i in chosen])
 
 
-class Share:
-    def at(self, step: int) -> Batch:
-        return Windows().at(step, rank=processes.rank(), world=processes.world())
-
-
 def made() -> Encoder:
     torch.manual_seed(processes.rank())  # different on purpose: all must get the first process's weights
     return Encoder(CONFIG).double()  # in float32, Adam turns rounding of a near-zero gradient into a step
@@ -97,7 +92,8 @@ def gradients_into(folder: Path, *, sharded: bool, bf16: bool = False) -> None:
         processes.shard(encoder, gathered_as=dtype)
     calls = Calls()
     with precision.Autocast(torch.device("cpu"), dtype)(), calls:
-        loss, tokens = stage.gradients(encoder, Share().at(0), micro_tokens=40)
+        batch = Windows().at(0, rank=processes.rank(), world=processes.world())
+        loss, tokens = stage.gradients(encoder, batch, micro_tokens=40)
     (folder / "calls.json").write_text(json.dumps(calls.counts))
     processes.sum_gradients(encoder)
     loss, tokens = processes.total([float(loss), tokens])
@@ -118,7 +114,7 @@ def run_into(folder: Path, *, sharded: bool, compiled: bool = False, before=lamb
 
     out = folder / f"out{processes.rank()}"
     out.mkdir(exist_ok=True)
-    run = loop.Run("pretrain", out, Share(), gradients_of, partial(stage.warm_up, encoder), checkpoints=folder / "kept")
+    run = loop.Run("pretrain", out, Windows(), gradients_of, partial(stage.warm_up, encoder), checkpoints=folder / "kept")
     loop.train(encoder, settings, run)
     whole = processes.unsharded(encoder)
     if processes.rank() == 0:
@@ -229,7 +225,7 @@ def phases_into(folder: Path) -> None:
     for name in ("shallow", "contrast"):
         out = folder / f"{name}{processes.rank()}"
         out.mkdir(parents=True)
-        run = loop.Run(name, out, Share(), lambda batch: stage.gradients(encoder, batch, micro_tokens=40))
+        run = loop.Run(name, out, Windows(), lambda batch: stage.gradients(encoder, batch, micro_tokens=40))
         loop.train(encoder, loop.Settings(3, 1, 1e-2, precision="fp32", shard=True), run)
     whole = processes.unsharded(encoder)
     if processes.rank() == 0:

@@ -168,7 +168,7 @@ def run(
                     encoder,
                     phase.loop,
                     loop.Run(
-                        batches=_Share(batches[name]),
+                        batches=batches[name],
                         gradients_of=partial(gradients, encoder, phase, larger=prepared.larger),
                         warm_up=partial(warm_up, encoder, phase, larger=prepared.larger),
                         folder=folder,
@@ -364,16 +364,6 @@ def check(settings: Settings, tokens: Tokens, config: Config, tokenizer: Tokeniz
     if pairs.batch_pairs < 2 * processes.world():
         raise CodesageError(f"batch_pairs is {pairs.batch_pairs} for {processes.world()} processes: expected 2 per process")
     check_dims(settings.matryoshka_dims, settings.matryoshka_weights, config.vector_width)
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """The part of each batch for this process."""
-
-    whole: Batches
-
-    def at(self, step: int) -> Batch:
-        return self.whole.at(step, rank=processes.rank(), world=processes.world())
 
 
 @contextmanager

@@ -73,8 +73,8 @@ def run(
     """
     settings = checked(settings, tokens, tokenizer, before)
     started = None if before is None else load_encoder(before)
-    batches = _Shares(examples.Batches(tokens, settings.examples))
-    batches.batches.switch(-(-settings.loop.steps // 2))
+    batches = examples.Batches(tokens, settings.examples)
+    batches.switch(-(-settings.loop.steps // 2))
     needed = estimate.run_bytes(settings.encoder, keep=settings.loop.keep if checkpoints else -1)
     estimate.require_disk(checkpoints or Path(out).absolute().parent, needed)
     torch.manual_seed(settings.loop.seed)
@@ -101,7 +101,7 @@ def run(
             settings.loop,
             loop.Run(
                 batches=batches,
-                at_half=batches.batches.switch,
+                at_half=batches.switch,
                 gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
                 warm_up=partial(warm_up, encoder),
                 folder=folder,
@@ -244,13 +244,3 @@ def _micro_batches(batch: examples.Batch, most: int) -> Iterator[examples.Batch]
         yield examples.Batch(
             batch.inputs_T[start:end], batch.labels_M[low:high], batch.hidden_M[low:high] - start, batch.lengths[first:last]
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Shares:
-    """The batches, cut to the share of this process."""
-
-    batches: examples.Batches
-
-    def at(self, step: int) -> examples.Batch:
-        return self.batches.at(step, rank=processes.rank(), world=processes.world())

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -48,8 +49,8 @@ class Stopped(CodesageError):
 class Batches(Protocol[Batch_co]):
     """Data order as a pure function: `at` is called from another thread, one step ahead."""
 
-    def at(self, step: int) -> Batch_co:
-        """The global batch of a step, the same for any number of processes."""
+    def at(self, step: int, *, rank: int = 0, world: int = 1) -> Batch_co:
+        """The share of process `rank` in the batch of a step. The batch is the same for any number of processes."""
         ...
 
 
@@ -59,7 +60,7 @@ class Run(Generic[Batch]):
 
     `gradients_of(batch)` computes the loss, leaves its gradients in `.grad` (it calls backward itself) and returns the
     detached scalar loss and the number of real tokens; it runs under autocast where precision is bf16. With several
-    processes each gets the global batch, takes its share, and returns its part of loss and tokens: parts add up.
+    processes each gets its share of the global batch and returns its part of loss and tokens: parts add up.
 
     `warm_up(batch)` is called before the clock starts where the blocks are compiled, and its gradients are dropped: it
     computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
@@ -102,7 +103,7 @@ def train(encoder: Encoder, settings: Settings, run: Run) -> dict:
     with (
         state.opened_metrics() as metrics,
         _signals(catch=run.checkpoints is not None) as signals,
-        _ahead(run.batches, state.progress.step, settings.steps) as ahead,
+        _ahead(state.batch_at, state.progress.step, settings.steps) as ahead,
         processes.guarded(run.stage),
     ):
         state.compile()
@@ -136,6 +137,7 @@ class _State(Generic[Batch]):
 
     def __init__(self, encoder: Encoder, settings: Settings, run: Run[Batch]) -> None:
         self.encoder, self.settings, self.run = encoder, settings, run
+        self.batch_at = partial(run.batches.at, rank=processes.rank(), world=processes.world())
         run.home.mkdir(parents=True, exist_ok=True)
         processes.same_weights(encoder)
         if processes.world() > 1:
@@ -168,7 +170,7 @@ class _State(Generic[Batch]):
             return
         precision.compile_blocks(self.encoder)
         with torch.random.fork_rng(_on(self.device)), self.autocast(), precision.compiling():
-            (self.run.warm_up or self.run.gradients_of)(self.run.batches.at(self.progress.step))
+            (self.run.warm_up or self.run.gradients_of)(self.batch_at(self.progress.step))
         self.optimizer.zero_grad(set_to_none=True)
 
     def start_clock(self) -> None:
@@ -356,16 +358,16 @@ def _signals(*, catch: bool) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _ahead(batches: Batches[Batch], start: int, end: int) -> Iterator[Iterator[Batch]]:
+def _ahead(batch_at: Callable[[int], Batch], start: int, end: int) -> Iterator[Iterator[Batch]]:
     """The batches of steps start..end-1, each made in one background thread while the step before it runs."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
 
         def take() -> Iterator[Batch]:
-            pending = thread.submit(batches.at, start)
+            pending = thread.submit(batch_at, start)
             for step in range(start, end):
                 batch = pending.result()
                 if step + 1 < end:
-                    pending = thread.submit(batches.at, step + 1)
+                    pending = thread.submit(batch_at, step + 1)
                 yield batch
 
         yield take()
