@@ -132,12 +132,12 @@ def gathered_into(folder: Path) -> None:
 
 
 def taught_into(folder: Path) -> None:
-    """Save the gradients of Stage II's loss with a teacher, for the vectors of each process's own pairs."""
+    """Save Stage II's loss with a teacher and a larger encoder, and its gradients for the vectors of each process."""
     own = [side[processes.rank() :: processes.world()] for side in lesson()]
     vectors = torch.cat(own[:2]).clone().requires_grad_()
-    settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
-    contrast.loss_of(vectors, settings=settings, teacher_PW=own[2]).backward()
-    save_file({"gradient": vectors.grad}, folder / f"rank{processes.rank()}.safetensors")
+    loss = contrast.loss_of(vectors, settings=LESSON, teacher_PW=own[2], larger_ND=torch.cat(own[3:]))
+    loss.backward()
+    save_file({"gradient": vectors.grad, "loss": loss.detach()[None]}, folder / f"rank{processes.rank()}.safetensors")
 
 
 def contrasted_into(folder: Path) -> None:
@@ -203,10 +203,13 @@ def contrast_tokens(folder: Path) -> None:
     token_files.write([], documented + alike, tokenizer, folder / "tokens", settings=options)
 
 
-def lesson() -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors of seven texts, of their codes, and the teacher's vectors of the texts."""
-    rows = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return rows[0], rows[1], torch.nn.functional.normalize(rows[2], dim=-1)
+LESSON = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7, distil_weight=3.0)
+
+
+def lesson() -> tuple[Tensor, ...]:
+    """Vectors of seven texts, of their codes, the teacher's vectors of the texts, and a larger encoder's of both sides."""
+    text, code, teacher, *larger = torch.randn(5, 7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return text, code, torch.nn.functional.normalize(teacher, dim=-1), *larger
 
 
 def die(folder: Path) -> None:
@@ -413,15 +416,16 @@ def test_gathered_rows_carry_the_gradient_of_all(two):
         torch.testing.assert_close(part["gradient"], rows.grad[rank::2])
 
 
-def test_two_processes_learn_from_a_teacher_as_one(two):
-    text, code, teacher = lesson()
+def test_two_processes_learn_from_a_teacher_and_a_larger_encoder_as_one(two):
+    text, code, teacher, *larger = lesson()
     vectors = torch.cat([text, code]).requires_grad_()
-    settings = contrast.Settings(loop.Settings(1, 1, 1e-3), teacher_weight=0.7)
-    contrast.loss_of(vectors, settings=settings, teacher_PW=teacher).backward()
-    for rank in range(2):
-        gradient = load_file(two / "teacher" / f"rank{rank}.safetensors")["gradient"]
+    loss = contrast.loss_of(vectors, settings=LESSON, teacher_PW=teacher, larger_ND=torch.cat(larger))
+    loss.backward()
+    parts = [load_file(two / "teacher" / f"rank{rank}.safetensors") for rank in range(2)]
+    assert sum(part["loss"].item() for part in parts) == pytest.approx(loss.item(), rel=1e-9)
+    for rank, part in enumerate(parts):
         expected = torch.cat([side[rank::2] for side in vectors.grad.chunk(2)])
-        torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(part["gradient"], expected, atol=1e-12, rtol=1e-9)
 
 
 def test_two_processes_give_the_gradients_of_one_in_stage_two(two):

@@ -74,6 +74,15 @@ def test_a_perfect_pupil_has_no_loss_and_two_texts_have_no_order():
     assert not pair.grad.any()
 
 
+@pytest.mark.parametrize(("positives", "sides"), [("pairs", 2), ("dropout", 4)])
+def test_the_teacher_counts_with_both_kinds_of_positives(positives, sides):
+    vectors, target, losses = torch.randn(sides * 5, 6, generator=torch.Generator().manual_seed(0)), torch.eye(5), []
+    for weight in (0.0, 2.0):
+        own = phase(1, settings(), positives=positives, teacher_weight=weight)
+        losses.append(stage.loss_of(vectors, settings=own, teacher_PW=target).item())
+    assert losses[1] - losses[0] == pytest.approx(2 * teaching_loss(vectors[:5], target).item(), rel=1e-5) != 0
+
+
 def test_the_loss_has_the_gradient_of_finite_differences():
     generator = torch.Generator().manual_seed(1)
     text = torch.randn(4, 3, generator=generator, dtype=torch.float64).requires_grad_()

@@ -312,7 +312,7 @@ def warm_up(encoder: Encoder, settings: Settings, batch: Batch, *, larger: Large
 def loss_of(
     vectors_ND: Tensor, *, settings: Settings, teacher_PW: Tensor | None = None, larger_ND: Tensor | None = None
 ) -> Tensor:
-    """The loss of this process's part of a batch.
+    """The loss of this process's part of a batch, a scalar. The parts of all processes add up.
 
     `vectors_ND`: vectors of its texts, then of its codes (all twice for "dropout"). `teacher_PW`: the teacher's vectors of its
     texts. The encoder's similarities are pulled towards the teacher's. `larger_ND`: the vectors of a larger encoder, to which
@@ -320,17 +320,17 @@ def loss_of(
     """
     once = partial(tiled_loss, temperature=settings.temperature, negatives=settings.negatives)
     loss = partial(matryoshka_loss, loss=once, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
-    distilled = 0.0 if larger_ND is None else settings.distil_weight * distillation_loss(vectors_ND, larger_ND)
-    sides = [processes.gather_with_gradient(side) for side in vectors_ND.chunk(2 if settings.positives == "pairs" else 4)]
-    if settings.positives == "pairs":
-        total = loss(*sides)
-        if teacher_PW is not None and settings.teacher_weight:
-            targets_PW = processes.gather_with_gradient(teacher_PW)
-            taught = teaching_loss(sides[0], targets_PW, temperature=settings.teacher_temperature)
-            total = total + settings.teacher_weight * taught
-        return (total + distilled) / processes.world()
-    text, code, text_again, code_again = sides
-    return ((loss(text, text_again) + loss(code, code_again)) / 2 + distilled) / processes.world()
+    parts = 2 if settings.positives == "pairs" else 4
+    sides = [processes.gather_with_gradient(side) for side in vectors_ND.chunk(parts)]
+    total = loss(*sides) if parts == 2 else (loss(*sides[::2]) + loss(*sides[1::2])) / 2
+    if teacher_PW is not None and settings.teacher_weight:
+        targets_PW = processes.gather_with_gradient(teacher_PW)
+        taught = teaching_loss(sides[0], targets_PW, temperature=settings.teacher_temperature)
+        total = total + settings.teacher_weight * taught
+    if larger_ND is not None:
+        targets_ND = torch.cat([processes.gather_with_gradient(side) for side in larger_ND.chunk(parts)])
+        total = total + settings.distil_weight * distillation_loss(torch.cat(sides), targets_ND)
+    return total / processes.world()
 
 
 def _on_device(teacher_PW: np.ndarray | None, encoder: Encoder) -> Tensor | None:
