@@ -23,6 +23,7 @@ from codesage.records import Document
 from codesage.tokenizer import Settings as TokenizerSettings
 from codesage.tokenizer import load, train
 from codesage.training import loop
+from codesage.training.guard import Guard
 from codesage.training.order import draws
 
 SOURCE = '''def total_price(items, tax_rate):
@@ -437,8 +438,8 @@ def test_stage_one_overfits_one_document_and_loads_again(write, tokenizer, tmp_p
 
 
 def test_a_sequential_run_switches_at_half_of_its_steps(write, tokenizer, tmp_path, monkeypatch):
-    shares = {}
-    at = examples.Batches.at
+    shares, accepted = {}, []
+    at, forget = examples.Batches.at, Guard.forget
 
     def noted(self, step, **options):
         batch = at(self, step, **options)
@@ -447,10 +448,12 @@ def test_a_sequential_run_switches_at_half_of_its_steps(write, tokenizer, tmp_pa
         return batch
 
     monkeypatch.setattr(examples.Batches, "at", noted)
+    monkeypatch.setattr(Guard, "forget", lambda self: accepted.append(len(self.losses)) or forget(self))
     sampling = examples.Settings(objective="sequential", max_tokens=64, batch_tokens=512)
     settings = stage.Settings(CONFIG, sampling, loop.Settings(7, 1, 1e-3, evaluations=0), position_scale=1.0)
     stage.run(settings, write([Document(f"{i}.py", "python", SOURCE, "") for i in range(9)]), tokenizer, tmp_path / "model")
     assert [share > 0.2 for _, share in sorted(shares.items())] == [False] * 4 + [True] * 3
+    assert accepted == [4]  # the guard compares no loss of deobfuscation with those of masking
 
 
 def test_windows_longer_than_the_encoder_are_refused_early(write, tokenizer, tmp_path):

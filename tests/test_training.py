@@ -260,6 +260,13 @@ def test_spikes_are_left_out(tmp_path):
     assert facts["skipped"] == 1 and "gradient spike" in lines(tmp_path / "b")[30]["skipped"]
 
 
+def test_another_objective_is_no_spike(tmp_path):
+    settings = replace(SETTINGS, guard=GuardSettings(least=10))
+    for name, skipped, told in (("same", 15, {}), ("new", 0, {"new_objective": lambda step: step == 25})):
+        higher = trained(tmp_path / name, settings, change=lambda step, loss: loss + 100 * (step >= 25), **told)
+        assert higher[0]["skipped"] == skipped
+
+
 def test_the_guard_tolerates_noise_and_forgets_old_skips():
     guard, rng = Guard(GuardSettings()), np.random.default_rng(0)
     assert not any(guard.reason(step, 3 + 0.3 * rng.normal(), abs(rng.normal()) + 0.5) for step in range(3000))

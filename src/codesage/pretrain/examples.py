@@ -155,6 +155,10 @@ class Batches:
         if not self._settings.masking_steps:
             self._masking_steps = min(self._masking_steps, step)
 
+    def new_objective(self, step: int) -> bool:
+        """Whether "sequential" begins with deobfuscation at `step`. Its loss is higher than that of masking before it."""
+        return self._after is not None and step == self._masking_steps
+
     def _hide(self, epoch: int, window_B: np.ndarray, named_B: np.ndarray, start_B: np.ndarray, length_B: np.ndarray) -> Batch:
         settings, tokens = self._settings, self._tokens
         spans = list(zip(named_B.tolist(), start_B.tolist(), (start_B + length_B).tolist(), strict=True))

@@ -102,6 +102,7 @@ def run(
             loop.Run(
                 batches=batches,
                 at_half=batches.switch,
+                new_objective=batches.new_objective,
                 gradients_of=lambda batch: gradients(encoder, batch, micro_tokens=settings.micro_tokens),
                 warm_up=partial(warm_up, encoder),
                 folder=folder,

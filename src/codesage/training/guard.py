@@ -48,6 +48,10 @@ class Guard:
         self.skipped = [other for other in self.skipped if other > step - _MEMORY]
         return why
 
+    def forget(self) -> None:
+        """Forget the accepted steps, because the next ones have another loss."""
+        self.losses, self.norms = [], []
+
     def refuse_too_many(self) -> None:
         """Raise CodesageError when more of the last 1,000 steps were skipped than the settings allow."""
         if len(self.skipped) > self.settings.most_skipped:

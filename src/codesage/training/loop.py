@@ -66,6 +66,7 @@ class Run(Generic[Batch]):
     computes what `gradients_of` does of a few items of the batch, so that all is compiled (None: `gradients_of` itself).
     `evaluate()` is called `settings.evaluations` times, without gradients, under autocast. `at_half(step)` is called when half
     of the run is done, by its steps or by its time, with the first step whose batch is not made yet, and again after a resume.
+    `new_objective(step)`: whether the loss is another one from this step on. The guard compares it with none before it.
 
     `checkpoints` is the home of everything that must outlive a kill, one folder for each stage. The newest checkpoint there
     is resumed where `resume` says so and its settings and its `identity` (encoder, data, tokenizer: JSON values) are those of
@@ -80,6 +81,7 @@ class Run(Generic[Batch]):
     warm_up: Callable[[Batch], object] | None = None
     evaluate: Callable[[], dict] | None = None
     at_half: Callable[[int], None] | None = None
+    new_objective: Callable[[int], bool] = lambda step: False
     checkpoints: Path | None = None
     resume: bool = True
     ended: bool = False
@@ -195,6 +197,8 @@ class _State(Generic[Batch]):
     def step(self, batch: Batch, used: float, metrics: Metrics, signals: list[str]) -> bool:
         """Take one step; returns whether a process was asked to stop."""
         progress, step, rate = self.progress, self.progress.step, rate_at(self.settings, used)
+        if self.run.new_objective(step):
+            self.guard.forget()
         with self.autocast(), precision.compiling():
             part, own_tokens = self.run.gradients_of(batch)
         loss, tokens, stopped = processes.total([float(part), own_tokens, bool(signals)])
