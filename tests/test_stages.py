@@ -137,16 +137,13 @@ def test_benchmark_loaders(tmp_path):
     (tmp_path / "queries.jsonl").write_text('{"query_id": 0, "query": "read a file", "code_id": 9}\n')
     task = local.cosqa(tmp_path)
     assert task.relevant == [1] and stage.ranked({}, task)["BM25"].tolist() == [1]
-    for language, name in (("python", "min_cost"), ("java", "minCost")):
-        row = {"task": 1, "entry_point": name, "code": f"{name}(a) + minCost(b)"}
-        (tmp_path / f"{language}.jsonl").write_text(json.dumps(row) + "\n")
-    masked = local.mbxp(tmp_path, "python", "java")
-    assert masked.queries == ["f(a) + f(b)"] == masked.candidates
     (tmp_path / "mbxp").mkdir()
-    for language in ("python", "java", "php"):
-        (tmp_path / "mbxp" / f"{language}.jsonl").write_text((tmp_path / "java.jsonl").read_text())
+    for language, name in (("python", "min_cost"), ("java", "minCost"), ("php", "minCost")):
+        row = {"task": 1, "entry_point": name, "code": f"{name}(a) + minCost(b)"}
+        (tmp_path / "mbxp" / f"{language}.jsonl").write_text(json.dumps(row) + "\n")
     across = local.mbxp_across(tmp_path / "mbxp")
     assert len(across) == 6 and len({task.name for task in across}) == 6
+    assert all(task.queries == ["f(a) + f(b)"] == task.candidates for task in across)
     with pytest.raises(CodesageError, match="expected"):
         local.cosqa(tmp_path / "nowhere")
     with pytest.raises(CodesageError, match="two or more"):

@@ -177,6 +177,14 @@ class Given:
         return np.array([self.vectors[text] for text in texts], np.float32)
 
 
+def classification(models, task):
+    return {name: validated.figures() for name, validated in stage.classified(models, task).items()}
+
+
+def clones(models, task):
+    return {name: figures for name, (figures, _) in stage.called_clones(models, task).items()}
+
+
 def test_map_equals_a_plain_loop_and_skips_the_query_itself():
     rng = np.random.default_rng(0)
     names = [f"t{i}" for i in range(30)]
@@ -211,7 +219,7 @@ def test_the_threshold_of_clones_comes_from_the_validation_pairs():
     assert stage.best_threshold(np.array([0.9, 0.5]), np.array([True, True])) == 0.5
     vectors = {"a": [1, 0], "b": [1, 0.01], "c": [0.8, 0.6], "d": [0, 1]}
     task = CloneTask("x", list(vectors), [(0, 1, True), (0, 2, False)], [(0, 1, True), (2, 3, True), (0, 3, False)])
-    figures = stage.clone_detection({"m": Given(vectors)}, task)["m"]
+    figures = clones({"m": Given(vectors)}, task)["m"]
     assert (figures["F1"], figures["precision"], figures["recall"]) == (66.67, 100.0, 50.0)
 
 
@@ -382,7 +390,7 @@ def test_errors_in_a_set_are_one_line(tmp_path, name, file, content, message):
         tasks = sets.read(None, tmp_path, [name], say=pytest.fail)
         for group in tasks.values():
             if isinstance(group[0], CloneTask):
-                stage.clone_detection({}, group[0])
+                clones({}, group[0])
             else:
                 stage.compare({}, group)
 
@@ -435,7 +443,7 @@ def standard_set(folder, name):
 def test_a_set_without_a_clone_among_its_validation_pairs_is_named():
     pairs = CloneTask("mine", ["a", "b"], [(0, 1, False)], [(0, 1, True)])
     with pytest.raises(CodesageError, match="^mine: no validation pair is a clone: expected both kinds$"):
-        stage.clone_detection({"m": Given({"a": [1.0, 0], "b": [0, 1.0]})}, pairs)
+        clones({"m": Given({"a": [1.0, 0], "b": [0, 1.0]})}, pairs)
 
 
 def test_an_identity_that_one_row_lacks_is_no_reason_to_take_another(tmp_path):
@@ -767,7 +775,7 @@ def test_a_repeated_program_is_never_in_the_training_part_of_its_fold():
     vectors = {text: rng.normal(size=200) for text in texts}
     once, twice = (ClassificationTask("x", texts * times, labels * times) for times in (1, 2))
     for task in (once, twice):
-        figures = stage.classification({"m": Given(vectors)}, task)
+        figures = classification({"m": Given(vectors)}, task)
         assert max(figures[name]["macro F1"] for name in figures) < 70, figures
 
 
@@ -777,11 +785,11 @@ def test_vectors_and_words_are_fused_side_by_side():
     texts = [f"{'read' if i & 1 else 'write'} item{i}" for i in range(80)]
     vectors = {text: [1.0, 0.1 * rng.normal()] if i & 2 else [0.1 * rng.normal(), 1.0] for i, text in enumerate(texts)}
     task = ClassificationTask("x", texts, [str(i % 4) for i in range(80)], ["train"] * 40 + ["valid"] * 20 + ["test"] * 20)
-    figures = stage.classification({"m": Given(vectors)}, task)
+    figures = classification({"m": Given(vectors)}, task)
     assert list(figures) == ["BM25 words", "m", "m + BM25"]
     assert figures["m + BM25"]["accuracy"] == 100 and max(figures[one]["accuracy"] for one in ("m", "BM25 words")) < 70
     pairs = [(0, 4, True), (0, 1, False), (0, 2, False)]
-    told = stage.clone_detection({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
+    told = clones({"m": Given(vectors)}, CloneTask("x", texts, pairs, pairs))
     assert told["m + BM25"]["F1"] == 100.0 and told["m"]["precision"] == 50.0
 
 
@@ -816,9 +824,9 @@ def test_a_vector_that_is_not_finite_ends_every_task():
     texts = [f"{i}" for i in range(18)]
     vectors = {"a": [1.0, 0], "b": [np.nan, 1.0]} | {text: [1.0, [0, np.nan][i % 2]] for i, text in enumerate(texts)}
     with pytest.raises(CodesageError, match="m gives 9 of 18 texts a vector that is not finite"):
-        stage.classification({"m": Given(vectors)}, ClassificationTask("x", texts, ["1", "2"] * 9))
+        classification({"m": Given(vectors)}, ClassificationTask("x", texts, ["1", "2"] * 9))
     with pytest.raises(CodesageError, match="m gives 1 of 2 texts a vector that is not finite"):
-        stage.clone_detection({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
+        clones({"m": Given(vectors)}, CloneTask("x", ["a", "b"], [(0, 1, True)], [(0, 1, True)]))
     with pytest.raises(CodesageError, match="^mine gives 1 of 2 texts a vector that is not finite"):
         stage.CachedEncoder(Given(vectors), "mine").encode(["a", "b", "a"], kind="code")
 
@@ -872,7 +880,7 @@ def test_models_are_told_apart_by_their_folders(tmp_path):
 def test_a_label_only_in_the_test_part_counts_as_never_found():
     vectors = {"a": [1.0, 0], "b": [0, 1.0], "c": [0.5, 0.5]}
     task = ClassificationTask("x", ["a", "b", "a", "b", "c"], ["1", "2", "1", "2", "3"], ["train"] * 2 + ["test"] * 3)
-    figures = stage.classification({"m": Given(vectors)}, task)["m"]
+    figures = classification({"m": Given(vectors)}, task)["m"]
     assert figures["accuracy"] == pytest.approx(66.67) and figures["macro F1"] < 66.7
     (sizes,) = sets.sizes({"x": [task]}).values()
     assert sizes == {"rows": 5, "labels": 3, "labels of the test part without training": 1}

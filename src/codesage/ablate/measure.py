@@ -155,7 +155,7 @@ def _score(encoder: stage.CachedEncoder, task: Task) -> float:
         precisions = average_precisions(queries_QD @ candidates_CD.T, relevant_QC, own_QC, at_r=task.at_r)
         return float(np.nanmean(precisions))
     if isinstance(task, CloneTask):
-        return stage.clone_detection({"model": encoder}, task)["model"]["F1"] / 100
+        return stage.called_clones({"model": encoder}, task)["model"][0]["F1"] / 100
     assert isinstance(task, ClassificationTask)
     vectors_ND = encoder.encode(list(task.texts), kind="code")
     if task.parts:

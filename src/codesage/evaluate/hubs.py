@@ -20,7 +20,9 @@ from pathlib import Path
 from codesage.artifacts import open_artifact, publish
 from codesage.errors import CodesageError
 from codesage.evaluate.download import Remote, fetch
+from codesage.machine import cache_folder
 
+CACHE = "benchmarks"  # the folder of the cache that data sets are kept in
 GITHUB, HUB = "https://raw.githubusercontent.com", "https://huggingface.co"
 CODENET = "https://dax-cdn.cdn.appdomain.cloud/dax-project-codenet/1.0.0/Project_CodeNet.tar.gz"
 _COCLR = "Jun-jie-Huang/CoCLR/14ebcacf9e9bc3e7109102632bc63047876f27d2/data/search"
@@ -58,16 +60,9 @@ class Published:
     build: Callable[[Files, Path], None]
 
 
-def cache_folder() -> Path:
-    """Where fetched data sets are kept."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("codesage", appauthor=False)) / "benchmarks"
-
-
 def cached(name: str) -> Path | None:
     """The folder of a data set that was fetched before, or None if it is missing or damaged."""
-    folder = cache_folder() / name
+    folder = cache_folder(CACHE) / name
     try:
         return open_artifact(folder, "benchmark").path
     except CodesageError:
@@ -93,7 +88,7 @@ def fetched(name: str, *, say: Callable[[str], None]) -> Path:
         return folder_in_cache
     if name not in PUBLISHED:
         raise CodesageError(f"{name} cannot be fetched: {UNPUBLISHED[name]}")
-    published, folder = PUBLISHED[name], cache_folder() / name
+    published, folder = PUBLISHED[name], cache_folder(CACHE) / name
     downloads = folder.with_name(f"{name}.downloads")
     files = {file: downloads / file for file in published.files}
     commits = {file: fetch(_at_mirror(remote), files[file], say=say) for file, remote in published.files.items()}

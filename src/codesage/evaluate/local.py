@@ -47,14 +47,16 @@ def cosqa(folder: Path | str) -> RetrievalTask:
     return RetrievalTask("CoSQA", [row["query"] for row in queries], [row["code"] for row in code], answers)
 
 
-def mbxp(folder: Path | str, query_language: str, code_language: str) -> RetrievalTask:
-    """Search code in one language with the same task's code in another (MBXP). The entry point's name is masked in both.
+def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
+    """Search code in one language with the same task's code in another (MBXP): all ordered pairs of languages in `folder`.
 
-    The languages share the translated name, so unmasked scores would measure name matching.
+    The entry point's name is masked in both. The languages share the translated name, so unmasked scores would measure name
+    matching. CodesageError when the folder has fewer than two languages.
     """
-    return _between(
-        *((language, _masked_code(Path(folder) / f"{language}.jsonl")) for language in (query_language, code_language))
-    )
+    languages = {file.stem: _masked_code(file) for file in sorted(Path(folder).glob("*.jsonl"))}
+    if len(languages) < 2:
+        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
+    return [_between(one, other) for one in languages.items() for other in languages.items() if one[0] != other[0]]
 
 
 def _masked_code(file: Path) -> dict[str, str]:
@@ -79,14 +81,6 @@ def _between(query: tuple[str, dict[str, str]], code: tuple[str, dict[str, str]]
         (query_language, code_language),
         unanswered=len(queries) - len(shared),
     )
-
-
-def mbxp_across(folder: Path | str) -> list[RetrievalTask]:
-    """`mbxp` for all ordered pairs of languages in `folder`. CodesageError when it has fewer than two languages."""
-    languages = {file.stem: _masked_code(file) for file in sorted(Path(folder).glob("*.jsonl"))}
-    if len(languages) < 2:
-        raise CodesageError(f"{folder} holds {len(languages)} languages as .jsonl, expected MBXP in two or more")
-    return [_between(one, other) for one in languages.items() for other in languages.items() if one[0] != other[0]]
 
 
 def java_csharp(folder: Path | str) -> list[RetrievalTask]:

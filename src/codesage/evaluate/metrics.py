@@ -13,8 +13,7 @@ def ranks(scores_QC: np.ndarray, relevant_Q: Sequence[int]) -> np.ndarray:
     scores_QC: float (Q, C), higher is better. Ties count against the query: every candidate with the same score ranks
     before the relevant one, so a constant score gains nothing. CodesageError when a score is not finite.
     """
-    if not np.isfinite(scores_QC).all():
-        raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
+    _check_finite(scores_QC)
     own_Q = scores_QC[np.arange(len(scores_QC)), np.asarray(relevant_Q, dtype=np.int64)]
     return (scores_QC >= own_Q[:, None]).sum(axis=1)
 
@@ -38,8 +37,7 @@ def average_precisions(
     scores, answers come last, so a constant score gains nothing. `at_r`: only the first R ranks count, R being the number
     of answers (MAP@R). CodesageError when a score is not finite.
     """
-    if not np.isfinite(scores_QC).all():
-        raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")
+    _check_finite(scores_QC)
     precisions = np.full(len(scores_QC), np.nan)
     for query, (scores, relevant, skipped) in enumerate(zip(scores_QC, relevant_QC, skipped_QC, strict=True)):
         scores, relevant = scores[~skipped], relevant[~skipped]
@@ -50,3 +48,8 @@ def average_precisions(
             within = int(hits[:answers].sum()) if at_r else answers
             precisions[query] = precision[:within].sum() / answers
     return precisions
+
+
+def _check_finite(scores_QC: np.ndarray) -> None:
+    if not np.isfinite(scores_QC).all():
+        raise CodesageError("a score is not finite because the model returns NaN or infinite vectors: train or export it again")

@@ -15,9 +15,10 @@ from typing import Any
 
 from codesage.corpus.sources import clients
 from codesage.errors import CodesageError
-from codesage.evaluate.hubs import cache_folder
+from codesage.evaluate.hubs import CACHE
 from codesage.evaluate.rows import read_rows, unique
 from codesage.evaluate.tasks import Question, Repository, RepositoryTask, Target
+from codesage.machine import cache_folder
 from codesage.walk import Skipped
 
 _GITHUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -27,7 +28,7 @@ _NEEDED = ("repo", "github", "language", "root", "revision")
 
 def repositories_folder() -> Path:
     """Where clones, laid out revisions and their indexes are kept."""
-    return cache_folder() / "repositories"
+    return cache_folder(CACHE) / "repositories"
 
 
 def read(folder: Path) -> list[RepositoryTask]:

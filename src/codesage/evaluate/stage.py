@@ -8,7 +8,7 @@ N texts, D width.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from codesage.search.defaults import DENSE_WEIGHT
 from codesage.search.statics import statics_of, table_name
 from codesage.search.terms import indexed_words
 from codesage.words import split_words
-
-if TYPE_CHECKING:
-    from codesage.encoder.runtime import Embedder
 
 _EQUAL = 1e-9  # standard deviation of scores that differ by rounding only
 _BLOCK = 512  # queries that are scored at a time
@@ -261,13 +258,8 @@ def compare(
     }, values
 
 
-def clone_detection(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, dict[str, float]]:
-    """By system: F1, precision and recall of "these two are clones", times 100, on the test pairs, as in `called_clones`."""
-    return {name: figures for name, (figures, _) in called_clones(models, task).items()}
-
-
 def called_clones(models: Mapping[str, EncodesTexts], task: CloneTask) -> dict[str, tuple[dict[str, float], np.ndarray]]:
-    """By system: the figures, and for each test pair whether it is a clone and whether it is called one, bool (P, 2).
+    """By system: F1, precision and recall times 100, and whether each test pair is a clone and is called one, bool (P, 2).
 
     Pairs above a threshold of cosine are called clones. The threshold has the best F1 on the validation pairs. The systems are
     those of `features_of`; the cosine of the fusion is the mean of both.
@@ -312,14 +304,7 @@ def _f1(called_P: np.ndarray, same_P: np.ndarray) -> dict[str, float]:
     return {"F1": round(100 * f1, 2), "precision": round(100 * precision, 2), "recall": round(100 * recall, 2)}
 
 
-def classification(
-    models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = SEED
-) -> dict[str, dict[str, float]]:
-    """By system: macro F1 and accuracy, times 100, of the predictions of `classified`."""
-    return {name: validated.figures() for name, validated in classified(models, task, seed=seed).items()}
-
-
-def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, seed: int = SEED) -> dict[str, folds.Validated]:
+def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask) -> dict[str, folds.Validated]:
     """By system: predictions of a linear head on frozen features, the exact minimum of its loss.
 
     They are of five folds, or of the test part of a task with parts. The systems are those of `features_of`; the head
@@ -329,6 +314,6 @@ def classified(models: Mapping[str, EncodesTexts], task: ClassificationTask, *, 
     return {
         name: folds.tested(features, task.labels, task.parts, numbers)
         if task.parts
-        else folds.cross_validated(features, task.labels, numbers, seed=seed)
+        else folds.cross_validated(features, task.labels, numbers, seed=SEED)
         for name, features in features_of(models, task.texts).items()
     }
