@@ -320,6 +320,9 @@ def test_rates_warm_up_and_decay():
         ({"optimizer": "sgd"}, "adamw, muon"),
         ({"precision": "fp8"}, "auto, bf16, fp32"),
         ({"keep": 0}, "keep 0"),
+        ({"clip_norm": 0.0}, r"clip_norm 0\.0: expected clip_norm over 0"),  # which would clip all gradients to nothing
+        ({"weight_decay": -0.1}, r"weight_decay -0\.1"),
+        ({"beta2": 1.0}, r"beta2 1\.0: expected"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):
@@ -468,6 +471,10 @@ def test_the_chunked_head_equals_the_plain_one(rows):
         results.append((value, x.grad, w.grad))
     for plain, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, plain)
+    x = states.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(summed_cross_entropy(x, weight, labels, rows=rows).square(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):  # not a wrong second derivative
+        slope.sum().backward()
 
 
 def test_adamw_takes_the_steps_of_the_library():

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Rows of a chunk: few enough for the cache on a CPU, and on CUDA enough to make adding up the table's gradient cheap.
 _ROWS = {"cpu": 512, "cuda": 4096}
@@ -50,10 +51,10 @@ class _Summed(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple:
-        (gradient,) = gradients
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradient_MD, gradient_VD = ctx.saved_tensors
-        return gradient_MD * gradient, gradient_VD * gradient, None, None
+        return gradient_MD * upstream, gradient_VD * upstream, None, None
 
 
 def summed_cross_entropy(states_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, rows: int = 0) -> Tensor:

@@ -27,6 +27,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from codesage.artifacts import write_whole
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 from codesage.training import checkpoints as disk
@@ -295,7 +296,7 @@ class _State(Generic[Batch]):
         if first:
             disk.prune(home, keep=10**9)  # leftovers of killed writers only
             cut_back(home / FILE, step=self.progress.step)
-            (home / "settings.json").write_text(json.dumps(self.identity, indent=1) + "\n", encoding="utf-8")
+            write_whole(home / "settings.json", json.dumps(self.identity, indent=1) + "\n")
         processes.barrier()
 
     def _load(self, checkpoint: disk.Checkpoint) -> None:

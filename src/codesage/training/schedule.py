@@ -54,6 +54,13 @@ class Settings:
                 f"keep {self.keep}, checkpoint_steps {self.checkpoint_steps}, checkpoint_seconds "
                 f"{self.checkpoint_seconds}: expected keep over 0, the others not negative"
             )
+        if min(self.embedding_rate, self.muon_rate, self.weight_decay, self.final_rate) < 0 or self.clip_norm <= 0:
+            raise CodesageError(
+                f"embedding_rate {self.embedding_rate}, muon_rate {self.muon_rate}, weight_decay {self.weight_decay}, "
+                f"final_rate {self.final_rate}, clip_norm {self.clip_norm}: expected clip_norm over 0, the others not negative"
+            )
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise CodesageError(f"beta1 is {self.beta1}, beta2 {self.beta2}: expected both at least 0 and under 1")
         for name, value, allowed in (
             ("decay", self.decay, DECAYS),
             ("optimizer", self.optimizer, OPTIMIZERS),
