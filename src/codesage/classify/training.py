@@ -21,6 +21,7 @@ from codesage.classify.folds import FOLDS, Validated, macro_f1, stratified
 from codesage.classify.head import Head
 from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
+from codesage.training import retrieval
 from codesage.training.uncompiled import AdamW
 
 _MICRO_TOKENS = 8192  # tokens of one forward
@@ -160,10 +161,7 @@ def _splits(labels: Sequence[str], parts: Sequence[str], code_N: Sequence[int], 
 def _all_vectors(encoder: Encoder, documents: Sequence[Sequence[int]]) -> Tensor:
     """Pooled vectors (N, D) of all documents, unnormalised."""
     _check_weights(encoder)
-    order = sorted(range(len(documents)), key=lambda row: len(documents[row]))
-    size = max(1, _MICRO_TOKENS // max(map(len, documents)))
-    parts = [encoder.embed([documents[row] for row in order[start : start + size]]) for start in range(0, len(order), size)]
-    return torch.cat(parts)[torch.tensor(order).argsort()]
+    return retrieval.vectors(encoder, documents, tokens=_MICRO_TOKENS)
 
 
 def _check_weights(encoder: Encoder) -> None:

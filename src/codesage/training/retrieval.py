@@ -4,7 +4,7 @@ In: an encoder and the held-out pairs of Tokens. Out: a function that returns {"
 the same in both stages. `codesage evaluate` gives the final figures. Shapes: P pairs, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from codesage.corpus.tokens.ragged import Ragged, joined
 from codesage.corpus.tokens.tokenised import PairTokens, Tokens
 from codesage.encoder.model import Encoder
+from codesage.encoder.runtime import batches_by_length
 
 PAIRS = 500
 _MICRO_TOKENS = 16_384  # tokens embedded at a time
@@ -30,12 +31,13 @@ def scorer(
     chosen = distinct(tokens.held_out, most=pairs)
     if len(chosen) < 2:
         return None
-    texts = cut(tokens.held_out.text, chosen, text_tokens, tokens.end_id)
-    bodies = cut(tokens.held_out.body, chosen, code_tokens, tokens.end_id)
+    held_out, end_id = tokens.held_out, tokens.end_id
+    sides = [cut(held_out.text, chosen, text_tokens, end_id), cut(held_out.body, chosen, code_tokens, end_id)]
+    texts, bodies = ([side[row] for row in range(len(side))] for side in sides)
 
     def score() -> dict:
         with torch.no_grad():
-            texts_PD, bodies_PD = (vectors(encoder, side, depth) for side in (texts, bodies))
+            texts_PD, bodies_PD = (vectors(encoder, side, depth=depth) for side in (texts, bodies))
         return {"mrr": round(mean_reciprocal_rank(texts_PD, bodies_PD), 2)}
 
     return score
@@ -72,12 +74,10 @@ def cut(side: Ragged, rows: np.ndarray, limit: int, end_id: int) -> Ragged:
     return joined([side.first(rows, limit - 1)], end_id=end_id)
 
 
-def vectors(encoder: Encoder, side: Ragged, depth: int | None = None) -> Tensor:
-    """Pooled vectors of all documents, float32 (n, D), after `depth` layers (None: all)."""
-    order = side.lengths.argsort(kind="stable")  # neighbours of equal length share one attention call
-    size = max(1, _MICRO_TOKENS // int(side.lengths.max()))
-    parts = [
-        encoder.embed([side[row].tolist() for row in order[start : start + size]], depth=depth).float()
-        for start in range(0, len(order), size)
-    ]
-    return torch.cat(parts)[torch.from_numpy(order.argsort()).to(parts[0].device)]
+def vectors(
+    encoder: Encoder, documents: Sequence[Sequence[int] | np.ndarray], *, tokens: int = _MICRO_TOKENS, depth: int | None = None
+) -> Tensor:
+    """As Encoder.embed for any number of documents, about `tokens` tokens at a time: float32 (n, vector width)."""
+    batches = list(batches_by_length(list(map(len, documents)), budget=tokens))
+    parts = [encoder.embed([documents[row] for row in rows], depth=depth).float() for rows in batches]
+    return torch.cat(parts)[torch.tensor([row for rows in batches for row in rows]).argsort().to(parts[0].device)]
