@@ -575,6 +575,19 @@ def test_settings_that_move_no_weight_do_not_rename_a_cell(folder, tmp_path):
     assert not set(cells.plan(replace(plan.grid, base=base), inputs, tmp_path).of_row["base", 0].values()) & set(plan.cells)
 
 
+def test_other_items_of_a_data_set_rename_the_cells(folder, tmp_path):
+    plan, inputs = request(folder, tmp_path).opened()
+    task = RetrievalTask("t", ["a"], ["x", "y"], [0])
+    sets = ({}, {"T": [task]}, {"T": [replace(task, relevant=[1])]}, {"T": [task, task]})
+    named = [set(cells.plan(plan.grid, replace(inputs, benchmarks=one), tmp_path).cells) for one in sets]
+    assert named[0] == set(plan.cells) and len(set.union(*named)) == 4 * len(plan.cells)
+
+
+def test_a_grid_measures_no_search_in_repositories():
+    with pytest.raises(CodesageError, match="unknown data set 'repository-search': expected cosqa, .*runtime-error$"):
+        measure.settings_of({"sets": ["cosqa", "repository-search"]})
+
+
 def test_samples_keep_every_answer():
     task = RetrievalTask("t", [f"q{i}" for i in range(30)], [f"c{i}" for i in range(50)], list(range(30)))
     settings = measure.Settings(most_queries=5, most_candidates=12)

@@ -30,7 +30,6 @@ from codesage.encoder.config import Config
 from codesage.encoder.model import Encoder
 from codesage.encoder.weights import load_encoder
 from codesage.errors import CodesageError
-from codesage.evaluate.tasks import Task
 from codesage.pretrain import stage as pretrain
 from codesage.tokenizer import Tokenizer
 from codesage.training import processes
@@ -68,7 +67,7 @@ class Inputs:
     tokens: Tokens
     tokenizer: Tokenizer
     teacher: Teacher | None = None
-    benchmarks: dict[str, Sequence[Task]] = field(default_factory=dict)
+    benchmarks: dict[str, Sequence[measure.Measured]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def plan(grid: Grid, inputs: Inputs, folder: Path) -> Plan:
         "tokens": inputs.tokens.fingerprint,
         "tokenizer": inputs.tokenizer.fingerprint,
         "evaluation": grid.evaluation,
-        "benchmarks": sorted(inputs.benchmarks),
+        "benchmarks": [[title, *(task.digest() for task in group)] for title, group in sorted(inputs.benchmarks.items())],
     }
     for row in grid.rows:
         _check(grid, row, inputs)

@@ -20,10 +20,11 @@ from codesage.encoder.model import Encoder
 from codesage.errors import CodesageError
 from codesage.evaluate import sets, stage
 from codesage.evaluate.metrics import average_precisions, ranks
-from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RetrievalTask, Task
+from codesage.evaluate.tasks import ClassificationTask, CloneTask, GroupTask, RepositoryTask, RetrievalTask
 from codesage.tokenizer import Tokenizer
 from codesage.training import retrieval
 
+Measured = RetrievalTask | GroupTask | CloneTask | ClassificationTask  # search in repositories needs an index
 TITLES = {"held-out": "held-out functions, whole", "held-out bodies": "held-out functions, bodies"}
 
 
@@ -40,8 +41,9 @@ class Settings:
     most_candidates: int = 0  # and of its candidates, with all answers; 0: all
 
     def __post_init__(self) -> None:
-        if unknown := set(self.sets) - set(sets.SETS):
-            raise CodesageError(f"unknown data set {min(unknown)!r}: expected {', '.join(sets.SETS)}")
+        known = [name for name, one in sets.SETS.items() if not one.slow]
+        if unknown := set(self.sets) - set(known):
+            raise CodesageError(f"unknown data set {min(unknown)!r}: expected {', '.join(known)}")
         if self.held_out < 2 or min(self.text_tokens, self.code_tokens) < 2:
             raise CodesageError(
                 f"held_out {self.held_out}, text_tokens {self.text_tokens}, code_tokens {self.code_tokens}: "
@@ -64,7 +66,7 @@ def check(settings: Settings, positions: int) -> None:
         )
 
 
-def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[Task]]:
+def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[Measured]]:
     """The tasks of the wanted data sets that the folder holds, sampled; by title."""
     if benchmarks is None:
         return {}
@@ -73,12 +75,16 @@ def tasks_of(settings: Settings, benchmarks: Path | None) -> dict[str, Sequence[
         raise CodesageError(f"{benchmarks} holds none of {', '.join(settings.sets)}: give a folder with a folder for each set")
     sets_read = sets.read(None, benchmarks, there, say=lambda line: None)
     return {
-        title: [sampled(task, settings) for task in group[:: -(-len(group) // (settings.most_tasks or len(group)))]]
+        title: [
+            sampled(task, settings)
+            for task in group[:: -(-len(group) // (settings.most_tasks or len(group)))]
+            if not isinstance(task, RepositoryTask)
+        ]
         for title, group in sets_read.items()
     }
 
 
-def sampled(task: Task, settings: Settings) -> Task:
+def sampled(task: Measured, settings: Settings) -> Measured:
     """A task for search with fewer queries and candidates; answers are always candidates. Other tasks stay whole.
 
     Items are chosen by a hash of the text, so that tasks that share texts keep the same ones.
@@ -101,7 +107,7 @@ def sampled(task: Task, settings: Settings) -> Task:
 
 
 def scores(
-    encoder: Encoder, tokens: Tokens, tokenizer: Tokenizer, settings: Settings, tasks: dict[str, Sequence[Task]]
+    encoder: Encoder, tokens: Tokens, tokenizer: Tokenizer, settings: Settings, tasks: dict[str, Sequence[Measured]]
 ) -> dict[str, float]:
     """All figures of an encoder, times 100, by title. CodesageError when a score is not finite or nothing is held out."""
     embedder = embedder_of(encoder.eval(), tokenizer, settings.code_tokens)
@@ -143,7 +149,7 @@ def embedder_of(encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> runt
     return runtime.Embedder(tokenizer, forward, width=width, max_tokens=max_tokens, fingerprint="grid", batch_tokens=at_once)
 
 
-def _score(encoder: stage.CachedEncoder, task: Task) -> float:
+def _score(encoder: stage.CachedEncoder, task: Measured) -> float:
     """The figure of a task, in 0..1."""
     if isinstance(task, RetrievalTask):
         queries_QD, candidates_CD = stage.vectors(encoder, task, centred=False)
@@ -156,7 +162,6 @@ def _score(encoder: stage.CachedEncoder, task: Task) -> float:
         return float(np.nanmean(precisions))
     if isinstance(task, CloneTask):
         return stage.called_clones({"model": encoder}, task)["model"][0]["F1"] / 100
-    assert isinstance(task, ClassificationTask)
     vectors_ND = encoder.encode(list(task.texts), kind="code")
     if task.parts:
         told = folds.tested(vectors_ND, task.labels, task.parts, task.codes)
