@@ -11,7 +11,7 @@ from codesage import CodesageError
 from codesage.encoder.config import Config
 from codesage.encoder.export import export, quantise
 from codesage.encoder.model import Encoder
-from codesage.encoder.runtime import batches_by_length, device_of, load
+from codesage.encoder.runtime import batches_by_length, device_of, foreign_length, load
 from codesage.encoder.weights import save_weights
 from codesage.tokenizer import Settings, train
 
@@ -160,6 +160,17 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, file, harm):
     with pytest.raises(CodesageError) as error:
         codesage.load(copy)
     assert "\n" not in str(error.value)
+
+
+def test_the_length_and_pooling_of_a_foreign_folder(tmp_path):
+    assert foreign_length(tmp_path) == 1024
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 256}')
+    assert foreign_length(tmp_path) == 256
+    (tmp_path / "1_Pooling").mkdir()
+    for damaged in ("{", "[1]", "\xff"):
+        (tmp_path / "1_Pooling" / "config.json").write_bytes(damaged.encode("latin-1"))
+        with pytest.raises(CodesageError, match="1_Pooling/config.json is not readable"):
+            foreign_length(tmp_path)
 
 
 @pytest.mark.parametrize("precision", ["torch", "fp32", "int8"])

@@ -220,7 +220,8 @@ def device_of(name: str, folder: Path, precision: str = "auto") -> str:
 def foreign_length(folder: Path) -> int:
     """Maximum length of code for a folder written by transformers or sentence-transformers: its tokenizer's limit.
 
-    CodesageError when the model does not use mean pooling, because our vectors would differ from the model's.
+    CodesageError when the model does not use mean pooling, because our vectors would differ from the model's, or when a file
+    that says so is damaged.
     """
     pooling, tokenizer = (_json(folder / name) for name in ("1_Pooling/config.json", "tokenizer_config.json"))
     modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
@@ -232,11 +233,16 @@ def foreign_length(folder: Path) -> int:
 
 
 def _json(file: Path) -> dict:
+    """The object in `file`, {} where there is no file. CodesageError when it is damaged: its settings would not count."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+    except FileNotFoundError:
         return {}
-    return value if isinstance(value, dict) else {}
+    except (OSError, ValueError) as error:
+        raise CodesageError(f"{file} is not readable ({error}): copy the model folder again") from None
+    return value
 
 
 def onnx_session(file: Path, *, threads: int | None = None) -> "onnxruntime.InferenceSession":
