@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -38,17 +40,25 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+def until(true) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 @contextmanager
 def running(app, port: int, **options):
-    """Serve `app` at a port of this machine, in a thread."""
-    import uvicorn
+    """Serve `app` at a port of this machine, in a thread. Gives the server."""
+    from codesage.serve.connections import server_of
 
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", **options))
+    server = server_of(app, host="127.0.0.1", port=port, log_level="critical", **options)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield
+    yield server
     server.should_exit = True
     thread.join(10)
 
@@ -177,6 +187,12 @@ def test_search_similar_map_and_status(client, served):
 def test_bad_questions_are_one_line(client, address, message):
     answer = client.get(address)
     assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def test_the_longest_question_may_be_in_any_script(served, client):
+    address = f"{served[0]}/search?q={quote(chr(0x1F600) * 10_000)}"  # four bytes a letter, three letters a byte
+    assert urlopen(Request(address, headers={"Authorization": f"Bearer {TOKEN}"}), timeout=20).status == 200
+    assert client.get("/search", params={"q": "x" * 10_001}).status_code == 400
 
 
 def test_too_many_searches_are_refused_at_once(client, served, monkeypatch):
@@ -321,7 +337,7 @@ def held_until(answering: asyncio.Event):
 
     async def app(scope, receive, send):
         await answering.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
     return app
@@ -438,17 +454,18 @@ def protocol_with(**limits):
 
 
 @contextmanager
-def answering(protocol):
-    """A server with one short answer; gives a function that opens a connection, and sends these bytes."""
+def answering(protocol, app=None, **options):
+    """A server of `app`, or of a short answer. Gives a function that opens a connection, and sends these bytes."""
     (at_once := asyncio.Event()).set()
-
-    with running(held_until(at_once), port := free_port(), http=protocol), ExitStack() as connections:
+    served = running(app or held_until(at_once), port := free_port(), http=protocol, **options)
+    with served as server, ExitStack() as connections:
 
         def opened(sent: bytes = b"") -> socket.socket:
             client = connections.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
             client.sendall(sent)
             return client
 
+        opened.server = server
         yield opened
 
 
@@ -474,6 +491,152 @@ def test_of_too_many_idle_connections_the_oldest_are_closed():
         assert b" 200 " in client.recv(20)
         idle[4].sendall(REQUEST)
         assert b" 200 " in idle[4].recv(20)
+
+
+def test_of_too_many_connections_that_are_idle_after_an_answer_the_oldest_are_closed():
+    with answering(protocol_with(most_waiting=3)) as opened:
+        idle = [opened(REQUEST) for _ in range(5)]
+        assert [b" 200 " in until_closed(client) for client in idle[:2]] == [True, True]
+        client = opened(REQUEST)
+        assert b" 200 " in client.recv(1000)
+        client.sendall(REQUEST)
+        assert b" 200 " in client.recv(1000)
+
+
+def test_a_request_that_arrives_as_an_idle_connection_ends_is_answered():
+    """The loop is busy as the time ends, and the request arrives before it looks at the time."""
+    from codesage.serve.connections import LimitedProtocol
+
+    clients = []
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/":
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.4, time.sleep, 0.6)
+            loop.call_later(0.7, lambda: clients[0].sendall(b"GET /next HTTP/1.1\r\nHost: here\r\n\r\n"))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": scope["path"][-4:].rjust(4).encode()})
+
+    class Limited(LimitedProtocol):
+        waiting, idle_seconds = {}, 0.8
+
+    with answering(Limited, app, lifespan="off", timeout_keep_alive=0.8) as opened:
+        clients.append(opened(REQUEST))
+        received = until_closed(clients[0])
+        assert received.count(b" 200 ") == 2 and received.endswith(b"next")
+
+
+def test_a_request_after_a_refused_one_has_its_own_time():
+    """The answer comes before the body, which then ends late."""
+    post = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+    with answering(protocol_with(head_seconds=2.0)) as opened:
+        client = opened(post)
+        assert b" 200 " in client.recv(1000)
+        client.sendall(b"late")
+        time.sleep(1.4)
+        client.sendall(REQUEST[:9])
+        time.sleep(1.0)
+        client.sendall(REQUEST[9:])
+        assert b" 200 " in client.recv(1000)
+        slow = opened(post)
+        assert b" 200 " in until_closed(slow)  # the rest must arrive in time, too
+
+
+LARGE = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 20000000\r\n"
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("most", [10**6, 10**8])
+def test_an_answer_reaches_a_client_that_still_sends(more, most):
+    """The system resets a connection that is closed before all is read. Then the answer is lost, or sending fails."""
+
+    async def app(scope, receive, send):
+        raise Full("full")
+
+    full = Guard(app, hosts=frozenset({"here"}), most_bytes=most, intake=refusing)
+    with answering(protocol_with(), full, lifespan="off") as opened:
+        client = opened(LARGE + more + b"\r\n")
+        for _ in range(200):
+            client.sendall(b"x" * 100_000)
+        wanted = b" 413 " if most == 10**6 else b" 429 "
+        if more or most == 10**6:
+            assert wanted in until_closed(client)
+        else:
+            assert wanted in client.recv(1000)
+            client.sendall(REQUEST)
+            assert wanted in client.recv(1000)
+
+
+def refusing(path: str, size: int):
+    raise Full("full")
+
+
+def test_a_refused_request_leaves_nothing_of_its_body_in_memory():
+    with answering(protocol_with()) as opened:
+        opened(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000).recv(1000)
+        (connection,) = opened.server.server_state.connections
+        until(lambda: connection.cycle.response_complete)
+        assert connection.cycle.body == b""
+
+
+def test_a_flood_of_headers_is_answered_and_one_without_end_is_cut_off():
+    with answering(protocol_with(head_seconds=1.0), lifespan="off") as opened:
+        lines = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 50) for number in range(100_000))
+        flood = opened(REQUEST[:-2])
+        flood.sendall(lines)
+        assert b" 400 " in until_closed(flood)
+        endless = opened(REQUEST[:-2])
+        with pytest.raises(OSError):
+            for _ in range(10_000):
+                endless.sendall(lines[:50_000])
+                time.sleep(0.001)
+
+
+def test_a_body_that_breaks_off_after_its_answer_is_no_fault_of_the_server(caplog):
+    with answering(protocol_with(), lifespan="off") as opened:
+        client = opened(b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert b" 200 " in client.recv(1000)
+        client.sendall(b"this is no chunk\r\n")
+        assert until_closed(client) == b""
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def test_a_server_that_stops_answers_what_has_arrived_in_part_and_says_that_it_closes():
+    answer, asked = asyncio.Event(), threading.Semaphore(0)
+
+    async def app(scope, receive, send):
+        asked.release()
+        await held_until(answer)(scope, receive, send)
+
+    with answering(protocol_with(), app, lifespan="off") as opened:
+        begun, half, idle = opened(REQUEST), opened(REQUEST[:9]), opened()
+        assert asked.acquire(timeout=20)
+        opened.server.should_exit = True
+        assert until_closed(idle) == b""
+        half.sendall(REQUEST[9:])
+        assert asked.acquire(timeout=20)
+        loop = next(iter(opened.server.server_state.tasks)).get_loop()
+        loop.call_soon_threadsafe(answer.set)
+        for client in (begun, half):
+            received = until_closed(client)
+            assert b" 200 " in received and b"connection: close" in received
+
+
+def test_a_request_that_takes_longer_than_a_server_may_to_stop_is_told():
+    asked = threading.Semaphore(0)
+
+    async def app(scope, receive, send):
+        asked.release()
+        await asyncio.sleep(60)
+
+    with answering(
+        protocol_with(), Guard(app, hosts=frozenset({"here"})), lifespan="off", timeout_graceful_shutdown=1
+    ) as opened:
+        client = opened(REQUEST)
+        assert asked.acquire(timeout=20)
+        opened.server.should_exit = True
+        received = until_closed(client)
+    assert b" 503 " in received and b"the server is stopping" in received
 
 
 @pytest.mark.parametrize("first", [b"", REQUEST])
@@ -575,6 +738,38 @@ def test_a_full_queue_refuses_at_once_and_an_error_stays_with_its_batch():
         batcher.submit([[1]])
 
 
+def test_the_room_of_a_request_that_nobody_waits_for_is_free_at_once():
+    encode = Slow()
+    with Batcher(encode, queue_tokens=10) as batcher:
+        first = batcher.submit([[1]])
+        while batcher.waiting_tokens:
+            time.sleep(0.001)
+        left, kept = batcher.submit([[1] * 6]), batcher.submit([[2] * 4])
+        left.cancel()
+        assert batcher.waiting_tokens == 4
+        other = batcher.submit([[3] * 6])
+        encode.proceed.set()
+        assert [one.result(10).tolist() for one in (first, kept, other)] == [[[1]], [[8]], [[18]]]
+    assert encode.sizes == [1, 2]
+
+
+def test_the_texts_of_a_client_that_leaves_are_not_encoded(served, client, monkeypatch):
+    encode, body = Slow(), b'{"input": "value = 1"}'
+    head = "POST /v1/embeddings HTTP/1.1\r\nHost: {}:{}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n"
+    place = ("127.0.0.1", int(served[0].rpartition(":")[2]))
+    with Batcher(encode) as batcher:
+        monkeypatch.setattr(served[1], "batcher", batcher)
+        batcher.submit([[1]])
+        until(lambda: batcher.waiting_tokens == 0)  # it is being encoded
+        with socket.create_connection(place) as leaving:
+            leaving.sendall(head.format(*place, TOKEN, len(body)).encode() + body)
+            until(lambda: batcher.waiting_tokens > 0)
+        until(lambda: batcher.waiting_tokens == 0)
+        encode.proceed.set()
+    assert encode.sizes == [1]
+    until(lambda: 'codesage_requests_total{path="/v1/embeddings",status="499"} 1.0' in client.get("/metrics").text)
+
+
 def test_room_in_the_queue_is_taken_before_tokens_are_counted():
     encode = Slow()
     with Batcher(encode, queue_tokens=10) as batcher:
@@ -619,6 +814,16 @@ def test_other_machines_need_a_token(host):
     access.require_token(host, "secret")
     done = run("serve", "--host", host)
     assert done.returncode == 2 and "give --token" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("serve",), ("mcp", "run", "--http")])
+def test_a_port_that_is_taken_is_one_line(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(*command, "--port", str(port))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"codesage: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    access.require_port("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

@@ -8,7 +8,7 @@ import typer
 
 from codesage.encoder.folders import MODEL_HELP
 from codesage.errors import CodesageError
-from codesage.serve.access import Names, Token, require_token, served_names
+from codesage.serve.access import Names, Token, require_port, require_token, served_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,7 @@ def run(
 
     if http:
         require_token(host, token)
+        require_port(host, port)
     try:
         from codesage.agents.server import server_of
     except ImportError as error:
@@ -58,7 +59,6 @@ def run(
 
 def _serve(server: "MCPServer", host: str, port: int, *, hosts: frozenset[str], token: str) -> None:
     """Serve over HTTP. Guard makes the checks, as for `codesage serve`, so the SDK makes none of names and origins."""
-    import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
     from codesage.serve import connections
@@ -66,9 +66,7 @@ def _serve(server: "MCPServer", host: str, port: int, *, hosts: frozenset[str], 
 
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = Guard(server.streamable_http_app(transport_security=unchecked), hosts=hosts, token=token)
-    uvicorn.run(
-        app, host=host, port=port, http=connections.LimitedProtocol, log_level="warning", limit_concurrency=connections.MOST
-    )
+    connections.server_of(app, host=host, port=port).run()
 
 
 def searched(

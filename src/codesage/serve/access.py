@@ -27,6 +27,24 @@ def require_token(host: str, token: str) -> None:
         raise CodesageError(f"{host} can be reached from other machines: give --token, or set CODESAGE_TOKEN")
 
 
+def require_port(host: str, port: int) -> None:
+    """CodesageError when this process may not listen there, such as when another server does."""
+    import os
+    import socket
+
+    try:
+        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in places:
+            with socket.socket(family, kind, protocol) as trial:
+                if os.name == "posix":  # elsewhere this option would let two servers share a port
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                trial.bind(address)
+    except OSError as error:
+        raise CodesageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
 def served_names(host: str, port: int, more: Iterable[str] = ()) -> frozenset[str]:
     """The Host headers that a server answers to: its own names with the port, and `more` as they are."""
     own = {*_LOCAL, f"[{host}]" if ":" in host else host.lower()}

@@ -14,7 +14,7 @@ A full queue is answered with 429 at once. Errors have the form of OpenAI's.
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -45,6 +45,7 @@ MOST_TEXTS = 2048  # of a request, as OpenAI's
 _PAGE = Path(__file__).parent / "page"
 _ENCODED = frozenset({"/v1/embeddings", "/rerank"})  # addresses whose requests take room in the queue
 _BYTES_A_TOKEN = 4  # of a body, about
+_LEFT = 499  # the status in the metrics if the client has left, as of nginx
 _TOKENISERS = 2  # requests that are tokenised at a time: more would only keep the event loop waiting
 _RESERVATION: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
 _Limit = Annotated[int, Query(ge=1, le=100)]
@@ -279,7 +280,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 class _Counted:
-    """Counts requests and their time."""
+    """Counts requests and their time. Ends the work for a request when its client leaves."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -288,19 +289,60 @@ class _Counted:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, presence = time.perf_counter(), 500, _Presence(receive)
 
         async def counted(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                presence.forget()  # the answer is complete
             await send(message)
 
         try:
-            await self._app(scope, receive, counted)
+            if not await presence.during(self._app(scope, presence.receive, counted)):
+                status = _LEFT
         finally:
             path = scope["path"] if scope["path"] in _ENCODED else getattr(scope.get("route"), "path", "unknown")
             self._service.metrics.requests.labels(path, status).inc()
             self._service.metrics.seconds.labels(path).observe(time.perf_counter() - started)
+
+
+class _Presence:
+    """Whether the client of a request is there. Once the body is read, it is watched."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._watch, self._leaving = receive, None, asyncio.timeout(None)
+
+    async def during(self, work: Awaitable[None]) -> bool:
+        """Do `work` to its end, or until the client has left: then False."""
+        try:
+            async with self._leaving:
+                await work
+        except TimeoutError:
+            if not self._leaving.expired():
+                raise
+        finally:
+            self.forget()
+        return not self._leaving.expired()
+
+    def forget(self) -> None:
+        """Watch no longer."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def receive(self) -> Message:
+        """The next part of the body; after the body, that the client has left."""
+        if self._watch is not None:
+            return await self._watch
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._watch = asyncio.ensure_future(self._left())
+        return message
+
+    async def _left(self) -> Message:
+        message = await self._receive()
+        self._leaving.reschedule(0)  # it has expired
+        return message
 
 
 def _json(content: dict) -> Response:

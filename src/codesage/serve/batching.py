@@ -26,7 +26,7 @@ class Closed(CodesageError):
     """The server is stopping."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Request:
     documents: list[list[int]]
     tokens: int
@@ -103,7 +103,15 @@ class Batcher:
             self._waiting.append(request)
             self._tokens += request.tokens
             self._changed.notify()
+        request.answer.add_done_callback(lambda answer: self._forget(request) if answer.cancelled() else None)
         return request.answer
+
+    def _forget(self, request: _Request) -> None:
+        """Give back the room of a request that nobody waits for."""
+        with self._changed:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                self._tokens -= request.tokens
 
     def _require_open(self) -> None:
         if not self._open:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from codesage.encoder.folders import MODEL_HELP
-from codesage.serve.access import Names, Token, require_token, served_names
+from codesage.serve.access import Names, Token, require_port, require_token, served_names
 
 _SWITCH = 0.0005  # seconds until a thread that tokenises lets the event loop go on
 
@@ -35,30 +35,21 @@ def serve(
     from codesage.errors import CodesageError
 
     try:
-        import uvicorn
-
         from codesage.serve import connections
         from codesage.serve.app import Service, app_of
         from codesage.serve.guard import Guard
     except ImportError as error:
         raise CodesageError(f"the server needs FastAPI and uvicorn ({error}): pip install 'codesage[serve]'") from None
     require_token(host, token)
+    require_port(host, port)
     encoder = codesage.load(model)
     folders = searched(root, store, lambda: encoder, index_dir=index_dir, patience=patience)
     service = Service(encoder, folders, queue_tokens=queue_tokens)
     typer.echo(f"codesage: http://{host}:{port} serves {', '.join(map(str, folders.roots))}", err=True)
-    config = uvicorn.Config(
-        Guard(app_of(service), hosts=served_names(host, port, name or ()), token=token, intake=service.intake),
-        host=host,
-        port=port,
-        http=connections.LimitedProtocol,
-        log_level="info" if os.environ.get("CODESAGE_DEBUG") else "warning",
-        timeout_keep_alive=10,
-        limit_concurrency=connections.MOST,
-        timeout_graceful_shutdown=10,
-    )
+    guarded = Guard(app_of(service), hosts=served_names(host, port, name or ()), token=token, intake=service.intake)
+    level = "info" if os.environ.get("CODESAGE_DEBUG") else "warning"
     sys.setswitchinterval(_SWITCH)
     try:
-        uvicorn.Server(config).run()
+        connections.server_of(guarded, host=host, port=port, log_level=level).run()
     finally:
         service.batcher.close()

@@ -74,15 +74,24 @@ class Guard:
         if refused := self._refusal(scope["path"], headers):
             await _error(send, *refused)
             return
-        share = _Share()
+        share, begun = _Share(), False
+
+        async def noted(message: dict) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await self._answer(scope, receive, send, int(headers.get("content-length", 0)), share)
+            await self._answer(scope, receive, noted, int(headers.get("content-length", 0)), share)
         except (Full, Closed) as error:
             await _error(send, 429 if isinstance(error, Full) else 503, str(error))
         except _Refused as refused:
             await _error(send, *refused.args)
         except _GivenUp:
             pass  # the server closes the connection, as the answer is not complete
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            if not begun:
+                await _error(send, 503, "the server is stopping: ask again later")
         finally:
             self._held -= share.size
 
