@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -137,11 +138,42 @@ def test_token_ids_and_base64(client, encoder):
         ({"input": "x", "dimensions": 0}, "dimensions"),
         ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
         ({"input": {"a": 1}}, "input"),
+        ({"input": ["x", 1]}, "input.list[str].1: Input should be a valid string"),
+        ({"input": [[1]] * 2049}, "input has 2049 texts"),
+        ({"input": [[1]] * 3000}, "the body has more than 2,056 lists and objects"),
+        ({"input": ["x"], "user": [{}] * 3000}, "the body has more than 2,056 lists and objects"),
     ],
 )
 def test_bad_requests_are_one_line(client, body, message):
     answer = client.post("/v1/embeddings", json=body)
     assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def test_a_faulty_list_costs_no_memory_for_each_of_its_faults():
+    from codesage.serve.app import EmbeddingsRequest, RerankRequest, _read
+
+    def faults(model, body):
+        with pytest.raises(Exception, match=r"^(input|documents)") as refused:
+            _read(model, body)
+        return str(refused.value)
+
+    tracemalloc.start()
+    try:
+        items = b"1," * 200_000
+        assert (
+            faults(EmbeddingsRequest, b'{"input": ["x", %s 1]}' % items) == "input.list[str].1: Input should be a valid string"
+        )
+        assert faults(RerankRequest, b'{"query": "x", "documents": [%s 1]}' % items).startswith("documents.0: ")
+        assert len(_read(EmbeddingsRequest, b'{"input": [%s 1]}' % items).input) == 200_001
+        assert tracemalloc.get_traced_memory()[1] < 20e6  # 281 MB with all faults
+    finally:
+        tracemalloc.stop()
+
+
+def test_brackets_in_texts_are_no_lists(client):
+    text = '[{"\\\\' * 5_000
+    for given in (text, [text, "\\"], ["[" * 3_000, '"', "{" * 3_000]):
+        assert client.post("/v1/embeddings", json={"input": given}).status_code == 200
 
 
 def test_documents_are_reranked(client):

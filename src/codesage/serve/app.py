@@ -13,6 +13,7 @@ A full queue is answered with 429 at once. Errors have the form of OpenAI's.
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ from codesage.serve.batching import Batcher, Closed, Full, Reservation
 
 MODELS = {"codesage": "code", "codesage-query": "text"}
 MOST_TEXTS = 2048  # of a request, as OpenAI's
+_MOST_LISTS = MOST_TEXTS + 8  # of a body: its texts may be lists of token ids. Each takes some hundred bytes of memory
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _PAGE = Path(__file__).parent / "page"
 _ENCODED = frozenset({"/v1/embeddings", "/rerank"})  # addresses whose requests take room in the queue
 _BYTES_A_TOKEN = 4  # of a body, about
@@ -53,10 +56,15 @@ _Asked = TypeVar("_Asked")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+_Texts = Annotated[list[str], Field(fail_fast=True)]  # messages of all faults would fill the memory
+_Ids = Annotated[list[int], Field(fail_fast=True)]
+_Lists = Annotated[list[_Ids], Field(fail_fast=True)]
+
+
 class EmbeddingsRequest(BaseModel):
     """What POST /v1/embeddings takes."""
 
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | _Texts | _Ids | _Lists
     model: str = "codesage"
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)
@@ -67,7 +75,7 @@ class RerankRequest(BaseModel):
     """What POST /rerank takes."""
 
     query: str = Field(min_length=1)
-    documents: list[str] = Field(min_length=1, max_length=MOST_TEXTS)
+    documents: list[str] = Field(min_length=1, max_length=MOST_TEXTS, fail_fast=True)
     top_n: int = Field(0, ge=0, description="0: all")
 
 
@@ -362,12 +370,18 @@ def _body_of(model: type[BaseModel]) -> dict:
 
 
 def _read(model: type[_Model], body: bytes) -> _Model:
-    """A body as its model. Refused with the first of its faults."""
+    """A body as its model. Refused with its fault; if it may have several forms, with that of the form that fits best."""
+    if _lists(body) > _MOST_LISTS and _lists(_STRING.sub(b"", body)) > _MOST_LISTS:  # few bodies need the second count
+        raise Refused(400, f"the body has more than {_MOST_LISTS:,} lists and objects")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise Refused(400, f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
+        best = max(error.errors(include_url=False, include_input=False), key=lambda fault: len(fault["loc"]))
+        raise Refused(400, f"{'.'.join(map(str, best['loc'])) or 'the body'}: {best['msg']}") from None
+
+
+def _lists(json: bytes) -> int:
+    return json.count(b"[") + json.count(b"{")
 
 
 def _embeddings_request(encoder: Embedder, body: bytes) -> tuple[EmbeddingsRequest, list[list[int]]]:
