@@ -5,9 +5,14 @@
 `codesage serve` is started with a small queue. Each client asks for embeddings of one to eight functions of the standard
 library, as OpenAI's client does (base64), one request after the other, and sends a refused one again when the answer says so
 (Retry-After). A further client, in a process of its own, sends ten requests a second, whatever the answers: the 200 clients
-share one process, where an answer waits for the others before its time is taken. Reported: answers by status (0: no answer),
-the quantiles of their times, the memory and the processor time of the server's process, and whether each vector is the one
-that `encode` gives.
+share one process, where an answer waits for the others before its time is taken. Reported: answers by status, requests without
+an answer by how far they came, the quantiles of their times, how many requests the server has counted, the memory and the
+processor time of its process, and whether each vector is the one that `encode` gives.
+
+A request without an answer has `not sent` if no connection took all of it, `no answer` if the connection ended after it was
+sent, and `no answer (used before)` if that connection had served others: then the server may have closed it before the request
+came. `too late` is one that was sent and waited two minutes. If the server counts as many requests as have answers, it has read
+none of the lost ones.
 """
 
 import argparse
@@ -35,7 +40,8 @@ from codesage.evaluate.reports import environment
 from codesage.syntax import functions, parse
 
 QUEUE_TOKENS = 16_384
-LOST = 0  # the status of a request without an answer
+PATIENCE = 120  # seconds that a client waits for an answer
+_COUNTED = 'codesage_requests_total{path="/v1/embeddings"'
 _EVERY = 0.1  # seconds between two requests of the client in a process of its own
 
 
@@ -56,6 +62,7 @@ def main() -> None:
                 began = processor_seconds(process.pid)
                 answers, memory = asyncio.run(load_of(url, texts, process.pid, arguments))
                 alone = alone.get()
+                counted = counted_by(url)
                 busy = processor_seconds(process.pid) - began
         finally:
             process.terminate()
@@ -68,6 +75,8 @@ def main() -> None:
         "queue_tokens": QUEUE_TOKENS,
         **summary(answers),
         "client in a process of its own": summary(alone),
+        "answered": sum(isinstance(status, int) for status, *_ in answers + alone),
+        "counted by the server": counted,
         "least_cosine": round(min(least(answer, expected) for answer in answers if answer[0] == 200), 5),
         "server_memory_mb": memory,
         "server_processor_seconds": round(busy, 2),
@@ -112,8 +121,8 @@ def processor_seconds(pid: int) -> float:
 
 
 async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Namespace) -> tuple[list, list]:
-    """(status, seconds, rows, content) of each answer, and the server's resident memory in MB each second."""
-    answers: list[tuple[int, float, list[int], bytes]] = []
+    """(status, seconds, rows, content) of each request, and the server's resident memory in MB each second."""
+    answers: list[tuple[int | str, float, list[int], bytes]] = []
     end = time.monotonic() + arguments.seconds
     limits = httpx2.Limits(max_connections=arguments.clients)
 
@@ -122,14 +131,9 @@ async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Name
         while time.monotonic() < end:
             rows = drawn.sample(range(len(texts)), drawn.randint(1, 8))
             while True:
-                began = time.monotonic()
-                try:
-                    answer = await session.post("/v1/embeddings", json=request_for([texts[row] for row in rows]))
-                except httpx2.TransportError:  # such as a connection that the server has closed
-                    answers.append((LOST, time.monotonic() - began, rows, b""))
-                    break
-                answers.append((answer.status_code, time.monotonic() - began, rows, answer.content))
-                if answer.status_code != 429:
+                status, took, answer = await asked(session, [texts[row] for row in rows])
+                answers.append((status, took, rows, answer.content if answer else b""))
+                if answer is None or status != 429:
                     break
                 await asyncio.sleep(float(answer.headers["retry-after"]) * (1 + drawn.random()))
 
@@ -140,28 +144,52 @@ async def load_of(url: str, texts: list[str], pid: int, arguments: argparse.Name
             await asyncio.sleep(1)
         return sizes
 
-    async with httpx2.AsyncClient(base_url=url, timeout=120, limits=limits) as session:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits) as session:
         watching = asyncio.create_task(watched())
         await asyncio.gather(*(client(number, session) for number in range(arguments.clients)))
         return answers, await watching
 
 
-def request_for(texts: list[str]) -> dict:
-    """What a client sends."""
-    return {"input": texts, "encoding_format": "base64"}
+async def asked(session: httpx2.AsyncClient, texts: list[str]) -> tuple[int | str, float, httpx2.Response | None]:
+    """The status of a request for the vectors of `texts`, the seconds it took, and the answer if there is one."""
+    reached: set[str] = set()
+
+    async def note(event: str, facts: dict) -> None:
+        reached.add(event)
+
+    body, began = {"input": texts, "encoding_format": "base64"}, time.monotonic()
+    try:
+        answer = await session.post("/v1/embeddings", json=body, extensions={"trace": note})
+    except httpx2.TransportError as error:  # such as a connection that the server has closed
+        return lost(error, reached), time.monotonic() - began, None
+    return answer.status_code, time.monotonic() - began, answer
 
 
-def asked_alone(url: str, texts: list[str], seconds: float) -> list[tuple[int, float]]:
-    """(status, seconds) of the answers to one client that sends a request every `_EVERY` seconds."""
+def lost(error: httpx2.TransportError, reached: set[str]) -> str:
+    """How far a request came that has no answer. `reached`: events of its connection."""
+    if "http11.send_request_body.complete" not in reached:
+        return "not sent"
+    if isinstance(error, httpx2.TimeoutException):
+        return "too late"
+    return "no answer" if "connection.connect_tcp.started" in reached else "no answer (used before)"
+
+
+def counted_by(url: str) -> int:
+    """The requests for vectors that the server has answered so far."""
+    lines = httpx2.get(f"{url}/metrics", timeout=PATIENCE).text.splitlines()
+    return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(_COUNTED)))
+
+
+def asked_alone(url: str, texts: list[str], seconds: float) -> list[tuple[int | str, float]]:
+    """(status, seconds) of the requests of one client that sends one every `_EVERY` seconds."""
     answers, drawn = [], random.Random(0)
 
     async def ask(session: httpx2.AsyncClient) -> None:
-        began = time.monotonic()
-        answer = await session.post("/v1/embeddings", json=request_for(drawn.sample(texts, drawn.randint(1, 8))))
-        answers.append((answer.status_code, time.monotonic() - began))
+        status, took, _ = await asked(session, drawn.sample(texts, drawn.randint(1, 8)))
+        answers.append((status, took))
 
     async def all_of_them() -> None:
-        async with httpx2.AsyncClient(base_url=url, timeout=120) as session:
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as session:
             asked = []
             for _ in range(int(seconds / _EVERY)):
                 asked.append(asyncio.create_task(ask(session)))
@@ -184,13 +212,13 @@ def summary(answers: list[tuple]) -> dict:
     for status, took, *_ in answers:
         by_status[status].append(1000 * took)
     return {
-        "answers": {str(status): len(times) for status, times in sorted(by_status.items())},
+        "answers": {str(status): len(times) for status, times in sorted(by_status.items(), key=str)},
         "milliseconds": {
             str(status): {
                 name: round(float(np.quantile(times, share)), 1)
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
             }
-            for status, times in sorted(by_status.items())
+            for status, times in sorted(by_status.items(), key=str)
         },
     }
 
